@@ -1,0 +1,1 @@
+"""A run in a child process, spoken to by messages. Knows no screen."""

@@ -1,0 +1,25 @@
+"""The tree of everything that can go wrong and that a person is told of.
+
+Each error's text is one line fit for the terminal: what is wrong, where, and what to
+do. Code that fails in a way not listed here is a bug and may show a traceback.
+"""
+
+
+class TutorError(Exception):
+    """The root: whatever is below it is told in one line, without a traceback."""
+
+
+class FormulaError(TutorError):
+    """A formula that can't be read as LaTeX."""
+
+
+class LessonError(TutorError):
+    """A lesson that can't be read, found or trusted."""
+
+
+class RunError(TutorError):
+    """A run that can't do what was asked of it (no such mode, no such device)."""
+
+
+class EngineError(TutorError):
+    """The child process that holds the run can't be started or has ended."""
