@@ -1,0 +1,215 @@
+"""All that crosses the border between the app and the process that holds the run.
+
+One line per message in each direction: msgpack in base64 (JSON has no NaN, and a
+diverged run has little else). Commands go down, events come up. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TypeAlias
+
+import msgspec
+
+from tutor.training.frame import Curve, Frame, Record
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The root of commands and events; on the line, a tag tells which it is."""
+
+
+# ── Commands ────────────────────────────────────────────────────────────────────────
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """Something the app asks for. Every command is answered by exactly one event."""
+
+    number: int = 0
+    """Set by the client; the answer carries it back."""
+
+
+class Open(Command, frozen=True, kw_only=True):
+    """Load a lesson and go to a place in a run of it (its start, if `record` is None)."""
+
+    path: str
+    source: str
+    """The file's text, exactly as it was trusted."""
+    mode: str | None = None
+    device: str = "cpu"
+    learning_rate: float | None = None
+    seed: int = 0
+    record: Record | None = None
+    """A run to take up again; mode, device, learning rate and seed are then its own."""
+    epoch: int = 0
+    step: int | None = None
+    """Where to go in that run; None is the end of the epoch."""
+
+
+class StepPhase(Command, frozen=True, kw_only=True):
+    """Run the next phase."""
+
+
+class StepEpoch(Command, frozen=True, kw_only=True):
+    """Run to the end of this epoch, or of the next if this one is at its end."""
+
+
+class RunTo(Command, frozen=True, kw_only=True):
+    """Train on until the end of this epoch, or until Pause. Shown comes as it goes."""
+
+    epoch: int
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    """Stop a RunTo at the end of the epoch it is in."""
+
+
+class BackPhase(Command, frozen=True, kw_only=True):
+    """Go to the frame before."""
+
+
+class BackEpoch(Command, frozen=True, kw_only=True):
+    """Go to where this epoch began, or the one before if it has just begun."""
+
+
+class Seek(Command, frozen=True, kw_only=True):
+    """Go to the end of an epoch: back by replay, forward by training."""
+
+    epoch: int
+
+
+class Restart(Command, frozen=True, kw_only=True):
+    """Begin again from Setup, with the same mode, device, learning rate and seed."""
+
+
+class Switch(Command, frozen=True, kw_only=True):
+    """Go on in another gradient mode or on another device, parameters carried over."""
+
+    mode: str | None = None
+    device: str | None = None
+
+
+class SetLearningRate(Command, frozen=True, kw_only=True):
+    """Go on with another learning rate."""
+
+    value: float
+
+
+class Look(Command, frozen=True, kw_only=True):
+    """Say how many columns the plot of the loss has; 0 means that nobody looks at it."""
+
+    columns: int
+
+
+class Taken(Command, frozen=True, kw_only=True):
+    """The app has painted the last Shown; the next may come. Not answered."""
+
+
+class Close(Command, frozen=True, kw_only=True):
+    """End the process. Not answered."""
+
+
+# ── Events ──────────────────────────────────────────────────────────────────────────
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Something the engine tells."""
+
+    answers: int = 0
+    """The number of the command this answers; 0 if it answers none."""
+
+
+class Ready(Event, frozen=True, kw_only=True):
+    """torch is loaded; a lesson can be opened."""
+
+    torch: str
+    """Its version."""
+    devices: tuple[str, ...]
+    """Those that are there: cpu first, then cuda, cuda:1 …, mps."""
+
+
+class Shown(Event, frozen=True, kw_only=True):
+    """Where the run stands now."""
+
+    frame: Frame
+    record: Record
+    curve: Curve | None = None
+    furthest: int = 0
+    """The last epoch this run has reached; beyond it nothing has been computed."""
+    target: int | None = None
+    """The epoch that a RunTo is on its way to; None while nothing runs."""
+    rate: float = 0.0
+    """Epochs a second while running."""
+    note: str = ""
+    """One line for the learner about what was done, where it needs a word."""
+
+
+class Refused(Event, frozen=True, kw_only=True):
+    """The command can't be done; nothing has changed. One line, fit to show."""
+
+    message: str
+
+
+class Failed(Event, frozen=True, kw_only=True):
+    """The lesson's own code raised. The run stands where the last Shown says."""
+
+    lesson: str
+    phase: str
+    line: int | None
+    """Line in the Markdown file."""
+    message: str
+    """The exception's type and text."""
+
+
+class Printed(Event, frozen=True, kw_only=True):
+    """What the lesson has printed since the last Printed. Raw: may hold anything."""
+
+    text: str
+    left_out: int = 0
+    """Characters dropped before `text` because the lesson printed faster than can be read."""
+
+
+class Ended(Event, frozen=True, kw_only=True):
+    """The process is gone (told by the client itself, not by the process)."""
+
+    message: str
+    """One line: what the lesson did, or that the learner stopped it."""
+    restarting: bool
+    """Whether a new process is being started and will go to where the run was."""
+
+
+AnyCommand: TypeAlias = (
+    Open
+    | StepPhase
+    | StepEpoch
+    | RunTo
+    | Pause
+    | BackPhase
+    | BackEpoch
+    | Seek
+    | Restart
+    | Switch
+    | SetLearningRate
+    | Look
+    | Taken
+    | Close
+)
+AnyEvent: TypeAlias = Ready | Shown | Refused | Failed | Printed | Ended
+
+_encoder = msgspec.msgpack.Encoder()
+_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(AnyCommand)
+_events: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
+
+
+def to_line(message: Message) -> bytes:
+    """One message as one line, newline included."""
+    return base64.b64encode(_encoder.encode(message)) + b"\n"
+
+
+def command_from_line(line: bytes) -> AnyCommand:
+    """The command on a line. Raises msgspec.DecodeError if there is none."""
+    return _commands.decode(base64.b64decode(line))
+
+
+def event_from_line(line: bytes) -> AnyEvent:
+    """The event on a line. Raises msgspec.DecodeError if there is none."""
+    return _events.decode(base64.b64decode(line))

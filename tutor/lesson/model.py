@@ -1,0 +1,147 @@
+"""What a lesson is, once its file has been read: plain frozen data.
+
+Knows nothing of files, Markdown, LaTeX or of running the code it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
+"""The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
+
+SETUP, REPORT = "Setup", "Report"
+PHASES = (SETUP, "Predict", "Loss", "Gradient", "Update", "Reset", REPORT)
+"""The level-2 headings that are phases. Setup runs once; Report ends an epoch."""
+
+LADDER_PHASES = ("Predict", "Gradient", "Loss", "Update")
+"""The rows of the ladder table, in the order in which PyTorch takes them over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """A run of Markdown text (no headings, fences or display formulas in it)."""
+
+    markdown: str
+    line: int
+    """1-based line of its first character in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A display formula: the LaTeX between `$$` and `$$`."""
+
+    latex: str
+    line: int
+    boxed: tuple[str, ...] = ()
+    """The Python expressions in its `\\boxed{…}`, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A fenced block of Python, which is both what is shown and what is run."""
+
+    code: str
+    line: int
+    """1-based line of its first line of code in the file."""
+    modes: tuple[str, ...] = ()
+    """The modes that run it; empty means all."""
+
+    def runs_in(self, mode: str) -> bool:
+        """Whether this code belongs to `mode`."""
+        return not self.modes or mode in self.modes
+
+
+Block: TypeAlias = Prose | Formula | Fence
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What stands under one heading (the introduction has the heading "")."""
+
+    heading: str
+    line: int
+    phase: str | None
+    """One of PHASES, or None where the heading is only prose."""
+    blocks: tuple[Block, ...]
+
+    def fences(self, mode: str) -> tuple[Fence, ...]:
+        """The code of this section that `mode` runs, in order."""
+        return tuple(b for b in self.blocks if isinstance(b, Fence) and b.runs_in(mode))
+
+
+@dataclass(frozen=True, slots=True)
+class LadderRow:
+    """One row of the table "who does what"."""
+
+    phase: str
+    by_hand: Mapping[str, bool | None]
+    """For each mode: True by hand, False by PyTorch, None where the mode has no such phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One lesson: its prose, formulas and code, and what is watched while it runs."""
+
+    slug: str
+    """Its file's name without `.md`: what the command line calls it."""
+    path: Path
+    digest: str
+    """SHA-256 of the file's content, in hex: what trust is given to."""
+    source: str
+    """The file's whole text."""
+    title: str
+    summary: str
+    order: float
+    modes: tuple[str, ...]
+    parameters: Mapping[str, tuple[str, ...]]
+    """By mode: the names whose value and gradient are watched."""
+    learning_rate: Mapping[str, float]
+    epochs: Mapping[str, int]
+    sections: tuple[Section, ...]
+    batches: int = 1
+    """Updates in an epoch; the code sees `batch`, from 0."""
+    warm_up: int = 0
+    """Updates (batches 0, 1, …) that come before epoch 1 and are steppable as epoch 0."""
+    watch: Mapping[str, Mapping[str, str]] | None = None
+    """By mode: label → Python expression, shown among the numbers."""
+    own_gradient: tuple[str, ...] = ()
+    """Modes whose gradient is, on purpose, not the one autograd finds."""
+
+    def phase(self, name: str) -> Section | None:
+        """The section that is the phase `name`, if the lesson has it."""
+        return next((s for s in self.sections if s.phase == name), None)
+
+    def loop(self, mode: str) -> tuple[Section, ...]:
+        """The phases that `mode` runs for each batch, in the file's order."""
+        return tuple(
+            s for s in self.sections if s.phase not in (None, SETUP, REPORT) and s.fences(mode)
+        )
+
+    def boxed(self) -> tuple[str, ...]:
+        """Every expression in a `\\boxed{…}`, once, in the file's order."""
+        found = (
+            e for s in self.sections for b in s.blocks if isinstance(b, Formula) for e in b.boxed
+        )
+        return tuple(dict.fromkeys(found))
+
+    def ladder(self) -> tuple[LadderRow, ...]:
+        """Who does each phase, derived: by hand where the mode runs the same code as `manual`."""
+        return tuple(self._ladder_rows())
+
+    def _ladder_rows(self) -> Iterator[LadderRow]:
+        for name in LADDER_PHASES:
+            section = self.phase(name)
+            if section is None:
+                continue
+            yield LadderRow(name, {mode: _by_hand(section, mode) for mode in self.modes})
+
+
+def _by_hand(section: Section, mode: str) -> bool | None:
+    mine = tuple(f.code.strip() for f in section.fences(mode))
+    if not mine:
+        return None
+    return mine == tuple(f.code.strip() for f in section.fences("manual"))
