@@ -1,0 +1,82 @@
+"""Which names an epoch needs from the one before it, told from the code alone.
+
+A name that every epoch writes before it reads it (`y_pred`, `loss`) is dead between
+epochs: a snapshot may leave it out, which matters because such tensors hang on a graph
+that can't be copied. The answer errs on the safe side: in doubt a name is carried.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+_SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
+
+
+def names_dead(
+    setup: Iterable[ast.stmt], epoch: Iterable[ast.stmt], shown: Iterable[str]
+) -> frozenset[str]:
+    """The names that one epoch's statements surely write before anything reads them.
+
+    `shown` are expressions evaluated after the epoch. Functions made in `setup` may be
+    called at any time, so all that they read counts as needed. Where the code looks at
+    its namespace as a whole, no name is dead.
+    """
+    epoch, setup = list(epoch), list(setup)
+    if any(_loads(node) & _SEES_EVERYTHING for node in [*setup, *epoch]):
+        return frozenset()
+    needed: set[str] = set()
+    for node in setup:
+        needed |= _read_by_functions(node)
+    written: set[str] = set()
+    for node in epoch:
+        _walk(node, needed, written)
+    for source in shown:
+        needed |= _loads(ast.parse(source.strip(), mode="eval")) - written
+    return frozenset(written - needed)
+
+
+def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
+    """Take one statement, in order, into the account of names needed and written."""
+    if isinstance(node, ast.With):
+        for item in node.items:
+            needed |= _loads(item.context_expr) - written
+        for inner in node.body:
+            _walk(inner, needed, written)
+        return
+    needed |= _loads(node) - written
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        needed |= {node.target.id} - written
+    if isinstance(node, ast.Delete):
+        written -= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    written |= _surely_bound(node)
+
+
+def _surely_bound(node: ast.stmt) -> set[str]:
+    """Names that a simple statement binds whatever happens (branches and loops bind none)."""
+    if isinstance(node, ast.Assign):
+        return {name for target in node.targets for name in _targets(target)}
+    if isinstance(node, ast.AnnAssign) and node.value is not None:
+        return _targets(node.target)
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    return set()
+
+
+def _targets(target: ast.expr) -> set[str]:
+    if isinstance(target, ast.Name):
+        return {target.id}
+    if isinstance(target, ast.Tuple | ast.List):
+        return {name for element in target.elts for name in _targets(element)}
+    if isinstance(target, ast.Starred):
+        return _targets(target.value)
+    return set()
+
+
+def _loads(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _read_by_functions(node: ast.stmt) -> set[str]:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    return {name for n in ast.walk(node) if isinstance(n, functions) for name in _loads(n)}

@@ -1,0 +1,279 @@
+"""A program's namespace and the running of its phases in it: one training loop.
+
+Knows where it stands within an epoch; knows nothing of going back, of switching, or of
+what happened in earlier epochs.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import numpy as np
+import torch
+
+from tutor.errors import RunError
+from tutor.training.frame import NONE, Value
+from tutor.training.program import Expression, Phase, Program
+from tutor.training.snapshot import Namespace, Randomness, Snapshot, seed_all, take
+from tutor.training.values import is_finite, text_value, to_numpy, value_of
+
+
+class LessonRaised(RunError):
+    """The lesson's own code raised; says the phase, the line in the file and the message."""
+
+    def __init__(self, program: Program, phase: str, line: int | None, message: str) -> None:
+        where = f"{program.filename}:{line}" if line else program.filename
+        super().__init__(f"{where}: {phase} in mode {program.mode} raised {message}")
+        self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
+
+
+@dataclass(slots=True)
+class Loop:
+    """One program on one device, and how far into its epoch it is."""
+
+    program: Program
+    device: str
+    """Where its tensors live; cpu for a program whose parameters are NumPy's."""
+    namespace: Namespace
+    step: int = 0
+    """Steps done of this epoch: a step is one phase of one batch, or the Report."""
+    epoch: int = 0
+    gradients: dict[str, Any] | None = None
+    """Copies of the gradients as they last stood before an update, by parameter."""
+    batch_start: dict[str, np.ndarray[Any, Any]] | None = None
+    """The parameters' values when the batch began that the last step belongs to."""
+
+    @property
+    def steps(self) -> int:
+        """Steps in this epoch. Epoch 0 has those of the warm-up alone."""
+        if self.epoch == 0:
+            return self.program.warm_up * len(self.program.loop)
+        return self.program.batches * len(self.program.loop) + (self.program.report is not None)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all steps of this epoch are done."""
+        return self.step >= self.steps
+
+    @property
+    def batch(self) -> int:
+        """The batch that the last step belonged to (the last batch, after a Report)."""
+        if self.epoch == 0 and not self.step:
+            return 0
+        return min(max(self.step - 1, 0) // len(self.program.loop), self._batches - 1)
+
+    @property
+    def _batches(self) -> int:
+        return self.program.warm_up if self.epoch == 0 else self.program.batches
+
+    def phase_of(self, step: int) -> Phase | None:
+        """The phase that is the step `step` (from 0) of this epoch; None is the Report."""
+        if step >= self._batches * len(self.program.loop):
+            return None
+        return self.program.loop[step % len(self.program.loop)]
+
+    def next_phase_name(self) -> str:
+        """The name of the phase that the next step runs."""
+        phase = self.program.loop[0] if self.at_end else self.phase_of(self.step)
+        return phase.name if phase else "Report"
+
+    def last_phase_name(self) -> str:
+        """The name of the phase that has just run."""
+        if not self.step:
+            return "Setup"
+        phase = self.phase_of(self.step - 1)
+        return phase.name if phase else "Report"
+
+    # ── Running ─────────────────────────────────────────────────────────────────────
+
+    def begin_epoch(self) -> None:
+        """Enter the next epoch, before its first step."""
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def run_step(self) -> None:
+        """Run the next step of this epoch. Raises LessonRaised."""
+        phase = self.phase_of(self.step)
+        if phase is None:
+            assert self.program.report is not None
+            self.execute(self.program.report.code)
+        else:
+            self._run_phase(phase)
+        self.step += 1
+
+    def _run_phase(self, phase: Phase) -> None:
+        index = self.step % len(self.program.loop)
+        if index == 0:
+            self.namespace["batch"] = self.step // len(self.program.loop)
+            self.batch_start = self.parameter_values()
+        self.execute(phase.code)
+        if index == self.program.gradient_at:
+            self.gradients = self.gradients_now(copied=True)
+
+    def run_epoch(self) -> None:
+        """Run the next epoch as one piece: the same statements, nothing watched."""
+        self.epoch, self.step = self.epoch + 1, 0
+        program, namespace = self.program, self.namespace
+        if program.batches == 1:
+            namespace["batch"] = 0
+            self.execute(program.batch_code)
+        else:
+            for batch in range(program.batches):
+                namespace["batch"] = batch
+                self.execute(program.batch_code)
+        if program.report is not None:
+            self.execute(program.report.code)
+        self.step = self.steps
+
+    def execute(self, code: CodeType) -> None:
+        """Run compiled code in the namespace. Raises LessonRaised, whatever the code raises."""
+        try:
+            exec(code, self.namespace)
+        except BaseException as error:  # a lesson may raise anything, SystemExit among it
+            raise lesson_raised(self.program, error) from error
+
+    # ── Looking ─────────────────────────────────────────────────────────────────────
+
+    def gradient_of(self, name: str) -> Any:
+        """The gradient of a parameter: `w.grad` of a tensor, else the variable `dw`."""
+        thing = self.namespace.get(name)
+        if isinstance(thing, torch.Tensor):
+            # Asking a tensor in mid-graph for .grad prints a warning into the lesson's output.
+            return thing.grad if thing.is_leaf or thing.retains_grad else None
+        return self.namespace.get(f"d{name}")
+
+    def gradients_now(self, *, copied: bool = False) -> dict[str, Any]:
+        """The gradient of each parameter at this moment."""
+        found = {name: self.gradient_of(name) for name in self.program.parameters}
+        return {name: _copy_of(g) for name, g in found.items()} if copied else found
+
+    def parameter_values(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Each parameter's numbers, copied; without those that are not numbers."""
+        found = {name: to_numpy(self.namespace.get(name)) for name in self.program.parameters}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def loss(self) -> Any:
+        """What `loss` is bound to; None before the first."""
+        return self.namespace.get("loss")
+
+    def is_finite(self) -> bool:
+        """Whether the loss and all parameters are."""
+        things = [self.loss(), *(self.namespace.get(n) for n in self.program.parameters)]
+        return all(is_finite(thing) for thing in things)
+
+    def evaluate(self, expressions: tuple[Expression, ...]) -> dict[str, Value]:
+        """Each expression's value by its label; words where it has none. Changes nothing."""
+        if not expressions:
+            return {}
+        extra = {"gradient": self.gradients or self.gradients_now()}
+        with _untouched_randomness(self.device), torch.no_grad():
+            return {e.label: self._evaluate(e.code, extra) for e in expressions}
+
+    def _evaluate(self, code: CodeType, extra: Mapping[str, Any]) -> Value:
+        try:
+            return value_of(eval(code, self.namespace, extra))
+        except NameError:  # not computed yet: there is nothing to show
+            return Value((), (), "text", "")
+        except Exception as error:  # noqa: BLE001 - a lesson's expression may raise anything
+            if self.gradients is None and "gradient" in code.co_names:
+                return NONE
+            return text_value(f"{type(error).__name__}: {error}")
+
+    # ── Setting and keeping ─────────────────────────────────────────────────────────
+
+    def set_parameters(self, values: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
+        """Give the parameters these values; returns the names that did not fit."""
+        return tuple(n for n, v in values.items() if not self._set_parameter(n, v))
+
+    def _set_parameter(self, name: str, value: np.ndarray[Any, Any]) -> bool:
+        thing = self.namespace.get(name)
+        now = to_numpy(thing)
+        if now is None or now.size != value.size:
+            return False
+        new = value.reshape(now.shape).astype(now.dtype)
+        if np.array_equal(new, now, equal_nan=True):
+            # Writing it all the same would spoil a graph that waits for its backward.
+            return True
+        if isinstance(thing, torch.Tensor):
+            with torch.no_grad():
+                thing.copy_(torch.from_numpy(new))
+        elif isinstance(thing, np.ndarray):
+            thing[...] = new
+        else:
+            scalar = new[()]
+            self.namespace[name] = scalar if isinstance(thing, np.generic) else scalar.item()
+        return True
+
+    def set_learning_rate(self, old: float, new: float) -> None:
+        """Change `learning_rate`, and with it the optimizers that were made with it."""
+        self.namespace["learning_rate"] = new
+        for thing in list(self.namespace.values()):
+            if isinstance(thing, torch.optim.Optimizer):
+                for group in thing.param_groups:
+                    # A group with a rate of its own keeps its ratio to the others.
+                    same = group["lr"] == old or not old
+                    group["lr"] = new if same else group["lr"] * new / old
+
+    def snapshot(self, before: Snapshot | None) -> Snapshot | None:
+        """What is carried on from here, at the end of an epoch; None if it can't be copied."""
+        return take(self.namespace, self.program.dead, self.device, before)
+
+
+def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:
+    """Seed, make the namespace and run Setup in it. Raises LessonRaised."""
+    seed_all(seed)
+    namespace: Namespace = {
+        "__name__": "__lesson__",
+        "np": np,
+        "torch": torch,
+        "device": device,
+        "learning_rate": learning_rate,
+        "batch": 0,
+    }
+    loop = Loop(program, device, namespace)
+    if program.setup is not None:
+        loop.execute(program.setup.code)
+    missing = [name for name in program.parameters if name not in namespace]
+    if missing:
+        raise RunError(f"{program.filename}: Setup does not bind {', '.join(missing)}")
+    if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
+        loop.device = "cpu"
+    return loop
+
+
+def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
+    """The error with its phase (outermost line in the lesson) and line (innermost)."""
+    if isinstance(error, SyntaxError) and error.filename == program.filename:
+        lines = [error.lineno or 0]
+    else:
+        found = traceback.walk_tb(error.__traceback__)
+        lines = [n for frame, n in found if frame.f_code.co_filename == program.filename]
+    phase = program.phase_of_line(lines[0]) if lines else ""
+    if isinstance(error, KeyboardInterrupt):
+        message = "nothing: you stopped it"
+    elif isinstance(error, SystemExit):
+        message = f"SystemExit: the lesson called exit({'' if error.code is None else error.code})"
+    else:
+        message = "".join(traceback.format_exception_only(error)).strip()
+    return LessonRaised(program, phase or "the code", lines[-1] if lines else None, message)
+
+
+@contextmanager
+def _untouched_randomness(device: str) -> Iterator[None]:
+    """Give the random generators back as they were, whatever is drawn inside."""
+    before = Randomness.now(device)
+    try:
+        yield
+    finally:
+        before.restore(device)
+
+
+def _copy_of(thing: Any) -> Any:
+    """A gradient as it is now, safe from what is done to it in place later."""
+    if isinstance(thing, torch.Tensor):
+        return thing.detach().clone()
+    return thing.copy() if isinstance(thing, np.ndarray) else thing

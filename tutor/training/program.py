@@ -1,0 +1,133 @@
+"""A lesson's code in one mode, compiled: named phases that a Loop can run.
+
+A Program need not come from a lesson file: anything that can be cut into the same
+phases makes one. Line numbers in the compiled code are those of the source file, so
+that an error names the line the author wrote.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import CodeType
+
+from tutor.lesson.model import REPORT, SETUP, Fence, Lesson
+from tutor.training.liveness import names_dead
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase's code, compiled."""
+
+    name: str
+    code: CodeType
+    lines: frozenset[int]
+    """The lines of the source file that the phase's code stands on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    r"""A Python expression that is shown: a watched one, or one in a `\boxed{…}`."""
+
+    label: str
+    code: CodeType
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """All that a run needs to know of a lesson in one mode."""
+
+    name: str
+    """What the learner calls it: the lesson's slug."""
+    filename: str
+    mode: str
+    parameters: tuple[str, ...]
+    learning_rate: float
+    epochs: int
+    batches: int
+    warm_up: int
+    setup: Phase | None
+    loop: tuple[Phase, ...]
+    """Run once for each batch, in this order."""
+    batch_code: CodeType
+    """The whole loop as one piece, for speed: the same statements in the same order."""
+    report: Phase | None
+    watch: tuple[Expression, ...]
+    boxed: tuple[Expression, ...]
+    dead: frozenset[str]
+    """Names that every epoch writes before it reads them: a snapshot leaves them out."""
+
+    @property
+    def gradient_at(self) -> int:
+        """Index in `loop` of the phase after which the gradients are as the update uses them."""
+        names = [phase.name for phase in self.loop]
+        if "Gradient" in names:
+            return names.index("Gradient")
+        return max(names.index("Update") - 1, 0) if "Update" in names else len(names) - 1
+
+    def phase_of_line(self, line: int) -> str:
+        """The phase whose code stands on this line of the file; "" if none does."""
+        phases = [self.setup, *self.loop, self.report]
+        return next((p.name for p in phases if p is not None and line in p.lines), "")
+
+
+def programs_of(lesson: Lesson) -> dict[str, Program]:
+    """The lesson's program in each of its modes, in the lesson's order of modes."""
+    return {mode: _program(lesson, mode) for mode in lesson.modes}
+
+
+def _program(lesson: Lesson, mode: str) -> Program:
+    filename = str(lesson.path)
+    trees = {s.phase: _tree(s.fences(mode)) for s in lesson.sections if s.phase}
+    loop = lesson.loop(mode)
+    loop_trees = [trees[str(s.phase)] for s in loop]
+    watched = (lesson.watch or {}).get(mode, {})
+    dead = names_dead(
+        setup=trees.get(SETUP, []),
+        epoch=[node for tree in [*loop_trees, trees.get(REPORT, [])] for node in tree],
+        shown=[*watched.values(), *lesson.boxed()],
+    )
+    return Program(
+        name=lesson.slug,
+        filename=filename,
+        mode=mode,
+        parameters=lesson.parameters[mode],
+        learning_rate=lesson.learning_rate[mode],
+        epochs=lesson.epochs[mode],
+        batches=lesson.batches,
+        warm_up=lesson.warm_up,
+        setup=_phase(SETUP, trees.get(SETUP, []), filename),
+        loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
+        batch_code=_compile([node for tree in loop_trees for node in tree], filename),
+        report=_phase(REPORT, trees.get(REPORT, []), filename),
+        watch=tuple(_expression(label, source) for label, source in watched.items()),
+        boxed=tuple(_expression(source, source) for source in lesson.boxed()),
+        dead=dead,
+    )
+
+
+def _tree(fences: Iterable[Fence]) -> list[ast.stmt]:
+    body: list[ast.stmt] = []
+    for fence in fences:
+        module = ast.parse(fence.code)
+        ast.increment_lineno(module, fence.line - 1)
+        body += module.body
+    return body
+
+
+def _compile(body: list[ast.stmt], filename: str) -> CodeType:
+    return compile(ast.Module(body=body, type_ignores=[]), filename, "exec")
+
+
+def _phase(name: str, body: list[ast.stmt], filename: str) -> Phase | None:
+    return _code_phase(name, body, filename) if body else None
+
+
+def _code_phase(name: str, body: list[ast.stmt], filename: str) -> Phase:
+    lines = {n for stmt in body for n in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1)}
+    return Phase(name, _compile(body, filename), frozenset(lines))
+
+
+def _expression(label: str, source: str) -> Expression:
+    return Expression(label, compile(source.strip(), f"<{label}>", "eval"))
