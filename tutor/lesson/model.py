@@ -122,7 +122,7 @@ class Lesson:
         )
 
     def boxed(self) -> tuple[str, ...]:
-        """Every expression in a `\\boxed{…}`, once, in the file's order."""
+        r"""Every expression in a `\boxed{…}`, once, in the file's order."""
         found = (
             e for s in self.sections for b in s.blocks if isinstance(b, Formula) for e in b.boxed
         )

@@ -1,0 +1,182 @@
+"""Whether the parts of a lesson fit together: modes, phases, code and parameters.
+
+Notes every fault it finds. Knows nothing of Markdown or YAML and runs no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tutor.lesson import code_checks
+from tutor.lesson.faults import FaultList, did_you_mean
+from tutor.lesson.front_matter import FrontMatter
+from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, Fence, Section
+
+NEEDED = ("Predict", "Loss")
+"""The phases without which there is nothing to learn."""
+
+_EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).mean()"}
+
+
+def check(
+    front: FrontMatter, sections: Sequence[Section], modes: Sequence[str], faults: FaultList
+) -> None:
+    """Add to `faults` all that is wrong with the lesson as a whole."""
+    _Checker(front, sections, modes, faults).check()
+
+
+@dataclass
+class _Checker:
+    front: FrontMatter
+    sections: Sequence[Section]
+    modes: Sequence[str]
+    faults: FaultList
+
+    def check(self) -> None:
+        self._modes_of_front_matter()
+        self._watched()
+        self._fences()
+        self._phases()
+        if not self._fences_of_all:
+            return  # told by _phases; what follows would only repeat it
+        for mode in self.modes:
+            self._gradient(mode)
+            self._setup(mode)
+
+    @cached_property
+    def _fences_of_all(self) -> tuple[Fence, ...]:
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Fence))
+
+    @cached_property
+    def _broken(self) -> frozenset[Fence]:
+        """The fences that are not Python: what they do can't be known."""
+        return frozenset(f for f in self._fences_of_all if code_checks.why_not_code(f.code))
+
+    def _phase(self, name: str) -> Section | None:
+        return next((s for s in self.sections if s.phase == name), None)
+
+    def _phase_fences(self, name: str, mode: str) -> tuple[Fence, ...]:
+        return tuple(f for s in self.sections if s.phase == name for f in s.fences(mode))
+
+    # ── Modes ───────────────────────────────────────────────────────────────────────
+
+    def _modes_of_front_matter(self) -> None:
+        front = self.front
+        for key, by in (
+            ("parameters", front.parameters),
+            ("learning_rate", front.learning_rate),
+            ("epochs", front.epochs),
+        ):
+            self._known(by.lines)
+            silent = [m for m in self.modes if by.lines and m not in by.lines]
+            if silent:
+                self.faults.add(
+                    by.line, f"`{key}` says nothing for {_named(silent)}; write `  {silent[0]}: …`"
+                )
+        for watched in front.watch.values():
+            self._known(watched.lines)
+        for mode in front.own_gradient:
+            self._known({mode: front.line("own_gradient")})
+
+    def _known(self, lines: Mapping[str, int]) -> None:
+        """Note each mode that the lesson does not have, given the line that names it."""
+        for mode, line in lines.items():
+            if mode not in self.modes:
+                self.faults.add(line, f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}")
+
+    # ── Expressions and code ────────────────────────────────────────────────────────
+
+    def _watched(self) -> None:
+        for label, by in self.front.watch.items():
+            lines = {by.common: by.line} | {by.own[mode]: by.lines[mode] for mode in by.own}
+            for expression, line in lines.items():
+                if expression and (reason := code_checks.why_not_expression(expression)):
+                    self.faults.add(
+                        line,
+                        f"`{expression}`, watched as `{label}`, is not a Python expression "
+                        f"({reason}); write one such as `{label}: w * 2`",
+                    )
+
+    def _fences(self) -> None:
+        known = self.front.modes or STANDARD_MODES
+        for fence in self._fences_of_all:
+            for mode in fence.modes:
+                if mode not in known:
+                    self.faults.add(fence.line - 1, self._unknown(mode, known))
+            if bad := code_checks.why_not_code(fence.code):
+                line = fence.line + bad.line - 1
+                self.faults.add(line, f"this is not Python ({bad.reason}); correct it")
+
+    def _unknown(self, mode: str, known: Sequence[str]) -> str:
+        if mode in STANDARD_MODES:
+            return f"no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
+        return f"unknown mode `{mode}`{did_you_mean(mode, known)}"
+
+    # ── Phases ──────────────────────────────────────────────────────────────────────
+
+    def _phases(self) -> None:
+        if not self._fences_of_all:
+            self.faults.add(1, "the lesson has no Python; write ```python fences under its phases")
+        for name in NEEDED:
+            section = self._phase(name)
+            if section is None:
+                self.faults.add(1, f"no phase {name}; write a heading ## {name}{self._like(name)}")
+            elif without := [m for m in self.modes if not self._phase_fences(name, m)]:
+                self.faults.add(
+                    section.line,
+                    f"{name} has no code for {_named(without)}; "
+                    f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
+                )
+
+    def _like(self, name: str) -> str:
+        """Where a heading stands that was perhaps meant."""
+        for section in self.sections:
+            if section.phase is None and section.heading.strip(" :.").lower() == name.lower():
+                return f" (line {section.line} is not quite that)"
+        return " and its code below it"
+
+    def _gradient(self, mode: str) -> None:
+        names = self.front.parameters.get(mode) or ()
+        fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
+        if not names or self._broken.intersection(fences):
+            return
+        codes = [fence.code for fence in fences]
+        bound = code_checks.bound_names(codes)
+        if bound is None or code_checks.computes_gradient(codes):
+            return
+        if missing := [f"d{name}" for name in names if f"d{name}" not in bound]:
+            self.faults.add(
+                self._line_of("Gradient"),
+                f"mode `{mode}` has no gradient: nothing assigns {_quoted(missing)}; "
+                f"write `{missing[0]} = …` or `loss.backward()` under ## Gradient",
+            )
+
+    def _setup(self, mode: str) -> None:
+        names = self.front.parameters.get(mode) or ()
+        fences = self._phase_fences(SETUP, mode)
+        if self._broken.intersection(fences):
+            return
+        bound = code_checks.bound_names(fence.code for fence in fences)
+        if bound is None:
+            return
+        if missing := [name for name in names if name not in bound]:
+            self.faults.add(
+                self._line_of(SETUP),
+                f"Setup does not bind {_quoted(missing)} in mode `{mode}`; "
+                f"write `{missing[0]} = …` under ## Setup, or correct `parameters`",
+            )
+
+    def _line_of(self, phase: str) -> int:
+        """The phase's heading, or the line that names the parameters."""
+        section = self._phase(phase)
+        return section.line if section else self.front.line("parameters")
+
+
+def _named(modes: Sequence[str]) -> str:
+    return f"mode{'s' if len(modes) > 1 else ''} {_quoted(modes)}"
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)

@@ -1,0 +1,99 @@
+"""What can be known of a lesson's Python without running it.
+
+Knows nothing of Markdown; lines are those of the code given, from 1.
+"""
+
+from __future__ import annotations
+
+import ast
+import symtable
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+GRADIENT_CALLS = frozenset({"backward", "grad"})
+"""`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """Why a piece of code is not Python."""
+
+    line: int
+    """1-based, in the code given."""
+    reason: str
+
+
+def why_not_code(code: str) -> Bad | None:
+    """What keeps the code from being compiled, or None."""
+    return _why_not(code, "exec")
+
+
+def why_not_expression(expression: str) -> str | None:
+    """What keeps the text from being one Python expression, or None."""
+    bad = _why_not(expression.strip(), "eval")
+    return bad.reason if bad else None
+
+
+def _why_not(code: str, kind: str) -> Bad | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape in a string is no fault
+            compile(code, "<lesson>", kind, dont_inherit=True)
+    except SyntaxError as error:
+        last = max(code.count("\n") + (not code.endswith("\n")), 1)
+        return Bad(min(max(error.lineno or 1, 1), last), error.msg)
+    except (ValueError, OverflowError) as error:  # NUL characters, lone surrogates
+        return Bad(1, str(error))
+    except (RecursionError, MemoryError):  # what the compiler raises for deep nesting
+        return Bad(1, "it is nested too deeply")
+    return None
+
+
+def bound_names(codes: Iterable[str]) -> frozenset[str] | None:
+    """The names that pieces of code bind at their top level, by any form of binding.
+
+    None if that can't be known, because one of them imports `*`. The code must compile.
+    """
+    names: set[str] = set()
+    for code in codes:
+        if _imports_star(code):
+            return None
+        names |= _bound(symtable.symtable(code, "<lesson>", "exec"), at_top=True)
+    return frozenset(names)
+
+
+def _imports_star(code: str) -> bool:
+    return any(
+        isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+        for node in ast.walk(ast.parse(code))
+    )
+
+
+def _bound(table: symtable.SymbolTable, *, at_top: bool) -> set[str]:
+    names = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if (symbol.is_assigned() or symbol.is_imported())
+        and (at_top or symbol.is_declared_global())
+    }
+    for child in table.get_children():
+        names |= _bound(child, at_top=False)
+    return names
+
+
+def computes_gradient(codes: Iterable[str]) -> bool:
+    """Whether some of the code asks PyTorch for a gradient. The code must compile."""
+    return any(
+        isinstance(node, ast.Call) and _called(node.func) in GRADIENT_CALLS
+        for code in codes
+        for node in ast.walk(ast.parse(code))
+    )
+
+
+def _called(function: ast.expr) -> str:
+    match function:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+        case _:
+            return ""

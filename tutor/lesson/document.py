@@ -1,0 +1,89 @@
+"""A lesson's file as a checked Lesson, or every fault in it.
+
+Puts together what front_matter, markdown and sections find and what checks says of it.
+Knows nothing of where lessons are kept and never runs their code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from tutor.lesson import checks, files, front_matter
+from tutor.lesson.faults import FaultList
+from tutor.lesson.front_matter import FrontMatter
+from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
+from tutor.lesson.sections import sections_of
+
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+
+
+def read(path: Path) -> Lesson:
+    """The lesson in a file.
+
+    Raises LessonError, one line, if there is no readable text there, and LessonFaults,
+    one line a fault, if the text is not a lesson.
+    """
+    return parse(files.load(path), path)
+
+
+def parse(source: str, path: Path) -> Lesson:
+    """The lesson that `source` is, `path` being the file it came from.
+
+    Raises LessonFaults with everything that is wrong with it.
+    """
+    text = files.normal(source)
+    faults = FaultList(path)
+    _check_is_text(text, faults)
+    lines = text.split("\n")
+    front = front_matter.parse(lines, faults)
+    sections = sections_of(lines, front.end, faults)
+    modes = front.modes or _modes_named(sections)
+    checks.check(front, sections, modes, faults)
+    faults.raise_if_any()
+    return Lesson(
+        slug=path.stem,
+        path=path,
+        digest=hashlib.sha256(source.encode()).hexdigest(),
+        source=text,
+        title=front.title,
+        summary=front.summary,
+        order=front.order,
+        modes=modes,
+        parameters={mode: front.parameters.get(mode) or () for mode in modes},
+        learning_rate={mode: front.learning_rate.get(mode) or 0.0 for mode in modes},
+        epochs={mode: front.epochs.get(mode) or 0 for mode in modes},
+        sections=sections,
+        batches=front.batches,
+        warm_up=front.warm_up,
+        watch=_watch_by_mode(front, modes),
+        own_gradient=front.own_gradient,
+    )
+
+
+def _check_is_text(text: str, faults: FaultList) -> None:
+    """A NUL would be replaced in silence by the Markdown parser: then code shown is not run."""
+    if found := _NOT_TEXT.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        faults.add(line, f"the character {found[0]!r} is not text; delete it")
+        faults.raise_if_any()
+
+
+def _modes_named(sections: tuple[Section, ...]) -> tuple[str, ...]:
+    """The standard modes that some fence names, in the ladder's order."""
+    fences = (b for s in sections for b in s.blocks if isinstance(b, Fence))
+    named = {mode for fence in fences for mode in fence.modes}
+    return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
+
+
+def _watch_by_mode(
+    front: FrontMatter, modes: tuple[str, ...]
+) -> Mapping[str, Mapping[str, str]] | None:
+    if not front.watch:
+        return None
+    return {
+        mode: {label: found for label, by in front.watch.items() if (found := by.get(mode))}
+        for mode in modes
+    }

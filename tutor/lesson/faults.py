@@ -1,0 +1,73 @@
+"""What is wrong with a lesson file: every fault at once, one line each.
+
+Knows nothing of what can be wrong, only how it is collected and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from tutor.errors import LessonError
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a lesson file."""
+
+    path: Path
+    line: int
+    """1-based line in the file."""
+    message: str
+    """What is wrong and what to write instead, on one line."""
+
+    def __str__(self) -> str:
+        return one_line(f"{self.path}:{self.line}: {self.message}")
+
+
+class LessonFaults(LessonError):
+    """A lesson file that can't be used as it is. Its text is one line a fault, by line."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class FaultList:
+    """The faults found so far in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: list[Fault] = []
+
+    def add(self, line: int, message: str) -> None:
+        """Note one more fault."""
+        self._found.append(Fault(self._path, line, message))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def raise_if_any(self) -> None:
+        """Raise LessonFaults if there is anything to tell."""
+        if self._found:
+            raise LessonFaults(self._found)
+
+
+def one_line(text: str) -> str:
+    """The text with everything unprintable written out, so that no terminal obeys it."""
+    return "".join(c if c.isprintable() else _written_out(c) for c in text)
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` if a known word is near, else the list of what is known."""
+    words = list(known)
+    near = get_close_matches(word, words, n=1)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    return f"; write one of: {', '.join(words)}"

@@ -1,0 +1,294 @@
+"""The front matter of a lesson: YAML between two `---` lines, checked key by key.
+
+Works on the nodes of the YAML tree, which know their lines, and takes every scalar as
+it is written: no `yes` becomes True and no `1e-3` stays text. Knows nothing of the
+Markdown below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import yaml
+
+from tutor.lesson import scalars
+from tutor.lesson.faults import FaultList, did_you_mean
+from tutor.lesson.scalars import Kind
+
+T = TypeVar("T")
+
+MAX_DEPTH = 8
+"""libyaml's composer recurses in C and crashes on deep nesting; no key needs more than 2."""
+
+_UNREADABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByMode(Generic[T]):
+    """A value that holds for all modes, or one for each mode."""
+
+    common: T | None = None
+    own: Mapping[str, T] = field(default_factory=dict)
+    line: int = 1
+    """1-based line of the key."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """1-based line of each mode's own value."""
+
+    def get(self, mode: str) -> T | None:
+        """The value for `mode`, or None if nothing is said about it."""
+        return self.own.get(mode, self.common)
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """What the front matter says, with the defaults for what it leaves out."""
+
+    title: str = ""
+    summary: str = ""
+    order: float = 1e9
+    modes: tuple[str, ...] = ()
+    """Empty if the fences alone say which modes there are."""
+    parameters: ByMode[tuple[str, ...]] = field(default_factory=ByMode)
+    learning_rate: ByMode[float] = field(default_factory=lambda: ByMode(0.01))
+    epochs: ByMode[int] = field(default_factory=lambda: ByMode(100))
+    batches: int = 1
+    warm_up: int = 0
+    watch: Mapping[str, ByMode[str]] = field(default_factory=dict)
+    """By label."""
+    own_gradient: tuple[str, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """1-based line of each key that is there."""
+    end: int = 0
+    """How many lines of the file are front matter, the `---` lines included."""
+
+    def line(self, key: str) -> int:
+        """Where `key` stands, or 1 if it is left out."""
+        return self.lines.get(key, 1)
+
+
+def parse(lines: Sequence[str], faults: FaultList) -> FrontMatter:
+    """The front matter of a file, given as its lines. Faults are added to `faults`."""
+    end = _end(lines, faults)
+    if not end:
+        return FrontMatter()
+    root = _compose(lines[1 : end - 1], faults)
+    if root is None:
+        return FrontMatter(end=end)
+    return _Reader(faults).read(root, end)
+
+
+def _end(lines: Sequence[str], faults: FaultList) -> int:
+    if not lines or lines[0].rstrip() != "---":
+        faults.add(1, "no front matter; begin the file with --- , keys such as `title: …`, and ---")
+        return 0
+    for number, line in enumerate(lines[1:], start=2):
+        if line.rstrip() == "---":
+            return number
+    faults.add(1, "the front matter is not closed; write a line --- below its last key")
+    return 0
+
+
+def _compose(lines: Sequence[str], faults: FaultList) -> yaml.MappingNode | None:
+    """The YAML tree, its marks counting lines of the file, or None and a fault."""
+    for number, line in enumerate(lines, start=2):
+        if found := _UNREADABLE.search(line):
+            faults.add(number, f"the character {found[0]!r} may not stand here; delete it")
+            return None
+    text = "\n" + "\n".join(lines) + "\n"  # the first newline stands for the line ---
+    try:
+        too_deep = _too_deep(text)
+        root = None if too_deep else yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        faults.add(*_told(error))
+        return None
+    if too_deep:
+        faults.add(too_deep, "the YAML is nested too deeply; no key needs more than two levels")
+    elif isinstance(root, yaml.MappingNode):
+        return root
+    else:
+        faults.add(1, "the front matter is not a list of keys; write lines such as `title: …`")
+    return None
+
+
+_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)
+
+
+def _too_deep(text: str) -> int:
+    """The line where nesting gets too deep, 0 if it does not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return event.start_mark.line + 1 if event.start_mark else 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return 0
+
+
+def _told(error: yaml.YAMLError) -> tuple[int, str]:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or "it can't be read"
+    line = mark.line + 1 if mark else 1
+    return line, f"bad YAML: {problem}; write `key: value`, with quotes around odd characters"
+
+
+class _Reader:
+    """Turns the nodes of the front matter into values, noting every fault."""
+
+    def __init__(self, faults: FaultList) -> None:
+        self._faults = faults
+        self._nodes: dict[str, yaml.Node] = {}
+        self._lines: dict[str, int] = {}
+
+    def read(self, root: yaml.MappingNode, end: int) -> FrontMatter:
+        self._collect(root)
+        default = FrontMatter()
+        return FrontMatter(
+            title=self._one("title", scalars.TEXT, ""),
+            summary=self._one("summary", scalars.TEXT, ""),
+            order=self._one("order", scalars.NUMBER, default.order),
+            modes=self._several("modes", scalars.MODE),
+            parameters=self._parameters(),
+            learning_rate=self._by_mode("learning_rate", scalars.RATE, default.learning_rate),
+            epochs=self._by_mode("epochs", scalars.at_least(1), default.epochs),
+            batches=self._one("batches", scalars.at_least(1), 1),
+            warm_up=self._one("warm_up", scalars.at_least(0), 0),
+            watch=self._watch(),
+            own_gradient=self._several("own_gradient", scalars.MODE),
+            lines=self._lines,
+            end=end,
+        )
+
+    def _collect(self, root: yaml.MappingNode) -> None:
+        known = [name for name in FrontMatter.__dataclass_fields__ if name not in ("lines", "end")]
+        for key, line, node in self._pairs(root):
+            if key not in known:
+                self._faults.add(line, f"unknown key `{key}`{did_you_mean(key, known)}")
+                continue
+            self._nodes[key], self._lines[key] = node, line
+        for key, example in _REQUIRED.items():
+            if key not in self._nodes:
+                self._faults.add(1, f"the key `{key}` is missing; write `{key}: {example}`")
+
+    def _pairs(self, node: yaml.MappingNode) -> list[tuple[str, int, yaml.Node]]:
+        """Key, line and value of each entry; the first of entries with the same key."""
+        found: dict[str, tuple[str, int, yaml.Node]] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                self._faults.add(line, "a key must be one word; write `key: value`")
+            elif key.value in found:
+                first = found[key.value][1]
+                self._faults.add(
+                    line, f"the key `{key.value}` is already on line {first}; keep one of them"
+                )
+            else:
+                found[key.value] = (key.value, line, value)
+        return list(found.values())
+
+    def _scalar(self, name: str, node: yaml.Node, kind: Kind[T]) -> T | None:
+        """The value of one scalar node, or None and a fault."""
+        line = node.start_mark.line + 1
+        if not isinstance(node, yaml.ScalarNode):
+            found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+            self._faults.add(
+                line, f"`{name}` must be {kind.wanted}, not {found}; write `{name}: …`"
+            )
+            return None
+        try:
+            return kind.convert(node.value)
+        except ValueError:
+            shown = node.value if len(node.value) <= 40 else node.value[:39] + "…"
+            self._faults.add(line, f"`{name}` must be {kind.wanted}, not `{shown}`")
+            return None
+
+    def _one(self, key: str, kind: Kind[T], default: T) -> T:
+        if key not in self._nodes:
+            return default
+        value = self._scalar(key, self._nodes[key], kind)
+        return default if value is None else value
+
+    def _list(self, key: str, node: yaml.Node, kind: Kind[str]) -> tuple[str, ...]:
+        line = node.start_mark.line + 1
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            self._faults.add(
+                line, f"`{key}` must be a list of names; write `{key}: [{_EXAMPLES[key]}]`"
+            )
+            return ()
+        names: dict[str, None] = {}
+        for item in node.value:
+            name = self._scalar(key, item, kind)
+            if name in names:
+                self._faults.add(
+                    item.start_mark.line + 1, f"`{name}` is twice in `{key}`; keep one of them"
+                )
+            elif name is not None:
+                names[name] = None
+        return tuple(names)
+
+    def _several(self, key: str, kind: Kind[str]) -> tuple[str, ...]:
+        node = self._nodes.get(key)
+        return () if node is None else self._list(key, node, kind)
+
+    def _parameters(self) -> ByMode[tuple[str, ...]]:
+        key = "parameters"
+        node = self._nodes.get(key)
+        if node is None:
+            return ByMode()
+        if not isinstance(node, yaml.MappingNode):
+            return ByMode(self._list(key, node, scalars.NAME), line=self._lines[key])
+        pairs = self._pairs(node)
+        own = {mode: self._list(key, value, scalars.NAME) for mode, _, value in pairs}
+        return ByMode(None, own, self._lines[key], {mode: line for mode, line, _ in pairs})
+
+    def _by_mode(self, key: str, kind: Kind[T], default: ByMode[T]) -> ByMode[T]:
+        if key not in self._nodes:
+            return default
+        found = self._value_or_mapping(key, self._nodes[key], self._lines[key], kind)
+        # what could not be read falls back to the default, so that it is told only once
+        return ByMode(default.common, {}, found.line) if _says_nothing(found) else found
+
+    def _value_or_mapping(self, name: str, node: yaml.Node, line: int, kind: Kind[T]) -> ByMode[T]:
+        if not isinstance(node, yaml.MappingNode):
+            return ByMode(self._scalar(name, node, kind), line=line)
+        own: dict[str, T] = {}
+        lines: dict[str, int] = {}
+        before = len(self._faults)
+        for mode, mode_line, value in self._pairs(node):
+            lines[mode] = mode_line
+            converted = self._scalar(name, value, kind)
+            if converted is not None:
+                own[mode] = converted
+        if not own and len(self._faults) == before:
+            self._faults.add(line, f"`{name}` is empty; write a value for each mode")
+        return ByMode(None, own, line, lines)
+
+    def _watch(self) -> Mapping[str, ByMode[str]]:
+        node = self._nodes.get("watch")
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self._faults.add(
+                self._lines["watch"],
+                "`watch` must be a mapping; write `watch:` and below it `  label: expression`",
+            )
+            return {}
+        return {
+            label: self._value_or_mapping(label, value, line, scalars.EXPRESSION)
+            for label, line, value in self._pairs(node)
+        }
+
+
+def _says_nothing(value: ByMode[T]) -> bool:
+    return value.common is None and not value.own
+
+
+_REQUIRED = {"title": "…", "summary": "… (one line)", "parameters": "[w]"}
+_EXAMPLES = {"parameters": "w, b", "modes": "manual, autograd", "own_gradient": "manual"}

@@ -1,0 +1,182 @@
+"""The Markdown of a lesson: the parser with its `$` rules, and where each thing stands.
+
+Finds headings, fences and formulas with their exact places. Knows nothing of phases and
+modes, and does not say whether a formula or a fence is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from markdown_it import MarkdownIt
+from markdown_it.ruler import RuleOptionsType
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from mdit_py_plugins.dollarmath.index import math_block_dollar, math_inline_dollar
+
+_BlockRule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
+_InlineRule: TypeAlias = Callable[[StateInline, bool], bool]
+
+MATH = ("math_inline", "math_inline_double")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stretch of the file: from (line, column) up to, not including, (line, column)."""
+
+    line: int
+    """0-based, as are all the numbers here."""
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading that is not inside a list or a quote."""
+
+    level: int
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A fenced block."""
+
+    info: tuple[str, ...]
+    """The words after the opening fence."""
+    text: str
+    place: Place
+    closed: bool
+    nested: bool
+    """Whether it stands inside a list or a quote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Math:
+    """A formula between dollars."""
+
+    latex: str
+    place: Place
+    display: bool
+    """Whether it can be cut out of the text around it and shown by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclosed:
+    """Two dollars that open a formula which nothing closes."""
+
+    place: Place
+
+
+Found: TypeAlias = Heading | Code | Math | Unclosed
+
+
+def parser() -> MarkdownIt:
+    """The Markdown that lessons are written in: CommonMark, tables, `$…$` and `$$…$$`.
+
+    `math_inline`, `math_inline_double` and `math_block` are its tokens for formulas.
+    """
+    md = MarkdownIt("commonmark").enable("table")
+    # Without text_join an escaped dollar stays apart from a real one.
+    md.disable("text_join")
+    block = math_block_dollar(allow_labels=False, allow_blank_lines=False)
+    interrupts: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    md.block.ruler.before("fence", "math_block", _without_trace(block), interrupts)
+    inline = math_inline_dollar(allow_space=False, allow_digits=True, allow_double=True)
+    md.inline.ruler.before("escape", "math_inline", _with_position(inline))
+    return md
+
+
+def _without_trace(rule: _BlockRule) -> _BlockRule:
+    """The plugin's rule ignores `silent`, which a rule that may end a paragraph must not."""
+
+    def wrapped(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        line, tokens = state.line, len(state.tokens)
+        found = rule(state, start, end, silent)
+        if silent:
+            state.line = line
+            del state.tokens[tokens:]
+        return found
+
+    return wrapped
+
+
+def _with_position(rule: _InlineRule) -> _InlineRule:
+    """Note where in the paragraph the formula begins and ends, which tokens don't say."""
+
+    def wrapped(state: StateInline, silent: bool) -> bool:
+        start = state.pos
+        found = rule(state, silent)
+        if found and not silent:
+            state.tokens[-1].meta.update(start=start, end=state.pos)
+        return found
+
+    return wrapped
+
+
+def find(lines: Sequence[str]) -> tuple[Found, ...]:
+    """Everything in the text that a lesson is made of, prose excepted, in order."""
+    return tuple(_walk(parser().parse("\n".join(lines)), lines))
+
+
+def _walk(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[Found]:
+    for index, token in enumerate(tokens):
+        if token.map is None:
+            continue
+        whole = Place(token.map[0], 0, token.map[1], 0)
+        if token.type == "heading_open" and token.level == 0:
+            yield Heading(int(token.tag[1:]), tokens[index + 1].content.strip(), whole)
+        elif token.type == "fence":
+            closed = _is_closed(token, lines)
+            info = tuple(token.info.split())
+            yield Code(info, token.content, whole, closed, nested=token.level > 0)
+        elif token.type == "math_block":
+            yield Math(token.content, whole, display=True)
+        elif token.type == "inline":
+            in_paragraph = tokens[index - 1].type == "paragraph_open"
+            yield from _inline(token, token.map[0], lines, in_paragraph)
+
+
+def _is_closed(token: Token, lines: Sequence[str]) -> bool:
+    first, end = token.map or (0, 0)
+    last = lines[end - 1].lstrip("> \t").rstrip()
+    return end - first >= 2 and last.startswith(token.markup) and not last.strip(token.markup[0])
+
+
+def _inline(
+    token: Token, first: int, lines: Sequence[str], in_paragraph: bool
+) -> Iterator[Math | Unclosed]:
+    line = first
+    for child in token.children or ():
+        if child.type in MATH:
+            place = _place(token.content, child.meta["start"], child.meta["end"], first, lines)
+            display = in_paragraph and child.type == "math_inline_double"
+            yield Math(child.content, place, display)
+            line = place.end_line
+        elif child.type in ("softbreak", "hardbreak"):
+            line += 1
+        elif child.type == "text" and "$$" in child.content:
+            yield Unclosed(Place(line, 0, line + 1, 0))
+
+
+def _place(content: str, start: int, end: int, first: int, lines: Sequence[str]) -> Place:
+    """Where content[start:end] of a paragraph that begins on line `first` is in the file."""
+    line, column = _line_and_column(content, start, first, lines)
+    end_line, end_column = _line_and_column(content, end, first, lines)
+    return Place(line, column, end_line, end_column)
+
+
+def _line_and_column(
+    content: str, offset: int, first: int, lines: Sequence[str]
+) -> tuple[int, int]:
+    """A line of a paragraph is the tail of the file's line: what is before it is not in it."""
+    number = content.count("\n", 0, offset)
+    begin = content.rfind("\n", 0, offset) + 1
+    own = content[begin:].split("\n", 1)[0].rstrip()
+    whole = lines[first + number].rstrip()
+    return first + number, max(len(whole) - len(own), 0) + offset - begin

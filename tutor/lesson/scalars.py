@@ -1,0 +1,80 @@
+"""How the text of one YAML scalar becomes a value: one small Kind for each type."""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MAX_INTEGER = 1_000_000_000
+"""Counts of epochs and batches above this are typing mistakes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A type of scalar."""
+
+    wanted: str
+    """Completes the sentence "the key must be …"."""
+    convert: Callable[[str], T]
+    """The value, from the text as it is written. Raises ValueError if it is none."""
+
+
+def _text(written: str) -> str:
+    line = " ".join(written.split())
+    if not line or not line.isprintable():
+        raise ValueError
+    return line
+
+
+def _number(written: str) -> float:
+    value = float(written)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _rate(written: str) -> float:
+    value = _number(written)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def _name(written: str) -> str:
+    if not written.isidentifier() or keyword.iskeyword(written):
+        raise ValueError
+    return written
+
+
+def _mode(written: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", written):
+        raise ValueError
+    return written
+
+
+def at_least(least: int) -> Kind[int]:
+    """Whole numbers from `least` up."""
+
+    def convert(written: str) -> int:
+        if len(written) > len(str(MAX_INTEGER)):
+            raise ValueError
+        value = int(written)
+        if not least <= value <= MAX_INTEGER:
+            raise ValueError
+        return value
+
+    return Kind(f"a whole number from {least} to {MAX_INTEGER}", convert)
+
+
+TEXT = Kind("one line of text", _text)
+NUMBER = Kind("a finite number", _number)
+RATE = Kind("a finite number of at least 0", _rate)
+NAME = Kind("a Python name", _name)
+MODE = Kind("a mode's name (letters, digits, - and _)", _mode)
+EXPRESSION = Kind("a Python expression on one line", _text)

@@ -1,0 +1,162 @@
+"""The body of a lesson as sections of prose, formulas and fences.
+
+Notes what is out of place (a fence outside a phase, a formula that does not parse).
+Knows nothing of the front matter and does not judge the code in the fences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from tutor import formula
+from tutor.errors import FormulaError
+from tutor.lesson import code_checks, markdown
+from tutor.lesson.faults import FaultList
+from tutor.lesson.markdown import Code, Heading, Math, Place, Unclosed
+from tutor.lesson.model import PHASES, Block, Fence, Formula, Prose, Section
+
+_MISSPELT_PYTHON = ("py", "py3", "python3")
+
+
+@dataclass(slots=True)
+class _Part:
+    """A section while it is being put together."""
+
+    heading: str
+    start: Place
+    phase: str | None
+    cuts: list[tuple[Place, Block | None]] = field(default_factory=list)
+    """What is not prose, in order; None is left out of the lesson."""
+
+
+def sections_of(lines: Sequence[str], first: int, faults: FaultList) -> tuple[Section, ...]:
+    """The sections of a file given as its lines, the body beginning at index `first`."""
+    body = [""] * first + list(lines[first:])
+    parts = _Parts(first, faults)
+    for found in markdown.find(body):
+        parts.add(found)
+    ends = [(p.start.line, p.start.column) for p in parts.all[1:]] + [(len(body), 0)]
+    sections = [_section(part, end, body) for part, end in zip(parts.all, ends, strict=True)]
+    return tuple(s for s in sections if s.heading or s.blocks)
+
+
+class _Parts:
+    """Sorts what is found in the Markdown into sections."""
+
+    def __init__(self, first: int, faults: FaultList) -> None:
+        self.all = [_Part("", Place(first, 0, first, 0), None)]
+        self._faults = faults
+        self._phases: dict[str, int] = {}
+
+    def add(self, found: markdown.Found) -> None:
+        match found:
+            case Heading():
+                self._heading(found)
+            case Code():
+                self._code(found)
+            case Math():
+                self._math(found)
+            case Unclosed(place):
+                self._faults.add(
+                    place.line + 1, "`$$` opens a formula that is never closed; write `$$` after it"
+                )
+
+    def _heading(self, found: Heading) -> None:
+        phase = found.text if found.level == 2 and found.text in PHASES else None
+        if phase is None and found.level >= 3 and self.all[-1].phase:
+            return  # a lesser heading stays, as prose, inside its phase
+        line = found.place.line + 1
+        if phase in self._phases:
+            first = self._phases[phase]
+            self._faults.add(
+                line, f"the phase {phase} is already on line {first}; put its fences there"
+            )
+        elif phase:
+            self._phases[phase] = line
+        self.all.append(_Part(found.text, found.place, phase))
+
+    def _code(self, found: Code) -> None:
+        line = found.place.line + 1
+        kind = found.info[0] if found.info else ""
+        if not found.closed:
+            self._faults.add(line, "this fence is never closed; write ``` below its last line")
+        if found.info[:2] == ("yaml", "exercise") and not found.nested:
+            self.all[-1].cuts.append((found.place, None))
+        elif kind == "python":
+            self._python(found, line)
+        elif self.all[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
+            self._faults.add(line, f"code of the kind `{kind}` is not run; write ```python")
+
+    def _python(self, found: Code, line: int) -> None:
+        part = self.all[-1]
+        if found.nested:
+            self._faults.add(
+                line, "Python inside a list or a quote is not run; move it to the left margin"
+            )
+            return
+        if part.phase is None:
+            self._faults.add(line, _outside(part.heading))
+        elif not found.text.strip():
+            self._faults.add(line, "this fence is empty; write code in it, or delete it")
+        modes = tuple(dict.fromkeys(found.info[1:]))
+        part.cuts.append((found.place, Fence(found.text, line + 1, modes)))
+
+    def _math(self, found: Math) -> None:
+        line = found.place.line + 1
+        try:
+            boxed = formula.parse(found.latex).boxed
+        except FormulaError as error:
+            self._faults.add(line, f"the formula does not parse: {error}")
+            boxed = ()
+        for expression in boxed:
+            if reason := code_checks.why_not_expression(expression):
+                self._faults.add(
+                    line,
+                    f"`{expression}` in \\boxed is not a Python expression ({reason}); "
+                    "write one such as \\boxed{w}",
+                )
+        if found.display:
+            block = Formula(found.latex.strip(), line, tuple(boxed))
+            self.all[-1].cuts.append((found.place, block))
+
+
+def _outside(heading: str) -> str:
+    where = f"under the heading {heading!r}" if heading else "before the first heading"
+    near = get_close_matches(heading.strip().title(), PHASES, n=1)
+    advice = f"write ## {near[0]}" if near else "move it below a phase such as ## Predict"
+    return (
+        f"Python {where} is in no phase and never runs; {advice}, "
+        "or write ```text if it is only to be read"
+    )
+
+
+def _section(part: _Part, end: tuple[int, int], lines: Sequence[str]) -> Section:
+    return Section(part.heading, part.start.line + 1, part.phase, tuple(_blocks(part, end, lines)))
+
+
+def _blocks(part: _Part, end: tuple[int, int], lines: Sequence[str]) -> Iterator[Block]:
+    at = (part.start.end_line, part.start.end_column)
+    for place, block in part.cuts:
+        yield from _prose(lines, at, (place.line, place.column))
+        if block is not None:
+            yield block
+        at = (place.end_line, place.end_column)
+    yield from _prose(lines, at, end)
+
+
+def _prose(lines: Sequence[str], start: tuple[int, int], end: tuple[int, int]) -> Iterator[Prose]:
+    """The text between two places, without blank lines around it; nothing if it is blank."""
+    first, column = start
+    last, end_column = end
+    taken = [*lines[first:last], lines[last][:end_column] if last < len(lines) else ""]
+    if column:  # after a formula in mid-line
+        taken[0] = taken[0][column:].lstrip()
+    while taken and not taken[0].strip():
+        del taken[0]
+        first += 1
+    while taken and not taken[-1].strip():
+        del taken[-1]
+    if taken:
+        yield Prose("\n".join(taken), first + 1)
