@@ -220,7 +220,7 @@ class Loop:
 
     def snapshot(self, before: Snapshot | None) -> Snapshot | None:
         """What is carried on from here, at the end of an epoch; None if it can't be copied."""
-        return take(self.namespace, self.program.dead, self.device, before)
+        return take(self.namespace, self.program.liveness, self.device, before)
 
 
 def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import CodeType
 
 from tutor.lesson.model import REPORT, SETUP, Fence, Lesson
-from tutor.training.liveness import names_dead
+from tutor.training.liveness import Liveness, liveness
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Program:
     report: Phase | None
     watch: tuple[Expression, ...]
     boxed: tuple[Expression, ...]
-    dead: frozenset[str]
-    """Names that every epoch writes before it reads them: a snapshot leaves them out."""
+    liveness: Liveness
+    """Which names a snapshot may leave out, and which it need not copy."""
 
     @property
     def gradient_at(self) -> int:
@@ -83,11 +83,6 @@ def _program(lesson: Lesson, mode: str) -> Program:
     loop = lesson.loop(mode)
     loop_trees = [trees[str(s.phase)] for s in loop]
     watched = (lesson.watch or {}).get(mode, {})
-    dead = names_dead(
-        setup=trees.get(SETUP, []),
-        epoch=[node for tree in [*loop_trees, trees.get(REPORT, [])] for node in tree],
-        shown=[*watched.values(), *lesson.boxed()],
-    )
     return Program(
         name=lesson.slug,
         filename=filename,
@@ -103,7 +98,11 @@ def _program(lesson: Lesson, mode: str) -> Program:
         report=_phase(REPORT, trees.get(REPORT, []), filename),
         watch=tuple(_expression(label, source) for label, source in watched.items()),
         boxed=tuple(_expression(source, source) for source in lesson.boxed()),
-        dead=dead,
+        liveness=liveness(
+            setup=trees.get(SETUP, []),
+            epoch=[node for tree in [*loop_trees, trees.get(REPORT, [])] for node in tree],
+            shown=[*watched.values(), *lesson.boxed(), *lesson.parameters[mode]],
+        ),
     )
 
 

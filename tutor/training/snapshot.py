@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Collection
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+
+from tutor.training.liveness import Liveness
 
 Namespace = dict[str, Any]
 
@@ -72,6 +73,8 @@ class Snapshot:
     """A namespace at the end of an epoch; never handed out but as a copy."""
 
     names: Namespace
+    idle: Namespace
+    """What nothing looks at after Setup: the things themselves, not copies."""
     home: Namespace
     """The dict it was taken of, which is the `globals` of the functions in it."""
     randomness: Randomness
@@ -83,20 +86,22 @@ class Snapshot:
         """Make the namespace (the same dict) what it was, and return it."""
         restored = _copy(self.names, {})
         self.home.clear()
-        self.home.update(restored)
+        self.home.update(self.idle | restored)
         self.randomness.restore(self.device)
         return self.home
 
 
 def take(
-    namespace: Namespace, dead: Collection[str], device: str, before: Snapshot | None
+    namespace: Namespace, liveness: Liveness, device: str, before: Snapshot | None
 ) -> Snapshot | None:
-    """A snapshot of `namespace` without the `dead` names.
+    """A snapshot of `namespace`: dead names left out, idle ones kept as they are.
 
     None if something in it can't be copied (a generator, a tensor in mid-graph): then
     only running again from an earlier place gets there.
     """
-    names = {k: v for k, v in namespace.items() if k not in dead and k != "__builtins__"}
+    alive = {k: v for k, v in namespace.items() if k not in liveness.dead and k != "__builtins__"}
+    idle = {k: v for k, v in alive.items() if liveness.is_idle(k)}
+    names = {k: v for k, v in alive.items() if k not in idle}
     memo: dict[int, Any] = {}
     for name, thing in names.items():
         old = before.names.get(name) if before is not None else None
@@ -111,7 +116,7 @@ def take(
     if before is not None and randomness.same_as(before.randomness) and randomness.device is None:
         randomness = before.randomness
     size = 2 * _OBJECT + sum(_bytes(v) for k, v in memo.items() if id(v) not in shared)
-    return Snapshot(copied, namespace, randomness, device, size)
+    return Snapshot(copied, idle, namespace, randomness, device, size)
 
 
 def _copy(names: Namespace, memo: dict[int, Any]) -> Namespace:
