@@ -50,9 +50,19 @@ class _Checker:
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Fence))
 
     @cached_property
+    def _known_modes(self) -> Sequence[str]:
+        return self.front.modes or STANDARD_MODES
+
+    @cached_property
     def _broken(self) -> frozenset[Fence]:
         """The fences that are not Python: what they do can't be known."""
         return frozenset(f for f in self._fences_of_all if code_checks.why_not_code(f.code))
+
+    def _is_unsure(self, phase: str) -> bool:
+        """Whether some code of a phase has no mode yet: what a mode lacks may be there."""
+        section = self._phase(phase)
+        blocks = section.blocks if section else ()
+        return any(isinstance(b, Fence) and self._unknown_modes(b) for b in blocks)
 
     def _phase(self, name: str) -> Section | None:
         return next((s for s in self.sections if s.phase == name), None)
@@ -100,19 +110,19 @@ class _Checker:
                     )
 
     def _fences(self) -> None:
-        known = self.front.modes or STANDARD_MODES
         for fence in self._fences_of_all:
-            for mode in fence.modes:
-                if mode not in known:
-                    self.faults.add(fence.line - 1, self._unknown(mode, known))
-            if bad := code_checks.why_not_code(fence.code):
-                line = fence.line + bad.line - 1
-                self.faults.add(line, f"this is not Python ({bad.reason}); correct it")
+            for mode in self._unknown_modes(fence):
+                self.faults.add(fence.line - 1, self._unknown(mode))
+            if bad := code_checks.why_not_code(fence.code, fence.line):
+                self.faults.add(bad.line, f"this is not Python ({bad.reason}); correct it")
 
-    def _unknown(self, mode: str, known: Sequence[str]) -> str:
+    def _unknown_modes(self, fence: Fence) -> list[str]:
+        return [mode for mode in fence.modes if mode not in self._known_modes]
+
+    def _unknown(self, mode: str) -> str:
         if mode in STANDARD_MODES:
             return f"no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
-        return f"unknown mode `{mode}`{did_you_mean(mode, known)}"
+        return f"unknown mode `{mode}`{did_you_mean(mode, self._known_modes)}"
 
     # ── Phases ──────────────────────────────────────────────────────────────────────
 
@@ -122,7 +132,9 @@ class _Checker:
         for name in NEEDED:
             section = self._phase(name)
             if section is None:
-                self.faults.add(1, f"no phase {name}; write a heading ## {name}{self._like(name)}")
+                self.faults.add(1, f"no phase {name}; write a heading ## {name} and its code below")
+            elif self._is_unsure(name):
+                continue
             elif without := [m for m in self.modes if not self._phase_fences(name, m)]:
                 self.faults.add(
                     section.line,
@@ -130,17 +142,10 @@ class _Checker:
                     f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
                 )
 
-    def _like(self, name: str) -> str:
-        """Where a heading stands that was perhaps meant."""
-        for section in self.sections:
-            if section.phase is None and section.heading.strip(" :.").lower() == name.lower():
-                return f" (line {section.line} is not quite that)"
-        return " and its code below it"
-
     def _gradient(self, mode: str) -> None:
         names = self.front.parameters.get(mode) or ()
         fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
-        if not names or self._broken.intersection(fences):
+        if not names or self._broken.intersection(fences) or self._is_unsure("Gradient"):
             return
         codes = [fence.code for fence in fences]
         bound = code_checks.bound_names(codes)
@@ -156,7 +161,7 @@ class _Checker:
     def _setup(self, mode: str) -> None:
         names = self.front.parameters.get(mode) or ()
         fences = self._phase_fences(SETUP, mode)
-        if self._broken.intersection(fences):
+        if self._broken.intersection(fences) or self._is_unsure(SETUP):
             return
         bound = code_checks.bound_names(fence.code for fence in fences)
         if bound is None:

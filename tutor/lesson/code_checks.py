@@ -1,6 +1,6 @@
 """What can be known of a lesson's Python without running it.
 
-Knows nothing of Markdown; lines are those of the code given, from 1.
+Knows nothing of Markdown.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ class Bad:
     """Why a piece of code is not Python."""
 
     line: int
-    """1-based, in the code given."""
+    """1-based, in the file that the code is from."""
     reason: str
 
 
-def why_not_code(code: str) -> Bad | None:
-    """What keeps the code from being compiled, or None."""
-    return _why_not(code, "exec")
+def why_not_code(code: str, first: int = 1) -> Bad | None:
+    """What keeps the code from being compiled, or None; `first` is the line it begins on."""
+    return _why_not(code, "exec", first)
 
 
 def why_not_expression(expression: str) -> str | None:
     """What keeps the text from being one Python expression, or None."""
-    bad = _why_not(expression.strip(), "eval")
+    bad = _why_not(expression.strip(), "eval", 1)
     return bad.reason if bad else None
 
 
-def _why_not(code: str, kind: str) -> Bad | None:
+def _why_not(code: str, kind: str, first: int) -> Bad | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd escape in a string is no fault
-            compile(code, "<lesson>", kind, dont_inherit=True)
+            # Blank lines before it make Python count, in its messages too, as the file does.
+            compile("\n" * (first - 1) + code, "<lesson>", kind, dont_inherit=True)
     except SyntaxError as error:
-        last = max(code.count("\n") + (not code.endswith("\n")), 1)
-        return Bad(min(max(error.lineno or 1, 1), last), error.msg)
+        last = first + code.rstrip("\n").count("\n")
+        return Bad(min(max(error.lineno or first, first), last), error.msg)
     except (ValueError, OverflowError) as error:  # NUL characters, lone surrogates
-        return Bad(1, str(error))
+        return Bad(first, str(error))
     except (RecursionError, MemoryError):  # what the compiler raises for deep nesting
-        return Bad(1, "it is nested too deeply")
+        return Bad(first, "it is nested too deeply")
     return None
 
 

@@ -1,30 +1,25 @@
 """The front matter of a lesson: YAML between two `---` lines, checked key by key.
 
-Works on the nodes of the YAML tree, which know their lines, and takes every scalar as
-it is written: no `yes` becomes True and no `1e-3` stays text. Knows nothing of the
-Markdown below.
+Takes every scalar of the YAML tree as it is written: no `yes` becomes True and no
+`1e-3` stays text. Knows nothing of the Markdown below.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import yaml
 
-from tutor.lesson import scalars
+from tutor.lesson import scalars, yaml_tree
 from tutor.lesson.faults import FaultList, did_you_mean
 from tutor.lesson.scalars import Kind
 
 T = TypeVar("T")
 
-MAX_DEPTH = 8
-"""libyaml's composer recurses in C and crashes on deep nesting; no key needs more than 2."""
-
-_UNREADABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that YAML does not allow."""
+LAST = 1e9
+"""The order of a lesson that says none: after all that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +44,7 @@ class FrontMatter:
 
     title: str = ""
     summary: str = ""
-    order: float = 1e9
+    order: float = LAST
     modes: tuple[str, ...] = ()
     """Empty if the fences alone say which modes there are."""
     parameters: ByMode[tuple[str, ...]] = field(default_factory=ByMode)
@@ -72,71 +67,13 @@ class FrontMatter:
 
 def parse(lines: Sequence[str], faults: FaultList) -> FrontMatter:
     """The front matter of a file, given as its lines. Faults are added to `faults`."""
-    end = _end(lines, faults)
+    end = yaml_tree.end_of(lines, faults)
     if not end:
         return FrontMatter()
-    root = _compose(lines[1 : end - 1], faults)
+    root = yaml_tree.compose(lines[1 : end - 1], faults)
     if root is None:
         return FrontMatter(end=end)
     return _Reader(faults).read(root, end)
-
-
-def _end(lines: Sequence[str], faults: FaultList) -> int:
-    if not lines or lines[0].rstrip() != "---":
-        faults.add(1, "no front matter; begin the file with --- , keys such as `title: …`, and ---")
-        return 0
-    for number, line in enumerate(lines[1:], start=2):
-        if line.rstrip() == "---":
-            return number
-    faults.add(1, "the front matter is not closed; write a line --- below its last key")
-    return 0
-
-
-def _compose(lines: Sequence[str], faults: FaultList) -> yaml.MappingNode | None:
-    """The YAML tree, its marks counting lines of the file, or None and a fault."""
-    for number, line in enumerate(lines, start=2):
-        if found := _UNREADABLE.search(line):
-            faults.add(number, f"the character {found[0]!r} may not stand here; delete it")
-            return None
-    text = "\n" + "\n".join(lines) + "\n"  # the first newline stands for the line ---
-    try:
-        too_deep = _too_deep(text)
-        root = None if too_deep else yaml.compose(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        faults.add(*_told(error))
-        return None
-    if too_deep:
-        faults.add(too_deep, "the YAML is nested too deeply; no key needs more than two levels")
-    elif isinstance(root, yaml.MappingNode):
-        return root
-    else:
-        faults.add(1, "the front matter is not a list of keys; write lines such as `title: …`")
-    return None
-
-
-_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)
-
-
-def _too_deep(text: str) -> int:
-    """The line where nesting gets too deep, 0 if it does not."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                return event.start_mark.line + 1 if event.start_mark else 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-    return 0
-
-
-def _told(error: yaml.YAMLError) -> tuple[int, str]:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or "it can't be read"
-    line = mark.line + 1 if mark else 1
-    return line, f"bad YAML: {problem}; write `key: value`, with quotes around odd characters"
 
 
 class _Reader:
@@ -153,7 +90,7 @@ class _Reader:
         return FrontMatter(
             title=self._one("title", scalars.TEXT, ""),
             summary=self._one("summary", scalars.TEXT, ""),
-            order=self._one("order", scalars.NUMBER, default.order),
+            order=self._one("order", scalars.NUMBER, LAST),
             modes=self._several("modes", scalars.MODE),
             parameters=self._parameters(),
             learning_rate=self._by_mode("learning_rate", scalars.RATE, default.learning_rate),
@@ -205,8 +142,9 @@ class _Reader:
         try:
             return kind.convert(node.value)
         except ValueError:
-            shown = node.value if len(node.value) <= 40 else node.value[:39] + "…"
-            self._faults.add(line, f"`{name}` must be {kind.wanted}, not `{shown}`")
+            short = node.value if len(node.value) <= 40 else node.value[:39] + "…"
+            shown = f"`{short}`" if short.strip() else "empty"
+            self._faults.add(line, f"`{name}` must be {kind.wanted}, not {shown}")
             return None
 
     def _one(self, key: str, kind: Kind[T], default: T) -> T:
@@ -280,9 +218,13 @@ class _Reader:
                 "`watch` must be a mapping; write `watch:` and below it `  label: expression`",
             )
             return {}
+        pairs = self._pairs(node)
+        for label, line, _ in pairs:
+            if not label.strip() or not label.isprintable():
+                self._faults.add(line, f"`{label}` is no label; write a word or two")
         return {
             label: self._value_or_mapping(label, value, line, scalars.EXPRESSION)
-            for label, line, value in self._pairs(node)
+            for label, line, value in pairs
         }
 
 

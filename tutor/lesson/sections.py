@@ -64,10 +64,15 @@ class _Parts:
                 )
 
     def _heading(self, found: Heading) -> None:
+        line = found.place.line + 1
         phase = found.text if found.level == 2 and found.text in PHASES else None
+        meant = found.text.strip(" :.").title()
+        if phase is None and meant in PHASES:
+            self._faults.add(
+                line, f"this heading is not quite a phase; write ## {meant}, or call it otherwise"
+            )
         if phase is None and found.level >= 3 and self.all[-1].phase:
             return  # a lesser heading stays, as prose, inside its phase
-        line = found.place.line + 1
         if phase in self._phases:
             first = self._phases[phase]
             self._faults.add(

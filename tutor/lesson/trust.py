@@ -1,0 +1,71 @@
+"""Which lessons may run: those that came with the tutor, and content that was allowed.
+
+A lesson is a program. One that did not ship runs only after the learner has said so
+once for that exact content. Knows nothing of how the learner is asked.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from tutor.errors import LessonError
+from tutor.lesson.faults import one_line
+from tutor.lesson.library import APP, is_shipped
+from tutor.lesson.model import Lesson
+
+
+def default_store() -> Path:
+    """The file that holds, line by line, the digest and the path of what was allowed."""
+    return platformdirs.user_data_path(APP) / "trusted-lessons"
+
+
+def is_trusted(lesson: Lesson, store: Path | None = None) -> bool:
+    """Whether the lesson may run without a question."""
+    return is_shipped(lesson.path) or lesson.digest.encode() in _digests(store or default_store())
+
+
+def trust(lesson: Lesson, store: Path | None = None) -> None:
+    """Remember that this exact content may run. Raises LessonError if that can't be written."""
+    file = store or default_store()
+    line = f"{lesson.digest}  {one_line(str(lesson.path))}\n".encode()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _append(file, line)
+    except OSError as error:
+        raise LessonError(
+            one_line(
+                f"{file}: can't remember that this lesson is trusted "
+                f"({error.strerror or error}); make it writable, or use --trust each time"
+            )
+        ) from None
+
+
+def _append(file: Path, line: bytes) -> None:
+    """Append in one write, so that two tutors at once lose nothing."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        if os.write(handle, _repair(handle) + line) < len(line):
+            raise OSError("the disk is full")
+    finally:
+        os.close(handle)
+
+
+def _repair(handle: int) -> bytes:
+    """A newline, if the file's last line was cut off: ours must stand on a line of its own."""
+    size = os.lseek(handle, 0, os.SEEK_END)
+    if not size:
+        return b""
+    os.lseek(handle, size - 1, os.SEEK_SET)
+    return b"" if os.read(handle, 1) == b"\n" else b"\n"
+
+
+def _digests(store: Path) -> frozenset[bytes]:
+    """What the file allows; nothing, if it is missing or can't be read."""
+    try:
+        lines = store.read_bytes().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(line.split(b" ", 1)[0] for line in lines)

@@ -1,0 +1,81 @@
+"""The YAML of a front matter as a tree of nodes that know their lines.
+
+Knows nothing of keys and what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import yaml
+
+from tutor.lesson.faults import FaultList
+
+MAX_DEPTH = 8
+"""libyaml's composer recurses in C and crashes on deep nesting; no key needs more than 2."""
+
+_UNREADABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow."""
+
+_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)
+
+
+def end_of(lines: Sequence[str], faults: FaultList) -> int:
+    """How many lines are front matter, both `---` included; 0 and a fault if there is none."""
+    if not lines or lines[0].rstrip() != "---":
+        faults.add(1, "no front matter; begin the file with --- , keys such as `title: …`, and ---")
+        return 0
+    for number, line in enumerate(lines[1:], start=2):
+        if line.rstrip() == "---":
+            return number
+    faults.add(1, "the front matter is not closed; write a line --- below its last key")
+    return 0
+
+
+def compose(lines: Sequence[str], faults: FaultList) -> yaml.MappingNode | None:
+    """The tree of the YAML on `lines`, which begin on line 2 of the file, or None and a fault.
+
+    A node's mark counts the file's lines from 0.
+    """
+    for number, line in enumerate(lines, start=2):
+        if found := _UNREADABLE.search(line):
+            faults.add(number, f"the character {found[0]!r} may not stand here; delete it")
+            return None
+    text = "\n" + "\n".join(lines) + "\n"  # the first newline stands for the line ---
+    try:
+        too_deep = _too_deep(text)
+        root = None if too_deep else yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        at, message = _told(error)
+        faults.add(min(at, len(lines) + 1), message)  # the end is seen on the line ---
+        return None
+    if too_deep:
+        faults.add(too_deep, "the YAML is nested too deeply; no key needs more than two levels")
+    elif isinstance(root, yaml.MappingNode):
+        return root
+    else:
+        faults.add(1, "the front matter is not a list of keys; write lines such as `title: …`")
+    return None
+
+
+def _too_deep(text: str) -> int:
+    """The line where nesting gets too deep, 0 if it does not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return event.start_mark.line + 1 if event.start_mark else 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return 0
+
+
+def _told(error: yaml.YAMLError) -> tuple[int, str]:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or "it can't be read"
+    line = mark.line + 1 if mark else 1
+    return line, f"bad YAML: {problem}; write `key: value`, with quotes around odd characters"
