@@ -1,0 +1,28 @@
+"""Who does what, in every lesson: the table that the published notebooks arrive at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tutor.lesson.document import read
+
+LESSONS = Path(__file__).parents[2] / "lessons"
+HAND, PYTORCH = True, False
+PUBLISHED = {
+    "manual": {"Predict": HAND, "Gradient": HAND, "Loss": HAND, "Update": HAND},
+    "autograd": {"Predict": HAND, "Gradient": PYTORCH, "Loss": HAND, "Update": HAND},
+    "optimizer": {"Predict": HAND, "Gradient": PYTORCH, "Loss": PYTORCH, "Update": PYTORCH},
+    "model": {"Predict": PYTORCH, "Gradient": PYTORCH, "Loss": PYTORCH, "Update": PYTORCH},
+}
+
+
+@pytest.mark.parametrize("path", sorted(LESSONS.glob("*.md")), ids=lambda path: path.stem)
+def test_the_ladder_of_a_shipped_lesson_is_the_published_one(path: Path) -> None:
+    lesson = read(path)
+    ladder = {row.phase: dict(row.by_hand) for row in lesson.ladder()}
+    assert ladder == {
+        phase: {mode: PUBLISHED[mode][phase] for mode in lesson.modes} for phase in ladder
+    }
+    assert set(ladder) == set(PUBLISHED["manual"])
