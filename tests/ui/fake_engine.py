@@ -1,0 +1,273 @@
+"""An engine without a process and without torch: a small simulated run of y = 2x.
+
+Answers at once, unless it is told to hold its answers back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tutor.engine.messages import (
+    AnyCommand,
+    AnyEvent,
+    BackEpoch,
+    BackPhase,
+    Failed,
+    Look,
+    Open,
+    Pause,
+    Ready,
+    Refused,
+    Restart,
+    RunTo,
+    Seek,
+    SetLearningRate,
+    Shown,
+    StepEpoch,
+    StepPhase,
+    Switch,
+    Taken,
+)
+from tutor.training.frame import NONE, Change, Curve, Frame, Position, Record, Value
+
+LOOP = ("Predict", "Loss", "Gradient", "Update", "Reset")
+X = (1.0, 2.0, 3.0, 4.0)
+
+
+def scalar(x: float) -> Value:
+    return Value((x,), (), "float32")
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Where the simulated run stands: plain arithmetic, done again for each place."""
+
+    mode: str = "autograd"
+    learning_rate: float = 0.01
+    epoch: int = 0
+    step: int = 0
+
+    def weight(self, updates: int) -> float:
+        w = 0.0
+        for _ in range(updates):
+            if math.isfinite(w):
+                w -= self.learning_rate * self.gradient(w)
+        return w
+
+    @staticmethod
+    def gradient(w: float) -> float:
+        return sum(2 * x * (w * x - 2 * x) for x in X) / len(X)
+
+    @staticmethod
+    def loss(w: float) -> float:
+        try:
+            return sum((w * x - 2 * x) ** 2 for x in X) / len(X)
+        except OverflowError:
+            return math.inf
+
+    def forward(self) -> Simulated:
+        if self.epoch == 0 or self.step == len(LOOP):
+            return replace(self, epoch=self.epoch + 1, step=1)
+        return replace(self, step=self.step + 1)
+
+    def back(self) -> Simulated:
+        if self.step > 1:
+            return replace(self, step=self.step - 1)
+        if self.epoch > 1:
+            return replace(self, epoch=self.epoch - 1, step=len(LOOP))
+        return replace(self, epoch=0, step=0)
+
+    def end_of(self, epoch: int) -> Simulated:
+        return replace(self, epoch=epoch, step=len(LOOP) if epoch else 0)
+
+    def frame(self, device: str = "cpu") -> Frame:
+        done = LOOP[self.step - 1] if self.step else "Setup"
+        old = self.weight(max(0, self.epoch - 1))
+        w = self.weight(self.epoch) if self.step >= 4 else old
+        has_loss, has_gradient = self.epoch > 1 or self.step >= 2, self.epoch > 1 or self.step >= 3
+        at = old if self.step >= 2 or not self.epoch else self.weight(max(0, self.epoch - 2))
+        at_g = old if self.step >= 3 or not self.epoch else self.weight(max(0, self.epoch - 2))
+        loss = scalar(self.loss(at)) if has_loss else NONE
+        gradient = scalar(self.gradient(at_g)) if has_gradient else NONE
+        zeroed = self.step == 5 or (has_gradient and self.step < 3)
+        return Frame(
+            at=Position(self.epoch, self.step),
+            steps=len(LOOP),
+            batch=0,
+            batches=1,
+            phase=done,
+            next_phase=LOOP[self.step % len(LOOP)],
+            mode=self.mode,
+            device=device,
+            learning_rate=self.learning_rate,
+            seed=0,
+            loss=loss,
+            values={"w": scalar(w)},
+            gradients={"w": gradient},
+            gradients_now={"w": scalar(0.0) if zeroed else gradient},
+            watched={},
+            boxed={"w": scalar(w), "loss": loss, "x[3]": scalar(4.0)},
+            diverged=not math.isfinite(w) or not loss.is_finite,
+        )
+
+    def curve(self) -> Curve | None:
+        epochs = tuple(range(1, self.epoch + 1))
+        losses = tuple(self.loss(self.weight(e - 1)) for e in epochs)
+        return Curve(epochs, losses, losses, self.epoch, self.epoch) if epochs else None
+
+
+class FakeEngine:
+    """Plays the engine's part; `sent` is what it was told."""
+
+    def __init__(self, devices: tuple[str, ...] = ("cpu",)) -> None:
+        self.devices = devices
+        self.sent: list[AnyCommand] = []
+        self.at = Simulated()
+        self.changes: tuple[Change, ...] = ()
+        self.holds = False
+        """While it holds, nothing is answered."""
+        self.ready_at_once = True
+        self.fails_at: str | None = None
+        """The phase that raises."""
+        self.busy = 0.0
+        self.stopped = 0
+        self.closed = False
+        self.target: int | None = None
+        self.run_number = 0
+        self._on_event: Callable[[AnyEvent], object] = lambda event: None
+        self._waiting: list[tuple[int, AnyCommand]] = []
+        self._is_ready = False
+
+    # ── The port ────────────────────────────────────────────────────────────────────
+
+    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
+        self._on_event = on_event
+        if self.ready_at_once:
+            self.get_ready()
+
+    def send(self, command: AnyCommand) -> int:
+        self.sent.append(command)
+        number = len(self.sent)
+        if self.holds or not self._is_ready:
+            self._waiting.append((number, command))
+        else:
+            self._answer(number, command)
+        return number
+
+    def busy_for(self) -> float:
+        return self.busy
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+    # ── What tests ask for ──────────────────────────────────────────────────────────
+
+    def get_ready(self) -> None:
+        self._is_ready = True
+        self.tell(Ready(torch="2.13.0", devices=self.devices))
+        self.release()
+
+    def release(self) -> None:
+        self.holds = False
+        waiting, self._waiting = self._waiting, []
+        for number, command in waiting:
+            self._answer(number, command)
+
+    def tell(self, event: AnyEvent) -> None:
+        self._on_event(event)
+
+    def kinds(self) -> list[str]:
+        return [type(command).__name__ for command in self.sent]
+
+    def shown(self, answers: int = 0, note: str = "") -> Shown:
+        at = self.at
+        record = Record(at.mode, "cpu", at.learning_rate, 0, self.changes)
+        return Shown(
+            answers=answers,
+            frame=at.frame(),
+            record=record,
+            curve=at.curve(),
+            furthest=at.epoch,
+            target=self.target,
+            rate=120.0 if self.target else 0.0,
+            note=note,
+        )
+
+    # ── The run ─────────────────────────────────────────────────────────────────────
+
+    def _answer(self, number: int, command: AnyCommand) -> None:
+        refusal = self._apply(number, command)
+        if isinstance(command, Taken | RunTo):
+            return
+        if isinstance(refusal, str):
+            self.tell(Refused(answers=number, message=refusal))
+        elif isinstance(refusal, Failed):
+            self.tell(refusal)
+        else:
+            self.tell(self.shown(number))
+
+    def _apply(self, number: int, command: AnyCommand) -> str | Failed | None:
+        at = self.at
+        match command:
+            case Open():
+                self.changes = ()
+                self.at = Simulated(mode=command.mode or "autograd")
+            case StepPhase():
+                if at.frame().next_phase == self.fails_at:
+                    words = "ZeroDivisionError: division by zero"
+                    return Failed(
+                        answers=number, lesson="line", phase="Loss", line=31, message=words
+                    )
+                self.at = at.forward()
+            case StepEpoch():
+                at_end = at.epoch == 0 or at.step == len(LOOP)
+                self.at = at.end_of(at.epoch + 1 if at_end else at.epoch)
+            case BackPhase():
+                self.at = at.back()
+            case BackEpoch():
+                self.at = at.end_of(max(0, at.epoch - 1))
+            case Seek():
+                self.at = at.end_of(command.epoch)
+            case Restart():
+                self.changes = ()
+                self.at = replace(at, epoch=0, step=0)
+            case Switch(device=str(device)) if device not in self.devices:
+                return f"there is no {device} here; there is {', '.join(self.devices)}"
+            case Switch():
+                self.at = replace(at, mode=command.mode or at.mode)
+                self._note_change(Change(self._here(), mode=command.mode, device=command.device))
+            case SetLearningRate():
+                self.at = replace(at, learning_rate=command.value)
+                self._note_change(Change(self._here(), learning_rate=command.value))
+            case RunTo():
+                self.target, self.run_number = command.epoch, number
+                self.advance(0)
+            case Pause() if self.target is not None:
+                self._end_run()
+            case Look() | Taken() | Pause():
+                pass
+        return None
+
+    def _here(self) -> Position:
+        return Position(self.at.epoch, self.at.step)
+
+    def _note_change(self, change: Change) -> None:
+        self.changes = (*self.changes, change)
+
+    def advance(self, epochs: int) -> None:
+        """Let a run that is on train so many epochs and show where it is."""
+        assert self.target is not None
+        self.at = self.at.end_of(min(self.target, self.at.epoch + epochs))
+        if self.at.epoch == self.target:
+            self._end_run()
+        else:
+            self.tell(self.shown())
+
+    def _end_run(self) -> None:
+        self.target = None
+        self.tell(self.shown(self.run_number))

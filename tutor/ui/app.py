@@ -1,0 +1,213 @@
+"""The app: owns the engine's events and the way from screen to screen.
+
+Knows the session, the list of lessons and the screens; never torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter, Monochrome, NoColor
+from textual.message import Message
+from textual.screen import Screen
+
+from tutor.engine.messages import AnyEvent
+from tutor.errors import LessonError
+from tutor.lesson import trust
+from tutor.lesson.library import Headline
+from tutor.lesson.model import Lesson
+from tutor.ui.charset import AsciiOnly, is_ascii_only
+from tutor.ui.engine_port import Engine
+from tutor.ui.moment import Notice
+from tutor.ui.plain import one_line
+from tutor.ui.screens.dialogs import AskTrust
+from tutor.ui.screens.help import HelpScreen
+from tutor.ui.screens.lesson import LessonScreen
+from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.session import Session
+
+
+class TutorApp(App[None]):
+    """Menu and lesson over one engine."""
+
+    class EngineSpoke(Message):
+        """The engine has told something."""
+
+        def __init__(self, event: AnyEvent) -> None:
+            super().__init__()
+            self.event = event
+
+    CSS_PATH = "tutor.tcss"
+    TITLE = "tutor"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", show=False, priority=True),
+    ]
+
+    def __init__(
+        self,
+        engine: Engine,
+        lessons: Sequence[Headline],
+        open_lesson: Callable[[Path], Lesson],
+        *,
+        first: Lesson | None = None,
+        is_trusted: Callable[[Lesson], bool] = trust.is_trusted,
+        trust_lesson: Callable[[Lesson], None] = trust.trust,
+        ascii_only: bool | None = None,
+    ) -> None:
+        """Nothing is started before the app runs.
+
+        `first` is opened at once (it is asked about no more), else the menu is shown.
+        """
+        super().__init__()
+        self.animation_level = "none"
+        self.theme = "ansi-dark"
+        self._engine = engine
+        self._lessons = tuple(lessons)
+        self._open_lesson = open_lesson
+        self._first = first
+        self._is_trusted = is_trusted
+        self._trust = trust_lesson
+        if ascii_only is None:
+            ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
+        self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
+        self.session = Session(engine)
+        self._lesson_screen = LessonScreen(self.session, ascii_only)
+        self._menu_screen = MenuScreen(self._lessons)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
+        filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
+        colour = [NoColor()] if self.no_color else []
+        return [*filters, *colour, *self._ascii]
+
+    def on_mount(self) -> None:
+        """Show the first screen and start the engine."""
+        self.install_screen(self._lesson_screen, "lesson")
+        self.install_screen(self._menu_screen, "menu")
+        if self._first is None:
+            self.push_screen("menu")
+        else:
+            self.session.open(self._first)
+            self.push_screen("lesson")
+        self._engine.start(lambda event: self.post_message(self.EngineSpoke(event)))
+
+    def on_unmount(self) -> None:
+        """The engine ends with the app."""
+        self._engine.close()
+
+    def on_tutor_app_engine_spoke(self, message: EngineSpoke) -> None:
+        """Let the session hear it, show what is so now, and ask for the next frame."""
+        is_owed = self.session.receive(message.event)
+        if self._lesson_screen.is_attached:
+            self._lesson_screen.update_from_session()
+        if is_owed:
+            self.call_after_refresh(self.session.taken)
+
+    # ── From screen to screen ───────────────────────────────────────────────────────
+
+    def on_menu_screen_lesson_chosen(self, message: MenuScreen.LessonChosen) -> None:
+        """Open the chosen lesson; if it is open already, go back to it."""
+        moment = self.session.moment
+        if moment is not None and moment.lesson.path == message.headline.path:
+            self.action_lesson()
+        else:
+            self._open(message.headline)
+
+    def action_menu(self) -> None:
+        """Show the menu; a run is paused meanwhile."""
+        self.session.pause()
+        self.switch_screen("menu")
+        if self.session.moment is not None:
+            self._menu_screen.point_at(self.session.moment.lesson.slug)
+
+    def action_lesson(self) -> None:
+        """Back to the lesson that is open, if one is."""
+        if self.session.moment is not None:
+            self.switch_screen("lesson")
+        elif self.screen is self._menu_screen:
+            self._menu_screen.tell(Notice("No lesson is open yet · enter opens one", "told"))
+
+    def action_turn_lesson(self, by: int) -> None:
+        """Open the next or the previous lesson."""
+        moment = self.session.moment
+        usable = [h for h in self._lessons if not h.fault]
+        index = next(
+            (i for i, h in enumerate(usable) if moment and h.path == moment.lesson.path), None
+        )
+        if index is None:
+            index = -1 if by > 0 else len(usable)
+        if 0 <= index + by < len(usable):
+            self._open(usable[index + by])
+        else:
+            which = "last" if by > 0 else "first"
+            self._tell(Notice(f"This is the {which} lesson · m shows all", "told"))
+
+    def action_help(self) -> None:
+        """Show all keys of this screen."""
+        screen = self.screen
+        if isinstance(screen, SizedScreen):
+            self.push_screen(HelpScreen(screen.ALL_COMMANDS))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: the commands of the screen, from their one definition."""
+        if isinstance(screen, SizedScreen):
+            for command in screen.ALL_COMMANDS:
+                if command.name != "palette":
+                    yield SystemCommand(
+                        f"{command.label} ({command.key_label})",
+                        command.help,
+                        self._palette_call(screen, command.action),
+                    )
+
+    def _palette_call(self, screen: SizedScreen, action: str) -> Callable[[], None]:
+        def call() -> None:
+            self.call_next(screen.run_action, action)
+
+        return call
+
+    def _open(self, headline: Headline) -> None:
+        if headline.fault:
+            self._tell(Notice(one_line(headline.fault), "refused"))
+            return
+        try:
+            lesson = self._open_lesson(headline.path)
+        except LessonError as error:
+            self._tell(Notice(one_line(str(error)), "refused"))
+            return
+        if self._is_trusted(lesson):
+            self._begin(lesson)
+        else:
+            self.push_screen(AskTrust(lesson), lambda yes: self._trusted(lesson, bool(yes)))
+
+    def _trusted(self, lesson: Lesson, yes: bool) -> None:
+        if not yes:
+            self._tell(Notice("Not opened", "told"))
+            return
+        try:
+            self._trust(lesson)
+        except LessonError as error:
+            self._tell(Notice(one_line(str(error)), "refused"))
+            return
+        self._begin(lesson)
+
+    def _begin(self, lesson: Lesson) -> None:
+        self.session.open(lesson)
+        if self.screen is not self._lesson_screen:
+            self.switch_screen("lesson")
+        if self._lesson_screen.is_attached:
+            self._lesson_screen.update_from_session()
+
+    def _tell(self, notice: Notice) -> None:
+        if self.screen is self._menu_screen:
+            self._menu_screen.tell(notice)
+        else:
+            self.session.notice = notice
+            self._lesson_screen.update_from_session()

@@ -1,0 +1,152 @@
+"""The lines around the panes: header, error, status and footer.
+
+Each knows what it says and nothing of the panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual.content import Content
+from textual.reactive import reactive
+
+from tutor.ui import looks
+from tutor.ui.commands import Command, footer
+from tutor.ui.digits import number
+from tutor.ui.looks import Piece, line
+from tutor.ui.moment import Moment, Notice
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.plain import one_line
+
+
+class Bar(LinesPane, can_focus=False):
+    """One line of text."""
+
+
+class Header(Bar):
+    """What is open, and under which settings it runs."""
+
+    moment: reactive[Moment | None] = reactive(None)
+    heading: reactive[str] = reactive("")
+    """What stands there while no lesson is open."""
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another lesson, setting or epoch."""
+        self.rebuild()
+
+    def watch_heading(self) -> None:
+        """Another title."""
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The title left, the settings right; the title gives way if both don't fit."""
+        moment = self.moment
+        title = one_line(moment.lesson.title) if moment else self.heading
+        right = " · ".join(_settings(moment)) if moment else ""
+        left: Sequence[Piece] = ("tutor · ", (title, looks.STRONG)) if title else ("tutor",)
+        room = width - len(right) - (2 if right else 0)
+        named = line(*left).truncate(max(8, room), ellipsis=True)
+        return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
+
+
+def _settings(moment: Moment) -> Iterable[str]:
+    frame, lesson = moment.frame, moment.lesson
+    rate = frame.learning_rate if frame else lesson.learning_rate[moment.mode]
+    yield one_line(moment.mode)
+    yield one_line(moment.device)
+    yield f"lr {number(rate, 3)}"
+    yield f"epoch {moment.epoch} of {moment.goal}"
+    if frame and frame.batches > 1:
+        yield f"batch {frame.batch + 1}/{frame.batches}"
+
+
+class ErrorBar(Bar):
+    """What the lesson's code raised; takes no room while there is nothing to say."""
+
+    moment: reactive[Moment | None] = reactive(None)
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """An error came or went."""
+        failed = new.failed if new else None
+        if failed is not (old.failed if old else None):
+            self.set_class(failed is not None, "-failed")
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Where it happened, what, and what to do."""
+        failed = self.moment.failed if self.moment else None
+        if failed is None or self.moment is None:
+            return []
+        name = self.moment.lesson.path.name
+        where = f"{name}, line {failed.line}" if failed.line else name
+        what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
+        shown = line((what, looks.ERROR)).wrap(width)[:3]
+        return [*shown, line("Nothing of it is kept. R starts again, b goes back.")]
+
+
+class StatusBar(Bar):
+    """What has just been said, what is awaited, or what comes next."""
+
+    moment: reactive[Moment | None] = reactive(None)
+    notice: reactive[Notice] = reactive(Notice)
+    waiting: reactive[str] = reactive("")
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another step."""
+        self.rebuild()
+
+    def watch_notice(self) -> None:
+        """Something was said."""
+        self.rebuild()
+
+    def watch_waiting(self) -> None:
+        """The wait began, goes on or is over."""
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The most urgent of what there is to say."""
+        moment, notice = self.moment, self.notice
+        if self.waiting:
+            said = line((self.waiting, looks.STRONG))
+        elif moment and moment.target is not None:
+            said = _progress(moment, width)
+        elif notice.kind in ("refused", "failed"):
+            said = line(("! " + notice.text, looks.ERROR))
+        elif notice.text:
+            said = line((notice.text, looks.STRONG))
+        else:
+            said = line(*_next(moment))
+        return [said.truncate(width, ellipsis=True)]
+
+
+def _next(moment: Moment | None) -> Iterable[Piece]:
+    if moment is None or moment.frame is None:
+        return
+    frame = moment.frame
+    if frame.phase and not moment.at_start:
+        yield f"{frame.phase} has run · "
+    yield "next: "
+    yield (f"▶ {frame.next_phase}", looks.NEXT)
+
+
+def _progress(moment: Moment, width: int) -> Content:
+    target, epoch = moment.target or 1, moment.epoch
+    words = f" epoch {epoch} of {target} · {moment.rate:.0f} epochs/s · r pauses"
+    cells = max(5, width - len(words) - 2)
+    done = min(cells, cells * epoch // max(1, target))
+    return line(("█" * done, looks.CURVE), ("░" * (cells - done), looks.DIM), words)
+
+
+class Footer(Bar):
+    """The keys of the commands, as many as fit whole."""
+
+    def __init__(self, commands: Sequence[Command], *, id: str) -> None:
+        super().__init__(id=id)
+        self._commands = commands
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Key and word, the most needed first."""
+        pieces: list[Piece] = []
+        for command in footer(self._commands, width):
+            pieces += [(command.key_label, looks.KEY), f" {command.label}  "]
+        return [line(*pieces)]

@@ -1,0 +1,74 @@
+"""Which characters the terminal can show, decided once, and a filter that holds to it.
+
+Knows locales and character tables; nothing of lessons or panes.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+from wcwidth import wcwidth
+
+_STAND_INS = {
+    "▶": ">", "▸": ">", "►": ">", "→": ">", "⇒": ">", "◀": "<", "◂": "<", "←": "<",
+    "▲": "^", "↑": "^", "▼": "v", "↓": "v", "↪": "\\", "●": "o", "•": "*", "◆": "*",
+    "✗": "!", "✓": "+", "·": "-", "−": "-", "–": "-", "—": "-", "×": "x", "…": "~",
+    "‘": "'", "’": "'", "“": '"', "”": '"', "│": "|", "┃": "|", "║": "|", "┆": "|",
+    "┊": "|", "╎": "|", "═": "=", "━": "=", "█": "#", "░": ".", "▒": ":", "▓": "#",
+    "≤": "<", "≥": ">", "≈": "~", "∞": "8", "√": "V", "∑": "S", "∂": "d",
+    "°": "o",
+}  # fmt: skip
+"""What stands in for a character, one cell for one cell."""
+
+_BOX_DRAWING = range(0x2500, 0x2580)
+_DASHES = "─━┄┅┈┉╌╍╴╶╸╺╼╾"
+_BRAILLE = range(0x2800, 0x2900)
+_BLOCKS = range(0x2580, 0x25A0)
+
+
+def is_ascii_only(environ: Mapping[str, str], utf8_mode: bool = False) -> bool:
+    """Whether the locale that the environment names can show ASCII only.
+
+    The order is the C library's (LC_ALL, LC_CTYPE, LANG), and no locale is the C locale.
+    Python rewrites LC_CTYPE when it starts in the C locale (PEP 538) and turns its UTF-8
+    mode on; with `utf8_mode` that rewritten value is looked through.
+    """
+    name = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
+    if utf8_mode and not environ.get("LC_ALL") and environ.get("LC_CTYPE") == "C.UTF-8":
+        name = environ.get("LANG") or "C"
+    codeset = (name.partition(".")[2] or name).partition("@")[0]
+    return codeset.lower().replace("-", "") != "utf8"
+
+
+@lru_cache(4096)
+def _in_ascii(character: str) -> str:
+    """ASCII as wide as the character: its stand-in, its bare letter, or question marks."""
+    if found := _STAND_INS.get(character):
+        return found
+    code, width = ord(character), max(0, wcwidth(character))
+    if code in _BOX_DRAWING:
+        return "-" if character in _DASHES else "+"
+    if code in _BRAILLE:
+        return " " if code == _BRAILLE.start else "*"
+    if code in _BLOCKS:
+        return "#"
+    letters = "".join(c for c in unicodedata.normalize("NFKD", character) if c.isascii())
+    return letters if letters and len(letters) == width else "?" * width
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII, as many cells wide as before."""
+    return text if text.isascii() else "".join(c if c.isascii() else _in_ascii(c) for c in text)
+
+
+class AsciiOnly(LineFilter):
+    """Lets nothing but ASCII out to the terminal: borders, markers and lessons alike."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same line, cell for cell, in ASCII."""
+        return [Segment(to_ascii(text), style, control) for text, style, control in segments]

@@ -1,0 +1,119 @@
+"""Every command of the app, defined once: its key, its words and what it does.
+
+Bindings, footer, help screen and command palette are all made from these. Knows Textual's
+bindings and nothing of screens: `action` names what the screen (or its session) does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+KEY_NAMES = {
+    "escape": "esc",
+    "question_mark": "?",
+}
+"""How keys are called on the screen where it is not their own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing that the learner can ask for."""
+
+    name: str
+    """One word, unique on its screen."""
+    keys: tuple[str, ...]
+    """The first is the one that is shown."""
+    label: str
+    """A word or two for the footer."""
+    help: str
+    """A short sentence for the help screen and the palette."""
+    action: str
+    """Textual's action string."""
+    rank: int | None = None
+    """Its place in the footer, the smallest first; None keeps it out."""
+    priority: bool = False
+    """Whether it goes before what the focused widget does with the key."""
+
+    @property
+    def key_label(self) -> str:
+        """The key as the learner reads it."""
+        return KEY_NAMES.get(self.keys[0], self.keys[0])
+
+
+def _session(name: str, key: str, label: str, text: str, rank: int | None = None) -> Command:
+    return Command(name, (key,), label, text, f"screen.session('{name}')", rank)
+
+
+LESSON_COMMANDS = (
+    _session("step_phase", "space", "phase", "Run the next phase (while a run is on: pause)", 1),
+    _session("step_epoch", "s", "epoch", "Run to the end of an epoch", 2),
+    _session("back_phase", "b", "back", "Back one phase", 3),
+    _session("back_epoch", "B", "back epoch", "Back to where the epoch began", 12),
+    _session("toggle_run", "r", "run", "Run to the last epoch; pause", 4),
+    _session("restart", "R", "restart", "Start again", 11),
+    _session("next_mode", "g", "gradient", "Next way to compute the gradient", 5),
+    _session("previous_mode", "G", "gradient back", "Previous way to compute the gradient"),
+    _session("next_device", "d", "device", "Next device", 6),
+    _session("lower_learning_rate", "[", "lr down", "Learning rate down (1, 2, 5, 10 …)", 13),
+    _session("raise_learning_rate", "]", "lr up", "Learning rate up (1, 2, 5, 10 …)", 14),
+    Command("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 10),
+    Command("ask_epoch", ("j",), "jump", "Jump to an epoch", "screen.ask('epoch')", 15),
+    Command(
+        "stop",
+        ("x", "escape", "ctrl+c"),
+        "stop",
+        "Break off what is running",
+        "screen.session('stop')",
+        16,
+        priority=True,
+    ),
+    Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 17),
+    Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 18),
+    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 7),
+    Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
+    Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 8),
+    Command("quit", ("q",), "quit", "Quit", "app.quit", 9),
+)
+
+PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder")
+PANE_COMMANDS = tuple(
+    Command(f"pane_{name}", (str(i),), name, f"Show the {name} pane", f"screen.show('{name}')")
+    for i, name in enumerate(PANE_NAMES, 1)
+)
+
+MENU_COMMANDS = (
+    Command("open", ("enter",), "open", "Open the lesson", "screen.open_chosen", 1),
+    Command("back", ("escape", "m"), "back", "Back to the open lesson", "app.lesson", 4),
+    Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
+    Command("help", ("question_mark",), "help", "All keys", "app.help", 2),
+    Command("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 3),
+)
+
+
+def bindings(commands: Iterable[Command]) -> list[Binding]:
+    """Textual's bindings of the commands."""
+    return [
+        Binding(
+            key, c.action, c.label, show=c.rank is not None, priority=c.priority, tooltip=c.help
+        )
+        for c in commands
+        for key in c.keys
+    ]
+
+
+def footer(commands: Iterable[Command], width: int, gap: int = 2) -> list[Command]:
+    """Those commands, the most needed first, that fit whole into so many cells."""
+    ranked = sorted((c for c in commands if c.rank is not None), key=lambda c: c.rank or 0)
+    chosen: list[Command] = []
+    used = 0
+    for command in ranked:
+        cells = len(command.key_label) + 1 + len(command.label)
+        needed = used + cells + (gap if chosen else 0)
+        if needed > width:
+            break
+        chosen.append(command)
+        used = needed
+    return chosen

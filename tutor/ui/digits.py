@@ -1,0 +1,105 @@
+"""Numbers as text: as many digits as help, and never a number that is not there.
+
+Knows a Value and nothing of panes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from tutor.training.frame import Value
+
+MINUS = "−"
+_INTEGRAL = 1e6
+"""Whole floats below this are shown without decimals: 30, and not 30.0000."""
+
+
+def number(x: float, digits: int = 6) -> str:
+    """A number with so many significant digits; whole ones without decimals."""
+    if math.isnan(x):
+        return "NaN"
+    if math.isinf(x):
+        return "inf" if x > 0 else MINUS + "inf"
+    if x == int(x) and abs(x) < _INTEGRAL:
+        text = str(int(x))
+    elif 1e-3 <= abs(x) < 10**digits:
+        text = f"{x:.{_decimals(x, digits)}f}"
+    else:
+        mantissa, _, exponent = f"{x:.{max(1, digits - 2)}e}".partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", MINUS)
+
+
+def _decimals(x: float, digits: int) -> int:
+    """Decimals that leave `digits` significant ones (for 0.05 as for 0.5: no more than that)."""
+    whole = math.floor(math.log10(abs(x))) + 1
+    return max(1, digits - max(whole, 0))
+
+
+def short(value: Value, digits: int = 5) -> str:
+    """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
+    if not value.data:
+        return value.text if value.text or not value.is_number else "[]"
+    if not value.shape:
+        return _scalar(value, value.data[0], digits)
+    texts = [_scalar(value, x, digits) for x in value.data]
+    if value.size > len(texts) or len(value.shape) > 2:
+        return "[" + " ".join(texts[:4]) + " …]"
+    if len(value.shape) == 1:
+        return "[" + " ".join(texts) + "]"
+    return "[" + " ".join(f"[{' '.join(row)}]" for row in _rows(texts, value.shape[1])) + "]"
+
+
+def _scalar(value: Value, x: float, digits: int) -> str:
+    if value.dtype == "bool":
+        return str(bool(x))
+    return number(x, digits)
+
+
+def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
+    return [texts[i : i + width] for i in range(0, len(texts), width)] if width else []
+
+
+def matrix(value: Value, digits: int = 5) -> list[str]:
+    """An array as lines, its columns aligned; what is left out is counted on the last line."""
+    if not value.data:
+        return [short(value)]
+    width = value.shape[-1] if value.shape else 1
+    texts = align([_scalar(value, x, digits) for x in value.data])
+    lines = boxed_rows(texts, width)
+    if value.size > len(value.data):
+        lines.append(f"… {value.size - len(value.data)} more")
+    return lines
+
+
+def boxed_rows(texts: Sequence[str], width: int) -> list[str]:
+    """The texts as rows of a matrix, so many to a row, its columns equally wide."""
+    cell = max((len(t) for t in texts), default=0)
+    return [f"[{' '.join(t.ljust(cell) for t in row)}]" for row in _rows(texts, width)]
+
+
+def align(texts: Sequence[str]) -> list[str]:
+    """The texts padded so that their decimal points stand in one column."""
+    parts = [text.partition(".") for text in texts]
+    left = max((len(p[0]) for p in parts), default=0)
+    right = max((len(p[1]) + len(p[2]) for p in parts), default=0)
+    return [whole.rjust(left) + (dot + rest).ljust(right) for whole, dot, rest in parts]
+
+
+def change(now: float, was: float, digits: int = 6) -> str:
+    """By how much a number has moved: an arrow and the amount, `=` if it has not."""
+    if math.isnan(now) or math.isnan(was):
+        return ""
+    if now == was:
+        return "="
+    return ("▲" if now > was else "▼") + number(abs(now - was), digits)
+
+
+def each(
+    now: Value, was: Value | None, wording: Callable[[float, float], str]
+) -> tuple[str, ...] | None:
+    """`wording` of every element now and before; None if the two can't be compared."""
+    if was is None or not now.data or not was.data or now.shape != was.shape:
+        return None
+    return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))

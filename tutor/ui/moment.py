@@ -1,0 +1,60 @@
+"""What the panes are told: one moment of a lesson's run, frozen.
+
+Knows no widgets and no engine; it is what flows down to the panes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tutor.engine.messages import Failed
+from tutor.lesson.model import SETUP, Lesson
+from tutor.training.frame import Change, Curve, Frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """Where a lesson stands, and where it stood before."""
+
+    lesson: Lesson
+    mode: str
+    device: str
+    goal: int
+    """The epoch that a run goes to."""
+    frame: Frame | None = None
+    """None until the lesson's Setup has run (while PyTorch loads, the text is shown already)."""
+    before: Frame | None = None
+    """The frame shown before this one, to tell what has changed."""
+    curve: Curve | None = None
+    changes: tuple[Change, ...] = ()
+    target: int | None = None
+    """The epoch that a run under way goes to; None while nothing runs."""
+    rate: float = 0.0
+    """Epochs a second of the run under way."""
+    failed: Failed | None = None
+    """The error that the lesson's code raised after this frame."""
+
+    @property
+    def next_phase(self) -> str | None:
+        """The phase that is about to run."""
+        return self.frame.next_phase if self.frame else None
+
+    @property
+    def at_start(self) -> bool:
+        """Whether nothing but Setup has run."""
+        return self.frame is None or self.frame.phase in (None, SETUP)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that it stands in."""
+        return self.frame.at.epoch if self.frame else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for the status bar."""
+
+    text: str = ""
+    kind: Literal["quiet", "told", "refused", "failed"] = "quiet"
+    """Quiet ones may be covered by what is next; the others stay until something happens."""

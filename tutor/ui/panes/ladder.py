@@ -1,0 +1,54 @@
+"""The ladder pane: which phase is done by hand and which by PyTorch, mode by mode.
+
+Knows a lesson's ladder and the current mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.reactive import reactive
+
+from tutor.ui import looks
+from tutor.ui.looks import Piece, line
+from tutor.ui.moment import Moment
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.plain import one_line
+
+WORDS = {True: "by hand", False: "PyTorch", None: "–"}
+NAME = 10
+
+
+class LadderPane(LinesPane):
+    """Who does what; the mode that runs now is marked."""
+
+    moment: reactive[Moment | None] = reactive(None)
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another lesson or mode."""
+        if new and (old is None or (old.lesson, old.mode) != (new.lesson, new.mode)):
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """A row for each phase, a column for each mode."""
+        moment = self.moment
+        if moment is None:
+            return []
+        modes = moment.lesson.modes
+        cell = max(9, *(len(one_line(m)) + 2 for m in modes)) + 1
+        head: list[Piece] = [" " * NAME]
+        for mode in modes:
+            here = mode == moment.mode
+            text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
+            head.append((text.ljust(cell), looks.NEXT if here else looks.DIM))
+        lines = [line(*head)]
+        for row in moment.lesson.ladder():
+            pieces: list[Piece] = [(row.phase.ljust(NAME), looks.DIM)]
+            for mode in modes:
+                word = "  " + WORDS[row.by_hand.get(mode)]
+                pieces.append(
+                    (word.ljust(cell), looks.STRONG if mode == moment.mode else looks.PLAIN)
+                )
+            lines.append(line(*pieces))
+        return lines

@@ -1,0 +1,135 @@
+"""The pane that all others are: lines of text of which only the changed ones are repainted.
+
+Knows Textual's line API and nothing of what the lines say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tutor.ui.looks import ACTIVE, DIM, Piece, line
+
+Tab = tuple[str, bool]
+"""What a pane is called in the row of titles, and whether it is the one shown there."""
+
+
+class LinesPane(ScrollView, can_focus=True):
+    """A scrollable pane with a title in its upper border. Subclasses say what `build` does."""
+
+    tabs: reactive[tuple[Tab, ...]] = reactive(())
+    """The titles in its upper border: its own, and those that share its place."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._lines: list[Content] = []
+        self._strips: dict[int, Strip] = {}
+        self._title = line()
+
+    # ── What subclasses do ──────────────────────────────────────────────────────────
+
+    def build(self, width: int) -> Sequence[Content]:
+        """All lines of the pane for so many columns."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Bring into view what should be, once the lines stand."""
+
+    # ── What subclasses call ────────────────────────────────────────────────────────
+
+    def rebuild(self) -> None:
+        """Build the lines anew and repaint those that differ."""
+        width = self.scrollable_content_region.width
+        if width > 0 and self.is_attached:
+            self.show_lines(self.build(width))
+            self.settle()
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Show these lines; what is the same as before is not painted again."""
+        before, self._lines = self._lines, list(lines)
+        size = Size(max((c.cell_length for c in lines), default=0), len(lines))
+        resized = size != self.virtual_size
+        for y in range(max(len(before), len(lines))):
+            old = before[y] if y < len(before) else None
+            new = lines[y] if y < len(lines) else None
+            if old is None or new is None or not old.is_same(new):
+                self._strips.pop(y, None)
+                self._refresh_row(y)
+        if resized:
+            self.virtual_size = size
+            self._name_tabs()
+
+    def bring_into_view(self, first: int, last: int) -> None:
+        """Scroll so that the lines from `first` to `last` can be seen, if they can't be now."""
+        top, height = self.scroll_offset.y, self.scrollable_content_region.height
+        if first < top or last >= top + height:
+            self.scroll_to(y=first, animate=False, immediate=True)
+
+    @property
+    def lines(self) -> tuple[Content, ...]:
+        """What it shows now."""
+        return tuple(self._lines)
+
+    # ── How ─────────────────────────────────────────────────────────────────────────
+
+    def _refresh_row(self, y: int) -> None:
+        row = y - self.scroll_offset.y
+        if 0 <= row < self.size.height:
+            self.refresh(Region(0, row, self.size.width, 1))
+
+    def render_line(self, y: int) -> Strip:
+        """The strip of one visible row."""
+        left, top = self.scroll_offset
+        width = self.scrollable_content_region.width
+        style = self.rich_style
+        index = top + y
+        if not 0 <= index < len(self._lines):
+            return Strip.blank(width, style)
+        strip = self._strips.get(index)
+        if strip is None:
+            content = self._lines[index]
+            strip = Strip(content.render_segments(self.visual_style), content.cell_length)
+            self._strips[index] = strip
+        return strip.crop_extend(left, left + width, style)
+
+    def notify_style_update(self) -> None:
+        """Forget what was rendered in another style."""
+        self._strips.clear()
+        super().notify_style_update()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another width needs other lines."""
+        self.rebuild()
+        self._name_tabs()
+
+    def watch_tabs(self) -> None:
+        """Another pane shares this place, or none any more."""
+        self._name_tabs()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Say what is above and below now."""
+        super().watch_scroll_y(old_value, new_value)
+        self._name_tabs()
+
+    def _name_tabs(self) -> None:
+        pieces: list[Piece] = []
+        for name, active in self.tabs:
+            pieces += [(f" {name} ", ACTIVE if active and len(self.tabs) > 1 else DIM)]
+        title = line(*pieces, (self._more(), DIM))
+        if not self._title.is_same(title):
+            self._title = title
+            self.border_title = title
+
+    def _more(self) -> str:
+        above = self.scroll_offset.y > 0
+        height = self.scrollable_content_region.height
+        below = self.scroll_offset.y + height < len(self._lines)
+        if not height or not (above or below):
+            return ""
+        return f" {'▲' if above else ''}{'▼' if below else ''} more"

@@ -1,0 +1,45 @@
+"""The output pane: what the lesson has printed.
+
+Knows lines of text and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.reactive import reactive
+
+from tutor.ui import looks
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.printed import PrintedText
+
+
+class OutputPane(LinesPane):
+    """Follows the last line, unless the learner has scrolled up."""
+
+    printed: reactive[PrintedText] = reactive(PrintedText)
+
+    def watch_printed(self) -> None:
+        """More was printed, or another lesson begun."""
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Every line, folded where it is too long."""
+        printed = self.printed
+        if not printed.shown and not printed.left_out:
+            return [line(("The lesson has printed nothing.", looks.DIM))]
+        lines: list[Content] = []
+        if printed.left_out:
+            lines.append(line((f"… {printed.left_out} characters left out …", looks.DIM)))
+        for text in printed.shown:
+            lines.extend(line(text).fold(width))
+        return lines
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Keep to the end if the end was in view."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        super().show_lines(lines)
+        if at_end:
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)

@@ -1,0 +1,155 @@
+"""A lesson's prose as lines of so many columns: Markdown in, styled text out.
+
+Knows markdown-it's tokens and nothing of panes. Markup that it has no picture for is
+shown as its source: prose is never dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from tutor.ui import looks
+from tutor.ui.looks import Piece, line
+from tutor.ui.plain import plain
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+    from textual.style import Style
+
+Inline = Callable[[str], str]
+"""Draws the LaTeX of an inline formula on one line."""
+
+
+@cache
+def _parser() -> MarkdownIt:
+    # Lazy: the first paint comes before the Markdown parser is loaded.
+    from markdown_it import MarkdownIt  # noqa: PLC0415
+    from mdit_py_plugins.dollarmath import dollarmath_plugin  # noqa: PLC0415
+
+    return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, allow_space=False)
+
+
+def prose_lines(markdown: str, width: int, inline: Inline) -> list[Content]:
+    """The prose wrapped into `width` columns, paragraphs apart by an empty line."""
+    writer = _Writer(width, inline)
+    writer.write(_parser().parse(plain(markdown)))
+    return writer.lines
+
+
+class _Writer:
+    """Walks the tokens of one piece of Markdown once."""
+
+    def __init__(self, width: int, inline: Inline) -> None:
+        self.lines: list[Content] = []
+        self._width = width
+        self._inline = inline
+        self._lists: list[int | None] = []
+        self._bullet = ""
+        self._tight = False
+        self._row: list[list[Piece]] = []
+        self._quotes = 0
+
+    def write(self, tokens: list[Token]) -> None:
+        for token in tokens:
+            match token.type:
+                case "bullet_list_open":
+                    self._lists.append(None)
+                case "ordered_list_open":
+                    self._lists.append(int(token.attrGet("start") or 1))
+                case "bullet_list_close" | "ordered_list_close":
+                    self._lists.pop()
+                case "list_item_open":
+                    self._bullet = self._next_bullet()
+                case "blockquote_open":
+                    self._quotes += 1
+                case "blockquote_close":
+                    self._quotes -= 1
+                case "paragraph_open":
+                    self._tight = token.hidden
+                case "tr_open":
+                    self._row = []
+                case "tr_close":
+                    self._write_row()
+                case "inline" if token.level and self._in_cell(token):
+                    self._row.append(list(self._pieces(token)))
+                case "inline":
+                    self._paragraph(list(self._pieces(token)))
+                case "code_block" | "fence":
+                    self._verbatim(token.content)
+                case "html_block":
+                    self._paragraph([token.content.strip()])
+                case "hr":
+                    self._gap()
+                    self.lines.append(line(("─" * self._width, looks.DIM)))
+
+    def _in_cell(self, token: Token) -> bool:
+        return token.map is None
+
+    def _next_bullet(self) -> str:
+        number = self._lists[-1]
+        if number is None:
+            return "• "
+        self._lists[-1] = number + 1
+        return f"{number}. "
+
+    def _gap(self) -> None:
+        if self.lines and self.lines[-1].plain.strip():
+            self.lines.append(line())
+
+    def _paragraph(self, pieces: list[Piece]) -> None:
+        tight_item = bool(self._lists) and self._tight
+        if not tight_item or self._bullet == "":
+            self._gap()
+        indent = "  " * max(0, len(self._lists) - 1) + "│ " * self._quotes
+        first = indent + self._bullet
+        rest = indent + " " * len(self._bullet if self._bullet else ("  " if self._lists else ""))
+        self._bullet = ""
+        for content in line(*pieces).split("\n"):
+            for wrapped in content.wrap(max(10, self._width - len(first))):
+                self.lines.append(line(first) + wrapped.rstrip())
+                first = rest
+
+    def _verbatim(self, text: str) -> None:
+        self._gap()
+        for row in text.rstrip("\n").split("\n"):
+            self.lines.extend(line((f"  {row}", looks.CODE)).fold(self._width))
+
+    def _write_row(self) -> None:
+        if not self.lines or "│" not in self.lines[-1].plain:
+            self._gap()
+        each = max(4, self._width // max(1, len(self._row)) - 3)
+        cells = [line(*cell).wrap(each) or [line()] for cell in self._row]
+        for i in range(max(map(len, cells), default=0)):
+            parts = [(c[i] if i < len(c) else line()).rstrip() for c in cells]
+            padded = [p.pad_right(max(0, each - p.cell_length)) for p in parts]
+            self.lines.append(line(" │ ").join(padded))
+
+    def _pieces(self, token: Token) -> Iterator[Piece]:
+        styles: list[Style] = []
+        for child in token.children or []:
+            match child.type:
+                case "em_open":
+                    styles.append(looks.EMPHASIS)
+                case "strong_open":
+                    styles.append(looks.STRONG)
+                case "em_close" | "strong_close":
+                    styles.pop()
+                case "softbreak":
+                    yield " "
+                case "hardbreak":
+                    yield "\n"
+                case "code_inline":
+                    yield (child.content, looks.CODE)
+                case "math_inline" | "math_inline_double":
+                    yield (self._inline(child.content), looks.EMPHASIS)
+                case "link_open" | "link_close":
+                    pass
+                case "image":
+                    yield child.content
+                case _:
+                    yield (child.content, styles[-1]) if styles else child.content

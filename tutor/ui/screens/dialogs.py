@@ -1,0 +1,165 @@
+"""Small questions over the screen: a number, and whether a lesson may run.
+
+Each knows its question and hands back the answer; what is done with it is not its business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from tutor.lesson.model import Lesson
+from tutor.ui.digits import number
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.plain import one_line, plain
+
+MAX_LEARNING_RATE = 1e6
+MAX_EPOCH = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and how an answer is read."""
+
+    text: str
+    read: Callable[[str], float]
+    """The number that was typed. Raises ValueError, its text fit to show."""
+
+
+def learning_rate_question(now: float | None) -> Question:
+    """Ask for a learning rate."""
+    is_now = f" (now {number(now, 4)})" if now is not None else ""
+    return Question(f"Learning rate{is_now}:", read_learning_rate)
+
+
+def epoch_question(now: int) -> Question:
+    """Ask for an epoch."""
+    return Question(f"Jump to the end of epoch (now {now}):", read_epoch)
+
+
+def read_learning_rate(text: str) -> float:
+    """A learning rate, from what was typed. Raises ValueError."""
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError:
+        raise ValueError("That is not a number. Type one like 0.01 or 1e-3.") from None
+    if not math.isfinite(value) or not 0 <= value <= MAX_LEARNING_RATE:
+        raise ValueError("A learning rate is 0 or more, and at most a million.")
+    return value
+
+
+def read_epoch(text: str) -> float:
+    """An epoch, from what was typed. Raises ValueError."""
+    try:
+        value = int(text.strip())
+    except ValueError:
+        raise ValueError("That is not a whole number. Type one like 50.") from None
+    if not 0 <= value <= MAX_EPOCH:
+        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+    return value
+
+
+class AskNumber(ModalScreen[float | None]):
+    """Asks until the answer is a number or the learner gives up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c", "dismiss(None)", "cancel", priority=True)
+    ]
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        """Question, field, and a line for what is wrong."""
+        with Vertical(classes="dialog"):
+            yield Static(self._question.text, markup=False)
+            yield Input(id="answer", compact=True)
+            yield Static("enter takes it · esc leaves it as it is", id="hint", markup=False)
+
+    def on_mount(self) -> None:
+        """No blinking: each blink costs bytes on a slow line."""
+        self.query_one(Input).cursor_blink = False
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the number, or say why it is none."""
+        try:
+            value = self._question.read(event.value)
+        except ValueError as error:
+            hint = self.query_one("#hint", Static)
+            hint.update(line(str(error)))
+            hint.add_class("-wrong")
+            return
+        self.dismiss(value)
+
+
+class AskTrust(ModalScreen[bool]):
+    """Asks whether a lesson that did not come with the tutor may run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "run it"),
+        Binding("n,escape,ctrl+c,q", "dismiss(False)", "don't", priority=True),
+        Binding("v", "view", "view"),
+    ]
+
+    def __init__(self, lesson: Lesson) -> None:
+        super().__init__()
+        self._lesson = lesson
+
+    def compose(self) -> ComposeResult:
+        """What would run, and the three answers."""
+        lesson = self._lesson
+        words = (
+            "This lesson did not come with the tutor, and a lesson is a program:\n"
+            "it can do whatever you can do on this machine.\n\n"
+            f"  {one_line(str(lesson.path))}\n"
+            f"  SHA-256 {lesson.digest[:16]}…\n\n"
+            "You are asked once for this exact content.\n\n"
+            "y run it    n don't    v view its text"
+        )
+        with Vertical(classes="dialog"):
+            yield Static(words, markup=False)
+
+    def action_view(self) -> None:
+        """Show the file's text."""
+        self.app.push_screen(ViewText(self._lesson))
+
+
+class ViewText(ModalScreen[None]):
+    """A lesson's file as it is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,v,ctrl+c", "dismiss", "close", priority=True)
+    ]
+
+    def __init__(self, lesson: Lesson) -> None:
+        super().__init__()
+        self._lesson = lesson
+
+    def compose(self) -> ComposeResult:
+        """The text, and how to leave."""
+        yield SourcePane(self._lesson.source, id="source")
+        yield Static("↑ ↓ PgUp PgDn scroll · v or esc closes", markup=False)
+
+
+class SourcePane(LinesPane):
+    """Text to scroll through."""
+
+    def __init__(self, text: str, *, id: str) -> None:
+        super().__init__(id=id)
+        self._text = plain(text)
+        self.tabs = (("The lesson's file", True),)
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The text, folded."""
+        return [part for row in self._text.split("\n") for part in line(row).fold(width)]

@@ -1,0 +1,76 @@
+"""The help screen: every key, from the commands' one definition, and how to read the panes.
+
+Knows the commands of the screen it was called from, and nothing of lessons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widget import Widget
+
+from tutor.ui import looks
+from tutor.ui.bars import Footer, Header
+from tutor.ui.commands import Command
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.screens.sized import SizedScreen
+
+NOTES = (
+    "tab and shift+tab go from pane to pane; the one with the double line has the focus.",
+    "↑ ↓ PgUp PgDn Home End scroll it.",
+    "▶ marks the phase that runs next. Underlined values in a formula have just changed.",
+    "“gradient” is the one that the update uses; “right now” is what is left after a reset.",
+)
+
+HELP_COMMANDS = (
+    Command("close", ("escape", "question_mark", "q", "ctrl+c"), "close", "Close", "app.back", 1),
+)
+
+
+class HelpScreen(SizedScreen):
+    """All keys on one page."""
+
+    ALL_COMMANDS = HELP_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, "app.back", "close", priority=True) for key in HELP_COMMANDS[0].keys
+    ]
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        super().__init__()
+        self._commands = commands
+
+    def parts(self) -> Iterable[Widget]:
+        """Header, page and footer."""
+        header = Header(id="header")
+        header.heading = "Keys"
+        yield header
+        yield HelpPane(self._commands, id="help")
+        yield Footer(HELP_COMMANDS, id="footer")
+
+
+class HelpPane(LinesPane):
+    """Two columns of keys, then the notes."""
+
+    def __init__(self, commands: Sequence[Command], *, id: str) -> None:
+        super().__init__(id=id)
+        self._commands = commands
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Every command with its keys and what it does."""
+        keys = max(len(c.key_label) for c in self._commands)
+        entries = [
+            line((c.key_label.rjust(keys), looks.KEY), f"  {c.help}") for c in self._commands
+        ]
+        half = (len(entries) + 1) // 2
+        column = max(e.cell_length for e in entries[:half]) + 3
+        if column + max(e.cell_length for e in entries[half:]) > width:
+            lines = entries
+        else:
+            pairs = zip(entries[:half], [*entries[half:], line()], strict=False)
+            lines = [left.pad_right(column - left.cell_length) + right for left, right in pairs]
+        notes = [part for note in NOTES for part in line(note).wrap(width)]
+        return [*lines, line(), *notes]

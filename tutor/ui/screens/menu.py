@@ -1,0 +1,80 @@
+"""The menu: the lessons there are, one of which is opened.
+
+Knows headlines, not lessons; opening one is the app's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from tutor.lesson.library import Headline
+from tutor.ui import looks
+from tutor.ui.bars import Footer, Header, StatusBar
+from tutor.ui.commands import MENU_COMMANDS, bindings
+from tutor.ui.looks import line
+from tutor.ui.moment import Notice
+from tutor.ui.plain import one_line
+from tutor.ui.screens.sized import SizedScreen
+
+
+class MenuScreen(SizedScreen):
+    """All lessons in order; enter opens one."""
+
+    class LessonChosen(Message):
+        """The learner has chosen a lesson."""
+
+        def __init__(self, headline: Headline) -> None:
+            super().__init__()
+            self.headline = headline
+
+    ALL_COMMANDS = MENU_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
+    AUTO_FOCUS = "#lessons"
+
+    def __init__(self, lessons: Sequence[Headline]) -> None:
+        super().__init__()
+        self._lessons = lessons
+
+    def parts(self) -> Iterable[Widget]:
+        """Header, list, status and footer."""
+        header = Header(id="header")
+        header.heading = "Gradient descent, backpropagation and autograd, step by step"
+        yield header
+        yield OptionList(*(Option(_entry(h)) for h in self._lessons), id="lessons", markup=False)
+        yield StatusBar(id="status")
+        yield Footer(MENU_COMMANDS, id="footer")
+
+    def tell(self, notice: Notice) -> None:
+        """Say something in the status line."""
+        self.query_one(StatusBar).notice = notice
+
+    def point_at(self, slug: str) -> None:
+        """Put the cursor on a lesson."""
+        index = next((i for i, h in enumerate(self._lessons) if h.slug == slug), None)
+        if index is not None:
+            self.query_one(OptionList).highlighted = index
+
+    def action_open_chosen(self) -> None:
+        """Open the lesson under the cursor."""
+        self.query_one(OptionList).action_select()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A lesson was chosen."""
+        event.stop()
+        self.post_message(self.LessonChosen(self._lessons[event.option_index]))
+
+
+def _entry(headline: Headline) -> Content:
+    modes = " · ".join(one_line(m) for m in headline.modes)
+    title = line((one_line(headline.title), looks.STRONG), (f"  {modes}", looks.DIM))
+    if headline.fault:
+        return title + line(("\n  ✗ " + one_line(headline.fault), looks.ERROR))
+    return title + line("\n  " + one_line(headline.summary))

@@ -1,0 +1,47 @@
+"""The screen that all others are: it says what it needs where the terminal is too small.
+
+Knows sizes and nothing of what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tutor.ui.commands import Command
+
+MIN_WIDTH, MIN_HEIGHT = 80, 24
+
+
+class SizedScreen(Screen[None]):
+    """Hides all it has while there is no room for it, and shows it again when there is."""
+
+    ALL_COMMANDS: ClassVar[tuple[Command, ...]] = ()
+    """What can be done here: keys, footer, help and palette are made from it."""
+
+    def compose(self) -> ComposeResult:
+        """The parts, and the words that replace them in a small terminal."""
+        yield Static("", id="too-small", markup=False)
+        yield from self.parts()
+
+    def parts(self) -> Iterable[Widget]:
+        """What the screen consists of."""
+        return ()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Is there room?"""
+        width, height = event.size
+        is_small = width < MIN_WIDTH or height < MIN_HEIGHT
+        self.set_class(is_small, "-too-small")
+        words = f"needs {MIN_WIDTH}×{MIN_HEIGHT}, this one is {width}×{height}"
+        self.query_one("#too-small", Static).update(words)
+        self.resized(width, height)
+
+    def resized(self, width: int, height: int) -> None:
+        """Choose a layout."""
