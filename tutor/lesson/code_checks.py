@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import symtable
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
@@ -37,8 +37,7 @@ def why_not_expression(expression: str) -> str | None:
 
 def _why_not(code: str, kind: str, first: int) -> Bad | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape in a string is no fault
+        with _quiet():
             # Blank lines before it make Python count, in its messages too, as the file does.
             compile("\n" * (first - 1) + code, "<lesson>", kind, dont_inherit=True)
     except SyntaxError as error:
@@ -60,15 +59,26 @@ def bound_names(codes: Iterable[str]) -> frozenset[str] | None:
     for code in codes:
         if _imports_star(code):
             return None
-        names |= _bound(symtable.symtable(code, "<lesson>", "exec"), at_top=True)
+        with _quiet():
+            table = symtable.symtable(code, "<lesson>", "exec")
+        names |= _bound(table, at_top=True)
     return frozenset(names)
 
 
 def _imports_star(code: str) -> bool:
     return any(
-        isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
-        for node in ast.walk(ast.parse(code))
+        isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in _nodes(code)
     )
+
+
+def _nodes(code: str) -> Iterator[ast.AST]:
+    with _quiet():
+        return ast.walk(ast.parse(code))
+
+
+def _quiet() -> warnings.catch_warnings[None]:
+    """An odd escape in a string is no fault, and a warning of it no use to the learner."""
+    return warnings.catch_warnings(action="ignore")
 
 
 def _bound(table: symtable.SymbolTable, *, at_top: bool) -> set[str]:
@@ -88,7 +98,7 @@ def computes_gradient(codes: Iterable[str]) -> bool:
     return any(
         isinstance(node, ast.Call) and _called(node.func) in GRADIENT_CALLS
         for code in codes
-        for node in ast.walk(ast.parse(code))
+        for node in _nodes(code)
     )
 
 

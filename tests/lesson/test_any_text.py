@@ -1,0 +1,97 @@
+"""Any text at all is either a lesson or a list of faults; nothing crashes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tutor.lesson.document import parse
+from tutor.lesson.faults import LessonFaults
+
+HERE = Path(__file__).parent
+VALID = (HERE / "line.md").read_text("utf-8")
+BROKEN = [p.read_bytes().decode() for p in sorted((HERE.parent / "broken_lessons").glob("*.md"))]
+
+SNIPPETS = st.sampled_from(
+    [
+        *("---\n", "```", "```python\n", "~~~\n", "$$", "$", "\\boxed{", "}", "{", "\\", "&"),
+        *("\t", "\0", "\r", "\x0b", "\x0c", "\x1b[31m", "\u2028", "\ufeff", "\ud800", "é", "中"),
+        *("> ", "- ", "1. ", "## Predict\n", "# ", "    ", "===\n", "|a|\n|-|\n", "<!--", "\n\n"),
+        *("[", "]", ": ", "&a ", "*a", "!!int ", "? ", "%", "'", '"', "<<: ", "...\n", "|\n"),
+        *("(", "def f(:\n", "if 1:\n", "return", "await x", "\\\n", "1" * 5000, "(" * 300, "0x"),
+    ]
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A lesson, right or broken, with some stretches cut out, doubled or overwritten."""
+    text = draw(st.sampled_from([VALID, *BROKEN]))
+    for _ in range(draw(st.integers(1, 5))):
+        start = draw(st.integers(0, len(text)))
+        end = start + draw(st.integers(0, 40))
+        new = draw(
+            st.one_of(st.just(""), SNIPPETS, st.text(max_size=10), st.just(text[start:end] * 2))
+        )
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def outcome(text: str) -> LessonFaults | None:
+    try:
+        lesson = parse(text, Path("any.md"))
+    except LessonFaults as faults:
+        return faults
+    assert lesson.modes
+    assert lesson.phase("Predict")
+    return None
+
+
+@settings(max_examples=150, deadline=None)
+@given(mutated())
+def test_a_mutated_lesson_is_a_lesson_or_faults_on_lines_that_exist(text: str) -> None:
+    faults = outcome(text)
+    if faults is not None:
+        last = text.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
+        lines = [fault.line for fault in faults.faults]
+        assert lines
+        assert all(1 <= line <= last for line in lines)
+        assert all(a <= b for a, b in pairwise(lines))
+        assert all(told.isprintable() for told in str(faults).split("\n"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_any_text_at_all_is_refused_in_order(text: str) -> None:
+    assert outcome(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "---",
+        "---\n---",
+        "---\n" + "[" * 200_000 + "\n---\n",
+        "---\na: &a [*a]\ntitle: *a\n---\n",
+        "---\nparameters: &a [*a]\nwatch: &b {x: *b}\n---\n",
+        "---\n? [a]\n: b\n---\n",
+        "---\n!!python/object:os.system {}\n---\n",
+        "---\ntitle: !!int x\norder: !!timestamp 2020-13-45\n---\n",
+        "---\n---\n" + "> " * 5_000 + "x",
+        "---\n---\n" + "- " * 5_000 + "x",
+        "---\n---\n" + "$" * 10_001,
+        "---\n---\n" + "$$\n" * 2_001,
+        "---\n---\n" + "[" * 10_000,
+        "---\n---\n## Predict\n```python\n" + "(" * 5_000 + "\n```\n",
+        "---\n---\n## Predict\n```python\n" + "-" * 50_000 + "1\n```\n",
+        "---\n---\n## Predict\n```python\n" + "x = " + "1" * 5_000 + "\n```\n",
+    ],
+    ids=lambda text: repr(text[:40]),
+)
+def test_text_made_to_break_a_parser_does_not(text: str) -> None:
+    assert outcome(text) is not None

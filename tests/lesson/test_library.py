@@ -1,0 +1,183 @@
+"""Lessons are found by name and listed in order, whatever lies in the folders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tutor.errors import LessonError
+from tutor.lesson import library
+
+
+def put(folder: Path, slug: str, order: int | None = None, *, title: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{slug}.md"
+    line = "" if order is None else f"order: {order}\n"
+    front = f"title: {title or slug.title()}\nsummary: S.\nparameters: [w]\n{line}"
+    path.write_text(f"---\n{front}---\n```python manual model\n```\n```python no-such\n```\n")
+    return path
+
+
+def own_folder(shelf: Path) -> Path:
+    return shelf.parent / "data" / library.APP / "lessons"
+
+
+def test_the_shipped_folder_is_beside_the_package_in_a_checkout() -> None:
+    package = Path(library.__file__).parents[1]
+    assert library.shipped_folder() == package.parent / "lessons"
+
+
+def test_the_shipped_folder_is_inside_the_package_in_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tutor" / "lessons").mkdir(parents=True)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "tutor" / "lesson" / "library.py"))
+    assert library.shipped_folder() == tmp_path / "tutor" / "lessons"
+
+
+def test_lessons_are_listed_by_order_and_then_by_slug(shelf: Path) -> None:
+    for slug, order in (("c", 10), ("last", None), ("b", 20), ("a", 20)):
+        put(shelf, slug, order)
+    assert [h.slug for h in library.headlines()] == ["c", "a", "b", "last"]
+
+
+def test_a_headline_tells_title_summary_and_modes(shelf: Path) -> None:
+    path = put(shelf, "xor", 5, title="Two layers")
+    assert library.headlines() == (
+        library.Headline("xor", path, "Two layers", "S.", 5, ("manual", "model"), shipped=True),
+    )
+
+
+def test_the_learners_folders_come_after_and_are_marked_as_theirs(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shelf, "a", 3)
+    put(own_folder(shelf), "b", 2)
+    put(tmp_path / "one", "c", 1)
+    put(tmp_path / "two", "d", 4)
+    folders = [tmp_path / "one", tmp_path / "not there", tmp_path / "two"]
+    monkeypatch.setenv("TUTOR_LESSONS", os.pathsep.join(map(str, folders)))
+    assert [(h.slug, h.shipped) for h in library.headlines()] == [
+        ("c", False),
+        ("b", False),
+        ("a", True),
+        ("d", False),
+    ]
+
+
+def test_a_broken_file_is_a_headline_with_its_fault_and_the_list_goes_on(shelf: Path) -> None:
+    put(shelf, "good")
+    (shelf / "bad.md").write_text("no front matter")
+    (shelf / "binary.md").write_bytes(b"\xff\xfe")
+    (shelf / "folder.md").mkdir()
+    (shelf / "gone.md").symlink_to(shelf / "nowhere")
+    good, *broken = library.headlines()
+    assert (good.slug, good.fault) == ("good", "")
+    assert [h.slug for h in broken] == ["bad", "binary", "folder", "gone"]
+    assert broken[0].title == "bad"
+    assert broken[0].fault.startswith(f"{shelf}/bad.md:1: no front matter")
+    assert "not UTF-8" in broken[1].fault
+    assert "directory" in broken[2].fault
+    assert "no such file" in broken[3].fault
+
+
+def test_subfolders_readmes_and_other_files_are_no_lessons(shelf: Path) -> None:
+    put(shelf / "zh", "xor")
+    put(shelf, "README")
+    put(shelf, ".hidden")
+    (shelf / "notes.txt").write_text("x")
+    assert library.headlines() == ()
+
+
+def test_a_lesson_is_found_by_slug_or_by_path(shelf: Path, tmp_path: Path) -> None:
+    mine = put(tmp_path / "elsewhere", "mine")
+    shipped = put(shelf, "xor")
+    assert library.find("xor") == shipped
+    assert library.find(str(mine)) == mine
+
+
+def test_a_path_without_a_folder_is_a_path(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "mine")
+    monkeypatch.chdir(tmp_path)
+    assert library.find("mine.md") == Path("mine.md")
+
+
+def test_a_file_of_the_learner_never_hides_a_shipped_lesson(shelf: Path) -> None:
+    shipped = put(shelf, "xor", 1)
+    mine = put(own_folder(shelf), "xor", 0)
+    assert library.find("xor") == shipped
+    first, second = library.headlines()
+    assert (first.path, first.fault) == (shipped, "")
+    assert second.path == mine
+    assert "already named `xor`; rename this one" in second.fault
+
+
+def test_a_name_that_is_nearly_right_gets_a_hint(shelf: Path) -> None:
+    put(shelf, "thermometer")
+    with pytest.raises(LessonError, match=r"did you mean `thermometer`\? `tutor list` shows"):
+        library.find("termometer")
+    with pytest.raises(LessonError, match=r"no file ./thermometer.md; did you mean `thermometer`"):
+        library.find("./thermometer.md")
+
+
+@pytest.mark.parametrize("name", ["", "no\0such", "x" * 300, "\x1b[31m", "README", "../x"])
+def test_a_name_that_is_nothing_is_one_plain_line(shelf: Path, name: str) -> None:
+    put(shelf, "README")
+    with pytest.raises(LessonError) as caught:
+        library.find(name)
+    assert str(caught.value).isprintable()
+    assert "`tutor list`" in str(caught.value)
+
+
+def test_what_came_with_the_tutor_is_known_by_where_it_really_is(
+    shelf: Path, tmp_path: Path
+) -> None:
+    shipped, mine = put(shelf, "xor"), put(tmp_path / "mine", "b")
+    (shelf / "link.md").symlink_to(mine)
+    (tmp_path / "in.md").symlink_to(shipped)
+    (tmp_path / "loop.md").symlink_to(tmp_path / "loop.md")
+    assert library.is_shipped(shipped)
+    assert library.is_shipped(tmp_path / "in.md")
+    assert not library.is_shipped(shelf / "link.md")
+    assert not library.is_shipped(mine)
+    assert not library.is_shipped(shelf / ".." / "mine" / "b.md")
+    assert not library.is_shipped(tmp_path / "loop.md")
+
+
+def test_neighbours_are_the_usable_lessons_before_and_after(shelf: Path) -> None:
+    for order, slug in enumerate(("a", "b", "c")):
+        put(shelf, slug, order)
+    (shelf / "broken.md").write_text("x")
+
+    def slugs(slug: str) -> list[str | None]:
+        return [h.slug if h else None for h in library.neighbours(slug)]
+
+    assert slugs("a") == [None, "b"]
+    assert slugs("b") == ["a", "c"]
+    assert slugs("c") == ["b", None]
+    assert slugs("broken") == [None, None]
+
+
+def test_a_list_of_lessons_costs_no_heavy_import(tmp_path: Path) -> None:
+    put(tmp_path, "mine")
+    program = (
+        "import sys\n"
+        "from tutor.lesson import library\n"
+        "assert 'mine' in [h.slug for h in library.headlines()]\n"
+        "heavy = {'torch', 'textual', 'rich', 'markdown_it', 'latex2mathml', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TUTOR_LESSONS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
