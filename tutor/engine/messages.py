@@ -169,7 +169,11 @@ class Printed(Event, frozen=True, kw_only=True):
 
 
 class Ended(Event, frozen=True, kw_only=True):
-    """The process is gone (told by the client itself, not by the process)."""
+    """The process is gone (told by the client itself, not by the process).
+
+    What had been asked of it and not answered will not be answered any more. If a lesson
+    was open and it is started again, a Shown of where the run was comes by itself.
+    """
 
     message: str
     """One line: what the lesson did, or that the learner stopped it."""

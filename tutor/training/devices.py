@@ -45,3 +45,8 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize(torch.device(device))
     elif device == "mps":
         torch.mps.synchronize()
+
+
+def use_one_thread() -> None:
+    """Let torch compute on one CPU thread: enough for lessons, and sums come out the same."""
+    torch.set_num_threads(1)

@@ -26,10 +26,13 @@ from tutor.training.values import is_finite, text_value, to_numpy, value_of
 class LessonRaised(RunError):
     """The lesson's own code raised; says the phase, the line in the file and the message."""
 
-    def __init__(self, program: Program, phase: str, line: int | None, message: str) -> None:
+    def __init__(
+        self, program: Program, phase: str, line: int | None, message: str, stopped: bool = False
+    ) -> None:
         where = f"{program.filename}:{line}" if line else program.filename
         super().__init__(f"{where}: {phase} in mode {program.mode} raised {message}")
         self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
+        self.stopped = stopped
 
 
 @dataclass(slots=True)
@@ -254,12 +257,14 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         lines = [n for frame, n in found if frame.f_code.co_filename == program.filename]
     phase = program.phase_of_line(lines[0]) if lines else ""
     if isinstance(error, KeyboardInterrupt):
-        message = "nothing: you stopped it"
+        message = "KeyboardInterrupt: it was stopped"
     elif isinstance(error, SystemExit):
         message = f"SystemExit: the lesson called exit({'' if error.code is None else error.code})"
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
-    return LessonRaised(program, phase or "the code", lines[-1] if lines else None, message)
+    line = lines[-1] if lines else None
+    stopped = isinstance(error, KeyboardInterrupt)
+    return LessonRaised(program, phase or "the code", line, message, stopped)
 
 
 @contextmanager

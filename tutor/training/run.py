@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
@@ -49,8 +50,11 @@ class Run:
         device: str = "cpu",
         learning_rate: float | None = None,
         seed: int = 0,
+        quiet: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        """`quiet` is entered while the lesson's code runs again only to get somewhere."""
         self.programs = programs
+        self._quiet = quiet
         mode = self._known_mode(mode or next(iter(programs)))
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
         self.record = Record(mode, devices.check(device), _checked_rate(rate), seed)
@@ -59,9 +63,17 @@ class Run:
         self._begin()
 
     @classmethod
-    def from_record(cls, programs: Mapping[str, Program], record: Record, to: Position) -> Run:
+    def from_record(
+        cls,
+        programs: Mapping[str, Program],
+        record: Record,
+        to: Position,
+        quiet: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Run:
         """The run of this record, standing at `to`."""
-        run = cls(programs, record.mode, record.device, record.learning_rate, record.seed)
+        with quiet():
+            start = (record.mode, record.device, record.learning_rate, record.seed)
+            run = cls(programs, *start, quiet)
         run.record = record
         run._replay(to)
         return run
@@ -77,6 +89,11 @@ class Run:
     def at(self) -> Position:
         """Where the run stands. A step counts the learner's steps of this epoch."""
         return Position(self._loop.epoch, self._tick)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the run stands at the end of an epoch (or before the first)."""
+        return self._loop.at_end
 
     @property
     def furthest(self) -> int:
@@ -172,7 +189,7 @@ class Run:
         if epoch < 0:
             raise RunError(f"there is no epoch {epoch}: a run begins at epoch 0")
         if step is not None:
-            to = Position(epoch, step)
+            to = Position(epoch, step) if step else Position(max(epoch - 1, 0), _END)
             return self._guarded(lambda: self._replay(to))
         if epoch > self.at.epoch or (epoch == self.at.epoch and not self._loop.at_end):
             ahead = self._nearest(epoch)
@@ -349,13 +366,14 @@ class Run:
     def _replay(self, to: Position) -> None:
         """Go to a place by running again from the last keyframe before it, or from Setup."""
         keyframe = self._nearest(to.epoch)
-        if keyframe is None:
-            self._set_up()
-        else:
-            self._resume(keyframe)
-        self._forward(to.epoch - 1, never)
-        while self._loop.epoch < to.epoch or (self._tick < to.step and not self._loop.at_end):
-            self._step()
+        with self._quiet():
+            if keyframe is None:
+                self._set_up()
+            else:
+                self._resume(keyframe)
+            self._forward(to.epoch - 1, never)
+            while self._loop.epoch < to.epoch or (self._tick < to.step and not self._loop.at_end):
+                self._step()
 
     # ── Changes, applied ────────────────────────────────────────────────────────────
 

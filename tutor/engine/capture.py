@@ -1,0 +1,95 @@
+"""Catches what a process writes to its standard output and error, Python's and C's alike.
+
+Works on the file descriptors, so that nothing a lesson prints can reach the terminal by
+itself. Knows nothing of lessons or messages. Text beyond a bound is counted, not kept.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+KEPT_CHARACTERS = 32_768
+"""How much printed text is kept between two readings; the oldest goes first."""
+
+_CHUNK = 65_536
+
+
+class Capture:
+    """Descriptors 1 and 2, redirected into a pipe that is read by a thread."""
+
+    def __init__(self) -> None:
+        self._read_end, write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        os.close(write_end)
+        self._libc = ctypes.CDLL(None)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._lock = threading.Lock()
+        self._text = ""
+        self._left_out = 0
+        self._muted = 0
+        threading.Thread(target=self._read_on, name="capture", daemon=True).start()
+
+    def take(self) -> tuple[str, int]:
+        """All text printed until now and not yet taken, and how much was left out before it."""
+        self._flush()
+        with self._lock:
+            self._drain()
+            text, left_out = self._text, self._left_out
+            self._text, self._left_out = "", 0
+        return text, left_out
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """What is printed inside is thrown away."""
+        self._flush()
+        with self._lock:
+            self._drain()
+            self._muted += 1
+        try:
+            yield
+        finally:
+            self._flush()
+            with self._lock:
+                self._drain()
+                self._muted -= 1
+
+    def _flush(self) -> None:
+        """Push out what Python and the C library still hold back."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (AttributeError, OSError, ValueError):  # a lesson may replace or close them
+                continue
+        self._libc.fflush(None)
+
+    def _read_on(self) -> None:
+        while True:
+            select.select([self._read_end], [], [])
+            with self._lock:
+                self._drain()
+
+    def _drain(self) -> None:
+        """Read all that is in the pipe now. The lock is held."""
+        while True:
+            try:
+                raw = os.read(self._read_end, _CHUNK)
+            except BlockingIOError:
+                return
+            if not self._muted:
+                self._keep(self._decoder.decode(raw))
+
+    def _keep(self, text: str) -> None:
+        whole = self._text + text
+        self._left_out += max(len(whole) - KEPT_CHARACTERS, 0)
+        self._text = whole[-KEPT_CHARACTERS:]

@@ -1,0 +1,305 @@
+"""The child process: holds the Run, does what commands ask, tells what happened.
+
+Standard input and output carry the protocol, moved to private descriptors at the start
+so that nothing a lesson prints or reads can get between. Knows no screen; knows nothing
+of the app but its messages. It ends when its input ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+from tutor.engine.capture import Capture
+from tutor.engine.limits import limit_memory
+from tutor.engine.messages import (
+    AnyCommand,
+    BackEpoch,
+    BackPhase,
+    Close,
+    Event,
+    Failed,
+    Look,
+    Open,
+    Pause,
+    Printed,
+    Ready,
+    Refused,
+    Restart,
+    RunTo,
+    Seek,
+    SetLearningRate,
+    Shown,
+    StepEpoch,
+    StepPhase,
+    Switch,
+    Taken,
+    command_from_line,
+    to_line,
+)
+from tutor.errors import LessonError, RunError
+from tutor.lesson.document import parse
+from tutor.training import devices
+from tutor.training.frame import Frame, Position
+from tutor.training.loop import LessonRaised
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+
+FRAME_SECONDS = 0.05
+"""At most so often is a frame sent while a run is on."""
+
+
+class Inbox:
+    """Commands as they come in, read by a thread."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._waiting: deque[AnyCommand] = deque()
+        self._arrived = threading.Condition()
+        self.taken = True
+        """Whether the app has painted the last frame."""
+        threading.Thread(target=self._read_on, name="inbox", daemon=True).start()
+
+    def __bool__(self) -> bool:
+        """Whether a command waits."""
+        return bool(self._waiting)
+
+    def peek(self) -> AnyCommand:
+        """The next command, left where it is. There must be one."""
+        return self._waiting[0]
+
+    def next(self) -> AnyCommand:
+        """The next command; waits for it."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: bool(self._waiting))
+            return self._waiting.popleft()
+
+    def _read_on(self) -> None:
+        for line in self._source:
+            command = command_from_line(line)
+            if isinstance(command, Taken):
+                self.taken = True
+            elif isinstance(command, Close):
+                break
+            else:
+                with self._arrived:
+                    self._waiting.append(command)
+                    self._arrived.notify()
+        # The app is gone. The main thread may be deep in a lesson's endless loop.
+        os._exit(0)
+
+
+@dataclass(slots=True)
+class Server:
+    """The run that is open, and what each command does to it."""
+
+    inbox: Inbox
+    out: BinaryIO
+    capture: Capture
+    run: Run | None = None
+    opened: Open | None = None
+    columns: int = 0
+    rate: float = 0.0
+
+    def serve(self) -> None:
+        """Do one command after the other, for ever."""
+        self.send(Ready(torch=torch.__version__, devices=devices.available()))
+        while True:
+            self.handle(self.inbox.next())
+
+    def handle(self, command: AnyCommand) -> None:
+        """Do what one command asks, and answer it."""
+        try:
+            with _interruptible():
+                self._do(command)
+        except LessonRaised as error:
+            self._tell_raised(error, command.number)
+        except (RunError, LessonError) as error:
+            self.send(Refused(message=str(error), answers=command.number))
+        except KeyboardInterrupt:
+            self._take_up_again(command.number)
+
+    def send(self, event: Event) -> None:
+        """Tell the app; first, whatever the lesson has printed until now."""
+        text, left_out = self.capture.take()
+        if text or left_out:
+            self._write(Printed(text=text, left_out=left_out))
+        self._write(event)
+
+    def _write(self, event: Event) -> None:
+        self.out.write(to_line(event))
+        self.out.flush()
+
+    # ── Commands ────────────────────────────────────────────────────────────────────
+
+    def _do(self, command: AnyCommand) -> None:
+        if isinstance(command, Open):
+            self._open(command)
+        elif isinstance(command, Look):
+            self.columns = command.columns
+        elif isinstance(command, Restart) and self.run is None and self.opened is not None:
+            self._open(self.opened)
+        elif self.run is None:
+            raise RunError("no lesson is open")
+        elif isinstance(command, RunTo) or (
+            isinstance(command, Seek) and command.epoch > self.run.furthest
+        ):
+            self._run_to(self.run, command.epoch, command.number)
+            return
+        else:
+            _act(self.run, command)
+        if self.run is None:  # a Look before the first lesson: there is nothing to show
+            raise RunError("no lesson is open")
+        self._show(answers=command.number)
+
+    def _open(self, command: Open) -> None:
+        self.run, self.opened, self.rate = None, command, 0.0
+        programs = programs_of(parse(command.source, Path(command.path)))
+        record = command.record
+        limit_memory(record.device if record else command.device)
+        if record is None:
+            start = (command.mode, command.device, command.learning_rate, command.seed)
+            self.run = Run(programs, *start, quiet=self.capture.muted)
+        else:
+            to = Position(command.epoch, command.step if command.step is not None else 2**62)
+            self.run = Run.from_record(programs, record, to, self.capture.muted)
+
+    def _run_to(self, run: Run, epoch: int, number: int) -> None:
+        """Train until `epoch`, or until a command comes that can't be done on the way."""
+        started, first = time.perf_counter(), run.at.epoch
+        while run.at.epoch < epoch or not run.at_end:
+            if not self._done_on_the_way():
+                break
+            frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
+            self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
+            if self.inbox.taken and run.at.epoch < epoch:
+                self._show(target=epoch, frame=frame)
+        self._show(answers=number)
+
+    def _slice_over(self, deadline: float) -> Callable[[], bool]:
+        """Whether it is time to look up: for a command, or for a frame if the app waits for one."""
+        inbox, clock = self.inbox, time.perf_counter
+
+        def over() -> bool:
+            return bool(inbox) or (clock() > deadline and inbox.taken)
+
+        return over
+
+    def _done_on_the_way(self) -> bool:
+        """Do the commands that wait, as long as they let a run go on."""
+        while self.inbox:
+            if not isinstance(self.inbox.peek(), Look | Switch | SetLearningRate):
+                return False
+            self.handle(self.inbox.next())
+        return True
+
+    # ── Telling ─────────────────────────────────────────────────────────────────────
+
+    def _show(
+        self,
+        answers: int = 0,
+        target: int | None = None,
+        frame: Frame | None = None,
+        note: str = "",
+    ) -> None:
+        run = self.run
+        assert run is not None
+        self.inbox.taken = False
+        self.send(
+            Shown(
+                answers=answers,
+                frame=frame or run.frame(),
+                record=run.record,
+                curve=run.curve(self.columns) if self.columns else None,
+                furthest=run.furthest,
+                target=target,
+                rate=self.rate if target is not None else 0.0,
+                note=note or run.note,
+            )
+        )
+
+    def _tell_raised(self, error: LessonRaised, answers: int) -> None:
+        """The frame that the run went back to, and what the lesson raised."""
+        where = f"{error.phase}, line {error.line}," if error.line else error.phase
+        if error.stopped and self.run is not None:
+            self._show(answers, note=f"stopped: {where} was still running; back to before it")
+            return
+        if error.stopped:
+            self.send(Refused(message=f"stopped: {where} was still running", answers=answers))
+            return
+        if self.run is not None:
+            self._show()
+        self.send(
+            Failed(
+                answers=answers,
+                lesson=error.lesson,
+                phase=error.phase,
+                line=error.line,
+                message=error.message,
+            )
+        )
+
+    def _take_up_again(self, answers: int) -> None:
+        """The learner's stop came between two statements of ours: build the run anew."""
+        run = self.run
+        if run is None:
+            self.send(Refused(message="stopped", answers=answers))
+            return
+        self.run = Run.from_record(run.programs, run.record, run.at, self.capture.muted)
+        self._show(answers, note="stopped")
+
+
+def _act(run: Run, command: AnyCommand) -> None:
+    """The commands that are one call of the run each."""
+    acts: dict[type, Callable[[], object]] = {
+        StepPhase: run.step_phase,
+        StepEpoch: run.step_epoch,
+        BackPhase: run.back,
+        BackEpoch: run.back_epoch,
+        Restart: run.restart,
+        Pause: run.frame,
+    }
+    if isinstance(command, Switch):
+        limit_memory(command.device or run.device)
+        run.switch(mode=command.mode, device=command.device)
+    elif isinstance(command, SetLearningRate):
+        run.set(learning_rate=command.value)
+    elif isinstance(command, Seek):
+        run.seek(command.epoch)
+    else:
+        acts[type(command)]()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Inside, SIGINT (the learner's wish to stop) raises KeyboardInterrupt; else nothing."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main() -> None:
+    """Take over standard input and output, then serve until the app is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source = os.fdopen(os.dup(0), "rb")
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    inbox = Inbox(source)
+    devices.use_one_thread()
+    Server(inbox, out, Capture()).serve()
+
+
+if __name__ == "__main__":
+    main()
