@@ -1,0 +1,288 @@
+"""Tables of glyphs: classes of symbols, script forms, accents, delimiters, ASCII spellings.
+
+Only data and look-ups; knows nothing of trees and boxes.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from tutor.formula.nodes import Kind
+
+# --- What a symbol is to its neighbours --------------------------------------------------
+
+BINARY = frozenset("+−±∓×÷·∗*⋅⊙⊕⊗⊖⊘∘∧∨∪∩∖⋆•†‡⊎⊔⊓⋄△∙")
+BIG = frozenset("∑∏∐∫∬∭∮⋃⋂⨁⨂⨀⋁⋀⨄⨆")
+INTEGRALS = frozenset("∫∬∭∮")
+PUNCTUATION = frozenset(",;:")
+OPENING = frozenset("([{⟨⌊⌈⟦")
+CLOSING = frozenset(")]}⟩⌋⌉⟧")
+ORDINARY = frozenset("∂∇∞∀∃∄∅¬∠√′″‴/|‖⊤⊥…⋯⋮⋱□◻ℓ°!?.\\%#&@$_∆")
+RELATIONS = frozenset("=<>≤≥≠≈≡~∼≃≅∝∈∉∋⊂⊆⊃⊇∣∥⟂≪≫")
+LIMIT_FUNCTIONS = frozenset(
+    [
+        "Pr",
+        "lim sup",
+        "lim inf",
+        "plim",
+        "lim",
+        "max",
+        "min",
+        "sup",
+        "inf",
+        "argmax",
+        "argmin",
+        "arg max",
+        "arg min",
+        "det",
+        "gcd",
+    ]
+)
+
+
+def kind_of(text: str) -> Kind:
+    """The class of a symbol: TeX's, but by its Unicode character."""
+    for members, kind in (
+        (BINARY, Kind.BIN),
+        (BIG, Kind.BIG),
+        (PUNCTUATION, Kind.PUNCT),
+        (OPENING, Kind.OPEN),
+        (CLOSING, Kind.CLOSE),
+        (ORDINARY, Kind.ORD),
+        (RELATIONS, Kind.REL),
+    ):
+        if text in members:
+            return kind
+    if len(text) == 1 and (unicodedata.category(text) == "Sm" or "ARROW" in _name(text)):
+        return Kind.REL
+    return Kind.ORD
+
+
+def _name(character: str) -> str:
+    return unicodedata.name(character, "")
+
+
+# --- Scripts that have glyphs of their own -----------------------------------------------
+
+_SUP = dict(
+    zip(
+        "0123456789+-−=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVW",
+        "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ",
+        strict=True,
+    )
+)
+_SUB = dict(
+    zip(
+        "0123456789+-−=()aehijklmnoprstuvx",
+        "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ",
+        strict=True,
+    )
+)
+_PRIMES = {"′": "′", "″": "″", "‴": "‴", "*": "*", "∗": "*", "†": "†", "°": "°", "∘": "°"}
+
+SUPERSCRIPTS = _SUP | _PRIMES | {"⊤": "ᵀ"}
+"""Those that common terminal fonts have."""
+SUBSCRIPTS = _SUB
+INLINE_SUPERSCRIPTS = SUPERSCRIPTS | {"α": "ᵅ", "β": "ᵝ", "γ": "ᵞ", "δ": "ᵟ", "θ": "ᶿ"}
+INLINE_SUBSCRIPTS = _SUB | {"β": "ᵦ", "γ": "ᵧ", "ρ": "ᵨ", "φ": "ᵩ", "χ": "ᵪ"}
+ASCII_SUPERSCRIPTS = {"′": "'", "″": "''", "‴": "'''", "*": "*"}
+"""What may stay on the row of its base in ASCII."""
+
+# --- Accents ----------------------------------------------------------------------------
+
+ACCENTS = {
+    "^": "hat",
+    "¯": "bar",
+    "―": "bar",
+    "~": "tilde",
+    "→": "vec",
+    "←": "back",
+    "↔": "both",
+    "˙": "dot",
+    "¨": "ddot",
+    "ˇ": "check",
+    "˘": "breve",
+    "´": "acute",
+    "`": "grave",
+    "˚": "ring",
+}
+"""What stands over the base in MathML → our name for it."""
+
+COMBINING = {
+    "hat": "\u0302",
+    "bar": "\u0304",
+    "tilde": "\u0303",
+    "vec": "\u20d7",
+    "dot": "\u0307",
+    "ddot": "\u0308",
+    "check": "\u030c",
+    "breve": "\u0306",
+    "acute": "\u0301",
+    "grave": "\u0300",
+    "ring": "\u030a",
+}
+ASCII_ACCENTS = {"hat": "^", "tilde": "~"}
+"""Accents that follow their letter in ASCII; the others stand over it or are spelled."""
+
+
+def wide_accent(name: str, cells: int, *, ascii: bool) -> str:
+    """An accent drawn on a row of its own over something `cells` wide."""
+    if name in ("vec", "back", "both"):
+        return _arrow_over(name, max(cells, 2 if ascii else 1), ascii=ascii)
+    if name == "bar":
+        return "_" * cells
+    if cells == 1 or name not in ("hat", "check", "tilde"):
+        return {"hat": "^", "check": "v", "dot": ".", "ddot": "..", "tilde": "~"}.get(
+            name, "'" if ascii else {"breve": "˘", "acute": "´", "grave": "`", "ring": "˚"}[name]
+        )
+    if name == "tilde":
+        return "~" * cells
+    left, right, middle = ("/", "\\", "-") if ascii else ("╱", "╲", "‾")
+    if name == "check":
+        left, right, middle = right, left, "_"
+    return left + middle * (cells - 2) + right
+
+
+def _arrow_over(name: str, cells: int, *, ascii: bool) -> str:
+    line, left, right = ("-", "<", ">") if ascii else ("─", "←", "→")
+    head = left if name in ("back", "both") else line
+    tail = right if name in ("vec", "both") else line
+    return tail if cells == 1 else head + line * (cells - 2) + tail
+
+
+# --- Delimiters that grow ----------------------------------------------------------------
+
+# opening or closing → (top, middle, bottom, beside the baseline)
+_TALL = {
+    "(": "⎛⎜⎝⎜",
+    ")": "⎞⎟⎠⎟",
+    "[": "⎡⎢⎣⎢",
+    "]": "⎤⎥⎦⎥",
+    "{": "⎧⎪⎩⎨",
+    "}": "⎫⎪⎭⎬",
+    "|": "││││",
+    "∣": "││││",
+    "‖": "║║║║",
+    "∥": "║║║║",
+    "⌊": "⎢⎢⎣⎢",
+    "⌋": "⎥⎥⎦⎥",
+    "⌈": "⎡⎢⎢⎢",
+    "⌉": "⎤⎥⎥⎥",
+    "⟨": "╱ ╲⟨",
+    "⟩": "╲ ╱⟩",
+    "/": "╱╱╱╱",
+    "\\": "╲╲╲╲",
+}
+_TALL_ASCII = {
+    "(": "/|\\|",
+    ")": "\\|/|",
+    "[": "[[[[",
+    "]": "]]]]",
+    "{": "/|\\<",
+    "}": "\\|/>",
+    "|": "||||",
+    "∣": "||||",
+    "‖": "||||",
+    "∥": "||||",
+    "⌊": "||[|",
+    "⌋": "||]|",
+    "⌈": "[|||",
+    "⌉": "]|||",
+    "⟨": "/ \\<",
+    "⟩": "\\ />",
+    "/": "////",
+    "\\": "\\\\\\\\",
+}
+POINTED = frozenset("{}⟨⟩")
+"""Delimiters with a point at the baseline, which needs a row above and below it."""
+
+
+def tall_delimiter(symbol: str, above: int, below: int, *, ascii: bool) -> tuple[str, ...]:
+    """A delimiter's rows, `above` and `below` the baseline's row; a plain one if both are 0."""
+    if above == below == 0:
+        return (spell(symbol) if ascii else symbol,)
+    table = _TALL_ASCII if ascii else _TALL
+    top, middle, bottom, point = tuple(table.get(symbol, symbol * 4))
+    rows = [middle] * (above + below + 1)
+    rows[above] = point
+    if above:
+        rows[0] = top
+    if below:
+        rows[-1] = bottom
+    if not above and symbol not in POINTED:
+        rows[0] = top
+    if not below and symbol not in POINTED:
+        rows[-1] = bottom
+    return tuple(rows)
+
+
+# --- Letters of other alphabets -----------------------------------------------------------
+
+_VARIANTS = {
+    "bold": "BOLD",
+    "bold-italic": "BOLD",
+    "double-struck": "DOUBLE-STRUCK",
+    "script": "SCRIPT",
+    "fraktur": "FRAKTUR",
+}
+
+
+def in_variant(text: str, variant: str | None) -> str:
+    """`text` in a mathematical alphabet, by the characters' Unicode names; italic is plain."""
+    style = _VARIANTS.get(variant or "")
+    return text if style is None else "".join(_in_style(c, style) for c in text)
+
+
+def _in_style(character: str, style: str) -> str:
+    name = _name(character)
+    for word in ("LATIN ", "GREEK ", "LETTER "):
+        name = name.replace(word, "")
+    if not name.startswith(("SMALL ", "CAPITAL ", "DIGIT ")):
+        return character
+    for candidate in (f"MATHEMATICAL {style} {name}", f"{style} {name}", f"BLACK-LETTER {name}"):
+        try:
+            return unicodedata.lookup(candidate)
+        except KeyError:
+            continue
+    return character
+
+
+# --- ASCII --------------------------------------------------------------------------------
+
+_SPELLED = {
+    "∑": "sum", "∏": "prod", "∐": "coprod", "∫": "int", "∬": "iint", "∭": "iiint", "∮": "oint",
+    "∂": "d", "∇": "grad", "∆": "Delta", "∞": "inf", "·": "*", "⋅": "*", "×": "x", "÷": "/",
+    "−": "-", "±": "+-", "∓": "-+", "⊙": "(.)", "⊕": "(+)", "⊗": "(x)", "⊖": "(-)", "∘": "o",
+    "←": "<-", "→": "->", "↔": "<->", "⇐": "<=", "⇒": "=>", "⇔": "<=>", "↦": "|->", "⟶": "-->",
+    "⟵": "<--", "⟹": "==>", "⟸": "<==", "⟺": "<=>", "↑": "^", "↓": "v",
+    "≈": "~=", "≤": "<=", "≥": ">=", "≠": "!=", "≡": "==", "∼": "~", "≃": "~=", "≅": "~=",
+    "∝": "~", "≪": "<<", "≫": ">>", "∈": "in", "∉": "not in", "∋": "ni", "⊂": "subset of",
+    "⊆": "subset of", "⊃": "superset of", "⊇": "superset of", "∪": "u", "∩": "n", "∅": "{}",
+    "∀": "for all", "∃": "exists", "¬": "not ", "∧": "and", "∨": "or", "⟂": "_|_", "⊥": "_|_",
+    "⊤": "T", "…": "...", "⋯": "...", "⋮": ":", "⋱": "...", "′": "'", "″": "''", "‴": "'''",
+    "‖": "||", "∥": "||", "∣": "|", "⟨": "<", "⟩": ">", "⌊": "[", "⌋": "]", "⌈": "[", "⌉": "]",
+    "√": "sqrt", "∗": "*", "⋆": "*", "•": "*", "†": "+", "°": "deg", "□": "?", "ℓ": "l",
+    "╱": "/", "╲": "\\", "│": "|", "─": "-", "≔": ":=", "“": '"', "”": '"', "‘": "'", "’": "'",
+    "–": "-", "—": "-", "ς": "sigma", "ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta", "ϱ": "rho",
+}  # fmt: skip
+
+
+def spell(text: str) -> str:
+    """`text` in ASCII: λ becomes lambda, ≤ becomes <=, what has no spelling becomes `?`."""
+    return text if text.isascii() else "".join(_spell(c) for c in text)
+
+
+def _spell(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _SPELLED:
+        return _SPELLED[character]
+    plain = unicodedata.normalize("NFKC", character)
+    if plain != character:
+        return spell(plain)
+    name = _name(character)
+    if name.startswith("GREEK ") and "LETTER " in name:
+        greek = name.rpartition("LETTER ")[2].split()[0].replace("LAMDA", "LAMBDA")
+        return greek.capitalize() if "CAPITAL" in name else greek.lower()
+    base = "".join(c for c in unicodedata.normalize("NFKD", character) if c.isascii())
+    return base or ("" if unicodedata.combining(character) else "?")

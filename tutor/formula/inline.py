@@ -1,0 +1,175 @@
+"""The tree of a formula → one row of text, for mathematics inside prose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tutor.formula import glyphs
+from tutor.formula.cells import visible
+from tutor.formula.cells import width as cell_width
+from tutor.formula.nodes import (
+    Accent,
+    Brace,
+    Break,
+    Fenced,
+    Frac,
+    Node,
+    Phantom,
+    Root,
+    Row,
+    Scripts,
+    Stack,
+    Styled,
+    Sym,
+    Table,
+    Text,
+    Unsupported,
+    Value,
+    single,
+)
+from tutor.formula.spacing import is_product, needs_parentheses, script_text, spaced
+from tutor.formula.tree import Formula
+
+
+def draw_inline(
+    formula: Formula, values: Mapping[str, str] | None = None, *, ascii: bool = False
+) -> str:
+    r"""A formula on one row: x_i → xᵢ, \frac{a}{b} → a/b, \sum_{i=1}^N → ∑ᵢ₌₁ᴺ.
+
+    Scripts without glyphs become `_(…)` and `^(…)`. `values` and `ascii` as for `draw`.
+    """
+    return _Writer(values or {}, ascii).text(formula.root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes nodes as text."""
+
+    values: Mapping[str, str]
+    ascii: bool
+
+    def text(self, node: Node) -> str:
+        """Any node as text."""
+        match node:
+            case Sym(text) | Text(text) | Unsupported(text):
+                return self._shown(text)
+            case Value(expression):
+                value = self.values.get(expression, "?" if self.ascii else "□")
+                return self._shown(" ".join(value.split("\n")))
+            case Row(items):
+                return self._row(items)
+            case Frac(over, under, bar):
+                return self._frac(over, under, bar)
+            case Scripts(base, sub, sup) | Stack(base, sub, sup):
+                return self._scripts(base, sub, sup)
+            case Fenced(opening, body, closing):
+                return self._shown(opening) + self.text(body) + self._shown(closing)
+            case Styled(body):
+                return self.text(body)
+            case _:
+                return self._other(node)
+
+    def _other(self, node: Node) -> str:
+        match node:
+            case Accent(base, name):
+                return self._accent(base, name)
+            case Brace(base):
+                return self.text(base)
+            case Root(body, index):
+                return self._root(body, index)
+            case Phantom(body):
+                return " " * cell_width(self.text(body))
+            case Table(rows):
+                return "; ".join(self._cells(row) for row in rows)
+            case Break():
+                return "; "
+            case _:
+                return ""
+
+    def _shown(self, text: str) -> str:
+        text = visible(text)
+        return glyphs.spell(text) if self.ascii else text
+
+    def _row(self, items: tuple[Node, ...]) -> str:
+        written = ""
+        for item in spaced(items, stacked=False):
+            text = self.text(item.node)
+            negative = isinstance(item.node, Value) and text.startswith(("-", "−"))
+            if item.after_operator and negative:
+                text = f"({text})"
+            blank = " " * item.gap
+            if self.ascii and not blank and _runs_together(written, text):
+                blank = " "
+            written += blank + text
+        return written
+
+    def _cells(self, row: tuple[Node, ...]) -> str:
+        """The cells of a table's row; an alignment's continue each other."""
+        written = ""
+        for cell in row:
+            text = self.text(cell)
+            aligned = isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
+            written += text if aligned or not written else f", {text.strip()}"
+        return written.strip()
+
+    def _grouped(self, node: Node, *, product: bool = False) -> str:
+        text = self.text(node)
+        group = needs_parentheses(node) or (product and is_product(node))
+        return f"({text})" if group else text
+
+    def _frac(self, over: Node, under: Node, bar: bool) -> str:
+        if not bar:
+            return f"{self._grouped(over)} {'over' if self.ascii else '⁄'} {self._grouped(under)}"
+        return f"{self._grouped(over)}/{self._grouped(under, product=True)}"
+
+    def _root(self, body: Node, index: Node | None) -> str:
+        inner = self.text(body)
+        atom = isinstance(single(body), Sym | Value | Accent | Fenced)
+        if self.ascii:
+            inner = inner if isinstance(single(body), Fenced) else f"({inner})"
+        elif not atom:
+            inner = f"({inner})"
+        if index is None:
+            return self._shown("√") + inner
+        raised = None if self.ascii else script_text(index, glyphs.INLINE_SUPERSCRIPTS)
+        if raised is not None:
+            return f"{raised}√{inner}"
+        return f"{self._shown('√')}[{self.text(index)}]{inner}"
+
+    def _scripts(self, base: Node, sub: Node | None, sup: Node | None) -> str:
+        text = self.text(base)
+        negative = isinstance(single(base), Value) and text.startswith(("-", "−"))
+        if sup is not None and negative:
+            text = f"({text})"
+        subscripts = {} if self.ascii else glyphs.INLINE_SUBSCRIPTS
+        superscripts = glyphs.ASCII_SUPERSCRIPTS if self.ascii else glyphs.INLINE_SUPERSCRIPTS
+        return text + self._script(sub, "_", subscripts) + self._script(sup, "^", superscripts)
+
+    def _script(self, node: Node | None, sign: str, table: dict[str, str]) -> str:
+        if node is None:
+            return ""
+        glyph_text = script_text(node, table)
+        if glyph_text is not None:
+            return glyph_text
+        text = self.text(node)
+        return f"{sign}{text}" if self.ascii and text.isalnum() else f"{sign}({text})"
+
+    def _accent(self, base: Node, name: str) -> str:
+        inner = single(base)
+        if isinstance(inner, Scripts):
+            return self._scripts(Accent(inner.base, name), inner.sub, inner.sup)
+        text = self.text(base)
+        combining = glyphs.COMBINING.get(name)
+        if not self.ascii and combining and cell_width(text) == 1:
+            return visible(text + combining)
+        if self.ascii and name in glyphs.ASCII_ACCENTS and isinstance(inner, Sym):
+            return text + glyphs.ASCII_ACCENTS[name]
+        return f"{name}({text})"
+
+
+def _runs_together(before: str, after: str) -> bool:
+    """Whether two names would read as one word: `alpha` and `x`."""
+    if not before[-1:].isalpha() or not after[:1].isalpha():
+        return False
+    return any(len(end) == 2 and end.isalpha() for end in (before[-2:], after[:2]))

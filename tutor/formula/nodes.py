@@ -1,0 +1,231 @@
+"""The tree of a formula: small frozen nodes, each one thing that is drawn.
+
+Knows nothing of LaTeX, MathML or of how the nodes are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal, TypeAlias
+
+
+class Kind(Enum):
+    """What a node is to its neighbours; the space around it follows from that."""
+
+    ORD = auto()
+    FUNC = auto()
+    BIG = auto()
+    BIN = auto()
+    REL = auto()
+    OPEN = auto()
+    CLOSE = auto()
+    PUNCT = auto()
+    INNER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Sym:
+    """A symbol, a number, or the name of a function."""
+
+    text: str
+    kind: Kind = Kind.ORD
+    limits: bool = False
+    """Whether its scripts stand below and above it in a displayed formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, with the spaces that the author wrote."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    r"""A live value: the Python expression of a \boxed."""
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """LaTeX that can't be drawn, shown as it was written."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Explicit space in cells; a negative one takes the space between its neighbours away."""
+
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Soft:
+    """A blank that the author typed between two factors, as in `w x`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The end of a line outside of any environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Nodes beside each other."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frac:
+    """A numerator over a denominator; without a bar where it is a binomial."""
+
+    over: Node
+    under: Node
+    bar: bool = True
+    compact: bool = False
+    r"""A \tfrac: on one row where that is possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """A base with a sub- or a superscript, or both."""
+
+    base: Node
+    sub: Node | None = None
+    sup: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A base with something centred under or over it."""
+
+    base: Node
+    under: Node | None = None
+    over: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accent:
+    """A base under (or over) a hat, bar, tilde, vector arrow …"""
+
+    base: Node
+    name: str
+    below: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brace:
+    """A base with a brace along its upper or lower edge."""
+
+    base: Node
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A square root, or the root named by `index`."""
+
+    body: Node
+    index: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A body between delimiters that grow with it; "" where there is none."""
+
+    opening: str
+    body: Node
+    closing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells in rows and columns."""
+
+    rows: tuple[tuple[Node, ...], ...]
+    align: tuple[Literal["left", "center", "right"], ...]
+    display: bool = False
+    """Lines of displayed formulas (aligned, gather) rather than a matrix."""
+    column_lines: tuple[bool, ...] = ()
+    """After which columns a line stands."""
+    row_lines: tuple[int, ...] = ()
+    """Before which rows a line stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phantom:
+    """The room that a node takes, without the node."""
+
+    body: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A body in display style (limits above and below) or in text style."""
+
+    body: Node
+    display: bool
+
+
+Node: TypeAlias = (
+    Sym
+    | Text
+    | Value
+    | Unsupported
+    | Space
+    | Soft
+    | Break
+    | Row
+    | Frac
+    | Scripts
+    | Stack
+    | Accent
+    | Brace
+    | Root
+    | Fenced
+    | Table
+    | Phantom
+    | Styled
+)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly inside `node`, in reading order."""
+    match node:
+        case Row(items):
+            return items
+        case Frac(over, under):
+            return over, under
+        case Scripts(base, sub, sup):
+            return tuple(n for n in (base, sub, sup) if n is not None)
+        case Stack(base, under, over):
+            return tuple(n for n in (base, under, over) if n is not None)
+        case Root(body, index):
+            return (body,) if index is None else (index, body)
+        case Accent(base) | Brace(base):
+            return (base,)
+        case Fenced(_, body) | Phantom(body) | Styled(body):
+            return (body,)
+        case Table(rows):
+            return tuple(cell for row in rows for cell in row)
+        case _:
+            return ()
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """`node` and all that is inside it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def single(node: Node) -> Node:
+    """The one node inside nested rows of one item, or `node` itself."""
+    while isinstance(node, Row) and len(node.items) == 1:
+        node = node.items[0]
+    return node

@@ -1,0 +1,501 @@
+r"""LaTeX source → LaTeX that latex2mathml reads without loss, and the pieces taken out of it.
+
+latex2mathml drops or garbles some things silently (unknown commands and environments, nested
+braces in \text, a missing brace). So the source is read here first: faults are raised, and
+what the library must not see (live values, words, unsupported commands) is put aside, a
+private-use character in its place. Knows nothing of MathML or of drawing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tutor.errors import FormulaError
+from tutor.formula import commands
+from tutor.formula.cells import REPLACEMENT, visible
+
+MAX_LENGTH, MAX_DEPTH = 10_000, 40
+_FIRST_PIECE = 0xF0000
+_TOKEN = re.compile(r"\\(?:operatorname\*|tag\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
+_DIMENSION = re.compile(r"\[\s*-?[\d.]+\s*[a-z]{2}\s*\]")
+_END = ("}", "&", r"\\", r"\right", r"\end", r"\middle")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something put aside: what it is, and its text."""
+
+    kind: Literal["value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line"]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What latex2mathml is given, and what stands behind each placeholder in it."""
+
+    latex: str
+    pieces: Mapping[str, Piece]
+    leaves: Mapping[str, int]
+    """How often each letter, digit and placeholder occurs: none may be lost later."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """Something still to be closed."""
+
+    opener: str
+    atom: bool = False
+    """Whether, once closed, it is a factor that a blank may follow."""
+
+
+def read(latex: str) -> Source:
+    r"""Read a formula's source.
+
+    Raises FormulaError: empty, unbalanced braces, \left without \right, an unknown or
+    unclosed environment, a missing argument, & outside of an alignment, too long or too deep.
+    """
+    if len(latex) > MAX_LENGTH:
+        raise FormulaError(f"the formula is longer than {MAX_LENGTH} characters")
+    scanner = _Scanner(unicodedata.normalize("NFC", latex))
+    scanner.scan()
+    if not any(not p.isspace() for p in scanner.out):
+        raise FormulaError("the formula is empty")
+    return Source("".join(scanner.out), scanner.pieces, scanner.leaves)
+
+
+class _Scanner:
+    """One pass over the source, from left to right."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.at = 0
+        self.out: list[str] = []
+        self.pieces: dict[str, Piece] = {}
+        self.leaves: Counter[str] = Counter()
+        self.open: list[_Open] = []
+        self.previous = ""
+        self.atom = False
+
+    def scan(self, end: int | None = None) -> None:
+        """Read up to `end`, or to the end of the source, where all must be closed."""
+        stop = len(self.source) if end is None else end
+        while self.at < stop:
+            token = self._next()
+            if token.isspace():
+                self._blank(token)
+            elif token == "%":
+                newline = self.source.find("\n", self.at)
+                self.at = stop if newline < 0 else newline
+            elif token.startswith("\\"):
+                self._command(token)
+                self.previous = token
+            else:
+                self._character(token)
+                self.previous = token
+        if end is None and self.open:
+            raise FormulaError(_never_closed(self.open[-1].opener))
+
+    # --- reading --------------------------------------------------------------------------
+
+    def _match(self, at: int) -> str:
+        found = _TOKEN.match(self.source, at)
+        return found.group() if found else ""
+
+    def _next(self) -> str:
+        token = self._match(self.at)
+        self.at += len(token)
+        return token
+
+    def _skip_blanks(self, at: int) -> int:
+        while at < len(self.source) and self.source[at].isspace():
+            at += 1
+        return at
+
+    def _group_end(self, at: int, opener: str, *, raw: bool = False) -> int:
+        r"""The offset of the `}` that closes the `{` at `at`; `raw` knows no \{."""
+        depth = 0
+        step = at
+        while step < len(self.source):
+            token = self.source[step] if raw else self._match(step)
+            depth += {"{": 1, "}": -1}.get(token, 0)
+            if depth == 0:
+                return step
+            step += len(token)
+        raise FormulaError(_never_closed(f"{opener}{{"))
+
+    def _take_group(self, command: str, *, raw: bool = False) -> str:
+        """The content of the braces that must come next."""
+        start = self._skip_blanks(self.at)
+        if self.source[start : start + 1] != "{":
+            raise FormulaError(f"{command} needs its argument in braces: {command}{{…}}")
+        end = self._group_end(start, command, raw=raw)
+        self.at = end + 1
+        return self.source[start + 1 : end]
+
+    def _argument_end(self, at: int, command: str) -> int:
+        """Where the argument that begins at `at` ends; raises if there is none."""
+        at = self._skip_blanks(at)
+        token = self._match(at)
+        if not token or token in _END:
+            raise FormulaError(f"{command} lacks an argument")
+        if token == "{":
+            return self._group_end(at, command) + 1
+        end = at + len(token)
+        for _ in range(_argument_count(token[1:]) if token.startswith("\\") else 0):
+            end = self._argument_end(end, token)
+        return end
+
+    # --- writing --------------------------------------------------------------------------
+
+    def _emit(self, text: str, *, atom: bool = False) -> None:
+        self.out.append(text)
+        self.atom = atom and self.previous[1:] not in commands.TWO_ARGUMENTS
+
+    def _piece(
+        self,
+        kind: Literal["value", "unsupported", "text", "word", "limits", "not", "space", "soft"]
+        | Literal["line"],
+        text: str = "",
+        *,
+        atom: bool = True,
+    ) -> None:
+        character = chr(_FIRST_PIECE + len(self.pieces))
+        self.pieces[character] = Piece(kind, text)
+        self.leaves[character] += 1
+        self._emit(character, atom=atom)
+
+    def _blank(self, token: str) -> None:
+        """A blank counts only between two factors, where a careful author put it to be seen."""
+        following = self._match(self.at)
+        starts_factor = following.isalnum() or following == "(" or following.startswith("\\")
+        if self.atom and starts_factor and (following not in _END):
+            after_name = self.previous.startswith("\\") and len(self.previous) > 2
+            if not (following == "(" and after_name):
+                self._piece("soft", atom=False)
+        self.out.append(" ")
+
+    # --- characters -----------------------------------------------------------------------
+
+    def _character(self, token: str) -> None:
+        if token == "{":
+            before = self.previous[1:] if self.previous.startswith("\\") else ""
+            self._push("{", atom=not before or before in commands.ONE_ARGUMENT)
+            self._emit(token)
+        elif token == "}":
+            self._close_brace()
+        elif token == "&":
+            self._require_table("&")
+            self._emit(token)
+        elif token in "_^":
+            self._argument_end(self.at, token)
+            self._emit(token)
+        else:
+            self._leaf(token)
+
+    def _leaf(self, character: str) -> None:
+        shown = visible(character)
+        if len(shown) > 1:
+            self._piece("text", shown)
+            return
+        if shown == REPLACEMENT or not unicodedata.combining(shown):
+            self.leaves[shown] += shown.isalnum()
+        self._emit(shown, atom=shown.isalnum() or shown in ")'")
+
+    def _push(self, opener: str, *, atom: bool = False) -> None:
+        if len(self.open) >= MAX_DEPTH:
+            raise FormulaError(f"the formula is nested more than {MAX_DEPTH} deep")
+        self.open.append(_Open(opener, atom))
+
+    def _pop(self, wanted: str, closer: str) -> _Open:
+        if not self.open:
+            raise FormulaError(f"{closer} without {wanted}")
+        if not self.open[-1].opener.startswith(wanted):
+            raise FormulaError(f"{closer} comes before the end of {self.open[-1].opener}")
+        return self.open.pop()
+
+    def _close_brace(self) -> None:
+        if self.open and self.open[-1].opener == r"\substack{":
+            self.open.pop()
+            self._emit(r"\end{smallmatrix}}")
+            return
+        closed = self._pop("{", "}")
+        self.out.append("}")
+        self.atom = closed.atom
+
+    def _require_table(self, token: str) -> None:
+        opener = self.open[-1].opener if self.open else ""
+        name = opener.removeprefix(r"\begin{").removesuffix("}")
+        if name not in commands.ENVIRONMENTS and opener != r"\substack{":
+            where = f"inside {opener}" if opener else "outside of an environment"
+            raise FormulaError(rf"{token} {where}; put it into \begin{{aligned}}…\end{{aligned}}")
+
+    # --- commands -------------------------------------------------------------------------
+
+    def _command(self, token: str) -> None:
+        name = token[1:]
+        if not name:
+            raise FormulaError("the formula ends in a lone backslash")
+        if name in _SPECIAL:
+            _SPECIAL[name](self, token)
+        elif name in commands.TEXT:
+            self._text(token)
+        elif name in commands.WORDS and self._word(token):
+            return
+        elif name in commands.BIG_DELIMITERS:
+            self.out.append(" ")
+        elif name in commands.COLOURS:
+            self._take_group(token)
+        elif name in commands.SPELLED_FUNCTIONS:
+            self._piece("word", commands.SPELLED_FUNCTIONS[name], atom=False)
+        elif name in commands.DROPPED:
+            self.out.append(" ")
+        else:
+            self._structure_or_symbol(token)
+
+    def _structure_or_symbol(self, token: str) -> None:
+        name = token[1:]
+        count = _argument_count(name)
+        if count:
+            end = self._skip_index(self.at) if name == "sqrt" else self.at
+            for _ in range(count):
+                end = self._argument_end(end, token)
+            self._emit(token)
+        elif name in commands.ESCAPED or name in commands.OTHER_STRUCTURE:
+            self._emit(token)
+        elif name == " " or name.isspace():
+            self._emit(r"\ ")
+        elif name in commands.FUNCTIONS or _symbol(token):
+            self._emit(token, atom=len(name) > 1 and _symbol(token).isalpha())
+        else:
+            self._unsupported(token)
+
+    def _skip_index(self, at: int) -> int:
+        at = self._skip_blanks(at)
+        if self.source[at : at + 1] != "[":
+            return at
+        end = self.source.find("]", at)
+        if end < 0:
+            raise FormulaError(r"\sqrt[ is never closed by ]")
+        return end + 1
+
+    def _unsupported(self, token: str) -> None:
+        """Put an unknown command aside, with the arguments written right behind it."""
+        start = self.at - len(token)
+        while self.source[self.at : self.at + 1] in ("{", "["):
+            if self.source[self.at] == "{":
+                self.at = self._group_end(self.at, token) + 1
+            else:
+                end = self.source.find("]", self.at)
+                if end < 0:
+                    break
+                self.at = end + 1
+        source = self.source[start : self.at]
+        # \left and its like may stand inside an argument; a lone \[ is no argument's start.
+        self._piece("unsupported", " ".join(source.split()))
+
+    def _boxed(self, token: str) -> None:
+        expression = self._take_group(token, raw=True).strip()
+        if not expression:
+            raise FormulaError(r"\boxed{} is empty: write a Python expression into it")
+        self._piece("value", expression)
+
+    def _text(self, token: str) -> None:
+        """Words; what stands between dollars in them is mathematics again."""
+        start = self.at
+        content = self._take_group(token)
+        parts = re.split(r"(?<!\\)\$", content)
+        if len(parts) % 2 == 0:
+            raise FormulaError(f"a $ in {token}{{…}} is never closed; a dollar sign is \\$")
+        words = [_plain_text(p) for p in parts[::2]]
+        if any("\\" in w for w in words):
+            self._piece("unsupported", " ".join((token + self.source[start : self.at]).split()))
+            return
+        self._mixed(self.at, content, parts)
+
+    def _mixed(self, end: int, content: str, parts: list[str]) -> None:
+        """Emit the parts of a text: words and mathematics by turns."""
+        at = end - 1 - len(content)
+        if len(parts) > 1:
+            self.out.append("{")
+        for index, part in enumerate(parts):
+            if index % 2:
+                self.at = at
+                self.scan(at + len(part))
+            elif part or len(parts) == 1:
+                self._piece("text", visible(_plain_text(part)))
+            at += len(part) + 1
+        if len(parts) > 1:
+            self.out.append("}")
+        self.at = end
+
+    def _word(self, token: str) -> bool:
+        r"""Take `\mathrm{relu}` as one word; False if the argument is not plain letters."""
+        start = self._skip_blanks(self.at)
+        if self.source[start : start + 1] != "{":
+            return False
+        content = self.source[start + 1 : self._group_end(start, token)].strip()
+        operator = token.startswith(r"\operatorname")
+        if not _WORD.match(content) or (len(content) == 1 and not operator):
+            return operator
+        self._take_group(token)
+        word = " ".join(content.replace(r"\,", " ").split())
+        self._piece("limits" if token.endswith("*") else "word", word, atom=not operator)
+        return True
+
+    def _tag(self, token: str) -> None:
+        content = self._take_group(token)
+        self._piece("space", "6", atom=False)
+        self._piece("text", visible(content if token.endswith("*") else f"({content})"))
+
+    def _hspace(self, token: str) -> None:
+        content = self._take_group(token).strip()
+        found = re.match(r"(-?[\d.]+)\s*(em|ex|pt|cm|mm|mu)\Z", content)
+        if found is None:
+            raise FormulaError(f"{token}{{{content}}} is no width; write {token}{{1em}}")
+        cells = {"em": 2.0, "ex": 1.0, "pt": 0.2, "cm": 6.0, "mm": 0.6, "mu": 0.11}
+        self._piece("space", str(round(float(found[1]) * cells[found[2]])), atom=False)
+
+    def _not(self, token: str) -> None:
+        self.at = self._skip_blanks(self.at)
+        following = self._next()
+        symbol = _symbol(following) if following.startswith("\\") else following
+        if len(symbol) == 1 and symbol not in "{}_^&$%":
+            self._piece("not", symbol, atom=False)
+        else:
+            self.at -= len(following)
+            self._unsupported(token)
+
+    def _substack(self, token: str) -> None:
+        self.at = self._skip_blanks(self.at)
+        if self._next() != "{":
+            raise FormulaError(r"\substack needs its argument in braces: \substack{…}")
+        self._push(r"\substack{")
+        self._emit(r"{\begin{smallmatrix}")
+
+    def _limits(self, token: str) -> None:
+        if self.source[self._skip_blanks(self.at) :][:1] not in ("_", "^"):
+            raise FormulaError(f"{token} must be followed by _ or ^")
+        self._emit(token)
+
+    # --- delimiters and environments -------------------------------------------------------
+
+    def _delimiter(self, command: str) -> str:
+        r"""The delimiter that must follow \left, \middle or \right, as the library reads it."""
+        self.at = self._skip_blanks(self.at)
+        token = self._next()
+        known = token in commands.DELIMITERS or (
+            token.startswith("\\") and token[1:] in commands.DELIMITER_COMMANDS
+        )
+        if not known:
+            raise FormulaError(f"{command} needs a delimiter such as ( [ \\{{ | or . behind it")
+        return {"<": r"\langle", ">": r"\rangle"}.get(token, token)
+
+    def _left(self, token: str) -> None:
+        delimiter = self._delimiter(token)
+        self._push(rf"\left{delimiter}")
+        self._emit(rf"\left{delimiter} ")
+
+    def _middle(self, token: str) -> None:
+        if not (self.open and self.open[-1].opener.startswith(r"\left")):
+            raise FormulaError(r"\middle without \left")
+        self._emit(rf"\middle{self._delimiter(token)} ")
+
+    def _right(self, token: str) -> None:
+        self._pop(r"\left", r"\right")
+        self._emit(rf"\right{self._delimiter(token)} ", atom=True)
+
+    def _begin(self, token: str) -> None:
+        name = self._take_group(token).strip()
+        if name in commands.PLAIN_ENVIRONMENTS:
+            self._push(rf"\begin{{{name}}}")
+            return
+        if name not in commands.ENVIRONMENTS:
+            known = "aligned, cases, matrix, pmatrix, bmatrix, array"
+            raise FormulaError(f"unknown environment {name!r}; there are {known} and their kin")
+        self._push(rf"\begin{{{name}}}")
+        self._emit(rf"\begin{{{commands.ENVIRONMENTS[name]}}} ")
+        self._environment_options(name)
+
+    def _environment_options(self, name: str) -> None:
+        """Skip `[t]`; hand an array's columns on."""
+        found = re.compile(r"\s*\[[tcb]\]").match(self.source, self.at)
+        if found:
+            self.at = found.end()
+        if name in commands.COLUMNS_ARGUMENT:
+            columns = self._take_group(rf"\begin{{{name}}}")
+            if name == "array":
+                self.out.append("{" + "".join(c for c in columns if c in "lcr|") + "} ")
+
+    def _end(self, token: str) -> None:
+        name = self._take_group(token).strip()
+        self._pop(rf"\begin{{{name}}}", rf"\end{{{name}}}")
+        if name not in commands.PLAIN_ENVIRONMENTS:
+            self._emit(rf"\end{{{commands.ENVIRONMENTS[name]}}} ", atom=True)
+
+    def _new_line(self, token: str) -> None:
+        if self.source[self.at : self.at + 1] == "*":
+            self.at += 1
+        spacing = _DIMENSION.match(self.source, self._skip_blanks(self.at))
+        if spacing:
+            self.at = spacing.end()
+        plain = {rf"\begin{{{n}}}" for n in commands.PLAIN_ENVIRONMENTS}
+        if self.open and self.open[-1].opener not in plain:
+            self._require_table(token)
+        self._emit(r"\\ ")
+
+    def _line(self, token: str) -> None:
+        self._require_table(token)
+        if self.previous not in (r"\begin", r"\\", r"\hline"):
+            raise FormulaError(r"\hline must stand at the beginning of a row, behind \\")
+        self._piece("line", atom=False)
+
+
+_SPECIAL = {
+    "boxed": _Scanner._boxed,
+    "tag": _Scanner._tag,
+    "tag*": _Scanner._tag,
+    "hspace": _Scanner._hspace,
+    "not": _Scanner._not,
+    "substack": _Scanner._substack,
+    "limits": _Scanner._limits,
+    "nolimits": _Scanner._limits,
+    "left": _Scanner._left,
+    "middle": _Scanner._middle,
+    "right": _Scanner._right,
+    "begin": _Scanner._begin,
+    "end": _Scanner._end,
+    "\\": _Scanner._new_line,
+    "hline": _Scanner._line,
+}
+
+
+def _argument_count(name: str) -> int:
+    return 2 if name in commands.TWO_ARGUMENTS else int(name in commands.ONE_ARGUMENT)
+
+
+def _never_closed(opener: str) -> str:
+    closer = {"{": "}", r"\left": r"\right", r"\begin": r"\end"}
+    wanted = next((c for o, c in closer.items() if opener.startswith(o)), "}")
+    return f"{opener} is never closed by {wanted}"
+
+
+def _symbol(command: str) -> str:
+    """The character that a command stands for, or "" if it is no plain symbol."""
+    # Deferred: reading its table of symbols takes some 50 ms.
+    from latex2mathml.symbols_parser import convert_symbol  # noqa: PLC0415
+
+    code = convert_symbol(command)
+    symbol = chr(int(code, 16)) if code else ""
+    return "" if not symbol or unicodedata.category(symbol).startswith("M") else symbol
+
+
+def _plain_text(text: str) -> str:
+    """A text's words, with its escapes undone and its grouping braces taken away."""
+    text = re.sub(r"(?<!\\)[{}]", "", text).replace("~", " ")
+    return re.sub(r"\\([%_$&#{} ])", r"\1", text)

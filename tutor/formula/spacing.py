@@ -1,0 +1,206 @@
+"""How many blank cells stand between the nodes of a row: TeX's classes, in whole cells.
+
+Used by the picture and by the one-row form alike. Knows nothing of boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tutor.formula.nodes import (
+    Fenced,
+    Frac,
+    Kind,
+    Node,
+    Phantom,
+    Row,
+    Scripts,
+    Soft,
+    Space,
+    Stack,
+    Styled,
+    Sym,
+    Table,
+    Unsupported,
+    single,
+)
+
+_TIGHT = frozenset("∂∇∆dΔ")
+"""Symbols that lean on what follows, blank or no blank: ∂L, dw, ∇L."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spaced:
+    """A node of a row, the blank cells before it, and what it is there."""
+
+    gap: int
+    node: Node
+    kind: Kind
+    """Its class on its left side, a + or − in front of a term being ORD."""
+    after_operator: bool = False
+    """Whether a sign of its own would stand behind another operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Atom:
+    node: Node
+    left: Kind
+    right: Kind
+    soft: bool = False
+    extra: int | None = None
+    """Explicit space before it."""
+
+
+def spaced(items: Iterable[Node], *, script: bool = False, stacked: bool = True) -> list[Spaced]:
+    """The row's nodes with the blanks before each; `Space` and `Soft` are used up.
+
+    In a `script` relations and operators are tight. Where fractions are not `stacked`
+    they are ordinary factors.
+    """
+    atoms = _resolved(list(_atoms(items, stacked)))
+    result: list[Spaced] = []
+    previous: _Atom | None = None
+    for atom in atoms:
+        gap = 0 if previous is None else _gap(previous, atom, script)
+        if atom.extra is not None:
+            gap = max(gap, atom.extra) if atom.extra > 0 else 0
+        result.append(Spaced(gap, atom.node, atom.left, _is_operator(previous)))
+        previous = atom
+    return result
+
+
+def _atoms(items: Iterable[Node], stacked: bool) -> Iterator[_Atom]:
+    soft, extra = False, None
+    for item in items:
+        match item:
+            case Soft():
+                soft = True
+            case Space(cells):
+                extra = cells if extra is None else max(extra, cells)
+            case _:
+                left, right = _sides(item, stacked)
+                yield _Atom(item, left, right, soft, extra)
+                soft, extra = False, None
+    if extra is not None and extra > 0:
+        yield _Atom(Sym(""), Kind.ORD, Kind.ORD, extra=extra)
+
+
+def _sides(node: Node, stacked: bool) -> tuple[Kind, Kind]:
+    """What a node is to its left and to its right neighbour."""
+    match node:
+        case Sym(kind=kind):
+            return kind, kind
+        case Scripts(base=base) | Stack(base=base):
+            left, right = _sides(single(base), stacked)
+            return left, Kind.ORD if right is Kind.CLOSE else right
+        case Fenced(opening, _, closing):
+            left = Kind.OPEN if opening else Kind.INNER
+            return left, Kind.CLOSE if closing else Kind.INNER
+        case Frac():
+            kind = Kind.INNER if stacked and not node.compact else Kind.ORD
+            return kind, kind
+        case Table() | Unsupported() | Styled():
+            return Kind.INNER, Kind.INNER
+        case Phantom(body):
+            return _sides(single(body), stacked)
+        case Row(items) if items:
+            left, right = _sides(items[0], stacked)[0], _sides(items[-1], stacked)[1]
+            inner = Kind.INNER
+            return (inner if left is inner else Kind.ORD, inner if right is inner else Kind.ORD)
+        case _:
+            return Kind.ORD, Kind.ORD
+
+
+_BEFORE_SIGN = (Kind.BIN, Kind.REL, Kind.OPEN, Kind.PUNCT, Kind.BIG, Kind.FUNC)
+
+
+def _resolved(atoms: list[_Atom]) -> list[_Atom]:
+    """Make an operator without a left or right operand an ordinary symbol: a sign."""
+    done: list[_Atom] = []
+    for index, atom in enumerate(atoms):
+        if atom.left is Kind.BIN:
+            before = done[-1].right if done else None
+            after = atoms[index + 1].left if index + 1 < len(atoms) else None
+            lonely = before is None or before in _BEFORE_SIGN
+            if lonely or after in (None, Kind.REL, Kind.CLOSE, Kind.PUNCT):
+                atom = replace(atom, left=Kind.ORD, right=Kind.ORD)
+        done.append(atom)
+    return done
+
+
+def _gap(left: _Atom, right: _Atom, script: bool) -> int:
+    kinds = (left.right, right.left)
+    if Kind.REL in kinds or Kind.BIN in kinds:
+        return 0 if script else int(kinds != (Kind.REL, Kind.REL))
+    if kinds[1] in (Kind.PUNCT, Kind.CLOSE) or kinds[0] is Kind.OPEN:
+        return 0
+    if kinds[0] is Kind.PUNCT:
+        return 0 if script else 1
+    if kinds == (Kind.FUNC, Kind.OPEN):
+        return 0
+    if Kind.INNER in kinds:
+        return 0 if script and _is_sign(left) else 1
+    if kinds[0] in (Kind.FUNC, Kind.BIG) or kinds[1] in (Kind.FUNC, Kind.BIG):
+        return 0 if _is_sign(left) else 1
+    return int(right.soft and not script and not _leans(left.node))
+
+
+def _is_sign(atom: _Atom) -> bool:
+    return isinstance(atom.node, Sym) and atom.node.text in ("−", "+", "±")
+
+
+def _leans(node: Node) -> bool:
+    base = node.base if isinstance(node, Scripts) else node
+    return isinstance(base, Sym) and base.text in _TIGHT
+
+
+def _is_operator(atom: _Atom | None) -> bool:
+    return atom is not None and (atom.right is Kind.BIN or _is_sign(atom))
+
+
+def needs_parentheses(node: Node) -> bool:
+    """Whether a part must be put in parentheses to stand beside a `/` or under a root."""
+    node = single(node)
+    match node:
+        case Row(items):
+            return any(_sides(i, True)[0] in (Kind.BIN, Kind.REL, Kind.PUNCT) for i in items)
+        case Frac(bar=True):
+            return True
+        case _:
+            return False
+
+
+def is_product(node: Node) -> bool:
+    """Whether a node has several factors, a differential (`dw`, `∂w`) being one."""
+    node = single(node)
+    if not isinstance(node, Row):
+        return False
+    factors = [i for i in node.items if not isinstance(i, Soft | Space)]
+    first: Node | None = factors[0] if factors else None
+    if isinstance(first, Scripts):
+        first = first.base
+    return len(factors) > 1 and not (isinstance(first, Sym) and first.text in "d∂")
+
+
+def script_text(node: Node | None, table: dict[str, str]) -> str | None:
+    """A script in glyphs of `table`, for the row of its base; None where one is missing."""
+    text = "" if node is None else _flat(node)
+    if not text or any(c not in table for c in text):
+        return None
+    return "".join(table[c] for c in text)
+
+
+def _flat(node: Node) -> str:
+    """The characters of a node that is only symbols beside each other, else ""."""
+    match node:
+        case Sym(text):
+            return text
+        case Row(items):
+            parts = [_flat(i) for i in items if not isinstance(i, Soft)]
+            return "".join(parts) if all(parts) else ""
+        case Fenced(opening, body, closing) if opening and closing:
+            inner = _flat(body)
+            return opening + inner + closing if inner else ""
+        case _:
+            return ""

@@ -1,0 +1,104 @@
+"""Matrices, cases and aligned lines as boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tutor.formula.box import Box, Placed, centred, compose, embraced, text_box
+from tutor.formula.nodes import Node, Table
+from tutor.formula.style import Setter, Style
+
+_MATRIX_GAP, _PAIR_GAP = 2, 3
+"""Cells between the columns of a matrix, and between the pairs of an alignment."""
+
+CellSetter = Callable[[Node, int], Box]
+"""Sets a cell, given the column (in cells of text) at which it begins."""
+
+
+def table_box(setter: Setter, table: Table, style: Style, *, middle: bool = False) -> Box:
+    """A table; with `middle` its height is odd, for a brace whose point is in the middle."""
+    inner = Style(display=table.display, script=style.script)
+    return table_of(setter, table, lambda node, _: setter.box(node, inner), middle=middle)
+
+
+def table_of(setter: Setter, table: Table, set_cell: CellSetter, *, middle: bool = False) -> Box:
+    """A table whose cells are set by `set_cell`."""
+    columns = max((len(row) for row in table.rows), default=0)
+    boxes: list[list[Box]] = [[] for _ in table.rows]
+    starts: list[int] = []
+    widths: list[int] = []
+    at = 0
+    for column in range(columns):
+        at += _gap(table, column) if column else 0
+        for row, cells in enumerate(table.rows):
+            if column < len(cells):
+                boxes[row].append(set_cell(cells[column], at))
+        widths.append(max((r[column].width for r in boxes if column < len(r)), default=0))
+        starts.append(at)
+        at += widths[-1]
+    placed, height = _rows(setter, table, boxes, starts, widths, middle)
+    placed += _column_lines(setter, table, starts, height)
+    return embraced(compose(placed, _baseline(boxes, placed, height)))
+
+
+def _gap(table: Table, column: int) -> int:
+    if not table.display:
+        return _MATRIX_GAP + int(_line_before(table, column))
+    return 0 if column % 2 else _PAIR_GAP
+
+
+def _line_before(table: Table, column: int) -> bool:
+    return table.column_lines[column - 1 : column] == (True,)
+
+
+def _rows(
+    setter: Setter,
+    table: Table,
+    boxes: list[list[Box]],
+    starts: list[int],
+    widths: list[int],
+    middle: bool,
+) -> tuple[list[Placed], int]:
+    """Place the cells row by row; also return the height of it all."""
+    placed: list[Placed] = []
+    top = 0
+    line = text_box(("-" if setter.ascii else "─") * (starts[-1] + widths[-1] if starts else 0))
+    depth_before = 0
+    for index, row in enumerate(boxes):
+        above = max((b.baseline for b in row), default=0)
+        if index in table.row_lines:
+            placed.append((top, 0, line))
+            top += 1
+        elif index and (above or depth_before):
+            top += 1  # keeps a denominator apart from the numerator below it
+        elif middle and len(boxes) == 2 * index:
+            top += 1
+        for column, box in enumerate(row):
+            offset = _offset(table, column, box, widths[column])
+            placed.append((top + above - box.baseline, starts[column] + offset, box))
+        depth_before = max((b.depth for b in row), default=0)
+        top += above + 1 + depth_before
+    if len(boxes) in table.row_lines:
+        placed.append((top, 0, line))
+        top += 1
+    return placed, top
+
+
+def _offset(table: Table, column: int, box: Box, width: int) -> int:
+    align = table.align[column] if column < len(table.align) else "center"
+    return {"left": 0, "center": centred(box, width), "right": width - box.width}[align]
+
+
+def _column_lines(setter: Setter, table: Table, starts: list[int], height: int) -> list[Placed]:
+    bar = text_box("|" if setter.ascii else "│")
+    columns = [s - 2 for c, s in enumerate(starts) if c and _line_before(table, c)]
+    return [(row, column, bar) for column in columns for row in range(height)]
+
+
+def _baseline(boxes: list[list[Box]], placed: list[Placed], height: int) -> int:
+    """The middle row's baseline where there is a middle row, else the middle of the height."""
+    if len(boxes) % 2 and boxes[len(boxes) // 2]:
+        cell = boxes[len(boxes) // 2][0]
+        top = next(row for row, _, box in placed if box is cell)
+        return top + cell.baseline
+    return max(height - 1, 0) // 2

@@ -1,0 +1,376 @@
+"""LaTeX → MathML (by latex2mathml) → our own small tree.
+
+Nothing may be lost on the way: a MathML element that is not known here, or a letter of the
+source that is not found in the tree, makes the whole formula "unsupported", and it is then
+shown as its source. Knows nothing of how the tree is drawn.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+from xml.etree.ElementTree import Element
+
+from tutor.errors import FormulaError
+from tutor.formula import glyphs
+from tutor.formula.nodes import (
+    Accent,
+    Brace,
+    Break,
+    Fenced,
+    Frac,
+    Kind,
+    Node,
+    Phantom,
+    Root,
+    Row,
+    Scripts,
+    Soft,
+    Space,
+    Stack,
+    Styled,
+    Sym,
+    Table,
+    Text,
+    Unsupported,
+    Value,
+    single,
+    walk,
+)
+from tutor.formula.source import Piece, Source, read
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A formula that has been read."""
+
+    latex: str
+    boxed: tuple[str, ...]
+    r"""The Python expressions of its \boxed{…}, in order."""
+    unsupported: tuple[str, ...]
+    """The pieces of LaTeX that are shown as their source."""
+    root: Node
+
+
+def parse(latex: str) -> Formula:
+    """Read a formula. Raises FormulaError, with one line that says what is wrong."""
+    source = read(latex)
+    pieces = source.pieces.values()
+    boxed = tuple(p.text for p in pieces if p.kind == "value")
+    try:
+        root = _Reader(source.pieces).node(_mathml(source.latex))
+        if not _nothing_lost(source, root):
+            raise _UnknownMathError("a leaf is missing")
+    except _UnknownMathError:
+        whole = " ".join(latex.split())
+        return Formula(latex, boxed, (whole,), Unsupported(whole))
+    unsupported = tuple(p.text for p in pieces if p.kind == "unsupported")
+    return Formula(latex, boxed, unsupported, root)
+
+
+class _UnknownMathError(Exception):
+    """MathML that this module can't turn into a tree."""
+
+
+_MESSAGES = {
+    "DoubleSubscriptsError": "two subscripts on one base; write x_{ij} instead of x_i_j",
+    "DoubleSuperscriptsError": "two superscripts on one base; write x^{ab} instead of x^a^b",
+    "NumeratorNotFoundError": r"\over without anything before it",
+    "DenominatorNotFoundError": r"\over without anything after it",
+    "MissingSuperScriptOrSubscriptError": "_ or ^ without anything after it",
+    "LimitsMustFollowMathOperatorError": r"\limits must follow an operator such as \sum",
+}
+
+
+def _mathml(latex: str) -> Element:
+    # Deferred: importing latex2mathml takes some 100 ms.
+    from latex2mathml.converter import Converter  # noqa: PLC0415
+
+    try:
+        return Converter(display="block").convert_to_element(latex)
+    except Exception as error:  # the library's errors have no root of their own
+        known = _MESSAGES.get(type(error).__name__)
+        reason = known or f"it can't be read ({type(error).__name__})"
+        raise FormulaError(reason) from error
+
+
+def _nothing_lost(source: Source, root: Node) -> bool:
+    """Whether each letter, digit and placeholder of the source is in the tree."""
+    symbols = [n.text for n in walk(root) if isinstance(n, Sym)]
+    found = Counter("".join(_plain(s) for s in symbols))
+    plain: Counter[str] = Counter()
+    for leaf, count in source.leaves.items():
+        if leaf not in source.pieces:
+            plain.update(_plain(leaf) * count)
+    kinds = Counter(type(n) for n in walk(root))
+    wanted = Counter(p.kind for p in source.pieces.values())
+    words = {p.text for p in source.pieces.values() if p.kind in ("word", "limits")}
+    return (
+        plain <= found
+        and words <= set(symbols)
+        and kinds[Value] == wanted["value"]
+        and kinds[Unsupported] == wanted["unsupported"]
+        and kinds[Text] >= wanted["text"]
+    )
+
+
+def _plain(text: str) -> str:
+    """The letters behind letters of other alphabets: 𝐱 → x, ℝ → R."""
+    return unicodedata.normalize("NFKC", text)
+
+
+_EM_CELLS = (0.08, 0.9, 1.9)
+"""Widths, in em, from which a space takes 1, 3, 6 cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Turns MathML elements into nodes."""
+
+    pieces: Mapping[str, Piece]
+
+    def node(self, element: Element) -> Node:
+        """The node that an element stands for."""
+        match element.tag:
+            case "math" | "mrow" | "mpadded":
+                return self._row(element)
+            case "mi" | "mn" | "mo" | "mtext":
+                return self._leaf(element)
+            case "mspace":
+                return _space(element)
+            case "mstyle":
+                return self._style(element)
+            case "mfrac":
+                over, under = self._parts(element, 2)
+                return Frac(over, under, bar=element.get("linethickness") != "0")
+            case "msqrt":
+                return Root(self._row(element))
+            case "mroot":
+                body, index = self._parts(element, 2)
+                return Root(body, index)
+            case "mphantom":
+                return Phantom(self._row(element))
+            case "mtable":
+                return self._table(element)
+            case _:
+                return self._scripted(element)
+
+    def _scripted(self, element: Element) -> Node:
+        match element.tag:
+            case "msub":
+                base, sub = self._parts(element, 2)
+                return Scripts(base, sub=sub)
+            case "msup":
+                base, sup = self._parts(element, 2)
+                return Scripts(base, sup=sup)
+            case "msubsup":
+                base, sub, sup = self._parts(element, 3)
+                return Scripts(base, sub=sub, sup=sup)
+            case "munder" | "mover":
+                return self._stack(element)
+            case "munderover":
+                base, under, over = self._parts(element, 3)
+                return Stack(base, under=under, over=over)
+            case _:
+                raise _UnknownMathError(element.tag)
+
+    def _parts(self, element: Element, count: int) -> list[Node]:
+        if len(element) != count:
+            raise FormulaError("a command lacks an argument")
+        return [self.node(child) for child in element]
+
+    # --- leaves ---------------------------------------------------------------------------
+
+    def _leaf(self, element: Element) -> Node:
+        if len(element):
+            return self._row(element)  # \mathop{…} and its kin: a mo around other elements
+        text = html.unescape(element.text or "").replace("\u2009", " ").replace("\u2006", " ")
+        piece = self.pieces.get(text)
+        if piece is not None:
+            return _of_piece(piece)
+        if not text.strip():
+            return Space(1) if text else Sym("")
+        if text.startswith("\\") and len(text) > 1:
+            return Unsupported(text)
+        text = {"~": "∼", "<": "<", "\u22c5": "·"}.get(text, text)
+        text = glyphs.in_variant(text, element.get("mathvariant"))
+        if len(text) > 1 and text[0].isalpha() and element.tag != "mn":
+            return Sym(text, Kind.FUNC, limits=text in glyphs.LIMIT_FUNCTIONS)
+        kind = glyphs.kind_of(text)
+        limits = kind is Kind.BIG and text not in glyphs.INTEGRALS
+        return Sym(text, kind, limits=limits)
+
+    def _style(self, element: Element) -> Node:
+        body = self._row(element)
+        display = element.get("displaystyle")
+        if display is None:
+            return body
+        inner = single(body)
+        if display == "false" and isinstance(inner, Frac):
+            return replace(inner, compact=True)
+        return Styled(body, display == "true")
+
+    # --- rows -----------------------------------------------------------------------------
+
+    def _row(self, element: Element) -> Row:
+        if len(element) and element[0].get("form") == "prefix":
+            return Row((self._fenced(element),))
+        items = [self.node(child) for child in element]
+        return Row(tuple(_paired(_merged(items))))
+
+    def _fenced(self, element: Element) -> Fenced:
+        r"""A \left … \right, or the brace of cases, which has no other end."""
+        inside = list(element)[1:]
+        closing = ""
+        if inside and inside[-1].get("form") == "postfix":
+            closing = html.unescape(inside.pop().text or "")
+        body = Row(tuple(_paired(_merged([self.node(e) for e in inside]))))
+        return Fenced(html.unescape(element[0].text or ""), body, closing)
+
+    def _stack(self, element: Element) -> Node:
+        """A limit, an accent or a brace: MathML writes all three alike."""
+        if len(element) != 2:
+            raise FormulaError("a command lacks an argument")
+        base, other = element
+        mark = html.unescape(other.text or "") if other.tag == "mo" and not len(other) else ""
+        below = element.tag == "munder"
+        if mark in ("⏞", "⏟"):
+            return Brace(self.node(base), over=not below)
+        if mark in glyphs.ACCENTS:
+            return Accent(self.node(base), glyphs.ACCENTS[mark], below=below)
+        attached = self.node(other)
+        inner = self.node(base)
+        return Stack(inner, under=attached) if below else Stack(inner, over=attached)
+
+    # --- tables ---------------------------------------------------------------------------
+
+    def _table(self, element: Element) -> Table:
+        rows = [[self._row(cell) for cell in row] for row in element]
+        lines, rows = _row_lines(rows)
+        aligns = [[_alignment(cell.get("columnalign")) for cell in row] for row in element]
+        widest = max(aligns, key=len, default=[])
+        return Table(
+            tuple(tuple(row) for row in rows),
+            tuple(widest),
+            element.get("displaystyle") == "true",
+            tuple(w == "solid" for w in (element.get("columnlines") or "").split()),
+            tuple(lines),
+        )
+
+
+def _alignment(name: str | None) -> Literal["left", "center", "right"]:
+    return "left" if name == "left" else "right" if name == "right" else "center"
+
+
+_LINE = Text("\x00line")
+r"""What an \hline becomes until the table takes it out of its row."""
+
+
+def _row_lines(rows: list[list[Row]]) -> tuple[list[int], list[list[Row]]]:
+    r"""Take the \hline marks out of the rows: before which rows they stand."""
+    lines: list[int] = []
+    kept: list[list[Row]] = []
+    for row in rows:
+        while row and row[0].items and row[0].items[0] == _LINE:
+            lines.append(len(kept))
+            row = [Row(row[0].items[1:]), *row[1:]]
+        if row and not all(cell == Row(()) for cell in row):
+            kept.append(row)
+    return lines, kept
+
+
+def _of_piece(piece: Piece) -> Node:
+    match piece.kind:
+        case "value":
+            return Value(piece.text)
+        case "unsupported":
+            return Unsupported(piece.text)
+        case "text":
+            return Text(piece.text)
+        case "word" | "limits":
+            limits = piece.kind == "limits" or piece.text in glyphs.LIMIT_FUNCTIONS
+            return Sym(piece.text, Kind.FUNC, limits=limits)
+        case "not":
+            struck = unicodedata.normalize("NFC", piece.text + "\u0338")
+            return Sym(struck, glyphs.kind_of(piece.text))
+        case "space":
+            return Space(int(piece.text))
+        case "line":
+            return _LINE
+        case "soft":
+            return Soft()
+
+
+def _space(element: Element) -> Node:
+    if element.get("linebreak") == "newline":
+        return Break()
+    width = element.get("width", "")
+    if width.startswith(("negative", "-")):
+        return Space(-1)
+    found = re.match(r"([\d.]+)em", width)
+    if found is None:
+        return Space(1 if width else 0)
+    em = float(found[1])
+    thin, quad, double = _EM_CELLS
+    return Space(6 if em > double else 3 if em > quad else 1 if em > thin else 0)
+
+
+def _merged(items: Iterable[Node]) -> list[Node]:
+    """Join what the library takes apart: `:` and `=`, three dots, the rows of one item."""
+    merged: list[Node] = []
+    for item in items:
+        if item == Sym("=", Kind.REL) and merged and merged[-1] == Sym(":", Kind.PUNCT):
+            merged[-1] = Sym(":=", Kind.REL)
+        else:
+            merged.append(item)
+    return merged
+
+
+_BARS = ("|", "‖")
+
+
+def _paired(items: list[Node]) -> list[Node]:
+    """Make a Fenced of each delimiter and its partner, so that they can grow.
+
+    LaTeX's `(x)^2` has its script on the `)`: it moves on to the pair.
+    """
+    done: list[Node] = []
+    opened: list[int] = []
+    for item in items:
+        closing = _closing(item)
+        if isinstance(item, Sym) and item.kind is Kind.OPEN:
+            opened.append(len(done))
+        elif closing and opened:
+            start = opened.pop()
+            opening = done[start]
+            body = Row(tuple(done[start + 1 :]))
+            del done[start:]
+            pair = Fenced(opening.text if isinstance(opening, Sym) else "", body, closing)
+            item = replace(item, base=pair) if isinstance(item, Scripts) else pair
+        done.append(item)
+    return _paired_bars(done)
+
+
+def _closing(item: Node) -> str:
+    base = item.base if isinstance(item, Scripts) else item
+    return base.text if isinstance(base, Sym) and base.kind is Kind.CLOSE else ""
+
+
+def _paired_bars(items: list[Node]) -> list[Node]:
+    """The bars of a vmatrix: only directly around a table is it sure that they are a pair."""
+    done: list[Node] = []
+    for item in items:
+        base = item.base if isinstance(item, Scripts) else item
+        table = done[-1] if done else None
+        bar = base.text if isinstance(base, Sym) else ""
+        if bar in _BARS and isinstance(table, Table) and done[-2:-1] == [Sym(bar)]:
+            pair = Fenced(bar, table, bar)
+            del done[-2:]
+            item = replace(item, base=pair) if isinstance(item, Scripts) else pair
+        done.append(item)
+    return done
