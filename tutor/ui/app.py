@@ -97,7 +97,11 @@ class TutorApp(App[None]):
         else:
             self.session.open(self._first)
             self.push_screen("lesson")
-        self._engine.start(lambda event: self.post_message(self.EngineSpoke(event)))
+        self._engine.start(self._hear)
+
+    def _hear(self, event: AnyEvent) -> None:
+        """Called from the engine's thread: a message is all that is safe."""
+        self.post_message(self.EngineSpoke(event))
 
     def on_unmount(self) -> None:
         """The engine ends with the app."""

@@ -12,7 +12,7 @@ from textual.reactive import reactive
 
 from tutor.ui import looks
 from tutor.ui.commands import Command, footer
-from tutor.ui.digits import number
+from tutor.ui.digits import setting
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment, Notice
 from tutor.ui.panes.lines import LinesPane
@@ -43,9 +43,9 @@ class Header(Bar):
         moment = self.moment
         title = one_line(moment.lesson.title) if moment else self.heading
         right = " · ".join(_settings(moment)) if moment else ""
-        left: Sequence[Piece] = ("tutor · ", (title, looks.STRONG)) if title else ("tutor",)
-        room = width - len(right) - (2 if right else 0)
-        named = line(*left).truncate(max(8, room), ellipsis=True)
+        left: Sequence[Piece] = (" tutor · ", (title, looks.STRONG)) if title else (" tutor",)
+        right = f"{right} "
+        named = line(*left).truncate(max(8, width - len(right) - 2), ellipsis=True)
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
 
@@ -54,7 +54,7 @@ def _settings(moment: Moment) -> Iterable[str]:
     rate = frame.learning_rate if frame else lesson.learning_rate[moment.mode]
     yield one_line(moment.mode)
     yield one_line(moment.device)
-    yield f"lr {number(rate, 3)}"
+    yield f"lr {setting(rate)}"
     yield f"epoch {moment.epoch} of {moment.goal}"
     if frame and frame.batches > 1:
         yield f"batch {frame.batch + 1}/{frame.batches}"

@@ -72,10 +72,10 @@ LESSON_COMMANDS = (
     ),
     Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 17),
     Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 18),
-    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 7),
+    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 9),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
-    Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 8),
-    Command("quit", ("q",), "quit", "Quit", "app.quit", 9),
+    Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
+    Command("quit", ("q",), "quit", "Quit", "app.quit", 8),
 )
 
 PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder")

@@ -31,6 +31,11 @@ def number(x: float, digits: int = 6) -> str:
     return text.replace("-", MINUS)
 
 
+def setting(x: float) -> str:
+    """A number as somebody would type it: 0.01, 0.001, 1e−5."""
+    return f"{x:.6g}".replace("-", MINUS)
+
+
 def _decimals(x: float, digits: int) -> int:
     """Decimals that leave `digits` significant ones (for 0.05 as for 0.5: no more than that)."""
     whole = math.floor(math.log10(abs(x))) + 1

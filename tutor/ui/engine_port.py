@@ -15,7 +15,7 @@ from tutor.engine.messages import AnyCommand, AnyEvent
 class Engine(Protocol):
     """Takes commands without ever blocking, and tells events from a thread of its own."""
 
-    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
+    def start(self, on_event: Callable[[AnyEvent], None]) -> None:
         """Begin. `on_event` is called from another thread: it may only post a message."""
 
     def send(self, command: AnyCommand) -> int:

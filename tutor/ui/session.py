@@ -35,7 +35,7 @@ from tutor.engine.messages import (
     Taken,
 )
 from tutor.lesson.model import Lesson
-from tutor.ui.digits import number
+from tutor.ui.digits import setting
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Moment, Notice
 from tutor.ui.plain import one_line
@@ -63,6 +63,7 @@ class Session:
         self._opening: int | None = None
         self._heard_at = clock()
         self._offered_to_go_on = False
+        self._ended_with = ""
         self._looked_at = 0
         self.devices: tuple[str, ...] = ()
         self.moment: Moment | None = None
@@ -282,7 +283,10 @@ class Session:
         )
         if not looked and event.target is None:
             self._offered_to_go_on = False
-        if not looked:
+        if self._ended_with:
+            back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
+            self.notice, self._ended_with = Notice(back, "failed"), ""
+        elif not looked:
             self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
 
     def _failed(self, event: Failed) -> None:
@@ -294,8 +298,8 @@ class Session:
     def _ended(self, event: Ended) -> None:
         self._unanswered.clear()
         self._opening = None
-        again = " · starting again …" if event.restarting else ""
-        self.notice = Notice(one_line(event.message) + again, "failed")
+        self.notice = Notice(one_line(event.message), "failed")
+        self._ended_with = self.notice.text if event.restarting else ""
         if self.moment is not None:
             self.moment = replace(self.moment, target=None)
 
@@ -322,7 +326,7 @@ class Session:
             return
         value = next_of_1_2_5(now, up)
         if not 1e-12 <= value <= 1e6:
-            self.notice = Notice(f"The learning rate stays at {number(now)}", "refused")
+            self.notice = Notice(f"The learning rate stays at {setting(now)}", "refused")
             return
         self._in_mid_run(SetLearningRate(value=value))
 

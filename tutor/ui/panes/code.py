@@ -84,7 +84,7 @@ def highlighted(code: str) -> tuple[Content, ...]:
     # Lazy: the first paint comes before the lexer is loaded.
     from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    text = plain(code)
+    text = plain(code).rstrip("\n")
     pieces: list[Piece] = []
     lexer = PythonLexer(stripnl=False, ensurenl=False)
     for kind, part in lexer.get_tokens(text):

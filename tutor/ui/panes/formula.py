@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 INDENT = "  "
 FORMULA_INDENT = "    "
-UNKNOWN = "□"
-"""Stands in a formula for a value that nothing has computed yet."""
 
 
 class FormulaPane(LinesPane):
@@ -116,7 +115,7 @@ class FormulaPane(LinesPane):
     def _formula(self, block: Formula, moment: Moment, width: int) -> list[Content]:
         values = moment.frame.boxed if moment.frame else {}
         before = moment.before.boxed if moment.before else {}
-        now = {e: _text(values, e) for e in block.boxed}
+        now = {e: text for e in block.boxed if (text := _text(values, e))}
         changed = frozenset(e for e in now if e in before and _text(before, e) != now[e])
         key = (block, width, tuple(now.items()), changed)
         if key not in self._drawn:
@@ -145,20 +144,31 @@ class FormulaPane(LinesPane):
 
 
 def _text(values: Mapping[str, Value], expression: str) -> str:
+    """The value as it stands in the formula; nothing where there is none yet."""
     value = values.get(expression)
-    if value is None or value.dtype == "text":
-        return UNKNOWN
-    return plain(short(value))
+    return "" if value is None or value.dtype == "text" else one_line(short(value))
 
 
 def _pieces(picture: Picture, row: int, changed: frozenset[str]) -> Iterator[Piece]:
     """One row of the picture: values stand out, those that have just changed the more so."""
-    text, at = plain(picture.rows[row]), 0
+    text, at = picture.rows[row], 0
     for mark in sorted((m for m in picture.marks if m.row == row), key=lambda m: m.start):
+        start, end = index_at(text, mark.start), index_at(text, mark.end)
         style = looks.UNSUPPORTED
         if mark.kind == "value":
             style = looks.CHANGED if mark.text in changed else looks.VALUE
-        yield text[at : mark.start]
-        yield (text[mark.start : mark.end], style)
-        at = mark.end
+        yield text[at:start]
+        yield (text[start:end], style)
+        at = end
     yield text[at:]
+
+
+def index_at(text: str, cell: int) -> int:
+    """Index of the first character that stands at this cell or after it."""
+    cells = 0
+    for index, character in enumerate(text):
+        width = cell_len(character)
+        if cells >= cell and width:
+            return index
+        cells += width
+    return len(text)

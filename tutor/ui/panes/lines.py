@@ -132,4 +132,4 @@ class LinesPane(ScrollView, can_focus=True):
         below = self.scroll_offset.y + height < len(self._lines)
         if not height or not (above or below):
             return ""
-        return f" {'▲' if above else ''}{'▼' if below else ''} more"
+        return f" {'▲' if above else ''}{'▼' if below else ''} more "

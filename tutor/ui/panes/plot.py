@@ -14,7 +14,7 @@ from textual.reactive import reactive
 
 from tutor.training.frame import Change, Curve
 from tutor.ui import chart, looks
-from tutor.ui.digits import number
+from tutor.ui.digits import setting
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
@@ -99,5 +99,5 @@ def _legend(drawn: chart.Chart, curve: Curve, changes: Sequence[Change]) -> Iter
 def _words(change: Change) -> str:
     words = [one_line(w) for w in (change.mode, change.device) if w]
     if change.learning_rate is not None:
-        words.append(f"lr {number(change.learning_rate, 3)}")
+        words.append(f"lr {setting(change.learning_rate)}")
     return ", ".join(words)

@@ -18,7 +18,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tutor.lesson.model import Lesson
-from tutor.ui.digits import number
+from tutor.ui.digits import setting
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.plain import one_line, plain
@@ -38,7 +38,7 @@ class Question:
 
 def learning_rate_question(now: float | None) -> Question:
     """Ask for a learning rate."""
-    is_now = f" (now {number(now, 4)})" if now is not None else ""
+    is_now = f" (now {setting(now)})" if now is not None else ""
     return Question(f"Learning rate{is_now}:", read_learning_rate)
 
 
