@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,11 +110,13 @@ class Server:
     run: Run | None = None
     opened: Open | None = None
     columns: int = 0
+    target: int | None = None
+    """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
 
     def serve(self) -> None:
         """Do one command after the other, for ever."""
-        self.send(Ready(torch=torch.__version__, devices=devices.available()))
+        self.send(Ready(torch=str(torch.__version__), devices=devices.available()))
         while True:
             self.handle(self.inbox.next())
 
@@ -177,14 +180,21 @@ class Server:
     def _run_to(self, run: Run, epoch: int, number: int) -> None:
         """Train until `epoch`, or until a command comes that can't be done on the way."""
         started, first = time.perf_counter(), run.at.epoch
+        self.target = epoch
+        try:
+            self._train(run, epoch, started, first)
+        finally:
+            self.target = None
+        self._show(answers=number)
+
+    def _train(self, run: Run, epoch: int, started: float, first: int) -> None:
         while run.at.epoch < epoch or not run.at_end:
             if not self._done_on_the_way():
                 break
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
             self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
             if self.inbox.taken and run.at.epoch < epoch:
-                self._show(target=epoch, frame=frame)
-        self._show(answers=number)
+                self._show(frame=frame)
 
     def _slice_over(self, deadline: float) -> Callable[[], bool]:
         """Whether it is time to look up: for a command, or for a frame if the app waits for one."""
@@ -208,7 +218,6 @@ class Server:
     def _show(
         self,
         answers: int = 0,
-        target: int | None = None,
         frame: Frame | None = None,
         note: str = "",
     ) -> None:
@@ -222,8 +231,8 @@ class Server:
                 record=run.record,
                 curve=run.curve(self.columns) if self.columns else None,
                 furthest=run.furthest,
-                target=target,
-                rate=self.rate if target is not None else 0.0,
+                target=self.target,
+                rate=self.rate if self.target is not None else 0.0,
                 note=note or run.note,
             )
         )
@@ -296,9 +305,15 @@ def main() -> None:
     source = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    inbox = Inbox(source)
+    own_errors = os.fdopen(os.dup(2), "w")
     devices.use_one_thread()
-    Server(inbox, out, Capture()).serve()
+    try:
+        Server(Inbox(source), out, Capture()).serve()
+    except BaseException:  # noqa: BLE001 - told to the app, whatever it is
+        # A fault of ours, not of a lesson: the app shows the last line that stands here.
+        traceback.print_exc(file=own_errors)
+        own_errors.flush()
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,196 @@
+"""Proves a lesson: what it shows is what it computes, in every mode, every time.
+
+Reading the file has found the faults of form; here the code is run. Knows no screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tutor.errors import RunError
+from tutor.formula import parse
+from tutor.lesson.model import Formula, Lesson
+from tutor.training.differences import (
+    Numbers,
+    gradients_by_differences,
+    gradients_by_program,
+    precise_loop,
+)
+from tutor.training.frame import Frame, Value
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Program, programs_of
+from tutor.training.run import Run
+
+RELATIVE = 1e-5
+"""How far two gradients may be apart, by the size of the larger, and still agree."""
+
+_EPOCHS = 3
+"""Epochs that are run by phase; in a proof by example more would add time, not trust."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a proof found wrong."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+def check(lesson: Lesson) -> tuple[Finding, ...]:
+    """All that is wrong with a lesson that could be read. Runs its code."""
+    return tuple(_Check(lesson).findings())
+
+
+class _Check:
+    """The proofs of one lesson; each yields what it finds wrong."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        self.lesson = lesson
+        self.programs = programs_of(lesson)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._formulas()
+        for mode in self.lesson.modes:
+            try:
+                yield from self._runs(mode)
+                yield from self._gradient(mode)
+            except LessonRaised as error:
+                yield self._finding(
+                    error.line or 1, f"mode {mode}: {error.phase} raised {error.message}"
+                )
+            except RunError as error:
+                yield self._finding(1, f"mode {mode}: {error}")
+
+    def _finding(self, line: int, message: str) -> Finding:
+        return Finding(str(self.lesson.path), line, message)
+
+    def _phase_line(self, name: str) -> int:
+        section = self.lesson.phase(name)
+        return section.line if section else 1
+
+    # ── Formulas ────────────────────────────────────────────────────────────────────
+
+    def _formulas(self) -> Iterator[Finding]:
+        for formula in self._all_formulas():
+            for piece in parse(formula.latex).unsupported:
+                yield self._finding(
+                    formula.line, f"the formula's {piece} can't be drawn; write it another way"
+                )
+
+    def _all_formulas(self) -> Iterator[Formula]:
+        for section in self.lesson.sections:
+            yield from (b for b in section.blocks if isinstance(b, Formula))
+
+    # ── Running ─────────────────────────────────────────────────────────────────────
+
+    def _runs(self, mode: str) -> Iterator[Finding]:
+        frames = _frames(Run(self.programs, mode))
+        if frames != _frames(Run(self.programs, mode)):
+            yield self._finding(
+                1, f"mode {mode}: two runs differ; take all random numbers from np or torch"
+            )
+        yield from self._goes_back(mode)
+        yield from self._shows(mode, frames[-1])
+
+    def _goes_back(self, mode: str) -> Iterator[Finding]:
+        """Back to the start and forward again must meet the same frames."""
+        run = Run(self.programs, mode)
+        seen = [run.frame()]
+        while run.at.epoch < _EPOCHS or not run.at_end:
+            seen.append(run.step_phase())
+        backwards = [run.frame(), *(run.back() for _ in seen[1:])]
+        if backwards != seen[::-1]:
+            at = next(a.at for a, b in zip(backwards, seen[::-1], strict=True) if a != b)
+            yield self._finding(
+                1, f"mode {mode}: going back to epoch {at.epoch}, step {at.step} shows other values"
+            )
+        if [run.frame(), *(run.step_phase() for _ in seen[1:])] != seen:
+            yield self._finding(1, f"mode {mode}: going forward again shows other values")
+
+    def _shows(self, mode: str, frame: Frame) -> Iterator[Finding]:
+        """After whole epochs every live value has to be there."""
+        lines = {e: f.line for f in self._all_formulas() for e in f.boxed}
+        for shown, where in ((frame.boxed, lines), (frame.watched, {})):
+            for label, value in shown.items():
+                if value.dtype == "text":
+                    why = value.text or "it names something that the mode does not compute"
+                    what = f"mode {mode}: {label} has no value: {why}"
+                    yield self._finding(where.get(label, 1), what)
+
+    # ── Gradients ───────────────────────────────────────────────────────────────────
+
+    def _gradient(self, mode: str) -> Iterator[Finding]:
+        program = self.programs[mode]
+        own = mode in self.lesson.own_gradient
+        for batch in range(program.batches):
+            loop = precise_loop(program)
+            referee = gradients_by_differences(loop, batch)
+            found = gradients_by_program(loop, batch)
+            wrong = _disagreement(found, referee)
+            if wrong and not own:
+                yield self._gradient_finding(mode, f"finite differences: {wrong}")
+                return
+            if not wrong and own:
+                message = "own_gradient says that it differs from autograd's, but it does not"
+                yield self._gradient_finding(mode, message)
+        if not own and mode != "autograd" and "autograd" in self.programs:
+            yield from self._agrees_with_autograd(mode, program)
+
+    def _agrees_with_autograd(self, mode: str, program: Program) -> Iterator[Finding]:
+        """In the lesson's own precision, at the same parameters, phase by phase."""
+        if program.parameters != self.programs["autograd"].parameters:
+            return  # another set of parameters is another function
+        run = Run(self.programs, mode)
+        for _ in range(_EPOCHS):
+            _to_gradient(run)
+            mine, theirs = run.frame().gradients, run.switch("autograd").gradients
+            wrong = _disagreement(_numbers(mine), _numbers(theirs))
+            if wrong:
+                yield self._gradient_finding(mode, f"autograd's: {wrong}")
+                return
+            run.switch(mode)
+
+    def _gradient_finding(self, mode: str, what: str) -> Finding:
+        return self._finding(
+            self._phase_line("Gradient"), f"mode {mode}: the gradient is not that of {what}"
+        )
+
+
+def _to_gradient(run: Run) -> None:
+    run.step_phase()
+    while run.frame().phase != "Gradient" and not run.at_end:
+        run.step_phase()
+
+
+def _frames(run: Run) -> list[Frame]:
+    """Every frame of the first epochs, then the end of some more."""
+    frames = [run.frame()]
+    while run.at.epoch < _EPOCHS or not run.at_end:
+        frames.append(run.step_phase())
+    frames.append(run.run(20))
+    return frames
+
+
+def _numbers(values: Mapping[str, Value]) -> Numbers:
+    return {name: np.array(value.data) for name, value in values.items() if value.data}
+
+
+def _disagreement(found: Numbers, wanted: Numbers) -> str:
+    """In words, where two sets of gradients differ by more than rounding; "" if nowhere."""
+    for name, right in wanted.items():
+        if name not in found:
+            return f"there is no gradient of {name}"
+        mine = found[name].reshape(right.shape)
+        scale = max(float(np.abs(right).max(initial=0.0)), float(np.abs(mine).max(initial=0.0)))
+        # What is 0 to one and 1e-9 to the other (a silent unit) is rounding.
+        if float(np.abs(mine - right).max(initial=0.0)) > RELATIVE * max(scale, 1e-3):
+            worst = np.unravel_index(int(np.abs(mine - right).argmax()), right.shape)
+            return f"of {name} it is {mine[worst]:.6g}, not {right[worst]:.6g}"
+    return ""
