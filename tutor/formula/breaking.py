@@ -98,7 +98,7 @@ class _Breaker:
         for chunk in self.chunks:
             if not self._add(chunk, self.indent, whole=True):
                 for part in _split(chunk, Kind.BIN):
-                    self._add(part, self.indent + _INDENT, whole=False)
+                    self._add(part, self._part_indent(part), whole=False)
         return _stacked([(indent, self._set(items)) for indent, items in self.lines])
 
     def _relation_column(self) -> int:
@@ -108,6 +108,11 @@ class _Breaker:
         left = self._set(self.chunks[0]).width + 1
         return left if left <= self.width // 3 else _INDENT
 
+    def _part_indent(self, part: list[Spaced]) -> int:
+        """Where a continued term stands: behind the relation it belongs to, if there is one."""
+        belongs = len(self.chunks) > 1 and part[0].kind is not Kind.REL
+        return self.indent + _INDENT if belongs else self.indent
+
     def _add(self, part: list[Spaced], indent: int, *, whole: bool) -> bool:
         """Put a part on the current line or on a new one; a whole one only if it fits there."""
         at, line = self.lines[-1]
@@ -116,8 +121,9 @@ class _Breaker:
             return True
         if whole and indent + self._set(part).width > self.width:
             return False
-        only_left_side = len(self.lines) == 1 and line == self.chunks[0]
-        if not line or (whole and only_left_side and at + self.indent == indent != _INDENT):
+        left_side = len(self.lines) == 1 and line == self.chunks[0] and part[0].kind is Kind.REL
+        gains_nothing = left_side and self._set(line).width + 1 <= self.indent
+        if not line or gains_nothing:
             line.extend(part)
         else:
             self.lines.append((indent, list(part)))

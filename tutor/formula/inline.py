@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tutor.formula import glyphs
 from tutor.formula.cells import visible
@@ -28,7 +28,7 @@ from tutor.formula.nodes import (
     Value,
     single,
 )
-from tutor.formula.spacing import is_product, needs_parentheses, script_text, spaced
+from tutor.formula.spacing import is_product, needs_parentheses, run_together, script_text, spaced
 from tutor.formula.tree import Formula
 
 
@@ -48,6 +48,8 @@ class _Writer:
 
     values: Mapping[str, str]
     ascii: bool
+    script: bool = False
+    """Whether this is a script, in which operators are tight."""
 
     def text(self, node: Node) -> str:
         """Any node as text."""
@@ -61,6 +63,9 @@ class _Writer:
                 return self._row(items)
             case Frac(over, under, bar):
                 return self._frac(over, under, bar)
+            case Stack(base, under, over) if isinstance(single(base), Brace):
+                labels = " ".join(self.text(n) for n in (under, over) if n is not None)
+                return f"{self._grouped(base, product=True)} [{labels}]"
             case Scripts(base, sub, sup) | Stack(base, sub, sup):
                 return self._scripts(base, sub, sup)
             case Fenced(opening, body, closing):
@@ -92,16 +97,18 @@ class _Writer:
         return glyphs.spell(text) if self.ascii else text
 
     def _row(self, items: tuple[Node, ...]) -> str:
-        written = ""
-        for item in spaced(items, stacked=False):
+        written = last = ""
+        for item in spaced(items, stacked=False, script=self.script):
             text = self.text(item.node)
             negative = isinstance(item.node, Value) and text.startswith(("-", "−"))
             if item.after_operator and negative:
                 text = f"({text})"
             blank = " " * item.gap
-            if self.ascii and not blank and _runs_together(written, text):
+            spelled = self.ascii and run_together(last, text)
+            if not blank and (spelled or (last.endswith(")") and text[:1].isalpha())):
                 blank = " "
             written += blank + text
+            last = text
         return written
 
     def _cells(self, row: tuple[Node, ...]) -> str:
@@ -114,6 +121,9 @@ class _Writer:
         return written.strip()
 
     def _grouped(self, node: Node, *, product: bool = False) -> str:
+        node = single(node)
+        if isinstance(node, Brace):
+            node = node.base
         text = self.text(node)
         group = needs_parentheses(node) or (product and is_product(node))
         return f"({text})" if group else text
@@ -152,8 +162,9 @@ class _Writer:
         glyph_text = script_text(node, table)
         if glyph_text is not None:
             return glyph_text
-        text = self.text(node)
-        return f"{sign}{text}" if self.ascii and text.isalnum() else f"{sign}({text})"
+        text = replace(self, script=True).text(node)
+        plain = self.ascii and text.isalnum() and not needs_parentheses(node)
+        return f"{sign}{text}" if plain else f"{sign}({text})"
 
     def _accent(self, base: Node, name: str) -> str:
         inner = single(base)
@@ -166,10 +177,3 @@ class _Writer:
         if self.ascii and name in glyphs.ASCII_ACCENTS and isinstance(inner, Sym):
             return text + glyphs.ASCII_ACCENTS[name]
         return f"{name}({text})"
-
-
-def _runs_together(before: str, after: str) -> bool:
-    """Whether two names would read as one word: `alpha` and `x`."""
-    if not before[-1:].isalpha() or not after[:1].isalpha():
-        return False
-    return any(len(end) == 2 and end.isalpha() for end in (before[-2:], after[:2]))

@@ -28,6 +28,7 @@ from tutor.formula.nodes import (
     Brace,
     Fenced,
     Frac,
+    Kind,
     Node,
     Phantom,
     Root,
@@ -46,6 +47,7 @@ from tutor.formula.spacing import (
     Spaced,
     is_product,
     needs_parentheses,
+    run_together,
     script_text,
     spaced,
 )
@@ -96,7 +98,7 @@ class Typesetter:
             case Sym(text) | Text(text):
                 return text_box(self.shown(text))
             case Row(items):
-                return self.row(spaced(items, script=style.script), style)
+                return self.row(spaced(items, script=style.script, stacked=not style.script), style)
             case Frac():
                 return self._frac(node, style)
             case Scripts():
@@ -145,7 +147,7 @@ class Typesetter:
             if item.after_operator and _is_negative(item.node, box):
                 box = self._embrace("(", box, ")")
             gap = item.gap
-            if self.ascii and not gap and boxes and _runs_together(boxes[-1][1], box):
+            if self.ascii and not gap and boxes and run_together(_line(boxes[-1][1]), _line(box)):
                 gap = 1
             boxes.append((gap, box))
         return beside(boxes)
@@ -205,7 +207,9 @@ class Typesetter:
         """A root sign with a line over the body; a single letter or number needs no line."""
         sign = text_box("\\" if self.ascii else "√")
         tall = body.height > 1
-        if body.width == 1 and not tall and not self.ascii:
+        if self.ascii and not tall:
+            return beside([(0, text_box("sqrt(")), (0, body), (0, text_box(")"))])
+        if body.width == 1 and not tall:
             return beside([(0, sign), (0, body)])
         if not tall:
             line = text_box("_" * body.width)
@@ -333,10 +337,24 @@ class Typesetter:
     def _fenced(self, node: Fenced, style: Style) -> Box:
         inner = single(node.body)
         if not isinstance(inner, Table):
-            return self._embrace(node.opening, self.box(inner, style), node.closing)
+            return self._embrace(node.opening, self._parted(inner, style), node.closing)
         pointed = node.opening in glyphs.POINTED or node.closing in glyphs.POINTED
         body = table_box(self, inner, style, middle=pointed)
         return self._embrace(node.opening, body, node.closing, pad=True)
+
+    def _parted(self, body: Node, style: Style) -> Box:
+        r"""The body of delimiters; a \middle one in it is as tall as all of it."""
+        box = self.box(body, style)
+        if not isinstance(body, Row) or box.height == 1:
+            return box
+        parts: list[tuple[int, Box]] = []
+        for item in spaced(body.items, script=style.script):
+            if isinstance(item.node, Sym) and item.kind is Kind.MIDDLE:
+                parts.append((item.gap, self._delimiter(item.node.text, box.above, box.below)))
+            else:
+                parts.append((item.gap, self.box(item.node, style)))
+        has_middle = any(isinstance(i, Sym) and i.kind is Kind.MIDDLE for i in body.items)
+        return beside(parts) if has_middle else box
 
     def _embrace(self, opening: str, body: Box, closing: str, *, pad: bool = False) -> Box:
         """A body between delimiters as tall as it is, its raised and lowered scripts apart."""
@@ -357,18 +375,10 @@ class Typesetter:
         return column_box(rows, above) if len(rows) > 1 else text_box(rows[0])
 
 
+def _line(box: Box) -> str:
+    return box.rows[box.baseline]
+
+
 def _is_negative(node: Node, box: Box) -> bool:
-    text = box.rows[box.baseline]
+    text = _line(box)
     return isinstance(node, Value) and text.startswith(("-", "−")) and len(text) > 1
-
-
-def _runs_together(left: Box, right: Box) -> bool:
-    """Whether two spelled names would read as one word: `alpha` and `x`."""
-    before, after = left.rows[left.baseline], right.rows[right.baseline]
-    if not before[-1:].isalnum() or not after[:1].isalnum():
-        return False
-    return _last_word(before) > 1 or _last_word(after[::-1]) > 1
-
-
-def _last_word(text: str) -> int:
-    return len(text) - len(text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))

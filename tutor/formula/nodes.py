@@ -23,6 +23,8 @@ class Kind(Enum):
     CLOSE = auto()
     PUNCT = auto()
     INNER = auto()
+    MIDDLE = auto()
+    """A delimiter between two others, as tall as they are; spaced like a relation."""
 
 
 @dataclass(frozen=True, slots=True)

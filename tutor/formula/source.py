@@ -271,7 +271,8 @@ class _Scanner:
         elif name == " " or name.isspace():
             self._emit(r"\ ")
         elif name in commands.FUNCTIONS or _symbol(token):
-            self._emit(token, atom=len(name) > 1 and _symbol(token).isalpha())
+            is_script = self.previous in ("_", "^")
+            self._emit(token, atom=is_script or (len(name) > 1 and _symbol(token).isalpha()))
         else:
             self._unsupported(token)
 

@@ -22,6 +22,7 @@ from tutor.formula.nodes import (
     Styled,
     Sym,
     Table,
+    Text,
     Unsupported,
     single,
 )
@@ -131,6 +132,10 @@ def _resolved(atoms: list[_Atom]) -> list[_Atom]:
 
 def _gap(left: _Atom, right: _Atom, script: bool) -> int:
     kinds = (left.right, right.left)
+    if _touches_blank(left.node, right.node):
+        return 0
+    if Kind.MIDDLE in kinds:
+        return 1
     if Kind.REL in kinds or Kind.BIN in kinds:
         return 0 if script else int(kinds != (Kind.REL, Kind.REL))
     if kinds[1] in (Kind.PUNCT, Kind.CLOSE) or kinds[0] is Kind.OPEN:
@@ -144,6 +149,12 @@ def _gap(left: _Atom, right: _Atom, script: bool) -> int:
     if kinds[0] in (Kind.FUNC, Kind.BIG) or kinds[1] in (Kind.FUNC, Kind.BIG):
         return 0 if _is_sign(left) else 1
     return int(right.soft and not script and not _leans(left.node))
+
+
+def _touches_blank(left: Node, right: Node) -> bool:
+    r"""Whether words bring their own blank along, as in `\text{if } x`."""
+    ends = isinstance(left, Text) and left.text.endswith(" ")
+    return ends or (isinstance(right, Text) and right.text.startswith(" "))
 
 
 def _is_sign(atom: _Atom) -> bool:
@@ -181,6 +192,13 @@ def is_product(node: Node) -> bool:
     if isinstance(first, Scripts):
         first = first.base
     return len(factors) > 1 and not (isinstance(first, Sym) and first.text in "d∂")
+
+
+def run_together(before: str, after: str) -> bool:
+    """Whether two parts, one of them a spelled name, would read as one: `alpha` and `x`."""
+    if not before[-1:].isalnum() or not after[:1].isalnum():
+        return False
+    return any(len(end) == 2 and end.isalpha() for end in (before[-2:], after[:2]))
 
 
 def script_text(node: Node | None, table: dict[str, str]) -> str | None:

@@ -37,7 +37,7 @@ def table_of(setter: Setter, table: Table, set_cell: CellSetter, *, middle: bool
         starts.append(at)
         at += widths[-1]
     placed, height = _rows(setter, table, boxes, starts, widths, middle)
-    placed += _column_lines(setter, table, starts, height)
+    placed += _column_lines(setter, table, starts, placed, height)
     return embraced(compose(placed, _baseline(boxes, placed, height)))
 
 
@@ -62,7 +62,7 @@ def _rows(
     """Place the cells row by row; also return the height of it all."""
     placed: list[Placed] = []
     top = 0
-    line = text_box(("-" if setter.ascii else "─") * (starts[-1] + widths[-1] if starts else 0))
+    line = _row_line(setter, table, starts, starts[-1] + widths[-1] if starts else 0)
     depth_before = 0
     for index, row in enumerate(boxes):
         above = max((b.baseline for b in row), default=0)
@@ -89,10 +89,25 @@ def _offset(table: Table, column: int, box: Box, width: int) -> int:
     return {"left": 0, "center": centred(box, width), "right": width - box.width}[align]
 
 
-def _column_lines(setter: Setter, table: Table, starts: list[int], height: int) -> list[Placed]:
+def _row_line(setter: Setter, table: Table, starts: list[int], width: int) -> Box:
+    line, crossing = ("-", "+") if setter.ascii else ("─", "┼")
+    columns = _line_columns(table, starts)
+    return text_box("".join(crossing if c in columns else line for c in range(width)))
+
+
+def _line_columns(table: Table, starts: list[int]) -> list[int]:
+    return [s - 2 for c, s in enumerate(starts) if c and _line_before(table, c)]
+
+
+def _column_lines(
+    setter: Setter, table: Table, starts: list[int], placed: list[Placed], height: int
+) -> list[Placed]:
+    """The cells of the lines between columns, but where a line between rows crosses them."""
     bar = text_box("|" if setter.ascii else "│")
-    columns = [s - 2 for c, s in enumerate(starts) if c and _line_before(table, c)]
-    return [(row, column, bar) for column in columns for row in range(height)]
+    columns = _line_columns(table, starts)
+    line = _row_line(setter, table, starts, max(p[1] + p[2].width for p in placed))
+    crossed = {row for row, _, box in placed if box == line}
+    return [(r, c, bar) for c in columns for r in range(height) if r not in crossed]
 
 
 def _baseline(boxes: list[list[Box]], placed: list[Placed], height: int) -> int:

@@ -80,6 +80,7 @@ class _UnknownMathError(Exception):
 _MESSAGES = {
     "DoubleSubscriptsError": "two subscripts on one base; write x_{ij} instead of x_i_j",
     "DoubleSuperscriptsError": "two superscripts on one base; write x^{ab} instead of x^a^b",
+    "NoAvailableTokensError": "a command lacks an argument",
     "NumeratorNotFoundError": r"\over without anything before it",
     "DenominatorNotFoundError": r"\over without anything after it",
     "MissingSuperScriptOrSubscriptError": "_ or ^ without anything after it",
@@ -197,7 +198,9 @@ class _Reader:
             return Space(1) if text else Sym("")
         if text.startswith("\\") and len(text) > 1:
             return Unsupported(text)
-        text = {"~": "∼", "<": "<", "\u22c5": "·"}.get(text, text)
+        text = {"~": "∼", "\u22c5": "·"}.get(text, text)
+        if element.get("fence") == "true":
+            return Sym(text, Kind.MIDDLE)
         text = glyphs.in_variant(text, element.get("mathvariant"))
         if len(text) > 1 and text[0].isalpha() and element.tag != "mn":
             return Sym(text, Kind.FUNC, limits=text in glyphs.LIMIT_FUNCTIONS)
@@ -242,7 +245,8 @@ class _Reader:
         if mark in ("⏞", "⏟"):
             return Brace(self.node(base), over=not below)
         if mark in glyphs.ACCENTS:
-            return Accent(self.node(base), glyphs.ACCENTS[mark], below=below)
+            name = "underline" if below else glyphs.ACCENTS[mark]
+            return Accent(self.node(base), name, below=below)
         attached = self.node(other)
         inner = self.node(base)
         return Stack(inner, under=attached) if below else Stack(inner, over=attached)
