@@ -11,11 +11,15 @@ the past cuts off what came after it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from tutor.errors import RunError
 from tutor.training import devices
@@ -24,7 +28,21 @@ from tutor.training.frame import Change, Curve, Frame, Position, Record
 from tutor.training.history import History, Keyframe
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program
-from tutor.training.values import value_of
+from tutor.training.values import to_numpy, value_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The figures of an epoch, whole: arrays of any size, in the lesson's own precision."""
+
+    epoch: int
+    loss: float
+    """NaN if there is none."""
+    values: dict[str, np.ndarray[Any, Any]]
+    """Each parameter's value after the update."""
+    gradients: dict[str, np.ndarray[Any, Any] | None]
+    """The gradient that the update used; None if there was none."""
+
 
 _END = _FAR = 2**62
 """As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""
@@ -55,12 +73,20 @@ class Run:
         """`quiet` is entered while the lesson's code runs again only to get somewhere."""
         self.programs = programs
         self._quiet = quiet
-        mode = self._known_mode(mode or next(iter(programs)))
+        mode = mode or next(iter(programs))
+        self.check_start(programs, mode, device)
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
         self.record = Record(mode, devices.check(device), _checked_rate(rate), seed)
         self.note = ""
         """One line about what the last call did, where it needs a word."""
         self._begin()
+
+    @staticmethod
+    def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
+        """Raise RunError, saying what there is, if there is no such mode or device."""
+        if mode not in programs:
+            raise RunError(f"no mode {mode!r} in this lesson; there is {', '.join(programs)}")
+        devices.check(device)
 
     @classmethod
     def from_record(
@@ -145,6 +171,18 @@ class Run:
             diverged=not loop.is_finite(),
         )
 
+    def reading(self) -> Reading:
+        """The figures of this epoch, for who wants all of them."""
+        loop = self._loop
+        loss = to_numpy(loop.loss())
+        used = loop.gradients if loop.gradients is not None else loop.gradients_now()
+        return Reading(
+            epoch=loop.epoch,
+            loss=float(loss.reshape(())) if loss is not None and loss.size == 1 else math.nan,
+            values=loop.parameter_values(),
+            gradients={name: to_numpy(g) for name, g in used.items()},
+        )
+
     def curve(self, columns: int) -> Curve:
         """The loss by epoch, thinned to at most so many columns."""
         return self._history.curve(columns, self.at.epoch)
@@ -219,8 +257,8 @@ class Run:
         and the same phase can be compared. The learning rate follows the lesson's own
         for the new mode, unless the learner has set one.
         """
-        mode = None if mode is None else self._known_mode(mode)
-        device = None if device is None else devices.check(device)
+        self.check_start(self.programs, mode or self.mode, device or "cpu")
+        device = device and devices.check(device)
         rate = None
         if mode is not None and self._rate == self.program.learning_rate:
             rate = self.programs[mode].learning_rate
@@ -406,11 +444,6 @@ class Run:
                 f"{self.mode} is NumPy and runs on the CPU: "
                 f"running on {self._device_wanted} is what PyTorch adds"
             )
-
-    def _known_mode(self, mode: str) -> str:
-        if mode not in self.programs:
-            raise RunError(f"no mode {mode!r} in this lesson; there is {', '.join(self.programs)}")
-        return mode
 
 
 def _checked_rate(rate: float) -> float:

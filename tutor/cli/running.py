@@ -1,0 +1,89 @@
+"""`tutor run`: a training run without a screen, its figures on standard output.
+
+What the lesson itself prints goes to standard error, so that the figures stay clean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from tutor.cli.lessons import trusted_lesson
+from tutor.cli.reports import REPORTS, Report
+from tutor.engine.capture import Capture
+from tutor.errors import RunError
+from tutor.lesson.model import Lesson
+from tutor.plain import plain
+from tutor.training.devices import use_one_thread
+from tutor.training.program import programs_of
+from tutor.training.run import Reading, Run
+
+
+class UsageError(RunError):
+    """What was asked of `tutor run` is not to be had; the exit status is that of wrong usage."""
+
+    usage = True
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Train and report. Raises RunError or LessonRaised, after the figures until then."""
+    lesson = trusted_lesson(options.lesson, trust_now=options.trust)
+    use_one_thread()
+    # From here on descriptors 1 and 2 belong to what the lesson prints.
+    out, errors = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
+    capture = Capture()
+    try:
+        _report(lesson, options, REPORTS[options.format](out), capture, errors)
+        out.flush()
+    finally:
+        _pass_on(capture, errors)
+        sys.stdout.flush()
+        os.dup2(out.fileno(), 1)
+        os.dup2(errors.fileno(), 2)
+    return 0
+
+
+def _report(
+    lesson: Lesson,
+    options: argparse.Namespace,
+    report: Report,
+    capture: Capture,
+    errors: TextIO,
+) -> None:
+    run = _run(lesson, options, capture)
+    if run.note:
+        print(f"tutor: {run.note}", file=errors, flush=True)
+    for reading in _readings(run, options.epochs or run.program.epochs, options.every):
+        _pass_on(capture, errors)
+        report.write(reading)
+
+
+def _run(lesson: Lesson, options: argparse.Namespace, capture: Capture) -> Run:
+    rate, seed = options.learning_rate, options.seed
+    programs = programs_of(lesson)
+    mode = options.mode or lesson.modes[0]
+    try:
+        Run.check_start(programs, mode, options.device)
+    except RunError as error:
+        raise UsageError(str(error)) from error
+    return Run(programs, mode, options.device, rate, seed, quiet=capture.muted)
+
+
+def _readings(run: Run, epochs: int, every: int) -> Iterator[Reading]:
+    """The epochs that `every` divides, and the last."""
+    for epoch in [*range(every, epochs, every), epochs]:
+        run.run_to(epoch)
+        yield run.reading()
+
+
+def _pass_on(capture: Capture, errors: TextIO) -> None:
+    """What the lesson has printed, made harmless, to standard error."""
+    text, left_out = capture.take()
+    if left_out:
+        print(f"… {left_out} characters left out", file=errors)
+    if text:
+        errors.write(plain(text))
+        errors.flush()

@@ -1,0 +1,41 @@
+"""Text from lessons and runs made safe to show: it is data, whatever it looks like.
+
+Knows nothing of Textual. What a terminal would obey (control characters, escapes, marks
+that turn the reading direction) comes out as characters that can be read.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+TAB = 4
+"""Cells between tab stops."""
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of characters that have no picture of their own."""
+
+
+def plain(text: str) -> str:
+    r"""The text with nothing in it but newlines and characters that have a picture.
+
+    Tabs are expanded, `\r\n` is a newline, a control character is `^[` (caret notation)
+    and every other invisible character `<U+202E>`.
+    """
+    text = text.replace("\r\n", "\n").expandtabs(TAB)
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else _visible(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text as a single safe line."""
+    return " ".join(plain(text).split())
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) not in _INVISIBLE:
+        return character
+    code = ord(character)
+    if code < 0x20 or code == 0x7F:
+        return "^" + chr(code ^ 0x40)
+    return f"<U+{code:04X}>"
