@@ -7,25 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from tutor.formula.cells import width as cell_width
-
-MarkKind: TypeAlias = Literal["value", "unsupported"]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Cells of a picture that show a live value or LaTeX that can't be drawn."""
-
-    row: int
-    start: int
-    """First terminal cell, counted from the picture's left edge."""
-    end: int
-    """The cell after the last."""
-    kind: MarkKind
-    text: str
-    """The value's expression, or the LaTeX source."""
+from tutor.formula.model import Mark, MarkKind
 
 
 @dataclass(frozen=True, slots=True)

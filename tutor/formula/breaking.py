@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tutor.formula.box import Box, Mark, Placed, compose
+from tutor.formula.box import Box, Placed, compose
 from tutor.formula.cells import width as cell_width
+from tutor.formula.model import Mark
 from tutor.formula.nodes import Break, Kind, Node, Row, Styled, Table, Unsupported, single
 from tutor.formula.spacing import Spaced, spaced
 from tutor.formula.style import Setter, Style

@@ -125,16 +125,20 @@ ASCII_ACCENTS = {"hat": "^", "tilde": "~"}
 """Accents that follow their letter in ASCII; the others stand over it or are spelled."""
 
 
+_NARROW = {"hat": "^", "check": "ˇ", "dot": "˙", "ddot": "¨", "tilde": "~"}
+_NARROW |= {"breve": "˘", "acute": "´", "grave": "`", "ring": "˚"}
+_NARROW_ASCII = {"hat": "^", "check": "v", "dot": ".", "ddot": "..", "tilde": "~"}
+_NARROW_ASCII |= {"breve": "u", "acute": "'", "grave": "`", "ring": "o"}
+
+
 def wide_accent(name: str, cells: int, *, ascii: bool) -> str:
     """An accent drawn on a row of its own over something `cells` wide."""
     if name in ("vec", "back", "both"):
         return _arrow_over(name, max(cells, 2 if ascii else 1), ascii=ascii)
     if name == "bar":
         return "_" * cells
-    if cells == 1 or name not in ("hat", "check", "tilde"):
-        return {"hat": "^", "check": "v", "dot": ".", "ddot": "..", "tilde": "~"}.get(
-            name, "'" if ascii else {"breve": "˘", "acute": "´", "grave": "`", "ring": "˚"}[name]
-        )
+    if cells <= 1 or name not in ("hat", "check", "tilde"):
+        return (_NARROW_ASCII if ascii else _NARROW)[name]
     if name == "tilde":
         return "~" * cells
     left, right, middle = ("/", "\\", "-") if ascii else ("╱", "╲", "‾")

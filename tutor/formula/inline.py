@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from tutor.formula import glyphs
 from tutor.formula.cells import visible
 from tutor.formula.cells import width as cell_width
+from tutor.formula.model import Formula
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -29,7 +30,6 @@ from tutor.formula.nodes import (
     single,
 )
 from tutor.formula.spacing import is_product, needs_parentheses, run_together, script_text, spaced
-from tutor.formula.tree import Formula
 
 
 def draw_inline(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from tutor.formula import glyphs
 from tutor.formula.box import (
     Box,
-    Mark,
     Placed,
     beside,
     blank,
@@ -23,6 +22,7 @@ from tutor.formula.box import (
 )
 from tutor.formula.breaking import broken
 from tutor.formula.cells import visible
+from tutor.formula.model import Formula, Picture
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -53,18 +53,6 @@ from tutor.formula.spacing import (
 )
 from tutor.formula.style import SCRIPT_STYLE, TEXT_STYLE, Style
 from tutor.formula.tables import table_box
-from tutor.formula.tree import Formula
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A formula as rows of text, each exactly `width` terminal cells."""
-
-    rows: tuple[str, ...]
-    width: int
-    baseline: int
-    """The row that stands on the line of the text around it."""
-    marks: tuple[Mark, ...]
 
 
 def draw(

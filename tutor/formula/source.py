@@ -18,13 +18,12 @@ from typing import Literal
 from tutor.errors import FormulaError
 from tutor.formula import commands
 from tutor.formula.cells import REPLACEMENT, visible
+from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, Cursor, argument_count, never_closed
 
-MAX_LENGTH, MAX_DEPTH = 10_000, 40
+MAX_LENGTH = 10_000
 _FIRST_PIECE = 0xF0000
-_TOKEN = re.compile(r"\\(?:operatorname\*|tag\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
 _DIMENSION = re.compile(r"\[\s*-?[\d.]+\s*[a-z]{2}\s*\]")
-_END = ("}", "&", r"\\", r"\right", r"\end", r"\middle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,11 @@ def read(latex: str) -> Source:
     return Source("".join(scanner.out), scanner.pieces, scanner.leaves)
 
 
-class _Scanner:
+class _Scanner(Cursor):
     """One pass over the source, from left to right."""
 
     def __init__(self, source: str) -> None:
-        self.source = source
-        self.at = 0
+        super().__init__(source)
         self.out: list[str] = []
         self.pieces: dict[str, Piece] = {}
         self.leaves: Counter[str] = Counter()
@@ -86,7 +84,7 @@ class _Scanner:
         """Read up to `end`, or to the end of the source, where all must be closed."""
         stop = len(self.source) if end is None else end
         while self.at < stop:
-            token = self._next()
+            token = self.take()
             if token.isspace():
                 self._blank(token)
             elif token == "%":
@@ -99,57 +97,7 @@ class _Scanner:
                 self._character(token)
                 self.previous = token
         if end is None and self.open:
-            raise FormulaError(_never_closed(self.open[-1].opener))
-
-    # --- reading --------------------------------------------------------------------------
-
-    def _match(self, at: int) -> str:
-        found = _TOKEN.match(self.source, at)
-        return found.group() if found else ""
-
-    def _next(self) -> str:
-        token = self._match(self.at)
-        self.at += len(token)
-        return token
-
-    def _skip_blanks(self, at: int) -> int:
-        while at < len(self.source) and self.source[at].isspace():
-            at += 1
-        return at
-
-    def _group_end(self, at: int, opener: str, *, raw: bool = False) -> int:
-        r"""The offset of the `}` that closes the `{` at `at`; `raw` knows no \{."""
-        depth = 0
-        step = at
-        while step < len(self.source):
-            token = self.source[step] if raw else self._match(step)
-            depth += {"{": 1, "}": -1}.get(token, 0)
-            if depth == 0:
-                return step
-            step += len(token)
-        raise FormulaError(_never_closed(f"{opener}{{"))
-
-    def _take_group(self, command: str, *, raw: bool = False) -> str:
-        """The content of the braces that must come next."""
-        start = self._skip_blanks(self.at)
-        if self.source[start : start + 1] != "{":
-            raise FormulaError(f"{command} needs its argument in braces: {command}{{…}}")
-        end = self._group_end(start, command, raw=raw)
-        self.at = end + 1
-        return self.source[start + 1 : end]
-
-    def _argument_end(self, at: int, command: str) -> int:
-        """Where the argument that begins at `at` ends; raises if there is none."""
-        at = self._skip_blanks(at)
-        token = self._match(at)
-        if not token or token in _END:
-            raise FormulaError(f"{command} lacks an argument")
-        if token == "{":
-            return self._group_end(at, command) + 1
-        end = at + len(token)
-        for _ in range(_argument_count(token[1:]) if token.startswith("\\") else 0):
-            end = self._argument_end(end, token)
-        return end
+            raise FormulaError(never_closed(self.open[-1].opener))
 
     # --- writing --------------------------------------------------------------------------
 
@@ -172,9 +120,9 @@ class _Scanner:
 
     def _blank(self, token: str) -> None:
         """A blank counts only between two factors, where a careful author put it to be seen."""
-        following = self._match(self.at)
+        following = self.match(self.at)
         starts_factor = following.isalnum() or following == "(" or following.startswith("\\")
-        if self.atom and starts_factor and (following not in _END):
+        if self.atom and starts_factor and (following not in ENDS):
             after_name = self.previous.startswith("\\") and len(self.previous) > 2
             if not (following == "(" and after_name):
                 self._piece("soft", atom=False)
@@ -193,7 +141,7 @@ class _Scanner:
             self._require_table("&")
             self._emit(token)
         elif token in "_^":
-            self._argument_end(self.at, token)
+            self.argument_end(self.at, token)
             self._emit(token)
         else:
             self._leaf(token)
@@ -209,7 +157,7 @@ class _Scanner:
 
     def _push(self, opener: str, *, atom: bool = False) -> None:
         if len(self.open) >= MAX_DEPTH:
-            raise FormulaError(f"the formula is nested more than {MAX_DEPTH} deep")
+            raise FormulaError(TOO_DEEP)
         self.open.append(_Open(opener, atom))
 
     def _pop(self, wanted: str, closer: str) -> _Open:
@@ -250,7 +198,7 @@ class _Scanner:
         elif name in commands.BIG_DELIMITERS:
             self.out.append(" ")
         elif name in commands.COLOURS:
-            self._take_group(token)
+            self.take_group(token)
         elif name in commands.SPELLED_FUNCTIONS:
             self._piece("word", commands.SPELLED_FUNCTIONS[name], atom=False)
         elif name in commands.DROPPED:
@@ -260,11 +208,11 @@ class _Scanner:
 
     def _structure_or_symbol(self, token: str) -> None:
         name = token[1:]
-        count = _argument_count(name)
+        count = argument_count(name)
         if count:
-            end = self._skip_index(self.at) if name == "sqrt" else self.at
+            end = self.skip_index(self.at) if name == "sqrt" else self.at
             for _ in range(count):
-                end = self._argument_end(end, token)
+                end = self.argument_end(end, token)
             self._emit(token)
         elif name in commands.ESCAPED or name in commands.OTHER_STRUCTURE:
             self._emit(token)
@@ -276,21 +224,12 @@ class _Scanner:
         else:
             self._unsupported(token)
 
-    def _skip_index(self, at: int) -> int:
-        at = self._skip_blanks(at)
-        if self.source[at : at + 1] != "[":
-            return at
-        end = self.source.find("]", at)
-        if end < 0:
-            raise FormulaError(r"\sqrt[ is never closed by ]")
-        return end + 1
-
     def _unsupported(self, token: str) -> None:
         """Put an unknown command aside, with the arguments written right behind it."""
         start = self.at - len(token)
         while self.source[self.at : self.at + 1] in ("{", "["):
             if self.source[self.at] == "{":
-                self.at = self._group_end(self.at, token) + 1
+                self.at = self.group_end(self.at, token) + 1
             else:
                 end = self.source.find("]", self.at)
                 if end < 0:
@@ -301,7 +240,7 @@ class _Scanner:
         self._piece("unsupported", " ".join(source.split()))
 
     def _boxed(self, token: str) -> None:
-        expression = self._take_group(token, raw=True).strip()
+        expression = self.take_group(token, raw=True).strip()
         if not expression:
             raise FormulaError(r"\boxed{} is empty: write a Python expression into it")
         self._piece("value", expression)
@@ -309,7 +248,7 @@ class _Scanner:
     def _text(self, token: str) -> None:
         """Words; what stands between dollars in them is mathematics again."""
         start = self.at
-        content = self._take_group(token)
+        content = self.take_group(token)
         parts = re.split(r"(?<!\\)\$", content)
         if len(parts) % 2 == 0:
             raise FormulaError(f"a $ in {token}{{…}} is never closed; a dollar sign is \\$")
@@ -337,25 +276,25 @@ class _Scanner:
 
     def _word(self, token: str) -> bool:
         r"""Take `\mathrm{relu}` as one word; False if the argument is not plain letters."""
-        start = self._skip_blanks(self.at)
+        start = self.skip_blanks(self.at)
         if self.source[start : start + 1] != "{":
             return False
-        content = self.source[start + 1 : self._group_end(start, token)].strip()
+        content = self.source[start + 1 : self.group_end(start, token)].strip()
         operator = token.startswith(r"\operatorname")
         if not _WORD.match(content) or (len(content) == 1 and not operator):
             return operator
-        self._take_group(token)
+        self.take_group(token)
         word = " ".join(content.replace(r"\,", " ").split())
         self._piece("limits" if token.endswith("*") else "word", word, atom=not operator)
         return True
 
     def _tag(self, token: str) -> None:
-        content = self._take_group(token)
+        content = self.take_group(token)
         self._piece("space", "6", atom=False)
         self._piece("text", visible(content if token.endswith("*") else f"({content})"))
 
     def _hspace(self, token: str) -> None:
-        content = self._take_group(token).strip()
+        content = self.take_group(token).strip()
         found = re.match(r"(-?[\d.]+)\s*(em|ex|pt|cm|mm|mu)\Z", content)
         if found is None:
             raise FormulaError(f"{token}{{{content}}} is no width; write {token}{{1em}}")
@@ -363,8 +302,8 @@ class _Scanner:
         self._piece("space", str(round(float(found[1]) * cells[found[2]])), atom=False)
 
     def _not(self, token: str) -> None:
-        self.at = self._skip_blanks(self.at)
-        following = self._next()
+        self.at = self.skip_blanks(self.at)
+        following = self.take()
         symbol = _symbol(following) if following.startswith("\\") else following
         if len(symbol) == 1 and symbol not in "{}_^&$%":
             self._piece("not", symbol, atom=False)
@@ -373,14 +312,14 @@ class _Scanner:
             self._unsupported(token)
 
     def _substack(self, token: str) -> None:
-        self.at = self._skip_blanks(self.at)
-        if self._next() != "{":
+        self.at = self.skip_blanks(self.at)
+        if self.take() != "{":
             raise FormulaError(r"\substack needs its argument in braces: \substack{…}")
         self._push(r"\substack{")
         self._emit(r"{\begin{smallmatrix}")
 
     def _limits(self, token: str) -> None:
-        if self.source[self._skip_blanks(self.at) :][:1] not in ("_", "^"):
+        if self.source[self.skip_blanks(self.at) :][:1] not in ("_", "^"):
             raise FormulaError(f"{token} must be followed by _ or ^")
         self._emit(token)
 
@@ -388,8 +327,8 @@ class _Scanner:
 
     def _delimiter(self, command: str) -> str:
         r"""The delimiter that must follow \left, \middle or \right, as the library reads it."""
-        self.at = self._skip_blanks(self.at)
-        token = self._next()
+        self.at = self.skip_blanks(self.at)
+        token = self.take()
         known = token in commands.DELIMITERS or (
             token.startswith("\\") and token[1:] in commands.DELIMITER_COMMANDS
         )
@@ -412,7 +351,7 @@ class _Scanner:
         self._emit(rf"\right{self._delimiter(token)} ", atom=True)
 
     def _begin(self, token: str) -> None:
-        name = self._take_group(token).strip()
+        name = self.take_group(token).strip()
         if name in commands.PLAIN_ENVIRONMENTS:
             self._push(rf"\begin{{{name}}}")
             return
@@ -429,12 +368,15 @@ class _Scanner:
         if found:
             self.at = found.end()
         if name in commands.COLUMNS_ARGUMENT:
-            columns = self._take_group(rf"\begin{{{name}}}")
+            columns = self.take_group(rf"\begin{{{name}}}")
             if name == "array":
                 self.out.append("{" + "".join(c for c in columns if c in "lcr|") + "} ")
+                return
+        # An empty list of columns: else latex2mathml takes a first cell `[a]` or `{c}` for one.
+        self.out.append("{} ")
 
     def _end(self, token: str) -> None:
-        name = self._take_group(token).strip()
+        name = self.take_group(token).strip()
         self._pop(rf"\begin{{{name}}}", rf"\end{{{name}}}")
         if name not in commands.PLAIN_ENVIRONMENTS:
             self._emit(rf"\end{{{commands.ENVIRONMENTS[name]}}} ", atom=True)
@@ -442,7 +384,7 @@ class _Scanner:
     def _new_line(self, token: str) -> None:
         if self.source[self.at : self.at + 1] == "*":
             self.at += 1
-        spacing = _DIMENSION.match(self.source, self._skip_blanks(self.at))
+        spacing = _DIMENSION.match(self.source, self.skip_blanks(self.at))
         if spacing:
             self.at = spacing.end()
         plain = {rf"\begin{{{n}}}" for n in commands.PLAIN_ENVIRONMENTS}
@@ -474,16 +416,6 @@ _SPECIAL = {
     "\\": _Scanner._new_line,
     "hline": _Scanner._line,
 }
-
-
-def _argument_count(name: str) -> int:
-    return 2 if name in commands.TWO_ARGUMENTS else int(name in commands.ONE_ARGUMENT)
-
-
-def _never_closed(opener: str) -> str:
-    closer = {"{": "}", r"\left": r"\right", r"\begin": r"\end"}
-    wanted = next((c for o, c in closer.items() if opener.startswith(o)), "}")
-    return f"{opener} is never closed by {wanted}"
 
 
 def _symbol(command: str) -> str:

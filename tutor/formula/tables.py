@@ -105,6 +105,8 @@ def _column_lines(
     """The cells of the lines between columns, but where a line between rows crosses them."""
     bar = text_box("|" if setter.ascii else "│")
     columns = _line_columns(table, starts)
+    if not columns:
+        return []
     line = _row_line(setter, table, starts, max(p[1] + p[2].width for p in placed))
     crossed = {row for row, _, box in placed if box == line}
     return [(r, c, bar) for c in columns for r in range(height) if r not in crossed]

@@ -13,11 +13,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING, Literal
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
+from tutor.formula.model import Formula
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -44,17 +44,8 @@ from tutor.formula.nodes import (
 )
 from tutor.formula.source import Piece, Source, read
 
-
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """A formula that has been read."""
-
-    latex: str
-    boxed: tuple[str, ...]
-    r"""The Python expressions of its \boxed{…}, in order."""
-    unsupported: tuple[str, ...]
-    """The pieces of LaTeX that are shown as their source."""
-    root: Node
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def parse(latex: str) -> Formula:
