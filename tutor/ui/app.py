@@ -22,10 +22,10 @@ from tutor.errors import LessonError
 from tutor.lesson import trust
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
+from tutor.plain import one_line
 from tutor.ui.charset import AsciiOnly, is_ascii_only
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Notice
-from tutor.ui.plain import one_line
 from tutor.ui.screens.dialogs import AskTrust
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen

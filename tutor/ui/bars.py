@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from textual.content import Content
 from textual.reactive import reactive
 
+from tutor.lesson.model import REPORT
+from tutor.plain import one_line
 from tutor.ui import looks
 from tutor.ui.commands import Command, footer
 from tutor.ui.digits import setting
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment, Notice
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import one_line
 
 
 class Bar(LinesPane, can_focus=False):
@@ -45,7 +46,10 @@ class Header(Bar):
         right = " · ".join(_settings(moment)) if moment else ""
         left: Sequence[Piece] = (" tutor · ", (title, looks.STRONG)) if title else (" tutor",)
         right = f"{right} "
-        named = line(*left).truncate(max(8, width - len(right) - 2), ellipsis=True)
+        room = max(8, width - len(right) - 2)
+        if line(*left).cell_length > room:
+            left = (" ", (title, looks.STRONG))
+        named = line(*left).truncate(room, ellipsis=True)
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
 
@@ -56,8 +60,6 @@ def _settings(moment: Moment) -> Iterable[str]:
     yield one_line(moment.device)
     yield f"lr {setting(rate)}"
     yield f"epoch {moment.epoch} of {moment.goal}"
-    if frame and frame.batches > 1:
-        yield f"batch {frame.batch + 1}/{frame.batches}"
 
 
 class ErrorBar(Bar):
@@ -124,7 +126,9 @@ def _next(moment: Moment | None) -> Iterable[Piece]:
         return
     frame = moment.frame
     if frame.phase and not moment.at_start:
-        yield f"{frame.phase} has run · "
+        has_batch = frame.batches > 1 and frame.phase != REPORT
+        batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
+        yield f"{frame.phase}{batch} has run · "
     yield "next: "
     yield (f"▶ {frame.next_phase}", looks.NEXT)
 

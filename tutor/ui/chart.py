@@ -104,7 +104,7 @@ def _plotted(
     figure.ruler("x").lim(first, last).ticks(epochs, labels=[str(e) for e in epochs])
     for epoch in sorted({c.at.epoch for c in changes}):
         if first < epoch < last:
-            figure.line(epoch, orientation=1, relative=False)
+            figure.line(epoch, orientation=1)
     xs, ys = _zigzag(points, scale)
     figure.draw(figure.signal(xs, ys, marker="*" if ascii_only else "braille").lines(True))
     here = next((p for p in reversed(points) if p[0] <= curve.here), None)

@@ -46,7 +46,7 @@ def short(value: Value, digits: int = 5) -> str:
     """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
     if not value.data:
         return value.text if value.text or not value.is_number else "[]"
-    if not value.shape:
+    if is_single(value):
         return _scalar(value, value.data[0], digits)
     texts = [_scalar(value, x, digits) for x in value.data]
     if value.size > len(texts) or len(value.shape) > 2:
@@ -54,6 +54,11 @@ def short(value: Value, digits: int = 5) -> str:
     if len(value.shape) == 1:
         return "[" + " ".join(texts) + "]"
     return "[" + " ".join(f"[{' '.join(row)}]" for row in _rows(texts, value.shape[1])) + "]"
+
+
+def is_single(value: Value) -> bool:
+    """Whether there is at most one number to show, whatever array it lies in."""
+    return not value.data or value.size == 1
 
 
 def _scalar(value: Value, x: float, digits: int) -> str:
@@ -70,18 +75,20 @@ def matrix(value: Value, digits: int = 5) -> list[str]:
     """An array as lines, its columns aligned; what is left out is counted on the last line."""
     if not value.data:
         return [short(value)]
-    width = value.shape[-1] if value.shape else 1
-    texts = align([_scalar(value, x, digits) for x in value.data])
-    lines = boxed_rows(texts, width)
+    texts = [_scalar(value, x, digits) for x in value.data]
+    lines = boxed_rows(texts, value.shape[-1] if value.shape else 1)
     if value.size > len(value.data):
         lines.append(f"… {value.size - len(value.data)} more")
     return lines
 
 
 def boxed_rows(texts: Sequence[str], width: int) -> list[str]:
-    """The texts as rows of a matrix, so many to a row, its columns equally wide."""
-    cell = max((len(t) for t in texts), default=0)
-    return [f"[{' '.join(t.ljust(cell) for t in row)}]" for row in _rows(texts, width)]
+    """The texts as rows of a matrix, so many to a row, decimal points below each other."""
+    rows = _rows(texts, width)
+    if len(rows) > 1 and all(len(row) == width for row in rows):
+        columns = [align(column) for column in zip(*rows, strict=True)]
+        rows = list(zip(*columns, strict=True))
+    return [f"[{'  '.join(row)}]" for row in rows]
 
 
 def align(texts: Sequence[str]) -> list[str]:

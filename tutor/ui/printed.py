@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tutor.ui.plain import plain
+from tutor.plain import plain
 
 MAX_LINES = 500
 MAX_COLUMNS = 2000

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from tutor.plain import plain
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
-from tutor.ui.plain import plain
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

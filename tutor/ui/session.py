@@ -35,10 +35,10 @@ from tutor.engine.messages import (
     Taken,
 )
 from tutor.lesson.model import Lesson
+from tutor.plain import one_line
 from tutor.ui.digits import setting
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Moment, Notice
-from tutor.ui.plain import one_line
 from tutor.ui.printed import PrintedText
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")

@@ -13,11 +13,11 @@ from textual.reactive import reactive
 from textual.style import Style
 
 from tutor.lesson.model import Fence, Section
+from tutor.plain import plain
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import plain
 
 GUTTER = 2
 """Cells left of the code, for the marks."""

@@ -14,13 +14,13 @@ from textual.reactive import reactive
 
 from tutor.errors import FormulaError
 from tutor.lesson.model import Formula, Prose, Section
+from tutor.plain import one_line, plain
 from tutor.training.frame import Value
 from tutor.ui import looks
 from tutor.ui.digits import short
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import one_line, plain
 
 if TYPE_CHECKING:
     from tutor.formula import Picture

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.reactive import reactive
 
+from tutor.plain import one_line
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import one_line
 
 WORDS = {True: "by hand", False: "PyTorch", None: "–"}
 NAME = 10

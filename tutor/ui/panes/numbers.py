@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from textual.content import Content
 from textual.reactive import reactive
 
+from tutor.plain import one_line
 from tutor.training.frame import Frame, Value
 from tutor.ui import digits, looks
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import one_line
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
@@ -127,7 +127,7 @@ def _width(block: Block) -> int:
 
 
 def _cells(row: Row) -> _Cells:
-    if not row.now.shape:
+    if digits.is_single(row.now):
         return _Cells(row.name, {"now": (), "was": (), "change": _change(row, SCALAR_DIGITS)})
     was = tuple(digits.matrix(row.was, ARRAY_DIGITS)) if row.was else ()
     return _Cells(
@@ -142,7 +142,7 @@ def _cells(row: Row) -> _Cells:
 
 def _aligned_scalars(cells: list[_Cells], table: Sequence[Row]) -> list[_Cells]:
     """The scalars' texts, their decimal points in one column."""
-    scalar = [i for i, row in enumerate(table) if not row.now.shape]
+    scalar = [i for i, row in enumerate(table) if digits.is_single(row.now)]
     for column in ("now", "was"):
         values = [table[i].now if column == "now" else table[i].was for i in scalar]
         for i, text in zip(scalar, digits.align([_text(v) for v in values]), strict=True):
@@ -158,7 +158,7 @@ def _change(row: Row, precision: int) -> Block:
     moved = digits.each(row.now, row.was, lambda a, b: digits.change(a, b, precision))
     if moved is None:
         return ()
-    if not row.now.shape:
+    if digits.is_single(row.now):
         return moved
     if all(text == "=" for text in moved):
         return ("=",)

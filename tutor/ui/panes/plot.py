@@ -12,16 +12,20 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
+from tutor.plain import one_line
 from tutor.training.frame import Change, Curve
 from tutor.ui import chart, looks
 from tutor.ui.digits import setting
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import one_line
 
 AXIS = 7
 """About how many columns the labels of the vertical axis take."""
+
+
+AXIS_ROWS = 2
+"""Rows of the horizontal axis: its line and its labels."""
 
 
 class PlotPane(LinesPane):
@@ -61,7 +65,8 @@ class PlotPane(LinesPane):
             return [line(("The loss is plotted from the end of the first epoch.", looks.DIM))]
         drawn = chart.draw(moment.curve, moment.changes, width, height - 1, self._ascii)
         legend = line(*_legend(drawn, moment.curve, moment.changes)).truncate(width, ellipsis=True)
-        return [legend, *(_row(text) for text in drawn.rows)]
+        canvas, axis = drawn.rows[:-AXIS_ROWS], drawn.rows[-AXIS_ROWS:]
+        return [legend, *map(_canvas_row, canvas), *(line((text, looks.DIM)) for text in axis)]
 
     def on_resize(self, event: events.Resize) -> None:
         """Tell how many columns there are, and draw anew."""
@@ -82,9 +87,9 @@ class PlotPane(LinesPane):
             self.post_message(self.Measured(columns))
 
 
-def _row(text: str) -> Content:
-    axis = max(text.find("┤"), text.find("│"), text.find("└"))
-    return line((text[: axis + 1], looks.DIM), (text[axis + 1 :], looks.CURVE))
+def _canvas_row(text: str) -> Content:
+    axis = min(at for character in "┤│" if (at := text.find(character)) >= 0) + 1
+    return line((text[:axis], looks.DIM), (text[axis:], looks.CURVE))
 
 
 def _legend(drawn: chart.Chart, curve: Curve, changes: Sequence[Change]) -> Iterator[Piece]:

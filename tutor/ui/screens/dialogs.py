@@ -18,10 +18,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tutor.lesson.model import Lesson
+from tutor.plain import one_line, plain
 from tutor.ui.digits import setting
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plain import one_line, plain
 
 MAX_LEARNING_RATE = 1e6
 MAX_EPOCH = 10_000_000

@@ -16,12 +16,12 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tutor.lesson.library import Headline
+from tutor.plain import one_line
 from tutor.ui import looks
 from tutor.ui.bars import Footer, Header, StatusBar
 from tutor.ui.commands import MENU_COMMANDS, bindings
 from tutor.ui.looks import line
 from tutor.ui.moment import Notice
-from tutor.ui.plain import one_line
 from tutor.ui.screens.sized import SizedScreen
 
 

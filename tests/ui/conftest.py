@@ -1,0 +1,45 @@
+"""The app over a simulated engine, ready to be driven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutor.errors import LessonError
+from tutor.lesson.model import Lesson
+from tutor.ui.app import TutorApp
+
+from .fake_engine import FakeEngine
+from .lessons import HEADLINES, lesson
+
+SMALL, LARGE = (80, 24), (120, 36)
+
+
+def open_lesson(path: Path) -> Lesson:
+    """Any of the listed lessons."""
+    titles = {h.path: h.title for h in HEADLINES}
+    if path not in titles:
+        raise LessonError(f"{path}: there is no such file")
+    return lesson(path.stem, titles[path])
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def make_app(engine: FakeEngine) -> Callable[..., TutorApp]:
+    def make(*, first: Lesson | None = None, menu: bool = False, **more: Any) -> TutorApp:
+        options = {
+            "ascii_only": False,
+            "is_trusted": lambda lesson: lesson.slug != "far",
+            "trust_lesson": lambda lesson: None,
+        }
+        chosen = None if menu else first or lesson()
+        return TutorApp(engine, HEADLINES, open_lesson, first=chosen, **{**options, **more})
+
+    return make

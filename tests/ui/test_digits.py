@@ -1,0 +1,74 @@
+import math
+
+import pytest
+
+from tutor.training.frame import NONE, Value
+from tutor.ui import digits
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (0.3, "0.300000"),
+        (-30.0, "−30"),
+        (21.675, "21.6750"),
+        (597.7401, "597.740"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (0.00012345, "1.2345e−4"),
+        (1.5e300, "1.5000e300"),
+        (123456.7, "123456.7"),
+        (math.nan, "NaN"),
+        (math.inf, "inf"),
+        (-math.inf, "−inf"),
+    ],
+)
+def test_a_number_is_shown_with_six_digits_and_a_whole_one_without_decimals(
+    x: float, text: str
+) -> None:
+    assert digits.number(x) == text
+
+
+def test_a_learning_rate_is_shown_as_one_would_type_it() -> None:
+    assert [digits.setting(x) for x in (0.01, 1.0, 1e-5)] == ["0.01", "1", "1e−05"]
+
+
+def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:
+    assert digits.short(NONE) == "None"
+    assert digits.short(Value((0.0,))) == "0"
+
+
+def test_an_array_is_shown_as_rows_in_brackets() -> None:
+    value = Value((1.0, 0.25, -3.5, 4.0), (2, 2), "float32")
+    assert digits.matrix(value, 4) == ["[ 1      0.2500]", "[−3.500  4     ]"]
+    assert digits.short(value, 3) == "[[1 0.250] [−3.50 4]]"
+
+
+def test_what_a_long_array_leaves_out_is_counted() -> None:
+    value = Value(tuple(float(i) for i in range(64)), (100,), "float32")
+    assert digits.matrix(value)[-1] == "… 36 more"
+    assert digits.short(value) == "[0 1 2 3 …]"
+
+
+def test_truth_values_are_words() -> None:
+    assert digits.short(Value((1.0,), (), "bool")) == "True"
+
+
+def test_an_array_of_one_number_is_shown_as_that_number() -> None:
+    assert digits.short(Value((0.5,), (1,), "float32")) == "0.50000"
+
+
+def test_an_empty_array_is_shown() -> None:
+    assert digits.short(Value((), (0,), "float32")) == "[]"
+
+
+def test_a_change_says_up_down_or_same_without_colour() -> None:
+    assert digits.change(2.0, 1.0) == "▲1"
+    assert digits.change(-2.0, 1.0) == "▼3"
+    assert digits.change(2.0, 2.0) == "="
+    assert digits.change(math.nan, 2.0) == ""
+    assert digits.change(math.inf, 2.0) == "▲inf"
+
+
+def test_decimal_points_stand_in_one_column() -> None:
+    assert digits.align(["30", "−0.5", "None"]) == ["  30  ", "  −0.5", "None  "]
