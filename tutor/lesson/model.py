@@ -124,10 +124,17 @@ class Lesson:
 
     def boxed(self) -> tuple[str, ...]:
         r"""Every expression in a `\boxed{…}`, once, in the file's order."""
-        found = (
-            e for s in self.sections for b in s.blocks if isinstance(b, Formula) for e in b.boxed
-        )
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(e for found in self.boxed_by_phase().values() for e in found))
+
+    def boxed_by_phase(self) -> Mapping[str, tuple[str, ...]]:
+        r"""By phase, "" for all sections that are none: the expressions in its `\boxed{…}`."""
+        found: dict[str, list[str]] = {}
+        for section in self.sections:
+            formulas = (block for block in section.blocks if isinstance(block, Formula))
+            expressions = [e for formula in formulas for e in formula.boxed]
+            if expressions:
+                found.setdefault(section.phase or "", []).extend(expressions)
+        return {phase: tuple(dict.fromkeys(e)) for phase, e in found.items()}
 
     def ladder(self) -> tuple[LadderRow, ...]:
         """Who does each phase, derived from the code (see `_by_hand`)."""

@@ -12,19 +12,21 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
     """Bring `new` to where `old` stands; returns the parameters that could not come along.
 
     The phases that `old` has done of its batch run again in `new`, from the parameters
-    with which the batch began; then the parameters get the values they have in `old`.
+    with which the batch began; then the parameters get the values they have in `old`
+    (those that `old` has not got, the values of their Setup).
     Before the first step there is nothing to carry: `new` begins with its own values.
     """
     new.epoch = old.epoch
     if not old.step:
         new.step = 0
         return ()
-    values = old.parameter_values()
+    first, values = new.parameter_values(), old.parameter_values()
     new.set_parameters(old.batch_start or values)
     new.step = old.batch * len(new.program.loop)
     for _ in range(_phases_to_repeat(old, new)):
         new.run_step()
-    left = new.set_parameters(values)
+    # What only the new mode has goes back to what its Setup made of it.
+    left = new.set_parameters(first | values)
     if old.at_end:
         while not new.at_end:
             new.run_step()

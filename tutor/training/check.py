@@ -116,13 +116,13 @@ class _Check:
 
     def _shows(self, mode: str, frame: Frame) -> Iterator[Finding]:
         """After whole epochs every live value has to be there."""
+        boxed = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
         lines = {e: f.line for f in self._all_formulas() for e in f.boxed}
-        for shown, where in ((frame.boxed, lines), (frame.watched, {})):
-            for label, value in shown.items():
-                if value.dtype == "text":
-                    why = value.text or "it names something that the mode does not compute"
-                    what = f"mode {mode}: {label} has no value: {why}"
-                    yield self._finding(where.get(label, 1), what)
+        for label, value in [*boxed.items(), *frame.watched.items()]:
+            if value.dtype == "text":
+                why = value.text or "it names something that the mode does not compute"
+                what = f"mode {mode}: {label} has no value: {why}"
+                yield self._finding(lines.get(label, 1), what)
 
     # ── Gradients ───────────────────────────────────────────────────────────────────
 

@@ -83,8 +83,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Each parameter's gradient at this very moment (after a Reset: 0, or None)."""
     watched: dict[str, Value]
     """The lesson's `watch` expressions, by label."""
-    boxed: dict[str, Value]
-    """The lesson's `\\boxed` expressions, by expression; text where one has no value yet."""
+    boxed: dict[str, dict[str, Value]]
+    r"""By phase (`""` for sections that are none), by expression: the values of `\boxed{…}`.
+
+    Those of a phase stand as they were when it last ran, so that its equation stays true
+    after an update. Where an expression has no value yet, an empty text.
+    """
     diverged: bool
     """Whether the loss or a parameter is NaN or infinite."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from tutor.training.frame import Curve
+from tutor.training.frame import Curve, Value
 from tutor.training.snapshot import Snapshot
 
 SNAPSHOT_BYTES = 64 * 2**20
@@ -75,6 +76,8 @@ class Keyframe:
     learning_rate: float
     applied: int
     """How many of the record's changes lie before it."""
+    boxed: Mapping[str, dict[str, Value]]
+    """The values in Setup's formulas: no replay from here runs Setup."""
     snapshot: Snapshot
 
 

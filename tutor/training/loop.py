@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tutor.errors import RunError
+from tutor.lesson.model import REPORT, SETUP
 from tutor.training.frame import NONE, Value
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import Namespace, Randomness, Snapshot, seed_all, take
@@ -50,6 +51,8 @@ class Loop:
     """Copies of the gradients as they last stood before an update, by parameter."""
     batch_start: dict[str, np.ndarray[Any, Any]] | None = None
     """The parameters' values when the batch began that the last step belongs to."""
+    boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
+    """By phase: the values in its formulas, as they stood when it last was a step."""
 
     @property
     def steps(self) -> int:
@@ -83,14 +86,14 @@ class Loop:
     def next_phase_name(self) -> str:
         """The name of the phase that the next step runs."""
         phase = self.program.loop[0] if self.at_end else self.phase_of(self.step)
-        return phase.name if phase else "Report"
+        return phase.name if phase else REPORT
 
     def last_phase_name(self) -> str:
         """The name of the phase that has just run."""
         if not self.step:
-            return "Setup"
+            return SETUP
         phase = self.phase_of(self.step - 1)
-        return phase.name if phase else "Report"
+        return phase.name if phase else REPORT
 
     # ── Running ─────────────────────────────────────────────────────────────────────
 
@@ -106,6 +109,7 @@ class Loop:
             self.execute(self.program.report.code)
         else:
             self._run_phase(phase)
+        self.keep_boxed(phase.name if phase else REPORT)
         self.step += 1
 
     def _run_phase(self, phase: Phase) -> None:
@@ -168,12 +172,28 @@ class Loop:
         things = [self.loss(), *(self.namespace.get(n) for n in self.program.parameters)]
         return all(is_finite(thing) for thing in things)
 
+    def keep_boxed(self, phase: str) -> None:
+        """Take down what stands in the formulas of a phase that has just run."""
+        if phase in self.program.boxed:
+            self.boxed[phase] = self.evaluate(self.program.boxed[phase])
+
+    def boxed_values(self) -> dict[str, dict[str, Value]]:
+        """The values in all formulas: as they were when their phase ran, else as they are."""
+        return {
+            phase: self.boxed.get(phase) or self.evaluate(expressions)
+            for phase, expressions in self.program.boxed.items()
+        }
+
+    def watched_values(self) -> dict[str, Value]:
+        """The values of the lesson's watched expressions."""
+        return self.evaluate(self.program.watch)
+
     def evaluate(self, expressions: tuple[Expression, ...]) -> dict[str, Value]:
         """Each expression's value by its label; words where it has none. Changes nothing."""
-        if not expressions:
-            return {}
         extra = {"gradient": self.gradients or self.gradients_now()}
-        with _untouched_randomness(self.device), torch.no_grad():
+        calls = any(e.calls for e in expressions)
+        safely = _untouched_randomness(self.device) if calls else nullcontext()
+        with safely, torch.no_grad():
             return {e.label: self._evaluate(e.code, extra) for e in expressions}
 
     def _evaluate(self, code: CodeType, extra: Mapping[str, Any]) -> Value:
@@ -240,6 +260,7 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
     loop = Loop(program, device, namespace)
     if program.setup is not None:
         loop.execute(program.setup.code)
+    loop.keep_boxed(SETUP)
     missing = [name for name in program.parameters if name not in namespace]
     if missing:
         raise RunError(f"{program.filename}: Setup does not bind {', '.join(missing)}")

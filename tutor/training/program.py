@@ -8,7 +8,7 @@ that an error names the line the author wrote.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 
@@ -32,6 +32,8 @@ class Expression:
 
     label: str
     code: CodeType
+    calls: bool
+    """Whether it calls anything: only then can it draw random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Program:
     """The whole loop as one piece, for speed: the same statements in the same order."""
     report: Phase | None
     watch: tuple[Expression, ...]
-    boxed: tuple[Expression, ...]
+    boxed: Mapping[str, tuple[Expression, ...]]
+    """By phase, "" for the sections that are none: the expressions in its formulas."""
     liveness: Liveness
     """Which names a snapshot may leave out, and which it need not copy."""
 
@@ -97,7 +100,10 @@ def _program(lesson: Lesson, mode: str) -> Program:
         batch_code=_compile([node for tree in loop_trees for node in tree], filename),
         report=_phase(REPORT, trees.get(REPORT, []), filename),
         watch=tuple(_expression(label, source) for label, source in watched.items()),
-        boxed=tuple(_expression(source, source) for source in lesson.boxed()),
+        boxed={
+            phase: tuple(_expression(source, source) for source in sources)
+            for phase, sources in lesson.boxed_by_phase().items()
+        },
         liveness=liveness(
             setup=trees.get(SETUP, []),
             epoch=[node for tree in [*loop_trees, trees.get(REPORT, [])] for node in tree],
@@ -129,4 +135,6 @@ def _code_phase(name: str, body: list[ast.stmt], filename: str) -> Phase:
 
 
 def _expression(label: str, source: str) -> Expression:
-    return Expression(label, compile(source.strip(), f"<{label}>", "eval"))
+    tree = ast.parse(source.strip(), f"<{label}>", "eval")
+    calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
+    return Expression(label, compile(tree, f"<{label}>", "eval"), calls)

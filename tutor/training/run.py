@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from tutor.errors import RunError
+from tutor.lesson.model import SETUP
 from tutor.training import devices
 from tutor.training.carry import carry_over
 from tutor.training.frame import Change, Curve, Frame, Position, Record
@@ -166,8 +167,8 @@ class Run:
             values={n: value_of(loop.namespace.get(n)) for n in loop.program.parameters},
             gradients={n: value_of(g) for n, g in used.items()},
             gradients_now={n: value_of(g) for n, g in now.items()},
-            watched=loop.evaluate(loop.program.watch),
-            boxed=loop.evaluate(loop.program.boxed),
+            watched=loop.watched_values(),
+            boxed=loop.boxed_values(),
             diverged=not loop.is_finite(),
         )
 
@@ -307,6 +308,7 @@ class Run:
         program = self.programs[keyframe.mode]
         self._loop = Loop(program, snapshot.device, snapshot.restore(), epoch=keyframe.epoch)
         self._loop.step = self._tick = self._loop.steps
+        self._loop.boxed = dict(keyframe.boxed)
         self._rate, self._device_wanted = keyframe.learning_rate, keyframe.device_wanted
         self._applied = keyframe.applied
         self._last_keyframe = time.perf_counter()
@@ -384,7 +386,13 @@ class Run:
         if snapshot is not None:
             history.keep(
                 Keyframe(
-                    loop.epoch, self.mode, self._device_wanted, self._rate, self._applied, snapshot
+                    loop.epoch,
+                    self.mode,
+                    self._device_wanted,
+                    self._rate,
+                    self._applied,
+                    {SETUP: loop.boxed[SETUP]} if SETUP in loop.boxed else {},
+                    snapshot,
                 )
             )
         self._last_keyframe = time.perf_counter()

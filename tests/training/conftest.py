@@ -1,0 +1,66 @@
+"""Small lessons, made from text, for tests that need no screen and no process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tutor.lesson.document import parse, read
+from tutor.lesson.model import Lesson
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+
+SHIPPED = Path(__file__).parents[2] / "lessons"
+
+FRONT = """---
+title: A test
+summary: A test.
+parameters: [w]
+learning_rate: 0.1
+epochs: 10
+---
+"""
+
+PLAIN = {
+    "Setup": "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True)",
+    "Predict": "y_pred = w * x",
+    "Loss": "loss = ((y_pred - 2 * x) ** 2).mean()",
+    "Gradient": "loss.backward()",
+    "Update": "with torch.no_grad():\n    w -= learning_rate * w.grad",
+    "Reset": "w.grad.zero_()",
+}
+"""The phases of a lesson in which all goes well."""
+
+
+def lesson_text(front: str = FRONT, **phases: str) -> str:
+    """A lesson in one mode, its phases those of PLAIN or as given ("" leaves one out)."""
+    code = {**PLAIN, **phases}
+    body = (f"## {name}\n```python\n{text}\n```\n" for name, text in code.items() if text)
+    return front + "\n".join(body)
+
+
+@pytest.fixture
+def write_lesson(tmp_path: Path) -> Callable[..., Lesson]:
+    """Makes a Lesson of phases given by name."""
+
+    def write(front: str = FRONT, **phases: str) -> Lesson:
+        return parse(lesson_text(front, **phases), tmp_path / "test.md")
+
+    return write
+
+
+@pytest.fixture
+def start(write_lesson: Callable[..., Lesson]) -> Callable[..., Run]:
+    """Starts a run of a lesson made of phases given by name."""
+
+    def begin(front: str = FRONT, **phases: str) -> Run:
+        return Run(programs_of(write_lesson(front, **phases)))
+
+    return begin
+
+
+def shipped(slug: str, mode: str | None = None, **options: object) -> Run:
+    """A run of a shipped lesson."""
+    return Run(programs_of(read(SHIPPED / f"{slug}.md")), mode, **options)  # type: ignore[arg-type]

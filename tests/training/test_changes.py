@@ -1,0 +1,183 @@
+"""Mode, device and learning rate change in mid-run, and the place and parameters stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import shipped
+from tutor.errors import RunError
+from tutor.lesson.model import Lesson
+from tutor.training import devices, loop
+from tutor.training.frame import Frame, Value
+from tutor.training.loop import Loop
+from tutor.training.program import Program, programs_of
+from tutor.training.run import Run
+
+
+def close(one: dict[str, Value], other: dict[str, Value]) -> bool:
+    """Whether two sets of values agree to float32's precision."""
+    return all(np.allclose(one[n].data, other[n].data, rtol=1e-5, atol=1e-9) for n in one)
+
+
+def places(run: Run) -> list[Frame]:
+    """A frame in every place of epoch 3."""
+    run.run_to(2)
+    frames = [run.frame()]
+    while run.at.epoch < 3 or not run.at_end:
+        frames.append(run.step_phase())
+    return frames
+
+
+@pytest.mark.parametrize("to", ["manual", "autograd", "optimizer", "model"])
+@pytest.mark.parametrize("slug", ["xor", "thermometer"])
+def test_a_switch_anywhere_keeps_place_parameters_and_gradient(slug: str, to: str) -> None:
+    whole = shipped(slug, "manual")
+    for frame in places(whole):
+        run = Run.from_record(whole.programs, whole.record, frame.at)
+        switched = run.switch(mode=to)
+        assert switched.mode == to
+        assert switched.at.epoch == frame.at.epoch
+        assert switched.batch == frame.batch
+        assert close(switched.values, frame.values)
+        if frame.phase not in ("Reset", "Predict", "Loss"):
+            assert close(switched.gradients, frame.gradients)
+
+
+def test_a_switched_run_goes_on_to_the_same_end() -> None:
+    switching, staying = shipped("xor", "manual"), shipped("xor", "autograd")
+    for epoch, mode in ((3, "autograd"), (7, "model"), (12, "optimizer"), (15, "manual")):
+        switching.run_to(epoch)
+        switching.step_phase()
+        switching.step_phase()
+        switching.switch(mode=mode)
+    assert close(switching.run_to(20).values, staying.run_to(20).values)
+
+
+def test_back_after_a_switch_is_the_frame_before_in_the_old_mode() -> None:
+    run = shipped("xor", "manual")
+    run.run_to(2)
+    before = [run.step_phase() for _ in range(7)]
+    run.switch(mode="autograd")
+    assert run.back() == before[-2]
+
+
+def test_before_the_first_step_a_mode_begins_with_its_own_values() -> None:
+    run = shipped("line-through-origin", "autograd")
+    frame = run.switch(mode="model")
+    assert frame.values["w"].data == pytest.approx((-0.11639845720146245,))
+
+
+def test_what_another_mode_has_not_got_stays_as_its_setup_made_it() -> None:
+    run = shipped("line-through-origin", "autograd")
+    run.run_to(50)
+    w = run.frame().values["w"].data
+    frame = run.switch(mode="model")
+    assert frame.values["w"].data == w
+    assert frame.values["b"].data == pytest.approx((-0.7111437139926876,))
+
+
+def test_the_learning_rate_follows_the_lesson_unless_the_learner_has_set_one() -> None:
+    run = shipped("twenty-points", "manual")
+    assert run.learning_rate == 0.001
+    assert run.switch(mode="autograd").learning_rate == 0.01
+    run.set(learning_rate=0.005)
+    assert run.switch(mode="manual").learning_rate == 0.005
+
+
+def test_a_new_learning_rate_reaches_the_optimizer() -> None:
+    by_hand, optimizer = (shipped("line-through-origin", m) for m in ("autograd", "optimizer"))
+    for run in (by_hand, optimizer):
+        run.run_to(3)
+        run.step_phase()
+        run.set(learning_rate=0.003)
+    assert close(by_hand.run_to(10).values, optimizer.run_to(10).values)
+
+
+def test_a_switch_before_backward_leaves_the_graph_intact() -> None:
+    run = shipped("xor", "manual")
+    run.run_to(1)
+    while run.step_phase().phase != "Loss":
+        pass
+    run.switch(mode="autograd")
+    assert run.step_phase().phase == "Gradient"
+
+
+def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
+    run = shipped("one-weight", "manual")
+    with pytest.raises(RunError, match="no mode 'model' in this lesson; there is manual, autograd"):
+        run.switch(mode="model")
+    assert run.record.changes == ()
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
+    run = shipped("one-weight", "autograd")
+    before = run.step_epoch()
+    with pytest.raises(RunError, match="no device 'cuda:9' on this machine; there is cpu"):
+        run.switch(device="cuda:9")
+    assert run.frame() == before
+
+
+def test_numpy_stays_on_the_cpu_and_says_what_pytorch_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available", lambda: ("cpu", "meta"))
+    run = shipped("line-through-origin", "manual")
+    frame = run.switch(device="meta")
+    assert frame.device == "cpu"
+    assert "running on meta is what PyTorch adds" in run.note
+    assert run.record.changes[-1].device == "meta"
+
+
+def test_a_device_that_was_chosen_is_kept_for_the_modes_that_can_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second device is played by the CPU under another name: what counts is who asks for it."""
+    monkeypatch.setattr(devices, "available", lambda: ("cpu", "cpu:0"))
+    run = shipped("line-through-origin", "manual")
+    run.run_to(2)
+    run.switch(device="cpu:0")
+    assert run.switch(mode="autograd").device == "cpu:0"
+    assert run.step_epoch().device == "cpu:0"
+    assert run.switch(mode="manual").device == "cpu"
+
+
+def test_a_setup_that_raises_leaves_the_run_where_it_was(
+    write_lesson: Callable[..., Lesson],
+) -> None:
+    front = "---\ntitle: T\nsummary: T.\nparameters: [w]\nmodes: [good, bad]\n---\n"
+    lesson = write_lesson(
+        front, Setup="w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)"
+    )
+    programs = programs_of(lesson)
+    run = Run({"good": programs["good"], "bad": broken(programs["bad"])}, "good")
+    before = run.run_to(5)
+    with pytest.raises(loop.LessonRaised, match="bind"):
+        run.switch(mode="bad")
+    assert run.frame() == before
+    assert run.step_epoch().at.epoch == 6
+
+
+def broken(program: Program) -> Program:
+    """The program with a Setup that raises."""
+    import dataclasses
+
+    setup = program.setup
+    assert setup is not None
+    code = compile("raise ValueError('does not bind')", program.filename, "exec")
+    return dataclasses.replace(program, setup=dataclasses.replace(setup, code=code))
+
+
+def test_a_gpu_loss_is_fetched_in_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played with tensors that say they are elsewhere: what counts is when they are read."""
+    from tests.training.elsewhere import Elsewhere
+    from tutor.training.history import LossColumn
+
+    column = LossColumn()
+    losses = [Elsewhere(float(n)) for n in range(600)]
+    for loss in losses:
+        column.append(loss)
+    assert len(column) == 600
+    assert Elsewhere.readings == 2, "two full bundles; the rest waits"
+    assert list(column.numbers()) == [float(n) for n in range(600)]
+    assert isinstance(Loop, type)

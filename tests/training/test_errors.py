@@ -1,0 +1,106 @@
+"""A lesson that goes wrong costs nothing but a message, and the message says where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tutor.errors import RunError
+from tutor.training.loop import LessonRaised
+from tutor.training.run import Run
+
+
+def line_of(text: str, piece: str) -> int:
+    return next(n for n, line in enumerate(text.splitlines(), 1) if piece in line)
+
+
+def test_an_error_names_lesson_phase_line_and_message(start: Callable[..., Run]) -> None:
+    run = start(Loss="loss = ((y_pred - 2 * x) ** 2).mean()\nboom = 1 / 0")
+    run.step_phase()
+    with pytest.raises(LessonRaised) as caught:
+        run.step_phase()
+    error = caught.value
+    assert (error.lesson, error.phase, error.message) == (
+        "test",
+        "Loss",
+        "ZeroDivisionError: division by zero",
+    )
+    assert error.line == 22
+    assert str(error).endswith(
+        "test.md:22: Loss in mode autograd raised ZeroDivisionError: division by zero"
+    )
+
+
+def test_an_error_inside_a_function_names_its_line_and_the_phase_that_called(
+    start: Callable[..., Run],
+) -> None:
+    run = start(
+        Setup="x = torch.ones(3)\nw = torch.tensor(1.0, requires_grad=True)\n"
+        "def forward(x):\n    return w * x * missing",
+        Predict="y_pred = forward(x)",
+    )
+    with pytest.raises(LessonRaised) as caught:
+        run.step_phase()
+    assert (caught.value.phase, caught.value.line) == ("Predict", 13)
+
+
+def test_after_an_error_the_run_stands_at_the_last_good_frame(start: Callable[..., Run]) -> None:
+    run = start(Gradient="loss.backward()\nif w > 1: raise ValueError('enough')")
+    frames = [run.frame(), *(run.step_phase() for _ in range(7))]
+    with pytest.raises(LessonRaised, match="enough"):
+        run.step_phase()
+    assert run.frame() == frames[-1]
+    assert run.back() == frames[-2]
+
+
+def test_an_error_in_a_long_run_leaves_the_last_whole_epoch(start: Callable[..., Run]) -> None:
+    run = start(
+        Setup="n = 0\nx = torch.ones(3)\nw = torch.tensor(0.0, requires_grad=True)",
+        Update="n += 1\nif n == 50: raise ValueError('fifty')",
+    )
+    with pytest.raises(LessonRaised, match="fifty"):
+        run.run_to(100)
+    assert run.at.epoch == 49
+    assert run.furthest == 49
+    with pytest.raises(LessonRaised, match="fifty"):
+        run.step_epoch()
+    assert run.frame().phase == "Gradient", "the phases before the error are good frames"
+
+
+def test_exit_is_an_error_like_others(start: Callable[..., Run]) -> None:
+    run = start(Predict="exit(3)")
+    with pytest.raises(LessonRaised, match=r"the lesson called exit\(3\)"):
+        run.step_phase()
+    assert run.restart().at.epoch == 0
+
+
+def test_a_stop_is_told_apart_from_an_error(start: Callable[..., Run]) -> None:
+    run = start(Predict="raise KeyboardInterrupt")
+    with pytest.raises(LessonRaised) as caught:
+        run.step_phase()
+    assert caught.value.stopped
+
+
+def test_a_setup_that_fails_gives_no_run(start: Callable[..., Run]) -> None:
+    with pytest.raises(LessonRaised, match="Setup in mode autograd raised NameError"):
+        start(Setup="w = undefined")
+
+
+def test_a_parameter_that_was_deleted_again_is_named(start: Callable[..., Run]) -> None:
+    with pytest.raises(RunError, match="Setup does not bind w"):
+        start(Setup="x = torch.ones(3)\nw = torch.tensor(1.0)\ndel w")
+
+
+def test_an_expression_that_fails_is_told_in_its_place(start: Callable[..., Run]) -> None:
+    front = "---\ntitle: T\nsummary: T.\nparameters: [w]\nwatch:\n  tenth: x[10]\n---\n"
+    frame = start(front).frame()
+    assert frame.watched["tenth"].text.startswith("IndexError")
+
+
+def test_a_tensor_in_mid_graph_has_no_gradient_and_no_warning(
+    start: Callable[..., Run], recwarn: pytest.WarningsRecorder
+) -> None:
+    run = start(Setup="x = torch.ones(3)\nw = torch.tensor(1.0, requires_grad=True) * 1")
+    assert run.frame().gradients_now["w"].text == "None"
+    assert not recwarn.list
