@@ -108,7 +108,7 @@ class Simulated:
             gradients={"w": gradient},
             gradients_now={"w": scalar(0.0) if zeroed else gradient},
             watched={},
-            boxed={"w": scalar(w), "loss": loss, "x[3]": scalar(4.0)},
+            boxed={"Predict": {"w": scalar(w), "x[3]": scalar(4.0)}, "Loss": {"loss": loss}},
             diverged=not math.isfinite(w) or not loss.is_finite,
         )
 

@@ -91,7 +91,7 @@ class FormulaPane(LinesPane):
             if isinstance(block, Prose):
                 yield from self._prose(block, indent, width)
             elif isinstance(block, Formula):
-                yield from self._formula(block, moment, width)
+                yield from self._formula(block, section.phase or "", moment, width)
 
     def _prose(self, block: Prose, indent: str, width: int) -> list[Content]:
         key = (block, width)
@@ -112,9 +112,9 @@ class FormulaPane(LinesPane):
         except FormulaError:
             return plain(latex)
 
-    def _formula(self, block: Formula, moment: Moment, width: int) -> list[Content]:
-        values = moment.frame.boxed if moment.frame else {}
-        before = moment.before.boxed if moment.before else {}
+    def _formula(self, block: Formula, phase: str, moment: Moment, width: int) -> list[Content]:
+        values = moment.frame.boxed.get(phase, {}) if moment.frame else {}
+        before = moment.before.boxed.get(phase, {}) if moment.before else {}
         now = {e: text for e in block.boxed if (text := _text(values, e))}
         changed = frozenset(e for e in now if e in before and _text(before, e) != now[e])
         key = (block, width, tuple(now.items()), changed)
