@@ -128,9 +128,9 @@ class TutorApp(App[None]):
     def action_menu(self) -> None:
         """Show the menu; a run is paused meanwhile."""
         self.session.pause()
-        self.switch_screen("menu")
         if self.session.moment is not None:
-            self._menu_screen.point_at(self.session.moment.lesson.slug)
+            self._menu_screen.open_path = self.session.moment.lesson.path
+        self.switch_screen("menu")
 
     def action_lesson(self) -> None:
         """Back to the lesson that is open, if one is."""

@@ -6,6 +6,7 @@ Knows headlines, not lessons; opening one is the app's business.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -42,6 +43,8 @@ class MenuScreen(SizedScreen):
     def __init__(self, lessons: Sequence[Headline]) -> None:
         super().__init__()
         self._lessons = lessons
+        self.open_path: Path | None = None
+        """The lesson that is open, if one is."""
 
     def parts(self) -> Iterable[Widget]:
         """Header, list, status and footer."""
@@ -56,11 +59,11 @@ class MenuScreen(SizedScreen):
         """Say something in the status line."""
         self.query_one(StatusBar).notice = notice
 
-    def point_at(self, slug: str) -> None:
-        """Put the cursor on a lesson."""
-        index = next((i for i, h in enumerate(self._lessons) if h.slug == slug), None)
-        if index is not None:
-            self.query_one(OptionList).highlighted = index
+    def on_screen_resume(self) -> None:
+        """Put the cursor on the lesson that is open."""
+        paths = [h.path for h in self._lessons]
+        if self.open_path in paths:
+            self.query_one(OptionList).highlighted = paths.index(self.open_path)
 
     def action_open_chosen(self) -> None:
         """Open the lesson under the cursor."""

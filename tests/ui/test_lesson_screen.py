@@ -1,0 +1,485 @@
+"""Every key of the lesson screen, pressed."""
+
+from collections.abc import Callable
+
+import pytest
+from textual.pilot import Pilot
+
+from tutor.engine.messages import (
+    AnyCommand,
+    BackEpoch,
+    BackPhase,
+    Ended,
+    Failed,
+    Printed,
+    Restart,
+    RunTo,
+    Seek,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    Switch,
+)
+from tutor.ui.app import TutorApp
+from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_NAMES, bindings
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.screens.help import HelpScreen
+from tutor.ui.screens.lesson import LessonScreen
+from tutor.ui.screens.menu import MenuScreen
+
+from .conftest import LARGE, SMALL
+from .fake_engine import FakeEngine
+from .lessons import lesson
+
+MakeApp = Callable[..., TutorApp]
+
+
+def text_of(app: TutorApp, pane: str) -> str:
+    return "\n".join(line.plain for line in app.screen.query_one(f"#{pane}", LinesPane).lines)
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    for _ in range(3):
+        await pilot.pause()
+
+
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [
+        ("space", StepPhase()),
+        ("s", StepEpoch()),
+        ("b", BackPhase()),
+        ("B", BackEpoch()),
+        ("r", RunTo(epoch=20)),
+        ("R", Restart()),
+        ("g", Switch(mode="autograd")),
+        ("G", Switch(mode="autograd")),
+        ("d", Switch(device="cuda")),
+        ("[", SetLearningRate(value=0.005)),
+        ("]", SetLearningRate(value=0.02)),
+    ],
+)
+async def test_a_key_sends_its_command(
+    make_app: MakeApp, engine: FakeEngine, key: str, command: AnyCommand
+) -> None:
+    async with make_app().run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press(key)
+        await settled(pilot)
+    sent = [c for c in engine.sent if type(c).__name__ != "Taken"]
+    assert sent[-1] == command
+
+
+async def test_the_lesson_can_be_read_while_pytorch_is_loading(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.ready_at_once = False
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        assert "One weight learns y = 2x" in text_of(app, "formula")
+        assert "y_pred = w * x" in text_of(app, "code")
+        assert text_of(app, "status") == "loading PyTorch …"
+        engine.get_ready()
+        await settled(pilot)
+        assert "next: ▶ Predict" in text_of(app, "status")
+
+
+async def test_a_step_shows_in_all_panes(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press(*["space"] * 4)
+        await settled(pilot)
+        assert "▶ Reset" not in text_of(app, "code")  # manual has none
+        assert "0.30000 · 4" in text_of(app, "formula")
+        assert "w             0.300000" in text_of(app, "numbers")
+        assert "▲0.300000" in text_of(app, "numbers")
+        assert "Update has run" in text_of(app, "status")
+        assert "epoch 1 of 20" in text_of(app, "header")
+
+
+async def test_the_code_is_shown_to_the_character(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        shown = [line.plain[2:] for line in app.screen.query_one("#code", LinesPane).lines]
+        for section in lesson().sections:
+            for fence in section.fences("manual"):
+                for row in fence.code.rstrip("\n").split("\n"):
+                    assert row in shown
+
+
+async def test_code_wider_than_its_pane_is_folded_and_marked_and_never_cut(
+    make_app: MakeApp,
+) -> None:
+    from dataclasses import replace
+
+    from tutor.lesson.model import Fence, Section
+
+    code = "total = " + " + ".join(f"weight_{i}" for i in range(30)) + "\n"
+    wide = Section("Predict", 1, "Predict", (Fence(code, 2),))
+    app = make_app(first=replace(lesson(), sections=(wide,)))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("2")
+        await settled(pilot)
+        lines = [line.plain for line in app.screen.query_one("#code", LinesPane).lines][1:]
+        assert "".join(line[2:] for line in lines) == code.rstrip("\n")
+        assert [line[0] for line in lines] == [" ", "↪", "↪", "↪", "↪"]
+        assert max(map(len, lines)) <= 78
+
+
+async def test_the_values_that_have_changed_are_underlined(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press(*["space"] * 4)
+        await settled(pilot)
+        (row,) = [
+            line
+            for line in app.screen.query_one("#formula", LinesPane).lines
+            if "0.30000 ·" in line.plain
+        ]
+        underlined = [row.plain[s.start : s.end] for s in row.spans if s.style.underline]
+        assert underlined == ["0.30000"]
+
+
+async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("r")
+        await settled(pilot)
+        assert engine.kinds()[-1] == "Taken"
+        engine.advance(5)
+        await settled(pilot)
+        assert engine.kinds().count("Taken") == 2
+        assert "epoch 5 of 20 · 120 epochs/s · r pauses" in text_of(app, "status")
+        assert text_of(app, "status").startswith("█")
+        await pilot.press("r")
+        await settled(pilot)
+        assert "█" not in text_of(app, "status")
+
+
+async def test_a_run_goes_on_while_the_help_is_read(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("r", "question_mark")
+        engine.advance(5)
+        await settled(pilot)
+        assert engine.kinds().count("Taken") == 2
+
+
+async def test_d_shows_the_refusal(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("d")
+        await settled(pilot)
+        assert text_of(app, "status") == "! there is no cuda here; there is cpu"
+
+
+async def test_l_asks_for_a_learning_rate_until_it_is_one(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("l", *"0.x", "enter")
+        hint = app.screen.query_one("#hint")
+        assert "That is not a number" in str(hint.render())
+        assert app.screen.query_one("#answer").value == "0.x"  # type: ignore[attr-defined]
+        await pilot.press("backspace", *"03", "enter")
+        await settled(pilot)
+    assert engine.sent[-1] == SetLearningRate(value=0.03)
+
+
+async def test_j_asks_for_an_epoch(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("j", *"7", "enter")
+        await settled(pilot)
+        assert "epoch 7 of 20" in text_of(app, "header")
+    assert engine.sent[-1] == Seek(epoch=7)
+
+
+async def test_escape_leaves_a_question_without_an_answer(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "7", "escape")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+    assert not any(isinstance(c, Seek) for c in engine.sent)
+    assert engine.stopped == 0
+
+
+@pytest.mark.parametrize("key", ["x", "escape", "ctrl+c"])
+async def test_x_stops_what_runs(make_app: MakeApp, engine: FakeEngine, key: str) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        engine.holds = True
+        await pilot.press("space", key)
+        await settled(pilot)
+        assert engine.stopped == 1
+        app.session.receive(Ended(message="the lesson would not stop", restarting=True))
+        app._lesson_screen.update_from_session()
+        await settled(pilot)
+        assert "the lesson would not stop" in text_of(app, "status")
+
+
+async def test_what_takes_long_is_named_in_the_status_line(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        engine.holds, engine.busy = True, 3.0
+        await pilot.press("space")
+        app.session._heard_at -= 3
+        await pilot.pause(0.6)
+        assert "Predict is still running (3 s) · x stops it" in text_of(app, "status")
+
+
+async def test_n_and_p_turn_the_lessons(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("n")
+        await settled(pilot)
+        assert "XOR with a hidden layer" in text_of(app, "header")
+        await pilot.press("p")
+        await settled(pilot)
+        assert "A line through the origin" in text_of(app, "header")
+        await pilot.press("p")
+        await settled(pilot)
+        assert "This is the first lesson" in text_of(app, "status")
+
+
+async def test_opening_another_lesson_while_the_engine_is_busy_shows_it_at_once(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        engine.holds = True
+        await pilot.press("space", "n")
+        await settled(pilot)
+        assert "XOR" in text_of(app, "header")
+        engine.release()
+        await settled(pilot)
+        assert "epoch 0 of 20" in text_of(app, "header")
+
+
+async def test_m_shows_the_menu_and_pauses_the_run(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("r", "m")
+        await settled(pilot)
+        assert isinstance(app.screen, MenuScreen)
+        assert engine.kinds()[-1] == "Pause"
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+        assert engine.kinds().count("Open") == 1
+
+
+async def test_question_mark_shows_every_key(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        assert isinstance(app.screen, HelpScreen)
+        for command in (*LESSON_COMMANDS, *PANE_COMMANDS):
+            assert command.help in text_of(app, "help")
+        await pilot.press("q")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+
+
+async def test_q_quits_at_once_and_closes_the_engine(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("q")
+        await pilot.pause()
+        assert not app.is_running
+    assert engine.closed
+
+
+async def test_the_command_palette_finds_a_command(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.1)
+        await pilot.press(*"back epoch")
+        await pilot.pause(0.5)
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        await settled(pilot)
+    assert "BackEpoch" in engine.kinds()
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE, (140, 28)])
+@pytest.mark.parametrize(("key", "pane"), [(str(i), name) for i, name in enumerate(PANE_NAMES, 1)])
+async def test_a_digit_shows_a_pane_and_gives_it_the_focus(
+    make_app: MakeApp, key: str, pane: str, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        await pilot.press(key)
+        await settled(pilot)
+        widget = app.screen.query_one(f"#{pane}")
+        assert widget.has_focus
+        assert widget.display
+        assert widget.size.height >= 5
+        shown = [name for name in PANE_NAMES if app.screen.query_one(f"#{name}").display]
+        assert len(shown) == (6 if size == LARGE else 2)
+
+
+async def test_tab_goes_from_pane_to_pane_and_the_focus_has_a_double_line(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        for name in (*PANE_NAMES[1:], PANE_NAMES[0]):
+            await pilot.press("tab")
+            focused = app.screen.focused
+            assert focused is not None
+            assert focused.id == name
+            assert focused.styles.border_top[0] == "double"
+        await pilot.press("shift+tab")
+        assert app.screen.focused is not None
+        assert app.screen.focused.id == "ladder"
+
+
+async def test_arrows_and_page_keys_scroll_the_focused_pane(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        pane = app.screen.query_one("#formula", LinesPane)
+        await pilot.press("down")
+        await settled(pilot)
+        assert pane.scroll_offset.y == 1
+        await pilot.press("end")
+        await settled(pilot)
+        assert pane.scroll_offset.y == pane.max_scroll_y > 1
+        await pilot.press("pageup", "home")
+        await settled(pilot)
+        assert pane.scroll_offset.y == 0
+
+
+async def test_an_error_names_its_place_and_the_last_numbers_stay(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press("s", "space")
+        await settled(pilot)
+        numbers = text_of(app, "numbers")
+        engine.fails_at = "Loss"
+        await pilot.press("space")
+        await settled(pilot)
+        assert "Loss failed · line.md, line 31: ZeroDivisionError" in text_of(app, "error")
+        assert app.screen.query_one("#error").size.height == 2
+        assert text_of(app, "numbers") == numbers
+        assert "✗ loss = ((y_pred - y) ** 2).mean()" in text_of(app, "code")
+        await pilot.press("b")
+        await settled(pilot)
+        assert not app.screen.query_one("#error").display
+
+
+async def test_a_run_that_diverges_is_told_in_a_plain_word(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press("l", *"1e6", "enter", "j", *"60", "enter")
+        await settled(pilot)
+        assert "The run has diverged" in text_of(app, "numbers")
+        assert "inf" in text_of(app, "numbers")
+        assert "NaN or inf left out" in text_of(app, "plot")
+
+
+async def test_what_a_lesson_prints_is_data(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        engine.tell(Printed(text="[red]loss[/red] \x1b[2Jgone\n", left_out=7))
+        engine.tell(
+            Failed(lesson="line", phase="Loss", line=1, message="KeyError: '[bold]\x1b]0;x\x07'")
+        )
+        await settled(pilot)
+        assert "[red]loss[/red] ^[[2Jgone" in text_of(app, "output")
+        assert "7 characters left out" in text_of(app, "output")
+        assert "KeyError: '[bold]^[]0;x^G'" in text_of(app, "error")
+
+
+async def test_a_terminal_that_is_too_small_says_what_it_needs_and_recovers(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(60, 20)) as pilot:
+        await settled(pilot)
+        words = app.screen.query_one("#too-small")
+        assert str(words.render()) == "needs 80×24, this one is 60×20"
+        assert not app.screen.query_one("#panes").display
+        await pilot.resize_terminal(*SMALL)
+        await settled(pilot)
+        assert not words.display
+        assert "One weight" in text_of(app, "formula")
+
+
+async def test_resizing_while_a_run_is_on_keeps_all_panes_right(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        await pilot.press("r")
+        for size in (SMALL, (60, 20), LARGE, (140, 28), LARGE):
+            engine.advance(1)
+            await pilot.resize_terminal(*size)
+            await settled(pilot)
+        assert "epoch 5 of 20" in text_of(app, "header")
+        assert "epoch 5" in text_of(app, "plot")
+        assert engine.kinds().count("Taken") == 6
+
+
+async def test_ten_quick_steps_are_ten_steps(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press(*["space"] * 10)
+        await settled(pilot)
+    assert engine.kinds().count("StepPhase") == 10
+
+
+@pytest.mark.parametrize("key", ["z", "f5", "ctrl+x", "0", "enter", "delete", "é"])
+async def test_a_wrong_key_does_nothing(make_app: MakeApp, engine: FakeEngine, key: str) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        sent = len(engine.sent)
+        await pilot.press(key)
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+        assert app.is_running
+    assert len(engine.sent) == sent
+
+
+def test_every_command_has_a_key_of_its_own() -> None:
+    keys = [key for c in (*LESSON_COMMANDS, *PANE_COMMANDS) for key in c.keys]
+    assert len(keys) == len(set(keys)) == len(bindings((*LESSON_COMMANDS, *PANE_COMMANDS)))
