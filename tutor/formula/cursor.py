@@ -82,10 +82,21 @@ class Cursor:
         at = self.skip_blanks(at)
         if self.source[at : at + 1] != "[":
             return at
-        end = self.source.find("]", at)
+        end = self.bracket_end(at)
         if end < 0:
             raise FormulaError(r"\sqrt[ is never closed by ]")
         return end + 1
+
+    def bracket_end(self, at: int) -> int:
+        """The offset of the `]` that closes the `[` at `at`, braces apart; -1 without one."""
+        depth = 0
+        while at < len(self.source):
+            token = self.match(at)
+            depth += {"{": 1, "}": -1}.get(token, 0)
+            if depth < 0 or (token == "]" and depth == 0):
+                return at if depth == 0 else -1
+            at += len(token)
+        return -1
 
 
 def argument_count(name: str) -> int:

@@ -231,12 +231,11 @@ class _Scanner(Cursor):
             if self.source[self.at] == "{":
                 self.at = self.group_end(self.at, token) + 1
             else:
-                end = self.source.find("]", self.at)
+                end = self.bracket_end(self.at)
                 if end < 0:
                     break
                 self.at = end + 1
         source = self.source[start : self.at]
-        # \left and its like may stand inside an argument; a lone \[ is no argument's start.
         self._piece("unsupported", " ".join(source.split()))
 
     def _boxed(self, token: str) -> None:
