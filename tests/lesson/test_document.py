@@ -242,6 +242,16 @@ def test_faults_are_sorted_by_line_and_carry_it(minimal: str) -> None:
     assert str(caught.value) == "\n".join(str(fault) for fault in caught.value.faults)
 
 
+@pytest.mark.parametrize("damage", ["modes: [a", "modes: slow", "title: x: y\nmodes: [slow]"])
+def test_a_front_matter_at_fault_is_not_told_again_for_each_fence(
+    minimal: str, damage: str
+) -> None:
+    text = minimal.replace("parameters:", f"{damage}\nparameters:")
+    with pytest.raises(LessonFaults) as caught:
+        lesson(text.replace("```python\nloss.", "```python slow\nloss."))
+    assert all(fault.line <= 5 for fault in caught.value.faults), str(caught.value)
+
+
 def test_a_fault_never_hands_an_escape_sequence_to_the_terminal(minimal: str) -> None:
     text = minimal.replace("loss.backward()", "loss.backward()\n```\n```python \x1b[31m\nx = 1")
     with pytest.raises(LessonFaults) as caught:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tutor.lesson import code_checks
+from tutor.lesson.code_checks import Bad
 from tutor.lesson.faults import FaultList, did_you_mean
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, Fence, Section
@@ -54,12 +55,21 @@ class _Checker:
         return self.front.modes or STANDARD_MODES
 
     @cached_property
-    def _broken(self) -> frozenset[Fence]:
-        """The fences that are not Python: what they do can't be known."""
-        return frozenset(f for f in self._fences_of_all if code_checks.why_not_code(f.code))
+    def _broken(self) -> Mapping[Fence, Bad]:
+        """The fences that are not Python, and why: what they do can't be known."""
+        found = {f: code_checks.why_not_code(f.code, f.line) for f in self._fences_of_all}
+        return {fence: bad for fence, bad in found.items() if bad}
+
+    @property
+    def _modes_unread(self) -> bool:
+        """Whether the front matter is at fault, so that no one knows which modes it declares."""
+        front = self.front
+        return not front.lines or ("modes" in front.lines and not front.modes)
 
     def _is_unsure(self, phase: str) -> bool:
         """Whether some code of a phase has no mode yet: what a mode lacks may be there."""
+        if self._modes_unread:
+            return True
         section = self._phase(phase)
         blocks = section.blocks if section else ()
         return any(isinstance(b, Fence) and self._unknown_modes(b) for b in blocks)
@@ -73,6 +83,8 @@ class _Checker:
     # ── Modes ───────────────────────────────────────────────────────────────────────
 
     def _modes_of_front_matter(self) -> None:
+        if self._modes_unread:
+            return
         front = self.front
         for key, by in (
             ("parameters", front.parameters),
@@ -113,10 +125,12 @@ class _Checker:
         for fence in self._fences_of_all:
             for mode in self._unknown_modes(fence):
                 self.faults.add(fence.line - 1, self._unknown(mode))
-            if bad := code_checks.why_not_code(fence.code, fence.line):
+            if bad := self._broken.get(fence):
                 self.faults.add(bad.line, f"this is not Python ({bad.reason}); correct it")
 
     def _unknown_modes(self, fence: Fence) -> list[str]:
+        if self._modes_unread:
+            return []
         return [mode for mode in fence.modes if mode not in self._known_modes]
 
     def _unknown(self, mode: str) -> str:
@@ -145,7 +159,11 @@ class _Checker:
     def _gradient(self, mode: str) -> None:
         names = self.front.parameters.get(mode) or ()
         fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
-        if not names or self._broken.intersection(fences) or self._is_unsure("Gradient"):
+        if (
+            not names
+            or any(fence in self._broken for fence in fences)
+            or self._is_unsure("Gradient")
+        ):
             return
         codes = [fence.code for fence in fences]
         bound = code_checks.bound_names(codes)
@@ -161,7 +179,7 @@ class _Checker:
     def _setup(self, mode: str) -> None:
         names = self.front.parameters.get(mode) or ()
         fences = self._phase_fences(SETUP, mode)
-        if self._broken.intersection(fences) or self._is_unsure(SETUP):
+        if any(fence in self._broken for fence in fences) or self._is_unsure(SETUP):
             return
         bound = code_checks.bound_names(fence.code for fence in fences)
         if bound is None:

@@ -6,6 +6,7 @@ Knows nothing of Markdown.
 from __future__ import annotations
 
 import ast
+import re
 import symtable
 import warnings
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
+
+_ON_LINE = re.compile(r"\bon line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +29,31 @@ class Bad:
 
 def why_not_code(code: str, first: int = 1) -> Bad | None:
     """What keeps the code from being compiled, or None; `first` is the line it begins on."""
-    return _why_not(code, "exec", first)
+    bad = _why_not(code, "exec")
+    if bad is None:
+        return None
+    # Python names lines in its messages too: "… after 'if' statement on line 1".
+    reason = _ON_LINE.sub(lambda match: f"on line {int(match[1]) + first - 1}", bad.reason)
+    return Bad(bad.line + first - 1, reason)
 
 
 def why_not_expression(expression: str) -> str | None:
     """What keeps the text from being one Python expression, or None."""
-    bad = _why_not(expression.strip(), "eval", 1)
+    bad = _why_not(expression.strip(), "eval")
     return bad.reason if bad else None
 
 
-def _why_not(code: str, kind: str, first: int) -> Bad | None:
+def _why_not(code: str, kind: str) -> Bad | None:
     try:
         with _quiet():
-            # Blank lines before it make Python count, in its messages too, as the file does.
-            compile("\n" * (first - 1) + code, "<lesson>", kind, dont_inherit=True)
+            compile(code, "<lesson>", kind, dont_inherit=True)
     except SyntaxError as error:
-        last = first + code.rstrip("\n").count("\n")
-        return Bad(min(max(error.lineno or first, first), last), error.msg)
+        last = 1 + code.rstrip("\n").count("\n")
+        return Bad(min(max(error.lineno or 1, 1), last), error.msg)
     except (ValueError, OverflowError) as error:  # NUL characters, lone surrogates
-        return Bad(first, str(error))
+        return Bad(1, str(error))
     except (RecursionError, MemoryError):  # what the compiler raises for deep nesting
-        return Bad(first, "it is nested too deeply")
+        return Bad(1, "it is nested too deeply")
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tutor.errors import LessonError
 from tutor.lesson.faults import one_line
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 256 * 1024
 """A lesson is some pages of text; what is larger is some other file."""
 
 BOM = "\ufeff"
@@ -61,7 +61,7 @@ def _bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise _error(path, "the file is larger than 1 MB; a lesson is a few pages of text")
+        raise _error(path, "the file is larger than 256 KB; a lesson is a few pages of text")
     return data
 
 

@@ -6,8 +6,10 @@ modes, and does not say whether a formula or a fence is right.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeAlias
 
 from markdown_it import MarkdownIt
@@ -151,10 +153,11 @@ def _is_closed(token: Token, lines: Sequence[str]) -> bool:
 def _inline(
     token: Token, first: int, lines: Sequence[str], in_paragraph: bool
 ) -> Iterator[Math | Unclosed]:
+    text = _Paragraph(token.content, first, lines)
     line = first
     for child in token.children or ():
         if child.type in MATH:
-            place = _place(token.content, child.meta["start"], child.meta["end"], first, lines)
+            place = Place(*text.at(child.meta["start"]), *text.at(child.meta["end"]))
             display = in_paragraph and child.type == "math_inline_double"
             yield Math(child.content, place, display)
             line = place.end_line
@@ -164,19 +167,20 @@ def _inline(
             yield Unclosed(Place(line, 0, line + 1, 0))
 
 
-def _place(content: str, start: int, end: int, first: int, lines: Sequence[str]) -> Place:
-    """Where content[start:end] of a paragraph that begins on line `first` is in the file."""
-    line, column = _line_and_column(content, start, first, lines)
-    end_line, end_column = _line_and_column(content, end, first, lines)
-    return Place(line, column, end_line, end_column)
+class _Paragraph:
+    """Where in the file each character of a paragraph is."""
 
+    def __init__(self, content: str, first: int, lines: Sequence[str]) -> None:
+        self._first = first
+        own = content.split("\n")
+        self._starts = list(accumulate((len(line) + 1 for line in own), initial=0))
+        # A paragraph's line is the tail of the file's line: before it are `>`, `-`, blanks.
+        self._margins = [
+            max(len(whole.rstrip()) - len(line.rstrip()), 0)
+            for whole, line in zip(lines[first : first + len(own)], own, strict=True)
+        ]
 
-def _line_and_column(
-    content: str, offset: int, first: int, lines: Sequence[str]
-) -> tuple[int, int]:
-    """A line of a paragraph is the tail of the file's line: what is before it is not in it."""
-    number = content.count("\n", 0, offset)
-    begin = content.rfind("\n", 0, offset) + 1
-    own = content[begin:].split("\n", 1)[0].rstrip()
-    whole = lines[first + number].rstrip()
-    return first + number, max(len(whole) - len(own), 0) + offset - begin
+    def at(self, offset: int) -> tuple[int, int]:
+        """The 0-based line and column in the file."""
+        number = bisect_right(self._starts, offset) - 1
+        return self._first + number, self._margins[number] + offset - self._starts[number]

@@ -155,9 +155,13 @@ def _prose(lines: Sequence[str], start: tuple[int, int], end: tuple[int, int]) -
     """The text between two places, without blank lines around it; nothing if it is blank."""
     first, column = start
     last, end_column = end
-    taken = [*lines[first:last], lines[last][:end_column] if last < len(lines) else ""]
-    if column:  # after a formula in mid-line
-        taken[0] = taken[0][column:].lstrip()
+    if first == last:
+        taken = [lines[first][column:end_column]] if end_column else []
+    else:
+        taken = [lines[first][column:], *lines[first + 1 : last]]
+        taken += [lines[last][:end_column]] if end_column else []
+    if column and taken:  # after a formula in mid-line
+        taken[0] = taken[0].lstrip()
     while taken and not taken[0].strip():
         del taken[0]
         first += 1
