@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -167,6 +168,8 @@ class Server:
 
     def _open(self, command: Open) -> None:
         self.run, self.opened, self.rate = None, command, 0.0
+        # A lesson that asks gets no answer. (Python's exit() closes what was here before.)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
         programs = programs_of(parse(command.source, Path(command.path)))
         record = command.record
         limit_memory(record.device if record else command.device)

@@ -233,7 +233,9 @@ class Run:
         if epoch > self.at.epoch or (epoch == self.at.epoch and not self._loop.at_end):
             ahead = self._nearest(epoch)
             if ahead is None or ahead.epoch <= self.at.epoch:
-                return self.run_to(epoch, until)
+                known = epoch <= self.furthest
+                with self._quiet() if known else nullcontext():
+                    return self.run_to(epoch, until)
         return self._guarded(lambda: self._replay(Position(epoch, _END)))
 
     def restart(self, seed: int | None = None) -> Frame:

@@ -1,0 +1,81 @@
+"""A real engine, started once for each test module that asks: loading torch takes seconds."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.training.conftest import FRONT, lesson_text
+from tutor.engine.client import EngineClient
+from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Event, Open, Shown, Taken
+
+E = TypeVar("E", bound=Event)
+
+PATIENCE = 20.0
+"""Seconds to wait for an answer before a test gives up (a slow machine loads torch slowly)."""
+
+
+class Conversation:
+    """A client, and what has been heard from it."""
+
+    def __init__(self) -> None:
+        self.client = EngineClient()
+        self.events: queue.Queue[AnyEvent] = queue.Queue()
+        self.heard: list[AnyEvent] = []
+        self.client.start(self.events.put)
+
+    def next(self) -> AnyEvent:
+        event = self.events.get(timeout=PATIENCE)
+        if isinstance(event, Shown):
+            self.client.send(Taken())
+        self.heard.append(event)
+        return event
+
+    def ask(self, command: AnyCommand) -> AnyEvent:
+        """Send a command and wait for its answer, or for the end of the process."""
+        number = self.client.send(command)
+        return self.answer_to(number)
+
+    def answer_to(self, number: int) -> AnyEvent:
+        while True:
+            event = self.next()
+            if event.answers == number or isinstance(event, Ended):
+                return event
+
+    def wait_for(self, kind: type[E]) -> E:
+        while True:
+            event = self.next()
+            if isinstance(event, kind):
+                return event
+
+    def open(self, front: str = FRONT, **phases: str) -> AnyEvent:
+        """Open a lesson made of phases given by name."""
+        return self.ask(Open(path="test.md", source=lesson_text(front, **phases)))
+
+    def shown(self, command: AnyCommand) -> Shown:
+        """The answer to a command that must succeed."""
+        event = self.ask(command)
+        assert isinstance(event, Shown), event
+        return event
+
+    def be_silent_for(self, seconds: float) -> None:
+        """Let time pass without taking any frame."""
+        time.sleep(seconds)
+
+
+@pytest.fixture(scope="module")
+def _engine() -> Iterator[Conversation]:
+    conversation = Conversation()
+    yield conversation
+    conversation.client.close()
+
+
+@pytest.fixture
+def engine(_engine: Conversation) -> Conversation:
+    """The module's engine, nothing remembered of earlier tests."""
+    _engine.heard.clear()
+    return _engine

@@ -1,0 +1,153 @@
+"""A run in another process does what it is told, and tells what it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.engine.conftest import Conversation
+from tests.training.conftest import SHIPPED
+from tutor.engine.messages import (
+    BackEpoch,
+    BackPhase,
+    Look,
+    Open,
+    Pause,
+    Refused,
+    Restart,
+    RunTo,
+    Seek,
+    SetLearningRate,
+    Shown,
+    StepEpoch,
+    StepPhase,
+    Switch,
+)
+
+
+def open_shipped(engine: Conversation, slug: str, mode: str) -> Shown:
+    path: Path = SHIPPED / f"{slug}.md"
+    return engine.shown(Open(path=str(path), source=path.read_text(), mode=mode))
+
+
+def test_nothing_can_be_done_before_a_lesson_is_open(engine: Conversation) -> None:
+    answer = engine.ask(StepPhase())
+    assert answer == Refused(message="no lesson is open", answers=answer.answers)
+    assert isinstance(engine.ask(Look(columns=10)), Refused)
+
+
+def test_a_learner_steps_forward_and_back(engine: Conversation) -> None:
+    start = open_shipped(engine, "line-through-origin", "autograd")
+    assert start.frame.phase == "Setup"
+    first = engine.shown(StepPhase())
+    second = engine.shown(StepPhase())
+    assert second.frame.loss.data == (30.0,)
+    assert engine.shown(BackPhase()).frame == first.frame
+    epoch = engine.shown(StepEpoch())
+    assert epoch.frame.gradients["w"].data == (-30.0,)
+    assert engine.shown(BackEpoch()).frame == start.frame
+
+
+def test_a_run_reaches_its_end_and_the_published_figure(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "autograd")
+    shown = engine.shown(RunTo(epoch=5000))
+    assert f"{shown.frame.loss.data[0]:.6f}" == "2.927647"
+    assert shown.target is None
+    assert shown.furthest == 5000
+
+
+def test_frames_come_while_a_run_is_on_and_a_pause_ends_it(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "autograd")
+    number = engine.client.send(RunTo(epoch=10**7))
+    seen = [engine.wait_for(Shown) for _ in range(3)]
+    assert all(shown.target == 10**7 and shown.rate > 0 for shown in seen)
+    epochs = [shown.frame.at.epoch for shown in seen]
+    assert epochs == sorted(set(epochs))
+    engine.client.send(Pause())
+    end = engine.answer_to(number)
+    assert isinstance(end, Shown)
+    assert end.target is None
+    assert epochs[-1] <= end.frame.at.epoch < 10**7
+
+
+def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "manual")
+    engine.client.send(RunTo(epoch=10**7))
+    engine.events.get(timeout=20)  # and not taken: training goes on, the picture waits
+    engine.be_silent_for(0.4)
+    assert engine.events.qsize() == 0
+    paused = engine.shown(Pause())
+    assert paused.frame.at.epoch > 1000, "the run did not wait for the screen"
+
+
+def test_settings_change_while_a_run_goes_on(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "autograd")
+    running = engine.client.send(RunTo(epoch=10**7))
+    engine.wait_for(Shown)
+    changed = engine.shown(SetLearningRate(value=0.005))
+    assert changed.target == 10**7
+    assert engine.shown(Switch(mode="manual")).target == 10**7
+    after = engine.wait_for(Shown)
+    assert (after.frame.mode, after.target) == ("manual", 10**7)
+    engine.client.send(Pause())
+    assert isinstance(engine.answer_to(running), Shown)
+
+
+def test_a_step_in_the_middle_of_a_run_ends_it_and_is_done(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "autograd")
+    running = engine.client.send(RunTo(epoch=10**7))
+    engine.wait_for(Shown)
+    stepping = engine.client.send(StepPhase())
+    end = engine.answer_to(running)
+    step = engine.answer_to(stepping)
+    assert isinstance(end, Shown)
+    assert isinstance(step, Shown)
+    assert step.frame.at.epoch == end.frame.at.epoch + 1
+    assert step.frame.at.step == 1
+
+
+def test_jumping_goes_forward_by_training_and_back_by_memory(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "autograd")
+    far = engine.shown(Seek(epoch=400))
+    near = engine.shown(Seek(epoch=37))
+    assert near.furthest == 400
+    assert engine.shown(Seek(epoch=400)).frame == far.frame
+    assert isinstance(engine.ask(Seek(epoch=-1)), Refused)
+
+
+def test_the_plot_has_as_many_points_as_it_has_columns(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "manual")
+    engine.ask(Look(columns=0))
+    assert engine.shown(RunTo(epoch=1000)).curve is None
+    curve = engine.shown(Look(columns=50)).curve
+    assert curve is not None
+    assert len(curve.epochs) == 50
+    assert curve.last_epoch == curve.here == 1000
+    assert curve.high[0] > 80 > curve.high[-1], "the first loss is in it"
+
+
+def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversation) -> None:
+    before = open_shipped(engine, "xor", "model")
+    answer = engine.ask(Switch(device="cuda:7"))
+    assert isinstance(answer, Refused)
+    assert answer.message.startswith("no device 'cuda:7' on this machine; there is cpu")
+    assert engine.shown(Pause()).frame == before.frame
+
+
+def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
+    opened = open_shipped(engine, "xor", "manual")
+    engine.shown(RunTo(epoch=5))
+    engine.shown(Switch(mode="autograd"))
+    there = engine.shown(StepPhase())
+    assert engine.shown(Restart()).frame.mode == "autograd"
+    path = SHIPPED / "xor.md"
+    again = engine.shown(
+        Open(
+            path=str(path),
+            source=path.read_text(),
+            record=there.record,
+            epoch=there.frame.at.epoch,
+            step=there.frame.at.step,
+        )
+    )
+    assert again.frame == there.frame
+    assert opened.record != again.record

@@ -1,0 +1,137 @@
+"""Whatever a lesson does, the app is told, lives on, and the run is there again."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.engine.conftest import Conversation
+from tutor.engine.messages import (
+    BackEpoch,
+    Ended,
+    Failed,
+    Printed,
+    Restart,
+    Seek,
+    Shown,
+    StepEpoch,
+    StepPhase,
+)
+
+# Predict does its mischief the third time that it runs.
+SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nn = 0"
+PREDICT = "n += 1\nif n == 3:\n    {}\ny_pred = w * x"
+
+
+def open_hostile(engine: Conversation, mischief: str) -> Shown:
+    """A lesson two epochs on, with mischief ahead."""
+    engine.open(Setup=SETUP, Predict=PREDICT.format(mischief))
+    engine.shown(StepEpoch())
+    return engine.shown(StepEpoch())
+
+
+@pytest.mark.parametrize(
+    ("mischief", "message"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("exit(3)", "SystemExit: the lesson called exit(3)"),
+        ("z = torch.ones(2**29)", "can't allocate memory"),
+        ("z = np.ones(2**28)", "Unable to allocate 2.00 GiB"),
+        ("import sys; sys.stdin.readline()[0]", "IndexError"),
+    ],
+)
+def test_an_error_is_told_with_its_place_and_the_last_good_frame_stays(
+    engine: Conversation, mischief: str, message: str
+) -> None:
+    before = open_hostile(engine, mischief)
+    failed = engine.ask(StepPhase())
+    assert isinstance(failed, Failed)
+    assert message in failed.message
+    assert (failed.lesson, failed.phase, failed.line) == ("test", "Predict", 19)
+    shown = engine.heard[-2]
+    assert isinstance(shown, Shown)
+    assert shown.frame == before.frame
+    assert engine.shown(Restart()).frame.at.epoch == 0
+
+
+def test_an_endless_loop_is_broken_off_within_two_seconds(engine: Conversation) -> None:
+    before = open_hostile(engine, "while True: pass")
+    number = engine.client.send(StepPhase())
+    time.sleep(0.3)
+    wished = time.monotonic()
+    engine.client.stop()
+    answer = engine.answer_to(number)
+    assert time.monotonic() - wished < 2
+    assert isinstance(answer, Shown)
+    assert answer.frame == before.frame
+    assert answer.note == "stopped: Predict, line 19, was still running; back to before it"
+
+
+def test_what_will_not_stop_is_ended_and_the_run_is_there_again(engine: Conversation) -> None:
+    before = open_hostile(engine, "import time; import signal; signal.signal(2, 1); time.sleep(99)")
+    engine.client.send(StepPhase())
+    time.sleep(0.3)
+    assert engine.client.busy_for() > 0.2
+    wished = time.monotonic()
+    engine.client.stop()
+    ended = engine.wait_for(Ended)
+    assert time.monotonic() - wished < 2
+    assert ended.restarting
+    assert ended.message == "the lesson would not stop: its process was ended and starts again"
+    assert engine.wait_for(Shown).frame == before.frame
+
+
+@pytest.mark.parametrize(
+    ("mischief", "how"),
+    [
+        ("import os; os._exit(4)", "exited with status 4"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+        ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV"),
+    ],
+)
+def test_a_process_that_dies_is_started_again_where_it_was(
+    engine: Conversation, mischief: str, how: str
+) -> None:
+    before = open_hostile(engine, mischief)
+    ended = engine.ask(StepPhase())
+    assert isinstance(ended, Ended)
+    assert ended.message == f"the lesson's process {how} while Predict ran; it starts again"
+    assert engine.wait_for(Shown).frame == before.frame
+
+
+def test_a_setup_that_kills_its_process_is_not_tried_for_ever(engine: Conversation) -> None:
+    engine.open(Setup="import os; os._exit(5)\nw = torch.tensor(1.0, requires_grad=True)")
+    assert isinstance(engine.heard[-1], Ended)
+    time.sleep(0.2)
+    answer = engine.ask(Restart())
+    assert isinstance(answer, Ended), "to start again is to try again, when the learner says so"
+
+
+def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:
+    engine.open(
+        Setup=SETUP + "\nprint('[bold]hello\\x1b[31m')",
+        Predict="import os\nprint('x' * 10**6)\nos.write(2, b'from C\\n')\ny_pred = w * x",
+    )
+    printed = [e for e in engine.heard if isinstance(e, Printed)]
+    assert printed[-1].text == "[bold]hello\x1b[31m\n", "passed on raw: the screen makes it safe"
+    engine.shown(StepPhase())
+    flood = [e for e in engine.heard if isinstance(e, Printed)][1:]
+    assert sum(len(e.text) for e in flood) < 100_000
+    assert sum(e.left_out + len(e.text) for e in flood) == 10**6 + len("\nfrom C\n")
+    assert flood[-1].text.endswith("x\nfrom C\n")
+
+
+def test_going_back_prints_nothing_again(engine: Conversation) -> None:
+    engine.open(Predict="print('once')\ny_pred = w * x")
+    engine.shown(StepEpoch())
+    engine.shown(StepEpoch())
+    engine.heard.clear()
+    engine.shown(BackEpoch())
+    engine.shown(Seek(epoch=2))
+    assert not [e for e in engine.heard if isinstance(e, Printed)]
+
+
+def test_faults_in_a_file_refuse_it(engine: Conversation) -> None:
+    answer = engine.open(Loss="")
+    assert "Loss" in str(answer)

@@ -1,0 +1,40 @@
+"""What crosses the border comes out on the other side as it went in."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+
+from tutor.engine.messages import (
+    Failed,
+    Open,
+    StepPhase,
+    Switch,
+    command_from_line,
+    event_from_line,
+    to_line,
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        StepPhase(number=7),
+        Switch(mode="manual"),
+        Open(path="a b.md", source="two\nlines and 中文 \x1b[31m", learning_rate=math.inf),
+    ],
+)
+def test_a_command_is_one_line_and_comes_back_whole(command: StepPhase | Switch | Open) -> None:
+    line = to_line(command)
+    assert line.count(b"\n") == 1
+    assert line.isascii()
+    assert command_from_line(line) == command
+
+
+def test_an_event_is_not_a_command() -> None:
+    failed = Failed(lesson="x", phase="Loss", line=3, message="no")
+    assert event_from_line(to_line(failed)) == failed
+    with pytest.raises(msgspec.ValidationError):
+        command_from_line(to_line(failed))
