@@ -33,6 +33,7 @@ from tutor.formula import parse
         ("a\\", "the formula ends in a lone backslash"),
         ("x" * 20_000, "the formula is longer than 10000 characters"),
         ("{" * 50 + "}" * 50, "the formula is nested more than 40 deep"),
+        ("(" * 50 + ")" * 50, "the formula is nested more than 40 deep"),
         (r"\hat" * 100 + "x", "the formula is nested more than 40 deep"),
         (r"\sum\limits x", r"\limits must be followed by _ or ^"),
     ],

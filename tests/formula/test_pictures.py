@@ -350,3 +350,22 @@ def test_the_blank_that_an_author_types_between_factors_is_kept(looks):
     looks(
         r"\frac{d L}{d w} + \partial L + 2 x (a + b) + f(x)", "dL\n── + ∂L + 2 x (a + b) + f(x)\ndw"
     )
+
+
+def test_scripts_of_scripts_do_not_cover_each_other(looks):
+    looks(
+        r"{{a}_{q}^{b}}_{i}^{d} + \left[\frac{a}{b}\right]_1^2",
+        """
+               ⎡a⎤²
+        aᵇᵢᵈ + ⎢─⎥
+         q     ⎣b⎦₁
+        """,
+    )
+
+
+def test_mathematics_in_words_in_mathematics(looks):
+    looks(r"\text{so $x_i$ \& $\text{b $c$}$}", "so xᵢ & b c")
+
+
+def test_an_index_of_a_root_may_be_a_value(looks):
+    looks(r"\sqrt[\boxed{d['k']}]{x}", "3\n √x", {"d['k']": "3"})

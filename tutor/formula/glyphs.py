@@ -83,7 +83,7 @@ _PRIMES = {"′": "′", "″": "″", "‴": "‴", "*": "*", "∗": "*", "†"
 SUPERSCRIPTS = _SUP | _PRIMES | {"⊤": "ᵀ"}
 """Those that common terminal fonts have."""
 SUBSCRIPTS = _SUB
-INLINE_SUPERSCRIPTS = SUPERSCRIPTS | {"α": "ᵅ", "β": "ᵝ", "γ": "ᵞ", "δ": "ᵟ", "θ": "ᶿ"}
+INLINE_SUPERSCRIPTS = SUPERSCRIPTS | {"β": "ᵝ", "γ": "ᵞ", "δ": "ᵟ", "θ": "ᶿ"}
 INLINE_SUBSCRIPTS = _SUB | {"β": "ᵦ", "γ": "ᵧ", "ρ": "ᵨ", "φ": "ᵩ", "χ": "ᵪ"}
 ASCII_SUPERSCRIPTS = {"′": "'", "″": "''", "‴": "'''", "*": "*"}
 """What may stay on the row of its base in ASCII."""

@@ -239,7 +239,7 @@ class Typesetter:
         if sup is not None:
             box = text_box(sup_text) if sup_text else self.box(sup, SCRIPT_STYLE)
             bottom = -base.above if sup_text or base.above else -1
-            if sub_text and sup_text and base.height == 1:
+            if sub_text and sup_text and not (base.above or base.below):
                 column += len(sub_text)
             placed.append((bottom - box.height + 1, column, box))
         return compose(placed, 0, above=base.above, below=base.below)

@@ -79,6 +79,7 @@ class _Scanner(Cursor):
         self.open: list[_Open] = []
         self.previous = ""
         self.atom = False
+        self.index_edges: dict[int, str] = {}
 
     def scan(self, end: int | None = None) -> None:
         """Read up to `end`, or to the end of the source, where all must be closed."""
@@ -143,6 +144,8 @@ class _Scanner(Cursor):
         elif token in "_^":
             self.argument_end(self.at, token)
             self._emit(token)
+        elif self.at - 1 in self.index_edges:
+            self._emit(self.index_edges[self.at - 1])
         else:
             self._leaf(token)
 
@@ -210,7 +213,7 @@ class _Scanner(Cursor):
         name = token[1:]
         count = argument_count(name)
         if count:
-            end = self.skip_index(self.at) if name == "sqrt" else self.at
+            end = self._index_end() if name == "sqrt" else self.at
             for _ in range(count):
                 end = self.argument_end(end, token)
             self._emit(token)
@@ -223,6 +226,13 @@ class _Scanner(Cursor):
             self._emit(token, atom=is_script or (len(name) > 1 and _symbol(token).isalpha()))
         else:
             self._unsupported(token)
+
+    def _index_end(self) -> int:
+        """The offset behind a root's index, which will be put in braces for the library."""
+        start, end = self.skip_blanks(self.at), self.skip_index(self.at)
+        if end > start:
+            self.index_edges |= {start: "[{", end - 1: "}]"}
+        return end
 
     def _unsupported(self, token: str) -> None:
         """Put an unknown command aside, with the arguments written right behind it."""
@@ -248,7 +258,7 @@ class _Scanner(Cursor):
         """Words; what stands between dollars in them is mathematics again."""
         start = self.at
         content = self.take_group(token)
-        parts = re.split(r"(?<!\\)\$", content)
+        parts = _parts_between_dollars(content)
         if len(parts) % 2 == 0:
             raise FormulaError(f"a $ in {token}{{…}} is never closed; a dollar sign is \\$")
         words = [_plain_text(p) for p in parts[::2]]
@@ -425,6 +435,18 @@ def _symbol(command: str) -> str:
     code = convert_symbol(command)
     symbol = chr(int(code, 16)) if code else ""
     return "" if not symbol or unicodedata.category(symbol).startswith("M") else symbol
+
+
+def _parts_between_dollars(text: str) -> list[str]:
+    """Words and mathematics by turns; a dollar inside of braces is of another text."""
+    parts, depth = [""], 0
+    for token in re.findall(r"\\.|.", text, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(token, 0)
+        if token == "$" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
 
 
 def _plain_text(text: str) -> str:

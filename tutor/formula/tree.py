@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
+from tutor.formula.cursor import MAX_DEPTH, TOO_DEEP
 from tutor.formula.model import Formula
 from tutor.formula.nodes import (
     Accent,
@@ -173,7 +174,7 @@ class _Reader:
 
     def _parts(self, element: Element, count: int) -> list[Node]:
         if len(element) != count:
-            raise FormulaError("a command lacks an argument")
+            raise _UnknownMathError(f"{element.tag} with {len(element)} parts")
         return [self.node(child) for child in element]
 
     # --- leaves ---------------------------------------------------------------------------
@@ -229,7 +230,7 @@ class _Reader:
     def _stack(self, element: Element) -> Node:
         """A limit, an accent or a brace: MathML writes all three alike."""
         if len(element) != 2:
-            raise FormulaError("a command lacks an argument")
+            raise _UnknownMathError(f"{element.tag} with {len(element)} parts")
         base, other = element
         mark = html.unescape(other.text or "") if other.tag == "mo" and not len(other) else ""
         below = element.tag == "munder"
@@ -340,6 +341,8 @@ def _paired(items: list[Node]) -> list[Node]:
         closing = _closing(item)
         if isinstance(item, Sym) and item.kind is Kind.OPEN:
             opened.append(len(done))
+            if len(opened) > MAX_DEPTH:
+                raise FormulaError(TOO_DEEP)
         elif closing and opened:
             start = opened.pop()
             opening = done[start]
