@@ -36,7 +36,7 @@ def test_a_locale_that_python_itself_has_put_there_does_not_count() -> None:
 
 
 def test_lines_arrows_and_bars_have_ascii_shapes() -> None:
-    assert to_ascii("┌─┐│═▶▲▼●█░…") == "+-+|=>^vo#.~"
+    assert to_ascii("┌─┐│═▶▲▼●█░…") == "+-+|=>^vO#.~"
 
 
 def test_letters_lose_their_hats_and_wide_ones_keep_their_width() -> None:

@@ -68,3 +68,8 @@ def test_the_place_where_we_are_and_the_place_of_a_change_are_marked() -> None:
 def test_the_ascii_chart_draws_its_curve_with_stars() -> None:
     rows = chart.draw(curve(3.0, 2.0, 1.0), (), 50, 8, True).rows
     assert sum(row.count("*") for row in rows) > 20
+
+
+def test_where_the_loss_is_infinite_no_point_is_drawn() -> None:
+    rows = chart.draw(curve(1.0, 2.0, math.inf), (), 50, 8, True).rows
+    assert not any("O" in row for row in rows)

@@ -30,7 +30,7 @@ def test_a_number_is_shown_with_six_digits_and_a_whole_one_without_decimals(
 
 
 def test_a_learning_rate_is_shown_as_one_would_type_it() -> None:
-    assert [digits.setting(x) for x in (0.01, 1.0, 1e-5)] == ["0.01", "1", "1e−05"]
+    assert [digits.setting(x) for x in (0.01, 1.0, 1e-5)] == ["0.01", "1", "1e−5"]
 
 
 def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:

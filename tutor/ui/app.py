@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -19,10 +19,8 @@ from textual.screen import Screen
 
 from tutor.engine.messages import AnyEvent
 from tutor.errors import LessonError
-from tutor.lesson import trust
-from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
+from tutor.plain import one_line, plain
 from tutor.ui.charset import AsciiOnly, is_ascii_only
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Notice
@@ -32,6 +30,21 @@ from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 from tutor.ui.screens.sized import SizedScreen
 from tutor.ui.session import Session
+
+if TYPE_CHECKING:
+    from tutor.lesson.library import Headline
+
+
+def _is_trusted(lesson: Lesson) -> bool:
+    from tutor.lesson import trust  # noqa: PLC0415  loads slowly, and after the first paint
+
+    return trust.is_trusted(lesson)
+
+
+def _trust(lesson: Lesson) -> None:
+    from tutor.lesson import trust  # noqa: PLC0415  as above
+
+    trust.trust(lesson)
 
 
 class TutorApp(App[None]):
@@ -57,14 +70,16 @@ class TutorApp(App[None]):
         lessons: Sequence[Headline],
         open_lesson: Callable[[Path], Lesson],
         *,
-        first: Lesson | None = None,
-        is_trusted: Callable[[Lesson], bool] = trust.is_trusted,
-        trust_lesson: Callable[[Lesson], None] = trust.trust,
+        first: Lesson | Path | None = None,
+        is_trusted: Callable[[Lesson], bool] | None = None,
+        trust_lesson: Callable[[Lesson], None] | None = None,
         ascii_only: bool | None = None,
     ) -> None:
         """Nothing is started before the app runs.
 
-        `first` is opened at once (it is asked about no more), else the menu is shown.
+        `first` is opened at once, else the menu is shown. A path is read after the first
+        paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
+        may have to be trusted first; a Lesson is taken as it is.
         """
         super().__init__()
         self.animation_level = "none"
@@ -73,8 +88,8 @@ class TutorApp(App[None]):
         self._lessons = tuple(lessons)
         self._open_lesson = open_lesson
         self._first = first
-        self._is_trusted = is_trusted
-        self._trust = trust_lesson
+        self._is_trusted = is_trusted or _is_trusted
+        self._trust = trust_lesson or _trust
         if ascii_only is None:
             ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
         self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
@@ -95,9 +110,23 @@ class TutorApp(App[None]):
         if self._first is None:
             self.push_screen("menu")
         else:
-            self.session.open(self._first)
             self.push_screen("lesson")
+            self._open_first(self._first)
         self._engine.start(self._hear)
+
+    def _open_first(self, first: Lesson | Path) -> None:
+        if isinstance(first, Lesson):
+            self.session.open(first)
+        else:
+            self._lesson_screen.call_after_refresh(self._read_first, first)
+
+    def _read_first(self, path: Path) -> None:
+        try:
+            lesson = self._open_lesson(path)
+        except LessonError as error:
+            self.exit(return_code=1, message=plain(str(error)))
+            return
+        self._begin_if_trusted(lesson)
 
     def _hear(self, event: AnyEvent) -> None:
         """Called from the engine's thread: a message is all that is safe."""
@@ -186,6 +215,9 @@ class TutorApp(App[None]):
         except LessonError as error:
             self._tell(Notice(one_line(str(error)), "refused"))
             return
+        self._begin_if_trusted(lesson)
+
+    def _begin_if_trusted(self, lesson: Lesson) -> None:
         if self._is_trusted(lesson):
             self._begin(lesson)
         else:
@@ -193,7 +225,9 @@ class TutorApp(App[None]):
 
     def _trusted(self, lesson: Lesson, yes: bool) -> None:
         if not yes:
-            self._tell(Notice("Not opened", "told"))
+            if self.session.moment is None:
+                self.action_menu()
+            self._tell(Notice(f"{lesson.path.name} is not opened", "told"))
             return
         try:
             self._trust(lesson)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
@@ -27,8 +27,8 @@ class Bar(LinesPane, can_focus=False):
 class Header(Bar):
     """What is open, and under which settings it runs."""
 
-    moment: reactive[Moment | None] = reactive(None)
-    heading: reactive[str] = reactive("")
+    moment: var[Moment | None] = var(None)
+    heading: var[str] = var("")
     """What stands there while no lesson is open."""
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
@@ -65,7 +65,7 @@ def _settings(moment: Moment) -> Iterable[str]:
 class ErrorBar(Bar):
     """What the lesson's code raised; takes no room while there is nothing to say."""
 
-    moment: reactive[Moment | None] = reactive(None)
+    moment: var[Moment | None] = var(None)
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """An error came or went."""
@@ -89,9 +89,9 @@ class ErrorBar(Bar):
 class StatusBar(Bar):
     """What has just been said, what is awaited, or what comes next."""
 
-    moment: reactive[Moment | None] = reactive(None)
-    notice: reactive[Notice] = reactive(Notice)
-    waiting: reactive[str] = reactive("")
+    moment: var[Moment | None] = var(None)
+    notice: var[Notice] = var(Notice)
+    waiting: var[str] = var("")
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Another step."""

@@ -9,14 +9,14 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
-from wcwidth import wcwidth
 
 _STAND_INS = {
     "▶": ">", "▸": ">", "►": ">", "→": ">", "⇒": ">", "◀": "<", "◂": "<", "←": "<",
-    "▲": "^", "↑": "^", "▼": "v", "↓": "v", "↪": "\\", "●": "o", "•": "*", "◆": "*",
+    "▲": "^", "↑": "^", "▼": "v", "↓": "v", "↪": "\\", "●": "O", "•": "*", "◆": "*",
     "✗": "!", "✓": "+", "·": "-", "−": "-", "–": "-", "—": "-", "×": "x", "…": "~",
     "‘": "'", "’": "'", "“": '"', "”": '"', "│": "|", "┃": "|", "║": "|", "┆": "|",
     "┊": "|", "╎": "|", "═": "=", "━": "=", "█": "#", "░": ".", "▒": ":", "▓": "#",
@@ -50,7 +50,7 @@ def _in_ascii(character: str) -> str:
     """ASCII as wide as the character: its stand-in, its bare letter, or question marks."""
     if found := _STAND_INS.get(character):
         return found
-    code, width = ord(character), max(0, wcwidth(character))
+    code, width = ord(character), cell_len(character)
     if code in _BOX_DRAWING:
         return "-" if character in _DASHES else "+"
     if code in _BRAILLE:

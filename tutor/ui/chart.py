@@ -108,7 +108,8 @@ def _plotted(
     xs, ys = _zigzag(points, scale)
     figure.draw(figure.signal(xs, ys, marker="*" if ascii_only else "braille").lines(True))
     here = next((p for p in reversed(points) if p[0] <= curve.here), None)
-    if here is not None:
+    column = max((e for e in curve.epochs if e <= curve.here), default=None)
+    if here is not None and here[0] == column:
         mark = "O" if ascii_only else "●"
         at = [min(max(curve.here, first), last)], [scale.of(here[1])]
         figure.draw(figure.signal(*at, marker=mark))

@@ -48,17 +48,17 @@ def _session(name: str, key: str, label: str, text: str, rank: int | None = None
 
 
 LESSON_COMMANDS = (
-    _session("step_phase", "space", "phase", "Run the next phase (while a run is on: pause)", 1),
-    _session("step_epoch", "s", "epoch", "Run to the end of an epoch", 2),
+    _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
+    _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
     _session("back_phase", "b", "back", "Back one phase", 3),
-    _session("back_epoch", "B", "back epoch", "Back to where the epoch began", 12),
+    _session("back_epoch", "B", "back epoch", "Back to the epoch's beginning", 12),
     _session("toggle_run", "r", "run", "Run to the last epoch; pause", 4),
     _session("restart", "R", "restart", "Start again", 11),
-    _session("next_mode", "g", "gradient", "Next way to compute the gradient", 5),
-    _session("previous_mode", "G", "gradient back", "Previous way to compute the gradient"),
+    _session("next_mode", "g", "gradient", "Next gradient mode", 5),
+    _session("previous_mode", "G", "gradient back", "Previous gradient mode"),
     _session("next_device", "d", "device", "Next device", 6),
-    _session("lower_learning_rate", "[", "lr down", "Learning rate down (1, 2, 5, 10 …)", 13),
-    _session("raise_learning_rate", "]", "lr up", "Learning rate up (1, 2, 5, 10 …)", 14),
+    _session("lower_learning_rate", "[", "lr down", "Learning rate down (1-2-5)", 13),
+    _session("raise_learning_rate", "]", "lr up", "Learning rate up (1-2-5)", 14),
     Command("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 10),
     Command("ask_epoch", ("j",), "jump", "Jump to an epoch", "screen.ask('epoch')", 15),
     Command(

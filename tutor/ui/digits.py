@@ -32,8 +32,9 @@ def number(x: float, digits: int = 6) -> str:
 
 
 def setting(x: float) -> str:
-    """A number as somebody would type it: 0.01, 0.001, 1e−5."""
-    return f"{x:.6g}".replace("-", MINUS)
+    """A number as somebody would type it: 0.01, 1e−5, 1e6."""
+    mantissa, e, exponent = f"{x:.6g}".partition("e")
+    return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", MINUS)
 
 
 def _decimals(x: float, digits: int) -> int:

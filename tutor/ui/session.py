@@ -272,7 +272,7 @@ class Session:
             moment,
             mode=event.frame.mode,
             device=event.frame.device,
-            goal=max(goal, event.target or 0),
+            goal=max(goal, event.target or 0, event.frame.at.epoch),
             frame=event.frame,
             before=moment.before if same_place else moment.frame,
             curve=event.curve or moment.curve,

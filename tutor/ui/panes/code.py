@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.style import Style
 
 from tutor.lesson.model import Fence, Section
@@ -26,7 +26,8 @@ GUTTER = 2
 class CodePane(LinesPane):
     """The fences of the current mode; the phase about to run is marked and in view."""
 
-    moment: reactive[Moment | None] = reactive(None)
+    loads_slowly = True
+    moment: var[Moment | None] = var(None)
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 
 from tutor.errors import FormulaError
 from tutor.lesson.model import Formula, Prose, Section
@@ -32,7 +32,8 @@ FORMULA_INDENT = "    "
 class FormulaPane(LinesPane):
     """Prose and formulas of all sections; the phase about to run is marked and in view."""
 
-    moment: reactive[Moment | None] = reactive(None)
+    loads_slowly = True
+    moment: var[Moment | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
@@ -151,7 +152,7 @@ def _text(values: Mapping[str, Value], expression: str) -> str:
 
 def _pieces(picture: Picture, row: int, changed: frozenset[str]) -> Iterator[Piece]:
     """One row of the picture: values stand out, those that have just changed the more so."""
-    text, at = picture.rows[row], 0
+    text, at = picture.rows[row].rstrip(), 0
     for mark in sorted((m for m in picture.marks if m.row == row), key=lambda m: m.start):
         start, end = index_at(text, mark.start), index_at(text, mark.end)
         style = looks.UNSUPPORTED

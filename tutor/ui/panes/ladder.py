@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 
 from tutor.plain import one_line
 from tutor.ui import looks
@@ -23,7 +23,7 @@ NAME = 10
 class LadderPane(LinesPane):
     """Who does what; the mode that runs now is marked."""
 
-    moment: reactive[Moment | None] = reactive(None)
+    moment: var[Moment | None] = var(None)
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Another lesson or mode."""

@@ -6,11 +6,14 @@ Knows Textual's line API and nothing of what the lines say.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
+from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -20,10 +23,36 @@ Tab = tuple[str, bool]
 """What a pane is called in the row of titles, and whether it is the one shown there."""
 
 
+def difference(old: Content, new: Content) -> tuple[int, int]:
+    """The first cell in which two lines differ, and the one after the last."""
+    a, b = _characters(old), _characters(new)
+    width = max(old.cell_length, new.cell_length)
+    a += [(" ", ())] * (width - old.cell_length)
+    b += [(" ", ())] * (width - new.cell_length)
+    shortest = min(len(a), len(b))
+    first = next((i for i in range(shortest) if a[i] != b[i]), shortest)
+    last = next((i for i in range(shortest - first) if a[-1 - i] != b[-1 - i]), shortest - first)
+    before = cell_len("".join(c for c, _ in a[:first]))
+    after = cell_len("".join(c for c, _ in a[len(a) - last :]))
+    return before, max(before, width - after)
+
+
+def _characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
+    """Each character with the styles that lie on it."""
+    styles: list[tuple[object, ...]] = [()] * len(content.plain)
+    for span in content.spans:
+        for i in range(span.start, min(span.end, len(styles))):
+            styles[i] = (*styles[i], span.style)
+    return list(zip(content.plain, styles, strict=True))
+
+
 class LinesPane(ScrollView, can_focus=True):
     """A scrollable pane with a title in its upper border. Subclasses say what `build` does."""
 
-    tabs: reactive[tuple[Tab, ...]] = reactive(())
+    loads_slowly: ClassVar[bool] = False
+    """Whether `build` first loads much: then the empty pane is painted before."""
+
+    tabs: var[tuple[Tab, ...]] = var(())
     """The titles in its upper border: its own, and those that share its place."""
 
     def __init__(self, *, id: str) -> None:
@@ -31,6 +60,7 @@ class LinesPane(ScrollView, can_focus=True):
         self._lines: list[Content] = []
         self._strips: dict[int, Strip] = {}
         self._title = line()
+        self._may_load = False
 
     # ── What subclasses do ──────────────────────────────────────────────────────────
 
@@ -46,24 +76,31 @@ class LinesPane(ScrollView, can_focus=True):
     def rebuild(self) -> None:
         """Build the lines anew and repaint those that differ."""
         width = self.scrollable_content_region.width
-        if width > 0 and self.is_attached:
-            self.show_lines(self.build(width))
-            self.settle()
+        if width <= 0 or not self.is_attached:
+            return
+        if self.loads_slowly and not self._may_load:
+            self.call_after_refresh(self._load)
+            return
+        self.show_lines(self.build(width))
+        self.settle()
+
+    def _load(self) -> None:
+        if not self._may_load:
+            self._may_load = True
+            self.rebuild()
 
     def show_lines(self, lines: Sequence[Content]) -> None:
         """Show these lines; what is the same as before is not painted again."""
         before, self._lines = self._lines, list(lines)
-        size = Size(max((c.cell_length for c in lines), default=0), len(lines))
-        resized = size != self.virtual_size
-        for y in range(max(len(before), len(lines))):
-            old = before[y] if y < len(before) else None
-            new = lines[y] if y < len(lines) else None
-            if old is None or new is None or not old.is_same(new):
+        for y, (old, new) in enumerate(zip_longest(before, lines, fillvalue=line())):
+            if not old.is_same(new):
                 self._strips.pop(y, None)
-                self._refresh_row(y)
-        if resized:
-            self.virtual_size = size
-            self._name_tabs()
+                self._refresh_cells(y, *difference(old, new))
+        # At least as large as the pane: a table that grows within it moves nothing else.
+        room = self.scrollable_content_region.size
+        widest = max((c.cell_length for c in lines), default=0)
+        self.virtual_size = Size(max(widest, room.width), max(len(lines), room.height))
+        self._name_tabs()
 
     def bring_into_view(self, first: int, last: int) -> None:
         """Scroll so that the lines from `first` to `last` can be seen, if they can't be now."""
@@ -78,10 +115,12 @@ class LinesPane(ScrollView, can_focus=True):
 
     # ── How ─────────────────────────────────────────────────────────────────────────
 
-    def _refresh_row(self, y: int) -> None:
-        row = y - self.scroll_offset.y
-        if 0 <= row < self.size.height:
-            self.refresh(Region(0, row, self.size.width, 1))
+    def _refresh_cells(self, y: int, start: int, end: int) -> None:
+        """Paint these cells of a line again, if they are in view."""
+        left, top = self.scroll_offset
+        padding = self.styles.padding
+        cells = Region(start - left + padding.left, y - top + padding.top, end - start, 1)
+        self.refresh(cells.intersection(self.size.region))
 
     def render_line(self, y: int) -> Strip:
         """The strip of one visible row."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 
 from tutor.plain import one_line
 from tutor.training.frame import Frame, Value
@@ -39,7 +39,7 @@ class Row:
 class NumbersPane(LinesPane):
     """Loss, parameters, gradients and watched expressions as a table."""
 
-    moment: reactive[Moment | None] = reactive(None)
+    moment: var[Moment | None] = var(None)
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Another frame."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
-from textual.reactive import reactive
+from textual.reactive import var
 
 from tutor.ui import looks
 from tutor.ui.looks import line
@@ -19,7 +19,7 @@ from tutor.ui.printed import PrintedText
 class OutputPane(LinesPane):
     """Follows the last line, unless the learner has scrolled up."""
 
-    printed: reactive[PrintedText] = reactive(PrintedText)
+    printed: var[PrintedText] = var(PrintedText)
 
     def watch_printed(self) -> None:
         """More was printed, or another lesson begun."""

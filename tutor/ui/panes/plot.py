@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from textual import events
 from textual.content import Content
 from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import var
 
 from tutor.plain import one_line
 from tutor.training.frame import Change, Curve
@@ -38,7 +38,7 @@ class PlotPane(LinesPane):
             super().__init__()
             self.columns = columns
 
-    moment: reactive[Moment | None] = reactive(None)
+    moment: var[Moment | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)

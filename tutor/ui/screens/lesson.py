@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.reactive import reactive
+from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
@@ -54,10 +54,10 @@ class LessonScreen(SizedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(ALL_COMMANDS)]
     AUTO_FOCUS = "#formula"
 
-    moment: reactive[Moment | None] = reactive(None)
-    notice: reactive[Notice] = reactive(Notice)
-    waiting: reactive[str] = reactive("")
-    printed: reactive[PrintedText] = reactive(PrintedText)
+    moment: var[Moment | None] = var(None)
+    notice: var[Notice] = var(Notice)
+    waiting: var[str] = var("")
+    printed: var[PrintedText] = var(PrintedText)
 
     def __init__(self, session: Session, ascii_only: bool) -> None:
         super().__init__()
@@ -83,8 +83,8 @@ class LessonScreen(SizedScreen):
         yield Footer(LESSON_COMMANDS, id="footer")
 
     def on_mount(self) -> None:
-        """Fill the panes once the empty screen has been painted: what fills them loads slowly."""
-        self.call_after_refresh(self.update_from_session)
+        """Take over what there is, and look every now and then for what takes long."""
+        self.update_from_session()
         self.set_interval(PULSE, self._feel_the_pulse)
 
     def update_from_session(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
@@ -16,7 +16,6 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tutor.lesson.library import Headline
 from tutor.plain import one_line
 from tutor.ui import looks
 from tutor.ui.bars import Footer, Header, StatusBar
@@ -24,6 +23,9 @@ from tutor.ui.commands import MENU_COMMANDS, bindings
 from tutor.ui.looks import line
 from tutor.ui.moment import Notice
 from tutor.ui.screens.sized import SizedScreen
+
+if TYPE_CHECKING:
+    from tutor.lesson.library import Headline
 
 
 class MenuScreen(SizedScreen):
