@@ -483,3 +483,19 @@ async def test_a_wrong_key_does_nothing(make_app: MakeApp, engine: FakeEngine, k
 def test_every_command_has_a_key_of_its_own() -> None:
     keys = [key for c in (*LESSON_COMMANDS, *PANE_COMMANDS) for key in c.keys]
     assert len(keys) == len(set(keys)) == len(bindings((*LESSON_COMMANDS, *PANE_COMMANDS)))
+
+
+async def test_the_output_follows_its_last_line_unless_it_has_been_scrolled_up(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        pane = app.screen.query_one("#output", LinesPane)
+        engine.tell(Printed(text="x" * 3000 + "\n" + "line\n" * 20))
+        await settled(pilot)
+        assert pane.scroll_offset.y == pane.max_scroll_y > 20
+        await pilot.press("5", "home")
+        engine.tell(Printed(text="more\n"))
+        await settled(pilot)
+        assert pane.scroll_offset.y == 0

@@ -263,6 +263,27 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
     assert session.notice.text.endswith("it was ended · back at epoch 1")
 
 
+def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.step_phase()
+    engine.holds = True
+    session.step_phase()
+    session.stop()
+    session.receive(engine.shown(answers=len(engine.sent), note="stopped: Loss was running"))
+    session.receive(engine.shown(answers=99))
+    assert session.notice.text == "stopped: Loss was running"
+
+
+def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEngine) -> None:
+    session.step_epoch()
+    session.toggle_run()
+    engine.advance(3)
+    session.toggle_run()
+    assert session.moment.epoch == 4
+    assert session.moment.before.at.epoch < 4
+
+
 def test_stop_with_nothing_running_says_so(session: Talk, engine: FakeEngine) -> None:
     session.stop()
     assert engine.stopped == 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tutor.training.frame import Change, Curve
 from tutor.ui.digits import number
 
-LOG_FROM = 50.0
+LOG_FROM = 20.0
 """Greatest over least loss from which the scale is logarithmic."""
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4

@@ -36,6 +36,7 @@ from tutor.engine.messages import (
 )
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
+from tutor.training.frame import Frame, Position
 from tutor.ui.digits import setting
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Moment, Notice
@@ -263,8 +264,9 @@ class Session:
         moment = self.moment
         if moment is None:
             return
-        looked = isinstance(command, Look) and moment.frame is not None
-        same_place = looked and moment.frame is not None and moment.frame.at == event.frame.at
+        is_same_place = _place(moment.frame) == _place(event.frame)
+        # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
+        is_echo = is_same_place and (command is None or isinstance(command, Look | Pause))
         goal = moment.goal
         if event.frame.mode != moment.mode and moment.goal == moment.lesson.epochs[moment.mode]:
             goal = moment.lesson.epochs[event.frame.mode]
@@ -274,19 +276,19 @@ class Session:
             device=event.frame.device,
             goal=max(goal, event.target or 0, event.frame.at.epoch),
             frame=event.frame,
-            before=moment.before if same_place else moment.frame,
+            before=moment.before if is_same_place else moment.frame,
             curve=event.curve or moment.curve,
             changes=event.record.changes,
             target=event.target,
             rate=event.rate,
-            failed=moment.failed if same_place else None,
+            failed=moment.failed if is_echo else None,
         )
-        if not looked and event.target is None:
+        if not is_echo and event.target is None:
             self._offered_to_go_on = False
         if self._ended_with:
             back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
             self.notice, self._ended_with = Notice(back, "failed"), ""
-        elif not looked:
+        elif event.note or not is_echo:
             self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
 
     def _failed(self, event: Failed) -> None:
@@ -370,6 +372,10 @@ class Session:
                 return f"The way to epoch {command.epoch}"
             case _:
                 return "The epoch"
+
+
+def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
+    return (frame.at, frame.mode, frame.device) if frame else None
 
 
 def next_of_1_2_5(value: float, up: bool) -> float:

@@ -49,7 +49,7 @@ class FormulaPane(LinesPane):
         if old is None or old.lesson is not new.lesson:
             self._drawn.clear()
             self._followed = None
-            self.scroll_to(y=0, x=0, animate=False, immediate=True)
+            self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
@@ -80,7 +80,7 @@ class FormulaPane(LinesPane):
         if place[1] in self._sections:
             self.bring_into_view(*self._sections[place[1]])
         elif moment.at_start:
-            self.scroll_to(y=0, animate=False, immediate=True)
+            self.scroll_to(y=0, animate=False, immediate=True, force=True)
 
     def _section(self, section: Section, moment: Moment, width: int) -> Iterator[Content]:
         if section.heading:

@@ -106,7 +106,7 @@ class LinesPane(ScrollView, can_focus=True):
         """Scroll so that the lines from `first` to `last` can be seen, if they can't be now."""
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
         if first < top or last >= top + height:
-            self.scroll_to(y=first, animate=False, immediate=True)
+            self.scroll_to(y=first, animate=False, immediate=True, force=True)
 
     @property
     def lines(self) -> tuple[Content, ...]:

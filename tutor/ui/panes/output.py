@@ -42,4 +42,4 @@ class OutputPane(LinesPane):
         at_end = self.scroll_offset.y >= self.max_scroll_y
         super().show_lines(lines)
         if at_end:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
