@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -32,17 +31,14 @@ def run_command(options: argparse.Namespace) -> int:
     """Train and report. Raises RunError or LessonRaised, after the figures until then."""
     lesson = trusted_lesson(options.lesson, trust_now=options.trust)
     use_one_thread()
-    # From here on descriptors 1 and 2 belong to what the lesson prints.
-    out, errors = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(2), "w")
-    capture = Capture()
-    try:
-        _report(lesson, options, REPORTS[options.format](out), capture, errors)
-        out.flush()
-    finally:
-        _pass_on(capture, errors)
-        sys.stdout.flush()
-        os.dup2(out.fileno(), 1)
-        os.dup2(errors.fileno(), 2)
+    # While it trains, descriptors 1 and 2 belong to what the lesson prints.
+    with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as errors:
+        capture = Capture()
+        try:
+            _report(lesson, options, REPORTS[options.format](out), capture, errors)
+        finally:
+            capture.close()
+            _pass_on(capture, errors)
     return 0
 
 

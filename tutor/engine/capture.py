@@ -27,18 +27,25 @@ class Capture:
     def __init__(self) -> None:
         self._read_end, write_end = os.pipe()
         os.set_blocking(self._read_end, False)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        self._libc = ctypes.CDLL(None)
+        self._flush()
+        self._before = os.dup(1), os.dup(2)
         os.dup2(write_end, 1)
         os.dup2(write_end, 2)
         os.close(write_end)
-        self._libc = ctypes.CDLL(None)
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._lock = threading.Lock()
         self._text = ""
         self._left_out = 0
         self._muted = 0
         threading.Thread(target=self._read_on, name="capture", daemon=True).start()
+
+    def close(self) -> None:
+        """Give the descriptors back to what they were; what has been printed stays to be taken."""
+        self._flush()
+        for descriptor, before in zip((1, 2), self._before, strict=True):
+            os.dup2(before, descriptor)
+            os.close(before)
 
     def take(self) -> tuple[str, int]:
         """All text printed until now and not yet taken, and how much was left out before it."""
@@ -74,18 +81,23 @@ class Capture:
         self._libc.fflush(None)
 
     def _read_on(self) -> None:
-        while True:
+        """Read until nobody can write any more."""
+        more = True
+        while more:
             select.select([self._read_end], [], [])
             with self._lock:
-                self._drain()
+                more = self._drain()
+        # The descriptor stays open for a last take(): a pipe's end costs nothing.
 
-    def _drain(self) -> None:
-        """Read all that is in the pipe now. The lock is held."""
+    def _drain(self) -> bool:
+        """Read all that is in the pipe now; False at its end. The lock is held."""
         while True:
             try:
                 raw = os.read(self._read_end, _CHUNK)
             except BlockingIOError:
-                return
+                return True
+            if not raw:
+                return False
             if not self._muted:
                 self._keep(self._decoder.decode(raw))
 

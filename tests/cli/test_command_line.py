@@ -1,0 +1,211 @@
+"""The command line without a screen: what it prints, where, and its exit status."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import lesson_text
+from tutor.cli import main
+from tutor.errors import LessonError
+
+SHIPPED = ("one-weight", "line-through-origin", "sum-or-mean")
+SHIPPED += ("twenty-points", "xor", "thermometer")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Tutor = Callable[..., Done]
+
+
+@pytest.fixture
+def tutor(capfd: pytest.CaptureFixture[str]) -> Tutor:
+    """Runs a command line in this process, which has torch already."""
+
+    def run(*arguments: str) -> Done:
+        capfd.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        return Done(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path
+
+
+def test_help_shows_an_example_for_each_command(tutor: Tutor) -> None:
+    text = tutor("--help").stdout
+    for example in ("tutor xor", "tutor list", "tutor run", "tutor check", "tutor devices"):
+        assert f"  {example}" in text
+    for command in ("list", "run", "check", "devices"):
+        assert f"example:\n  tutor {command}" in tutor(command, "--help").stdout
+
+
+def test_version_is_that_of_the_distribution(tutor: Tutor) -> None:
+    assert tutor("--version").stdout == f"tutor {version('gradient-tutor')}\n"
+
+
+def test_list_has_the_six_lessons_in_order_for_people_and_programs(tutor: Tutor) -> None:
+    assert [line.split()[0] for line in tutor("list").stdout.splitlines()] == list(SHIPPED)
+    listed = json.loads(tutor("list", "--json").stdout)
+    assert [lesson["slug"] for lesson in listed] == list(SHIPPED)
+    assert listed[1]["modes"] == ["manual", "autograd", "optimizer", "model"]
+
+
+def test_a_line_of_json_for_each_epoch(tutor: Tutor) -> None:
+    done = tutor(
+        "run", "line-through-origin", "--mode", "autograd", "--epochs", "2", "--format", "jsonl"
+    )
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["epoch"], first["loss"], first["gradients"]) == (1, 30.0, {"w": -30.0})
+    assert first["values"]["w"] == pytest.approx(0.3)
+    assert second["loss"] == 21.674999237060547
+    assert done.returncode == 0
+
+
+def test_csv_has_a_column_for_each_element_and_a_row_for_every_kth_epoch(tutor: Tutor) -> None:
+    done = tutor(
+        "run", "xor", "--mode", "model", "--epochs", "7", "--every", "3", "--format", "csv"
+    )
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [row["epoch"] for row in rows] == ["3", "6", "7"]
+    assert {"w1[0,1]", "gradient of w2[1,0]", "b2[0]"} <= set(rows[0])
+
+
+def test_text_is_for_people(tutor: Tutor) -> None:
+    done = tutor("run", "one-weight", "--epochs", "1")
+    assert done.stdout.split() == ["epoch", "1", "loss", "1", "w", "1.5", "gradient", "-2"]
+
+
+def test_what_diverges_is_valid_json_all_the_same(tutor: Tutor) -> None:
+    done = tutor("run", "line-through-origin", "--learning-rate", "10", "--epochs", "60",
+                 "--every", "20", "--format", "jsonl")  # fmt: skip
+    losses = [json.loads(line)["loss"] for line in done.stdout.splitlines()]
+    assert losses[-1] in ("NaN", "Infinity")
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "nonsuch"], 1, "no lesson is named `nonsuch`"),
+        (["run", "thermometre"], 1, "thermometer"),
+        (["run", "xor", "--mode", "magic"], 2, "there is manual, autograd, optimizer, model"),
+        (["run", "xor", "--device", "cuda:5"], 2, "there is cpu"),
+        (["run", "xor", "--epochs", "-3"], 2, "'-3' is not a whole number from 1"),
+        (["run", "xor", "--learning-rate", "nan"], 2, "'nan' is not a number above 0"),
+        (["run", "xor", "--format", "xml"], 2, "xml"),
+        (["run"], 2, "LESSON"),
+        (["run", "/"], 1, "directory"),
+        (["run", "no-such-file.md"], 1, "no-such-file.md"),
+        ([], 1, "needs a terminal"),
+        (["xor"], 1, "needs a terminal"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_a_status(
+    tutor: Tutor, arguments: list[str], status: int, message: str
+) -> None:
+    done = tutor(*arguments)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.startswith("tutor: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.md", b"", "empty"),
+        ("latin.md", "---\ntitle: Müller\n---\n".encode("latin-1"), "UTF-8"),
+        ("huge.md", b"x" * (2 * 2**20), "huge.md"),
+    ],
+    ids=["empty", "not UTF-8", "huge"],
+)
+def test_a_file_that_is_no_lesson_is_one_clear_line(
+    tutor: Tutor, home: Path, name: str, content: bytes, message: str
+) -> None:
+    path = home / name
+    path.write_bytes(content)
+    done = tutor("run", str(path), "--trust")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert message in done.stderr
+
+
+def test_all_faults_of_a_file_are_told_at_once(tutor: Tutor, home: Path) -> None:
+    path = home / "bad.md"
+    path.write_text(lesson_text(Loss="", Predict="y_pred = = w").replace("epochs", "epocks"))
+    done = tutor("run", str(path), "--trust")
+    places = [
+        line.removeprefix(f"tutor: {path}:").split(":")[0] for line in done.stderr.splitlines()
+    ]
+    assert done.returncode == 1
+    assert len(places) >= 3
+    assert all(place.isdecimal() for place in places)
+
+
+def test_an_untrusted_lesson_does_not_run_unasked(tutor: Tutor, home: Path) -> None:
+    path = home / "mine.md"
+    path.write_text(lesson_text(Setup="print('ran')\nw = torch.tensor(1.0, requires_grad=True)"))
+    refused = tutor("run", str(path))
+    assert refused.returncode == 1
+    assert "ran" not in refused.stdout + refused.stderr
+    assert "--trust" in refused.stderr
+
+
+def test_a_lesson_that_raises_names_its_place_after_the_figures_until_then(
+    tutor: Tutor, home: Path
+) -> None:
+    path = home / "mine.md"
+    third = "if n == 3: raise ValueError('three')"
+    setup = "n = 0\nx = torch.ones(3)\nw = torch.tensor(0.0, requires_grad=True)"
+    path.write_text(lesson_text(Setup=setup, Reset=f"w.grad.zero_()\nn += 1\n{third}"))
+    line = path.read_text().splitlines().index(third) + 1
+    done = tutor("run", str(path), "--trust")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == (
+        f"tutor: {path}:{line}: Reset in mode autograd raised ValueError: three\n"
+    )
+
+
+def test_debug_lets_the_traceback_through(tutor: Tutor) -> None:
+    with pytest.raises(LessonError):
+        tutor("run", "nonsuch", "--debug")
+
+
+def test_check_proves_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -> None:
+    good, bad = home / "good.md", home / "bad.md"
+    good.write_text(lesson_text())
+    bad.write_text(lesson_text(Gradient="loss.backward()\nw.grad *= 2"))
+    done = tutor("check", str(good), str(bad), "--trust")
+    assert done.returncode == 1
+    assert done.stdout.startswith("ok  good")
+    line = bad.read_text().splitlines().index("## Gradient") + 1
+    assert f"{bad}:{line}: mode autograd: the gradient is not that of finite diff" in done.stderr
+
+
+def test_devices_lists_the_cpu(tutor: Tutor) -> None:
+    listed = json.loads(tutor("devices", "--json").stdout)
+    assert listed[0]["name"] == "cpu"
+    assert tutor("devices").stdout.startswith("cpu")

@@ -1,0 +1,63 @@
+"""The distribution as a stranger gets it: a wheel, an empty environment, a pipe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR
+from tests.training.conftest import lesson_text
+
+SHIPPED = ("one-weight", "line-through-origin", "sum-or-mean")
+SHIPPED += ("twenty-points", "xor", "thermometer")
+
+
+def test_a_pipe_that_closes_ends_it_quietly() -> None:
+    command = f"{TUTOR} run thermometer --format jsonl | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["epoch"] == 1
+    assert done.stderr == ""
+
+
+def test_a_wheel_in_an_empty_environment_in_another_folder_runs_every_lesson(
+    tmp_path: Path,
+) -> None:
+    root = Path(__file__).parents[2]
+    wheels, venv = tmp_path / "wheels", tmp_path / "venv"
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    build = ["wheel", str(root), "--no-deps", "--no-build-isolation", "-w", str(wheels)]
+    subprocess.run([*pip, *build], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    # Its dependencies are lent by this environment; the tutor itself is the wheel's.
+    (site,) = venv.glob("lib/python*/site-packages")
+    (dependencies,) = [p for p in sys.path if Path(p, "textual").is_dir()]
+    (site / "dependencies.pth").write_text(dependencies)
+    (wheel,) = wheels.glob("gradient_tutor-*.whl")
+    install = ["--python", str(venv / "bin" / "python"), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, *install, str(wheel)], check=True, timeout=120)
+    command = str(venv / "bin" / "tutor")
+    where = tmp_path / "elsewhere"
+    where.mkdir()
+    listed = subprocess.run(
+        [command, "list"], cwd=where, capture_output=True, text=True, check=True
+    )
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(SHIPPED)
+    done = subprocess.run([command, "check"], cwd=where, capture_output=True, text=True, timeout=90)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("ok  ") == len(SHIPPED)
+
+
+def test_what_a_lesson_prints_goes_to_standard_error_and_is_harmless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = tmp_path / "mine.md"
+    path.write_text(lesson_text(Predict="print('\\x1b[31mred')\ny_pred = w * x"))
+    command = [str(TUTOR), "run", str(path), "--trust", "--epochs", "1", "--format", "jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["epoch"] == 1
+    assert done.stderr == "^[[31mred\n"

@@ -1,0 +1,209 @@
+"""A person at a terminal: the installed program, its keys, and the figures on its screen."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR, Terminal
+
+SIZES = [(80, 24), (120, 36)]
+
+ENDLESS = """---
+title: Round and round
+summary: It never ends.
+parameters: [w]
+---
+## Setup
+```python
+w = torch.tensor(1.0, requires_grad=True)
+print("[bold]not bold[/bold] \\x1b[31mnot red")
+```
+## Predict
+```python
+y_pred = w * 2
+```
+## Loss
+```python
+loss = (y_pred - 3) ** 2
+```
+## Gradient
+```python
+loss.backward()
+while True: pass
+```
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own: what is trusted there is trusted nowhere else."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    return tmp_path
+
+
+def lesson(*arguments: str, columns: int = 80, rows: int = 24, **env: str) -> Terminal:
+    return Terminal([str(TUTOR), *arguments], columns, rows, env)
+
+
+def number(terminal: Terminal, row: str) -> float:
+    """The `now` of a row among the numbers."""
+    found = re.search(rf"^ {re.escape(row)} +(\S+)", terminal.text(), re.MULTILINE)
+    assert found, f"no row {row!r}:\n{terminal.text()}"
+    return float(found[1].replace("−", "-"))
+
+
+@pytest.mark.parametrize(("columns", "rows"), SIZES)
+def test_a_learner_steps_and_reads_the_published_figures(columns: int, rows: int) -> None:
+    with lesson("line-through-origin", columns=columns, rows=rows) as terminal:
+        terminal.wait_for("A line through the origin", "next: ▶ Predict")
+        terminal.press("g")
+        terminal.wait_for("autograd · cpu")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of 100", "−30")
+        assert number(terminal, "loss") == 30
+        assert number(terminal, "w") == pytest.approx(0.3)
+        assert number(terminal, "  gradient") == -30
+        terminal.press("s", "s", "b")
+        terminal.wait_for("Update has run", "epoch 3 of 100")
+        assert number(terminal, "w") == pytest.approx(0.77175)
+        terminal.press("B", "B")
+        terminal.wait_for("epoch 1 of 100")
+        assert number(terminal, "loss") == 30
+        terminal.press("r")
+        terminal.wait_for("epoch 100 of 100")
+        terminal.wait_until(lambda: number(terminal, "f(5)") == pytest.approx(10, abs=1e-3))
+        terminal.press("q")
+        assert terminal.wait_ended() == 0
+
+
+def test_a_jump_goes_to_the_epoch_that_was_typed() -> None:
+    with lesson("sum-or-mean") as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        terminal.press("j")
+        terminal.wait_for("Jump to")
+        terminal.press("9", "enter")
+        terminal.wait_for("epoch 9 of")
+        terminal.wait_until(lambda: f"{number(terminal, 'w'):.3f}" == "1.999")
+
+
+def test_the_menu_opens_a_lesson_and_the_device_key_says_what_there_is() -> None:
+    with lesson() as terminal:
+        terminal.wait_for("One weight", "The unknown thermometer")
+        terminal.press("down", "enter")
+        terminal.wait_for("A line through the origin", "next: ▶ Predict")
+        terminal.press("d")
+        terminal.wait_for("no device", "there is cpu")
+        terminal.press("m")
+        terminal.wait_for("One weight", "The unknown thermometer")
+
+
+def test_an_endless_loop_is_told_and_x_ends_it(home: Path) -> None:
+    path = home / "endless.md"
+    path.write_text(ENDLESS)
+    with lesson(str(path), "--trust") as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        terminal.press("space", "space")
+        terminal.wait_for("next: ▶ Gradient")
+        terminal.press("space")
+        terminal.wait_for("still running")
+        wished = time.monotonic()
+        terminal.press("x")
+        terminal.wait_for("was still running; back to before it")
+        assert time.monotonic() - wished < 3
+        terminal.press("b")
+        terminal.wait_for("next: ▶ Loss")
+
+
+def test_what_a_lesson_prints_is_shown_as_the_characters_it_is(home: Path) -> None:
+    path = home / "prints.md"
+    path.write_text(ENDLESS)
+    with lesson(str(path), "--trust", columns=120, rows=36) as terminal:
+        terminal.wait_for("[bold]not bold[/bold] ^[[31mnot red")
+        assert b"\x1b[31mnot red" not in terminal.raw
+
+
+def test_a_lesson_from_outside_asks_once_for_its_content(home: Path) -> None:
+    path = home / "outside.md"
+    path.write_text(ENDLESS)
+    with lesson(str(path)) as terminal:
+        terminal.wait_for("It is Python code", "[y/N]")
+        terminal.press("n", "enter")
+        assert terminal.wait_ended() == 1
+    with lesson(str(path)) as terminal:
+        terminal.wait_for("[y/N]")
+        terminal.press("y", "enter")
+        terminal.wait_for("Round and round", "next: ▶ Predict")
+    with lesson(str(path)) as terminal:
+        terminal.wait_for("Round and round", "next: ▶ Predict")
+    path.write_text(ENDLESS.replace("* 2", "* 3"))
+    with lesson(str(path)) as terminal:
+        terminal.wait_for("[y/N]")
+
+
+def test_a_window_that_shrinks_says_what_it_needs_and_recovers_in_mid_run() -> None:
+    with lesson("thermometer") as terminal:
+        terminal.wait_for("next: ▶")
+        terminal.press("r")
+        terminal.resize(60, 20)
+        terminal.wait_for("80×24", "60×20")
+        terminal.resize(120, 36)
+        terminal.wait_for("Who does what", "epoch 5000 of 5000")
+
+
+def test_an_ascii_locale_gets_nothing_but_ascii() -> None:
+    with lesson("xor", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") as terminal:
+        terminal.wait_for("XOR", "next:")
+        terminal.press("s", "s", "2", "4", "6", "?")
+        terminal.settle(0.5)
+        assert terminal.raw.isascii()
+
+
+def test_without_colour_there_is_no_colour() -> None:
+    with lesson("one-weight", NO_COLOR="1") as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of")
+        styles = re.findall(rb"\x1b\[([0-9;]*)m", bytes(terminal.raw))
+        coloured = [s for s in styles if {b"38", b"48"} & set(s.split(b";"))]
+        greys = [s for s in coloured if len(set(s.split(b";")[-3:])) > 1]
+        assert not greys, "NO_COLOR leaves shades of grey at most"
+
+
+def test_a_plain_xterm_can_show_it() -> None:
+    with lesson("one-weight", TERM="xterm", COLORTERM="") as terminal:
+        terminal.wait_for("One weight", "next: ▶ Predict")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of")
+
+
+def test_a_closed_terminal_leaves_no_process_behind() -> None:
+    with lesson("one-weight") as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        (child,) = children(terminal.process.pid)
+        os.kill(terminal.process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not is_alive(child)
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

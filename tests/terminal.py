@@ -1,0 +1,160 @@
+"""The installed `tutor` in a pseudo-terminal, with pyte as the screen that a person sees.
+
+Used by the end-to-end tests and by the benchmarks. Knows keys and cells, nothing of what
+is in them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pyte
+
+TUTOR = Path(sys.executable).with_name("tutor")
+PATIENCE = 30.0
+"""Seconds after which a test gives up waiting; only a hang takes so long."""
+
+
+class Terminal:
+    """A program in a pseudo-terminal of a given size."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        columns: int = 80,
+        rows: int = 24,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = bytearray()
+        """Every byte that the program has written."""
+        self._master, slave = pty.openpty()
+        self._set_size(columns, rows)
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self.text())
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self._master)
+
+    @property
+    def lines(self) -> list[str]:
+        """The rows of the screen."""
+        return [line.rstrip() for line in self.screen.display]
+
+    def text(self) -> str:
+        """The whole screen."""
+        return "\n".join(self.lines)
+
+    def press(self, *keys: str) -> None:
+        """Type keys as a terminal sends them."""
+        for key in keys:
+            os.write(self._master, KEYS.get(key, key).encode())
+
+    def read(self, seconds: float = 0.0) -> bool:
+        """Take in what has been written, waiting so long for it; whether there was any."""
+        ready, _, _ = select.select([self._master], [], [], seconds)
+        if not ready:
+            return False
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # the program has ended and closed its end
+            return False
+        self.raw += data
+        self._answer(data)
+        self._stream.feed(data)
+        return bool(data)
+
+    def wait_until(self, true: Callable[[], object], patience: float = PATIENCE) -> None:
+        """Read until `true` of the screen."""
+        deadline = time.monotonic() + patience
+        while not true():
+            assert time.monotonic() < deadline, f"waited in vain; the screen:\n{self.text()}"
+            if not self.read(0.05) and self.process.poll() is not None:
+                self.read(0.05)
+                assert true(), f"it ended ({self.process.returncode}); the screen:\n{self.text()}"
+
+    def wait_for(self, *texts: str) -> None:
+        """Read until all these texts are on the screen."""
+        self.wait_until(lambda: all(text in self.text() for text in texts))
+
+    def wait_gone(self, text: str) -> None:
+        """Read until this text is not on the screen any more."""
+        self.wait_until(lambda: text not in self.text())
+
+    def settle(self, seconds: float = 0.25) -> None:
+        """Read until nothing has been written for so long."""
+        while self.read(seconds):
+            pass
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of the terminal, as its window would."""
+        self.screen.resize(rows, columns)
+        self._set_size(columns, rows)
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def wait_ended(self, patience: float = PATIENCE) -> int:
+        """Read until the program has ended; its exit status."""
+        deadline = time.monotonic() + patience
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self.read(0.05)
+        return self.process.wait(timeout=1)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+
+    def _answer(self, data: bytes) -> None:
+        """Answer the one question that a Textual app waits for: does the terminal sync?"""
+        if b"\x1b[?2026$p" in data:
+            os.write(self._master, b"\x1b[?2026;2$y")
+
+
+KEYS = {
+    "space": " ",
+    "enter": "\r",
+    "escape": "\x1b",
+    "tab": "\t",
+    "shift+tab": "\x1b[Z",
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "pageup": "\x1b[5~",
+    "pagedown": "\x1b[6~",
+    "backspace": "\x7f",
+    "ctrl+p": "\x10",
+    "ctrl+c": "\x03",
+    "ctrl+q": "\x11",
+}
+"""Keys that are not one character."""
