@@ -20,8 +20,8 @@ from tutor.ui.panes.lines import LinesPane
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
-_LAYOUTS = (("now", "was", "change"), ("now", "change"), ("now",))
-"""The columns, from the widest table to the narrowest."""
+_LAYOUTS = (("now", "was", "change"), ("now", "change"))
+"""The columns: all, or fewer if more rows find room in them then."""
 
 Block = tuple[str, ...]
 """The lines of one cell of the table, all equally wide."""
@@ -92,20 +92,34 @@ class _Cells:
 def _table(table: Sequence[Row], width: int) -> Iterator[Content]:
     cells = _aligned_scalars([_cells(row) for row in table], table)
     names = max(len(c.name) for c in cells)
-    room = width - names
-    fitting = [c for c in cells if _width(c.blocks["now"]) + GAP <= room]
-    for layout in _LAYOUTS:
-        widths = {k: max([len(k), *(_width(c.blocks[k]) for c in fitting)]) for k in layout}
-        if sum(widths.values()) + GAP * len(widths) <= room:
-            break
+    fits = [_fitted(cells, layout, width - names) for layout in _LAYOUTS]
+    widths, fitting = max(fits, key=lambda fit: len(fit[1]))
     yield line((" " * names + "".join(_heading(k, w) for k, w in widths.items()), looks.DIM))
     for cell in cells:
-        if cell in fitting:
-            yield from _lines(cell, names, widths)
-        else:
-            yield line(cell.name)
-            for text in cell.blocks["now"]:
-                yield from line(("    " + text, looks.STRONG)).wrap(width)
+        yield from _lines(cell, names, widths) if cell in fitting else _alone(cell, names, width)
+
+
+def _fitted(
+    cells: Sequence[_Cells], layout: Sequence[str], room: int
+) -> tuple[dict[str, int], list[_Cells]]:
+    """How wide the columns are, and which rows have room in them: the narrow ones come first."""
+    widths = {column: len(column) for column in layout}
+    fitting: list[_Cells] = []
+    for cell in sorted(cells, key=lambda c: sum(map(_width, c.blocks.values()))):
+        wider = {k: max(w, _width(cell.blocks[k])) for k, w in widths.items()}
+        if sum(wider.values()) + GAP * len(wider) <= room:
+            widths = wider
+            fitting.append(cell)
+    return widths, fitting
+
+
+def _alone(cell: _Cells, names: int, width: int) -> Iterator[Content]:
+    """A row too wide for the columns: what it is now, over as many lines as that takes."""
+    name = cell.name.ljust(names + GAP)
+    for text in cell.blocks["now"]:
+        for part in line((text, looks.STRONG)).wrap(max(10, width - names - GAP)):
+            yield line(name) + part.rstrip()
+            name = " " * len(name)
 
 
 def _heading(name: str, width: int) -> str:
