@@ -1,0 +1,1 @@
+"""Measurements. Each prints ratios taken in one run, and asserts nothing about time."""

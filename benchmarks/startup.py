@@ -1,0 +1,79 @@
+"""From the start of the process to the first screen, and to the first step that is possible.
+
+    python -m benchmarks.startup [ROUNDS]
+
+The screen against an app of three lines in Textual; the step against `import torch`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from benchmarks.figures import print_table
+from tests.terminal import TUTOR, Terminal
+
+THREE_LINES = """
+from textual.app import App
+from textual.widgets import Static
+class Small(App):
+    def compose(self): yield Static("ready")
+Small().run()
+"""
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    screens: dict[str, list[float]] = {
+        "Textual app of three lines": [],
+        "tutor": [],
+        "tutor xor": [],
+    }
+    steps: dict[str, list[float]] = {"import torch": [], "tutor xor, first step": []}
+    python = [sys.executable, "-c"]
+    for _ in range(rounds):
+        screens["Textual app of three lines"].append(painted([*python, THREE_LINES], "ready"))
+        screens["tutor"].append(painted([str(TUTOR)], "One weight"))
+        screens["tutor xor"].append(painted([str(TUTOR), "xor"], "XOR with a hidden layer"))
+        steps["import torch"].append(lasts([*python, "import torch"]))
+        steps["tutor xor, first step"].append(first_step([str(TUTOR), "xor"]))
+    print_table("process start to first screen", "s", screens, "Textual app of three lines")
+    print_table("process start to first step", "s", steps, "import torch")
+
+
+def painted(command: Sequence[str], text: str) -> float:
+    """Seconds until `text` is on the screen."""
+    return until(command, lambda terminal: text in terminal.text())
+
+
+def first_step(command: Sequence[str]) -> float:
+    """Seconds until a key pressed early has had its effect: the first phase has run."""
+    pressed = False
+
+    def stepped(terminal: Terminal) -> bool:
+        nonlocal pressed
+        if not pressed and "next: ▶" in terminal.text():
+            terminal.press("space")
+            pressed = True
+        return "has run" in terminal.text()
+
+    return until(command, stepped)
+
+
+def until(command: Sequence[str], true: Callable[[Terminal], bool]) -> float:
+    started = time.perf_counter()
+    with Terminal(command) as terminal:
+        terminal.wait_until(lambda: true(terminal))
+        return time.perf_counter() - started
+
+
+def lasts(command: Sequence[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
