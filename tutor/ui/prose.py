@@ -53,6 +53,7 @@ class _Writer:
         self._tight = False
         self._row: list[list[Piece]] = []
         self._quotes = 0
+        self._is_in_cell = False
 
     def write(self, tokens: list[Token]) -> None:
         for token in tokens:
@@ -75,7 +76,9 @@ class _Writer:
                     self._row = []
                 case "tr_close":
                     self._write_row()
-                case "inline" if token.level and self._in_cell(token):
+                case "th_open" | "td_open" | "th_close" | "td_close":
+                    self._is_in_cell = token.nesting > 0
+                case "inline" if self._is_in_cell:
                     self._row.append(list(self._pieces(token)))
                 case "inline":
                     self._paragraph(list(self._pieces(token)))
@@ -86,9 +89,6 @@ class _Writer:
                 case "hr":
                     self._gap()
                     self.lines.append(line(("─" * self._width, looks.DIM)))
-
-    def _in_cell(self, token: Token) -> bool:
-        return token.map is None
 
     def _next_bullet(self) -> str:
         number = self._lists[-1]
@@ -120,7 +120,7 @@ class _Writer:
             self.lines.extend(line((f"  {row}", looks.CODE)).fold(self._width))
 
     def _write_row(self) -> None:
-        if not self.lines or "│" not in self.lines[-1].plain:
+        if not self.lines or " │ " not in self.lines[-1].plain:
             self._gap()
         each = max(4, self._width // max(1, len(self._row)) - 3)
         cells = [line(*cell).wrap(each) or [line()] for cell in self._row]
