@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tutor.ui.screens.menu import MenuScreen
 
 from .conftest import SMALL
 from .fake_engine import FakeEngine
+from .lessons import HEADLINES
 from .test_lesson_screen import settled, text_of
 
 MakeApp = Callable[..., TutorApp]
@@ -90,3 +92,38 @@ async def test_q_quits_from_the_menu(make_app: MakeApp) -> None:
         await pilot.press("q")
         await pilot.pause()
         assert not app.is_running
+
+
+async def test_a_path_is_read_after_the_first_paint_and_opened(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(first=HEADLINES[1].path)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        assert "XOR" in text_of(app, "header")
+    assert engine.kinds().count("Open") == 1
+
+
+async def test_a_path_that_is_no_lesson_ends_the_app_with_its_words(
+    make_app: MakeApp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make_app(first=Path("/lessons/none.md"))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        assert not app.is_running
+    assert app.return_code == 1
+    assert capsys.readouterr().err == "/lessons/none.md: there is no such file\n"
+
+
+async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_menu(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(first=HEADLINES[2].path)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        assert isinstance(app.screen, AskTrust)
+        await pilot.press("n")
+        await settled(pilot)
+        assert isinstance(app.screen, MenuScreen)
+        assert text_of(app, "status") == "far.md is not opened"
+    assert engine.kinds().count("Open") == 0

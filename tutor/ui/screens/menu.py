@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
+from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -42,6 +43,9 @@ class MenuScreen(SizedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
     AUTO_FOCUS = "#lessons"
 
+    notice: var[Notice] = var(Notice)
+    """What the status line says."""
+
     def __init__(self, lessons: Sequence[Headline]) -> None:
         super().__init__()
         self._lessons = lessons
@@ -54,12 +58,12 @@ class MenuScreen(SizedScreen):
         header.heading = "Gradient descent, backpropagation and autograd, step by step"
         yield header
         yield OptionList(*(Option(_entry(h)) for h in self._lessons), id="lessons", markup=False)
-        yield StatusBar(id="status")
+        yield StatusBar(id="status").data_bind(MenuScreen.notice)
         yield Footer(MENU_COMMANDS, id="footer")
 
     def tell(self, notice: Notice) -> None:
         """Say something in the status line."""
-        self.query_one(StatusBar).notice = notice
+        self.notice = notice
 
     def on_screen_resume(self) -> None:
         """Put the cursor on the lesson that is open."""
