@@ -11,9 +11,6 @@ import unicodedata
 TAB = 4
 """Cells between tab stops."""
 
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of characters that have no picture of their own."""
-
 
 def plain(text: str) -> str:
     r"""The text with nothing in it but newlines and characters that have a picture.
@@ -28,12 +25,13 @@ def plain(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as a single safe line."""
-    return " ".join(plain(text).split())
+    """The text as a single safe line: blanks stay as they are, a line's end becomes one."""
+    return " ".join(plain(text).splitlines())
 
 
 def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _INVISIBLE:
+    """A character that Python does not call printable, in characters that are."""
+    if unicodedata.category(character) == "Zs":  # a space of some kind, which obeys nobody
         return character
     code = ord(character)
     if code < 0x20 or code == 0x7F:

@@ -36,7 +36,7 @@ def test_no_text_whatever_keeps_a_character_that_a_terminal_would_obey(text: str
 
 
 def test_one_line_is_one_line() -> None:
-    assert one_line(" a\n\n  b\t") == "a b"
+    assert one_line("a\nb\r\n  c") == "a b   c"
 
 
 def test_a_line_that_no_newline_has_ended_goes_on_growing() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
-from tutor.training.run import Reading
+from tutor.training.look import Reading
 
 Array = np.ndarray[Any, Any]
 

@@ -17,8 +17,9 @@ from tutor.errors import RunError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
 from tutor.training.devices import use_one_thread
+from tutor.training.look import Reading
 from tutor.training.program import programs_of
-from tutor.training.run import Reading, Run
+from tutor.training.run import Run
 
 
 class UsageError(RunError):

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tutor.errors import LessonError
+from tutor.plain import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,6 @@ class FaultList:
         """Raise LessonFaults if there is anything to tell."""
         if self._found:
             raise LessonFaults(self._found)
-
-
-def one_line(text: str) -> str:
-    """The text with everything unprintable written out, so that no terminal obeys it."""
-    return "".join(c if c.isprintable() else _written_out(c) for c in text)
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from tutor.errors import LessonError
-from tutor.lesson.faults import one_line
+from tutor.plain import one_line
 
 MAX_BYTES = 256 * 1024
 """A lesson is some pages of text; what is larger is some other file."""

@@ -17,8 +17,9 @@ import platformdirs
 
 from tutor.errors import LessonError
 from tutor.lesson import files, front_matter
-from tutor.lesson.faults import FaultList, one_line
+from tutor.lesson.faults import FaultList
 from tutor.lesson.model import STANDARD_MODES
+from tutor.plain import one_line
 
 APP = "gradient-tutor"
 FOLDERS = "TUTOR_LESSONS"

@@ -41,7 +41,7 @@ def _number(written: str) -> float:
 
 def _rate(written: str) -> float:
     value = _number(written)
-    if value < 0:
+    if value <= 0:
         raise ValueError
     return value
 
@@ -74,7 +74,7 @@ def at_least(least: int) -> Kind[int]:
 
 TEXT = Kind("one line of text", _text)
 NUMBER = Kind("a finite number", _number)
-RATE = Kind("a finite number of at least 0", _rate)
+RATE = Kind("a finite number above 0", _rate)
 NAME = Kind("a Python name", _name)
 MODE = Kind("a mode's name (letters, digits, - and _)", _mode)
 EXPRESSION = Kind("a Python expression on one line", _text)

@@ -12,9 +12,9 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError
-from tutor.lesson.faults import one_line
 from tutor.lesson.library import APP, is_shipped
 from tutor.lesson.model import Lesson
+from tutor.plain import one_line
 
 
 def default_store() -> Path:

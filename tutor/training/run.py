@@ -11,15 +11,11 @@ the past cuts off what came after it.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from tutor.errors import RunError
 from tutor.lesson.model import SETUP
@@ -27,23 +23,9 @@ from tutor.training import devices
 from tutor.training.carry import carry_over
 from tutor.training.frame import Change, Curve, Frame, Position, Record
 from tutor.training.history import History, Keyframe
+from tutor.training.look import Reading, frame_of, reading_of
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program
-from tutor.training.values import to_numpy, value_of
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The figures of an epoch, whole: arrays of any size, in the lesson's own precision."""
-
-    epoch: int
-    loss: float
-    """NaN if there is none."""
-    values: dict[str, np.ndarray[Any, Any]]
-    """Each parameter's value after the update."""
-    gradients: dict[str, np.ndarray[Any, Any] | None]
-    """The gradient that the update used; None if there was none."""
-
 
 _END = _FAR = 2**62
 """As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""
@@ -149,40 +131,11 @@ class Run:
 
     def frame(self) -> Frame:
         """The moment at hand, as plain data."""
-        loop = self._loop
-        now = loop.gradients_now()
-        used = loop.gradients if loop.gradients is not None else now
-        return Frame(
-            at=self.at,
-            steps=self._tick + loop.steps - loop.step,
-            batch=loop.batch,
-            batches=loop.program.batches,
-            phase=loop.last_phase_name(),
-            next_phase=loop.next_phase_name(),
-            mode=self.mode,
-            device=self.device,
-            learning_rate=self._rate,
-            seed=self.record.seed,
-            loss=value_of(loop.loss()),
-            values={n: value_of(loop.namespace.get(n)) for n in loop.program.parameters},
-            gradients={n: value_of(g) for n, g in used.items()},
-            gradients_now={n: value_of(g) for n, g in now.items()},
-            watched=loop.watched_values(),
-            boxed=loop.boxed_values(),
-            diverged=not loop.is_finite(),
-        )
+        return frame_of(self._loop, self.at, self._rate, self.record.seed)
 
     def reading(self) -> Reading:
         """The figures of this epoch, for who wants all of them."""
-        loop = self._loop
-        loss = to_numpy(loop.loss())
-        used = loop.gradients if loop.gradients is not None else loop.gradients_now()
-        return Reading(
-            epoch=loop.epoch,
-            loss=float(loss.reshape(())) if loss is not None and loss.size == 1 else math.nan,
-            values=loop.parameter_values(),
-            gradients={name: to_numpy(g) for name, g in used.items()},
-        )
+        return reading_of(self._loop)
 
     def curve(self, columns: int) -> Curve:
         """The loss by epoch, thinned to at most so many columns."""
