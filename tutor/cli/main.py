@@ -18,8 +18,8 @@ from tutor import __version__
 from tutor.errors import TutorError
 from tutor.plain import one_line, plain
 
-OK, FAILED, USAGE = 0, 1, 2
-"""Exit statuses: done; a lesson or the machine failed; the command line makes no sense."""
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
 
 _COMMANDS = {
     "open": "tutor.cli.opening",
@@ -62,11 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return status
 
 
 def _complain(error: TutorError) -> int:
+    if getattr(error, "stopped", False):  # Ctrl+C while the lesson's own code ran
+        return INTERRUPTED
     for line in plain(str(error)).splitlines():
         print(f"tutor: {line}", file=sys.stderr)
     return USAGE if getattr(error, "usage", False) else FAILED

@@ -282,8 +282,11 @@ def _act(run: Run, command: AnyCommand) -> None:
         Pause: run.frame,
     }
     if isinstance(command, Switch):
-        limit_memory(command.device or run.device)
-        run.switch(mode=command.mode, device=command.device)
+        limit_memory(command.device or run.device_wanted)
+        try:
+            run.switch(mode=command.mode, device=command.device)
+        finally:
+            limit_memory(run.device_wanted)
     elif isinstance(command, SetLearningRate):
         run.set(learning_rate=command.value)
     elif isinstance(command, Seek):

@@ -120,6 +120,11 @@ class Run:
         return self._loop.device
 
     @property
+    def device_wanted(self) -> str:
+        """The device asked for: `device` is another where the mode is NumPy's."""
+        return self._device_wanted
+
+    @property
     def learning_rate(self) -> float:
         """As it is now."""
         return self._rate
