@@ -115,10 +115,14 @@ class History:
         found = bisect_right(self._keyframes, epoch, key=_epoch_of) - 1
         return self._keyframes[found] if found >= 0 else None
 
-    def cut(self, epoch: int) -> None:
-        """Forget all that came after the end of `epoch`."""
-        self.losses.cut(epoch)
-        del self._keyframes[bisect_right(self._keyframes, epoch, key=_epoch_of) :]
+    def cut(self, epoch: int, *, whole: bool) -> None:
+        """Forget what came after a change in `epoch`, or at its end if that is `whole`.
+
+        A keyframe of that very epoch does not know of the change: it goes, too.
+        """
+        before = epoch - 1
+        self.losses.cut(epoch if whole else max(before, 0))
+        del self._keyframes[bisect_right(self._keyframes, before, key=_epoch_of) :]
         self.size = sum(k.snapshot.size for k in self._keyframes)
 
     def curve(self, columns: int, here: int) -> Curve:
