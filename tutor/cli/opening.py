@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError
+from tutor.lesson.model import Lesson
 
 
 def open_command(options: argparse.Namespace) -> int:
-    """Open the menu, or a lesson. Raises LessonError if that can't be read or trusted."""
+    """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RunError("the tutor needs a terminal; without one there is `tutor run LESSON`")
     # The child loads torch while we load the screen: that is most of what there is to wait for.
@@ -22,11 +24,21 @@ def open_command(options: argparse.Namespace) -> int:
 
 
 def _open(engine: EngineClient, options: argparse.Namespace) -> int:
-    from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - after the child has started
-    from tutor.lesson import document, library  # noqa: PLC0415 - likewise
+    from tutor.lesson import library  # noqa: PLC0415 - after the child has started
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
 
-    first = trusted_lesson(options.lesson, trust_now=options.trust) if options.lesson else None
-    app = TutorApp(engine, library.headlines(), document.read, first=first)
+    path = library.find(options.lesson) if options.lesson else None
+    if path and options.trust:
+        from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
+
+        trusted_lesson(str(path), trust_now=True)
+    app = TutorApp(engine, library.headlines, _read, first=path)
     app.run()
     return app.return_code or 0
+
+
+def _read(path: Path) -> Lesson:
+    """Read a lesson file; the parser is loaded only now, after the first paint."""
+    from tutor.lesson.document import read  # noqa: PLC0415
+
+    return read(path)
