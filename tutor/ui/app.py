@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +68,7 @@ class TutorApp(App[None]):
     def __init__(
         self,
         engine: Engine,
-        lessons: Sequence[Headline],
+        lessons: Sequence[Headline] | Callable[[], Sequence[Headline]],
         open_lesson: Callable[[Path], Lesson],
         *,
         first: Lesson | Path | None = None,
@@ -77,6 +78,7 @@ class TutorApp(App[None]):
     ) -> None:
         """Nothing is started before the app runs.
 
+        `lessons` may be a function: it is called when the list is first needed.
         `first` is opened at once, else the menu is shown. A path is read after the first
         paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
         may have to be trusted first; a Lesson is taken as it is.
@@ -85,7 +87,7 @@ class TutorApp(App[None]):
         self.animation_level = "none"
         self.theme = "ansi-dark"
         self._engine = engine
-        self._lessons = tuple(lessons)
+        self._list_lessons = lessons if callable(lessons) else lambda: lessons
         self._open_lesson = open_lesson
         self._first = first
         self._is_trusted = is_trusted or _is_trusted
@@ -95,7 +97,11 @@ class TutorApp(App[None]):
         self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
         self.session = Session(engine)
         self._lesson_screen = LessonScreen(self.session, ascii_only)
-        self._menu_screen = MenuScreen(self._lessons)
+        self._menu_screen = MenuScreen(lambda: self._lessons)
+
+    @cached_property
+    def _lessons(self) -> tuple[Headline, ...]:
+        return tuple(self._list_lessons())
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
@@ -110,17 +116,16 @@ class TutorApp(App[None]):
         if self._first is None:
             self.push_screen("menu")
         else:
+            if isinstance(self._first, Lesson):
+                self.session.open(self._first)
             self.push_screen("lesson")
-            self._open_first(self._first)
         self._engine.start(self._hear)
 
-    def _open_first(self, first: Lesson | Path) -> None:
-        if isinstance(first, Lesson):
-            self.session.open(first)
-        else:
-            self._lesson_screen.call_after_refresh(self._read_first, first)
-
-    def _read_first(self, path: Path) -> None:
+    def on_lines_pane_painted(self) -> None:
+        """Read the lesson that the app was started with: the empty screen stands."""
+        path, self._first = self._first, None
+        if not isinstance(path, Path):
+            return
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -48,6 +49,9 @@ def _characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
 
 class LinesPane(ScrollView, can_focus=True):
     """A scrollable pane with a title in its upper border. Subclasses say what `build` does."""
+
+    class Painted(Message):
+        """The empty pane has been painted: what loads slowly may begin."""
 
     loads_slowly: ClassVar[bool] = False
     """Whether `build` first loads much: then the empty pane is painted before."""
@@ -87,6 +91,7 @@ class LinesPane(ScrollView, can_focus=True):
     def _load(self) -> None:
         if not self._may_load:
             self._may_load = True
+            self.post_message(self.Painted())
             self.rebuild()
 
     def show_lines(self, lines: Sequence[Content]) -> None:

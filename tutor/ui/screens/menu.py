@@ -5,7 +5,7 @@ Knows headlines, not lessons; opening one is the app's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -46,9 +46,9 @@ class MenuScreen(SizedScreen):
     notice: var[Notice] = var(Notice)
     """What the status line says."""
 
-    def __init__(self, lessons: Sequence[Headline]) -> None:
+    def __init__(self, list_lessons: Callable[[], Sequence[Headline]]) -> None:
         super().__init__()
-        self._lessons = lessons
+        self._list_lessons = list_lessons
         self.open_path: Path | None = None
         """The lesson that is open, if one is."""
 
@@ -57,7 +57,8 @@ class MenuScreen(SizedScreen):
         header = Header(id="header")
         header.heading = "Gradient descent, backpropagation and autograd, step by step"
         yield header
-        yield OptionList(*(Option(_entry(h)) for h in self._lessons), id="lessons", markup=False)
+        entries = (Option(_entry(headline)) for headline in self._list_lessons())
+        yield OptionList(*entries, id="lessons", markup=False)
         yield StatusBar(id="status").data_bind(MenuScreen.notice)
         yield Footer(MENU_COMMANDS, id="footer")
 
@@ -67,7 +68,7 @@ class MenuScreen(SizedScreen):
 
     def on_screen_resume(self) -> None:
         """Put the cursor on the lesson that is open."""
-        paths = [h.path for h in self._lessons]
+        paths = [h.path for h in self._list_lessons()]
         if self.open_path in paths:
             self.query_one(OptionList).highlighted = paths.index(self.open_path)
 
@@ -78,7 +79,7 @@ class MenuScreen(SizedScreen):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A lesson was chosen."""
         event.stop()
-        self.post_message(self.LessonChosen(self._lessons[event.option_index]))
+        self.post_message(self.LessonChosen(self._list_lessons()[event.option_index]))
 
 
 def _entry(headline: Headline) -> Content:
