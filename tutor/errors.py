@@ -23,3 +23,7 @@ class RunError(TutorError):
 
 class EngineError(TutorError):
     """The child process that holds the run can't be started or has ended."""
+
+
+class UsageError(TutorError):
+    """What was typed on the command line makes no sense; the exit status says so."""

@@ -135,19 +135,39 @@ def test_what_a_lesson_prints_is_shown_as_the_characters_it_is(home: Path) -> No
 def test_a_lesson_from_outside_asks_once_for_its_content(home: Path) -> None:
     path = home / "outside.md"
     path.write_text(ENDLESS)
+    question = "This lesson did not come with the tutor"
     with lesson(str(path)) as terminal:
-        terminal.wait_for("It is Python code", "[y/N]")
-        terminal.press("n", "enter")
-        assert terminal.wait_ended() == 1
+        terminal.wait_for(question)
+        terminal.press("n")
+        terminal.wait_for("outside.md is not opened")
     with lesson(str(path)) as terminal:
-        terminal.wait_for("[y/N]")
-        terminal.press("y", "enter")
+        terminal.wait_for(question)
+        terminal.press("y")
         terminal.wait_for("Round and round", "next: ▶ Predict")
     with lesson(str(path)) as terminal:
         terminal.wait_for("Round and round", "next: ▶ Predict")
     path.write_text(ENDLESS.replace("* 2", "* 3"))
     with lesson(str(path)) as terminal:
-        terminal.wait_for("[y/N]")
+        terminal.wait_for(question)
+
+
+def test_the_screen_moves_while_a_run_is_on() -> None:
+    with lesson("thermometer", "--mode", "autograd", columns=120, rows=36) as terminal:
+        terminal.wait_for("autograd · cpu", "next: ▶")
+        terminal.press("s", "r")
+        seen = set()
+        while "epoch 5000 of" not in terminal.lines[0]:
+            assert terminal.read(10)
+            seen.add(terminal.lines[0])
+        assert len(seen) > 4, "a frame now and then, not only the last"
+
+
+def test_what_the_command_line_asks_for_is_how_the_lesson_begins() -> None:
+    start = ("--mode", "optimizer", "--learning-rate", "0.002", "--device", "cuda:6")
+    with lesson("line-through-origin", *start) as terminal:
+        terminal.wait_for("optimizer · cpu · lr 0.002", "no device 'cuda:6'")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of 100")
 
 
 def test_a_window_that_shrinks_says_what_it_needs_and_recovers_in_mid_run() -> None:

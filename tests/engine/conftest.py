@@ -30,7 +30,7 @@ class Conversation:
 
     def next(self) -> AnyEvent:
         event = self.events.get(timeout=PATIENCE)
-        if isinstance(event, Shown):
+        if isinstance(event, Shown) and not event.answers:
             self.client.send(Taken())
         self.heard.append(event)
         return event

@@ -69,6 +69,15 @@ def test_frames_come_while_a_run_is_on_and_a_pause_ends_it(engine: Conversation)
     assert epochs[-1] <= end.frame.at.epoch < 10**7
 
 
+def test_an_answer_needs_no_receipt_for_frames_to_come(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "manual")
+    engine.client.send(StepPhase())
+    engine.client.send(RunTo(epoch=10**7))
+    assert engine.events.get(timeout=20).answers, "the step"
+    assert not engine.events.get(timeout=20).answers, "the run, on its way"
+    engine.shown(Pause())
+
+
 def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation) -> None:
     open_shipped(engine, "thermometer", "manual")
     engine.client.send(RunTo(epoch=10**7))

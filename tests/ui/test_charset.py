@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
-from wcwidth import wcwidth
 
 from tutor.ui.charset import AsciiOnly, is_ascii_only, to_ascii
 
@@ -47,4 +47,4 @@ def test_letters_lose_their_hats_and_wide_ones_keep_their_width() -> None:
 def test_the_filter_lets_only_ascii_out_and_keeps_every_cell_in_place(text: str) -> None:
     (segment,) = AsciiOnly().apply([Segment(text)], Color(0, 0, 0))
     assert segment.text.isascii()
-    assert len(segment.text) == sum(max(0, wcwidth(c)) for c in text)
+    assert len(segment.text) == sum(map(cell_len, text))

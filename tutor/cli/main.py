@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.errors import TutorError
+from tutor.errors import TutorError, UsageError
 from tutor.plain import one_line, plain
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -71,7 +71,7 @@ def _complain(error: TutorError) -> int:
         return INTERRUPTED
     for line in plain(str(error)).splitlines():
         print(f"tutor: {line}", file=sys.stderr)
-    return USAGE if getattr(error, "usage", False) else FAILED
+    return USAGE if isinstance(error, UsageError) else FAILED
 
 
 def _with_command(given: list[str]) -> list[str]:

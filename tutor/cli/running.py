@@ -13,19 +13,13 @@ from typing import TextIO
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.reports import REPORTS, Report
 from tutor.engine.capture import Capture
-from tutor.errors import RunError
+from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
 from tutor.training.devices import use_one_thread
 from tutor.training.look import Reading
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-
-
-class UsageError(RunError):
-    """What was asked of `tutor run` is not to be had; the exit status is that of wrong usage."""
-
-    usage = True
 
 
 def run_command(options: argparse.Namespace) -> int:

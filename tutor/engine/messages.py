@@ -101,7 +101,7 @@ class Look(Command, frozen=True, kw_only=True):
 
 
 class Taken(Command, frozen=True, kw_only=True):
-    """The app has painted the last Shown; the next may come. Not answered."""
+    """The app has painted the last Shown of a run under way; the next may come. Not answered."""
 
 
 class Close(Command, frozen=True, kw_only=True):

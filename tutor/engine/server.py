@@ -118,6 +118,9 @@ class Server:
     def serve(self) -> None:
         """Do one command after the other, for ever."""
         self.send(Ready(torch=str(torch.__version__), devices=devices.available()))
+        self.handle(self.inbox.next())
+        # The first lesson stands: now there is time for what its next mode will need.
+        threading.Thread(target=_load_optimizers, name="load optimizers", daemon=True).start()
         while True:
             self.handle(self.inbox.next())
 
@@ -183,7 +186,7 @@ class Server:
     def _run_to(self, run: Run, epoch: int, number: int) -> None:
         """Train until `epoch`, or until a command comes that can't be done on the way."""
         started, first = time.perf_counter(), run.at.epoch
-        self.target = epoch
+        self.target, self.inbox.taken = epoch, True
         try:
             self._train(run, epoch, started, first)
         finally:
@@ -226,7 +229,8 @@ class Server:
     ) -> None:
         run = self.run
         assert run is not None
-        self.inbox.taken = False
+        if not answers and self.target is not None:
+            self.inbox.taken = False
         self.send(
             Shown(
                 answers=answers,
@@ -295,14 +299,19 @@ def _act(run: Run, command: AnyCommand) -> None:
         acts[type(command)]()
 
 
+def _load_optimizers() -> None:
+    """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Inside, SIGINT (the learner's wish to stop) raises KeyboardInterrupt; else nothing."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, outside)
 
 
 def main() -> None:

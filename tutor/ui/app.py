@@ -24,7 +24,7 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.ui.charset import AsciiOnly, is_ascii_only
 from tutor.ui.engine_port import Engine
-from tutor.ui.moment import Notice
+from tutor.ui.moment import Notice, Start
 from tutor.ui.screens.dialogs import AskTrust
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
@@ -72,6 +72,7 @@ class TutorApp(App[None]):
         open_lesson: Callable[[Path], Lesson],
         *,
         first: Lesson | Path | None = None,
+        start: Start = Start(),  # noqa: B008 - frozen
         is_trusted: Callable[[Lesson], bool] | None = None,
         trust_lesson: Callable[[Lesson], None] | None = None,
         ascii_only: bool | None = None,
@@ -81,7 +82,7 @@ class TutorApp(App[None]):
         `lessons` may be a function: it is called when the list is first needed.
         `first` is opened at once, else the menu is shown. A path is read after the first
         paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
-        may have to be trusted first; a Lesson is taken as it is.
+        may have to be trusted first; a Lesson is taken as it is. It begins as `start` says.
         """
         super().__init__()
         self.animation_level = "none"
@@ -90,6 +91,7 @@ class TutorApp(App[None]):
         self._list_lessons = lessons if callable(lessons) else lambda: lessons
         self._open_lesson = open_lesson
         self._first = first
+        self._start = start
         self._is_trusted = is_trusted or _is_trusted
         self._trust = trust_lesson or _trust
         if ascii_only is None:
@@ -117,7 +119,7 @@ class TutorApp(App[None]):
             self.push_screen("menu")
         else:
             if isinstance(self._first, Lesson):
-                self.session.open(self._first)
+                self._begin_as_asked(self._first)
             self.push_screen("lesson")
         self._engine.start(self._hear)
 
@@ -242,11 +244,16 @@ class TutorApp(App[None]):
         self._begin(lesson)
 
     def _begin(self, lesson: Lesson) -> None:
-        self.session.open(lesson)
+        self._begin_as_asked(lesson)
         if self.screen is not self._lesson_screen:
             self.switch_screen("lesson")
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
+
+    def _begin_as_asked(self, lesson: Lesson) -> None:
+        """What the command line asked for holds for the first lesson alone."""
+        start, self._start = self._start, Start()
+        self.session.open(lesson, start)
 
     def _tell(self, notice: Notice) -> None:
         if self.screen is self._menu_screen:

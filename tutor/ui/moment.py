@@ -52,6 +52,16 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """How a lesson is to begin; None leaves it to the lesson."""
+
+    mode: str | None = None
+    device: str = "cpu"
+    learning_rate: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One line for the status bar."""
 

@@ -39,7 +39,7 @@ from tutor.plain import one_line
 from tutor.training.frame import Frame, Position
 from tutor.ui.digits import setting
 from tutor.ui.engine_port import Engine
-from tutor.ui.moment import Moment, Notice
+from tutor.ui.moment import Moment, Notice, Start
 from tutor.ui.printed import PrintedText
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -65,6 +65,7 @@ class Session:
         self._heard_at = clock()
         self._offered_to_go_on = False
         self._ended_with = ""
+        self._begun_on_cpu = ""
         self._looked_at = 0
         self.devices: tuple[str, ...] = ()
         self.moment: Moment | None = None
@@ -73,18 +74,26 @@ class Session:
 
     # ── What the learner wishes ─────────────────────────────────────────────────────
 
-    def open(self, lesson: Lesson, mode: str | None = None, device: str = "cpu") -> None:
+    def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
         """Begin a lesson; what is still said of the one before is no longer heard."""
         if self.is_running:
             self._engine.send(Pause())
-        mode = mode if mode in lesson.modes else lesson.modes[0]
+        mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
         self._unanswered.clear()
         self.printed = PrintedText()
-        self.moment = Moment(lesson, mode, device, lesson.epochs[mode])
+        self.moment = Moment(lesson, mode, start.device, lesson.epochs[mode])
         self.notice = Notice()
+        self._begun_on_cpu = ""
         self._offered_to_go_on = False
         self._opening = self._send(
-            Open(path=str(lesson.path), source=lesson.source, mode=mode, device=device)
+            Open(
+                path=str(lesson.path),
+                source=lesson.source,
+                mode=mode,
+                device=start.device,
+                learning_rate=start.learning_rate,
+                seed=start.seed,
+            )
         )
         self._send_look()
 
@@ -137,7 +146,7 @@ class Session:
         if moment is None:
             return
         if moment.frame is None:
-            self.open(moment.lesson, moment.mode, moment.device)
+            self.open(moment.lesson, Start(moment.mode, moment.device))
             return
         self._break_run_off()
         self.printed = PrintedText()
@@ -244,6 +253,8 @@ class Session:
                 self._shown(event, command)
             case Refused():
                 self.notice = Notice(one_line(event.message), "refused")
+                if isinstance(command, Open) and command.device != "cpu":
+                    self._open_on_cpu(command)
             case Failed():
                 self._failed(event)
             case Printed():
@@ -259,6 +270,15 @@ class Session:
             self._opening = None
             return False
         return not isinstance(event, Printed)
+
+    def _open_on_cpu(self, refused: Open) -> None:
+        """The device asked for at the start is not there: begin all the same, and say so."""
+        moment, said = self.moment, self.notice.text
+        if moment is None:
+            return
+        start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
+        self.open(moment.lesson, start)
+        self._begun_on_cpu = f"{said} · it begins on the CPU"
 
     def _shown(self, event: Shown, command: AnyCommand | None) -> None:
         moment = self.moment
@@ -288,6 +308,8 @@ class Session:
         if self._ended_with:
             back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
             self.notice, self._ended_with = Notice(back, "failed"), ""
+        elif self._begun_on_cpu and not is_echo:
+            self.notice, self._begun_on_cpu = Notice(self._begun_on_cpu, "refused"), ""
         elif event.note or not is_echo:
             self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
 
