@@ -43,12 +43,14 @@ class Terminal:
         """Every byte that the program has written."""
         self._master, slave = pty.openpty()
         self._set_size(columns, rows)
+        # A test runner exports its own width, which would be believed before the terminal's.
+        inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
+            env={**inherited, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
             start_new_session=True,
         )
         os.close(slave)
