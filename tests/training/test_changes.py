@@ -176,7 +176,7 @@ def test_a_gpu_loss_is_fetched_in_bundles(monkeypatch: pytest.MonkeyPatch) -> No
     column = LossColumn()
     losses = [Elsewhere(float(n)) for n in range(600)]
     for loss in losses:
-        column.append(loss)
+        column.append(loss, on_cpu=False)
     assert len(column) == 600
     assert Elsewhere.readings == 2, "two full bundles; the rest waits"
     assert list(column.numbers()) == [float(n) for n in range(600)]

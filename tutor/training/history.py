@@ -39,9 +39,9 @@ class LossColumn:
     def __len__(self) -> int:
         return len(self._read) + len(self._waiting)
 
-    def append(self, loss: Any) -> None:
+    def append(self, loss: Any, *, on_cpu: bool = True) -> None:
         """Add an epoch's loss: a tensor or array of one element, or a number; else NaN."""
-        if isinstance(loss, torch.Tensor) and loss.device.type != "cpu" and loss.numel() == 1:
+        if not on_cpu and isinstance(loss, torch.Tensor) and loss.numel() == 1:
             self._waiting.append(loss.detach().reshape(()))
             if len(self._waiting) >= _BUNDLE:
                 self._fetch()
@@ -151,6 +151,8 @@ def _number(loss: Any) -> float:
     """The one number in `loss`, or NaN."""
     try:
         # Both torch's and numpy's item() refuse what has more than one element.
-        return float(loss.item() if hasattr(loss, "item") else loss)
+        return float(loss.item())
+    except AttributeError:
+        return float(loss) if isinstance(loss, int | float) else math.nan
     except (TypeError, ValueError, RuntimeError):
         return math.nan

@@ -7,7 +7,7 @@ what happened in earlier epochs.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
@@ -59,7 +59,7 @@ class Loop:
         """Steps in this epoch. Epoch 0 has those of the warm-up alone."""
         if self.epoch == 0:
             return self.program.warm_up * len(self.program.loop)
-        return self.program.batches * len(self.program.loop) + (self.program.report is not None)
+        return self.program.steps
 
     @property
     def at_end(self) -> bool:
@@ -72,6 +72,11 @@ class Loop:
         if self.epoch == 0 and not self.step:
             return 0
         return min(max(self.step - 1, 0) // len(self.program.loop), self._batches - 1)
+
+    @property
+    def in_last_batch(self) -> bool:
+        """Whether the next step belongs to this epoch's last batch (or is its Report)."""
+        return self.step >= (self._batches - 1) * len(self.program.loop)
 
     @property
     def _batches(self) -> int:
@@ -101,15 +106,19 @@ class Loop:
         """Enter the next epoch, before its first step."""
         self.epoch, self.step = self.epoch + 1, 0
 
-    def run_step(self) -> None:
-        """Run the next step of this epoch. Raises LessonRaised."""
+    def run_step(self, *, looking: bool = True) -> None:
+        """Run the next step of this epoch. Raises LessonRaised.
+
+        What stands in the phase's formulas is taken down, unless nobody is `looking`.
+        """
         phase = self.phase_of(self.step)
         if phase is None:
             assert self.program.report is not None
             self.execute(self.program.report.code)
         else:
             self._run_phase(phase)
-        self.keep_boxed(phase.name if phase else REPORT)
+        if looking:
+            self.keep_boxed(phase.name if phase else REPORT)
         self.step += 1
 
     def _run_phase(self, phase: Phase) -> None:
@@ -121,20 +130,20 @@ class Loop:
         if index == self.program.gradient_at:
             self.gradients = self.gradients_now(copied=True)
 
-    def run_epoch(self) -> None:
-        """Run the next epoch as one piece: the same statements, nothing watched."""
-        self.epoch, self.step = self.epoch + 1, 0
-        program, namespace = self.program, self.namespace
-        if program.batches == 1:
-            namespace["batch"] = 0
-            self.execute(program.batch_code)
-        else:
-            for batch in range(program.batches):
-                namespace["batch"] = batch
-                self.execute(program.batch_code)
-        if program.report is not None:
-            self.execute(program.report.code)
-        self.step = self.steps
+    def run_epochs(self, until: Callable[[], bool], after: Callable[[Any], object]) -> None:
+        """Run whole epochs as one piece each, nothing watched, while not `until()`.
+
+        Hands the loss of each to `after`. Raises LessonRaised, in the middle of an epoch.
+        """
+        code, namespace, steps = self.program.epoch_code, self.namespace, self.program.steps
+        try:
+            while not until():
+                self.epoch, self.step = self.epoch + 1, 0
+                exec(code, namespace)
+                self.step = steps
+                after(namespace.get("loss"))
+        except BaseException as error:  # as in `execute`, which costs too much here
+            raise lesson_raised(self.program, error) from error
 
     def execute(self, code: CodeType) -> None:
         """Run compiled code in the namespace. Raises LessonRaised, whatever the code raises."""

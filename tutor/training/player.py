@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from tutor.lesson.model import SETUP
 from tutor.training.carry import carry_over
@@ -78,26 +79,31 @@ class Player:
         self.applied = keyframe.applied
         self._last_keyframe = time.perf_counter()
 
-    def step(self) -> None:
+    def step(self, *, looking: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it."""
         if self.loop.at_end:
-            self._keep_keyframe()
-            self.loop.begin_epoch()
-            self.tick = 0
-        self.loop.run_step()
+            self._enter_epoch()
+        self.loop.run_step(looking=looking)
         self.tick += 1
         self._after_step()
 
+    def _enter_epoch(self) -> None:
+        self._keep_keyframe()
+        self.loop.begin_epoch()
+        self.tick = 0
+
     def _after_step(self) -> None:
         if self.loop.at_end and self.loop.epoch == len(self.history.losses) + 1:
-            self.history.losses.append(self.loop.loss())
+            self.history.losses.append(self.loop.loss(), on_cpu=self.loop.device == "cpu")
         self.apply_changes_here()
 
     def watched_epoch(self) -> None:
         """To the end of the epoch, phase by phase, so that its gradients are known."""
-        self.step()
+        if self.loop.at_end:
+            self._enter_epoch()
         while not self.loop.at_end:
-            self.step()
+            # What stood in the formulas for an earlier batch is overwritten by the last.
+            self.step(looking=self.loop.in_last_batch)
 
     def forward(self, epoch: int, until: Callable[[], bool]) -> None:
         """To the end of `epoch`: all but the last epoch in one piece, the last watched."""
@@ -113,14 +119,22 @@ class Player:
     def _fast(self, epoch: int, until: Callable[[], bool]) -> None:
         """Whole epochs to the end of `epoch`, or until `until`. No change lies on the way."""
         loop, losses, history = self.loop, self.history.losses, self.history
-        while loop.epoch < epoch and not until():
-            if time.perf_counter() - self._last_keyframe > history.interval:
+        clock, on_cpu = time.perf_counter, loop.device == "cpu"
+
+        def enough() -> bool:
+            if loop.epoch >= epoch or until():
+                return True
+            if clock() - self._last_keyframe > history.interval:
                 self._keep_keyframe()
             self.tick = 0
-            loop.run_epoch()
+            return False
+
+        def keep(loss: Any) -> None:
             self.tick = loop.step
             if loop.epoch > len(losses):
-                losses.append(loop.loss())
+                losses.append(loss, on_cpu=on_cpu)
+
+        loop.run_epochs(enough, keep)
 
     def _keep_keyframe(self) -> None:
         """Keep a keyframe of this epoch's end, if there is none and it is time for one."""

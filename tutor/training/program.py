@@ -52,14 +52,19 @@ class Program:
     setup: Phase | None
     loop: tuple[Phase, ...]
     """Run once for each batch, in this order."""
-    batch_code: CodeType
-    """The whole loop as one piece, for speed: the same statements in the same order."""
+    epoch_code: CodeType
+    """A whole epoch as one piece, for speed: the same statements in the same order."""
     report: Phase | None
     watch: tuple[Expression, ...]
     boxed: Mapping[str, tuple[Expression, ...]]
     """By phase, "" for the sections that are none: the expressions in its formulas."""
     liveness: Liveness
     """Which names a snapshot may leave out, and which it need not copy."""
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch: each phase of each batch, and the Report."""
+        return self.batches * len(self.loop) + (self.report is not None)
 
     @property
     def gradient_at(self) -> int:
@@ -97,7 +102,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         warm_up=lesson.warm_up,
         setup=_phase(SETUP, trees.get(SETUP, []), filename),
         loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
-        batch_code=_compile([node for tree in loop_trees for node in tree], filename),
+        epoch_code=_compile(_whole_epoch(loop_trees, trees.get(REPORT, []), lesson), filename),
         report=_phase(REPORT, trees.get(REPORT, []), filename),
         watch=tuple(_expression(label, source) for label, source in watched.items()),
         boxed={
@@ -119,6 +124,16 @@ def _tree(fences: Iterable[Fence]) -> list[ast.stmt]:
         ast.increment_lineno(module, fence.line - 1)
         body += module.body
     return body
+
+
+def _whole_epoch(
+    loop: list[list[ast.stmt]], report: list[ast.stmt], lesson: Lesson
+) -> list[ast.stmt]:
+    """`for batch in range(batches):` and the loop's phases in it, then the Report."""
+    every_batch = ast.parse(f"for batch in range({lesson.batches}): pass").body[0]
+    assert isinstance(every_batch, ast.For)
+    every_batch.body = [statement for phase in loop for statement in phase]
+    return [every_batch, *report]
 
 
 def _compile(body: list[ast.stmt], filename: str) -> CodeType:

@@ -60,10 +60,10 @@ def to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
 def _of_tensor(tensor: torch.Tensor) -> Value:
     if tensor.is_complex():
         return text_value(_short_repr(tensor.detach()))
-    flat = tensor.detach().reshape(-1)[:MAX_ELEMENTS]
-    numbers = flat.to(torch.float64) if tensor.device.type != "mps" else flat
+    flat = tensor.detach().reshape(-1)
+    numbers = (flat if len(flat) <= MAX_ELEMENTS else flat[:MAX_ELEMENTS]).tolist()
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return Value(tuple(map(float, numbers.tolist())), tuple(tensor.shape), dtype)
+    return Value(tuple(map(float, numbers)), tuple(tensor.shape), dtype)
 
 
 def _of_array(array: np.ndarray[Any, Any]) -> Value:
