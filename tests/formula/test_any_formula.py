@@ -103,9 +103,11 @@ def _seen(text: str) -> Counter[str]:
 def _cells(picture: Picture, mark: Mark) -> str:
     text, at = "", 0
     for character in picture.rows[mark.row]:
-        if mark.start <= at < mark.end:
+        width = wcswidth(character)
+        # A combining mark stands in the cell of the letter before it.
+        if mark.start <= at - (not width) < mark.end:
             text += character
-        at += wcswidth(character)
+        at += width
     return text
 
 

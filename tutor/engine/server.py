@@ -57,8 +57,9 @@ from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
-FRAME_SECONDS = 0.05
-"""At most so often is a frame sent while a run is on."""
+FRAME_SECONDS = 0.1
+"""At most so often is a frame sent while a run is on: ten a second move well enough, and every
+frame that the app paints takes a core away from the training."""
 
 
 class Inbox:

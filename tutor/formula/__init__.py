@@ -7,14 +7,19 @@ some milliseconds, reading the first formula some hundred.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from tutor.formula.model import Formula, Mark, Picture
 
 __all__ = ["Formula", "Mark", "Picture", "draw", "draw_inline", "parse"]
 
 
+@lru_cache(maxsize=512)
 def parse(latex: str) -> Formula:
-    """Read a formula. Raises FormulaError, with one line that says what is wrong."""
+    """Read a formula. Raises FormulaError, with one line that says what is wrong.
+
+    A formula is read once and drawn at every step, so what was read is kept.
+    """
     from tutor.formula import tree  # noqa: PLC0415 - deferred, see above
 
     return tree.parse(latex)
