@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 Samples = Mapping[str, Sequence[float]]
 
@@ -20,14 +20,23 @@ def ratio(samples: Samples, name: str, base: str) -> float:
     return statistics.median(a / b for a, b in rounds)
 
 
-def print_table(title: str, unit: str, samples: Samples, base: str) -> None:
-    """Median, least and greatest of each row, and its ratio to the row `base`."""
+def best_ratio(samples: Samples, name: str, base: str, best: Callable[..., float]) -> float:
+    """The ratio of the best rounds: on a machine with busy neighbours the least disturbed."""
+    return best(samples[name]) / best(samples[base])
+
+
+def print_table(
+    title: str, unit: str, samples: Samples, base: str, best: Callable[..., float]
+) -> None:
+    """Median, least and greatest of each row, and its ratios to the row `base`.
+
+    `best` is max where more is better, and min where less is.
+    """
     print(f"{title} ({unit}; {len(samples[base])} rounds, in turn)")
     width = max(map(len, samples))
     for name, values in samples.items():
-        middle = statistics.median(values)
-        spread = f"{min(values):.4g} … {max(values):.4g}"
-        print(
-            f"  {name:<{width}}  {middle:>9.4g}  [{spread}]  ratio {ratio(samples, name, base):.3f}"
-        )
+        middle = f"{statistics.median(values):>9.4g}"
+        spread = f"[{min(values):.4g} … {max(values):.4g}]"
+        ratios = f"{ratio(samples, name, base):.3f}, of the best {best_ratio(samples, name, base, best):.3f}"
+        print(f"  {name:<{width}}  {middle}  {spread:<20}  ratio: median {ratios}")
     print()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.training.conftest import FRONT, lesson_text
 from tutor.engine.client import EngineClient
 from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Event, Open, Shown, Taken
+from tutor.lesson.document import parse
 
 E = TypeVar("E", bound=Event)
 
@@ -54,7 +56,7 @@ class Conversation:
 
     def open(self, front: str = FRONT, **phases: str) -> AnyEvent:
         """Open a lesson made of phases given by name."""
-        return self.ask(Open(path="test.md", source=lesson_text(front, **phases)))
+        return self.ask(Open(lesson=parse(lesson_text(front, **phases), Path("test.md"))))
 
     def shown(self, command: AnyCommand) -> Shown:
         """The answer to a command that must succeed."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.engine.conftest import Conversation
 from tests.training.conftest import SHIPPED
 from tutor.engine.messages import (
@@ -22,11 +20,11 @@ from tutor.engine.messages import (
     StepPhase,
     Switch,
 )
+from tutor.lesson.document import read
 
 
 def open_shipped(engine: Conversation, slug: str, mode: str) -> Shown:
-    path: Path = SHIPPED / f"{slug}.md"
-    return engine.shown(Open(path=str(path), source=path.read_text(), mode=mode))
+    return engine.shown(Open(lesson=read(SHIPPED / f"{slug}.md"), mode=mode))
 
 
 def test_nothing_can_be_done_before_a_lesson_is_open(engine: Conversation) -> None:
@@ -148,11 +146,9 @@ def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
     engine.shown(Switch(mode="autograd"))
     there = engine.shown(StepPhase())
     assert engine.shown(Restart()).frame.mode == "autograd"
-    path = SHIPPED / "xor.md"
     again = engine.shown(
         Open(
-            path=str(path),
-            source=path.read_text(),
+            lesson=read(SHIPPED / "xor.md"),
             record=there.record,
             epoch=there.frame.at.epoch,
             step=there.frame.at.step,

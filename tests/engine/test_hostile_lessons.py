@@ -130,8 +130,3 @@ def test_going_back_prints_nothing_again(engine: Conversation) -> None:
     engine.shown(BackEpoch())
     engine.shown(Seek(epoch=2))
     assert not [e for e in engine.heard if isinstance(e, Printed)]
-
-
-def test_faults_in_a_file_refuse_it(engine: Conversation) -> None:
-    answer = engine.open(Loss="")
-    assert "Loss" in str(answer)

@@ -7,6 +7,7 @@ import math
 import msgspec
 import pytest
 
+from tests.training.conftest import SHIPPED
 from tutor.engine.messages import (
     Failed,
     Open,
@@ -16,6 +17,7 @@ from tutor.engine.messages import (
     event_from_line,
     to_line,
 )
+from tutor.lesson.document import read
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ from tutor.engine.messages import (
     [
         StepPhase(number=7),
         Switch(mode="manual"),
-        Open(path="a b.md", source="two\nlines and 中文 \x1b[31m", learning_rate=math.inf),
+        Open(lesson=read(SHIPPED / "xor.md"), learning_rate=math.inf),
     ],
 )
 def test_a_command_is_one_line_and_comes_back_whole(command: StepPhase | Switch | Open) -> None:

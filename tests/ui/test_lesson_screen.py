@@ -113,7 +113,7 @@ async def test_the_code_is_shown_to_the_character(make_app: MakeApp) -> None:
 async def test_code_wider_than_its_pane_is_folded_and_marked_and_never_cut(
     make_app: MakeApp,
 ) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from tutor.lesson.model import Fence, Section
 

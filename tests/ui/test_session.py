@@ -64,12 +64,10 @@ def session(engine: FakeEngine, clock: Clock) -> Talk:
     return talk
 
 
-def test_opening_a_lesson_sends_its_text_and_its_first_mode(
-    session: Talk, engine: FakeEngine
-) -> None:
+def test_opening_a_lesson_sends_it_and_its_first_mode(session: Talk, engine: FakeEngine) -> None:
     command = engine.sent[0]
     assert isinstance(command, Open)
-    assert command.source == lesson().source
+    assert command.lesson == lesson()
     assert command.mode == "manual"
 
 

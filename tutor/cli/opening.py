@@ -9,41 +9,45 @@ from pathlib import Path
 
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
+from tutor.lesson import library
 from tutor.lesson.model import Lesson
+from tutor.ui.app import TutorApp
+from tutor.ui.moment import Start
 
 
 def open_command(options: argparse.Namespace) -> int:
     """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RunError("the tutor needs a terminal; without one there is `tutor run LESSON`")
-    # The child loads torch while we load the screen: that is most of what there is to wait for.
+    path = library.find(options.lesson) if options.lesson else None
+    headline = library.headline(path) if path else None
+    _check_mode(options.mode, headline.modes if headline else ())
+    if path and options.trust:
+        _trust(path)
     engine = EngineClient()
     try:
-        return _open(engine, options)
+        app = TutorApp(
+            engine,
+            library.headlines,
+            _read,
+            first=path,
+            first_title=headline.title if headline else "",
+            start=Start(options.mode, options.device, options.learning_rate, options.seed),
+        )
+        app.run()
     finally:
         engine.close()
-
-
-def _open(engine: EngineClient, options: argparse.Namespace) -> int:
-    from tutor.lesson import library  # noqa: PLC0415 - after the child has started
-    from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
-    from tutor.ui.moment import Start  # noqa: PLC0415 - likewise
-
-    start = Start(options.mode, options.device, options.learning_rate, options.seed)
-    path = library.find(options.lesson) if options.lesson else None
-    if path and options.mode:
-        _check_mode(options.mode, library.headline(path).modes)
-    if path and options.trust:
-        from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
-
-        trusted_lesson(str(path), trust_now=True)
-    app = TutorApp(engine, library.headlines, _read, first=path, start=start)
-    app.run()
     return app.return_code or 0
 
 
-def _check_mode(mode: str, modes: Sequence[str]) -> None:
-    if modes and mode not in modes:
+def _trust(path: Path) -> None:
+    from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
+
+    trusted_lesson(str(path), trust_now=True)
+
+
+def _check_mode(mode: str | None, modes: Sequence[str]) -> None:
+    if mode and modes and mode not in modes:
         raise UsageError(f"no mode {mode!r} in this lesson; there is {', '.join(modes)}")
 
 

@@ -48,7 +48,7 @@ class EngineClient:
     """One child process at a time, and what has been asked of it."""
 
     def __init__(self) -> None:
-        """Start the child at once, so that it loads torch while the app does other things."""
+        """Nothing is started yet: what is asked before `start` waits for it."""
         self._lock = threading.RLock()
         self._on_event: Callable[[AnyEvent], None] | None = None
         self._number = 0
@@ -58,14 +58,22 @@ class EngineClient:
         self._shown: Shown | None = None
         self._ready = self._closing = False
         self._wished = False
-        self._start_child()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._early: list[AnyCommand] = []
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
     def start(self, on_event: Callable[[AnyEvent], None]) -> None:
-        """Hand every event to `on_event`, from a thread, from now on."""
+        """Start the child, and hand every event to `on_event`, from a thread, from now on.
+
+        Raises EngineError if it can't be started.
+        """
         self._on_event = on_event
-        self._listen()
+        with self._lock:
+            self._start_child()
+            early, self._early = self._early, []
+            for command in early:
+                self._write(command)
 
     def send(self, command: AnyCommand) -> int:
         """Ask for something; returns the number that its answer will carry. Never blocks."""
@@ -100,14 +108,17 @@ class EngineClient:
             due = max(self._pending)
             self.send(Pause())
             child = self._child
+        assert child is not None  # it was ready
         threading.Thread(target=self._insist, args=(child, due), daemon=True).start()
 
     def close(self) -> None:
         """End the child."""
         with self._lock:
             self._closing = True
-            self._write(Close())
             child = self._child
+            if child is None:
+                return
+            self._write(Close())
         try:
             child.wait(timeout=0.5)
         except subprocess.TimeoutExpired:
@@ -130,18 +141,19 @@ class EngineClient:
             )
         except OSError as error:
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
+        child = self._child
+        threading.Thread(target=self._listen_to, args=(child,), daemon=True).start()
 
     def _write(self, command: AnyCommand) -> None:
+        if self._child is None:
+            self._early.append(command)
+            return
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(to_line(command))
             self._child.stdin.flush()
         except BrokenPipeError:  # it has just ended: the listener finds out and says so
             return
-
-    def _listen(self) -> None:
-        thread = threading.Thread(target=self._listen_to, args=(self._child,), daemon=True)
-        thread.start()
 
     def _listen_to(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
@@ -190,15 +202,16 @@ class EngineClient:
     def _outlive(self, ended: subprocess.Popen[bytes]) -> None:
         """The child is gone: say why, start another, and go to where the run stood."""
         with self._lock:
-            was_ready = self._ready
-            message = self._why_ended(ended)
+            again, message = self._ready, self._why_ended(ended)
             self._pending.clear()
             self._ready = self._wished = False
-            if was_ready:
-                self._start_child()
-        self._tell(Ended(message=message, restarting=was_ready))
-        if was_ready:
-            self._listen()
+            if again:
+                try:
+                    self._start_child()
+                except EngineError as error:
+                    again, message = False, str(error)
+        self._tell(Ended(message=message, restarting=again))
+        if again:
             self._take_up_again()
 
     def _take_up_again(self) -> None:

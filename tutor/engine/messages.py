@@ -7,10 +7,12 @@ diverged run has little else). Commands go down, events come up. Knows no torch.
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from tutor.lesson.model import Lesson
 from tutor.training.frame import Curve, Frame, Record
 
 
@@ -31,9 +33,8 @@ class Command(Message, frozen=True, kw_only=True):
 class Open(Command, frozen=True, kw_only=True):
     """Load a lesson and go to a place in a run of it (its start, if `record` is None)."""
 
-    path: str
-    source: str
-    """The file's text, exactly as it was trusted."""
+    lesson: Lesson
+    """Parsed, from the text that is trusted: the engine knows no Markdown."""
     mode: str | None = None
     device: str = "cpu"
     learning_rate: float | None = None
@@ -199,8 +200,15 @@ AnyCommand: TypeAlias = (
 )
 AnyEvent: TypeAlias = Ready | Shown | Refused | Failed | Printed | Ended
 
-_encoder = msgspec.msgpack.Encoder()
-_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(AnyCommand)
+
+def _path(kind: type, value: object) -> Path:
+    """The one type in messages that msgpack does not know."""
+    assert kind is Path
+    return Path(str(value))
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=str)
+_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(AnyCommand, dec_hook=_path)
 _events: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
 
 

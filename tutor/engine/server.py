@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import torch
@@ -49,8 +48,7 @@ from tutor.engine.messages import (
     command_from_line,
     to_line,
 )
-from tutor.errors import LessonError, RunError
-from tutor.lesson.document import parse
+from tutor.errors import RunError
 from tutor.training import devices
 from tutor.training.frame import Frame, Position
 from tutor.training.loop import LessonRaised
@@ -132,7 +130,7 @@ class Server:
                 self._do(command)
         except LessonRaised as error:
             self._tell_raised(error, command.number)
-        except (RunError, LessonError) as error:
+        except RunError as error:
             self.send(Refused(message=str(error), answers=command.number))
         except KeyboardInterrupt:
             self._take_up_again(command.number)
@@ -174,7 +172,7 @@ class Server:
         self.run, self.opened, self.rate = None, command, 0.0
         # A lesson that asks gets no answer. (Python's exit() closes what was here before.)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-        programs = programs_of(parse(command.source, Path(command.path)))
+        programs = programs_of(command.lesson)
         record = command.record
         limit_memory(record.device if record else command.device)
         if record is None:

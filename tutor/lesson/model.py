@@ -1,15 +1,17 @@
 """What a lesson is, once its file has been read: plain frozen data.
 
-Knows nothing of files, Markdown, LaTeX or of running the code it holds.
+Knows nothing of files, Markdown, LaTeX or of running the code it holds. Structs, so that a
+lesson can be sent to the process that runs it and need not be parsed there again.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
 
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
 """The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
@@ -22,8 +24,7 @@ LADDER_PHASES = ("Predict", "Gradient", "Loss", "Update")
 """The rows of the ladder table, in the order in which PyTorch takes them over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prose:
+class Prose(msgspec.Struct, frozen=True, tag=True):
     """A run of Markdown text (no headings, fences or display formulas in it)."""
 
     markdown: str
@@ -31,8 +32,7 @@ class Prose:
     """1-based line of its first character in the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
+class Formula(msgspec.Struct, frozen=True, tag=True):
     """A display formula: the LaTeX between `$$` and `$$`."""
 
     latex: str
@@ -41,8 +41,7 @@ class Formula:
     """The Python expressions in its `\\boxed{…}`, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(msgspec.Struct, frozen=True, tag=True):
     """A fenced block of Python, which is both what is shown and what is run."""
 
     code: str
@@ -59,8 +58,7 @@ class Fence:
 Block: TypeAlias = Prose | Formula | Fence
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """What stands under one heading (the introduction has the heading "")."""
 
     heading: str
@@ -74,8 +72,7 @@ class Section:
         return tuple(b for b in self.blocks if isinstance(b, Fence) and b.runs_in(mode))
 
 
-@dataclass(frozen=True, slots=True)
-class LadderRow:
+class LadderRow(msgspec.Struct, frozen=True):
     """One row of the table "who does what"."""
 
     phase: str
@@ -83,8 +80,7 @@ class LadderRow:
     """For each mode: True by hand, False by PyTorch, None where the mode has no such phase."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(msgspec.Struct, frozen=True):
     """One lesson: its prose, formulas and code, and what is watched while it runs."""
 
     slug: str

@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from tutor.engine.messages import AnyEvent
-from tutor.errors import LessonError
+from tutor.errors import EngineError, LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.ui.charset import AsciiOnly, is_ascii_only
@@ -72,6 +72,7 @@ class TutorApp(App[None]):
         open_lesson: Callable[[Path], Lesson],
         *,
         first: Lesson | Path | None = None,
+        first_title: str = "",
         start: Start = Start(),  # noqa: B008 - frozen
         is_trusted: Callable[[Lesson], bool] | None = None,
         trust_lesson: Callable[[Lesson], None] | None = None,
@@ -83,6 +84,7 @@ class TutorApp(App[None]):
         `first` is opened at once, else the menu is shown. A path is read after the first
         paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
         may have to be trusted first; a Lesson is taken as it is. It begins as `start` says.
+        `first_title` stands above until then.
         """
         super().__init__()
         self.animation_level = "none"
@@ -98,7 +100,7 @@ class TutorApp(App[None]):
             ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
         self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
         self.session = Session(engine)
-        self._lesson_screen = LessonScreen(self.session, ascii_only)
+        self._lesson_screen = LessonScreen(self.session, ascii_only, one_line(first_title))
         self._menu_screen = MenuScreen(lambda: self._lessons)
 
     @cached_property
@@ -121,13 +123,22 @@ class TutorApp(App[None]):
             if isinstance(self._first, Lesson):
                 self._begin_as_asked(self._first)
             self.push_screen("lesson")
-        self._engine.start(self._hear)
+        if not isinstance(self._first, Path):
+            self.call_after_refresh(self._start_engine)
+
+    def _start_engine(self) -> None:
+        """Once the first screen stands, which loading torch beside it would keep waiting."""
+        try:
+            self._engine.start(self._hear)
+        except EngineError as error:
+            self.exit(return_code=1, message=plain(str(error)))
 
     def on_lines_pane_painted(self) -> None:
         """Read the lesson that the app was started with: the empty screen stands."""
         path, self._first = self._first, None
         if not isinstance(path, Path):
             return
+        self._start_engine()
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:

@@ -87,8 +87,7 @@ class Session:
         self._offered_to_go_on = False
         self._opening = self._send(
             Open(
-                path=str(lesson.path),
-                source=lesson.source,
+                lesson=lesson,
                 mode=mode,
                 device=start.device,
                 learning_rate=start.learning_rate,

@@ -59,9 +59,11 @@ class LessonScreen(SizedScreen):
     waiting: var[str] = var("")
     printed: var[PrintedText] = var(PrintedText)
 
-    def __init__(self, session: Session, ascii_only: bool) -> None:
+    def __init__(self, session: Session, ascii_only: bool, heading: str = "") -> None:
+        """`heading` is the title to show until a lesson is open."""
         super().__init__()
         self.session = session
+        self._heading = heading
         self._ascii = ascii_only
         self._shown = {"upper": "formula", "lower": "numbers"}
         self._layout = ""
@@ -69,7 +71,9 @@ class LessonScreen(SizedScreen):
     def parts(self) -> Iterable[Widget]:
         """Header, panes, status and footer; all take what they show from here."""
         moment = LessonScreen.moment
-        yield Header(id="header").data_bind(moment)
+        header = Header(id="header").data_bind(moment)
+        header.set_reactive(Header.heading, self._heading)
+        yield header
         yield ErrorBar(id="error").data_bind(moment)
         with Container(id="panes"):
             yield FormulaPane(id="formula", ascii_only=self._ascii).data_bind(moment)
