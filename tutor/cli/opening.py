@@ -9,34 +9,39 @@ from pathlib import Path
 
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
-from tutor.lesson import library
 from tutor.lesson.model import Lesson
-from tutor.ui.app import TutorApp
-from tutor.ui.moment import Start
 
 
 def open_command(options: argparse.Namespace) -> int:
     """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RunError("the tutor needs a terminal; without one there is `tutor run LESSON`")
+    engine = EngineClient()
+    try:
+        return _open(engine, options)
+    finally:
+        engine.close()
+
+
+def _open(engine: EngineClient, options: argparse.Namespace) -> int:
+    from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
+    from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
+    from tutor.ui.moment import Start  # noqa: PLC0415 - likewise
+
     path = library.find(options.lesson) if options.lesson else None
     headline = library.headline(path) if path else None
     _check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
-    engine = EngineClient()
-    try:
-        app = TutorApp(
-            engine,
-            library.headlines,
-            _read,
-            first=path,
-            first_title=headline.title if headline else "",
-            start=Start(options.mode, options.device, options.learning_rate, options.seed),
-        )
-        app.run()
-    finally:
-        engine.close()
+    app = TutorApp(
+        engine,
+        library.headlines,
+        _read,
+        first=path,
+        first_title=headline.title if headline else "",
+        start=Start(options.mode, options.device, options.learning_rate, options.seed),
+    )
+    app.run()
     return app.return_code or 0
 
 

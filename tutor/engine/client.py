@@ -41,14 +41,17 @@ ASK_SECONDS = 0.3
 INTERRUPT_SECONDS = 0.7
 """So long has it, after that, to give way to an interrupt before its process is killed."""
 
-_COMMAND_LINE = [sys.executable, "-P", "-m", "tutor.engine.server"]
+_COMMAND_LINE = [sys.executable, "-P", "-m", "tutor.engine.child"]
 
 
 class EngineClient:
     """One child process at a time, and what has been asked of it."""
 
     def __init__(self) -> None:
-        """Nothing is started yet: what is asked before `start` waits for it."""
+        """Start the child, which does little until `start` says that the screen stands.
+
+        Raises EngineError if it can't be started.
+        """
         self._lock = threading.RLock()
         self._on_event: Callable[[AnyEvent], None] | None = None
         self._number = 0
@@ -58,22 +61,14 @@ class EngineClient:
         self._shown: Shown | None = None
         self._ready = self._closing = False
         self._wished = False
-        self._child: subprocess.Popen[bytes] | None = None
-        self._early: list[AnyCommand] = []
+        self._start_child()
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
     def start(self, on_event: Callable[[AnyEvent], None]) -> None:
-        """Start the child, and hand every event to `on_event`, from a thread, from now on.
-
-        Raises EngineError if it can't be started.
-        """
+        """Let it load torch, and hand every event to `on_event`, from a thread, from now on."""
         self._on_event = on_event
-        with self._lock:
-            self._start_child()
-            early, self._early = self._early, []
-            for command in early:
-                self._write(command)
+        self._listen()
 
     def send(self, command: AnyCommand) -> int:
         """Ask for something; returns the number that its answer will carry. Never blocks."""
@@ -108,7 +103,6 @@ class EngineClient:
             due = max(self._pending)
             self.send(Pause())
             child = self._child
-        assert child is not None  # it was ready
         threading.Thread(target=self._insist, args=(child, due), daemon=True).start()
 
     def close(self) -> None:
@@ -116,8 +110,6 @@ class EngineClient:
         with self._lock:
             self._closing = True
             child = self._child
-            if child is None:
-                return
             self._write(Close())
         try:
             child.wait(timeout=0.5)
@@ -141,13 +133,13 @@ class EngineClient:
             )
         except OSError as error:
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
-        child = self._child
-        threading.Thread(target=self._listen_to, args=(child,), daemon=True).start()
+
+    def _listen(self) -> None:
+        """Hear what the child says, once it is told that there is somebody who listens."""
+        threading.Thread(target=self._listen_to, args=(self._child,), daemon=True).start()
+        self._write(Taken())
 
     def _write(self, command: AnyCommand) -> None:
-        if self._child is None:
-            self._early.append(command)
-            return
         assert self._child.stdin is not None
         try:
             self._child.stdin.write(to_line(command))
@@ -208,6 +200,7 @@ class EngineClient:
             if again:
                 try:
                     self._start_child()
+                    self._listen()
                 except EngineError as error:
                     again, message = False, str(error)
         self._tell(Ended(message=message, restarting=again))

@@ -102,7 +102,11 @@ class Look(Command, frozen=True, kw_only=True):
 
 
 class Taken(Command, frozen=True, kw_only=True):
-    """The app has painted the last Shown of a run under way; the next may come. Not answered."""
+    """The app has painted. Not answered.
+
+    The first says that its first screen stands (torch is loaded then), each further one that
+    the last Shown of a run under way does, so that the next may come.
+    """
 
 
 class Close(Command, frozen=True, kw_only=True):

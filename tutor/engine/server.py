@@ -1,19 +1,15 @@
-"""The child process: holds the Run, does what commands ask, tells what happened.
+"""Holds the Run, does what commands ask, and tells what happened.
 
-Standard input and output carry the protocol, moved to private descriptors at the start
-so that nothing a lesson prints or reads can get between. Knows no screen; knows nothing
-of the app but its messages. It ends when its input ends.
+Knows no screen; knows nothing of the app but its messages, and nothing of how they come
+and go but an inbox and a stream.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 import time
-import traceback
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +18,12 @@ from typing import BinaryIO
 import torch
 
 from tutor.engine.capture import Capture
+from tutor.engine.inbox import Inbox
 from tutor.engine.limits import limit_memory
 from tutor.engine.messages import (
     AnyCommand,
     BackEpoch,
     BackPhase,
-    Close,
     Event,
     Failed,
     Look,
@@ -44,8 +40,6 @@ from tutor.engine.messages import (
     StepEpoch,
     StepPhase,
     Switch,
-    Taken,
-    command_from_line,
     to_line,
 )
 from tutor.errors import RunError
@@ -58,46 +52,6 @@ from tutor.training.run import Run
 FRAME_SECONDS = 0.1
 """At most so often is a frame sent while a run is on: ten a second move well enough, and every
 frame that the app paints takes a core away from the training."""
-
-
-class Inbox:
-    """Commands as they come in, read by a thread."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._waiting: deque[AnyCommand] = deque()
-        self._arrived = threading.Condition()
-        self.taken = True
-        """Whether the app has painted the last frame."""
-        threading.Thread(target=self._read_on, name="inbox", daemon=True).start()
-
-    def __bool__(self) -> bool:
-        """Whether a command waits."""
-        return bool(self._waiting)
-
-    def peek(self) -> AnyCommand:
-        """The next command, left where it is. There must be one."""
-        return self._waiting[0]
-
-    def next(self) -> AnyCommand:
-        """The next command; waits for it."""
-        with self._arrived:
-            self._arrived.wait_for(lambda: bool(self._waiting))
-            return self._waiting.popleft()
-
-    def _read_on(self) -> None:
-        for line in self._source:
-            command = command_from_line(line)
-            if isinstance(command, Taken):
-                self.taken = True
-            elif isinstance(command, Close):
-                break
-            else:
-                with self._arrived:
-                    self._waiting.append(command)
-                    self._arrived.notify()
-        # The app is gone. The main thread may be deep in a lesson's endless loop.
-        os._exit(0)
 
 
 @dataclass(slots=True)
@@ -311,24 +265,3 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, outside)
-
-
-def main() -> None:
-    """Take over standard input and output, then serve until the app is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    source = os.fdopen(os.dup(0), "rb")
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    own_errors = os.fdopen(os.dup(2), "w")
-    devices.use_one_thread()
-    try:
-        Server(Inbox(source), out, Capture()).serve()
-    except BaseException:  # noqa: BLE001 - told to the app, whatever it is
-        # A fault of ours, not of a lesson: the app shows the last line that stands here.
-        traceback.print_exc(file=own_errors)
-        own_errors.flush()
-        os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

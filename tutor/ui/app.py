@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from tutor.engine.messages import AnyEvent
-from tutor.errors import EngineError, LessonError
+from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.ui.charset import AsciiOnly, is_ascii_only
@@ -128,10 +128,7 @@ class TutorApp(App[None]):
 
     def _start_engine(self) -> None:
         """Once the first screen stands, which loading torch beside it would keep waiting."""
-        try:
-            self._engine.start(self._hear)
-        except EngineError as error:
-            self.exit(return_code=1, message=plain(str(error)))
+        self._engine.start(self._hear)
 
     def on_lines_pane_painted(self) -> None:
         """Read the lesson that the app was started with: the empty screen stands."""

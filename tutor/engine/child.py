@@ -1,0 +1,43 @@
+"""Where the child process begins: takes over its descriptors, then loads torch and serves.
+
+Standard input and output carry the protocol; they are moved to private descriptors, so
+that nothing a lesson prints or reads can get between. What loads quickly is loaded while
+the app makes its first screen; torch only then, because it takes all that a machine has.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+
+import numpy as np  # noqa: F401 - what torch needs and loads quickly, while there is time
+
+from tutor.engine.inbox import Inbox
+
+
+def main() -> None:
+    """Take over standard input and output, then serve until the app is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source = os.fdopen(os.dup(0), "rb")
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    own_errors = os.fdopen(os.dup(2), "w")
+    inbox = Inbox(source)
+    inbox.wait_until_painted()
+    try:
+        from tutor.engine.capture import Capture  # noqa: PLC0415 - after the first paint
+        from tutor.engine.server import Server  # noqa: PLC0415 - likewise: loads torch
+        from tutor.training import devices  # noqa: PLC0415 - likewise
+
+        devices.use_one_thread()
+        Server(inbox, out, Capture()).serve()
+    except BaseException:  # noqa: BLE001 - told to the app, whatever it is
+        # A fault of ours, not of a lesson: the app shows the last line that stands here.
+        traceback.print_exc(file=own_errors)
+        own_errors.flush()
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
