@@ -37,6 +37,7 @@ def print_table(
     for name, values in samples.items():
         middle = f"{statistics.median(values):>9.4g}"
         spread = f"[{min(values):.4g} … {max(values):.4g}]"
-        ratios = f"{ratio(samples, name, base):.3f}, of the best {best_ratio(samples, name, base, best):.3f}"
+        least = best_ratio(samples, name, base, best)
+        ratios = f"{ratio(samples, name, base):.3f}, of the best {least:.3f}"
         print(f"  {name:<{width}}  {middle}  {spread:<20}  ratio: median {ratios}")
     print()

@@ -51,17 +51,8 @@ def painted(command: Sequence[str], text: str) -> float:
 
 
 def first_step(command: Sequence[str]) -> float:
-    """Seconds until a key pressed early has had its effect: the first phase has run."""
-    pressed = False
-
-    def stepped(terminal: Terminal) -> bool:
-        nonlocal pressed
-        if not pressed and "next: ▶" in terminal.text():
-            terminal.press("space")
-            pressed = True
-        return "has run" in terminal.text()
-
-    return until(command, stepped)
+    """Seconds until the lesson stands and says what a key press runs."""
+    return until(command, lambda terminal: "next: ▶" in terminal.text())
 
 
 def until(command: Sequence[str], true: Callable[[Terminal], bool]) -> float:
