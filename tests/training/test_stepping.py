@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.conftest import shipped
 from tutor.errors import RunError
-from tutor.training.frame import NONE, Position
+from tutor.training.frame import NO_VALUE, NONE, Position
 from tutor.training.run import Run
 
 
@@ -130,3 +130,16 @@ def test_an_equation_stays_as_it_was_computed_when_its_numbers_move_on() -> None
     assert update.boxed["Predict"] == predict
     run.step_phase()
     assert run.step_phase().boxed["Predict"]["w"].data == update.values["w"].data
+
+
+def test_an_equation_still_to_come_shows_what_is_known_and_leaves_the_rest_open() -> None:
+    run = shipped("one-weight", "autograd")
+    run.step_epoch()
+    assert "text" not in {v.dtype for v in run.frame().boxed["Predict"].values()}
+    predict = run.step_phase()
+    assert predict.boxed["Loss"]["y_pred"].data == predict.boxed["Predict"]["y_pred"].data
+    assert predict.boxed["Loss"]["loss"] == NO_VALUE, "that of the epoch before is no answer"
+    assert all(v == NO_VALUE for e, v in predict.boxed["Gradient"].items() if "gradient" in e)
+    run.step_phase()
+    gradient = run.step_phase()
+    assert gradient.boxed["Update"]['gradient["w"]'].data == gradient.gradients["w"].data

@@ -45,6 +45,10 @@ NONE = Value((), (), "none", "None")
 """Python's None: "no gradient yet", which is not 0."""
 
 
+NO_VALUE = Value((), (), "text", "")
+"""Nothing has been computed that could be shown."""
+
+
 class Position(msgspec.Struct, frozen=True, order=True):
     """Where a run stands: after `step` of the steps of `epoch`.
 
@@ -86,8 +90,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     boxed: dict[str, dict[str, Value]]
     r"""By phase (`""` for sections that are none), by expression: the values of `\boxed{…}`.
 
-    Those of a phase stand as they were when it last ran, so that its equation stays true
-    after an update. Where an expression has no value yet, an empty text.
+    Those of a phase that has run in this batch stand as they were then, so that its equation
+    stays true after an update. Of a phase still to come they are those of now; NO_VALUE
+    stands for what has yet to be computed.
     """
     diverged: bool
     """Whether the loss or a parameter is NaN or infinite."""

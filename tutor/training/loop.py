@@ -7,7 +7,7 @@ what happened in earlier epochs.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
@@ -18,7 +18,7 @@ import torch
 
 from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
-from tutor.training.frame import NONE, Value
+from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import Namespace, Randomness, Snapshot, seed_all, take
 from tutor.training.values import is_finite, text_value, to_numpy, value_of
@@ -52,7 +52,7 @@ class Loop:
     batch_start: dict[str, np.ndarray[Any, Any]] | None = None
     """The parameters' values when the batch began that the last step belongs to."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
-    """By phase: the values in its formulas, as they stood when it last was a step."""
+    """By phase that has run in this batch (and Setup): the values in its formulas then."""
 
     @property
     def steps(self) -> int:
@@ -126,6 +126,7 @@ class Loop:
         if index == 0:
             self.namespace["batch"] = self.step // len(self.program.loop)
             self.batch_start = self.parameter_values()
+            self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:
             self.gradients = self.gradients_now(copied=True)
@@ -187,29 +188,51 @@ class Loop:
             self.boxed[phase] = self.evaluate(self.program.boxed[phase])
 
     def boxed_values(self) -> dict[str, dict[str, Value]]:
-        """The values in all formulas: as they were when their phase ran, else as they are."""
+        """The values in all formulas.
+
+        Of a phase that has run in this batch, as they were then: its equation stays true when
+        its numbers move on. Of one that is still to come, as they are now, without what it or
+        a phase before it has yet to compute.
+        """
+        pending = self._pending()
         return {
-            phase: self.boxed.get(phase) or self.evaluate(expressions)
+            phase: self.boxed.get(phase) or self.evaluate(expressions, pending if phase else ())
             for phase, expressions in self.program.boxed.items()
         }
+
+    def _pending(self) -> frozenset[str]:
+        if self.at_end and self.step:
+            return frozenset()
+        done = self.step - self.batch * len(self.program.loop) if self.step else 0
+        return self.program.pending(done)
 
     def watched_values(self) -> dict[str, Value]:
         """The values of the lesson's watched expressions."""
         return self.evaluate(self.program.watch)
 
-    def evaluate(self, expressions: tuple[Expression, ...]) -> dict[str, Value]:
-        """Each expression's value by its label; words where it has none. Changes nothing."""
+    def evaluate(
+        self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
+    ) -> dict[str, Value]:
+        """Each expression's value by its label; words where it has none. Changes nothing.
+
+        One that reads a `pending` name has no value yet.
+        """
         extra = {"gradient": self.gradients or self.gradients_now()}
         calls = any(e.calls for e in expressions)
         safely = _untouched_randomness(self.device) if calls else nullcontext()
         with safely, torch.no_grad():
-            return {e.label: self._evaluate(e.code, extra) for e in expressions}
+            return {
+                e.label: NO_VALUE
+                if e.names.intersection(pending)
+                else self._evaluate(e.code, extra)
+                for e in expressions
+            }
 
     def _evaluate(self, code: CodeType, extra: Mapping[str, Any]) -> Value:
         try:
             return value_of(eval(code, self.namespace, extra))
         except NameError:  # not computed yet: there is nothing to show
-            return Value((), (), "text", "")
+            return NO_VALUE
         except Exception as error:  # noqa: BLE001 - a lesson's expression may raise anything
             if self.gradients is None and "gradient" in code.co_names:
                 return NONE

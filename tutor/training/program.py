@@ -24,6 +24,8 @@ class Phase:
     code: CodeType
     lines: frozenset[int]
     """The lines of the source file that the phase's code stands on."""
+    binds: frozenset[str]
+    """The names that its code binds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Expression:
 
     label: str
     code: CodeType
+    names: frozenset[str]
+    """The names that it reads."""
     calls: bool
     """Whether it calls anything: only then can it draw random numbers."""
 
@@ -73,6 +77,16 @@ class Program:
         if "Gradient" in names:
             return names.index("Gradient")
         return max(names.index("Update") - 1, 0) if "Update" in names else len(names) - 1
+
+    def pending(self, done: int) -> frozenset[str]:
+        """What stands for nothing yet when `done` phases of a batch have run.
+
+        The names that each epoch makes anew and that a later phase will bind (what they hold
+        is left over from before), and `gradient` until there is one.
+        """
+        later = [*self.loop[done:], *([self.report] if self.report else [])]
+        names = frozenset(name for phase in later for name in phase.binds) & self.liveness.dead
+        return names | {"gradient"} if done <= self.gradient_at else names
 
     def phase_of_line(self, line: int) -> str:
         """The phase whose code stands on this line of the file; "" if none does."""
@@ -146,10 +160,17 @@ def _phase(name: str, body: list[ast.stmt], filename: str) -> Phase | None:
 
 def _code_phase(name: str, body: list[ast.stmt], filename: str) -> Phase:
     lines = {n for stmt in body for n in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1)}
-    return Phase(name, _compile(body, filename), frozenset(lines))
+    return Phase(name, _compile(body, filename), frozenset(lines), _names(body, ast.Store))
 
 
 def _expression(label: str, source: str) -> Expression:
     tree = ast.parse(source.strip(), f"<{label}>", "eval")
     calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
-    return Expression(label, compile(tree, f"<{label}>", "eval"), calls)
+    names = _names([tree], ast.Load)
+    return Expression(label, compile(tree, f"<{label}>", "eval"), names, calls)
+
+
+def _names(trees: Iterable[ast.AST], context: type[ast.expr_context]) -> frozenset[str]:
+    """The names that stand in these trees to be bound (Store) or read (Load)."""
+    found = (n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Name))
+    return frozenset(n.id for n in found if isinstance(n.ctx, context))
