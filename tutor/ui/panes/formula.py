@@ -40,6 +40,9 @@ class FormulaPane(LinesPane):
         self._ascii = ascii_only
         self._drawn: dict[tuple[object, ...], list[Content]] = {}
         self._sections: dict[str, tuple[int, int]] = {}
+        """By phase: its first and last line."""
+        self._results: dict[str, int] = {}
+        """By phase: the line on which its last live formula begins."""
         self._followed: tuple[str, str | None] | None = None
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
@@ -59,9 +62,13 @@ class FormulaPane(LinesPane):
             return []
         lines: list[Content] = []
         self._sections.clear()
+        self._results.clear()
         for section in moment.lesson.sections:
             first = len(lines)
-            lines.extend(self._section(section, moment, width))
+            for block_lines, is_live in self._section(section, moment, width):
+                if is_live and section.phase:
+                    self._results[section.phase] = len(lines)
+                lines.extend(block_lines)
             if section.phase:
                 self._sections[section.phase] = (first, len(lines) - 1)
             if len(lines) > first:
@@ -78,21 +85,33 @@ class FormulaPane(LinesPane):
             return
         self._followed = place
         if place[1] in self._sections:
-            self.bring_into_view(*self._sections[place[1]])
+            first, last = self._sections[place[1]]
+            self.bring_into_view(self._from_the_last_result(moment, first), last)
         elif moment.at_start:
             self.scroll_to(y=0, animate=False, immediate=True, force=True)
 
-    def _section(self, section: Section, moment: Moment, width: int) -> Iterator[Content]:
+    def _from_the_last_result(self, moment: Moment, first: int) -> int:
+        """The line to show from: what has just been computed, if it stands close above."""
+        done = moment.frame.phase if moment.frame else None
+        result = self._results.get(done or "", first)
+        close = 0 < first - result <= self.scrollable_content_region.height // 2
+        return result if close else first
+
+    def _section(
+        self, section: Section, moment: Moment, width: int
+    ) -> Iterator[tuple[Sequence[Content], bool]]:
+        """The lines of the heading and of each block, and whether they have live values."""
         if section.heading:
             is_next = section.phase is not None and section.phase == moment.next_phase
             mark, style = ("▶ ", looks.NEXT) if is_next else (INDENT, looks.HEADING)
-            yield from line((mark + one_line(section.heading), style)).wrap(width)
+            yield line((mark + one_line(section.heading), style)).wrap(width), False
         indent = INDENT if section.heading else ""
         for block in section.blocks:
             if isinstance(block, Prose):
-                yield from self._prose(block, indent, width)
+                yield self._prose(block, indent, width), False
             elif isinstance(block, Formula):
-                yield from self._formula(block, section.phase or "", moment, width)
+                lines = self._formula(block, section.phase or "", moment, width)
+                yield lines, bool(block.boxed)
 
     def _prose(self, block: Prose, indent: str, width: int) -> list[Content]:
         key = (block, width)
