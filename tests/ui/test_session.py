@@ -21,7 +21,8 @@ from tutor.engine.messages import (
     StepPhase,
     Switch,
 )
-from tutor.ui.session import QUEUE, Session, next_of_1_2_5
+from tutor.ui.digits import next_of_1_2_5
+from tutor.ui.session import QUEUE, Session
 
 from .fake_engine import FakeEngine
 from .lessons import lesson

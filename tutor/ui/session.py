@@ -37,7 +37,7 @@ from tutor.engine.messages import (
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.training.frame import Frame, Position
-from tutor.ui.digits import setting
+from tutor.ui.digits import next_of_1_2_5, setting
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Moment, Notice, Start
 from tutor.ui.printed import PrintedText
@@ -397,11 +397,3 @@ class Session:
 
 def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
     return (frame.at, frame.mode, frame.device) if frame else None
-
-
-def next_of_1_2_5(value: float, up: bool) -> float:
-    """The next greater (or lesser) of … 0.1, 0.2, 0.5, 1, 2, 5, 10 …"""
-    steps = [float(f"{digit}e{power}") for power in range(-14, 8) for digit in (1, 2, 5)]
-    if up:
-        return next((s for s in steps if s > value * (1 + 1e-6)), steps[-1])
-    return next((s for s in reversed(steps) if s < value * (1 - 1e-6)), steps[0])
