@@ -156,3 +156,19 @@ def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
     )
     assert again.frame == there.frame
     assert opened.record != again.record
+
+
+def test_a_run_pauses_where_it_diverges_and_goes_on_if_asked_again(engine: Conversation) -> None:
+    open_shipped(engine, "thermometer", "autograd")
+    engine.shown(SetLearningRate(value=1.0))
+    paused = engine.shown(RunTo(epoch=10**6))
+    assert paused.frame.diverged
+    assert paused.frame.at.epoch < 10**6
+    assert paused.diverged_at is not None
+    assert paused.diverged_at <= paused.frame.at.epoch
+    before = engine.shown(Seek(epoch=paused.diverged_at - 1))
+    assert before.frame.loss.is_finite
+    assert before.diverged_at is None
+    further = paused.frame.at.epoch + 50
+    assert engine.shown(RunTo(epoch=paused.frame.at.epoch)).frame.diverged
+    assert engine.shown(RunTo(epoch=further)).frame.at.epoch == further

@@ -87,6 +87,16 @@ def test_the_learning_rate_follows_the_lesson_unless_the_learner_has_set_one() -
     assert run.switch(mode="manual").learning_rate == 0.005
 
 
+def test_going_back_before_a_change_says_what_is_so_again() -> None:
+    run = shipped("line-through-origin", "autograd")
+    run.run_to(3)
+    run.set(learning_rate=0.5)
+    run.step_epoch()
+    assert run.note == ""
+    run.seek(1)
+    assert run.note == "as it was here: autograd, learning rate 0.01"
+
+
 def test_a_new_learning_rate_reaches_the_optimizer() -> None:
     by_hand, optimizer = (shipped("line-through-origin", m) for m in ("autograd", "optimizer"))
     for run in (by_hand, optimizer):

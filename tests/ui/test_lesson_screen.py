@@ -433,7 +433,7 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_recovers(
     async with app.run_test(size=(60, 20)) as pilot:
         await settled(pilot)
         words = app.screen.query_one("#too-small")
-        assert str(words.render()) == "needs 80×24, this one is 60×20"
+        assert str(words.render()) == "The tutor needs a window of 80×24; this one is 60×20"
         assert not app.screen.query_one("#panes").display
         await pilot.resize_terminal(*SMALL)
         await settled(pilot)

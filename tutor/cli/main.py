@@ -175,14 +175,18 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     """The options that say how a run begins."""
     parser.add_argument("--mode", metavar="M", help="manual, autograd, optimizer, model …")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, mps … (cpu)")
-    parser.add_argument("--learning-rate", type=_rate, metavar="X", help="(the lesson's own)")
+    parser.add_argument(
+        "--learning-rate", "--lr", type=_rate, metavar="X", help="(the lesson's own)"
+    )
     parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="for random numbers (0)")
     _add_trust(parser)
 
 
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--trust", action="store_true", help="run a lesson that was not shipped without asking"
+        "--trust",
+        action="store_true",
+        help="let a lesson that was not shipped run, now and from now on",
     )
 
 

@@ -15,6 +15,10 @@ from tutor.lesson.model import Lesson
 def open_command(options: argparse.Namespace) -> int:
     """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if options.lesson:
+            from tutor.lesson.library import find  # noqa: PLC0415 - as below
+
+            find(options.lesson)  # a name that is none is the first thing to say
         raise RunError("the tutor needs a terminal; without one there is `tutor run LESSON`")
     engine = EngineClient()
     try:

@@ -50,6 +50,13 @@ def _report(
     for reading in _readings(run, options.epochs or run.program.epochs, options.every):
         _pass_on(capture, errors)
         report.write(reading)
+    if run.diverged_at is not None:
+        print(
+            f"tutor: the run has diverged: from epoch {run.diverged_at} on the loss is no "
+            "number any more",
+            file=errors,
+            flush=True,
+        )
 
 
 def _run(lesson: Lesson, options: argparse.Namespace, capture: Capture) -> Run:

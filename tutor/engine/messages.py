@@ -140,6 +140,8 @@ class Shown(Event, frozen=True, kw_only=True):
     curve: Curve | None = None
     furthest: int = 0
     """The last epoch this run has reached; beyond it nothing has been computed."""
+    diverged_at: int | None = None
+    """The first epoch whose loss is NaN or infinite, if this frame has diverged."""
     target: int | None = None
     """The epoch that a RunTo is on its way to; None while nothing runs."""
     rate: float = 0.0

@@ -147,6 +147,7 @@ class Server:
         self._show(answers=number)
 
     def _train(self, run: Run, epoch: int, started: float, first: int) -> None:
+        diverged = run.frame().diverged
         while run.at.epoch < epoch or not run.at_end:
             if not self._done_on_the_way():
                 break
@@ -154,6 +155,8 @@ class Server:
             self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
             if self.inbox.taken and run.at.epoch < epoch:
                 self._show(frame=frame)
+            if frame.diverged and not diverged:
+                break  # once: who wants to see more of it runs on
 
     def _slice_over(self, deadline: float) -> Callable[[], bool]:
         """Whether it is time to look up: for a command, or for a frame if the app waits for one."""
@@ -184,10 +187,12 @@ class Server:
         assert run is not None
         if not answers and self.target is not None:
             self.inbox.taken = False
+        frame = frame or run.frame()
         self.send(
             Shown(
                 answers=answers,
-                frame=frame or run.frame(),
+                frame=frame,
+                diverged_at=run.diverged_at if frame.diverged else None,
                 record=run.record,
                 curve=run.curve(self.columns) if self.columns else None,
                 furthest=run.furthest,

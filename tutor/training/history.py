@@ -55,6 +55,11 @@ class LossColumn:
         self._fetch()
         del self._read[epochs:]
 
+    def first_not_finite(self) -> int | None:
+        """The first epoch whose loss is NaN or infinite; None if all are finite."""
+        bad = np.flatnonzero(~np.isfinite(self.numbers()))
+        return int(bad[0]) + 1 if len(bad) else None
+
     def numbers(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """All of them, as an array of its own."""
         self._fetch()

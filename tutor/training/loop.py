@@ -281,6 +281,8 @@ class Loop:
 def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:
     """Seed, make the namespace and run Setup in it. Raises LessonRaised."""
     seed_all(seed)
+    # NaN and infinity are values to show; numpy would print a warning of its own for each.
+    np.seterr(over="ignore", invalid="ignore", divide="ignore")
     namespace: Namespace = {
         "__name__": "__lesson__",
         "np": np,

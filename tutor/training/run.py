@@ -134,6 +134,11 @@ class Run:
         return self._player.rate
 
     @property
+    def diverged_at(self) -> int | None:
+        """The first epoch whose loss is NaN or infinite; None if there is none."""
+        return self._player.history.losses.first_not_finite()
+
+    @property
     def history_bytes(self) -> int:
         """What the run's memory of itself takes, about."""
         return self._player.history.size + 8 * self.furthest
@@ -254,12 +259,15 @@ class Run:
     def _guarded(self, move: Callable[[], object]) -> Frame:
         """Do `move`; if the lesson raises, go back to where it last was whole."""
         self._player.note = ""
-        start = self.at
+        start, settings = self.at, (self.mode, self.learning_rate)
         try:
             move()
         except LessonRaised:
             self._recover(start)
             raise
+        if (self.mode, self.learning_rate) != settings:
+            # It stands in the past, or has met a change that was made there.
+            self._player.note = f"as it was here: {self.mode}, learning rate {self.learning_rate:g}"
         return self.frame()
 
     def _recover(self, start: Position) -> None:

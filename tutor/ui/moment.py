@@ -32,6 +32,8 @@ class Moment:
     """The epoch that a run under way goes to; None while nothing runs."""
     rate: float = 0.0
     """Epochs a second of the run under way."""
+    diverged_at: int | None = None
+    """The first epoch whose loss was no number any more, if it has come to that."""
     failed: Failed | None = None
     """The error that the lesson's code raised after this frame."""
 

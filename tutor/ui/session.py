@@ -295,8 +295,9 @@ class Session:
             device=event.frame.device,
             goal=max(goal, event.target or 0, event.frame.at.epoch),
             frame=event.frame,
-            before=moment.before if is_same_place else moment.frame,
+            before=self._before(moment, command, is_same_place),
             curve=event.curve or moment.curve,
+            diverged_at=event.diverged_at,
             changes=event.record.changes,
             target=event.target,
             rate=event.rate,
@@ -311,6 +312,14 @@ class Session:
             self.notice, self._begun_on_cpu = Notice(self._begun_on_cpu, "refused"), ""
         elif event.note or not is_echo:
             self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
+
+    def _before(
+        self, moment: Moment, command: AnyCommand | None, is_same_place: bool
+    ) -> Frame | None:
+        """What to compare with: nothing after a new start."""
+        if isinstance(command, Restart):
+            return None
+        return moment.before if is_same_place else moment.frame
 
     def _failed(self, event: Failed) -> None:
         if self.moment is not None:

@@ -52,8 +52,9 @@ class NumbersPane(LinesPane):
             return [line(("The numbers come as soon as the lesson has begun.", looks.DIM))]
         lines = list(_table(list(rows(moment.frame, moment.before)), width))
         if moment.frame.diverged:
-            word = "The run has diverged: its numbers have grown past all bounds. "
-            todo = "b goes back, [ lowers the learning rate, R starts again."
+            at = f" in epoch {moment.diverged_at}" if moment.diverged_at else ""
+            word = f"The run has diverged{at}: its numbers have grown past all bounds. "
+            todo = "Lower the learning rate with [, then start again with R."
             lines = [*line((word + todo, looks.ERROR)).wrap(width), *lines]
         return lines
 

@@ -39,7 +39,9 @@ class SizedScreen(Screen[None]):
         width, height = event.size
         is_small = width < MIN_WIDTH or height < MIN_HEIGHT
         self.set_class(is_small, "-too-small")
-        words = f"needs {MIN_WIDTH}×{MIN_HEIGHT}, this one is {width}×{height}"
+        words = (
+            f"The tutor needs a window of {MIN_WIDTH}×{MIN_HEIGHT}; this one is {width}×{height}"
+        )
         self.query_one("#too-small", Static).update(words)
         self.resized(width, height)
 
