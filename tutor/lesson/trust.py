@@ -6,7 +6,9 @@ once for that exact content. Knows nothing of how the learner is asked.
 
 from __future__ import annotations
 
+import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -44,9 +46,11 @@ def trust(lesson: Lesson, store: Path | None = None) -> None:
 
 
 def _append(file: Path, line: bytes) -> None:
-    """Append in one write, so that two tutors at once lose nothing."""
+    """Append under a lock and in one write, so that two tutors at once lose nothing."""
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
+        with suppress(OSError):  # a file system without locks: one write is safe enough
+            fcntl.flock(handle, fcntl.LOCK_EX)
         if os.write(handle, _repair(handle) + line) < len(line):
             raise OSError("the disk is full")
     finally:
