@@ -153,20 +153,6 @@ def test_what_came_with_the_tutor_is_known_by_where_it_really_is(
     assert not library.is_shipped(tmp_path / "loop.md")
 
 
-def test_neighbours_are_the_usable_lessons_before_and_after(shelf: Path) -> None:
-    for order, slug in enumerate(("a", "b", "c")):
-        put(shelf, slug, order)
-    (shelf / "broken.md").write_text("x")
-
-    def slugs(slug: str) -> list[str | None]:
-        return [h.slug if h else None for h in library.neighbours(slug)]
-
-    assert slugs("a") == [None, "b"]
-    assert slugs("b") == ["a", "c"]
-    assert slugs("c") == ["b", None]
-    assert slugs("broken") == [None, None]
-
-
 def test_a_list_of_lessons_costs_no_heavy_import(tmp_path: Path) -> None:
     put(tmp_path, "mine")
     program = (

@@ -121,17 +121,6 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def neighbours(slug: str) -> tuple[Headline | None, Headline | None]:
-    """The lessons before and after this one in the list; (None, None) if it is not in it."""
-    usable = [h for h in headlines() if not h.fault]
-    index = next((i for i, h in enumerate(usable) if h.slug == slug), None)
-    if index is None:
-        return None, None
-    before = usable[index - 1] if index else None
-    after = usable[index + 1] if index + 1 < len(usable) else None
-    return before, after
-
-
 def _lesson_files() -> Iterator[Path]:
     """Every lesson file, the shipped ones first, each folder by name. No subfolders."""
     for folder in dict.fromkeys((shipped_folder(), *user_folders())):

@@ -138,11 +138,6 @@ class Run:
         """The first epoch whose loss is NaN or infinite; None if there is none."""
         return self._player.history.losses.first_not_finite()
 
-    @property
-    def history_bytes(self) -> int:
-        """What the run's memory of itself takes, about."""
-        return self._player.history.size + 8 * self.furthest
-
     def frame(self) -> Frame:
         """The moment at hand, as plain data."""
         return frame_of(self._player.loop, self.at, self._player.rate, self.record.seed)
