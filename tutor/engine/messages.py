@@ -13,7 +13,16 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.lesson.model import Lesson
-from tutor.training.frame import Curve, Frame, Record
+from tutor.training.frame import Curve, Element, Frame, Position, Record
+from tutor.training.sights import (
+    AnyPicture,
+    Comparison,
+    Facts,
+    Graph,
+    PictureKind,
+    RunInfo,
+    Then,
+)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -73,13 +82,21 @@ class BackEpoch(Command, frozen=True, kw_only=True):
 
 
 class Seek(Command, frozen=True, kw_only=True):
-    """Go to the end of an epoch: back by replay, forward by training."""
+    """Go to the end of an epoch, or into it: back by replay, forward by training.
+
+    A way that takes longer than half a second is told of by Seeking, and Pause breaks it off.
+    """
 
     epoch: int
+    step: int | None = None
+    """So many of the epoch's steps done; None is its end."""
 
 
 class Restart(Command, frozen=True, kw_only=True):
-    """Begin again from Setup, with the same mode, device, learning rate and seed."""
+    """Begin again from Setup, with the same mode, device and learning rate."""
+
+    new_seed: bool = False
+    """Draw a new seed; else it stays the same, and so do the initial weights."""
 
 
 class Switch(Command, frozen=True, kw_only=True):
@@ -95,10 +112,57 @@ class SetLearningRate(Command, frozen=True, kw_only=True):
     value: float
 
 
-class Look(Command, frozen=True, kw_only=True):
-    """Say how many columns the plot of the loss has; 0 means that nobody looks at it."""
+class Reseed(Command, frozen=True, kw_only=True):
+    """Go on from here with the random numbers of a new seed."""
 
-    columns: int
+
+class SetElement(Command, frozen=True, kw_only=True):
+    """Go on with another value of one number of a parameter."""
+
+    element: Element
+
+
+class Fork(Command, frozen=True, kw_only=True):
+    """Keep the run as it is, under its name, and go on with a copy from here."""
+
+
+class TakeRun(Command, frozen=True, kw_only=True):
+    """Go on with another of the runs, at the place where this one stands if it came so far."""
+
+    name: str
+
+
+class RenameRun(Command, frozen=True, kw_only=True):
+    """Call a run something else."""
+
+    name: str
+    new: str
+
+
+class DeleteRun(Command, frozen=True, kw_only=True):
+    """Forget one of the runs that are kept (not the current one)."""
+
+    name: str
+
+
+class Look(Command, frozen=True, kw_only=True):
+    """Say what the app looks at. What is not looked at is not computed; Seen brings the rest."""
+
+    columns: int = 0
+    """Of the plot of the loss; 0 means that nobody looks at it."""
+    picture: PictureKind | None = None
+    name: str = ""
+    """A name of the lesson's code whose facts are shown."""
+    graph: bool = False
+    compare: bool = False
+    then: str = ""
+    """The run whose figures at this place are shown beside the present ones."""
+
+
+class WriteSeries(Command, frozen=True, kw_only=True):
+    """Write the figures of every epoch of this run so far to a new file, as CSV."""
+
+    path: str
 
 
 class Taken(Command, frozen=True, kw_only=True):
@@ -148,6 +212,36 @@ class Shown(Event, frozen=True, kw_only=True):
     """Epochs a second while running."""
     note: str = ""
     """One line for the learner about what was done, where it needs a word."""
+    runs: tuple[RunInfo, ...] = ()
+    """All runs of this lesson, the current one among them."""
+
+
+class Seen(Event, frozen=True, kw_only=True):
+    """What the app looks at, for the frame at this place. Comes after a Shown, unasked.
+
+    Each part is None where it is not looked at, or has not been computed anew.
+    """
+
+    at: Position
+    run: str
+    picture: AnyPicture | None = None
+    facts: Facts | None = None
+    graph: Graph | None = None
+    comparison: Comparison | None = None
+    then: Then | None = None
+
+
+class Seeking(Event, frozen=True, kw_only=True):
+    """A Seek is on its way and takes its time."""
+
+    epoch: int
+    target: int
+
+
+class Written(Event, frozen=True, kw_only=True):
+    """The file that was asked for is there."""
+
+    path: str
 
 
 class Refused(Event, frozen=True, kw_only=True):
@@ -200,11 +294,18 @@ AnyCommand: TypeAlias = (
     | Restart
     | Switch
     | SetLearningRate
+    | Reseed
+    | SetElement
+    | Fork
+    | TakeRun
+    | RenameRun
+    | DeleteRun
     | Look
+    | WriteSeries
     | Taken
     | Close
 )
-AnyEvent: TypeAlias = Ready | Shown | Refused | Failed | Printed | Ended
+AnyEvent: TypeAlias = Ready | Shown | Seen | Seeking | Written | Refused | Failed | Printed | Ended
 
 
 def _path(kind: type, value: object) -> Path:

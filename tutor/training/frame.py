@@ -98,6 +98,15 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the loss or a parameter is NaN or infinite."""
 
 
+class Element(msgspec.Struct, frozen=True):
+    """One number of a parameter, set to a value of the learner's own."""
+
+    parameter: str
+    index: tuple[int, ...]
+    """() for a single number."""
+    value: float
+
+
 class Change(msgspec.Struct, frozen=True):
     """Something the learner changed in mid-run, and where."""
 
@@ -105,6 +114,9 @@ class Change(msgspec.Struct, frozen=True):
     mode: str | None = None
     device: str | None = None
     learning_rate: float | None = None
+    element: Element | None = None
+    seed: int | None = None
+    """All random numbers from here on are those of this seed."""
 
 
 class Record(msgspec.Struct, frozen=True):

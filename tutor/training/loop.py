@@ -49,6 +49,8 @@ class Loop:
     epoch: int = 0
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
+    gradients_before: dict[str, Any] = field(default_factory=dict)
+    """Copies of what stood in `.grad` (or `dw`) when the batch began."""
     batch_start: dict[str, np.ndarray[Any, Any]] | None = None
     """The parameters' values when the batch began that the last step belongs to."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
@@ -72,6 +74,12 @@ class Loop:
         if self.epoch == 0 and not self.step:
             return 0
         return min(max(self.step - 1, 0) // len(self.program.loop), self._batches - 1)
+
+    @property
+    def phases_done(self) -> int:
+        """How many phases of its batch have run (all of them, after a Report)."""
+        done = self.step - self.batch * len(self.program.loop) if self.step else 0
+        return min(done, len(self.program.loop))
 
     @property
     def in_last_batch(self) -> bool:
@@ -126,6 +134,7 @@ class Loop:
         if index == 0:
             self.namespace["batch"] = self.step // len(self.program.loop)
             self.batch_start = self.parameter_values()
+            self.gradients_before = self.gradients_now(copied=True)
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:
@@ -203,8 +212,7 @@ class Loop:
     def _pending(self) -> frozenset[str]:
         if self.at_end and self.step:
             return frozenset()
-        done = self.step - self.batch * len(self.program.loop) if self.step else 0
-        return self.program.pending(done)
+        return self.program.pending(self.phases_done)
 
     def watched_values(self) -> dict[str, Value]:
         """The values of the lesson's watched expressions."""
@@ -219,7 +227,7 @@ class Loop:
         """
         extra = {"gradient": self.gradients or self.gradients_now()}
         calls = any(e.calls for e in expressions)
-        safely = _untouched_randomness(self.device) if calls else nullcontext()
+        safely = untouched_randomness(self.device) if calls else nullcontext()
         with safely, torch.no_grad():
             return {
                 e.label: NO_VALUE
@@ -323,7 +331,7 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
 
 
 @contextmanager
-def _untouched_randomness(device: str) -> Iterator[None]:
+def untouched_randomness(device: str) -> Iterator[None]:
     """Give the random generators back as they were, whatever is drawn inside."""
     before = Randomness.now(device)
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 from tutor.lesson.model import SETUP
@@ -19,8 +18,7 @@ from tutor.training.history import History, Keyframe
 from tutor.training.loop import Loop
 from tutor.training.loop import set_up as set_up_loop
 from tutor.training.program import Program
-
-Quiet = Callable[[], AbstractContextManager[object]]
+from tutor.training.quiet import Quiet
 
 END = _FAR = 2**62
 """As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""

@@ -21,8 +21,9 @@ from tutor.training import devices
 from tutor.training.frame import Change, Curve, Frame, Position, Record
 from tutor.training.look import Reading, frame_of, reading_of
 from tutor.training.loop import LessonRaised
-from tutor.training.player import END, Player, Quiet, never
+from tutor.training.player import END, Player, never
 from tutor.training.program import Program
+from tutor.training.quiet import Quiet
 
 
 class Run:

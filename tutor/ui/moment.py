@@ -11,6 +11,21 @@ from typing import Literal
 from tutor.engine.messages import Failed
 from tutor.lesson.model import SETUP, Lesson
 from tutor.training.frame import Change, Curve, Frame
+from tutor.training.sights import AnyPicture, Comparison, Facts, Graph, RunInfo, Then
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What is looked at besides the frame, as it was last told; None where nothing was.
+
+    It comes a little after the frame it belongs to, and during a run only now and then.
+    """
+
+    picture: AnyPicture | None = None
+    facts: Facts | None = None
+    graph: Graph | None = None
+    comparison: Comparison | None = None
+    then: Then | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +51,11 @@ class Moment:
     """The first epoch whose loss was no number any more, if it has come to that."""
     failed: Failed | None = None
     """The error that the lesson's code raised after this frame."""
+    runs: tuple[RunInfo, ...] = ()
+    """All runs of this lesson, the current one among them; the others are ghosts in the plots."""
+    sight: Sight = Sight()  # noqa: RUF009 - frozen
+    operations: int = 0
+    """How many of backward's operations are shown, while the Gradient phase is gone into."""
 
     @property
     def next_phase(self) -> str | None:
