@@ -1,4 +1,4 @@
-"""A second copy of a lesson's loop, to ask what the loss would be elsewhere and leave the run alone.
+"""A second copy of a lesson's loop: what would the loss be elsewhere? It leaves the run alone.
 
 Its Setup has run in a namespace of its own; it is brought to a place of the run by value.
 So whatever is tried in it (other parameters, other inputs, a backward pass that is looked
