@@ -243,7 +243,7 @@ async def test_what_takes_long_is_named_in_the_status_line(
         await settled(pilot)
         engine.holds, engine.busy = True, 3.0
         await pilot.press("space")
-        app.session._heard_at -= 3
+        app.session.talk._heard_at -= 3
         await pilot.pause(0.6)
         assert "Predict is still running (3 s) · x stops it" in text_of(app, "status")
 

@@ -22,7 +22,8 @@ from tutor.engine.messages import (
     Switch,
 )
 from tutor.ui.digits import next_of_1_2_5
-from tutor.ui.session import QUEUE, Session
+from tutor.ui.session import Session
+from tutor.ui.talk import QUEUE
 
 from .fake_engine import FakeEngine
 from .lessons import lesson

@@ -1,0 +1,307 @@
+"""The talk with the engine: which questions are open, and what the answers say is so.
+
+Knows the messages; knows neither widgets nor what a key means. All of it runs in the
+app's own thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+import msgspec
+
+from tutor.engine.messages import (
+    AnyCommand,
+    AnyEvent,
+    Ended,
+    Failed,
+    Look,
+    Open,
+    Pause,
+    Printed,
+    Ready,
+    Refused,
+    Restart,
+    RunTo,
+    Seek,
+    Seeking,
+    Seen,
+    Shown,
+    StepPhase,
+    Switch,
+    Taken,
+    TakeRun,
+    WriteSeries,
+    Written,
+)
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
+from tutor.training.frame import Frame, Position
+from tutor.ui.engine_port import Engine
+from tutor.ui.moment import Moment, Notice, Sight, Start
+from tutor.ui.printed import PrintedText
+
+QUEUE = 12
+"""Unanswered commands at which further keys are dropped: nobody wants 200 steps queued up."""
+
+PATIENCE = 1.0
+"""Seconds after which the learner is told that something still runs."""
+
+Kind = TypeVar("Kind", bound=AnyCommand)
+
+
+class Talk:
+    """What has been asked of one engine, and what it has told."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._unanswered: dict[int, AnyCommand] = {}
+        self._opening: int | None = None
+        self._heard_at = clock()
+        self._ended_with = ""
+        self._begun_on_cpu = ""
+        self._seeking: Seeking | None = None
+        self.look = Look()
+        """What the panes look at."""
+        self.devices: tuple[str, ...] = ()
+        self.moment: Moment | None = None
+        self.notice = Notice()
+        self.printed = PrintedText()
+
+    # ── Asking ──────────────────────────────────────────────────────────────────────
+
+    def open(self, lesson: Lesson, start: Start) -> None:
+        """Begin a lesson; what is still said of the one before is no longer heard."""
+        if self.is_running:
+            self._engine.send(Pause())
+        mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
+        self._unanswered.clear()
+        self.printed = PrintedText()
+        self.moment = Moment(lesson, mode, start.device, lesson.epochs[mode])
+        self.notice = Notice()
+        self._begun_on_cpu = ""
+        self._opening = self.send(
+            Open(
+                lesson=lesson,
+                mode=mode,
+                device=start.device,
+                learning_rate=start.learning_rate,
+                seed=start.seed,
+            )
+        )
+        self.look = msgspec.structs.replace(self.look, then="", name="")
+        self.send(self.look)
+
+    def send(self, command: AnyCommand) -> int | None:
+        """Ask, unless no lesson is open or too much is unanswered; returns its number."""
+        if self.moment is None:
+            return None
+        if len(self._unanswered) >= QUEUE and not isinstance(command, Open | Pause | Look):
+            self.notice = Notice("Still busy with the keys before · x stops", "refused")
+            return None
+        number = self._engine.send(command)
+        self._unanswered[number] = command
+        return number
+
+    def look_at(self, **changes: object) -> None:
+        """Change what is looked at, and say so once a lesson is open."""
+        look: Look = msgspec.structs.replace(self.look, **changes)
+        if look != self.look:
+            self.look = look
+            self.send(look)
+
+    def taken(self) -> None:
+        """The last frame of a run has been painted: the next may come."""
+        self._engine.send(Taken())
+
+    def stop(self) -> None:
+        """Break off whatever runs."""
+        if self._unanswered:
+            self.notice = Notice("Stopping …", "told")
+            self._engine.stop()
+        else:
+            self.notice = Notice("Nothing is running · q quits", "told")
+
+    def tell(self, text: str, kind: Literal["told", "refused"] = "told") -> None:
+        """Say one line to the learner."""
+        self.notice = Notice(one_line(text), kind)
+
+    # ── What is open, and what is awaited ───────────────────────────────────────────
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is on, or asked for, and has not been paused since."""
+        commands = [c for c in self._unanswered.values() if isinstance(c, RunTo | Pause)]
+        return bool(commands) and isinstance(commands[-1], RunTo)
+
+    def awaits(self, kind: type[AnyCommand]) -> bool:
+        """Whether a command of this kind is unanswered."""
+        return any(isinstance(c, kind) for c in self._unanswered.values())
+
+    def last(self, kind: type[Kind], such: Callable[[Kind], bool] = lambda _: True) -> Kind | None:
+        """The last unanswered command of a kind: what the learner has asked for already."""
+        commands = reversed(self._unanswered.values())
+        return next((c for c in commands if isinstance(c, kind) and such(c)), None)
+
+    def waiting_line(self) -> str:
+        """What the learner is waiting for, in words; empty while there is nothing to wait for."""
+        if self.moment is not None and not self.devices:
+            return "loading PyTorch …"
+        seeking = self._seeking
+        if seeking is not None and self.awaits(Seek):
+            return f"epoch {seeking.epoch} on the way to {seeking.target} · x breaks it off"
+        waited = min(self._engine.busy_for(), self._clock() - self._heard_at)
+        if not self._unanswered or waited < PATIENCE:
+            return ""
+        oldest = next(iter(self._unanswered.values()))
+        return f"{self._name(oldest)} is still running ({waited:.0f} s) · x stops it"
+
+    # ── Hearing ─────────────────────────────────────────────────────────────────────
+
+    def receive(self, event: AnyEvent) -> bool:
+        """Take in what the engine tells; whether a Taken is owed once it is painted."""
+        self._heard_at = self._clock()
+        command = self._unanswered.pop(event.answers, None)
+        owed = isinstance(event, Shown) and event.answers == 0 and event.target is not None
+        match event:
+            case Ready():
+                self.devices = event.devices
+            case Ended():
+                self._ended(event)
+            case _ if self._is_of_another_lesson(event):
+                pass
+            case Shown():
+                self._shown(event, command)
+            case Seen():
+                self._seen(event)
+            case Seeking():
+                self._seeking = event
+            case Written():
+                self.tell(f"Written to {event.path}")
+            case Refused():
+                self.notice = Notice(one_line(event.message), "refused")
+                if isinstance(command, Open) and command.device != "cpu":
+                    self._open_on_cpu(command)
+            case Failed():
+                self._failed(event)
+            case Printed():
+                self.printed = self.printed.followed_by(event.text, event.left_out)
+        return owed
+
+    def _is_of_another_lesson(self, event: AnyEvent) -> bool:
+        if self._opening is None:
+            return False
+        if event.answers == self._opening:
+            self._opening = None
+            return False
+        return not isinstance(event, Printed)
+
+    def _open_on_cpu(self, refused: Open) -> None:
+        """The device asked for at the start is not there: begin all the same, and say so."""
+        moment, said = self.moment, self.notice.text
+        if moment is None:
+            return
+        start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
+        self.open(moment.lesson, start)
+        self._begun_on_cpu = f"{said} · it begins on the CPU"
+
+    def _shown(self, event: Shown, command: AnyCommand | None) -> None:
+        moment = self.moment
+        if moment is None:
+            return
+        is_same_place = _place(moment.frame) == _place(event.frame)
+        # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
+        is_echo = is_same_place and (command is None or isinstance(command, Look | Pause))
+        self.moment = replace(
+            moment,
+            mode=event.frame.mode,
+            device=event.frame.device,
+            goal=max(_goal(moment, event.frame), event.target or 0, event.frame.at.epoch),
+            frame=event.frame,
+            before=_before(moment, command, is_same_place),
+            curve=event.curve or moment.curve,
+            diverged_at=event.diverged_at,
+            changes=event.record.changes,
+            target=event.target,
+            rate=event.rate,
+            failed=moment.failed if is_echo else None,
+            runs=event.runs,
+            operations=moment.operations if is_same_place else 0,
+        )
+        self._seeking = None
+        self._say(event, is_echo)
+        self._look_for_then(event)
+
+    def _say(self, event: Shown, is_echo: bool) -> None:
+        if self._ended_with:
+            back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
+            self.notice, self._ended_with = Notice(back, "failed"), ""
+        elif self._begun_on_cpu and not is_echo:
+            self.notice, self._begun_on_cpu = Notice(self._begun_on_cpu, "refused"), ""
+        elif event.note or not is_echo:
+            self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
+
+    def _look_for_then(self, event: Shown) -> None:
+        """Compare with the run that this one was made of, or with another that is there."""
+        others = [run.name for run in event.runs if not run.is_current]
+        if self.look.then not in others and (others or self.look.then):
+            self.look_at(then=others[-1] if others else "")
+
+    def _seen(self, event: Seen) -> None:
+        moment = self.moment
+        if moment is None or moment.frame is None or event.at != moment.frame.at:
+            return
+        told = {name: getattr(event, name) for name in Sight.__dataclass_fields__}
+        fresh = {name: part for name, part in told.items() if part is not None}
+        self.moment = replace(moment, sight=replace(moment.sight, **fresh))
+
+    def _failed(self, event: Failed) -> None:
+        if self.moment is not None:
+            self.moment = replace(self.moment, failed=event, target=None)
+        where = f", line {event.line}" if event.line else ""
+        self.notice = Notice(f"{event.phase} failed{where} · R starts again", "failed")
+
+    def _ended(self, event: Ended) -> None:
+        self._unanswered.clear()
+        self._opening = self._seeking = None
+        self.notice = Notice(one_line(event.message), "failed")
+        self._ended_with = self.notice.text if event.restarting else ""
+        if self.moment is not None:
+            self.moment = replace(self.moment, target=None)
+
+    def _name(self, command: AnyCommand) -> str:
+        match command:
+            case StepPhase():
+                return (self.moment and self.moment.next_phase) or "The phase"
+            case Open() | Restart() | Switch():
+                return "Setup"
+            case Seek():
+                return f"The way to epoch {command.epoch}"
+            case TakeRun():
+                return f"The way to run {command.name}"
+            case WriteSeries():
+                return "The writing of the figures"
+            case _:
+                return "The epoch"
+
+
+def _goal(moment: Moment, frame: Frame) -> int:
+    """The goal, which follows the lesson's own for the mode unless the learner went beyond it."""
+    if frame.mode != moment.mode and moment.goal == moment.lesson.epochs[moment.mode]:
+        return moment.lesson.epochs[frame.mode]
+    return moment.goal
+
+
+def _before(moment: Moment, command: AnyCommand | None, is_same_place: bool) -> Frame | None:
+    """What to compare with: nothing after a new start."""
+    if isinstance(command, Restart):
+        return None
+    return moment.before if is_same_place else moment.frame
+
+
+def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
+    return (frame.at, frame.mode, frame.device) if frame else None
