@@ -1,0 +1,87 @@
+"""A graph as the rows of a tree in text: the loss above, what it was computed from below it.
+
+Pure: it knows neither torch nor a screen. A node that several operations use stands where
+it is met first; where it is met again, a row only says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tutor.training.sights import Graph, Node
+
+DEEPEST = 8
+"""Levels that are drawn by indentation; of a deeper one the number is written."""
+
+_BRANCH, _LAST, _RAIL, _BLANK = "├─ ", "└─ ", "│  ", "   "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the tree."""
+
+    node: int
+    """The node's id."""
+    prefix: str
+    """What stands before it: `│  └─ `; empty for a root."""
+    seen_before: bool
+    """Whether it stands further up already, with all that is below it."""
+    hidden: int
+    """How many nodes are folded away below it; 0 if none."""
+    depth: int = 0
+
+
+def tree(graph: Graph, fold: frozenset[int] = frozenset()) -> tuple[Row, ...]:
+    """The rows of the graph, with everything below the nodes of `fold` left out.
+
+    Several roots (backward was called on more than one thing) are several trees, that of
+    the loss first.
+    """
+    nodes = {node.id: node for node in graph.nodes}
+    shown: set[int] = set()
+    rows: list[Row] = []
+    # By hand, not by recursion: a graph may be deeper than Python's stack.
+    waiting = [(root, "", "", 0) for root in reversed(_roots(graph, nodes))]
+    while waiting:
+        node, rails, branch, depth = waiting.pop()
+        seen_before, folded = node in shown, node in fold
+        shown.add(node)
+        hidden = _below(node, nodes) if folded and not seen_before else 0
+        rows.append(Row(node, _prefix(rails, branch, depth), seen_before, hidden, depth))
+        if seen_before or folded:
+            continue
+        inputs = _inputs(nodes[node], nodes)
+        inner = rails + {_BRANCH: _RAIL, _LAST: _BLANK}.get(branch, "")
+        for i, child in reversed(list(enumerate(inputs))):
+            waiting.append((child, inner, _LAST if i == len(inputs) - 1 else _BRANCH, depth + 1))
+    return tuple(rows)
+
+
+def _roots(graph: Graph, nodes: Mapping[int, Node]) -> list[int]:
+    """The nodes that nothing was computed from."""
+    used = {child for node in graph.nodes for child in node.inputs}
+    return [node for node in nodes if node not in used]
+
+
+def _inputs(node: Node, nodes: Mapping[int, Node]) -> list[int]:
+    """What it was computed from, each once, without what was left out of the message."""
+    return [child for child in dict.fromkeys(node.inputs) if child in nodes]
+
+
+def _below(root: int, nodes: Mapping[int, Node]) -> int:
+    """How many nodes can be reached from this one."""
+    found: set[int] = set()
+    waiting = [root]
+    while waiting:
+        new = [child for child in _inputs(nodes[waiting.pop()], nodes) if child not in found]
+        found.update(new)
+        waiting += new
+    return len(found)
+
+
+def _prefix(rails: str, branch: str, depth: int) -> str:
+    """The rails and the branch; of what is too deep to indent, the level's number instead."""
+    if depth <= DEEPEST:
+        return rails + branch
+    return f"{depth:<2} " + rails[-(DEEPEST - 2) * len(_RAIL) :] + branch
