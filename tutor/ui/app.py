@@ -29,6 +29,7 @@ from tutor.ui.screens.dialogs import AskTrust
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.screens.runs import RunsScreen
 from tutor.ui.screens.sized import SizedScreen
 from tutor.ui.session import Session
 
@@ -156,6 +157,9 @@ class TutorApp(App[None]):
         is_owed = self.session.receive(message.event)
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
+        for screen in self.screen_stack:
+            if isinstance(screen, RunsScreen) and screen.is_mounted:
+                screen.update_from_session()
         if is_owed:
             self.call_after_refresh(self.session.taken)
 

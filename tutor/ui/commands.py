@@ -50,38 +50,69 @@ def _session(name: str, key: str, label: str, text: str, rank: int | None = None
 LESSON_COMMANDS = (
     _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
     _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
+    Command("operation", ("i",), "inside", "One operation of backward", "screen.operation", 20),
     _session("back_phase", "b", "back", "Back one phase", 3),
     _session("back_epoch", "B", "back epoch", "Back to the epoch's beginning", 12),
     _session("toggle_run", "r", "run", "Run to the last epoch; pause", 4),
-    _session("restart", "R", "restart", "Start again", 11),
+    _session("restart", "R", "restart", "Start again, same initial weights", 11),
+    _session("new_seed", "S", "new seed", "Start again with a new seed", 23),
+    _session("reseed", "z", "reseed", "A new seed from here on"),
     _session("next_mode", "g", "gradient", "Next gradient mode", 5),
     _session("previous_mode", "G", "gradient back", "Previous gradient mode"),
     _session("next_device", "d", "device", "Next device", 6),
     _session("lower_learning_rate", "[", "lr down", "Learning rate down (1-2-5)", 13),
     _session("raise_learning_rate", "]", "lr up", "Learning rate up (1-2-5)", 14),
-    Command("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 10),
-    Command("ask_epoch", ("j",), "jump", "Jump to an epoch", "screen.ask('epoch')", 15),
+    Command("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 12),
+    Command("value", ("w",), "value", "Set a parameter's value", "screen.ask('value')", 22),
+    Command("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
+    Command("jump", ("j",), "jump", "Jump to an epoch and phase", "screen.ask('place')", 16),
+    _session("fork", "f", "fork", "Keep this run, go on with a copy", 17),
+    Command("runs", ("F",), "runs", "The runs: name, compare, delete", "screen.runs", 18),
+    Command("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
+    Command("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
+    Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
+    Command("difference", ("D",), "diff", "What another mode writes", "screen.turn_difference", 21),
+    Command("export", ("e",), "export", "Write a script, notebook or CSV", "screen.export", 19),
     Command(
         "stop",
         ("x", "escape", "ctrl+c"),
         "stop",
         "Break off what is running",
-        "screen.session('stop')",
-        16,
+        "screen.stop",
+        24,
         priority=True,
     ),
-    Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 17),
-    Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 18),
-    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 9),
+    Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
+    Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
+    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
     Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
     Command("quit", ("q",), "quit", "Quit", "app.quit", 8),
 )
 
-PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder")
+PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder", "graph")
 PANE_COMMANDS = tuple(
     Command(f"pane_{name}", (str(i),), name, f"Show the {name} pane", f"screen.show('{name}')")
     for i, name in enumerate(PANE_NAMES, 1)
+)
+
+RUNS_COMMANDS = (
+    Command("up", ("up", "k"), "above", "The run above", "screen.choose(-1)"),
+    Command("down", ("down", "j"), "below", "The run below", "screen.choose(1)"),
+    Command("take", ("enter",), "take", "Go on with the chosen run", "screen.take", 1),
+    Command("then", ("t",), "then", "Show its figures as “then”", "screen.compare", 2),
+    Command("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
+    Command("delete", ("d",), "delete", "Forget it", "screen.delete", 4),
+    Command("fork", ("f",), "fork", "Keep the current run, go on with a copy", "screen.fork", 5),
+    Command(
+        "close",
+        ("escape", "F", "q", "ctrl+c"),
+        "close",
+        "Close",
+        "screen.dismiss",
+        6,
+        priority=True,
+    ),
 )
 
 MENU_COMMANDS = (

@@ -43,6 +43,8 @@ class Moment:
     """The frame shown before this one, to tell what has changed."""
     curve: Curve | None = None
     changes: tuple[Change, ...] = ()
+    furthest: int = 0
+    """The last epoch that this run has reached."""
     target: int | None = None
     """The epoch that a run under way goes to; None while nothing runs."""
     rate: float = 0.0

@@ -33,7 +33,7 @@ from tutor.engine.messages import (
     WriteSeries,
 )
 from tutor.lesson.model import Lesson
-from tutor.training.frame import Element, Position
+from tutor.training.frame import Element
 from tutor.training.sights import PictureKind
 from tutor.ui.digits import next_of_1_2_5, setting
 from tutor.ui.engine_port import Engine
@@ -51,7 +51,7 @@ class Session:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self.talk = Talk(engine, clock)
         self._offered_to_go_on = False
-        self._scrubbed_to: Position | None = None
+        self._scrubbed_to: tuple[int, int | None] | None = None
 
     # ── What is so ──────────────────────────────────────────────────────────────────
 
@@ -206,16 +206,16 @@ class Session:
         self.pause()
         self.talk.send(Seek(epoch=epoch, step=step))
 
-    def scrub(self, to: Position) -> None:
+    def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there as soon as the way asked for last is done; wishes in between are dropped."""
-        self._scrubbed_to = to
+        self._scrubbed_to = (epoch, step)
         if not self.talk.awaits(Seek):
             self._scrub_on()
 
     def _scrub_on(self) -> None:
         if self._scrubbed_to is not None and not self.talk.awaits(Seek):
             to, self._scrubbed_to = self._scrubbed_to, None
-            self.seek(to.epoch, to.step)
+            self.seek(*to)
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
 

@@ -226,6 +226,7 @@ class Talk:
             curve=event.curve or moment.curve,
             diverged_at=event.diverged_at,
             changes=event.record.changes,
+            furthest=event.furthest,
             target=event.target,
             rate=event.rate,
             failed=moment.failed if is_echo else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -23,28 +23,27 @@ from tutor.ui.digits import setting
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 
+T = TypeVar("T")
+
 MAX_LEARNING_RATE = 1e6
 MAX_EPOCH = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Question(Generic[T]):
     """What is asked, and how an answer is read."""
 
     text: str
-    read: Callable[[str], float]
-    """The number that was typed. Raises ValueError, its text fit to show."""
+    read: Callable[[str], T]
+    """What the typed text means. Raises ValueError, its text fit to show."""
+    given: str = ""
+    """What stands in the field at first."""
 
 
-def learning_rate_question(now: float | None) -> Question:
+def learning_rate_question(now: float | None) -> Question[float]:
     """Ask for a learning rate."""
     is_now = f" (now {setting(now)})" if now is not None else ""
     return Question(f"Learning rate{is_now}:", read_learning_rate)
-
-
-def epoch_question(now: int) -> Question:
-    """Ask for an epoch."""
-    return Question(f"Jump to the end of epoch (now {now}):", read_epoch)
 
 
 def read_learning_rate(text: str) -> float:
@@ -58,25 +57,45 @@ def read_learning_rate(text: str) -> float:
     return value
 
 
-def read_epoch(text: str) -> float:
-    """An epoch, from what was typed. Raises ValueError."""
+def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
+    """Ask for an epoch, and perhaps a phase of it. `phases` are those of all its steps."""
+    example = phases[1].lower() if len(phases) > 1 else "loss"
+    words = f"Jump to the end of epoch (now {now}), or to a phase in it, like 12 {example}:"
+    return Question(words, lambda text: read_place(text, phases))
+
+
+def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
+    """Epoch and steps of it (None: all), from `12`, `12 loss` or `12 loss 3`. Raises ValueError.
+
+    The last number is the batch, from 1.
+    """
+    first, *rest = text.split() or [""]
     try:
-        value = int(text.strip())
+        epoch, batch = int(first), int(rest[1]) if len(rest) > 1 else 1
     except ValueError:
         raise ValueError("That is not a whole number. Type one like 50.") from None
-    if not 0 <= value <= MAX_EPOCH:
+    if not 0 <= epoch <= MAX_EPOCH:
         raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
-    return value
+    if not rest:
+        return epoch, None
+    wanted = rest[0].lower()
+    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(wanted)]
+    if not steps:
+        names = ", ".join(dict.fromkeys(name.lower() for name in phases))
+        raise ValueError(f"The phases of an epoch are {names}.")
+    if not 1 <= batch <= len(steps):
+        raise ValueError(f"There is no batch {batch}: an epoch has {len(steps)}.")
+    return epoch, steps[batch - 1]
 
 
-class AskNumber(ModalScreen[float | None]):
-    """Asks until the answer is a number or the learner gives up."""
+class Ask(ModalScreen[T | None], Generic[T]):
+    """Asks until the answer can be read or the learner gives up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "dismiss(None)", "cancel", priority=True)
     ]
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question[T]) -> None:
         super().__init__()
         self._question = question
 
@@ -84,7 +103,7 @@ class AskNumber(ModalScreen[float | None]):
         """Question, field, and a line for what is wrong."""
         with Vertical(classes="dialog"):
             yield Static(self._question.text, markup=False)
-            yield Input(id="answer", compact=True)
+            yield Input(self._question.given, id="answer", compact=True, select_on_focus=False)
             yield Static("enter takes it · esc leaves it as it is", id="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -92,12 +111,12 @@ class AskNumber(ModalScreen[float | None]):
         self.query_one(Input).cursor_blink = False
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the number, or say why it is none."""
+        """Take the answer, or say why it is none."""
         try:
             value = self._question.read(event.value)
         except ValueError as error:
             hint = self.query_one("#hint", Static)
-            hint.update(line(str(error)))
+            hint.update(line(one_line(str(error))))
             hint.add_class("-wrong")
             return
         self.dismiss(value)

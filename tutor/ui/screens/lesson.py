@@ -6,7 +6,7 @@ said to the engine the session's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -25,7 +25,8 @@ from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.printed import PrintedText
-from tutor.ui.screens.dialogs import AskNumber, epoch_question, learning_rate_question
+from tutor.ui.screens.asking import ask
+from tutor.ui.screens.runs import RunsScreen
 from tutor.ui.screens.sized import SizedScreen
 from tutor.ui.session import Session
 
@@ -37,7 +38,7 @@ TITLES = {
     "output": "5 Output",
     "ladder": "6 Who does what",
 }
-UPPER, LOWER = PANE_NAMES[:2], PANE_NAMES[2:]
+UPPER, LOWER = PANE_NAMES[:2], PANE_NAMES[2:6]
 """The panes that share a place where there is no room for all."""
 
 WIDE, TALL = 110, 34
@@ -110,26 +111,17 @@ class LessonScreen(SizedScreen):
 
     def action_ask(self, what: str) -> None:
         """Ask for a number, and act on it."""
-        moment = self.session.moment
-        if moment is None:
-            return
-        act: Callable[[float], None]
-        if what == "lr":
-            question = learning_rate_question(self.session.learning_rate)
-            act = self.session.set_learning_rate
-        else:
-            question = epoch_question(moment.epoch)
-            act = self._seek
+        ask(self.app, self.session, what, self.update_from_session)
 
-        def answered(value: float | None) -> None:
-            if value is not None:
-                act(value)
-            self.update_from_session()
+    def action_runs(self) -> None:
+        """The list of runs."""
+        if self.session.moment is not None:
+            self.session.pause()
+            self.app.push_screen(RunsScreen(self.session))
 
-        self.app.push_screen(AskNumber(question), answered)
-
-    def _seek(self, epoch: float) -> None:
-        self.session.seek(int(epoch))
+    def action_stop(self) -> None:
+        """Break off what runs."""
+        self.action_session("stop")
 
     def action_show(self, pane: str) -> None:
         """Show a pane and give it the focus."""

@@ -1,0 +1,153 @@
+"""The timeline: the run so far as one line, on which the learner goes to and fro.
+
+Knows a run's length, its changes and where it stands; how one gets there is not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import var
+
+from tutor.ui import looks
+from tutor.ui.digits import number
+from tutor.ui.looks import Piece, line
+from tutor.ui.moment import Moment
+from tutor.ui.panes.lines import LinesPane
+
+HELP = "← → epoch · ↑ ↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc goes back"
+
+PARTS = 10
+"""A page is this part of the whole run."""
+
+
+class Timeline(LinesPane):
+    """Keys become wishes to be elsewhere; where that is, is seen at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "by(-1)", "epoch back", show=False),
+        Binding("right", "by(1)", "epoch on", show=False),
+        Binding("up", "phase(-1)", "phase back", show=False),
+        Binding("down", "phase(1)", "phase on", show=False),
+        Binding("pageup", "page(-1)", "a tenth back", show=False),
+        Binding("pagedown", "page(1)", "a tenth on", show=False),
+        Binding("home", "to(0)", "the start", show=False),
+        Binding("end", "to(-1)", "the end", show=False),
+        Binding("enter", "leave(True)", "stay here", show=False),
+    ]
+
+    class Moved(Message):
+        """The learner wishes to be at the end of another epoch."""
+
+        def __init__(self, epoch: int) -> None:
+            super().__init__()
+            self.epoch = epoch
+
+    class PhaseMoved(Message):
+        """The learner wishes to be a phase further on, or one back."""
+
+        def __init__(self, forward: bool) -> None:
+            super().__init__()
+            self.forward = forward
+
+    class Left(Message):
+        """The learner has done: to stay here, or to be where it was when it began."""
+
+        def __init__(self, stay: bool) -> None:
+            super().__init__()
+            self.stay = stay
+
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._wanted: int | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Where it points to: the epoch wished for last, if the run is not there yet."""
+        if self._wanted is not None:
+            return self._wanted
+        return self.moment.epoch if self.moment else 0
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another place."""
+        if new is not None and new.epoch == self._wanted:
+            self._wanted = None
+        self.rebuild()
+
+    def on_blur(self) -> None:
+        """Another pane has got the focus: the wish is forgotten."""
+        self._wanted = None
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────
+
+    def action_by(self, epochs: int) -> None:
+        """So many epochs on."""
+        self._wish(self.epoch + epochs)
+
+    def action_page(self, pages: int) -> None:
+        """A tenth of the run on."""
+        furthest = self.moment.furthest if self.moment else 0
+        self._wish(self.epoch + pages * max(1, furthest // PARTS))
+
+    def action_to(self, epoch: int) -> None:
+        """To the start, or (-1) to the end."""
+        furthest = self.moment.furthest if self.moment else 0
+        self._wish(furthest if epoch < 0 else epoch)
+
+    def action_phase(self, by: int) -> None:
+        """A phase on, within the run so far, or one back."""
+        moment = self.moment
+        if moment is None or moment.frame is None:
+            return
+        at_end = (moment.epoch, moment.frame.at.step) >= (moment.furthest, moment.frame.steps)
+        if by < 0 or not at_end:
+            self._wanted = None
+            self.post_message(self.PhaseMoved(by > 0))
+
+    def action_leave(self, stay: bool) -> None:
+        """Done."""
+        self._wanted = None
+        self.post_message(self.Left(stay))
+
+    def _wish(self, epoch: int) -> None:
+        furthest = self.moment.furthest if self.moment else 0
+        self._wanted = min(max(epoch, 0), furthest)
+        self.rebuild()
+        self.post_message(self.Moved(self._wanted))
+
+    # ── Drawing ─────────────────────────────────────────────────────────────────────
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The line of time, and the keys."""
+        moment = self.moment
+        if moment is None:
+            return []
+        return [line(*_time(moment, self.epoch, width)), line((HELP, looks.DIM)).truncate(width)]
+
+
+def _time(moment: Moment, epoch: int, width: int) -> Iterator[Piece]:
+    furthest = max(moment.furthest, epoch, 1)
+    loss = moment.frame.loss.data if moment.frame else ()
+    word = f" epoch {epoch} of {furthest}"
+    if loss and epoch == moment.epoch:
+        word += f" · loss {number(loss[0], 4)}"
+    word = word.ljust(max(len(word), width // 3))
+    cells = max(10, width - len(word) - 2)
+    track = ["─"] * cells
+    for change in moment.changes:
+        track[_cell(change.at.epoch, furthest, cells)] = "│"
+    here = _cell(epoch, furthest, cells)
+    yield "├" + "".join(track[:here])
+    yield ("●", looks.NEXT)
+    yield "".join(track[here + 1 :]) + "┤"
+    yield word
+
+
+def _cell(epoch: int, furthest: int, cells: int) -> int:
+    return min(cells - 1, max(0, round((cells - 1) * epoch / furthest)))

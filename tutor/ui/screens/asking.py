@@ -1,0 +1,53 @@
+"""The questions that a key of the lesson screen asks, and what is done with each answer.
+
+Knows the dialogs and the session; nothing of panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from textual.app import App
+
+from tutor.ui import values
+from tutor.ui.moment import Moment
+from tutor.ui.screens.dialogs import Ask, Question, learning_rate_question, place_question
+from tutor.ui.session import Session
+
+T = TypeVar("T")
+
+
+def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -> None:
+    """Ask for `what` (lr, place or value), let the session act on it, and call `done`."""
+    moment = session.moment
+    if moment is None:
+        return
+    if what == "lr":
+        _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
+    elif what == "place":
+        question = place_question(moment.epoch, phases_of(moment))
+        _put(app, question, lambda place: session.seek(*place), done)
+    elif moment.frame is not None and moment.frame.values:
+        now = moment.frame.values
+        asked = Question(values.question(now), lambda text: values.read(text, now))
+        _put(app, asked, session.set_element, done)
+
+
+def _put(
+    app: App[None], question: Question[T], act: Callable[[T], object], done: Callable[[], None]
+) -> None:
+    def answered(answer: T | None) -> None:
+        if answer is not None:
+            act(answer)
+        done()
+
+    app.push_screen(Ask(question), answered)
+
+
+def phases_of(moment: Moment) -> list[str]:
+    """The phase of each step of an epoch in the present mode, in order."""
+    lesson = moment.lesson
+    loop = [str(section.phase) for section in lesson.loop(moment.mode)] * lesson.batches
+    report = lesson.phase("Report")
+    return [*loop, *(["Report"] if report and report.fences(moment.mode) else [])]
