@@ -17,7 +17,7 @@ from tutor.training.differences import (
     Numbers,
     gradients_by_differences,
     gradients_by_program,
-    precise_loop,
+    probe_at,
 )
 from tutor.training.frame import Frame, Value
 from tutor.training.loop import LessonRaised
@@ -130,9 +130,9 @@ class _Check:
         program = self.programs[mode]
         own = mode in self.lesson.own_gradient
         for batch in range(program.batches):
-            loop = precise_loop(program)
-            referee = gradients_by_differences(loop, batch)
-            found = gradients_by_program(loop, batch)
+            probe = probe_at(program, batch)
+            referee = gradients_by_differences(probe)
+            found = gradients_by_program(probe)
             wrong = _disagreement(found, referee)
             if wrong and not own:
                 yield self._gradient_finding(mode, f"finite differences: {wrong}")

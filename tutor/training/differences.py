@@ -1,93 +1,220 @@
-"""The referee: gradients by central finite differences in float64.
+"""The referee: gradients by finite differences in float64.
 
-Evaluates the program's own Predict and Loss, so it trusts nobody's derivative. Knows
-nothing of runs; it works on a loop of its own.
+Evaluates the program's own Predict and Loss in a precise probe, so it trusts nobody's
+derivative. Tells how sure it is of each number, and where there is no one slope to be
+found (a kink, as ReLU has at 0). Knows nothing of runs, or of what the modes say.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 
-from tutor.training.loop import Loop, set_up
+from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program
 from tutor.training.values import to_numpy
 
+Array: TypeAlias = np.ndarray[Any, Any]
 Numbers = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
-STEP = float(np.cbrt(np.finfo(np.float64).eps))
-"""The h that balances truncation (h²) against rounding (eps/h) in a central difference.
+MOST_CHECKED = 64
+"""How many elements of one parameter are checked; each costs two evaluations of the loss."""
 
-Source: Press et al., Numerical Recipes, section 5.7: about eps^(1/3), times the scale of w.
-"""
+_HALVINGS = 6
+"""How often h is halved where a slope is in doubt: a kink farther than h/64 is then behind."""
 
-
-def precise_loop(program: Program, seed: int = 0) -> Loop:
-    """The program set up on the CPU, with every float in its namespace made a float64."""
-    loop = set_up(program, "cpu", program.learning_rate, seed)
-    names = loop.namespace
-    in_modules: set[int] = set()
-    for thing in names.values():
-        if isinstance(thing, torch.nn.Module):
-            thing.double()  # changes its parameters in place: names bound to them follow
-            in_modules |= {id(p) for p in thing.parameters()}
-    for name, thing in list(names.items()):
-        if id(thing) not in in_modules:
-            names[name] = _as_float64(thing)
-    loop.begin_epoch()
-    return loop
+_ROUNDINGS = 32
+"""Roundings, in units of eps, that a loss is reckoned to be off by."""
 
 
-def gradients_by_differences(loop: Loop, batch: int = 0) -> Numbers:
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """What the referee found of one parameter. All arrays have the parameter's shape."""
+
+    central: Array
+    """(L(p + h) - L(p - h)) / 2h; NaN where it was not looked."""
+    uncertainty: Array
+    """How far `central` may be off, by rounding and by the size of h."""
+    left: Array
+    """The slope on the left of a kink, NaN where there is none."""
+    right: Array
+    """And on its right."""
+    steepening: Array
+    """How much the gradient changes by one relative rounding of p: |L''| max(1, |p|)."""
+    checked: tuple[int, int]
+    """How many elements were looked at, of how many."""
+
+    @property
+    def kinks(self) -> Array:
+        """Where the slope on the left is another than on the right."""
+        return ~np.isnan(self.left)
+
+
+class BrokenOff(Exception):
+    """Whoever asked does not want to know any more."""
+
+
+def never() -> bool:
+    """The `until` of a search that nothing breaks off."""
+    return False
+
+
+def probe_at(program: Program, batch: int, seed: int = 0) -> Probe:
+    """A precise probe at the beginning of this batch, with the parameters of Setup."""
+    probe = Probe(program, "cpu", program.learning_rate, seed, precise=True)
+    probe.stand(replace(standpoint_of(probe.loop, program.learning_rate), batch=batch))
+    return probe
+
+
+def gradients_by_differences(probe: Probe) -> Numbers:
     """dL/dp for each element of each parameter, by (L(p + h) - L(p - h)) / 2h.
 
-    `loop` stands before its batch; afterwards its parameters are what they were.
+    `probe` stands before its batch; afterwards its parameters are what they were.
     """
-    loop.namespace["batch"] = batch
-    return {name: _differences(loop, name) for name in loop.program.parameters}
+    values = probe.loop.parameter_values()
+    referee = Referee(probe, values)
+    return {name: referee.slopes(name, most=math.inf).central for name in values}
 
 
-def gradients_by_program(loop: Loop, batch: int = 0) -> Numbers:
-    """The gradients that the program itself finds for this batch."""
-    loop.step = batch * len(loop.program.loop)
-    for _ in range(loop.program.gradient_at + 1):
-        loop.run_step()
-    found = {name: to_numpy(g) for name, g in (loop.gradients or {}).items()}
+def gradients_by_program(probe: Probe) -> Numbers:
+    """The gradients that the program itself finds for the batch that `probe` stands before."""
+    probe.run_phases(probe.program.gradient_at + 1)
+    found = {name: to_numpy(g) for name, g in (probe.loop.gradients or {}).items()}
     return {name: array.astype(np.float64) for name, array in found.items() if array is not None}
 
 
-def _differences(loop: Loop, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    start = to_numpy(loop.namespace[name])
-    assert start is not None
-    result = np.zeros(start.shape)
-    for index in np.ndindex(start.shape):
-        h = STEP * max(1.0, abs(float(start[index])))
+class Referee:
+    """Finite differences about one place: a probe, and the parameters there."""
+
+    def __init__(
+        self, probe: Probe, values: Mapping[str, Array], until: Callable[[], bool] = never
+    ) -> None:
+        """`probe` is precise and stands at the batch in question.
+
+        `until` is asked before each evaluation; BrokenOff is raised once it says so.
+        """
+        self._probe, self._until = probe, until
+        self.values = {name: np.asarray(value, np.float64) for name, value in values.items()}
+        self.loss = self._loss()
+        self._eps = _eps_of(probe.loop.loss())
+        self._step = math.cbrt(self._eps)
+        # The h that balances truncation (h²) against rounding (eps/h) in a central difference.
+        # Source: Press et al., Numerical Recipes, section 5.7: about eps^(1/3) of p's scale.
+
+    def slopes(self, name: str, said: Array | None = None, most: float = MOST_CHECKED) -> Slopes:
+        """dL/dp of this parameter; of at most so many elements, if it has more.
+
+        `said` is what some mode says it is: where it says otherwise the referee looks again,
+        more closely. Its largest elements come first where there are too many.
+        """
+        start = self.values[name]
+        said = said.reshape(start.shape) if said is not None and said.size == start.size else None
+        arrays = [np.full(start.shape, np.nan) for _ in range(5)]
+        chosen = _chosen(start, said, most)
+        try:
+            for at in chosen:
+                index = np.unravel_index(at, start.shape)
+                found = self._slope(name, index, None if said is None else float(said[index]))
+                for array, number in zip(arrays, found, strict=True):
+                    array[index] = number
+        finally:
+            self._probe.set_parameters({name: start})
+        return Slopes(*arrays, checked=(len(chosen), start.size))
+
+    def _slope(self, name: str, index: tuple[Any, ...], said: float | None) -> _Slope:
+        scale = max(1.0, abs(float(self.values[name][index])))
+        h = self._step * scale
+        first = self._sides(name, index, h)
+        steepening = abs(first.bend) / h * scale
+        noise = first.noise + _ROUNDINGS * self._eps * steepening
+        found = _Slope(first.central, noise, np.nan, np.nan, steepening)
+        if said is None or not math.isfinite(first.central) or not math.isfinite(said):
+            return found
+        if abs(said - first.central) <= 1e-6 * abs(first.central) + noise:
+            return found
+        return self._look_again(name, index, h, first, found)
+
+    def _look_again(
+        self, name: str, index: tuple[Any, ...], h: float, first: _Sides, found: _Slope
+    ) -> _Slope:
+        """Do the slopes on both sides come together as h is halved? If not, it is a kink."""
+        second = self._sides(name, index, h / 2)
+        if abs(second.bend) <= 0.6 * abs(first.bend) + second.noise:
+            # Richardson: the part of the error that goes with h² falls out.
+            better = (4 * second.central - first.central) / 3
+            doubt = found.uncertainty + abs(second.central - first.central)
+            return found._replace(central=better, uncertainty=doubt)
+        last = self._sides(name, index, h / 2**_HALVINGS)
+        if abs(last.bend) <= abs(first.bend) / 4 + 2 * last.noise:  # the kink lay to one side
+            return _Slope(last.central, last.noise, np.nan, np.nan, 0.0)
+        return _Slope(last.central, last.noise, last.left, last.right, 0.0)
+
+    def _sides(self, name: str, index: tuple[Any, ...], h: float) -> _Sides:
+        start = self.values[name]
         losses = []
         for moved in (start[index] + h, start[index] - h):
             changed = start.copy()
             changed[index] = moved
-            loop.set_parameters({name: changed})
-            losses.append(_loss(loop))
-        result[index] = (losses[0] - losses[1]) / (2 * h)
-    loop.set_parameters({name: start})
-    return result
+            losses.append(self._loss({name: changed}))
+        above, below = losses
+        noise = _ROUNDINGS * self._eps * max(map(abs, (above, below, self.loss))) / h
+        return _Sides((self.loss - below) / h, (above - self.loss) / h, (above - below) / (2 * h),
+                      noise)  # fmt: skip
+
+    def _loss(self, values: Mapping[str, Array] | None = None) -> float:
+        if self._until():
+            raise BrokenOff
+        return self._probe.loss(self.values if values is None else values)
 
 
-def _loss(loop: Loop) -> float:
-    """The loss at the parameters as they are: Predict and Loss alone are run."""
-    with torch.no_grad():
-        for phase in loop.program.loop:
-            if phase.name in ("Predict", "Loss"):
-                loop.execute(phase.code)
-    found = to_numpy(loop.loss())
-    return float("nan") if found is None else float(found.reshape(()))
+class _Slope(NamedTuple):
+    """One element of Slopes."""
+
+    central: float
+    uncertainty: float
+    left: float
+    right: float
+    steepening: float
 
 
-def _as_float64(thing: Any) -> Any:
-    if isinstance(thing, torch.Tensor) and thing.is_floating_point():
-        return thing.detach().double().requires_grad_(thing.requires_grad and thing.is_leaf)
-    if isinstance(thing, np.ndarray | np.floating) and thing.dtype.kind == "f":
-        return thing.astype(np.float64)
-    return thing
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The slopes to both sides of a place, for one h."""
+
+    left: float
+    right: float
+    central: float
+    noise: float
+
+    @property
+    def bend(self) -> float:
+        """How much steeper it is on the right."""
+        return self.right - self.left
+
+
+def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
+    """Which elements to look at: all, or half the largest and half evenly spaced."""
+    if start.size <= most:
+        return list(range(start.size))
+    count = int(most)
+    sizes = np.abs(np.zeros(start.size) if said is None else np.nan_to_num(said.ravel()))
+    largest = np.argsort(-sizes, kind="stable")[: count // 2].tolist()
+    spaced = np.linspace(0, start.size - 1, count).astype(int).tolist()
+    return sorted(dict.fromkeys([*largest, *spaced][:count]))
+
+
+def _eps_of(loss: Any) -> float:
+    """The spacing of numbers near 1 in the precision that a loss was computed in.
+
+    A lesson may make a float32 of its own on the way; Python's own numbers are float64.
+    """
+    if isinstance(loss, torch.Tensor) and loss.is_floating_point():
+        return torch.finfo(loss.dtype).eps
+    if isinstance(loss, np.ndarray | np.floating) and loss.dtype.kind == "f":
+        return float(np.finfo(loss.dtype).eps)
+    return float(np.finfo(np.float64).eps)
