@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tutor.lesson.checks import binds_data
 from tutor.lesson.document import parse, read
 from tutor.lesson.faults import LessonFaults
-from tutor.lesson.model import Fence, Formula, Lesson, Prose, Section
+from tutor.lesson.model import DataNames, Fence, Formula, Lesson, Prose, Section
 
 LINE = (Path(__file__).parent / "line.md").read_text("utf-8")
 
@@ -258,3 +259,40 @@ def test_a_fault_never_hands_an_escape_sequence_to_the_terminal(minimal: str) ->
         parse(text, Path("a\x1b]0;b.md"))
     assert "\x1b" not in str(caught.value)
     assert "^[[31m" in str(caught.value)
+
+
+DATA = ("y_pred = w * 2", "y_pred = w * x")
+
+
+def with_data(text: str, *, front: str = "") -> str:
+    """The lesson with an input and a target, and lines of front matter about them."""
+    text = text.replace("w = torch", "x, y = torch.tensor(2.0), torch.tensor(3.0)\nw = torch")
+    return text.replace(*DATA).replace("parameters:", f"{front}parameters:")
+
+
+def test_a_lesson_may_say_what_its_data_are_called(minimal: str) -> None:
+    front = "data: {input: x, target: y, prediction: y_pred}\n"
+    assert lesson(with_data(minimal, front=front)).data == DataNames("x", "y", "y_pred")
+
+
+def test_data_with_the_usual_names_need_not_be_named(minimal: str) -> None:
+    assert lesson(with_data(minimal)).data == DataNames("x", "y", "y_pred")
+
+
+def test_a_lesson_without_such_names_has_no_data(minimal: str) -> None:
+    assert lesson(minimal).data is None
+    in_predict = with_data(minimal).replace("y_pred = w * x", "x = 2\ny_pred = w * x")
+    assert lesson(in_predict).data is not None, "Setup binds x as well"
+    only_in_predict = minimal.replace("y_pred = w * 2", "x = y = 2\ny_pred = w * x")
+    assert lesson(only_in_predict).data is None
+
+
+def test_data_are_known_in_the_modes_that_bind_them(minimal: str) -> None:
+    text = with_data(minimal).replace("```python\ny_pred", "```python autograd\ny_pred")
+    found = lesson(text.replace("## Loss", "```python model\nguess = y_pred = w\n```\n\n## Loss"))
+    assert found.data is not None
+    assert binds_data(found.data, found.sections, "autograd")
+    assert binds_data(found.data, found.sections, "model")
+    other = DataNames("x", "y", "guess")
+    assert binds_data(other, found.sections, "model")
+    assert not binds_data(other, found.sections, "autograd")

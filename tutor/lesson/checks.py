@@ -13,10 +13,13 @@ from tutor.lesson import code_checks
 from tutor.lesson.code_checks import Bad
 from tutor.lesson.faults import FaultList, did_you_mean
 from tutor.lesson.front_matter import FrontMatter
-from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, Fence, Section
+from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, DataNames, Fence, Section
 
 NEEDED = ("Predict", "Loss")
 """The phases without which there is nothing to learn."""
+
+USUAL_DATA = DataNames("x", "y", "y_pred")
+"""What the data are called in a lesson that does not say."""
 
 _EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).mean()"}
 
@@ -26,6 +29,25 @@ def check(
 ) -> None:
     """Add to `faults` all that is wrong with the lesson as a whole."""
     _Checker(front, sections, modes, faults).check()
+
+
+def usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:
+    """The usual names, if the code of some mode binds all three; it must be free of faults."""
+    found = any(binds_data(USUAL_DATA, sections, mode) for mode in modes)
+    return USUAL_DATA if found else None
+
+
+def binds_data(data: DataNames, sections: Sequence[Section], mode: str) -> bool:
+    """Whether, in this mode, Setup binds the input and the target, and Predict the prediction."""
+    setup, predict = _bound(sections, SETUP, mode), _bound(sections, "Predict", mode)
+    given = setup is None or {data.input, data.target} <= setup
+    return given and (predict is None or data.prediction in predict)
+
+
+def _bound(sections: Sequence[Section], phase: str, mode: str) -> frozenset[str] | None:
+    """The names that a phase's code binds; None if that can't be known."""
+    fences = [f for s in sections if s.phase == phase for f in s.fences(mode)]
+    return code_checks.bound_names(fence.code for fence in fences)
 
 
 @dataclass
@@ -45,6 +67,7 @@ class _Checker:
         for mode in self.modes:
             self._gradient(mode)
             self._setup(mode)
+        self._data()
 
     @cached_property
     def _fences_of_all(self) -> tuple[Fence, ...]:
@@ -190,6 +213,24 @@ class _Checker:
                 f"Setup does not bind {_quoted(missing)} in mode `{mode}`; "
                 f"write `{missing[0]} = …` under ## Setup, or correct `parameters`",
             )
+
+    def _data(self) -> None:
+        """The names of the data have to be bound where a picture looks for them."""
+        data = self.front.data
+        if data is None or self._broken:
+            return
+        for what, name, phase in (
+            ("input", data.input, SETUP),
+            ("target", data.target, SETUP),
+            ("prediction", data.prediction, "Predict"),
+        ):
+            bound = [_bound(self.sections, phase, mode) for mode in self.modes]
+            if not self._is_unsure(phase) and all(b is not None and name not in b for b in bound):
+                self.faults.add(
+                    self.front.line("data"),
+                    f"`data` calls its {what} `{name}`, but {phase} binds no such name; "
+                    f"write `{name} = …` under ## {phase}, or correct `data`",
+                )
 
     def _line_of(self, phase: str) -> int:
         """The phase's heading, or the line that names the parameters."""

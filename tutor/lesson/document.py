@@ -60,6 +60,7 @@ def parse(source: str, path: Path) -> Lesson:
         warm_up=front.warm_up,
         watch=_watch_by_mode(front, modes),
         own_gradient=front.own_gradient,
+        data=front.data or checks.usual_data(sections, modes),
     )
 
 

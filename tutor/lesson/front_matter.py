@@ -14,6 +14,7 @@ import yaml
 
 from tutor.lesson import scalars, yaml_tree
 from tutor.lesson.faults import FaultList, did_you_mean
+from tutor.lesson.model import DataNames
 from tutor.lesson.scalars import Kind
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class FrontMatter:
     watch: Mapping[str, ByMode[str]] = field(default_factory=dict)
     """By label."""
     own_gradient: tuple[str, ...] = ()
+    data: DataNames | None = None
     lines: Mapping[str, int] = field(default_factory=dict)
     """1-based line of each key that is there."""
     end: int = 0
@@ -99,6 +101,7 @@ class _Reader:
             warm_up=self._one("warm_up", scalars.at_least(0), 0),
             watch=self._watch(),
             own_gradient=self._several("own_gradient", scalars.MODE),
+            data=self._data(),
             lines=self._lines,
             end=end,
         )
@@ -227,10 +230,32 @@ class _Reader:
             for label, line, value in pairs
         }
 
+    def _data(self) -> DataNames | None:
+        """All three names, or None and a fault for each that is missing or wrong."""
+        node = self._nodes.get("data")
+        if node is None:
+            return None
+        if not isinstance(node, yaml.MappingNode):
+            self._faults.add(self._lines["data"], f"`data` must be a mapping; write `{_DATA}`")
+            return None
+        known, found = DataNames.__struct_fields__, dict[str, str | None]()
+        for key, line, value in self._pairs(node):
+            if key in known:
+                found[key] = self._scalar(key, value, scalars.NAME)
+            else:
+                wrong = f"unknown key `{key}` in `data`"
+                self._faults.add(line, f"{wrong}{did_you_mean(key, known)}")
+        if missing := [key for key in known if key not in found]:
+            names = ", ".join(f"`{key}`" for key in missing)
+            self._faults.add(self._lines["data"], f"`data` lacks {names}; write `{_DATA}`")
+        names_of = {key: name for key, name in found.items() if name is not None}
+        return DataNames(**names_of) if len(names_of) == len(known) else None
+
 
 def _says_nothing(value: ByMode[T]) -> bool:
     return value.common is None and not value.own
 
 
 _REQUIRED = {"title": "…", "summary": "… (one line)", "parameters": "[w]"}
+_DATA = "data: {input: x, target: y, prediction: y_pred}"
 _EXAMPLES = {"parameters": "w, b", "modes": "manual, autograd", "own_gradient": "manual"}

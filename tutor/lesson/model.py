@@ -80,6 +80,14 @@ class LadderRow(msgspec.Struct, frozen=True):
     """For each mode: True by hand, False by PyTorch, None where the mode has no such phase."""
 
 
+class DataNames(msgspec.Struct, frozen=True):
+    """What a lesson's code calls its data, for pictures of them."""
+
+    input: str
+    target: str
+    prediction: str
+
+
 class Lesson(msgspec.Struct, frozen=True):
     """One lesson: its prose, formulas and code, and what is watched while it runs."""
 
@@ -107,6 +115,8 @@ class Lesson(msgspec.Struct, frozen=True):
     """By mode: label → Python expression, shown among the numbers."""
     own_gradient: tuple[str, ...] = ()
     """Modes whose gradient is, on purpose, not the one autograd finds."""
+    data: DataNames | None = None
+    """As the lesson says, or else as it is usual; None where its code binds no such names."""
 
     def phase(self, name: str) -> Section | None:
         """The section that is the phase `name`, if the lesson has it."""

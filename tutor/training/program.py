@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 
-from tutor.lesson.model import REPORT, SETUP, Fence, Lesson
+from tutor.lesson.checks import binds_data
+from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson
 from tutor.training.liveness import Liveness, liveness
 
 
@@ -64,6 +65,8 @@ class Program:
     """By phase, "" for the sections that are none: the expressions in its formulas."""
     liveness: Liveness
     """Which names a snapshot may leave out, and which it need not copy."""
+    data: DataNames | None = None
+    """What the code calls its data; None where it does not bind such names in this mode."""
 
     @property
     def steps(self) -> int:
@@ -101,6 +104,7 @@ def programs_of(lesson: Lesson) -> dict[str, Program]:
 
 def _program(lesson: Lesson, mode: str) -> Program:
     filename = str(lesson.path)
+    has_data = lesson.data is not None and binds_data(lesson.data, lesson.sections, mode)
     trees = {s.phase: _tree(s.fences(mode)) for s in lesson.sections if s.phase}
     loop = lesson.loop(mode)
     loop_trees = [trees[str(s.phase)] for s in loop]
@@ -128,6 +132,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
             epoch=[node for tree in [*loop_trees, trees.get(REPORT, [])] for node in tree],
             shown=[*watched.values(), *lesson.boxed(), *lesson.parameters[mode]],
         ),
+        data=lesson.data if has_data else None,
     )
 
 
