@@ -9,20 +9,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from tutor.engine.messages import (
     AnyCommand,
     AnyEvent,
     BackEpoch,
     BackPhase,
+    DeleteRun,
     Failed,
+    Fork,
     Look,
     Open,
     Pause,
     Ready,
     Refused,
+    RenameRun,
     Restart,
     RunTo,
     Seek,
+    SetElement,
     SetLearningRate,
     Shown,
     StepEpoch,
@@ -31,6 +37,7 @@ from tutor.engine.messages import (
     Taken,
 )
 from tutor.training.frame import NONE, Change, Curve, Frame, Position, Record, Value
+from tutor.training.sights import RunInfo
 
 LOOP = ("Predict", "Loss", "Gradient", "Update", "Reset")
 X = (1.0, 2.0, 3.0, 4.0)
@@ -126,6 +133,9 @@ class FakeEngine:
         self.sent: list[AnyCommand] = []
         self.at = Simulated()
         self.changes: tuple[Change, ...] = ()
+        self.furthest = 0
+        self.kept: tuple[RunInfo, ...] = ()
+        """The runs besides the current one, which is called A."""
         self.holds = False
         """While it holds, nothing is answered."""
         self.ready_at_once = True
@@ -192,16 +202,31 @@ class FakeEngine:
             frame=at.frame(),
             record=record,
             curve=at.curve(),
-            furthest=at.epoch,
+            furthest=self.furthest,
+            runs=(self._current(), *self.kept),
             target=self.target,
             rate=120.0 if self.target else 0.0,
             note=note,
+        )
+
+    def _current(self) -> RunInfo:
+        at = self.at
+        return RunInfo(
+            name="A",
+            mode=at.mode,
+            device="cpu",
+            learning_rate=at.learning_rate,
+            seed=0,
+            furthest=self.furthest,
+            loss=at.loss(at.weight(at.epoch)),
+            is_current=True,
         )
 
     # ── The run ─────────────────────────────────────────────────────────────────────
 
     def _answer(self, number: int, command: AnyCommand) -> None:
         refusal = self._apply(number, command)
+        self.furthest = max(self.furthest, self.at.epoch)
         if isinstance(command, Taken | RunTo):
             return
         if isinstance(refusal, str):
@@ -215,7 +240,7 @@ class FakeEngine:
         at = self.at
         match command:
             case Open():
-                self.changes = ()
+                self.changes, self.furthest = (), 0
                 self.at = Simulated(mode=command.mode or "autograd")
             case StepPhase():
                 if at.frame().next_phase == self.fails_at:
@@ -231,10 +256,12 @@ class FakeEngine:
                 self.at = at.back()
             case BackEpoch():
                 self.at = at.end_of(max(0, at.epoch - 1))
-            case Seek():
+            case Seek(step=None):
                 self.at = at.end_of(command.epoch)
+            case Seek(step=int(step)):
+                self.at = replace(at, epoch=command.epoch, step=step)
             case Restart():
-                self.changes = ()
+                self.changes, self.furthest = (), 0
                 self.at = replace(at, epoch=0, step=0)
             case Switch(device=str(device)) if device not in self.devices:
                 return f"there is no {device} here; there is {', '.join(self.devices)}"
@@ -244,6 +271,18 @@ class FakeEngine:
             case SetLearningRate():
                 self.at = replace(at, learning_rate=command.value)
                 self._note_change(Change(self._here(), learning_rate=command.value))
+            case SetElement():
+                self._note_change(Change(self._here(), element=command.element))
+            case Fork():
+                kept = msgspec.structs.replace(self._current(), name="B", is_current=False)
+                self.kept = (*self.kept, kept)
+            case RenameRun():
+                self.kept = tuple(
+                    msgspec.structs.replace(r, name=command.new) if r.name == command.name else r
+                    for r in self.kept
+                )
+            case DeleteRun():
+                self.kept = tuple(r for r in self.kept if r.name != command.name)
             case RunTo():
                 self.target, self.run_number = command.epoch, number
                 self.advance(0)

@@ -59,7 +59,8 @@ def _settings(moment: Moment) -> Iterable[str]:
     yield one_line(moment.mode)
     yield one_line(moment.device)
     yield f"lr {setting(rate)}"
-    yield f"epoch {moment.epoch} of {moment.goal}"
+    goal = f" of {moment.goal}" if moment.epoch <= moment.goal else ""
+    yield f"epoch {moment.epoch}{goal}"
 
 
 class ErrorBar(Bar):

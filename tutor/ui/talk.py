@@ -220,7 +220,7 @@ class Talk:
             moment,
             mode=event.frame.mode,
             device=event.frame.device,
-            goal=max(_goal(moment, event.frame), event.target or 0, event.frame.at.epoch),
+            goal=_goal(moment, event.frame),
             frame=event.frame,
             before=_before(moment, command, is_same_place),
             curve=event.curve or moment.curve,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from tutor.training.frame import Element, Value
-from tutor.ui.digits import number
+from tutor.ui.digits import setting
 
 _TYPED = re.compile(
     r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S+)\s*$"
@@ -20,7 +20,7 @@ _TYPED = re.compile(
 def question(values: Mapping[str, Value]) -> str:
     """The words to ask with: which numbers there are, with an example."""
     name, value = next(iter(values.items()))
-    now = f" (now {number(value.data[0])})" if value.data else ""
+    now = f" (now {setting(value.data[0])})" if value.data else ""
     if len(values) == 1 and value.size == 1:
         return f"A value for {name}{now}:"
     return f"A number of a parameter, like {name}{_index_text(value)} = 0.5{now}:"

@@ -1,0 +1,148 @@
+"""The timeline and the list of runs, as keys and text on a screen."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tutor.engine.messages import (
+    DeleteRun,
+    Fork,
+    RenameRun,
+    Restart,
+    Seek,
+    SetElement,
+    TakeRun,
+)
+from tutor.training.frame import Element
+from tutor.ui.app import TutorApp
+from tutor.ui.panes.timeline import Timeline
+from tutor.ui.screens.runs import RunsPane, RunsScreen
+
+from .conftest import LARGE, SMALL
+from .fake_engine import FakeEngine
+
+MakeApp = Callable[..., TutorApp]
+
+
+def seeks(engine: FakeEngine) -> list[tuple[int, int | None]]:
+    return [(c.epoch, c.step) for c in engine.sent if isinstance(c, Seek)]
+
+
+def text_of(app: TutorApp) -> str:
+    timeline = app.screen.query_one(Timeline)
+    return "\n".join(line.plain for line in timeline.lines)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(
+    make_app: MakeApp, engine: FakeEngine, size: tuple[int, int]
+) -> None:
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("s", "s", "s", "t", "left", "left")
+        assert seeks(engine) == [(2, None), (1, None)]
+        assert "epoch 1 of 3" in text_of(app)
+        await pilot.press("end", "home", "right")
+        assert seeks(engine)[2:] == [(3, None), (0, None), (1, None)]
+
+
+async def test_arrows_up_and_down_go_from_phase_to_phase_but_not_beyond_the_run(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "s", "t")
+        before = engine.kinds().count("StepPhase")
+        await pilot.press("down")
+        assert engine.kinds().count("StepPhase") == before
+        await pilot.press("up", "up", "down")
+        assert engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
+
+
+async def test_escape_goes_back_to_where_it_began_and_enter_stays(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "s", "space", "t", "left", "escape")
+        assert seeks(engine)[-1] == (3, 1)
+        assert not app.screen.query_one(Timeline).display
+        await pilot.press("t", "home", "enter")
+        assert engine.at.epoch == 0
+        assert not app.screen.query_one(Timeline).display
+        assert engine.stopped == 0
+
+
+async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_but_the_last(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "s", "s", "s", "s", "t")
+        engine.holds = True
+        await pilot.press("left", "left", "left", "left")
+        assert seeks(engine) == [(4, None)]
+        engine.release()
+        await pilot.pause()
+        assert seeks(engine) == [(4, None), (1, None)]
+
+
+async def test_j_jumps_into_a_phase(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "s", "s", "j", *"2 loss", "enter")
+        assert seeks(engine) == [(2, 2)]
+
+
+async def test_w_sets_a_number_of_a_parameter(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "w", *"1.5", "enter")
+        assert SetElement(element=Element("w", (), 1.5)) in engine.sent
+
+
+async def test_capital_s_draws_a_new_seed(make_app: MakeApp, engine: FakeEngine) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "S")
+        assert engine.sent[-1] == Restart(new_seed=True)
+
+
+async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "f", "F")
+        assert any(isinstance(c, Fork) for c in engine.sent)
+        assert isinstance(app.screen, RunsScreen)
+        pane = app.screen.query_one(RunsPane)
+        assert [run.name for run in pane.runs] == ["A", "B"]
+        assert "this one" in pane.lines[1].plain
+        await pilot.press("down", "n", "backspace", *"slow", "enter")
+        assert RenameRun(name="B", new="slow") in engine.sent
+        assert "slow" in pane.lines[2].plain
+        await pilot.press("d")
+        assert DeleteRun(name="slow") in engine.sent
+        assert [run.name for run in pane.runs] == ["A"]
+        await pilot.press("escape")
+        assert not isinstance(app.screen, RunsScreen)
+
+
+async def test_enter_in_the_list_goes_on_with_another_run(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "f", "F", "down", "enter")
+        assert TakeRun(name="B") in engine.sent
+        assert not isinstance(app.screen, RunsScreen)
+
+
+async def test_a_run_that_is_kept_is_compared_with_at_once(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "f")
+        assert app.session.talk.look.then == "B"
