@@ -72,3 +72,38 @@ def test_a_change_says_up_down_or_same_without_colour() -> None:
 
 def test_decimal_points_stand_in_one_column() -> None:
     assert digits.align(["30", "−0.5", "None"]) == ["  30  ", "  −0.5", "None  "]
+
+
+def marked(now: str, was: str) -> str:
+    """`now` with each changed stretch in angle brackets."""
+    for start, end in reversed(digits.changed_spans(now, was)):
+        now = f"{now[:start]}<{now[start:end]}>{now[end:]}"
+    return now
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "shown"),
+    [
+        ("0.3000", "0.3000", "0.3000"),
+        ("0.30000", "0.55500", "0.<55500>"),
+        ("1.9960", "1.9962", "1.996<2>"),
+        ("21.675", "21.680", "21.6<80>"),
+        ("30", "21.675", "<21.675>"),
+        ("30", "30.5", "30.<5>"),
+        ("30.5", "30", "<30>"),
+        ("9.9999", "10.001", "<10.001>"),
+        ("−0.5", "0.5", "<0.5>"),
+        ("−0.50", "−0.51", "−0.5<1>"),
+        ("1.2345e−4", "1.2300e−4", "1.23<00>e−4"),
+        ("1.2345e−4", "1.2345e−5", "<1.2345e−5>"),
+        ("None", "0", "<0>"),
+        ("NaN", "inf", "<inf>"),
+        ("[1 2.50 3]", "[1 2.75 3]", "[1 2.<75> 3]"),
+        ("[[1 2] [3 4]]", "[[1 2] [3 5]]", "[[1 2] [3 <5>]]"),
+        ("[1 2]", "[1 2 3]", "<[1 2 3]>"),
+    ],
+)
+def test_a_number_is_marked_from_the_first_digit_that_has_changed(
+    was: str, now: str, shown: str
+) -> None:
+    assert marked(now, was) == shown

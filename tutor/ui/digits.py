@@ -6,11 +6,19 @@ Knows a Value and nothing of panes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 from tutor.training.frame import Value
 
 MINUS = "−"
+NO_CHANGE_KNOWN = "–"
+"""Stands for the change of an element that is not a number, or was none."""
+
+Span = tuple[int, int]
+"""Where something begins in a text, and where it has ended."""
+
 _INTEGRAL = 1e6
 """Whole floats below this are shown without decimals: 30, and not 30.0000."""
 
@@ -107,6 +115,51 @@ def change(now: float, was: float, digits: int = 6) -> str:
     if now == was:
         return "="
     return ("▲" if now > was else "▼") + number(abs(now - was), digits)
+
+
+def changed_spans(now: str, was: str) -> tuple[Span, ...]:
+    """Where the digits stand that have changed, in a number or an array on one line.
+
+    Each number is compared with the one in the same place, decimal point below decimal
+    point; all of it has changed if it is one more or one less, or no number.
+    """
+    new, old = list(_WORD.finditer(now)), _WORD.findall(was)
+    if len(new) != len(old):
+        return ((0, len(now)),) if now else ()
+    return tuple(_changed_spans(new, old))
+
+
+def _changed_spans(new: Sequence[re.Match[str]], old: Sequence[str]) -> Iterator[Span]:
+    for word, before in zip(new, old, strict=True):
+        if word.group() != before:
+            first, end = _changed_digits(word.group(), before)
+            yield word.start() + first, word.start() + end
+
+
+def _changed_digits(now: str, was: str) -> Span:
+    """From the first digit that differs; all of it where sign or magnitude do."""
+    new, old = _NUMBER.fullmatch(now), _NUMBER.fullmatch(was)
+    if not new or not old or not _alike(new, old):
+        return 0, len(now)
+    mantissas = zip_longest(_pointed(new), _pointed(old), fillvalue="0")
+    same = next((i for i, (a, b) in enumerate(mantissas) if a != b), len(now))
+    first, end = new.start("mantissa") + same, new.end("mantissa")
+    return (first, end) if first < end else (0, len(now))
+
+
+def _pointed(number: re.Match[str]) -> str:
+    return number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + "."
+
+
+def _alike(a: re.Match[str], b: re.Match[str]) -> bool:
+    """Whether the decimal points of two numbers stand below each other, signs before them."""
+    return (a["sign"], len(a["whole"]), a["e"]) == (b["sign"], len(b["whole"]), b["e"])
+
+
+_WORD = re.compile(r"[^\s\[\]]+")
+_NUMBER = re.compile(
+    rf"(?P<sign>[{MINUS}-]?)(?P<mantissa>(?P<whole>\d+)(\.\d+)?)(?P<e>e[{MINUS}-]?\d+)?"
+)
 
 
 def each(

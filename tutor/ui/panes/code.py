@@ -1,42 +1,148 @@
 """The code pane: the very code that runs in this mode, phase by phase.
 
-Knows the lesson's fences; nothing of formulas or numbers.
+A cursor goes from name to name, and the facts of the chosen one stand at the foot; or the
+difference to another mode's code is shown. Knows the lesson's fences; nothing of formulas
+or numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from typing import ClassVar
 
+from textual.binding import BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import var
-from textual.style import Style
 
 from tutor.lesson.model import Fence, Section
-from tutor.plain import plain
-from tutor.ui import looks
-from tutor.ui.looks import Piece, line
+from tutor.plain import one_line
+from tutor.ui import looks, marks
+from tutor.ui.code_diff import Difference, compared_with, difference, turned
+from tutor.ui.code_lines import Row, diff_rows, fence_rows
+from tutor.ui.commands import Command, bindings
+from tutor.ui.facts_lines import facts_lines
+from tutor.ui.looks import line
 from tutor.ui.moment import Moment
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.names import Name, again, beside, names_in, on_next_line
+from tutor.ui.panes.footed import FootedPane
 
-GUTTER = 2
-"""Cells left of the code, for the marks."""
+CODE_COMMANDS = (
+    Command("next_name", ("right",), "name", "In the code: the next name and its facts", "name(1)"),
+    Command("previous_name", ("left",), "name back", "In the code: the name before", "name(-1)"),
+    Command("name_below", ("down",), "name below", "In the code: a name further down", "line(1)"),
+    Command("name_above", ("up",), "name above", "In the code: a name further up", "line(-1)"),
+    Command("no_name", ("backspace",), "no name", "In the code: choose no name", "no_name"),
+)
+"""What the keys do while this pane has the focus; their actions are the pane's own."""
 
 
-class CodePane(LinesPane):
+class CodePane(FootedPane):
     """The fences of the current mode; the phase about to run is marked and in view."""
 
+    class NameChosen(Message):
+        """The cursor stands on another name of the code; an empty one: on none any more."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
     moment: var[Moment | None] = var(None)
+    difference_to: var[str] = var("")
+    """The mode whose code this mode's is compared with; empty to show the code itself."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._phases: dict[str, tuple[int, int]] = {}
+        self._rows: dict[Name, int] = {}
+        """Where each name stands."""
+        self._chosen: Name | None = None
         self._followed: tuple[object, ...] | None = None
 
+    # ── What comes down ─────────────────────────────────────────────────────────────
+
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
-        """Another lesson, mode or phase."""
+        """Another lesson, mode, phase, or other facts."""
+        if old is None or new is None or old.lesson.digest != new.lesson.digest:
+            self.difference_to = ""
+            self._choose(None)
+        elif old.mode != new.mode:
+            if self.difference_to == new.mode:
+                self.difference_to = turned(new.lesson.modes, new.mode, "")
+            self._choose(again(_names(new), self._chosen) if self._chosen else None)
         self.rebuild()
+
+    def watch_difference_to(self) -> None:
+        """The code itself, or what differs; a difference has no names to point at."""
+        if self.difference_to:
+            self._choose(None)
+        self._followed = None
+        self.rebuild()
+
+    def turn_difference(self) -> str:
+        """Compare with the next mode, the one below on the ladder first; after the last, none.
+
+        Returns the mode that is compared with now; empty if none is.
+        """
+        moment = self.moment
+        if moment is not None:
+            self.difference_to = turned(moment.lesson.modes, moment.mode, self.difference_to)
+        return self.difference_to
+
+    # ── The cursor ──────────────────────────────────────────────────────────────────
+
+    @property
+    def chosen(self) -> str:
+        """The name that the cursor stands on; empty if it stands on none."""
+        return self._chosen.text if self._chosen else ""
+
+    def action_name(self, by: int) -> None:
+        """To the next name, or the one before; from none to the first about to run."""
+        names = tuple(self._rows)
+        if self._chosen in names:
+            self._go_to(beside(names, self._chosen, by))
+        else:
+            first, _ = self._phases.get(self._next, (0, 0))
+            self._go_to(next((n for n in names if self._rows[n] >= first), *names[:1]))
+
+    def action_line(self, by: int) -> None:
+        """To a name on another line; where there is none, or none is chosen, scroll."""
+        target = on_next_line(tuple(self._rows), self._chosen, by) if self._chosen else None
+        if target is not None:
+            self._go_to(target)
+        elif by > 0:
+            self.action_scroll_down()
+        else:
+            self.action_scroll_up()
+
+    def action_no_name(self) -> None:
+        """Point at nothing."""
+        self._choose(None)
+        self.rebuild()
+
+    def _go_to(self, name: Name | None) -> None:
+        if name is None:
+            return
+        self._choose(name)
+        self.rebuild()
+        row, top = self._rows[name], self.scroll_offset.y
+        y = min(max(top, row - self.room + 1), row)
+        if y != top:
+            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+
+    def _choose(self, name: Name | None) -> None:
+        before, self._chosen = self.chosen, name
+        if self.chosen != before:
+            self.post_message(self.NameChosen(self.chosen))
+
+    @property
+    def _next(self) -> str:
+        """The phase about to run."""
+        return (self.moment.next_phase if self.moment else None) or ""
+
+    # ── What is shown ───────────────────────────────────────────────────────────────
 
     def settle(self) -> None:
         """Keep what is about to run in view, but leave the learner alone between steps."""
@@ -46,65 +152,91 @@ class CodePane(LinesPane):
         place = (moment.lesson.digest, moment.mode, moment.next_phase)
         if place != self._followed:
             self._followed = place
-            self.bring_into_view(*self._phases.get(moment.next_phase or "", (0, 0)))
+            self.bring_into_view(*self._phases.get(self._next, (0, 0)))
+
+    def foot(self, width: int) -> Sequence[Content]:
+        """The facts of the chosen name."""
+        if self.moment is None or self._chosen is None:
+            return []
+        return facts_lines(self._chosen.text, self.moment.sight.facts, width)
 
     def build(self, width: int) -> Sequence[Content]:
-        """Each phase: its name, and its code to the character."""
+        """Each phase: its name and its code, or what is different in it."""
         moment = self.moment
+        self._phases.clear()
+        self._rows.clear()
         if moment is None:
             return []
+        if self.difference_to in compared_with(moment.lesson.modes, moment.mode):
+            found = difference(moment.lesson, moment.mode, self.difference_to)
+            return self._difference(found, moment, width)
+        return self._code(moment, width)
+
+    def _code(self, moment: Moment, width: int) -> list[Content]:
         lines: list[Content] = []
-        self._phases.clear()
-        for section in moment.lesson.sections:
-            if section.phase and section.fences(moment.mode):
-                first = len(lines)
-                lines.extend(self._section(section, moment, width))
-                self._phases[section.phase] = (first, len(lines) - 1)
+        names = _by_line(_names(moment))
+        for section in _sections(moment):
+            first = len(lines)
+            lines.append(_heading(section.phase or "", moment))
+            for row in _section_rows(section, moment, width, self._chosen):
+                self._rows |= {n: len(lines) for n in names.get(row.line, ()) if row.shows(n)}
+                lines.append(row.content)
+            self._phases[section.phase or ""] = (first, len(lines) - 1)
         return lines
 
-    def _section(self, section: Section, moment: Moment, width: int) -> Iterator[Content]:
-        is_next = section.phase == moment.next_phase
-        mark, style = ("▶ ", looks.NEXT) if is_next else ("  ", looks.DIM)
-        yield line((mark + (section.phase or ""), style))
-        for fence in section.fences(moment.mode):
-            yield from _fence(fence, moment, width)
+    def _difference(self, found: Difference, moment: Moment, width: int) -> list[Content]:
+        lines = [part for words in _legend(found, moment) for part in words.wrap(width)]
+        for phase in found.phases:
+            first = len(lines)
+            heading = _heading(phase.phase, moment)
+            lines.append(heading + line((f"  {phase.says}", looks.DIM)) if phase.says else heading)
+            lines += [row for change in phase.lines for row in diff_rows(change, width)]
+            self._phases[phase.phase] = (first, len(lines) - 1)
+        return lines
 
 
-def _fence(fence: Fence, moment: Moment, width: int) -> Iterator[Content]:
+def _sections(moment: Moment) -> Iterator[Section]:
+    """The phases that this mode runs."""
+    return (s for s in moment.lesson.sections if s.phase and s.fences(moment.mode))
+
+
+def _fences(moment: Moment) -> Iterator[Fence]:
+    return (fence for section in _sections(moment) for fence in section.fences(moment.mode))
+
+
+def _names(moment: Moment) -> tuple[Name, ...]:
+    return names_in(tuple(_fences(moment)))
+
+
+def _by_line(names: Sequence[Name]) -> dict[int, list[Name]]:
+    lines: dict[int, list[Name]] = {}
+    for name in names:
+        lines.setdefault(name.line, []).append(name)
+    return lines
+
+
+def _heading(phase: str, moment: Moment) -> Content:
+    style = looks.NEXT if marks.is_next(phase, moment) else looks.DIM
+    if marks.has_just_run(phase, moment):
+        style = looks.STRONG
+    return line(marks.of_heading(phase, moment), (phase, style))
+
+
+def _section_rows(
+    section: Section, moment: Moment, width: int, chosen: Name | None
+) -> Iterator[Row]:
     failed = moment.failed.line if moment.failed else None
-    for number, content in enumerate(highlighted(fence.code), fence.line):
-        mark: Piece = ("✗ ", looks.ERROR) if number == failed else " " * GUTTER
-        for part in content.fold(max(10, width - GUTTER)) or [line()]:
-            yield line(mark) + part
-            mark = ("↪ ", looks.DIM)
+    mark = marks.of_line(section.phase, moment)
+    for fence in section.fences(moment.mode):
+        yield from fence_rows(fence, width, mark, failed, chosen)
 
 
-@lru_cache(64)
-def highlighted(code: str) -> tuple[Content, ...]:
-    """The code's lines with Python's syntax made visible; not a character is changed."""
-    # Lazy: the first paint comes before the lexer is loaded.
-    from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    text = plain(code).rstrip("\n")
-    pieces: list[Piece] = []
-    lexer = PythonLexer(stripnl=False, ensurenl=False)
-    for kind, part in lexer.get_tokens(text):
-        style = _style(str(kind))
-        pieces.append((part, style) if style else part)
-    return tuple(line(*pieces).split("\n", allow_blank=True))
-
-
-def _style(kind: str) -> Style | None:
-    for prefix, style in _STYLES.items():
-        if kind.startswith(prefix):
-            return style
-    return None
-
-
-_STYLES = {
-    "Token.Comment": looks.DIM,
-    "Token.Keyword": looks.KEYWORD,
-    "Token.Operator.Word": looks.KEYWORD,
-    "Token.Literal.String": looks.STRING,
-    "Token.Literal.Number": looks.CODE,
-}
+def _legend(found: Difference, moment: Moment) -> Iterator[Content]:
+    """What the signs mean, and what it all comes to."""
+    gone, new = (
+        f"{one_line(mode)} (runs now)" if mode == moment.mode else one_line(mode)
+        for mode in (found.before, found.after)
+    )
+    yield line(("- ", looks.STRONG), (gone, looks.DIM), ("   + ", looks.STRONG), new)
+    for words in found.summary():
+        yield line((words, looks.STRONG))

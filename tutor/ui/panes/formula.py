@@ -6,7 +6,7 @@ Knows the lesson's sections and how to draw a formula; nothing of code or of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -16,8 +16,8 @@ from tutor.errors import FormulaError
 from tutor.lesson.model import Formula, Prose, Section
 from tutor.plain import one_line, plain
 from tutor.training.frame import Value
-from tutor.ui import looks
-from tutor.ui.digits import short
+from tutor.ui import looks, marks
+from tutor.ui.digits import Span, changed_spans, short
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
@@ -25,12 +25,18 @@ from tutor.ui.panes.lines import LinesPane
 if TYPE_CHECKING:
     from tutor.formula import Picture
 
-INDENT = "  "
-FORMULA_INDENT = "    "
+Spans: TypeAlias = tuple[Span, ...]
+
+INDENT = " " * marks.GUTTER
+FORMULA_INDENT = "  "
+"""Between a formula and the mark before it."""
 
 
 class FormulaPane(LinesPane):
-    """Prose and formulas of all sections; the phase about to run is marked and in view."""
+    """Prose and formulas of all sections, those of the last step and of the next one marked.
+
+    In the numbers among them the digits stand out that the last step has changed.
+    """
 
     loads_slowly = True
     moment: var[Moment | None] = var(None)
@@ -102,16 +108,17 @@ class FormulaPane(LinesPane):
     ) -> Iterator[tuple[Sequence[Content], bool]]:
         """The lines of the heading and of each block, and whether they have live values."""
         if section.heading:
-            is_next = section.phase is not None and section.phase == moment.next_phase
-            mark, style = ("▶ ", looks.NEXT) if is_next else (INDENT, looks.HEADING)
-            yield line((mark + one_line(section.heading), style)).wrap(width), False
+            style = looks.NEXT if marks.is_next(section.phase, moment) else looks.HEADING
+            mark = marks.of_heading(section.phase, moment)
+            yield line(mark, (one_line(section.heading), style)).wrap(width), False
         indent = INDENT if section.heading else ""
         for block in section.blocks:
             if isinstance(block, Prose):
                 yield self._prose(block, indent, width), False
             elif isinstance(block, Formula):
                 lines = self._formula(block, section.phase or "", moment, width)
-                yield lines, bool(block.boxed)
+                start = line(marks.of_line(section.phase, moment), FORMULA_INDENT)
+                yield [start + content for content in lines], bool(block.boxed)
 
     def _prose(self, block: Prose, indent: str, width: int) -> list[Content]:
         key = (block, width)
@@ -136,8 +143,8 @@ class FormulaPane(LinesPane):
         values = moment.frame.boxed.get(phase, {}) if moment.frame else {}
         before = moment.before.boxed.get(phase, {}) if moment.before else {}
         now = {e: text for e in block.boxed if (text := _text(values, e))}
-        changed = frozenset(e for e in now if e in before and _text(before, e) != now[e])
-        key = (block, width, tuple(now.items()), changed)
+        changed = {e: changed_spans(now[e], _text(before, e)) for e in now if e in before}
+        key = (block, width, tuple(now.items()), tuple(changed.items()))
         if key not in self._drawn:
             self._forget(block)
             self._drawn[key] = list(self._draw(block, now, changed, width))
@@ -148,19 +155,19 @@ class FormulaPane(LinesPane):
             del self._drawn[key]
 
     def _draw(
-        self, block: Formula, now: Mapping[str, str], changed: frozenset[str], width: int
+        self, block: Formula, now: Mapping[str, str], changed: Mapping[str, Spans], width: int
     ) -> Iterator[Content]:
         from tutor.formula import draw, parse  # noqa: PLC0415  lazy, as above
 
-        room = max(10, width - len(FORMULA_INDENT))
+        room = max(10, width - marks.GUTTER - len(FORMULA_INDENT))
         try:
             picture = draw(parse(block.latex), now, width=room, ascii=self._ascii)
         except FormulaError as error:
-            yield line((FORMULA_INDENT + one_line(block.latex), looks.UNSUPPORTED))
-            yield line((FORMULA_INDENT + one_line(str(error)), looks.DIM))
+            yield line((one_line(block.latex), looks.UNSUPPORTED))
+            yield line((one_line(str(error)), looks.DIM))
             return
         for row in range(len(picture.rows)):
-            yield line(FORMULA_INDENT, *_pieces(picture, row, changed))
+            yield line(*_pieces(picture, row, now, changed))
 
 
 def _text(values: Mapping[str, Value], expression: str) -> str:
@@ -169,18 +176,32 @@ def _text(values: Mapping[str, Value], expression: str) -> str:
     return "" if value is None or value.dtype == "text" else one_line(short(value))
 
 
-def _pieces(picture: Picture, row: int, changed: frozenset[str]) -> Iterator[Piece]:
-    """One row of the picture: values stand out, those that have just changed the more so."""
+def _pieces(
+    picture: Picture, row: int, now: Mapping[str, str], changed: Mapping[str, Spans]
+) -> Iterator[Piece]:
+    """One row of the picture: values stand out, and their changed digits the more so."""
     text, at = picture.rows[row].rstrip(), 0
     for mark in sorted((m for m in picture.marks if m.row == row), key=lambda m: m.start):
         start, end = index_at(text, mark.start), index_at(text, mark.end)
-        style = looks.UNSUPPORTED
-        if mark.kind == "value":
-            style = looks.CHANGED if mark.text in changed else looks.VALUE
         yield text[at:start]
-        yield (text[start:end], style)
+        if mark.kind != "value":
+            yield (text[start:end], looks.UNSUPPORTED)
+        else:
+            spans = changed.get(mark.text, ())
+            is_whole = end - start == len(now.get(mark.text, ""))
+            yield from _value(text[start:end], spans if is_whole else spans and ((0, end - start),))
         at = end
     yield text[at:]
+
+
+def _value(text: str, changed: Spans) -> Iterator[Piece]:
+    """A value, the changed stretches of it underlined."""
+    at = 0
+    for start, end in changed:
+        yield (text[at:start], looks.VALUE)
+        yield (text[start:end], looks.CHANGED)
+        at = end
+    yield (text[at:], looks.VALUE)
 
 
 def index_at(text: str, cell: int) -> int:

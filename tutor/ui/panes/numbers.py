@@ -1,27 +1,39 @@
 """The numbers pane: each watched value now, before, and by how much it has moved.
 
-Knows a frame and the one before; nothing of formulas, code or curves.
+Beside them, as they were at this place of another run, if one is looked at. Knows frames;
+nothing of formulas, code or curves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from textual.content import Content
 from textual.reactive import var
 
 from tutor.plain import one_line
 from tutor.training.frame import Frame, Value
-from tutor.ui import digits, looks
+from tutor.training.sights import Then
+from tutor.ui import digits, looks, marks
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
+RUN_NAME = 10
+"""Cells that another run's name may take in the heading of its column."""
+
 _LAYOUTS = (("now", "was", "change"), ("now", "change"))
 """The columns: all, or fewer if more rows find room in them then."""
+
+_LAYOUTS_WITH_THEN = (
+    ("then", "now", "was", "change"),
+    ("then", "now", "change"),
+    ("then", "now"),
+)
 
 Block = tuple[str, ...]
 """The lines of one cell of the table, all equally wide."""
@@ -29,11 +41,17 @@ Block = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing to show: its name, what it is now and what it was."""
+    """One thing to show: its name, what it is now, what it was, and what it is elsewhere."""
 
     name: str
     now: Value
     was: Value | None
+    then: Value | None = None
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the last step has made another value of it."""
+        return self.was is not None and _differ(self.now, self.was)
 
 
 class NumbersPane(LinesPane):
@@ -42,7 +60,7 @@ class NumbersPane(LinesPane):
     moment: var[Moment | None] = var(None)
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
-        """Another frame."""
+        """Another frame, or another run's."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
@@ -50,8 +68,11 @@ class NumbersPane(LinesPane):
         moment = self.moment
         if moment is None or moment.frame is None:
             return [line(("The numbers come as soon as the lesson has begun.", looks.DIM))]
-        lines = list(_table(list(rows(moment.frame, moment.before)), width))
-        if moment.frame.diverged:
+        then, frame = moment.sight.then, moment.frame
+        lines = list(_table(list(rows(frame, moment.before, then)), width, _column(frame, then)))
+        if then is not None and then.note:
+            lines += line((f"{one_line(then.name)}: {one_line(then.note)}", looks.DIM)).wrap(width)
+        if frame.diverged:
             at = f" in epoch {moment.diverged_at}" if moment.diverged_at else ""
             word = f"The run has diverged{at}: its numbers have grown past all bounds. "
             todo = "Lower the learning rate with [, then start again with R."
@@ -59,21 +80,41 @@ class NumbersPane(LinesPane):
         return lines
 
 
-def rows(frame: Frame, before: Frame | None) -> Iterator[Row]:
-    """What the table shows: the loss, each parameter with its gradient below it, the watched."""
-    comparable = before if before and before.mode == frame.mode else None
-    yield Row("loss", frame.loss, comparable.loss if comparable else None)
-    for name, value in frame.values.items():
-        yield Row(name, value, before.values.get(name) if before else None)
-        gradient = frame.gradients.get(name)
-        if gradient is None:
+def rows(frame: Frame, before: Frame | None, then: Then | None = None) -> Iterator[Row]:
+    """What the table shows: the loss, each parameter with its gradient below it, the watched.
+
+    Where the mode has changed, loss and gradient come from other code: then they are not
+    compared with what they were before.
+    """
+    is_comparable = before is not None and before.mode == frame.mode
+    was = _figures(before) if before else {}
+    elsewhere = _figures(then.frame) if then and then.frame else {}
+    for key, now in _figures(frame).items():
+        kind, name = key
+        if kind == "right now" and not _differ(now, frame.gradients[name]):
             continue
-        yield Row("  gradient", gradient, comparable.gradients.get(name) if comparable else None)
-        now = frame.gradients_now.get(name)
-        if now is not None and _differ(now, gradient):
-            yield Row("  right now", now, None)
+        label = name if kind in ("value", "watched") else _LABELS[kind]
+        old = was.get(key) if is_comparable or kind in ("value", "watched") else None
+        yield Row(one_line(label), now, old, elsewhere.get(key))
+
+
+Figure = tuple[Literal["loss", "value", "gradient", "right now", "watched"], str]
+"""What kind of figure it is, and of what."""
+
+_LABELS = {"loss": "loss", "gradient": "  gradient", "right now": "  right now"}
+
+
+def _figures(frame: Frame) -> dict[Figure, Value]:
+    """All of a frame's figures in the order of the table."""
+    found: dict[Figure, Value] = {("loss", ""): frame.loss}
+    for name, value in frame.values.items():
+        found["value", name] = value
+        if name in frame.gradients:
+            found["gradient", name] = frame.gradients[name]
+            found["right now", name] = frame.gradients_now.get(name, frame.gradients[name])
     for label, value in frame.watched.items():
-        yield Row(one_line(label), value, before.watched.get(label) if before else None)
+        found["watched", label] = value
+    return found
 
 
 def _differ(a: Value, b: Value) -> bool:
@@ -81,8 +122,25 @@ def _differ(a: Value, b: Value) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Column:
+    """The column of another run."""
+
+    heading: str
+    is_stale: bool
+    """Whether its figures belong to a place that this run has left: then they are not shown."""
+
+
+def _column(frame: Frame, then: Then | None) -> _Column | None:
+    if then is None or then.frame is None:
+        return None
+    name = line(one_line(then.name)).truncate(RUN_NAME, ellipsis=True).plain
+    return _Column(f"{name} then", then.frame.at != frame.at)
+
+
+@dataclass(frozen=True, slots=True)
 class _Cells:
     name: str
+    has_changed: bool
     blocks: dict[str, Block]
 
     @property
@@ -90,21 +148,30 @@ class _Cells:
         return max(len(b) for b in self.blocks.values())
 
 
-def _table(table: Sequence[Row], width: int) -> Iterator[Content]:
+def _table(table: Sequence[Row], width: int, then: _Column | None) -> Iterator[Content]:
     cells = _aligned_scalars([_cells(row) for row in table], table)
+    headings = {"now": "now", "was": "was", "change": "change"}
+    if then is not None:
+        headings["then"] = then.heading
+    if then is not None and then.is_stale:
+        for cell in cells:  # as wide as what was there, so that nothing moves
+            cell.blocks["then"] = tuple(" " * len(text) for text in cell.blocks["then"])
     names = max(len(c.name) for c in cells)
-    fits = [_fitted(cells, layout, width - names) for layout in _LAYOUTS]
+    room = width - marks.GUTTER - names
+    layouts = _LAYOUTS_WITH_THEN if then else _LAYOUTS
+    fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
-    yield line((" " * names + "".join(_heading(k, w) for k, w in widths.items()), looks.DIM))
+    head = "".join(" " * GAP + headings[k].ljust(w) for k, w in widths.items())
+    yield line((" " * (marks.GUTTER + names) + head, looks.DIM))
     for cell in cells:
         yield from _lines(cell, names, widths) if cell in fitting else _alone(cell, names, width)
 
 
 def _fitted(
-    cells: Sequence[_Cells], layout: Sequence[str], room: int
+    cells: Sequence[_Cells], headings: Mapping[str, str], room: int
 ) -> tuple[dict[str, int], list[_Cells]]:
     """How wide the columns are, and which rows have room in them: the narrow ones come first."""
-    widths = {column: len(column) for column in layout}
+    widths = {column: len(heading) for column, heading in headings.items()}
     fitting: list[_Cells] = []
     for cell in sorted(cells, key=lambda c: sum(map(_width, c.blocks.values()))):
         wider = {k: max(w, _width(cell.blocks[k])) for k, w in widths.items()}
@@ -116,22 +183,22 @@ def _fitted(
 
 def _alone(cell: _Cells, names: int, width: int) -> Iterator[Content]:
     """A row too wide for the columns: what it is now, over as many lines as that takes."""
-    name = cell.name.ljust(names + GAP)
+    name, room = cell.name.ljust(names), max(10, width - marks.GUTTER - names - GAP)
     for text in cell.blocks["now"]:
-        for part in line((text, looks.STRONG)).wrap(max(10, width - names - GAP)):
-            yield line(name) + part.rstrip()
-            name = " " * len(name)
+        for part in line((text, looks.STRONG)).wrap(room):
+            yield line(_mark(cell), name, " " * GAP) + part.rstrip()
+            name = " " * names
 
 
-def _heading(name: str, width: int) -> str:
-    return " " * GAP + name.ljust(width)
+def _mark(cell: _Cells) -> Piece:
+    return marks.DONE if cell.has_changed else marks.NONE
 
 
-def _lines(cells: _Cells, names: int, widths: dict[str, int]) -> Iterator[Content]:
-    for i in range(cells.height):
-        pieces: list[Piece] = [(cells.name if i == 0 else "").ljust(names)]
+def _lines(cell: _Cells, names: int, widths: Mapping[str, int]) -> Iterator[Content]:
+    for i in range(cell.height):
+        pieces: list[Piece] = [_mark(cell), (cell.name if i == 0 else "").ljust(names)]
         for column, width in widths.items():
-            block = cells.blocks[column]
+            block = cell.blocks[column]
             text = " " * GAP + (block[i] if i < len(block) else "").ljust(width)
             pieces.append((text, looks.STRONG) if column == "now" else text)
         yield line(*pieces)
@@ -143,24 +210,32 @@ def _width(block: Block) -> int:
 
 def _cells(row: Row) -> _Cells:
     if digits.is_single(row.now):
-        return _Cells(row.name, {"now": (), "was": (), "change": _change(row, SCALAR_DIGITS)})
-    was = tuple(digits.matrix(row.was, ARRAY_DIGITS)) if row.was else ()
-    return _Cells(
-        row.name,
-        {
-            "now": tuple(digits.matrix(row.now, ARRAY_DIGITS)),
-            "was": was,
+        blocks: dict[str, Block] = {"change": _change(row, SCALAR_DIGITS)}
+    else:
+        blocks = {
+            "now": _block(row.now),
+            "was": _block(row.was),
+            "then": _block(row.then),
             "change": _change(row, ARRAY_DIGITS),
-        },
-    )
+        }
+    return _Cells(row.name, row.has_changed, blocks)
+
+
+def _block(value: Value | None) -> Block:
+    return tuple(map(one_line, digits.matrix(value, ARRAY_DIGITS))) if value else ()
 
 
 def _aligned_scalars(cells: list[_Cells], table: Sequence[Row]) -> list[_Cells]:
     """The scalars' texts, their decimal points in one column."""
     scalar = [i for i, row in enumerate(table) if digits.is_single(row.now)]
-    for column in ("now", "was"):
-        values = [table[i].now if column == "now" else table[i].was for i in scalar]
-        for i, text in zip(scalar, digits.align([_text(v) for v in values]), strict=True):
+    columns: dict[str, list[Value | None]] = {
+        "now": [row.now for row in table],
+        "was": [row.was for row in table],
+        "then": [row.then for row in table],
+    }
+    for column, values in columns.items():
+        texts = digits.align([_text(values[i]) for i in scalar])
+        for i, text in zip(scalar, texts, strict=True):
             cells[i].blocks[column] = (text,)
     return cells
 
@@ -171,10 +246,11 @@ def _text(value: Value | None) -> str:
 
 def _change(row: Row, precision: int) -> Block:
     moved = digits.each(row.now, row.was, lambda a, b: digits.change(a, b, precision))
-    if moved is None:
+    if moved is None or not any(moved):
         return ()
     if digits.is_single(row.now):
         return moved
     if all(text == "=" for text in moved):
         return ("=",)
-    return tuple(digits.boxed_rows(moved, row.now.shape[-1]))
+    known = [text or digits.NO_CHANGE_KNOWN for text in moved]
+    return tuple(digits.boxed_rows(known, row.now.shape[-1]))

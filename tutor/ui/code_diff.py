@@ -1,0 +1,134 @@
+"""What changes in a lesson's code when another mode takes over, phase by phase.
+
+Compares the lines of the fences as text; knows nothing of what they do, nor of panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Literal, TypeAlias
+
+from tutor.lesson.model import SETUP, Lesson, Section
+from tutor.plain import one_line, plain
+
+Sign: TypeAlias = Literal["-", "+", " "]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """One line of code: gone (-), new (+), or the same in both."""
+
+    sign: Sign
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseDifference:
+    """What becomes of one phase."""
+
+    phase: str
+    lines: tuple[DiffLine, ...]
+    """Empty where both modes run the same code. No blank ones: they are no change."""
+    says: str
+    """What there is to say of the phase as a whole; empty where the lines say it."""
+
+    def count(self, sign: Sign) -> int:
+        """How many lines bear this sign."""
+        return sum(line.sign == sign for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """All that changes from one mode to another."""
+
+    before: str
+    after: str
+    """Of the two the one that stands later in the lesson's ladder."""
+    phases: tuple[PhaseDifference, ...]
+
+    def summary(self) -> tuple[str, str]:
+        """Two lines: what is not written any more in a step, and what is instead."""
+        steps = [phase for phase in self.phases if phase.phase != SETUP]
+        gone = _lines(sum(phase.count("-") for phase in steps))
+        new = _lines(sum(phase.count("+") for phase in steps))
+        setup = any(phase.lines for phase in self.phases if phase.phase == SETUP)
+        return (
+            f"What you stop writing when {one_line(self.after)} takes over: {gone}",
+            f"What you write instead: {new}" + (" (Setup not counted)" if setup else ""),
+        )
+
+
+def _lines(count: int) -> str:
+    return {0: "nothing", 1: "1 line"}.get(count, f"{count} lines")
+
+
+def difference(lesson: Lesson, one: str, other: str) -> Difference:
+    """What changes from the lower of two modes on the lesson's ladder to the higher.
+
+    Which of the two is named first makes no difference. Raises ValueError if one of them
+    is no mode of the lesson.
+    """
+    before, after = sorted((one, other), key=lesson.modes.index)
+    return _difference(lesson.sections, before, after)
+
+
+@lru_cache(16)
+def _difference(sections: tuple[Section, ...], before: str, after: str) -> Difference:
+    return Difference(before, after, tuple(_phases(sections, before, after)))
+
+
+def _phases(sections: Sequence[Section], before: str, after: str) -> Iterator[PhaseDifference]:
+    for section in sections:
+        old, new = _code(section, before), _code(section, after)
+        if section.phase and (old or new):
+            is_same = _bare(old) == _bare(new)
+            lines = () if is_same else tuple(_diff(old, new))
+            says = "the same in both" if is_same else _in_words(old, new, before, after)
+            yield PhaseDifference(section.phase, lines, says)
+
+
+def _code(section: Section, mode: str) -> tuple[str, ...]:
+    """The lines that a mode runs in a phase, without their fences and without blank ones."""
+    rows = (row for f in section.fences(mode) for row in plain(f.code).split("\n"))
+    return tuple(row.rstrip() for row in rows if row.strip())
+
+
+def _bare(rows: Sequence[str]) -> list[str]:
+    return [row.strip() for row in rows]
+
+
+def _diff(old: Sequence[str], new: Sequence[str]) -> Iterator[DiffLine]:
+    """A line that only stands further in or out is the same; it stands where the new one does."""
+    matcher = SequenceMatcher(None, _bare(old), _bare(new), autojunk=False)
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "equal":
+            yield from (DiffLine(" ", code) for code in new[c:d])
+        else:
+            yield from (DiffLine("-", code) for code in old[a:b])
+            yield from (DiffLine("+", code) for code in new[c:d])
+
+
+def _in_words(old: Sequence[str], new: Sequence[str], before: str, after: str) -> str:
+    if not new:
+        return f"{one_line(after)} writes no line here any more"
+    if not old:
+        return f"{one_line(before)} writes no line here"
+    return ""
+
+
+def turned(modes: Sequence[str], current: str, shown: str) -> str:
+    """The mode to compare with after `shown` ("" is none): the one below, the others, none."""
+    others = compared_with(modes, current)
+    if not shown:
+        return others[0] if others else ""
+    return dict(zip(others, (*others[1:], ""), strict=True)).get(shown, "")
+
+
+def compared_with(modes: Sequence[str], current: str) -> tuple[str, ...]:
+    """The modes other than the current one, that below it on the ladder first."""
+    here = modes.index(current)
+    below = modes[here - 1 : here] if here else ()
+    return (*below, *(mode for mode in modes if mode != current and mode not in below))

@@ -1,0 +1,104 @@
+"""Code as lines to show: its syntax made visible, folded where it is too wide, marked.
+
+Not a character of it is changed. Knows fences and differences, and nothing of panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from textual.content import Content
+from textual.style import Style
+
+from tutor.lesson.model import Fence
+from tutor.plain import plain
+from tutor.ui import looks
+from tutor.ui.code_diff import DiffLine
+from tutor.ui.looks import Piece, line
+from tutor.ui.marks import GUTTER
+from tutor.ui.names import Name
+
+FOLDED: Piece = ("↪ ", looks.DIM)
+FAILED: Piece = ("✗ ", looks.ERROR)
+SIGNS: dict[str, Piece] = {"-": ("- ", looks.STRONG), "+": ("+ ", looks.STRONG), " ": "  "}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row of a pane, and which part of the code stands in it."""
+
+    content: Content
+    line: int
+    """Of the lesson's file."""
+    start: int
+    """Its first character of that line, and the one after its last."""
+    end: int
+
+    def shows(self, name: Name) -> bool:
+        """Whether the name begins here."""
+        return name.line == self.line and self.start <= name.start < self.end
+
+
+def fence_rows(
+    fence: Fence, width: int, mark: Piece, failed: int | None, chosen: Name | None
+) -> Iterator[Row]:
+    """The rows of a fence, `mark` before each of its lines; `failed` is a line that raised."""
+    for number, content in enumerate(highlighted(fence.code), fence.line):
+        first = FAILED if number == failed else mark
+        if chosen is not None and chosen.line == number:
+            content = content.stylize(looks.ACTIVE, chosen.start, chosen.end)
+        at = 0
+        for part, row in _folded(first, content, width):
+            yield Row(row, number, at, at + part)
+            at += part
+
+
+def _folded(mark: Piece, content: Content, width: int) -> Iterator[tuple[int, Content]]:
+    """The rows that a line takes, each with how many characters of it stand in it."""
+    for part in content.fold(max(10, width - GUTTER)) or [line()]:
+        yield len(part.plain), line(mark) + part
+        mark = FOLDED
+
+
+def diff_rows(change: DiffLine, width: int) -> Iterator[Content]:
+    """The rows of one line of a difference; what is gone is dim."""
+    (content,) = highlighted(change.code) if change.sign != "-" else (_gone(change.code),)
+    for _, row in _folded(SIGNS[change.sign], content, width):
+        yield row
+
+
+def _gone(code: str) -> Content:
+    return line((plain(code), looks.DIM))
+
+
+@lru_cache(256)
+def highlighted(code: str) -> tuple[Content, ...]:
+    """The code's lines with Python's syntax made visible; not a character is changed."""
+    # Lazy: the first paint comes before the lexer is loaded.
+    from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    text = plain(code).rstrip("\n")
+    pieces: list[Piece] = []
+    lexer = PythonLexer(stripnl=False, ensurenl=False)
+    for kind, part in lexer.get_tokens(text):
+        style = _style(str(kind))
+        pieces.append((part, style) if style else part)
+    return tuple(line(*pieces).split("\n", allow_blank=True))
+
+
+def _style(kind: str) -> Style | None:
+    for prefix, style in _STYLES.items():
+        if kind.startswith(prefix):
+            return style
+    return None
+
+
+_STYLES = {
+    "Token.Comment": looks.DIM,
+    "Token.Keyword": looks.KEYWORD,
+    "Token.Operator.Word": looks.KEYWORD,
+    "Token.Literal.String": looks.STRING,
+    "Token.Literal.Number": looks.CODE,
+}

@@ -1,0 +1,170 @@
+"""The names in a lesson's code that one can point at, and the way from one to the next.
+
+Read from the code as text: nothing of it is run, and nothing is known of their values.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tutor.lesson.model import Fence
+from tutor.plain import plain
+
+_MODULES = frozenset({"np", "torch"})
+"""What every run has; they are no values of the lesson."""
+
+_BUILTINS = frozenset(dir(builtins))
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name at one place of the code: `w`, `w.grad`, `model.linear.weight`."""
+
+    text: str
+    line: int
+    """Of the lesson's file, from 1."""
+    start: int
+    """Its first character in the line as it is shown (tabs expanded)."""
+    end: int
+
+
+def names_in(fences: Sequence[Fence]) -> tuple[Name, ...]:
+    """Every name of this code that stands for something while it runs, in reading order.
+
+    Chains of attributes are one name. Left out are modules, functions, and what lives only
+    inside a function, a class or a comprehension. A fence that is no Python has none.
+    """
+    return _names_in(tuple(fences))
+
+
+@lru_cache(32)
+def _names_in(fences: tuple[Fence, ...]) -> tuple[Name, ...]:
+    trees = [(fence, _parsed(fence)) for fence in fences]
+    bound = _Bound([tree for _, tree in trees])
+    found: list[Name] = []
+    for fence, tree in trees:
+        rows = plain(fence.code).split("\n")
+        for name in _Finder(bound).names(tree):
+            place = _place(name, rows)
+            if place is not None:
+                found.append(Name(ast.unparse(name), fence.line + name.lineno - 1, *place))
+    return tuple(sorted(found, key=lambda name: (name.line, name.start)))
+
+
+def _parsed(fence: Fence) -> ast.Module:
+    try:
+        return ast.parse(plain(fence.code))
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
+def _place(name: ast.expr, rows: Sequence[str]) -> tuple[int, int] | None:
+    """First character and the one after the last; None for what goes over several lines.
+
+    ast counts bytes, and inside an f-string older Pythons count wrongly: hence the look.
+    """
+    row = rows[name.lineno - 1].encode() if name.lineno <= len(rows) else b""
+    if name.end_lineno != name.lineno or name.end_col_offset is None:
+        return None
+    text = row[name.col_offset : name.end_col_offset].decode(errors="replace")
+    if text != ast.unparse(name):
+        return None
+    start = len(row[: name.col_offset].decode(errors="replace"))
+    return start, start + len(text)
+
+
+class _Bound:
+    """What the code binds, and as what."""
+
+    def __init__(self, trees: Sequence[ast.Module]) -> None:
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        stored = (ast.Store, ast.Del)
+        self.assigned = {
+            n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, stored)
+        }
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+        imported = {(a.asname or a.name).partition(".")[0] for n in imports for a in n.names}
+        self.no_values = _MODULES | imported | {n.name for n in nodes if isinstance(n, definitions)}
+
+    def is_value(self, root: str, called: bool) -> bool:
+        """Whether a name stands for a value; one that is called only if it was assigned."""
+        if root in self.no_values:
+            return False
+        return root in self.assigned or not (called or root in _BUILTINS)
+
+
+class _Finder:
+    """Walks one fence; knows which names are hidden where it is."""
+
+    def __init__(self, bound: _Bound) -> None:
+        self._bound = bound
+
+    def names(self, node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator[ast.expr]:
+        """The names and chains in `node`, without those that are `hidden` in it."""
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            return
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield from self._chain(node, hidden, called=False)
+        elif isinstance(node, ast.Call):
+            yield from self._called(node.func, hidden)
+            for part in (*node.args, *node.keywords):
+                yield from self.names(part, hidden)
+        else:
+            if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+                hidden |= {n.id for g in node.generators for n in _all_names(g.target)}
+            for child in ast.iter_child_nodes(node):
+                yield from self.names(child, hidden)
+
+    def _called(self, function: ast.expr, hidden: frozenset[str]) -> Iterator[ast.expr]:
+        """Of `loss.backward()` the loss; of `model(x)` the model; of `print(x)` nothing."""
+        if isinstance(function, ast.Attribute):
+            yield from self.names(function.value, hidden)
+        elif isinstance(function, ast.Name):
+            yield from self._chain(function, hidden, called=True)
+        else:
+            yield from self.names(function, hidden)
+
+    def _chain(
+        self, node: ast.Name | ast.Attribute, hidden: frozenset[str], called: bool
+    ) -> Iterator[ast.expr]:
+        root: ast.expr = node
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not isinstance(root, ast.Name):  # an attribute of what an expression gives
+            yield from self.names(root, hidden)
+        elif root.id not in hidden and self._bound.is_value(root.id, called):
+            yield node
+
+
+def _all_names(node: ast.AST) -> Iterator[ast.Name]:
+    return (n for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+# ── From one to the next ────────────────────────────────────────────────────────────
+
+
+def beside(names: Sequence[Name], chosen: Name, by: int) -> Name | None:
+    """The next name (`by` 1) or the one before (-1); None at the end."""
+    index = names.index(chosen) + by
+    return names[index] if 0 <= index < len(names) else None
+
+
+def on_next_line(names: Sequence[Name], chosen: Name, by: int) -> Name | None:
+    """The name closest below (`by` 1) or above (-1); None where there is none."""
+    lines = sorted({name.line for name in names if (name.line - chosen.line) * by > 0})
+    if not lines:
+        return None
+    line = lines[0] if by > 0 else lines[-1]
+    return min((n for n in names if n.line == line), key=lambda n: abs(n.start - chosen.start))
+
+
+def again(names: Sequence[Name], chosen: Name) -> Name | None:
+    """The same name in other code: at the same place, else where it first stands."""
+    if chosen in names:
+        return chosen
+    return next((name for name in names if name.text == chosen.text), None)
