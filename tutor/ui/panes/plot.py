@@ -1,11 +1,12 @@
-"""The plot pane: the loss by epoch, with the spots where something was changed.
+"""The plot pane: one of several pictures of a run, and which one it is.
 
-Knows a curve and a run's changes; how it is drawn is the chart's business.
+Knows which kinds of plot there are and what each needs; how they are drawn is the business of
+`tutor.ui.plots`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from textual import events
 from textual.content import Content
@@ -13,96 +14,170 @@ from textual.message import Message
 from textual.reactive import var
 
 from tutor.plain import one_line
-from tutor.training.frame import Change, Curve
-from tutor.ui import chart, looks
-from tutor.ui.digits import setting
-from tutor.ui.looks import Piece, line
+from tutor.training.sights import (
+    AnyPicture,
+    ContourPicture,
+    DataPicture,
+    NoPicture,
+    PictureKind,
+    PlanePicture,
+    SlopePicture,
+)
+from tutor.ui.looks import DIM, HEADING, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.plots import contour, data, loss, plane, slope
+from tutor.ui.plots.axes import GUTTER
+from tutor.ui.plots.loss import Losses
+from tutor.ui.plots.sheet import Drawing, Sheet, told
 
-AXIS = 7
-"""About how many columns the labels of the vertical axis take."""
+LOSS, OTHER_SCALE = "loss", "loss, the other scale"
+KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, "data", "landscape", "plane")
+"""In the order in which they are turned over."""
 
-
-AXIS_ROWS = 2
-"""Rows of the horizontal axis: its line and its labels."""
+_PICTURES: dict[str, PictureKind] = {
+    "data": "data",
+    "landscape": "landscape",
+    "plane": "plane",
+}
+_TITLES = {"data": "data and model", "landscape": "landscape of the loss", "plane": "plane"}
+_SHOWN_AS: dict[str, tuple[type[AnyPicture], ...]] = {
+    "data": (DataPicture,),
+    "landscape": (SlopePicture, ContourPicture),
+    "plane": (PlanePicture,),
+}
+COMING = "It is being computed …"
 
 
 class PlotPane(LinesPane):
     """Drawn after the text has been painted: on a slow line the numbers come first."""
 
-    class Measured(Message):
-        """The plot has got another width, in columns; 0 if it can't be seen."""
+    class Wanted(Message):
+        """What the plot needs has changed."""
 
-        def __init__(self, columns: int) -> None:
+        def __init__(self, columns: int, kind: PictureKind | None) -> None:
             super().__init__()
             self.columns = columns
+            """Of the loss by epoch; 0 if that is not what can be seen."""
+            self.kind = kind
+            """The picture that can be seen; None if it is none, or nobody looks."""
 
     moment: var[Moment | None] = var(None)
 
-    def __init__(self, *, ascii_only: bool, id: str) -> None:
+    def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
+        """`turn_key` is the key that is said to bring the next plot."""
         super().__init__(id=id)
         self._ascii = ascii_only
+        self._turn_key = turn_key
+        self._turned = 0
         self._is_due = False
-        self._told: int | None = None
+        self._is_seen = False
+        self._told: tuple[int, PictureKind | None] | None = None
+        self._other_is_log: bool | None = None
+        """The scale that "the other" is; settled when it is first seen, so that it stays."""
+        self._outdated: AnyPicture | None = None
+        """What was there when the kind was chosen: a NoPicture does not say of which kind it is."""
+
+    @property
+    def kind(self) -> str:
+        """Which of KINDS it shows."""
+        return KINDS[self._turned]
+
+    def turn(self, by: int) -> None:
+        """Show the plot that comes so many after this one (or before it)."""
+        self._turned = (self._turned + by) % len(KINDS)
+        self._other_is_log = None
+        self._outdated = self.moment.sight.picture if self.moment else None
+        self._tell(self._is_seen)
+        self.rebuild()
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
-        """Another curve."""
-        same_curve = old is not None and new is not None and old.curve == new.curve
-        if not self._is_due and not (same_curve and old and new and old.changes == new.changes):
+        """Drawn anew only if something is different that can be seen."""
+        if not self._is_due and self._needs(old) != self._needs(new):
             self._is_due = True
             self.call_after_refresh(self._draw_now)
+
+    def _needs(self, moment: Moment | None) -> object:
+        """All of a moment that the plot is drawn from."""
+        if moment is None:
+            return None
+        if self.kind in _PICTURES:
+            return moment.sight.picture, _loss_of(moment), moment.lesson.slug
+        return moment.curve, moment.changes, moment.runs, moment.epoch > 0, moment.lesson.slug
 
     def _draw_now(self) -> None:
         self._is_due = False
         self.rebuild()
 
+    # ── What it shows ───────────────────────────────────────────────────────────────
+
     def build(self, width: int) -> Sequence[Content]:
         """The words about the plot, then the plot."""
+        sheet = Sheet(width, self.scrollable_content_region.height - 1, self._ascii)
+        drawing = self._drawing(sheet)
+        turn = f" · {self._turned + 1}/{len(KINDS)} · {self._turn_key} next"
+        room = max(0, width - len(turn))
+        title = line((drawing.title, HEADING)).truncate(room, ellipsis=True)
+        return [title + line((turn, DIM)), *drawing.lines]
+
+    def _drawing(self, sheet: Sheet) -> Drawing:
         moment = self.moment
-        height = self.scrollable_content_region.height
+        if self.kind not in _PICTURES:
+            return self._loss(moment, sheet)
+        picture = moment.sight.picture if moment else None
+        if isinstance(picture, NoPicture) and picture is not self._outdated:
+            return told(_TITLES[self.kind], one_line(picture.why))
+        if moment is None or not isinstance(picture, _SHOWN_AS[self.kind]):
+            return told(_TITLES[self.kind], COMING)
+        match picture:
+            case DataPicture():
+                return data.draw(picture, _loss_of(moment), sheet)
+            case SlopePicture():
+                return slope.draw(picture, sheet)
+            case ContourPicture():
+                return contour.draw(picture, sheet)
+            case PlanePicture():
+                return plane.draw(picture, sheet)
+        raise AssertionError(picture)
+
+    def _loss(self, moment: Moment | None, sheet: Sheet) -> Drawing:
         if moment is None or moment.curve is None or not moment.curve.epochs:
-            return [line(("The loss is plotted from the end of the first epoch.", looks.DIM))]
-        drawn = chart.draw(moment.curve, moment.changes, width, height - 1, self._ascii)
-        legend = line(*_legend(drawn, moment.curve, moment.changes)).truncate(width, ellipsis=True)
-        canvas, axis = drawn.rows[:-AXIS_ROWS], drawn.rows[-AXIS_ROWS:]
-        return [legend, *map(_canvas_row, canvas), *(line((text, looks.DIM)) for text in axis)]
+            starting = moment is None or moment.epoch == 0
+            why = "The loss is plotted from the end of the first epoch." if starting else COMING
+            return told("loss by epoch", why)
+        losses = Losses(moment.curve, moment.changes, moment.runs)
+        if self.kind == LOSS:
+            return loss.draw(losses, loss.is_log(losses), sheet)
+        if self._other_is_log is None:
+            self._other_is_log = not loss.is_log(losses)
+        return loss.draw(losses, self._other_is_log, sheet)
+
+    # ── What it tells ───────────────────────────────────────────────────────────────
 
     def on_resize(self, event: events.Resize) -> None:
         """Tell how many columns there are, and draw anew."""
         super().on_resize(event)
-        self._tell(max(0, self.scrollable_content_region.width - AXIS))
+        self._tell(True)
 
     def on_hide(self) -> None:
         """Nobody looks any more."""
-        self._tell(0)
+        self._tell(False)
 
     def on_show(self) -> None:
         """It can be seen again."""
-        self._tell(max(0, self.scrollable_content_region.width - AXIS))
+        self._tell(True)
 
-    def _tell(self, columns: int) -> None:
-        if columns != self._told:
-            self._told = columns
-            self.post_message(self.Measured(columns))
-
-
-def _canvas_row(text: str) -> Content:
-    axis = min(at for character in "┤│" if (at := text.find(character)) >= 0) + 1
-    return line((text[:axis], looks.DIM), (text[axis:], looks.CURVE))
-
-
-def _legend(drawn: chart.Chart, curve: Curve, changes: Sequence[Change]) -> Iterator[Piece]:
-    yield (f"{drawn.scale or 'no loss that could be drawn'} · ● epoch {curve.here}", looks.DIM)
-    if drawn.gaps:
-        yield (" · NaN or inf left out", looks.DIM)
-    for change in changes[-1:]:
-        more = f" (and {len(changes) - 1} before)" if len(changes) > 1 else ""
-        yield (f" · │ {_words(change)} at {change.at.epoch}{more}", looks.DIM)
+    def _tell(self, is_seen: bool) -> None:
+        self._is_seen = is_seen
+        kind = _PICTURES.get(self.kind) if is_seen else None
+        columns = max(0, self.scrollable_content_region.width - GUTTER)
+        wanted = (columns if is_seen and kind is None else 0), kind
+        if wanted != self._told:
+            self._told = wanted
+            self.post_message(self.Wanted(*wanted))
 
 
-def _words(change: Change) -> str:
-    words = [one_line(w) for w in (change.mode, change.device) if w]
-    if change.learning_rate is not None:
-        words.append(f"lr {setting(change.learning_rate)}")
-    return ", ".join(words)
+def _loss_of(moment: Moment) -> float | None:
+    """The last loss computed, if it is one number."""
+    value = moment.frame.loss if moment.frame else None
+    return value.data[0] if value and len(value.data) == 1 else None

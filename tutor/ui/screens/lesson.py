@@ -149,6 +149,6 @@ class LessonScreen(SizedScreen):
                 pane.display = alone or name == shown
                 pane.tabs = tuple((TITLES[n], n == name) for n in ((name,) if alone else names))
 
-    def on_plot_pane_measured(self, message: PlotPane.Measured) -> None:
+    def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
         """The engine thins the curve to what can be seen."""
         self.session.look(message.columns)

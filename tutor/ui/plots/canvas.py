@@ -1,0 +1,210 @@
+"""A sheet of character cells to draw lines and marks on: braille, or one character a cell.
+
+Knows fractions of the sheet (x to the right, y upwards, both from 0 to 1), characters and
+styles; nothing of losses, models or axes. What is drawn last lies on top. A coordinate that
+is no finite number is a gap in a line, never an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TypeAlias
+
+from textual.content import Content
+from textual.style import Style
+
+from tutor.ui.looks import PLAIN, line
+
+Point: TypeAlias = tuple[float, float]
+"""Fractions of the sheet: (0, 0) is its lower left corner. May be NaN."""
+Dot: TypeAlias = tuple[int, int]
+"""A place among the dots, or among the cells: column and row, from the upper left."""
+
+_BRAILLE = 0x2800
+_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The dots of a braille character, by row and column (Unicode, Braille Patterns)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """What a line looks like."""
+
+    style: Style
+    letter: str = "*"
+    """What a cell of the line shows where there is no braille."""
+    on: int = 1
+    off: int = 0
+    """So many dots drawn, then so many left out (in braille only)."""
+    lone: str = "•"
+    """What stands for a point without neighbours, which one dot would hide."""
+
+
+class Canvas:
+    """So many columns and rows of cells; 2 × 4 dots in each where there is braille."""
+
+    def __init__(self, width: int, height: int, ascii_only: bool) -> None:
+        self.width, self.height = width, height
+        self.ascii_only = ascii_only
+        across, down = (1, 1) if ascii_only else (2, 4)
+        self.dots = width * across, height * down
+        """Dots in all: columns and rows."""
+        self._per_cell = across, down
+        self._bits = [0] * (width * height)
+        self._texts = [" "] * (width * height)
+        self._styles = [PLAIN] * (width * height)
+
+    # ── Where ───────────────────────────────────────────────────────────────────────
+
+    def dot_at(self, point: Point) -> Dot:
+        """The dot nearest to a point of the sheet."""
+        columns, rows = self.dots
+        return round(point[0] * (columns - 1)), round((1 - point[1]) * (rows - 1))
+
+    def cell_at(self, point: Point) -> Dot:
+        """The cell that a point of the sheet lies in."""
+        return self.cell_of(self.dot_at(point))
+
+    def cell_of(self, dot: Dot) -> Dot:
+        """The cell that a dot belongs to."""
+        return dot[0] // self._per_cell[0], dot[1] // self._per_cell[1]
+
+    def dot_places(self) -> tuple[list[float], list[float]]:
+        """The x of every column of dots and the y of every row, from the top."""
+        return _places(self.dots[0]), _places(self.dots[1])[::-1]
+
+    def cell_places(self) -> tuple[list[float], list[float]]:
+        """The x in the middle of every column of cells and the y of every row, from the top."""
+        xs, ys = self.dot_places()
+        return (
+            [sum(part) / len(part) for part in _parts(xs, self._per_cell[0])],
+            [sum(part) / len(part) for part in _parts(ys, self._per_cell[1])],
+        )
+
+    def text_at(self, cell: Dot) -> str:
+        """What a cell shows."""
+        at = self._index(cell)
+        return chr(_BRAILLE + self._bits[at]) if self._bits[at] else self._texts[at]
+
+    def style_at(self, cell: Dot) -> Style:
+        """In which style."""
+        return self._styles[self._index(cell)]
+
+    # ── Drawing ─────────────────────────────────────────────────────────────────────
+
+    def dot(self, dot: Dot, pen: Pen) -> None:
+        """One dot, added to those of its cell."""
+        at = self._index(self.cell_of(dot))
+        if self.ascii_only:
+            self._texts[at] = pen.letter
+        else:
+            self._bits[at] |= _BITS[dot[1] % 4][dot[0] % 2]
+        self._styles[at] = pen.style
+
+    def put(self, cell: Dot, text: str, style: Style) -> None:
+        """Characters of one cell each from this cell on; those beyond an edge are left out."""
+        for x, character in enumerate(text, cell[0]):
+            if 0 <= x < self.width and 0 <= cell[1] < self.height:
+                at = self._index((x, cell[1]))
+                self._bits[at], self._texts[at], self._styles[at] = 0, character, style
+
+    def mark(self, point: Point, text: str, style: Style) -> bool:
+        """Characters around a point of the sheet; False if it lies outside."""
+        if not _is_inside(point):
+            return False
+        column, row = self.cell_at(point)
+        self.put((column - len(text) // 2, row), text, style)
+        return True
+
+    def line(self, points: Iterable[Point], pen: Pen) -> None:
+        """A line through the points, cut off at the edges and broken where one is no number."""
+        walked = 0
+        for is_there, part in groupby(points, key=_is_finite):
+            stretch = list(part) if is_there else []
+            if len(stretch) == 1:
+                self.mark(stretch[0], pen.letter if self.ascii_only else pen.lone, pen.style)
+            for dot in self._walk(stretch):
+                if walked % (pen.on + pen.off) < pen.on or self.ascii_only:
+                    self.dot(dot, pen)
+                walked += 1
+
+    def trail(self, points: Iterable[Point], text: str, style: Style) -> None:
+        """A line as `line` draws it, with one character in every cell on its way."""
+        for is_there, part in groupby(points, key=_is_finite):
+            for dot in self._walk(list(part)) if is_there else ():
+                self.put(self.cell_of(dot), text, style)
+
+    def _walk(self, points: Sequence[Point]) -> Iterator[Dot]:
+        """All dots on the way, none twice in a row."""
+        last: Dot | None = None
+        for start, end in pairwise(points):
+            inside = clipped(start, end)
+            if inside is None:
+                continue
+            for dot in _straight(self.dot_at(inside[0]), self.dot_at(inside[1])):
+                if dot != last:
+                    yield dot
+                last = dot
+
+    # ── What has been drawn ─────────────────────────────────────────────────────────
+
+    def row(self, y: int) -> Content:
+        """One row of cells, neighbours of one style as one piece."""
+        cells = ((self.text_at((x, y)), self.style_at((x, y))) for x in range(self.width))
+        return line(
+            *(
+                ("".join(text for text, _ in part), style)
+                for style, part in groupby(cells, key=lambda cell: cell[1])
+            )
+        )
+
+    def _index(self, cell: Dot) -> int:
+        return cell[1] * self.width + cell[0]
+
+
+def clipped(start: Point, end: Point) -> tuple[Point, Point] | None:
+    """The part of a straight line that lies on the sheet (Liang and Barsky, 1984)."""
+    (x, y), dx, dy = start, end[0] - start[0], end[1] - start[1]
+    enters, leaves = 0.0, 1.0
+    for step, room in ((-dx, x), (dx, 1 - x), (-dy, y), (dy, 1 - y)):
+        if step == 0:
+            if room < 0:
+                return None
+        elif step < 0:
+            enters = max(enters, room / step)
+        else:
+            leaves = min(leaves, room / step)
+    if enters > leaves:
+        return None
+    ends = [(x + at * dx, y + at * dy) for at in (enters, leaves)]
+    # Rounding may put an end a hair beyond the edge.
+    first, last = (tuple(min(max(v, 0.0), 1.0) for v in found) for found in ends)
+    return (first[0], first[1]), (last[0], last[1])
+
+
+def _straight(start: Dot, end: Dot) -> Iterator[Dot]:
+    """The dots of a straight line: one in each column, or in each row if it is steep."""
+    (x, y), dx, dy = start, end[0] - start[0], end[1] - start[1]
+    steps = max(abs(dx), abs(dy))
+    for i in range(steps + 1):
+        at = i / steps if steps else 0.0
+        yield round(x + at * dx), round(y + at * dy)
+
+
+def _is_finite(point: Point) -> bool:
+    return math.isfinite(point[0]) and math.isfinite(point[1])
+
+
+def _is_inside(point: Point) -> bool:
+    """Whether it lies on the sheet; NaN does not."""
+    return 0 <= point[0] <= 1 and 0 <= point[1] <= 1
+
+
+def _places(count: int) -> list[float]:
+    return [i / max(1, count - 1) for i in range(count)]
+
+
+def _parts(numbers: Sequence[float], size: int) -> list[Sequence[float]]:
+    return [numbers[i : i + size] for i in range(0, len(numbers), size)]

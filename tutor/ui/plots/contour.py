@@ -1,0 +1,147 @@
+"""The loss over the plane of two parameters: level lines, the path so far, the next step.
+
+Knows a ContourPicture; nothing of how it was computed. Without braille the height is told by
+shades in place of lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from textual.content import Content
+
+from tutor.plain import one_line
+from tutor.training.sights import ContourPicture
+from tutor.ui.digits import setting
+from tutor.ui.looks import CURVE, DIM, PLAIN, VALUE
+from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
+from tutor.ui.plots.canvas import Canvas, Dot, Pen
+from tutor.ui.plots.field import Field, bands, borders, draw_borders, on_dots
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+
+LOG_FROM = 20.0
+"""Greatest over least loss from which each level is a multiple of the one before."""
+
+DEEPEST = 1e4
+"""Levels further below the greatest loss than this would be lines around a single point."""
+
+MOST_LEVELS = 6
+SHADES = " .:-=%#@"
+"""From the lowest band to the highest: one more than there are levels at most."""
+
+
+def draw(picture: ContourPicture, sheet: Sheet) -> Drawing:
+    """The levels, labelled, with the path, the point and the next step on them."""
+    first, second = map(one_line, picture.axes)
+    batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
+    title = f"landscape: loss by {first} → and {second} ↑{batch}"
+    xs, ys = scale_over(picture.xs), scale_over(picture.ys)
+    if xs is None or ys is None or not any(map(math.isfinite, _all(picture))):
+        return told(title, "No loss hereabouts is a number that could be drawn.")
+    if sheet.is_too_small:
+        return told(title, "There is no room for the plot.")
+    levels = levels_of(_all(picture))
+
+    def plot(room: Sheet) -> Sequence[Content]:
+        return _plot(picture, levels, xs, ys, room)
+
+    return Drawing(title, with_notes(sheet, list(_notes(picture, sheet.ascii_only)), plot))
+
+
+def _all(picture: ContourPicture) -> list[float]:
+    return [loss for row in picture.losses for loss in row]
+
+
+def levels_of(losses: Sequence[float]) -> list[float]:
+    """Round numbers between the least and the greatest loss, few enough to tell apart.
+
+    Each is a multiple of the one before where the losses span more than LOG_FROM.
+    """
+    found = [x for x in losses if math.isfinite(x)]
+    low, high = min(found), max(found)
+    if low >= 0 and high / LOG_FROM >= low and high > 0:
+        return _multiples(max(low, high / DEEPEST), high)
+    least_step = (high / 2 - low / 2) * 2 / MOST_LEVELS if high > low else 0.0
+    if not 1e-300 < least_step < 1e300:
+        return []
+    power = 10.0 ** math.floor(math.log10(least_step))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least_step)
+    start = math.ceil(low / step)
+    return [x for i in range(MOST_LEVELS + 2) if low < (x := (start + i) * step) < high]
+
+
+def _multiples(low: float, high: float) -> list[float]:
+    """Of … 0.1, 0.3, 1, 3, 10 … those between two numbers, evenly thinned out."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    rounds = (float(f"{digit}e{power}") for power in powers for digit in (1, 3))
+    found = [x for x in rounds if low < x < high]
+    return found[:: -(-len(found) // MOST_LEVELS) or 1]
+
+
+def _notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]:
+    here, after, trail = "Oo+" if ascii_only else "●○•"
+    yield from _place(here, picture.axes, picture.at)
+    yield (("  loss ", DIM), figure(picture.loss))
+    if picture.next_at is None:
+        yield (("  no gradient yet", DIM),)
+    else:
+        word = "now" if picture.is_done else "next"
+        yield from _place(f"{after} {word}", picture.axes, picture.next_at)
+    if len(picture.path) > 1:
+        yield ((trail, CURVE), (" the path so far", DIM))
+    yield (("dense: high loss" if ascii_only else "⠤ equal loss", DIM),)
+
+
+def _place(mark: str, axes: tuple[str, str], at: tuple[float, float]) -> Iterator[Note]:
+    """A place in two lines, each parameter by its name."""
+    for lead, axis, value in zip((mark, " " * len(mark)), axes, at, strict=True):
+        yield ((lead, VALUE), (f" {one_line(axis)} ", DIM), figure(value))
+
+
+def _plot(
+    picture: ContourPicture, levels: Sequence[float], xs: Scale, ys: Scale, sheet: Sheet
+) -> list[Content]:
+    upright = ys.upright(sheet.height - 1)
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    field = Field(picture.xs, picture.ys, picture.losses)
+    heights = bands(on_dots(field, canvas, xs, ys), levels)
+    found = borders(heights)
+    if sheet.ascii_only:
+        _shade(canvas, heights, len(levels))
+    else:
+        draw_borders(canvas, found, Pen(DIM))
+    _write_levels(canvas, found, levels)
+    here = xs.of(picture.at[0]), ys.of(picture.at[1])
+    path = [(xs.of(x), ys.of(y)) for x, y in picture.path]
+    canvas.trail([*path, here], "+" if sheet.ascii_only else "•", CURVE)
+    if picture.next_at is not None:
+        there = xs.of(picture.next_at[0]), ys.of(picture.next_at[1])
+        canvas.mark(there, "o" if sheet.ascii_only else "○", VALUE)
+    canvas.mark(here, "O" if sheet.ascii_only else "●", VALUE)
+    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+
+
+def _shade(canvas: Canvas, heights: Sequence[Sequence[int]], levels: int) -> None:
+    """A denser character for a higher band; `?` where the loss is no number."""
+    shades = [SHADES[band * (len(SHADES) - 1) // max(1, levels)] for band in range(levels + 1)]
+    for y, row in enumerate(heights):
+        canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
+
+
+def _write_levels(
+    canvas: Canvas, found: Sequence[tuple[Dot, int]], levels: Sequence[float]
+) -> None:
+    """Each level on its line, as far to the right as it finds room."""
+    cells: dict[int, set[Dot]] = {}
+    for dot, level in found:
+        cells.setdefault(level, set()).add(canvas.cell_of(dot))
+    taken: set[Dot] = set()
+    for level, places in sorted(cells.items()):
+        text = setting(levels[level])
+        for column, row in sorted(places, reverse=True):
+            needed = {(column + i, row) for i in range(-1, len(text) + 1)}
+            if column + len(text) <= canvas.width and not needed & taken:
+                canvas.put((column, row), text, PLAIN)
+                taken |= needed
+                break

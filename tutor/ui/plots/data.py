@@ -1,0 +1,62 @@
+"""The data, the model's line through them, and the residuals between the two.
+
+Knows a DataPicture; nothing of how it was computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from textual.content import Content
+
+from tutor.plain import one_line
+from tutor.training.sights import DataPicture
+from tutor.ui.looks import CURVE, DIM, VALUE
+from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
+from tutor.ui.plots.canvas import Canvas, Pen
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+
+
+def draw(picture: DataPicture, loss: float | None, sheet: Sheet) -> Drawing:
+    """The data by their input; `loss` is what the run has come to, if that is known."""
+    title = f"data and model by {one_line(picture.input)}"
+    xs = scale_over((*picture.xs, *picture.line_xs))
+    ys = scale_over((*picture.targets, *picture.predictions, *picture.line))
+    if xs is None or ys is None:
+        return told(title, "There is no number in the data that could be drawn.")
+    if sheet.is_too_small:
+        return told(title, "There is no room for the plot.")
+
+    def plot(room: Sheet) -> Sequence[Content]:
+        return _plot(picture, xs, ys, room)
+
+    return Drawing(title, with_notes(sheet, list(_notes(picture, loss, sheet)), plot))
+
+
+def _notes(picture: DataPicture, loss: float | None, sheet: Sheet) -> Iterator[Note]:
+    point, model, residual = "O*|" if sheet.ascii_only else "●⠒│"
+    more = f" (and {picture.left_out} more)" if picture.left_out else ""
+    yield ((point, VALUE), (f" {one_line(picture.target)}{more}", DIM))
+    yield ((model, CURVE), (f" {one_line(picture.prediction)}", DIM))
+    lost = sum(not math.isfinite(y) for y in picture.predictions)
+    if lost == len(picture.predictions):
+        yield (("  NaN or inf: not drawn", DIM),)
+    else:
+        yield ((f"{residual} residual", DIM),)
+    if loss is not None:
+        yield (("  loss ", DIM), figure(loss))
+
+
+def _plot(picture: DataPicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
+    upright = ys.upright(sheet.height - 1)
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    for x, target, prediction in zip(picture.xs, picture.targets, picture.predictions, strict=True):
+        ends = [(xs.of(x), ys.of(target)), (xs.of(x), ys.of(prediction))]
+        if all(math.isfinite(y) for _, y in ends):
+            canvas.line(ends, Pen(DIM, "|"))
+    model = zip(picture.line_xs, picture.line, strict=True)
+    canvas.line([(xs.of(x), ys.of(y)) for x, y in model], Pen(CURVE))
+    for x, target in zip(picture.xs, picture.targets, strict=True):
+        canvas.mark((xs.of(x), ys.of(target)), "O" if sheet.ascii_only else "●", VALUE)
+    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))

@@ -1,0 +1,197 @@
+"""The loss by epoch: this run, the earlier ones as ghosts, and what was changed where.
+
+Knows curves, marks and ghosts; nothing of Textual's widgets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tutor.training.frame import Change, Curve
+from tutor.training.sights import RunInfo
+from tutor.ui.digits import number
+from tutor.ui.looks import CURVE, DIM, HEADING, PLAIN, VALUE, line
+from tutor.ui.plots import ghosts as other_runs
+from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
+from tutor.ui.plots.canvas import Canvas, Pen, Point
+from tutor.ui.plots.ghosts import Ghost, ghosts_of
+from tutor.ui.plots.marks import SEPARATOR, Mark, marks_of, nearest
+from tutor.ui.plots.sheet import Drawing, Sheet, told
+
+LOG_FROM = 20.0
+"""Greatest over least loss from which the scale is logarithmic."""
+
+TALL = 7
+"""Rows from which the words about runs and those about changes may take a line each."""
+
+LETTER_EVERY = 12
+"""Columns from one letter on a ghost's line to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """All that is drawn here."""
+
+    curve: Curve
+    changes: tuple[Change, ...] = ()
+    runs: tuple[RunInfo, ...] = ()
+
+    @property
+    def curves(self) -> list[Curve]:
+        """The run's own, and those of the ghosts."""
+        return [self.curve, *(ghost.curve for ghost in ghosts_of(self.runs))]
+
+    def numbers(self) -> Iterator[float]:
+        """Every loss that is finite."""
+        for curve in self.curves:
+            yield from (x for x in (*curve.low, *curve.high) if math.isfinite(x))
+
+
+def is_log(losses: Losses) -> bool:
+    """Whether the scale that is chosen by itself is the logarithmic one."""
+    found = list(losses.numbers())
+    above = [x for x in found if x > 0]
+    return bool(above) and min(found) >= 0 and max(above) / LOG_FROM >= min(above)
+
+
+def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
+    """The loss by epoch on a logarithmic or a linear scale.
+
+    A loss of 0 stands at the lower edge of a logarithmic scale; where any is below 0, there
+    is none, and the drawing says so.
+    """
+    title = f"loss by epoch, {'log' if log else 'linear'} scale"
+    numbers = list(losses.numbers())
+    if not numbers:
+        return told("loss by epoch", "No loss so far is a number that could be drawn.")
+    if log and min(numbers) < 0:
+        least = number(min(numbers), 3)
+        return told(title, f"A log scale needs losses above 0, and the least here is {least}.")
+    if sheet.is_too_small:
+        return told(title, "There is no room for the plot.")
+    scale = _log_scale(numbers) if log else scale_over(numbers)
+    if scale is None:
+        return told(title, "A log scale needs losses above 0, and all here are 0.")
+    return Drawing(f"{title} · ● epoch {losses.curve.here}", tuple(_lines(losses, scale, sheet)))
+
+
+def _log_scale(numbers: Iterable[float]) -> Scale | None:
+    linear = scale_over(x for x in numbers if x > 0)
+    return linear and Scale(linear.low, linear.high, log=True)
+
+
+# ── The words above ─────────────────────────────────────────────────────────────────
+
+
+def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
+    """The legend, if there is one, and the plot below it."""
+    runs = _names(ghosts_of(losses.runs), sheet)
+    shown, words = _words(losses, sheet.width)
+    room = sheet.width - len(runs) - len(SEPARATOR)
+    if runs and words:
+        on_one_line = _words(losses, max(room, 0))
+        if on_one_line[1] == words or sheet.height < TALL:
+            shown, words = on_one_line
+            runs, words = "", (runs + SEPARATOR + words)[: sheet.width]
+    legend = [line((text, DIM)) for text in (runs, words) if text]
+    yield from legend
+    rest = Sheet(sheet.width, sheet.height - len(legend), sheet.ascii_only)
+    yield from _plot(losses, scale, shown, rest)
+
+
+def _names(ghosts: Sequence[Ghost], sheet: Sheet) -> str:
+    """Which line is which run, if there is more than one."""
+    if not ghosts:
+        return ""
+    own = f"* this run{SEPARATOR}" if sheet.ascii_only else ""
+    return own + other_runs.legend(ghosts, sheet.width - len(own))
+
+
+def _words(losses: Losses, room: int) -> tuple[list[Mark], str]:
+    """What was left out and what was changed; and the marks that are spoken of."""
+    curve = losses.curve
+    is_whole = all(map(math.isfinite, (*curve.low, *curve.high)))
+    gaps = "" if is_whole else "NaN or inf left out"
+    separator = SEPARATOR if gaps and losses.changes else ""
+    shown, words = nearest(marks_of(losses.changes), curve.here, room - len(gaps + separator))
+    return shown, gaps + separator + words
+
+
+# ── The plot ────────────────────────────────────────────────────────────────────────
+
+
+def _plot(losses: Losses, scale: Scale, shown: Sequence[Mark], sheet: Sheet) -> list[Content]:
+    upright = scale.upright(sheet.height - 1)
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    curves, ghosts = losses.curves, ghosts_of(losses.runs)
+    first = min(curve.epochs[0] for curve in curves if curve.epochs)
+    epochs = Scale(first, max(first + 1, *(curve.last_epoch for curve in curves)))
+    own = _points(losses.curve, epochs, scale)
+    others = [_points(ghost.curve, epochs, scale) for ghost in ghosts]
+    for ghost, points in zip(ghosts, others, strict=True):
+        canvas.line(points, Pen(DIM, ghost.letter, on=1, off=2, lone=ghost.letter))
+    _draw_marks(canvas, marks_of(losses.changes), shown, epochs)
+    canvas.line(own, Pen(CURVE))
+    for i, (ghost, points) in enumerate(zip(ghosts, others, strict=True)):
+        _write_letters(canvas, ghost.letter, points, i * LETTER_EVERY // len(ghosts))
+    for point in _point_here(losses.curve, epochs, scale):
+        canvas.mark(point, "O" if sheet.ascii_only else "●", VALUE)
+    ends = int(epochs.low), int(epochs.high)
+    written = sorted({*ends, sum(ends) // 2})
+    return framed(canvas, upright, [(epochs.of(e), str(e)) for e in written])
+
+
+def _points(curve: Curve, epochs: Scale, scale: Scale) -> list[Point]:
+    """Least and greatest of each column as one line that loses no spike."""
+    points: list[Point] = []
+    for epoch, low, high in zip(curve.epochs, curve.low, curve.high, strict=True):
+        ends = (low,) if low == high else (high, low)
+        places = [scale.of(loss) for loss in ends]
+        there = [y for y in places if math.isfinite(y)]
+        # A column that holds both kinds shows its number, and is a gap to the next.
+        points += [(epochs.of(epoch), y) for y in there]
+        points += [(epochs.of(epoch), math.nan)] * (len(there) < len(places))
+    return points
+
+
+def _draw_marks(canvas: Canvas, marks: Sequence[Mark], shown: Sequence[Mark], x: Scale) -> None:
+    """An upright line for each mark, and its number at the top where it finds room."""
+    free = [True] * canvas.width
+    for mark in marks:
+        column, _ = canvas.cell_at((min(max(x.of(mark.epoch), 0.0), 1.0), 1.0))
+        for row in range(canvas.height):
+            canvas.put((column, row), "|" if canvas.ascii_only else "┆", DIM)
+    # Those that the legend explains come first.
+    for mark in [*shown, *(m for m in marks if m not in shown)]:
+        column, _ = canvas.cell_at((min(max(x.of(mark.epoch), 0.0), 1.0), 1.0))
+        text = str(mark.number)
+        start = min(column, canvas.width - len(text))
+        if all(free[start : start + len(text)]):
+            canvas.put((start, 0), text, HEADING)
+            free[max(0, start - 1) : start + len(text) + 1] = [False] * (len(text) + 2)
+
+
+def _write_letters(canvas: Canvas, letter: str, points: Sequence[Point], skip: int) -> None:
+    """The letter of a run on its line, every so often, but never on the line of this run."""
+    due = skip
+    drawn = [point for point in points if all(map(math.isfinite, point))]
+    for point in drawn:
+        cell = canvas.cell_at(point)
+        if (cell[0] >= due or point is drawn[-1]) and canvas.style_at(cell) is not CURVE:
+            canvas.put(cell, letter, PLAIN)
+            due = cell[0] + LETTER_EVERY
+
+
+def _point_here(curve: Curve, epochs: Scale, scale: Scale) -> Iterator[Point]:
+    """Where the run stands, if there is a loss in that column."""
+    columns = zip(curve.epochs, curve.low, curve.high, strict=True)
+    until = [column for column in columns if column[0] <= curve.here]
+    for _, low, high in until[-1:]:
+        for loss in (high, low):
+            if math.isfinite(y := scale.of(loss)):
+                yield min(max(epochs.of(curve.here), 0.0), 1.0), y
+                return

@@ -1,0 +1,85 @@
+"""What the learner changed in mid-run and where, as numbered marks and as words.
+
+Knows the changes of a run; not how a mark is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from tutor.plain import one_line
+from tutor.training.frame import Change, Element
+from tutor.ui.digits import setting
+
+SEPARATOR = " · "
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """All that was changed in one epoch."""
+
+    number: int
+    """1 for the first; what is written at the mark and before its words."""
+    epoch: int
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.words} at {self.epoch}"
+
+
+def marks_of(changes: Sequence[Change]) -> list[Mark]:
+    """One mark for each epoch in which something was changed, the first first."""
+    by_epoch = groupby(changes, key=lambda change: change.at.epoch)
+    return [
+        Mark(i, epoch, ", ".join(_words(list(found))))
+        for i, (epoch, found) in enumerate(by_epoch, 1)
+    ]
+
+
+def nearest(marks: Sequence[Mark], here: int, room: int) -> tuple[list[Mark], str]:
+    """The marks nearest to an epoch whose words fit into so many cells, and those words.
+
+    How many had to be left out is said at the end. The one that is nearest is always among
+    them, cut short if need be.
+    """
+    by_distance = sorted(marks, key=lambda mark: (abs(mark.epoch - here), -mark.number))
+    for count in range(len(marks), 0, -1):
+        chosen = sorted(by_distance[:count], key=lambda mark: mark.number)
+        more = [f"and {len(marks) - count} more"] if count < len(marks) else []
+        text = SEPARATOR.join([*map(str, chosen), *more])
+        if len(text) <= room:
+            return chosen, text
+    if not marks:
+        return [], ""
+    return by_distance[:1], str(by_distance[0])[: max(0, room - 1)] + "…"
+
+
+def _words(changes: Sequence[Change]) -> Iterator[str]:
+    """What these changes, one after the other, come to."""
+    values: dict[str, str] = {}
+    for change in changes:
+        for what, word in _facts(change):
+            values[what] = word
+    yield from values.values()
+
+
+def _facts(change: Change) -> Iterator[tuple[str, str]]:
+    """What was changed, and how to say it."""
+    if change.mode is not None:
+        yield "mode", one_line(change.mode)
+    if change.device is not None:
+        yield "device", one_line(change.device)
+    if change.learning_rate is not None:
+        yield "learning rate", f"lr {setting(change.learning_rate)}"
+    if change.seed is not None:
+        yield "seed", f"seed {change.seed}"
+    if change.element is not None:
+        name = _name(change.element)
+        yield name, f"{name} = {setting(change.element.value)}"
+
+
+def _name(element: Element) -> str:
+    where = ", ".join(map(str, element.index))
+    return one_line(element.parameter) + (f"[{where}]" if where else "")

@@ -1,0 +1,90 @@
+"""The model's output over the plane of its two inputs, with the data on it.
+
+Knows a PlanePicture; nothing of how it was computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tutor.plain import one_line
+from tutor.training.sights import PlanePicture
+from tutor.ui.digits import number
+from tutor.ui.looks import ACTIVE, CURVE, DIM
+from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
+from tutor.ui.plots.canvas import Canvas, Pen
+from tutor.ui.plots.field import Field, bands, borders, draw_borders, on_cells, on_dots
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+
+SHADES = " ░▒▓█"
+ASCII_SHADES = " .:=#"
+BORDER = "⠤"
+ASCII_BORDER = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The outputs that are told apart: from the least target to the greatest."""
+
+    low: float
+    high: float
+
+    @property
+    def levels(self) -> list[float]:
+        """Where one shade ends and the next begins."""
+        count = len(SHADES)
+        return [self.low + (self.high - self.low) * i / count for i in range(1, count)]
+
+    @property
+    def middle(self) -> float:
+        """What decides between the two."""
+        return self.low / 2 + self.high / 2
+
+
+def draw(picture: PlanePicture, sheet: Sheet) -> Drawing:
+    """The output by shades, the line where it decides, and the targets as numbers."""
+    first, second = map(one_line, picture.axes)
+    title = f"plane: {one_line(picture.prediction)} by {first} → and {second} ↑"
+    xs, ys = scale_over(picture.xs), scale_over(picture.ys)
+    if (
+        xs is None
+        or ys is None
+        or not any(math.isfinite(z) for row in picture.outputs for z in row)
+    ):
+        return told(title, "No output hereabouts is a number that could be drawn.")
+    if sheet.is_too_small:
+        return told(title, "There is no room for the plot.")
+    targets = {target for *_, target in picture.points}
+    ends = _Range(min(targets), max(targets)) if len(targets) > 1 else _Range(0.0, 1.0)
+
+    def plot(room: Sheet) -> Sequence[Content]:
+        return _plot(picture, ends, xs, ys, room)
+
+    return Drawing(title, with_notes(sheet, list(_notes(picture, ends, sheet.ascii_only)), plot))
+
+
+def _notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[Note]:
+    shades = ASCII_SHADES if ascii_only else SHADES
+    low, high = number(ends.low, 2), number(ends.high, 2)
+    yield ((f"{one_line(picture.prediction)}: ", DIM), f"{low} [{shades}] {high}")
+    border = ASCII_BORDER if ascii_only else BORDER
+    yield ((border, CURVE), (f" {one_line(picture.prediction)} = ", DIM), figure(ends.middle))
+    yield ((f" {low} ", ACTIVE), (" ", DIM), (f" {high} ", ACTIVE), (" targets", DIM))
+
+
+def _plot(picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
+    upright = ys.upright(sheet.height - 1)
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    field = Field(picture.xs, picture.ys, picture.outputs)
+    shades = ASCII_SHADES if sheet.ascii_only else SHADES
+    for y, row in enumerate(bands(on_cells(field, canvas, xs, ys), ends.levels)):
+        canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
+    decided = bands(on_dots(field, canvas, xs, ys), [ends.middle])
+    draw_borders(canvas, borders(decided), Pen(CURVE, ASCII_BORDER))
+    for first, second, target in picture.points:
+        canvas.mark((xs.of(first), ys.of(second)), f" {number(target, 2)} ", ACTIVE)
+    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))

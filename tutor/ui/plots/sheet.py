@@ -1,0 +1,73 @@
+"""What a drawing is given and what it gives: room, a title and lines; and its legend's place.
+
+Knows nothing of what is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from textual.content import Content
+
+from tutor.ui.digits import number, setting
+from tutor.ui.looks import DIM, Piece, line
+
+SIDE_FROM = 50
+"""Columns from which a legend stands at the right side, where it costs no row."""
+
+MIN_WIDTH, MIN_HEIGHT = 20, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The room for a drawing below its title."""
+
+    width: int
+    height: int
+    ascii_only: bool = False
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether nothing could be made out."""
+        return self.width < MIN_WIDTH or self.height < MIN_HEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What to call it, and its lines from top to bottom."""
+
+    title: str
+    lines: tuple[Content, ...]
+
+
+def told(title: str, why: str) -> Drawing:
+    """A drawing that is not there, and why."""
+    return Drawing(title, (line((why, DIM)),))
+
+
+def figure(x: float) -> str:
+    """A number for a legend: five significant digits, and no zeros after them."""
+    return setting(float(f"{x:.5g}")) if math.isfinite(x) else number(x)
+
+
+Note: TypeAlias = tuple[Piece, ...]
+"""One entry of a legend."""
+
+
+def with_notes(
+    sheet: Sheet, notes: Sequence[Note], plot: Callable[[Sheet], Sequence[Content]]
+) -> tuple[Content, ...]:
+    """A plot with a legend at its right side, or on one line above it where it is narrow."""
+    if sheet.width < SIDE_FROM:
+        pieces = [piece for note in notes for piece in ((" · ", DIM), *note)][1:]
+        legend = line(*pieces).truncate(sheet.width, ellipsis=True)
+        rest = Sheet(sheet.width, sheet.height - 1, sheet.ascii_only)
+        return (legend, *plot(rest))
+    side = 22 if sheet.width >= 70 else 18
+    rows = plot(Sheet(sheet.width - side - 2, sheet.height, sheet.ascii_only))
+    beside = [line(*note).truncate(side, ellipsis=True) for note in notes]
+    beside += [line()] * (len(rows) - len(beside))
+    return tuple(row + line("  ") + note for row, note in zip(rows, beside, strict=False))

@@ -1,0 +1,118 @@
+"""The loss along one line: the point, its tangent, whose slope is the gradient, and the next.
+
+Knows a SlopePicture; nothing of how it was computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from textual.content import Content
+
+from tutor.plain import one_line
+from tutor.training.sights import SlopePicture
+from tutor.ui.looks import CURVE, DIM, PLAIN, VALUE
+from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
+from tutor.ui.plots.canvas import Canvas, Pen, Point
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+
+BELOW = 0.2
+"""So much of the height is left free below the least loss."""
+
+LONGEST_NAME = 8
+"""A longer name of the axis stands in the title only."""
+
+
+def draw(picture: SlopePicture, sheet: Sheet) -> Drawing:
+    """The loss along the line, on a linear scale: on another the tangent would be bent."""
+    title = f"landscape: {_what(picture)}"
+    xs = scale_over((*picture.xs, picture.at))
+    ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
+    if xs is None or ys is None:
+        return told(title, "No loss hereabouts is a number that could be drawn.")
+    if sheet.is_too_small:
+        return told(title, "There is no room for the plot.")
+
+    def plot(room: Sheet) -> Sequence[Content]:
+        return _plot(picture, xs, ys, room)
+
+    return Drawing(title, with_notes(sheet, list(_notes(picture, sheet.ascii_only)), plot))
+
+
+def _with_room_below(ys: Scale | None) -> Scale | None:
+    """The scale with more room at its lower end: there the tangent parts from the curve."""
+    if ys is None or ys.low == ys.high:
+        return ys
+    low = ys.low + BELOW * ys.low - BELOW * ys.high
+    return Scale(low, ys.high) if math.isfinite(low) else ys
+
+
+def _what(picture: SlopePicture) -> str:
+    axis = one_line(picture.axis)
+    batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
+    # "along the gradient" is a phrase, `w` a name.
+    return (f"loss {axis}" if " " in axis else f"loss by {axis}") + batch
+
+
+def _notes(picture: SlopePicture, ascii_only: bool) -> Iterator[Note]:
+    here, after, tangent = "Oo." if ascii_only else "●○·"
+    name = one_line(picture.axis)
+    name = name if len(name) <= LONGEST_NAME else "at"
+    yield ((here, VALUE), (f" {name} ", DIM), figure(picture.at))
+    yield (("  loss ", DIM), figure(picture.loss))
+    if picture.slope is None:
+        yield (("  no gradient yet", DIM),)
+    else:
+        yield ((tangent, VALUE), (" slope ", DIM), figure(picture.slope))
+    if picture.next_at is not None:
+        word = "now" if picture.is_done else "next"
+        yield ((after, VALUE), (f" {word} ", DIM), figure(picture.next_at))
+        if picture.next_loss is not None:
+            yield (("  loss ", DIM), figure(picture.next_loss))
+
+
+def _plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
+    least = ys.of(min(x for x in (*picture.losses, picture.loss) if math.isfinite(x)))
+    upright = ys.ticks((least, (least + 1) / 2, 1.0) if sheet.height > 5 else (least, 1.0))
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    here = xs.of(picture.at), ys.of(picture.loss)
+    canvas.trail(_tangent(picture, xs, ys), "." if sheet.ascii_only else "·", VALUE)
+    points = [(xs.of(x), ys.of(y)) for x, y in zip(picture.xs, picture.losses, strict=True)]
+    canvas.line(points, Pen(CURVE))
+    _draw_step(canvas, picture, here, xs, ys)
+    canvas.mark(here, "O" if sheet.ascii_only else "●", VALUE)
+    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+
+
+def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
+    """Its two ends, at the edges of the window or beyond; none where it has no slope."""
+    if picture.slope is None or not math.isfinite(picture.loss):
+        return []
+    breadth, height = xs.high - xs.low, ys.high - ys.low
+    if not breadth or not height:
+        return []
+    # How much of the window's height it climbs over the window's breadth.
+    climb = picture.slope * (breadth / height)
+    x, y = xs.of(picture.at), ys.of(picture.loss)
+    if not math.isfinite(climb):
+        return []
+    return [(0.0, y - climb * x), (1.0, y + climb * (1 - x))]
+
+
+def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys: Scale) -> None:
+    """Where the update leads: a circle, or an arrow at the edge if that lies outside."""
+    if picture.next_at is None or not math.isfinite(picture.next_at):
+        return
+    to_right = picture.next_at > picture.at
+    arrow = (">" if to_right else "<") if canvas.ascii_only else ("→" if to_right else "←")
+    there = (
+        xs.of(picture.next_at),
+        ys.of(math.nan if picture.next_loss is None else picture.next_loss),
+    )
+    if not canvas.mark(there, "o" if canvas.ascii_only else "○", VALUE):
+        edge = 1.0 if to_right else 0.0
+        canvas.mark((edge, here[1]), arrow, PLAIN)
+    elif abs(canvas.cell_at(there)[0] - canvas.cell_at(here)[0]) > 2:
+        column, row = canvas.cell_at(here)
+        canvas.put((column + (1 if to_right else -1), row), arrow, PLAIN)
