@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tutor.training.frame import NO_VALUE
 from tutor.training.graph_tree import DEEPEST, tree
 from tutor.training.sights import Graph, Node
@@ -89,6 +91,17 @@ def test_a_graph_of_thousands_of_levels_keeps_to_the_left_and_numbers_them() -> 
 
 def test_what_was_left_out_of_the_message_is_no_branch() -> None:
     assert drawn(graph((1, 99), ())) == ["0", "└─ 1"]
+
+
+def test_a_composed_call_is_one_node_unless_its_parts_are_asked_for() -> None:
+    linear = graph((1, 2), (), (3,), ())
+    whole = tuple(
+        msgspec.structs.replace(node, within=0 if node.id == 2 else None) for node in linear.nodes
+    )
+    composed = Graph(nodes=whole)
+    assert drawn(composed) == ["0", "├─ 1", "└─ 3"]
+    assert [row.node for row in tree(composed, parts=True)] == [0, 1, 2, 3]
+    assert drawn(composed, frozenset({0})) == ["0 +2"]
 
 
 def test_no_graph_is_no_rows() -> None:

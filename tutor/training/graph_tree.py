@@ -1,12 +1,13 @@
 """A graph as the rows of a tree in text: the loss above, what it was computed from below it.
 
 Pure: it knows neither torch nor a screen. A node that several operations use stands where
-it is met first; where it is met again, a row only says so.
+it is met first; where it is met again, a row only says so. A call that PyTorch composes of
+several operations is one node, as the lesson wrote it, unless its parts are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tutor.training.sights import Graph, Node
@@ -32,49 +33,69 @@ class Row:
     depth: int = 0
 
 
-def tree(graph: Graph, fold: frozenset[int] = frozenset()) -> tuple[Row, ...]:
+def tree(
+    graph: Graph, fold: frozenset[int] = frozenset(), *, parts: bool = False
+) -> tuple[Row, ...]:
     """The rows of the graph, with everything below the nodes of `fold` left out.
 
     Several roots (backward was called on more than one thing) are several trees, that of
-    the loss first.
+    the loss first. With `parts`, the parts of composed calls have rows of their own.
     """
-    nodes = {node.id: node for node in graph.nodes}
+    inputs_of = _inputs(graph, parts)
     shown: set[int] = set()
     rows: list[Row] = []
     # By hand, not by recursion: a graph may be deeper than Python's stack.
-    waiting = [(root, "", "", 0) for root in reversed(_roots(graph, nodes))]
+    waiting = [(root, "", "", 0) for root in reversed(_roots(inputs_of))]
     while waiting:
         node, rails, branch, depth = waiting.pop()
         seen_before, folded = node in shown, node in fold
         shown.add(node)
-        hidden = _below(node, nodes) if folded and not seen_before else 0
+        hidden = _below(node, inputs_of) if folded and not seen_before else 0
         rows.append(Row(node, _prefix(rails, branch, depth), seen_before, hidden, depth))
         if seen_before or folded:
             continue
-        inputs = _inputs(nodes[node], nodes)
+        inputs = inputs_of[node]
         inner = rails + {_BRANCH: _RAIL, _LAST: _BLANK}.get(branch, "")
         for i, child in reversed(list(enumerate(inputs))):
             waiting.append((child, inner, _LAST if i == len(inputs) - 1 else _BRANCH, depth + 1))
     return tuple(rows)
 
 
-def _roots(graph: Graph, nodes: Mapping[int, Node]) -> list[int]:
+def _inputs(graph: Graph, parts: bool) -> dict[int, list[int]]:
+    """By node that has a row: what it was computed from, each once."""
+    nodes = {node.id: node for node in graph.nodes}
+
+    def is_part(id_: int) -> bool:
+        return not parts and nodes[id_].within in nodes
+
+    def shown(node: Node) -> Iterator[int]:
+        found: set[int] = set()
+        waiting = list(node.inputs)[::-1]
+        while waiting:
+            child = waiting.pop()
+            if child in found or child not in nodes:  # or it was left out of the message
+                continue
+            found.add(child)
+            if is_part(child):
+                waiting += reversed(nodes[child].inputs)
+            else:
+                yield child
+
+    return {id_: list(shown(node)) for id_, node in nodes.items() if not is_part(id_)}
+
+
+def _roots(inputs_of: Mapping[int, list[int]]) -> list[int]:
     """The nodes that nothing was computed from."""
-    used = {child for node in graph.nodes for child in node.inputs}
-    return [node for node in nodes if node not in used]
+    used = {child for children in inputs_of.values() for child in children}
+    return [node for node in inputs_of if node not in used]
 
 
-def _inputs(node: Node, nodes: Mapping[int, Node]) -> list[int]:
-    """What it was computed from, each once, without what was left out of the message."""
-    return [child for child in dict.fromkeys(node.inputs) if child in nodes]
-
-
-def _below(root: int, nodes: Mapping[int, Node]) -> int:
+def _below(root: int, inputs_of: Mapping[int, list[int]]) -> int:
     """How many nodes can be reached from this one."""
     found: set[int] = set()
     waiting = [root]
     while waiting:
-        new = [child for child in _inputs(nodes[waiting.pop()], nodes) if child not in found]
+        new = [child for child in inputs_of[waiting.pop()] if child not in found]
         found.update(new)
         waiting += new
     return len(found)

@@ -139,11 +139,16 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     gradient: Value
     """The gradient of the loss in its output, on the way back; NO_VALUE if none arrived."""
     order: int
-    """Its place in the order of backward, from 0; -1 if backward never comes there."""
+    """Its step of backward, from 0, in the order that it really took; -1 if it never comes.
+
+    What PyTorch composes one call of (see `within`) is one step.
+    """
     old: Value | None = None
     """A leaf's `.grad` before this backward; the Value NONE if there was none yet."""
     new: Value | None = None
-    """And after it: old + what has arrived."""
+    """And after it: old + what has arrived. None where `torch.autograd.grad` handed it back."""
+    within: int | None = None
+    """The node of the call that this one is a part of: `linear(x, w, b)` transposes `w` first."""
 
     @property
     def is_leaf(self) -> bool:
@@ -162,7 +167,7 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def operations(self) -> int:
         """How many steps backward takes."""
-        return sum(node.order >= 0 for node in self.nodes)
+        return max((node.order for node in self.nodes), default=-1) + 1
 
 
 # ── The modes side by side ──────────────────────────────────────────────────────────

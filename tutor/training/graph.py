@@ -1,0 +1,275 @@
+"""The autograd graph of one step: what the loss was computed from, and how its gradient came.
+
+The batch runs once more in a Probe, through its Gradient phase and no further, and a
+Recorder looks on; so a graph can be had at any place of the batch, and the run itself
+keeps its own. What is drawn is what backward really walked through, from wherever the
+lesson called it; if it has not been called, what hangs on `loss`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch.autograd.graph import Node as AutogradNode
+
+from tutor.training.frame import MAX_ELEMENTS, NO_VALUE, NONE, Value
+from tutor.training.graph_record import Arrival, BrokenOff, Known, Recorder, safe_value
+from tutor.training.graph_words import Words
+from tutor.training.loop import LessonRaised
+from tutor.training.player import never
+from tutor.training.probe import Probe, Standpoint
+from tutor.training.sights import Graph, Node
+from tutor.training.values import text_value, to_numpy
+
+MOST_NODES = 400
+"""How many nodes a Graph carries; the rest is only counted."""
+
+BY_HAND = "By hand there is no graph: press g until autograd computes the gradient."
+_NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
+_NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
+_BROKEN_OFF = "The graph was not traced to its end."
+
+
+def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) -> Graph:
+    """The graph of the batch that `at` stands in, with the values and gradients of this step.
+
+    Never raises LessonRaised, but where the learner has stopped it: what the lesson raises
+    is told in `why`, as is that `until` (asked now and then) has broken it off.
+    """
+    probe.stand(at)
+    loop = probe.loop
+    recorder = Recorder(loop.program.filename, loop.namespace, until)
+    raised = ""
+    try:
+        with recorder.watching():
+            probe.run_phases(loop.program.gradient_at + 1)
+    except LessonRaised as error:
+        if isinstance(error.__cause__, BrokenOff):
+            return Graph(why=_BROKEN_OFF)
+        if error.stopped:
+            raise
+        raised = f"{error.phase} raised {error.message}"
+    names = recorder.names if recorder.names is not None else dict(loop.namespace)
+    graph = _graph(recorder, Words(recorder, names, loop.program.parameters), names.get("loss"))
+    why = (raised, graph.why) if graph.nodes else (raised or graph.why,)
+    return Graph(nodes=graph.nodes, why=" ".join(filter(None, why)))
+
+
+def _graph(recorder: Recorder, words: Words, loss: Any) -> Graph:
+    tallies = {id(tally.known.node): tally for tally in _tallies(recorder)}
+    top = loss.grad_fn if isinstance(loss, torch.Tensor) else None
+    executed = sorted(tallies.values(), key=lambda tally: tally.last)
+    roots = _roots([tally.known.node for tally in executed], top)
+    if not roots:
+        return Graph(why=_NO_GRAPH if isinstance(loss, torch.Tensor) else BY_HAND)
+    order = _steps([tally.known for tally in executed])
+    reached = _reached(roots)
+    # Sorted like this, what is cut off at the end hangs on nothing that is left out.
+    ranked = sorted(reached, key=lambda node: order.get(id(node), len(order)))
+    ranked.remove(roots[0])
+    kept = [roots[0], *ranked][:MOST_NODES]
+    ids = {id(node): i for i, node in enumerate(kept)}
+    nodes = tuple(
+        _node(node, ids, order, recorder.nodes.get(id(node)), tallies.get(id(node)), words)
+        for node in kept
+    )
+    left_out = len(reached) - len(kept)
+    is_elsewhere = bool(executed) and top is not None and top not in reached
+    notes = (
+        _NO_BACKWARD if not executed else "",
+        "Backward was called on something else than `loss`." if is_elsewhere else "",
+        _how_it_came(tallies.values()),
+        f"{left_out} more nodes further down are left out." if left_out else "",
+    )
+    return Graph(nodes=nodes, why=" ".join(filter(None, notes)))
+
+
+def _node(
+    node: AutogradNode,
+    ids: dict[int, int],
+    order: dict[int, int],
+    known: Known | None,
+    tally: _Tally | None,
+    words: Words,
+) -> Node:
+    known = known or Known(node)
+    inputs = (ids.get(id(child)) for child, _ in node.next_functions)
+    value, gradient = _value_and_gradient(known, tally)
+    old = new = None
+    if known.leaf is not None:
+        grad = known.leaf.grad if tally is None else tally.old
+        old = NONE if grad is None else safe_value(grad)
+        new = safe_value(tally.new) if tally is not None and tally.new is not None else None
+    return Node(
+        id=ids[id(node)],
+        op=node.name().rpartition("::")[2],
+        says=words.says(known),
+        name=words.name_of(known),
+        inputs=tuple(i for i in inputs if i is not None),
+        value=value,
+        gradient=gradient,
+        order=order.get(id(node), -1),
+        old=old,
+        new=new,
+        within=ids.get(id(known.within.node)) if known.within else None,
+    )
+
+
+def _value_and_gradient(known: Known, tally: _Tally | None) -> tuple[Value, Value]:
+    value = _one_value(known.outputs)
+    if tally is None:
+        return value, NO_VALUE
+    gradients = {i: safe_value(g) for i, g in enumerate(tally.gradients) if g is not None}
+    if gradients and len(known.outputs) > 1:
+        # The loss may not hang on some of its outputs: nothing comes to them, which counts as 0.
+        gradients = {i: _zeros(v) for i, v in known.outputs.items()} | gradients
+    gradient = _one_value(gradients)
+    is_sure = not gradients or value.shape == gradient.shape
+    return value if is_sure else NO_VALUE, gradient
+
+
+def _one_value(outputs: Mapping[int, Value]) -> Value:
+    """The value of a node: of its one output, or of all of them on top of each other."""
+    values = [outputs[number] for number in sorted(outputs)]
+    if not values:
+        return NO_VALUE
+    if len(values) == 1:
+        return values[0]
+    first = values[0]
+    if any((v.shape, v.dtype) != (first.shape, first.dtype) for v in values):
+        return text_value(f"{len(values)} outputs of different shapes")
+    data = tuple(number for value in values for number in value.data)
+    if any(len(value.data) < value.size for value in values):
+        data = first.data  # of one that is cut off, what comes after it stands too far on
+    return Value(data[:MAX_ELEMENTS], (len(values), *first.shape), first.dtype)
+
+
+def _zeros(value: Value) -> Value:
+    return msgspec.structs.replace(value, data=(0.0,) * len(value.data))
+
+
+def _steps(executed: Sequence[Known]) -> dict[int, int]:
+    """By node, its step of backward: the parts of one call are one step."""
+    order: dict[int, int] = {}
+    count = 0
+    for known in executed:
+        whole = order.get(id(known.within.node)) if known.within else None
+        order[id(known.node)] = count if whole is None else whole
+        count += whole is None
+    return order
+
+
+# ── Where it leads ──────────────────────────────────────────────────────────────────
+
+
+def _roots(executed: Sequence[AutogradNode], loss: AutogradNode | None) -> list[AutogradNode]:
+    """What backward began with, the loss first; the loss alone if it never began."""
+    inner = {id(child) for node in executed for child, _ in node.next_functions}
+    roots = [node for node in executed if id(node) not in inner]
+    if not roots:
+        return [loss] if loss is not None else []
+    return sorted(roots, key=lambda node: node is not loss)
+
+
+def _reached(roots: Iterable[AutogradNode]) -> list[AutogradNode]:
+    """All nodes from the roots down, each once and below one that it was computed from."""
+    found: dict[int, AutogradNode] = {}
+    waiting = list(roots)[::-1]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in found:
+            continue
+        found[id(node)] = node
+        waiting += [child for child, _ in reversed(node.next_functions) if child is not None]
+    return list(found.values())
+
+
+# ── What has arrived ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """All that has come to one node, added up as far as PyTorch added it up."""
+
+    known: Known
+    gradients: tuple[torch.Tensor | None, ...]
+    times: int
+    """How often something came."""
+    last: int
+    """When the last of it came."""
+    old: torch.Tensor | None
+    new: torch.Tensor | None
+    """None where it was handed back and not added."""
+
+
+def _tallies(recorder: Recorder) -> Iterator[_Tally]:
+    """What has come to each node in all walks through the graph that count.
+
+    Those count that added to a leaf's `.grad`, from the last time on that it was emptied
+    in between. What `torch.autograd.grad` hands back is not added up: there the last counts.
+    """
+    adding = {run for run, _ in recorder.after}
+    stale = {run for run in adding if run < _last_emptied(recorder)}
+    by_node: dict[int, list[tuple[int, Arrival]]] = defaultdict(list)
+    for i, arrival in enumerate(recorder.arrivals):
+        if arrival.run not in stale:
+            by_node[id(arrival.known.node)].append((i, arrival))
+    for node, arrivals in by_node.items():
+        counted = [(i, a) for i, a in arrivals if a.run in adding] or arrivals[-1:]
+        last, newest = counted[-1]
+        yield _Tally(
+            known=newest.known,
+            gradients=_sum([a.gradients for _, a in counted]),
+            times=len(counted),
+            last=last,
+            old=counted[0][1].old,
+            new=recorder.after.get((newest.run, node)),
+        )
+
+
+def _last_emptied(recorder: Recorder) -> int:
+    """The first walk after a leaf's `.grad` was last changed between two walks; 0 if never."""
+    first, left = 0, dict[int, torch.Tensor]()
+    for arrival in recorder.arrivals:
+        node = id(arrival.known.node)
+        if node in left and _bytes(arrival.old) != _bytes(left[node]):
+            first = arrival.run
+        if (new := recorder.after.get((arrival.run, node))) is not None:
+            left[node] = new
+    return first
+
+
+def _bytes(tensor: torch.Tensor | None) -> bytes | None:
+    """For comparing, NaN included."""
+    found = to_numpy(tensor.to_dense() if tensor is not None else None)
+    return np.ascontiguousarray(found).tobytes() if found is not None else None
+
+
+def _sum(
+    gradients: Sequence[tuple[torch.Tensor | None, ...]],
+) -> tuple[torch.Tensor | None, ...]:
+    """Output by output; None is nothing, not 0."""
+    if len(gradients) == 1:
+        return gradients[0]
+    there = ([g for g in of_one if g is not None] for of_one in zip_longest(*gradients))
+    with torch.no_grad():
+        return tuple(reduce(torch.add, found) if found else None for found in there)
+
+
+def _how_it_came(tallies: Iterable[_Tally]) -> str:
+    """A word on how backward ran, where it was not simply called once."""
+    leaves = [tally for tally in tallies if tally.known.leaf is not None]
+    times = max((tally.times for tally in leaves), default=1)
+    if times > 1:
+        return f"Backward came {times} times: what arrived is added up."
+    if leaves and all(tally.new is None for tally in leaves):
+        return "The gradients were handed back, not added to `.grad`."
+    return ""
