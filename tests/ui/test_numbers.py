@@ -5,7 +5,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tutor.training.frame import NONE, Frame, Value
+from tutor.training.frame import NONE, Frame, Position, Value
+from tutor.training.sights import Then
 from tutor.ui.panes.numbers import NumbersPane, rows
 
 from .fake_engine import Simulated, scalar
@@ -17,15 +18,17 @@ def frame(step: int = 5, **more: object) -> Frame:
     return msgspec.structs.replace(replace(Simulated(), epoch=1, step=step).frame(), **more)
 
 
-def shown(now: Frame, before: Frame | None = None, width: int = 78) -> list[str]:
-    from tutor.ui.moment import Moment
+def shown(
+    now: Frame, before: Frame | None = None, width: int = 78, then: Then | None = None
+) -> list[str]:
+    from tutor.ui.moment import Moment, Sight
 
     from .lessons import lesson
 
     pane = NumbersPane(id="numbers")
-    pane.set_reactive(
-        NumbersPane.moment, Moment(lesson(), "autograd", "cpu", 20, frame=now, before=before)
-    )
+    sight = Sight(then=then)
+    moment = Moment(lesson(), "autograd", "cpu", 20, frame=now, before=before, sight=sight)
+    pane.set_reactive(NumbersPane.moment, moment)
     return [content.plain.rstrip() for content in pane.build(width)]
 
 
@@ -83,3 +86,71 @@ def test_a_run_that_diverged_says_so_first() -> None:
 def test_what_has_no_number_shows_its_text() -> None:
     lines = shown(frame(watched={"layer": Value((), (), "text", "Linear(1, 1)")}, loss=NONE))
     assert lines[-1].split(maxsplit=1) == ["layer", "Linear(1, 1)"]
+
+
+def marked(lines: list[str]) -> list[str]:
+    return [text[2:].split()[0] for text in lines if text.startswith("┃")]
+
+
+def test_the_rows_that_the_last_step_has_changed_are_marked() -> None:
+    assert marked(shown(frame(2), frame(1))) == ["loss"]
+    assert marked(shown(frame(3), frame(2))) == ["gradient"]
+    assert marked(shown(frame(4), frame(3))) == ["w"]
+    assert marked(shown(frame(1))) == []
+
+
+def test_a_reset_changes_the_gradient_right_now_and_not_the_one_that_was_used() -> None:
+    lines = shown(frame(5), frame(4))
+    assert marked(lines) == ["right"]
+    assert lines[-1].split() == ["┃", "right", "now", "0", "−30", "▲30"]
+
+
+def test_what_cannot_be_compared_leaves_no_empty_brackets() -> None:
+    nan = float("nan")
+    before = frame(values={"w": Value((1.0, 2.0), (2,), "float32")})
+    some = frame(values={"w": Value((1.5, nan), (2,), "float32")})
+    none = frame(values={"w": Value((nan, nan), (2,), "float32")})
+    assert shown(some, before)[2].endswith("[▲0.5000  –]")
+    assert shown(none, before)[2].endswith("[1  2]")
+
+
+# ── Another run ─────────────────────────────────────────────────────────────────────
+
+
+def other(name: str = "A", **more: object) -> Then:
+    return Then(name=name, frame=frame(loss=scalar(12.5), values={"w": scalar(0.9)}, **more))
+
+
+def test_another_run_stands_beside_the_present_figures() -> None:
+    lines = shown(frame(), frame(4), then=other())
+    assert lines[0].split() == ["A", "then", "→", "now", "was", "change"]
+    assert lines[1].split() == ["loss", "12.5000", "30", "30", "="]
+    assert lines[2].split()[:3] == ["w", "0.900000", "0.300000"]
+
+
+def test_figures_of_a_place_that_was_left_are_not_shown_and_nothing_moves() -> None:
+    fresh, stale = (shown(frame(), frame(4), then=other(at=Position(epoch, 5))) for epoch in (1, 2))
+    assert fresh[0] == stale[0]
+    assert not any("0.900000" in text or "12.5" in text for text in stale)
+    assert [text.index("0.300000") for text in (fresh[2], stale[2])] == [fresh[2].index("0.3")] * 2
+
+
+def test_a_run_that_never_came_here_says_so_first() -> None:
+    then = Then(name="[b]A", frame=None, note="never came to epoch 7")
+    lines = shown(frame(), then=then)
+    assert lines[0] == "[b]A: never came to epoch 7"
+    assert lines[1].split() == ["now", "was", "change"]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [(78, "a very lo… then → now change"), (58, "a very lo… then → now")],
+)
+def test_beside_another_run_matrices_give_up_what_they_were(width: int, columns: str) -> None:
+    matrix = {"w": Value((-0.1234, 2.5, -3.25, 4.0), (2, 2), "float32")}
+    then = Then(name="a very long name", frame=frame(values=matrix))
+    before = {"w": Value((1.125, 2.25, -3.5, 4.75), (2, 2), "float32")}
+    lines = shown(frame(values=matrix), frame(4, values=before), width, then)
+    assert " ".join(lines[0].split()) == columns
+    assert lines[2].count("[−0.1234  2.500]") == 2
+    assert max(map(len, lines)) <= width

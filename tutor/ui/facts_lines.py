@@ -13,7 +13,7 @@ from tutor.plain import one_line
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.sights import Facts
 from tutor.ui import looks
-from tutor.ui.digits import short
+from tutor.ui.digits import is_single, short
 from tutor.ui.looks import Piece, line
 
 HEIGHT = 4
@@ -50,7 +50,7 @@ def _value(facts: Facts, width: int) -> Content:
     """The value, and beside it what kind of number it is."""
     kind = " · ".join(_kind(facts))
     room = max(_LEAST_VALUE, width - len(kind) - 3) if kind else width
-    text = line((one_line(short(facts.value)), looks.VALUE)).truncate(room, ellipsis=True)
+    text = line((_shown(facts.value), looks.VALUE)).truncate(room, ellipsis=True)
     return text + line(("   " + kind, looks.DIM)) if kind else text
 
 
@@ -93,5 +93,6 @@ def _gradient(facts: Facts) -> list[Piece]:
     return [("no gradient: none was asked for", looks.DIM)] if facts.is_leaf else []
 
 
-def _shown(gradient: Value) -> str:
-    return one_line(short(gradient))
+def _shown(value: Value) -> str:
+    """As many digits as the numbers pane has."""
+    return one_line(short(value, 6 if is_single(value) else 4))

@@ -105,7 +105,8 @@ class CodePane(FootedPane):
             self._go_to(beside(names, self._chosen, by))
         else:
             first, _ = self._phases.get(self._next, (0, 0))
-            self._go_to(next((n for n in names if self._rows[n] >= first), *names[:1]))
+            ahead = [name for name in names if self._rows[name] >= first] or names
+            self._go_to(ahead[0] if ahead else None)
 
     def action_line(self, by: int) -> None:
         """To a name on another line; where there is none, or none is chosen, scroll."""
@@ -155,10 +156,14 @@ class CodePane(FootedPane):
             self.bring_into_view(*self._phases.get(self._next, (0, 0)))
 
     def foot(self, width: int) -> Sequence[Content]:
-        """The facts of the chosen name."""
-        if self.moment is None or self._chosen is None:
+        """The facts of the chosen name; or what the difference comes to."""
+        moment, found = self.moment, self._found
+        if moment is not None and found is not None:
+            lines = [_legend(found, moment, width), *map(line, found.summary())]
+            return [content.truncate(width, ellipsis=True) for content in lines]
+        if moment is None or self._chosen is None:
             return []
-        return facts_lines(self._chosen.text, self.moment.sight.facts, width)
+        return facts_lines(self._chosen.text, moment.sight.facts, width)
 
     def build(self, width: int) -> Sequence[Content]:
         """Each phase: its name and its code, or what is different in it."""
@@ -167,10 +172,16 @@ class CodePane(FootedPane):
         self._rows.clear()
         if moment is None:
             return []
-        if self.difference_to in compared_with(moment.lesson.modes, moment.mode):
-            found = difference(moment.lesson, moment.mode, self.difference_to)
-            return self._difference(found, moment, width)
-        return self._code(moment, width)
+        found = self._found
+        return self._difference(found, moment, width) if found else self._code(moment, width)
+
+    @property
+    def _found(self) -> Difference | None:
+        """The difference that is shown, if one is."""
+        moment, other = self.moment, self.difference_to
+        if moment is None or other not in compared_with(moment.lesson.modes, moment.mode):
+            return None
+        return difference(moment.lesson, moment.mode, other)
 
     def _code(self, moment: Moment, width: int) -> list[Content]:
         lines: list[Content] = []
@@ -185,7 +196,7 @@ class CodePane(FootedPane):
         return lines
 
     def _difference(self, found: Difference, moment: Moment, width: int) -> list[Content]:
-        lines = [part for words in _legend(found, moment) for part in words.wrap(width)]
+        lines: list[Content] = []
         for phase in found.phases:
             first = len(lines)
             heading = _heading(phase.phase, moment)
@@ -231,12 +242,11 @@ def _section_rows(
         yield from fence_rows(fence, width, mark, failed, chosen)
 
 
-def _legend(found: Difference, moment: Moment) -> Iterator[Content]:
-    """What the signs mean, and what it all comes to."""
+def _legend(found: Difference, moment: Moment, width: int) -> Content:
+    """A line across, with what the signs mean in it."""
     gone, new = (
         f"{one_line(mode)} (runs now)" if mode == moment.mode else one_line(mode)
         for mode in (found.before, found.after)
     )
-    yield line(("- ", looks.STRONG), (gone, looks.DIM), ("   + ", looks.STRONG), new)
-    for words in found.summary():
-        yield line((words, looks.STRONG))
+    signs = line(("── ", looks.DIM), ("- ", looks.STRONG), gone, ("   + ", looks.STRONG), new, " ")
+    return signs + line(("─" * max(0, width - signs.cell_length), looks.DIM))

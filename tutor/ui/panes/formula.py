@@ -15,7 +15,7 @@ from textual.reactive import var
 from tutor.errors import FormulaError
 from tutor.lesson.model import Formula, Prose, Section
 from tutor.plain import one_line, plain
-from tutor.training.frame import Value
+from tutor.training.frame import Frame, Value
 from tutor.ui import looks, marks
 from tutor.ui.digits import Span, changed_spans, short
 from tutor.ui.looks import Piece, line
@@ -49,6 +49,8 @@ class FormulaPane(LinesPane):
         """By phase: its first and last line."""
         self._results: dict[str, int] = {}
         """By phase: the line on which its last live formula begins."""
+        self._last: dict[tuple[str, str], str] = {}
+        """By phase and expression: the text that last stood there before this frame."""
         self._followed: tuple[str, str | None] | None = None
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
@@ -57,9 +59,18 @@ class FormulaPane(LinesPane):
             return
         if old is None or old.lesson is not new.lesson:
             self._drawn.clear()
+            self._last.clear()
             self._followed = None
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
+        self._remember(new.before)
         self.rebuild()
+
+    def _remember(self, before: Frame | None) -> None:
+        """What stood there: a box that was empty in between is compared with what it held."""
+        for phase, values in before.boxed.items() if before else ():
+            for expression in values:
+                if text := _text(values, expression):
+                    self._last[phase, expression] = text
 
     def build(self, width: int) -> Sequence[Content]:
         """Every section, one below the other."""
@@ -141,14 +152,19 @@ class FormulaPane(LinesPane):
 
     def _formula(self, block: Formula, phase: str, moment: Moment, width: int) -> list[Content]:
         values = moment.frame.boxed.get(phase, {}) if moment.frame else {}
-        before = moment.before.boxed.get(phase, {}) if moment.before else {}
         now = {e: text for e in block.boxed if (text := _text(values, e))}
-        changed = {e: changed_spans(now[e], _text(before, e)) for e in now if e in before}
+        changed = {e: self._changed(phase, e, text, moment.before) for e, text in now.items()}
         key = (block, width, tuple(now.items()), tuple(changed.items()))
         if key not in self._drawn:
             self._forget(block)
             self._drawn[key] = list(self._draw(block, now, changed, width))
         return self._drawn[key]
+
+    def _changed(self, phase: str, expression: str, text: str, before: Frame | None) -> Spans:
+        """Where the digits stand that the last step has changed."""
+        if before is None or expression not in before.boxed.get(phase, {}):
+            return ()
+        return changed_spans(text, self._last.get((phase, expression), ""))
 
     def _forget(self, block: Formula) -> None:
         for key in [k for k in self._drawn if k[0] is block]:

@@ -71,7 +71,8 @@ class NumbersPane(LinesPane):
         then, frame = moment.sight.then, moment.frame
         lines = list(_table(list(rows(frame, moment.before, then)), width, _column(frame, then)))
         if then is not None and then.note:
-            lines += line((f"{one_line(then.name)}: {one_line(then.note)}", looks.DIM)).wrap(width)
+            note = line((f"{one_line(then.name)}: {one_line(then.note)}", looks.DIM))
+            lines = [*note.wrap(width), *lines]
         if frame.diverged:
             at = f" in epoch {moment.diverged_at}" if moment.diverged_at else ""
             word = f"The run has diverged{at}: its numbers have grown past all bounds. "
@@ -134,7 +135,7 @@ def _column(frame: Frame, then: Then | None) -> _Column | None:
     if then is None or then.frame is None:
         return None
     name = line(one_line(then.name)).truncate(RUN_NAME, ellipsis=True).plain
-    return _Column(f"{name} then", then.frame.at != frame.at)
+    return _Column(f"{name} then →", then.frame.at != frame.at)
 
 
 @dataclass(frozen=True, slots=True)

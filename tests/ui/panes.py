@@ -1,0 +1,56 @@
+"""An app that shows one pane alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from textual.app import App, ComposeResult
+from textual.reactive import var
+
+from tutor.training.frame import Frame
+from tutor.ui.moment import Moment
+from tutor.ui.panes.lines import LinesPane
+
+from .fake_engine import Simulated
+from .lessons import lesson
+
+
+def frame(epoch: int, step: int, mode: str = "autograd") -> Frame:
+    return replace(Simulated(), epoch=epoch, step=step, mode=mode).frame()
+
+
+LESSON = lesson()
+
+
+def moment(now: Frame, before: Frame | None = None, **more: Any) -> Moment:
+    return Moment(LESSON, now.mode, "cpu", 20, frame=now, before=before, **more)
+
+
+class OnePane(App[None]):
+    """The pane fills the screen; its border takes the first row."""
+
+    CSS = "LinesPane { border-top: solid $foreground; padding: 0 1; scrollbar-size: 0 0; }"
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, pane: LinesPane, first: Moment) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.pane = pane
+        self.set_reactive(OnePane.moment, first)
+
+    def compose(self) -> ComposeResult:
+        yield self.pane.data_bind(OnePane.moment)
+
+    def on_mount(self) -> None:
+        self.pane.focus()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(content.plain for content in self.pane.lines)
+
+    @property
+    def screen_rows(self) -> list[str]:
+        """What really stands on the screen, below the border."""
+        rows = self.screen._compositor.render_strips()
+        return ["".join(segment.text for segment in row).rstrip() for row in rows][1:]

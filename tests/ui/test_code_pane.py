@@ -1,0 +1,292 @@
+"""The code pane: its marks, the cursor on the names, the facts, and the difference."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from textual.pilot import Pilot
+
+from tutor.training.frame import NONE, Value
+from tutor.training.sights import Facts
+from tutor.ui import looks
+from tutor.ui.facts_lines import HEIGHT, facts_lines
+from tutor.ui.moment import Moment, Sight
+from tutor.ui.panes.code import CodePane
+
+from .fake_engine import scalar
+from .panes import OnePane, frame, moment
+
+WEIGHT = Facts(
+    name="w",
+    value=scalar(0.3),
+    type="torch.Tensor",
+    device="cpu",
+    requires_grad=True,
+    is_leaf=True,
+    grad_fn="",
+    gradient=NONE,
+)
+
+
+class CodeApp(OnePane):
+    """Keeps the names that were chosen."""
+
+    def __init__(self, first: Moment) -> None:
+        super().__init__(CodePane(id="code"), first)
+        self.chosen: list[str] = []
+
+    def on_code_pane_name_chosen(self, message: CodePane.NameChosen) -> None:
+        self.chosen.append(message.name)
+
+    @property
+    def code(self) -> CodePane:
+        assert isinstance(self.pane, CodePane)
+        return self.pane
+
+    def tell(self, facts: Facts) -> None:
+        assert self.moment is not None
+        self.moment = replace(self.moment, sight=Sight(facts=facts))
+
+
+@asynccontextmanager
+async def shown(
+    now: Moment, *keys: str, size: tuple[int, int] = (60, 30)
+) -> AsyncIterator[tuple[CodeApp, Pilot[None]]]:
+    app = CodeApp(now)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.press(*keys)
+        await pilot.pause()
+        yield app, pilot
+
+
+def reversed_text(app: CodeApp) -> list[str]:
+    return [
+        content.plain[span.start : span.end]
+        for content in app.pane.lines
+        for span in content.spans
+        if span.style == looks.ACTIVE
+    ]
+
+
+# ── Marks ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_has_just_run_and_what_is_about_to_run_bear_different_marks() -> None:
+    async with shown(moment(frame(1, 2))) as (app, _):
+        marked = [row for row in app.text.split("\n") if not row.startswith("  ")]
+        assert marked == [
+            "┃ Loss",
+            "┃ # how far off",
+            "┃ loss = ((y_pred - y) ** 2).mean()",
+            "▶ Gradient",
+        ]
+
+
+async def test_before_pytorch_is_there_nothing_is_marked() -> None:
+    async with shown(replace(moment(frame(0, 0)), frame=None)) as (app, _):
+        assert "┃" not in app.text
+        assert "▶" not in app.text
+
+
+# ── The cursor ──────────────────────────────────────────────────────────────────────
+
+
+async def test_the_first_name_is_one_that_is_about_to_run() -> None:
+    async with shown(moment(frame(1, 1)), "right") as (app, _):
+        assert app.chosen == ["loss"]
+        assert reversed_text(app) == ["loss"]
+
+
+async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
+    async with shown(moment(frame(1, 1)), "right", "right", "right", "left", "up") as (app, _):
+        assert app.chosen == ["loss", "y_pred", "y", "y_pred", "w"]
+        for _ in range(5):
+            app.code.action_name(-1)
+        assert app.code.chosen == "x"
+        for _ in range(30):
+            app.code.action_name(1)
+        assert app.code.chosen == "w.grad"
+        assert reversed_text(app) == ["w.grad"]
+
+
+async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
+    async with shown(moment(frame(0, 0)), size=(60, 8)) as (app, pilot):
+        await pilot.press("home", "down", "down")
+        assert app.chosen == []
+        assert app.pane.scroll_offset.y == 2
+        await pilot.press("up")
+        assert app.pane.scroll_offset.y == 1
+
+
+async def test_backspace_chooses_nothing_and_gives_the_room_back() -> None:
+    async with shown(moment(frame(1, 1)), "right", "backspace") as (app, _):
+        assert app.chosen == ["loss", ""]
+        assert reversed_text(app) == []
+        assert app.code.foot_lines == ()
+
+
+async def test_the_chosen_name_is_in_view_above_the_facts() -> None:
+    async with shown(moment(frame(0, 0)), size=(40, 12)) as (app, pilot):
+        for _ in range(30):
+            app.code.action_name(1)
+        await pilot.pause()
+        assert app.code.chosen == "w.grad"
+        rows = app.screen_rows
+        assert any("w.grad = None" in row for row in rows[:-HEIGHT])
+        assert rows[-HEIGHT].startswith(" ── w.grad ")
+
+
+async def test_in_another_mode_the_same_name_stays_chosen_or_none() -> None:
+    async with shown(moment(frame(1, 4)), "right") as (app, pilot):
+        assert app.code.chosen == "w.grad"
+        await pilot.press("up")
+        assert app.code.chosen == "w"
+        app.moment = moment(frame(1, 3, "manual"))
+        await pilot.pause()
+        assert app.code.chosen == "w"
+        app.moment = moment(frame(1, 4))
+        await pilot.press("down")
+        assert app.code.chosen == "w.grad"
+        app.moment = moment(frame(1, 4, "manual"))
+        await pilot.pause()
+        assert app.code.chosen == ""
+    assert app.chosen == ["w.grad", "w", "w.grad", ""]
+
+
+async def test_a_name_in_a_folded_line_is_chosen_where_it_stands() -> None:
+    async with shown(moment(frame(1, 2, "manual")), size=(24, 30)) as (app, pilot):
+        await pilot.press(*["right"] * 4)
+        assert app.code.chosen == "y"
+        row = next(c for c in app.pane.lines if any(s.style == looks.ACTIVE for s in c.spans))
+        assert row.plain.startswith("↪ ")
+
+
+# ── Facts ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
+    async with shown(moment(frame(1, 2)), *["right"] * 2, size=(78, 9)) as (app, pilot):
+        assert app.code.chosen == "w"
+        app.tell(WEIGHT)
+        for key in ("home", "end", "pageup"):
+            await pilot.press(key)
+            await pilot.pause()
+            rows = app.screen_rows
+            assert len(rows) == 8
+            assert rows[-4].startswith(" ── w ── torch.Tensor ──")
+            assert rows[-3].endswith(" 0.300000   float32 · shape () · on cpu")
+            assert "a leaf, requires_grad=True" in rows[-2]
+            assert "gradient None" in rows[-1]
+        await pilot.press("end")
+        await pilot.pause()
+        assert "w.grad = None" in app.screen_rows[-5]
+
+
+async def test_facts_of_another_name_are_not_shown_as_if_they_were_this_one_s() -> None:
+    async with shown(moment(frame(1, 1)), "right") as (app, pilot):
+        app.tell(WEIGHT)
+        await pilot.pause()
+        words = "\n".join(row.plain for row in app.code.foot_lines)
+        assert "── loss ─" in words
+        assert "0.3" not in words
+        assert "leaf" not in words
+
+
+def words(facts: Facts, width: int = 58) -> list[str]:
+    lines = [content.plain.rstrip() for content in facts_lines(facts.name, facts, width)]
+    assert len(lines) == HEIGHT
+    assert max(map(len, lines)) <= width
+    return lines[1:]
+
+
+def test_no_gradient_yet_is_not_zero() -> None:
+    assert words(WEIGHT)[2].startswith("gradient None (there is none yet")
+    zero = Facts(name="w", value=scalar(0.3), type="torch.Tensor", is_leaf=True, gradient=scalar(0))
+    assert words(zero)[2] == "gradient 0"
+
+
+def test_what_an_operation_made_names_it_and_keeps_no_gradient() -> None:
+    made = Facts(
+        name="y_pred",
+        value=Value((0.3, 0.6), (2,), "float32"),
+        type="torch.Tensor",
+        device="cuda:0",
+        requires_grad=True,
+        is_leaf=False,
+        grad_fn="MulBackward0",
+    )
+    value, autograd, gradient = words(made)
+    assert value == "[0.3000 0.6000]   float32 · shape (2,) · on cuda:0"
+    assert autograd == "not a leaf, requires_grad=True, grad_fn=MulBackward0"
+    assert gradient.startswith("no gradient of its own")
+
+
+@pytest.mark.parametrize(
+    ("facts", "first", "second"),
+    [
+        (Facts(name="lr", value=Value((0.01,)), type="float"), "0.010000", "a plain number"),
+        (
+            Facts(name="x", value=Value((1.0,), (), "float32"), type="numpy.float32"),
+            "1   float32 · shape ()",
+            "NumPy's: autograd",
+        ),
+        (
+            Facts(name="net", value=Value((), (), "text", "Line\x1b[2J(1, 1)"), type="Line"),
+            "Line^[[2J(1, 1)",
+            "",
+        ),
+        (Facts(name="dw"), "no value yet", ""),
+    ],
+)
+def test_what_is_no_tensor_says_what_it_is(facts: Facts, first: str, second: str) -> None:
+    value, autograd, gradient = words(facts)
+    assert value.startswith(first)
+    assert autograd.startswith(second)
+    assert gradient == ""
+
+
+def test_a_long_value_leaves_room_for_what_it_is() -> None:
+    big = Value(tuple(0.1 * i for i in range(64)), (8, 8), "float32")
+    facts = Facts(name="w", value=big, type="torch.nn.parameter.Parameter", device="cpu")
+    assert words(facts)[0].endswith("…   float32 · shape (8, 8) · on cpu")
+
+
+# ── The difference ──────────────────────────────────────────────────────────────────
+
+
+async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
+    async with shown(moment(frame(1, 2))) as (app, pilot):
+        assert app.code.turn_difference() == "manual"
+        await pilot.pause()
+        rows = app.text.split("\n")
+        at = rows.index("▶ Gradient")
+        assert rows[at + 1 : at + 3] == [
+            "- dw = (2 * x * (y_pred - y)).mean()",
+            "+ loss.backward()",
+        ]
+        assert "  Predict  the same in both" in rows
+        legend, gone, _ = (content.plain for content in app.code.foot_lines)
+        assert legend.startswith("── - manual   + autograd (runs now) ──")
+        assert gone == "What you stop writing when autograd takes over: 1 line"
+        assert app.code.turn_difference() == ""
+        await pilot.pause()
+        assert "y_pred = w * x" in app.text
+
+
+async def test_a_difference_has_no_names_to_point_at() -> None:
+    async with shown(moment(frame(1, 2)), "right") as (app, pilot):
+        app.code.turn_difference()
+        await pilot.press("right", "down", "left")
+        assert app.code.chosen == ""
+    assert app.chosen == ["loss", ""]
+
+
+async def test_climbing_the_ladder_goes_on_comparing() -> None:
+    async with shown(moment(frame(1, 2, "manual"))) as (app, pilot):
+        assert app.code.turn_difference() == "autograd"
+        app.moment = moment(frame(1, 2))
+        await pilot.pause()
+        assert app.code.difference_to == "manual"
+        assert "+ loss.backward()" in app.text

@@ -1,0 +1,75 @@
+"""The formula pane: what has just run, and which digits it has changed."""
+
+import msgspec
+from textual.content import Content
+
+from tutor.training.frame import NO_VALUE, Frame
+from tutor.ui import looks
+from tutor.ui.panes.formula import FormulaPane
+
+from .fake_engine import scalar
+from .panes import OnePane, frame, moment
+
+SIZE = (78, 60)
+
+
+def row(app: OnePane, beginning: str) -> Content:
+    return next(c for c in app.pane.lines if c.plain.strip("┃ ").startswith(beginning))
+
+
+def changed(content: Content) -> list[str]:
+    return [content.plain[s.start : s.end] for s in content.spans if s.style == looks.CHANGED]
+
+
+def with_loss(at: Frame, loss: float | None) -> Frame:
+    value = NO_VALUE if loss is None else scalar(loss)
+    return msgspec.structs.replace(at, boxed={"Loss": {"loss": value}})
+
+
+def app_at(now: Frame, before: Frame | None = None, ascii_only: bool = False) -> OnePane:
+    return OnePane(FormulaPane(id="formula", ascii_only=ascii_only), moment(now, before))
+
+
+async def test_the_formulas_of_the_last_step_bear_its_mark_and_prose_does_not() -> None:
+    app = app_at(frame(1, 1), frame(0, 0))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        marked = [c.plain.rstrip() for c in app.pane.lines if c.plain.startswith("┃")]
+        assert marked == ["┃ Predict", "┃   ŷᵢ = w xᵢ", "┃   ŷ₄ = 0 · 4"]
+        assert row(app, "▶ Loss")
+
+
+async def test_only_the_digits_that_differ_are_marked() -> None:
+    before, now = with_loss(frame(1, 2), 21.675), with_loss(frame(2, 2), 21.683)
+    app = app_at(now, before)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert changed(next(c for c in app.pane.lines if "21.683" in c.plain)) == ["83"]
+
+
+async def test_a_box_that_was_empty_in_between_is_compared_with_what_it_held() -> None:
+    first, empty, now = (with_loss(frame(1, 2), x) for x in (21.675, None, 21.683))
+    app = app_at(first)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        app.moment = moment(empty, first)
+        await pilot.pause()
+        assert "□" in app.text
+        app.moment = moment(now, empty)
+        await pilot.pause()
+        assert changed(next(c for c in app.pane.lines if "21.683" in c.plain)) == ["83"]
+
+
+async def test_a_value_that_comes_for_the_first_time_is_marked_as_a_whole() -> None:
+    app = app_at(with_loss(frame(1, 2), 21.675), with_loss(frame(1, 1), None))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert changed(next(c for c in app.pane.lines if "21.675" in c.plain)) == ["21.675"]
+
+
+async def test_in_ascii_the_changed_digits_are_the_same_ones() -> None:
+    before, now = with_loss(frame(1, 2), -1.5), with_loss(frame(1, 2), -1.25)
+    app = app_at(now, before, ascii_only=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert changed(next(c for c in app.pane.lines if "-1.25" in c.plain)) == ["2500"]
