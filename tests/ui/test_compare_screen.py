@@ -1,0 +1,283 @@
+"""The compare screen: every mode's gradient side by side, and in words how they agree."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import ClassVar
+
+import msgspec
+from textual.app import App
+
+from tutor.training.frame import NONE, Value
+from tutor.training.sights import REFEREE, Agreement, Comparison
+from tutor.ui.bars import Footer
+from tutor.ui.moment import Moment, Notice, Sight
+from tutor.ui.panes.agreement import AgreementPane
+from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen
+
+from .conftest import SMALL
+from .fake_engine import Simulated, scalar
+from .lessons import lesson
+
+SUM = "manual is 4.000 times autograd: a sum where the mean was meant"
+MODES = ("manual", "autograd", "optimizer", "model", REFEREE)
+
+
+def one_parameter() -> Agreement:
+    """A sum where the mean was meant, in a lesson of one parameter and four modes."""
+    gradients = dict(zip(MODES, (-120.0, -30.0, -30.0, -30.0, -30.00001), strict=True))
+    return Agreement(
+        parameter="w",
+        gradients={mode: scalar(x) for mode, x in gradients.items()},
+        ratio={"manual": 4.0, "optimizer": 1.0, "model": 1.0},
+        largest=90.0,
+        verdict=SUM,
+        agrees=False,
+    )
+
+
+def array(shape: tuple[int, ...], *numbers: float) -> Value:
+    return Value(numbers, shape, "float32")
+
+
+def agreeing(name: str, shape: tuple[int, ...], *numbers: float) -> Agreement:
+    return Agreement(
+        parameter=name,
+        gradients=dict.fromkeys(MODES, array(shape, *numbers)),
+        ratio=dict.fromkeys(MODES[2:-1], 1.0),
+        largest=3.1e-9,
+        verdict="agree but for float32 rounding",
+        agrees=True,
+    )
+
+
+def differing(name: str, right: Value, manual: Value, verdict: str) -> Agreement:
+    return Agreement(
+        parameter=name,
+        gradients={**dict.fromkeys(MODES, right), "manual": manual},
+        ratio=dict.fromkeys(MODES[2:-1], 1.0),
+        largest=0.5,
+        verdict=verdict,
+        agrees=False,
+    )
+
+
+def xor(batch: int = 1) -> Comparison:
+    return Comparison(
+        epoch=3,
+        batch=batch,
+        leader="autograd",
+        agreements=(
+            agreeing("w1", (2, 2), 0.0, 0.0, 0.0243612, -0.0973),
+            agreeing("b1", (2,), 0.0243612, 0.0),
+            agreeing("w2", (2, 1), 0.0487, 0.0),
+            agreeing("b2", (1,), 0.2436112),
+        ),
+    )
+
+
+def comparison(*agreements: Agreement, epoch: int = 3, note: str = "") -> Comparison:
+    return Comparison(epoch=epoch, batch=0, leader="autograd", agreements=agreements, note=note)
+
+
+class FakeSession:
+    """Holds a moment, and notes what it was asked for."""
+
+    def __init__(self, seen: Comparison | None, epoch: int = 3, batches: int = 1) -> None:
+        frame = msgspec.structs.replace(Simulated(epoch=epoch, step=3).frame(), batches=batches)
+        self.moment: Moment | None = Moment(
+            lesson(), "autograd", "cpu", 20, frame=frame, sight=Sight(comparison=seen)
+        )
+        self.notice = Notice()
+        self.calls: list[str] = []
+        self.looks: list[bool] = []
+
+    def waiting_line(self) -> str:
+        return ""
+
+    def look_at_comparison(self, is_seen: bool) -> None:
+        self.looks.append(is_seen)
+
+    def __getattr__(self, name: str) -> object:
+        return lambda: self.calls.append(name)
+
+
+class CompareApp(App[None]):
+    CSS_PATH: ClassVar = "../../tutor/ui/tutor.tcss"
+
+    def __init__(self, session: FakeSession) -> None:
+        super().__init__()
+        self.session = session
+        self.animation_level = "none"
+        self.theme = "ansi-dark"
+
+    def on_mount(self) -> None:
+        self.push_screen(CompareScreen(self.session))
+
+
+async def shown(session: FakeSession, size: tuple[int, int] = SMALL) -> list[str]:
+    """All lines of the pane, also those that have to be scrolled to."""
+    app = CompareApp(session)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        pane = app.screen.query_one(AgreementPane)
+        assert max(content.cell_length for content in pane.lines) <= pane.size.width
+        return [content.plain for content in pane.lines]
+
+
+def row(lines: list[str], label: str) -> str:
+    return next(found for found in lines if found.startswith(f"  {label}"))
+
+
+# ── What is compared ────────────────────────────────────────────────────────────────
+
+
+async def test_a_parameter_has_a_row_for_each_mode_and_for_the_referee() -> None:
+    lines = await shown(FakeSession(comparison(one_parameter())))
+    assert f"w  ✗ {SUM}" in lines
+    assert "   largest difference 90" in lines
+    table = lines[lines.index("   largest difference 90") + 1 :]
+    assert [found[2:21].strip() for found in table] == [*MODES[:-1], "finite difference"]
+    points = [found.index(digits) for found, digits in
+              zip(table, ("120", "30", "30", "30", "30.0000"), strict=True)]  # fmt: skip
+    assert points == [points[0], *[points[0] + 1] * 4]
+    assert "✗ −120" in table[0]
+    assert table[0].endswith("4 times autograd")
+    assert table[2].endswith("agrees")
+
+
+async def test_it_fits_a_small_terminal() -> None:
+    assert len(await shown(FakeSession(comparison(one_parameter())))) <= SMALL[1] - 4
+
+
+async def test_an_array_has_a_column_for_each_element() -> None:
+    lines = await shown(FakeSession(xor(), batches=4))
+    assert lines[0].startswith("Epoch 3, batch 2 of 4")
+    assert lines[1].startswith("✓ All agree")
+    assert "[0, 0]  [0, 1]    [1, 0]     [1, 1]" in "\n".join(lines)
+    assert row(lines, "manual").split() == ["manual", "0", "0", "0.024361", "−0.097300"]
+    assert sum("✓ agree but for float32 rounding" in found for found in lines) == 4
+
+
+async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_scarce() -> None:
+    numbers = [i * 0.01 for i in range(1, 65)]
+    wrong = [*numbers[:60], numbers[60] + 0.5, *numbers[61:]]
+    right = array((8, 8), *numbers)
+    agreement = differing("w1", right, array((8, 8), *wrong), "manual differs in row 8")
+    lines = await shown(FakeSession(comparison(agreement)))
+    assert "✗ 1.11" in row(lines, "manual")
+    assert row(lines, "manual").count("✗") == 1
+    assert "✗" not in row(lines, "finite")
+    assert any("[7, 4]" in found for found in lines)
+    assert any("more elements" in found for found in lines)
+
+
+async def test_elements_that_differ_but_have_no_room_are_counted() -> None:
+    right = array((8, 8), *[0.5] * 64)
+    agreement = differing("w1", right, array((8, 8), *[0.25] * 64), "manual is half of autograd")
+    lines = await shown(FakeSession(comparison(agreement)))
+    left_out = next(found for found in lines if "more elements" in found)
+    assert re.search(r"… (\d+) more elements, \1 of which differ", left_out)
+
+
+async def test_rounding_is_not_marked() -> None:
+    wrong = array((3,), 1.0, -2.0, 3.0000001)
+    agreement = differing("w", array((3,), 1.0, 2.0, 3.0), wrong, "manual differs in element 1")
+    assert row(await shown(FakeSession(comparison(agreement))), "manual").count("✗") == 1
+
+
+async def test_a_kink_is_no_error() -> None:
+    kink = msgspec.structs.replace(
+        differing("w", scalar(1.0), scalar(0.0), "on a kink: the slope is 0 on the left"),
+        agrees=True,
+    )
+    lines = await shown(FakeSession(comparison(kink)))
+    assert any(found.startswith("w  ✓ on a kink") for found in lines)
+    assert "✗" not in "\n".join(lines)
+    assert "differs" not in "\n".join(lines)
+
+
+async def test_a_missing_gradient_is_none_and_not_zero() -> None:
+    agreement = differing("w", scalar(0.0), NONE, "manual has no gradient dw in its code")
+    found = row(await shown(FakeSession(comparison(agreement))), "manual")
+    assert found.split() == ["manual", "None", "no", "gradient"]
+
+
+async def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
+    agreement = msgspec.structs.replace(
+        differing("w", scalar(math.inf), scalar(math.nan), "no number any more"), largest=math.nan
+    )
+    lines = await shown(FakeSession(comparison(agreement)))
+    assert "NaN" in row(lines, "manual")
+    assert "inf" in row(lines, "autograd")
+
+
+async def test_words_from_a_lesson_are_no_escape_sequence() -> None:
+    strange = msgspec.structs.replace(one_parameter(), parameter="w\x1b[31m", verdict="a\x1b]0;b")
+    assert "".join(await shown(FakeSession(comparison(strange, note="c\x1b[2J")))).isprintable()
+
+
+# ── Which place it is ───────────────────────────────────────────────────────────────
+
+
+async def test_while_there_is_none_yet_it_says_so() -> None:
+    assert await shown(FakeSession(None)) == ["comparing …"]
+
+
+async def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
+    old = FakeSession(comparison(one_parameter(), epoch=12), epoch=40)
+    assert (await shown(old))[0].startswith("Epoch 12 (the run stands at epoch 40)")
+    assert "stands" not in (await shown(FakeSession(comparison(one_parameter()))))[0]
+
+
+async def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
+    both = comparison(agreeing("b", (), 1.0), one_parameter(), note="manual is left out here")
+    lines = await shown(FakeSession(both))
+    assert lines[1] == "✗ Not all agree: w · the run goes on with the gradient of autograd"
+    assert lines[2] == "manual is left out here"
+
+
+# ── Keys ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_it_looks_while_it_is_there_and_no_longer() -> None:
+    session = FakeSession(comparison(one_parameter()))
+    app = CompareApp(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        assert session.looks == [True]
+        await pilot.press("c")
+        await pilot.pause()
+        assert session.looks == [True, False]
+        assert not isinstance(app.screen, CompareScreen)
+
+
+async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
+    session = FakeSession(None)
+    app = CompareApp(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("space", "s", "b", "B", "g", "left_square_bracket", "x")
+        assert session.calls == ["step_phase", "step_epoch", "back_phase", "back_epoch",
+                                 "next_mode", "lower_learning_rate", "stop"]  # fmt: skip
+        session.moment = FakeSession(comparison(one_parameter())).moment
+        await pilot.press("]")
+        await pilot.pause()
+        pane = app.screen.query_one(AgreementPane)
+        assert any(SUM in content.plain for content in pane.lines)
+
+
+async def test_its_footer_says_how_to_get_back() -> None:
+    app = CompareApp(FakeSession(None))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        (words,) = app.screen.query_one(Footer).lines
+        assert "c lesson" in words.plain
+        await pilot.press("escape")
+        assert not isinstance(app.screen, CompareScreen)
+
+
+def test_a_key_does_one_thing_only() -> None:
+    keys = [key for command in COMPARE_COMMANDS for key in command.keys]
+    assert len(keys) == len(set(keys))
+    assert set(SHARED) <= {command.name for command in COMPARE_COMMANDS}

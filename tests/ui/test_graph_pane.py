@@ -1,0 +1,375 @@
+"""The graph pane: what is known of backward is shown, and what does not fit is folded."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+import pytest
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+from textual.content import Content
+from textual.widgets import Input
+
+from tutor.training.frame import NO_VALUE, NONE, Value
+from tutor.training.graph_tree import tree
+from tutor.training.sights import Graph, Node
+from tutor.ui import looks
+from tutor.ui.charset import to_ascii
+from tutor.ui.moment import Moment, Sight
+from tutor.ui.panes.graph import GraphPane
+from tutor.ui.panes.graph_rows import backward, drawn
+
+from .conftest import SMALL
+from .fake_engine import Simulated, scalar
+from .lessons import lesson
+
+
+def array(*numbers: float, shape: tuple[int, ...] = ()) -> Value:
+    return Value(numbers, shape or (len(numbers),), "float32")
+
+
+def node(id: int, op: str, says: str, *inputs: int, name: str = "", value: Value = NO_VALUE,
+         gradient: Value = NO_VALUE, old: Value | None = None,
+         new: Value | None = None, order: int | None = None) -> Node:  # fmt: skip
+    return Node(
+        id=id,
+        op=op,
+        says=says,
+        name=name,
+        inputs=inputs,
+        value=value,
+        gradient=gradient,
+        order=id if order is None else order,
+        old=old,
+        new=new,
+    )
+
+
+def line_graph(old: Value = NONE, new: float = -30.0) -> Graph:
+    """Of `loss = ((w * x - y) ** 2).mean()`, at w = 0."""
+    return Graph(
+        nodes=(
+            node(0, "MeanBackward0", "mean(…)", 1, name="loss", value=scalar(30.0),
+                 gradient=scalar(1.0)),
+            node(1, "PowBackward0", "(…) ** 2", 2, value=array(4, 16, 36, 64),
+                 gradient=array(0.25, 0.25, 0.25, 0.25)),
+            node(2, "SubBackward0", "y_pred - y", 3, value=array(-2, -4, -6, -8),
+                 gradient=array(-1, -2, -3, -4)),
+            node(3, "MulBackward0", "w * x", 4, name="y_pred", value=array(0, 0, 0, 0),
+                 gradient=array(-1, -2, -3, -4)),
+            node(4, "AccumulateGrad", "", name="w", value=scalar(0.0), gradient=scalar(-30.0),
+                 old=old, new=scalar(new)),
+        )
+    )  # fmt: skip
+
+
+def leaf(id: int, name: str, value: Value, gradient: Value) -> Node:
+    return node(id, "AccumulateGrad", "", name=name, value=value, gradient=gradient, old=NONE,
+                new=gradient)  # fmt: skip
+
+
+def xor_graph() -> Graph:
+    """Of a network of two layers: deeper than a small pane is high."""
+    one = array(0.4875)
+    return Graph(
+        nodes=(
+            node(0, "PowBackward0", "(…) ** 2", 1, name="loss", value=array(0.2377),
+                 gradient=array(1.0)),
+            node(1, "SubBackward0", "o2 - y[batch]", 2, value=one, gradient=array(0.975)),
+            node(2, "SigmoidBackward0", "sigmoid(z2)", 3, name="o2", value=one,
+                 gradient=array(0.975)),
+            node(3, "AddBackward0", "o1 @ w2 + b2", 4, 10, name="z2", value=array(-0.05),
+                 gradient=array(0.2436)),
+            node(4, "SqueezeBackward4", "o1 @ w2", 5, value=array(-0.05), gradient=array(0.2436)),
+            node(5, "ReluBackward0", "relu(z1)", 6, 9, name="o1", value=array(0.2, 0.0),
+                 gradient=array(0.02436, -0.09744)),
+            node(6, "AddBackward0", "x[batch] @ w1 + b1", 7, 8, name="z1", value=array(0.2, -0.2),
+                 gradient=array(0.02436, 0.0)),
+            leaf(7, "w1", array(0.1, 0.3, 0.2, 0.1, shape=(2, 2)), array(0, 0, 0, 0, shape=(2, 2))),
+            leaf(8, "b1", array(0.2, -0.2), array(0.02436, 0.0)),
+            leaf(9, "w2", array(0.1, -0.4, shape=(2, 1)), array(0.04872, 0.0, shape=(2, 1))),
+            leaf(10, "b2", array(0.0), array(0.2436)),
+        )
+    )  # fmt: skip
+
+
+def moment(graph: Graph | None, step: int = 2, operations: int = 0) -> Moment:
+    """After `step` of the five phases: Predict, Loss, Gradient, Update, Reset."""
+    frame = Simulated(epoch=1, step=step).frame()
+    sight = Sight(graph=graph)
+    return Moment(lesson(), "autograd", "cpu", 20, frame=frame, sight=sight, operations=operations)
+
+
+class GraphApp(App[None]):
+    CSS_PATH: ClassVar = "../../tutor/ui/tutor.tcss"
+
+    def __init__(self, shown: Moment | None, height: int = 8) -> None:
+        super().__init__()
+        self.shown, self.height = shown, height
+        self.looked: list[bool] = []
+
+    def compose(self) -> ComposeResult:
+        pane = GraphPane(id="graph")
+        pane.styles.height = self.height
+        pane.moment = self.shown
+        yield pane
+        yield Input()
+
+    def on_graph_pane_looked(self, message: GraphPane.Looked) -> None:
+        self.looked.append(message.is_seen)
+
+
+def text(pane: GraphPane) -> str:
+    return "\n".join(content.plain for content in pane.lines)
+
+
+def visible(pane: GraphPane) -> list[str]:
+    """What can be seen, row by row."""
+    rows = range(pane.scrollable_content_region.height)
+    return ["".join(s.text for s in pane.render_line(y)).rstrip() for y in rows]
+
+
+async def shown(at: Moment, height: int = 8) -> list[str]:
+    """What can be seen of a pane of this height, its border included."""
+    app = GraphApp(at, height)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        return visible(app.query_one(GraphPane))
+
+
+def drawn_lines(at: Moment, width: int) -> list[str]:
+    """The whole graph, unfolded, for so many columns."""
+    graph = at.sight.graph
+    assert graph is not None
+    assert at.frame is not None
+    so_far = backward(at.lesson, at.frame, at.operations, graph)
+    return [content.plain for content in drawn(tree(graph), graph, so_far, width, chosen=-1)]
+
+
+# ── What is computed ────────────────────────────────────────────────────────────────
+
+
+def test_the_tree_goes_from_the_loss_down_to_the_leaf_in_the_lessons_names() -> None:
+    lines = drawn_lines(moment(line_graph()), 120)
+    names = ["loss = mean(…)", "(…) ** 2", "y_pred - y", "y_pred = w * x", "w"]
+    assert [name in row for name, row in zip(names, lines[1:], strict=True)] == [True] * 5
+    indents = [len(row) - len(row.lstrip(" ▶└─")) for row in lines[1:]]
+    assert indents == sorted(set(indents))
+    assert "PowBackward0" in lines[2]
+    assert "[4] 4 16 36 64" in lines[2]
+
+
+def test_on_a_narrow_pane_the_operations_names_go_first_and_the_numbers_then() -> None:
+    at = moment(xor_graph(), step=3)
+    by_width = {width: "\n".join(drawn_lines(at, width)) for width in range(20, 170)}
+    with_ops = {width for width, found in by_width.items() if "SigmoidBackward0" in found}
+    with_digits = {width for width, found in by_width.items() if "0.48750" in found}
+    assert with_ops
+    assert with_digits
+    assert max(set(by_width) - with_ops) >= min(with_digits) > 58
+    assert "o2 = sigmoid(z2)" in by_width[58]
+    assert "[2] 0.024 …" in by_width[58]
+
+
+@pytest.mark.parametrize("width", [10, 20, 38, 58, 78, 118])
+@pytest.mark.parametrize("operations", [0, 3, 11])
+def test_no_line_is_wider_than_the_pane(width: int, operations: int) -> None:
+    lines = drawn_lines(moment(xor_graph(), 2, operations), width)
+    assert max(map(cell_len, lines)) <= width
+
+
+def test_all_of_it_can_be_read_in_ascii() -> None:
+    found = to_ascii("\n".join(drawn_lines(moment(xor_graph(), 2, 8), 78)))
+    assert found.isascii()
+    assert "?" not in found
+    marked = [row for row in found.splitlines() if row.startswith(("> ", "| "))]
+    assert len(marked) == 2
+
+
+def test_what_a_lesson_names_is_no_escape_sequence() -> None:
+    graph = Graph(nodes=(node(0, "Op\x1b[31m", "f(\x1b]0;x)", name="a\nb"),))
+    found = "\n".join(drawn_lines(moment(graph), 78)[1:])
+    assert found.isprintable()
+
+
+def test_what_is_used_twice_is_told_of_once() -> None:
+    twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
+    graph = Graph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
+    lines = drawn_lines(moment(graph, 3), 78)
+    assert sum("(see above)" in row for row in lines) == 1
+    assert sum("None, so 5 is stored" in row for row in lines) == 1
+
+
+# ── How far backward has come ───────────────────────────────────────────────────────
+
+
+def gradients(at: Moment) -> list[str]:
+    """What stands in the last column, row by row, of the graph of the line."""
+    lines = drawn_lines(at, 118)
+    column = lines[0].index("gradient")
+    return [row[column:].strip() for row in lines[1:]]
+
+
+ALL = ["1", "[4] 0.25000 0.25000 0.25000 0.25000", "[4] −1 −2 −3 −4", "[4] −1 −2 −3 −4"]
+
+
+def test_before_the_gradient_phase_there_is_none_but_what_a_leaf_had() -> None:
+    assert gradients(moment(line_graph(), step=1)) == ["", "", "", "", "w.grad: None"]
+    assert gradients(moment(line_graph(), step=2))[:4] == [""] * 4
+
+
+@pytest.mark.parametrize("operations", range(6))
+def test_they_come_one_operation_at_a_time(operations: int) -> None:
+    at = moment(line_graph(), step=2, operations=operations)
+    last = "w.grad: None, so −30 is stored" if operations == 5 else "w.grad: None"
+    assert gradients(at) == [*ALL[:operations], *[""] * (4 - operations), last]
+    lines = drawn_lines(at, 118)
+    assert [row.startswith("▶") for row in lines[1:]] == [i == operations for i in range(5)]
+    assert [row.startswith("┃") for row in lines[1:]] == [i == operations - 1 for i in range(5)]
+
+
+def test_the_learner_is_told_how_many_there_are() -> None:
+    assert "i: one operation of backward (2 of 5)" in drawn_lines(moment(line_graph(), 2, 2), 78)[0]
+    assert "(5 of 5)" in drawn_lines(moment(line_graph(), 2, 5), 78)[0]
+
+
+@pytest.mark.parametrize("step", [3, 4, 5])
+def test_after_the_gradient_phase_all_are_there(step: int) -> None:
+    at = moment(line_graph(), step)
+    assert gradients(at) == [*ALL, "w.grad: None, so −30 is stored"]
+    assert not any(row.startswith(("▶", "┃")) for row in drawn_lines(at, 118))
+
+
+def test_a_leaf_adds_what_arrives_to_what_it_had() -> None:
+    at = moment(line_graph(old=scalar(-25.5), new=-55.5), step=3)
+    assert gradients(at)[-1] == "w.grad: −25.500 + (−30) = −55.500"
+
+
+def test_zero_is_not_none() -> None:
+    at = moment(line_graph(old=scalar(0.0), new=-30.0), step=3)
+    assert gradients(at)[-1] == "w.grad: 0 + (−30) = −30"
+
+
+def test_where_backward_never_comes_there_is_no_gradient() -> None:
+    nodes = line_graph().nodes
+    cut = [msgspec.structs.replace(n, order=-1) if n.id == 2 else n for n in nodes]
+    assert gradients(moment(Graph(nodes=tuple(cut)), step=3))[2] == ""
+
+
+# ── The pane ────────────────────────────────────────────────────────────────────────
+
+
+async def test_why_there_is_no_graph_is_said() -> None:
+    why = Graph(why="In the mode manual nothing is recorded: the gradient is worked out by hand.")
+    assert "worked out by hand" in " ".join(await shown(moment(why)))
+    assert "reading the graph" in " ".join(await shown(moment(None)))
+
+
+async def test_a_graph_that_does_not_fit_is_folded_and_says_what_it_hides() -> None:
+    rows = await shown(moment(xor_graph(), step=3))
+    assert len([row for row in rows if row]) == 7
+    assert "5 operations to w2, w1, b1" in "\n".join(rows)
+    assert "relu" not in "\n".join(rows)
+    assert "relu" in "\n".join(await shown(moment(xor_graph(), step=3), height=14))
+
+
+async def test_enter_unfolds_the_chosen_line_and_folds_it_again() -> None:
+    app = GraphApp(moment(xor_graph(), step=3))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        pane = app.query_one(GraphPane)
+        pane.action_choose(4)
+        folded = visible(pane)
+        assert "… 5 operations to w2, w1, b1" in folded[-2]
+        assert "enter unfolds" in folded[0]
+        await pilot.press("enter")
+        assert "relu(z1)" in visible(pane)[-1]
+        assert "enter unfolds" not in visible(pane)[0]
+        assert "b1" in text(pane)
+        await pilot.press("enter")
+        assert visible(pane) == folded
+
+
+async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
+    app = GraphApp(moment(xor_graph(), step=3))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        pane = app.query_one(GraphPane)
+        pane.action_choose(4)
+        await pilot.press("enter")
+        pane.action_choose(99)
+        assert visible(pane)[0].startswith("backward has run")
+        assert "b2" in visible(pane)[-1]
+        await pilot.press("up")
+        assert "w2" in visible(pane)[-2]
+        pane.action_choose(-8)
+        assert visible(pane)[0].startswith("backward has run")
+        assert "o2 - y[batch]" in visible(pane)[1]
+
+
+async def test_from_see_above_enter_goes_there() -> None:
+    twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
+    graph = Graph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
+    app = GraphApp(moment(graph, 3))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        await pilot.press("down", "down", "down", "enter")
+        pane = app.query_one(GraphPane)
+        chosen = [i for i, content in enumerate(pane.lines) if looks.ACTIVE in styles(content)]
+        assert chosen == [3]
+
+
+def styles(content: Content) -> list[object]:
+    return [span.style for span in content.spans]
+
+
+async def test_another_step_of_the_same_graph_leaves_the_learners_folds_alone() -> None:
+    app = GraphApp(moment(line_graph(), step=3))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        await pilot.press("down", "down", "enter")
+        pane = app.query_one(GraphPane)
+        folded = text(pane)
+        assert "2 operations to w" in folded
+        pane.moment = moment(line_graph(old=scalar(1.0), new=-29.0), step=4)
+        await pilot.pause()
+        assert "2 operations to w" in text(pane)
+
+
+async def test_it_says_when_it_comes_into_view_and_when_it_goes() -> None:
+    app = GraphApp(moment(line_graph()))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        pane = app.query_one(GraphPane)
+        pane.display = False
+        await pilot.pause()
+        pane.moment = moment(line_graph(), step=2, operations=1)
+        pane.display = True
+        await pilot.pause()
+        assert app.looked == [True, False, True]
+        assert "(1 of 5)" in text(pane)
+
+
+async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
+    app = GraphApp(moment(line_graph()))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        pane = app.query_one(GraphPane)
+        assert any(looks.ACTIVE in styles(content) for content in pane.lines)
+        app.query_one(Input).focus()
+        await pilot.pause()
+        assert not any(looks.ACTIVE in styles(content) for content in pane.lines)
+
+
+@pytest.mark.parametrize("operations", range(12))
+async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None:
+    app = GraphApp(moment(xor_graph(), 2, 0))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        pane = app.query_one(GraphPane)
+        pane.moment = moment(xor_graph(), 2, operations)
+        await pilot.pause()
+        rows = visible(pane)
+    assert f"({operations} of 11)" in rows[0]
+    assert any(row.startswith("▶" if operations < 11 else "┃") for row in rows)

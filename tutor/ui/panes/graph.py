@@ -1,0 +1,206 @@
+"""The graph pane: the live autograd graph of this step, as a tree from the loss to the leaves.
+
+Knows which branches are folded and which line is chosen; what a line says stands in
+`graph_rows`, and how the tree is laid out in `graph_tree`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import var
+from textual.strip import Strip
+
+from tutor.plain import one_line
+from tutor.training.graph_tree import Row, tree
+from tutor.training.sights import Graph
+from tutor.ui import looks
+from tutor.ui.looks import line
+from tutor.ui.moment import Moment
+from tutor.ui.panes.graph_rows import above, backward, below, drawn
+from tutor.ui.panes.lines import LinesPane
+
+HEADING_ROWS = 1
+"""They stay where they are when the tree is scrolled."""
+
+
+class GraphPane(LinesPane):
+    """Operations and leaves with their values, and the gradients where backward has come."""
+
+    class Looked(Message):
+        """The pane has come into view, or gone out of it: the graph costs time."""
+
+        def __init__(self, is_seen: bool) -> None:
+            super().__init__()
+            self.is_seen = is_seen
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "choose(-1)", "line up", show=False),
+        Binding("down", "choose(1)", "line down", show=False),
+        Binding("enter", "fold", "fold or unfold", show=False),
+    ]
+
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._rows: tuple[Row, ...] = ()
+        self._folded: frozenset[int] = frozenset()
+        self._folded_for: object = None
+        self._chosen = 0
+        self._active: int | None = None
+        self._told: bool | None = None
+
+    @property
+    def graph(self) -> Graph | None:
+        """What it shows; None until it has been told of one."""
+        return self.moment.sight.graph if self.moment else None
+
+    # ── What is shown ───────────────────────────────────────────────────────────────
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another graph, or backward has gone on."""
+        if self.display:
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The heading and the rows that are not folded away; or why there is no graph."""
+        moment, graph = self.moment, self.graph
+        if moment is None or moment.frame is None:
+            return [line(("The graph comes as soon as the lesson has begun.", looks.DIM))]
+        if graph is None:
+            return [line(("reading the graph …", looks.DIM))]
+        why = line((one_line(graph.why), looks.DIM)).wrap(width) if graph.why else []
+        if not graph.nodes:
+            return why
+        so_far = backward(moment.lesson, moment.frame, moment.operations, graph)
+        if self._fold_what_does_not_fit(graph):
+            self._active = None
+        if so_far.order != self._active:
+            self._folded -= above(graph, so_far.order)
+        self._lay_out(graph)
+        chosen = self._chosen if self.has_focus else -1
+        return [*drawn(self._rows, graph, so_far, width, chosen), *why]
+
+    def settle(self) -> None:
+        """Keep the operation that backward has come to in view."""
+        moment, graph = self.moment, self.graph
+        if moment is None or moment.frame is None or graph is None or not graph.nodes:
+            return
+        order = backward(moment.lesson, moment.frame, moment.operations, graph).order
+        if order != self._active:
+            self._active = order
+            ids = {node.id for node in graph.nodes if node.order == order}
+            at = next((i for i, row in enumerate(self._rows) if row.node in ids), None)
+            if at is not None:
+                self._chosen = at
+                self._bring_row_into_view(at)
+
+    def _lay_out(self, graph: Graph) -> None:
+        """The rows anew; the chosen line stays the chosen one."""
+        rows = tree(graph, self._folded)
+        if rows != self._rows:
+            was = self._rows[self._chosen] if self._chosen < len(self._rows) else None
+            same = (
+                i
+                for i, row in enumerate(rows)
+                if was and (row.node, row.seen_before) == (was.node, was.seen_before)
+            )
+            self._chosen = next(same, min(self._chosen, len(rows) - 1))
+            self._rows = rows
+
+    def _fold_what_does_not_fit(self, graph: Graph) -> bool:
+        """Of another graph, or in another height: unfold from the loss down what has room.
+
+        Whether it has folded anew; else the learner's own folds stand.
+        """
+        room = self.scrollable_content_region.height - HEADING_ROWS
+        shape = (room, tuple((node.op, node.inputs) for node in graph.nodes))
+        if shape == self._folded_for:
+            return False
+        self._folded_for = shape
+        fold = frozenset(node.id for node in graph.nodes if node.inputs)
+        for row in sorted(tree(graph), key=lambda row: row.depth):
+            less = fold - {row.node}
+            if len(tree(graph, less)) > room:
+                break
+            fold = less
+        self._folded = fold
+        return True
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────
+
+    def action_choose(self, by: int) -> None:
+        """Choose another line."""
+        if self._rows:
+            self._chosen = max(0, min(len(self._rows) - 1, self._chosen + by))
+            self.rebuild()
+            self._bring_row_into_view(self._chosen)
+
+    def action_fold(self) -> None:
+        """Fold the branch of the chosen line, or unfold it; from "see above" go there."""
+        graph = self.graph
+        if not self._rows or graph is None:
+            return
+        row = self._rows[self._chosen]
+        if row.seen_before:
+            first = next(i for i, r in enumerate(self._rows) if r.node == row.node)
+            self.action_choose(first - self._chosen)
+            return
+        if row.hidden:
+            node = next(node for node in graph.nodes if node.id == row.node)
+            self._folded -= {row.node, *(n.id for n in below(graph, node))}
+        else:
+            self._folded |= {row.node}
+        self.rebuild()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """A line is chosen only while keys come here."""
+        super().watch_has_focus(has_focus)
+        self.rebuild()
+
+    # ── Who looks ───────────────────────────────────────────────────────────────────
+
+    def on_show(self) -> None:
+        """It can be seen."""
+        self._tell(True)
+        self.rebuild()
+
+    def on_hide(self) -> None:
+        """Nobody looks any more."""
+        self._tell(False)
+
+    def _tell(self, is_seen: bool) -> None:
+        if is_seen != self._told:
+            self._told = is_seen
+            self.post_message(self.Looked(is_seen))
+
+    # ── A heading that stays ────────────────────────────────────────────────────────
+
+    def _bring_row_into_view(self, row: int) -> None:
+        y, top = row + HEADING_ROWS, self.scroll_offset.y
+        height = self.scrollable_content_region.height
+        if y < top + HEADING_ROWS:
+            self._scroll_to_line(y - HEADING_ROWS)
+        elif y >= top + height:
+            self._scroll_to_line(y - height + 1)
+
+    def _scroll_to_line(self, y: int) -> None:
+        self.scroll_to(y=y, animate=False, immediate=True, force=True)
+
+    def _refresh_cells(self, y: int, start: int, end: int) -> None:
+        super()._refresh_cells(self.scroll_offset.y if y < HEADING_ROWS else y, start, end)
+
+    def render_line(self, y: int) -> Strip:
+        """As in any pane, but the heading is never scrolled away."""
+        top = self.scroll_offset.y
+        if y >= HEADING_ROWS or not top or not self.lines:
+            return super().render_line(y)
+        width = self.scrollable_content_region.width
+        heading = self.lines[y]
+        strip = Strip(heading.render_segments(self.visual_style), heading.cell_length)
+        return strip.crop_extend(0, width, self.rich_style)

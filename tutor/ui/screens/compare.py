@@ -1,0 +1,114 @@
+"""The compare screen: all modes of a lesson at the same parameters, while the run is stepped.
+
+Knows the session, whose commands are the lesson screen's; what is compared is the pane's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Protocol
+
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.reactive import var
+from textual.widget import Widget
+
+from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
+from tutor.ui.commands import LESSON_COMMANDS, Command, bindings
+from tutor.ui.moment import Moment, Notice
+from tutor.ui.panes.agreement import AgreementPane
+from tutor.ui.screens.sized import SizedScreen
+
+PULSE = 0.5
+"""Seconds between two looks at whether something takes long."""
+
+SHARED = (
+    "step_phase",
+    "step_epoch",
+    "back_phase",
+    "back_epoch",
+    "toggle_run",
+    "restart",
+    "next_mode",
+    "previous_mode",
+    "next_device",
+    "lower_learning_rate",
+    "raise_learning_rate",
+    "palette",
+    "help",
+    "quit",
+)
+"""What can be done here as on the lesson screen, by the same keys."""
+
+COMPARE_COMMANDS = (
+    *(command for command in LESSON_COMMANDS if command.name in SHARED),
+    Command("stop", ("x", "ctrl+c"), "stop", "Break off what is running",
+            "screen.session('stop')", 16, priority=True),
+    Command("close", ("c", "escape"), "lesson", "Back to the lesson", "app.back", 4),
+)  # fmt: skip
+
+
+class Comparing(Protocol):
+    """What the screen takes from the session."""
+
+    moment: Moment | None
+    notice: Notice
+
+    def waiting_line(self) -> str:
+        """What the learner is waiting for, in words."""
+
+    def look_at_comparison(self, is_seen: bool) -> None:
+        """Whether the modes are to be compared at each step."""
+
+
+class CompareScreen(SizedScreen):
+    """The gradients of all modes, between the same bars as the lesson's."""
+
+    ALL_COMMANDS = COMPARE_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_COMMANDS)]
+    AUTO_FOCUS = "#agreement"
+
+    moment: var[Moment | None] = var(None)
+    notice: var[Notice] = var(Notice)
+    waiting: var[str] = var("")
+
+    def __init__(self, session: Comparing) -> None:
+        super().__init__()
+        self.session = session
+
+    def parts(self) -> Iterable[Widget]:
+        """Header, the one pane, status and footer; all take what they show from here."""
+        moment = CompareScreen.moment
+        yield Header(id="header").data_bind(moment)
+        yield ErrorBar(id="error").data_bind(moment)
+        with Container(id="panes"):
+            pane = AgreementPane(id="agreement").data_bind(moment)
+            pane.tabs = (("Every mode's gradient", True),)
+            yield pane
+        status = StatusBar(id="status")
+        yield status.data_bind(moment, CompareScreen.notice, CompareScreen.waiting)
+        yield Footer(COMPARE_COMMANDS, id="footer")
+
+    def on_mount(self) -> None:
+        """From now on the modes are compared; look now and then for what takes long."""
+        self.session.look_at_comparison(True)
+        self.update_from_session()
+        self.set_interval(PULSE, self._feel_the_pulse)
+
+    def on_unmount(self) -> None:
+        """Nobody looks any more: comparing costs time."""
+        self.session.look_at_comparison(False)
+
+    def update_from_session(self) -> None:
+        """Take over what the session holds."""
+        self.moment = self.session.moment
+        self.notice = self.session.notice
+        self.waiting = self.session.waiting_line()
+
+    def _feel_the_pulse(self) -> None:
+        self.waiting = self.session.waiting_line()
+
+    def action_session(self, name: str) -> None:
+        """Let the session do what the learner wishes."""
+        getattr(self.session, name)()
+        self.update_from_session()
