@@ -1,0 +1,186 @@
+"""What one parameter's gradient ought to be, and whether what a mode found is that.
+
+Pure functions over arrays. The referee's finite differences are believed where they are
+sure; a mode is judged by what its code computes in float64: if that is right, what is
+off in float32 is rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tutor.training.differences import Array, Slopes
+from tutor.training.mistakes import Mistake, Samples, Suspect, be, mistake_in, possessive
+
+RELATIVE = 1e-5
+"""How far two gradients may be apart, by the size of the larger, and still agree."""
+
+SURE = 1e-2
+"""How uncertain, by the size of the gradient, a referee may be and still judge."""
+
+ROUNDINGS = 64 * float(np.finfo(np.float32).eps)
+"""How many steepenings float32 may be off: some sixty roundings of a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one mode found of one parameter. Arrays of any shape and dtype."""
+
+    mode: str
+    gradient: Array | None
+    """As the mode shows it; None: no gradient."""
+    precise: Array | None = None
+    """By the same code in float64; None if that can't be had."""
+    old: Array | None = None
+    """What stood in its place when the batch began; None if nothing did."""
+    by_hand: bool = False
+    """Whether the gradient is a variable that the mode's own code has to bind."""
+    raised: str = ""
+    """What the mode's code raised instead, in one line."""
+    another: str = ""
+    """Why this mode is another function of the parameter (`it has b too`); "" if it is not."""
+    is_meant: bool = True
+    """Whether the lesson means it to be another function; else it is a slip to be told."""
+    own: Slopes | None = None
+    """The referee's slopes of that other function."""
+
+    @property
+    def numbers(self) -> Array:
+        """The best that is known of what the mode's code computes, as float64."""
+        best = self.gradient if self.precise is None else self.precise
+        return np.asarray(best, np.float64)
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether the mode's code really computes it in float64, if it can."""
+        return self.precise is not None and self.precise.dtype == np.float64
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the gradient ought to be. All arrays are float64 in the parameter's shape."""
+
+    values: Array
+    low: Array
+    """As `values`, but on a kink: there every slope between the two sides is right."""
+    high: Array
+    fine: Array
+    """How far off it may be where it was computed in float64."""
+    coarse: Array
+    """And where it was computed in float32."""
+    slopes: Slopes | None
+    """None: there is no referee."""
+    is_told: bool
+    """Whether the referee was sure wherever it looked."""
+
+    @classmethod
+    def of(cls, believed: Evidence | None, slopes: Slopes | None) -> Truth:
+        """The referee's slopes where these are sure, elsewhere what a mode says it is.
+
+        Either of the two may be None, but not both.
+        """
+        if slopes is None:
+            assert believed is not None
+            said = believed.numbers
+            tolerance = np.full(said.shape, RELATIVE * size_of(said))
+            return cls(said, said, said, tolerance, tolerance, None, True)
+        central, off = slopes.central, np.nan_to_num(slopes.uncertainty)
+        said = central
+        if believed is not None and believed.numbers.size == central.size:
+            said = believed.numbers.reshape(central.shape)
+        scale = max(size_of(said), size_of(central))
+        # Unsure of the digits it may be, and yet sure that something is wrong.
+        sure = (off <= SURE * scale) | (np.abs(said - central) > off + RELATIVE * scale)
+        looked = np.isfinite(central)
+        values = np.where(looked & sure & ~slopes.kinks, central, said)
+        fine = RELATIVE * scale + np.where(sure, off, 0.0)
+        return cls(
+            values=values,
+            low=np.where(slopes.kinks, np.fmin(slopes.left, slopes.right), values),
+            high=np.where(slopes.kinks, np.fmax(slopes.left, slopes.right), values),
+            fine=fine,
+            coarse=fine + ROUNDINGS * np.nan_to_num(slopes.steepening),
+            slopes=slopes,
+            is_told=bool((sure | ~looked | slopes.kinks | (said == 0)).all()),
+        )
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is a gradient at all."""
+        return bool(np.isfinite(self.values).all())
+
+    @property
+    def is_on_a_kink(self) -> bool:
+        """Whether some element has no one slope."""
+        return self.slopes is not None and bool(self.slopes.kinks.any())
+
+    def is_met_by(self, evidence: Evidence) -> bool:
+        """Whether a mode's gradient is this, but for rounding and kinks."""
+        if evidence.gradient is None or not np.isfinite(evidence.gradient).all():
+            return False
+        if not self._fits(evidence.numbers):
+            return False
+        numbers, off = evidence.numbers.reshape(self.values.shape), self._tolerance(evidence)
+        return bool(((numbers >= self.low - off) & (numbers <= self.high + off)).all())
+
+    def mistake_of(
+        self, evidence: Evidence, parameter: str, measure: str, samples: Samples | None = None
+    ) -> Mistake | None:
+        """What is wrong with a mode's gradient; None if nothing is.
+
+        `measure` is what to call the right one. The mode has a gradient.
+        """
+        if self.is_met_by(evidence):
+            return None
+        numbers, shape = evidence.numbers, self.values.shape
+        if not self._fits(numbers):
+            if numbers.shape == shape[::-1] and self._is_transposed(numbers):
+                return Mistake("is", f"{possessive(measure)} transposed")
+            return Mistake("has", f"the shape {_words(numbers.shape)}, not {_words(shape)}")
+        if not np.isfinite(np.asarray(evidence.gradient)).all():
+            return Mistake("is", f"no number where {measure} still {be(measure)}")
+        numbers = numbers.reshape(shape)
+        old = evidence.old
+        suspect = Suspect(
+            found=numbers,
+            right=np.clip(numbers, self.low, self.high),
+            tolerance=self._tolerance(evidence),
+            measure=measure,
+            old=None if old is None or old.size != numbers.size else old.reshape(shape),
+            samples=samples,
+        )
+        return mistake_in(suspect, parameter)
+
+    def _tolerance(self, evidence: Evidence) -> Array:
+        return self.fine if evidence.is_precise else self.coarse
+
+    def _fits(self, numbers: Array) -> bool:
+        """Whether an array is of the parameter's shape, but for axes of one element."""
+        mine, theirs = (
+            [n for n in shape if n != 1] for shape in (self.values.shape, numbers.shape)
+        )
+        return mine == theirs or (numbers.size == self.values.size and numbers.ndim < 2)
+
+    def _is_transposed(self, numbers: Array) -> bool:
+        return bool((np.abs(numbers.T - self.values) <= self.coarse).all())
+
+
+def size_of(array: Array) -> float:
+    """The largest absolute value; 0 if there is none that is finite."""
+    finite = array[np.isfinite(array)]
+    return float(np.abs(finite).max(initial=0.0))
+
+
+def is_near(one: Array, other: Array) -> bool:
+    """Whether two arrays are the same but for the rounding of float32."""
+    if one.size != other.size:
+        return False
+    one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    near = RELATIVE * max(size_of(one), size_of(other))
+    return bool(np.allclose(one, other, rtol=0, atol=near, equal_nan=True))
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})" if shape else "of a single number"
