@@ -13,6 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import CodeType
 
+_MUTATORS = {
+    *("sort", "fill", "resize", "put", "partition", "shuffle", "copyto", "place", "putmask"),
+    *("fill_diagonal", "setflags", "byteswap"),
+}
+"""NumPy's functions and methods that change an array in place; PyTorch's end in `_`."""
+
 _SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
 
 
@@ -24,6 +30,8 @@ class Liveness:
     """Every epoch surely writes these before anything reads them."""
     touched: frozenset[str] | None
     """All that the epochs, the functions or what is shown mention; None is everything."""
+    fixed: frozenset[str] = frozenset()
+    """What the epochs only read, as far as can be told: no code of theirs changes it in place."""
 
     def is_idle(self, name: str) -> bool:
         """Whether nothing after Setup looks at this name."""
@@ -51,7 +59,8 @@ def liveness(
         needed |= _loads(expression) - written
     named = {n.id for node in epoch for n in ast.walk(node) if isinstance(n, ast.Name)}
     touched = needed | named | {name for e in expressions for name in _loads(e)}
-    return Liveness(frozenset(written - needed), frozenset(touched))
+    fixed = touched - {name for node in [*setup, *epoch] for name in _changed_in(node, epoch)}
+    return Liveness(frozenset(written - needed), frozenset(touched), frozenset(fixed))
 
 
 def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
@@ -93,6 +102,57 @@ def _targets(target: ast.expr) -> set[str]:
 
 def _loads(node: ast.AST) -> set[str]:
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _changed_in(node: ast.stmt, epoch: list[ast.stmt]) -> set[str]:
+    """Names that a statement of the epoch, or a function, binds, changes or gives another name."""
+    inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    parts = [node] if node in epoch else [n for n in ast.walk(node) if isinstance(n, inner)]
+    return {name for part in parts for inside in ast.walk(part) for name in _changed_by(inside)}
+
+
+def _changed_by(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+            return {name}
+        case (
+            ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del())
+        ):
+            return _roots(node)
+        case ast.AugAssign(target=target):
+            return _roots(target)
+        case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.AnnAssign(value=value):
+            return _roots(value)
+        case ast.For(iter=iterated) | ast.comprehension(iter=iterated):
+            return _roots(iterated)
+        case ast.Call(func=ast.Attribute(attr=method) as func) if _changes_in_place(method):
+            return _roots(func).union(*map(_roots, node.args))
+        case ast.Call(args=arguments, keywords=keywords) if any(
+            k.arg in ("out", "inplace") for k in keywords
+        ):
+            return set().union(*map(_roots, [*arguments, *(k.value for k in keywords)]))
+    return set()
+
+
+def _changes_in_place(method: str) -> bool:
+    """Whether a method so called is known to change its object, or an argument."""
+    return method in _MUTATORS or (method.endswith("_") and not method.endswith("__"))
+
+
+def _roots(node: ast.AST | None) -> set[str]:
+    """The names whose very things (or views of them) an expression may stand for."""
+    match node:
+        case ast.Name(id=name):
+            return {name}
+        case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Starred(value=inner):
+            return _roots(inner)
+        case ast.Call(func=ast.Attribute() as func, args=arguments):
+            return _roots(func).union(*map(_roots, arguments))
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            return set[str]().union(*map(_roots, parts))
+        case ast.IfExp(body=body, orelse=orelse):
+            return _roots(body) | _roots(orelse)
+    return set()
 
 
 def _read_by_functions(statements: list[ast.stmt]) -> set[str]:

@@ -21,6 +21,7 @@ from tutor.lesson.model import REPORT, SETUP
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import Namespace, Randomness, Snapshot, seed_all, take
+from tutor.training.transfer import BatchStart
 from tutor.training.values import is_finite, text_value, to_numpy, value_of
 
 
@@ -53,6 +54,8 @@ class Loop:
     """Copies of what stood in `.grad` (or `dw`) when the batch began."""
     batch_start: dict[str, np.ndarray[Any, Any]] | None = None
     """The parameters' values when the batch began that the last step belongs to."""
+    before: BatchStart | None = None
+    """What else that batch changes on its way, as it was when it began."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
     """By phase that has run in this batch (and Setup): the values in its formulas then."""
 
@@ -135,6 +138,7 @@ class Loop:
             self.namespace["batch"] = self.step // len(self.program.loop)
             self.batch_start = self.parameter_values()
             self.gradients_before = self.gradients_now(copied=True)
+            self.before = BatchStart.of(self.program, self.namespace, self.device)
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:

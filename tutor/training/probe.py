@@ -8,9 +8,8 @@ pictures, graphs or comparisons: those ask it.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, TypeAlias
@@ -18,15 +17,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.loop import Loop, set_up, untouched_randomness
+from tutor.training import transfer
+from tutor.training.loop import LessonRaised, Loop, set_up, untouched_randomness
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
-from tutor.training.snapshot import Randomness
+from tutor.training.transfer import BatchStart, Dice, Kept
 from tutor.training.values import to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-_EVALUATED = ("Predict", "Loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +45,23 @@ class Standpoint:
     """As this batch's Gradient phase left them; None if it has not run yet."""
     is_updated: bool
     """Whether this batch's update has been made."""
-    carried: Mapping[str, Any] = field(default_factory=dict)
-    """Copies of what else an epoch carries to the next: numbers, tensors, modules' states."""
+    dice: Dice | None = None
+    """Where the random number generators stood when the batch began."""
+    carried: Mapping[str, Kept] = field(default_factory=dict)
+    """What else the batch began with."""
 
 
 def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     """Where `loop` stands, copied: nothing that is done to it later shows in it."""
-    now = loop.parameter_values()
-    names = [phase.name for phase in loop.program.loop]
+    program, now = loop.program, loop.parameter_values()
+    names = [phase.name for phase in program.loop]
     update = names.index("Update") if "Update" in names else len(names) - 1
     done = loop.phases_done
-    known = done > loop.program.gradient_at and loop.gradients is not None
+    known = done > program.gradient_at and loop.gradients is not None
+    before = loop.before if done else None
+    before = before or BatchStart.of(program, loop.namespace, loop.device)
     return Standpoint(
-        program=loop.program,
+        program=program,
         device=loop.device,
         learning_rate=learning_rate,
         batch=loop.batch,
@@ -68,12 +70,17 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
         old_gradients=_numbers(loop.gradients_before if done else loop.gradients_now()),
         gradients=_numbers(loop.gradients or {}) if known else None,
         is_updated=done > update,
-        carried=_carried(loop),
+        dice=before.dice,
+        carried={**transfer.carried(program, loop.namespace), **before.carried},
     )
 
 
 class Probe:
-    """A loop of the same program, for trying things out in."""
+    """A loop of the same program, for trying things out in.
+
+    `stand` first; then `loss` and `predict` as often as one likes. What runs phases for
+    real (`run_phases`) leaves the place: `stand` again after it.
+    """
 
     def __init__(
         self,
@@ -90,29 +97,74 @@ class Probe:
         `precise`: on the CPU, with every float in the namespace made a float64.
         `quiet` is entered whenever the lesson's code runs here.
         """
-        self.program, self.quiet = program, quiet
+        self.program, self.quiet, self._precise = program, quiet, precise
         self._device = "cpu" if precise else device
+        self._needs_grad = False
+        self._brought: dict[str, Kept] = {}
         with quiet(), untouched_randomness(device):
             self.loop = set_up(program, self._device, learning_rate, seed)
             if precise:
                 _make_precise(self.loop)
-            self._randomness = Randomness.now(self._device)
+            self._dice = Dice.now(program, self._device)
         self.loop.begin_epoch()
+        self._volatile = self._what_changes()
+
+    # ── Where it stands ─────────────────────────────────────────────────────────────
 
     def stand(self, at: Standpoint) -> None:
-        """Go to the beginning of the standpoint's batch."""
-        self._randomness = Randomness.now(self._device)
-        for name, thing in at.carried.items():
-            _take_over(self.loop.namespace, name, thing)
-        self.loop.set_learning_rate(self.loop.namespace["learning_rate"], at.learning_rate)
-        self.loop.namespace["batch"] = at.batch
-        self.loop.step = at.batch * len(self.program.loop)
+        """Go to the beginning of the standpoint's batch.
+
+        Of a standpoint of another mode only the parameters, their gradients and what is of
+        the same type here are taken.
+        """
+        loop, names = self.loop, self.loop.namespace
+        self._dice = at.dice or Dice.now(self.program, self._device)
+        loop.set_learning_rate(names["learning_rate"], at.learning_rate)
+        akin = at.program.mode == self.program.mode
+        for name, kept in at.carried.items():
+            if akin or type(names.get(name)) is type(kept):
+                self._bring(name, kept)
+        names["batch"] = at.batch
+        # Only epoch 0 may have a batch of such a number.
+        loop.epoch = 0 if at.batch >= self.program.batches else 1
+        loop.step = at.batch * len(self.program.loop)
         self.set_parameters(at.values)
         self._set_gradients(at.old_gradients)
+        self._volatile = self._what_changes()
+
+    def _what_changes(self) -> dict[str, Kept]:
+        """What an evaluation reads and changes, as it is now: each begins with the same."""
+        phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
+        bound = {name for phase in phases for name in phase.binds}
+        return transfer.volatile(bound, self.program, self.loop.namespace)
+
+    def _bring(self, name: str, kept: Kept) -> None:
+        if transfer.is_large_data(kept) and name in self.program.liveness.fixed:
+            if self._brought.get(name) is kept:
+                return
+            self._brought[name] = kept
+        names = self.loop.namespace
+        kept = transfer.in_float64(kept) if self._precise else kept
+        names[name] = transfer.set_down(kept, names.get(name))
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
         """Give the parameters these values; what does not fit stays as it is."""
         self.loop.set_parameters(values)
+
+    def _set_gradients(self, gradients: Mapping[str, Array | None]) -> None:
+        names = self.loop.namespace
+        for name, gradient in gradients.items():
+            thing = names.get(name)
+            if not isinstance(thing, torch.Tensor):
+                if gradient is not None:
+                    names[f"d{name}"] = gradient
+                else:
+                    names.pop(f"d{name}", None)
+            elif thing.is_leaf:
+                fits = gradient is not None and gradient.size == thing.numel()
+                thing.grad = _like(thing, np.array(gradient)).reshape(thing.shape) if fits else None
+
+    # ── Trying out ──────────────────────────────────────────────────────────────────
 
     def loss(self, values: Mapping[str, Array] | None = None) -> float:
         """The loss by the lesson's own Predict and Loss, with these parameters if any are given.
@@ -121,7 +173,7 @@ class Probe:
         """
         if values is not None:
             self.set_parameters(values)
-        self._evaluate(_EVALUATED)
+        self._evaluate("Loss")
         found = to_numpy(self.loop.loss())
         return float(found.reshape(())) if found is not None and found.size == 1 else float("nan")
 
@@ -136,113 +188,92 @@ class Probe:
         try:
             names.update({n: _like(names[n], array) for n, array in inputs.items()})
             names["batch"] = slice(None)
-            self._evaluate(("Predict",))
+            self._evaluate("Predict")
             return to_numpy(names.get(prediction))
         finally:
             names.update(before)
 
     def run_phases(self, count: int) -> None:
         """Run the first `count` phases of the batch, for real (with gradients), from `stand` on."""
-        with self.quiet(), untouched_randomness(self._device):
-            self._randomness.restore(self._device)
+        with self._apart():
+            self._dice.restore(self._device)
             for _ in range(count):
-                self.loop.run_step()
+                self.loop.run_step(looking=False)
 
-    def _evaluate(self, phases: tuple[str, ...]) -> None:
-        with self.quiet(), untouched_randomness(self._device), torch.no_grad():
-            self._randomness.restore(self._device)
-            for code in _codes(self.program, phases):
-                self.loop.execute(code)
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Unheard, and the random numbers of the run untouched."""
+        before = Dice.now(self.program, self._device)
+        try:
+            with self.quiet():
+                yield
+        finally:
+            before.restore(self._device)
 
-    def _set_gradients(self, gradients: Mapping[str, Array | None]) -> None:
-        for name, gradient in gradients.items():
-            thing = self.loop.namespace.get(name)
-            if not isinstance(thing, torch.Tensor):
-                if gradient is not None:
-                    self.loop.namespace[f"d{name}"] = gradient
-            elif gradient is None or not thing.is_leaf:
-                thing.grad = None
-            else:
-                thing.grad = torch.from_numpy(np.array(gradient)).to(thing).reshape(thing.shape)
+    def _evaluate(self, last: str) -> None:
+        """Predict, and what belongs to it, up to the phase `last`: again from the batch's start."""
+        codes = _evaluated(self.program, last)
+        with self._apart():
+            if not self._needs_grad:
+                try:
+                    with torch.no_grad():
+                        self._execute(codes)
+                except LessonRaised as error:
+                    if error.stopped:
+                        raise
+                else:
+                    return
+            # A lesson may differentiate while it predicts: then it must be recorded.
+            with torch.enable_grad():
+                self._execute(codes)
+            self._needs_grad = True
+
+    def _execute(self, codes: list[CodeType]) -> None:
+        names = self.loop.namespace
+        for name, kept in self._volatile.items():
+            names[name] = transfer.set_down(kept, names.get(name))
+        self._dice.restore(self._device)
+        for code in codes:
+            self.loop.execute(code)
 
 
-def _codes(program: Program, phases: tuple[str, ...]) -> list[CodeType]:
-    return [phase.code for phase in program.loop if phase.name in phases]
+def _evaluated(program: Program, last: str) -> list[CodeType]:
+    """The code of Predict, of Loss if that is the `last`, and of what prepares names for them."""
+    names = [phase.name for phase in program.loop]
+    until = program.loop[: names.index(last) + 1] if last in names else program.loop
+    return [
+        phase.code
+        for phase in until
+        if phase.name in ("Predict", "Loss") or (phase.name == "Reset" and phase.binds)
+    ]
 
 
 def _numbers(gradients: Mapping[str, Any]) -> dict[str, Array | None]:
     return {name: to_numpy(gradient) for name, gradient in gradients.items()}
 
 
+def _like(thing: Any, array: Array) -> Any:
+    """The numbers of `array` on the device of `thing`, and in its dtype if that has fractions."""
+    if isinstance(thing, torch.Tensor):
+        dtype = thing.dtype if thing.is_floating_point() else torch.get_default_dtype()
+        return torch.from_numpy(np.asarray(array)).to(dtype=dtype, device=thing.device)
+    known = isinstance(thing, np.ndarray | np.generic) and thing.dtype.kind == "f"
+    return np.asarray(array, dtype=thing.dtype if known else np.float64)
+
+
+# ── float64 ─────────────────────────────────────────────────────────────────────────
+
+
 def _make_precise(loop: Loop) -> None:
+    """Make every float in the namespace a float64; the things stay themselves where they can."""
     names = loop.namespace
-    in_modules: set[int] = set()
+    for name, thing in list(names.items()):
+        if isinstance(thing, torch.Tensor) and thing.is_leaf:
+            continue
+        if isinstance(thing, torch.Tensor | np.ndarray | np.floating):
+            names[name] = transfer.in_float64(thing)
     for thing in names.values():
         if isinstance(thing, torch.nn.Module):
             thing.double()  # changes its parameters in place: names bound to them follow
-            in_modules |= {id(p) for p in thing.parameters()}
-    for name, thing in list(names.items()):
-        if id(thing) not in in_modules:
-            names[name] = _as_float64(thing)
-
-
-def _as_float64(thing: Any) -> Any:
-    if isinstance(thing, torch.Tensor) and thing.is_floating_point():
-        return thing.detach().double().requires_grad_(thing.requires_grad and thing.is_leaf)
-    if isinstance(thing, np.ndarray | np.floating) and thing.dtype.kind == "f":
-        return thing.astype(np.float64)
-    return thing
-
-
-# ── What is carried ─────────────────────────────────────────────────────────────────
-
-
-def _carried(loop: Loop) -> dict[str, Any]:
-    """What the loop carries from epoch to epoch besides its parameters, copied."""
-    liveness = loop.program.liveness
-    skip = {*loop.program.parameters, "learning_rate", "batch", "device", "loss"}
-    found: dict[str, Any] = {}
-    for name, thing in loop.namespace.items():
-        if name in skip or name in liveness.dead or liveness.is_idle(name):
-            continue
-        kept = _kept(thing)
-        if kept is not None:
-            found[name] = kept
-    return found
-
-
-def _kept(thing: Any) -> Any:
-    """A copy of what can be brought to another namespace; None for all else."""
-    if isinstance(thing, torch.nn.Module | torch.optim.Optimizer):
-        return copy.deepcopy(thing.state_dict())
-    if isinstance(thing, torch.Tensor):
-        return thing.detach().clone() if thing.is_leaf else None
-    if isinstance(thing, np.ndarray):
-        return thing.copy()
-    return thing if isinstance(thing, bool | int | float | str | np.generic) else None
-
-
-def _take_over(names: dict[str, Any], name: str, kept: Any) -> None:
-    """Bring a carried thing into another namespace, where its like is there already."""
-    mine = names.get(name)
-    if isinstance(mine, torch.nn.Module):
-        mine.load_state_dict(kept, strict=False)
-    elif isinstance(mine, torch.optim.Optimizer):
-        mine.load_state_dict(copy.deepcopy(kept))
-    elif isinstance(mine, torch.Tensor) and isinstance(kept, torch.Tensor):
-        if mine.shape == kept.shape:
-            with torch.no_grad():
-                mine.copy_(kept)
-    elif isinstance(mine, np.ndarray) and isinstance(kept, np.ndarray):
-        if mine.shape == kept.shape:
-            mine[...] = kept
-    elif mine is None or type(mine) is type(kept):
-        names[name] = kept
-
-
-def _like(thing: Any, array: Array) -> Any:
-    """The numbers of `array` in the dtype of `thing`, and on its device."""
-    if isinstance(thing, torch.Tensor):
-        return torch.from_numpy(np.asarray(array)).to(dtype=thing.dtype, device=thing.device)
-    dtype = thing.dtype if isinstance(thing, np.ndarray | np.generic) else np.float64
-    return np.asarray(array, dtype=dtype)
+        elif isinstance(thing, torch.Tensor) and thing.is_leaf and thing.is_floating_point():
+            thing.data = thing.data.double()  # so that an optimizer made with it keeps it

@@ -67,6 +67,10 @@ class Program:
     """Which names a snapshot may leave out, and which it need not copy."""
     data: DataNames | None = None
     """What the code calls its data; None where it does not bind such names in this mode."""
+    volatile: frozenset[str] = frozenset()
+    """Names besides the parameters that an epoch both reads and writes (a running mean)."""
+    draws: bool = True
+    """Whether the code may draw from Python's or NumPy's own random number generators."""
 
     @property
     def steps(self) -> int:
@@ -109,6 +113,13 @@ def _program(lesson: Lesson, mode: str) -> Program:
     loop = lesson.loop(mode)
     loop_trees = [trees[str(s.phase)] for s in loop]
     watched = (lesson.watch or {}).get(mode, {})
+    reports = trees.get(REPORT, [])
+    epoch = [node for tree in [*loop_trees, reports] for node in tree]
+    alive = liveness(
+        setup=trees.get(SETUP, []),
+        epoch=epoch,
+        shown=[*watched.values(), *lesson.boxed(), *lesson.parameters[mode]],
+    )
     return Program(
         name=lesson.slug,
         filename=filename,
@@ -120,19 +131,17 @@ def _program(lesson: Lesson, mode: str) -> Program:
         warm_up=lesson.warm_up,
         setup=_phase(SETUP, trees.get(SETUP, []), filename),
         loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
-        epoch_code=_compile(_whole_epoch(loop_trees, trees.get(REPORT, []), lesson), filename),
-        report=_phase(REPORT, trees.get(REPORT, []), filename),
+        epoch_code=_compile(_whole_epoch(loop_trees, reports, lesson), filename),
+        report=_phase(REPORT, reports, filename),
         watch=tuple(_expression(label, source) for label, source in watched.items()),
         boxed={
             phase: tuple(_expression(source, source) for source in sources)
             for phase, sources in lesson.boxed_by_phase().items()
         },
-        liveness=liveness(
-            setup=trees.get(SETUP, []),
-            epoch=[node for tree in [*loop_trees, trees.get(REPORT, [])] for node in tree],
-            shown=[*watched.values(), *lesson.boxed(), *lesson.parameters[mode]],
-        ),
+        liveness=alive,
         data=lesson.data if has_data else None,
+        volatile=_names(epoch, ast.Store) - alive.dead - {*lesson.parameters[mode]},
+        draws=any(map(_may_draw, [*trees.get(SETUP, []), *epoch])),
     )
 
 
@@ -173,6 +182,18 @@ def _expression(label: str, source: str) -> Expression:
     calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
     names = _names([tree], ast.Load)
     return Expression(label, compile(tree, f"<{label}>", "eval"), names, calls)
+
+
+def _may_draw(tree: ast.AST) -> bool:
+    """Whether code mentions `random` or could get at it by an import: without, it can't draw."""
+    ways = (ast.Import, ast.ImportFrom)
+    words = {"random", "eval", "exec", "getattr", "__import__"}
+    return any(
+        isinstance(n, ways)
+        or (isinstance(n, ast.Name) and n.id in words)
+        or (isinstance(n, ast.Attribute) and n.attr in words)
+        for n in ast.walk(tree)
+    )
 
 
 def _names(trees: Iterable[ast.AST], context: type[ast.expr_context]) -> frozenset[str]:

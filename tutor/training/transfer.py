@@ -1,0 +1,313 @@
+"""What a loop has besides its parameters: taken along as values, and set down in another loop.
+
+Both loops have run the same Setup, each in a namespace of its own. Values go into the
+things that are there already: whatever else knows these things (closures, optimizers,
+lists) sees the new values too, and a float64 stays one. Knows nothing of runs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from tutor.training.program import Program
+from tutor.training.snapshot import Namespace, Randomness
+
+Kept: TypeAlias = Any
+"""A number, text, a copied tensor or array, one of the states below, or a container of them."""
+
+_SCALAR = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
+_GENERATOR = (np.random.Generator, torch.Generator)
+_LARGE = 2**16
+"""Bytes that are copied without a thought."""
+_DEEPEST = 6
+"""How deep into lists, dicts and objects it is worth going."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Stands for what can't be taken along: a function, a file, a module of Python's."""
+
+
+_NOTHING = _Nothing()
+
+
+@dataclass(frozen=True, slots=True)
+class _ModuleState:
+    tensors: Mapping[str, torch.Tensor]
+    attributes: Mapping[str, Mapping[str, Kept]]
+    """By submodule: `training`, and what the lesson itself has put there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OptimizerState:
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _GeneratorState:
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _ObjectState:
+    """Of an object of one of the lesson's own classes."""
+
+    attributes: Mapping[str, Kept]
+
+
+# ── Random numbers ──────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Dice:
+    """Where the random number generators stand, of those that a program may draw from."""
+
+    cpu: torch.Tensor
+    """torch's own, on the CPU: the one state that is quick to have."""
+    all: Randomness | None
+
+    @classmethod
+    def now(cls, program: Program, device: str) -> Dice:
+        """At this moment."""
+        everything = Randomness.now(device) if program.draws or device != "cpu" else None
+        return cls(torch.get_rng_state(), everything)
+
+    def restore(self, device: str) -> None:
+        """Put the generators back to where they stood."""
+        if self.all is not None:
+            self.all.restore(device)
+        torch.set_rng_state(self.cpu)
+
+
+# ── When a batch begins ─────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStart:
+    """What a batch changes on its way, as it was before."""
+
+    dice: Dice
+    carried: Mapping[str, Kept]
+
+    @classmethod
+    def of(cls, program: Program, namespace: Namespace, device: str) -> BatchStart:
+        """Now, as a batch begins."""
+        listed = {id(namespace.get(name)) for name in program.parameters}
+        liveness = program.liveness
+        trained = {
+            name: keep(thing)
+            for name, thing in namespace.items()
+            if name not in liveness.dead
+            and not liveness.is_idle(name)
+            and _is_trained(thing, listed)
+        }
+        return cls(
+            Dice.now(program, device), trained | volatile(program.volatile, program, namespace)
+        )
+
+
+def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
+    """Copies of those of these names that an epoch reads and writes, and of its generators."""
+    found = {n: keep(namespace[n]) for n in program.volatile.intersection(names) if n in namespace}
+    generators = {n: keep(t) for n, t in namespace.items() if isinstance(t, _GENERATOR)}
+    return found | generators
+
+
+def _is_trained(thing: Any, listed: Collection[int]) -> bool:
+    """Whether an update changes more of a thing than the parameters with these ids."""
+    if isinstance(thing, torch.Tensor):
+        return thing.is_leaf and thing.requires_grad and id(thing) not in listed
+    if isinstance(thing, torch.nn.Module):
+        parts = [*thing.parameters(), *thing.buffers()]
+        return any(id(part) not in listed for part in parts)
+    if isinstance(thing, torch.optim.Optimizer):
+        return bool(thing.state)
+    return isinstance(thing, list | tuple) and any(_is_trained(part, listed) for part in thing)
+
+
+def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
+    """Copies of all that an epoch hands on to the next, but for the parameters.
+
+    Large data that the epoch only reads are not copied but taken as they are.
+    """
+    liveness = program.liveness
+    skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.dead
+    found: dict[str, Kept] = {}
+    for name, thing in namespace.items():
+        if name in skip or liveness.is_idle(name):
+            continue
+        kept = thing if name in liveness.fixed and is_large_data(thing) else keep(thing)
+        if kept is not _NOTHING:
+            found[name] = kept
+    return found
+
+
+def is_large_data(thing: Any) -> bool:
+    """Whether it costs more to copy than is spent lightly (an optimizer changes no such thing)."""
+    if isinstance(thing, torch.Tensor) and thing.requires_grad:
+        return False
+    return isinstance(thing, torch.Tensor | np.ndarray) and thing.nbytes > _LARGE
+
+
+# ── Taking along ────────────────────────────────────────────────────────────────────
+
+
+def keep(thing: Any, depth: int = 0) -> Kept:
+    """The value of a thing, safe from what is done to the thing later."""
+    if isinstance(thing, _SCALAR):
+        return thing
+    if isinstance(thing, torch.Tensor):
+        return _copy_of(thing)
+    if isinstance(thing, np.ndarray):
+        return thing.copy()
+    if isinstance(thing, torch.nn.Module):
+        return _keep_module(thing, depth)
+    if isinstance(thing, torch.optim.Optimizer):
+        return _OptimizerState(copy.deepcopy(thing.state_dict()))
+    if isinstance(thing, np.random.Generator):
+        return _GeneratorState(copy.deepcopy(thing.bit_generator.state))
+    if isinstance(thing, torch.Generator):
+        return _GeneratorState(thing.get_state())
+    return _keep_container(thing, depth + 1) if depth < _DEEPEST else _NOTHING
+
+
+def _keep_container(thing: Any, depth: int) -> Kept:
+    if type(thing) in (list, tuple):
+        return type(thing)(keep(item, depth) for item in thing)
+    if type(thing) is dict:
+        return {key: keep(item, depth) for key, item in thing.items()}
+    if _is_the_lessons(thing):
+        return _ObjectState({key: keep(item, depth) for key, item in vars(thing).items()})
+    return _NOTHING
+
+
+def _is_the_lessons(thing: Any) -> bool:
+    return type(thing).__module__ == "__lesson__" and hasattr(thing, "__dict__")
+
+
+def _keep_module(module: torch.nn.Module, depth: int) -> _ModuleState:
+    tensors = {name: t.detach().clone() for name, t in module.state_dict().items()}
+    if depth >= _DEEPEST:
+        return _ModuleState(tensors, {})
+    attributes = {
+        name: {key: keep(a, depth + 1) for key, a in vars(part).items() if not key.startswith("_")}
+        for name, part in module.named_modules()
+    }
+    return _ModuleState(tensors, attributes)
+
+
+def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.is_leaf and tensor.requires_grad)
+
+
+def in_float64(kept: Kept) -> Kept:
+    """The same on the CPU, with every float of it a float64."""
+    if isinstance(kept, torch.Tensor):
+        kept = kept.detach().cpu().requires_grad_(kept.requires_grad)
+        if kept.is_floating_point():
+            return kept.detach().double().requires_grad_(kept.requires_grad)
+        return kept
+    if isinstance(kept, np.ndarray | np.floating):
+        return kept.astype(np.float64) if kept.dtype.kind == "f" else kept
+    if isinstance(kept, list | tuple):
+        return type(kept)(map(in_float64, kept))
+    if isinstance(kept, dict):
+        return {key: in_float64(item) for key, item in kept.items()}
+    return kept
+
+
+# ── Setting down ────────────────────────────────────────────────────────────────────
+
+
+def set_down(kept: Kept, mine: Any) -> Any:
+    """What to bind here: `mine` with the value of `kept` where that can be, else a copy.
+
+    `mine` is what stands here so far; None if there is nothing.
+    """
+    match kept:
+        case _Nothing():
+            return mine
+        case _ModuleState():
+            return _into_module(kept, mine)
+        case _OptimizerState():
+            if isinstance(mine, torch.optim.Optimizer):
+                mine.load_state_dict(copy.deepcopy(kept.state))
+            return mine
+        case _GeneratorState():
+            _into_generator(kept, mine)
+            return mine
+        case _ObjectState():
+            if _is_the_lessons(mine):
+                _into_attributes(kept.attributes, mine)
+            return mine
+        case torch.Tensor():
+            return _into_tensor(kept, mine)
+        case np.ndarray():
+            return _into_array(kept, mine)
+        case _:
+            return _into_container(kept, mine)
+
+
+def _into_container(kept: Kept, mine: Any) -> Any:
+    if isinstance(kept, list | tuple):
+        same = type(mine) is type(kept) and len(mine) == len(kept)
+        old = mine if same else [None] * len(kept)
+        new = [set_down(item, was) for item, was in zip(kept, old, strict=True)]
+        if type(mine) is list and isinstance(kept, list):
+            mine[:] = new
+            return mine
+        return type(kept)(new)
+    if isinstance(kept, dict):
+        here = mine if type(mine) is dict else {}
+        found = {key: set_down(item, here.get(key)) for key, item in kept.items()}
+        here.clear()
+        here.update(found)
+        return here
+    return kept
+
+
+def _into_module(kept: _ModuleState, mine: Any) -> Any:
+    if not isinstance(mine, torch.nn.Module):
+        return mine
+    mine.load_state_dict(kept.tensors, strict=False)
+    for parameter in mine.parameters():
+        parameter.grad = None  # left over from what was tried here before
+    for name, part in mine.named_modules():
+        _into_attributes(kept.attributes.get(name, {}), part)
+    return mine
+
+
+def _into_attributes(kept: Mapping[str, Kept], mine: Any) -> None:
+    own = vars(mine)  # past whatever the lesson's class does when an attribute is set
+    own.update({key: set_down(item, own.get(key)) for key, item in kept.items()})
+
+
+def _into_generator(kept: _GeneratorState, mine: Any) -> None:
+    if isinstance(mine, np.random.Generator):
+        mine.bit_generator.state = copy.deepcopy(kept.state)
+    elif isinstance(mine, torch.Generator):
+        mine.set_state(kept.state)
+
+
+def _into_tensor(kept: torch.Tensor, mine: Any) -> Any:
+    fits = isinstance(mine, torch.Tensor) and mine.is_leaf
+    if not fits or mine.shape != kept.shape or mine.dtype != kept.dtype:
+        return _copy_of(kept)
+    with torch.no_grad():
+        mine.copy_(kept)
+    mine.grad = None
+    return mine
+
+
+def _into_array(kept: np.ndarray[Any, Any], mine: Any) -> Any:
+    fits = isinstance(mine, np.ndarray) and mine.flags.writeable
+    if not fits or mine.shape != kept.shape or mine.dtype != kept.dtype:
+        return kept.copy()
+    mine[...] = kept
+    return mine
