@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from tutor import __version__
@@ -25,6 +26,7 @@ _COMMANDS = {
     "open": "tutor.cli.opening",
     "list": "tutor.cli.listing",
     "run": "tutor.cli.running",
+    "export": "tutor.cli.exporting",
     "check": "tutor.cli.checking",
     "devices": "tutor.cli.listing",
 }
@@ -38,6 +40,8 @@ _EXAMPLES = """examples:
                                    train without a screen
   tutor run xor --format jsonl | head -3
                                    the same, for other programs
+  tutor export xor --mode model -o xor.ipynb
+                                   take it along as a notebook, a script or a table
   tutor check mine.md              prove a lesson that you write
   tutor devices                    where PyTorch can compute
 
@@ -96,7 +100,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tutor",
-        usage="tutor [LESSON] [options]\n       tutor {list,run,check,devices} …",
+        usage="tutor [LESSON] [options]\n       tutor {list,run,export,check,devices} …",
         description="Step through gradient descent, backpropagation and PyTorch's autograd.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -106,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_open(commands)
     _add_list(commands)
     _add_run(commands)
+    _add_export(commands)
     _add_check(commands)
     _add_devices(commands)
     return parser
@@ -148,6 +153,28 @@ def _add_run(commands: _Commands) -> None:
     )
     parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
     _add_start(parser)
+    _add_length(parser)
+    parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
+
+
+def _add_export(commands: _Commands) -> None:
+    about = "write a lesson as a script or notebook that runs without the tutor, or its figures"
+    parser = _command(commands, "export", about, "tutor export xor --mode autograd -o xor.py")
+    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
+    _add_start(parser)
+    _add_length(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="FILE.py, FILE.ipynb or FILE.csv (the script on standard output)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+
+
+def _add_length(parser: argparse.ArgumentParser) -> None:
+    """The options that say how long a run is and what is told of it."""
     parser.add_argument("--epochs", type=_count, metavar="N", help="how long (the lesson's own)")
     parser.add_argument(
         "--every",
@@ -156,7 +183,6 @@ def _add_run(commands: _Commands) -> None:
         metavar="K",
         help="report the epochs that K divides, and the last (1: all)",
     )
-    parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
 
 
 def _add_check(commands: _Commands) -> None:

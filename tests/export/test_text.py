@@ -1,0 +1,163 @@
+"""What a lesson says comes along, as text and nothing else, and only what concerns the mode."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import textwrap
+import tokenize
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.training.conftest import SHIPPED, lesson_text
+from tutor.errors import RunError, UsageError
+from tutor.export import Settings, notebook, script
+from tutor.export.notebook import legible
+from tutor.lesson.document import parse, read
+from tutor.lesson.model import Block, Formula, Lesson, Prose, Section
+
+LINE = read(SHIPPED / "line-through-origin.md")
+PLAIN = parse(lesson_text(), Path("plain.md"))
+
+HOSTILE = [
+    '"""; boom(); """',
+    '""""""""',
+    'ends in a quote"',
+    "ends in a backslash\\",
+    r"\"\"\"; boom()",
+    r"\N{nonsense} \x \u12",
+    "a\nboom()\n# b",
+    "a\rboom()\r\nboom()",
+    "a\fboom()\vboom()\x85boom()\u2028boom()",
+    "# coding: utf-16",
+    "\x1b[31mred\u202e",
+]
+
+
+def titled(text: str) -> Lesson:
+    """A lesson that says nothing but this: title, summary, headings, prose and a formula."""
+    said: tuple[Block, ...] = (Prose(text, 1), Formula(text, 1))
+    sections = [replace(s, blocks=(*said, *s.blocks, *said)) for s in PLAIN.sections]
+    sections = [Section("", 1, None, said), *sections, Section(text, 1, None, said)]
+    return replace(PLAIN, title=text, summary=text, sections=tuple(sections))
+
+
+def code_of(text: str) -> str:
+    """A program without its docstring (and, as ever in a tree, without its comments)."""
+    tree = ast.parse(text)
+    assert isinstance(tree.body[0], ast.Expr)
+    return ast.dump(ast.Module(tree.body[1:], []))
+
+
+def codes(cells: list[dict[str, str]]) -> list[str]:
+    return [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("title", HOSTILE)
+def test_no_title_and_no_text_gets_out_of_its_docstring_or_comment(title: str) -> None:
+    lesson = titled(title)
+    text = script(lesson, "autograd")
+    assert code_of(text) == code_of(script(PLAIN, "autograd"))
+    assert "──" in text
+    assert tokenize.detect_encoding(io.BytesIO(text.encode()).readline)[0] == "utf-8"
+    assert all(c == "\n" or c.isprintable() for c in text)
+    cells = json.loads(notebook(lesson, "autograd"))["cells"]
+    plain_cells = json.loads(notebook(PLAIN, "autograd"))["cells"]
+    assert codes(cells) == codes(plain_cells)
+
+
+def test_a_title_is_not_taken_for_markdown_in_a_notebook() -> None:
+    lesson = titled("*a* <b>b</b> $x_1$ `c` [d](e) # f")
+    first = json.loads(notebook(lesson, "autograd"))["cells"][0]["source"]
+    said = r"\*a\* \<b\>b\</b\> \$x\_1\$ \`c\` \[d\](e) \# f"
+    assert first.startswith(f"# {said}, in mode autograd")
+
+
+def test_the_prose_is_the_modes_own() -> None:
+    by_hand, model = script(LINE, "manual"), script(LINE, "model")
+    assert "The weight starts at 0" in by_hand
+    assert "The weight starts at 0" not in model
+    assert "A model wants one row per sample" in model
+    assert "A model wants one row per sample" not in by_hand
+    for text in (by_hand, model):
+        assert "Four points lie on the line" in text
+        assert "What to remember" in text
+        assert r"\frac{dL}{dw} = \frac{1}{N} \sum_{i=1}^{N} 2 x_i" in text
+
+
+def test_a_phase_that_the_mode_lacks_is_left_out() -> None:
+    assert "── Reset" in script(LINE, "autograd")
+    assert "── Reset" not in script(LINE, "manual")
+
+
+def test_only_what_is_used_is_imported() -> None:
+    by_hand, autograd = script(LINE, "manual"), script(LINE, "autograd")
+    assert "import torch" not in by_hand
+    assert "device =" not in by_hand
+    assert "import numpy" not in autograd
+
+
+@pytest.mark.parametrize("mode", LINE.modes)
+def test_the_code_stands_in_it_to_the_character_but_for_the_indent(mode: str) -> None:
+    text = script(LINE, mode)
+    for section in LINE.sections:
+        indent = "" if section.phase == "Setup" else "    "
+        for fence in section.fences(mode):
+            assert f"\n{textwrap.indent(fence.code, indent)}" in text
+
+
+def test_lines_of_prose_are_wrapped_to_be_read() -> None:
+    for mode in LINE.modes:
+        assert max(map(len, script(LINE, mode).splitlines())) <= 100
+
+
+def test_settings_are_the_lessons_own_unless_others_are_asked_for() -> None:
+    assert "learning_rate = 0.01\nepochs = 100\n" in script(LINE, "manual")
+    settings = Settings("cuda:1", 0.5, 7, seed=3, every=2)
+    lines = script(LINE, "model", settings).splitlines()
+    asked = {'device = "cuda:1"', "learning_rate = 0.5", "epochs = 7", "every = 2"}
+    assert {*asked, "torch.manual_seed(3)"} <= set(lines)
+
+
+def test_a_run_that_was_changed_on_its_way_is_not_passed_off_as_the_same() -> None:
+    for make in (script, notebook):
+        assert "was changed on its way" not in make(LINE, "manual", Settings())
+        assert "was changed on its way" in make(LINE, "manual", Settings(changed=True))
+
+
+def test_an_unknown_mode_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="there is manual, autograd, optimizer, model"):
+        script(LINE, "magic")
+
+
+def test_code_that_cannot_stand_in_a_loop_is_told_in_words() -> None:
+    lesson = parse(
+        lesson_text(Setup="from __future__ import annotations\nw = torch.ones(1)"), Path("f.md")
+    )
+    with pytest.raises(RunError, match="from __future__"):
+        script(lesson, "autograd")
+
+
+@pytest.mark.parametrize(
+    ("latex", "shown"),
+    [
+        (r"a \boxed{w}", r"a \boxed{\mathtt{w}}"),
+        (r"\boxed{y_pred[3]} b", r"\boxed{\mathtt{y\_pred[3]}} b"),
+        (r"\boxed {a ** b}", r"\boxed{\mathtt{a\ **\ b}}"),
+        (r"\boxed{{1: 2}[1] % 3}", r"\boxed{\mathtt{\{1:\ 2\}[1]\ \%\ 3}}"),
+        (r"\boxed{a < b}\boxed{c}", r"\boxed{\mathtt{a\ \lt{}\ b}}\boxed{\mathtt{c}}"),
+    ],
+)
+def test_code_in_a_box_is_spelled_for_latex(latex: str, shown: str) -> None:
+    assert legible(latex) == shown
+
+
+def test_every_formula_of_the_lesson_is_in_the_notebook() -> None:
+    cells = json.loads(notebook(LINE, "autograd"))["cells"]
+    text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    formulas = [b for s in LINE.sections for b in s.blocks if isinstance(b, Formula)]
+    assert text.count("$$") == 2 * len(formulas)
+    assert r"\boxed{\mathtt{y\_pred[3]}}" in text

@@ -1,0 +1,157 @@
+"""The figures of a whole run as a csv file, written beside a run that goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import shipped
+from tutor.cli.reports import Csv as Printed
+from tutor.errors import RunError
+from tutor.export import FileThere
+from tutor.training.run import Run
+from tutor.training.series import readings, write_series
+
+
+def printed(run: Run, epochs: int, every: int = 1) -> str:
+    out = io.StringIO()
+    report = Printed(out)
+    for reading in readings(run, epochs, every):
+        report.write(reading)
+    return out.getvalue()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "series.csv"
+
+
+@pytest.mark.parametrize(("slug", "mode"), [("xor", "optimizer"), ("thermometer", "manual")])
+def test_it_is_what_tutor_run_prints(slug: str, mode: str, path: Path) -> None:
+    run = shipped(slug, mode)
+    run.run_to(7)
+    assert write_series(run, path, every=3)
+    assert path.read_text() == printed(shipped(slug, mode), 7, every=3)
+
+
+def test_it_ends_with_the_last_whole_epoch_before_where_the_run_stands(path: Path) -> None:
+    run = shipped("one-weight", "manual")
+    run.run_to(5)
+    run.seek(3)
+    run.step_phase()
+    write_series(run, path)
+    assert [row["epoch"] for row in csv.DictReader(path.open())] == ["1", "2", "3"]
+
+
+def test_the_run_is_left_as_it_was(start: Callable[..., Run], path: Path) -> None:
+    random = {"Predict": "y_pred = w * x + torch.rand(3)"}
+    alone, run = start(**random), start(**random)
+    alone_frames = [alone.run_to(4), alone.step_epoch(), alone.step_phase()]
+    run.restart()
+    before = run.run_to(4)
+    assert before == alone_frames[0]
+    write_series(run, path)
+    assert [run.frame(), run.step_epoch(), run.step_phase()] == alone_frames
+
+
+def test_changes_made_on_the_way_are_in_it(path: Path) -> None:
+    run = shipped("line-through-origin", "manual")
+    run.run_to(2)
+    run.set(learning_rate=0.02)
+    third = run.run_to(3)
+    run.switch("model")
+    last = run.run_to(4)
+    write_series(run, path)
+    rows = list(csv.DictReader(path.open()))
+    assert (rows[2]["loss"], rows[2]["w"]) == (
+        str(third.loss.data[0]),
+        str(third.values["w"].data[0]),
+    )
+    assert [row["w"] != "" for row in rows] == [True, True, True, False]
+    assert [row["b[0]"] != "" for row in rows] == [False, False, False, True]
+    assert float(rows[3]["w[0,0]"]) == last.values["w"].data[0]
+
+
+def test_an_epoch_changed_in_its_middle_is_told_as_it_ended(path: Path) -> None:
+    run = shipped("one-weight", "manual")
+    run.step_epoch()
+    run.step_phase()
+    run.switch("autograd")
+    run.step_phase()
+    run.set(learning_rate=0.5)
+    second = run.step_epoch()
+    run.set(learning_rate=0.1)
+    run.set(learning_rate=0.2)
+    run.step_epoch()
+    write_series(run, path)
+    rows = list(csv.DictReader(path.open()))
+    assert [row["w"] for row in rows][1] == str(second.values["w"].data[0]) == "2.0"
+    assert len(rows) == 3
+
+
+def test_random_draws_are_the_runs_own_whatever_its_modes(
+    start: Callable[..., Run], path: Path
+) -> None:
+    run = start(Predict="y_pred = w * x + torch.rand(3)")
+    losses = [run.run_to(epoch).loss.data[0] for epoch in (1, 2, 3)]
+    write_series(run, path)
+    assert [float(row["loss"]) for row in csv.DictReader(path.open())] == losses
+
+
+def test_a_gradient_that_there_is_not_yet_has_a_column(
+    start: Callable[..., Run], path: Path
+) -> None:
+    run = start(Gradient="if loss < 0:\n    loss.backward()", Update="", Reset="")
+    run.run_to(2)
+    write_series(run, path)
+    assert [row["gradient of w"] for row in csv.DictReader(path.open())] == ["NaN", "NaN"]
+
+
+def test_it_can_be_broken_off_and_leaves_nothing(path: Path) -> None:
+    run = shipped("one-weight", "manual")
+    run.run_to(500)
+    asked: list[int] = []
+
+    def enough() -> bool:
+        asked.append(1)
+        return len(asked) >= 10
+
+    assert not write_series(run, path, until=enough)
+    assert len(asked) == 10
+    assert not path.exists()
+    assert run.at.epoch == 500
+
+
+def test_what_the_lesson_prints_is_not_printed_once_more(
+    start: Callable[..., Run], path: Path
+) -> None:
+    silent: list[str] = []
+
+    @contextmanager
+    def quiet():  # type: ignore[no-untyped-def]
+        silent.append("in")
+        yield
+        silent.append("out")
+
+    run = start()
+    run.run_to(2)
+    write_series(run, path, quiet=quiet)
+    assert silent[0] == "in"
+    assert silent[-1] == "out"
+
+
+def test_no_file_is_overwritten_and_none_made_of_nothing(path: Path) -> None:
+    run = shipped("one-weight", "manual")
+    with pytest.raises(RunError, match="no epoch"):
+        write_series(run, path)
+    assert not path.exists()
+    path.write_text("mine")
+    run.run_to(1)
+    with pytest.raises(FileThere):
+        write_series(run, path)
+    assert path.read_text() == "mine"

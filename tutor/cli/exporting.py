@@ -1,0 +1,97 @@
+"""`tutor export`: a lesson as a script, as a notebook, or its figures as a table.
+
+A script or a notebook is made from the lesson's text, without torch; a table by a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from tutor.cli.lessons import trusted_lesson
+from tutor.errors import RunError, UsageError
+from tutor.export import FileThere, Settings, new_file, notebook, script, write
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line, plain
+
+_KINDS = {".py": script, ".ipynb": notebook}
+_DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)\Z")
+"""As torch names them; a script may be for a machine that has another."""
+
+
+def export_command(options: argparse.Namespace) -> int:
+    """Write the file that was asked for, or the script to standard output.
+
+    Raises FileThere for a file that exists, unless --force says to replace it.
+    """
+    path: Path | None = options.output
+    kind = path.suffix.lower() if path else ""
+    if path is not None and kind not in (*_KINDS, ".csv"):
+        raise UsageError(
+            f"what is {one_line(str(path))} to be? name a FILE.py (a script), "
+            "FILE.ipynb (a notebook) or FILE.csv (the figures)"
+        )
+    lesson = trusted_lesson(options.lesson, trust_now=options.trust)
+    mode = options.mode or lesson.modes[0]
+    if path is None:
+        _print(script(lesson, mode, _settings(options)))
+        return 0
+    try:
+        if kind == ".csv":
+            _write_table(lesson, mode, options)
+        else:
+            make = _KINDS[kind]
+            write(make(lesson, mode, _settings(options)), path, options.force)
+    except FileThere as error:
+        raise FileThere(f"{error}; give --force to replace it") from None
+    print(one_line(str(path)))
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    if not _DEVICE.match(options.device):
+        raise UsageError(f"no device is called {options.device!r}; there is cpu, cuda, cuda:1, mps")
+    return Settings(
+        device=options.device,
+        learning_rate=options.learning_rate,
+        epochs=options.epochs,
+        seed=options.seed,
+        every=options.every,
+    )
+
+
+def _print(text: str) -> None:
+    """To the character into a file or a pipe, as UTF-8; harmless on a terminal."""
+    if sys.stdout.isatty():
+        print(plain(text), end="")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+
+
+def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None:
+    """Train, and write the figures; what the lesson prints meanwhile is dropped."""
+    # Lazy: only this needs torch, and a script is written at once without it.
+    from tutor.engine.capture import Capture  # noqa: PLC0415
+    from tutor.training.devices import use_one_thread  # noqa: PLC0415
+    from tutor.training.program import programs_of  # noqa: PLC0415
+    from tutor.training.run import Run  # noqa: PLC0415
+    from tutor.training.series import Csv, readings  # noqa: PLC0415
+
+    use_one_thread()
+    programs = programs_of(lesson)
+    try:
+        Run.check_start(programs, mode, options.device)
+    except RunError as error:
+        raise UsageError(str(error)) from error
+    capture = Capture()
+    try:
+        with capture.muted(), new_file(options.output, options.force) as out:
+            run = Run(programs, mode, options.device, options.learning_rate, options.seed)
+            table = Csv(out)
+            for reading in readings(run, options.epochs or run.program.epochs, options.every):
+                table.write(reading)
+    finally:
+        capture.close()

@@ -1,0 +1,271 @@
+"""The Python of an exported file: what comes before the lesson's code, and the loop around it.
+
+The lesson's own code stands in it to the character. Whatever is set, seeded or counted is
+as the tutor's own runs have it, so that the figures agree to the digit. Knows nothing of
+prose.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import tokenize
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from itertools import dropwhile
+
+from tutor.errors import RunError
+from tutor.export.outline import Outline, Part, outline
+from tutor.export.settings import Settings, check_mode, epochs_of, rate_of
+from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
+
+INDENT = "    "
+
+_PLAIN = '''\
+def {plain}(thing):
+    """Numbers as JSON has them: arrays as lists, NaN and infinities as words."""
+    if hasattr(thing, "tolist"):
+        thing = thing.tolist()
+    if isinstance(thing, list):
+        return [{plain}(element) for element in thing]
+    return {{"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}}.get(str(thing), thing)
+'''
+
+PartLines = Callable[[Part, str], Iterator[str]]
+"""The lines of a phase, indented by so much: its code and what is said about it."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """The parts of a program that trains one lesson in one mode and prints its figures."""
+
+    lesson: Lesson
+    mode: str
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if there is no such mode."""
+        check_mode(self.lesson, self.mode)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The lesson in this mode."""
+        return outline(self.lesson, self.mode)
+
+    # ── What the lesson's code uses ─────────────────────────────────────────────────
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        """Every name that stands in the lesson's code, in whatever role."""
+        tokens = (t for code in self.outline.codes for t in _tokens(code))
+        words = {token.string for token in tokens if token.type == tokenize.NAME}
+        # Up to Python 3.11 an f-string is one token, whatever names stand in it.
+        return frozenset(words | {n.id for n in self._nodes if isinstance(n, ast.Name)})
+
+    @cached_property
+    def _nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(node for code in self.outline.codes for node in ast.walk(ast.parse(code)))
+
+    @cached_property
+    def _imports_random(self) -> bool:
+        """Whether the lesson draws from Python's own generator, which it has to import."""
+        modules = [a.name for n in self._nodes if isinstance(n, ast.Import) for a in n.names]
+        modules += [n.module or "" for n in self._nodes if isinstance(n, ast.ImportFrom)]
+        return "random" in modules
+
+    @cached_property
+    def _bound(self) -> frozenset[str] | None:
+        return bound_names(self.outline.codes)
+
+    def _uses(self, *names: str) -> bool:
+        return not self._words.isdisjoint(names)
+
+    @property
+    def _uses_torch(self) -> bool:
+        return self._uses("torch")
+
+    def _own(self, name: str) -> str:
+        """A name of ours that is none of the lesson's."""
+        while name in self._words:
+            name += "_"
+        return name
+
+    # ── Before the loop ─────────────────────────────────────────────────────────────
+
+    def head(self) -> Iterator[str]:
+        """The lines that import what is used, name the settings, and seed."""
+        yield from self._imports()
+        yield ""
+        yield from self._settings()
+        yield ""
+        yield from self._preparations()
+
+    def _imports(self) -> Iterator[str]:
+        name = self._own("json")
+        yield "import json" if name == "json" else f"import json as {name}"
+        if self._imports_random:
+            yield "import random"
+        if self._uses("np", "numpy", "torch"):
+            yield ""
+        if self._uses("np", "numpy"):
+            yield "import numpy as np"
+        if self._uses_torch:
+            yield "import torch"
+
+    def _settings(self) -> Iterator[str]:
+        lesson, mode, settings = self.lesson, self.mode, self.settings
+        if self._uses("device"):
+            yield f"device = {json.dumps(settings.device)}"
+        yield f"learning_rate = {rate_of(lesson, mode, settings)!r}"
+        if self._uses("batch"):
+            yield "batch = 0"
+        yield f"{self._own('epochs')} = {epochs_of(lesson, mode, settings)}"
+        yield "# Printed are the epochs that this divides, and the last."
+        yield f"{self._own('every')} = {settings.every}"
+
+    def _preparations(self) -> Iterator[str]:
+        seed = self.settings.seed
+        if self._imports_random:
+            yield f"random.seed({seed})"
+        if self._uses("np", "numpy"):
+            yield f"np.random.seed({seed % 2**32})"
+            yield 'np.seterr(over="ignore", invalid="ignore", divide="ignore")'
+        if self._uses_torch:
+            yield f"torch.manual_seed({seed})"
+            yield "torch.set_num_threads(1)  # sums then come out the same to the last digit"
+
+    def helper(self) -> str:
+        """The function that makes a number or an array fit to print."""
+        return _PLAIN.format(plain=self._own("plain"))
+
+    # ── The loop ────────────────────────────────────────────────────────────────────
+
+    def loop(self, lines_of: PartLines) -> Iterator[str]:
+        """The lines of the training loop; those of a phase are `lines_of`'s."""
+        epoch, warm_up = self._own("epoch"), self.lesson.warm_up
+        first = "" if warm_up else "1, "
+        yield f"for {epoch} in range({first}{self._own('epochs')} + 1):{self._on_warm_up(epoch)}"
+        indent = INDENT
+        if self.lesson.batches > 1 or warm_up:
+            batches = self.lesson.batches
+            updates = f"{batches} if {epoch} else {warm_up}" if warm_up else str(batches)
+            yield f"{INDENT}for batch in range({updates}):"
+            indent += INDENT
+        first_phase, *others = self.outline.loop
+        yield from self._phase(
+            first_phase, dropwhile(_is_blank, lines_of(first_phase, indent)), indent
+        )
+        for part in others:
+            yield from self._phase(part, lines_of(part, indent), indent)
+        if warm_up:
+            yield ""
+            yield f"{INDENT}if not {epoch}:"
+            yield f"{INDENT * 2}continue  # the warm-up is not reported"
+        if self.outline.report:
+            yield from lines_of(self.outline.report, INDENT)
+        yield ""
+        yield from self._print()
+
+    def _phase(self, part: Part, lines: Iterable[str], indent: str) -> Iterator[str]:
+        """A phase's lines; after the Gradient what the update will use is taken down."""
+        yield from lines
+        if part.name == self.outline.gradient:
+            yield ""
+            yield f"{indent}# To be printed: as the update uses them, before a reset."
+            yield from self._gradients(indent)
+
+    def _on_warm_up(self, epoch: str) -> str:
+        updates = self.lesson.warm_up
+        if not updates:
+            return ""
+        how_many = "one update" if updates == 1 else f"{updates} updates"
+        return f"  # {epoch} 0 is the warm-up: {how_many}"
+
+    def _print(self) -> Iterator[str]:
+        epoch, epochs, plain = self._own("epoch"), self._own("epochs"), self._own("plain")
+        options = "" if all(map(str.isascii, self._parameters)) else ", ensure_ascii=False"
+        yield f"{INDENT}if {epoch} % {self._own('every')} == 0 or {epoch} == {epochs}:"
+        yield f"{INDENT * 2}{self._own('figures')} = {{"
+        yield f'{INDENT * 3}"epoch": {epoch},'
+        yield f'{INDENT * 3}"loss": {self._loss(plain)},'
+        yield f'{INDENT * 3}"values": {{{", ".join(self._pairs(str))}}},'
+        yield f'{INDENT * 3}"gradients": {self._own("gradients")},'
+        yield f"{INDENT * 2}}}"
+        yield f"{INDENT * 2}print({self._own('json')}.dumps({self._own('figures')}{options}))"
+
+    @property
+    def _parameters(self) -> tuple[str, ...]:
+        return self.lesson.parameters[self.mode]
+
+    def _pairs(self, expression: Callable[[str], str]) -> Iterator[str]:
+        """For each parameter its name and what stands for it, as a dict has them."""
+        plain = self._own("plain")
+        for name in self._parameters:
+            yield f"{json.dumps(name, ensure_ascii=False)}: {plain}({expression(name)})"
+
+    def _loss(self, plain: str) -> str:
+        if self._bound is not None and "loss" not in self._bound:
+            return '"NaN"'
+        single = "loss" if self._uses_torch or not self._uses("np", "numpy") else "np.squeeze(loss)"
+        return f"{plain}(float({single}))"
+
+    def _gradients(self, indent: str) -> Iterator[str]:
+        name, pairs = self._own("gradients"), list(self._pairs(self._gradient))
+        if len(pairs) == 1:
+            yield f"{indent}{name} = {{{pairs[0]}}}"
+            return
+        yield f"{indent}{name} = {{"
+        yield from (f"{indent}{INDENT}{pair}," for pair in pairs)
+        yield f"{indent}}}"
+
+    def _gradient(self, name: str) -> str:
+        """`w.grad` of a tensor, else the variable `dw`, as the tutor takes it."""
+        if not self._uses_torch:
+            return f"d{name}"
+        by_hand = self._bound is None or f"d{name}" in self._bound
+        if computes_gradient(self.outline.codes) and not by_hand:
+            return f"{name}.grad"
+        return f"{name}.grad if torch.is_tensor({name}) else d{name}"
+
+
+def indented(code: str, indent: str) -> Iterator[str]:
+    """The code's lines, indented; what continues a string is left at its place."""
+    inside = set(_rows_inside_strings(code))
+    for row, text in enumerate(code.rstrip("\n").split("\n"), 1):
+        yield text if row in inside or not text.strip() else indent + text
+
+
+def _rows_inside_strings(code: str) -> Iterator[int]:
+    """The rows (from 1) that begin inside a string, where a blank more would count."""
+    started: list[int] = []
+    for token in _tokens(code):
+        kind = tokenize.tok_name[token.type]
+        if kind == "STRING":
+            yield from range(token.start[0] + 1, token.end[0] + 1)
+        elif kind.endswith("STRING_START"):  # an f-string, from Python 3.12 on
+            started.append(token.start[0])
+        elif kind.endswith("STRING_END"):
+            yield from range(started.pop() + 1, token.end[0] + 1)
+
+
+def _tokens(code: str) -> Iterator[tokenize.TokenInfo]:
+    return tokenize.generate_tokens(StringIO(code).readline)
+
+
+def _is_blank(line: str) -> bool:
+    return not line
+
+
+def checked(lines: Iterable[str], lesson: Lesson) -> str:
+    """The lines as a program. Raises RunError if it is none, as a lesson can bring about."""
+    text = "\n".join(lines) + "\n"
+    if bad := why_not_code(text):  # `from __future__ import …`, a form feed before a line
+        line = one_line(text.split("\n")[bad.line - 1].strip())
+        raise RunError(
+            f"{lesson.slug} can't be exported: `{line}` can't stand there ({bad.reason})"
+        )
+    return text

@@ -1,0 +1,87 @@
+"""Files that are written for the learner: never over another one unasked, never by halves.
+
+Knows nothing of what is written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import TextIO
+
+from tutor.errors import RunError
+from tutor.plain import one_line
+
+
+class FileThere(RunError):
+    """There is a file of this name already, and nobody has asked to replace it."""
+
+
+def write(text: str, path: Path, force: bool = False) -> Path:
+    """Write `text` as UTF-8 into a new file; returns its path. Raises as `new_file` does."""
+    with new_file(path, force) as file:
+        file.write(text)
+    return path
+
+
+@contextmanager
+def new_file(path: Path, force: bool = False) -> Iterator[TextIO]:
+    """A new text file to write into, whole or not at all: it is gone again if the body raises.
+
+    Raises FileThere if there is one already and `force` does not say to replace it (which
+    happens at once, when all is written); RunError, in words, if it can't be written.
+    """
+    try:
+        with _replacing(Path(os.path.realpath(path))) if force else _creating(path) as file:
+            yield file
+    except FileExistsError:
+        raise FileThere(one_line(f"{path} is there already and was left as it is")) from None
+    except OSError as error:
+        raise RunError(one_line(f"{path} can't be written: {_reason(path, error)}")) from error
+
+
+@contextmanager
+def _creating(path: Path) -> Iterator[TextIO]:
+    file = path.open("x", encoding="utf-8", newline="\n")
+    try:
+        with file:
+            yield file
+    except BaseException:  # Ctrl+C too: half a file would pass for a whole one
+        path.unlink()
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Write beside the old file, then take its place in one stroke."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with _creating(beside) as file:
+        yield file
+    try:
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    except OSError:
+        beside.unlink()
+        raise
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no folder {path.parent}"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder; name a file in it"
+    return error.strerror or str(error)
+
+
+def free_path(folder: Path, slug: str, mode: str, suffix: str) -> Path:
+    """A name in `folder` that no file has yet: xor-manual.py, then xor-manual-2.py …"""
+    stem = re.sub(r"[^\w.]+", "-", f"{slug}-{mode}").strip("-.") or "lesson"
+    names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+    paths = (folder / f"{name}{suffix}" for name in names)
+    return next(path for path in paths if not os.path.lexists(path))

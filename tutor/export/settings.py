@@ -1,0 +1,43 @@
+"""With what an exported file is to train: plain data.
+
+Knows nothing of how a file looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tutor.errors import UsageError
+from tutor.lesson.model import Lesson
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a learner may choose; None is what the lesson says."""
+
+    device: str = "cpu"
+    learning_rate: float | None = None
+    epochs: int | None = None
+    seed: int = 0
+    every: int = 1
+    """The epochs that this divides are printed, and the last."""
+    changed: bool = False
+    """Whether the run that is exported was changed on its way, which a script can't repeat."""
+
+
+def rate_of(lesson: Lesson, mode: str, settings: Settings) -> float:
+    """The learning rate asked for, or the lesson's own for this mode."""
+    asked = settings.learning_rate
+    return lesson.learning_rate[mode] if asked is None else asked
+
+
+def epochs_of(lesson: Lesson, mode: str, settings: Settings) -> int:
+    """The number of epochs asked for, or the lesson's own for this mode."""
+    return settings.epochs or lesson.epochs[mode]
+
+
+def check_mode(lesson: Lesson, mode: str) -> None:
+    """Raise UsageError, saying what there is, if the lesson has no such mode."""
+    if mode not in lesson.modes:
+        there = ", ".join(lesson.modes)
+        raise UsageError(f"no mode {mode!r} in this lesson; there is {there}")

@@ -1,0 +1,145 @@
+"""The figures of a run, epoch by epoch, as rows of a table: what `--format csv` prints.
+
+Knows readings and a stream; how a run is brought to an epoch is the run's own business.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from msgspec.structs import replace
+
+from tutor.errors import RunError
+from tutor.export import new_file
+from tutor.training.frame import Position
+from tutor.training.look import Reading
+from tutor.training.loop import untouched_randomness
+from tutor.training.quiet import Quiet
+from tutor.training.run import Run
+
+Array = np.ndarray[Any, Any]
+
+
+class Csv:
+    """A header, then a row for each epoch; an array has a column for each element."""
+
+    def __init__(self, out: TextIO, columns: tuple[str, ...] = ()) -> None:
+        """`columns`: those of values and gradients, if not every epoch has the same."""
+        self._writer = csv.writer(out, lineterminator="\n")
+        self._columns = columns
+        self._started = False
+
+    def write(self, reading: Reading) -> None:
+        """Write a row; `w1[0,1]` and `gradient of w1[0,1]` are columns."""
+        row = _flat(reading)
+        if not self._started:
+            self._columns = self._columns or tuple(row)
+            self._writer.writerow(["epoch", "loss", *self._columns])
+            self._started = True
+        numbers = [str(named(row[c])) if c in row else "" for c in self._columns]
+        self._writer.writerow([reading.epoch, named(reading.loss), *numbers])
+
+
+def readings(run: Run, epochs: int, every: int = 1) -> Iterator[Reading]:
+    """The run's figures at the epochs that `every` divides, and at the last."""
+    for epoch in [*range(every, epochs, every), epochs]:
+        run.run_to(epoch)
+        yield run.reading()
+
+
+def write_series(
+    run: Run,
+    path: Path,
+    *,
+    every: int = 1,
+    until: Callable[[], bool] = lambda: False,
+    quiet: Quiet = nullcontext,
+) -> bool:
+    """Write the figures of a run's whole epochs, up to where it stands, into a new csv file.
+
+    The run is left as it is: its record is played a second time (its lesson's code, with
+    `quiet` entered). False if `until`, asked once an epoch, broke it off: then there is no
+    file. Raises FileThere and RunError as `new_file` does, and RunError if no epoch is whole.
+    """
+    epochs = run.at.epoch if run.at_end else run.at.epoch - 1
+    if epochs < 1:
+        raise RunError("there are no figures yet: no epoch has been run to its end")
+    try:
+        with untouched_randomness(run.device_wanted), quiet(), new_file(path) as out:
+            table = Csv(out, _columns(run))
+            before = _before_changes(run, epochs, quiet, until)
+            again = Run.from_record(run.programs, run.record, Position(0, 0), quiet)
+            for reading in readings(again, epochs, every):
+                table.write(before.get(reading.epoch, reading))
+                if reading.epoch < epochs and until():
+                    raise _BrokenOff
+    except _BrokenOff:
+        return False
+    return True
+
+
+def _before_changes(
+    run: Run, epochs: int, quiet: Quiet, until: Callable[[], bool]
+) -> dict[int, Reading]:
+    """The figures of epochs at whose very end something was changed: as they were until then."""
+    found: dict[int, Reading] = {}
+    changes = run.record.changes
+    for index, change in enumerate(changes):
+        epoch = change.at.epoch
+        if epoch in found or not 0 < epoch <= epochs:
+            continue
+        record = replace(run.record, changes=changes[:index])
+        past = Run.from_record(run.programs, record, Position(0, 0), quiet)
+        past.run_to(epoch, until)
+        if past.at == change.at:
+            found[epoch] = past.reading()
+    return found
+
+
+class _BrokenOff(Exception):
+    """Nobody waits for the file any more."""
+
+
+def _columns(run: Run) -> tuple[str, ...]:
+    """All columns that a run needs which has been in several modes: their shapes may differ."""
+    record = run.record
+    modes = dict.fromkeys([record.mode, *(c.mode for c in record.changes if c.mode)])
+    if len(modes) == 1:
+        return ()
+    starts = (Run(run.programs, mode, seed=record.seed).reading() for mode in modes)
+    return tuple(dict.fromkeys(column for start in starts for column in _flat(start)))
+
+
+def named(number: float) -> float | str:
+    """The number; NaN and the infinities as the words that JSON and csv files have for them."""
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def _flat(reading: Reading) -> dict[str, float]:
+    """A column for each element of each value, then of each gradient, named by its index."""
+    gradients = _like(reading.gradients, reading.values)
+    return {
+        f"{prefix}{name}{_place(index)}": array[index].item()
+        for prefix, arrays in (("", reading.values), ("gradient of ", gradients))
+        for name, array in arrays.items()
+        for index in np.ndindex(array.shape)
+    }
+
+
+def _place(index: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, index))}]" if index else ""
+
+
+def _like(gradients: Mapping[str, Array | None], values: Mapping[str, Array]) -> dict[str, Array]:
+    """The gradients, NaN where there is none: a csv has the same columns in every row."""
+    return {
+        n: np.full(v.shape, np.nan) if (g := gradients[n]) is None else g for n, v in values.items()
+    }
