@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch.autograd.graph import Node as AutogradNode
 
+from tutor.plain import one_line
 from tutor.training.frame import MAX_ELEMENTS, NO_VALUE, NONE, Value
 from tutor.training.graph_record import Arrival, BrokenOff, Known, Recorder, safe_value
 from tutor.training.graph_words import Words
@@ -30,11 +31,15 @@ from tutor.training.sights import Graph, Node
 from tutor.training.values import text_value, to_numpy
 
 MOST_NODES = 400
-"""How many nodes a Graph carries; the rest is only counted."""
+"""How many nodes a Graph carries (and so many leaves they hang on); the rest is only counted."""
+
+_LONGEST_WHY = 120
 
 BY_HAND = "By hand there is no graph: press g until autograd computes the gradient."
 _NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
 _NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
+_ELSEWHERE = "Backward was called on something else than `loss`."
+_MISSED = "Some of it could not be looked into."
 _BROKEN_OFF = "The graph was not traced to its end."
 
 
@@ -56,7 +61,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
             return Graph(why=_BROKEN_OFF)
         if error.stopped:
             raise
-        raised = f"{error.phase} raised {error.message}"
+        raised = _short(f"{error.phase} raised {error.message}")
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
     graph = _graph(recorder, Words(recorder, names, loop.program.parameters), names.get("loss"))
     why = (raised, graph.why) if graph.nodes else (raised or graph.why,)
@@ -66,46 +71,41 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
 def _graph(recorder: Recorder, words: Words, loss: Any) -> Graph:
     tallies = {id(tally.known.node): tally for tally in _tallies(recorder)}
     top = loss.grad_fn if isinstance(loss, torch.Tensor) else None
-    executed = sorted(tallies.values(), key=lambda tally: tally.last)
-    roots = _roots([tally.known.node for tally in executed], top)
+    executed = [t.known.node for t in sorted(tallies.values(), key=lambda tally: tally.last)]
+    roots = _roots(executed, top)
     if not roots:
         return Graph(why=_NO_GRAPH if isinstance(loss, torch.Tensor) else BY_HAND)
-    order = _steps([tally.known for tally in executed])
     reached = _reached(roots)
-    # Sorted like this, what is cut off at the end hangs on nothing that is left out.
-    ranked = sorted(reached, key=lambda node: order.get(id(node), len(order)))
-    ranked.remove(roots[0])
-    kept = [roots[0], *ranked][:MOST_NODES]
+    kept = _kept(reached, roots[0], executed)
     ids = {id(node): i for i, node in enumerate(kept)}
-    nodes = tuple(
-        _node(node, ids, order, recorder.nodes.get(id(node)), tallies.get(id(node)), words)
-        for node in kept
-    )
+    known = [recorder.nodes.get(id(node), Known(node)) for node in kept]
+    order = _steps([recorder.nodes[id(node)] for node in executed if id(node) in ids])
+    nodes = (_node(k, ids, order, tallies.get(id(k.node)), words) for k in known)
     left_out = len(reached) - len(kept)
-    is_elsewhere = bool(executed) and top is not None and top not in reached
+    is_elsewhere = bool(executed) and top is not None and all(node is not top for node in reached)
     notes = (
         _NO_BACKWARD if not executed else "",
-        "Backward was called on something else than `loss`." if is_elsewhere else "",
-        _how_it_came(tallies.values()),
+        _ELSEWHERE if is_elsewhere else "",
+        _how_it_came(recorder, tallies.values()),
         f"{left_out} more nodes further down are left out." if left_out else "",
+        _MISSED if recorder.missed else "",
     )
-    return Graph(nodes=nodes, why=" ".join(filter(None, notes)))
+    return Graph(nodes=tuple(nodes), why=" ".join(filter(None, notes)))
 
 
 def _node(
-    node: AutogradNode,
-    ids: dict[int, int],
-    order: dict[int, int],
-    known: Known | None,
+    known: Known,
+    ids: Mapping[int, int],
+    order: Mapping[int, int],
     tally: _Tally | None,
     words: Words,
 ) -> Node:
-    known = known or Known(node)
+    node = known.node
     inputs = (ids.get(id(child)) for child, _ in node.next_functions)
     value, gradient = _value_and_gradient(known, tally)
     old = new = None
     if known.leaf is not None:
-        grad = known.leaf.grad if tally is None else tally.old
+        grad = known.old if tally is None else tally.old
         old = NONE if grad is None else safe_value(grad)
         new = safe_value(tally.new) if tally is not None and tally.new is not None else None
     return Node(
@@ -179,6 +179,22 @@ def _roots(executed: Sequence[AutogradNode], loss: AutogradNode | None) -> list[
     return sorted(roots, key=lambda node: node is not loss)
 
 
+def _kept(
+    reached: Sequence[AutogradNode], root: AutogradNode, executed: Sequence[AutogradNode]
+) -> list[AutogradNode]:
+    """The nodes that a Graph carries, the root first, then as backward came to them.
+
+    Sorted like this, what is kept hangs on nothing that is cut off. The leaves that it hangs
+    on are kept too, though backward may come to them last.
+    """
+    order = {id(node): i for i, node in enumerate(executed)}
+    ranked = sorted(reached, key=lambda node: (node is not root, order.get(id(node), len(order))))
+    kept, cut = ranked[:MOST_NODES], ranked[MOST_NODES:]
+    needed = {id(child) for node in kept for child, _ in node.next_functions}
+    leaves = [node for node in cut if id(node) in needed and not node.next_functions]
+    return kept + leaves[:MOST_NODES]
+
+
 def _reached(roots: Iterable[AutogradNode]) -> list[AutogradNode]:
     """All nodes from the roots down, each once and below one that it was computed from."""
     found: dict[int, AutogradNode] = {}
@@ -237,7 +253,7 @@ def _tallies(recorder: Recorder) -> Iterator[_Tally]:
 
 def _last_emptied(recorder: Recorder) -> int:
     """The first walk after a leaf's `.grad` was last changed between two walks; 0 if never."""
-    first, left = 0, dict[int, torch.Tensor]()
+    first, left = 0, dict[int, torch.Tensor]()  # runs count from 0, but none before has left any
     for arrival in recorder.arrivals:
         node = id(arrival.known.node)
         if node in left and _bytes(arrival.old) != _bytes(left[node]):
@@ -264,8 +280,10 @@ def _sum(
         return tuple(reduce(torch.add, found) if found else None for found in there)
 
 
-def _how_it_came(tallies: Iterable[_Tally]) -> str:
+def _how_it_came(recorder: Recorder, tallies: Iterable[_Tally]) -> str:
     """A word on how backward ran, where it was not simply called once."""
+    if _last_emptied(recorder):
+        return "Backward came more than once, on gradients that were emptied: this is the last."
     leaves = [tally for tally in tallies if tally.known.leaf is not None]
     times = max((tally.times for tally in leaves), default=1)
     if times > 1:
@@ -273,3 +291,8 @@ def _how_it_came(tallies: Iterable[_Tally]) -> str:
     if leaves and all(tally.new is None for tally in leaves):
         return "The gradients were handed back, not added to `.grad`."
     return ""
+
+
+def _short(text: str) -> str:
+    text = one_line(text)
+    return text if len(text) <= _LONGEST_WHY else text[: _LONGEST_WHY - 1] + "…"

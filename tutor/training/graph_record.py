@@ -61,6 +61,8 @@ class Known:
     """The module whose output this is; its `func` is the module."""
     outputs: dict[int, Value] = field(default_factory=dict)
     """Its outputs that have been seen, by their number."""
+    old: torch.Tensor | None = None
+    """What stood in the leaf's `.grad` when it was first met."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,9 @@ class Recorder(TorchFunctionMode):
         self.after: dict[tuple[int, int], torch.Tensor] = {}
         """A leaf's `.grad` after it was added to, by run and node."""
         self.names: dict[str, Any] | None = None
-        """The lesson's names as they stood when backward began."""
+        """The lesson's names as they stood when backward began (the last time it did)."""
+        self.missed = 0
+        """How often something could not be taken down."""
         self._filename, self._namespace, self._until = filename, namespace, until
         self._handles: list[Any] = []
         self._inside = _Inside()
@@ -132,14 +136,17 @@ class Recorder(TorchFunctionMode):
         if func in _WAYS_BACK:
             found = func(*args, **kwargs)
             if func is torch.autograd.grad:
-                self._handed_back(args, found)
+                with self._looking():
+                    self._handed_back(args, found)
             return found
-        for tensor in _tensors((args, kwargs)):
-            self._meet(tensor)
+        with self._looking():
+            for tensor in _tensors((args, kwargs)):
+                self._meet(tensor)
         with self._inside:
             found = func(*args, **kwargs)
-        self._note_locals(frame)
-        self._called(Call(func, args, kwargs, frame.f_code), found)
+        with self._looking():
+            self._note_locals(frame)
+            self._called(Call(func, args, kwargs, frame.f_code), found)
         return found
 
     def _lesson_frame(self) -> FrameType | None:
@@ -210,13 +217,14 @@ class Recorder(TorchFunctionMode):
         self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         """One of PyTorch's own modules that is not made up of others has computed something."""
-        own = not type(module).__module__.startswith("torch.nn.")
-        if own or not isinstance(output, torch.Tensor) or any(module.children()):
+        is_own = not type(module).__module__.startswith("torch.nn.")
+        if is_own or not isinstance(output, torch.Tensor) or any(module.children()):
             return
-        known = self.nodes.get(id(_node_of(output)))
-        came_in = [_node_of(tensor) for tensor in _tensors((args, kwargs))]
-        if known and known.call and not any(known.node is node for node in came_in):
-            known.module = Call(module, args, kwargs, known.call.code)
+        with self._looking():
+            known = self.nodes.get(id(_node_of(output)))
+            came_in = [_node_of(tensor) for tensor in _tensors((args, kwargs))]
+            if known and known.call and not any(known.node is node for node in came_in):
+                known.module = Call(module, args, kwargs, known.call.code)
 
     # ── The way back ────────────────────────────────────────────────────────────────
 
@@ -231,22 +239,24 @@ class Recorder(TorchFunctionMode):
                 lambda _: self._accumulated(known)
             ),
         ]
-        known.outputs[0] = safe_value(leaf)
+        known.outputs[0], known.old = safe_value(leaf), _copy_of(leaf.grad)
 
     def _arrived(self, known: Known, gradients: tuple[torch.Tensor | None, ...]) -> None:
-        with self._busy():
-            if self.names is None:
+        with self._looking():
+            run = _current_run()
+            if not self.arrivals or self.arrivals[-1].run != run:
                 self.names = dict(self._namespace)
-            old = known.leaf.grad if known.leaf is not None else None
-            old = old.detach().clone() if old is not None else None
+            old = None
+            if known.leaf is not None:
+                old, known.outputs[0] = _copy_of(known.leaf.grad), safe_value(known.leaf)
             # Held, not copied: what somebody else holds, PyTorch does not write into.
-            self.arrivals.append(Arrival(_current_run(), known, gradients, old))
+            self.arrivals.append(Arrival(run, known, gradients, old))
 
     def _accumulated(self, known: Known) -> None:
-        with self._busy():
-            assert known.leaf is not None
-            assert known.leaf.grad is not None
-            self.after[_current_run(), id(known.node)] = known.leaf.grad.detach().clone()
+        with self._looking():
+            new = _copy_of(known.leaf.grad) if known.leaf is not None else None
+            if new is not None:
+                self.after[_current_run(), id(known.node)] = new
 
     def _handed_back(self, args: tuple[Any, ...], gradients: tuple[Any, ...]) -> None:
         """`torch.autograd.grad` stops before the nodes that it was asked about."""
@@ -261,10 +271,13 @@ class Recorder(TorchFunctionMode):
                 self.arrivals.append(Arrival(run, known, (*before, gradient)))
 
     @contextmanager
-    def _busy(self) -> Iterator[None]:
+    def _looking(self) -> Iterator[None]:
+        """While something is taken down: what that calls is no call of the lesson's."""
         self._is_busy = True
         try:
             yield
+        except Exception:  # noqa: BLE001 - an exotic tensor may raise anything: the lesson goes on
+            self.missed += 1
         finally:
             self._is_busy = False
 
@@ -326,6 +339,10 @@ def _leaf_of(node: Node) -> torch.Tensor | None:
         return None
     leaf = node.variable  # type: ignore[attr-defined]
     return leaf if isinstance(leaf, torch.Tensor) else None
+
+
+def _copy_of(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else gradient.detach().clone()
 
 
 def _plain_op(known: Known) -> str:

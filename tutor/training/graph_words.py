@@ -18,6 +18,7 @@ from tutor.plain import one_line
 from tutor.training.graph_record import Call, Known, Recorder
 
 _LONGEST = 72
+_LONGEST_OPERAND = 24
 _MOST_ITEMS = 4
 _UNNAMED = "(…)"
 
@@ -32,7 +33,7 @@ _REFLECTED = {
 }  # fmt: skip
 _IN_PLACE = {"iadd": "+", "isub": "-", "imul": "*", "idiv": "/", "itruediv": "/", "ipow": "**"}
 
-_OPERATIONS = {"t": "transposed", "clone": "copy"}
+_OPERATIONS = {"t": "transposed", "clone": "copy", "copy slices": "a part written over"}
 """What some of PyTorch's short names mean, where there is no call to show."""
 
 
@@ -94,7 +95,10 @@ class Words:
                 sign = _IN_PLACE.get(bare) or _OPERATORS[bare]
                 return _binary(operands[0], sign + "=" * is_in_place, operands[1])
             if bare in _OPERATORS:
-                return _binary(operands[0], _OPERATORS[bare], operands[1])
+                # PyTorch tells `2 * w` and `w * 2` apart by nothing: a factor comes first.
+                swap = bare.startswith("mul") and isinstance(args[1], int | float)
+                left, right = operands[::-1] if swap else operands
+                return _binary(left, _OPERATORS[bare], right)
         if bare == "neg" and len(args) == 1:
             return f"-{self._operand(args[0], call.code)}"
         return f"{bare}({self._arguments(call)})"
@@ -109,12 +113,15 @@ class Words:
         tensor, call = self._made.get(id(thing), (None, None))
         if tensor is not thing or call is None:
             return _UNNAMED
-        if _called(call.func) in ("__get__", "__getitem__"):
-            text = self._text(call)
-            return _UNNAMED if _UNNAMED in text else text
         if call.func is torch.tensor and thing.numel() == 1:
             return self._constant(thing.item(), code)
-        return _UNNAMED
+        is_element = _called(call.func) in ("__get__", "__getitem__")
+        if not is_element and thing.requires_grad:
+            return _UNNAMED  # it has a node of its own, which says what it is
+        text = self._text(call)
+        if "…" in text or len(text) > _LONGEST_OPERAND:
+            return _UNNAMED
+        return f"({text})" if " " in text.partition("(")[0] or text[0] == "-" else text
 
     def _constant(self, thing: Any, code: CodeType) -> str:
         if isinstance(thing, float):
@@ -213,6 +220,6 @@ def _defaults(func: Callable[..., Any]) -> dict[str, Any]:
 
 def _in_words(known: Known) -> str:
     """`LogSoftmaxBackward0` as `log softmax`."""
-    bare = re.sub(r"(Backward\d*)?$", "", known.node.name(), count=1)
+    bare = re.sub(r"(Backward\d*)?$", "", known.node.name().rpartition("::")[2], count=1)
     words = " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]", bare)).lower()
     return _OPERATIONS.get(words, words or known.node.name())
