@@ -10,6 +10,9 @@ from tutor import formula
 from tutor.lesson.document import read
 from tutor.lesson.model import Formula, Lesson
 from tutor.training.check import check
+from tutor.training.frame import NONE
+from tutor.training.program import programs_of
+from tutor.training.run import Run
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 SHIPPED = sorted(LESSONS.glob("*.md"))
@@ -50,11 +53,36 @@ def test_its_formulas_fit_the_pane_with_wide_numbers_in_them(path: Path) -> None
 
 
 @each_lesson
-def test_every_phase_with_a_formula_shows_live_values(path: Path) -> None:
-    for section in read(path).sections:
-        shown = [b for b in section.blocks if isinstance(b, Formula)]
-        if section.phase and shown:
-            assert any(b.boxed for b in shown), section.heading
+def test_every_phase_shows_live_values_in_every_mode_that_runs_it(path: Path) -> None:
+    lesson = read(path)
+    programs = programs_of(lesson)
+    for mode in lesson.modes:
+        run = Run(programs, mode)
+        frames = [run.frame()]
+        while run.at.epoch < 2 or not run.at_end:
+            frames.append(run.step_phase())
+        for frame in frames:
+            live = frame.boxed.get(frame.phase or "", {})
+            assert live, (mode, frame.phase)
+            assert [e for e, value in live.items() if value.dtype == "text"] == []
+        phases = {s.phase for s in lesson.sections if s.phase and s.fences(mode)}
+        assert {frame.phase for frame in frames} == phases
+
+
+@each_lesson
+def test_a_reset_leaves_a_zero_or_none_to_be_seen(path: Path) -> None:
+    lesson = read(path)
+    programs = programs_of(lesson)
+    for mode in lesson.modes:
+        run = Run(programs, mode)
+        frame = run.step_epoch()
+        while frame.phase != "Reset" and run.at.epoch < 3:
+            frame = run.step_phase()
+        if frame.phase == "Reset":
+            (left,) = frame.boxed["Reset"].values()
+            assert left == NONE or set(left.data) == {0.0}
+            zeroed = any("zero_()" in fence.code for fence in lesson.phase("Reset").fences(mode))
+            assert (left == NONE) != zeroed
 
 
 @each_lesson

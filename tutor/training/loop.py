@@ -229,7 +229,8 @@ class Loop:
 
         One that reads a `pending` name has no value yet.
         """
-        extra = {"gradient": self.gradients or self.gradients_now()}
+        now = self.gradients_now()
+        extra = {"gradient": self.gradients or now, "gradient_now": now}
         calls = any(e.calls for e in expressions)
         safely = untouched_randomness(self.device) if calls else nullcontext()
         with safely, torch.no_grad():
