@@ -64,3 +64,9 @@ def start(write_lesson: Callable[..., Lesson]) -> Callable[..., Run]:
 def shipped(slug: str, mode: str | None = None, **options: object) -> Run:
     """A run of a shipped lesson."""
     return Run(programs_of(read(SHIPPED / f"{slug}.md")), mode, **options)  # type: ignore[arg-type]
+
+
+def keep_every_epoch(run: Run) -> None:
+    """A keyframe after every epoch: each of them has to be good enough to go on from."""
+    run.history.interval = run.history.spacing = 0.0
+    run._player._wait_for_keyframe()

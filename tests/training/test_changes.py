@@ -181,7 +181,7 @@ def broken(program: Program) -> Program:
 def test_a_gpu_loss_is_fetched_in_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Played with tensors that say they are elsewhere: what counts is when they are read."""
     from tests.training.elsewhere import Elsewhere
-    from tutor.training.history import LossColumn
+    from tutor.training.losses import LossColumn
 
     column = LossColumn()
     losses = [Elsewhere(float(n)) for n in range(600)]

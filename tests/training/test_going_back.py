@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.training.conftest import SHIPPED, shipped
+from tests.training.conftest import SHIPPED, keep_every_epoch, shipped
 from tutor.lesson.document import read
 from tutor.training.frame import Frame, Position
 from tutor.training.run import Run
@@ -35,12 +35,11 @@ def test_every_phase_of_every_mode_can_be_gone_back(slug: str, mode: str) -> Non
 @pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
 def test_a_far_epoch_is_the_same_when_come_upon_again(slug: str, mode: str) -> None:
     run = shipped(slug, mode)
-    # A keyframe after every epoch: each of them has to be good enough to go on from.
-    run._player.history.interval = 0.0
+    keep_every_epoch(run)
     seen = {}
     for epoch in range(1, 31):
         seen[epoch] = run.run_to(epoch)
-    assert run._player.history.epochs, "there are keyframes to come back to"
+    assert run.history.epochs, "there are keyframes to come back to"
     for epoch in (29, 3, 17, 18, 1, 30):
         assert run.seek(epoch) == seen[epoch]
 
@@ -84,7 +83,7 @@ def test_a_change_in_the_past_cuts_off_what_came_after() -> None:
 
 def test_a_change_at_the_end_of_an_epoch_that_has_a_keyframe_is_met_again() -> None:
     run = shipped("line-through-origin", "autograd")
-    run._player.history.interval = 0.0
+    keep_every_epoch(run)
     run.run_to(20)
     run.seek(10)
     run.set(learning_rate=0.02)
@@ -115,7 +114,7 @@ def test_optimizer_state_and_random_numbers_come_back_too(start: Callable[..., R
         Update="optimizer.step()",
         Reset="",
     )
-    run._player.history.interval = 0.0
+    keep_every_epoch(run)
     seen = [run.run_to(e) for e in range(1, 21)]
     assert [run.seek(e) for e in (20, 7, 13, 2)] == [seen[e - 1] for e in (20, 7, 13, 2)]
 
@@ -125,9 +124,9 @@ def test_what_cannot_be_copied_is_run_again_from_the_start(start: Callable[..., 
         Setup=PLAIN_SETUP + "\nnumbers = (0.1 * n for n in range(100))",
         Predict="y_pred = w * x + next(numbers)",
     )
-    run._player.history.interval = 0.0
+    keep_every_epoch(run)
     seen = [run.run_to(e) for e in range(1, 11)]
-    assert not run._player.history.epochs, "a generator allows no keyframe"
+    assert not run.history.epochs, "a generator allows no keyframe"
     assert run.seek(4) == seen[3]
 
 
@@ -137,17 +136,17 @@ def test_a_leaf_that_was_lost_is_lost_again(start: Callable[..., Run]) -> None:
         Gradient="w.retain_grad(); loss.backward()",
         Reset="",
     )
-    run._player.history.interval = 0.0
+    keep_every_epoch(run)
     frames = step_through(run, 1)
     assert [run.back() for _ in frames[1:]] == frames[-2::-1]
 
 
 def test_a_long_run_thins_its_keyframes_out_and_still_finds_every_epoch() -> None:
     run = shipped("thermometer", "manual")
-    run._player.history.interval = 0.0
-    run._player.history.budget = 60_000
+    keep_every_epoch(run)
+    run.history.budget = 60_000
     frames = {e: run.run_to(e) for e in (100, 250, 900)}
-    assert run._player.history.size <= 60_000
+    assert run.history.size <= 60_000
     assert {e: run.seek(e) for e in frames} == frames
 
 

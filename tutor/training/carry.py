@@ -1,10 +1,17 @@
-"""Going on in another mode or on another device: the same place, the same parameters.
+"""Going on in another mode, on another device or with another value: the same place.
 
-Knows two loops, the one that is left and the one that has just been set up.
+Knows loops, and nothing of where in a run they stand.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
+from tutor.errors import RunError
+from tutor.training.frame import Element
 from tutor.training.loop import Loop
 
 
@@ -43,3 +50,52 @@ def _phases_to_repeat(old: Loop, new: Loop) -> int:
     names = {phase.name for phase in old.program.loop[:done]}
     shared = [i for i, phase in enumerate(new.program.loop) if phase.name in names]
     return shared[-1] + 1 if shared else 0
+
+
+def set_element(loop: Loop, element: Element) -> str:
+    """Give one number of a parameter another value; returns what needs to be said of it.
+
+    Before this batch's gradient has been computed, its phases so far run again with the new
+    value: what stands in their formulas is then true. Raises RunError, in plain words, for a
+    name, an index or a value that there can't be.
+    """
+    now = loop.parameter_values()
+    array = now.get(element.parameter)
+    if array is None:
+        names = ", ".join(now)
+        raise RunError(f"there is no parameter {element.parameter!r} here; there is {names}")
+    new = array.copy()
+    new[_checked_index(element, array)] = _checked_value(element, array)
+    update = [phase.name for phase in loop.program.loop]
+    updated = update.index("Update") if "Update" in update else len(update) - 1
+    done = loop.phases_done
+    if 0 < done <= loop.program.gradient_at:
+        loop.run_batch_again({element.parameter: new})
+        return ""
+    loop.set_parameters({element.parameter: new})
+    if done <= updated and done:
+        return "the gradient is still that of the old value, and the update will use it"
+    return ""
+
+
+def _checked_index(element: Element, array: np.ndarray[Any, Any]) -> tuple[int, ...]:
+    name, index, shape = element.parameter, element.index, array.shape
+    inside = len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
+    if inside:
+        return index
+    if not shape:
+        raise RunError(f"{name} is a single number: it has no index")
+    asked = ", ".join(map(str, index))
+    last = ", ".join(str(n - 1) for n in shape)
+    raise RunError(f"{name} has no element [{asked}]: its last is [{last}], its first is all 0")
+
+
+def _checked_value(element: Element, array: np.ndarray[Any, Any]) -> Any:
+    with np.errstate(all="ignore"):
+        value = array.dtype.type(element.value) if math.isfinite(element.value) else np.nan
+    if not np.isfinite(value):
+        raise RunError(
+            f"{element.value:g} is no finite number that {element.parameter} can hold "
+            f"({array.dtype})"
+        )
+    return value

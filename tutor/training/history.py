@@ -1,74 +1,36 @@
-"""What a run remembers of its epochs: the loss of each, and a snapshot now and then.
+"""What a run remembers of its epochs: the loss of each, a trail, and a snapshot now and then.
 
-Knows nothing of how an epoch is run. The loss column grows by eight bytes an epoch;
-the snapshots are thinned out as the run grows, so that they stay within a budget.
+Knows nothing of how an epoch is run. The snapshots are thinned out as the run grows, so
+that they stay within a budget; where that leaves long stretches between them, the end of
+the run and the last place that was sought have some closer by, for going back from there.
 """
 
 from __future__ import annotations
 
-import math
-from array import array
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-import torch
-
-from tutor.training.frame import Curve, Value
-from tutor.training.snapshot import Snapshot
+from tutor.training.frame import Value
+from tutor.training.losses import MAX_EXACT, LossColumn
+from tutor.training.randomness import Randomness
+from tutor.training.snapshot import Snapshot, size_of
+from tutor.training.trail import Trail
 
 SNAPSHOT_BYTES = 64 * 2**20
-"""Budget for snapshots; with the loss column of a long run well below 128 MB."""
+"""Budget for the snapshots of a run; with its losses (20 MiB) and trail well below 128 MB."""
 
-_BUNDLE = 256
+KEPT_BYTES = 12 * 2**20
+"""The same for a run that is kept beside the current one: three of them take 36 MiB."""
 
+KEPT_LOSSES = 2**18
+"""Losses that a kept run has one by one (2 MiB, and 4 MiB for the blocks of the others)."""
 
-class LossColumn:
-    """The loss of each epoch, epoch 1 first, as float64.
+INTERVAL = 0.03
+"""Seconds of training between two snapshots."""
 
-    A loss on a GPU stays there until a bundle of them has come together: reading each
-    by itself would make the GPU wait for the CPU in every epoch.
-    """
-
-    def __init__(self) -> None:
-        self._read = array("d")
-        self._waiting: list[torch.Tensor] = []
-
-    def __len__(self) -> int:
-        return len(self._read) + len(self._waiting)
-
-    def append(self, loss: Any, *, on_cpu: bool = True) -> None:
-        """Add an epoch's loss: a tensor or array of one element, or a number; else NaN."""
-        if not on_cpu and isinstance(loss, torch.Tensor) and loss.numel() == 1:
-            self._waiting.append(loss.detach().reshape(()))
-            if len(self._waiting) >= _BUNDLE:
-                self._fetch()
-            return
-        if self._waiting:
-            self._fetch()
-        self._read.append(_number(loss))
-
-    def cut(self, epochs: int) -> None:
-        """Forget all but the first `epochs`."""
-        self._fetch()
-        del self._read[epochs:]
-
-    def first_not_finite(self) -> int | None:
-        """The first epoch whose loss is NaN or infinite; None if all are finite."""
-        bad = np.flatnonzero(~np.isfinite(self.numbers()))
-        return int(bad[0]) + 1 if len(bad) else None
-
-    def numbers(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """All of them, as an array of its own."""
-        self._fetch()
-        return np.array(self._read, dtype=np.float64)
-
-    def _fetch(self) -> None:
-        if self._waiting:
-            self._read.extend(torch.stack(self._waiting).to(torch.float64).cpu().tolist())
-            self._waiting.clear()
+_LATEST = 4
+"""So many snapshots of the end of the run are kept whatever comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +41,15 @@ class Keyframe:
     mode: str
     device_wanted: str
     learning_rate: float
+    set_up_with: float
+    """The learning rate when this mode's Setup ran."""
+    seed: int
     applied: int
     """How many of the record's changes lie before it."""
+    fresh: Randomness
+    """The generators' state when this mode or seed began: has one moved since?"""
+    has_drawn: bool
+    """Whether one had moved before that."""
     boxed: Mapping[str, dict[str, Value]]
     """The values in Setup's formulas: no replay from here runs Setup."""
     snapshot: Snapshot
@@ -88,37 +57,81 @@ class Keyframe:
 
 @dataclass(slots=True)
 class History:
-    """The loss column and the keyframes of one run."""
+    """The losses, the trail and the keyframes of one run."""
 
     losses: LossColumn = field(default_factory=LossColumn)
+    trail: Trail = field(default_factory=Trail)
     budget: int = SNAPSHOT_BYTES
-    interval: float = 0.03
-    """Seconds of training between two snapshots; doubled each time they are thinned out."""
+    interval: float = INTERVAL
+    """Seconds of training between two snapshots that stay; doubled each time they are thinned."""
+    spacing: float = INTERVAL
+    """Seconds of training between two that are taken."""
     size: int = 0
     """Bytes that the snapshots take, about."""
     _keyframes: list[Keyframe] = field(default_factory=list)
+    _latest: list[Keyframe] = field(default_factory=list)
+    """Those after the last of `_keyframes`, with INTERVAL between them."""
+    _waited: float = 0.0
+    """Seconds of training between the last of `_keyframes` and the first of `_latest`."""
+    _steps: list[float] = field(default_factory=list)
+    """Seconds of training before each of `_latest`."""
+    _near: list[Keyframe] = field(default_factory=list)
+    """On the way to the last place that was sought."""
 
     @property
     def latest(self) -> Keyframe | None:
         """The keyframe of the latest epoch that has one."""
-        return self._keyframes[-1] if self._keyframes else None
+        every = self._latest or self._keyframes
+        return every[-1] if every else None
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs whose end has a keyframe, ascending."""
-        return tuple(k.epoch for k in self._keyframes)
+        return tuple(k.epoch for k in [*self._keyframes, *self._latest])
 
-    def keep(self, keyframe: Keyframe) -> None:
-        """Add a keyframe, of a later epoch than all that are kept."""
-        self._keyframes.append(keyframe)
-        self.size += keyframe.snapshot.size
-        while self.size > self.budget and len(self._keyframes) > 2:
-            self._thin_out()
+    @property
+    def largest(self) -> int:
+        """Bytes that the next snapshot may add: after the first, at least ten have to fit in."""
+        return self.budget // (10 if self.latest else 2)
+
+    def keep(self, keyframe: Keyframe, seconds: float = INTERVAL) -> None:
+        """Add a keyframe, of a later epoch than all that are kept, after so much training."""
+        latest = self.latest
+        before = [latest.snapshot] if latest else []
+        self.size += size_of([*before, keyframe.snapshot]) - size_of(before)
+        self._latest.append(keyframe)
+        self._steps.append(seconds)
+        if len(self._latest) > _LATEST:
+            self._settle()
+        self.fit()
+
+    def _settle(self) -> None:
+        """The oldest of the latest stays, if it is far enough from those before; or it goes."""
+        oldest, self._waited = self._latest.pop(0), self._waited + self._steps.pop(0)
+        # Half an interval too early is better than half an interval too late.
+        if not self._keyframes or self._waited > self.interval * 0.75:
+            self._keyframes.append(oldest)
+            self._waited = 0.0
+            return
+        sides = [self._keyframes[-1].snapshot, self._latest[0].snapshot]
+        self.size -= size_of([*sides, oldest.snapshot]) - size_of(sides)
+
+    def fit(self) -> None:
+        """Drop every second keyframe until the rest is within the budget."""
+        while self.size > self.budget and len(self._keyframes) > 1:
+            self._keyframes = self._keyframes[::2]
+            self.interval *= 2
+            self._measure()
+
+    def keep_near(self, keyframes: Sequence[Keyframe]) -> None:
+        """Keep these in place of those near the last place that was sought."""
+        room = self.budget // 4
+        self._near = [k for k in keyframes if size_of([k.snapshot]) * len(keyframes) <= room]
 
     def before(self, epoch: int) -> Keyframe | None:
         """The latest keyframe of `epoch` or of an earlier one."""
-        found = bisect_right(self._keyframes, epoch, key=_epoch_of) - 1
-        return self._keyframes[found] if found >= 0 else None
+        found = [_before(each, epoch) for each in (self._keyframes, self._latest, self._near)]
+        return max((k for k in found if k is not None), key=_epoch_of, default=None)
 
     def cut(self, epoch: int, *, whole: bool) -> None:
         """Forget what came after a change in `epoch`, or at its end if that is `whole`.
@@ -127,37 +140,45 @@ class History:
         """
         before = epoch - 1
         self.losses.cut(epoch if whole else max(before, 0))
-        del self._keyframes[bisect_right(self._keyframes, before, key=_epoch_of) :]
-        self.size = sum(k.snapshot.size for k in self._keyframes)
+        self.trail.cut(epoch if whole else before)
+        for each in (self._keyframes, self._latest, self._near):
+            del each[bisect_right(each, before, key=_epoch_of) :]
+        del self._steps[len(self._latest) :]
+        if not self._latest:
+            self._waited = 0.0
+        self._measure()
 
-    def curve(self, columns: int, here: int) -> Curve:
-        """The loss by epoch in at most `columns` columns: least and greatest of each."""
-        losses = self.losses.numbers()
-        last = len(losses)
-        if last == 0 or columns <= 0:
-            return Curve((), (), (), last, here)
-        starts = np.unique(np.linspace(0, last, min(columns, last), endpoint=False).astype(int))
-        low, high = np.fmin.reduceat(losses, starts), np.fmax.reduceat(losses, starts)
-        epochs = tuple(int(s) + 1 for s in starts)
-        return Curve(epochs, tuple(map(float, low)), tuple(map(float, high)), last, here)
+    def copy(self, *, portable: bool) -> History:
+        """The same for a run that is kept: smaller, and cutting one does not cut the other.
 
-    def _thin_out(self) -> None:
-        """Drop every second keyframe, but not the first (what all share counts there)."""
-        self._keyframes = self._keyframes[::2]
-        self.size = sum(k.snapshot.size for k in self._keyframes)
-        self.interval *= 2
+        `portable`: only with the keyframes that can be restored in another namespace.
+        """
+        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), KEPT_BYTES, self.interval)
+        every = [*self._keyframes, *self._latest]
+        new._keyframes = [k for k in every if not portable or k.snapshot.home is None]
+        new._measure()
+        new.fit()
+        return new
+
+    def shrink(self) -> None:
+        """Take no more room than a kept run may."""
+        self.budget, self._near = KEPT_BYTES, []
+        self.losses.limit(KEPT_LOSSES)
+        self.fit()
+
+    def grow(self) -> None:
+        """Take as much room as the current run may."""
+        self.budget = SNAPSHOT_BYTES
+        self.losses.limit(MAX_EXACT)
+
+    def _measure(self) -> None:
+        self.size = size_of(k.snapshot for k in [*self._keyframes, *self._latest])
+
+
+def _before(keyframes: Sequence[Keyframe], epoch: int) -> Keyframe | None:
+    found = bisect_right(keyframes, epoch, key=_epoch_of) - 1
+    return keyframes[found] if found >= 0 else None
 
 
 def _epoch_of(keyframe: Keyframe) -> int:
     return keyframe.epoch
-
-
-def _number(loss: Any) -> float:
-    """The one number in `loss`, or NaN."""
-    try:
-        # Both torch's and numpy's item() refuse what has more than one element.
-        return float(loss.item())
-    except AttributeError:
-        return float(loss) if isinstance(loss, int | float) else math.nan
-    except (TypeError, ValueError, RuntimeError):
-        return math.nan

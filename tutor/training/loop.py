@@ -20,7 +20,8 @@ from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.program import Expression, Phase, Program
-from tutor.training.snapshot import Namespace, Randomness, Snapshot, seed_all, take
+from tutor.training.randomness import Randomness, seed_all
+from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, take
 from tutor.training.transfer import BatchStart
 from tutor.training.values import is_finite, text_value, to_numpy, value_of
 
@@ -45,6 +46,8 @@ class Loop:
     device: str
     """Where its tensors live; cpu for a program whose parameters are NumPy's."""
     namespace: Namespace
+    home: Home
+    """The namespace once more, with what its Setup left in it."""
     step: int = 0
     """Steps done of this epoch: a step is one phase of one batch, or the Report."""
     epoch: int = 0
@@ -56,6 +59,8 @@ class Loop:
     """The parameters' values when the batch began that the last step belongs to."""
     before: BatchStart | None = None
     """What else that batch changes on its way, as it was when it began."""
+    origin: Snapshot | None = None
+    """All that this batch began with, if it was asked for and can be copied."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
     """By phase that has run in this batch (and Setup): the values in its formulas then."""
 
@@ -117,24 +122,26 @@ class Loop:
         """Enter the next epoch, before its first step."""
         self.epoch, self.step = self.epoch + 1, 0
 
-    def run_step(self, *, looking: bool = True) -> None:
+    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
         """Run the next step of this epoch. Raises LessonRaised.
 
-        What stands in the phase's formulas is taken down, unless nobody is `looking`.
+        What stands in the phase's formulas is taken down, unless nobody is `looking`; what
+        the batch begins with, if the run may come to rest within it.
         """
         phase = self.phase_of(self.step)
         if phase is None:
             assert self.program.report is not None
             self.execute(self.program.report.code)
         else:
-            self._run_phase(phase)
+            self._run_phase(phase, resting)
         if looking:
             self.keep_boxed(phase.name if phase else REPORT)
         self.step += 1
 
-    def _run_phase(self, phase: Phase) -> None:
+    def _run_phase(self, phase: Phase, resting: bool) -> None:
         index = self.step % len(self.program.loop)
         if index == 0:
+            self.origin = self.snapshot(None) if resting else None
             self.namespace["batch"] = self.step // len(self.program.loop)
             self.batch_start = self.parameter_values()
             self.gradients_before = self.gradients_now(copied=True)
@@ -286,25 +293,47 @@ class Loop:
                     same = group["lr"] == old or not old
                     group["lr"] = new if same else group["lr"] * new / old
 
-    def snapshot(self, before: Snapshot | None) -> Snapshot | None:
-        """What is carried on from here, at the end of an epoch; None if it can't be copied."""
-        return take(self.namespace, self.program.liveness, self.device, before)
+    def run_batch_again(self, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Run the phases of this batch up to here once more, with these parameters.
+
+        All else is as the batch began, the random numbers too. Raises LessonRaised; RunError
+        (and changes nothing) if what it began with is not known.
+        """
+        if self.origin is None:
+            raise RunError("this batch can't be run again from its start: finish it first")
+        done, dead = self.phases_done, self.program.liveness.dead
+        left_over = {k: v for k, v in self.namespace.items() if k in dead}
+        restored = self.origin.restore(self.home)
+        restored.update(left_over)
+        self.set_parameters(values)
+        self.step -= done
+        for _ in range(done):
+            self.run_step()
+
+    def snapshot(self, before: Snapshot | None, limit: int = 2**62) -> Snapshot | None:
+        """What is carried on from here, at the end of a batch.
+
+        None if it can't be copied, or takes more than `limit` bytes.
+        """
+        return take(self.home, self.program.liveness, self.device, before, limit)
 
 
 def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:
     """Seed, make the namespace and run Setup in it. Raises LessonRaised."""
     seed_all(seed)
+    seeded = Randomness.now(device)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")
     namespace: Namespace = {
-        "__name__": "__lesson__",
+        "__name__": LESSON_MODULE,
         "np": np,
         "torch": torch,
         "device": device,
         "learning_rate": learning_rate,
         "batch": 0,
     }
-    loop = Loop(program, device, namespace)
+    home = Home(namespace)
+    loop = Loop(program, device, namespace, home)
     if program.setup is not None:
         loop.execute(program.setup.code)
     loop.keep_boxed(SETUP)
@@ -313,6 +342,8 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
         raise RunError(f"{program.filename}: Setup does not bind {', '.join(missing)}")
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
+    draws = Randomness.now(device) != seeded
+    home.remember(program.liveness, Randomness.now(loop.device), draws=draws)
     return loop
 
 

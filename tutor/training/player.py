@@ -12,16 +12,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tutor.lesson.model import SETUP
-from tutor.training.carry import carry_over
+from tutor.training.carry import carry_over, set_element
 from tutor.training.frame import Change, Position, Record
-from tutor.training.history import History, Keyframe
+from tutor.training.history import INTERVAL, History, Keyframe
 from tutor.training.loop import Loop
 from tutor.training.loop import set_up as set_up_loop
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
+from tutor.training.randomness import Randomness, seed_all
+from tutor.training.snapshot import Home
 
 END = _FAR = 2**62
 """As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""
+
+_SLOW = 0.1
+"""Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
+_COST = 20
+"""A snapshot is taken only after so many times the training time that the last one took."""
+_HOMES = 4
+"""Namespaces kept for going back to; of an earlier one Setup runs again."""
 
 
 def never() -> bool:
@@ -29,71 +38,152 @@ def never() -> bool:
     return False
 
 
+class Turn:
+    """Whose random numbers the generators of this process hold: there is one set for all runs."""
+
+    def __init__(self) -> None:
+        self.holder: Player | None = None
+
+    def leave(self) -> None:
+        """Nobody's turn: who had it will find the generators as they are now."""
+        if self.holder is not None:
+            self.holder.randomness = Randomness.now(self.holder.loop.device)
+        self.holder = None
+
+    def take(self, player: Player) -> None:
+        """Have the generators as this player left them."""
+        if self.holder is player:
+            return
+        self.leave()
+        if player.randomness is not None:
+            player.randomness.restore(player.loop.device)
+        self.holder = player
+
+
 class Player:
     """A record, the loop that plays it, and the history of what was played."""
 
-    def __init__(self, programs: Mapping[str, Program], record: Record, quiet: Quiet) -> None:
+    def __init__(
+        self,
+        programs: Mapping[str, Program],
+        record: Record,
+        quiet: Quiet,
+        history: History | None = None,
+        turn: Turn | None = None,
+    ) -> None:
         """Stands at the start. Raises LessonRaised if Setup does, RunError if it binds too little.
 
-        `quiet` is entered while the lesson's code runs again only to get somewhere.
+        `quiet` is entered while the lesson's code runs again only to get somewhere;
+        `history` is what is known of this record already. Players that take turns share `turn`.
         """
         self.programs = programs
         self.record = record
         self.quiet = quiet
         self.note = ""
         """One line about what the last move did, where it needs a word."""
-        self.begin()
+        self.history = history or History()
+        self.turn = turn or Turn()
+        self.randomness: Randomness | None = None
+        """The generators' state as this player left it, while another one has its turn."""
+        self.reached = Position(0, 0)
+        """The furthest place where it has come to rest since the last change."""
+        self.pace = 0.0
+        """Seconds that an epoch takes, as last measured; 0.0 before."""
+        self._homes: dict[tuple[str, str, float, int], Home] = {}
+        self.turn.leave()
+        self.set_up()
+        self.turn.take(self)
 
     @property
     def at(self) -> Position:
         """Where the run stands. A step counts the learner's steps of this epoch."""
         return Position(self.loop.epoch, self.tick)
 
+    @property
+    def furthest(self) -> Position:
+        """The furthest place that has been run since the last change."""
+        epochs = len(self.history.losses)
+        whole = Position(epochs, END) if epochs else Position(0, 0)
+        return max(self.reached, self.at, whole)
+
+    def begin_move(self) -> None:
+        """To be done before anything that moves the run: take the turn, know how far it came."""
+        self.reached = max(self.reached, self.at)
+        self.turn.take(self)
+
     def begin(self) -> None:
         """Stand at the very start of the record, with no history."""
         self.set_up()
-        self.history = History()
+        self.history, self.reached = History(), Position(0, 0)
 
     def set_up(self) -> None:
         """Stand at the very start of the record, whatever the history."""
         start = self.record
-        self.loop = set_up_loop(
-            self.programs[start.mode], start.device, start.learning_rate, start.seed
-        )
-        self.rate, self.device_wanted = start.learning_rate, start.device
+        self.loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
         self.tick = self.applied = 0
-        self._last_keyframe = time.perf_counter()
+        self.has_drawn = False
+        self._wait_for_keyframe()
         self._tell_device()
         self.apply_changes_here()
 
+    def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
+        """A loop at its start; device, learning rate and seed are from now on these."""
+        loop = set_up_loop(self.programs[mode], device, rate, seed)
+        self.device_wanted, self.rate, self.seed = device, rate, seed
+        self.set_up_with, self.fresh = rate, Randomness.now(loop.device)
+        self._homes[mode, device, rate, seed] = loop.home
+        if len(self._homes) > _HOMES:
+            del self._homes[next(iter(self._homes))]
+        return loop
+
     def resume(self, keyframe: Keyframe) -> None:
         """Stand at the end of a keyframe's epoch, as far as a snapshot goes."""
+        start = (keyframe.mode, keyframe.device_wanted, keyframe.set_up_with, keyframe.seed)
         snapshot = keyframe.snapshot
+        home = snapshot.home or self._homes.get(start) or self._set_up(*start).home
         program = self.programs[keyframe.mode]
-        self.loop = Loop(program, snapshot.device, snapshot.restore(), epoch=keyframe.epoch)
+        self.loop = Loop(
+            program, snapshot.device, snapshot.restore(home), home, epoch=keyframe.epoch
+        )
         self.loop.step = self.tick = self.loop.steps
         self.loop.boxed = dict(keyframe.boxed)
-        self.rate, self.device_wanted = keyframe.learning_rate, keyframe.device_wanted
-        self.applied = keyframe.applied
-        self._last_keyframe = time.perf_counter()
+        _, self.device_wanted, self.set_up_with, self.seed = start
+        self.rate, self.applied = keyframe.learning_rate, keyframe.applied
+        self.fresh, self.has_drawn = keyframe.fresh, keyframe.has_drawn
+        self._wait_for_keyframe()
 
-    def step(self, *, looking: bool = True) -> None:
+    # ── Forward ─────────────────────────────────────────────────────────────────────
+
+    def step(self, *, looking: bool = True, resting: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it."""
         if self.loop.at_end:
             self._enter_epoch()
-        self.loop.run_step(looking=looking)
+        self.loop.run_step(looking=looking, resting=resting)
         self.tick += 1
         self._after_step()
 
     def _enter_epoch(self) -> None:
+        self._start_trail()
         self._keep_keyframe()
         self.loop.begin_epoch()
         self.tick = 0
 
     def _after_step(self) -> None:
         if self.loop.at_end and self.loop.epoch == len(self.history.losses) + 1:
-            self.history.losses.append(self.loop.loss(), on_cpu=self.loop.device == "cpu")
+            self._take_down(self.loop.loss(), on_cpu=self.loop.device == "cpu")
         self.apply_changes_here()
+
+    def _take_down(self, loss: Any, *, on_cpu: bool) -> None:
+        """Remember this epoch, which has been run for the first time."""
+        loop, trail = self.loop, self.history.trail
+        self.history.losses.append(loss, on_cpu=on_cpu)
+        if loop.epoch >= trail.next_epoch:
+            trail.add(loop.epoch, loop.namespace, loop.program.parameters)
+
+    def _start_trail(self) -> None:
+        if self.loop.epoch == 0 and not len(self.history.losses):
+            self.history.trail.cut(-1)
+            self.history.trail.add(0, self.loop.namespace, self.loop.program.parameters)
 
     def watched_epoch(self) -> None:
         """To the end of the epoch, phase by phase, so that its gradients are known."""
@@ -101,10 +191,14 @@ class Player:
             self._enter_epoch()
         while not self.loop.at_end:
             # What stood in the formulas for an earlier batch is overwritten by the last.
-            self.step(looking=self.loop.in_last_batch)
+            self.step(looking=self.loop.in_last_batch, resting=False)
 
-    def forward(self, epoch: int, until: Callable[[], bool]) -> None:
-        """To the end of `epoch`: all but the last epoch in one piece, the last watched."""
+    def forward(self, epoch: int, until: Callable[[], bool]) -> bool:
+        """To the end of `epoch`: all but the last epoch in one piece, the last watched.
+
+        Returns whether `until`, asked after each epoch, has broken it off: it then stands at
+        the end of an epoch before.
+        """
         if not self.loop.at_end and self.loop.epoch <= epoch:
             self.watched_epoch()
         while self.loop.epoch < epoch:
@@ -112,55 +206,73 @@ class Player:
             stopped = until()
             self.watched_epoch()
             if stopped:
-                return
+                return self.loop.epoch < epoch
+        return False
 
     def _fast(self, epoch: int, until: Callable[[], bool]) -> None:
         """Whole epochs to the end of `epoch`, or until `until`. No change lies on the way."""
-        loop, losses, history = self.loop, self.history.losses, self.history
-        clock, on_cpu = time.perf_counter, loop.device == "cpu"
+        loop, clock, on_cpu = self.loop, time.perf_counter, self.loop.device == "cpu"
+        known = len(self.history.losses)
+        first, started = loop.epoch, clock()
+        self._start_trail()
 
         def enough() -> bool:
             if loop.epoch >= epoch or until():
                 return True
-            if clock() - self._last_keyframe > history.interval:
+            if clock() > self._keyframe_due:
                 self._keep_keyframe()
             self.tick = 0
             return False
 
         def keep(loss: Any) -> None:
             self.tick = loop.step
-            if loop.epoch > len(losses):
-                losses.append(loss, on_cpu=on_cpu)
+            if loop.epoch > known:
+                self._take_down(loss, on_cpu=on_cpu)
 
         loop.run_epochs(enough, keep)
+        if loop.epoch > first:
+            self.pace = (clock() - started) / (loop.epoch - first)
+
+    # ── Keyframes ───────────────────────────────────────────────────────────────────
 
     def _keep_keyframe(self) -> None:
         """Keep a keyframe of this epoch's end, if there is none and it is time for one."""
-        history, loop, now = self.history, self.loop, time.perf_counter()
-        latest = history.latest
-        if latest is not None and latest.epoch >= loop.epoch:
+        history, now = self.history, time.perf_counter()
+        if now < self._keyframe_due:
             return
-        if now - self._last_keyframe < history.interval:
-            return
-        snapshot = loop.snapshot(latest.snapshot if latest else None)
-        if snapshot is not None:
-            history.keep(
-                Keyframe(
-                    loop.epoch,
-                    loop.program.mode,
-                    self.device_wanted,
-                    self.rate,
-                    self.applied,
-                    {SETUP: loop.boxed[SETUP]} if SETUP in loop.boxed else {},
-                    snapshot,
-                )
-            )
-        self._last_keyframe = time.perf_counter()
+        latest, seconds = history.latest, now - self._last_keyframe
+        if latest is None or latest.epoch < self.loop.epoch:
+            keyframe = self._keyframe(latest)
+            if keyframe is not None:
+                history.keep(keyframe, seconds)
+        self._wait_for_keyframe(time.perf_counter() - now)
 
-    def _next_change(self) -> int:
-        """The epoch of the next change that has been recorded; far away if there is none."""
-        changes = self.record.changes
-        return changes[self.applied].at.epoch if self.applied < len(changes) else _FAR
+    def _keyframe(self, before: Keyframe | None) -> Keyframe | None:
+        """A keyframe of this epoch's end; None if it can't be copied, or would be too large."""
+        loop = self.loop
+        snapshot = loop.snapshot(before.snapshot if before else None, self.history.largest)
+        if snapshot is None:
+            return None
+        boxed = {SETUP: loop.boxed[SETUP]} if SETUP in loop.boxed else {}
+        return Keyframe(
+            epoch=loop.epoch,
+            mode=loop.program.mode,
+            device_wanted=self.device_wanted,
+            learning_rate=self.rate,
+            set_up_with=self.set_up_with,
+            seed=self.seed,
+            applied=self.applied,
+            fresh=self.fresh,
+            has_drawn=self.has_drawn,
+            boxed=before.boxed if before and before.boxed == boxed else boxed,
+            snapshot=snapshot,
+        )
+
+    def _wait_for_keyframe(self, cost: float = 0.0) -> None:
+        """The next keyframe is due when enough has been trained for what the last one cost."""
+        self._last_keyframe = time.perf_counter()
+        dear = max(1.0, _COST * cost / INTERVAL)
+        self._keyframe_due = self._last_keyframe + self.history.spacing * dear
 
     def nearest(self, epoch: int) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
@@ -169,20 +281,59 @@ class Player:
         """
         return self.history.before(epoch - 2)
 
-    def replay(self, to: Position) -> None:
-        """Go to a place by running again from the last keyframe before it, or from Setup."""
+    # ── About ───────────────────────────────────────────────────────────────────────
+
+    def replay(
+        self, to: Position, until: Callable[[], bool] = never, *, broken: bool = False
+    ) -> None:
+        """Go to a place, from here or by running again from the last keyframe before it.
+
+        `until`, asked after each epoch, breaks it off: then it stands at the end of that
+        epoch. `broken`: where it stands now is in mid-phase, and nothing to go on from.
+        """
         keyframe = self.nearest(to.epoch)
         with self.quiet():
-            if keyframe is None:
-                self.set_up()
-            else:
-                self.resume(keyframe)
-            self.forward(to.epoch - 1, never)
-            while self.loop.epoch < to.epoch or (self.tick < to.step and not self.loop.at_end):
-                self.step()
+            if broken or self.at > to or (keyframe and keyframe.epoch > self.loop.epoch):
+                if keyframe is None:
+                    self.set_up()
+                else:
+                    self.resume(keyframe)
+            if not self._approach(to.epoch - 1, until):
+                self._step_to(to)
         self.note = ""  # what was said of the changes on the way has been said before
 
+    def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
+        """To the end of `epoch`; returns whether it was broken off.
+
+        A long way is gone by halves, with a keyframe after each: who goes back from there
+        step by step does not go all the way again.
+        """
+        left, near = epoch - self.loop.epoch, list[Keyframe]()
+        if left * self.pace < _SLOW:
+            return self.forward(epoch, until)
+        while left > 2 and left * self.pace > _SLOW / 4:
+            if self.forward(self.loop.epoch + left // 2, until):
+                return True
+            keyframe = self._keyframe(self.nearest(self.loop.epoch))
+            near += [keyframe] if keyframe else []
+            left = epoch - self.loop.epoch
+        self.history.keep_near(near)
+        return self.forward(epoch, until)
+
+    def _step_to(self, to: Position) -> None:
+        """Phase by phase into the epoch of `to`, and what stands around it is looked at."""
+        near = 2 * max(len(program.loop) for program in self.programs.values()) + 1
+        while self.loop.epoch < to.epoch or (self.tick < to.step and not self.loop.at_end):
+            into = self.loop.epoch == to.epoch or self.loop.at_end
+            resting = into and to.step - self.tick <= near
+            self.step(looking=resting or self.loop.in_last_batch, resting=resting)
+
     # ── Changes, applied ────────────────────────────────────────────────────────────
+
+    def _next_change(self) -> int:
+        """The epoch of the next change that has been recorded; far away if there is none."""
+        changes = self.record.changes
+        return changes[self.applied].at.epoch if self.applied < len(changes) else _FAR
 
     def apply_changes_here(self) -> None:
         """Apply the changes that the record has at this very place and that are not yet done."""
@@ -198,15 +349,39 @@ class Player:
         if change.mode is None and change.device is None:
             self.loop.set_learning_rate(self.rate, rate)
             self.rate = rate
-            return
-        program = self.programs[change.mode or self.loop.program.mode]
-        device = change.device or self.device_wanted
-        new = set_up_loop(program, device, rate, self.record.seed)
+        else:
+            self._switch(change.mode or self.loop.program.mode, change.device, rate)
+        if change.element is not None:
+            self.note = set_element(self.loop, change.element)
+        if change.seed is not None:
+            self._reseed(change.seed)
+
+    def _switch(self, mode: str, device: str | None, rate: float) -> None:
+        self.has_drawn = self.draws()
+        new = self._set_up(mode, device or self.device_wanted, rate, self.seed)
         left = carry_over(self.loop, new)
-        self.loop, self.rate, self.device_wanted = new, rate, device
+        self.loop = new
         self._tell_device()
         if left:
             self.note = f"{', '.join(left)} could not be carried over: of another size here"
+
+    def _reseed(self, seed: int) -> None:
+        self.has_drawn = self.draws()
+        if not self.has_drawn:
+            self.note = (
+                "no random number has been drawn since Setup: so far the seed changes nothing"
+            )
+        seed_all(seed)
+        self.seed, self.fresh = seed, Randomness.now(self.loop.device)
+
+    def draws(self) -> bool:
+        """Whether a random number has been drawn after Setup, as far as this run has come."""
+        if self.has_drawn or Randomness.now(self.loop.device) != self.fresh:
+            return True
+        latest = self.history.latest
+        return latest is not None and (
+            latest.has_drawn or latest.snapshot.randomness != latest.fresh
+        )
 
     def _tell_device(self) -> None:
         if self.loop.device != self.device_wanted:

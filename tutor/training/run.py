@@ -5,8 +5,8 @@ Synchronous and without threads; knows no screen and no process. A run is its Re
 that is how going back works: from the last snapshot before the place, by replay.
 
 The timeline: going back forgets nothing. Stepping forward from the past replays what
-was recorded, changes of mode, device and learning rate included; a new change made in
-the past cuts off what came after it.
+was recorded, changes included; a new change made in the past cuts off what came after it
+(Runs keeps that as a run of its own).
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import msgspec
 
 from tutor.errors import RunError
 from tutor.training import devices
-from tutor.training.frame import Change, Curve, Frame, Position, Record
+from tutor.training.frame import Change, Curve, Element, Frame, Position, Record
+from tutor.training.history import History
 from tutor.training.look import Reading, frame_of, reading_of
 from tutor.training.loop import LessonRaised
-from tutor.training.player import END, Player, never
+from tutor.training.player import END, Player, Turn, never
+from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
 
@@ -31,8 +33,10 @@ class Run:
 
     Each raises LessonRaised when the lesson's code raises (the run then stands at the
     last good frame), and RunError when it is asked for something that there is not (then
-    nothing has changed). A process has one set of random number generators, so that only
-    the run that was started, restarted or moved to another place last may use them.
+    nothing has changed). `until`, where a method takes it, is asked after each epoch and
+    breaks a long way off: the run then stands at the end of that epoch, and nothing that
+    was recorded is lost. A process has one set of random number generators: runs that are
+    to move in turn are made with one `turn`, and each finds the generators as it left them.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Run:
         learning_rate: float | None = None,
         seed: int = 0,
         quiet: Quiet = nullcontext,
+        turn: Turn | None = None,
     ) -> None:
         """Stands at the start, in the lesson's first mode if none is named.
 
@@ -52,7 +57,7 @@ class Run:
         self.check_start(programs, mode, device)
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
         record = Record(mode, devices.check(device), _checked_rate(rate), seed)
-        self._player = Player(programs, record, quiet)
+        self._player = Player(programs, record, quiet, turn=turn)
 
     @staticmethod
     def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
@@ -68,13 +73,22 @@ class Run:
         record: Record,
         to: Position,
         quiet: Quiet = nullcontext,
+        until: Callable[[], bool] = never,
+        *,
+        history: History | None = None,
+        turn: Turn | None = None,
     ) -> Run:
-        """The run of this record, standing at `to`."""
-        start = (record.mode, record.device, record.learning_rate, record.seed)
+        """The run of this record, standing at `to` (or where `until` broke it off).
+
+        `history` is what is known of it already: its keyframes save running all of it again.
+        """
+        cls.check_start(programs, record.mode, record.device)
+        for change in record.changes:
+            cls.check_start(programs, change.mode or record.mode, change.device or "cpu")
+        run = cls.__new__(cls)
         with quiet():
-            run = cls(programs, *start, quiet)
-        run._player.record = record
-        run._player.replay(to)
+            run._player = Player(programs, record, quiet, history, turn)
+        run._player.replay(to, until)
         return run
 
     # ── Where the run stands ────────────────────────────────────────────────────────
@@ -115,6 +129,34 @@ class Run:
         return len(self._player.history.losses)
 
     @property
+    def has_future(self) -> bool:
+        """Whether steps, epochs or changes are recorded after the place where the run stands."""
+        here = Position(self.at.epoch, END) if self.at_end else self.at
+        furthest = self._player.furthest
+        if furthest.epoch == here.epoch and self.at_end:
+            furthest = here
+        return furthest > here or self._player.applied < len(self.record.changes)
+
+    def came_to(self, at: Position) -> bool:
+        """Whether this place has been run already."""
+        return at <= self._player.furthest
+
+    @property
+    def history(self) -> History:
+        """What is remembered of its epochs."""
+        return self._player.history
+
+    @property
+    def seed(self) -> int:
+        """The seed of the random numbers that are drawn now."""
+        return self._player.seed
+
+    @property
+    def draws(self) -> bool:
+        """Whether a random number has been drawn, in Setup or later, as far as it has come."""
+        return self._player.loop.home.draws or self._player.draws()
+
+    @property
     def mode(self) -> str:
         """The gradient mode."""
         return self._player.loop.program.mode
@@ -141,15 +183,29 @@ class Run:
 
     def frame(self) -> Frame:
         """The moment at hand, as plain data."""
-        return frame_of(self._player.loop, self.at, self._player.rate, self.record.seed)
+        player = self._player
+        player.turn.take(player)
+        return frame_of(player.loop, self.at, player.rate, player.seed)
 
     def reading(self) -> Reading:
         """The figures of this epoch, for who wants all of them."""
         return reading_of(self._player.loop)
 
+    def standpoint(self) -> Standpoint:
+        """The batch that it stands in, for a probe to look about from."""
+        return standpoint_of(self._player.loop, self._player.rate)
+
     def curve(self, columns: int) -> Curve:
         """The loss by epoch, thinned to at most so many columns."""
-        return self._player.history.curve(columns, self.at.epoch)
+        return self._player.history.losses.curve(columns, self.at.epoch)
+
+    def trail(self) -> tuple[tuple[float, float], ...]:
+        """Where the parameters have been by the end of earlier epochs, oldest first.
+
+        Some 128 places each time the number of epochs doubles; empty where the parameters are
+        not two numbers in all.
+        """
+        return self._player.history.trail.up_to(self.at.epoch - (not self.at_end))
 
     # ── Forward ─────────────────────────────────────────────────────────────────────
 
@@ -167,51 +223,55 @@ class Run:
         return self.run_to(target, until)
 
     def run_to(self, epoch: int, until: Callable[[], bool] = never) -> Frame:
-        """Run until the end of `epoch`, or until `until`, asked once an epoch, says so."""
+        """Run until the end of `epoch`."""
         return self._guarded(lambda: self._player.forward(epoch, until))
 
     # ── Back and about ──────────────────────────────────────────────────────────────
 
-    def back(self) -> Frame:
+    def back(self, until: Callable[[], bool] = never) -> Frame:
         """Go to the frame before; at the very start, stay."""
         at = self.at
         if at.step > 1 or (at.step == 1 and at.epoch == 0):
-            return self._guarded(lambda: self._player.replay(Position(at.epoch, at.step - 1)))
-        return self.seek(at.epoch - 1) if at.epoch else self.frame()
+            to = Position(at.epoch, at.step - 1)
+            return self._guarded(lambda: self._player.replay(to, until))
+        return self.seek(at.epoch - 1, until=until) if at.epoch else self.frame()
 
-    def back_epoch(self) -> Frame:
+    def back_epoch(self, until: Callable[[], bool] = never) -> Frame:
         """Go to where this epoch began, or the one before if it is at its end."""
-        return self.seek(self.at.epoch - 1) if self.at.epoch else self.seek(0)
+        return self.seek(max(self.at.epoch - 1, 0), until=until)
 
     def seek(self, epoch: int, step: int | None = None, until: Callable[[], bool] = never) -> Frame:
         """Go to the end of `epoch`, or to after `step` steps of it.
 
-        Within the run so far by replay, beyond it by training (which `until` can break off).
+        Within the run so far by replay, beyond it by training.
         """
         if epoch < 0:
             raise RunError(f"there is no epoch {epoch}: a run begins at epoch 0")
-        if step is not None:
-            to = Position(epoch, step) if step else Position(max(epoch - 1, 0), END)
-            return self._guarded(lambda: self._player.replay(to))
-        if epoch > self.at.epoch or (epoch == self.at.epoch and not self._player.loop.at_end):
-            ahead = self._player.nearest(epoch)
-            if ahead is None or ahead.epoch <= self.at.epoch:
-                known = epoch <= self.furthest
-                with self._player.quiet() if known else nullcontext():
-                    return self.run_to(epoch, until)
-        return self._guarded(lambda: self._player.replay(Position(epoch, END)))
+        if epoch > self.furthest and step is None:
+            return self.run_to(epoch, until)
+        to = Position(epoch, END if step is None else step)
+        if step == 0:
+            to = Position(max(epoch - 1, 0), END if epoch else 0)
+        return self._guarded(lambda: self._player.replay(to, until))
 
     def restart(self, seed: int | None = None) -> Frame:
-        """Begin again, as the run is now set: same mode, device, learning rate and seed."""
-        player, past = self._player, self.record
-        seed = past.seed if seed is None else seed
+        """Begin again, as the run is now set: same mode, device, learning rate and seed.
+
+        The weights begin with the same values, unless another seed is given.
+        """
+        player, past, has_drawn = self._player, self.record, self.draws
+        player.begin_move()
         player.note = ""
-        player.record = Record(self.mode, self.device_wanted, self.learning_rate, seed)
+        player.record = Record(
+            self.mode, self.device_wanted, self.learning_rate, past.seed if seed is None else seed
+        )
         try:
             player.begin()
         except RunError:
             player.record = past
             raise
+        if seed not in (None, past.seed) and not has_drawn:
+            player.note = "no random number has been drawn so far: the seed changes nothing"
         return self.frame()
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
@@ -231,12 +291,24 @@ class Run:
             rate = self.programs[mode].learning_rate
         return self._change(Change(self.at, mode, device, rate))
 
-    def set(self, *, learning_rate: float) -> Frame:
-        """Go on with another learning rate. Raises RunError if it is no number above 0."""
-        return self._change(Change(self.at, learning_rate=_checked_rate(learning_rate)))
+    def set(self, *, learning_rate: float | None = None, element: Element | None = None) -> Frame:
+        """Go on with another learning rate, or with another value of one number of a parameter.
+
+        An element that is set before this batch's gradient has been computed lets the batch's
+        phases so far run again, so that what stands in their formulas is true; later only the
+        value changes. Raises RunError if the learning rate is no number above 0, or there is
+        no such parameter, element or value.
+        """
+        rate = None if learning_rate is None else _checked_rate(learning_rate)
+        return self._change(Change(self.at, learning_rate=rate, element=element))
+
+    def reseed(self, seed: int) -> Frame:
+        """Go on with the random numbers of another seed."""
+        return self._change(Change(self.at, seed=seed))
 
     def _change(self, change: Change) -> Frame:
         player, past, at = self._player, self.record, self.at
+        player.begin_move()
         player.note = ""
         player.record = msgspec.structs.replace(
             past, changes=(*past.changes[: player.applied], change)
@@ -245,15 +317,25 @@ class Run:
             player.apply_changes_here()
         except RunError:
             player.record = past
-            player.replay(at)
+            player.replay(at, broken=True)
             raise
         player.history.cut(at.epoch, whole=self.at_end)
+        player.reached = Position(0, 0)
         return self.frame()
+
+    def forget_future(self) -> None:
+        """Let this be all of the run: what is recorded after this place goes."""
+        player = self._player
+        kept = self.record.changes[: player.applied]
+        player.record = msgspec.structs.replace(self.record, changes=kept)
+        player.history.cut(self.at.epoch + self.at_end, whole=False)
+        player.reached = Position(0, 0)
 
     # ── When the lesson raises ──────────────────────────────────────────────────────
 
     def _guarded(self, move: Callable[[], object]) -> Frame:
         """Do `move`; if the lesson raises, go back to where it last was whole."""
+        self._player.begin_move()
         self._player.note = ""
         start, settings = self.at, (self.mode, self.learning_rate)
         try:
@@ -271,7 +353,7 @@ class Run:
         whole = self.at
         if not whole.step and whole > start:  # the epoch's very first phase has failed
             whole = Position(whole.epoch - 1, END)
-        self._player.replay(max(start, whole))
+        self._player.replay(max(start, whole), broken=True)
 
 
 def _checked_rate(rate: float) -> float:

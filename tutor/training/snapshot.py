@@ -2,158 +2,374 @@
 
 Copied: every name of the namespace but those that are dead between epochs, with what
 hangs on them (modules, optimizers and their state, gradients), identity kept: `w` stays
-the very object that the optimizer updates. With them the state of the random number
-generators. What has not changed since the snapshot before is shared with it.
+the very object that the optimizer updates, and a view stays one. With them the state of
+the random number generators.
+
+A snapshot is made of three parts: a pickle of the objects; the layout of the tensors and
+arrays that stand in it; and their elements, as bytes. What equals the same part of the
+snapshot before is shared with it, so that of a long run little but numbers is kept.
+Functions and classes are not copied but named: so a snapshot can also be restored where
+the same Setup has run in another namespace.
 """
 
 from __future__ import annotations
 
-import copy
-import random
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+import io
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from tutor.training.liveness import Liveness
+from tutor.training.randomness import Randomness
+
+__all__ = ["Home", "Namespace", "Randomness", "Snapshot", "size_of", "take"]
 
 Namespace = dict[str, Any]
+Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
+"""Of an array or of a tensor on the CPU, of a tensor elsewhere, of a number."""
 
-_OBJECT = 600
-"""Bytes that a tensor or array is reckoned to cost besides its elements."""
+LESSON_MODULE = "__lesson__"
+"""What a lesson's classes say that their module is."""
 
-
-@dataclass(frozen=True, slots=True)
-class Randomness:
-    """The state of every random number generator that a lesson can reach without asking."""
-
-    python: Any
-    numpy: Any
-    cpu: torch.Tensor
-    device: torch.Tensor | None
-
-    @classmethod
-    def now(cls, device: str) -> Randomness:
-        """The state at this moment, on the CPU and on `device`."""
-        on_gpu = torch.cuda.get_rng_state(device) if device.startswith("cuda") else None
-        on_gpu = torch.mps.get_rng_state() if device == "mps" else on_gpu
-        return cls(
-            random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state(), on_gpu
-        )
-
-    def restore(self, device: str) -> None:
-        """Put the generators back into this state."""
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)
-        torch.set_rng_state(self.cpu)
-        if self.device is not None and device.startswith("cuda"):
-            torch.cuda.set_rng_state(self.device, device)
-        elif self.device is not None and device == "mps":
-            torch.mps.set_rng_state(self.device)
-
-    def same_as(self, other: Randomness) -> bool:
-        """Whether no generator has moved between the two."""
-        if not torch.equal(self.cpu, other.cpu) or self.python != other.python:
-            return False
-        mine, theirs = self.numpy["state"], other.numpy["state"]
-        return mine["pos"] == theirs["pos"] and np.array_equal(mine["key"], theirs["key"])
+_OBJECT = 60
+"""Bytes that a Python object is reckoned to cost besides its elements."""
 
 
-def seed_all(seed: int) -> None:
-    """Seed Python's, numpy's and torch's generators (torch's on every device)."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+@dataclass(slots=True, eq=False)
+class Home:
+    """The namespace that a program runs in, as its Setup left it."""
+
+    namespace: Namespace
+    """The `globals` of the functions that were made in it. The loop works on this very dict."""
+    idle: Namespace = field(default_factory=dict)
+    """What nothing looks at after Setup."""
+    definitions: Namespace = field(default_factory=dict)
+    """The functions and classes that Setup made or fetched."""
+    named: dict[int, str] = field(default_factory=dict)
+    """What Setup calls each of them, by id."""
+    randomness: Randomness | None = None
+    """The generators' state after Setup."""
+    draws: bool = False
+    """Whether Setup has drawn random numbers."""
+
+    def remember(self, liveness: Liveness, randomness: Randomness, *, draws: bool) -> None:
+        """Take down how things are, now that Setup has run."""
+        things = self.namespace.items()
+        self.idle = {k: v for k, v in things if liveness.is_idle(k)}
+        self.definitions = {k: v for k, v in things if isinstance(v, FunctionType | type)}
+        self.named = {id(v): k for k, v in self.definitions.items()}
+        self.randomness, self.draws = randomness, draws
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A namespace at the end of an epoch; never handed out but as a copy."""
 
-    names: Namespace
-    idle: Namespace
-    """What nothing looks at after Setup: the things themselves, not copies."""
-    home: Namespace
-    """The dict it was taken of, which is the `globals` of the functions in it."""
+    objects: bytes
+    layout: tuple[tuple[Any, ...], ...]
+    elements: tuple[Elements, ...]
+    home: Home | None
+    """The only home that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
-    size: int
-    """Bytes, about: what it does not share with the snapshot before."""
 
-    def restore(self) -> Namespace:
-        """Make the namespace (the same dict) what it was, and return it."""
-        restored = _copy(self.names, {})
-        self.home.clear()
-        self.home.update(self.idle | restored)
+    def restore(self, home: Home) -> Namespace:
+        """Make the home's namespace (the same dict) what it was here, and return it."""
+        parts = _rebuilt(self.layout, self.elements, home)
+        names = _Unpickler(io.BytesIO(self.objects), parts).load()
+        home.namespace.clear()
+        home.namespace.update(home.idle | names)
         self.randomness.restore(self.device)
-        return self.home
+        return home.namespace
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The identity and the bytes of each part; another snapshot may share all but the first."""
+        yield id(self), 4 * _OBJECT + 8 * len(self.elements)
+        yield id(self.objects), len(self.objects) + _OBJECT
+        yield id(self.layout), 4 * _OBJECT * len(self.layout)
+        yield from ((id(e), _size(e)) for e in self.elements)
+        yield from self.randomness.parts()
 
 
 def take(
-    namespace: Namespace, liveness: Liveness, device: str, before: Snapshot | None
+    home: Home, liveness: Liveness, device: str, before: Snapshot | None, limit: int = 2**62
 ) -> Snapshot | None:
-    """A snapshot of `namespace`: dead names left out, idle ones kept as they are.
+    """A snapshot of a home's namespace: dead names left out, and idle ones, which never change.
 
-    None if something in it can't be copied (a generator, a tensor in mid-graph): then
-    only running again from an earlier place gets there.
+    None if something in it can't be copied (a generator, a tensor in mid-graph): then only
+    running again from an earlier place gets there. None also if the elements that it does not
+    share with `before` take more than `limit` bytes.
     """
-    alive = {k: v for k, v in namespace.items() if k not in liveness.dead and k != "__builtins__"}
-    idle = {k: v for k, v in alive.items() if liveness.is_idle(k)}
-    names = {k: v for k, v in alive.items() if k not in idle}
-    memo: dict[int, Any] = {}
-    for name, thing in names.items():
-        old = before.names.get(name) if before is not None else None
-        if old is not None and _unchanged(thing, old):
-            memo[id(thing)] = old
-    shared = set(map(id, memo.values()))
+    names = {
+        k: v
+        for k, v in home.namespace.items()
+        if k not in liveness.dead and k != "__builtins__" and not liveness.is_idle(k)
+    }
+    out = io.BytesIO()
+    pickler = _Pickler(out, home)
     try:
-        copied = _copy(names, memo)
+        pickler.dump(names)
+        elements = _elements(pickler.storages, before, limit)
     except Exception:  # noqa: BLE001 - whatever a lesson's own objects raise when copied means: no snapshot
         return None
     randomness = Randomness.now(device)
-    if before is not None and randomness.same_as(before.randomness) and randomness.device is None:
-        randomness = before.randomness
-    size = 2 * _OBJECT + sum(_bytes(v) for k, v in memo.items() if id(v) not in shared)
-    return Snapshot(copied, idle, namespace, randomness, device, size)
+    objects, layout = out.getvalue(), tuple(pickler.layout)
+    if before is not None:
+        objects = before.objects if objects == before.objects else objects
+        layout = before.layout if layout == before.layout else layout
+        randomness = randomness.sharing(before.randomness)
+    only_home = home if pickler.is_bound else None
+    return Snapshot(objects, layout, elements, only_home, randomness, device)
 
 
-def _copy(names: Namespace, memo: dict[int, Any]) -> Namespace:
-    """A deep copy in which modules stay themselves and parameters keep their gradients."""
-    for thing in names.values():
-        if isinstance(thing, ModuleType):
-            memo[id(thing)] = thing
-    copied: Namespace = copy.deepcopy(names, memo)
-    # deepcopy keeps all originals alive in this list: the way to meet each of them.
-    for original in memo.get(id(memo), []):
-        _refuse_hooks(original)
-        # nn.Parameter, unlike a plain leaf tensor, leaves its gradient behind.
-        twin = memo.get(id(original))
-        if isinstance(original, torch.nn.Parameter) and isinstance(twin, torch.Tensor):
-            twin.grad = None if original.grad is None else original.grad.detach().clone()
-    return copied
+def size_of(snapshots: Iterable[Snapshot]) -> int:
+    """Bytes, about, that all of them take together."""
+    return sum({part: size for s in snapshots for part, size in s.parts()}.values())
 
 
-def _refuse_hooks(thing: Any) -> None:
-    """Raise TypeError for a tensor with hooks: they would be lost in a copy."""
-    if isinstance(thing, torch.Tensor) and thing._backward_hooks:
-        raise TypeError("a tensor with hooks can't be copied")
+# ── Taking apart ────────────────────────────────────────────────────────────────────
 
 
-def _unchanged(thing: Any, old: Any) -> bool:
-    """Whether a plain array or tensor (no gradient about it) equals its earlier copy."""
-    if isinstance(thing, np.ndarray) and isinstance(old, np.ndarray):
-        same = thing.dtype == old.dtype and thing.shape == old.shape
-        return same and thing.tobytes() == old.tobytes()
-    if type(thing) is torch.Tensor and type(old) is torch.Tensor and not thing.requires_grad:
-        same = thing.dtype == old.dtype and thing.device == old.device
-        return same and thing.grad_fn is None and thing.grad is None and torch.equal(thing, old)
-    return False
+class _Pickler(pickle.Pickler):
+    """Pickles objects; tensors, arrays, functions, classes and modules only by a number."""
+
+    def __init__(self, out: io.BytesIO, home: Home) -> None:
+        super().__init__(out, protocol=5)
+        self.layout: list[tuple[Any, ...]] = []
+        self.storages: list[Any] = []
+        """Whose elements are to be copied: torch storages, numpy arrays and numbers."""
+        self.is_bound = False
+        self._home = home
+        self._known: dict[int, int] = {}
+        self._alive: list[Any] = []
+        self._storage_at: dict[tuple[str, int], int] = {}
+
+    def persistent_id(self, thing: Any) -> int | None:
+        """The number of what is not pickled itself; None for all else."""
+        known = self._known.get(id(thing))
+        if known is not None:
+            return known
+        described = self._described(thing)
+        if described is None:
+            return None
+        # A tensor's gradient has been numbered meanwhile: the number is that of now.
+        self._known[id(thing)] = len(self.layout)
+        self._alive.append(thing)  # so that nothing else can get its id
+        self.layout.append(described)
+        return len(self.layout) - 1
+
+    def _described(self, thing: Any) -> tuple[Any, ...] | None:
+        if isinstance(thing, torch.Tensor):
+            return self._tensor(thing)
+        if type(thing) is np.ndarray and thing.dtype.hasobject is False:
+            return self._array(thing)
+        if isinstance(thing, np.generic) and not isinstance(thing, np.void | np.object_):
+            self.storages.append(thing)
+            return ("number", len(self.storages) - 1)
+        if isinstance(thing, type | FunctionType | ModuleType) or _is_free_builtin(thing):
+            return self._reference(thing)
+        return None
+
+    def _reference(self, thing: Any) -> tuple[Any, ...]:
+        name = self._home.named.get(id(thing))
+        if name is not None:
+            return ("named", name)
+        if isinstance(thing, FunctionType):
+            own = thing.__globals__ is self._home.namespace
+            self.is_bound |= own or thing.__closure__ is not None
+        elif isinstance(thing, type):
+            self.is_bound |= thing.__module__ == LESSON_MODULE
+        return ("itself", thing)
+
+    def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        _refuse(tensor)
+        gradient = None if tensor.grad is None else self.persistent_id(tensor.grad)
+        storage = tensor.untyped_storage()
+        return (
+            "tensor",
+            type(tensor),
+            tensor.dtype,
+            tuple(tensor.shape),
+            tensor.stride(),
+            tensor.storage_offset(),
+            tensor.requires_grad,
+            gradient,
+            self._storage(str(tensor.device), storage.data_ptr() or id(tensor), storage),
+        )
+
+    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+        root = array
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        if (root.base is not None and root.flags.writeable) or not root.flags.forc:
+            raise TypeError("an array over foreign memory can't be copied")
+        at = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+        place = self._storage("array", root.__array_interface__["data"][0] or id(root), root)
+        return "array", array.dtype, array.shape, array.strides, at, array.flags.writeable, place
+
+    def _storage(self, kind: str, address: int, storage: Any) -> int:
+        place = self._storage_at.get((kind, address))
+        if place is None:
+            other = "array" if kind == "cpu" else "cpu"
+            if (other, address) in self._storage_at:
+                raise TypeError("a tensor and an array share their memory: they can't be copied")
+            place = self._storage_at[kind, address] = len(self.storages)
+            self.storages.append(storage)
+        return place
 
 
-def _bytes(thing: Any) -> int:
-    if isinstance(thing, torch.Tensor):
-        grad = thing.grad if thing.is_leaf else None
-        return _OBJECT + thing.nbytes + (_OBJECT + grad.nbytes if grad is not None else 0)
-    return _OBJECT + int(thing.nbytes) if isinstance(thing, np.ndarray) else 0
+def _refuse(tensor: torch.Tensor) -> None:
+    """Raise TypeError for a tensor of which a copy would not be the same."""
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter) and not tensor.__dict__
+    hooks = tensor._backward_hooks or getattr(tensor, "_post_accumulate_grad_hooks", None)
+    if not plain or hooks or tensor.grad_fn is not None or tensor.layout is not torch.strided:
+        raise TypeError("a tensor with hooks, attributes or a graph can't be copied")
+    if tensor.is_conj() or tensor.is_neg() or tensor.is_quantized:
+        raise TypeError("a tensor that is read through a conjugation can't be copied")
+
+
+def _is_free_builtin(thing: Any) -> bool:
+    """Whether it is a built-in function, and no method of an object that has to be copied."""
+    if not isinstance(thing, BuiltinFunctionType):
+        return False
+    return thing.__self__ is None or isinstance(thing.__self__, ModuleType | type)
+
+
+def _elements(storages: Sequence[Any], before: Snapshot | None, limit: int) -> tuple[Elements, ...]:
+    """A copy of each storage, or the earlier copy where it equals that."""
+    old: Sequence[Elements | None] = before.elements if before is not None else ()
+    if len(old) != len(storages):
+        old = [None] * len(storages)
+    found: list[Elements] = []
+    for new, was in zip(storages, old, strict=True):
+        raw = _raw(new)
+        if was is not None and _same(raw, was):
+            found.append(was)
+            continue
+        limit -= raw.nbytes
+        if limit < 0:
+            raise MemoryError("a snapshot of this would be too large")
+        found.append(_copied(raw))
+    return tuple(found)
+
+
+def _raw(storage: Any) -> Any:
+    """The elements where they lie: a number, bytes of an array, or a tensor of bytes elsewhere."""
+    if isinstance(storage, np.generic):
+        return storage
+    if isinstance(storage, np.ndarray):
+        return storage.ravel(order="K").view(np.uint8) if storage.size else _NOTHING
+    flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    return flat.numpy() if storage.device.type == "cpu" else flat
+
+
+def _same(raw: Any, was: Elements) -> bool:
+    if isinstance(raw, np.ndarray):
+        same_size = isinstance(was, bytes) and len(was) == len(raw)
+        return same_size and bool(np.array_equal(raw, np.frombuffer(was, dtype=np.uint8)))
+    if isinstance(raw, np.generic):
+        return type(was) is type(raw) and was.tobytes() == raw.tobytes()
+    return isinstance(was, torch.Tensor) and was.shape == raw.shape and torch.equal(was, raw)
+
+
+def _copied(raw: Any) -> Elements:
+    if isinstance(raw, np.ndarray):
+        return raw.tobytes()
+    return raw.clone() if isinstance(raw, torch.Tensor) else raw
+
+
+_NOTHING = np.empty(0, dtype=np.uint8)
+
+
+# ── Putting together ────────────────────────────────────────────────────────────────
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, source: io.BytesIO, parts: Sequence[Any]) -> None:
+        super().__init__(source)
+        self._parts = parts
+
+    def persistent_load(self, number: int) -> Any:
+        return self._parts[number]
+
+
+def _rebuilt(
+    layout: Sequence[tuple[Any, ...]], elements: Sequence[Elements], home: Home
+) -> list[Any]:
+    """Everything that the pickle names by a number, made anew."""
+    storages: dict[int, Any] = {}
+    parts: list[Any] = []
+    for kind, *rest, place in layout:
+        if kind == "tensor":
+            if place not in storages:
+                storages[place] = _memory(elements[place])
+            # A gradient has the lower number: it is there already.
+            parts.append(_tensor(storages[place], parts, *rest))
+        elif kind == "array":
+            if place not in storages:
+                storages[place] = np.frombuffer(_as_bytes(elements[place]), np.uint8).copy()
+            parts.append(_array(storages[place], *rest))
+        elif kind == "number":
+            parts.append(elements[place])
+        else:
+            parts.append(home.definitions[place] if kind == "named" else place)
+    return parts
+
+
+def _memory(elements: Elements) -> torch.Tensor:
+    """A tensor of bytes, of its own, with these elements; torch aligns it as any other."""
+    if isinstance(elements, torch.Tensor):
+        return elements.clone()
+    elements = _as_bytes(elements)
+    memory = torch.empty(len(elements), dtype=torch.uint8)
+    memory.numpy()[:] = np.frombuffer(elements, dtype=np.uint8)
+    return memory
+
+
+def _as_bytes(elements: Elements) -> bytes:
+    assert isinstance(elements, bytes)
+    return elements
+
+
+def _tensor(
+    memory: torch.Tensor,
+    parts: Sequence[Any],
+    kind: type,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    offset: int,
+    requires_grad: bool,
+    gradient: int | None,
+) -> torch.Tensor:
+    tensor = torch.empty(0, dtype=dtype, device=memory.device)
+    tensor.set_(memory.untyped_storage(), offset, shape, stride)
+    if kind is torch.nn.Parameter:
+        tensor = torch.nn.Parameter(tensor, requires_grad)
+    elif requires_grad:
+        tensor.requires_grad_()
+    if gradient is not None:
+        tensor.grad = parts[gradient]
+    return tensor
+
+
+def _array(
+    memory: np.ndarray[Any, Any],
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    writeable: bool,
+) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, memory, offset, strides)
+    array.flags.writeable = writeable
+    return array
+
+
+def _size(elements: Elements) -> int:
+    return _OBJECT + (len(elements) if isinstance(elements, bytes) else int(elements.nbytes))

@@ -1,0 +1,76 @@
+"""The state of the random number generators that a lesson can reach without asking.
+
+A process has one set of them. Knows nothing of lessons.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Randomness:
+    """The state of Python's, numpy's and torch's generators, each packed into bytes."""
+
+    python: tuple[int, bytes, float | None]
+    numpy: bytes
+    cpu: bytes
+    device: bytes | None
+
+    @classmethod
+    def now(cls, device: str) -> Randomness:
+        """The state at this moment, on the CPU and on `device`."""
+        on_gpu = torch.cuda.get_rng_state(device) if device.startswith("cuda") else None
+        on_gpu = torch.mps.get_rng_state() if device == "mps" else on_gpu
+        version, numbers, gauss = random.getstate()
+        return cls(
+            (version, array("I", numbers).tobytes(), gauss),
+            pickle.dumps(np.random.get_state(legacy=False)),
+            _bytes(torch.get_rng_state()),
+            None if on_gpu is None else _bytes(on_gpu),
+        )
+
+    def restore(self, device: str) -> None:
+        """Put the generators back into this state."""
+        version, numbers, gauss = self.python
+        random.setstate((version, tuple(array("I", numbers)), gauss))
+        np.random.set_state(pickle.loads(self.numpy))
+        torch.set_rng_state(_state(self.cpu))
+        if self.device is not None and device.startswith("cuda"):
+            torch.cuda.set_rng_state(_state(self.device), device)
+        elif self.device is not None and device == "mps":
+            torch.mps.set_rng_state(_state(self.device))
+
+    def sharing(self, before: Randomness) -> Randomness:
+        """The same state; what is equal in `before` is held but once."""
+        pairs = ((getattr(self, f.name), getattr(before, f.name)) for f in fields(self))
+        return Randomness(*(old if new == old else new for new, old in pairs))
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The identity and the bytes of each part, which may be shared."""
+        yield id(self.python), len(self.python[1])
+        yield id(self.numpy), len(self.numpy)
+        yield id(self.cpu), len(self.cpu)
+        yield id(self.device), len(self.device or b"")
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, numpy's and torch's generators (torch's on every device)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _bytes(state: torch.Tensor) -> bytes:
+    return state.numpy().tobytes()
+
+
+def _state(packed: bytes) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(packed, dtype=np.uint8).copy())
