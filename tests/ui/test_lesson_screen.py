@@ -353,7 +353,7 @@ async def test_tab_goes_from_pane_to_pane_and_the_focus_has_a_double_line(
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
-        for name in (*PANE_NAMES[1:], PANE_NAMES[0]):
+        for name in (*PANE_NAMES[1:-1], PANE_NAMES[0]):  # the graph shares the code's place
             await pilot.press("tab")
             focused = app.screen.focused
             assert focused is not None
@@ -471,7 +471,7 @@ async def test_a_wrong_key_does_nothing(make_app: MakeApp, engine: FakeEngine) -
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         sent = len(engine.sent)
-        for key in ("z", "f5", "ctrl+x", "0", "enter", "delete", "é"):
+        for key in ("u", "f5", "ctrl+x", "0", "enter", "delete", "é"):
             await pilot.press(key)
             assert isinstance(app.screen, LessonScreen)
             assert app.is_running

@@ -25,6 +25,7 @@ from tutor.plain import one_line, plain
 from tutor.ui.charset import AsciiOnly, is_ascii_only
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Notice, Start
+from tutor.ui.screens.compare import CompareScreen
 from tutor.ui.screens.dialogs import AskTrust
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
@@ -158,7 +159,7 @@ class TutorApp(App[None]):
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
         for screen in self.screen_stack:
-            if isinstance(screen, RunsScreen) and screen.is_mounted:
+            if isinstance(screen, CompareScreen | RunsScreen) and screen.is_mounted:
                 screen.update_from_session()
         if is_owed:
             self.call_after_refresh(self.session.taken)
@@ -206,7 +207,7 @@ class TutorApp(App[None]):
         """Show all keys of this screen."""
         screen = self.screen
         if isinstance(screen, SizedScreen):
-            self.push_screen(HelpScreen(screen.ALL_COMMANDS))
+            self.push_screen(HelpScreen((*screen.ALL_COMMANDS, *screen.PANE_KEYS)))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the commands of the screen, from their one definition."""

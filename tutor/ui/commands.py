@@ -14,6 +14,14 @@ from textual.binding import Binding
 KEY_NAMES = {
     "escape": "esc",
     "question_mark": "?",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
 }
 """How keys are called on the screen where it is not their own name."""
 

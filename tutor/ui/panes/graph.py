@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
@@ -19,13 +19,22 @@ from tutor.plain import one_line
 from tutor.training.graph_tree import Row, tree
 from tutor.training.sights import Graph
 from tutor.ui import looks
+from tutor.ui.commands import Command, bindings
 from tutor.ui.looks import line
 from tutor.ui.moment import Moment
-from tutor.ui.panes.graph_rows import above, backward, below, drawn
+from tutor.ui.panes.graph_rows import drawn
+from tutor.ui.panes.graph_walk import above, backward, below
 from tutor.ui.panes.lines import LinesPane
 
 HEADING_ROWS = 1
 """They stay where they are when the tree is scrolled."""
+
+
+GRAPH_COMMANDS = (
+    Command("line_up", ("up",), "above", "In the graph: the line above", "choose(-1)"),
+    Command("line_down", ("down",), "below", "In the graph: the line below", "choose(1)"),
+    Command("fold", ("enter",), "fold", "In the graph: fold, unfold a branch", "fold"),
+)
 
 
 class GraphPane(LinesPane):
@@ -38,11 +47,7 @@ class GraphPane(LinesPane):
             super().__init__()
             self.is_seen = is_seen
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "choose(-1)", "line up", show=False),
-        Binding("down", "choose(1)", "line down", show=False),
-        Binding("enter", "fold", "fold or unfold", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
     moment: var[Moment | None] = var(None)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
 from tutor.ui import looks
+from tutor.ui.commands import Command, bindings
 from tutor.ui.digits import number
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
@@ -25,20 +26,23 @@ PARTS = 10
 """A page is this part of the whole run."""
 
 
+TIMELINE_COMMANDS = (
+    Command("epoch_back", ("left",), "epoch", "On the timeline: an epoch back", "by(-1)"),
+    Command("epoch_on", ("right",), "epoch", "On the timeline: an epoch on", "by(1)"),
+    Command("phase_on_line", ("up",), "phase", "On the timeline: a phase back", "phase(-1)"),
+    Command("phase_on", ("down",), "phase", "On the timeline: a phase on", "phase(1)"),
+    Command("tenth_back", ("pageup",), "tenth", "On the timeline: a tenth back", "page(-1)"),
+    Command("tenth_on", ("pagedown",), "tenth", "On the timeline: a tenth on", "page(1)"),
+    Command("first", ("home",), "start", "On the timeline: to the start", "to(0)"),
+    Command("last", ("end",), "end", "On the timeline: to the end", "to(-1)"),
+    Command("stay", ("enter",), "stay", "On the timeline: stay here", "leave(True)"),
+)
+
+
 class Timeline(LinesPane):
     """Keys become wishes to be elsewhere; where that is, is seen at once."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "by(-1)", "epoch back", show=False),
-        Binding("right", "by(1)", "epoch on", show=False),
-        Binding("up", "phase(-1)", "phase back", show=False),
-        Binding("down", "phase(1)", "phase on", show=False),
-        Binding("pageup", "page(-1)", "a tenth back", show=False),
-        Binding("pagedown", "page(1)", "a tenth on", show=False),
-        Binding("home", "to(0)", "the start", show=False),
-        Binding("end", "to(-1)", "the end", show=False),
-        Binding("enter", "leave(True)", "stay here", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(TIMELINE_COMMANDS)]
 
     class Moved(Message):
         """The learner wishes to be at the end of another epoch."""

@@ -24,6 +24,8 @@ class SizedScreen(Screen[None]):
 
     ALL_COMMANDS: ClassVar[tuple[Command, ...]] = ()
     """What can be done here: keys, footer, help and palette are made from it."""
+    PANE_KEYS: ClassVar[tuple[Command, ...]] = ()
+    """What its panes do with keys of their own while they have the focus; for the help."""
 
     def compose(self) -> ComposeResult:
         """The parts, and the words that replace them in a small terminal."""
