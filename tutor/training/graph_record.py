@@ -1,16 +1,14 @@
 """What ran while a graph was built and walked back: calls, values, and gradients as they came.
 
 Recorded by a TorchFunctionMode, which sees each call as the lesson made it and its output
-with its `grad_fn` (a TorchDispatchMode works below autograd, where no output has one; it
-only fills in the operations that PyTorch composes a call of, such as the transpose within
-`linear`). The way back is told by hooks. Knows no names and no words.
+with its `grad_fn`. (A TorchDispatchMode works below autograd: it sees the kernels that one
+call is composed of, but no output has a node there, and it makes PyTorch load its compiler,
+for seconds.) The way back is told by hooks. Knows no names and no words.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +18,6 @@ from typing import Any
 import torch
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tutor.training.frame import Value
 from tutor.training.values import text_value, value_of
@@ -99,7 +96,6 @@ class Recorder(TorchFunctionMode):
         """How often something could not be taken down."""
         self._filename, self._namespace, self._until = filename, namespace, until
         self._handles: list[Any] = []
-        self._inside = _Inside()
         self._calls, self._is_busy = 0, False
 
     @contextmanager
@@ -142,8 +138,7 @@ class Recorder(TorchFunctionMode):
         with self._looking():
             for tensor in _tensors((args, kwargs)):
                 self._meet(tensor)
-        with self._inside:
-            found = func(*args, **kwargs)
+        found = func(*args, **kwargs)
         with self._looking():
             self._note_locals(frame)
             self._called(Call(func, args, kwargs, frame.f_code), found)
@@ -174,7 +169,6 @@ class Recorder(TorchFunctionMode):
             if id(node) not in self.nodes:
                 new = self._walk(node)
                 self.nodes[id(node)].call = call
-                self._fill_in([known for known in new[1:] if known.leaf is None])
                 for known in new[1:]:
                     known.within = new[0] if known.leaf is None else None
             self.nodes[id(node)].outputs.setdefault(tensor.output_nr, safe_value(tensor))
@@ -200,18 +194,6 @@ class Recorder(TorchFunctionMode):
             found.append(known)
             waiting += [child for child, _ in node.next_functions if child is not None]
         return found
-
-    def _fill_in(self, new: list[Known]) -> None:
-        """Give the nodes that one call was composed of the values that went through them.
-
-        Where a name stands for more than one of them, none gets a value.
-        """
-        seen, wanted = Counter(n for n, _ in self._inside.outputs), Counter(map(_plain_op, new))
-        values = dict(self._inside.outputs)
-        for known in new:
-            name = _plain_op(known)
-            if seen[name] == wanted[name] == 1:
-                known.outputs[0] = values[name]
 
     def _module_returned(
         self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -282,33 +264,6 @@ class Recorder(TorchFunctionMode):
             self._is_busy = False
 
 
-class _Inside(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The kernels that one call runs, by name, with their outputs."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.outputs: list[tuple[str, Value]] = []
-
-    def __enter__(self) -> Any:
-        self.outputs = []
-        return super().__enter__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        first = next(_tensors(found), None)
-        if first is not None:
-            name = func.overloadpacket.__name__.removesuffix("_forward").replace("_", "").lower()
-            # At once: another kernel of the same call may write into it.
-            self.outputs.append((name, safe_value(first)))
-        return found
-
-
 def safe_value(tensor: torch.Tensor) -> Value:
     """The tensor's Value, or words where it shows no numbers (sparse, or inside `vmap`)."""
     try:
@@ -343,11 +298,6 @@ def _leaf_of(node: Node) -> torch.Tensor | None:
 
 def _copy_of(gradient: torch.Tensor | None) -> torch.Tensor | None:
     return None if gradient is None else gradient.detach().clone()
-
-
-def _plain_op(known: Known) -> str:
-    """`LogSoftmaxBackward0` as a kernel is called, without its underscores."""
-    return re.sub(r"Backward\d*$", "", known.node.name()).lower()
 
 
 def _current_run() -> int:

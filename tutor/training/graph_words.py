@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import torch
@@ -170,7 +170,7 @@ def _all_named(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What has a name, variables first, then what hangs on them: `model.linear.weight`."""
     yield from ((name, thing) for name, thing in names.items() if _is_nameable(thing))
     for name, thing in names.items():
-        if name.startswith("__"):
+        if name.startswith("__") or isinstance(thing, ModuleType):
             continue
         if isinstance(thing, torch.nn.Module):
             for path, inner in [*thing.named_modules(), *thing.named_parameters()]:

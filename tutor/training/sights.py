@@ -148,7 +148,10 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     new: Value | None = None
     """And after it: old + what has arrived. None where `torch.autograd.grad` handed it back."""
     within: int | None = None
-    """The node of the call that this one is a part of: `linear(x, w, b)` transposes `w` first."""
+    """The node of the call that this one is a part of: `linear(x, w, b)` transposes `w` first.
+
+    A part's value is known to nobody.
+    """
 
     @property
     def is_leaf(self) -> bool:
