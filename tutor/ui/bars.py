@@ -12,7 +12,7 @@ from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
-from tutor.ui import looks
+from tutor.ui import looks, marks
 from tutor.ui.commands import Command, footer
 from tutor.ui.digits import setting
 from tutor.ui.looks import Piece, line
@@ -129,7 +129,9 @@ def _next(moment: Moment | None) -> Iterable[Piece]:
     if frame.phase and not moment.at_start:
         has_batch = frame.batches > 1 and frame.phase != REPORT
         batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
-        yield f"{frame.phase}{batch} has run · "
+        yield marks.DONE
+        yield (frame.phase, looks.DONE)
+        yield f"{batch} has run · "
     yield "next: "
     yield (f"▶ {frame.next_phase}", looks.NEXT)
 
