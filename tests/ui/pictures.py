@@ -136,11 +136,11 @@ def contour(steps: int = 12, rate: float = 0.03, **more: object) -> ContourPictu
     return ContourPicture(**{**told, **more})  # type: ignore[arg-type]
 
 
-def plane() -> PlanePicture:
+def plane(slope: float = 8.0) -> PlanePicture:
     xs = ys = spread(-0.25, 1.25, 31)
 
     def output(a: float, b: float) -> float:
-        return 1 / (1 + math.exp(-8 * (abs(a - b) - 0.5)))
+        return 1 / (1 + math.exp(-slope * (abs(a - b) - 0.5)))
 
     points = ((0.0, 0.0, 0.0), (0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0))
     return PlanePicture(

@@ -113,12 +113,16 @@ class PlotPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """The words about the plot, then the plot."""
-        sheet = Sheet(width, self.scrollable_content_region.height - 1, self._ascii)
-        drawing = self._drawing(sheet)
+        return self.drawn(width, self.scrollable_content_region.height)
+
+    def drawn(self, width: int, height: int) -> Sequence[Content]:
+        """All lines of the pane for so many columns and rows."""
+        drawing = self._drawing(Sheet(width, height - 1, self._ascii))
         turn = f" · {self._turned + 1}/{len(KINDS)} · {self._turn_key} next"
         room = max(0, width - len(turn))
         title = line((drawing.title, HEADING)).truncate(room, ellipsis=True)
-        return [title + line((turn, DIM)), *drawing.lines]
+        lines = (part for content in drawing.lines for part in _wrapped(content, width))
+        return [title + line((turn, DIM)), *lines]
 
     def _drawing(self, sheet: Sheet) -> Drawing:
         moment = self.moment
@@ -175,6 +179,11 @@ class PlotPane(LinesPane):
         if wanted != self._told:
             self._told = wanted
             self.post_message(self.Wanted(*wanted))
+
+
+def _wrapped(content: Content, width: int) -> Sequence[Content]:
+    """A sentence may need more than one line; a row of a plot never does."""
+    return content.wrap(width) if content.cell_length > width else [content]
 
 
 def _loss_of(moment: Moment) -> float | None:

@@ -43,7 +43,8 @@ class Scale:
             return 0.5
         if self.log and value == 0:
             return 0.0
-        low, high, at = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        measure = math.log10 if self.log else float
+        low, high, at = measure(self.low), measure(self.high), measure(value)
         # Halved first: the difference of two huge numbers must not overflow.
         return (at / 2 - low / 2) / (high / 2 - low / 2)
 

@@ -166,6 +166,8 @@ class Canvas:
 
 def clipped(start: Point, end: Point) -> tuple[Point, Point] | None:
     """The part of a straight line that lies on the sheet (Liang and Barsky, 1984)."""
+    if _is_inside(start) and _is_inside(end):
+        return start, end
     (x, y), dx, dy = start, end[0] - start[0], end[1] - start[1]
     enters, leaves = 0.0, 1.0
     for step, room in ((-dx, x), (dx, 1 - x), (-dy, y), (dy, 1 - y)):

@@ -26,6 +26,9 @@ LOG_FROM = 20.0
 DEEPEST = 1e4
 """Levels further below the greatest loss than this would be lines around a single point."""
 
+TINIEST = 1e-300
+"""Below this, numbers have too few digits to be parted into levels."""
+
 MOST_LEVELS = 6
 SHADES = " .:-=%#@"
 """From the lowest band to the highest: one more than there are levels at most."""
@@ -62,8 +65,9 @@ def levels_of(losses: Sequence[float]) -> list[float]:
     low, high = min(found), max(found)
     if low >= 0 and high / LOG_FROM >= low and high > 0:
         return _multiples(max(low, high / DEEPEST), high)
-    least_step = (high / 2 - low / 2) * 2 / MOST_LEVELS if high > low else 0.0
-    if not 1e-300 < least_step < 1e300:
+    # Halved first: the difference of two huge numbers must not overflow.
+    least_step = (high / 2 - low / 2) / (MOST_LEVELS / 2)
+    if least_step < TINIEST:
         return []
     power = 10.0 ** math.floor(math.log10(least_step))
     step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least_step)
@@ -73,6 +77,8 @@ def levels_of(losses: Sequence[float]) -> list[float]:
 
 def _multiples(low: float, high: float) -> list[float]:
     """Of … 0.1, 0.3, 1, 3, 10 … those between two numbers, evenly thinned out."""
+    if low < TINIEST:
+        return []
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     rounds = (float(f"{digit}e{power}") for power in powers for digit in (1, 3))
     found = [x for x in rounds if low < x < high]

@@ -41,7 +41,7 @@ def _notes(picture: DataPicture, loss: float | None, sheet: Sheet) -> Iterator[N
     yield ((model, CURVE), (f" {one_line(picture.prediction)}", DIM))
     lost = sum(not math.isfinite(y) for y in picture.predictions)
     if lost == len(picture.predictions):
-        yield (("  NaN or inf: not drawn", DIM),)
+        yield (("  no finite number", DIM),)
     else:
         yield ((f"{residual} residual", DIM),)
     if loss is not None:

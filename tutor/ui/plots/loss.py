@@ -96,8 +96,9 @@ def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
         on_one_line = _words(losses, max(room, 0))
         if on_one_line[1] == words or sheet.height < TALL:
             shown, words = on_one_line
-            runs, words = "", (runs + SEPARATOR + words)[: sheet.width]
-    legend = [line((text, DIM)) for text in (runs, words) if text]
+            runs, words = "", runs + SEPARATOR + words
+    texts = [line((text, DIM)) for text in (runs, words) if text]
+    legend = [text.truncate(sheet.width, ellipsis=True) for text in texts]
     yield from legend
     rest = Sheet(sheet.width, sheet.height - len(legend), sheet.ascii_only)
     yield from _plot(losses, scale, shown, rest)

@@ -37,7 +37,8 @@ class _Range:
     def levels(self) -> list[float]:
         """Where one shade ends and the next begins."""
         count = len(SHADES)
-        return [self.low + (self.high - self.low) * i / count for i in range(1, count)]
+        places = [i / count for i in range(1, count)]
+        return [self.low * (1 - place) + self.high * place for place in places]
 
     @property
     def middle(self) -> float:

@@ -101,7 +101,7 @@ def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
 
 
 def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys: Scale) -> None:
-    """Where the update leads: a circle, or an arrow at the edge if that lies outside."""
+    """Where the update leads: a circle, or an arrow towards it if that lies outside."""
     if picture.next_at is None or not math.isfinite(picture.next_at):
         return
     to_right = picture.next_at > picture.at
@@ -111,8 +111,7 @@ def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys
         ys.of(math.nan if picture.next_loss is None else picture.next_loss),
     )
     if not canvas.mark(there, "o" if canvas.ascii_only else "○", VALUE):
-        edge = 1.0 if to_right else 0.0
-        canvas.mark((edge, here[1]), arrow, PLAIN)
+        canvas.mark((min(max(there[0], 0.0), 1.0), here[1]), arrow, PLAIN)
     elif abs(canvas.cell_at(there)[0] - canvas.cell_at(here)[0]) > 2:
         column, row = canvas.cell_at(here)
         canvas.put((column + (1 if to_right else -1), row), arrow, PLAIN)

@@ -1,0 +1,230 @@
+"""The plot pane: which plot it shows, what it asks for, and what it says when it has none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.reactive import var
+
+from tutor.training.frame import Curve
+from tutor.training.sights import AnyPicture, NoPicture
+from tutor.ui.moment import Moment, Sight
+from tutor.ui.panes.plot import KINDS, PlotPane
+
+from . import pictures
+from .fake_engine import Simulated
+from .lessons import lesson
+
+COLUMNS = 80 - 2 - 7
+
+
+class OnePane(App[None]):
+    """Nothing but the pane, as large as beside the others at 80×24."""
+
+    CSS = """
+    PlotPane { height: 9; border-top: solid white; padding: 0 1; scrollbar-size: 0 0; }
+    """
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, ascii_only: bool = False) -> None:
+        super().__init__()
+        self.ascii_only = ascii_only
+        self.wanted: list[tuple[int, str | None]] = []
+
+    def compose(self) -> ComposeResult:
+        yield PlotPane(id="plot", ascii_only=self.ascii_only).data_bind(OnePane.moment)
+
+    def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
+        self.wanted.append((message.columns, message.kind))
+
+    @property
+    def pane(self) -> PlotPane:
+        return self.query_one(PlotPane)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(content.plain for content in self.pane.lines)
+
+
+@asynccontextmanager
+async def showing(app: OnePane, moment: Moment | None) -> AsyncIterator[Pilot[None]]:
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.moment = moment
+        await settled(pilot)
+        yield pilot
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    for _ in range(3):
+        await pilot.pause()
+
+
+def moment(
+    curve: Curve | None = None, picture: AnyPicture | None = None, epoch: int = 5, **more: object
+) -> Moment:
+    at = replace(Simulated(), epoch=epoch, step=5 if epoch else 0)
+    told: dict[str, object] = {"frame": at.frame(), "curve": curve, "sight": Sight(picture=picture)}
+    return Moment(lesson(), "autograd", "cpu", 20, **{**told, **more})  # type: ignore[arg-type]
+
+
+PICTURES: dict[str, AnyPicture] = {
+    "data": pictures.data(),
+    "landscape": pictures.slope(),
+    "plane": pictures.plane(),
+}
+
+
+async def test_it_opens_with_the_loss_and_says_how_to_go_on() -> None:
+    app = OnePane()
+    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))):
+        assert app.text.startswith("loss by epoch, log scale · ● epoch 3 · 1/5 · v next\n")
+        assert app.wanted == [(COLUMNS, None)]
+
+
+async def test_before_the_first_epoch_it_says_when_there_will_be_a_plot() -> None:
+    app = OnePane()
+    async with showing(app, moment(epoch=0)) as pilot:
+        assert "plotted from the end of the first epoch" in app.text
+        app.moment = None
+        await settled(pilot)
+        assert "plotted from the end of the first epoch" in app.text
+
+
+async def test_turning_goes_through_all_kinds_and_round() -> None:
+    app = OnePane()
+    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))) as pilot:
+        titles = []
+        for _ in KINDS:
+            titles.append(app.text.partition("\n")[0])
+            app.pane.turn(1)
+        assert [title.partition("/5")[0][-1] for title in titles] == ["1", "2", "3", "4", "5"]
+        assert "log scale" in titles[0]
+        assert "linear scale" in titles[1]
+        assert app.pane.kind == KINDS[0]
+        app.pane.turn(-1)
+        assert app.pane.kind == KINDS[-1]
+        await settled(pilot)
+
+
+async def test_what_can_be_seen_is_what_is_wanted() -> None:
+    app = OnePane()
+    async with showing(app, moment(pictures.curve(30.0, 1.0))) as pilot:
+        for _ in range(4):
+            app.pane.turn(1)
+            await settled(pilot)
+        assert app.wanted == [(COLUMNS, None), (0, "data"), (0, "landscape"), (0, "plane")]
+        app.pane.display = False
+        await settled(pilot)
+        assert app.wanted[-1] == (0, None)
+        app.pane.turn(-1)
+        await settled(pilot)
+        assert app.wanted[-1] == (0, None)
+        app.pane.display = True
+        await settled(pilot)
+        assert app.wanted[-1] == (0, "landscape")
+        await pilot.resize_terminal(100, 30)
+        app.pane.turn(1 - 3)
+        await settled(pilot)
+        assert app.wanted[-1] == (COLUMNS + 20, None)
+
+
+async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -> None:
+    app = OnePane()
+    async with showing(app, moment(pictures.curve(30.0, 20.0))) as pilot:
+        app.pane.turn(1)
+        assert "log scale" in app.text
+        app.moment = moment(pictures.curve(30.0, 20.0, 0.1))
+        await settled(pilot)
+        assert "log scale" in app.text
+        app.pane.turn(-1)
+        assert "log scale" in app.text
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_each_picture_is_drawn_when_it_comes(kind: str, ascii_only: bool) -> None:
+    app = OnePane(ascii_only)
+    async with showing(app, moment()) as pilot:
+        app.pane.turn(KINDS.index(kind))
+        assert "It is being computed" in app.text
+        app.moment = moment(picture=PICTURES[kind])
+        await settled(pilot)
+        assert "It is being computed" not in app.text
+        assert len(app.pane.lines) == 8
+        assert max(content.cell_length for content in app.pane.lines) <= 78
+
+
+async def test_a_contour_is_a_landscape_too() -> None:
+    app = OnePane()
+    async with showing(app, moment(picture=pictures.contour())):
+        app.pane.turn(3)
+        assert app.text.startswith("landscape: loss by w → and b ↑ · 4/5")
+
+
+async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> None:
+    app = OnePane()
+    async with showing(app, moment()) as pilot:
+        app.pane.turn(4)
+        why = "The model has [bold]one[/bold] input,\x1b[31m and a plane needs two of them"
+        app.moment = moment(picture=NoPicture(why=f"{why}, as in the lesson on XOR."))
+        await settled(pilot)
+        words = app.text.replace("\n", " ")
+        assert "[bold]one[/bold] input,^[[31m and a plane needs two of them" in words
+        assert max(content.cell_length for content in app.pane.lines) <= 78
+
+
+async def test_why_there_is_no_picture_is_not_told_of_another_kind() -> None:
+    app = OnePane()
+    async with showing(app, moment()) as pilot:
+        app.pane.turn(2)
+        app.moment = moment(picture=NoPicture(why="There are no data."))
+        await settled(pilot)
+        assert "There are no data." in app.text
+        app.pane.turn(1)
+        assert "There are no data." not in app.text
+        assert "It is being computed" in app.text
+
+
+async def test_the_loss_of_the_moment_stands_beside_the_data() -> None:
+    app = OnePane()
+    shown = moment(picture=pictures.data())
+    async with showing(app, shown):
+        app.pane.turn(2)
+        assert shown.frame is not None
+        assert f"loss {shown.frame.loss.data[0]:.5g}" in app.text
+
+
+async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> None:
+    app = OnePane()
+    curve = pictures.curve(3.0, 2.0)
+    async with showing(app, moment(curve)) as pilot:
+        builds = 0
+        build = app.pane.build
+
+        def counted(width: int) -> object:
+            nonlocal builds
+            builds += 1
+            return build(width)
+
+        app.pane.build = counted  # type: ignore[method-assign, assignment]
+        app.moment = moment(pictures.curve(3.0, 2.0), picture=pictures.data())
+        await settled(pilot)
+        assert builds == 0
+        app.moment = moment(pictures.curve(3.0, 2.0, 1.5))
+        await settled(pilot)
+        assert builds == 1
+
+
+async def test_a_new_ghost_is_drawn_at_once() -> None:
+    app = OnePane()
+    curve = pictures.curve(3.0, 2.0, 1.0)
+    async with showing(app, moment(curve)) as pilot:
+        assert "A manual" not in app.text
+        app.moment = moment(curve, runs=pictures.GHOSTS[:2])
+        await settled(pilot)
+        assert "A manual lr 0.01" in app.text

@@ -1,0 +1,483 @@
+"""The drawings of the plot pane: what is drawn, what is said of it, and that it fits."""
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tutor.training.frame import Change, Curve, Position
+from tutor.training.sights import ContourPicture, DataPicture, PlanePicture
+from tutor.ui.charset import to_ascii
+from tutor.ui.looks import CURVE, PLAIN
+from tutor.ui.plots import contour, data, loss, plane, slope
+from tutor.ui.plots.axes import Scale, scale_over
+from tutor.ui.plots.canvas import Canvas, Pen, clipped
+from tutor.ui.plots.field import Field
+from tutor.ui.plots.ghosts import ghosts_of
+from tutor.ui.plots.loss import Losses
+from tutor.ui.plots.marks import marks_of, nearest
+from tutor.ui.plots.sheet import Drawing, Sheet
+
+from . import pictures
+
+SMALL, LARGE, NARROW = Sheet(78, 7), Sheet(58, 9), Sheet(40, 7)
+IN_ASCII = Sheet(78, 7, ascii_only=True)
+MANY = Losses(pictures.falling(200, 0.03, here=120), pictures.CHANGES, pictures.GHOSTS)
+
+DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
+    "loss": lambda sheet: loss.draw(Losses(pictures.falling(200, 0.03)), True, sheet),
+    "many runs": lambda sheet: loss.draw(MANY, True, sheet),
+    "linear": lambda sheet: loss.draw(MANY, False, sheet),
+    "data": lambda sheet: data.draw(pictures.data(), 2.5, sheet),
+    "slope": lambda sheet: slope.draw(pictures.slope(), sheet),
+    "contour": lambda sheet: contour.draw(pictures.contour(), sheet),
+    "plane": lambda sheet: plane.draw(pictures.plane(), sheet),
+}
+
+
+def text_of(drawing: Drawing) -> str:
+    return "\n".join(content.plain for content in drawing.lines)
+
+
+def lines_of(drawing: Drawing) -> list[str]:
+    return [content.plain for content in drawing.lines]
+
+
+def of_losses(*losses: float, log: bool = False, sheet: Sheet = SMALL) -> Drawing:
+    return loss.draw(Losses(pictures.curve(*losses)), log, sheet)
+
+
+# ── All of them ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("size", [(78, 6), (78, 7), (58, 9), (40, 5), (20, 4), (118, 20)], ids=str)
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_a_drawing_fills_its_room_and_no_more(
+    kind: str, size: tuple[int, int], ascii_only: bool
+) -> None:
+    drawn = DRAWINGS[kind](Sheet(*size, ascii_only=ascii_only))
+    assert len(drawn.lines) == size[1]
+    assert max(content.cell_length for content in drawn.lines) <= size[0]
+
+
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_without_room_a_drawing_says_so_in_one_line(kind: str) -> None:
+    assert lines_of(DRAWINGS[kind](Sheet(15, 3))) == ["There is no room for the plot."]
+
+
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_in_ascii_nothing_is_left_for_the_terminal_to_guess(kind: str) -> None:
+    drawn = text_of(DRAWINGS[kind](IN_ASCII))
+    assert not any(0x2580 <= ord(c) < 0x25A0 or ord(c) >= 0x2800 for c in drawn)
+    assert "?" not in to_ascii(drawn)
+
+
+# ── Canvas, scale, field ────────────────────────────────────────────────────────────
+
+
+def test_a_diagonal_goes_through_the_corners_of_its_cells() -> None:
+    canvas = Canvas(2, 1, ascii_only=False)
+    canvas.line([(0.0, 0.0), (1.0, 1.0)], Pen(PLAIN))
+    assert canvas.row(0).plain == "⡠⠊"
+
+
+def test_a_line_is_broken_where_there_is_no_number_and_a_lone_point_can_be_seen() -> None:
+    canvas = Canvas(9, 1, ascii_only=True)
+    canvas.line([(0.0, 0), (0.25, 0), (0.5, math.nan), (0.75, 0), (1.0, math.nan)], Pen(PLAIN))
+    assert canvas.row(0).plain == "***   *  "
+
+
+def test_what_is_drawn_last_lies_on_top() -> None:
+    canvas = Canvas(3, 1, ascii_only=False)
+    canvas.line([(0.0, 0.5), (1.0, 0.5)], Pen(PLAIN))
+    canvas.mark((0.5, 0.5), "●", CURVE)
+    assert canvas.row(0).plain[1] == "●"
+    assert canvas.style_at((1, 0)) is CURVE
+
+
+coordinates = st.floats(-1e6, 1e6)
+points = st.tuples(coordinates, coordinates)
+
+
+@given(points, points)
+@settings(max_examples=50)
+def test_a_line_is_cut_off_at_the_edges(
+    start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    found = clipped(start, end)
+    if all(0 <= x <= 1 for x in (*start, *end)):
+        assert found is not None
+    if found is not None:
+        assert all(0 <= x <= 1 for point in found for x in point)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(finite, finite, st.floats(), st.booleans())
+@settings(max_examples=100)
+def test_a_scale_puts_each_number_between_its_ends_inside_and_all_others_nowhere_wrong(
+    a: float, b: float, value: float, log: bool
+) -> None:
+    low, high = min(a, b), max(a, b)
+    scale = Scale(low, high, log and low > 0)
+    place = scale.of(value)
+    if low <= value <= high:
+        assert -1e-9 <= place <= 1 + 1e-9
+    assert not math.isinf(place)
+
+
+def test_numbers_that_differ_by_rounding_alone_are_one() -> None:
+    assert scale_over([1e30, 1e30 * (1 + 1e-14)]) == Scale(1e30, 1e30)
+    assert scale_over([math.nan, math.inf]) is None
+
+
+def test_a_field_is_bilinear_between_its_points_and_itself_at_them() -> None:
+    field = Field((0.0, 1.0, 4.0), (0.0, 2.0), ((0.0, 1.0, 4.0), (2.0, 3.0, 6.0)))
+    assert field.sampled((0.0, 0.5, 3.0, 4.0), (2.0, 1.0)) == [
+        [2.0, 2.5, 5.0, 6.0],
+        [1.0, 1.5, 4.0, 5.0],
+    ]
+
+
+# ── Loss by epoch ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize(
+    "losses",
+    [
+        (1.0,),
+        (2.0, 2.0, 2.0),
+        (0.0, 0.0),
+        (1.0, math.nan, 3.0),
+        (1.0, math.inf),
+        (1e308, 1e-308),
+        (-1e308, 1e308),
+        (5e-324, 1.0),
+        (1.7976931348623157e308, 5e-324),
+        (1e30, 1e30 * (1 + 1e-14)),
+        (3.0, 1.0, 0.0),
+    ],
+)
+def test_any_curve_is_drawn_or_it_is_said_why_not(
+    losses: tuple[float, ...], ascii_only: bool, log: bool
+) -> None:
+    lines = lines_of(of_losses(*losses, log=log, sheet=Sheet(50, 8, ascii_only)))
+    if len(lines) == 1:
+        assert log
+        assert min(losses) <= 0
+        assert lines[0].startswith("A log scale needs losses above 0")
+    else:
+        assert len(lines) == 8
+        assert ("O" if ascii_only else "●") in "".join(lines) or not math.isfinite(losses[-1])
+
+
+def test_a_curve_of_nan_alone_is_told_in_words() -> None:
+    assert lines_of(of_losses(math.nan, math.inf)) == [
+        "No loss so far is a number that could be drawn."
+    ]
+
+
+def test_what_can_not_be_drawn_is_told() -> None:
+    assert lines_of(of_losses(1.0, math.nan, 2.0))[0] == "NaN or inf left out"
+
+
+def test_one_number_among_nan_is_a_point() -> None:
+    losses = [math.nan] * 40
+    losses[20] = 3.0
+    assert text_of(of_losses(*losses)).count("•") == 1
+    assert text_of(of_losses(*losses, sheet=IN_ASCII)).count("*") == 1
+
+
+def test_no_line_is_drawn_over_epochs_without_a_loss() -> None:
+    losses = [1.0] * 30 + [math.nan] * 30 + [1.0] * 30
+    row = next(line for line in lines_of(of_losses(*losses, sheet=IN_ASCII)) if "**" in line)
+    assert len(row[8:].rstrip().split()) == 2
+
+
+def test_a_column_with_a_number_and_an_infinity_shows_the_number() -> None:
+    curve = Curve((1, 11), (5.0, 4.0), (5.0, math.inf), 20, 5)
+    lines = lines_of(loss.draw(Losses(curve), False, IN_ASCII))
+    assert sum(line.count("*") for line in lines) > 20
+    assert lines[-2].startswith("     4┤")
+
+
+@pytest.mark.parametrize(
+    ("losses", "log"),
+    [((1.0, 0.001), True), ((1.0, 0.5), False), ((1.0, -0.001), False), ((1.0, 0.01, 0.0), True)],
+)
+def test_the_scale_is_logarithmic_where_the_loss_falls_far(
+    losses: tuple[float, ...], log: bool
+) -> None:
+    assert loss.is_log(Losses(pictures.curve(*losses))) is log
+
+
+def test_the_title_says_which_scale_and_which_epoch() -> None:
+    assert of_losses(3.0, 1.0, log=True).title == "loss by epoch, log scale · ● epoch 2"
+    assert "linear scale" in of_losses(3.0, 1.0).title
+
+
+def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
+    losses = [1 - i / 200 for i in range(100)]
+    change = Change(Position(50, 1), mode="manual")
+    drawn = loss.draw(Losses(pictures.curve(*losses), (change,)), False, IN_ASCII)
+    words, *plot = lines_of(drawn)
+    assert words == "1 manual at 50"
+    spots = {row.index("|", 8) for row in plot if "|" in row[8:]}
+    assert len(spots) == 1
+    spot = spots.pop()
+    assert plot[0][spot] == "1"
+    assert 7 + 33 <= spot <= 7 + 37
+
+
+def test_all_that_was_changed_in_one_epoch_is_one_mark() -> None:
+    words = [mark.words for mark in marks_of(pictures.CHANGES)]
+    assert words[:4] == ["lr 0.02", "manual, lr 0.03", "cuda", "w[0, 1] = 0.5"]
+    assert words[4] == "seed 7"
+
+
+def test_of_many_marks_the_nearest_are_explained_and_the_others_counted() -> None:
+    marks = marks_of(pictures.CHANGES)
+    shown, text = nearest(marks, 62, 50)
+    assert text == "3 cuda at 60 · 4 w[0, 1] = 0.5 at 64 · and 5 more"
+    assert [mark.number for mark in shown] == [3, 4]
+    assert nearest(marks, 62, 200)[0] == marks
+    assert nearest(marks, 21, 8)[1] == "1 lr 0.…"
+
+
+def test_each_ghost_has_a_letter_of_its_own_and_is_named() -> None:
+    runs = [pictures.run(name, pictures.curve(1.0)) for name in ("one", "Ones", "n", "数")]
+    assert [ghost.letter for ghost in ghosts_of(runs)] == ["N", "E", "A", "B"]
+    assert [str(ghost) for ghost in ghosts_of(pictures.GHOSTS)] == [
+        "A manual lr 0.01",
+        "H high rate autograd lr 0.05",
+        "L low rate autograd lr 0.002",
+    ]
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
+def test_ghosts_are_told_apart_without_colour(sheet: Sheet) -> None:
+    legend, *_ = lines_of(loss.draw(MANY, True, sheet))
+    assert all(name in legend for name in ("A manual", "H high rate", "L low rate"))
+    canvas = text_of(loss.draw(Losses(MANY.curve, (), MANY.runs), True, sheet)).split("\n", 1)[1]
+    assert all(canvas.count(letter) >= 2 for letter in "AHL")
+
+
+def test_a_run_that_is_shorter_than_a_ghost_ends_where_it_ends() -> None:
+    ghost = pictures.run("A", pictures.falling(100, 0.01))
+    drawn = lines_of(loss.draw(Losses(pictures.falling(50, 0.01), (), (ghost,)), False, IN_ASCII))
+    assert drawn[-1].endswith("100")
+    assert max(row.rfind("*") for row in drawn[1:]) <= 7 + 36
+    assert max(row.rfind("A") for row in drawn[1:]) >= 75
+
+
+# ── Data ────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_residual_goes_from_its_point_to_the_line() -> None:
+    picture = DataPicture(
+        input="x",
+        target="y",
+        prediction="y_pred",
+        xs=(0.0, 1.0, 2.0),
+        targets=(0.0, 10.0, 2.0),
+        predictions=(0.0, 1.0, 2.0),
+        line_xs=(0.0, 2.0),
+        line=(0.0, 2.0),
+    )
+    rows = lines_of(data.draw(picture, None, Sheet(60, 12, ascii_only=True)))
+    column = rows[0].index("O")
+    assert [row[column] for row in rows[:11]] == ["O", *"||||||||", "*", " "]
+
+
+def test_the_data_are_explained() -> None:
+    text = text_of(data.draw(pictures.data(), 2.345, SMALL))
+    assert all(word in text for word in ("● y", "⠒ y_pred", "│ residual", "loss 2.345"))
+    assert text.count("●") == 1 + len(pictures.XS)
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"xs": (2.0,), "targets": (4.0,), "predictions": (0.0,), "line_xs": (2.0,), "line": (0.0,)},
+        {"xs": (3.0,) * 7},
+        {"predictions": (math.nan,) * 7, "line": (math.nan,) * 60},
+        {"predictions": (1e308,) * 7, "line": (-1e308,) * 60},
+    ],
+)
+def test_odd_data_are_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
+    picture = msgspec.structs.replace(pictures.data(), **more)
+    drawn = text_of(data.draw(picture, None, sheet))
+    assert drawn.count("O" if sheet.ascii_only else "●") >= 2
+
+
+def test_predictions_that_are_no_numbers_are_told() -> None:
+    picture = pictures.data(w=math.nan)
+    assert "no finite number" in text_of(data.draw(picture, None, SMALL))
+
+
+# ── Landscape ───────────────────────────────────────────────────────────────────────
+
+
+def test_the_landscape_says_its_numbers() -> None:
+    text = text_of(slope.draw(pictures.slope(), SMALL))
+    for words in ("● w 0.3", "loss 21.675", "· slope −25.5", "○ next 0.555"):
+        assert words in text
+
+
+def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -> None:
+    rows = lines_of(slope.draw(pictures.slope(w=0.0), Sheet(78, 20, ascii_only=True)))
+    dots = [(x, y) for y, row in enumerate(rows[:19]) for x, c in enumerate(row[7:54]) if c == "."]
+    assert len(dots) > 5
+    assert [y for _, y in sorted(dots)] == sorted(y for _, y in dots)
+    for x, y in dots:
+        above = [row[7 + x] for row in rows[:y]]
+        assert any(c in "*Oo" for c in above)
+
+
+def test_an_update_that_was_made_is_told_as_now() -> None:
+    assert "○ now 0.555" in text_of(slope.draw(pictures.slope(is_done=True), SMALL))
+
+
+def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
+    rows = lines_of(slope.draw(pictures.slope(w=4.0, rate=0.2), SMALL))
+    assert any(row[7] == "←" for row in rows)
+
+
+def test_before_the_gradient_there_is_no_tangent_and_that_is_said() -> None:
+    drawn = text_of(slope.draw(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL))
+    assert "no gradient yet" in drawn
+    assert "·" not in drawn
+    assert "○" not in drawn
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"at": math.nan, "loss": math.nan, "slope": math.nan, "next_at": math.nan},
+        {"loss": math.inf, "slope": math.inf, "next_at": math.inf, "next_loss": math.inf},
+        {"losses": (1e308,) * 60 + (-1e308,) * 61, "slope": 1e308},
+        {"losses": (2.0,) * 121, "loss": 2.0, "slope": 0.0, "next_at": 0.3, "next_loss": 2.0},
+        {"losses": (math.nan,) * 60 + (3.0,) + (math.inf,) * 60},
+        {"next_loss": None},
+    ],
+)
+def test_an_odd_landscape_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
+    drawn = slope.draw(pictures.slope(**more), sheet)
+    assert len(drawn.lines) == sheet.height
+
+
+def test_a_landscape_without_a_number_says_so() -> None:
+    picture = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
+    assert lines_of(slope.draw(picture, SMALL)) == [
+        "No loss hereabouts is a number that could be drawn."
+    ]
+
+
+def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
+    picture = pictures.slope(axis="along the gradient", batch=1)
+    drawn = slope.draw(picture, SMALL)
+    assert drawn.title == "landscape: loss along the gradient, batch 2"
+    assert "● at 0.3" in text_of(drawn)
+
+
+# ── Contour ─────────────────────────────────────────────────────────────────────────
+
+
+def test_levels_are_round_numbers_within_the_losses_and_few() -> None:
+    assert contour.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
+    assert contour.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
+    assert contour.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
+
+
+@given(st.lists(finite, min_size=1, max_size=5))
+@settings(max_examples=100)
+def test_levels_lie_within_any_losses(losses: list[float]) -> None:
+    levels = contour.levels_of(losses)
+    assert len(levels) <= contour.MOST_LEVELS + 1
+    assert levels == sorted(set(levels))
+    assert all(min(losses) < level < max(losses) for level in levels)
+
+
+@pytest.mark.parametrize("sheet", [SMALL, LARGE, IN_ASCII])
+def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
+    picture = pictures.contour(steps=3, rate=0.05)
+    text = text_of(contour.draw(picture, sheet))
+    here, after, trail = "Oo+" if sheet.ascii_only else "●○•"
+    assert text.count(here) == 2
+    assert text.count(f"{after} ") >= 2 or text.count(after) > 3
+    assert text.count(trail) > 2
+    canvas = text.replace(" 0.3", "").replace(" 3.", "")
+    assert canvas.count("30") >= 2
+
+
+def test_without_braille_a_higher_loss_is_denser() -> None:
+    rows = lines_of(contour.draw(pictures.contour(steps=1), Sheet(78, 20, ascii_only=True)))
+    density = {c: i for i, c in enumerate(contour.SHADES)}
+    lowest = rows[11][7 + 23]
+    assert density[rows[0][7 + 40]] > density[lowest]
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"losses": ((math.nan,) * 41,) * 30 + ((1.0,) * 41,)},
+        {"losses": ((2.0,) * 41,) * 31},
+        {"losses": ((1e308,) * 41, (-1e308,) * 41) * 15 + ((0.0,) * 41,)},
+        {"at": (math.nan, math.nan), "next_at": (math.inf, 0.0), "loss": math.nan},
+        {"path": (), "next_at": None, "gradient": None},
+        {"at": (100.0, 100.0)},
+    ],
+)
+def test_an_odd_contour_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
+    assert len(contour.draw(pictures.contour(**more), sheet).lines) == sheet.height
+
+
+def test_a_contour_without_a_number_says_so() -> None:
+    picture: ContourPicture = pictures.contour(losses=((math.nan,) * 41,) * 31)
+    assert lines_of(contour.draw(picture, SMALL)) == [
+        "No loss hereabouts is a number that could be drawn."
+    ]
+
+
+# ── Plane ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("sheet", [LARGE, Sheet(58, 9, ascii_only=True)])
+def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> None:
+    rows = lines_of(plane.draw(pictures.plane(), sheet))
+    canvas = [row[7:38] for row in rows[:-1]]
+    ones = [(x, y) for y, row in enumerate(canvas) for x, c in enumerate(row) if c == "1"]
+    dense = (plane.ASCII_SHADES if sheet.ascii_only else plane.SHADES)[-1]
+    assert len(ones) == 2
+    for x, y in ones:
+        assert canvas[y][x - 2] == dense
+    border = {"+"} if sheet.ascii_only else {c for row in canvas for c in row if c > "\u2800"}
+    assert all(border & set(row) for row in canvas)
+    assert "o2 = 0.5" in "".join(rows)
+
+
+def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:
+    flat = msgspec.structs.replace(pictures.plane(), outputs=((7.0,) * 31,) * 31)
+    canvas = [row[7:38] for row in lines_of(plane.draw(flat, LARGE))[:-1]]
+    assert set("".join(canvas)) == {"█", " ", "0", "1"}
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
+def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sheet) -> None:
+    picture: PlanePicture = pictures.plane()
+    gaps = ((math.nan,) * 31,) * 15 + picture.outputs[15:]
+    assert "?" in text_of(plane.draw(msgspec.structs.replace(picture, outputs=gaps), sheet))
+    nothing = msgspec.structs.replace(picture, outputs=((math.nan,) * 31,) * 31)
+    assert lines_of(plane.draw(nothing, sheet)) == [
+        "No output hereabouts is a number that could be drawn."
+    ]
