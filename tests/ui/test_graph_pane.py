@@ -18,7 +18,8 @@ from tutor.ui import looks
 from tutor.ui.charset import to_ascii
 from tutor.ui.moment import Moment, Sight
 from tutor.ui.panes.graph import GraphPane
-from tutor.ui.panes.graph_rows import backward, drawn
+from tutor.ui.panes.graph_rows import laid_out
+from tutor.ui.panes.graph_walk import backward
 
 from .conftest import SMALL
 from .fake_engine import Simulated, scalar
@@ -144,7 +145,8 @@ def drawn_lines(at: Moment, width: int) -> list[str]:
     assert graph is not None
     assert at.frame is not None
     so_far = backward(at.lesson, at.frame, at.operations, graph)
-    return [content.plain for content in drawn(tree(graph), graph, so_far, width, chosen=-1)]
+    table = laid_out(tree(graph), graph, so_far, width)
+    return [content.plain for content in table.lines(chosen=-1)]
 
 
 # ── What is computed ────────────────────────────────────────────────────────────────
@@ -169,7 +171,7 @@ def test_on_a_narrow_pane_the_operations_names_go_first_and_the_numbers_then() -
     assert with_digits
     assert max(set(by_width) - with_ops) >= min(with_digits) > 58
     assert "o2 = sigmoid(z2)" in by_width[58]
-    assert "[2] 0.024 …" in by_width[58]
+    assert "None, now [0.049 …]" in by_width[58]
 
 
 @pytest.mark.parametrize("width", [10, 20, 38, 58, 78, 118])

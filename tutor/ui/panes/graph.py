@@ -22,8 +22,8 @@ from tutor.ui import looks
 from tutor.ui.commands import Command, bindings
 from tutor.ui.looks import line
 from tutor.ui.moment import Moment
-from tutor.ui.panes.graph_rows import drawn
-from tutor.ui.panes.graph_walk import above, backward, below
+from tutor.ui.panes.graph_rows import Table, laid_out
+from tutor.ui.panes.graph_walk import Backward, above, backward, below
 from tutor.ui.panes.lines import LinesPane
 
 HEADING_ROWS = 1
@@ -58,6 +58,7 @@ class GraphPane(LinesPane):
         self._folded_for: object = None
         self._chosen = 0
         self._active: int | None = None
+        self._laid_out: tuple[tuple[object, ...], Table] | None = None
         self._told: bool | None = None
 
     @property
@@ -89,7 +90,14 @@ class GraphPane(LinesPane):
             self._folded -= above(graph, so_far.order)
         self._lay_out(graph)
         chosen = self._chosen if self.has_focus else -1
-        return [*drawn(self._rows, graph, so_far, width, chosen), *why]
+        return [*self._table(graph, so_far, width).lines(chosen), *why]
+
+    def _table(self, graph: Graph, so_far: Backward, width: int) -> Table:
+        """The rows laid out: that takes a while in a large graph, and choosing a line does not."""
+        made_for = (graph, self._rows, so_far, width)
+        if self._laid_out is None or made_for != self._laid_out[0]:
+            self._laid_out = made_for, laid_out(self._rows, graph, so_far, width)
+        return self._laid_out[1]
 
     def settle(self) -> None:
         """Keep the operation that backward has come to in view."""

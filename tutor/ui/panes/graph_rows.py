@@ -5,23 +5,30 @@ Knows a Graph's rows and how far backward has come; nothing of widgets, keys or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.lesson.model import REPORT, Lesson
 from tutor.plain import one_line
-from tutor.training.frame import NO_VALUE, NONE, Frame, Value
+from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.graph_tree import Row
 from tutor.training.sights import Graph, Node
 from tutor.ui import digits, looks, marks
 from tutor.ui.looks import Piece, line
+from tutor.ui.panes.graph_walk import Backward, below
 
 GAP = 2
 WIDE, TIGHT = 3, 2
+MOST_ELEMENTS = 8
+"""No more of an array are shown, however wide the pane."""
+
+WISHED = 4
+"""So many are worth that other columns are made wider."""
+
 LEAST = 0.4
 """The part of a line that the tree keeps where values and gradients need more than the rest."""
 
@@ -43,77 +50,16 @@ class Look:
 
 
 LOOKS = (
-    Look(True, 5, 4, 4),
-    Look(False, 5, 4, 4),
-    Look(False, 4, 4, 4),
-    Look(False, 4, 3, 3),
-    Look(False, 4, 2, 2),
+    Look(True, 5, 3, 3),
+    Look(False, 5, 2, 2),
+    Look(False, 5, 2, 2, indent=TIGHT),
     Look(False, 4, 2, 2, indent=TIGHT),
+    Look(False, 4, 1, 1, indent=TIGHT),
     Look(False, 3, 1, 1, indent=TIGHT),
     Look(False, 3, 0, 1, indent=TIGHT),
     Look(False, 3, 0, 0, indent=TIGHT),
 )
-"""From the fullest to the shortest: the first that fits is taken."""
-
-
-# ── How far backward has come ───────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Backward:
-    """How many of backward's operations are shown."""
-
-    done: int
-    total: int
-    phase: str
-    """The phase that runs backward."""
-    is_next: bool
-    """Whether that phase is about to run: only then can it be gone into."""
-
-    def mark(self, node: Node) -> Piece:
-        """The mark before an operation while the phase is gone into."""
-        if not self.is_next or node.order < 0:
-            return marks.NONE
-        return {self.done: marks.NEXT, self.done - 1: marks.DONE}.get(node.order, marks.NONE)
-
-    def has_reached(self, node: Node) -> bool:
-        """Whether the gradient of its output is known."""
-        return 0 <= node.order < self.done
-
-    @property
-    def order(self) -> int:
-        """Of the operation to keep in view, -1 if there is none."""
-        return min(self.done, self.total - 1) if self.is_next else -1
-
-    @property
-    def words(self) -> str:
-        """One line for the learner."""
-        if not self.is_next:
-            ran = self.done == self.total
-            return (
-                "backward has run" if ran else f"recorded going forward; {self.phase} walks it back"
-            )
-        if self.done == self.total:
-            return f"backward has come to its end ({self.total} of {self.total})"
-        return f"i: one operation of backward ({self.done} of {self.total})"
-
-
-def backward(lesson: Lesson, frame: Frame, operations: int, graph: Graph) -> Backward:
-    """How much of backward is to be seen at a frame, `operations` of it being gone into."""
-    phases = [str(section.phase) for section in lesson.loop(frame.mode)]
-    at = _gradient_at(phases)
-    total = graph.operations
-    is_next = frame.next_phase == phases[at]
-    has_run = frame.phase == REPORT or frame.phase in phases[at:]
-    done = total if has_run else min(operations, total) if is_next else 0
-    return Backward(done, total, phases[at], is_next and not has_run)
-
-
-def _gradient_at(phases: Sequence[str]) -> int:
-    """The phase that leaves the gradients: before the update, where none is called so."""
-    if "Gradient" in phases:
-        return phases.index("Gradient")
-    return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
+"""From the fullest to the shortest: the first that fits is taken, and more if there is room."""
 
 
 # ── The rows ────────────────────────────────────────────────────────────────────────
@@ -123,35 +69,95 @@ def _gradient_at(phases: Sequence[str]) -> int:
 class _Cells:
     """One row's texts in one look."""
 
-    mark: Piece
     prefix: str
     what: str
-    op: str
-    value: str
-    gradient: str
-    gradient_style: Style
-    room: int
+    style: Style = looks.PLAIN
+    """Of what was computed."""
+    mark: Piece = marks.NONE
+    op: str = ""
+    value: str = ""
+    gradient: str = ""
+    gradient_style: Style = looks.PLAIN
+    room: int = 0
     """Cells that the gradient takes at most, now or once backward has come there."""
-    folded: str
+    folded: str = ""
     """What is folded away below; it may be cut off."""
 
 
-def drawn(
-    rows: Sequence[Row], graph: Graph, so_far: Backward, width: int, chosen: int
-) -> Iterator[Content]:
-    """The heading, then a line for each row; `chosen` is the index of one, or -1."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows in so many columns, ready to be shown with any of them chosen."""
+
+    words: str
+    columns: _Columns
+    cells: Sequence[_Cells]
+    width: int
+
+    def lines(self, chosen: int) -> Iterator[Content]:
+        """The heading, then a line for each row; `chosen` is the index of one, or -1."""
+        can_unfold = chosen >= 0 and self.cells[chosen].folded
+        words = self.words + (" · enter unfolds" if can_unfold else "")
+        yield self.columns.heading(words, self.width)
+        for index, cells in enumerate(self.cells):
+            yield self.columns.line(cells, index == chosen, self.width)
+
+
+def laid_out(rows: Sequence[Row], graph: Graph, so_far: Backward, width: int) -> Table:
+    """As much of each row as fits, by the fullest look in which all of them do."""
     nodes = {node.id: node for node in graph.nodes}
+    on_show = [(row, nodes[row.node]) for row in rows]
     for look in LOOKS:
-        table = [_cells(row, nodes[row.node], graph, so_far, look) for row in rows]
+        table = [_cells(row, node, graph, so_far, look) for row, node in on_show]
         columns = _Columns.of(table)
-        # Where it is narrow, a long text is cut rather than that numbers are left out.
-        if columns.width - (0 if look.indent == WIDE else columns.what // 4) <= width:
+        if columns.width - (columns.slack(width) if look.indent == TIGHT else 0) <= width:
             break
-    columns = columns.within(width)
-    can_unfold = chosen >= 0 and rows[chosen].hidden
-    yield columns.heading(so_far.words + (" · enter unfolds" if can_unfold else ""), width)
-    for index, (row, cells) in enumerate(zip(rows, table, strict=True)):
-        yield columns.line(cells, nodes[row.node], index == chosen, width)
+    wish = replace(look, values=WISHED, gradients=WISHED)
+    wished = [_cells(row, node, graph, so_far, wish) for row, node in on_show]
+    columns = columns.within(width, _Columns.of(wished))
+    filled = [
+        cells if row.seen_before else _filled(cells, node, so_far, look, columns, width)
+        for cells, (row, node) in zip(table, on_show, strict=True)
+    ]
+    filled = _labelled(filled, on_show, width - columns.at_gradient)
+    return Table(so_far.words, columns, filled, width)
+
+
+def _filled(
+    cells: _Cells, node: Node, so_far: Backward, look: Look, columns: _Columns, width: int
+) -> _Cells:
+    """With as many more elements of its arrays as have room in their columns."""
+    room = width - columns.at_gradient - (GAP + len(cells.folded) if cells.folded else 0)
+    values = _most(lambda n: _number(node.value, look.precision, n), columns.value)
+    later = _most(lambda n: _gradient(node, node.order >= 0, replace(look, gradients=n)), room)
+    look = replace(look, values=max(look.values, values), gradients=max(look.gradients, later))
+    return replace(
+        cells,
+        value=_number(node.value, look.precision, look.values),
+        gradient=_gradient(node, so_far.has_reached(node), look),
+        room=len(_gradient(node, node.order >= 0, look)),
+    )
+
+
+def _most(text_of: Callable[[int], str], room: int) -> int:
+    """How many elements may be shown for the text to fit."""
+    fits = (len(text_of(count)) <= room for count in range(1, MOST_ELEMENTS + 1))
+    return sum(takewhile(bool, fits))
+
+
+def _labelled(
+    table: Sequence[_Cells], on_show: Sequence[tuple[Row, Node]], room: int
+) -> list[_Cells]:
+    """What the leaves' gradients are called before them, if there is room for all of it."""
+    leaves = {
+        i: f"{_name(node)}.grad: "
+        for i, (row, node) in enumerate(on_show)
+        if node.is_leaf and not row.seen_before
+    }
+    if any(cell_len(label) + table[i].room > room for i, label in leaves.items()):
+        return list(table)
+    return [
+        replace(cells, gradient=leaves.get(i, "") + cells.gradient) for i, cells in enumerate(table)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,25 +188,46 @@ class _Columns:
     def _right(self) -> list[int]:
         return [w for w in (self.op, self.value, self.gradient) if w]
 
-    def within(self, width: int) -> _Columns:
-        """So narrow that a line fits: what is computed gives way, then the gradient is cut."""
-        over = max(0, self.width - width)
-        least = min(self.what, int(width * LEAST))
-        return _Columns(max(least, self.what - over), self.op, self.value, self.gradient)
+    @property
+    def at_value(self) -> int:
+        """Where the values begin."""
+        return marks.GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
+
+    @property
+    def at_gradient(self) -> int:
+        """Where the gradients begin, which have the rest of the line."""
+        return self.at_value + self.value + GAP
+
+    def _least(self, width: int) -> int:
+        return min(self.what, int(width * LEAST))
+
+    def slack(self, width: int) -> int:
+        """Where it is narrow, a long text is cut rather than that numbers are left out."""
+        return min(self.what // 4, self.what - self._least(width))
+
+    def within(self, width: int, wished: _Columns) -> _Columns:
+        """So narrow that a line fits: what is computed gives way, then the gradient is cut.
+
+        What room is left goes to the gradients and then to the values, as far as they wish.
+        """
+        left = width - self.width
+        if left < 0:
+            return replace(self, what=max(self._least(width), self.what + left))
+        left -= max(0, wished.gradient - self.gradient)
+        value = max(self.value, min(wished.value, self.value + left))
+        return replace(self, value=value)
 
     def heading(self, words: str, width: int) -> Content:
         """The words, and as much as they leave room for of what the columns are."""
-        at_value = marks.GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
-        at_gradient = at_value + self.value + GAP
         text = words
-        for at, name in ((at_value, "value"), (at_gradient, "gradient")):
+        for at, name in ((self.at_value, "value"), (self.at_gradient, "gradient")):
             if len(text) + GAP <= at:
                 text = text.ljust(at) + name
         return line((text, looks.DIM)).truncate(width, ellipsis=True)
 
-    def line(self, cells: _Cells, node: Node, is_chosen: bool, width: int) -> Content:
+    def line(self, cells: _Cells, is_chosen: bool, width: int) -> Content:
         """One row, cut to the width."""
-        what = line((cells.what, _what_style(node, is_chosen)))
+        what = line((cells.what, looks.ACTIVE if is_chosen else cells.style))
         what = what.truncate(max(4, self.what - len(cells.prefix)), ellipsis=True)
         blank = " " * max(0, self.what - len(cells.prefix) - what.cell_length)
         pieces: list[Piece] = [blank]
@@ -214,18 +241,10 @@ class _Columns:
         return whole.rstrip().truncate(width, ellipsis=True)
 
 
-def _what_style(node: Node, is_chosen: bool) -> Style:
-    if is_chosen:
-        return looks.ACTIVE
-    return looks.STRONG if node.is_leaf or node.name else looks.PLAIN
-
-
 def _cells(row: Row, node: Node, graph: Graph, so_far: Backward, look: Look) -> _Cells:
     prefix = _set_in(row.prefix, look.indent)
     if row.seen_before:
-        return _Cells(
-            marks.NONE, prefix, f"{_name(node)} (see above)", "", "", "", looks.PLAIN, 0, ""
-        )
+        return _Cells(prefix=prefix, what=f"{_name(node)} (see above)")
     now = _gradient(node, so_far.has_reached(node), look)
     later = _gradient(node, node.order >= 0, look)
     return _Cells(
@@ -238,6 +257,7 @@ def _cells(row: Row, node: Node, graph: Graph, so_far: Backward, look: Look) -> 
         gradient_style=_gradient_style(node, so_far),
         room=max(len(now), len(later)) + (GAP + len(_count(row)) if row.hidden else 0),
         folded=_folded(row, node, graph),
+        style=looks.STRONG if node.is_leaf or node.name else looks.PLAIN,
     )
 
 
@@ -280,34 +300,6 @@ def _count(row: Row) -> str:
     return f"… {row.hidden} operation{'s' if row.hidden > 1 else ''}"
 
 
-def below(graph: Graph, node: Node) -> list[Node]:
-    """All that it was computed from, each once."""
-    by_id = {n.id: n for n in graph.nodes}
-    found: dict[int, Node] = {}
-    waiting = [i for i in node.inputs if i in by_id]
-    while waiting:
-        child = waiting.pop(0)
-        if child not in found:
-            found[child] = by_id[child]
-            waiting += [i for i in by_id[child].inputs if i in by_id]
-    return list(found.values())
-
-
-def above(graph: Graph, order: int) -> frozenset[int]:
-    """The ids of all in whose branch the operation with this place in backward stands."""
-    users: dict[int, list[int]] = {}
-    for node in graph.nodes:
-        for child in node.inputs:
-            users.setdefault(child, []).append(node.id)
-    waiting = [node.id for node in graph.nodes if node.order == order]
-    found: set[int] = set()
-    while waiting:
-        new = [user for user in users.get(waiting.pop(), ()) if user not in found]
-        found.update(new)
-        waiting += new
-    return frozenset(found)
-
-
 # ── Numbers ─────────────────────────────────────────────────────────────────────────
 
 
@@ -328,14 +320,13 @@ def _gradient(node: Node, is_known: bool, look: Look) -> str:
     precision = look.precision
     if node.old is None:
         return _number(node.gradient, precision, look.gradients) if is_known else ""
-    some = min(look.gradients, 2)
-    label = f"{_name(node)}.grad: " if look.gradients > 2 else ""
+    some = min(look.gradients, 3)
     old = _number(node.old, precision, some, with_shape=False)
     if not is_known or node.new is None or node.gradient in (NONE, NO_VALUE):
-        return f"{label}{old}"
+        return old
     arrived = _number(node.gradient, precision, some, with_shape=False)
     if node.old == NONE:
-        return f"{label}None, so {arrived} is stored" if some > 1 else f"None, now {arrived}"
+        return f"None, so {arrived} is stored" if some > 1 else f"None, now {arrived}"
     if arrived.startswith(digits.MINUS):
         arrived = f"({arrived})"
-    return f"{label}{old} + {arrived} = {_number(node.new, precision, some, with_shape=False)}"
+    return f"{old} + {arrived} = {_number(node.new, precision, some, with_shape=False)}"

@@ -1,0 +1,100 @@
+"""Where backward stands in an autograd graph, and what lies above and below an operation.
+
+Knows a Graph and the phases of a lesson; nothing of text, keys or folding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tutor.lesson.model import REPORT, Lesson
+from tutor.training.frame import Frame
+from tutor.training.sights import Graph, Node
+from tutor.ui import marks
+from tutor.ui.looks import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """How many of backward's operations are shown."""
+
+    done: int
+    total: int
+    phase: str
+    """The phase that runs backward."""
+    is_next: bool
+    """Whether that phase is about to run: only then can it be gone into."""
+
+    def mark(self, node: Node) -> Piece:
+        """The mark before an operation while the phase is gone into."""
+        if not self.is_next or node.order < 0:
+            return marks.NONE
+        return {self.done: marks.NEXT, self.done - 1: marks.DONE}.get(node.order, marks.NONE)
+
+    def has_reached(self, node: Node) -> bool:
+        """Whether the gradient of its output is known."""
+        return 0 <= node.order < self.done
+
+    @property
+    def order(self) -> int:
+        """Of the operation to keep in view, -1 if there is none."""
+        return min(self.done, self.total - 1) if self.is_next else -1
+
+    @property
+    def words(self) -> str:
+        """One line for the learner."""
+        if not self.is_next:
+            ran = self.done == self.total
+            return (
+                "backward has run" if ran else f"recorded going forward; {self.phase} walks it back"
+            )
+        if self.done == self.total:
+            return f"backward has come to its end ({self.total} of {self.total})"
+        return f"i: one operation of backward ({self.done} of {self.total})"
+
+
+def backward(lesson: Lesson, frame: Frame, operations: int, graph: Graph) -> Backward:
+    """How much of backward is to be seen at a frame, `operations` of it being gone into."""
+    phases = [str(section.phase) for section in lesson.loop(frame.mode)]
+    at = _gradient_at(phases)
+    total = graph.operations
+    is_next = frame.next_phase == phases[at]
+    has_run = frame.phase == REPORT or frame.phase in phases[at:]
+    done = total if has_run else min(operations, total) if is_next else 0
+    return Backward(done, total, phases[at], is_next and not has_run)
+
+
+def _gradient_at(phases: Sequence[str]) -> int:
+    """The phase that leaves the gradients: before the update, where none is called so."""
+    if "Gradient" in phases:
+        return phases.index("Gradient")
+    return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
+
+
+def below(graph: Graph, node: Node) -> list[Node]:
+    """All that it was computed from, each once."""
+    by_id = {n.id: n for n in graph.nodes}
+    found: dict[int, Node] = {}
+    waiting = [i for i in node.inputs if i in by_id]
+    while waiting:
+        child = waiting.pop(0)
+        if child not in found:
+            found[child] = by_id[child]
+            waiting += [i for i in by_id[child].inputs if i in by_id]
+    return list(found.values())
+
+
+def above(graph: Graph, order: int) -> frozenset[int]:
+    """The ids of all in whose branch the operation with this place in backward stands."""
+    users: dict[int, list[int]] = {}
+    for node in graph.nodes:
+        for child in node.inputs:
+            users.setdefault(child, []).append(node.id)
+    waiting = [node.id for node in graph.nodes if node.order == order]
+    found: set[int] = set()
+    while waiting:
+        new = [user for user in users.get(waiting.pop(), ()) if user not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
