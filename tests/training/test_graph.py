@@ -427,6 +427,19 @@ def test_what_the_lesson_raises_is_told_beside_what_there_is(trace: Trace) -> No
     assert named(twice, "w").gradient.data == (-14.0,)
 
 
+def test_where_predict_fails_no_graph_of_an_earlier_trace_is_shown(
+    write_lesson: Callable[..., Lesson],
+) -> None:
+    setup = W + "class Predict:\n    fails = False"
+    code = "if Predict.fails:\n    raise ValueError('again')\ny_pred = w * x"
+    (program,) = programs_of(write_lesson(Setup=setup, Predict=code)).values()
+    at = standpoint_of(loop_of(program), 0.1)
+    probe = Probe(program, "cpu", 0.1, 0)
+    assert graph_of(probe, at).nodes
+    probe.loop.namespace["Predict"].fails = True
+    assert graph_of(probe, at) == Graph(why="Predict raised ValueError: again")
+
+
 def test_a_trace_can_be_broken_off_and_a_stop_is_passed_on(
     write_lesson: Callable[..., Lesson],
 ) -> None:

@@ -51,6 +51,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
     """
     probe.stand(at)
     loop = probe.loop
+    left_over = loop.namespace.get("loss")  # of an earlier trace in this probe
     recorder = Recorder(loop.program.filename, loop.namespace, until)
     raised = ""
     try:
@@ -63,7 +64,9 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
             raise
         raised = _short(f"{error.phase} raised {error.message}")
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
-    graph = _graph(recorder, Words(recorder, names, loop.program.parameters), names.get("loss"))
+    loss = names.get("loss")
+    loss = None if raised and loss is left_over else loss
+    graph = _graph(recorder, Words(recorder, names, loop.program.parameters), loss)
     why = (raised, graph.why) if graph.nodes else (raised or graph.why,)
     return Graph(nodes=graph.nodes, why=" ".join(filter(None, why)))
 
