@@ -24,7 +24,7 @@ json.dump(printed, sys.stdout)
 def printed_by(programs: Mapping[str, list[str]]) -> dict[str, str]:
     """What each program, given in pieces that run one after the other, prints."""
     done = subprocess.run(
-        [sys.executable, "-c", _RUNNER],
+        [sys.executable, "-W", "error::UserWarning", "-c", _RUNNER],
         input=json.dumps(programs),
         capture_output=True,
         text=True,

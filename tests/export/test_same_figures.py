@@ -99,6 +99,18 @@ ODD = (
         Report="loss = (w * x).sum()",
     ),
     odd(
+        "numbers of Python alone",
+        **{**NUMPY, "Setup": "x = 3.0\nw = 0.5", "Gradient": "dw = 2 * x * (y_pred - 2 * x)"},
+        Loss="loss = (y_pred - 2 * x) ** 2",
+    ),
+    odd("a loss made a float", **NUMPY, Loss="loss = float(((y_pred - x) ** 2).mean())"),
+    odd(
+        "a batch before there is any",
+        FRONT.replace("epochs:", "batches: 2\nepochs:"),
+        Setup=PLAIN["Setup"] + "\nfirst = x[batch].item()",
+        Predict="y_pred = w * x[batch] + first",
+    ),
+    odd(
         "another alphabet",
         FRONT.replace("[w]", "[ŵ]"),
         **{name: code.replace("w", "ŵ").replace("ŵith", "with") for name, code in NUMPY.items()},

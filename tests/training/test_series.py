@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "series.csv"
 
 
-@pytest.mark.parametrize(("slug", "mode"), [("xor", "optimizer"), ("thermometer", "manual")])
+@pytest.mark.parametrize(("slug", "mode"), [("xor", "autograd"), ("thermometer", "manual")])
 def test_it_is_what_tutor_run_prints(slug: str, mode: str, path: Path) -> None:
     run = shipped(slug, mode)
     run.run_to(7)

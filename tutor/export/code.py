@@ -61,20 +61,14 @@ class Code:
     @cached_property
     def _words(self) -> frozenset[str]:
         """Every name that stands in the lesson's code, in whatever role."""
-        tokens = (t for code in self.outline.codes for t in _tokens(code))
-        words = {token.string for token in tokens if token.type == tokenize.NAME}
-        # Up to Python 3.11 an f-string is one token, whatever names stand in it.
-        return frozenset(words | {n.id for n in self._nodes if isinstance(n, ast.Name)})
-
-    @cached_property
-    def _nodes(self) -> tuple[ast.AST, ...]:
-        return tuple(node for code in self.outline.codes for node in ast.walk(ast.parse(code)))
+        return frozenset(word for code in self.outline.codes for word in _words(code))
 
     @cached_property
     def _imports_random(self) -> bool:
         """Whether the lesson draws from Python's own generator, which it has to import."""
-        modules = [a.name for n in self._nodes if isinstance(n, ast.Import) for a in n.names]
-        modules += [n.module or "" for n in self._nodes if isinstance(n, ast.ImportFrom)]
+        nodes = [node for code in self.outline.codes for node in ast.walk(ast.parse(code))]
+        modules = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
+        modules += [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)]
         return "random" in modules
 
     @cached_property
@@ -87,6 +81,10 @@ class Code:
     @property
     def _uses_torch(self) -> bool:
         return self._uses("torch")
+
+    @property
+    def _counts_batches(self) -> bool:
+        return self.lesson.batches > 1 or self.lesson.warm_up > 0
 
     def _own(self, name: str) -> str:
         """A name of ours that is none of the lesson's."""
@@ -121,7 +119,8 @@ class Code:
         if self._uses("device"):
             yield f"device = {json.dumps(settings.device)}"
         yield f"learning_rate = {rate_of(lesson, mode, settings)!r}"
-        if self._uses("batch"):
+        in_setup = any("batch" in _words(fence.code) for fence in self.outline.setup.fences)
+        if in_setup or (self._uses("batch") and not self._counts_batches):
             yield "batch = 0"
         yield f"{self._own('epochs')} = {epochs_of(lesson, mode, settings)}"
         yield "# Printed are the epochs that this divides, and the last."
@@ -150,7 +149,7 @@ class Code:
         first = "" if warm_up else "1, "
         yield f"for {epoch} in range({first}{self._own('epochs')} + 1):{self._on_warm_up(epoch)}"
         indent = INDENT
-        if self.lesson.batches > 1 or warm_up:
+        if self._counts_batches:
             batches = self.lesson.batches
             updates = f"{batches} if {epoch} else {warm_up}" if warm_up else str(batches)
             yield f"{INDENT}for batch in range({updates}):"
@@ -210,8 +209,12 @@ class Code:
     def _loss(self, plain: str) -> str:
         if self._bound is not None and "loss" not in self._bound:
             return '"NaN"'
-        single = "loss" if self._uses_torch or not self._uses("np", "numpy") else "np.squeeze(loss)"
-        return f"{plain}(float({single}))"
+        number = 'loss.item() if hasattr(loss, "item") else loss'
+        if not self._uses("torch", "np", "numpy"):
+            number = "loss"
+        elif self._uses("backward") and not self._uses("float", "item"):
+            number = "loss.item()"  # surely a tensor
+        return f"{plain}(float({number}))"
 
     def _gradients(self, indent: str) -> Iterator[str]:
         name, pairs = self._own("gradients"), list(self._pairs(self._gradient))
@@ -250,6 +253,12 @@ def _rows_inside_strings(code: str) -> Iterator[int]:
             started.append(token.start[0])
         elif kind.endswith("STRING_END"):
             yield from range(started.pop() + 1, token.end[0] + 1)
+
+
+def _words(code: str) -> Iterator[str]:
+    yield from (token.string for token in _tokens(code) if token.type == tokenize.NAME)
+    # Up to Python 3.11 an f-string is one token, whatever names stand in it.
+    yield from (node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name))
 
 
 def _tokens(code: str) -> Iterator[tokenize.TokenInfo]:
