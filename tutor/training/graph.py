@@ -233,10 +233,11 @@ def _tallies(recorder: Recorder) -> Iterator[_Tally]:
     """What has come to each node in all walks through the graph that count.
 
     Those count that added to a leaf's `.grad`, from the last time on that it was emptied
-    in between. What `torch.autograd.grad` hands back is not added up: there the last counts.
+    (or otherwise changed) in between. What `torch.autograd.grad` hands back is not added up:
+    there the last counts.
     """
     adding = {run for run, _ in recorder.after}
-    stale = {run for run in adding if run < _last_emptied(recorder)}
+    stale = {run for run in adding if run < _last_changed(recorder)}
     by_node: dict[int, list[tuple[int, Arrival]]] = defaultdict(list)
     for i, arrival in enumerate(recorder.arrivals):
         if arrival.run not in stale:
@@ -254,7 +255,7 @@ def _tallies(recorder: Recorder) -> Iterator[_Tally]:
         )
 
 
-def _last_emptied(recorder: Recorder) -> int:
+def _last_changed(recorder: Recorder) -> int:
     """The first walk after a leaf's `.grad` was last changed between two walks; 0 if never."""
     first, left = 0, dict[int, torch.Tensor]()  # runs count from 0, but none before has left any
     for arrival in recorder.arrivals:
@@ -285,8 +286,8 @@ def _sum(
 
 def _how_it_came(recorder: Recorder, tallies: Iterable[_Tally]) -> str:
     """A word on how backward ran, where it was not simply called once."""
-    if _last_emptied(recorder):
-        return "Backward came more than once, on gradients that were emptied: this is the last."
+    if _last_changed(recorder):
+        return "Backward came again after the gradient had been changed: this is the last time."
     leaves = [tally for tally in tallies if tally.known.leaf is not None]
     times = max((tally.times for tally in leaves), default=1)
     if times > 1:

@@ -166,12 +166,14 @@ class Recorder(TorchFunctionMode):
             node = _node_of(tensor)
             if node is None or tensor.grad_fn is None:
                 continue
-            if id(node) not in self.nodes:
-                new = self._walk(node)
-                self.nodes[id(node)].call = call
-                for known in new[1:]:
-                    known.within = new[0] if known.leaf is None else None
-            self.nodes[id(node)].outputs.setdefault(tensor.output_nr, safe_value(tensor))
+            new = self._walk(node)
+            if new:
+                for part in new[1:]:
+                    part.within = new[0] if part.leaf is None else None
+            known = self.nodes[id(node)]
+            if known.within is not None or known in new[:1]:
+                known.within, known.call = None, call  # what the lesson gets is no mere part
+            known.outputs.setdefault(tensor.output_nr, safe_value(tensor))
 
     def _meet(self, tensor: torch.Tensor) -> None:
         """Get to know a tensor that no call in sight has returned."""
