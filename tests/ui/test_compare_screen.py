@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import msgspec
 from textual.app import App
@@ -15,8 +15,9 @@ from tutor.ui.bars import Footer
 from tutor.ui.moment import Moment, Notice, Sight
 from tutor.ui.panes.agreement import AgreementPane
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen
+from tutor.ui.session import Session
 
-from .conftest import SMALL
+from .conftest import LARGE, SMALL
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -92,6 +93,7 @@ class FakeSession:
         self.notice = Notice()
         self.calls: list[str] = []
         self.looks: list[bool] = []
+        self.learning_rate = 0.01
 
     def waiting_line(self) -> str:
         return ""
@@ -113,7 +115,7 @@ class CompareApp(App[None]):
         self.theme = "ansi-dark"
 
     def on_mount(self) -> None:
-        self.push_screen(CompareScreen(self.session))
+        self.push_screen(CompareScreen(cast(Session, self.session)))
 
 
 async def shown(session: FakeSession, size: tuple[int, int] = SMALL) -> list[str]:
@@ -151,10 +153,14 @@ async def test_it_fits_a_small_terminal() -> None:
     assert len(await shown(FakeSession(comparison(one_parameter())))) <= SMALL[1] - 4
 
 
+async def test_a_network_of_two_layers_fits_a_large_one() -> None:
+    assert len(await shown(FakeSession(xor(), batches=4), LARGE)) <= LARGE[1] - 4
+
+
 async def test_an_array_has_a_column_for_each_element() -> None:
     lines = await shown(FakeSession(xor(), batches=4))
     assert lines[0].startswith("Epoch 3, batch 2 of 4")
-    assert lines[1].startswith("✓ All agree")
+    assert "✓ All agree" in lines[0]
     assert "[0, 0]  [0, 1]    [1, 0]     [1, 1]" in "\n".join(lines)
     assert row(lines, "manual").split() == ["manual", "0", "0", "0.024361", "−0.097300"]
     assert sum("✓ agree but for float32 rounding" in found for found in lines) == 4
@@ -204,6 +210,15 @@ async def test_a_missing_gradient_is_none_and_not_zero() -> None:
     assert found.split() == ["manual", "None", "no", "gradient"]
 
 
+async def test_a_referee_that_has_not_looked_everywhere_says_so_beside_the_table() -> None:
+    half = agreeing("w", (2,), 1.0, 2.0)
+    words = Value((), (), "text", "64 of 1000 elements checked")
+    half = msgspec.structs.replace(half, gradients={**half.gradients, REFEREE: words})
+    lines = await shown(FakeSession(comparison(half)))
+    assert row(lines, "finite").split() == ["finite", "difference", *words.text.split()]
+    assert "[0]  [1]" in "\n".join(lines)
+
+
 async def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
     agreement = msgspec.structs.replace(
         differing("w", scalar(math.inf), scalar(math.nan), "no number any more"), largest=math.nan
@@ -234,8 +249,8 @@ async def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
 async def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
     both = comparison(agreeing("b", (), 1.0), one_parameter(), note="manual is left out here")
     lines = await shown(FakeSession(both))
-    assert lines[1] == "✗ Not all agree: w · the run goes on with the gradient of autograd"
-    assert lines[2] == "manual is left out here"
+    assert lines[0] == "Epoch 3 · ✗ Not all agree: w · the run follows the gradient of autograd"
+    assert lines[1] == "manual is left out here"
 
 
 # ── Keys ────────────────────────────────────────────────────────────────────────────
@@ -275,6 +290,18 @@ async def test_its_footer_says_how_to_get_back() -> None:
         assert "c lesson" in words.plain
         await pilot.press("escape")
         assert not isinstance(app.screen, CompareScreen)
+
+
+async def test_a_learning_rate_can_be_typed_here_too() -> None:
+    session = FakeSession(None)
+    app = CompareApp(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("l")
+        await pilot.pause()
+        assert not isinstance(app.screen, CompareScreen)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert isinstance(app.screen, CompareScreen)
 
 
 def test_a_key_does_one_thing_only() -> None:

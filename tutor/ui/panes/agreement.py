@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.reactive import var
 
 from tutor.plain import one_line
-from tutor.training.frame import Value
+from tutor.training.frame import NONE, Value
 from tutor.training.sights import REFEREE, Agreement, Comparison
 from tutor.ui import digits, looks
 from tutor.ui.looks import Piece, line
@@ -71,19 +71,15 @@ def _heading(comparison: Comparison, moment: Moment) -> Iterator[Content]:
         where += f", batch {comparison.batch + 1} of {batches}"
     if not 0 <= comparison.epoch - moment.epoch <= 1:
         where += f" (the run stands at epoch {moment.epoch})"
-    yield line((where, looks.STRONG), " · all modes at the same parameters")
-    leader = one_line(comparison.leader)
+    pieces: list[Piece] = [(where, looks.STRONG)]
     apart = [one_line(a.parameter) for a in comparison.agreements if not a.agrees]
     if apart:
-        yield line((f"{WRONG}Not all agree: {', '.join(apart)}", looks.ERROR), _goes_on(leader))
+        pieces += [" · ", (f"{WRONG}Not all agree: {', '.join(apart)}", looks.ERROR)]
     elif comparison.agreements:
-        yield line((f"{RIGHT}All agree", looks.STRONG), _goes_on(leader))
+        pieces += [" · ", (f"{RIGHT}All agree", looks.STRONG)]
+    yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
     if comparison.note:
         yield line(one_line(comparison.note))
-
-
-def _goes_on(leader: str) -> str:
-    return f" · the run goes on with the gradient of {leader}" if leader else ""
 
 
 # ── One parameter ───────────────────────────────────────────────────────────────────
@@ -96,10 +92,10 @@ def _block(agreement: Agreement, width: int) -> Iterator[Content]:
     room = max(10, width - lead.cell_length)
     said = line((f"{mark}{one_line(agreement.verdict)}", style)).wrap(room)
     if agreement.largest > 0:
-        largest = line((f"largest difference {digits.number(agreement.largest, 3)}", looks.DIM))
+        largest = line((f"largest difference {digits.number(agreement.largest, 4)}", looks.DIM))
         if said[-1].cell_length + SEPARATOR.cell_length + largest.cell_length <= room:
             said[-1] += SEPARATOR + largest
-        else:
+        elif not agreement.agrees:
             said.append(largest)
     for part in said:
         yield lead + part
@@ -148,8 +144,10 @@ def _apart(agreement: Agreement, mode: str, base: Value | None) -> frozenset[int
 
 
 def _word(agreement: Agreement, mode: str) -> str:
-    """How the mode stands to autograd's, in a word or two."""
+    """How the mode stands to autograd's, in a word or two; or why there are no numbers."""
     value = agreement.gradients[mode]
+    if value.dtype == "text":
+        return one_line(value.text)
     if agreement.agrees or mode in (BASE, REFEREE):
         return ""
     if not value.data:
@@ -228,7 +226,7 @@ def _column(rows: Sequence[_Row], index: int, shape: tuple[int, ...], precision:
 
 def _number(value: Value, index: int, precision: int) -> str:
     if not value.data:
-        return one_line(digits.short(value)) if index == 0 else ""
+        return digits.short(value) if index == 0 and value == NONE else ""
     return digits.number(value.data[index], precision) if index < len(value.data) else ""
 
 

@@ -6,7 +6,7 @@ Knows the session, whose commands are the lesson screen's; what is compared is t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Container
@@ -17,7 +17,9 @@ from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, Command, bindings
 from tutor.ui.moment import Moment, Notice
 from tutor.ui.panes.agreement import AgreementPane
+from tutor.ui.screens.asking import ask
 from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.session import Session
 
 PULSE = 0.5
 """Seconds between two looks at whether something takes long."""
@@ -34,6 +36,9 @@ SHARED = (
     "next_device",
     "lower_learning_rate",
     "raise_learning_rate",
+    "ask_learning_rate",
+    "value",
+    "jump",
     "palette",
     "help",
     "quit",
@@ -48,19 +53,6 @@ COMPARE_COMMANDS = (
 )  # fmt: skip
 
 
-class Comparing(Protocol):
-    """What the screen takes from the session."""
-
-    moment: Moment | None
-    notice: Notice
-
-    def waiting_line(self) -> str:
-        """What the learner is waiting for, in words."""
-
-    def look_at_comparison(self, is_seen: bool) -> None:
-        """Whether the modes are to be compared at each step."""
-
-
 class CompareScreen(SizedScreen):
     """The gradients of all modes, between the same bars as the lesson's."""
 
@@ -72,7 +64,7 @@ class CompareScreen(SizedScreen):
     notice: var[Notice] = var(Notice)
     waiting: var[str] = var("")
 
-    def __init__(self, session: Comparing) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
 
@@ -83,7 +75,7 @@ class CompareScreen(SizedScreen):
         yield ErrorBar(id="error").data_bind(moment)
         with Container(id="panes"):
             pane = AgreementPane(id="agreement").data_bind(moment)
-            pane.tabs = (("Every mode's gradient", True),)
+            pane.tabs = (("Every mode's gradient at the same parameters", True),)
             yield pane
         status = StatusBar(id="status")
         yield status.data_bind(moment, CompareScreen.notice, CompareScreen.waiting)
@@ -112,3 +104,7 @@ class CompareScreen(SizedScreen):
         """Let the session do what the learner wishes."""
         getattr(self.session, name)()
         self.update_from_session()
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, and act on it."""
+        ask(self.app, self.session, what, self.update_from_session)
