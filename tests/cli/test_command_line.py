@@ -55,9 +55,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_help_shows_an_example_for_each_command(tutor: Tutor) -> None:
     text = tutor("--help").stdout
-    for example in ("tutor xor", "tutor list", "tutor run", "tutor check", "tutor devices"):
-        assert f"  {example}" in text
-    for command in ("list", "run", "check", "devices"):
+    for example in ("xor", "list", "run", "export", "check", "devices"):
+        assert f"  tutor {example}" in text
+    for command in ("list", "run", "export", "check", "devices"):
         assert f"example:\n  tutor {command}" in tutor(command, "--help").stdout
 
 
@@ -103,6 +103,66 @@ def test_what_diverges_is_valid_json_all_the_same(tutor: Tutor) -> None:
     losses = [json.loads(line)["loss"] for line in done.stdout.splitlines()]
     assert losses[-1] in ("NaN", "Infinity")
     assert done.returncode == 0
+
+
+# ── Comparing ───────────────────────────────────────────────────────────────────────
+
+
+def test_compare_has_a_line_of_json_for_each_epoch_and_parameter(tutor: Tutor) -> None:
+    done = tutor("run", "sum-or-mean", "--compare", "--epochs", "2", "--format", "jsonl")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first == {
+        "epoch": 1,
+        "parameter": "w",
+        "gradients": {"manual": -120.0, "autograd": -30.0, "finite_difference": -30.0},
+        "ratio": {"manual": 4.0},
+        "verdict": "manual is 4.000 times autograd: a sum where the mean was meant",
+    }
+    assert second["gradients"]["autograd"] == -25.5  # the run goes on by autograd's
+    assert done.returncode == 0
+
+
+def test_compare_goes_on_by_the_mode_that_is_named(tutor: Tutor) -> None:
+    done = tutor("run", "sum-or-mean", "--compare", "--mode", "manual", "--epochs", "2",
+                 "--format", "jsonl")  # fmt: skip
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["gradients"]["autograd"] == pytest.approx(-12.0)
+
+
+def test_compare_in_csv_is_in_long_form(tutor: Tutor) -> None:
+    done = tutor("run", "xor", "--compare", "--epochs", "4", "--every", "2", "--format", "csv")
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert {row["epoch"] for row in rows} == {"2", "4"}
+    modes = ("manual", "autograd", "optimizer", "model", "finite_difference")
+    assert [row["mode"] for row in rows if (row["epoch"], row["parameter"], row["element"]) == (
+        "2", "w1", "0,1")] == list(modes)  # fmt: skip
+    assert {row["ratio"] for row in rows if row["mode"] == "manual"} == {"1.0"}
+
+
+def test_compare_in_text_begins_with_the_verdict(tutor: Tutor) -> None:
+    lines = tutor("run", "one-weight", "--compare", "--epochs", "1").stdout.splitlines()
+    assert lines[0] == "epoch 1, w: agree"
+    assert [line.split() for line in lines[1:]] == [
+        ["manual", "-2"], ["autograd", "-2"], ["finite", "difference", "-2"]]  # fmt: skip
+
+
+def test_compare_leaves_the_figures_clean_of_what_the_lesson_prints(
+    tutor: Tutor, home: Path
+) -> None:
+    path = home / "mine.md"
+    path.write_text(lesson_text(Gradient="import os\nos.write(1, b'here\\n')\nloss.backward()"))
+    done = tutor("run", str(path), "--trust", "--compare", "--epochs", "1", "--format", "jsonl")
+    assert json.loads(done.stdout)["verdict"] == "agrees with finite differences"
+    assert done.stderr == "here\n"  # once: the run's own, not that of the modes beside it
+
+
+def test_compare_of_what_diverges_is_valid_json(tutor: Tutor) -> None:
+    done = tutor("run", "line-through-origin", "--compare", "--lr", "10", "--epochs", "60",
+                 "--every", "60", "--format", "jsonl")  # fmt: skip
+    first = json.loads(done.stdout.splitlines()[0])
+    assert first["gradients"]["autograd"] == "NaN"
+    assert first["verdict"] == "no number any more: the run has diverged"
+    assert "has diverged" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ _EXAMPLES = """examples:
                                    train without a screen
   tutor run xor --format jsonl | head -3
                                    the same, for other programs
+  tutor run sum-or-mean --compare --epochs 3
+                                   all modes side by side: do their gradients agree?
   tutor export xor --mode model -o xor.ipynb
                                    take it along as a notebook, a script or a table
   tutor check mine.md              prove a lesson that you write
@@ -154,6 +156,12 @@ def _add_run(commands: _Commands) -> None:
     parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
     _add_start(parser)
     _add_length(parser)
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="print the gradients of all modes, from the same parameters, and a verdict; the run "
+        "goes on by autograd's, or by those of --mode",
+    )
     parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
 
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TextIO
 
+from tutor.cli.comparing import COMPARISONS
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.reports import REPORTS, Report
+from tutor.cli.reports import REPORTS
 from tutor.engine.capture import Capture
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
 from tutor.training.devices import use_one_thread
-from tutor.training.look import Reading
+from tutor.training.lockstep import BASE, Lockstep
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
@@ -30,7 +31,7 @@ def run_command(options: argparse.Namespace) -> int:
     with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as errors:
         capture = Capture()
         try:
-            _report(lesson, options, REPORTS[options.format](out), capture, errors)
+            _report(lesson, options, out, capture, errors)
         finally:
             capture.close()
             _pass_on(capture, errors)
@@ -38,18 +39,16 @@ def run_command(options: argparse.Namespace) -> int:
 
 
 def _report(
-    lesson: Lesson,
-    options: argparse.Namespace,
-    report: Report,
-    capture: Capture,
-    errors: TextIO,
+    lesson: Lesson, options: argparse.Namespace, out: TextIO, capture: Capture, errors: TextIO
 ) -> None:
     run = _run(lesson, options, capture)
     if run.note:
         print(f"tutor: {run.note}", file=errors, flush=True)
-    for reading in _readings(run, options.epochs or run.program.epochs, options.every):
+    tell = (_comparing if options.compare else _reading)(run, options, out, capture)
+    for epoch in _epochs(options.epochs or run.program.epochs, options.every):
+        run.run_to(epoch)
         _pass_on(capture, errors)
-        report.write(reading)
+        tell()
     if run.diverged_at is not None:
         print(
             f"tutor: the run has diverged: from epoch {run.diverged_at} on the loss is no "
@@ -59,10 +58,35 @@ def _report(
         )
 
 
+def _reading(
+    run: Run, options: argparse.Namespace, out: TextIO, capture: Capture
+) -> Callable[[], None]:
+    """What prints the figures of the epoch that the run stands in."""
+    report = REPORTS[options.format](out)
+    return lambda: report.write(run.reading())
+
+
+def _comparing(
+    run: Run, options: argparse.Namespace, out: TextIO, capture: Capture
+) -> Callable[[], None]:
+    """What prints the gradients of all modes there. All modes go through all epochs."""
+    report = COMPARISONS[options.format](out)
+    lockstep = Lockstep(run.programs, run.device_wanted, run.learning_rate, options.seed,
+                        quiet=capture.muted, patience=options.every)  # fmt: skip
+
+    def tell() -> None:
+        found = lockstep.compare(run.standpoint(), run.at.epoch)
+        assert found is not None  # nobody breaks it off but by Ctrl+C, which raises
+        report.write(found)
+
+    return tell
+
+
 def _run(lesson: Lesson, options: argparse.Namespace, capture: Capture) -> Run:
     rate, seed = options.learning_rate, options.seed
     programs = programs_of(lesson)
-    mode = options.mode or lesson.modes[0]
+    first = BASE if options.compare and BASE in lesson.modes else lesson.modes[0]
+    mode = options.mode or first
     try:
         Run.check_start(programs, mode, options.device)
     except RunError as error:
@@ -70,11 +94,9 @@ def _run(lesson: Lesson, options: argparse.Namespace, capture: Capture) -> Run:
     return Run(programs, mode, options.device, rate, seed, quiet=capture.muted)
 
 
-def _readings(run: Run, epochs: int, every: int) -> Iterator[Reading]:
+def _epochs(last: int, every: int) -> list[int]:
     """The epochs that `every` divides, and the last."""
-    for epoch in [*range(every, epochs, every), epochs]:
-        run.run_to(epoch)
-        yield run.reading()
+    return [*range(every, last, every), last]
 
 
 def _pass_on(capture: Capture, errors: TextIO) -> None:

@@ -153,7 +153,7 @@ class Contender:
             return
         loop = self._probe.loop
         with self._noting_errors():
-            loop.step = batch * len(self.program.loop)
+            loop.epoch, loop.step = 1, batch * len(self.program.loop)
             loop.set_parameters(self._own_values(values))
             self._probe.run_phases(self.program.gradient_at + 1)
 

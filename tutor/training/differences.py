@@ -54,6 +54,17 @@ class Slopes:
         """Where the slope on the left is another than on the right."""
         return ~np.isnan(self.left)
 
+    def sure_digits(self) -> Array:
+        """`central` without the digits that are noise: -30.0, not -30.000000000413266."""
+        pairs = zip(self.central.flat, self.uncertainty.flat, strict=True)
+        shown = [
+            round(float(number), math.floor(-math.log10(off)))
+            if math.isfinite(number) and 0 < off < math.inf
+            else number
+            for number, off in pairs
+        ]
+        return np.array(shown, np.float64).reshape(self.central.shape)
+
 
 class BrokenOff(Exception):
     """Whoever asked does not want to know any more."""
@@ -114,17 +125,17 @@ class Referee:
         """
         start = self.values[name]
         said = said.reshape(start.shape) if said is not None and said.size == start.size else None
-        arrays = [np.full(start.shape, np.nan) for _ in range(5)]
+        found = np.full((*start.shape, len(_Slope._fields)), np.nan)
         chosen = _chosen(start, said, most)
         try:
             for at in chosen:
                 index = np.unravel_index(at, start.shape)
-                found = self._slope(name, index, None if said is None else float(said[index]))
-                for array, number in zip(arrays, found, strict=True):
-                    array[index] = number
+                found[index] = self._slope(name, index, None if said is None else said[index])
         finally:
             self._probe.set_parameters({name: start})
-        return Slopes(*arrays, checked=(len(chosen), start.size))
+        central, uncertainty, left, right, steepening = np.moveaxis(found, -1, 0)
+        checked = (len(chosen), start.size)
+        return Slopes(central, uncertainty, left, right, steepening, checked)
 
     def _slope(self, name: str, index: tuple[Any, ...], said: float | None) -> _Slope:
         scale = max(1.0, abs(float(self.values[name][index])))

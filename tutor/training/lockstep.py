@@ -153,7 +153,7 @@ class Lockstep:
         self._last = None
         leader, everyone = self._contenders[at.program.mode], self._contenders.values()
         for passed in range(first + 1, index + 1):
-            if until():
+            if passed > first + 1 and until():
                 raise BrokenOff
             for contender in everyone:
                 contender.finish_batch()
@@ -203,7 +203,7 @@ class Lockstep:
             words = f"only {' and '.join(m for m in self.programs if m in modes)} has {name}"
             judgement = replace(judgement, verdict=f"{words}: {judgement.verdict}")
         gradients = {e.mode: e.gradient for e in found}
-        referee = None if slopes is None else slopes.central
+        referee = None if slopes is None else slopes.sure_digits()
         shape = next((g.shape for g in gradients.values() if g is not None), ())
         shape = shape if referee is None else referee.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}

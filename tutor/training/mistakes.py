@@ -61,7 +61,7 @@ def mistake_in(suspect: Suspect, parameter: str) -> Mistake:
     if added and factor is not None:
         return Mistake("is", f"{times(factor)} {suspect.measure}: {_ADDED_UP}")
     if added:
-        return Mistake("is", f"too much: {_ADDED_UP}")
+        return Mistake("is", f"the old and the new one: {_ADDED_UP}")
     if factor is not None:
         return _of_factor(factor, suspect)
     if _is_transposed(suspect):

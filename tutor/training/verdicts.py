@@ -136,7 +136,8 @@ class _Case:
         if is_any_wrong:  # that the measure itself is right goes without saying
             return ["the others agree"] if right != [self.measure] else []
         if len(right) == 1:
-            return [f"agrees with {REFEREES}"] if self.truth.slopes is not None else []
+            is_proven = self.truth.slopes is not None and self.truth.is_told
+            return [f"agrees with {REFEREES}"] if is_proven else []
         return [_agreement(right)]
 
     def _kink(self, right: Sequence[Evidence]) -> str:
@@ -243,9 +244,9 @@ def _agreement(right: Sequence[Evidence]) -> str:
     if not off:
         return "agree"
     part = off / max(map(size_of, arrays))
-    shown = f"{part:.0e}".replace("e-0", "e-")
-    near_zero = "so close to 0 it is " if part > _NEAR_ZERO else ""
-    return f"agree but for float32 rounding ({near_zero}{shown} of the size)"
+    if part > _NEAR_ZERO:
+        return f"agree but for float32 rounding ({part:.1%} of the size, so close to 0)"
+    return f"agree but for float32 rounding ({part:.0e} of the size)".replace("e-0", "e-")
 
 
 def _sentence(modes: Sequence[str], mistake: Mistake) -> str:

@@ -1,0 +1,93 @@
+"""What one comparison of all modes costs, in epochs of the lesson it is about.
+
+    python -m benchmarks.compare [ROUNDS]
+
+For each lesson, in turn: an epoch of the run in autograd mode (the mean of many), and a
+comparison at its end: every mode's gradient in the lesson's own precision and in float64,
+and the referee's finite differences. Then the same for a network of 101,770 parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.figures import print_table
+from tutor.lesson.document import parse, read
+from tutor.training.devices import use_one_thread
+from tutor.training.lockstep import Lockstep
+from tutor.training.program import Program, programs_of
+from tutor.training.run import Run
+
+LESSONS = Path(__file__).parents[1] / "lessons"
+EPOCHS = 200
+"""Over so many epochs the cost of one is measured: what is recorded about it counts too."""
+
+NETWORK = """---
+title: A network
+summary: 784, 128 and 10 units, and a batch of 64 samples of noise.
+parameters: [w1, b1, w2, b2]
+learning_rate: 0.1
+---
+## Setup
+```python autograd model
+x, y = torch.rand(64, 784, device=device), torch.randint(10, (64,), device=device)
+model = torch.nn.Sequential(
+    torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
+).to(device)
+w1, b1, w2, b2 = model.parameters()
+optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+```
+## Reset
+```python
+optimizer.zero_grad()
+```
+## Predict
+```python
+y_pred = model(x)
+```
+## Loss
+```python
+loss = torch.nn.functional.cross_entropy(y_pred, y)
+```
+## Gradient
+```python
+loss.backward()
+```
+## Update
+```python
+optimizer.step()
+```
+"""
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    use_one_thread()
+    for path in sorted(LESSONS.glob("*.md")):
+        measure(path.stem, programs_of(read(path)), rounds, EPOCHS)
+    with tempfile.TemporaryDirectory() as folder:
+        network = programs_of(parse(NETWORK, Path(folder) / "network.md"))
+    measure("784-128-10", network, rounds, 10)
+
+
+def measure(name: str, programs: Mapping[str, Program], rounds: int, epochs: int) -> None:
+    """Print milliseconds for an epoch and for a comparison, taken in turn."""
+    run = Run(programs, "autograd")
+    lockstep = Lockstep(programs, run.device, run.learning_rate, 0)
+    samples: dict[str, list[float]] = {"an epoch": [], "a comparison": []}
+    for _ in range(rounds):
+        started = time.perf_counter()
+        run.run(epochs)
+        samples["an epoch"].append(1000 * (time.perf_counter() - started) / epochs)
+        started = time.perf_counter()
+        lockstep.compare(run.standpoint(), run.at.epoch)
+        samples["a comparison"].append(1000 * (time.perf_counter() - started))
+    print_table(f"{name}, {len(programs)} modes", "ms", samples, "an epoch", min)
+
+
+if __name__ == "__main__":
+    main()
