@@ -373,5 +373,13 @@ async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None
         pane.moment = moment(xor_graph(), 2, operations)
         await pilot.pause()
         rows = visible(pane)
+        chosen = next(c.plain for c in pane.lines if looks.ACTIVE in styles(c))
+    assert chosen.startswith("▶" if operations < 11 else "┃")
     assert f"({operations} of 11)" in rows[0]
     assert any(row.startswith("▶" if operations < 11 else "┃") for row in rows)
+
+
+async def test_what_backward_never_reaches_stays_folded() -> None:
+    nodes = (msgspec.structs.replace(n, order=-1) if n.id == 8 else n for n in xor_graph().nodes)
+    rows = await shown(moment(Graph(nodes=tuple(nodes)), step=3))
+    assert "… 5 operations" in "\n".join(rows)

@@ -57,7 +57,8 @@ class GraphPane(LinesPane):
         self._folded: frozenset[int] = frozenset()
         self._folded_for: object = None
         self._chosen = 0
-        self._active: int | None = None
+        self._active = -1
+        self._is_behind = False
         self._laid_out: tuple[tuple[object, ...], Table] | None = None
         self._told: bool | None = None
 
@@ -84,11 +85,12 @@ class GraphPane(LinesPane):
         if not graph.nodes:
             return why
         so_far = backward(moment.lesson, moment.frame, moment.operations, graph)
-        if self._fold_what_does_not_fit(graph):
-            self._active = None
-        if so_far.order != self._active:
+        has_moved = self._fold_what_does_not_fit(graph) or so_far.order != self._active
+        if has_moved:
             self._folded -= above(graph, so_far.order)
         self._lay_out(graph)
+        if has_moved:
+            self._follow(graph, so_far.order)
         chosen = self._chosen if self.has_focus else -1
         return [*self._table(graph, so_far, width).lines(chosen), *why]
 
@@ -100,18 +102,18 @@ class GraphPane(LinesPane):
         return self._laid_out[1]
 
     def settle(self) -> None:
-        """Keep the operation that backward has come to in view."""
-        moment, graph = self.moment, self.graph
-        if moment is None or moment.frame is None or graph is None or not graph.nodes:
-            return
-        order = backward(moment.lesson, moment.frame, moment.operations, graph).order
-        if order != self._active:
-            self._active = order
-            ids = {node.id for node in graph.nodes if node.order == order}
-            at = next((i for i, row in enumerate(self._rows) if row.node in ids), None)
-            if at is not None:
-                self._chosen = at
-                self._bring_row_into_view(at)
+        """Bring what backward has come to into view, once for each of its operations."""
+        if self._is_behind:
+            self._is_behind = False
+            self._bring_row_into_view(self._chosen)
+
+    def _follow(self, graph: Graph, order: int) -> None:
+        """Choose the line of the operation that backward has come to."""
+        self._active = order
+        ids = {node.id for node in graph.nodes if node.order == order >= 0}
+        at = next((i for i, row in enumerate(self._rows) if row.node in ids), None)
+        if at is not None:
+            self._chosen, self._is_behind = at, True
 
     def _lay_out(self, graph: Graph) -> None:
         """The rows anew; the chosen line stays the chosen one."""

@@ -91,7 +91,7 @@ def above(graph: Graph, order: int) -> frozenset[int]:
     for node in graph.nodes:
         for child in node.inputs:
             users.setdefault(child, []).append(node.id)
-    waiting = [node.id for node in graph.nodes if node.order == order]
+    waiting = [node.id for node in graph.nodes if node.order == order >= 0]
     found: set[int] = set()
     while waiting:
         new = [user for user in users.get(waiting.pop(), ()) if user not in found]
