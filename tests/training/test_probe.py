@@ -114,7 +114,7 @@ seen = []
 hidden = 0.5 * hidden + float(rng.normal()) + np.random.rand() + 0.1 * random_number()
 y_pred = net(x) + hidden
 """,
-    "Loss": "loss = ((y_pred - y) ** 2).mean()\nseen.append(float(loss))",
+    "Loss": "loss = ((y_pred - y) ** 2).mean()\nseen.append(loss.item())",
     "Update": "optimizer.step()\nmean_loss = 0.9 * mean_loss + 0.1 * loss.item()",
     "Reset": "optimizer.zero_grad()",
 }

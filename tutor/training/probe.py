@@ -54,8 +54,6 @@ class Standpoint:
 def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     """Where `loop` stands, copied: nothing that is done to it later shows in it."""
     program, now = loop.program, loop.parameter_values()
-    names = [phase.name for phase in program.loop]
-    update = names.index("Update") if "Update" in names else len(names) - 1
     done = loop.phases_done
     known = done > program.gradient_at and loop.gradients is not None
     before = loop.before if done else None
@@ -69,7 +67,7 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
         now=now,
         old_gradients=_numbers(loop.gradients_before if done else loop.gradients_now()),
         gradients=_numbers(loop.gradients or {}) if known else None,
-        is_updated=done > update,
+        is_updated=done > program.update_at,
         dice=before.dice,
         carried={**transfer.carried(program, loop.namespace), **before.carried},
     )
@@ -177,17 +175,20 @@ class Probe:
         found = to_numpy(self.loop.loss())
         return float(found.reshape(())) if found is not None and found.size == 1 else float("nan")
 
-    def predict(self, inputs: Mapping[str, Array], prediction: str) -> Array | None:
+    def predict(
+        self, inputs: Mapping[str, Array], prediction: str, batch: int | None = None
+    ) -> Array | None:
         """What Predict makes of other inputs: the value of the name `prediction` then.
 
         `inputs` replace the names they stand for, in the dtype and on the device of what was
-        there. `batch` is a slice over all of them meanwhile, so that `x[batch]` is all rows.
+        there. Where no `batch` is given, `batch` is a slice over all of them meanwhile, so
+        that `x[batch]` is all rows.
         """
         names = self.loop.namespace
         before = {name: names[name] for name in (*inputs, "batch")}
         try:
             names.update({n: _like(names[n], array) for n, array in inputs.items()})
-            names["batch"] = slice(None)
+            names["batch"] = slice(None) if batch is None else batch
             self._evaluate("Predict")
             return to_numpy(names.get(prediction))
         finally:
@@ -198,7 +199,7 @@ class Probe:
         with self._apart():
             self._dice.restore(self._device)
             for _ in range(count):
-                self.loop.run_step(looking=False)
+                self.loop.run_step(looking=False, resting=False)
 
     @contextmanager
     def _apart(self) -> Iterator[None]:

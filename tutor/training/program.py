@@ -85,6 +85,12 @@ class Program:
             return names.index("Gradient")
         return max(names.index("Update") - 1, 0) if "Update" in names else len(names) - 1
 
+    @property
+    def update_at(self) -> int:
+        """Index in `loop` of the phase after which the parameters have moved on."""
+        names = [phase.name for phase in self.loop]
+        return names.index("Update") if "Update" in names else len(names) - 1
+
     def pending(self, done: int) -> frozenset[str]:
         """What stands for nothing yet when `done` phases of a batch have run.
 

@@ -33,6 +33,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """`MulBackward0`; empty for a tensor that has none."""
     gradient: Value | None = None
     """None: it can't have one. The Value NONE: no gradient yet, which is not 0."""
+    note: str = ""
+    """Why there is no value, or no gradient. One line, fit to show; often empty."""
 
 
 # ── Pictures ────────────────────────────────────────────────────────────────────────

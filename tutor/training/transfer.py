@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from tutor.training.program import Program
-from tutor.training.snapshot import Namespace, Randomness
+from tutor.training.randomness import Randomness
+from tutor.training.snapshot import LESSON_MODULE, Namespace
 
 Kept: TypeAlias = Any
 """A number, text, a copied tensor or array, one of the states below, or a container of them."""
@@ -188,7 +189,7 @@ def _keep_container(thing: Any, depth: int) -> Kept:
 
 
 def _is_the_lessons(thing: Any) -> bool:
-    return type(thing).__module__ == "__lesson__" and hasattr(thing, "__dict__")
+    return type(thing).__module__ == LESSON_MODULE and hasattr(thing, "__dict__")
 
 
 def _keep_module(module: torch.nn.Module, depth: int) -> _ModuleState:
