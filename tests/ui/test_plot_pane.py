@@ -174,6 +174,7 @@ async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> N
         app.moment = moment(picture=NoPicture(why=f"{why}, as in the lesson on XOR."))
         await settled(pilot)
         words = app.text.replace("\n", " ")
+        assert "Nothing to draw here: The model" in words
         assert "[bold]one[/bold] input,^[[31m and a plane needs two of them" in words
         assert max(content.cell_length for content in app.pane.lines) <= 78
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from tutor.training.frame import Change, Curve, Position
 from tutor.training.sights import ContourPicture, DataPicture, PlanePicture
 from tutor.ui.charset import to_ascii
-from tutor.ui.looks import CURVE, PLAIN
+from tutor.ui.looks import CURVE, PLAIN, VALUE
 from tutor.ui.plots import contour, data, loss, plane, slope
 from tutor.ui.plots.axes import Scale, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, clipped
 from tutor.ui.plots.field import Field
-from tutor.ui.plots.ghosts import ghosts_of
+from tutor.ui.plots.ghosts import ghosts_of, legend
 from tutor.ui.plots.loss import Losses
 from tutor.ui.plots.marks import marks_of, nearest
-from tutor.ui.plots.sheet import Drawing, Sheet
+from tutor.ui.plots.sheet import Drawing, Note, Sheet
 
 from . import pictures
 
@@ -144,6 +144,18 @@ def test_a_field_is_bilinear_between_its_points_and_itself_at_them() -> None:
     ]
 
 
+def test_on_a_linear_axis_next_to_nothing_is_nothing() -> None:
+    assert Scale(2e-12, 10.0).ticks((0.0, 1.0)) == ((0.0, "0"), (1.0, "10"))
+    assert Scale(2e-12, 10.0, log=True).ticks((0.0,)) == ((0.0, "2.0e−12"),)
+
+
+def test_in_a_legend_a_long_name_gives_way_to_its_number() -> None:
+    note = Note("●", VALUE, "parameters_of_the_model", "−8.4249")
+    assert note.fitted(18).plain == "● paramet… −8.4249"
+    assert Note("●", VALUE, "w", "0.3").fitted(18).plain == "● w 0.3"
+    assert Note("●", VALUE, "数" * 20, "0.3").fitted(18).cell_length <= 18
+
+
 # ── Loss by epoch ───────────────────────────────────────────────────────────────────
 
 
@@ -261,10 +273,17 @@ def test_each_ghost_has_a_letter_of_its_own_and_is_named() -> None:
     ]
 
 
+def test_where_the_ghosts_words_do_not_fit_their_names_remain() -> None:
+    found = ghosts_of(pictures.GHOSTS)
+    assert legend(found, 58) == "A manual lr 0.01 · H high rate · L low rate"
+    assert legend(found, 30) == "A manua… · H high… · L low r…"
+    assert legend(found, 5) == "A H L"
+
+
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
 def test_ghosts_are_told_apart_without_colour(sheet: Sheet) -> None:
-    legend, *_ = lines_of(loss.draw(MANY, True, sheet))
-    assert all(name in legend for name in ("A manual", "H high rate", "L low rate"))
+    words, *_ = lines_of(loss.draw(MANY, True, sheet))
+    assert all(name in words for name in ("A manual", "H high rate", "L low rate"))
     canvas = text_of(loss.draw(Losses(MANY.curve, (), MANY.runs), True, sheet)).split("\n", 1)[1]
     assert all(canvas.count(letter) >= 2 for letter in "AHL")
 
@@ -320,7 +339,7 @@ def test_odd_data_are_drawn_all_the_same(more: dict[str, object], sheet: Sheet) 
 
 def test_predictions_that_are_no_numbers_are_told() -> None:
     picture = pictures.data(w=math.nan)
-    assert "no finite number" in text_of(data.draw(picture, None, SMALL))
+    assert "⠒ y_pred not finite" in text_of(data.draw(picture, None, SMALL))
 
 
 # ── Landscape ───────────────────────────────────────────────────────────────────────
@@ -386,7 +405,7 @@ def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
     picture = pictures.slope(axis="along the gradient", batch=1)
     drawn = slope.draw(picture, SMALL)
     assert drawn.title == "landscape: loss along the gradient, batch 2"
-    assert "● at 0.3" in text_of(drawn)
+    assert "● here 0.3" in text_of(drawn)
 
 
 # ── Contour ─────────────────────────────────────────────────────────────────────────
@@ -464,6 +483,12 @@ def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> 
     border = {"+"} if sheet.ascii_only else {c for row in canvas for c in row if c > "\u2800"}
     assert all(border & set(row) for row in canvas)
     assert "o2 = 0.5" in "".join(rows)
+
+
+def test_many_points_do_not_cover_the_plane() -> None:
+    points = tuple((x / 10, y / 10, float((x + y) % 2)) for x in range(11) for y in range(0, 11, 5))
+    drawn = plane.draw(msgspec.structs.replace(pictures.plane(), points=points), Sheet(78, 20))
+    assert text_of(drawn).count("█") > 100
 
 
 def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:

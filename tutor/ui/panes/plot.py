@@ -130,7 +130,7 @@ class PlotPane(LinesPane):
             return self._loss(moment, sheet)
         picture = moment.sight.picture if moment else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
-            return told(_TITLES[self.kind], one_line(picture.why))
+            return told(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
         if moment is None or not isinstance(picture, _SHOWN_AS[self.kind]):
             return told(_TITLES[self.kind], COMING)
         match picture:

@@ -19,6 +19,9 @@ from tutor.ui.plots.canvas import Canvas
 ALIKE = 1e-12
 """A relative spread below which numbers are shown as one."""
 
+SMALL = 1e-3
+"""What a number is told from 0 from, on a linear scale: a fraction of the greatest there."""
+
 GUTTER = 7
 """Columns that the numbers of the vertical axis and the axis itself take, as a rule."""
 
@@ -61,7 +64,12 @@ class Scale:
         """What is written at these places; if there is but one number, that one alone."""
         if self.high == self.low:
             return ((0.5, number(self.low, 4)),)
-        return tuple((place, number(self.at(place), 3)) for place in places)
+        return tuple((place, number(self._round(self.at(place)), 3)) for place in places)
+
+    def _round(self, value: float) -> float:
+        """0 for what is next to nothing beside the other end of a linear scale."""
+        small = not self.log and abs(value) < SMALL * max(abs(self.low), abs(self.high))
+        return 0.0 if small else value
 
     def upright(self, rows: int) -> tuple[Tick, ...]:
         """The ticks of a vertical axis: its ends, and the middle where there is room."""

@@ -87,22 +87,21 @@ def _multiples(low: float, high: float) -> list[float]:
 
 def _notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]:
     here, after, trail = "Oo+" if ascii_only else "●○•"
-    yield from _place(here, picture.axes, picture.at)
-    yield (("  loss ", DIM), figure(picture.loss))
+    for mark, axis, value in zip((here, " "), picture.axes, picture.at, strict=True):
+        yield Note(mark, VALUE, one_line(axis), figure(value))
+    yield Note(" ", DIM, "loss", figure(picture.loss))
     if picture.next_at is None:
-        yield (("  no gradient yet", DIM),)
+        yield Note(" ", DIM, "no gradient yet")
     else:
         word = "now" if picture.is_done else "next"
-        yield from _place(f"{after} {word}", picture.axes, picture.next_at)
-    if len(picture.path) > 1:
-        yield ((trail, CURVE), (" the path so far", DIM))
-    yield (("dense: high loss" if ascii_only else "⠤ equal loss", DIM),)
-
-
-def _place(mark: str, axes: tuple[str, str], at: tuple[float, float]) -> Iterator[Note]:
-    """A place in two lines, each parameter by its name."""
-    for lead, axis, value in zip((mark, " " * len(mark)), axes, at, strict=True):
-        yield ((lead, VALUE), (f" {one_line(axis)} ", DIM), figure(value))
+        yield Note(after, VALUE, word, figure(picture.next_at[0]))
+        yield Note(" ", DIM, " " * len(word), figure(picture.next_at[1]))
+    if picture.path:
+        yield Note(trail, CURVE, "path so far")
+    if ascii_only:
+        yield Note("@", DIM, "highest loss")
+    else:
+        yield Note("⠤", DIM, "equal loss")
 
 
 def _plot(

@@ -36,16 +36,13 @@ def draw(picture: DataPicture, loss: float | None, sheet: Sheet) -> Drawing:
 
 def _notes(picture: DataPicture, loss: float | None, sheet: Sheet) -> Iterator[Note]:
     point, model, residual = "O*|" if sheet.ascii_only else "●⠒│"
-    more = f" (and {picture.left_out} more)" if picture.left_out else ""
-    yield ((point, VALUE), (f" {one_line(picture.target)}{more}", DIM))
-    yield ((model, CURVE), (f" {one_line(picture.prediction)}", DIM))
-    lost = sum(not math.isfinite(y) for y in picture.predictions)
-    if lost == len(picture.predictions):
-        yield (("  no finite number", DIM),)
-    else:
-        yield ((f"{residual} residual", DIM),)
+    more = f"(and {picture.left_out} more)" if picture.left_out else ""
+    yield Note(point, VALUE, one_line(picture.target), more)
+    is_gone = not any(map(math.isfinite, (*picture.predictions, *picture.line)))
+    yield Note(model, CURVE, one_line(picture.prediction), "not finite" if is_gone else "")
+    yield Note(residual, DIM, "residual")
     if loss is not None:
-        yield (("  loss ", DIM), figure(loss))
+        yield Note(" ", DIM, "loss", figure(loss))
 
 
 def _plot(picture: DataPicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:

@@ -23,11 +23,19 @@ class Ghost:
     """An earlier run, as a line to be drawn and words to tell it by."""
 
     letter: str
-    words: str
+    name: str
+    """Empty if that is its letter and no more."""
+    settings: str
+    """What it was trained with, as far as the name does not say so."""
     curve: Curve
 
     def __str__(self) -> str:
-        return f"{self.letter} {self.words}"
+        return " ".join(filter(None, (self.letter, self.name, self.settings)))
+
+    @property
+    def in_short(self) -> str:
+        """Just enough to tell it from the others."""
+        return f"{self.letter} {self.name or self.settings}"
 
 
 def ghosts_of(runs: Sequence[RunInfo]) -> list[Ghost]:
@@ -39,15 +47,21 @@ def ghosts_of(runs: Sequence[RunInfo]) -> list[Ghost]:
             letter = _letter(run.name, taken)
             taken.add(letter)
             if run.curve is not None and run.curve.epochs:
-                found.append(Ghost(letter, _words(run, letter), run.curve))
+                name = one_line(run.name)
+                known = "" if name == letter else name
+                found.append(Ghost(letter, known, _settings(run, name), run.curve))
     return found
 
 
 def legend(ghosts: Sequence[Ghost], room: int) -> str:
-    """The ghosts by letter and words; each is cut short alike where they don't all fit."""
+    """The ghosts by letter and words, in short or cut short alike where they don't all fit."""
     separator = " · "
-    for limit in range(max((len(str(g)) for g in ghosts), default=0), 1, -1):
-        text = separator.join(_cut(str(ghost), limit) for ghost in ghosts)
+    text = separator.join(map(str, ghosts))
+    if len(text) <= room:
+        return text
+    names = [ghost.in_short for ghost in ghosts]
+    for limit in range(max(map(len, names), default=0), 1, -1):
+        text = separator.join(_cut(name, limit) for name in names)
         if len(text) <= room:
             return text
     return " ".join(ghost.letter for ghost in ghosts)[: max(0, room)]
@@ -63,12 +77,9 @@ def _letter(name: str, taken: Container[str]) -> str:
     return next(c for c in letters if c not in taken and c not in NOT_LETTERS)
 
 
-def _words(run: RunInfo, letter: str) -> str:
-    """Its name, with mode and learning rate where the name does not say them already."""
-    name = one_line(run.name)
-    said = name.split()
+def _settings(run: RunInfo, name: str) -> str:
+    """Mode and learning rate, unless the name says them already."""
     rate = f"lr {setting(run.learning_rate)}"
-    words = [] if name == letter else [name]
-    words += [] if run.mode in said else [one_line(run.mode)]
+    words = [] if run.mode in name.split() else [one_line(run.mode)]
     words += [] if rate in name else [rate]
     return " ".join(words)

@@ -20,6 +20,9 @@ from tutor.ui.plots.canvas import Canvas, Pen
 from tutor.ui.plots.field import Field, bands, borders, draw_borders, on_cells, on_dots
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 
+FEW_POINTS = 16
+"""So many points may take a blank on either side; more of them would cover the plane."""
+
 SHADES = " ░▒▓█"
 ASCII_SHADES = " .:=#"
 BORDER = "⠤"
@@ -71,10 +74,10 @@ def draw(picture: PlanePicture, sheet: Sheet) -> Drawing:
 def _notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[Note]:
     shades = ASCII_SHADES if ascii_only else SHADES
     low, high = number(ends.low, 2), number(ends.high, 2)
-    yield ((f"{one_line(picture.prediction)}: ", DIM), f"{low} [{shades}] {high}")
-    border = ASCII_BORDER if ascii_only else BORDER
-    yield ((border, CURVE), (f" {one_line(picture.prediction)} = ", DIM), figure(ends.middle))
-    yield ((f" {low} ", ACTIVE), (" ", DIM), (f" {high} ", ACTIVE), (" targets", DIM))
+    name = one_line(picture.prediction)
+    yield Note(" ", DIM, name, f"{low} [{shades}] {high}")
+    yield Note(ASCII_BORDER if ascii_only else BORDER, CURVE, name, f"= {figure(ends.middle)}")
+    yield Note(f" {high} ", ACTIVE, "a target")
 
 
 def _plot(picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
@@ -86,6 +89,8 @@ def _plot(picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Shee
         canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
     decided = bands(on_dots(field, canvas, xs, ys), [ends.middle])
     draw_borders(canvas, borders(decided), Pen(CURVE, ASCII_BORDER))
+    margin = " " if len(picture.points) <= FEW_POINTS else ""
     for first, second, target in picture.points:
-        canvas.mark((xs.of(first), ys.of(second)), f" {number(target, 2)} ", ACTIVE)
+        text = margin + number(target, 2) + margin
+        canvas.mark((xs.of(first), ys.of(second)), text, ACTIVE)
     return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from rich.cells import cell_len
 from textual.content import Content
+from textual.style import Style
 
 from tutor.ui.digits import number, setting
-from tutor.ui.looks import DIM, Piece, line
+from tutor.ui.looks import DIM, line
 
 SIDE_FROM = 50
 """Columns from which a legend stands at the right side, where it costs no row."""
@@ -53,8 +54,22 @@ def figure(x: float) -> str:
     return setting(float(f"{x:.5g}")) if math.isfinite(x) else number(x)
 
 
-Note: TypeAlias = tuple[Piece, ...]
-"""One entry of a legend."""
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One entry of a legend: what a mark stands for, or a number by its name."""
+
+    mark: str
+    style: Style
+    label: str
+    value: str = ""
+
+    def fitted(self, width: int) -> Content:
+        """The note in so many cells. The label gives way to the value, which is the point."""
+        room = width - cell_len(self.mark) - (cell_len(self.value) + 1 if self.value else 0) - 1
+        label = line((self.label, DIM)).truncate(max(0, room), ellipsis=True)
+        end = (" " if self.label else "") + self.value if self.value else ""
+        whole = line((self.mark, self.style), " ") + label + line(end)
+        return whole.truncate(width, ellipsis=True)
 
 
 def with_notes(
@@ -62,12 +77,11 @@ def with_notes(
 ) -> tuple[Content, ...]:
     """A plot with a legend at its right side, or on one line above it where it is narrow."""
     if sheet.width < SIDE_FROM:
-        pieces = [piece for note in notes for piece in ((" · ", DIM), *note)][1:]
-        legend = line(*pieces).truncate(sheet.width, ellipsis=True)
+        legend = line((" · ", DIM)).join([note.fitted(sheet.width) for note in notes])
         rest = Sheet(sheet.width, sheet.height - 1, sheet.ascii_only)
-        return (legend, *plot(rest))
+        return (legend.truncate(sheet.width, ellipsis=True), *plot(rest))
     side = 22 if sheet.width >= 70 else 18
     rows = plot(Sheet(sheet.width - side - 2, sheet.height, sheet.ascii_only))
-    beside = [line(*note).truncate(side, ellipsis=True) for note in notes]
+    beside = [note.fitted(side) for note in notes]
     beside += [line()] * (len(rows) - len(beside))
     return tuple(row + line("  ") + note for row, note in zip(rows, beside, strict=False))

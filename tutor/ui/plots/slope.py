@@ -20,9 +20,6 @@ from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 BELOW = 0.2
 """So much of the height is left free below the least loss."""
 
-LONGEST_NAME = 8
-"""A longer name of the axis stands in the title only."""
-
 
 def draw(picture: SlopePicture, sheet: Sheet) -> Drawing:
     """The loss along the line, on a linear scale: on another the tangent would be bent."""
@@ -58,18 +55,16 @@ def _what(picture: SlopePicture) -> str:
 def _notes(picture: SlopePicture, ascii_only: bool) -> Iterator[Note]:
     here, after, tangent = "Oo." if ascii_only else "●○·"
     name = one_line(picture.axis)
-    name = name if len(name) <= LONGEST_NAME else "at"
-    yield ((here, VALUE), (f" {name} ", DIM), figure(picture.at))
-    yield (("  loss ", DIM), figure(picture.loss))
+    yield Note(here, VALUE, "here" if " " in name else name, figure(picture.at))
+    yield Note(" ", DIM, "loss", figure(picture.loss))
     if picture.slope is None:
-        yield (("  no gradient yet", DIM),)
+        yield Note(" ", DIM, "no gradient yet")
     else:
-        yield ((tangent, VALUE), (" slope ", DIM), figure(picture.slope))
+        yield Note(tangent, VALUE, "slope", figure(picture.slope))
     if picture.next_at is not None:
-        word = "now" if picture.is_done else "next"
-        yield ((after, VALUE), (f" {word} ", DIM), figure(picture.next_at))
+        yield Note(after, VALUE, "now" if picture.is_done else "next", figure(picture.next_at))
         if picture.next_loss is not None:
-            yield (("  loss ", DIM), figure(picture.next_loss))
+            yield Note(" ", DIM, "loss", figure(picture.next_loss))
 
 
 def _plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
