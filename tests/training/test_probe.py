@@ -333,7 +333,7 @@ def test_a_lesson_may_differentiate_while_it_predicts(start: Callable[..., Run])
     probe = probe_of(run)
     to_the_gradient(run)
     probe.stand(stand_of(run))
-    assert probe.loss() == float(loop_of(run).loss())
+    assert probe.loss() == number(loop_of(run).loss())
 
 
 def test_an_error_in_a_probe_names_its_line_and_spoils_nothing(start: Callable[..., Run]) -> None:

@@ -7,7 +7,7 @@ that the lesson computes, right or wrong. Knows nothing of how the picture is dr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -206,15 +206,19 @@ def _along(
     if shown is None:
         return _TOO_FAR
     columns = max(columns, 2)
+    losses: Numbers | None = None
     if old and len(old.xs) == columns and still_good([old.xs], [shown]):
         xs = old.xs
+        spots = (0, columns // 4, columns // 2, columns - 1)
+        if is_one and old.batch == ahead.batch and _still(old.losses, lambda i: loss(xs[i]), spots):
+            losses = old.losses
     else:
         xs = _places(shown, columns, lambda x: ground.rounded(np.array([x]))[0] if is_one else x)
     gradient, following = ahead.shown
     return SlopePicture(
         axis=axis,
         xs=xs,
-        losses=tuple(loss(x) for x in xs),
+        losses=losses or tuple(loss(x) for x in xs),
         at=here,
         loss=loss(here),
         slope=None if gradient is None else float(gradient @ way),
@@ -295,26 +299,25 @@ def _places(shown: Window, count: int, rounded: Callable[[float], float]) -> Num
 def _losses(
     ground: _Ground, xs: Numbers, ys: Numbers, old: ContourPicture | None
 ) -> tuple[Numbers, ...]:
-    """The loss at each place of the grid, a row for each of `ys`.
+    """The loss at each place of the grid, a row for each of `ys`, taken over if it still is so."""
 
-    Those of the picture before are taken over where its grid is the same and a few of its
-    places, evaluated anew, come out the same to the bit: then nothing has moved but the run.
-    """
-
-    def loss(i: int, j: int) -> float:
-        return ground.loss(np.array([xs[j], ys[i]]))
+    def row(i: int) -> Callable[[int], float]:
+        return lambda j: ground.loss(np.array([xs[j], ys[i]]))
 
     if old is not None and (old.xs, old.ys) == (xs, ys):
-        spots = [
-            (i * (len(ys) - 1) // 2, j * (len(xs) - 1) // 2) for i in range(3) for j in range(3)
-        ]
-        if all(_same(loss(i, j), old.losses[i][j]) for i, j in spots):
+        across = (0, len(xs) // 2, len(xs) - 1)
+        if all(_still(old.losses[i], row(i), across) for i in (0, len(ys) // 2, len(ys) - 1)):
             return old.losses
-    return tuple(tuple(loss(i, j) for j in range(len(xs))) for i in range(len(ys)))
+    return tuple(tuple(map(row(i), range(len(xs)))) for i in range(len(ys)))
 
 
-def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b))
+def _still(losses: Numbers, loss: Callable[[int], float], spots: Iterable[int]) -> bool:
+    """Whether a few losses of the picture before, evaluated anew, come out the same to the bit.
+
+    Then nothing has moved but the run, and the others need not be evaluated again.
+    """
+    pairs = ((losses[i], loss(i)) for i in spots)
+    return all(old == new or (math.isnan(old) and math.isnan(new)) for old, new in pairs)
 
 
 def _lowest_on_plane(ground: _Ground) -> Vector | None:
