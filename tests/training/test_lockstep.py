@@ -316,6 +316,33 @@ def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
     assert agreement.gradients[REFEREE].text == "64 of 20000 elements checked"
 
 
+NETWORK = {
+    "Setup": """x = torch.rand(16, 3)
+net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout())
+w = net[0].weight
+optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9)""",
+    "Predict": "y_pred = net(x)",
+    "Loss": "loss = ((y_pred - 2) ** 2).mean()",
+    "Update": "optimizer.step()",
+    "Reset": "optimizer.zero_grad()",
+}
+"""More than its parameters is trained, kept and drawn: bias, running means, a dropout."""
+
+
+@pytest.mark.parametrize("epochs", [(1, 2, 3), (1, 5, 2, 30)], ids=["in steps", "in jumps"])
+def test_what_a_mode_has_besides_its_parameters_comes_along(
+    tmp_path: Path, epochs: tuple[int, ...]
+) -> None:
+    made = programs(tmp_path, autograd=NETWORK, model=NETWORK)
+    run = Run(made, "autograd")
+    lockstep = Lockstep(made, "cpu", run.learning_rate, 0)
+    for epoch in epochs:
+        run.seek(epoch)
+        row = one(lockstep, run).rows[0]
+        assert row.judgement.verdict == "agree"
+        assert row.judgement.largest == 0
+
+
 def test_it_can_be_broken_off_and_asked_again(tmp_path: Path) -> None:
     made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
     run = Run(made, "autograd")

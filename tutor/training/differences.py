@@ -214,9 +214,10 @@ def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
         return list(range(start.size))
     count = int(most)
     sizes = np.abs(np.zeros(start.size) if said is None else np.nan_to_num(said.ravel()))
-    largest = np.argsort(-sizes, kind="stable")[: count // 2].tolist()
-    spaced = np.linspace(0, start.size - 1, count).astype(int).tolist()
-    return sorted(dict.fromkeys([*largest, *spaced][:count]))
+    largest = np.argsort(-sizes, kind="stable")[: count // 2]
+    others = np.setdiff1d(np.arange(start.size), largest)
+    spaced = others[np.linspace(0, others.size - 1, count - largest.size).astype(int)]
+    return sorted([*largest.tolist(), *spaced.tolist()])
 
 
 def _eps_of(loss: Any) -> float:

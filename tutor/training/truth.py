@@ -23,6 +23,12 @@ SURE = 1e-2
 ROUNDINGS = 64 * float(np.finfo(np.float32).eps)
 """How many steepenings float32 may be off: some sixty roundings of a parameter."""
 
+_BLUR = 1e-4
+"""How far float64 may be off, in parts of how far a referee is that is not sure.
+
+A difference over h is 1/h times as uncertain as what it is taken of, and h is near 1e-5.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -95,7 +101,7 @@ class Truth:
         sure = (off <= SURE * scale) | (np.abs(said - central) > off + RELATIVE * scale)
         looked = np.isfinite(central)
         values = np.where(looked & sure & ~slopes.kinks, central, said)
-        fine = RELATIVE * scale + np.where(sure, off, 0.0)
+        fine = RELATIVE * scale + np.where(sure, off, _BLUR * off)
         return cls(
             values=values,
             low=np.where(slopes.kinks, np.fmin(slopes.left, slopes.right), values),
