@@ -80,7 +80,9 @@ LESSON_COMMANDS = (
     Command("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
     Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
     Command("difference", ("D",), "diff", "What another mode writes", "screen.turn_difference", 21),
-    Command("export", ("e",), "export", "Write a script, notebook or CSV", "screen.export", 19),
+    Command(
+        "export", ("e",), "export", "Write script, notebook, figures", "screen.ask('file')", 19
+    ),
     Command(
         "stop",
         ("x", "escape", "ctrl+c"),

@@ -20,7 +20,7 @@ from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
-HELP = "← → epoch · ↑ ↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc goes back"
+HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc leaves"
 
 PARTS = 10
 """A page is this part of the whole run."""

@@ -6,11 +6,13 @@ Knows the dialogs and the session; nothing of panes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from textual.app import App
 
-from tutor.ui import values
+from tutor.errors import TutorError
+from tutor.ui import take_along, values
 from tutor.ui.moment import Moment
 from tutor.ui.screens.dialogs import Ask, Question, learning_rate_question, place_question
 from tutor.ui.session import Session
@@ -19,7 +21,7 @@ T = TypeVar("T")
 
 
 def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -> None:
-    """Ask for `what` (lr, place or value), let the session act on it, and call `done`."""
+    """Ask for `what` (lr, place, value or file), let the session act on it, and call `done`."""
     moment = session.moment
     if moment is None:
         return
@@ -28,10 +30,28 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     elif what == "place":
         question = place_question(moment.epoch, phases_of(moment))
         _put(app, question, lambda place: session.seek(*place), done)
+    elif what == "file":
+        words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
+        given = take_along.suggestion(moment)
+        asked_for = Question(words, take_along.read_path, given)
+        _put(app, asked_for, lambda path: _write(session, path), done)
     elif moment.frame is not None and moment.frame.values:
         now = moment.frame.values
         asked = Question(values.question(now), lambda text: values.read(text, now))
         _put(app, asked, session.set_element, done)
+
+
+def _write(session: Session, path: Path) -> None:
+    moment = session.moment
+    if path.suffix == take_along.FIGURES:
+        session.write_series(str(path))
+    elif moment is not None:
+        try:
+            take_along.write(moment, path)
+        except TutorError as error:
+            session.talk.tell(str(error), "refused")
+            return
+        session.talk.tell(f"Written to {path}")
 
 
 def _put(

@@ -150,8 +150,8 @@ class RunsPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """A heading, and a line each."""
-        cells = [("", "name", "mode", "lr", "seed", "epochs", "loss", "")]
-        cells += [tuple(_cells(run, self.then)) for run in self.runs]
+        cells = [["", "name", "mode", "lr", "seed", "epochs", "loss", ""]]
+        cells += [list(_cells(run, self.then)) for run in self.runs]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         texts = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in cells]
         heading = line((texts[0], looks.DIM)).truncate(width)
