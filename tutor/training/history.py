@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tutor.training.frame import Value
+from tutor.training.frame import Position, Value
 from tutor.training.losses import MAX_EXACT, LossColumn
 from tutor.training.randomness import Randomness
 from tutor.training.snapshot import Snapshot, size_of
@@ -61,67 +61,75 @@ class History:
 
     losses: LossColumn = field(default_factory=LossColumn)
     trail: Trail = field(default_factory=Trail)
+    reached: Position = Position(0, 0)
+    """The furthest place where the run has come to rest: perhaps within an epoch."""
     budget: int = SNAPSHOT_BYTES
     interval: float = INTERVAL
     """Seconds of training between two snapshots that stay; doubled each time they are thinned."""
     spacing: float = INTERVAL
     """Seconds of training between two that are taken."""
-    size: int = 0
-    """Bytes that the snapshots take, about."""
     _keyframes: list[Keyframe] = field(default_factory=list)
-    _latest: list[Keyframe] = field(default_factory=list)
-    """Those after the last of `_keyframes`, with INTERVAL between them."""
+    _sizes: list[int] = field(default_factory=list)
+    """Bytes that each of `_keyframes` does not share with the one before it."""
+    _total: int = 0
+    """All of `_sizes`."""
+    _latest: list[tuple[Keyframe, float]] = field(default_factory=list)
+    """Those that came after `_keyframes`, and the seconds of training before each of them."""
     _waited: float = 0.0
     """Seconds of training between the last of `_keyframes` and the first of `_latest`."""
-    _steps: list[float] = field(default_factory=list)
-    """Seconds of training before each of `_latest`."""
     _near: list[Keyframe] = field(default_factory=list)
     """On the way to the last place that was sought."""
 
     @property
     def latest(self) -> Keyframe | None:
         """The keyframe of the latest epoch that has one."""
-        every = self._latest or self._keyframes
+        every = [*self._keyframes[-1:], *(k for k, _ in self._latest[-1:])]
         return every[-1] if every else None
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs whose end has a keyframe, ascending."""
-        return tuple(k.epoch for k in [*self._keyframes, *self._latest])
+        return tuple(k.epoch for k in [*self._keyframes, *(k for k, _ in self._latest)])
+
+    @property
+    def size(self) -> int:
+        """Bytes, about, that the snapshots take."""
+        last = [k.snapshot for k in self._keyframes[-1:]]
+        latest = size_of([*last, *(k.snapshot for k, _ in self._latest)])
+        return self._total + latest - size_of(last)
 
     @property
     def largest(self) -> int:
         """Bytes that the next snapshot may add: after the first, at least ten have to fit in."""
         return self.budget // (10 if self.latest else 2)
 
-    def keep(self, keyframe: Keyframe, seconds: float = INTERVAL) -> None:
+    # ── Keyframes ───────────────────────────────────────────────────────────────────
+
+    def keep(self, keyframe: Keyframe, seconds: float) -> None:
         """Add a keyframe, of a later epoch than all that are kept, after so much training."""
-        latest = self.latest
-        before = [latest.snapshot] if latest else []
-        self.size += size_of([*before, keyframe.snapshot]) - size_of(before)
-        self._latest.append(keyframe)
-        self._steps.append(seconds)
+        self._latest.append((keyframe, seconds))
         if len(self._latest) > _LATEST:
             self._settle()
-        self.fit()
+            self.fit()
 
     def _settle(self) -> None:
-        """The oldest of the latest stays, if it is far enough from those before; or it goes."""
-        oldest, self._waited = self._latest.pop(0), self._waited + self._steps.pop(0)
+        """The oldest of the latest stays if it is far enough from those before; else it goes."""
+        oldest, seconds = self._latest.pop(0)
+        self._waited += seconds
         # Half an interval too early is better than half an interval too late.
         if not self._keyframes or self._waited > self.interval * 0.75:
+            self._sizes.append(_size_after(oldest, self._keyframes[-1:]))
+            self._total += self._sizes[-1]
             self._keyframes.append(oldest)
             self._waited = 0.0
-            return
-        sides = [self._keyframes[-1].snapshot, self._latest[0].snapshot]
-        self.size -= size_of([*sides, oldest.snapshot]) - size_of(sides)
 
     def fit(self) -> None:
         """Drop every second keyframe until the rest is within the budget."""
         while self.size > self.budget and len(self._keyframes) > 1:
-            self._keyframes = self._keyframes[::2]
+            kept = self._keyframes = self._keyframes[::2]
+            self._sizes = [_size_after(k, kept[max(i - 1, 0) : i]) for i, k in enumerate(kept)]
+            self._total = sum(self._sizes)
             self.interval *= 2
-            self._measure()
 
     def keep_near(self, keyframes: Sequence[Keyframe]) -> None:
         """Keep these in place of those near the last place that was sought."""
@@ -130,8 +138,11 @@ class History:
 
     def before(self, epoch: int) -> Keyframe | None:
         """The latest keyframe of `epoch` or of an earlier one."""
-        found = [_before(each, epoch) for each in (self._keyframes, self._latest, self._near)]
-        return max((k for k in found if k is not None), key=_epoch_of, default=None)
+        latest = [k for k, _ in self._latest]
+        found = [k for each in (self._keyframes, latest, self._near) for k in _last(each, epoch)]
+        return max(found, key=_epoch_of, default=None)
+
+    # ── The whole ───────────────────────────────────────────────────────────────────
 
     def cut(self, epoch: int, *, whole: bool) -> None:
         """Forget what came after a change in `epoch`, or at its end if that is `whole`.
@@ -141,22 +152,26 @@ class History:
         before = epoch - 1
         self.losses.cut(epoch if whole else max(before, 0))
         self.trail.cut(epoch if whole else before)
-        for each in (self._keyframes, self._latest, self._near):
+        self.reached = Position(0, 0)
+        for each in (self._keyframes, self._near):
             del each[bisect_right(each, before, key=_epoch_of) :]
-        del self._steps[len(self._latest) :]
+        del self._sizes[len(self._keyframes) :]
+        self._total = sum(self._sizes)
+        self._latest = [(k, s) for k, s in self._latest if k.epoch <= before]
         if not self._latest:
             self._waited = 0.0
-        self._measure()
 
     def copy(self, *, portable: bool) -> History:
         """The same for a run that is kept: smaller, and cutting one does not cut the other.
 
         `portable`: only with the keyframes that can be restored in another namespace.
         """
-        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), KEPT_BYTES, self.interval)
-        every = [*self._keyframes, *self._latest]
-        new._keyframes = [k for k in every if not portable or k.snapshot.home is None]
-        new._measure()
+        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
+        new.budget, new.interval = KEPT_BYTES, self.interval
+        if not portable or all(k.snapshot.home is None for k in self._keyframes):
+            new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]
+            new._total, new._latest = self._total, self._latest[:]
+            new._waited = self._waited
         new.fit()
         return new
 
@@ -171,13 +186,17 @@ class History:
         self.budget = SNAPSHOT_BYTES
         self.losses.limit(MAX_EXACT)
 
-    def _measure(self) -> None:
-        self.size = size_of(k.snapshot for k in [*self._keyframes, *self._latest])
+
+def _last(keyframes: Sequence[Keyframe], epoch: int) -> Sequence[Keyframe]:
+    """The last of them that is of `epoch` or of an earlier one; none if there is none."""
+    count = bisect_right(keyframes, epoch, key=_epoch_of)
+    return keyframes[max(count - 1, 0) : count]
 
 
-def _before(keyframes: Sequence[Keyframe], epoch: int) -> Keyframe | None:
-    found = bisect_right(keyframes, epoch, key=_epoch_of) - 1
-    return keyframes[found] if found >= 0 else None
+def _size_after(keyframe: Keyframe, before: Sequence[Keyframe]) -> int:
+    """Bytes that a keyframe does not share with the one before it."""
+    old = [k.snapshot for k in before]
+    return size_of([*old, keyframe.snapshot]) - size_of(old)
 
 
 def _epoch_of(keyframe: Keyframe) -> int:

@@ -85,8 +85,6 @@ class Player:
         self.turn = turn or Turn()
         self.randomness: Randomness | None = None
         """The generators' state as this player left it, while another one has its turn."""
-        self.reached = Position(0, 0)
-        """The furthest place where it has come to rest since the last change."""
         self.pace = 0.0
         """Seconds that an epoch takes, as last measured; 0.0 before."""
         self._homes: dict[tuple[str, str, float, int], Home] = {}
@@ -104,17 +102,17 @@ class Player:
         """The furthest place that has been run since the last change."""
         epochs = len(self.history.losses)
         whole = Position(epochs, END) if epochs else Position(0, 0)
-        return max(self.reached, self.at, whole)
+        return max(self.history.reached, self.at, whole)
 
     def begin_move(self) -> None:
         """To be done before anything that moves the run: take the turn, know how far it came."""
-        self.reached = max(self.reached, self.at)
+        self.history.reached = max(self.history.reached, self.at)
         self.turn.take(self)
 
     def begin(self) -> None:
         """Stand at the very start of the record, with no history."""
         self.set_up()
-        self.history, self.reached = History(), Position(0, 0)
+        self.history = History()
 
     def set_up(self) -> None:
         """Stand at the very start of the record, whatever the history."""
@@ -202,22 +200,28 @@ class Player:
         if not self.loop.at_end and self.loop.epoch <= epoch:
             self.watched_epoch()
         while self.loop.epoch < epoch:
-            self._fast(min(epoch, self._next_change()) - 1, until)
-            stopped = until()
+            stopped = self._fast(min(epoch, self._next_change()) - 1, until)
             self.watched_epoch()
-            if stopped:
+            if stopped or until():
                 return self.loop.epoch < epoch
         return False
 
-    def _fast(self, epoch: int, until: Callable[[], bool]) -> None:
-        """Whole epochs to the end of `epoch`, or until `until`. No change lies on the way."""
+    def _fast(self, epoch: int, until: Callable[[], bool]) -> bool:
+        """Whole epochs to the end of `epoch`, or until `until`; returns whether it said so.
+
+        No change lies on the way.
+        """
         loop, clock, on_cpu = self.loop, time.perf_counter, self.loop.device == "cpu"
         known = len(self.history.losses)
-        first, started = loop.epoch, clock()
+        first, started, stopped = loop.epoch, clock(), False
         self._start_trail()
 
         def enough() -> bool:
-            if loop.epoch >= epoch or until():
+            nonlocal stopped
+            if loop.epoch >= epoch:
+                return True
+            if until():
+                stopped = True
                 return True
             if clock() > self._keyframe_due:
                 self._keep_keyframe()
@@ -232,6 +236,7 @@ class Player:
         loop.run_epochs(enough, keep)
         if loop.epoch > first:
             self.pace = (clock() - started) / (loop.epoch - first)
+        return stopped
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 
@@ -368,9 +373,7 @@ class Player:
     def _reseed(self, seed: int) -> None:
         self.has_drawn = self.draws()
         if not self.has_drawn:
-            self.note = (
-                "no random number has been drawn since Setup: so far the seed changes nothing"
-            )
+            self.note = "no random number has been drawn so far: the seed changes nothing"
         seed_all(seed)
         self.seed, self.fresh = seed, Randomness.now(self.loop.device)
 

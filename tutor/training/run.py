@@ -18,6 +18,7 @@ import msgspec
 
 from tutor.errors import RunError
 from tutor.training import devices
+from tutor.training.facts import facts_of
 from tutor.training.frame import Change, Curve, Element, Frame, Position, Record
 from tutor.training.history import History
 from tutor.training.look import Reading, frame_of, reading_of
@@ -26,6 +27,7 @@ from tutor.training.player import END, Player, Turn, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
+from tutor.training.sights import Facts
 
 
 class Run:
@@ -137,9 +139,27 @@ class Run:
             furthest = here
         return furthest > here or self._player.applied < len(self.record.changes)
 
+    @property
+    def furthest_place(self) -> Position:
+        """The furthest place that has been run since the last change.
+
+        The step of a whole epoch's end is END, whatever its number of steps.
+        """
+        return self._player.furthest
+
     def came_to(self, at: Position) -> bool:
         """Whether this place has been run already."""
-        return at <= self._player.furthest
+        return at.epoch == 0 or at <= self._player.furthest
+
+    @property
+    def turn(self) -> Turn:
+        """What it shares with the runs that move in turn with it."""
+        return self._player.turn
+
+    @property
+    def quiet(self) -> Quiet:
+        """What is entered while the lesson's code runs again only to get somewhere."""
+        return self._player.quiet
 
     @property
     def history(self) -> History:
@@ -190,6 +210,10 @@ class Run:
     def reading(self) -> Reading:
         """The figures of this epoch, for who wants all of them."""
         return reading_of(self._player.loop)
+
+    def facts(self, name: str) -> Facts:
+        """All about one name of the lesson's code at this moment."""
+        return facts_of(self._player.loop, name)
 
     def standpoint(self) -> Standpoint:
         """The batch that it stands in, for a probe to look about from."""
@@ -320,7 +344,6 @@ class Run:
             player.replay(at, broken=True)
             raise
         player.history.cut(at.epoch, whole=self.at_end)
-        player.reached = Position(0, 0)
         return self.frame()
 
     def forget_future(self) -> None:
@@ -329,7 +352,6 @@ class Run:
         kept = self.record.changes[: player.applied]
         player.record = msgspec.structs.replace(self.record, changes=kept)
         player.history.cut(self.at.epoch + self.at_end, whole=False)
-        player.reached = Position(0, 0)
 
     # ── When the lesson raises ──────────────────────────────────────────────────────
 

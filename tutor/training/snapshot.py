@@ -73,6 +73,8 @@ class Snapshot:
     objects: bytes
     layout: tuple[tuple[Any, ...], ...]
     elements: tuple[Elements, ...]
+    aliases: tuple[tuple[str, int], ...]
+    """Idle names of tensors and arrays that are in the layout, and their numbers in it."""
     home: Home | None
     """The only home that it can be restored in; None: in any of the same program."""
     randomness: Randomness
@@ -84,6 +86,7 @@ class Snapshot:
         names = _Unpickler(io.BytesIO(self.objects), parts).load()
         home.namespace.clear()
         home.namespace.update(home.idle | names)
+        home.namespace.update((name, parts[number]) for name, number in self.aliases)
         self.randomness.restore(self.device)
         return home.namespace
 
@@ -118,13 +121,15 @@ def take(
     except Exception:  # noqa: BLE001 - whatever a lesson's own objects raise when copied means: no snapshot
         return None
     randomness = Randomness.now(device)
+    aliases = tuple((k, n) for k in home.idle for n in pickler.number_of(home.namespace.get(k)))
     objects, layout = out.getvalue(), tuple(pickler.layout)
     if before is not None:
         objects = before.objects if objects == before.objects else objects
         layout = before.layout if layout == before.layout else layout
+        aliases = before.aliases if aliases == before.aliases else aliases
         randomness = randomness.sharing(before.randomness)
     only_home = home if pickler.is_bound else None
-    return Snapshot(objects, layout, elements, only_home, randomness, device)
+    return Snapshot(objects, layout, elements, aliases, only_home, randomness, device)
 
 
 def size_of(snapshots: Iterable[Snapshot]) -> int:
@@ -162,6 +167,13 @@ class _Pickler(pickle.Pickler):
         self._alive.append(thing)  # so that nothing else can get its id
         self.layout.append(described)
         return len(self.layout) - 1
+
+    def number_of(self, thing: Any) -> tuple[int, ...]:
+        """The number of a tensor or array that stands in what was pickled; else nothing."""
+        known = self._known.get(id(thing))
+        if known is None or not isinstance(thing, torch.Tensor | np.ndarray):
+            return ()
+        return (known,)
 
     def _described(self, thing: Any) -> tuple[Any, ...] | None:
         if isinstance(thing, torch.Tensor):
@@ -270,8 +282,9 @@ def _raw(storage: Any) -> Any:
 
 def _same(raw: Any, was: Elements) -> bool:
     if isinstance(raw, np.ndarray):
-        same_size = isinstance(was, bytes) and len(was) == len(raw)
-        return same_size and bool(np.array_equal(raw, np.frombuffer(was, dtype=np.uint8)))
+        if not isinstance(was, bytes) or len(was) != len(raw):
+            return False
+        return bool(np.array_equal(raw, np.frombuffer(was, dtype=np.uint8)))
     if isinstance(raw, np.generic):
         return type(was) is type(raw) and was.tobytes() == raw.tobytes()
     return isinstance(was, torch.Tensor) and was.shape == raw.shape and torch.equal(was, raw)

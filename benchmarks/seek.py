@@ -1,0 +1,147 @@
+"""Time to seek in a long run, and the memory that its history takes, by length.
+
+    python -m benchmarks.seek [--lessons one-weight xor …] [--modes manual …]
+                              [--epochs 100000] [--seeks 40] [--all]
+
+Runs each lesson in its modes and seeks places at random: the end of an epoch, a phase
+within one, and one phase back from there. Then a network of 784-128-10 with Adam, whose
+one snapshot is larger than a small lesson's whole history. `--all` is every mode of every
+lesson for a million epochs (an hour or two). Memory is the growth of the resident set of
+a process that does nothing else, and beside it what the history itself reckons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.figures import percentile
+from tutor.lesson.document import parse, read
+from tutor.lesson.model import Lesson
+from tutor.training.devices import use_one_thread
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+
+LESSONS = Path(__file__).parents[1] / "lessons"
+SEEN_AT = (1_000, 10_000, 100_000, 1_000_000)
+"""Epochs at which the memory is read."""
+
+NETWORK = """---
+title: A network
+summary: 784-128-10 on random pictures, with Adam.
+parameters: [w1]
+learning_rate: 0.001
+---
+## Setup
+```python
+x, y = torch.rand(64, 784, device=device), torch.randint(0, 10, (64,), device=device)
+net = torch.nn.Sequential(
+    torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
+).to(device)
+w1 = net[0].weight
+optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
+```
+## Predict
+```python
+y_pred = net(x)
+```
+## Loss
+```python
+loss = torch.nn.functional.cross_entropy(y_pred, y)
+```
+## Gradient
+```python
+loss.backward()
+```
+## Update
+```python
+optimizer.step()
+```
+## Reset
+```python
+optimizer.zero_grad()
+```
+"""
+
+
+def main() -> None:
+    options = _options()
+    print(f"{'lesson':<20} {'mode':<10} {'epochs':>9}  {'seek':>7} {'worst':>7}", end="")
+    print(f"  {'into':>7} {'worst':>7}  {'back':>7} {'worst':>7} ms  MiB by length (reckoned)")
+    for lesson, mode, epochs in _cases(options):
+        # A process of its own: memory that is given back does not always leave a process.
+        process = multiprocessing.get_context("spawn").Process(
+            target=_measure, args=(lesson, mode, epochs, options.seeks)
+        )
+        process.start()
+        process.join()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    slugs = sorted(path.stem for path in LESSONS.glob("*.md"))
+    parser.add_argument("--lessons", nargs="*", default=slugs, choices=slugs, metavar="LESSON")
+    parser.add_argument("--modes", nargs="*", default=["autograd"])
+    parser.add_argument("--epochs", type=int, default=20_000)
+    parser.add_argument("--network-epochs", type=int, default=5_000)
+    parser.add_argument("--seeks", type=int, default=40)
+    parser.add_argument("--all", action="store_true")
+    return parser.parse_args()
+
+
+def _cases(options: argparse.Namespace) -> Iterator[tuple[Lesson, str, int]]:
+    for slug in options.lessons:
+        lesson = read(LESSONS / f"{slug}.md")
+        for mode in lesson.modes:
+            if options.all:
+                yield lesson, mode, 1_000_000
+            elif mode in options.modes:
+                yield lesson, mode, options.epochs
+    if options.network_epochs:
+        path = Path(tempfile.gettempdir()) / "network.md"
+        yield parse(NETWORK, path), "autograd", options.network_epochs
+
+
+def _measure(lesson: Lesson, mode: str, epochs: int, seeks: int) -> None:
+    """One row of the table."""
+    use_one_thread()
+    run = Run(programs_of(lesson), mode)
+    run.run_to(10)
+    before, sizes = _resident(), []
+    for length in [*(n for n in SEEN_AT if n < epochs), epochs]:
+        run.run_to(length)
+        sizes.append(f"{_resident() - before:.0f} ({run.history.size / 2**20:.1f})")
+    chance, times = random.Random(0), [list[float](), list[float](), list[float]()]
+    for _ in range(seeks):
+        epoch, step = chance.randint(1, epochs), chance.randint(1, run.program.steps)
+        times[0].append(_milliseconds(lambda e=epoch: run.seek(e)))  # type: ignore[misc]
+        epoch = chance.randint(1, epochs)
+        times[1].append(_milliseconds(lambda e=epoch, s=step: run.seek(e, s)))  # type: ignore[misc]
+        times[2].append(_milliseconds(run.back))
+    columns = "  ".join(f"{statistics.median(t):>7.1f} {percentile(t, 100):>7.1f}" for t in times)
+    print(f"{lesson.slug:<20} {mode:<10} {epochs:>9}  {columns}     {' '.join(sizes)}", flush=True)
+
+
+def _milliseconds(move: object) -> float:
+    started = time.perf_counter()
+    move()  # type: ignore[operator]
+    return (time.perf_counter() - started) * 1000
+
+
+def _resident() -> float:
+    """The memory that this process holds, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()

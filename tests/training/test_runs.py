@@ -1,0 +1,370 @@
+"""Up to four runs of a lesson: what is kept, what gives way, and each stays what it is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.training.conftest import keep_every_epoch, shipped
+from tests.training.test_time_travel import DRAWING, all_of
+from tutor.errors import RunError
+from tutor.training.frame import Element, Position
+from tutor.training.run import Run
+from tutor.training.runs import MAX_RUNS, Runs
+
+
+def line() -> Runs:
+    return Runs(shipped("line-through-origin", "autograd"))
+
+
+def forked(times: int) -> Runs:
+    """A run that was changed so many times in its past."""
+    runs = line()
+    for i in range(times):
+        runs.current.run_to(20)
+        runs.current.seek(10)
+        runs.set(learning_rate=0.02 + i / 100)
+    return runs
+
+
+# ── What is kept ────────────────────────────────────────────────────────────────────
+
+
+def test_a_change_in_the_past_keeps_the_run_as_it_was_and_goes_on_as_another() -> None:
+    runs = line()
+    last = runs.current.run_to(20)
+    runs.current.seek(10)
+    runs.set(learning_rate=0.05)
+    assert runs.names == ("A", "B")
+    assert runs.name == "B"
+    old, new = runs.infos(10)
+    assert (old.name, old.furthest, old.learning_rate, old.loss) == (
+        "A",
+        20,
+        0.01,
+        last.loss.data[0],
+    )
+    assert (new.name, new.furthest, new.learning_rate) == ("B", 10, 0.05)
+    assert (old.forked_at, new.forked_at) == (None, Position(10, 5))
+    assert new.is_current
+    assert not old.is_current
+    assert "kept as A" in runs.note
+
+
+def test_at_the_end_of_a_run_a_change_is_just_a_change() -> None:
+    runs = line()
+    runs.current.run_to(10)
+    runs.set(learning_rate=0.05)
+    runs.current.run_to(20)
+    runs.switch(mode="manual")
+    assert runs.names == ("A",)
+
+
+def test_steps_that_lie_ahead_are_a_future_too() -> None:
+    runs = line()
+    for _ in range(3):
+        runs.current.step_phase()
+    runs.current.back()
+    runs.set(learning_rate=0.05)
+    assert runs.names == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda runs: runs.switch(mode="optimizer"),
+        lambda runs: runs.set(element=Element("w", (), 1.5)),
+        lambda runs: runs.reseed(3),
+        lambda runs: runs.fork(),
+    ],
+)
+def test_every_kind_of_change_forks(change: Callable[[Runs], object]) -> None:
+    runs = line()
+    end = runs.current.run_to(8)
+    runs.current.seek(4)
+    change(runs)
+    assert runs.names == ("A", "B")
+    runs.current.run_to(8)
+    assert runs.then("A", runs.current.at).frame == end
+
+
+def test_a_change_that_is_refused_keeps_nothing() -> None:
+    runs = line()
+    runs.current.run_to(8)
+    before = runs.current.seek(4)
+    with pytest.raises(RunError):
+        runs.set(element=Element("v", (), 1.0))
+    assert runs.names == ("A",)
+    assert runs.current.frame() == before
+    assert runs.current.furthest == 8
+
+
+def test_a_copy_ends_where_it_was_made() -> None:
+    runs = line()
+    runs.current.run_to(8)
+    here = runs.current.seek(4)
+    assert runs.fork() == here
+    assert runs.current.furthest == 4
+    assert not runs.current.has_future
+    assert [info.furthest for info in runs.infos(0)] == [8, 4]
+
+
+def test_nothing_run_is_nothing_to_keep() -> None:
+    runs = line()
+    with pytest.raises(RunError, match="nothing has been run yet"):
+        runs.fork()
+    runs.set(learning_rate=0.5)
+    runs.restart(seed=3)
+    assert runs.names == ("A",)
+
+
+def test_a_restart_that_would_be_the_same_run_keeps_no_ghost() -> None:
+    runs = line()
+    runs.set(learning_rate=0.02)
+    runs.current.run_to(8)
+    runs.restart()
+    assert list(runs.names) == ["A"]
+    runs.current.run_to(8)
+    runs.set(learning_rate=0.05)
+    runs.restart()
+    assert list(runs.names) == ["A", "B"], "it began with another learning rate"
+    runs.current.run_to(3)
+    runs.restart(seed=9)
+    assert list(runs.names) == ["A", "B", "C"]
+
+
+# ── Names ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_fifth_run_makes_the_oldest_that_nobody_named_give_way() -> None:
+    runs = forked(3)
+    assert runs.names == ("A", "B", "C", "D")
+    runs.rename("A", "the first")
+    runs.current.run_to(20)
+    runs.current.seek(10)
+    runs.set(learning_rate=0.5)
+    assert len(runs.names) == MAX_RUNS
+    assert runs.names == ("the first", "C", "D", "A")
+    assert "B gave way" in runs.note
+
+
+def test_what_the_learner_has_named_does_not_give_way() -> None:
+    runs = forked(3)
+    for name in ("A", "B", "C"):
+        runs.rename(name, f"my {name}")
+    runs.current.run_to(20)
+    runs.current.seek(10)
+    with pytest.raises(RunError, match="delete one first"):
+        runs.set(learning_rate=0.5)
+    assert runs.current.furthest == 20
+    runs.delete("my B")
+    runs.set(learning_rate=0.5)
+    assert runs.names == ("my A", "my C", "D", "A")
+
+
+def test_a_freed_letter_is_used_again() -> None:
+    runs = forked(2)
+    runs.delete("A")
+    runs.current.run_to(20)
+    runs.current.seek(10)
+    runs.set(learning_rate=0.5)
+    assert runs.names == ("B", "C", "A")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "one line"),
+        ("a\nb", "one line"),
+        ("\x1b[31m", "one line"),
+        ("thirteen long", "at most 12 characters"),
+        ("七七七七七七七", "at most 12 characters; this has 14"),
+        (" B ", "there is a run B already"),
+    ],
+)
+def test_a_name_that_can_not_be_shown_or_told_apart_is_refused(name: str, message: str) -> None:
+    runs = forked(1)
+    with pytest.raises(RunError, match=message):
+        runs.rename("A", name)
+    assert runs.names == ("A", "B")
+
+
+def test_runs_that_there_are_not_are_refused_with_those_that_there_are() -> None:
+    runs = forked(1)
+    asks: list[Callable[[], object]] = [
+        lambda: runs.take("X"),
+        lambda: runs.delete("X"),
+        lambda: runs.rename("X", "Y"),
+        lambda: runs.then("X", Position(1, 1)),
+    ]
+    for ask in asks:
+        with pytest.raises(RunError, match="there is no run 'X'; there is A, B"):
+            ask()
+    with pytest.raises(RunError, match="the run you are in"):
+        runs.delete("B")
+
+
+# ── Going from one to another ───────────────────────────────────────────────────────
+
+
+def test_another_run_is_taken_at_the_same_place_or_at_its_end() -> None:
+    runs = line()
+    frames = [runs.current.run_to(e) for e in range(1, 9)]
+    runs.current.seek(4)
+    runs.set(learning_rate=0.05)
+    mine = runs.current.run_to(6)
+    assert runs.take("A") == frames[5]
+    assert runs.name == "A"
+    assert runs.current.run_to(8) == frames[7]
+    assert runs.current.furthest == 8
+    assert runs.take("B") == mine
+    assert "at its end" in runs.note
+    assert runs.current.run_to(7).learning_rate == 0.05
+
+
+def test_a_run_that_was_taken_again_goes_on_where_its_keyframes_are() -> None:
+    runs = Runs(shipped("xor", "model"))
+    keep_every_epoch(runs.current)
+    frames = [runs.current.run_to(e) for e in range(1, 31)]
+    runs.current.seek(10)
+    runs.set(learning_rate=0.5)
+    began: list[int] = []
+    runs.take("A")
+    runs.current.seek(28, until=lambda: bool(began.append(runs.current.at.epoch)))  # type: ignore[func-returns-value]
+    assert runs.current.frame() == frames[27]
+    assert min(began) >= 25, "not all of it was run again"
+
+
+def test_then_is_the_other_run_at_this_place() -> None:
+    runs = line()
+    runs.current.run_to(4)
+    frames = [runs.current.step_phase() for _ in range(5)]
+    runs.current.seek(2)
+    runs.set(learning_rate=0.05)
+    runs.current.run_to(4)
+    for frame in frames:
+        runs.current.step_phase()
+        then = runs.then("A", runs.current.at)
+        assert (then.frame, then.note) == (frame, "")
+    runs.current.step_phase()
+    then = runs.then("A", runs.current.at)
+    assert (then.frame, then.note) == (None, "A ended before, in epoch 5")
+
+
+def test_then_goes_by_the_phase_where_the_modes_steps_differ() -> None:
+    runs = Runs(shipped("xor", "manual"))
+    runs.current.run_to(4)
+    runs.current.seek(2)
+    runs.switch(mode="autograd")
+    for _ in range(23):
+        frame = runs.current.step_phase()
+        then = runs.then("A", runs.current.at).frame
+        assert then is not None
+        assert then.mode == "manual"
+        if frame.phase not in ("Reset", "Setup"):
+            assert (then.at.epoch, then.batch, then.phase) == (
+                frame.at.epoch,
+                frame.batch,
+                frame.phase,
+            )
+
+
+def test_what_is_being_run_again_is_told_and_goes_on_when_asked_again(
+    start: Callable[..., Run],
+) -> None:
+    run = start(Predict="y_pred = w * x + next(numbers)", Setup=UNCOPYABLE)
+    runs = Runs(run)
+    end = run.run_to(60)
+    run.seek(30)
+    runs.set(learning_rate=0.05)
+    runs.current.run_to(60)
+    notes, asked = [], [0]
+
+    def after_some() -> bool:
+        asked[0] += 1
+        return asked[0] % 20 == 0
+
+    while (then := runs.then("A", runs.current.at, after_some)).frame is None:
+        notes.append(then.note)
+        assert len(notes) < 10, "it gets on"
+    assert then.frame == end
+    assert len(notes) >= 2
+    assert notes[0].startswith("A is being run again: epoch ")
+
+
+UNCOPYABLE = (
+    "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True)\n"
+    "numbers = (0.001 * n for n in range(1000))"
+)
+
+
+def test_runs_stepped_in_turn_are_what_each_is_alone(start: Callable[..., Run]) -> None:
+    alone = start(**DRAWING)
+    alone.run_to(3)
+    alone.step_phase()
+    expected_old = [all_of(alone)]
+    for _ in range(12):
+        alone.step_phase()
+        expected_old.append(all_of(alone))
+    alone.seek(2)
+    alone.set(learning_rate=0.3)
+    alone.run_to(3)
+    alone.step_phase()
+    expected_new = [all_of(alone)]
+    for _ in range(12):
+        alone.step_phase()
+        expected_new.append(all_of(alone))
+
+    runs = Runs(start(**DRAWING))
+    runs.current.run_to(8)
+    runs.current.seek(2)
+    runs.set(learning_rate=0.3)
+    runs.current.run_to(3)
+    runs.current.step_phase()
+    for old, new in zip(expected_old, expected_new, strict=True):
+        assert all_of(runs.current) == new
+        then = runs.then("A", runs.current.at)
+        assert then.frame == old[0]
+        runs.current.step_phase()
+
+
+def test_cutting_one_run_does_not_cut_the_other() -> None:
+    runs = line()
+    runs.current.run_to(30)
+    runs.current.seek(10)
+    runs.set(learning_rate=0.03)
+    runs.current.run_to(20)
+    runs.take("A")
+    runs.current.seek(5)
+    runs.set(learning_rate=0.04)
+    assert {i.name: i.furthest for i in runs.infos(0)} == {"A": 30, "B": 20, "C": 5}
+    curves = {i.name: i.curve for i in runs.infos(8)}
+    assert {name: c.last_epoch for name, c in curves.items() if c} == {"A": 30, "B": 20, "C": 5}
+
+
+def test_a_lesson_whose_functions_have_no_name_is_run_again_in_a_kept_run(
+    start: Callable[..., Run],
+) -> None:
+    run = start(
+        Setup="x = torch.ones(3)\nw = torch.tensor(0.5, requires_grad=True)\n"
+        "gain = 2.0\nacts = {'double': lambda z: z * gain}",
+        Predict="gain = gain + 0.1\ny_pred = acts['double'](w * x)",
+    )
+    keep_every_epoch(run)
+    runs = Runs(run)
+    frames = [run.run_to(e) for e in range(1, 11)]
+    assert run.history.epochs
+    assert run.seek(6) == frames[5]
+    runs.set(learning_rate=0.3)
+    runs.current.run_to(9)
+    assert runs.then("A", runs.current.at).frame == frames[8]
+    assert runs.current.seek(7).learning_rate == 0.3
+
+
+def test_after_an_interrupt_the_runs_are_built_anew_where_they_were() -> None:
+    runs = forked(1)
+    frame = runs.current.run_to(15)
+    expected = runs.then("A", runs.current.at).frame
+    assert runs.take_up_again() == frame
+    assert runs.then("A", runs.current.at).frame == expected

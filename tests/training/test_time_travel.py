@@ -1,0 +1,384 @@
+"""Any place of the run so far can be sought, and all that a run carries is there again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.conftest import SHIPPED, keep_every_epoch, shipped
+from tutor.errors import RunError
+from tutor.lesson.document import read
+from tutor.training.frame import NO_VALUE, Element, Position
+from tutor.training.history import History
+from tutor.training.loop import LessonRaised
+from tutor.training.player import END
+from tutor.training.randomness import Randomness
+from tutor.training.run import Run
+
+EVERY_MODE = [(f.stem, m) for f in sorted(SHIPPED.glob("*.md")) for m in read(f).modes]
+
+ADAM = {
+    "Setup": "x = torch.tensor([1.0, 2.0, 3.0])\n"
+    "layer = torch.nn.Linear(3, 3)\n"
+    "w = layer.weight\n"
+    "optimizer = torch.optim.Adam(layer.parameters(), lr=learning_rate)",
+    "Predict": "y_pred = layer(x)",
+    "Loss": "loss = ((y_pred - x) ** 2).mean()",
+    "Update": "optimizer.step()",
+    "Reset": "optimizer.zero_grad()",
+}
+MOMENTUM = {
+    **ADAM,
+    "Setup": ADAM["Setup"].replace(
+        "Adam(layer.parameters()", "SGD(layer.parameters(), momentum=0.9"
+    ),
+}
+DRAWING = {
+    **ADAM,
+    "Predict": "rows = torch.randperm(3)[:2]\n"
+    "y_pred = torch.nn.functional.dropout(layer(x)) + random.random() + np.random.rand()",
+    "Setup": "import random\n" + ADAM["Setup"],
+}
+
+
+def state(thing: Any) -> Any:
+    """A tensor, array, module or optimizer as plain data that can be compared to the bit."""
+    if isinstance(thing, torch.Tensor):
+        gradient = thing.grad if thing.requires_grad and not thing._is_view() else None
+        raw = thing.detach().numpy().tobytes()
+        return str(thing.dtype), tuple(thing.shape), raw, thing.requires_grad, state(gradient)
+    if isinstance(thing, np.ndarray | np.generic):
+        return str(thing.dtype), thing.shape, thing.tobytes()
+    if isinstance(thing, torch.nn.Module | torch.optim.Optimizer):
+        return type(thing).__name__, state(thing.state_dict())
+    if isinstance(thing, dict):
+        return {k: state(v) for k, v in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [state(v) for v in thing]
+    return thing if isinstance(thing, int | float | str | None) else type(thing).__name__
+
+
+def all_of(run: Run) -> Any:
+    """The frame, and all that lies behind it."""
+    loop = run._player.loop
+    names = {k: state(v) for k, v in loop.namespace.items() if k != "__builtins__"}
+    return run.frame(), names, Randomness.now(run.device), state(loop.gradients or {})
+
+
+def walk(run: Run, epochs: int) -> dict[Position, Any]:
+    """All of every place of the first epochs."""
+    seen = {run.at: all_of(run)}
+    while run.at.epoch < epochs or not run.at_end:
+        run.step_phase()
+        seen[run.at] = all_of(run)
+    return seen
+
+
+def check_every_place(run: Run, epochs: int, seeks: int) -> None:
+    """Seek about at random; now and then step on from there."""
+    keep_every_epoch(run)
+    seen = walk(run, epochs)
+    assert run.history.epochs, "there are keyframes to come back to"
+    places, chance = [at for at in seen if at.epoch], random.Random(1)
+    for at in chance.sample(places, min(seeks, len(places))):
+        run.seek(at.epoch, at.step)
+        assert all_of(run) == seen[at], at
+        run.step_phase()
+        if run.at in seen:
+            assert all_of(run) == seen[run.at], f"stepped on from {at}"
+
+
+@pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
+def test_every_place_of_every_mode_is_the_same_to_the_bit(slug: str, mode: str) -> None:
+    check_every_place(shipped(slug, mode), 8, 12)
+
+
+@pytest.mark.parametrize("lesson", [ADAM, MOMENTUM, DRAWING], ids=["Adam", "momentum", "draws"])
+def test_optimizer_and_random_state_are_the_same_to_the_bit(
+    lesson: dict[str, str], start: Callable[..., Run]
+) -> None:
+    check_every_place(start(**lesson), 12, 25)
+
+
+def test_mini_batches_drawn_at_random_are_the_same_again(start: Callable[..., Run]) -> None:
+    front = "---\ntitle: T\nsummary: T.\nparameters: [w]\nbatches: 3\n---\n"
+    check_every_place(start(front, **DRAWING), 6, 25)
+
+
+def test_a_view_stays_a_view(start: Callable[..., Run]) -> None:
+    run = start(
+        Setup="both = np.array([1.0, 2.0])\nw, other = both[:1], both[1:]\n"
+        "flat = torch.arange(4.0)\nhalf = flat[2:]",
+        Predict="half += 1.0",
+        Loss="loss = float(both.sum()) + float(flat.sum())",
+        Gradient="dw = 1.0",
+        Update="w -= 0.1",
+        Reset="",
+    )
+    check_every_place(run, 8, 15)
+
+
+def test_a_class_that_the_lesson_defines_comes_back_as_itself(start: Callable[..., Run]) -> None:
+    run = start(
+        Setup="class Counter:\n    def __init__(self):\n        self.n = 0\n"
+        "    def count(self):\n        self.n += step()\n"
+        "def step():\n    return 2\n"
+        "counter = Counter()\nx = torch.ones(3)\nw = torch.tensor(0.0, requires_grad=True)",
+        Predict="counter.count()\ny_pred = w * x + counter.n",
+    )
+    keep_every_epoch(run)
+    seen = [run.run_to(e) for e in range(1, 9)]
+    assert [run.seek(e) for e in (7, 3, 5)] == [seen[6], seen[2], seen[4]]
+
+
+def test_what_would_lose_something_in_a_copy_is_run_again_from_the_start(
+    start: Callable[..., Run],
+) -> None:
+    run = start(
+        Setup="shared = np.ones(3, dtype=np.float32)\nx = torch.from_numpy(shared)\n"
+        "w = torch.tensor(0.5, requires_grad=True)",
+        Update="shared += 1\nwith torch.no_grad():\n    w -= 0.001 * w.grad",
+    )
+    keep_every_epoch(run)
+    seen = [run.run_to(e) for e in range(1, 7)]
+    assert not run.history.epochs
+    assert [run.seek(e) for e in (4, 2)] == [seen[3], seen[1]]
+
+
+def test_a_snapshot_that_would_take_too_much_is_not_kept(start: Callable[..., Run]) -> None:
+    run = start()
+    run.history.budget = 10
+    keep_every_epoch(run)
+    seen = [run.run_to(e) for e in range(1, 7)]
+    assert not run.history.epochs
+    assert run.seek(4) == seen[3]
+
+
+# ── Broken off ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_seek_that_is_broken_off_stands_whole_where_it_came_to() -> None:
+    run = shipped("thermometer", "autograd")
+    run.history.spacing = 1e9  # no keyframes: all is run again
+    run._player._wait_for_keyframe()
+    there = {e: run.run_to(e) for e in (20, 21, 300)}
+    asked: list[int] = []
+
+    def until() -> bool:
+        asked.append(run.at.epoch)
+        return run.at.epoch >= 20
+
+    frame = run.seek(200, until=until)
+    assert frame.at.epoch in (20, 21)
+    assert frame == there[frame.at.epoch]
+    assert run.furthest == 300, "nothing that was recorded is lost"
+    assert asked[:5] == sorted(asked[:5]), "it can be asked how far it is"
+    assert run.seek(300) == there[300]
+
+
+def test_a_record_that_is_taken_up_can_be_broken_off_too() -> None:
+    run = shipped("thermometer", "manual")
+    run.run_to(500)
+    taken = Run.from_record(run.programs, run.record, Position(500, END), until=lambda: True)
+    assert taken.at.epoch < 500
+    assert taken.run_to(500) == run.frame()
+
+
+def test_from_where_one_stands_a_seek_goes_on() -> None:
+    run = shipped("thermometer", "autograd")
+    run.run_to(300)
+    run.seek(10)
+    steps: list[int] = []
+    run.seek(12, until=lambda: bool(steps.append(run.at.epoch)))  # type: ignore[func-returns-value]
+    assert min(steps) >= 10
+
+
+# ── Changes ─────────────────────────────────────────────────────────────────────────
+
+SETTINGS = [
+    ("line-through-origin", "autograd", Element("w", (), 3.0)),
+    ("line-through-origin", "model", Element("w", (0, 0), 3.0)),
+    ("sum-or-mean", "manual", Element("w", (), 3.0)),
+    ("one-weight", "manual", Element("w", (), 3.0)),
+    ("thermometer", "manual", Element("params", (1,), 3.0)),
+]
+
+
+@pytest.mark.parametrize(("slug", "mode", "element"), SETTINGS)
+def test_an_element_is_set_whatever_holds_it_and_met_again(
+    slug: str, mode: str, element: Element
+) -> None:
+    run = shipped(slug, mode)
+    run.run_to(3)
+    frame = run.set(element=element)
+    value = frame.values[element.parameter]
+    assert 3.0 in value.data
+    assert run.record.changes[-1].element == element
+    later = [run.run_to(e) for e in range(4, 8)]
+    assert [run.seek(e) for e in (7, 3, 5)] == [later[3], frame, later[1]]
+    assert Run.from_record(run.programs, run.record, Position(7, END)).frame() == later[3]
+
+
+def test_before_the_gradient_an_element_makes_the_batch_so_far_run_again(
+    start: Callable[..., Run],
+) -> None:
+    noise = {"Predict": "y_pred = w * x + torch.rand(3)"}
+    other = start(**noise)
+    other.run_to(2)
+    other.set(element=Element("w", (), 2.5))
+    as_from_the_start = [other.step_phase(), other.step_phase(), other.step_epoch()]
+    run = start(**noise)
+    run.run_to(2)
+    run.step_phase()
+    run.step_phase()
+    assert run.set(element=Element("w", (), 2.5)).loss == as_from_the_start[1].loss
+    assert run.step_epoch() == as_from_the_start[2]
+    again = Run.from_record(run.programs, run.record, run.at)
+    assert all_of(again) == all_of(run)
+
+
+def test_what_an_epoch_has_yet_to_compute_stays_open_when_a_batch_runs_again() -> None:
+    run = shipped("thermometer", "autograd")
+    run.run_to(2)
+    loss = run.frame().loss
+    run.step_phase()
+    run.step_phase()
+    frame = run.set(element=Element("params", (0,), 2.0))
+    assert frame.phase == "Predict"
+    assert frame.loss == loss, "the last that was computed"
+    assert frame.boxed["Loss"]["loss"] == NO_VALUE
+    assert frame.boxed["Predict"]["params[0]"].data == (2.0,)
+
+
+def test_after_the_gradient_only_the_value_changes_and_that_is_said() -> None:
+    run = shipped("line-through-origin", "autograd")
+    for _ in range(3):
+        frame = run.step_phase()
+    gradient = frame.gradients
+    frame = run.set(element=Element("w", (), 1.0))
+    assert (frame.phase, frame.gradients, frame.values["w"].data) == ("Gradient", gradient, (1.0,))
+    assert run.note == "the gradient is still that of the old value, and the update will use it"
+    assert run.step_phase().values["w"].data == pytest.approx((1.3,))
+    run.set(element=Element("w", (), 1.0))
+    assert run.note == ""
+
+
+@pytest.mark.parametrize(
+    ("element", "message"),
+    [
+        (Element("v", (), 1.0), "there is no parameter 'v' here; there is w1, b1, w2, b2"),
+        (Element("w1", (0,), 1.0), r"w1 has no element \[0\]: its last is \[1, 1\]"),
+        (Element("w1", (0, 2), 1.0), r"w1 has no element \[0, 2\]: its last is \[1, 1\]"),
+        (Element("w1", (0, -1), 1.0), r"w1 has no element \[0, -1\]"),
+        (Element("b1", (0,), float("nan")), "nan is no finite number that b1 can hold"),
+        (Element("b1", (0,), 1e300), r"1e\+300 is no finite number that b1 can hold \(float32\)"),
+    ],
+)
+def test_an_element_that_there_is_not_is_refused_and_nothing_changes(
+    element: Element, message: str
+) -> None:
+    run = shipped("xor", "autograd")
+    run.run_to(2)
+    run.step_phase()
+    before = all_of(run)
+    with pytest.raises(RunError, match=message):
+        run.set(element=element)
+    assert all_of(run) == before
+    assert run.record.changes == ()
+
+
+def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(
+    start: Callable[..., Run],
+) -> None:
+    noise = {"Predict": "y_pred = w * x + torch.rand(3)"}
+    plain = start(**noise).run_to(12)
+    run = start(**noise)
+    keep_every_epoch(run)
+    run.run_to(5)
+    frame = run.reseed(7)
+    assert (frame.seed, run.note) == (7, "")
+    later = [run.run_to(e) for e in range(6, 13)]
+    assert plain.loss != later[-1].loss
+    assert [run.seek(e) for e in (12, 6, 9)] == [later[6], later[0], later[3]]
+    assert run.seek(5).seed == 7
+    assert run.seek(4).seed == 0
+
+
+def test_a_seed_where_nothing_is_drawn_is_said_to_change_nothing() -> None:
+    run = shipped("line-through-origin", "autograd")
+    said = "no random number has been drawn so far: the seed changes nothing"
+    run.run_to(5)
+    run.reseed(3)
+    assert run.note == said
+    run.restart(seed=4)
+    assert run.note == said
+
+
+def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
+    start: Callable[..., Run],
+) -> None:
+    run = start(Predict="y_pred = w * x + torch.rand(3)")
+    run.step_phase()
+    run.restart(seed=4)
+    assert run.note == ""
+    run = start(Setup="x = torch.rand(3)\nw = torch.tensor(0.5, requires_grad=True)")
+    run.restart(seed=4)
+    assert run.note == ""
+
+
+# ── The trail ───────────────────────────────────────────────────────────────────────
+
+
+def test_the_trail_is_where_two_parameters_have_been() -> None:
+    run = shipped("thermometer", "autograd")
+    seen = [run.frame().values["params"].data]
+    seen += [run.run_to(e).values["params"].data for e in range(1, 41)]
+    assert list(run.trail()) == seen
+    run.seek(10)
+    assert list(run.trail()) == seen[:11], "up to where the run stands"
+    run.set(learning_rate=0.001)
+    assert run.run_to(20).values["params"].data == run.trail()[20]
+    assert run.trail()[:11] == tuple(seen[:11])
+    assert run.trail()[20] != seen[20]
+
+
+def test_the_trail_of_a_long_run_grows_by_the_octave() -> None:
+    run = shipped("thermometer", "manual")
+    run.run_to(4000)
+    assert 256 + 3 * 128 < len(run.trail()) <= 257 + 4 * 128
+
+
+def test_one_parameter_leaves_no_trail() -> None:
+    run = shipped("line-through-origin", "autograd")
+    run.run_to(10)
+    assert run.trail() == ()
+    run.switch(mode="model")
+    run.run_to(12)
+    assert len(run.trail()) == 2, "two parameters do"
+
+
+def test_a_history_says_how_much_it_takes_and_keeps_to_its_budget() -> None:
+    run = shipped("xor", "manual")
+    run.history.budget = 50_000
+    keep_every_epoch(run)
+    run.run_to(150)
+    assert 10_000 < run.history.size <= 50_000
+    assert isinstance(run.history, History)
+    assert run.history.copy(portable=True).epochs == run.history.epochs
+
+
+def test_an_error_in_the_lesson_leaves_the_furthest_place_as_it_was(
+    start: Callable[..., Run],
+) -> None:
+    run = start(Gradient="loss.backward()\nif w > 1: raise ValueError('enough')")
+    run.step_epoch()
+    run.step_phase()
+    run.step_phase()
+    with pytest.raises(LessonRaised):
+        run.step_phase()
+    assert run.furthest_place == Position(2, 2)

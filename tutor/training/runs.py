@@ -1,0 +1,303 @@
+"""Up to four runs of one lesson by name: forks, ghosts, and going from one to another.
+
+One of them is the current run. A change made in its past keeps the run as it was, under
+its name, and goes on as a new one. A kept run is its Record and its History; a Run of its
+own, in namespaces of its own, is built of them when somebody wants to see a frame of it.
+Knows no screen, and of a run no more than its public face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tutor.errors import RunError
+from tutor.training.frame import Change, Element, Frame, Position, Record
+from tutor.training.history import History
+from tutor.training.loop import LessonRaised
+from tutor.training.place import same_place, settings_of
+from tutor.training.player import END, never
+from tutor.training.run import Run
+from tutor.training.run_names import checked_name, free_letter
+from tutor.training.sights import RunInfo, Then
+
+MAX_RUNS = 4
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A run and what it is called. Not built yet: `run` is None, all else tells what it was."""
+
+    name: str
+    record: Record
+    history: History
+    furthest: Position
+    run: Run | None = None
+    forked_at: Position | None = None
+    is_named: bool = False
+    """Whether the learner has named it."""
+
+
+@dataclass(slots=True, eq=False)
+class Runs:
+    """The runs of one lesson.
+
+    All that moves the current run may be asked of `current` itself; what changes it is asked
+    of this, which keeps the run as it was where that would be lost. Methods raise what those
+    of Run raise; a RunError leaves all as it was.
+    """
+
+    current: Run
+    name: str = "A"
+    """Of the current run."""
+    note: str = ""
+    """One line about what the last call did; empty where it needs no word."""
+    _kept: list[_Kept] = field(default_factory=list)
+    """In the order in which they were kept."""
+    _is_named: bool = False
+    _forked_at: Position | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What all runs are called, the current one last."""
+        return (*(kept.name for kept in self._kept), self.name)
+
+    # ── Changes ─────────────────────────────────────────────────────────────────────
+
+    def switch(self, mode: str | None = None, device: str | None = None) -> Frame:
+        """As Run.switch; in the past, as a run of its own."""
+        return self._fork(lambda: self.current.switch(mode, device), self.current.has_future)
+
+    def set(self, *, learning_rate: float | None = None, element: Element | None = None) -> Frame:
+        """As Run.set; in the past, as a run of its own."""
+        return self._fork(
+            lambda: self.current.set(learning_rate=learning_rate, element=element),
+            self.current.has_future,
+        )
+
+    def reseed(self, seed: int) -> Frame:
+        """As Run.reseed; in the past, as a run of its own."""
+        return self._fork(lambda: self.current.reseed(seed), self.current.has_future)
+
+    def restart(self, seed: int | None = None) -> Frame:
+        """As Run.restart; the run as it was is kept, unless it would only be run once more."""
+        run = self.current
+        new = Record(
+            run.mode,
+            run.device_wanted,
+            run.learning_rate,
+            run.record.seed if seed is None else seed,
+        )
+        keep = self._has_begun() and new != _from_the_start(run.record)
+        return self._fork(lambda: run.restart(seed), keep, at=Position(0, 0))
+
+    def fork(self) -> Frame:
+        """Keep the run as it is, under its name, and go on from here with a copy of it."""
+        if not self._has_begun():
+            raise RunError("nothing has been run yet: there is nothing to keep")
+
+        def go_on() -> Frame:
+            self.current.forget_future()
+            return self.current.frame()
+
+        return self._fork(go_on, keep=True)
+
+    def _has_begun(self) -> bool:
+        return self.current.furthest_place > Position(0, 0)
+
+    def _fork(self, change: Callable[[], Frame], keep: bool, at: Position | None = None) -> Frame:
+        """Do `change`; if `keep`, what the run was until now is kept beside it."""
+        if not keep:
+            frame = change()
+            self.note = self.current.note
+            return frame
+        gone = self._oldest_unnamed() if len(self._kept) + 1 >= MAX_RUNS else None
+        run, at = self.current, at or self.current.at
+        history, furthest = run.history.copy(portable=True), run.furthest_place
+        kept = _Kept(
+            self.name, run.record, history, furthest, None, self._forked_at, self._is_named
+        )
+        frame = change()
+        notes = [run.note, f"the run as it was is kept as {self.name}"]
+        if gone is not None:
+            self._kept.remove(gone)
+            notes.append(f"{gone.name} gave way to it: there are at most {MAX_RUNS} runs")
+        self._kept.append(kept)
+        self.name, self._is_named, self._forked_at = free_letter(self.names), False, at
+        self.note = "; ".join(filter(None, notes))
+        return frame
+
+    def _oldest_unnamed(self) -> _Kept:
+        for kept in self._kept:
+            if not kept.is_named:
+                return kept
+        raise RunError(
+            f"there are {MAX_RUNS} runs, and you have named all that are kept: "
+            "delete one first (d in the list of runs)"
+        )
+
+    # ── The others ──────────────────────────────────────────────────────────────────
+
+    def infos(self, columns: int) -> tuple[RunInfo, ...]:
+        """What there is to tell of each run, the current one last; curves of so many columns."""
+        run = self.current
+        mine = _Kept(self.name, run.record, run.history, run.furthest_place, run, self._forked_at)
+        return (
+            *(_info(kept, columns, len(kept.history.losses)) for kept in self._kept),
+            msgspec.structs.replace(_info(mine, columns, run.at.epoch), is_current=True),
+        )
+
+    def take(self, name: str, until: Callable[[], bool] = never) -> Frame:
+        """Go on with another run: where the present one stands if it came so far, or at its end.
+
+        What breaks off a long way there leaves it where it has come to.
+        """
+        if name == self.name:
+            return self.current.frame()
+        kept, old = self._named(name), self.current
+        run = self._built(kept)
+        there = same_place(old.programs, old.frame(), run.record)
+        run.history.grow()
+        frame = _go(run, there if run.came_to(there) else kept.furthest, until)
+        self._kept.remove(kept)
+        old.history.shrink()
+        self._kept.append(
+            _Kept(
+                self.name,
+                old.record,
+                old.history,
+                old.furthest_place,
+                old,
+                self._forked_at,
+                self._is_named,
+            )
+        )
+        self.current, self.name = run, kept.name
+        self._is_named, self._forked_at = kept.is_named, kept.forked_at
+        self.note = f"this is {name}, at its end" if not run.came_to(there) else f"this is {name}"
+        return frame
+
+    def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> Then:
+        """What another run was like at `at`, a place of the current run.
+
+        Has no frame if it never came so far, or if `until` broke the way off; asked again, it
+        goes on from where it was.
+        """
+        run = self.current
+        if name == self.name:
+            return Then(name=name, frame=run.frame() if at == run.at else None)
+        kept = self._named(name)
+        try:
+            other = self._built(kept)
+            there = same_place(run.programs, run.frame(), other.record) if at == run.at else at
+            if not other.came_to(there):
+                return Then(name=name, frame=None, note=f"{name} ended before, {_end(kept)}")
+            frame = _go(other, there, until)
+        except LessonRaised as error:
+            return Then(name=name, frame=None, note=str(error))
+        if not _stands(other, there):
+            note = f"{name} is being run again: epoch {other.at.epoch} of {there.epoch}"
+            return Then(name=name, frame=None, note=note)
+        return Then(name=name, frame=frame)
+
+    def take_up_again(self, until: Callable[[], bool] = never) -> Frame:
+        """After an interrupt between two statements of ours: build the runs anew, where they were.
+
+        What is remembered of them saves running all of it again.
+        """
+        run = self.current
+        for kept in self._kept:
+            kept.run = None
+        self.current = Run.from_record(
+            run.programs, run.record, run.at, run.quiet, until, history=run.history
+        )
+        return self.current.frame()
+
+    def rename(self, old: str, new: str) -> None:
+        """Call a run something else. A run that the learner has named does not give way."""
+        others = [name for name in self.names if name != old]
+        if len(others) == len(self.names):
+            raise self._unknown(old)
+        new = checked_name(new, others)
+        if old == self.name:
+            self.name, self._is_named = new, True
+        else:
+            kept = self._named(old)
+            kept.name, kept.is_named = new, True
+        self.note = f"{old} is now called {new}"
+
+    def delete(self, name: str) -> None:
+        """Forget a kept run."""
+        if name == self.name:
+            raise RunError(f"{name} is the run you are in: go to another one first")
+        self._kept.remove(self._named(name))
+        self.note = f"{name} is deleted"
+
+    def _named(self, name: str) -> _Kept:
+        for kept in self._kept:
+            if kept.name == name:
+                return kept
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> RunError:
+        return RunError(f"there is no run {name!r}; there is {', '.join(self.names)}")
+
+    def _built(self, kept: _Kept) -> Run:
+        """The kept run itself: Setup runs in a namespace of its own when it is first wanted."""
+        if kept.run is None:
+            like = self.current
+            kept.run = Run.from_record(
+                like.programs,
+                kept.record,
+                Position(0, 0),
+                like.quiet,
+                history=kept.history,
+                turn=like.turn,
+            )
+        return kept.run
+
+
+def _go(run: Run, to: Position, until: Callable[[], bool]) -> Frame:
+    return run.seek(to.epoch, None if to.step == END else to.step, until)
+
+
+def _stands(run: Run, at: Position) -> bool:
+    if at.step == END:
+        return run.at.epoch == at.epoch and run.at_end
+    return run.at == at
+
+
+def _end(kept: _Kept) -> str:
+    return f"in epoch {kept.furthest.epoch}"
+
+
+def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
+    mode, device, learning_rate, seed = settings_of(kept.record.changes, kept.record)
+    losses = kept.history.losses
+    return RunInfo(
+        name=kept.name,
+        mode=mode,
+        device=device,
+        learning_rate=learning_rate,
+        seed=seed,
+        furthest=len(losses),
+        loss=losses.last,
+        changes=kept.record.changes,
+        curve=losses.curve(columns, here) if columns else None,
+        forked_at=kept.forked_at,
+    )
+
+
+def _from_the_start(record: Record) -> Record:
+    """The record with what was changed before the first step as what it began with."""
+
+    def is_setting(change: Change) -> bool:
+        return change.at == Position(0, 0) and change.element is None and change.seed is None
+
+    first = [c for c in record.changes if is_setting(c)]
+    if record.changes[: len(first)] != tuple(first):
+        return record
+    mode, device, rate, _ = settings_of(first, record)
+    return Record(mode, device, rate, record.seed, record.changes[len(first) :])
