@@ -81,7 +81,14 @@ def test_terms_that_cancel_near_zero_are_rounding_however_large_they_look() -> N
     evidence = [found("manual", 3e-7, 1e-9), found("autograd", 1e-7, 1e-9)]
     said = judge("w", evidence, slopes(1e-9, uncertainty=1e-14))
     assert said.agrees
-    assert words(said) == "agree but for float32 rounding (66.7% of the size, so close to 0)"
+    assert words(said) == "agree but for float32 rounding (99.7% of the size, so close to 0)"
+
+
+def test_where_all_modes_are_off_alike_it_is_told_by_how_much() -> None:
+    evidence = [found(mode, -5.19e-6, -5.36e-6) for mode in ("manual", "autograd")]
+    assert words(judge("w", evidence, slopes(-5.36e-6, uncertainty=1e-13))) == (
+        "agree but for float32 rounding (3.3% of the size, so close to 0)"
+    )
 
 
 def test_a_small_mistake_is_not_taken_for_rounding() -> None:

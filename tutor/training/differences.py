@@ -58,7 +58,7 @@ class Slopes:
         """`central` without the digits that are noise: -30.0, not -30.000000000413266."""
         pairs = zip(self.central.flat, self.uncertainty.flat, strict=True)
         shown = [
-            round(float(number), math.floor(-math.log10(off)))
+            round(float(number), math.floor(-math.log10(off))) + 0.0  # and no -0.0
             if math.isfinite(number) and 0 < off < math.inf
             else number
             for number, off in pairs

@@ -14,7 +14,7 @@ import numpy as np
 
 from tutor.training.differences import Slopes
 from tutor.training.mistakes import Mistake, Samples, Suspect, factor_of, times
-from tutor.training.truth import Evidence, Truth, size_of
+from tutor.training.truth import RELATIVE, Evidence, Truth, size_of
 
 REFEREES = "finite differences"
 """What the referee's gradient is called."""
@@ -137,8 +137,8 @@ class _Case:
             return ["the others agree"] if right != [self.measure] else []
         if len(right) == 1:
             is_proven = self.truth.slopes is not None and self.truth.is_told
-            return [f"agrees with {REFEREES}"] if is_proven else []
-        return [_agreement(right)]
+            return [f"agrees with {REFEREES}{_rounding(right, self.truth)}"] if is_proven else []
+        return [f"agree{_rounding(right, self.truth)}"]
 
     def _kink(self, right: Sequence[Evidence]) -> str:
         """Where it lies, the two slopes, and what each mode takes."""
@@ -237,16 +237,22 @@ class _Case:
                    if o.size == shown.size)  # fmt: skip
 
 
-def _agreement(right: Sequence[Evidence]) -> str:
-    """`agree`, and how much of the size of the gradient is rounding."""
+def _rounding(right: Sequence[Evidence], truth: Truth) -> str:
+    """How much of the size of the gradient is rounding; "" if nothing is.
+
+    That float32 is some 1e-7 from the referee goes without saying; more than that does not.
+    """
     arrays = [np.asarray(e.gradient, np.float64).ravel() for e in right]
-    off = max(float(np.abs(a - arrays[0]).max(initial=0.0)) for a in arrays)
-    if not off:
-        return "agree"
-    part = off / max(map(size_of, arrays))
-    if part > _NEAR_ZERO:
-        return f"agree but for float32 rounding ({part:.1%} of the size, so close to 0)"
-    return f"agree but for float32 rounding ({part:.0e} of the size)".replace("e-0", "e-")
+    size = max(map(size_of, arrays))
+    off = max(size_of(a - arrays[0]) for a in arrays)
+    if truth.is_told and truth.slopes is not None:
+        of_referee = max(size_of(a - truth.values.ravel()) for a in arrays)
+        off = max(off, of_referee if of_referee > RELATIVE * size else 0.0)
+    if not off or not size:
+        return ""
+    if off > _NEAR_ZERO * size:
+        return f" but for float32 rounding ({off / size:.1%} of the size, so close to 0)"
+    return f" but for float32 rounding ({off / size:.0e} of the size)".replace("e-0", "e-")
 
 
 def _sentence(modes: Sequence[str], mistake: Mistake) -> str:
