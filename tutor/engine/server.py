@@ -12,18 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
 
 import torch
 
+from tutor.engine.acts import act
 from tutor.engine.capture import Capture
 from tutor.engine.inbox import Inbox
 from tutor.engine.limits import limit_memory
+from tutor.engine.looking import Looker
 from tutor.engine.messages import (
     AnyCommand,
-    BackEpoch,
-    BackPhase,
     Event,
     Failed,
     Look,
@@ -35,11 +36,13 @@ from tutor.engine.messages import (
     Restart,
     RunTo,
     Seek,
+    Seeking,
+    SetElement,
     SetLearningRate,
     Shown,
-    StepEpoch,
-    StepPhase,
     Switch,
+    WriteSeries,
+    Written,
     to_line,
 )
 from tutor.errors import RunError
@@ -48,33 +51,43 @@ from tutor.training.frame import Frame, Position
 from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
+from tutor.training.runs import Runs
+from tutor.training.series import write_series
 
 FRAME_SECONDS = 0.1
 """At most so often is a frame sent while a run is on: ten a second move well enough, and every
 frame that the app paints takes a core away from the training."""
 
+PATIENCE = 0.5
+"""Seconds after which a long way through a run is told of."""
+
 
 @dataclass(slots=True)
 class Server:
-    """The run that is open, and what each command does to it."""
+    """The runs that are open, and what each command does to them."""
 
     inbox: Inbox
     out: BinaryIO
     capture: Capture
-    run: Run | None = None
+    looker: Looker = field(init=False)
+    runs: Runs | None = None
     opened: Open | None = None
-    columns: int = 0
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
 
+    def __post_init__(self) -> None:
+        """What is looked at is computed without a word of what the lesson prints."""
+        self.looker = Looker(self.capture.muted)
+
     def serve(self) -> None:
-        """Do one command after the other, for ever."""
+        """Do one command after the other, for ever; look about while there is none."""
         self.send(Ready(torch=str(torch.__version__), devices=devices.available()))
         self.handle(self.inbox.next())
         # The first lesson stands: now there is time for what its next mode will need.
         threading.Thread(target=_load_optimizers, name="load optimizers", daemon=True).start()
         while True:
+            self.look_about()
             self.handle(self.inbox.next())
 
     def handle(self, command: AnyCommand) -> None:
@@ -89,6 +102,17 @@ class Server:
         except KeyboardInterrupt:
             self._take_up_again(command.number)
 
+    def look_about(self) -> None:
+        """Tell what the app looks at, as long as nothing else is asked."""
+        if self.runs is None or self.inbox:
+            return
+        try:
+            with _interruptible():
+                for seen in self.looker.all(self.runs, self._is_asked):
+                    self.send(seen)
+        except KeyboardInterrupt:
+            return  # a look that took too long: what was asked meanwhile comes first
+
     def send(self, event: Event) -> None:
         """Tell the app; first, whatever the lesson has printed until now."""
         text, left_out = self.capture.take()
@@ -100,30 +124,40 @@ class Server:
         self.out.write(to_line(event))
         self.out.flush()
 
+    def _is_asked(self) -> bool:
+        return bool(self.inbox)
+
     # ── Commands ────────────────────────────────────────────────────────────────────
 
     def _do(self, command: AnyCommand) -> None:
         if isinstance(command, Open):
             self._open(command)
         elif isinstance(command, Look):
-            self.columns = command.columns
-        elif isinstance(command, Restart) and self.run is None and self.opened is not None:
+            self.looker.look = command
+        elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
-        elif self.run is None:
+        elif self.runs is None:
             raise RunError("no lesson is open")
-        elif isinstance(command, RunTo) or (
-            isinstance(command, Seek) and command.epoch > self.run.furthest
-        ):
-            self._run_to(self.run, command.epoch, command.number)
+        elif isinstance(command, RunTo):
+            self.runs.note = ""
+            self._run_to(self.runs, command.epoch, command.number)
+            return
+        elif isinstance(command, Seek):
+            self._seek(self.runs, command)
+            return
+        elif isinstance(command, WriteSeries):
+            self._write_series(self.runs, command)
             return
         else:
-            _act(self.run, command)
-        if self.run is None:  # a Look before the first lesson: there is nothing to show
+            self.runs.note = ""
+            act(self.runs, command, self._on_the_way(self.runs, self.runs.current.at.epoch))
+        if self.runs is None:  # a Look before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
         self._show(answers=command.number)
 
     def _open(self, command: Open) -> None:
-        self.run, self.opened, self.rate = None, command, 0.0
+        self.runs, self.opened, self.rate = None, command, 0.0
+        self.looker.forget()
         # A lesson that asks gets no answer. (Python's exit() closes what was here before.)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         programs = programs_of(command.lesson)
@@ -131,30 +165,72 @@ class Server:
         limit_memory(record.device if record else command.device)
         if record is None:
             start = (command.mode, command.device, command.learning_rate, command.seed)
-            self.run = Run(programs, *start, quiet=self.capture.muted)
+            run = Run(programs, *start, quiet=self.capture.muted)
         else:
             to = Position(command.epoch, command.step if command.step is not None else 2**62)
-            self.run = Run.from_record(programs, record, to, self.capture.muted)
+            run = Run.from_record(programs, record, to, quiet=self.capture.muted)
+        self.runs = Runs(run)
 
-    def _run_to(self, run: Run, epoch: int, number: int) -> None:
+    def _write_series(self, runs: Runs, command: WriteSeries) -> None:
+        run = runs.current
+        done = write_series(run, Path(command.path), until=self._is_asked, quiet=self.capture.muted)
+        if not done:
+            raise RunError(f"{command.path} was not written: broken off")
+        self.send(Written(path=command.path, answers=command.number))
+
+    # ── Long ways ───────────────────────────────────────────────────────────────────
+
+    def _seek(self, runs: Runs, command: Seek) -> None:
+        """Within the run so far by replay; what lies beyond it is trained, and seen."""
+        run, epoch, step = runs.current, command.epoch, command.step
+        runs.note = ""
+        whole = epoch if step is None else epoch - 1
+        if whole > run.furthest and not self._train_to(runs, whole):
+            self._show(answers=command.number)
+            return
+        run.seek(epoch, step, self._on_the_way(runs, epoch))
+        self._show(answers=command.number)
+
+    def _on_the_way(self, runs: Runs, target: int) -> Callable[[], bool]:
+        """Whether the learner breaks a long replay off; tells on the way how far it is."""
+        begun = told = time.perf_counter()
+
+        def broken_off() -> bool:
+            nonlocal told
+            now = time.perf_counter()
+            if now - begun > PATIENCE and now - told > FRAME_SECONDS:
+                told = now
+                self._write(Seeking(epoch=runs.current.at.epoch, target=target))
+            return bool(self.inbox) and isinstance(self.inbox.peek(), Pause)
+
+        return broken_off
+
+    def _run_to(self, runs: Runs, epoch: int, number: int) -> None:
         """Train until `epoch`, or until a command comes that can't be done on the way."""
-        started, first = time.perf_counter(), run.at.epoch
-        self.target, self.inbox.taken = epoch, True
-        try:
-            self._train(run, epoch, started, first)
-        finally:
-            self.target = None
+        self._train_to(runs, epoch)
         self._show(answers=number)
 
-    def _train(self, run: Run, epoch: int, started: float, first: int) -> None:
-        diverged = run.frame().diverged
-        while run.at.epoch < epoch or not run.at_end:
+    def _train_to(self, runs: Runs, epoch: int) -> bool:
+        """Whether it came there."""
+        self.target, self.inbox.taken = epoch, True
+        try:
+            self._train(runs, epoch, time.perf_counter(), runs.current.at.epoch)
+        finally:
+            self.target = None
+        return runs.current.at.epoch >= epoch and runs.current.at_end
+
+    def _train(self, runs: Runs, epoch: int, started: float, first: int) -> None:
+        diverged = runs.current.frame().diverged
+        while (run := runs.current).at.epoch < epoch or not run.at_end:
             if not self._done_on_the_way():
                 break
+            run = runs.current  # a change in the past goes on as another run
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
             self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
             if self.inbox.taken and run.at.epoch < epoch:
                 self._show(frame=frame)
+                for seen in self.looker.glance(runs, self._is_asked):
+                    self.send(seen)
             if frame.diverged and not diverged:
                 break  # once: who wants to see more of it runs on
 
@@ -170,7 +246,7 @@ class Server:
     def _done_on_the_way(self) -> bool:
         """Do the commands that wait, as long as they let a run go on."""
         while self.inbox:
-            if not isinstance(self.inbox.peek(), Look | Switch | SetLearningRate):
+            if not isinstance(self.inbox.peek(), Look | Switch | SetLearningRate | SetElement):
                 return False
             self.handle(self.inbox.next())
         return True
@@ -183,35 +259,37 @@ class Server:
         frame: Frame | None = None,
         note: str = "",
     ) -> None:
-        run = self.run
-        assert run is not None
+        runs = self.runs
+        assert runs is not None
         if not answers and self.target is not None:
             self.inbox.taken = False
-        frame = frame or run.frame()
+        run, columns = runs.current, self.looker.look.columns
+        frame, infos = frame or run.frame(), runs.infos(columns)
         self.send(
             Shown(
                 answers=answers,
                 frame=frame,
                 diverged_at=run.diverged_at if frame.diverged else None,
                 record=run.record,
-                curve=run.curve(self.columns) if self.columns else None,
+                curve=next(info.curve for info in infos if info.is_current),
                 furthest=run.furthest,
                 target=self.target,
                 rate=self.rate if self.target is not None else 0.0,
-                note=note or run.note,
+                note=note or runs.note or run.note,
+                runs=infos,
             )
         )
 
     def _tell_raised(self, error: LessonRaised, answers: int) -> None:
         """The frame that the run went back to, and what the lesson raised."""
         where = f"{error.phase}, line {error.line}," if error.line else error.phase
-        if error.stopped and self.run is not None:
+        if error.stopped and self.runs is not None:
             self._show(answers, note=f"stopped: {where} was still running; back to before it")
             return
         if error.stopped:
             self.send(Refused(message=f"stopped: {where} was still running", answers=answers))
             return
-        if self.run is not None:
+        if self.runs is not None:
             self._show()
         self.send(
             Failed(
@@ -225,36 +303,12 @@ class Server:
 
     def _take_up_again(self, answers: int) -> None:
         """The learner's stop came between two statements of ours: build the run anew."""
-        run = self.run
-        if run is None:
+        runs = self.runs
+        if runs is None:
             self.send(Refused(message="stopped", answers=answers))
             return
-        self.run = Run.from_record(run.programs, run.record, run.at, self.capture.muted)
+        runs.take_up_again()
         self._show(answers, note="stopped")
-
-
-def _act(run: Run, command: AnyCommand) -> None:
-    """The commands that are one call of the run each."""
-    acts: dict[type, Callable[[], object]] = {
-        StepPhase: run.step_phase,
-        StepEpoch: run.step_epoch,
-        BackPhase: run.back,
-        BackEpoch: run.back_epoch,
-        Restart: run.restart,
-        Pause: run.frame,
-    }
-    if isinstance(command, Switch):
-        limit_memory(command.device or run.device_wanted)
-        try:
-            run.switch(mode=command.mode, device=command.device)
-        finally:
-            limit_memory(run.device_wanted)
-    elif isinstance(command, SetLearningRate):
-        run.set(learning_rate=command.value)
-    elif isinstance(command, Seek):
-        run.seek(command.epoch)
-    else:
-        acts[type(command)]()
 
 
 def _load_optimizers() -> None:
