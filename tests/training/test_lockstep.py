@@ -10,6 +10,7 @@ import pytest
 
 from tests.training.conftest import SHIPPED
 from tutor.lesson.document import parse, read
+from tutor.training.devices import use_one_thread
 from tutor.training.differences import gradients_by_differences, probe_at
 from tutor.training.lockstep import Lockstep, Row, SideBySide, to_sight
 from tutor.training.program import Program, programs_of
@@ -41,6 +42,12 @@ AUTOGRAD = {
     "Update": "with torch.no_grad():\n    w -= learning_rate * w.grad",
     "Reset": "w.grad.zero_()",
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As the tutor itself computes; several would wait for each other on a busy machine."""
+    use_one_thread()
 
 
 def programs(tmp_path: Path, **modes: Mapping[str, str]) -> dict[str, Program]:
