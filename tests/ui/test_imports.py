@@ -12,5 +12,5 @@ def test_the_app_is_imported_without_torch_and_without_what_loads_slowly() -> No
     )
     loaded = set(run.stdout.split())
     assert "textual.app" in loaded
-    slow = {"torch", "numpy", "plotext", "pygments", "markdown_it", "latex2mathml", "yaml"}
+    slow = {"torch", "numpy", "pygments", "markdown_it", "latex2mathml", "yaml"}
     assert not loaded & slow

@@ -118,7 +118,7 @@ async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
         assert isinstance(app.screen, RunsScreen)
         pane = app.screen.query_one(RunsPane)
         assert [run.name for run in pane.runs] == ["A", "B"]
-        assert "this one" in pane.lines[1].plain
+        assert pane.lines[1].plain.startswith("▶  A")
         await pilot.press("down", "n", "backspace", *"slow", "enter")
         assert RenameRun(name="B", new="slow") in engine.sent
         assert "slow" in pane.lines[2].plain

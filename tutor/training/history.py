@@ -61,7 +61,7 @@ class History:
 
     losses: LossColumn = field(default_factory=LossColumn)
     trail: Trail = field(default_factory=Trail)
-    reached: Position = Position(0, 0)
+    reached: Position = field(default_factory=lambda: Position(0, 0))
     """The furthest place where the run has come to rest: perhaps within an epoch."""
     budget: int = SNAPSHOT_BYTES
     interval: float = INTERVAL

@@ -10,6 +10,7 @@ import random
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ class Randomness:
     """The state of Python's, numpy's and torch's generators, each packed into bytes."""
 
     python: tuple[int, bytes, float | None]
-    numpy: bytes
+    numpy: tuple[Any, ...]
     cpu: bytes
     device: bytes | None
 
@@ -32,7 +33,7 @@ class Randomness:
         version, numbers, gauss = random.getstate()
         return cls(
             (version, array("I", numbers).tobytes(), gauss),
-            pickle.dumps(np.random.get_state(legacy=False)),
+            _packed(np.random.get_state()),
             _bytes(torch.get_rng_state()),
             None if on_gpu is None else _bytes(on_gpu),
         )
@@ -41,7 +42,7 @@ class Randomness:
         """Put the generators back into this state."""
         version, numbers, gauss = self.python
         random.setstate((version, tuple(array("I", numbers)), gauss))
-        np.random.set_state(pickle.loads(self.numpy))
+        np.random.set_state(_unpacked(self.numpy))
         torch.set_rng_state(_state(self.cpu))
         if self.device is not None and device.startswith("cuda"):
             torch.cuda.set_rng_state(_state(self.device), device)
@@ -56,7 +57,7 @@ class Randomness:
     def parts(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part, which may be shared."""
         yield id(self.python), len(self.python[1])
-        yield id(self.numpy), len(self.numpy)
+        yield id(self.numpy), len(self.numpy[1])
         yield id(self.cpu), len(self.cpu)
         yield id(self.device), len(self.device or b"")
 
@@ -66,6 +67,19 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def _packed(state: Any) -> tuple[Any, ...]:
+    """The state with its numbers as bytes; that of another generator put in its place, pickled."""
+    if isinstance(state, tuple):
+        name, key, *rest = state
+        return (name, key.tobytes(), *rest)
+    return "", pickle.dumps(state)
+
+
+def _unpacked(packed: tuple[Any, ...]) -> Any:
+    name, key, *rest = packed
+    return (name, np.frombuffer(key, dtype=np.uint32), *rest) if name else pickle.loads(key)
 
 
 def _bytes(state: torch.Tensor) -> bytes:

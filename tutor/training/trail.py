@@ -10,9 +10,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-
-from tutor.training.values import to_numpy
 
 PER_OCTAVE = 128
 """Places kept while the number of epochs doubles."""
@@ -36,14 +35,20 @@ class Trail:
     def add(self, epoch: int, namespace: Mapping[str, Any], names: Sequence[str]) -> None:
         """Keep the parameters as they are now, at the end of `epoch`."""
         things = [namespace.get(name) for name in names]
-        if sum(_count(thing) for thing in things) != 2:
+        waiting = any(isinstance(t, torch.Tensor) and t.device.type != "cpu" for t in things)
+        if waiting:
+            # What is on a GPU is read when somebody asks: it must not wait for the CPU now.
+            tensors = [t for t in things if isinstance(t, torch.Tensor)]
+            self._points.append([t.detach().clone() for t in tensors])
+            count = sum(t.numel() for t in tensors)
+        else:
+            self._points.append(tuple(x for thing in things for x in _floats(thing)))
+            count = len(self._points[-1])
+        if count != 2:
+            self._points.pop()
             self.next_epoch = FAR
             return
-        # What is on a GPU is read when somebody asks: it must not wait for the CPU now.
-        tensors = [t.detach().clone() if isinstance(t, torch.Tensor) else t for t in things]
-        on_cpu = all(not isinstance(t, torch.Tensor) or t.device.type == "cpu" for t in things)
         self._epochs.append(epoch)
-        self._points.append(_point(tensors) if on_cpu else tensors)
         self.next_epoch = epoch + stride(epoch)
 
     def up_to(self, epoch: int) -> tuple[Point, ...]:
@@ -51,7 +56,7 @@ class Trail:
         count = bisect_right(self._epochs, epoch)
         for i, point in enumerate(self._points[:count]):
             if isinstance(point, list):
-                self._points[i] = _point(point)
+                self._points[i] = tuple(x for tensor in point for x in _floats(tensor))
         return tuple(self._points[:count])
 
     def cut(self, epoch: int) -> None:
@@ -76,14 +81,10 @@ def stride(epoch: int) -> int:
     return int(max(1, 2 ** (epoch.bit_length() - PER_OCTAVE.bit_length())))
 
 
-def _count(thing: Any) -> int:
-    if isinstance(thing, torch.Tensor):
-        return int(thing.numel())
-    found = to_numpy(thing)
-    return 0 if found is None else int(found.size)
-
-
-def _point(things: Sequence[Any]) -> Point:
-    arrays = [to_numpy(thing) for thing in things]
-    first, second = (float(x) for a in arrays if a is not None for x in a.reshape(-1))
-    return first, second
+def _floats(thing: Any) -> list[float]:
+    """The numbers in a parameter; three zeros where there are more than two: they are not kept."""
+    if isinstance(thing, torch.Tensor | np.ndarray):
+        size = thing.numel() if isinstance(thing, torch.Tensor) else thing.size
+        flat = thing.detach() if isinstance(thing, torch.Tensor) else thing
+        return [float(x) for x in flat.reshape(-1).tolist()] if size <= 2 else [0.0] * 3
+    return [float(thing)] if isinstance(thing, int | float | np.number) else []

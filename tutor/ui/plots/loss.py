@@ -76,7 +76,9 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     scale = _log_scale(numbers) if log else scale_over(numbers)
     if scale is None:
         return told(title, "A log scale needs losses above 0, and all here are 0.")
-    return Drawing(f"{title} · ● epoch {losses.curve.here}", tuple(_lines(losses, scale, sheet)))
+    # The loss of the epoch at hand is known when it ends: until then the point is the last one's.
+    here = min(losses.curve.here, losses.curve.last_epoch)
+    return Drawing(f"{title} · ● epoch {here}", tuple(_lines(losses, scale, sheet)))
 
 
 def _log_scale(numbers: Iterable[float]) -> Scale | None:

@@ -154,9 +154,9 @@ class RunsPane(LinesPane):
         cells += [list(_cells(run, self.then)) for run in self.runs]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         texts = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in cells]
-        heading = line((texts[0], looks.DIM)).truncate(width)
+        heading = line((texts[0], looks.DIM)).truncate(width, ellipsis=True)
         rows = [
-            line((text.ljust(width), looks.ACTIVE) if i == self._chosen else text).truncate(width)
+            line((text.ljust(width), looks.ACTIVE) if i == self._chosen else text).truncate(width, ellipsis=True)
             for i, text in enumerate(texts[1:])
         ]
         return [heading, *rows]
@@ -170,7 +170,6 @@ def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield str(run.seed)
     yield str(run.furthest)
     yield number(run.loss, 4) if run.furthest else ""
-    what = ["this one"] if run.is_current else ["shown as “then”"] if run.name == then else []
-    if run.forked_at is not None:
-        what.append(f"from epoch {run.forked_at.epoch}")
-    yield ", ".join(what)
+    shown = ["then"] if run.name == then else []
+    since = [f"from epoch {run.forked_at.epoch}"] if run.forked_at is not None else []
+    yield " · ".join((*shown, *since))
