@@ -1,6 +1,7 @@
 """Epochs a second of the thermometer lesson: what do recording and a live screen cost?
 
-    python -m benchmarks.throughput [ROUNDS]
+    python -m benchmarks.throughput [ROUNDS]           the Run, the app
+    python -m benchmarks.throughput [ROUNDS] --plots   the app with each plot in view
 
 Compares, in turn: the loop written plainly in PyTorch; that loop with a progress bar and
 a print every 500 epochs; the Run of `tutor run`; and the app in a pseudo-terminal while
@@ -33,9 +34,21 @@ CELSIUS = [0.5, 14.0, 15.0, 28.0, 11.0, 8.0, 3.0, -4.0, 6.0, 13.0, 21.0]
 READINGS = [35.7, 55.9, 58.2, 81.9, 56.3, 48.9, 33.9, 21.8, 48.4, 60.4, 68.4]
 
 
+PLOTS = ("loss", "loss, log", "data", "landscape (contour)")
+"""What `v` turns through in this lesson, from the first on."""
+
+
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    numbers = [word for word in sys.argv[1:] if word.isdecimal()]
+    rounds = int(numbers[0]) if numbers else 15
     use_one_thread()
+    if "--plots" in sys.argv:
+        measure_plots(rounds)
+    else:
+        measure_app(rounds)
+
+
+def measure_app(rounds: int) -> None:
     samples: dict[str, list[float]] = {
         "plain loop": [],
         "with tqdm and print": [],
@@ -51,6 +64,23 @@ def main() -> None:
             samples["live app, 80×24"].append(rate_of_app(small))
             samples["live app, 120×36"].append(rate_of_app(large))
     print_table(f"throughput, {EPOCHS} epochs", "epochs/s", samples, "plain loop", max)
+
+
+def measure_plots(rounds: int) -> None:
+    samples: dict[str, list[float]] = {"plain loop": [], "no plot in view": []}
+    samples |= {f"with {name}": [] for name in PLOTS}
+    with app(80, 24) as terminal:
+        for _ in range(rounds):
+            samples["plain loop"].append(rate_of(plain))
+            terminal.press("3")
+            samples["no plot in view"].append(rate_of_app(terminal))
+            terminal.press("4")
+            for name in PLOTS:
+                terminal.settle()
+                samples[f"with {name}"].append(rate_of_app(terminal))
+                terminal.press("v")
+            terminal.press("v")  # past the plane, to the first again
+    print_table(f"the app at 80×24, {EPOCHS} epochs", "epochs/s", samples, "plain loop", max)
 
 
 def plain(report: bool = False) -> torch.Tensor:
