@@ -10,19 +10,12 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, Command, bindings
-from tutor.ui.moment import Moment, Notice
 from tutor.ui.panes.agreement import AgreementPane
-from tutor.ui.screens.asking import ask
-from tutor.ui.screens.sized import SizedScreen
-from tutor.ui.session import Session
-
-PULSE = 0.5
-"""Seconds between two looks at whether something takes long."""
+from tutor.ui.screens.following import FollowingScreen
 
 SHARED = (
     "step_phase",
@@ -53,20 +46,12 @@ COMPARE_COMMANDS = (
 )  # fmt: skip
 
 
-class CompareScreen(SizedScreen):
+class CompareScreen(FollowingScreen):
     """The gradients of all modes, between the same bars as the lesson's."""
 
     ALL_COMMANDS = COMPARE_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_COMMANDS)]
     AUTO_FOCUS = "#agreement"
-
-    moment: var[Moment | None] = var(None)
-    notice: var[Notice] = var(Notice)
-    waiting: var[str] = var("")
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
 
     def parts(self) -> Iterable[Widget]:
         """Header, the one pane, status and footer; all take what they show from here."""
@@ -82,29 +67,9 @@ class CompareScreen(SizedScreen):
         yield Footer(COMPARE_COMMANDS, id="footer")
 
     def on_mount(self) -> None:
-        """From now on the modes are compared; look now and then for what takes long."""
+        """From now on the modes are compared."""
         self.session.look_at_comparison(True)
-        self.update_from_session()
-        self.set_interval(PULSE, self._feel_the_pulse)
 
     def on_unmount(self) -> None:
         """Nobody looks any more: comparing costs time."""
         self.session.look_at_comparison(False)
-
-    def update_from_session(self) -> None:
-        """Take over what the session holds."""
-        self.moment = self.session.moment
-        self.notice = self.session.notice
-        self.waiting = self.session.waiting_line()
-
-    def _feel_the_pulse(self) -> None:
-        self.waiting = self.session.waiting_line()
-
-    def action_session(self, name: str) -> None:
-        """Let the session do what the learner wishes."""
-        getattr(self.session, name)()
-        self.update_from_session()
-
-    def action_ask(self, what: str) -> None:
-        """Ask for a number, and act on it."""
-        ask(self.app, self.session, what, self.update_from_session)

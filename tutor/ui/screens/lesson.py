@@ -16,7 +16,6 @@ from textual.widget import Widget
 
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, bindings
-from tutor.ui.moment import Moment, Notice
 from tutor.ui.panes.code import CODE_COMMANDS, CodePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.graph import GRAPH_COMMANDS, GraphPane
@@ -27,10 +26,9 @@ from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import TIMELINE_COMMANDS, Timeline
 from tutor.ui.printed import PrintedText
-from tutor.ui.screens.asking import ask
 from tutor.ui.screens.compare import CompareScreen
+from tutor.ui.screens.following import FollowingScreen
 from tutor.ui.screens.runs import RunsScreen
-from tutor.ui.screens.sized import SizedScreen
 from tutor.ui.session import Session
 
 TITLES = {
@@ -51,11 +49,8 @@ _SIX = (("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output",), (
 GROUPS = {"tabs": _TWO, "beside": _TWO, "all": _SIX}
 """By layout: the panes that share a place."""
 
-PULSE = 0.5
-"""Seconds between two looks at whether something takes long."""
 
-
-class LessonScreen(SizedScreen):
+class LessonScreen(FollowingScreen):
     """Formula, code, numbers, plot, output, ladder and graph of one run."""
 
     ALL_COMMANDS = (*LESSON_COMMANDS, *PANE_COMMANDS)
@@ -63,15 +58,11 @@ class LessonScreen(SizedScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(ALL_COMMANDS)]
     AUTO_FOCUS = "#formula"
 
-    moment: var[Moment | None] = var(None)
-    notice: var[Notice] = var(Notice)
-    waiting: var[str] = var("")
     printed: var[PrintedText] = var(PrintedText)
 
     def __init__(self, session: Session, ascii_only: bool, heading: str = "") -> None:
         """`heading` is the title to show until a lesson is open."""
-        super().__init__()
-        self.session = session
+        super().__init__(session)
         self._heading = heading
         self._ascii = ascii_only
         self._shown: dict[tuple[str, ...], str] = {}
@@ -100,31 +91,12 @@ class LessonScreen(SizedScreen):
         yield status.data_bind(moment, LessonScreen.notice, LessonScreen.waiting)
         yield Footer(LESSON_COMMANDS, id="footer")
 
-    def on_mount(self) -> None:
-        """Take over what there is, and look every now and then for what takes long."""
-        self.update_from_session()
-        self.set_interval(PULSE, self._feel_the_pulse)
-
     def update_from_session(self) -> None:
         """Take over what the session holds."""
         self.printed = self.session.printed
-        self.moment = self.session.moment
-        self.notice = self.session.notice
-        self.waiting = self.session.waiting_line()
-
-    def _feel_the_pulse(self) -> None:
-        self.waiting = self.session.waiting_line()
+        super().update_from_session()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
-
-    def action_session(self, name: str) -> None:
-        """Let the session do what the learner wishes."""
-        getattr(self.session, name)()
-        self.update_from_session()
-
-    def action_ask(self, what: str) -> None:
-        """Ask for a number, and act on it."""
-        ask(self.app, self.session, what, self.update_from_session)
 
     def action_show(self, pane: str) -> None:
         """Show a pane and give it the focus."""

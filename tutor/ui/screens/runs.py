@@ -156,7 +156,9 @@ class RunsPane(LinesPane):
         texts = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in cells]
         heading = line((texts[0], looks.DIM)).truncate(width, ellipsis=True)
         rows = [
-            line((text.ljust(width), looks.ACTIVE) if i == self._chosen else text).truncate(width, ellipsis=True)
+            line((text.ljust(width), looks.ACTIVE) if i == self._chosen else text).truncate(
+                width, ellipsis=True
+            )
             for i, text in enumerate(texts[1:])
         ]
         return [heading, *rows]

@@ -1,0 +1,51 @@
+"""The screen that follows a session: it shows what the session holds, and hands it wishes.
+
+Knows the session; what is shown, and which keys there are, say the screens made of it.
+"""
+
+from __future__ import annotations
+
+from textual.reactive import var
+
+from tutor.ui.moment import Moment, Notice
+from tutor.ui.screens.asking import ask
+from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.session import Session
+
+PULSE = 0.5
+"""Seconds between two looks at whether something takes long."""
+
+
+class FollowingScreen(SizedScreen):
+    """Attributes go down from here: the moment, what was said, and what is awaited."""
+
+    moment: var[Moment | None] = var(None)
+    notice: var[Notice] = var(Notice)
+    waiting: var[str] = var("")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def on_mount(self) -> None:
+        """Take over what there is, and look every now and then for what takes long."""
+        self.update_from_session()
+        self.set_interval(PULSE, self._feel_the_pulse)
+
+    def update_from_session(self) -> None:
+        """Take over what the session holds."""
+        self.moment = self.session.moment
+        self.notice = self.session.notice
+        self.waiting = self.session.waiting_line()
+
+    def _feel_the_pulse(self) -> None:
+        self.waiting = self.session.waiting_line()
+
+    def action_session(self, name: str) -> None:
+        """Let the session do what the learner wishes."""
+        getattr(self.session, name)()
+        self.update_from_session()
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, a place or a file, and act on it."""
+        ask(self.app, self.session, what, self.update_from_session)
