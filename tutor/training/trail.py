@@ -35,7 +35,7 @@ class Trail:
     def add(self, epoch: int, namespace: Mapping[str, Any], names: Sequence[str]) -> None:
         """Keep the parameters as they are now, at the end of `epoch`."""
         things = [namespace.get(name) for name in names]
-        waiting = any(isinstance(t, torch.Tensor) and t.device.type != "cpu" for t in things)
+        waiting = any(isinstance(t, torch.Tensor) and not t.is_cpu for t in things)
         if waiting:
             # What is on a GPU is read when somebody asks: it must not wait for the CPU now.
             tensors = [t for t in things if isinstance(t, torch.Tensor)]
@@ -85,6 +85,12 @@ def _floats(thing: Any) -> list[float]:
     """The numbers in a parameter; three zeros where there are more than two: they are not kept."""
     if isinstance(thing, torch.Tensor | np.ndarray):
         size = thing.numel() if isinstance(thing, torch.Tensor) else thing.size
-        flat = thing.detach() if isinstance(thing, torch.Tensor) else thing
-        return [float(x) for x in flat.reshape(-1).tolist()] if size <= 2 else [0.0] * 3
+        return _flat(thing.tolist()) if size <= 2 else [0.0] * 3
     return [float(thing)] if isinstance(thing, int | float | np.number) else []
+
+
+def _flat(numbers: Any) -> list[float]:
+    """The numbers in nested lists, in order."""
+    if not isinstance(numbers, list):
+        return [float(numbers)]
+    return [x for inner in numbers for x in _flat(inner)]
