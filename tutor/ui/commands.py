@@ -44,6 +44,8 @@ class Command:
     """Its place in the footer, the smallest first; None keeps it out."""
     priority: bool = False
     """Whether it goes before what the focused widget does with the key."""
+    where: str = ""
+    """`in the code`: the pane that has to have the focus; empty for the whole screen."""
 
     @property
     def key_label(self) -> str:
@@ -62,7 +64,7 @@ LESSON_COMMANDS = (
     _session("back_phase", "b", "back", "Back one phase", 3),
     _session("back_epoch", "B", "back epoch", "Back to the epoch's beginning", 12),
     _session("toggle_run", "r", "run", "Run to the last epoch; pause", 4),
-    _session("restart", "R", "restart", "Start again, same initial weights", 11),
+    _session("restart", "R", "restart", "Start again, same weights", 11),
     _session("new_seed", "S", "new seed", "Start again with a new seed", 23),
     _session("reseed", "z", "reseed", "A new seed from here on"),
     _session("next_mode", "g", "gradient", "Next gradient mode", 5),
@@ -75,14 +77,12 @@ LESSON_COMMANDS = (
     Command("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
     Command("jump", ("j",), "jump", "Jump to an epoch and phase", "screen.ask('place')", 16),
     _session("fork", "f", "fork", "Keep this run, go on with a copy", 17),
-    Command("runs", ("F",), "runs", "The runs: name, compare, delete", "screen.runs", 18),
+    Command("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
     Command("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
     Command("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
     Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
     Command("difference", ("D",), "diff", "What another mode writes", "screen.turn_difference", 21),
-    Command(
-        "export", ("e",), "export", "Write script, notebook, figures", "screen.ask('file')", 19
-    ),
+    Command("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
     Command(
         "stop",
         ("x", "escape", "ctrl+c"),
@@ -123,6 +123,41 @@ RUNS_COMMANDS = (
         6,
         priority=True,
     ),
+)
+
+CODE_COMMANDS = tuple(
+    Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where="in the code")
+    for name, key, label, action in (
+        ("next_name", "right", "next name and its facts", "name(1)"),
+        ("previous_name", "left", "name before", "name(-1)"),
+        ("name_below", "down", "name further down", "line(1)"),
+        ("name_above", "up", "name further up", "line(-1)"),
+        ("no_name", "backspace", "no name", "no_name"),
+    )
+)
+
+GRAPH_COMMANDS = tuple(
+    Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where="in the graph")
+    for name, key, label, action in (
+        ("line_up", "up", "line above", "choose(-1)"),
+        ("line_down", "down", "line below", "choose(1)"),
+        ("fold", "enter", "fold, unfold a branch", "fold"),
+    )
+)
+
+TIMELINE_COMMANDS = tuple(
+    Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where="in time")
+    for name, key, label, action in (
+        ("epoch_back", "left", "epoch back", "by(-1)"),
+        ("epoch_on", "right", "epoch on", "by(1)"),
+        ("phase_back_in_time", "up", "phase back", "phase(-1)"),
+        ("phase_on", "down", "phase on", "phase(1)"),
+        ("tenth_back", "pageup", "a tenth back", "page(-1)"),
+        ("tenth_on", "pagedown", "a tenth on", "page(1)"),
+        ("first", "home", "start", "to(0)"),
+        ("last", "end", "end", "to(-1)"),
+        ("stay", "enter", "stay", "leave(True)"),
+    )
 )
 
 MENU_COMMANDS = (

@@ -20,21 +20,12 @@ from tutor.plain import one_line
 from tutor.ui import looks, marks
 from tutor.ui.code_diff import Difference, compared_with, difference, turned
 from tutor.ui.code_lines import Row, diff_rows, fence_rows
-from tutor.ui.commands import Command, bindings
+from tutor.ui.commands import CODE_COMMANDS, bindings
 from tutor.ui.facts_lines import facts_lines
 from tutor.ui.looks import line
 from tutor.ui.moment import Moment
 from tutor.ui.names import Name, again, beside, names_in, on_next_line
 from tutor.ui.panes.footed import FootedPane
-
-CODE_COMMANDS = (
-    Command("next_name", ("right",), "name", "In the code: the next name and its facts", "name(1)"),
-    Command("previous_name", ("left",), "name back", "In the code: the name before", "name(-1)"),
-    Command("name_below", ("down",), "name below", "In the code: a name further down", "line(1)"),
-    Command("name_above", ("up",), "name above", "In the code: a name further up", "line(-1)"),
-    Command("no_name", ("backspace",), "no name", "In the code: choose no name", "no_name"),
-)
-"""What the keys do while this pane has the focus; their actions are the pane's own."""
 
 
 class CodePane(FootedPane):

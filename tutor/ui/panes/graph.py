@@ -19,7 +19,7 @@ from tutor.plain import one_line
 from tutor.training.graph_tree import Row, tree
 from tutor.training.sights import Graph
 from tutor.ui import looks
-from tutor.ui.commands import Command, bindings
+from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.looks import line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.graph_rows import Table, laid_out
@@ -28,13 +28,6 @@ from tutor.ui.panes.lines import LinesPane
 
 HEADING_ROWS = 1
 """They stay where they are when the tree is scrolled."""
-
-
-GRAPH_COMMANDS = (
-    Command("line_up", ("up",), "above", "In the graph: the line above", "choose(-1)"),
-    Command("line_down", ("down",), "below", "In the graph: the line below", "choose(1)"),
-    Command("fold", ("enter",), "fold", "In the graph: fold, unfold a branch", "fold"),
-)
 
 
 class GraphPane(LinesPane):

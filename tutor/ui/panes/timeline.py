@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.reactive import var
 
 from tutor.ui import looks
-from tutor.ui.commands import Command, bindings
+from tutor.ui.commands import TIMELINE_COMMANDS, bindings
 from tutor.ui.digits import number
 from tutor.ui.looks import Piece, line
 from tutor.ui.moment import Moment
@@ -24,19 +24,6 @@ HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter s
 
 PARTS = 10
 """A page is this part of the whole run."""
-
-
-TIMELINE_COMMANDS = (
-    Command("epoch_back", ("left",), "epoch", "On the timeline: an epoch back", "by(-1)"),
-    Command("epoch_on", ("right",), "epoch", "On the timeline: an epoch on", "by(1)"),
-    Command("phase_on_line", ("up",), "phase", "On the timeline: a phase back", "phase(-1)"),
-    Command("phase_on", ("down",), "phase", "On the timeline: a phase on", "phase(1)"),
-    Command("tenth_back", ("pageup",), "tenth", "On the timeline: a tenth back", "page(-1)"),
-    Command("tenth_on", ("pagedown",), "tenth", "On the timeline: a tenth on", "page(1)"),
-    Command("first", ("home",), "start", "On the timeline: to the start", "to(0)"),
-    Command("last", ("end",), "end", "On the timeline: to the end", "to(-1)"),
-    Command("stay", ("enter",), "stay", "On the timeline: stay here", "leave(True)"),
-)
 
 
 class Timeline(LinesPane):

@@ -5,7 +5,7 @@ Knows the commands of the screen it was called from, and nothing of lessons.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -15,14 +15,14 @@ from textual.widget import Widget
 from tutor.ui import looks
 from tutor.ui.bars import Footer, Header
 from tutor.ui.commands import Command
-from tutor.ui.looks import line
+from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.sized import SizedScreen
 
 NOTES = (
     "tab and shift+tab go from pane to pane; the one with the double line has the focus.",
     "↑ ↓ PgUp PgDn Home End scroll it.",
-    "▶ marks the phase that runs next. Underlined values in a formula have just changed.",
+    "▶ marks what runs next, ┃ what has just run; underlined digits have just changed.",
     "“gradient” is the one that the update uses; “right now” is what is left after a reset.",
 )
 
@@ -60,17 +60,25 @@ class HelpPane(LinesPane):
         self._commands = commands
 
     def build(self, width: int) -> Sequence[Content]:
-        """Every command with its keys and what it does."""
-        keys = max(len(c.key_label) for c in self._commands)
-        entries = [
-            line((c.key_label.rjust(keys), looks.KEY), f"  {c.help}") for c in self._commands
-        ]
+        """Every command with its keys and what it does, then those of single panes."""
+        everywhere = [c for c in self._commands if not c.where]
+        keys = max(len(c.key_label) for c in everywhere)
+        entries = [line((c.key_label.rjust(keys), looks.KEY), f"  {c.help}") for c in everywhere]
         half = (len(entries) + 1) // 2
-        column = max(e.cell_length for e in entries[:half]) + 3
+        column = max(e.cell_length for e in entries[:half]) + 2
         if column + max(e.cell_length for e in entries[half:]) > width:
             lines = entries
         else:
             pairs = zip(entries[:half], [*entries[half:], line()], strict=False)
             lines = [left.pad_right(column - left.cell_length) + right for left, right in pairs]
         notes = [part for note in NOTES for part in line(note).wrap(width)]
-        return [*lines, line(), *notes]
+        return [*lines, line(), *self._of_panes(width), line(), *notes]
+
+    def _of_panes(self, width: int) -> Iterator[Content]:
+        """The keys of each pane that has some of its own, one below the other."""
+        for where in dict.fromkeys(c.where for c in self._commands if c.where):
+            mine = [c for c in self._commands if c.where == where]
+            pieces: list[Piece] = [f"{where}: "]
+            for command in mine:
+                pieces += [(command.key_label, looks.KEY), f" {command.label}   "]
+            yield from line(*pieces).wrap(width - 2)

@@ -15,16 +15,23 @@ from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
-from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, bindings
-from tutor.ui.panes.code import CODE_COMMANDS, CodePane
+from tutor.ui.commands import (
+    CODE_COMMANDS,
+    GRAPH_COMMANDS,
+    LESSON_COMMANDS,
+    PANE_COMMANDS,
+    TIMELINE_COMMANDS,
+    bindings,
+)
+from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
-from tutor.ui.panes.graph import GRAPH_COMMANDS, GraphPane
+from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.ladder import LadderPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
-from tutor.ui.panes.timeline import TIMELINE_COMMANDS, Timeline
+from tutor.ui.panes.timeline import Timeline
 from tutor.ui.printed import PrintedText
 from tutor.ui.screens.compare import CompareScreen
 from tutor.ui.screens.following import FollowingScreen
