@@ -246,11 +246,13 @@ class Player:
         if now < self._keyframe_due:
             return
         latest, seconds = history.latest, now - self._last_keyframe
+        # By the thread's own clock: a busy machine makes no snapshot dear.
+        started = time.thread_time()
         if latest is None or latest.epoch < self.loop.epoch:
             keyframe = self._keyframe(latest)
             if keyframe is not None:
                 history.keep(keyframe, seconds)
-        self._wait_for_keyframe(time.perf_counter() - now)
+        self._wait_for_keyframe(time.thread_time() - started)
 
     def _keyframe(self, before: Keyframe | None) -> Keyframe | None:
         """A keyframe of this epoch's end; None if it can't be copied, or would be too large."""
