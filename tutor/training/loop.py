@@ -342,8 +342,7 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
         raise RunError(f"{program.filename}: Setup does not bind {', '.join(missing)}")
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
-    draws = Randomness.now(device) != seeded
-    home.remember(program.liveness, Randomness.now(loop.device), draws=draws)
+    home.remember(program.liveness, draws=Randomness.now(device) != seeded)
     return loop
 
 

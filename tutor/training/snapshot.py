@@ -52,18 +52,16 @@ class Home:
     """The functions and classes that Setup made or fetched."""
     named: dict[int, str] = field(default_factory=dict)
     """What Setup calls each of them, by id."""
-    randomness: Randomness | None = None
-    """The generators' state after Setup."""
     draws: bool = False
     """Whether Setup has drawn random numbers."""
 
-    def remember(self, liveness: Liveness, randomness: Randomness, *, draws: bool) -> None:
+    def remember(self, liveness: Liveness, *, draws: bool) -> None:
         """Take down how things are, now that Setup has run."""
         things = self.namespace.items()
         self.idle = {k: v for k, v in things if liveness.is_idle(k)}
         self.definitions = {k: v for k, v in things if isinstance(v, FunctionType | type)}
         self.named = {id(v): k for k, v in self.definitions.items()}
-        self.randomness, self.draws = randomness, draws
+        self.draws = draws
 
 
 @dataclass(frozen=True, slots=True)
