@@ -57,7 +57,7 @@ def lesson(*arguments: str, columns: int = 80, rows: int = 24, **env: str) -> Te
 
 def number(terminal: Terminal, row: str) -> float:
     """The `now` of a row among the numbers."""
-    found = re.search(rf"^ {re.escape(row)} +(\S+)", terminal.text(), re.MULTILINE)
+    found = re.search(rf"^ [┃|]? *{re.escape(row)} +([−\d]\S*)", terminal.text(), re.MULTILINE)
     assert found, f"no row {row!r}:\n{terminal.text()}"
     return float(found[1].replace("−", "-"))
 
@@ -94,6 +94,40 @@ def test_a_jump_goes_to_the_epoch_that_was_typed() -> None:
         terminal.press("9", "enter")
         terminal.wait_for("epoch 9 of")
         terminal.wait_until(lambda: f"{number(terminal, 'w'):.3f}" == "1.999")
+
+
+def test_a_learner_changes_the_past_and_looks_into_the_gradient(tmp_path: Path) -> None:
+    with lesson("line-through-origin", "--mode", "autograd") as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of")
+        terminal.press("s")
+        terminal.wait_for("epoch 2 of", "0.555000")
+        terminal.press("B")
+        terminal.wait_for("epoch 1 of")
+        terminal.press("]")
+        terminal.wait_for("lr 0.02", "kept as A")
+        terminal.press("s")
+        terminal.wait_for("epoch 2 of", "A then", "0.810000")
+        assert re.search(r"w +0\.555000 +0\.810000", terminal.text()), terminal.text()
+        terminal.press("4")
+        terminal.wait_for("A autograd lr 0.01")
+        for key in (" ", " ", "7", "i", "i", "i", "i", "i"):
+            terminal.press(key)
+            terminal.settle()
+        terminal.wait_for("0 + (−17.850) = −17.850")
+        terminal.press("c")
+        terminal.wait_for("agree", "finite difference", "−17.850")
+        terminal.press("c")
+        terminal.press("e")
+        terminal.wait_for("Write this lesson", "line-through-origin-autograd.py")
+        terminal.press("\x15")
+        terminal.settle()
+        terminal.press(*str(tmp_path / "mine.py"))
+        terminal.wait_for("mine.py")
+        terminal.press("enter")
+        terminal.wait_for("Written to")
+    assert "loss.backward()" in (tmp_path / "mine.py").read_text()
 
 
 def test_the_menu_opens_a_lesson_and_the_device_key_says_what_there_is() -> None:
