@@ -49,7 +49,7 @@ DRAWING = {
 def state(thing: Any) -> Any:
     """A tensor, array, module or optimizer as plain data that can be compared to the bit."""
     if isinstance(thing, torch.Tensor):
-        gradient = thing.grad if thing.requires_grad and not thing._is_view() else None
+        gradient = thing.grad if not thing._is_view() and thing.is_leaf else None
         raw = thing.detach().numpy().tobytes()
         return str(thing.dtype), tuple(thing.shape), raw, thing.requires_grad, state(gradient)
     if isinstance(thing, np.ndarray | np.generic):
