@@ -59,6 +59,8 @@ def _settings(moment: Moment) -> Iterable[str]:
     yield one_line(moment.mode)
     yield one_line(moment.device)
     yield f"lr {setting(rate)}"
+    if frame and frame.seed:
+        yield f"seed {frame.seed}"
     goal = f" of {moment.goal}" if moment.epoch <= moment.goal else ""
     yield f"epoch {moment.epoch}{goal}"
 
