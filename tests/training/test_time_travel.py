@@ -301,7 +301,7 @@ def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(
     keep_every_epoch(run)
     run.run_to(5)
     frame = run.reseed(7)
-    assert (frame.seed, run.note) == (7, "")
+    assert (frame.seed, run.note) == (7, "seed 7")
     later = [run.run_to(e) for e in range(6, 13)]
     assert plain.loss != later[-1].loss
     assert [run.seek(e) for e in (12, 6, 9)] == [later[6], later[0], later[3]]
@@ -311,12 +311,11 @@ def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(
 
 def test_a_seed_where_nothing_is_drawn_is_said_to_change_nothing() -> None:
     run = shipped("line-through-origin", "autograd")
-    said = "no random number has been drawn so far: the seed changes nothing"
     run.run_to(5)
     run.reseed(3)
-    assert run.note == said
+    assert run.note == "seed 3: nothing has been drawn so far, so all stays the same"
     run.restart(seed=4)
-    assert run.note == said
+    assert run.note == "seed 4: nothing has been drawn so far, so all stays the same"
 
 
 def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
@@ -325,10 +324,10 @@ def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
     run = start(Predict="y_pred = w * x + torch.rand(3)")
     run.step_phase()
     run.restart(seed=4)
-    assert run.note == ""
+    assert run.note == "seed 4"
     run = start(Setup="x = torch.rand(3)\nw = torch.tensor(0.5, requires_grad=True)")
     run.restart(seed=4)
-    assert run.note == ""
+    assert run.note == "seed 4"
 
 
 # ── The trail ───────────────────────────────────────────────────────────────────────

@@ -22,6 +22,9 @@ from tutor.training.quiet import Quiet
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import Home
 
+UNDRAWN = "seed {seed}: nothing has been drawn so far, so all stays the same"
+"""What to say of a new seed where no random number depends on it."""
+
 END = _FAR = 2**62
 """As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""
 
@@ -374,8 +377,7 @@ class Player:
 
     def _reseed(self, seed: int) -> None:
         self.has_drawn = self.draws()
-        if not self.has_drawn:
-            self.note = "no random number has been drawn so far: the seed changes nothing"
+        self.note = f"seed {seed}" if self.has_drawn else UNDRAWN.format(seed=seed)
         seed_all(seed)
         self.seed, self.fresh = seed, Randomness.now(self.loop.device)
 

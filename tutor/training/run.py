@@ -23,7 +23,7 @@ from tutor.training.frame import Change, Curve, Element, Frame, Position, Record
 from tutor.training.history import History
 from tutor.training.look import Reading, frame_of, reading_of
 from tutor.training.loop import LessonRaised
-from tutor.training.player import END, Player, Turn, never
+from tutor.training.player import END, UNDRAWN, Player, Turn, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
@@ -294,8 +294,8 @@ class Run:
         except RunError:
             player.record = past
             raise
-        if seed not in (None, past.seed) and not has_drawn:
-            player.note = "no random number has been drawn so far: the seed changes nothing"
+        if seed not in (None, past.seed):
+            player.note = f"seed {seed}" if has_drawn else UNDRAWN.format(seed=seed)
         return self.frame()
 
     # ── Changes ─────────────────────────────────────────────────────────────────────

@@ -120,13 +120,13 @@ class Runs:
             self.name, run.record, history, furthest, None, self._forked_at, self._is_named
         )
         frame = change()
-        notes = [run.note, f"the run as it was is kept as {self.name}"]
+        notes = [f"the run before is kept as {self.name}"]
         if gone is not None:
             self._kept.remove(gone)
-            notes.append(f"{gone.name} gave way to it: there are at most {MAX_RUNS} runs")
+            notes.append(f"{gone.name} gave way: there are at most {MAX_RUNS}")
         self._kept.append(kept)
         self.name, self._is_named, self._forked_at = free_letter(self.names), False, at
-        self.note = "; ".join(filter(None, notes))
+        self.note = " · ".join(filter(None, [*notes, run.note]))
         return frame
 
     def _oldest_unnamed(self) -> _Kept:
