@@ -273,7 +273,8 @@ def test_then_goes_by_the_phase_where_the_modes_steps_differ() -> None:
 def test_what_is_being_run_again_is_told_and_goes_on_when_asked_again(
     start: Callable[..., Run],
 ) -> None:
-    run = start(Predict="y_pred = w * x + next(numbers)", Setup=UNCOPYABLE)
+    slow = "import time\ntime.sleep(0.001)\ny_pred = w * x + next(numbers)"
+    run = start(Predict=slow, Setup=UNCOPYABLE)
     runs = Runs(run)
     end = run.run_to(60)
     run.seek(30)

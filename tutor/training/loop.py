@@ -151,14 +151,14 @@ class Loop:
         if index == self.program.gradient_at:
             self.gradients = self.gradients_now(copied=True)
 
-    def run_epochs(self, until: Callable[[], bool], after: Callable[[Any], object]) -> None:
-        """Run whole epochs as one piece each, nothing watched, while not `until()`.
+    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+        """Run so many whole epochs as one piece each, nothing watched.
 
         Hands the loss of each to `after`. Raises LessonRaised, in the middle of an epoch.
         """
         code, namespace, steps = self.program.epoch_code, self.namespace, self.program.steps
         try:
-            while not until():
+            for _ in range(count):
                 self.epoch, self.step = self.epoch + 1, 0
                 exec(code, namespace)
                 self.step = steps

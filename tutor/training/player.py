@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tutor.lesson.model import SETUP
@@ -30,6 +31,8 @@ END = _FAR = 2**62
 
 _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
+_UNASKED = 0.001
+"""Seconds of training in which nobody is asked whether to stop."""
 _COST = 20
 """A snapshot is taken only after so many times the training time that the last one took."""
 _HOMES = 4
@@ -176,8 +179,11 @@ class Player:
 
     def _take_down(self, loss: Any, *, on_cpu: bool) -> None:
         """Remember this epoch, which has been run for the first time."""
-        loop, trail = self.loop, self.history.trail
         self.history.losses.append(loss, on_cpu=on_cpu)
+        self._follow_trail()
+
+    def _follow_trail(self) -> None:
+        loop, trail = self.loop, self.history.trail
         if loop.epoch >= trail.next_epoch:
             trail.add(loop.epoch, loop.namespace, loop.program.parameters)
 
@@ -212,34 +218,34 @@ class Player:
     def _fast(self, epoch: int, until: Callable[[], bool]) -> bool:
         """Whole epochs to the end of `epoch`, or until `until`; returns whether it said so.
 
-        No change lies on the way.
+        No change lies on the way. What is not asked after every epoch costs next to nothing:
+        so many are run in one go as take a millisecond.
         """
-        loop, clock, on_cpu = self.loop, time.perf_counter, self.loop.device == "cpu"
-        known = len(self.history.losses)
-        first, started, stopped = loop.epoch, clock(), False
+        loop, clock = self.loop, time.perf_counter
         self._start_trail()
-
-        def enough() -> bool:
-            nonlocal stopped
-            if loop.epoch >= epoch:
-                return True
+        while loop.epoch < epoch:
             if until():
-                stopped = True
                 return True
             if clock() > self._keyframe_due:
                 self._keep_keyframe()
-            self.tick = 0
-            return False
+            together = int(_UNASKED / self.pace) if self.pace else 1
+            first, started = loop.epoch, clock()
+            self._run_together(min(epoch - first, max(1, together)))
+            self.pace = max(clock() - started, 1e-9) / (loop.epoch - first)
+        return False
 
-        def keep(loss: Any) -> None:
-            self.tick = loop.step
-            if loop.epoch > known:
-                self._take_down(loss, on_cpu=on_cpu)
-
-        loop.run_epochs(enough, keep)
-        if loop.epoch > first:
-            self.pace = (clock() - started) / (loop.epoch - first)
-        return stopped
+    def _run_together(self, count: int) -> None:
+        """So many epochs, or fewer: to the next that belongs on the trail, or is new."""
+        loop, losses, trail = self.loop, self.history.losses, self.history.trail
+        known = len(losses) - loop.epoch
+        self.tick = 0
+        if known > 0:
+            loop.run_epochs(min(count, known), _ignored)
+        else:
+            keep = partial(losses.append, on_cpu=loop.device == "cpu")
+            loop.run_epochs(min(count, max(1, trail.next_epoch - loop.epoch)), keep)
+            self._follow_trail()
+        self.tick = loop.step
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 
@@ -396,3 +402,7 @@ class Player:
                 f"{self.loop.program.mode} is NumPy and runs on the CPU: "
                 f"running on {self.device_wanted} is what PyTorch adds"
             )
+
+
+def _ignored(loss: Any) -> None:
+    """What becomes of the loss of an epoch whose loss is known."""

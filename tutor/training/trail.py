@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-PER_OCTAVE = 128
+PER_OCTAVE = 32
 """Places kept while the number of epochs doubles."""
 
 FAR = 2**62
