@@ -249,7 +249,7 @@ def test_then_is_the_other_run_at_this_place() -> None:
         assert (then.frame, then.note) == (frame, "")
     runs.current.step_phase()
     then = runs.then("A", runs.current.at)
-    assert (then.frame, then.note) == (None, "A ended before, in epoch 5")
+    assert (then.frame, then.note) == (None, "ended before, in epoch 5")
 
 
 def test_then_goes_by_the_phase_where_the_modes_steps_differ() -> None:
@@ -291,7 +291,7 @@ def test_what_is_being_run_again_is_told_and_goes_on_when_asked_again(
         assert len(notes) < 10, "it gets on"
     assert then.frame == end
     assert len(notes) >= 2
-    assert notes[0].startswith("A is being run again: epoch ")
+    assert notes[0].startswith("is being run again: epoch ")
 
 
 UNCOPYABLE = (

@@ -48,8 +48,8 @@ async def settled(pilot: Pilot[None]) -> None:
     [
         ("space", StepPhase()),
         ("s", StepEpoch()),
-        ("b", BackPhase()),
-        ("B", BackEpoch()),
+        ("s b", BackPhase()),
+        ("s B", BackEpoch()),
         ("r", RunTo(epoch=20)),
         ("R", Restart()),
         ("g", Switch(mode="autograd")),
@@ -64,7 +64,7 @@ async def test_a_key_sends_its_command(
 ) -> None:
     async with make_app().run_test(size=SMALL) as pilot:
         await settled(pilot)
-        await pilot.press(key)
+        await pilot.press(*key.split())
         await settled(pilot)
     sent = [c for c in engine.sent if type(c).__name__ != "Taken"]
     assert sent[-1] == command
@@ -320,7 +320,7 @@ async def test_the_command_palette_finds_a_command(make_app: MakeApp, engine: Fa
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        await pilot.press("ctrl+p")
+        await pilot.press("s", "ctrl+p")
         await pilot.pause(0.1)
         await pilot.press(*"back epoch")
         await pilot.pause(0.5)
@@ -433,7 +433,7 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_recovers(
     async with app.run_test(size=(60, 20)) as pilot:
         await settled(pilot)
         words = app.screen.query_one("#too-small")
-        assert str(words.render()) == "The tutor needs a window of 80×24; this one is 60×20"
+        assert str(words.render()) == "The tutor needs a window of 80×22; this one is 60×20"
         assert not app.screen.query_one("#panes").display
         await pilot.resize_terminal(*SMALL)
         await settled(pilot)

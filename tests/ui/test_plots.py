@@ -31,7 +31,7 @@ DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
     "loss": lambda sheet: loss.draw(Losses(pictures.falling(200, 0.03)), True, sheet),
     "many runs": lambda sheet: loss.draw(MANY, True, sheet),
     "linear": lambda sheet: loss.draw(MANY, False, sheet),
-    "data": lambda sheet: data.draw(pictures.data(), 2.5, sheet),
+    "data": lambda sheet: data.draw(pictures.data(), sheet),
     "slope": lambda sheet: slope.draw(pictures.slope(), sheet),
     "contour": lambda sheet: contour.draw(pictures.contour(), sheet),
     "plane": lambda sheet: plane.draw(pictures.plane(), sheet),
@@ -240,7 +240,7 @@ def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
     change = Change(Position(50, 1), mode="manual")
     drawn = loss.draw(Losses(pictures.curve(*losses), (change,)), False, IN_ASCII)
     words, *plot = lines_of(drawn)
-    assert words == "1 manual at 50"
+    assert words == "1 = manual in 50"
     spots = {row.index("|", 8) for row in plot if "|" in row[8:]}
     assert len(spots) == 1
     spot = spots.pop()
@@ -256,34 +256,34 @@ def test_all_that_was_changed_in_one_epoch_is_one_mark() -> None:
 
 def test_of_many_marks_the_nearest_are_explained_and_the_others_counted() -> None:
     marks = marks_of(pictures.CHANGES)
-    shown, text = nearest(marks, 62, 50)
-    assert text == "3 cuda at 60 · 4 w[0, 1] = 0.5 at 64 · and 5 more"
+    shown, text = nearest(marks, 62, 54)
+    assert text == "3 = cuda in 60 · 4 = w[0, 1] = 0.5 in 64 · and 5 more"
     assert [mark.number for mark in shown] == [3, 4]
     assert nearest(marks, 62, 200)[0] == marks
-    assert nearest(marks, 21, 8)[1] == "1 lr 0.…"
+    assert nearest(marks, 21, 8)[1] == "1 = lr …"
 
 
 def test_each_ghost_has_a_letter_of_its_own_and_is_named() -> None:
     runs = [pictures.run(name, pictures.curve(1.0)) for name in ("one", "Ones", "n", "数")]
     assert [ghost.letter for ghost in ghosts_of(runs)] == ["N", "E", "A", "B"]
     assert [str(ghost) for ghost in ghosts_of(pictures.GHOSTS)] == [
-        "A manual lr 0.01",
-        "H high rate autograd lr 0.05",
-        "L low rate autograd lr 0.002",
+        "A = manual lr 0.01",
+        "H = high rate autograd lr 0.05",
+        "L = low rate autograd lr 0.002",
     ]
 
 
 def test_where_the_ghosts_words_do_not_fit_their_names_remain() -> None:
     found = ghosts_of(pictures.GHOSTS)
-    assert legend(found, 58) == "A manual lr 0.01 · H high rate · L low rate"
-    assert legend(found, 30) == "A manua… · H high… · L low r…"
+    assert legend(found, 58) == "A = manual lr 0.01 · H = high rate · L = low rate"
+    assert legend(found, 30) == "A = man… · H = hig… · L = low…"
     assert legend(found, 5) == "A H L"
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
 def test_ghosts_are_told_apart_without_colour(sheet: Sheet) -> None:
     words, *_ = lines_of(loss.draw(MANY, True, sheet))
-    assert all(name in words for name in ("A manual", "H high rate", "L low rate"))
+    assert all(name in words for name in ("A = manual", "H = high rate", "L = low rate"))
     canvas = text_of(loss.draw(Losses(MANY.curve, (), MANY.runs), True, sheet)).split("\n", 1)[1]
     assert all(canvas.count(letter) >= 2 for letter in "AHL")
 
@@ -310,13 +310,13 @@ def test_each_residual_goes_from_its_point_to_the_line() -> None:
         line_xs=(0.0, 2.0),
         line=(0.0, 2.0),
     )
-    rows = lines_of(data.draw(picture, None, Sheet(60, 12, ascii_only=True)))
+    rows = lines_of(data.draw(picture, Sheet(60, 12, ascii_only=True)))
     column = rows[0].index("O")
     assert [row[column] for row in rows[:11]] == ["O", *"||||||||", "*", " "]
 
 
 def test_the_data_are_explained() -> None:
-    text = text_of(data.draw(pictures.data(), 2.345, SMALL))
+    text = text_of(data.draw(msgspec.structs.replace(pictures.data(), loss=2.345), SMALL))
     assert all(word in text for word in ("● y", "⠒ y_pred", "│ residual", "loss 2.345"))
     assert text.count("●") == 1 + len(pictures.XS)
 
@@ -333,13 +333,13 @@ def test_the_data_are_explained() -> None:
 )
 def test_odd_data_are_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
     picture = msgspec.structs.replace(pictures.data(), **more)
-    drawn = text_of(data.draw(picture, None, sheet))
+    drawn = text_of(data.draw(picture, sheet))
     assert drawn.count("O" if sheet.ascii_only else "●") >= 2
 
 
 def test_predictions_that_are_no_numbers_are_told() -> None:
     picture = pictures.data(w=math.nan)
-    assert "⠒ y_pred not finite" in text_of(data.draw(picture, None, SMALL))
+    assert "⠒ y_pred not finite" in text_of(data.draw(picture, SMALL))
 
 
 # ── Landscape ───────────────────────────────────────────────────────────────────────
@@ -506,3 +506,10 @@ def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sh
     assert lines_of(plane.draw(nothing, sheet)) == [
         "No output hereabouts is a number that could be drawn."
     ]
+
+
+def test_a_gradient_that_is_not_the_curves_own_slope_is_told_from_it() -> None:
+    summed = msgspec.structs.replace(pictures.slope(), slope=4 * -25.5)
+    text = text_of(slope.draw(summed, SMALL))
+    assert "gradient −102" in text
+    assert "the curve's −25.5" in text

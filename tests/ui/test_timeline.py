@@ -123,6 +123,8 @@ async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
         assert RenameRun(name="B", new="slow") in engine.sent
         assert "slow" in pane.lines[2].plain
         await pilot.press("d")
+        assert DeleteRun(name="slow") not in engine.sent, "it asks once more"
+        await pilot.press("d")
         assert DeleteRun(name="slow") in engine.sent
         assert [run.name for run in pane.runs] == ["A"]
         await pilot.press("escape")

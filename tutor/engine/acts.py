@@ -48,6 +48,9 @@ def act(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> None:
             runs.set(learning_rate=value)
         case SetElement(element=element):
             runs.set(element=element)
+            where = f"[{', '.join(map(str, element.index))}]" if element.index else ""
+            said = f"{element.parameter}{where} is {element.value:g} now"
+            runs.note = " · ".join(filter(None, (said, runs.note)))
         case Reseed():
             runs.reseed(_new_seed(runs))
         case Fork():

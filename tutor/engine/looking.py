@@ -121,7 +121,12 @@ class Looker:
             yield self._seen(runs, comparison=to_sight(found))
 
     def _then(self, runs: Runs, until: Until) -> Iterator[Seen]:
-        """The other run may have a long way to catch up: it is told once it is there."""
+        """The other run may have a long way to catch up: it is told once it is there.
+
+        One that has just been renamed or deleted is not looked for: the app finds that out.
+        """
+        if self.look.then not in runs.names:
+            return
         then = runs.then(self.look.then, runs.current.at, until)
         if then.frame is not None or not until():
             yield self._seen(runs, then=then)

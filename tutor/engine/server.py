@@ -112,6 +112,8 @@ class Server:
                     self.send(seen)
         except KeyboardInterrupt:
             return  # a look that took too long: what was asked meanwhile comes first
+        except RunError:
+            return  # what can't be looked at is not shown; the runs are as they were
 
     def send(self, event: Event) -> None:
         """Tell the app; first, whatever the lesson has printed until now."""
@@ -137,7 +139,8 @@ class Server:
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
         elif self.runs is None:
-            raise RunError("no lesson is open")
+            more = " · R tries again to open it" if self.opened is not None else ""
+            raise RunError(f"no lesson is open{more}")
         elif isinstance(command, RunTo):
             self.runs.note = ""
             self._run_to(self.runs, command.epoch, command.number)

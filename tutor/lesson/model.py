@@ -20,7 +20,7 @@ SETUP, REPORT = "Setup", "Report"
 PHASES = (SETUP, "Predict", "Loss", "Gradient", "Update", "Reset", REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch."""
 
-LADDER_PHASES = ("Predict", "Gradient", "Loss", "Update")
+LADDER_PHASES = ("Predict", "Loss", "Gradient", "Update")
 """The rows of the ladder table, in the order in which PyTorch takes them over."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from tutor.lesson.model import DataNames
@@ -80,7 +81,11 @@ def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None)
         return found
     if kind == "plane":
         return _plane(probe, found, size or PLANE)
-    return _line(probe, found, (size or (LINE, 0))[0])
+    picture = _line(probe, found, (size or (LINE, 0))[0])
+    if probe.program.batches > 1 or not isinstance(picture, DataPicture):
+        return picture
+    probe.stand(at)
+    return msgspec.structs.replace(picture, loss=probe.loss(at.now))
 
 
 # ── The data ────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,7 @@ from tutor.training.quiet import Quiet
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import Home
 
-UNDRAWN = "seed {seed}: nothing has been drawn so far, so all stays the same"
+UNDRAWN = "seed {seed}: no random number was drawn, all the same"
 """What to say of a new seed where no random number depends on it."""
 
 END = _FAR = 2**62
@@ -375,9 +375,12 @@ class Player:
     def _switch(self, mode: str, device: str | None, rate: float) -> None:
         self.has_drawn = self.draws()
         new = self._set_up(mode, device or self.device_wanted, rate, self.seed)
-        left = carry_over(self.loop, new)
+        left, by = carry_over(self.loop, new), self.loop.program.mode
+        updated = self.loop.phases_done > self.loop.program.update_at and self.loop.step
         self.loop = new
         self._tell_device()
+        if updated and mode != by and not self.note:
+            self.note = f"{by} has made this update; the formulas show what {mode} would have done"
         if left:
             self.note = f"{', '.join(left)} could not be carried over: of another size here"
 

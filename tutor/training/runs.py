@@ -193,12 +193,12 @@ class Runs:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.record) if at == run.at else at
             if not other.came_to(there):
-                return Then(name=name, frame=None, note=f"{name} ended before, {_end(kept)}")
+                return Then(name=name, frame=None, note=f"ended before, {_end(kept)}")
             frame = _go(other, there, until)
         except LessonRaised as error:
             return Then(name=name, frame=None, note=str(error))
         if not _stands(other, there):
-            note = f"{name} is being run again: epoch {other.at.epoch} of {there.epoch}"
+            note = f"is being run again: epoch {other.at.epoch} of {there.epoch}"
             return Then(name=name, frame=None, note=note)
         return Then(name=name, frame=frame)
 

@@ -58,6 +58,8 @@ class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The model over the whole breadth of the data."""
     left_out: int = 0
     """Points beyond those that are shown."""
+    loss: float | None = None
+    """Of this very line, by the lesson's own Predict and Loss; None where an epoch has batches."""
 
 
 class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):

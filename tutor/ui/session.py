@@ -137,11 +137,12 @@ class Session:
             self.pause()
             return
         graph = moment.sight.graph
-        if moment.next_phase != "Gradient":
+        if graph is not None and not graph.operations:
+            self.talk.tell(graph.why or "There is no operation of backward here")
+        elif moment.next_phase != "Gradient":
             self.talk.tell("i goes into the Gradient phase, one operation at a time: step to it")
-        elif graph is None or not graph.operations:
-            why = graph.why if graph else "The graph is not there yet · press i again"
-            self.talk.tell(why or "There is no operation to step")
+        elif graph is None:
+            self.talk.tell("The graph is not there yet · press i again")
         elif moment.operations < graph.operations:
             self.talk.moment = replace(moment, operations=moment.operations + 1)
             self.notice = Notice()
@@ -154,13 +155,11 @@ class Session:
         if moment is not None and moment.operations:
             self.talk.moment = replace(moment, operations=moment.operations - 1)
             return
-        self.pause()
-        self.talk.send(BackPhase())
+        self._go_back(BackPhase())
 
     def back_epoch(self) -> None:
         """Go to where the epoch began."""
-        self.pause()
-        self.talk.send(BackEpoch())
+        self._go_back(BackEpoch())
 
     def toggle_run(self) -> None:
         """Run to the goal; pause if a run is on; at the goal, offer to go on."""
@@ -305,6 +304,14 @@ class Session:
         self.talk.look_at(compare=is_seen)
 
     # ── How ─────────────────────────────────────────────────────────────────────────
+
+    def _go_back(self, command: BackPhase | BackEpoch) -> None:
+        at = self.moment.frame.at if self.moment and self.moment.frame else None
+        if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
+            self.talk.tell("This is the beginning · space goes on")
+            return
+        self.pause()
+        self.talk.send(command)
 
     def _step(self, command: StepPhase | StepEpoch) -> None:
         self.talk.send(Pause() if self.is_running else command)

@@ -216,6 +216,7 @@ class Talk:
         is_same_place = _place(moment.frame) == _place(event.frame)
         # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
         is_echo = is_same_place and (command is None or isinstance(command, Look | Pause))
+        known = {run.name for run in moment.runs}
         self.moment = replace(
             moment,
             mode=event.frame.mode,
@@ -235,7 +236,7 @@ class Talk:
         )
         self._seeking = None
         self._say(event, is_echo)
-        self._look_for_then(event)
+        self._look_for_then(event, known)
 
     def _say(self, event: Shown, is_echo: bool) -> None:
         if self._ended_with:
@@ -246,10 +247,11 @@ class Talk:
         elif event.note or not is_echo:
             self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
 
-    def _look_for_then(self, event: Shown) -> None:
-        """Compare with the run that this one was made of, or with another that is there."""
+    def _look_for_then(self, event: Shown, known: set[str]) -> None:
+        """Compare with the run that was just left; with another if there is none any more."""
         others = [run.name for run in event.runs if not run.is_current]
-        if self.look.then not in others and (others or self.look.then):
+        is_new_one = any(run.is_current and run.name not in known for run in event.runs)
+        if (is_new_one or self.look.then not in others) and (others or self.look.then):
             self.look_at(then=others[-1] if others else "")
 
     def _seen(self, event: Seen) -> None:

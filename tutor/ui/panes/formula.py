@@ -93,7 +93,11 @@ class FormulaPane(LinesPane):
         return lines[:-1]
 
     def settle(self) -> None:
-        """Keep what is about to run in view, but leave the learner alone between steps."""
+        """Keep what is about to run in view, but leave the learner alone between steps.
+
+        At the end of the loop, whose next phase stands far above, what has just been computed
+        stays in view instead.
+        """
         moment = self.moment
         if moment is None:
             return
@@ -101,7 +105,11 @@ class FormulaPane(LinesPane):
         if place == self._followed:
             return
         self._followed = place
-        if place[1] in self._sections:
+        done = self._sections.get((moment.frame and moment.frame.phase) or "")
+        if place[1] in self._sections and done and done > self._sections[place[1]]:
+            height = self.scrollable_content_region.height
+            self.bring_into_view(max(0, done[1] - height + 1), done[1])
+        elif place[1] in self._sections:
             first, last = self._sections[place[1]]
             self.bring_into_view(self._from_the_last_result(moment, first), last)
         elif moment.at_start:

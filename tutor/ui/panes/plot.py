@@ -102,7 +102,7 @@ class PlotPane(LinesPane):
         if moment is None:
             return None
         if self.kind in _PICTURES:
-            return moment.sight.picture, _loss_of(moment), moment.lesson.slug
+            return moment.sight.picture, moment.lesson.slug
         return moment.curve, moment.changes, moment.runs, moment.epoch > 0, moment.lesson.slug
 
     def _draw_now(self) -> None:
@@ -135,7 +135,7 @@ class PlotPane(LinesPane):
             return told(_TITLES[self.kind], COMING)
         match picture:
             case DataPicture():
-                return data.draw(picture, _loss_of(moment), sheet)
+                return data.draw(picture, sheet)
             case SlopePicture():
                 return slope.draw(picture, sheet)
             case ContourPicture():
@@ -149,7 +149,9 @@ class PlotPane(LinesPane):
             starting = moment is None or moment.epoch == 0
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return told("loss by epoch", why)
-        losses = Losses(moment.curve, moment.changes, moment.runs)
+        losses = Losses(
+            moment.curve, moment.changes, moment.runs, moment.frame.steps if moment.frame else 0
+        )
         if self.kind == LOSS:
             return loss.draw(losses, loss.is_log(losses), sheet)
         if self._other_is_log is None:
@@ -184,9 +186,3 @@ class PlotPane(LinesPane):
 def _wrapped(content: Content, width: int) -> Sequence[Content]:
     """A sentence may need more than one line; a row of a plot never does."""
     return content.wrap(width) if content.cell_length > width else [content]
-
-
-def _loss_of(moment: Moment) -> float | None:
-    """The last loss computed, if it is one number."""
-    value = moment.frame.loss if moment.frame else None
-    return value.data[0] if value and len(value.data) == 1 else None

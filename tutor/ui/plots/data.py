@@ -18,8 +18,8 @@ from tutor.ui.plots.canvas import Canvas, Pen
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 
 
-def draw(picture: DataPicture, loss: float | None, sheet: Sheet) -> Drawing:
-    """The data by their input; `loss` is what the run has come to, if that is known."""
+def draw(picture: DataPicture, sheet: Sheet) -> Drawing:
+    """The data by their input, the model's line, and what lies between."""
     title = f"data and model by {one_line(picture.input)}"
     xs = scale_over((*picture.xs, *picture.line_xs))
     ys = scale_over((*picture.targets, *picture.predictions, *picture.line))
@@ -31,18 +31,18 @@ def draw(picture: DataPicture, loss: float | None, sheet: Sheet) -> Drawing:
     def plot(room: Sheet) -> Sequence[Content]:
         return _plot(picture, xs, ys, room)
 
-    return Drawing(title, with_notes(sheet, list(_notes(picture, loss, sheet)), plot))
+    return Drawing(title, with_notes(sheet, list(_notes(picture, sheet)), plot))
 
 
-def _notes(picture: DataPicture, loss: float | None, sheet: Sheet) -> Iterator[Note]:
+def _notes(picture: DataPicture, sheet: Sheet) -> Iterator[Note]:
     point, model, residual = "O*|" if sheet.ascii_only else "●⠒│"
     more = f"(and {picture.left_out} more)" if picture.left_out else ""
     yield Note(point, VALUE, one_line(picture.target), more)
     is_gone = not any(map(math.isfinite, (*picture.predictions, *picture.line)))
     yield Note(model, CURVE, one_line(picture.prediction), "not finite" if is_gone else "")
     yield Note(residual, DIM, "residual")
-    if loss is not None:
-        yield Note(" ", DIM, "loss", figure(loss))
+    if picture.loss is not None:
+        yield Note(" ", DIM, "loss", figure(picture.loss))
 
 
 def _plot(picture: DataPicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:

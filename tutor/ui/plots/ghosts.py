@@ -30,12 +30,12 @@ class Ghost:
     curve: Curve
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.letter, self.name, self.settings)))
+        return f"{self.letter} = " + " ".join(filter(None, (self.name, self.settings)))
 
     @property
     def in_short(self) -> str:
         """Just enough to tell it from the others."""
-        return f"{self.letter} {self.name or self.settings}"
+        return f"{self.letter} = {self.name or self.settings}"
 
 
 def ghosts_of(runs: Sequence[RunInfo]) -> list[Ghost]:

@@ -39,6 +39,8 @@ class Losses:
     curve: Curve
     changes: tuple[Change, ...] = ()
     runs: tuple[RunInfo, ...] = ()
+    steps: int = 0
+    """In an epoch of the present mode; 0 where that is not known."""
 
     @property
     def curves(self) -> list[Curve]:
@@ -92,10 +94,10 @@ def _log_scale(numbers: Iterable[float]) -> Scale | None:
 def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
     """The legend, if there is one, and the plot below it."""
     runs = _names(ghosts_of(losses.runs), sheet)
-    shown, words = _words(losses, sheet.width)
+    shown, words = _words(losses, scale, sheet.width)
     room = sheet.width - len(runs) - len(SEPARATOR)
     if runs and words:
-        on_one_line = _words(losses, max(room, 0))
+        on_one_line = _words(losses, scale, max(room, 0))
         if on_one_line[1] == words or sheet.height < TALL:
             shown, words = on_one_line
             runs, words = "", runs + SEPARATOR + words
@@ -114,13 +116,17 @@ def _names(ghosts: Sequence[Ghost], sheet: Sheet) -> str:
     return own + other_runs.legend(ghosts, sheet.width - len(own))
 
 
-def _words(losses: Losses, room: int) -> tuple[list[Mark], str]:
+def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[Mark], str]:
     """What was left out and what was changed; and the marks that are spoken of."""
     curve = losses.curve
     is_whole = all(map(math.isfinite, (*curve.low, *curve.high)))
+    has_zero = scale.log and 0 in (*curve.low, *curve.high)
     gaps = "" if is_whole else "NaN or inf left out"
+    gaps = SEPARATOR.join(filter(None, (gaps, "a loss of 0 at the edge" if has_zero else "")))
     separator = SEPARATOR if gaps and losses.changes else ""
-    shown, words = nearest(marks_of(losses.changes), curve.here, room - len(gaps + separator))
+    shown, words = nearest(
+        marks_of(losses.changes, losses.steps), curve.here, room - len(gaps + separator)
+    )
     return shown, gaps + separator + words
 
 
@@ -137,7 +143,7 @@ def _plot(losses: Losses, scale: Scale, shown: Sequence[Mark], sheet: Sheet) -> 
     others = [_points(ghost.curve, epochs, scale) for ghost in ghosts]
     for ghost, points in zip(ghosts, others, strict=True):
         canvas.line(points, Pen(DIM, ghost.letter, on=1, off=2, lone=ghost.letter))
-    _draw_marks(canvas, marks_of(losses.changes), shown, epochs)
+    _draw_marks(canvas, marks_of(losses.changes, losses.steps), shown, epochs)
     canvas.line(own, Pen(CURVE))
     for i, (ghost, points) in enumerate(zip(ghosts, others, strict=True)):
         _write_letters(canvas, ghost.letter, points, i * LETTER_EVERY // len(ghosts))
@@ -192,9 +198,10 @@ def _write_letters(canvas: Canvas, letter: str, points: Sequence[Point], skip: i
 def _point_here(curve: Curve, epochs: Scale, scale: Scale) -> Iterator[Point]:
     """Where the run stands, if there is a loss in that column."""
     columns = zip(curve.epochs, curve.low, curve.high, strict=True)
-    until = [column for column in columns if column[0] <= curve.here]
+    here = min(curve.here, curve.last_epoch)
+    until = [column for column in columns if column[0] <= here]
     for _, low, high in until[-1:]:
         for loss in (high, low):
             if math.isfinite(y := scale.of(loss)):
-                yield min(max(epochs.of(curve.here), 0.0), 1.0), y
+                yield min(max(epochs.of(here), 0.0), 1.0), y
                 return

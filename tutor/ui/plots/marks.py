@@ -24,18 +24,25 @@ class Mark:
     """1 for the first; what is written at the mark and before its words."""
     epoch: int
     words: str
+    is_at_end: bool = False
+    """Whether the epoch was over: what was changed is first seen in the next."""
 
     def __str__(self) -> str:
-        return f"{self.number} {self.words} at {self.epoch}"
+        return f"{self.number} = {self.words} {'after' if self.is_at_end else 'in'} {self.epoch}"
 
 
-def marks_of(changes: Sequence[Change]) -> list[Mark]:
-    """One mark for each epoch in which something was changed, the first first."""
+def marks_of(changes: Sequence[Change], steps: int = 0) -> list[Mark]:
+    """One mark for each epoch in which something was changed, the first first.
+
+    `steps` are those of an epoch, by which one that is over is known; 0 where that is not said.
+    """
     by_epoch = groupby(changes, key=lambda change: change.at.epoch)
-    return [
-        Mark(i, epoch, ", ".join(_words(list(found))))
-        for i, (epoch, found) in enumerate(by_epoch, 1)
-    ]
+    return [_mark(i, epoch, list(found), steps) for i, (epoch, found) in enumerate(by_epoch, 1)]
+
+
+def _mark(number: int, epoch: int, changes: Sequence[Change], steps: int) -> Mark:
+    is_over = epoch == 0 or (steps > 0 and all(change.at.step >= steps for change in changes))
+    return Mark(number, epoch, ", ".join(_words(changes)), is_over)
 
 
 def nearest(marks: Sequence[Mark], here: int, room: int) -> tuple[list[Mark], str]:

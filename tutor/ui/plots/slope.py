@@ -12,10 +12,14 @@ from textual.content import Content
 
 from tutor.plain import one_line
 from tutor.training.sights import SlopePicture
+from tutor.ui.digits import number
 from tutor.ui.looks import CURVE, DIM, PLAIN, VALUE
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+
+TOUCHING = 0.1
+"""By so much of the height the tangent may climb otherwise than the curve, over the breadth."""
 
 BELOW = 0.2
 """So much of the height is left free below the least loss."""
@@ -60,11 +64,39 @@ def _notes(picture: SlopePicture, ascii_only: bool) -> Iterator[Note]:
     if picture.slope is None:
         yield Note(" ", DIM, "no gradient yet")
     else:
-        yield Note(tangent, VALUE, "slope", figure(picture.slope))
+        steepness = _curve_slope(picture)
+        is_touching = steepness is None or _looks_alike(picture, steepness)
+        yield Note(tangent, VALUE, "slope" if is_touching else "gradient", figure(picture.slope))
+        if not is_touching:
+            yield Note(" ", DIM, "the curve's", number(steepness or 0.0, 3))
     if picture.next_at is not None:
         yield Note(after, VALUE, "now" if picture.is_done else "next", figure(picture.next_at))
         if picture.next_loss is not None:
             yield Note(" ", DIM, "loss", figure(picture.next_loss))
+
+
+def _curve_slope(picture: SlopePicture) -> float | None:
+    """The slope of the curve itself at the point: of the parabola through its neighbours."""
+    apart = (max(picture.xs) - min(picture.xs)) * 1e-3
+    near = sorted(
+        (abs(x - picture.at), x, y)
+        for x, y in zip(picture.xs, picture.losses, strict=True)
+        if math.isfinite(y) and abs(x - picture.at) > apart
+    )[:2]
+    if len(near) < 2 or not math.isfinite(picture.loss):
+        return None
+    (_, x1, y1), (_, x2, y2) = near
+    first, second = x1 - picture.at, x2 - picture.at
+    one, two = (y1 - picture.loss) / first, (y2 - picture.loss) / second
+    return (one * second - two * first) / (second - first) if first != second else None
+
+
+def _looks_alike(picture: SlopePicture, steepness: float) -> bool:
+    """Whether the tangent drawn with the lesson's gradient can't be told from the curve's own."""
+    breadth = max(picture.xs) - min(picture.xs)
+    finite = [y for y in picture.losses if math.isfinite(y)]
+    height = max(finite) - min(finite)
+    return abs((picture.slope or 0.0) - steepness) * breadth <= TOUCHING * height
 
 
 def _plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:

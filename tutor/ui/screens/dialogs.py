@@ -73,7 +73,7 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     try:
         epoch, batch = int(first), int(rest[1]) if len(rest) > 1 else 1
     except ValueError:
-        raise ValueError("That is not a whole number. Type one like 50.") from None
+        raise ValueError("Type an epoch, like 50, or one and a phase, like 12 loss.") from None
     if not 0 <= epoch <= MAX_EPOCH:
         raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
     if not rest:

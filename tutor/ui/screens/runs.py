@@ -40,6 +40,8 @@ class RunsScreen(ModalScreen[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        self._doomed = ""
+        """The run that goes if `d` is pressed once more."""
 
     def compose(self) -> ComposeResult:
         """The list, what has been said, and the keys."""
@@ -70,6 +72,7 @@ class RunsScreen(ModalScreen[None]):
 
     def action_choose(self, by: int) -> None:
         """The run above or below."""
+        self._doomed = ""
         self.query_one(RunsPane).choose(by)
 
     def action_take(self) -> None:
@@ -86,15 +89,27 @@ class RunsScreen(ModalScreen[None]):
     def action_delete(self) -> None:
         """Forget the chosen run."""
         chosen = self.query_one(RunsPane).chosen
-        if chosen is not None:
+        if chosen is None:
+            return
+        if chosen.is_current or self._doomed == chosen.name:
             self.session.delete_run(chosen.name)
+            self._doomed = ""
+        else:
+            self._doomed = chosen.name
+            self.session.talk.tell(f"d again forgets {chosen.name} for good")
+            self.update_from_session()
 
     def action_compare(self) -> None:
         """Show the chosen run's figures beside the present ones."""
         chosen = self.query_one(RunsPane).chosen
-        if chosen is not None and not chosen.is_current:
+        if chosen is None:
+            return
+        if chosen.is_current:
+            self.session.talk.tell("This is the run you are in: choose another to compare with")
+        else:
             self.session.compare_with(chosen.name)
-            self.update_from_session()
+            self.session.talk.tell(f"{chosen.name} stands beside the numbers as “then”")
+        self.update_from_session()
 
     def action_rename(self) -> None:
         """Ask for another name."""
@@ -150,7 +165,7 @@ class RunsPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """A heading, and a line each."""
-        cells = [["", "name", "mode", "lr", "seed", "epochs", "loss", ""]]
+        cells = [["", "name", "mode", "lr", "seed", "epochs", "loss", "made"]]
         cells += [list(_cells(run, self.then)) for run in self.runs]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         texts = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in cells]

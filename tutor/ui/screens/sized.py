@@ -16,7 +16,8 @@ from textual.widgets import Static
 
 from tutor.ui.commands import Command
 
-MIN_WIDTH, MIN_HEIGHT = 80, 24
+MIN_WIDTH, MIN_HEIGHT = 80, 22
+"""A terminal of 80×24 has room for a multiplexer's own lines besides."""
 
 
 class SizedScreen(Screen[None]):
