@@ -12,6 +12,7 @@ from tests.training.conftest import SHIPPED
 from tutor.engine.messages import (
     BackEpoch,
     DeleteRun,
+    Ended,
     Fork,
     Look,
     Open,
@@ -195,3 +196,26 @@ def test_the_figures_are_written_once_and_never_over_another_file(
     assert isinstance(refused, Refused)
     assert "already" in refused.message
     assert engine.shown(BackEpoch()).frame.at.epoch == 2
+
+
+def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversation) -> None:
+    engine.open(Predict="import os\nif learning_rate > 1:\n    os._exit(4)\ny_pred = w * x")
+    engine.shown(StepEpoch())
+    engine.shown(Fork())
+    engine.shown(RenameRun(name="A", new="before"))
+    engine.shown(SetLearningRate(value=2.0))
+    assert isinstance(engine.ask(StepPhase()), Ended)
+    back = engine.wait_for(Shown)
+    assert {run.name for run in back.runs} == {"before", "B"}
+    assert {run.furthest for run in back.runs} == {1}
+
+
+def test_a_name_that_no_run_has_any_more_is_not_looked_for(engine: Conversation) -> None:
+    open_shipped(engine, "one-weight", "manual")
+    engine.shown(StepEpoch())
+    engine.shown(Fork())
+    engine.shown(Look(then="A"))
+    engine.shown(RenameRun(name="A", new="slow"))
+    assert engine.shown(StepEpoch()).frame.at.epoch == 2
+    engine.shown(DeleteRun(name="slow"))
+    assert engine.shown(StepEpoch()).frame.at.epoch == 3

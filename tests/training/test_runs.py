@@ -369,3 +369,22 @@ def test_after_an_interrupt_the_runs_are_built_anew_where_they_were() -> None:
     expected = runs.then("A", runs.current.at).frame
     assert runs.take_up_again() == frame
     assert runs.then("A", runs.current.at).frame == expected
+
+
+def test_runs_are_had_again_from_what_is_told_of_them() -> None:
+    runs = Runs(shipped("line-through-origin", "autograd"))
+    runs.current.run_to(12)
+    runs.current.seek(5)
+    runs.set(learning_rate=0.05)
+    frame = runs.current.run_to(9)
+    runs.rename("A", "slow")
+    then = runs.then("slow", runs.current.at).frame
+    told = runs.infos(0)
+    run = runs.current
+    twin = Runs.again(Run.from_record(run.programs, run.record, run.at), told)
+    assert twin.current.frame() == frame
+    assert twin.infos(0)[0].furthest == 12
+    assert twin.then("slow", twin.current.at).frame == then
+    twin.catch_up(lambda: False)
+    assert twin.infos(20) == runs.infos(20)
+    assert twin.names == ("slow", "B")

@@ -214,7 +214,14 @@ class EngineClient:
             return
         at = shown.frame.at
         self._ask(
-            msgspec.structs.replace(self._opened, record=shown.record, epoch=at.epoch, step=at.step)
+            msgspec.structs.replace(
+                self._opened,
+                record=shown.record,
+                epoch=at.epoch,
+                step=at.step,
+                # Their curves are computed anew: a long line is no help on the way down.
+                runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
+            )
         )
 
     def _why_ended(self, ended: subprocess.Popen[bytes]) -> str:

@@ -54,9 +54,14 @@ class Looker:
             yield self._seen(runs, facts=run.facts(look.name))
         if look.then:
             yield from self._then(runs, until)
-        if not (look.picture or look.graph or look.compare):
-            return
-        at = run.standpoint()
+        if look.picture or look.graph or look.compare:
+            yield from self._of_step(runs, until)
+        if look.columns:
+            runs.catch_up(until)
+
+    def _of_step(self, runs: Runs, until: Until) -> Iterator[Seen]:
+        """What belongs to the batch that the run stands in."""
+        run, look, at = runs.current, self.look, runs.current.standpoint()
         if look.picture and not until():
             yield from self._draw(runs, at, until)
         if look.graph and not until():

@@ -53,6 +53,8 @@ class Open(Command, frozen=True, kw_only=True):
     epoch: int = 0
     step: int | None = None
     """Where to go in that run; None is the end of the epoch."""
+    runs: tuple[RunInfo, ...] = ()
+    """The runs to be had again beside that one, itself among them."""
 
 
 class StepPhase(Command, frozen=True, kw_only=True):

@@ -172,7 +172,7 @@ class Server:
         else:
             to = Position(command.epoch, command.step if command.step is not None else 2**62)
             run = Run.from_record(programs, record, to, quiet=self.capture.muted)
-        self.runs = Runs(run)
+        self.runs = Runs.again(run, command.runs)
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         run = runs.current

@@ -8,7 +8,7 @@ Knows no screen, and of a run no more than its public face.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -58,6 +58,23 @@ class Runs:
     """In the order in which they were kept."""
     _is_named: bool = False
     _forked_at: Position | None = None
+
+    @classmethod
+    def again(cls, current: Run, infos: Sequence[RunInfo]) -> Runs:
+        """The runs that these tell of, `current` as it stands, the others to be run again."""
+        runs = cls(current)
+        for info in infos:
+            if info.is_current:
+                runs.name, runs._forked_at = info.name, info.forked_at
+                runs._is_named = info.is_named
+            elif info.record is not None:
+                reached = info.reached or Position(0, 0)
+                history = History(reached=reached)
+                history.shrink()
+                kept = _Kept(info.name, info.record, history, reached, None, info.forked_at)
+                kept.is_named = info.is_named
+                runs._kept.append(kept)
+        return runs
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,6 +161,7 @@ class Runs:
         """What there is to tell of each run, the current one last; curves of so many columns."""
         run = self.current
         mine = _Kept(self.name, run.record, run.history, run.furthest_place, run, self._forked_at)
+        mine.is_named = self._is_named
         return (
             *(_info(kept, columns, len(kept.history.losses)) for kept in self._kept),
             msgspec.structs.replace(_info(mine, columns, run.at.epoch), is_current=True),
@@ -194,13 +212,28 @@ class Runs:
             there = same_place(run.programs, run.frame(), other.record) if at == run.at else at
             if not other.came_to(there):
                 return Then(name=name, frame=None, note=f"ended before, {_end(kept)}")
-            frame = _go(other, there, until)
+            with run.quiet():
+                frame = _go(other, there, until)
         except LessonRaised as error:
             return Then(name=name, frame=None, note=str(error))
         if not _stands(other, there):
             note = f"is being run again: epoch {other.at.epoch} of {there.epoch}"
             return Then(name=name, frame=None, note=note)
         return Then(name=name, frame=frame)
+
+    def catch_up(self, until: Callable[[], bool]) -> None:
+        """Run again what is known of a kept run only by its record, until `until` says so.
+
+        Raises LessonRaised only if it is broken off by the learner.
+        """
+        for kept in self._kept:
+            if len(kept.history.losses) < kept.furthest.epoch and not until():
+                try:
+                    with self.current.quiet():
+                        _go(self._built(kept), kept.furthest, until)
+                except LessonRaised as error:
+                    if error.stopped:
+                        raise
 
     def take_up_again(self, until: Callable[[], bool] = never) -> Frame:
         """After an interrupt between two statements of ours: build the runs anew, where they were.
@@ -282,11 +315,14 @@ def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
         device=device,
         learning_rate=learning_rate,
         seed=seed,
-        furthest=len(losses),
+        furthest=max(len(losses), kept.furthest.epoch if kept.furthest.step == END else 0),
         loss=losses.last,
         changes=kept.record.changes,
         curve=losses.curve(columns, here) if columns else None,
         forked_at=kept.forked_at,
+        record=kept.record,
+        reached=kept.furthest,
+        is_named=kept.is_named,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from tutor.training.frame import NO_VALUE, Change, Curve, Frame, Position, Value
+from tutor.training.frame import NO_VALUE, Change, Curve, Frame, Position, Record, Value
 
 Numbers: TypeAlias = tuple[float, ...]
 
@@ -231,6 +231,12 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     is_current: bool = False
     forked_at: Position | None = None
     """Where it parted from the run that it was made of."""
+    record: Record | None = None
+    """Its whole recipe."""
+    reached: Position | None = None
+    """The furthest place that it came to: with the record, all that it takes to have it again."""
+    is_named: bool = False
+    """Whether the learner has named it."""
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True):
