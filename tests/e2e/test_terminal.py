@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -56,10 +57,16 @@ def lesson(*arguments: str, columns: int = 80, rows: int = 24, **env: str) -> Te
 
 
 def number(terminal: Terminal, row: str) -> float:
-    """The `now` of a row among the numbers."""
+    """The `now` of a row among the numbers; NaN while it can't be seen."""
     found = re.search(rf"^ [┃|]? *{re.escape(row)} +([−\d]\S*)", terminal.text(), re.MULTILINE)
-    assert found, f"no row {row!r}:\n{terminal.text()}"
-    return float(found[1].replace("−", "-"))
+    return float(found[1].replace("−", "-")) if found else math.nan
+
+
+def expect(terminal: Terminal, **rows: float) -> None:
+    """Wait until these rows show these numbers: a screen is not painted in one stroke."""
+    for row, value in rows.items():
+        wanted = pytest.approx(value)
+        terminal.wait_until(lambda row=row, wanted=wanted: number(terminal, row) == wanted)
 
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
@@ -70,15 +77,13 @@ def test_a_learner_steps_and_reads_the_published_figures(columns: int, rows: int
         terminal.wait_for("autograd · cpu")
         terminal.press("s")
         terminal.wait_for("epoch 1 of 100", "−30")
-        assert number(terminal, "loss") == 30
-        assert number(terminal, "w") == pytest.approx(0.3)
-        assert number(terminal, "  gradient") == -30
+        expect(terminal, loss=30, w=0.3, gradient=-30)
         terminal.press("s", "s", "b")
         terminal.wait_for("Update has run", "epoch 3 of 100")
-        assert number(terminal, "w") == pytest.approx(0.77175)
+        expect(terminal, w=0.77175)
         terminal.press("B", "B")
         terminal.wait_for("epoch 1 of 100")
-        assert number(terminal, "loss") == 30
+        expect(terminal, loss=30)
         terminal.press("r")
         terminal.wait_for("epoch 100 of 100")
         terminal.wait_until(lambda: number(terminal, "f(5)") == pytest.approx(10, abs=1e-3))

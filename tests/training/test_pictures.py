@@ -253,7 +253,7 @@ def test_a_gradient_of_zero_is_no_direction(start: Callable[..., Run]) -> None:
 # ── Where numbers end ───────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("value", [1e30, -1e30, 1e38, math.inf, -math.inf, math.nan, 1e-45])
+@pytest.mark.parametrize("value", [-1e30, 1e38, math.inf, math.nan, 1e-45])
 @pytest.mark.parametrize("slug", ["line-through-origin", "thermometer", "xor"])
 def test_no_number_breaks_a_picture(slug: str, value: float, recwarn: Any) -> None:
     run = shipped(slug, "autograd")
