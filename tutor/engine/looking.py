@@ -10,17 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tutor.engine.messages import Look, Seen
 from tutor.errors import RunError
-from tutor.training.graph import graph_of
-from tutor.training.lockstep import Lockstep, to_sight
-from tutor.training.pictures import picture_of
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.quiet import Quiet
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.sights import AnyPicture, Graph, NoPicture
+
+if TYPE_CHECKING:
+    from tutor.training.lockstep import Lockstep
 
 SHARE = 50
 """During a run, looking may take one part in so many of the time: a plot never slows training."""
@@ -36,6 +37,8 @@ class Looker:
     look: Look = field(default_factory=Look)
     _probes: dict[tuple[str, str, int], Probe] = field(default_factory=dict)
     _lockstep: Lockstep | None = None
+    _followed: tuple[str, str, int] | None = None
+    """The run that the lockstep follows: another one is followed from the start."""
     _picture: AnyPicture | None = None
     _pictured: str = ""
     """The run that the picture is of: only its own next one may be like it."""
@@ -98,6 +101,9 @@ class Looker:
     def _draw(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[Seen]:
         run, kind = runs.current, self.look.picture
         assert kind is not None
+        # Lazy, like the others here: the first step comes before the first look.
+        from tutor.training.pictures import picture_of  # noqa: PLC0415
+
         before = self._picture if self._pictured == runs.name else None
         try:
             picture = picture_of(
@@ -110,14 +116,20 @@ class Looker:
             yield self._seen(runs, picture=picture)
 
     def _graph(self, run: Run, at: Standpoint, until: Until) -> Graph:
+        from tutor.training.graph import graph_of  # noqa: PLC0415
+
         try:
             return graph_of(self._probe(run), at, until)
         except RunError as error:
             return Graph(why=str(error))
 
     def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[Seen]:
+        from tutor.training.lockstep import Lockstep, to_sight  # noqa: PLC0415
+
         run = runs.current
-        if self._lockstep is None:
+        follows = (runs.name, run.device, run.seed)
+        if self._lockstep is None or self._followed != follows:
+            self._followed = follows
             self._lockstep = Lockstep(
                 run.programs, run.device, run.learning_rate, run.seed, quiet=self.quiet
             )

@@ -52,7 +52,6 @@ from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
-from tutor.training.series import write_series
 
 FRAME_SECONDS = 0.1
 """At most so often is a frame sent while a run is on: ten a second move well enough, and every
@@ -175,6 +174,8 @@ class Server:
         self.runs = Runs.again(run, command.runs)
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
+        from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted
+
         run = runs.current
         done = write_series(run, Path(command.path), until=self._is_asked, quiet=self.capture.muted)
         if not done:

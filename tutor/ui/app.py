@@ -25,14 +25,10 @@ from tutor.plain import one_line, plain
 from tutor.ui.charset import AsciiOnly, is_ascii_only
 from tutor.ui.engine_port import Engine
 from tutor.ui.moment import Notice, Start
-from tutor.ui.screens.compare import CompareScreen
-from tutor.ui.screens.dialogs import AskTrust
-from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
-from tutor.ui.screens.runs import RunsScreen
 from tutor.ui.screens.sized import SizedScreen
-from tutor.ui.session import Session
+from tutor.ui.session import Follower, Session
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -159,7 +155,7 @@ class TutorApp(App[None]):
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
         for screen in self.screen_stack:
-            if isinstance(screen, CompareScreen | RunsScreen) and screen.is_mounted:
+            if isinstance(screen, Follower) and screen.is_mounted:
                 screen.update_from_session()
         if is_owed:
             self.call_after_refresh(self.session.taken)
@@ -205,6 +201,8 @@ class TutorApp(App[None]):
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
+        from tutor.ui.screens.help import HelpScreen  # noqa: PLC0415  after the first paint
+
         screen = self.screen
         if isinstance(screen, SizedScreen):
             self.push_screen(HelpScreen((*screen.ALL_COMMANDS, *screen.PANE_KEYS)))
@@ -241,6 +239,8 @@ class TutorApp(App[None]):
         if self._is_trusted(lesson):
             self._begin(lesson)
         else:
+            from tutor.ui.screens.dialogs import AskTrust  # noqa: PLC0415  as above
+
             self.push_screen(AskTrust(lesson), lambda yes: self._trusted(lesson, bool(yes)))
 
     def _trusted(self, lesson: Lesson, yes: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from tutor.engine.messages import (
     AnyCommand,
@@ -43,6 +44,14 @@ from tutor.ui.talk import Talk
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
 """What `d` asks for in turn where there is only one device: the refusal teaches the rest."""
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A screen that shows what the session holds."""
+
+    def update_from_session(self) -> None:
+        """Take over what has changed."""
 
 
 class Session:

@@ -7,7 +7,7 @@ Knows which branches are folded and which line is chosen; what a line says stand
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
@@ -16,15 +16,17 @@ from textual.reactive import var
 from textual.strip import Strip
 
 from tutor.plain import one_line
-from tutor.training.graph_tree import Row, tree
 from tutor.training.sights import Graph
 from tutor.ui import looks
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.looks import line
 from tutor.ui.moment import Moment
-from tutor.ui.panes.graph_rows import Table, laid_out
-from tutor.ui.panes.graph_walk import Backward, above, backward, below
 from tutor.ui.panes.lines import LinesPane
+
+if TYPE_CHECKING:
+    from tutor.training.graph_tree import Row
+    from tutor.ui.panes.graph_rows import Table
+    from tutor.ui.panes.graph_walk import Backward
 
 HEADING_ROWS = 1
 """They stay where they are when the tree is scrolled."""
@@ -77,6 +79,9 @@ class GraphPane(LinesPane):
         why = line((one_line(graph.why), looks.DIM)).wrap(width) if graph.why else []
         if not graph.nodes:
             return why
+        # Lazy, here as below: the first paint comes before there is any graph.
+        from tutor.ui.panes.graph_walk import above, backward  # noqa: PLC0415
+
         so_far = backward(moment.lesson, moment.frame, moment.operations, graph)
         has_moved = self._fold_what_does_not_fit(graph) or so_far.order != self._active
         if has_moved:
@@ -91,6 +96,8 @@ class GraphPane(LinesPane):
         """The rows laid out: that takes a while in a large graph, and choosing a line does not."""
         made_for = (graph, self._rows, so_far, width)
         if self._laid_out is None or made_for != self._laid_out[0]:
+            from tutor.ui.panes.graph_rows import laid_out  # noqa: PLC0415
+
             self._laid_out = made_for, laid_out(self._rows, graph, so_far, width)
         return self._laid_out[1]
 
@@ -110,6 +117,8 @@ class GraphPane(LinesPane):
 
     def _lay_out(self, graph: Graph) -> None:
         """The rows anew; the chosen line stays the chosen one."""
+        from tutor.training.graph_tree import tree  # noqa: PLC0415
+
         rows = tree(graph, self._folded)
         if rows != self._rows:
             was = self._rows[self._chosen] if self._chosen < len(self._rows) else None
@@ -130,6 +139,8 @@ class GraphPane(LinesPane):
         shape = (room, tuple((node.op, node.inputs) for node in graph.nodes))
         if shape == self._folded_for:
             return False
+        from tutor.training.graph_tree import tree  # noqa: PLC0415
+
         self._folded_for = shape
         fold = frozenset(node.id for node in graph.nodes if node.inputs)
         for row in sorted(tree(graph), key=lambda row: row.depth):
@@ -160,6 +171,8 @@ class GraphPane(LinesPane):
             self.action_choose(first - self._chosen)
             return
         if row.hidden:
+            from tutor.ui.panes.graph_walk import below  # noqa: PLC0415
+
             node = next(node for node in graph.nodes if node.id == row.node)
             self._folded -= {row.node, *(n.id for n in below(graph, node))}
         else:

@@ -26,10 +26,7 @@ from tutor.training.sights import (
 from tutor.ui.looks import DIM, HEADING, line
 from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.plots import contour, data, loss, plane, slope
-from tutor.ui.plots.axes import GUTTER
-from tutor.ui.plots.loss import Losses
-from tutor.ui.plots.sheet import Drawing, Sheet, told
+from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, told
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
 KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, "data", "landscape", "plane")
@@ -131,32 +128,28 @@ class PlotPane(LinesPane):
         picture = moment.sight.picture if moment else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
             return told(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
-        if moment is None or not isinstance(picture, _SHOWN_AS[self.kind]):
+        if not isinstance(picture, _SHOWN_AS[self.kind]) or isinstance(picture, NoPicture):
             return told(_TITLES[self.kind], COMING)
-        match picture:
-            case DataPicture():
-                return data.draw(picture, sheet)
-            case SlopePicture():
-                return slope.draw(picture, sheet)
-            case ContourPicture():
-                return contour.draw(picture, sheet)
-            case PlanePicture():
-                return plane.draw(picture, sheet)
-        raise AssertionError(picture)
+        from tutor.ui.plots.drawings import draw_picture  # noqa: PLC0415  after the first paint
+
+        return draw_picture(picture, sheet)
 
     def _loss(self, moment: Moment | None, sheet: Sheet) -> Drawing:
         if moment is None or moment.curve is None or not moment.curve.epochs:
             starting = moment is None or moment.epoch == 0
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return told("loss by epoch", why)
+        # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
+        from tutor.ui.plots.drawings import Losses, draw_losses, is_log  # noqa: PLC0415
+
         losses = Losses(
             moment.curve, moment.changes, moment.runs, moment.frame.steps if moment.frame else 0
         )
         if self.kind == LOSS:
-            return loss.draw(losses, loss.is_log(losses), sheet)
+            return draw_losses(losses, is_log(losses), sheet)
         if self._other_is_log is None:
-            self._other_is_log = not loss.is_log(losses)
-        return loss.draw(losses, self._other_is_log, sheet)
+            self._other_is_log = not is_log(losses)
+        return draw_losses(losses, self._other_is_log, sheet)
 
     # ── What it tells ───────────────────────────────────────────────────────────────
 

@@ -15,15 +15,13 @@ from textual.content import Content
 from tutor.ui.digits import number
 from tutor.ui.looks import DIM, line
 from tutor.ui.plots.canvas import Canvas
+from tutor.ui.plots.sheet import GUTTER
 
 ALIKE = 1e-12
 """A relative spread below which numbers are shown as one."""
 
 SMALL = 1e-3
 """What a number is told from 0 from, on a linear scale: a fraction of the greatest there."""
-
-GUTTER = 7
-"""Columns that the numbers of the vertical axis and the axis itself take, as a rule."""
 
 Tick: TypeAlias = tuple[float, str]
 """A place on an axis, from 0 to 1, and what is written there."""

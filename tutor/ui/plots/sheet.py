@@ -21,6 +21,9 @@ SIDE_FROM = 50
 
 MIN_WIDTH, MIN_HEIGHT = 20, 4
 
+GUTTER = 7
+"""Columns that the numbers of the vertical axis and the axis itself take, as a rule."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from textual.reactive import var
 
 from tutor.ui.moment import Moment, Notice
-from tutor.ui.screens.asking import ask
 from tutor.ui.screens.sized import SizedScreen
 from tutor.ui.session import Session
 
@@ -48,4 +47,6 @@ class FollowingScreen(SizedScreen):
 
     def action_ask(self, what: str) -> None:
         """Ask for a number, a place or a file, and act on it."""
+        from tutor.ui.screens.asking import ask  # noqa: PLC0415  after the first paint
+
         ask(self.app, self.session, what, self.update_from_session)

@@ -33,9 +33,7 @@ from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.printed import PrintedText
-from tutor.ui.screens.compare import CompareScreen
 from tutor.ui.screens.following import FollowingScreen
-from tutor.ui.screens.runs import RunsScreen
 from tutor.ui.session import Session
 
 TITLES = {
@@ -133,12 +131,16 @@ class LessonScreen(FollowingScreen):
 
     def action_runs(self) -> None:
         """The list of runs."""
+        from tutor.ui.screens.runs import RunsScreen  # noqa: PLC0415  after the first paint
+
         if self.session.moment is not None:
             self.session.pause()
             self.app.push_screen(RunsScreen(self.session))
 
     def action_compare(self) -> None:
         """All modes side by side."""
+        from tutor.ui.screens.compare import CompareScreen  # noqa: PLC0415  as above
+
         if self.session.moment is not None:
             self.app.push_screen(CompareScreen(self.session))
 
