@@ -125,39 +125,42 @@ RUNS_COMMANDS = (
     ),
 )
 
-CODE_COMMANDS = tuple(
-    Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where="in the code")
-    for name, key, label, action in (
-        ("next_name", "right", "next name and its facts", "name(1)"),
-        ("previous_name", "left", "name before", "name(-1)"),
-        ("name_below", "down", "name further down", "line(1)"),
-        ("name_above", "up", "name further up", "line(-1)"),
-        ("no_name", "backspace", "no name", "no_name"),
+
+def _in_pane(where: str, *entries: tuple[str, str, str, str]) -> tuple[Command, ...]:
+    """Commands of one pane: name, key, label and action of each."""
+    return tuple(
+        Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where=where)
+        for name, key, label, action in entries
     )
+
+
+CODE_COMMANDS = _in_pane(
+    "in the code",
+    ("next_name", "right", "next name and its facts", "name(1)"),
+    ("previous_name", "left", "name before", "name(-1)"),
+    ("name_below", "down", "name further down", "line(1)"),
+    ("name_above", "up", "name further up", "line(-1)"),
+    ("no_name", "backspace", "no name", "no_name"),
 )
 
-GRAPH_COMMANDS = tuple(
-    Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where="in the graph")
-    for name, key, label, action in (
-        ("line_up", "up", "line above", "choose(-1)"),
-        ("line_down", "down", "line below", "choose(1)"),
-        ("fold", "enter", "fold, unfold a branch", "fold"),
-    )
+GRAPH_COMMANDS = _in_pane(
+    "in the graph",
+    ("line_up", "up", "line above", "choose(-1)"),
+    ("line_down", "down", "line below", "choose(1)"),
+    ("fold", "enter", "fold, unfold a branch", "fold"),
 )
 
-TIMELINE_COMMANDS = tuple(
-    Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where="in time")
-    for name, key, label, action in (
-        ("epoch_back", "left", "epoch back", "by(-1)"),
-        ("epoch_on", "right", "epoch on", "by(1)"),
-        ("phase_back_in_time", "up", "phase back", "phase(-1)"),
-        ("phase_on", "down", "phase on", "phase(1)"),
-        ("tenth_back", "pageup", "a tenth back", "page(-1)"),
-        ("tenth_on", "pagedown", "a tenth on", "page(1)"),
-        ("first", "home", "start", "to(0)"),
-        ("last", "end", "end", "to(-1)"),
-        ("stay", "enter", "stay", "leave(True)"),
-    )
+TIMELINE_COMMANDS = _in_pane(
+    "in time",
+    ("epoch_back", "left", "epoch back", "by(-1)"),
+    ("epoch_on", "right", "epoch on", "by(1)"),
+    ("phase_back_in_time", "up", "phase back", "phase(-1)"),
+    ("phase_on", "down", "phase on", "phase(1)"),
+    ("tenth_back", "pageup", "a tenth back", "page(-1)"),
+    ("tenth_on", "pagedown", "a tenth on", "page(1)"),
+    ("first", "home", "start", "to(0)"),
+    ("last", "end", "end", "to(-1)"),
+    ("stay", "enter", "stay", "leave(True)"),
 )
 
 MENU_COMMANDS = (
