@@ -21,9 +21,6 @@ from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.series import readings
 
-pytestmark = pytest.mark.xdist_group("export")
-"""One worker for all, so that the programs are run only once."""
-
 LESSONS = tuple(map(read, sorted(SHIPPED.glob("*.md"))))
 
 

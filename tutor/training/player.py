@@ -203,7 +203,7 @@ class Player:
     def forward(self, epoch: int, until: Callable[[], bool]) -> bool:
         """To the end of `epoch`: all but the last epoch in one piece, the last watched.
 
-        Returns whether `until`, asked after each epoch, has broken it off: it then stands at
+        Returns whether `until`, asked between epochs, has broken it off: it then stands at
         the end of an epoch before.
         """
         if not self.loop.at_end and self.loop.epoch <= epoch:
@@ -304,8 +304,8 @@ class Player:
     ) -> None:
         """Go to a place, from here or by running again from the last keyframe before it.
 
-        `until`, asked after each epoch, breaks it off: then it stands at the end of that
-        epoch. `broken`: where it stands now is in mid-phase, and nothing to go on from.
+        `until`, asked between epochs, breaks it off: then it stands at the end of one.
+        `broken`: where it stands now is in mid-phase, and nothing to go on from.
         """
         keyframe = self.nearest(to.epoch)
         with self.quiet():

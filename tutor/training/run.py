@@ -35,9 +35,9 @@ class Run:
 
     Each raises LessonRaised when the lesson's code raises (the run then stands at the
     last good frame), and RunError when it is asked for something that there is not (then
-    nothing has changed). `until`, where a method takes it, is asked after each epoch and
-    breaks a long way off: the run then stands at the end of that epoch, and nothing that
-    was recorded is lost. A process has one set of random number generators: runs that are
+    nothing has changed). `until`, where a method takes it, is asked between epochs, about
+    every millisecond, and breaks a long way off: the run then stands at the end of an epoch,
+    and nothing that was recorded is lost. A process has one set of random number generators: runs that are
     to move in turn are made with one `turn`, and each finds the generators as it left them.
     """
 
