@@ -37,8 +37,9 @@ class Run:
     last good frame), and RunError when it is asked for something that there is not (then
     nothing has changed). `until`, where a method takes it, is asked between epochs, about
     every millisecond, and breaks a long way off: the run then stands at the end of an epoch,
-    and nothing that was recorded is lost. A process has one set of random number generators: runs that are
-    to move in turn are made with one `turn`, and each finds the generators as it left them.
+    and nothing that was recorded is lost. A process has one set of random number generators:
+    runs that are to move in turn are made with one `turn`, and each finds the generators as
+    it left them.
     """
 
     def __init__(
