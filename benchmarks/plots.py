@@ -24,7 +24,7 @@ from tests.terminal import Terminal
 from tests.ui import pictures
 from tests.ui.fake_engine import Simulated
 from tests.ui.lessons import lesson
-from tutor.ui.moment import Moment, Sight
+from tutor.teaching.moment import Moment, Sight
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 SIZES = (("80×24", (78, 8)), ("120×36", (58, 10)))

@@ -12,8 +12,8 @@ from pathlib import Path
 from tutor.engine.client import EngineClient
 from tutor.lesson.document import read
 from tutor.lesson.library import headlines, shipped_folder
+from tutor.teaching.moment import Start
 from tutor.ui.app import TutorApp
-from tutor.ui.moment import Start
 
 SIZE = (120, 36)
 KEYS = ("s", "s", "s", "s", "s", "s", "space", "space", "space")

@@ -8,8 +8,8 @@ from typing import Any
 from textual.app import App, ComposeResult
 from textual.reactive import var
 
+from tutor.teaching.moment import Moment
 from tutor.training.frame import Frame
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 from .fake_engine import Simulated

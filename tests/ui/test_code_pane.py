@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
+from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import NONE, Value
 from tutor.training.sights import Facts
 from tutor.ui import looks
 from tutor.ui.facts_lines import HEIGHT, facts_lines
-from tutor.ui.moment import Moment, Sight
 from tutor.ui.panes.code import CodePane
 
 from .fake_engine import scalar

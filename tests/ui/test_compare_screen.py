@@ -9,13 +9,13 @@ from typing import ClassVar, cast
 import msgspec
 from textual.app import App
 
+from tutor.teaching.moment import Moment, Notice, Sight
+from tutor.teaching.session import Session
 from tutor.training.frame import NONE, Value
 from tutor.training.sights import REFEREE, Agreement, Comparison
 from tutor.ui.bars import Footer
-from tutor.ui.moment import Moment, Notice, Sight
 from tutor.ui.panes.agreement import AgreementPane
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen
-from tutor.ui.session import Session
 
 from .conftest import LARGE, SMALL
 from .fake_engine import Simulated, scalar

@@ -11,12 +11,12 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import Input
 
+from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.graph_tree import tree
 from tutor.training.sights import Graph, Node
 from tutor.ui import looks
 from tutor.ui.charset import to_ascii
-from tutor.ui.moment import Moment, Sight
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.graph_rows import laid_out
 from tutor.ui.panes.graph_walk import backward

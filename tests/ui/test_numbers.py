@@ -21,7 +21,7 @@ def frame(step: int = 5, **more: object) -> Frame:
 def shown(
     now: Frame, before: Frame | None = None, width: int = 78, then: Then | None = None
 ) -> list[str]:
-    from tutor.ui.moment import Moment, Sight
+    from tutor.teaching.moment import Moment, Sight
 
     from .lessons import lesson
 

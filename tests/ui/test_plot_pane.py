@@ -12,9 +12,9 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.reactive import var
 
+from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import Curve
 from tutor.training.sights import AnyPicture, NoPicture
-from tutor.ui.moment import Moment, Sight
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 from . import pictures

@@ -29,8 +29,8 @@ def open_command(options: argparse.Namespace) -> int:
 
 def _open(engine: EngineClient, options: argparse.Namespace) -> int:
     from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
+    from tutor.teaching.moment import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
-    from tutor.ui.moment import Start  # noqa: PLC0415 - likewise
 
     path = library.find(options.lesson) if options.lesson else None
     headline = library.headline(path) if path else None

@@ -13,12 +13,13 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.lesson.model import Lesson
-from tutor.training.frame import Curve, Element, Frame, Position, Record
+from tutor.training.frame import Curve, Element, Frame, Position, Record, Value
 from tutor.training.sights import (
     AnyPicture,
     Comparison,
     Facts,
     Graph,
+    Local,
     PictureKind,
     RunInfo,
     Then,
@@ -167,6 +168,16 @@ class WriteSeries(Command, frozen=True, kw_only=True):
     path: str
 
 
+class Evaluate(Command, frozen=True, kw_only=True):
+    """Say what these expressions of an exercise are where the run stands. Changes nothing."""
+
+    expressions: tuple[str, ...]
+
+
+class Derive(Command, frozen=True, kw_only=True):
+    """Say which local gradients this step's graph consists of. Changes nothing."""
+
+
 class Taken(Command, frozen=True, kw_only=True):
     """The app has painted. Not answered.
 
@@ -240,6 +251,20 @@ class Seeking(Event, frozen=True, kw_only=True):
     target: int
 
 
+class Evaluated(Event, frozen=True, kw_only=True):
+    """What the expressions are. One that can't be evaluated is a text that says why."""
+
+    at: Position
+    values: tuple[Value, ...]
+    """True and False are numbers; a Python string is of the dtype `str`, its `text` the string."""
+
+
+class Derived(Event, frozen=True, kw_only=True):
+    """The local gradients of this step's graph."""
+
+    local: Local
+
+
 class Written(Event, frozen=True, kw_only=True):
     """The file that was asked for is there."""
 
@@ -304,10 +329,24 @@ AnyCommand: TypeAlias = (
     | DeleteRun
     | Look
     | WriteSeries
+    | Evaluate
+    | Derive
     | Taken
     | Close
 )
-AnyEvent: TypeAlias = Ready | Shown | Seen | Seeking | Written | Refused | Failed | Printed | Ended
+AnyEvent: TypeAlias = (
+    Ready
+    | Shown
+    | Seen
+    | Seeking
+    | Evaluated
+    | Derived
+    | Written
+    | Refused
+    | Failed
+    | Printed
+    | Ended
+)
 
 
 def _path(kind: type, value: object) -> Path:

@@ -16,7 +16,7 @@ from tutor.export.code import Code, checked, indented
 from tutor.export.outline import Part
 from tutor.export.script import CHANGED
 from tutor.export.settings import Settings
-from tutor.lesson.model import Block, Fence, Formula, Lesson, Section
+from tutor.lesson.model import Block, Fence, Formula, Lesson, Prose, Section
 from tutor.plain import one_line
 
 _BOXED = re.compile(r"\\boxed\s*\{")
@@ -126,7 +126,9 @@ def _block(block: Block) -> str:
         runs = re.findall("`+", block.code)
         fence = "`" * max(3, 1 + max(map(len, runs), default=0))
         return f"{fence}python\n{block.code.rstrip()}\n{fence}"
-    return block.markdown
+    if isinstance(block, Prose):
+        return block.markdown
+    return f"**To think about.** {block.ask}"
 
 
 def _as_text(text: str) -> str:

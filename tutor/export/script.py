@@ -102,6 +102,8 @@ def _blocks(blocks: Iterable[Block], indent: str) -> Iterator[str]:
     for block in blocks:
         if isinstance(block, Fence):
             yield from indented(block.code, indent)
+        elif not isinstance(block, Prose | Formula):
+            continue  # an exercise: a script asks nothing
         else:
             if isinstance(before, Fence):
                 yield ""

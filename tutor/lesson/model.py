@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
+
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
 """The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
 
@@ -55,7 +57,8 @@ class Fence(msgspec.Struct, frozen=True, tag=True):
         return not self.modes or mode in self.modes
 
 
-Block: TypeAlias = Prose | Formula | Fence
+Block: TypeAlias = Prose | Formula | Fence | Predict | Reach | Repair | BeAutograd | Choose
+"""What a section consists of; the last five are exercises."""
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -117,6 +120,16 @@ class Lesson(msgspec.Struct, frozen=True):
     """Modes whose gradient is, on purpose, not the one autograd finds."""
     data: DataNames | None = None
     """As the lesson says, or else as it is usual; None where its code binds no such names."""
+    builds_on: tuple[str, ...] = ()
+    """The slugs of the lessons that should come before this one."""
+    language: str = "en"
+    """Of its prose: the code of a language, as in `lessons/zh/`."""
+
+    @property
+    def exercises(self) -> tuple[Exercise, ...]:
+        """Its exercises, in the file's order."""
+        kinds = (Predict, Reach, Repair, BeAutograd, Choose)
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, kinds))
 
     def phase(self, name: str) -> Section | None:
         """The section that is the phase `name`, if the lesson has it."""

@@ -177,6 +177,33 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
         return max((node.order for node in self.nodes), default=-1) + 1
 
 
+class LocalStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to who plays autograd: how does one input of one operation move its output?
+
+    All are single numbers. In the order in which backward goes; the gradients of leaves (and
+    of what several operations use) are sums of what flows in: those are questions of their own.
+    """
+
+    asks: Literal["local", "total"]
+    """`local`: d(output) / d(input); `total`: the gradient of the loss in `input`, by the chain
+    rule: the sum over its uses of (gradient of the output) × (local gradient)."""
+    output: str
+    """As the code says it: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
+    input: str
+    values: dict[str, float]
+    """What one needs: the values of the operation's inputs and output by what they are called;
+    for a `total` the gradients and local gradients that flow together, in words."""
+    expected: float
+
+
+class Local(msgspec.Struct, frozen=True, kw_only=True):
+    """All questions of one step's graph."""
+
+    steps: tuple[LocalStep, ...] = ()
+    why: str = ""
+    """Why there are none. One line, fit to show."""
+
+
 # ── The modes side by side ──────────────────────────────────────────────────────────
 
 REFEREE = "finite_difference"

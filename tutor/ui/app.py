@@ -22,13 +22,13 @@ from tutor.engine.messages import AnyEvent
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
+from tutor.teaching.engine_port import Engine
+from tutor.teaching.moment import Notice, Start
+from tutor.teaching.session import Follower, Session
 from tutor.ui.charset import AsciiOnly, is_ascii_only
-from tutor.ui.engine_port import Engine
-from tutor.ui.moment import Notice, Start
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 from tutor.ui.screens.sized import SizedScreen
-from tutor.ui.session import Follower, Session
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline

@@ -12,11 +12,11 @@ from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
+from tutor.teaching.digits import setting
+from tutor.teaching.moment import Moment, Notice
 from tutor.ui import looks, marks
 from tutor.ui.commands import Command, footer
-from tutor.ui.digits import setting
 from tutor.ui.looks import Piece, line
-from tutor.ui.moment import Moment, Notice
 from tutor.ui.panes.lines import LinesPane
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from tutor.plain import one_line
+from tutor.teaching.digits import is_single, short
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.sights import Facts
 from tutor.ui import looks
-from tutor.ui.digits import is_single, short
 from tutor.ui.looks import Piece, line
 
 HEIGHT = 4

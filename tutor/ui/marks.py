@@ -5,9 +5,9 @@ They stand in a gutter of two cells, and can be told apart without colour and in
 
 from __future__ import annotations
 
+from tutor.teaching.moment import Moment
 from tutor.ui import looks
 from tutor.ui.looks import Piece
-from tutor.ui.moment import Moment
 
 NEXT: Piece = ("▶ ", looks.NEXT)
 """Before the phase that is about to run."""

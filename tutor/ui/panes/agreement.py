@@ -14,11 +14,12 @@ from textual.content import Content
 from textual.reactive import var
 
 from tutor.plain import one_line
+from tutor.teaching import digits
+from tutor.teaching.moment import Moment
 from tutor.training.frame import NONE, Value
 from tutor.training.sights import REFEREE, Agreement, Comparison
-from tutor.ui import digits, looks
+from tutor.ui import looks
 from tutor.ui.looks import Piece, line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 BASE = "autograd"

@@ -17,13 +17,13 @@ from textual.reactive import var
 
 from tutor.lesson.model import Fence, Section
 from tutor.plain import one_line
+from tutor.teaching.moment import Moment
 from tutor.ui import looks, marks
 from tutor.ui.code_diff import Difference, compared_with, difference, turned
 from tutor.ui.code_lines import Row, diff_rows, fence_rows
 from tutor.ui.commands import CODE_COMMANDS, bindings
 from tutor.ui.facts_lines import facts_lines
 from tutor.ui.looks import line
-from tutor.ui.moment import Moment
 from tutor.ui.names import Name, again, beside, names_in, on_next_line
 from tutor.ui.panes.footed import FootedPane
 

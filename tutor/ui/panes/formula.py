@@ -15,11 +15,11 @@ from textual.reactive import var
 from tutor.errors import FormulaError
 from tutor.lesson.model import Formula, Prose, Section
 from tutor.plain import one_line, plain
+from tutor.teaching.digits import Span, changed_spans, short
+from tutor.teaching.moment import Moment
 from tutor.training.frame import Frame, Value
 from tutor.ui import looks, marks
-from tutor.ui.digits import Span, changed_spans, short
 from tutor.ui.looks import Piece, line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 if TYPE_CHECKING:

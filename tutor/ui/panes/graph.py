@@ -16,11 +16,11 @@ from textual.reactive import var
 from textual.strip import Strip
 
 from tutor.plain import one_line
+from tutor.teaching.moment import Moment
 from tutor.training.sights import Graph
 from tutor.ui import looks
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.looks import line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from textual.content import Content
 from textual.style import Style
 
 from tutor.plain import one_line
+from tutor.teaching import digits
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.graph_tree import Row
 from tutor.training.sights import Graph, Node
-from tutor.ui import digits, looks, marks
+from tutor.ui import looks, marks
 from tutor.ui.looks import Piece, line
 from tutor.ui.panes.graph_walk import Backward, below
 

@@ -11,9 +11,9 @@ from textual.content import Content
 from textual.reactive import var
 
 from tutor.plain import one_line
+from tutor.teaching.moment import Moment
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 WORDS = {True: "by hand", False: "PyTorch", None: "–"}

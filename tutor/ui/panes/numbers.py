@@ -14,11 +14,12 @@ from textual.content import Content
 from textual.reactive import var
 
 from tutor.plain import one_line
+from tutor.teaching import digits
+from tutor.teaching.moment import Moment
 from tutor.training.frame import Frame, Value
 from tutor.training.sights import Then
-from tutor.ui import digits, looks, marks
+from tutor.ui import looks, marks
 from tutor.ui.looks import Piece, line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.reactive import var
 
+from tutor.teaching.printed import PrintedText
 from tutor.ui import looks
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.printed import PrintedText
 
 
 class OutputPane(LinesPane):

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.reactive import var
 
 from tutor.plain import one_line
+from tutor.teaching.moment import Moment
 from tutor.training.sights import (
     AnyPicture,
     ContourPicture,
@@ -24,7 +25,6 @@ from tutor.training.sights import (
     SlopePicture,
 )
 from tutor.ui.looks import DIM, HEADING, line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, told
 

@@ -13,11 +13,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
+from tutor.teaching.digits import number
+from tutor.teaching.moment import Moment
 from tutor.ui import looks
 from tutor.ui.commands import TIMELINE_COMMANDS, bindings
-from tutor.ui.digits import number
 from tutor.ui.looks import Piece, line
-from tutor.ui.moment import Moment
 from tutor.ui.panes.lines import LinesPane
 
 HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc leaves"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from textual.content import Content
 
-from tutor.ui.digits import number
+from tutor.teaching.digits import number
 from tutor.ui.looks import DIM, line
 from tutor.ui.plots.canvas import Canvas
 from tutor.ui.plots.sheet import GUTTER

@@ -10,9 +10,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from tutor.plain import one_line
+from tutor.teaching.digits import setting
 from tutor.training.frame import Curve
 from tutor.training.sights import RunInfo
-from tutor.ui.digits import setting
 
 NOT_LETTERS = "O"
 """Without UTF-8 it is the mark of where we are."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from tutor.teaching.digits import number
 from tutor.training.frame import Change, Curve
 from tutor.training.sights import RunInfo
-from tutor.ui.digits import number
 from tutor.ui.looks import CURVE, DIM, HEADING, PLAIN, VALUE, line
 from tutor.ui.plots import ghosts as other_runs
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tutor.plain import one_line
+from tutor.teaching.digits import setting
 from tutor.training.frame import Change, Element
-from tutor.ui.digits import setting
 
 SEPARATOR = " · "
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tutor.plain import one_line
+from tutor.teaching.digits import number
 from tutor.training.sights import PlanePicture
-from tutor.ui.digits import number
 from tutor.ui.looks import ACTIVE, CURVE, DIM
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.ui.digits import number, setting
+from tutor.teaching.digits import number, setting
 from tutor.ui.looks import DIM, line
 
 SIDE_FROM = 50

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from textual.content import Content
 
 from tutor.plain import one_line
+from tutor.teaching.digits import number
 from tutor.training.sights import SlopePicture
-from tutor.ui.digits import number
 from tutor.ui.looks import CURVE, DIM, PLAIN, VALUE
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point

@@ -12,10 +12,10 @@ from typing import TypeVar
 from textual.app import App
 
 from tutor.errors import TutorError
-from tutor.ui import take_along, values
-from tutor.ui.moment import Moment
+from tutor.teaching import take_along, values
+from tutor.teaching.moment import Moment
+from tutor.teaching.session import Session
 from tutor.ui.screens.dialogs import Ask, Question, learning_rate_question, place_question
-from tutor.ui.session import Session
 
 T = TypeVar("T")
 

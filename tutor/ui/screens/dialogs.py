@@ -19,7 +19,7 @@ from textual.widgets import Input, Static
 
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.ui.digits import setting
+from tutor.teaching.digits import setting
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from textual.reactive import var
 
-from tutor.ui.moment import Moment, Notice
+from tutor.teaching.moment import Moment, Notice
+from tutor.teaching.session import Session
 from tutor.ui.screens.sized import SizedScreen
-from tutor.ui.session import Session
 
 PULSE = 0.5
 """Seconds between two looks at whether something takes long."""

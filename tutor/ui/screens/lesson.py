@@ -14,6 +14,8 @@ from textual.containers import Container
 from textual.reactive import var
 from textual.widget import Widget
 
+from tutor.teaching.printed import PrintedText
+from tutor.teaching.session import Session
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import (
     CODE_COMMANDS,
@@ -32,9 +34,7 @@ from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
-from tutor.ui.printed import PrintedText
 from tutor.ui.screens.following import FollowingScreen
-from tutor.ui.session import Session
 
 TITLES = {
     "formula": "1 Formula",

@@ -18,11 +18,11 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tutor.plain import one_line
+from tutor.teaching.moment import Notice
 from tutor.ui import looks
 from tutor.ui.bars import Footer, Header, StatusBar
 from tutor.ui.commands import MENU_COMMANDS, bindings
 from tutor.ui.looks import line
-from tutor.ui.moment import Notice
 from tutor.ui.screens.sized import SizedScreen
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tutor.plain import one_line
+from tutor.teaching.digits import number, setting
+from tutor.teaching.moment import Notice
+from tutor.teaching.session import Session
 from tutor.training.sights import RunInfo
 from tutor.ui import looks
 from tutor.ui.commands import RUNS_COMMANDS, bindings
-from tutor.ui.digits import number, setting
 from tutor.ui.looks import line
-from tutor.ui.moment import Notice
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import Ask, Question
-from tutor.ui.session import Session
 
 MAX_NAME = 12
 

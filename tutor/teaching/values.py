@@ -9,8 +9,8 @@ import math
 import re
 from collections.abc import Mapping
 
+from tutor.teaching.digits import setting
 from tutor.training.frame import Element, Value
-from tutor.ui.digits import setting
 
 _TYPED = re.compile(
     r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S+)\s*$"

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from tutor.plain import one_line
-from tutor.ui.moment import Moment
+from tutor.teaching.moment import Moment
 
 SCRIPT, NOTEBOOK, FIGURES = ".py", ".ipynb", ".csv"
 

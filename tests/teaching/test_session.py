@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.ui.fake_engine import FakeEngine
+from tests.ui.lessons import lesson
 from tutor.engine.messages import (
     AnyEvent,
     Ended,
@@ -21,12 +23,9 @@ from tutor.engine.messages import (
     StepPhase,
     Switch,
 )
-from tutor.ui.digits import next_of_1_2_5
-from tutor.ui.session import Session
-from tutor.ui.talk import QUEUE
-
-from .fake_engine import FakeEngine
-from .lessons import lesson
+from tutor.teaching.digits import next_of_1_2_5
+from tutor.teaching.session import Session
+from tutor.teaching.talk import QUEUE
 
 
 class Clock:

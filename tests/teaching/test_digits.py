@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from tutor.teaching import digits
 from tutor.training.frame import NONE, Value
-from tutor.ui import digits
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tutor.teaching import values
 from tutor.training.frame import Element, Value
-from tutor.ui import values
 
 ONE = {"w": Value((0.3,), (), "float32")}
 ONE_IN_A_ROW = {"w": Value((0.3,), (1, 1), "float32")}

@@ -34,13 +34,13 @@ from tutor.engine.messages import (
     WriteSeries,
 )
 from tutor.lesson.model import Lesson
+from tutor.teaching.digits import next_of_1_2_5, setting
+from tutor.teaching.engine_port import Engine
+from tutor.teaching.moment import Moment, Notice, Start
+from tutor.teaching.printed import PrintedText
+from tutor.teaching.talk import Talk
 from tutor.training.frame import Element
 from tutor.training.sights import PictureKind
-from tutor.ui.digits import next_of_1_2_5, setting
-from tutor.ui.engine_port import Engine
-from tutor.ui.moment import Moment, Notice, Start
-from tutor.ui.printed import PrintedText
-from tutor.ui.talk import Talk
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
 """What `d` asks for in turn where there is only one device: the refusal teaches the rest."""

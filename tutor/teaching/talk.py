@@ -39,10 +39,10 @@ from tutor.engine.messages import (
 )
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
+from tutor.teaching.engine_port import Engine
+from tutor.teaching.moment import Moment, Notice, Sight, Start
+from tutor.teaching.printed import PrintedText
 from tutor.training.frame import Frame, Position
-from tutor.ui.engine_port import Engine
-from tutor.ui.moment import Moment, Notice, Sight, Start
-from tutor.ui.printed import PrintedText
 
 QUEUE = 12
 """Unanswered commands at which further keys are dropped: nobody wants 200 steps queued up."""

@@ -1,0 +1,189 @@
+"""What an exercise is, once its block has been read: plain frozen data.
+
+Knows nothing of YAML and of how an answer is checked. An expression here is Python, to be
+evaluated in the run that the exercise is done in; besides the lesson's own names it may read
+those in EXERCISE_NAMES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+EXERCISE_NAMES = (
+    "epoch",
+    "losses",
+    "was",
+    "gradient",
+    "gradient_now",
+    "learning_rate",
+    "mode",
+    "diverged",
+)
+"""What an exercise's expression may read besides the lesson's names.
+
+`losses`: the loss of each whole epoch so far, a float64 array; `was[name]`: a parameter as it
+was when the batch began; `gradient[name]`: as the update uses it; `gradient_now[name]`: as it
+is this very moment, None where there is none; `diverged`: whether a loss or a parameter is not
+finite.
+"""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Before which phase a run is to stand."""
+
+    epoch: int = 0
+    phase: str = ""
+    """The phase that comes next; empty (with epoch 0) is the start, Setup alone has run."""
+    batch: int = 1
+    """Counted from 1, as it is shown."""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One number of a parameter, set before the first epoch: `w: 3`, `W[0,1]: 0.5`."""
+
+    parameter: str
+    index: tuple[int, ...]
+    """() for a single number."""
+    value: float
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that an exercise begins with. Every exercise begins with one of its own."""
+
+    mode: str
+    learning_rate: float | None = None
+    """None: the lesson's own."""
+    seed: int = 0
+    settings: tuple[Setting, ...] = ()
+    at: Place = Place()
+
+
+class Wrong(msgspec.Struct, frozen=True):
+    """A wrong answer that is to be expected, and what is said to it."""
+
+    value: str
+    """An expression: the number that this mistake leads to."""
+    reply: str
+
+
+class Again(msgspec.Struct, frozen=True):
+    """The same question with other numbers, asked after a wrong answer."""
+
+    stage: Stage
+    ask: str
+    """Markdown; that of the exercise where the author says nothing else."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One answer to pick."""
+
+    text: str
+    is_right: bool = False
+    reply: str = ""
+    """What is said to who picks it."""
+
+
+class Symptom(msgspec.Struct, frozen=True):
+    """What goes wrong with broken code: an error with these words, or a condition that holds."""
+
+    error: str = ""
+    condition: str = ""
+    line: int = 0
+
+
+class Solution(msgspec.Struct, frozen=True, kw_only=True):
+    """How an exercise of the kind `reach` is done: from the start, with these settings."""
+
+    epochs: int
+    mode: str | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    settings: tuple[Setting, ...] = ()
+
+
+class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
+    """What all kinds have. All text is Markdown with inline `$formulas$`."""
+
+    id: str
+    """Letters, digits and -; once in a lesson."""
+    line: int
+    """1-based line of the fence that opens its block."""
+    lines: Mapping[str, int]
+    """By key: the line that it stands on."""
+    ask: str
+    hints: tuple[str, ...]
+    """At least one; shown one at a time."""
+    explain: str
+    """Shown after success, never before."""
+    stage: Stage
+
+
+class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
+    """What will the next phase (`stage.at.phase`) compute? Answered before it runs."""
+
+    answer: str
+    """Evaluated after the phase: a number, or (with choices) the key of the right one."""
+    form: Literal["number", "sign", "choice"] = "number"
+    tolerance: float = 0.01
+    """Relative to the answer; where the answer is 0, absolute."""
+    choices: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Key → text, for the form `choice`."""
+    wrong: tuple[Wrong, ...] = ()
+    again: tuple[Again, ...] = ()
+    """Never empty: where the author says nothing, one epoch later."""
+
+
+class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):
+    """Change what may be changed until a condition over the run holds."""
+
+    condition: str
+    """Evaluated wherever the run comes to rest."""
+    may: tuple[str, ...]
+    """What may be changed: of `learning_rate`, `mode`, `device`, `values`, `seed`."""
+    solution: Solution
+
+
+class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
+    """Code with a real mistake takes the place of a phase's; the learner mends it."""
+
+    phase: str
+    code: str
+    """With the mistake."""
+    solution_code: str
+    symptom: Symptom
+    condition: str
+    """What holds after so many epochs with the code mended."""
+    epochs: int
+
+
+class BeAutograd(_Exercise, frozen=True, kw_only=True, tag="autograd"):
+    """Fill in the local gradients of the graph of this step, node by node."""
+
+    tolerance: float = 0.01
+
+
+class Choose(_Exercise, frozen=True, kw_only=True, tag="choose"):
+    """Pick one of several answers."""
+
+    choices: tuple[Choice, ...]
+
+
+Exercise: TypeAlias = Predict | Reach | Repair | BeAutograd | Choose
+
+KINDS: Mapping[str, type[Exercise]] = {
+    "predict": Predict,
+    "reach": Reach,
+    "repair": Repair,
+    "autograd": BeAutograd,
+    "choose": Choose,
+}
+
+MAY_CHANGE = ("learning_rate", "mode", "device", "values", "seed")
+
+
+def kind_of(exercise: Exercise) -> str:
+    """What its author calls its kind."""
+    return next(kind for kind, type_ in KINDS.items() if isinstance(exercise, type_))

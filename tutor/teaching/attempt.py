@@ -1,0 +1,63 @@
+"""One attempt at an exercise, as the learner sees it: frozen data for panes and for a stream.
+
+Knows the exercise and what has been said; nothing of engines, runs and widgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tutor.lesson.exercise import Exercise
+
+State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
+"""Its run is being set up; an answer is awaited; an answer is being checked on the run; the
+answer was wrong (`go_on` asks again: a Predict with other numbers); it is done."""
+
+Wants: TypeAlias = Literal["number", "sign", "choice", "code", "condition"]
+"""What is asked for: a typed number, a typed sign, one of `choices`, code that is mended in
+an editor, or nothing typed at all: a condition that the run has to meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An exercise that the learner is at."""
+
+    exercise: Exercise
+    number: int
+    """Which of the lesson's exercises, from 1."""
+    count: int
+    state: State
+    wants: Wants
+    ask: str
+    """What is asked now. Markdown."""
+    choices: tuple[str, ...] = ()
+    """Markdown, for `choice`; they are picked by their number, from 1."""
+    step: int = 0
+    """Of a BeAutograd: which of its questions, from 1; 0 elsewhere."""
+    steps: int = 0
+    said: str = ""
+    """The learner's last answer, as it was given."""
+    reply: str = ""
+    """What is said to it. Markdown; one or a few short sentences."""
+    tries: int = 0
+    hints: tuple[str, ...] = ()
+    """Those that have been asked for so far. Markdown."""
+    solution: str = ""
+    """In words or code, once it has been asked for. Markdown."""
+    explain: str = ""
+    """After success. Markdown."""
+    is_met: bool | None = None
+    """Of a Reach: whether the condition holds where the run rests; None: not known yet."""
+    code: str = ""
+    """Of a Repair: the code as the learner has left it."""
+
+    @property
+    def hints_left(self) -> int:
+        """How many more there are."""
+        return len(self.exercise.hints) - len(self.hints)
+
+    @property
+    def may_see_solution(self) -> bool:
+        """It can be seen after a try."""
+        return self.tries > 0

@@ -1,0 +1,72 @@
+"""What is written down of a learner's work, by whoever keeps it.
+
+Knows what happens in exercises and where a lesson is left; nothing of files.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from tutor.training.frame import Position, Record
+from tutor.training.sights import RunInfo
+
+Deed: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped"]
+"""A wrong or right answer was given; a hint was seen; the solution was; done; `I know this`."""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a lesson was left: all that it takes to go on exactly there."""
+
+    slug: str
+    path: str
+    digest: str
+    """Of the lesson's file then: another file may run otherwise."""
+    language: str
+    record: Record
+    at: Position
+    runs: tuple[RunInfo, ...] = ()
+    """Without their curves."""
+    exercise: str = ""
+    """The id of the exercise that the learner was at; its own run is set up anew."""
+
+
+class Journal(Protocol):
+    """Keeps what the learner does. No method ever raises or blocks."""
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        """Something happened at an exercise of the lesson with this slug, just now."""
+
+    def left(self, left: Left) -> None:
+        """The lesson stands here now."""
+
+    def draft(self, lesson: str, exercise: str, code: str) -> None:
+        """The learner's code for a Repair, as it is now."""
+
+    def draft_of(self, lesson: str, exercise: str) -> str | None:
+        """The code that the learner left there; None if there is none."""
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        """By exercise: the best that has happened there (done before skipped before tried)."""
+
+
+class NoJournal:
+    """Keeps nothing."""
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        """Forget it."""
+
+    def left(self, left: Left) -> None:
+        """Forget it."""
+
+    def draft(self, lesson: str, exercise: str, code: str) -> None:
+        """Forget it."""
+
+    def draft_of(self, lesson: str, exercise: str) -> str | None:
+        """Nothing is kept."""
+        return None
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        """Nothing is kept."""
+        return {}
