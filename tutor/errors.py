@@ -25,5 +25,9 @@ class EngineError(TutorError):
     """The child process that holds the run can't be started or has ended."""
 
 
+class ProgressError(TutorError):
+    """What the learner has done can't be read or written down."""
+
+
 class UsageError(TutorError):
     """What was typed on the command line makes no sense; the exit status says so."""
