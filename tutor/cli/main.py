@@ -6,56 +6,22 @@ it runs, so that `tutor --help` answers at once and the screen is there before t
 
 from __future__ import annotations
 
-import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import NoReturn, TypeAlias
 
-from tutor import __version__
+from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, parser_of_all
 from tutor.errors import TutorError, UsageError
-from tutor.plain import one_line, plain
-
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
-
-_COMMANDS = {
-    "open": "tutor.cli.opening",
-    "list": "tutor.cli.listing",
-    "run": "tutor.cli.running",
-    "export": "tutor.cli.exporting",
-    "check": "tutor.cli.checking",
-    "devices": "tutor.cli.listing",
-}
-
-_EXAMPLES = """examples:
-  tutor                            choose a lesson from the menu
-  tutor xor                        open a lesson
-  tutor ./mine.md --mode model     open a lesson file of your own
-  tutor list                       what there is to learn
-  tutor run thermometer --mode autograd --every 500
-                                   train without a screen
-  tutor run xor --format jsonl | head -3
-                                   the same, for other programs
-  tutor run sum-or-mean --compare --epochs 3
-                                   all modes side by side: do their gradients agree?
-  tutor export xor --mode model -o xor.ipynb
-                                   take it along as a notebook, a script or a table
-  tutor check mine.md              prove a lesson that you write
-  tutor devices                    where PyTorch can compute
-
-Lessons of your own are found in the folders that TUTOR_LESSONS names."""
+from tutor.plain import plain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(_with_command(given))
+    options = parser_of_all().parse_args(_with_command(given))
     try:
-        command = import_module(_COMMANDS[options.command])
+        command = import_module(COMMANDS[options.command])
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()
     except TutorError as error:
@@ -83,164 +49,6 @@ def _complain(error: TutorError) -> int:
 def _with_command(given: list[str]) -> list[str]:
     """`tutor`, `tutor LESSON` and `tutor --mode M LESSON` mean the command `open`."""
     first = given[0] if given else ""
-    if first in _COMMANDS or first in ("-h", "--help", "--version"):
+    if first in COMMANDS or first in ("-h", "--help", "--version"):
         return given
     return ["open", *given]
-
-
-_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, and can't carry an escape sequence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where to read on; exit with 2."""
-        self.exit(USAGE, f"tutor: {one_line(message)} (see {self.prog} --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="tutor",
-        usage="tutor [LESSON] [options]\n       tutor {list,run,export,check,devices} …",
-        description="Step through gradient descent, backpropagation and PyTorch's autograd.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"tutor {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="tutor")
-    _add_open(commands)
-    _add_list(commands)
-    _add_run(commands)
-    _add_export(commands)
-    _add_check(commands)
-    _add_devices(commands)
-    return parser
-
-
-def _command(
-    commands: _Commands,
-    name: str,
-    about: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    """A subcommand with its help and one example."""
-    parser = commands.add_parser(
-        name,
-        help=about,
-        description=about[0].upper() + about[1:] + ".",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    return parser
-
-
-def _add_open(commands: _Commands) -> None:
-    about = "open the menu, or a lesson (the word open may be left out)"
-    parser = _command(commands, "open", about, "tutor line-through-origin --mode autograd")
-    parser.add_argument("lesson", nargs="?", metavar="LESSON", help="a slug, or a .md file")
-    _add_start(parser)
-
-
-def _add_list(commands: _Commands) -> None:
-    parser = _command(commands, "list", "list the lessons", "tutor list --json")
-    parser.add_argument("--json", action="store_true", help="as a JSON array of objects")
-
-
-def _add_run(commands: _Commands) -> None:
-    about = "train a lesson without a screen and print its figures"
-    parser = _command(
-        commands, "run", about, "tutor run thermometer --mode autograd --every 500 --format csv"
-    )
-    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
-    _add_start(parser)
-    _add_length(parser)
-    parser.add_argument(
-        "--compare",
-        action="store_true",
-        help="print the gradients of all modes, from the same parameters, and a verdict; the run "
-        "goes on by autograd's, or by those of --mode",
-    )
-    parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
-
-
-def _add_export(commands: _Commands) -> None:
-    about = "write a lesson as a script or notebook that runs without the tutor, or its figures"
-    parser = _command(commands, "export", about, "tutor export xor --mode autograd -o xor.py")
-    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
-    _add_start(parser)
-    _add_length(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="FILE.py, FILE.ipynb or FILE.csv (the script on standard output)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
-
-
-def _add_length(parser: argparse.ArgumentParser) -> None:
-    """The options that say how long a run is and what is told of it."""
-    parser.add_argument("--epochs", type=_count, metavar="N", help="how long (the lesson's own)")
-    parser.add_argument(
-        "--every",
-        type=_count,
-        default=1,
-        metavar="K",
-        help="report the epochs that K divides, and the last (1: all)",
-    )
-
-
-def _add_check(commands: _Commands) -> None:
-    about = "prove lessons: they parse, run, agree with autograd and repeat"
-    parser = _command(commands, "check", about, "tutor check xor ./mine.md")
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="all that are shipped if none")
-    _add_trust(parser)
-
-
-def _add_devices(commands: _Commands) -> None:
-    parser = _command(commands, "devices", "list where PyTorch can compute", "tutor devices --json")
-    parser.add_argument("--json", action="store_true", help="as a JSON array of objects")
-
-
-def _add_start(parser: argparse.ArgumentParser) -> None:
-    """The options that say how a run begins."""
-    parser.add_argument("--mode", metavar="M", help="manual, autograd, optimizer, model …")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, mps … (cpu)")
-    parser.add_argument(
-        "--learning-rate", "--lr", type=_rate, metavar="X", help="(the lesson's own)"
-    )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="for random numbers (0)")
-    _add_trust(parser)
-
-
-def _add_trust(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="let a lesson that was not shipped run, now and from now on",
-    )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return rate
