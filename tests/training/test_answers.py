@@ -1,0 +1,135 @@
+"""What a learner types is read as it is meant, and judged by the exercise's own measure."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tutor.lesson.exercise import Predict, Stage, Wrong
+from tutor.training.answers import (
+    close,
+    expected_text,
+    holds,
+    is_right,
+    matching_reply,
+    read_number,
+    read_sign,
+)
+from tutor.training.frame import NONE, Value
+
+
+def predict(**options: object) -> Predict:
+    given = {
+        "id": "one",
+        "line": 1,
+        "lines": {},
+        "ask": "?",
+        "hints": ("h",),
+        "explain": "e",
+        "stage": Stage(mode="manual"),
+        "answer": "w",
+    }
+    return Predict(**(given | options))  # type: ignore[arg-type]
+
+
+def number(x: float) -> Value:
+    return Value((x,))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("0.5", 0.5),
+        (" ,5 ", 0.5),
+        ("1,25", 1.25),
+        ("3.", 3.0),
+        ("+2", 2.0),
+        ("-1/3", -1 / 3),
+        ("1 / -4", -0.25),
+        ("0,5/2", 0.25),
+        ("−30", -30.0),
+        ("1e-3", 1e-3),
+        ("1e−3", 1e-3),
+        ("－１．５", -1.5),
+        ("½", 0.5),
+    ],
+)
+def test_a_number_is_read_as_it_is_meant(text: str, meant: float) -> None:
+    assert read_number(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "two", "1,000.5", "1 2", "2^3", "1/2/3", "nan", "inf", "١"])
+def test_what_is_no_number_is_told_so(text: str) -> None:
+    with pytest.raises(ValueError, match="Type a number"):
+        read_number(text)
+
+
+def test_what_cannot_be_computed_is_told_so() -> None:
+    with pytest.raises(ValueError, match="divided by 0"):
+        read_number("1/0")
+    with pytest.raises(ValueError, match="too large"):
+        read_number("1e999")
+
+
+def test_an_unreadable_answer_comes_back_short_and_harmless() -> None:
+    with pytest.raises(ValueError, match=r"^I can't read “\^\[\[31m") as caught:
+        read_number("\x1b[31m" + "x" * 1000)
+    assert len(str(caught.value)) < 100
+
+
+def test_a_sign_is_read_whatever_the_keyboard_makes_of_it() -> None:
+    assert [read_sign(text) for text in ("+", " - ", "−", "－", "0")] == ["+", "-", "-", "-", "0"]
+    with pytest.raises(ValueError, match="Type \\+, - or 0"):
+        read_sign("-3")
+
+
+def test_the_tolerance_is_relative_and_absolute_where_the_answer_is_0() -> None:
+    assert close(0.99, 1.0, 0.01)
+    assert close(-30.2, -30.0, 0.01)
+    assert not close(-29.6, -30.0, 0.01)
+    assert close(0.01, 0.0, 0.01)
+    assert not close(0.02, 0.0, 0.01)
+    assert not close(1.0, math.nan, 0.01)
+
+
+def test_a_number_in_whatever_array_is_a_number() -> None:
+    assert is_right(predict(), Value((2.0,), (1, 1), "float32"), "2")
+    assert not is_right(predict(), Value((2.0, 2.0), (2,), "float32"), "2")
+    assert not is_right(predict(), NONE, "0")
+    assert not is_right(predict(), Value((0.0,), (), "bool"), "0")
+
+
+def test_a_sign_is_that_of_the_number() -> None:
+    exercise = predict(form="sign")
+    assert is_right(exercise, number(-1e-9), "-")
+    assert is_right(exercise, number(0.0), "0")
+    assert not is_right(exercise, number(3.0), "0")
+
+
+def test_a_choice_is_right_by_its_key() -> None:
+    exercise = predict(form="choice", choices={"up": "It rises", "down": "It falls"})
+    assert is_right(exercise, Value((), (), "str", "up"), "up")
+    assert not is_right(exercise, Value((), (), "text", "up"), "up"), "the words of an error"
+    assert expected_text(exercise, Value((), (), "str", "up")) == "It rises"
+
+
+def test_the_first_wrong_answer_that_it_is_has_the_word() -> None:
+    exercise = predict(wrong=(Wrong("4 * w", "The sum."), Wrong("-w", "The sign."), Wrong("w", "")))
+    values = (number(8.0), number(-2.0), Value((), (), "text", "TypeError: no"))
+    assert matching_reply(exercise, "8.01", values) == "The sum."
+    assert matching_reply(exercise, "-2", values) == "The sign."
+    assert matching_reply(exercise, "5", values) == ""
+
+
+def test_a_condition_holds_only_if_it_is_true() -> None:
+    assert holds(Value((1.0,), (), "bool"))
+    assert not holds(Value((0.0,), (), "bool"))
+    assert not holds(Value((1.0,), (), "int"))
+    assert not holds(Value((), (), "text", "NameError: name 'x' is not defined"))
+
+
+def test_an_expected_answer_is_written_as_one_could_type_it() -> None:
+    assert expected_text(predict(), number(-1 / 3)) == "-0.333333"
+    assert read_number(expected_text(predict(), number(1e-7))) == 1e-7
+    assert expected_text(predict(form="sign"), number(-0.5)) == "-"

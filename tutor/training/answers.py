@@ -1,0 +1,125 @@
+"""What a learner's answer means, and whether it is right: pure functions on text and Values.
+
+Knows exercises and no run; what the right answer is has been evaluated before. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from tutor.lesson.exercise import Predict
+from tutor.plain import one_line
+from tutor.training.frame import Value
+
+_NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
+_ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
+_MINUSES = str.maketrans({"−": "-", "–": "-", "⁄": "/"})
+_LONGEST = 24
+_ROUNDING = 1e-9
+"""Of the tolerance: 0.99 is within 0.01 of 1, though not in binary."""
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────
+
+
+def read_number(text: str) -> float:
+    """The number that was typed: `0.5`, `,5`, `−1/3`, `1e-3`.
+
+    Raises ValueError, its text fit to show, where there is none or it is not finite.
+    """
+    typed = _plainly(text)
+    found = _ANSWER.fullmatch(typed)
+    if found is None:
+        raise ValueError(f"{_quoted(typed)} Type a number, like 0.5, -3, 1/4 or 1e-3.")
+    above, below = (float(part.replace(",", ".")) for part in found.groups(default="1"))
+    if not below:
+        raise ValueError("Nothing can be divided by 0. Type a number, like 0.5 or 1/4.")
+    number = above / below
+    if not math.isfinite(number):
+        raise ValueError("That number is too large to be written down here.")
+    return number
+
+
+def read_sign(text: str) -> str:
+    """`+`, `-` or `0`, as it was typed. Raises ValueError, its text fit to show."""
+    typed = _plainly(text)
+    if typed not in ("+", "-", "0"):
+        raise ValueError(f"{_quoted(typed)} Type +, - or 0.")
+    return typed
+
+
+def _plainly(text: str) -> str:
+    """In ASCII where it can be: full-width digits and other minuses are meant as they look."""
+    return unicodedata.normalize("NFKC", text).translate(_MINUSES).strip()
+
+
+def _quoted(typed: str) -> str:
+    if not typed:
+        return "Nothing was typed."
+    shown = one_line(typed)
+    return f"I can't read “{shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'}”."
+
+
+# ── Judging ─────────────────────────────────────────────────────────────────────────
+
+
+def close(said: float, value: float, tolerance: float) -> bool:
+    """Whether `said` is the number `value`: within `tolerance` of its size, or of 1 if it is 0."""
+    return abs(said - value) <= tolerance * (abs(value) or 1.0) * (1 + _ROUNDING)
+
+
+def is_right(exercise: Predict, value: Value, said: str) -> bool:
+    """Whether `said` (a number, a sign, or the key of a choice) is what `value` is.
+
+    Raises ValueError where a number or a sign is asked for and `said` is none.
+    """
+    match exercise.form:
+        case "number":
+            number = read_number(said)
+            return has_one_number(value) and close(number, value.data[0], exercise.tolerance)
+        case "sign":
+            sign = read_sign(said)
+            return has_one_number(value) and sign == sign_of(value.data[0])
+        case "choice":
+            return value.dtype == "str" and value.text == said
+
+
+def matching_reply(exercise: Predict, said: str, values: Sequence[Value]) -> str:
+    """What is said to the first wrong answer that this is; empty if it is none of them.
+
+    `values` are those of `exercise.wrong`, in their order. Raises what `is_right` raises.
+    """
+    pairs = zip(exercise.wrong, values, strict=True)
+    return next((wrong.reply for wrong, value in pairs if is_right(exercise, value, said)), "")
+
+
+def holds(value: Value) -> bool:
+    """Whether a condition's value is True (1, or anything else but a truth, is not)."""
+    return is_truth(value) and bool(value.data[0])
+
+
+def is_truth(value: Value) -> bool:
+    """Whether it is True or False."""
+    return value.dtype == "bool" and value.size == 1
+
+
+def has_one_number(value: Value) -> bool:
+    """Whether it is a single finite number (in whatever array it may lie)."""
+    return len(value.data) == 1 == value.size and value.dtype != "bool" and value.is_finite
+
+
+def sign_of(number: float) -> str:
+    """`+`, `-` or `0`."""
+    return "+" if number > 0 else "-" if number < 0 else "0"
+
+
+def expected_text(exercise: Predict, value: Value) -> str:
+    """A right answer as a learner could give it: `0.125`, `-`, the text of a choice."""
+    if exercise.form == "choice":
+        return exercise.choices.get(value.text, value.text)
+    if not has_one_number(value):
+        return value.text or "no single number"
+    return sign_of(value.data[0]) if exercise.form == "sign" else f"{value.data[0]:.6g}"
