@@ -11,13 +11,16 @@ import pytest
 
 from tutor.errors import LessonError
 from tutor.lesson import library
+from tutor.lesson.languages import language_of_locale
 
 
-def put(folder: Path, slug: str, order: int | None = None, *, title: str = "") -> Path:
+def put(
+    folder: Path, slug: str, order: int | None = None, *, title: str = "", more: str = ""
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{slug}.md"
     line = "" if order is None else f"order: {order}\n"
-    front = f"title: {title or slug.title()}\nsummary: S.\nparameters: [w]\n{line}"
+    front = f"title: {title or slug.title()}\nsummary: S.\nparameters: [w]\n{line}{more}"
     path.write_text(f"---\n{front}---\n```python manual model\n```\n```python no-such\n```\n")
     return path
 
@@ -86,7 +89,9 @@ def test_a_broken_file_is_a_headline_with_its_fault_and_the_list_goes_on(shelf: 
 
 
 def test_subfolders_readmes_and_other_files_are_no_lessons(shelf: Path) -> None:
-    put(shelf / "zh", "xor")
+    put(shelf / "drafts", "xor")
+    put(shelf / "en", "xor")
+    put(shelf / "zh", "README")
     put(shelf, "README")
     put(shelf, ".hidden")
     (shelf / "notes.txt").write_text("x")
@@ -136,6 +141,104 @@ def test_a_name_that_is_nothing_is_one_plain_line(
         library.find(name)
     assert str(caught.value).isprintable()
     assert "`tutor list`" in str(caught.value)
+
+
+# ── Languages ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_list_is_in_the_language_asked_for_where_there_is_such_a_file(shelf: Path) -> None:
+    put(shelf, "a", 1, title="One")
+    put(shelf, "b", 2, title="Two")
+    put(shelf / "zh", "b", 2, title="二")
+    assert [h.title for h in library.headlines()] == ["One", "Two"]
+    first, second = library.headlines("zh")
+    assert (first.title, first.language, first.languages) == ("One", "en", ("en",))
+    assert (second.title, second.language, second.languages) == ("二", "zh", ("en", "zh"))
+    assert second.shipped
+
+
+def test_a_translation_without_an_original_is_listed_on_its_own(shelf: Path) -> None:
+    put(own_folder(shelf) / "zh", "mine", title="我的")
+    (mine,) = library.headlines("en")
+    assert (mine.title, mine.language, mine.languages) == ("我的", "zh", ("zh",))
+    assert library.find("mine", "en") == mine.path
+    assert library.original_of(mine.path) is None
+
+
+def test_a_lesson_is_found_in_the_language_asked_for_else_in_english(shelf: Path) -> None:
+    english, chinese = put(shelf, "xor"), put(shelf / "zh", "xor")
+    other = put(shelf, "line")
+    assert library.find("xor") == english
+    assert library.find("xor", "zh") == chinese
+    assert library.find("line", "zh") == other
+    assert library.find(str(english), "zh") == english  # a path means that very file
+    assert library.find_all("xor") == {"en": english, "zh": chinese}
+    assert library.original_of(chinese) == english
+
+
+def test_the_learner_may_translate_a_shipped_lesson_but_never_replace_one(shelf: Path) -> None:
+    shipped = put(shelf, "xor", 1)
+    first, second = put(own_folder(shelf) / "zh", "xor", 1), put(shelf, "line", 2)
+    assert [h.path for h in library.headlines("zh")] == [first, second]
+    assert library.original_of(first) == shipped
+    put(shelf / "zh", "xor", 1)
+    *_, mine = library.headlines("zh")
+    assert mine.path == first
+    assert "already named `xor`" in mine.fault
+
+
+def test_a_path_brings_the_translations_beside_it(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, chinese = put(tmp_path / "my", "mine"), put(tmp_path / "my" / "zh", "mine")
+    assert library.find_all(str(mine)) == {"en": mine, "zh": chinese}
+    assert library.find_all(str(chinese)) == {"zh": chinese}
+    assert library.headline(mine).languages == ("en", "zh")
+    monkeypatch.chdir(chinese.parent)  # a path that does not name its folder
+    here = library.headline(Path("mine.md"))
+    assert (here.language, here.languages) == ("zh", ("en", "zh"))
+
+
+@pytest.mark.parametrize(
+    ("said", "language"),
+    [
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh"}, "zh"),
+        ({"LANG": "ZH-TW"}, "zh"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "zha_CN"}, "en"),
+        ({}, "en"),
+        ({"LC_ALL": "", "LC_MESSAGES": "zh_CN@x", "LANG": "en_US"}, "zh"),
+        ({"LC_ALL": "C", "LC_MESSAGES": "zh_CN", "LANG": "zh_CN"}, "en"),
+    ],
+)
+def test_the_locale_says_which_language(said: dict[str, str], language: str) -> None:
+    assert language_of_locale(said) == language
+
+
+# ── What a glance at the text tells ─────────────────────────────────────────────────
+
+
+def test_a_headline_tells_what_the_lesson_builds_on(shelf: Path) -> None:
+    put(shelf, "xor", more="builds_on: [line, loss]\n")
+    assert library.headlines()[0].builds_on == ("line", "loss")
+
+
+def test_a_headline_tells_the_exercises_by_id_and_kind(shelf: Path) -> None:
+    path = put(shelf, "xor")
+    with path.open("a") as file:
+        file.write(
+            "```yaml exercise\nid: first  # a note\nkind: predict\nset: {id: x}\n```\n"
+            "~~~yaml exercise\nask: |\n  id: no\nkind: 'choose'\nid: \"b-2\"\n~~~\n"
+            "```yaml exercise\nkind: reach\n```\n"  # what has no id is told when it is opened
+            "````text\n```yaml exercise\nid: shown\nkind: reach\n```\n````\n"
+            "```yaml\nid: other\nkind: reach\n```\n"
+            "Text ```in a line```\n"
+            "```yaml exercise\nid: third\nkind: repair\ncode: |\n  kind: none\n```\n"
+        )
+    (found,) = library.headlines()
+    assert found.exercises == (("first", "predict"), ("b-2", "choose"), ("third", "repair"))
+    assert found.modes == ("manual", "model")
 
 
 def test_what_came_with_the_tutor_is_known_by_where_it_really_is(

@@ -1,14 +1,13 @@
-"""Where lessons are kept: found by name, listed in order.
+"""Where lessons are kept: found by name, listed in order, in the language that is asked for.
 
-Reads only front matter, so that a menu of lessons costs nearly nothing. Knows nothing
-of what is in a lesson's body and does not say whether it would run.
+Reads only front matter and glances at the fences, so that a menu of lessons costs nearly
+nothing. Knows nothing of what is in a lesson's body and does not say whether it would run.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,16 +15,15 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError
-from tutor.lesson import files, front_matter
+from tutor.lesson import files, front_matter, scan
 from tutor.lesson.faults import FaultList
+from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import STANDARD_MODES
 from tutor.plain import one_line
 
 APP = "gradient-tutor"
 FOLDERS = "TUTOR_LESSONS"
 """The environment variable that names more folders of lessons, separated as in PATH."""
-
-_FENCE = re.compile(r"^ {0,3}(?:`{3,}|~{3,})python +(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,14 @@ class Headline:
     shipped: bool = True
     fault: str = ""
     """One line about why it can't be used; empty if its front matter is right."""
+    language: str = ORIGINAL
+    """Of this very file."""
+    languages: tuple[str, ...] = (ORIGINAL,)
+    """All that the lesson is there in, in the order of LANGUAGES."""
+    builds_on: tuple[str, ...] = ()
+    """Slugs, as the file says them: there may be no such lesson."""
+    exercises: tuple[tuple[str, str], ...] = ()
+    """The id and the kind of each, in the file's order."""
 
 
 def shipped_folder() -> Path:
@@ -66,42 +72,81 @@ def is_shipped(path: Path) -> bool:
         return False
 
 
-def headlines() -> tuple[Headline, ...]:
-    """One headline for each lesson file, by order and then slug, those with faults last."""
-    taken: set[str] = set()
-    found = []
-    for path in _lesson_files():
-        found.append(_shadowed(path) if path.stem in taken else headline(path))
-        taken.add(path.stem)
+def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
+    """One headline for each lesson, by order and then slug, those with faults last.
+
+    Of the lesson's file in `language` where there is one, else of the one that there is.
+    """
+    shelf = _Shelf()
+    found = [headline(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
+    found += map(_shadowed, shelf.shadowed)
     return tuple(sorted(found, key=lambda h: (bool(h.fault), h.order, h.slug)))
 
 
-def headline(path: Path) -> Headline:
-    """What a list shows of the lesson in a file; never raises for what is in the file."""
+def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
+    """What a list shows of the lesson in a file; never raises for what is in the file.
+
+    `languages` are those of its translations beside it, where they are not given.
+    """
     shipped = is_shipped(path)
+    languages = languages or tuple(_beside(path))
     try:
         text = files.normal(files.load(path))
         faults = FaultList(path)
         front = front_matter.parse(text.split("\n"), faults)
         faults.raise_if_any()
     except LessonError as error:
-        fault = str(error).split("\n", 1)[0]
-        return Headline(path.stem, path, one_line(path.stem), shipped=shipped, fault=fault)
-    modes = front.modes or _modes_in(text)
-    return Headline(path.stem, path, front.title, front.summary, front.order, modes, shipped)
+        return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
+    fences = tuple(scan.fences(text))
+    return Headline(
+        path.stem,
+        path,
+        front.title,
+        front.summary,
+        front.order,
+        front.modes or _in_order(scan.modes_named(fences)),
+        shipped,
+        language=language_of(path),
+        languages=languages,
+        builds_on=front.builds_on,
+        exercises=tuple(scan.exercises(fences)),
+    )
 
 
-def find(name: str) -> Path:
+def find(name: str, language: str = ORIGINAL) -> Path:
     """The file of the lesson that the learner names by its slug or by a path.
 
+    Named by its slug, it is the file in `language` if there is one, else the original.
     Of lessons with the same slug the one that came with the tutor is found; another is
     reached by its path. Raises LessonError, with names that are near, if there is none.
     """
-    slugs: dict[str, Path] = {}
-    for path in _lesson_files():
-        slugs.setdefault(path.stem, path)
-    if name in slugs:
-        return slugs[name]
+    lessons = _Shelf().lessons
+    return _in(lessons[name], language) if name in lessons else _named(name, lessons)
+
+
+def find_all(name: str) -> Mapping[str, Path]:
+    """The files of the lesson that is named by its slug or by a path: by language, in order.
+
+    With a path they are that file and the translations beside it; a translation is alone.
+    Raises LessonError as `find` does.
+    """
+    lessons = _Shelf().lessons
+    if name in lessons:
+        return lessons[name]
+    path = _named(name, lessons)
+    return _beside(path) if language_of(path) == ORIGINAL else {language_of(path): path}
+
+
+def original_of(path: Path) -> Path | None:
+    """The lesson that the file in `path` is a translation of; None if it is none, or of none."""
+    if language_of(path) == ORIGINAL:
+        return None
+    beside = sibling(path, ORIGINAL)
+    return beside if beside.is_file() else _Shelf().lessons.get(path.stem, {}).get(ORIGINAL)
+
+
+def _named(name: str, slugs: Collection[str]) -> Path:
+    """The path that `name` is. Raises LessonError if there is nothing there."""
     path = Path(name)
     if _is_path(name) and _exists(path):
         return path  # whether it is a lesson is told by whoever reads it
@@ -121,14 +166,44 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _lesson_files() -> Iterator[Path]:
-    """Every lesson file, the shipped ones first, each folder by name. No subfolders."""
-    for folder in dict.fromkeys((shipped_folder(), *user_folders())):
-        try:
-            paths = sorted(folder.iterdir())
-        except OSError:  # a folder that is not there, or may not be read, holds no lessons
-            continue
-        yield from (p for p in paths if p.suffix == ".md" and not _is_aside(p.name))
+class _Shelf:
+    """The lesson files that there are, the shipped ones first, each folder by name."""
+
+    def __init__(self) -> None:
+        self.lessons: dict[str, dict[str, Path]] = {}
+        """Slug → language → file; the languages in the order of LANGUAGES."""
+        self.shadowed: list[Path] = []
+        """Files of a slug and a language that there is already."""
+        homes = dict.fromkeys((shipped_folder(), *user_folders()))
+        for language in LANGUAGES:
+            for home in homes:
+                folder = home if language == ORIGINAL else home / language
+                for path in _lesson_files(folder):
+                    self._add(path, language)
+
+    def _add(self, path: Path, language: str) -> None:
+        by_language = self.lessons.setdefault(path.stem, {})
+        if by_language.setdefault(language, path) is not path:
+            self.shadowed.append(path)
+
+
+def _lesson_files(folder: Path) -> Iterator[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:  # a folder that is not there, or may not be read, holds no lessons
+        return
+    yield from (p for p in paths if p.suffix == ".md" and not _is_aside(p.name))
+
+
+def _in(by_language: Mapping[str, Path], language: str) -> Path:
+    """The file in `language`, or the original, or whichever there is."""
+    return by_language.get(language) or next(iter(by_language.values()))
+
+
+def _beside(path: Path) -> dict[str, Path]:
+    """The file and those of the same lesson beside it, by language."""
+    files = {code: sibling(path, code) for code in LANGUAGES}
+    return {code: f for code, f in files.items() if f == path or f.is_file()}
 
 
 def _is_aside(name: str) -> bool:
@@ -142,10 +217,21 @@ def _is_path(name: str) -> bool:
 def _shadowed(path: Path) -> Headline:
     slug = path.stem
     fault = f"{path}: another lesson is already named `{slug}`; rename this one"
-    return Headline(slug, path, one_line(slug), shipped=is_shipped(path), fault=one_line(fault))
+    return _faulty(path, is_shipped(path), one_line(fault), (language_of(path),))
 
 
-def _modes_in(text: str) -> tuple[str, ...]:
-    """The modes that fences name, without parsing Markdown: good enough for a list."""
-    named = {word for words in _FENCE.findall(text) for word in words.split()}
+def _faulty(path: Path, shipped: bool, fault: str, languages: tuple[str, ...]) -> Headline:
+    return Headline(
+        path.stem,
+        path,
+        one_line(path.stem),
+        shipped=shipped,
+        fault=fault,
+        language=language_of(path),
+        languages=languages,
+    )
+
+
+def _in_order(named: Collection[str]) -> tuple[str, ...]:
+    """The modes that fences name: good enough for a list."""
     return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
