@@ -6,6 +6,7 @@ Knows no torch, so that the screen may import it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
@@ -21,7 +22,10 @@ class Value(msgspec.Struct, frozen=True):
     shape: tuple[int, ...] = ()
     """() for a single number."""
     dtype: str = "float"
-    """float32, int64, bool …; float and int for Python's own; none; text for all else."""
+    """float32, int64, bool …; float and int for Python's own; none; text for all else.
+
+    And str, where an exercise's expression is a Python string: it stands in `text`.
+    """
     text: str = ""
     """What to show where there are no numbers: `None`, a short repr, or an error's message."""
 
@@ -33,7 +37,7 @@ class Value(msgspec.Struct, frozen=True):
     @property
     def is_number(self) -> bool:
         """Whether there is a number (or an array of them) to show."""
-        return bool(self.data) or (self.dtype not in ("none", "text"))
+        return bool(self.data) or (self.dtype not in ("none", "text", "str"))
 
     @property
     def is_finite(self) -> bool:
@@ -127,6 +131,16 @@ class Record(msgspec.Struct, frozen=True):
     learning_rate: float
     seed: int
     changes: tuple[Change, ...] = ()
+
+
+def settings_of(changes: Iterable[Change], start: Record) -> tuple[str, str, float, int]:
+    """Mode, device, learning rate and seed of a record after these of its changes."""
+    mode, device, rate, seed = start.mode, start.device, start.learning_rate, start.seed
+    for change in changes:
+        mode, device = change.mode or mode, change.device or device
+        rate = rate if change.learning_rate is None else change.learning_rate
+        seed = seed if change.seed is None else change.seed
+    return mode, device, rate, seed
 
 
 class Curve(msgspec.Struct, frozen=True):

@@ -118,6 +118,12 @@ class LossColumn:
         self._fetch()
         return self._view().copy()
 
+    def until(self, epoch: int) -> Numbers:
+        """The loss of each epoch up to `epoch`, NaN where it is not known by itself any more."""
+        self._fetch()
+        known = self._view()[: max(epoch - self._gone, 0)]
+        return np.concatenate((np.full(min(self._gone, epoch), math.nan), known))
+
     def curve(self, columns: int, here: int) -> Curve:
         """The losses in at most `columns` columns: least and greatest of each.
 

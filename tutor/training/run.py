@@ -11,7 +11,7 @@ was recorded, changes included; a new change made in the past cuts off what came
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 import msgspec
@@ -19,8 +19,9 @@ import msgspec
 from tutor.errors import RunError
 from tutor.training import devices
 from tutor.training.facts import facts_of
-from tutor.training.frame import Change, Curve, Element, Frame, Position, Record
+from tutor.training.frame import Change, Curve, Element, Frame, Position, Record, Value
 from tutor.training.history import History
+from tutor.training.judge import evaluate, names_of
 from tutor.training.look import Reading, frame_of, reading_of
 from tutor.training.loop import LessonRaised
 from tutor.training.player import END, UNDRAWN, Player, Turn, never
@@ -215,6 +216,14 @@ class Run:
     def facts(self, name: str) -> Facts:
         """All about one name of the lesson's code at this moment."""
         return facts_of(self._player.loop, name)
+
+    def evaluate(self, expressions: Sequence[str]) -> tuple[Value, ...]:
+        """What an exercise's expressions are here: see `judge.evaluate`. Changes nothing."""
+        player = self._player
+        player.turn.take(player)
+        losses = player.history.losses.until(max(self.at.epoch - (not self.at_end), 0))
+        with self.quiet():
+            return evaluate(player.loop, expressions, names_of(player.loop, losses))
 
     def standpoint(self) -> Standpoint:
         """The batch that it stands in, for a probe to look about from."""
