@@ -33,13 +33,17 @@ from tutor.engine.messages import (
     TakeRun,
     WriteSeries,
 )
+from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.coach import Coach, hold
 from tutor.teaching.digits import next_of_1_2_5, setting
 from tutor.teaching.engine_port import Engine
+from tutor.teaching.journal import Deed, Journal, Left, NoJournal
 from tutor.teaching.moment import Moment, Notice, Start
 from tutor.teaching.printed import PrintedText
 from tutor.teaching.talk import Talk
-from tutor.training.frame import Element
+from tutor.training.frame import Element, settings_of
 from tutor.training.sights import PictureKind
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -57,8 +61,15 @@ class Follower(Protocol):
 class Session:
     """One learner's wishes to one engine, about one lesson at a time."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.monotonic,
+        journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
+    ) -> None:
         self.talk = Talk(engine, clock)
+        self.coach = Coach(self.talk, journal)
+        self._journal = journal
         self._offered_to_go_on = False
         self._scrubbed_to: tuple[int, int | None] | None = None
 
@@ -105,15 +116,33 @@ class Session:
             return self.moment.frame.learning_rate
         return self.moment.lesson.learning_rate[self.moment.mode]
 
+    @property
+    def attempt(self) -> Attempt | None:
+        """The exercise that the learner is at; None while none is on."""
+        return self.coach.attempt
+
+    @property
+    def exercises(self) -> tuple[Exercise, ...]:
+        """Those of the lesson that is open, in its order."""
+        return self.coach.exercises
+
+    def deeds(self) -> dict[str, Deed]:
+        """By exercise of this lesson: the best that the learner has done there."""
+        return self.coach.deeds()
+
     def waiting_line(self) -> str:
         """What the learner is waiting for, in words; empty while there is nothing to wait for."""
+        self.coach.feel_the_pulse(self.talk.silent_for)
         return self.talk.waiting_line()
 
     def receive(self, event: AnyEvent) -> bool:
         """Take in what the engine tells; whether a Taken is owed once it is painted."""
         before = self.moment
+        command = self.talk.asked(event)
         owed = self.talk.receive(event)
+        self.coach.heard(event, command)
         if isinstance(event, Shown):
+            self._write_down()
             self._scrub_on()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offered_to_go_on = self._offered_to_go_on and not moved
@@ -127,9 +156,29 @@ class Session:
 
     def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
         """Begin a lesson; what is still said of the one before is no longer heard."""
+        self._forget_wishes()
+        self.talk.open(lesson, start)
+
+    def resume(self, lesson: Lesson, left: Left) -> None:
+        """Go on where a lesson was left: the same run at the same place, its forks beside it.
+
+        If the lesson's file is another one since, it begins anew, under the settings it was
+        left with.
+        """
+        self._forget_wishes()
+        if left.digest != lesson.digest:
+            self.talk.open(lesson, Start(*settings_of(left.record.changes, left.record)))
+            self.talk.welcome("The lesson has changed since you left it: it begins anew")
+            return
+        self.talk.open_run(lesson, left.record, left.at, left.runs)
+        self.talk.welcome("You are back where you left · R starts again")
+        if left.exercise and any(e.id == left.exercise for e in lesson.exercises):
+            self.coach.begin_when_open(left.exercise)
+
+    def _forget_wishes(self) -> None:
         self._offered_to_go_on = False
         self._scrubbed_to = None
-        self.talk.open(lesson, start)
+        self.coach.forget()
 
     def step_phase(self) -> None:
         """Run the next phase; while a run is on, pause it instead."""
@@ -144,6 +193,9 @@ class Session:
         moment = self.moment
         if moment is None or self.is_running:
             self.pause()
+            return
+        if reason := self.coach.why_not(StepPhase()):
+            self.talk.tell(reason, "refused")
             return
         graph = moment.sight.graph
         if graph is not None and not graph.operations:
@@ -187,12 +239,12 @@ class Session:
                 return
             self.talk.moment = moment = replace(moment, goal=further)
         self._offered_to_go_on = False
-        self.talk.send(RunTo(epoch=moment.goal))
+        self._send(RunTo(epoch=moment.goal))
 
     def pause(self) -> None:
         """Pause a run if one is on."""
         if self.is_running:
-            self.talk.send(Pause())
+            self._send(Pause())
 
     def restart(self) -> None:
         """Begin again; where the lesson never came to stand, open it again."""
@@ -207,12 +259,58 @@ class Session:
         self._scrubbed_to = None
         self.talk.stop()
 
+    # ── Exercises ───────────────────────────────────────────────────────────────────
+
+    def begin_exercise(self, id: str | None = None) -> None:
+        """Begin an exercise; the first that is not done if none is named."""
+        self.pause()
+        self.coach.begin(id)
+
+    def answer(self, text: str) -> None:
+        """A number, a sign, or the number of a choice."""
+        self.coach.answer(text)
+
+    def edit(self, code: str) -> None:
+        """Let this code take the place of what is to be mended, and check it."""
+        self.coach.edit(code)
+
+    def keep_draft(self, code: str) -> None:
+        """Remember the code as it is now."""
+        self.coach.keep_draft(code)
+
+    def go_on(self) -> None:
+        """After a wrong answer, the same question anew; after success, the next exercise."""
+        self.coach.go_on()
+
+    def hint(self) -> None:
+        """One more hint."""
+        self.coach.hint()
+
+    def show_solution(self) -> None:
+        """How it is done; after a try."""
+        self.coach.show_solution()
+
+    def skip(self) -> None:
+        """`I know this`: on to the next exercise."""
+        self.coach.skip()
+
+    def leave_exercise(self) -> None:
+        """Back to the lesson's own run, as it was."""
+        self._scrubbed_to = None
+        self.coach.leave()
+
+    def _write_down(self) -> None:
+        """Where the lesson stands; while an exercise is on, where its own run stood."""
+        attempt, held = self.attempt, self.coach.held or hold(self.talk)
+        if held is not None:
+            self._journal.left(held.left(attempt.exercise.id if attempt else ""))
+
     # ── About in time ───────────────────────────────────────────────────────────────
 
     def seek(self, epoch: int, step: int | None = None) -> None:
         """Go to the end of an epoch, or to after `step` of its steps."""
         self.pause()
-        self.talk.send(Seek(epoch=epoch, step=step))
+        self._send(Seek(epoch=epoch, step=step))
 
     def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there as soon as the way asked for last is done; wishes in between are dropped."""
@@ -270,12 +368,12 @@ class Session:
     def fork(self) -> None:
         """Keep this run as it is, and go on with a copy from here."""
         self.pause()
-        self.talk.send(Fork())
+        self._send(Fork())
 
     def take_run(self, name: str) -> None:
         """Go on with another run."""
         self.pause()
-        self.talk.send(TakeRun(name=name))
+        self._send(TakeRun(name=name))
 
     def rename_run(self, name: str, new: str) -> None:
         """Call a run something else."""
@@ -292,7 +390,7 @@ class Session:
     def write_series(self, path: str) -> None:
         """Write the figures of every epoch so far to a new file."""
         self.pause()
-        self.talk.send(WriteSeries(path=path))
+        self._send(WriteSeries(path=path))
 
     # ── What is looked at ───────────────────────────────────────────────────────────
 
@@ -314,16 +412,23 @@ class Session:
 
     # ── How ─────────────────────────────────────────────────────────────────────────
 
+    def _send(self, command: AnyCommand) -> None:
+        """Ask for it, unless the exercise that is on is against it."""
+        if reason := self.coach.why_not(command):
+            self.talk.tell(reason, "refused")
+        else:
+            self.talk.send(command)
+
     def _go_back(self, command: BackPhase | BackEpoch) -> None:
         at = self.moment.frame.at if self.moment and self.moment.frame else None
         if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
             self.talk.tell("This is the beginning · space goes on")
             return
         self.pause()
-        self.talk.send(command)
+        self._send(command)
 
     def _step(self, command: StepPhase | StepEpoch) -> None:
-        self.talk.send(Pause() if self.is_running else command)
+        self._send(Pause() if self.is_running else command)
 
     def _restart(self, command: Restart) -> None:
         moment = self.moment
@@ -333,9 +438,12 @@ class Session:
             self.open(moment.lesson, Start(moment.mode, moment.device))
             return
         self.pause()
+        if self.attempt is not None and not command.new_seed:
+            self.coach.again()
+            return
         self.talk.printed = PrintedText()
         self.talk.moment = replace(moment, goal=moment.lesson.epochs[moment.mode])
-        self.talk.send(command)
+        self._send(command)
 
     def _turn_mode(self, by: int) -> None:
         if self.moment is None:
@@ -362,6 +470,6 @@ class Session:
         """Do it between two epochs, and let the run go on."""
         run = self.talk.last(RunTo) if self.is_running else None
         self.pause()
-        self.talk.send(command)
+        self._send(command)
         if run is not None:
-            self.talk.send(RunTo(epoch=run.epoch))
+            self._send(RunTo(epoch=run.epoch))

@@ -16,7 +16,9 @@ import msgspec
 from tutor.engine.messages import (
     AnyCommand,
     AnyEvent,
+    Derive,
     Ended,
+    Evaluate,
     Failed,
     Look,
     Open,
@@ -42,7 +44,8 @@ from tutor.plain import one_line
 from tutor.teaching.engine_port import Engine
 from tutor.teaching.moment import Moment, Notice, Sight, Start
 from tutor.teaching.printed import PrintedText
-from tutor.training.frame import Frame, Position
+from tutor.training.frame import Frame, Position, Record
+from tutor.training.sights import RunInfo
 
 QUEUE = 12
 """Unanswered commands at which further keys are dropped: nobody wants 200 steps queued up."""
@@ -63,12 +66,14 @@ class Talk:
         self._opening: int | None = None
         self._heard_at = clock()
         self._ended_with = ""
-        self._begun_on_cpu = ""
+        self._welcome: Notice | None = None
         self._seeking: Seeking | None = None
         self.look = Look()
         """What the panes look at."""
         self.devices: tuple[str, ...] = ()
         self.moment: Moment | None = None
+        self.record: Record | None = None
+        """The recipe of the run that the moment shows."""
         self.notice = Notice()
         self.printed = PrintedText()
 
@@ -83,7 +88,7 @@ class Talk:
         self.printed = PrintedText()
         self.moment = Moment(lesson, mode, start.device, lesson.epochs[mode])
         self.notice = Notice()
-        self._begun_on_cpu = ""
+        self._welcome = None
         self._opening = self.send(
             Open(
                 lesson=lesson,
@@ -93,6 +98,33 @@ class Talk:
                 seed=start.seed,
             )
         )
+        self._look_again()
+
+    def open_run(
+        self,
+        lesson: Lesson,
+        record: Record,
+        at: Position,
+        runs: tuple[RunInfo, ...] = (),
+        goal: int = 0,
+    ) -> int | None:
+        """Go to a place in a run that a record tells of; returns the number of the question."""
+        if self.is_running:
+            self._engine.send(Pause())
+        mode = next((c.mode for c in reversed(record.changes) if c.mode), record.mode)
+        self._unanswered.clear()
+        self.moment = Moment(lesson, mode, record.device, max(goal, lesson.epochs[mode], at.epoch))
+        self.notice = Notice()
+        self._welcome = None
+        self._opening = self.send(
+            Open(lesson=lesson, record=record, epoch=at.epoch, step=at.step, runs=runs)
+        )
+        opening = self._opening
+        self._look_again()
+        return opening
+
+    def _look_again(self) -> None:
+        """Another run has other names to look at, and nothing to compare with."""
         self.look = msgspec.structs.replace(self.look, then="", name="")
         self.send(self.look)
 
@@ -100,7 +132,8 @@ class Talk:
         """Ask, unless no lesson is open or too much is unanswered; returns its number."""
         if self.moment is None:
             return None
-        if len(self._unanswered) >= QUEUE and not isinstance(command, Open | Pause | Look):
+        is_own = isinstance(command, Open | Pause | Look | Evaluate | Derive)
+        if len(self._unanswered) >= QUEUE and not is_own:
             self.notice = Notice("Still busy with the keys before · x stops", "refused")
             return None
         number = self._engine.send(command)
@@ -130,6 +163,10 @@ class Talk:
         """Say one line to the learner."""
         self.notice = Notice(one_line(text), kind)
 
+    def welcome(self, text: str, kind: Literal["told", "refused"] = "told") -> None:
+        """Say one line once what is being opened stands."""
+        self._welcome = Notice(one_line(text), kind)
+
     # ── What is open, and what is awaited ───────────────────────────────────────────
 
     @property
@@ -147,6 +184,13 @@ class Talk:
         commands = reversed(self._unanswered.values())
         return next((c for c in commands if isinstance(c, kind) and such(c)), None)
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds without a sign of the engine while an answer is due; 0 if none is."""
+        if not self._unanswered:
+            return 0.0
+        return min(self._engine.busy_for(), self._clock() - self._heard_at)
+
     def waiting_line(self) -> str:
         """What the learner is waiting for, in words; empty while there is nothing to wait for."""
         if self.moment is not None and not self.devices:
@@ -154,13 +198,17 @@ class Talk:
         seeking = self._seeking
         if seeking is not None and self.awaits(Seek):
             return f"epoch {seeking.epoch} on the way to {seeking.target} · x breaks it off"
-        waited = min(self._engine.busy_for(), self._clock() - self._heard_at)
-        if not self._unanswered or waited < PATIENCE:
+        waited = self.silent_for
+        if waited < PATIENCE:
             return ""
         oldest = next(iter(self._unanswered.values()))
         return f"{self._name(oldest)} is still running ({waited:.0f} s) · x stops it"
 
     # ── Hearing ─────────────────────────────────────────────────────────────────────
+
+    def asked(self, event: AnyEvent) -> AnyCommand | None:
+        """What an event answers; None if it answers nothing that is still awaited."""
+        return self._unanswered.get(event.answers)
 
     def receive(self, event: AnyEvent) -> bool:
         """Take in what the engine tells; whether a Taken is owed once it is painted."""
@@ -207,12 +255,13 @@ class Talk:
             return
         start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
         self.open(moment.lesson, start)
-        self._begun_on_cpu = f"{said} · it begins on the CPU"
+        self.welcome(f"{said} · it begins on the CPU", "refused")
 
     def _shown(self, event: Shown, command: AnyCommand | None) -> None:
         moment = self.moment
         if moment is None:
             return
+        self.record = event.record
         is_same_place = _place(moment.frame) == _place(event.frame)
         # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
         is_echo = is_same_place and (command is None or isinstance(command, Look | Pause))
@@ -242,8 +291,8 @@ class Talk:
         if self._ended_with:
             back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
             self.notice, self._ended_with = Notice(back, "failed"), ""
-        elif self._begun_on_cpu and not is_echo:
-            self.notice, self._begun_on_cpu = Notice(self._begun_on_cpu, "refused"), ""
+        elif self._welcome is not None and not is_echo:
+            self.notice, self._welcome = self._welcome, None
         elif event.note or not is_echo:
             self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
 

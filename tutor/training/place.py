@@ -5,21 +5,11 @@ Knows records and programs; runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from tutor.training.frame import Change, Frame, Position, Record
+from tutor.training.frame import Frame, Position, Record, settings_of
 from tutor.training.player import END
 from tutor.training.program import Program
-
-
-def settings_of(changes: Iterable[Change], start: Record) -> tuple[str, str, float, int]:
-    """Mode, device, learning rate and seed of a record after these of its changes."""
-    mode, device, rate, seed = start.mode, start.device, start.learning_rate, start.seed
-    for change in changes:
-        mode, device = change.mode or mode, change.device or device
-        rate = rate if change.learning_rate is None else change.learning_rate
-        seed = seed if change.seed is None else change.seed
-    return mode, device, rate, seed
 
 
 def same_place(programs: Mapping[str, Program], frame: Frame, record: Record) -> Position:

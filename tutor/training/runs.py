@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tutor.errors import RunError
-from tutor.training.frame import Change, Element, Frame, Position, Record
+from tutor.training.frame import Change, Element, Frame, Position, Record, settings_of
 from tutor.training.history import History
 from tutor.training.loop import LessonRaised
-from tutor.training.place import same_place, settings_of
+from tutor.training.place import same_place
 from tutor.training.player import END, never
 from tutor.training.run import Run
 from tutor.training.run_names import checked_name, free_letter

@@ -1,0 +1,267 @@
+"""From exercise to exercise: begins one, hands on what the learner says, and goes to the next.
+
+Knows the exercises of the lesson and the talk with the engine; how an answer is checked is the
+way's business. An exercise has a run of its own; the learner's run of the lesson is held
+meanwhile, as all that it takes to have it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Shown
+from tutor.lesson.exercise import Exercise
+from tutor.lesson.model import Lesson
+from tutor.teaching import rules, said
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.desk import Desk
+from tutor.teaching.journal import Deed, Journal, Left
+from tutor.teaching.moment import Start
+from tutor.teaching.talk import Talk
+from tutor.teaching.ways import (
+    AnyWay,
+    ReachWay,
+    RepairWay,
+    choices_of,
+    way_through,
+)
+from tutor.training.frame import Position, Record
+from tutor.training.sights import RunInfo
+
+REPAIR_SECONDS = 10.0
+"""So long may mended code run without a sign of life; then it is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The learner's own run of the lesson while an exercise is on."""
+
+    lesson: Lesson
+    record: Record
+    at: Position
+    runs: tuple[RunInfo, ...]
+    """Without their curves."""
+    goal: int
+
+    def left(self, exercise: str) -> Left:
+        """What is written down of it."""
+        lesson = self.lesson
+        return Left(
+            slug=lesson.slug,
+            path=str(lesson.path),
+            digest=lesson.digest,
+            language=lesson.language,
+            record=self.record,
+            at=self.at,
+            runs=self.runs,
+            exercise=exercise,
+        )
+
+
+class Coach:
+    """One learner at the exercises of the lesson that is open."""
+
+    def __init__(self, talk: Talk, journal: Journal) -> None:
+        self._talk = talk
+        self._journal = journal
+        self._way: AnyWay | None = None
+        self._wished = ""
+        """The exercise to begin once the lesson's own run stands."""
+        self.held: Held | None = None
+
+    # ── What is so ──────────────────────────────────────────────────────────────────
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The exercise that the learner is at."""
+        return self._way.desk.attempt if self._way else None
+
+    @property
+    def lesson(self) -> Lesson | None:
+        """The lesson as its file has it, whatever code an exercise has put into it."""
+        if self._way is not None:
+            return self._way.desk.lesson
+        return self._talk.moment.lesson if self._talk.moment else None
+
+    @property
+    def exercises(self) -> tuple[Exercise, ...]:
+        """Those of the lesson that is open."""
+        return self.lesson.exercises if self.lesson else ()
+
+    def deeds(self) -> dict[str, Deed]:
+        """By exercise: the best that the learner has done there."""
+        return self._journal.states(self.lesson.slug) if self.lesson else {}
+
+    def why_not(self, command: AnyCommand) -> str:
+        """Why the exercise that is on doesn't let this be done; empty if it does."""
+        moment = self._talk.moment
+        if self._way is None or moment is None:
+            return ""
+        at = moment.frame.at if moment.frame else Position(0, 0)
+        return rules.why_not(self._way.desk.attempt, command, at, self._way.place)
+
+    # ── From one to the next ────────────────────────────────────────────────────────
+
+    def begin(self, id: str | None = None) -> None:
+        """Begin this exercise, or the first that is not done."""
+        lesson, found = self.lesson, self._exercise(id)
+        if lesson is None:
+            return
+        if found is None:
+            none = "This lesson has no exercises"
+            self._talk.tell(none if not self.exercises else f"There is no exercise {id}")
+            return
+        if self.held is None:
+            self.held = hold(self._talk)
+        number = [e.id for e in self.exercises].index(found.id) + 1
+        attempt = Attempt(
+            exercise=found,
+            number=number,
+            count=len(self.exercises),
+            state="opening",
+            wants="number",
+            ask=found.ask,
+            choices=choices_of(found),
+        )
+        desk = Desk(self._talk, self._journal, lesson, attempt)
+        self._way = way_through(found, desk)
+        desk.set(wants=self._way.wants)
+        self._way.begin()
+
+    def begin_when_open(self, id: str) -> None:
+        """Begin this exercise once the lesson's own run stands, so that it can be held."""
+        self._wished = id
+
+    def _exercise(self, id: str | None) -> Exercise | None:
+        if id is not None:
+            return next((e for e in self.exercises if e.id == id), None)
+        deeds = self.deeds()
+        open_ = (e for e in self.exercises if deeds.get(e.id) not in ("done", "skipped"))
+        return next(open_, next(iter(self.exercises), None))
+
+    def leave(self) -> None:
+        """Back to the learner's own run, as it was."""
+        held, lesson = self.held, self.lesson
+        self.forget()
+        if held is not None:
+            self._talk.open_run(held.lesson, held.record, held.at, held.runs, held.goal)
+        elif lesson is not None:  # it was begun before the lesson's own run came to stand
+            self._talk.open(lesson, Start())
+
+    def forget(self) -> None:
+        """Another lesson is opened: nothing of this one is awaited any more."""
+        self._way = self.held = None
+        self._wished = ""
+
+    def again(self) -> None:
+        """Begin the exercise's run again; a Reach keeps the settings that it is now under."""
+        if isinstance(self._way, ReachWay):
+            self._way.again()
+        elif self._way is not None:
+            self._way.begin()
+
+    def _next(self) -> None:
+        """The next one that is not done; after the last, back to the lesson."""
+        attempt, deeds = self.attempt, self.deeds()
+        rest = self.exercises[attempt.number :] if attempt else ()
+        following = next((e for e in rest if deeds.get(e.id) not in ("done", "skipped")), None)
+        if following is not None:
+            self.begin(following.id)
+        else:
+            self.leave()
+            self._talk.welcome("That was the last exercise here · n: the next lesson")
+
+    # ── What the learner says ───────────────────────────────────────────────────────
+
+    def answer(self, text: str) -> None:
+        """Check an answer: a number, a sign, or the number of a choice."""
+        way = self._way
+        if way is None:
+            return
+        if way.desk.attempt.state in ("wrong", "done"):
+            self.go_on()
+        elif way.desk.attempt.state == "asking":
+            try:
+                way.answer(text)
+            except ValueError as error:  # it can't be read: that is no try
+                way.desk.set(reply=said.escaped(str(error)))
+
+    def edit(self, code: str) -> None:
+        """Let a Repair's code take its place, and run it."""
+        if isinstance(self._way, RepairWay):
+            self._way.edit(code)
+
+    def keep_draft(self, code: str) -> None:
+        """Remember a Repair's code as the learner has it now."""
+        if isinstance(self._way, RepairWay):
+            self._way.desk.keep_draft(code)
+
+    def go_on(self) -> None:
+        """After a wrong answer, the same question anew; after success, the next exercise."""
+        state = self.attempt.state if self.attempt else None
+        if state == "wrong" and self._way is not None:
+            self._way.go_on()
+        elif state == "done":
+            self._next()
+
+    def hint(self) -> None:
+        """One more hint."""
+        if self._way is None:
+            return
+        desk = self._way.desk
+        if not desk.attempt.hints_left:
+            self._talk.tell("There is no further hint")
+            return
+        desk.set(hints=desk.attempt.exercise.hints[: len(desk.attempt.hints) + 1])
+        desk.did("hinted")
+
+    def show_solution(self) -> None:
+        """How it is done; only after a try."""
+        attempt = self.attempt
+        if self._way is None or attempt is None or attempt.state in ("opening", "judging"):
+            return
+        if attempt.may_see_solution:
+            self._way.show_solution()
+        else:
+            self._talk.tell("Try it once; then the solution can be seen")
+
+    def skip(self) -> None:
+        """`I know this`: on to the next."""
+        if self._way is not None:
+            if self._way.desk.attempt.state != "done":
+                self._way.desk.did("skipped")
+            self._next()
+
+    # ── What the engine tells ───────────────────────────────────────────────────────
+
+    def heard(self, event: AnyEvent, command: AnyCommand | None) -> None:
+        """Go on with what was waited for. `command` is what the event answers."""
+        way = self._way
+        if way is None:
+            if self._wished and isinstance(event, Shown):
+                wished, self._wished = self._wished, ""
+                self.begin(wished)
+            return
+        if isinstance(event, Ended):
+            way.desk.forget()
+            way.ended(event)
+        elif not way.desk.heard(event) and isinstance(event, Shown) and event.target is None:
+            way.rested(command)
+
+    def feel_the_pulse(self, silent_for: float) -> None:
+        """Stop mended code that has given no sign of life for too long."""
+        way = self._way
+        is_judged = isinstance(way, RepairWay) and way.desk.attempt.state == "judging"
+        if is_judged and silent_for > REPAIR_SECONDS:
+            self._talk.stop()
+
+
+def hold(talk: Talk) -> Held | None:
+    """All that it takes to have the present run again; None while there is none."""
+    moment, record = talk.moment, talk.record
+    if moment is None or moment.frame is None or record is None:
+        return None
+    runs = tuple(msgspec.structs.replace(run, curve=None) for run in moment.runs)
+    return Held(moment.lesson, record, moment.frame.at, runs, moment.goal)

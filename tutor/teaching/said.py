@@ -1,0 +1,144 @@
+"""What is said of answers and solutions, as short Markdown.
+
+Knows exercises, values and how numbers are written; nothing of runs and of when it is said.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from tutor.engine.messages import AnyEvent, Ended, Failed, Refused, Shown
+from tutor.lesson.exercise import Choose, Predict, Setting, Solution
+from tutor.plain import one_line
+from tutor.teaching.digits import number, setting, short
+from tutor.training.frame import Value
+from tutor.training.sights import LocalStep
+
+
+def outcome(exercise: Predict, said: str, value: Value) -> str:
+    """What came out, beside what was expected: `You said 4. It is −30.`"""
+    return f"You said: {_ended(_shown(exercise, said))} It is: {_ended(answer(exercise, value))}"
+
+
+def answer(exercise: Predict, value: Value) -> str:
+    """What a Predict's expression came to, in the form that is asked for."""
+    if exercise.form == "choice":
+        return exercise.choices.get(value.text, value.text)
+    if exercise.form == "sign" and value.data:
+        return f"{_sign_word(value.data[0])} ({short(value)})"
+    return short(value)
+
+
+def _shown(exercise: Predict, said: str) -> str:
+    if exercise.form == "choice":
+        return exercise.choices.get(said, said)
+    if exercise.form == "sign":
+        return _sign_word(float(f"{said}1") if said in "+-" else 0.0)
+    return number(float(said))
+
+
+def _sign_word(x: float) -> str:
+    if math.isnan(x):
+        return "no number"
+    return "positive" if x > 0 else "negative" if x < 0 else "zero"
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def reach_solution(solution: Solution) -> str:
+    """How a condition is met, in words."""
+    parts = []
+    if solution.mode is not None:
+        parts.append(f"the mode `{solution.mode}`")
+    if solution.learning_rate is not None:
+        parts.append(f"the learning rate {setting(solution.learning_rate)}")
+    if solution.seed is not None:
+        parts.append(f"the seed {solution.seed}")
+    parts += [f"`{element(s)}` = {setting(s.value)}" for s in solution.settings]
+    epochs = "epoch" if solution.epochs == 1 else "epochs"
+    given = f"From the start with {' and '.join(parts)}" if parts else "From the start"
+    return f"{given}, run {solution.epochs} {epochs}."
+
+
+def element(of: Setting) -> str:
+    """How one number of a parameter is called: `w`, `W[0,1]`."""
+    return f"{of.parameter}[{','.join(map(str, of.index))}]" if of.index else of.parameter
+
+
+def block_of_code(code: str) -> str:
+    """Python, as a block."""
+    return f"```python\n{code.rstrip()}\n```"
+
+
+def right_choice(exercise: Choose) -> str:
+    """The right one of several answers."""
+    return next(choice.text for choice in exercise.choices if choice.is_right)
+
+
+def mended(epochs: int) -> str:
+    """The code does what it should."""
+    return f"It runs for {_epochs(epochs)} and does what it should."
+
+
+def not_mended(epochs: int) -> str:
+    """The code runs, and that is all."""
+    return f"It runs for {_epochs(epochs)}, but it does not yet do what it should."
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+LIKE_AUTOGRAD = "The Gradient phase has run: autograd comes to the same numbers."
+
+
+def local_question(step: LocalStep) -> str:
+    """One question of who plays autograd, with what one needs to answer it."""
+    needed = ", ".join(f"{literal(name)} = {number(x)}" for name, x in step.values.items())
+    if step.asks == "local":
+        return (
+            f"How fast does {literal(step.output)} change with {literal(step.input)}?  ({needed})"
+        )
+    return f"What is the gradient of the loss in {literal(step.input)}?  ({needed})"
+
+
+def local_help(step: LocalStep) -> str:
+    """What to think of after a wrong answer."""
+    if step.asks == "local":
+        return (
+            f"Turn {literal(step.input)} up a little and leave the rest: "
+            f"by how many times as much does {literal(step.output)} change?"
+        )
+    return "Along each way back the gradients multiply; where ways meet, they add up."
+
+
+def reason(event: AnyEvent) -> str:
+    """Why something was not done, as the engine tells it."""
+    match event:
+        case Failed(line=line, phase=phase, message=message):
+            where = f"{phase}, line {line}" if line else phase
+            return f"{where}: {literal(message)}"
+        case Refused(message=message) | Ended(message=message):
+            return literal(message)
+        case Shown(note=note) if note:
+            return literal(note)
+    return "It could not be done."
+
+
+def literal(text: str) -> str:
+    """Text that is shown just as it is, whatever it looks like: as inline code."""
+    plain_text = one_line(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", plain_text)), default=0))
+    pad = " " if "`" in plain_text else ""
+    return f"{ticks}{pad}{plain_text}{pad}{ticks}"
+
+
+def escaped(text: str) -> str:
+    """Text that is no Markdown, whatever it looks like."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+_MARKDOWN = re.compile(r"([\\`*_$\[\]<>#])")
