@@ -1,0 +1,123 @@
+"""The map of lessons: what builds on what, as the rows of a tree. Pure layout, plain data.
+
+A lesson may build on several, so the lessons are no tree. Here each stands below the one of
+its prerequisites that comes last, and names the others; every row comes after all that its
+lesson builds on. Knows nothing of files and of screens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tutor.lesson.faults import did_you_mean
+from tutor.lesson.library import Headline
+
+BRANCH, LAST, TRUNK, GAP = "├─ ", "└─ ", "│  ", "   "
+"""What the prefix of a row is made of, one for each level."""
+
+_ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One lesson on the map."""
+
+    headline: Headline
+    depth: int
+    """0 for what has nothing above it."""
+    prefix: str
+    """The lines of the tree that lead to it, as text to put before its title."""
+    also: tuple[str, ...] = ()
+    """The slugs of the other lessons that it builds on, which stand further up."""
+    fault: str = ""
+    """One line about a prerequisite that there is none of, or that leads back to it."""
+
+    def ascii_prefix(self) -> str:
+        """The prefix, for a terminal that has no lines."""
+        return self.prefix.translate(_ASCII)
+
+
+def rows(headlines: Sequence[Headline]) -> tuple[Row, ...]:
+    """A row for each lesson, as they are to stand below each other.
+
+    Lessons that could come next stand in the order given. Two of the same slug are two rows,
+    of which only the first can be built on. A circle is broken at its first lesson.
+    """
+    return tuple(_with_prefixes(_Growing(headlines).grown()))
+
+
+def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
+    """What is wrong with what a lesson builds on; empty if nothing is.
+
+    `builds_on` holds every lesson there is, this one too.
+    """
+    unknown = [other for other in builds_on[slug] if other not in builds_on]
+    if unknown:
+        hint = did_you_mean(unknown[0], builds_on)
+        hint = hint if hint.endswith("?") else "; `tutor list` shows the lessons"
+        return f"it builds on `{unknown[0]}`, which is no lesson{hint}"
+    if way := _way_back(slug, builds_on):
+        return f"it builds on itself: {' → '.join(way)}; take one of these out of `builds_on`"
+    return ""
+
+
+def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """A shortest way from the lesson through what it builds on back to it; () if there is none."""
+    ways: list[tuple[str, ...]] = [(slug,)]
+    seen = {slug}
+    for way in ways:  # grows while it is gone through: breadth first
+        for other in builds_on.get(way[-1], ()):
+            if other == slug:
+                return (*way, slug)
+            if other not in seen:
+                seen.add(other)
+                ways.append((*way, other))
+    return ()
+
+
+class _Growing:
+    """Puts lessons below each other, each as soon as all that it builds on is there."""
+
+    def __init__(self, headlines: Sequence[Headline]) -> None:
+        self._waiting = list(headlines)
+        self._builds_on: dict[str, tuple[str, ...]] = {}
+        for headline in headlines:
+            self._builds_on.setdefault(headline.slug, headline.builds_on)
+        self._placed: set[str] = set()
+
+    def grown(self) -> Iterator[Row]:
+        while self._waiting:
+            ready = next((h for h in self._waiting if not self._missing(h)), None)
+            yield from self._place(ready or self._first_of_a_circle(), "", 0)
+
+    def _place(self, headline: Headline, above: str, depth: int) -> Iterator[Row]:
+        """The lesson, and below it what only waited for it."""
+        self._waiting.remove(headline)
+        fault = fault_of(headline.slug, self._builds_on)
+        others = [s for s in headline.builds_on if s in self._placed and s != above]
+        self._placed.add(headline.slug)
+        yield Row(headline, depth, "", tuple(others), fault)
+        for following in [h for h in self._waiting if headline.slug in h.builds_on]:
+            if following in self._waiting and not self._missing(following):
+                yield from self._place(following, headline.slug, depth + 1)
+
+    def _missing(self, headline: Headline) -> bool:
+        """Whether something that it builds on, and that there is, has no place yet."""
+        return any(s in self._builds_on and s not in self._placed for s in headline.builds_on)
+
+    def _first_of_a_circle(self) -> Headline:
+        return next(h for h in self._waiting if _way_back(h.slug, self._builds_on))
+
+
+def _with_prefixes(found: Iterator[Row]) -> list[Row]:
+    """Draw the tree: from the last row up, so that it is known whether another follows."""
+    drawn: list[Row] = []
+    open_levels: set[int] = set()
+    for row in reversed(list(found)):
+        open_levels = {level for level in open_levels if level <= row.depth}
+        stems = (TRUNK if level in open_levels else GAP for level in range(1, row.depth))
+        own = (BRANCH if row.depth in open_levels else LAST) if row.depth else ""
+        open_levels.add(row.depth)
+        drawn.append(replace(row, prefix="".join(stems) + own))
+    return drawn[::-1]
