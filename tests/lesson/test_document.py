@@ -158,9 +158,9 @@ def test_dollars_in_code_and_escaped_dollars_are_no_formulas(minimal: str) -> No
     assert section(with_prose(minimal, prose)).blocks[0] == Prose(prose, 12)
 
 
-def test_a_fence_of_another_kind_is_prose_and_an_exercise_is_left_out(minimal: str) -> None:
-    text = with_prose(minimal, "```text\nx\n```\n```yaml exercise\nask: [\n```")
-    assert section(text).blocks[0] == Prose("```text\nx\n```", 12)
+def test_a_fence_of_another_kind_is_prose(minimal: str) -> None:
+    text = with_prose(minimal, "```text\nx\n```\n```yaml\nask: [\n```")
+    assert section(text).blocks[0] == Prose("```text\nx\n```\n```yaml\nask: [\n```", 12)
     assert len(section(text).blocks) == 2
 
 

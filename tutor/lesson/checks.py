@@ -83,15 +83,9 @@ class _Checker:
         found = {f: code_checks.why_not_code(f.code, f.line) for f in self._fences_of_all}
         return {fence: bad for fence, bad in found.items() if bad}
 
-    @property
-    def _modes_unread(self) -> bool:
-        """Whether the front matter is at fault, so that no one knows which modes it declares."""
-        front = self.front
-        return not front.lines or ("modes" in front.lines and not front.modes)
-
     def _is_unsure(self, phase: str) -> bool:
         """Whether some code of a phase has no mode yet: what a mode lacks may be there."""
-        if self._modes_unread:
+        if self.front.are_modes_unread:
             return True
         section = self._phase(phase)
         blocks = section.blocks if section else ()
@@ -106,7 +100,7 @@ class _Checker:
     # ── Modes ───────────────────────────────────────────────────────────────────────
 
     def _modes_of_front_matter(self) -> None:
-        if self._modes_unread:
+        if self.front.are_modes_unread:
             return
         front = self.front
         for key, by in (
@@ -152,7 +146,7 @@ class _Checker:
                 self.faults.add(bad.line, f"this is not Python ({bad.reason}); correct it")
 
     def _unknown_modes(self, fence: Fence) -> list[str]:
-        if self._modes_unread:
+        if self.front.are_modes_unread:
             return []
         return [mode for mode in fence.modes if mode not in self._known_modes]
 

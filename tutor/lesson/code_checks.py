@@ -57,6 +57,17 @@ def _why_not(code: str, kind: str) -> Bad | None:
     return None
 
 
+def is_same(code: str, other: str) -> bool:
+    """Whether two pieces of code do the same to the letter, comments and layout aside.
+
+    What does not compile is only the same as itself.
+    """
+    if why_not_code(code) or why_not_code(other):
+        return code == other
+    with _quiet():
+        return ast.dump(ast.parse(code)) == ast.dump(ast.parse(other))
+
+
 def bound_names(codes: Iterable[str]) -> frozenset[str] | None:
     """The names that pieces of code bind at their top level, by any form of binding.
 

@@ -11,11 +11,18 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutor.lesson import checks, files, front_matter
+from tutor.lesson import checks, exercise_yaml, files, front_matter
+from tutor.lesson.exercise_ground import ground_of
 from tutor.lesson.faults import FaultList
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
-from tutor.lesson.sections import sections_of
+from tutor.lesson.sections import Body
+
+LANGUAGE = "en"
+"""What the lessons in a folder of lessons are written in."""
+
+TRANSLATIONS = ("zh",)
+"""The languages that they are translated to; each has a folder of its name in that folder."""
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
@@ -39,9 +46,12 @@ def parse(source: str, path: Path) -> Lesson:
     _check_is_text(text, faults)
     lines = text.split("\n")
     front = front_matter.parse(lines, faults)
-    sections = sections_of(lines, front.end, faults)
+    body = Body(lines, front.end, faults)
+    sections = body.sections()
     modes = front.modes or _modes_named(sections)
+    exercises = exercise_yaml.read(body.exercises, ground_of(front, sections, modes), faults)
     checks.check(front, sections, modes, faults)
+    _check_is_not_its_own_base(front, path, faults)
     faults.raise_if_any()
     return Lesson(
         slug=path.stem,
@@ -55,13 +65,29 @@ def parse(source: str, path: Path) -> Lesson:
         parameters={mode: front.parameters.get(mode) or () for mode in modes},
         learning_rate={mode: front.learning_rate.get(mode) or 0.0 for mode in modes},
         epochs={mode: front.epochs.get(mode) or 0 for mode in modes},
-        sections=sections,
+        sections=body.sections(exercises),
         batches=front.batches,
         warm_up=front.warm_up,
         watch=_watch_by_mode(front, modes),
         own_gradient=front.own_gradient,
         data=front.data or checks.usual_data(sections, modes),
+        builds_on=front.builds_on,
+        language=language_of(path),
     )
+
+
+def language_of(path: Path) -> str:
+    """The language of a lesson's prose, which is said by the folder it is in."""
+    folder = path.absolute().parent.name
+    return folder if folder in TRANSLATIONS else LANGUAGE
+
+
+def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: FaultList) -> None:
+    if path.stem in front.builds_on:
+        faults.add(
+            front.line("builds_on"),
+            f"`{path.stem}` is this lesson; write in `builds_on` what comes before it",
+        )
 
 
 def _check_is_text(text: str, faults: FaultList) -> None:

@@ -16,6 +16,7 @@ from tutor.lesson import scalars, yaml_tree
 from tutor.lesson.faults import FaultList, did_you_mean
 from tutor.lesson.model import DataNames
 from tutor.lesson.scalars import Kind
+from tutor.lesson.yaml_values import Values
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class FrontMatter:
     """By label."""
     own_gradient: tuple[str, ...] = ()
     data: DataNames | None = None
+    builds_on: tuple[str, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
     """1-based line of each key that is there."""
     end: int = 0
@@ -66,13 +68,20 @@ class FrontMatter:
         """Where `key` stands, or 1 if it is left out."""
         return self.lines.get(key, 1)
 
+    @property
+    def are_modes_unread(self) -> bool:
+        """Whether it is at fault, so that no one knows which modes the lesson has."""
+        return not self.lines or ("modes" in self.lines and not self.modes)
+
 
 def parse(lines: Sequence[str], faults: FaultList) -> FrontMatter:
     """The front matter of a file, given as its lines. Faults are added to `faults`."""
     end = yaml_tree.end_of(lines, faults)
     if not end:
         return FrontMatter()
-    root = yaml_tree.compose(lines[1 : end - 1], faults)
+    root = yaml_tree.compose(
+        lines[1 : end - 1], faults, first=2, what="the front matter", example="title"
+    )
     if root is None:
         return FrontMatter(end=end)
     return _Reader(faults).read(root, end)
@@ -83,6 +92,7 @@ class _Reader:
 
     def __init__(self, faults: FaultList) -> None:
         self._faults = faults
+        self._values = Values(faults)
         self._nodes: dict[str, yaml.Node] = {}
         self._lines: dict[str, int] = {}
 
@@ -102,13 +112,14 @@ class _Reader:
             watch=self._watch(),
             own_gradient=self._several("own_gradient", scalars.MODE),
             data=self._data(),
+            builds_on=self._several("builds_on", scalars.SLUG),
             lines=self._lines,
             end=end,
         )
 
     def _collect(self, root: yaml.MappingNode) -> None:
         known = [name for name in FrontMatter.__dataclass_fields__ if name not in ("lines", "end")]
-        for key, line, node in self._pairs(root):
+        for key, line, node in self._values.pairs(root):
             if key not in known:
                 self._faults.add(line, f"unknown key `{key}`{did_you_mean(key, known)}")
                 continue
@@ -117,43 +128,10 @@ class _Reader:
             if key not in self._nodes:
                 self._faults.add(1, f"the key `{key}` is missing; write `{key}: {example}`")
 
-    def _pairs(self, node: yaml.MappingNode) -> list[tuple[str, int, yaml.Node]]:
-        """Key, line and value of each entry; the first of entries with the same key."""
-        found: dict[str, tuple[str, int, yaml.Node]] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                self._faults.add(line, "a key must be one word; write `key: value`")
-            elif key.value in found:
-                first = found[key.value][1]
-                self._faults.add(
-                    line, f"the key `{key.value}` is already on line {first}; keep one of them"
-                )
-            else:
-                found[key.value] = (key.value, line, value)
-        return list(found.values())
-
-    def _scalar(self, name: str, node: yaml.Node, kind: Kind[T]) -> T | None:
-        """The value of one scalar node, or None and a fault."""
-        line = node.start_mark.line + 1
-        if not isinstance(node, yaml.ScalarNode):
-            found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
-            self._faults.add(
-                line, f"`{name}` must be {kind.wanted}, not {found}; write `{name}: …`"
-            )
-            return None
-        try:
-            return kind.convert(node.value)
-        except ValueError:
-            short = node.value if len(node.value) <= 40 else node.value[:39] + "…"
-            shown = f"`{short}`" if short.strip() else "empty"
-            self._faults.add(line, f"`{name}` must be {kind.wanted}, not {shown}")
-            return None
-
     def _one(self, key: str, kind: Kind[T], default: T) -> T:
         if key not in self._nodes:
             return default
-        value = self._scalar(key, self._nodes[key], kind)
+        value = self._values.scalar(key, self._nodes[key], kind)
         return default if value is None else value
 
     def _list(self, key: str, node: yaml.Node, kind: Kind[str]) -> tuple[str, ...]:
@@ -165,7 +143,7 @@ class _Reader:
             return ()
         names: dict[str, None] = {}
         for item in node.value:
-            name = self._scalar(key, item, kind)
+            name = self._values.scalar(key, item, kind)
             if name in names:
                 self._faults.add(
                     item.start_mark.line + 1, f"`{name}` is twice in `{key}`; keep one of them"
@@ -185,7 +163,7 @@ class _Reader:
             return ByMode()
         if not isinstance(node, yaml.MappingNode):
             return ByMode(self._list(key, node, scalars.NAME), line=self._lines[key])
-        pairs = self._pairs(node)
+        pairs = self._values.pairs(node)
         own = {mode: self._list(key, value, scalars.NAME) for mode, _, value in pairs}
         return ByMode(None, own, self._lines[key], {mode: line for mode, line, _ in pairs})
 
@@ -198,13 +176,13 @@ class _Reader:
 
     def _value_or_mapping(self, name: str, node: yaml.Node, line: int, kind: Kind[T]) -> ByMode[T]:
         if not isinstance(node, yaml.MappingNode):
-            return ByMode(self._scalar(name, node, kind), line=line)
+            return ByMode(self._values.scalar(name, node, kind), line=line)
         own: dict[str, T] = {}
         lines: dict[str, int] = {}
         before = len(self._faults)
-        for mode, mode_line, value in self._pairs(node):
+        for mode, mode_line, value in self._values.pairs(node):
             lines[mode] = mode_line
-            converted = self._scalar(name, value, kind)
+            converted = self._values.scalar(name, value, kind)
             if converted is not None:
                 own[mode] = converted
         if not own and len(self._faults) == before:
@@ -221,7 +199,7 @@ class _Reader:
                 "`watch` must be a mapping; write `watch:` and below it `  label: expression`",
             )
             return {}
-        pairs = self._pairs(node)
+        pairs = self._values.pairs(node)
         for label, line, _ in pairs:
             if not label.strip() or not label.isprintable():
                 self._faults.add(line, f"`{label}` is no label; write a word or two")
@@ -239,9 +217,9 @@ class _Reader:
             self._faults.add(self._lines["data"], f"`data` must be a mapping; write `{_DATA}`")
             return None
         known, found = DataNames.__struct_fields__, dict[str, str | None]()
-        for key, line, value in self._pairs(node):
+        for key, line, value in self._values.pairs(node):
             if key in known:
-                found[key] = self._scalar(key, value, scalars.NAME)
+                found[key] = self._values.scalar(key, value, scalars.NAME)
             else:
                 wrong = f"unknown key `{key}` in `data`"
                 self._faults.add(line, f"{wrong}{did_you_mean(key, known)}")
@@ -258,4 +236,9 @@ def _says_nothing(value: ByMode[T]) -> bool:
 
 _REQUIRED = {"title": "…", "summary": "… (one line)", "parameters": "[w]"}
 _DATA = "data: {input: x, target: y, prediction: y_pred}"
-_EXAMPLES = {"parameters": "w, b", "modes": "manual, autograd", "own_gradient": "manual"}
+_EXAMPLES = {
+    "parameters": "w, b",
+    "modes": "manual, autograd",
+    "own_gradient": "manual",
+    "builds_on": "one-weight",
+}

@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What an escape in a YAML string can smuggle into text of several lines."""
+
 MAX_INTEGER = 1_000_000_000
 """Counts of epochs and batches above this are typing mistakes."""
 
@@ -58,6 +61,37 @@ def _mode(written: str) -> str:
     return written
 
 
+def _slug(written: str) -> str:
+    if not re.fullmatch(r"[^\s/\\]+", written) or written.endswith(".md"):
+        raise ValueError
+    return written
+
+
+def _id(written: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", written):
+        raise ValueError
+    return written
+
+
+def _yes_or_no(written: str) -> bool:
+    if written not in ("true", "false"):
+        raise ValueError
+    return written == "true"
+
+
+def _markdown(written: str) -> str:
+    text = written.strip("\n").rstrip()
+    if not text.strip() or _CONTROL.search(text):
+        raise ValueError
+    return text
+
+
+def _code(written: str) -> str:
+    if _CONTROL.search(written):
+        raise ValueError
+    return written if written.strip() else ""
+
+
 def at_least(least: int) -> Kind[int]:
     """Whole numbers from `least` up."""
 
@@ -77,4 +111,9 @@ NUMBER = Kind("a finite number", _number)
 RATE = Kind("a finite number above 0", _rate)
 NAME = Kind("a Python name", _name)
 MODE = Kind("a mode's name (letters, digits, - and _)", _mode)
+SLUG = Kind("a lesson's name (its file's without .md)", _slug)
+ID = Kind("letters, digits and - only", _id)
+YES_OR_NO = Kind("true or false", _yes_or_no)
+MARKDOWN = Kind("text", _markdown)
+CODE = Kind("Python code", _code)
 EXPRESSION = Kind("a Python expression on one line", _text)

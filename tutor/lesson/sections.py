@@ -1,22 +1,23 @@
 """The body of a lesson as sections of prose, formulas and fences.
 
 Notes what is out of place (a fence outside a phase, a formula that does not parse).
-Knows nothing of the front matter and does not judge the code in the fences.
+Knows nothing of the front matter and judges neither the code in the fences nor the exercises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from tutor import formula
-from tutor.errors import FormulaError
-from tutor.lesson import code_checks, markdown
+from tutor.lesson import formula_checks, markdown
+from tutor.lesson.exercise import Exercise
+from tutor.lesson.exercise_yaml import ExerciseText
 from tutor.lesson.faults import FaultList
 from tutor.lesson.markdown import Code, Heading, Math, Place, Unclosed
 from tutor.lesson.model import PHASES, Block, Fence, Formula, Prose, Section
 
+_EXERCISE = ("yaml", "exercise")
 _MISSPELT_PYTHON = ("py", "py3", "python3")
 
 
@@ -27,19 +28,41 @@ class _Part:
     heading: str
     start: Place
     phase: str | None
-    cuts: list[tuple[Place, Block | None]] = field(default_factory=list)
-    """What is not prose, in order; None is left out of the lesson."""
+    cuts: list[tuple[Place, Block | ExerciseText]] = field(default_factory=list)
+    """What is not prose, in order."""
 
 
-def sections_of(lines: Sequence[str], first: int, faults: FaultList) -> tuple[Section, ...]:
-    """The sections of a file given as its lines, the body beginning at index `first`."""
-    body = [""] * first + list(lines[first:])
-    parts = _Parts(first, faults)
-    for found in markdown.find(body):
-        parts.add(found)
-    ends = [(p.start.line, p.start.column) for p in parts.all[1:]] + [(len(body), 0)]
-    sections = [_section(part, end, body) for part, end in zip(parts.all, ends, strict=True)]
-    return tuple(s for s in sections if s.heading or s.blocks)
+class Body:
+    """What stands below the front matter. Its exercises are read once the rest is known."""
+
+    def __init__(self, lines: Sequence[str], first: int, faults: FaultList) -> None:
+        """`lines` are those of the whole file, the body beginning at index `first`."""
+        self._lines = [""] * first + list(lines[first:])
+        parts = _Parts(first, faults)
+        for found in markdown.find(self._lines):
+            parts.add(found)
+        self._parts = parts.all
+
+    @property
+    def exercises(self) -> tuple[ExerciseText, ...]:
+        """The blocks that are exercises, in order."""
+        cuts = (cut for part in self._parts for _, cut in part.cuts)
+        return tuple(cut for cut in cuts if isinstance(cut, ExerciseText))
+
+    def sections(self, exercises: Mapping[int, Exercise] | None = None) -> tuple[Section, ...]:
+        """The sections, with those of the exercises that are given by the line of their block."""
+        parts, lines = self._parts, self._lines
+        ends = [(p.start.line, p.start.column) for p in parts[1:]] + [(len(lines), 0)]
+        found = [
+            Section(
+                part.heading,
+                part.start.line + 1,
+                part.phase,
+                tuple(_blocks(part, end, lines, exercises or {})),
+            )
+            for part, end in zip(parts, ends, strict=True)
+        ]
+        return tuple(s for s in found if s.heading or s.blocks)
 
 
 class _Parts:
@@ -87,8 +110,8 @@ class _Parts:
         kind = found.info[0] if found.info else ""
         if not found.closed:
             self._faults.add(line, "this fence is never closed; write ``` below its last line")
-        if found.info[:2] == ("yaml", "exercise") and not found.nested:
-            self.all[-1].cuts.append((found.place, None))
+        if _is_meant_as_exercise(found.info):
+            self._exercise(found, line)
         elif kind == "python":
             self._python(found, line)
         elif self.all[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
@@ -108,22 +131,23 @@ class _Parts:
         modes = tuple(dict.fromkeys(found.info[1:]))
         part.cuts.append((found.place, Fence(found.text, line + 1, modes)))
 
+    def _exercise(self, found: Code, line: int) -> None:
+        if found.info != _EXERCISE:
+            written = " ".join(found.info)
+            self._faults.add(line, f"`{written}` is no exercise; write ```{' '.join(_EXERCISE)}")
+        elif found.nested:
+            self._faults.add(
+                line,
+                "an exercise inside a list or a quote is not asked; move it to the left margin",
+            )
+        else:
+            self.all[-1].cuts.append((found.place, ExerciseText(found.text, line)))
+
     def _math(self, found: Math) -> None:
         line = found.place.line + 1
-        try:
-            boxed = formula.parse(found.latex).boxed
-        except FormulaError as error:
-            self._faults.add(line, f"the formula does not parse: {error}")
-            boxed = ()
-        for expression in boxed:
-            if reason := code_checks.why_not_expression(expression):
-                self._faults.add(
-                    line,
-                    f"`{expression}` in \\boxed is not a Python expression ({reason}); "
-                    "write one such as \\boxed{w}",
-                )
+        boxed = formula_checks.check(found.latex, line, self._faults)
         if found.display:
-            block = Formula(found.latex.strip(), line, tuple(boxed))
+            block = Formula(found.latex.strip(), line, boxed)
             self.all[-1].cuts.append((found.place, block))
 
 
@@ -137,14 +161,23 @@ def _outside(heading: str) -> str:
     )
 
 
-def _section(part: _Part, end: tuple[int, int], lines: Sequence[str]) -> Section:
-    return Section(part.heading, part.start.line + 1, part.phase, tuple(_blocks(part, end, lines)))
+def _is_meant_as_exercise(info: Sequence[str]) -> bool:
+    """Whether these words after a fence are, or should have been, `yaml exercise`."""
+    if not info:
+        return False
+    first, *others = (word.lower() for word in info)
+    kind = get_close_matches(first, ["yaml", "yml"], n=1, cutoff=0.75)
+    named = others[:1] if kind else [first]
+    return any(get_close_matches(word, _EXERCISE[1:], n=1, cutoff=0.75) for word in named)
 
 
-def _blocks(part: _Part, end: tuple[int, int], lines: Sequence[str]) -> Iterator[Block]:
+def _blocks(
+    part: _Part, end: tuple[int, int], lines: Sequence[str], exercises: Mapping[int, Exercise]
+) -> Iterator[Block]:
     at = (part.start.end_line, part.start.end_column)
-    for place, block in part.cuts:
+    for place, cut in part.cuts:
         yield from _prose(lines, at, (place.line, place.column))
+        block = exercises.get(cut.line) if isinstance(cut, ExerciseText) else cut
         if block is not None:
             yield block
         at = (place.end_line, place.end_column)

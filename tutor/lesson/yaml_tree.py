@@ -1,4 +1,4 @@
-"""The YAML of a front matter as a tree of nodes that know their lines.
+"""YAML in a lesson's file as a tree of nodes that know their lines in it.
 
 Knows nothing of keys and what they mean.
 """
@@ -35,29 +35,33 @@ def end_of(lines: Sequence[str], faults: FaultList) -> int:
     return 0
 
 
-def compose(lines: Sequence[str], faults: FaultList) -> yaml.MappingNode | None:
-    """The tree of the YAML on `lines`, which begin on line 2 of the file, or None and a fault.
+def compose(
+    lines: Sequence[str], faults: FaultList, *, first: int, what: str, example: str
+) -> yaml.MappingNode | None:
+    """The tree of the YAML on `lines`, or None and a fault.
 
-    A node's mark counts the file's lines from 0.
+    `lines` begin on line `first` of the file, counted from 1; a node's mark counts the file's
+    lines from 0. `what` is what the YAML is, and `example` a key of it, for the faults.
     """
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(lines, start=first):
         if found := _UNREADABLE.search(line):
             faults.add(number, f"the character {found[0]!r} may not stand here; delete it")
             return None
-    text = "\n" + "\n".join(lines) + "\n"  # the first newline stands for the line ---
+    above = first - 1
+    text = "\n" * above + "\n".join(lines) + "\n"
     try:
         too_deep = _too_deep(text)
         root = None if too_deep else yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         at, message = _told(error)
-        faults.add(min(at, len(lines) + 1), message)  # the end is seen on the line ---
+        faults.add(min(max(at, first), above + len(lines)), message)  # the end is seen below
         return None
     if too_deep:
         faults.add(too_deep, "the YAML is nested too deeply; no key needs more than two levels")
     elif isinstance(root, yaml.MappingNode):
         return root
     else:
-        faults.add(1, "the front matter is not a list of keys; write lines such as `title: …`")
+        faults.add(above, f"{what} is not a list of keys; write lines such as `{example}: …`")
     return None
 
 

@@ -1,0 +1,295 @@
+"""What each kind of exercise has besides what all have: its keys, read and checked.
+
+Knows nothing of the keys that all kinds share and of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tutor.lesson import code_checks, scalars
+from tutor.lesson.exercise import (
+    MAY_CHANGE,
+    Again,
+    BeAutograd,
+    Choice,
+    Choose,
+    Exercise,
+    Place,
+    Predict,
+    Reach,
+    Repair,
+    Solution,
+    Stage,
+    Symptom,
+    Wrong,
+)
+from tutor.lesson.exercise_entry import Entry
+from tutor.lesson.exercise_ground import Ground
+from tutor.lesson.exercise_stage import (
+    STAGE_KEYS,
+    mode_of,
+    one_epoch_later,
+    settings_of,
+    stage_of,
+)
+from tutor.lesson.faults import did_you_mean
+
+Common = Mapping[str, Any]
+"""The fields that all kinds have, `stage` excepted. Typed by the struct they go to."""
+
+MOST_CHOICES = 9
+"""They are picked by one digit."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindKeys:
+    """The keys of one kind, with an example of each, and how an exercise is made of them."""
+
+    known: Mapping[str, str]
+    required: Sequence[str]
+    read: Callable[[Entry, Ground, Common], Exercise]
+
+
+# ── predict ─────────────────────────────────────────────────────────────────────────
+
+
+def _predict(entry: Entry, ground: Ground, common: Common) -> Predict:
+    stage = stage_of(entry, ground)
+    choices = _named_choices(entry)
+    return Predict(
+        **common,
+        stage=stage,
+        answer=entry.expression("answer"),
+        form=_form(entry),
+        tolerance=entry.one("tolerance", scalars.RATE, 0.01),
+        choices=choices,
+        wrong=_wrong(entry),
+        again=_again(entry, ground, stage, common["ask"]) or _later(stage, ground, common["ask"]),
+    )
+
+
+def _form(entry: Entry) -> Literal["number", "sign", "choice"]:
+    form = entry.one("form", scalars.TEXT, "choice" if "choices" in entry else "number")
+    if form not in ("number", "sign", "choice"):
+        known = ("choice",) if "choices" in entry else ("number", "sign")
+        entry.fault("form", f"unknown form `{form}`{did_you_mean(form, known)}")
+    elif form == "choice" and "choices" not in entry:
+        entry.fault("form", "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`")
+    elif form != "choice" and "choices" in entry:
+        entry.fault("form", f"with `choices` it is no {form}; delete `form`, or delete `choices`")
+    if form == "sign":
+        return "sign"
+    return "choice" if "choices" in entry else "number"
+
+
+def _named_choices(entry: Entry) -> dict[str, str]:
+    pairs = entry.pairs("choices", _PREDICT["choices"])
+    found: dict[str, str] = {}
+    for key, node in pairs:
+        text = entry.text_of(key, node)
+        if text and text in found.values():
+            entry.fault(f"choices.{key}", "another choice has the same text; write it otherwise")
+        found[key] = text
+    if pairs:
+        _check_count(entry, len(pairs))
+    elif "choices" in entry:
+        entry.fault("choices", f"`choices` is empty; write `choices: {_PREDICT['choices']}`")
+    return found
+
+
+def _check_count(entry: Entry, count: int) -> None:
+    if not 2 <= count <= MOST_CHOICES:
+        entry.fault("choices", f"there must be 2 to {MOST_CHOICES} choices, not {count}")
+
+
+def _wrong(entry: Entry) -> tuple[Wrong, ...]:
+    found: dict[str, Wrong] = {}
+    known = {"value": '4 * gradient["w"]', "reply": "…"}
+    for one in entry.entries("wrong", known, tuple(known), example="[{value: …, reply: …}]"):
+        wrong = Wrong(value=one.expression("value"), reply=one.text("reply"))
+        if wrong.value and wrong.value in found:
+            one.fault("value", f"`{wrong.value}` is in `wrong` already; keep one of them")
+        found[wrong.value] = wrong
+    return tuple(found.values())
+
+
+def _again(entry: Entry, ground: Ground, stage: Stage, ask: str) -> tuple[Again, ...]:
+    found = []
+    for one in entry.entries("again", {**STAGE_KEYS, "ask": "…"}, example="[{at: 2 gradient}]"):
+        again = Again(stage=stage_of(one, ground, stage), ask=one.text("ask", ask))
+        if again.stage == stage:
+            one.fault("", "this asks for the same number again; change `at`, `set` or `seed`")
+        found.append(again)
+    return tuple(found)
+
+
+def _later(stage: Stage, ground: Ground, ask: str) -> tuple[Again, ...]:
+    return (Again(stage=one_epoch_later(stage, ground), ask=ask),)
+
+
+# ── reach ───────────────────────────────────────────────────────────────────────────
+
+
+def _reach(entry: Entry, ground: Ground, common: Common) -> Reach:
+    stage = stage_of(entry, ground)
+    may = _may(entry)
+    return Reach(
+        **common,
+        stage=stage,
+        condition=entry.expression("condition"),
+        may=may,
+        solution=_solution(entry, ground, stage, may),
+    )
+
+
+def _may(entry: Entry) -> tuple[str, ...]:
+    words = entry.words("may", scalars.TEXT, _REACH["may"])
+    for word in words:
+        if word not in MAY_CHANGE:
+            entry.fault("may", f"unknown `{word}` in `may`{did_you_mean(word, MAY_CHANGE)}")
+    return tuple(words)
+
+
+_SOLUTION = {"epochs": "10", **{key: STAGE_KEYS[key] for key in STAGE_KEYS if key != "at"}}
+_CHANGED_BY = {
+    "mode": "mode",
+    "learning_rate": "learning_rate",
+    "seed": "seed",
+    "set": "values",
+}
+"""By key of a solution: what of MAY_CHANGE it changes."""
+
+
+def _solution(entry: Entry, ground: Ground, stage: Stage, may: Sequence[str]) -> Solution:
+    one = entry.entry("solution", _SOLUTION, ("epochs",))
+    for key, changed in _CHANGED_BY.items():
+        if key in one and may and changed not in may:
+            one.fault(
+                key, f"the solution changes `{key}`, but `may` lacks `{changed}`; add it there"
+            )
+    mode = mode_of(one, ground, stage.mode)
+    return Solution(
+        epochs=one.one("epochs", scalars.at_least(1), 1),
+        mode=mode if "mode" in one else None,
+        learning_rate=one.optional("learning_rate", scalars.RATE),
+        seed=one.optional("seed", scalars.at_least(0)),
+        settings=settings_of(one, ground, mode),
+    )
+
+
+# ── repair ──────────────────────────────────────────────────────────────────────────
+
+
+def _repair(entry: Entry, ground: Ground, common: Common) -> Repair:
+    phase = entry.one("phase", scalars.TEXT, "").capitalize()
+    if phase and phase not in ground.phases:
+        entry.fault("phase", f"the lesson has no phase {phase}{did_you_mean(phase, ground.phases)}")
+    code, solution = entry.code("code"), entry.code("solution")
+    if "solution" in entry and not solution:
+        entry.fault("solution", "`solution` must be Python code, not empty")
+    elif solution and code_checks.is_same(code, solution):
+        entry.fault("solution", "`solution` is the code with the mistake; mend it here")
+    return Repair(
+        **common,
+        stage=stage_of(entry, ground, repaired=phase),
+        phase=phase,
+        code=code,
+        solution_code=solution,
+        symptom=_symptom(entry),
+        condition=entry.expression("condition"),
+        epochs=entry.one("epochs", scalars.at_least(1), 1),
+    )
+
+
+def _symptom(entry: Entry) -> Symptom:
+    one = entry.entry("symptom", {"error": "part of the error's text", "condition": "loss > 1"})
+    told = [key for key in ("error", "condition") if key in one]
+    if "symptom" in entry and len(told) != 1:
+        entry.fault(
+            "symptom",
+            "`symptom` must have one of `error` and `condition`; "
+            "write `{error: part of the error's text}` or `{condition: loss > 1}`",
+        )
+    error = one.one("error", scalars.TEXT, "")
+    return Symptom(error=error, condition=one.expression("condition"), line=one.line)
+
+
+# ── autograd ────────────────────────────────────────────────────────────────────────
+
+
+def _be_autograd(entry: Entry, ground: Ground, common: Common) -> BeAutograd:
+    stage = stage_of(entry, ground, start=Place(1, "Gradient"))
+    if stage.at.phase not in ("Gradient", ""):
+        entry.fault("at", "the graph is there before the gradient; write `at: 1 gradient`")
+    return BeAutograd(**common, stage=stage, tolerance=entry.one("tolerance", scalars.RATE, 0.01))
+
+
+# ── choose ──────────────────────────────────────────────────────────────────────────
+
+
+def _choose(entry: Entry, ground: Ground, common: Common) -> Choose:
+    known = {"text": "…", "right": "true", "reply": "…"}
+    entries = entry.entries("choices", known, ("text",), example=_CHOOSE["choices"])
+    choices = tuple(
+        Choice(
+            text=one.text("text"),
+            is_right=one.one("right", scalars.YES_OR_NO, default=False),
+            reply=one.text("reply"),
+        )
+        for one in entries
+    )
+    if choices:
+        _check_choices(entry, entries, choices)
+    return Choose(**common, stage=stage_of(entry, ground), choices=choices)
+
+
+def _check_choices(entry: Entry, entries: Sequence[Entry], choices: Sequence[Choice]) -> None:
+    _check_count(entry, len(choices))
+    if (right := sum(choice.is_right for choice in choices)) != 1:
+        entry.fault("choices", f"one choice must be right, not {right}; write `right: true` once")
+    texts: set[str] = set()
+    replies: set[str] = set()
+    for one, choice in zip(entries, choices, strict=True):
+        if choice.text in texts:
+            one.fault("text", "another choice has the same text; write it otherwise")
+        if choice.reply and choice.reply in replies:
+            one.fault("reply", "another choice has the same reply; write why this one is wrong")
+        if not choice.is_right and "reply" not in one:
+            one.fault("reply", "this choice has no reply; write `reply: …`, why it is wrong")
+        texts |= {choice.text} - {""}
+        replies.add(choice.reply)
+
+
+_PREDICT = {
+    "answer": 'gradient["w"]',
+    "form": "number",
+    "tolerance": "0.01",
+    "choices": "{up: It rises, down: It falls}",
+    "wrong": "[{value: …, reply: …}]",
+    "again": "[{at: 2 gradient}]",
+}
+_REACH = {
+    "may": "[learning_rate]",
+    "condition": "losses[-1] < 1e-6",
+    "solution": "{learning_rate: 0.1, epochs: 10}",
+}
+_REPAIR = {
+    "phase": "Update",
+    "code": "| and below it the code with the mistake",
+    "solution": "| and below it the code without",
+    "symptom": "{error: part of the error's text}",
+    "epochs": "5",
+    "condition": "losses[-1] < 1e-6",
+}
+_CHOOSE = {"choices": "[{text: …, right: true}, {text: …, reply: …}]"}
+
+KIND_KEYS: Mapping[str, KindKeys] = {
+    "predict": KindKeys(_PREDICT, ("at", "answer"), _predict),
+    "reach": KindKeys(_REACH, tuple(_REACH), _reach),
+    "repair": KindKeys(_REPAIR, tuple(_REPAIR), _repair),
+    "autograd": KindKeys({"tolerance": "0.01"}, (), _be_autograd),
+    "choose": KindKeys(_CHOOSE, ("choices",), _choose),
+}
