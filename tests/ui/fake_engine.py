@@ -17,6 +17,10 @@ from tutor.engine.messages import (
     BackEpoch,
     BackPhase,
     DeleteRun,
+    Derive,
+    Derived,
+    Evaluate,
+    Evaluated,
     Failed,
     Fork,
     Look,
@@ -37,7 +41,7 @@ from tutor.engine.messages import (
     Taken,
 )
 from tutor.training.frame import NONE, Change, Curve, Frame, Position, Record, Value
-from tutor.training.sights import RunInfo
+from tutor.training.sights import Local, RunInfo
 
 LOOP = ("Predict", "Loss", "Gradient", "Update", "Reset")
 X = (1.0, 2.0, 3.0, 4.0)
@@ -119,6 +123,22 @@ class Simulated:
             diverged=not math.isfinite(w) or not loss.is_finite,
         )
 
+    def evaluated(self, expression: str) -> Value:
+        """An exercise's expression, where the run stands."""
+        frame = self.frame()
+        names = {
+            "w": frame.values["w"].data[0],
+            "loss": frame.loss.data[0] if frame.loss.data else None,
+            "gradient": {"w": frame.gradients["w"].data[0]} if frame.gradients["w"].data else {},
+            "epoch": self.epoch,
+            "learning_rate": self.learning_rate,
+            "mode": self.mode,
+        }
+        found = eval(expression, names)
+        if isinstance(found, str):
+            return Value((), (), "str", found)
+        return Value((float(found),), (), type(found).__name__)
+
     def curve(self) -> Curve | None:
         epochs = tuple(range(1, self.epoch + 1))
         losses = tuple(self.loss(self.weight(e - 1)) for e in epochs)
@@ -139,6 +159,8 @@ class FakeEngine:
         self.holds = False
         """While it holds, nothing is answered."""
         self.ready_at_once = True
+        self.local = Local()
+        """What it says to Derive."""
         self.fails_at: str | None = None
         """The phase that raises."""
         self.busy = 0.0
@@ -229,6 +251,13 @@ class FakeEngine:
         self.furthest = max(self.furthest, self.at.epoch)
         if isinstance(command, Taken | RunTo):
             return
+        if isinstance(command, Evaluate):
+            values = tuple(self.at.evaluated(e) for e in command.expressions)
+            self.tell(Evaluated(answers=number, at=self._here(), values=values))
+            return
+        if isinstance(command, Derive):
+            self.tell(Derived(answers=number, local=self.local))
+            return
         if isinstance(refusal, str):
             self.tell(Refused(answers=number, message=refusal))
         elif isinstance(refusal, Failed):
@@ -239,6 +268,12 @@ class FakeEngine:
     def _apply(self, number: int, command: AnyCommand) -> str | Failed | None:
         at = self.at
         match command:
+            case Open(record=Record() as record):
+                self.changes, self.furthest = record.changes, command.epoch
+                self.at = Simulated(record.mode, record.learning_rate)
+                self.at = replace(self.at, epoch=command.epoch, step=command.step or 0)
+                if command.epoch and not command.step:
+                    self.at = self.at.end_of(command.epoch)
             case Open():
                 self.changes, self.furthest = (), 0
                 self.at = Simulated(mode=command.mode or "autograd")

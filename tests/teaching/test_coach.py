@@ -1,0 +1,411 @@
+"""Exercises without a screen: what is asked, what counts as an answer, what is said to it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+import pytest
+
+from tests.ui.fake_engine import FakeEngine
+from tests.ui.lessons import lesson as plain_lesson
+from tests.ui.lessons import section
+from tutor.engine.messages import AnyEvent, Ended, Open, StepPhase
+from tutor.lesson.exercise import (
+    Again,
+    BeAutograd,
+    Choice,
+    Choose,
+    Exercise,
+    Place,
+    Predict,
+    Reach,
+    Repair,
+    Solution,
+    Stage,
+    Symptom,
+    Wrong,
+)
+from tutor.lesson.model import Lesson
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.journal import Deed, Left, NoJournal
+from tutor.teaching.session import Session
+from tutor.training.frame import Position
+from tutor.training.sights import Local, LocalStep
+
+BEFORE_GRADIENT = Stage(mode="autograd", at=Place(1, "Gradient"))
+COMMON = {"line": 1, "lines": {}, "hints": ("Look.", "Think."), "explain": "Because of $x$."}
+
+PREDICT = Predict(
+    id="first",
+    ask="What is the gradient?",
+    stage=BEFORE_GRADIENT,
+    answer='gradient["w"]',
+    wrong=(Wrong('4 * gradient["w"]', "That is the sum."),),
+    again=(Again(Stage(mode="autograd", at=Place(2, "Gradient")), "And in epoch 2?"),),
+    **COMMON,  # type: ignore[arg-type]
+)
+SIGN = msgspec.structs.replace(PREDICT, id="sign", form="sign", wrong=())
+PICK = msgspec.structs.replace(
+    PREDICT,
+    id="pick",
+    form="choice",
+    wrong=(),
+    choices={"up": "It rises", "down": "It falls"},
+    answer='"up" if gradient["w"] < 0 else "down"',
+)
+REACH = Reach(
+    id="reach",
+    ask="Get the loss below 1.",
+    stage=Stage(mode="autograd"),
+    condition="loss is not None and loss < 1",
+    may=("learning_rate",),
+    solution=Solution(epochs=5, learning_rate=0.05),
+    **COMMON,  # type: ignore[arg-type]
+)
+REPAIR = Repair(
+    id="mend",
+    ask="Mend the update.",
+    stage=Stage(mode="autograd"),
+    phase="Update",
+    code="w += learning_rate * w.grad\n",
+    solution_code="w -= learning_rate * w.grad\n",
+    symptom=Symptom(condition="loss > 30"),
+    condition="loss < 20",
+    epochs=3,
+    **COMMON,  # type: ignore[arg-type]
+)
+AUTOGRAD = BeAutograd(id="be", ask="Be autograd.", stage=BEFORE_GRADIENT, **COMMON)  # type: ignore[arg-type]
+CHOOSE = Choose(
+    id="choose",
+    ask="Why?",
+    stage=Stage(mode="autograd"),
+    choices=(Choice("So", is_right=True), Choice("Not so", reply="No: look again.")),
+    **COMMON,  # type: ignore[arg-type]
+)
+
+
+class Notebook(NoJournal):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.deeds: list[tuple[str, Deed]] = []
+        self.drafts: dict[str, str] = {}
+        self.places: list[Left] = []
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        self.deeds.append((exercise, deed))
+
+    def left(self, left: Left) -> None:
+        self.places.append(left)
+
+    def draft(self, lesson: str, exercise: str, code: str) -> None:
+        self.drafts[exercise] = code
+
+    def draft_of(self, lesson: str, exercise: str) -> str | None:
+        return self.drafts.get(exercise)
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        return {e: deed for e, deed in self.deeds if deed in ("done", "skipped")}
+
+
+class Learner:
+    """A session and whoever types at it; events come one after the other, as to the app."""
+
+    def __init__(self, engine: FakeEngine, *exercises: Exercise) -> None:
+        self.engine, self.notebook = engine, Notebook()
+        self.session = Session(engine, journal=self.notebook)
+        self._events: deque[AnyEvent] = deque()
+        engine.start(self._events.append)
+        base = plain_lesson()
+        self.lesson: Lesson = msgspec.structs.replace(
+            base, sections=(*base.sections, section("", 60, *exercises))
+        )
+        self.session.open(self.lesson)
+        self.hear()
+
+    def hear(self) -> None:
+        while self._events:
+            self.session.receive(self._events.popleft())
+
+    def begins(self, id: str | None = None) -> Attempt:
+        self.session.begin_exercise(id)
+        self.hear()
+        return self.attempt
+
+    def says(self, text: str) -> Attempt:
+        self.session.answer(text)
+        self.hear()
+        return self.attempt
+
+    def does(self, wish: str, *args: object) -> Attempt | None:
+        getattr(self.session, wish)(*args)
+        self.hear()
+        return self.session.attempt
+
+    @property
+    def attempt(self) -> Attempt:
+        assert self.session.attempt is not None
+        return self.session.attempt
+
+    @property
+    def at(self) -> Position:
+        assert self.session.moment is not None
+        assert self.session.moment.frame is not None
+        return self.session.moment.frame.at
+
+
+def deeds_of(learner: Learner) -> list[Deed]:
+    return [deed for _, deed in learner.notebook.deeds]
+
+
+def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    begun = learner.begins()
+    assert (begun.state, begun.ask, learner.at) == (
+        "asking",
+        "What is the gradient?",
+        Position(1, 2),
+    )
+    done = learner.says("-30")
+    assert (done.state, done.explain) == ("done", "Because of $x$.")
+    assert learner.at == Position(1, 3)
+    assert deeds_of(learner) == ["tried", "done"]
+
+
+def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    wrong = learner.says("-120")
+    assert wrong.state == "wrong"
+    assert "−30" in wrong.reply
+    assert "That is the sum." in wrong.reply
+    assert not wrong.explain
+
+
+def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    places = [learner.at]
+    for _ in range(3):
+        learner.says("7")
+        again = learner.does("go_on")
+        assert again is not None
+        assert again.state == "asking"
+        places.append(learner.at)
+    assert [place.epoch for place in places] == [1, 2, 3, 4]
+    assert learner.says(str(engine.at.gradient(engine.at.weight(3)))).state == "done"
+
+
+def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    asked = learner.says("about *thirty*")
+    assert (asked.state, asked.tries) == ("asking", 0)
+    assert r"\*thirty\*" in asked.reply
+
+
+@pytest.mark.parametrize(
+    ("exercise", "right", "wrong"), [(SIGN, "-", "+"), (PICK, "1", "2"), (CHOOSE, "1", "2")]
+)
+def test_signs_and_choices_are_judged_too(
+    engine: FakeEngine, exercise: Exercise, right: str, wrong: str
+) -> None:
+    learner = Learner(engine, exercise)
+    learner.begins()
+    assert learner.says(wrong).state in ("wrong", "asking")
+    learner.begins()
+    assert learner.says(right).state == "done"
+
+
+def test_the_run_can_not_be_stepped_past_an_open_question(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
+        learner.does(wish)
+        assert learner.at == Position(1, 2)
+        assert learner.session.notice.kind == "refused"
+
+
+def test_who_went_back_to_look_answers_at_the_place_of_the_question(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.does("back_epoch")
+    assert learner.at == Position(0, 0)
+    assert learner.says("-30").state == "done"
+    assert learner.at == Position(1, 3)
+
+
+def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    assert learner.begins().is_met is False
+    learner.does("step_epoch")
+    assert learner.attempt.is_met is False
+    learner.does("set_learning_rate", 0.1)
+    for _ in range(5):
+        learner.does("step_epoch")
+    assert (learner.attempt.state, learner.attempt.is_met) == ("done", True)
+
+
+def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    learner.begins()
+    learner.does("next_mode")
+    assert learner.session.notice.kind == "refused"
+    assert "the learning rate" in learner.session.notice.text
+    assert engine.at.mode == "autograd"
+
+
+def test_starting_again_keeps_the_learning_rate_that_was_reached_for(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    learner.begins()
+    learner.does("set_learning_rate", 0.02)
+    learner.does("step_epoch")
+    learner.does("restart")
+    assert (engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
+
+
+def test_mended_code_is_run_from_the_start_and_has_to_do_what_it_should(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, REPAIR)
+    assert learner.begins().code == REPAIR.code
+    learner.does("edit", "w -= learning_rate * w.grad\n")
+    assert learner.attempt.state == "judging"
+    engine.advance(3)
+    learner.hear()
+    assert learner.attempt.state == "done"
+    opened = [command for command in engine.sent if isinstance(command, Open)][-1]
+    update = opened.lesson.phase("Update")
+    assert update is not None
+    assert [f.code for f in update.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
+    assert "learning_rate * dw" in update.fences("manual")[0].code
+
+
+def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    before = len(engine.sent)
+    learner.does("edit", "w -= 1\nif w\n")
+    assert learner.attempt.reply.startswith("Line 2 is not Python")
+    assert len(engine.sent) == before
+
+
+def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("edit", "exit()\n")
+    engine.tell(Ended(message="the lesson's process exited with status 0", restarting=True))
+    learner.hear()
+    assert "exited with status 0" in learner.attempt.reply
+    assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
+
+
+def test_a_draft_is_there_again_when_the_exercise_is_begun_anew(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("keep_draft", "# half\n")
+    learner.does("leave_exercise")
+    assert learner.begins().code == "# half\n"
+
+
+def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:
+    steps = (
+        LocalStep(asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0),
+        LocalStep(asks="total", output="", input="w", values={"of w * x": 2.0}, expected=6.0),
+    )
+    engine.local = Local(steps=steps)
+    learner = Learner(engine, AUTOGRAD)
+    begun = learner.begins()
+    assert (begun.step, begun.steps) == (1, 2)
+    assert "`x` = 3" in begun.ask
+    assert learner.says("2").step == 1
+    assert learner.says("3").step == 2
+    assert learner.says("6").state == "done"
+    assert isinstance(engine.sent[-1], StepPhase)
+
+
+def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: FakeEngine) -> None:
+    learner = Learner(engine, CHOOSE)
+    learner.begins()
+    learner.does("show_solution")
+    assert not learner.attempt.solution
+    for shown in (("Look.",), ("Look.", "Think."), ("Look.", "Think.")):
+        learner.does("hint")
+        assert learner.attempt.hints == shown
+    learner.says("2")
+    learner.does("show_solution")
+    assert learner.attempt.solution == "So"
+    assert deeds_of(learner) == ["hinted", "hinted", "tried", "shown"]
+
+
+def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.says("1")
+    learner.does("go_on")
+    learner.does("show_solution")
+    assert learner.attempt.solution.startswith("−25.5")
+    assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
+
+
+def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("set_learning_rate", 0.02)
+    learner.does("seek", 7, 3)
+    record = learner.session.talk.record
+    learner.begins()
+    learner.does("leave_exercise")
+    assert (learner.at, learner.session.talk.record) == (Position(7, 3), record)
+    assert learner.session.attempt is None
+
+
+def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT, CHOOSE)
+    learner.begins()
+    learner.does("skip")
+    assert learner.attempt.exercise is CHOOSE
+    learner.says("1")
+    assert learner.does("go_on") is None
+    assert learner.session.notice.text.startswith("That was the last exercise")
+    assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
+
+
+def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    last = learner.notebook.places[-1]
+    assert (last.at.epoch, last.exercise) == (5, "first")
+
+
+def test_a_lesson_is_taken_up_where_it_was_left_with_its_exercise(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    left = learner.notebook.places[-1]
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, left)
+    other.hear()
+    assert other.attempt.exercise is not None
+    assert (other.attempt.exercise.id, other.at) == ("first", Position(1, 2))
+    other.does("leave_exercise")
+    assert other.at.epoch == 5
+
+
+def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    left = msgspec.structs.replace(learner.notebook.places[-1], digest="other")
+    learner.session.resume(learner.lesson, left)
+    learner.hear()
+    assert learner.at == Position(0, 0)
+    assert "has changed" in learner.session.notice.text
