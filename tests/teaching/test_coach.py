@@ -404,8 +404,21 @@ def test_a_lesson_is_taken_up_where_it_was_left_with_its_exercise(engine: FakeEn
 def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.does("seek", 5)
-    left = msgspec.structs.replace(learner.notebook.places[-1], digest="other")
+    left = msgspec.structs.replace(learner.notebook.places[-1], fingerprint="other")
     learner.session.resume(learner.lesson, left)
     learner.hear()
     assert learner.at == Position(0, 0)
     assert "has changed" in learner.session.notice.text
+
+
+def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
+    kept = len(learner.notebook.places)
+    learner.session.open(learner.lesson)
+    learner.hear()
+    assert learner.session.notice.text == "You left this lesson in epoch 5 · O goes on there"
+    assert len(learner.notebook.places) == kept
+    learner.does("take_up")
+    assert learner.at.epoch == 5

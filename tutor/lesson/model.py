@@ -7,6 +7,7 @@ lesson can be sent to the process that runs it and need not be parsed there agai
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -130,6 +131,17 @@ class Lesson(msgspec.Struct, frozen=True):
         """Its exercises, in the file's order."""
         kinds = (Predict, Reach, Repair, BeAutograd, Choose)
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, kinds))
+
+    def fingerprint(self) -> str:
+        """A digest, in hex, of all that a run depends on: the same in every language."""
+        code = [
+            (s.phase, f.code, f.modes)
+            for s in self.sections
+            for f in s.blocks
+            if isinstance(f, Fence)
+        ]
+        settings = (self.modes, sorted(self.parameters.items()), self.batches, self.warm_up)
+        return hashlib.sha256(repr((code, settings)).encode()).hexdigest()
 
     def phase(self, name: str) -> Section | None:
         """The section that is the phase `name`, if the lesson has it."""

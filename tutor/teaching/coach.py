@@ -45,13 +45,18 @@ class Held:
     """Without their curves."""
     goal: int
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the learner has done anything: where nothing was, there is nothing to keep."""
+        return self.at > Position(0, 0) or bool(self.record.changes) or len(self.runs) > 1
+
     def left(self, exercise: str) -> Left:
         """What is written down of it."""
         lesson = self.lesson
         return Left(
             slug=lesson.slug,
             path=str(lesson.path),
-            digest=lesson.digest,
+            fingerprint=lesson.fingerprint(),
             language=lesson.language,
             record=self.record,
             at=self.at,

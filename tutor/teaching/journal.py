@@ -21,8 +21,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 
     slug: str
     path: str
-    digest: str
-    """Of the lesson's file then: another file may run otherwise."""
+    fingerprint: str
+    """Of what the lesson ran then: other code may run otherwise."""
     language: str
     record: Record
     at: Position
@@ -50,6 +50,16 @@ class Journal(Protocol):
     def states(self, lesson: str) -> dict[str, Deed]:
         """By exercise: the best that has happened there (done before skipped before tried)."""
 
+    def left_of(self, lesson: str) -> Left | None:
+        """Where this lesson was left; None if it never was."""
+
+    def last_left(self) -> Left | None:
+        """Where the learner was last, in whatever lesson."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is being kept, in one line; mostly empty."""
+
 
 class NoJournal:
     """Keeps nothing."""
@@ -70,3 +80,16 @@ class NoJournal:
     def states(self, lesson: str) -> dict[str, Deed]:
         """Nothing is kept."""
         return {}
+
+    def left_of(self, lesson: str) -> Left | None:
+        """Nothing is kept."""
+        return None
+
+    def last_left(self) -> Left | None:
+        """Nothing is kept."""
+        return None
+
+    @property
+    def trouble(self) -> str:
+        """Nothing was to be kept."""
+        return ""

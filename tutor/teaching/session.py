@@ -71,6 +71,8 @@ class Session:
         self.coach = Coach(self.talk, journal)
         self._journal = journal
         self._offered_to_go_on = False
+        self._previous: Left | None = None
+        """Where the lesson was left the time before."""
         self._scrubbed_to: tuple[int, int | None] | None = None
 
     # ── What is so ──────────────────────────────────────────────────────────────────
@@ -157,7 +159,21 @@ class Session:
     def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
         """Begin a lesson; what is still said of the one before is no longer heard."""
         self._forget_wishes()
+        self._previous = self._journal.left_of(lesson.slug)
         self.talk.open(lesson, start)
+        if self._previous is not None:
+            where = f"epoch {self._previous.at.epoch}"
+            self.talk.welcome(f"You left this lesson in {where} · O goes on there")
+
+    def take_up(self) -> None:
+        """Go on where this lesson was left the time before."""
+        left, self._previous = self._previous, None
+        if self.moment is None:
+            return
+        if left is None:
+            self.talk.tell("There is nothing to go on with: the lesson is where you left it")
+        else:
+            self.resume(self.moment.lesson, left)
 
     def resume(self, lesson: Lesson, left: Left) -> None:
         """Go on where a lesson was left: the same run at the same place, its forks beside it.
@@ -166,7 +182,7 @@ class Session:
         left with.
         """
         self._forget_wishes()
-        if left.digest != lesson.digest:
+        if left.fingerprint != lesson.fingerprint():
             self.talk.open(lesson, Start(*settings_of(left.record.changes, left.record)))
             self.talk.welcome("The lesson has changed since you left it: it begins anew")
             return
@@ -302,7 +318,7 @@ class Session:
     def _write_down(self) -> None:
         """Where the lesson stands; while an exercise is on, where its own run stood."""
         attempt, held = self.attempt, self.coach.held or hold(self.talk)
-        if held is not None:
+        if held is not None and (attempt is not None or held.has_begun):
             self._journal.left(held.left(attempt.exercise.id if attempt else ""))
 
     # ── About in time ───────────────────────────────────────────────────────────────
