@@ -1,0 +1,243 @@
+"""Whether a translation is the same lesson: all but its words must be the original's.
+
+What runs, what is measured and what is asked has to be alike to the character, so that the
+two show the same figures and what was done in one is done in the other. Compares lessons
+that have been read; knows nothing of where they are kept and of the languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+
+from tutor.lesson import front_matter
+from tutor.lesson.exercise import Exercise, Stage, kind_of
+from tutor.lesson.faults import Fault, FaultList
+from tutor.lesson.front_matter import ByMode, FrontMatter
+from tutor.lesson.model import Fence, Formula, Lesson, Section
+
+_WORDS_OF_LESSON = ("title", "summary", "lines", "end")
+"""Of the front matter: what is translated, and where things stand."""
+
+_WORDS_OF_EXERCISE = frozenset({"ask", "explain", "reply", "text", "line", "lines"})
+"""Of an exercise and what is in it, likewise. Of `hints` and `choices` see `_bare`."""
+
+_KEYS = {"settings": "set", "solution_code": "solution"}
+"""What the author calls a field, where it is not the field's name."""
+
+
+def differences(original: Lesson, translation: Lesson) -> tuple[Fault, ...]:
+    """What is in a translation otherwise than in the original, by line of the translation."""
+    found = _Comparison(original, translation).faults()
+    return tuple(sorted(found, key=lambda fault: fault.line))
+
+
+class _Comparison:
+    """Two lessons side by side; each method yields what it finds different."""
+
+    def __init__(self, original: Lesson, translation: Lesson) -> None:
+        self._original = original
+        self._translation = translation
+
+    def faults(self) -> Iterator[Fault]:
+        yield from self._settings()
+        yield from self._phases()
+        for phase in _phases(self._original):
+            if phase in _phases(self._translation):
+                yield from self._code(phase)
+        for phase in ("", *_phases(self._original)):
+            yield from self._boxed(phase)
+        yield from self._exercises()
+
+    def _fault(self, line: int, message: str) -> Fault:
+        return Fault(self._translation.path, line, message)
+
+    def _there(self, line: int) -> str:
+        """A place in the original."""
+        return f"{self._original.path}:{line}"
+
+    # ── The lesson ──────────────────────────────────────────────────────────────────
+
+    def _settings(self) -> Iterator[Fault]:
+        theirs, mine = _front(self._original), _front(self._translation)
+        for key in FrontMatter.__dataclass_fields__:
+            if key in _WORDS_OF_LESSON or _plain(getattr(theirs, key)) == _plain(
+                getattr(mine, key)
+            ):
+                continue
+            if key not in theirs.lines:
+                message = f"`{key}` is not in {self._original.path}; delete it here"
+            else:
+                message = f"`{key}` is not as in {self._there(theirs.line(key))}; copy that line"
+            yield self._fault(mine.line(key), message)
+
+    def _phases(self) -> Iterator[Fault]:
+        theirs, mine = _phases(self._original), _phases(self._translation)
+        for phase, section in theirs.items():
+            if phase not in mine:
+                there = self._there(section.line)
+                yield self._fault(1, f"the phase {phase} of {there} is missing; add ## {phase}")
+        for phase, section in mine.items():
+            if phase not in theirs:
+                message = f"there is no phase {phase} in {self._original.path}; delete it here"
+                yield self._fault(section.line, message)
+        order = [phase for phase in theirs if phase in mine]
+        for wanted, phase in zip(order, (p for p in mine if p in theirs), strict=True):
+            if phase != wanted:
+                message = f"{phase} stands where {self._original.path} has {wanted}"
+                yield self._fault(mine[phase].line, message)
+                return
+
+    def _code(self, phase: str) -> Iterator[Fault]:
+        """The first fence of a phase that is another; what follows it is seldom worth telling."""
+        section = _phases(self._translation)[phase]
+        for theirs, mine in zip_longest(
+            _fences(_phases(self._original)[phase]), _fences(section), fillvalue=None
+        ):
+            if theirs == mine or (theirs and mine and _same_fence(theirs, mine)):
+                continue
+            if mine is None and theirs:
+                message = f"the code of {self._there(theirs.line)} is missing in {phase}"
+                yield self._fault(section.line, message)
+            elif theirs is None and mine:
+                message = f"there is no such code in {phase} of {self._original.path}"
+                yield self._fault(mine.line, message)
+            elif theirs and mine and theirs.modes != mine.modes:
+                there = (
+                    f"{' '.join(['```python', *theirs.modes])}` of {self._there(theirs.line - 1)}"
+                )
+                yield self._fault(mine.line - 1, f"the modes are not those of `{there}")
+            elif theirs and mine:
+                at = _first_difference(theirs.code, mine.code)
+                there = self._there(theirs.line + at)
+                yield self._fault(mine.line + at, f"the code is not that of {there}; copy it")
+            return
+
+    def _boxed(self, phase: str) -> Iterator[Fault]:
+        r"""The first `\boxed` expression under the headings of a phase that is another."""
+        theirs, mine = _boxed(self._original, phase), _boxed(self._translation, phase)
+        last = mine[-1][1] if mine else self._heading_line(phase)
+        for their, my in zip_longest(theirs, mine):
+            if their and my and their[0] != my[0]:
+                there = f"`{their[0]}` in {self._there(their[1])}"
+                yield self._fault(my[1], f"\\boxed has `{my[0]}` instead of {there}")
+            elif their and not my:
+                there = self._there(their[1])
+                yield self._fault(last, f"\\boxed{{{their[0]}}} of {there} is missing after this")
+            elif my and not their:
+                message = f"\\boxed{{{my[0]}}} is not in {self._original.path}; delete it here"
+                yield self._fault(my[1], message)
+            else:
+                continue
+            return
+
+    def _heading_line(self, phase: str) -> int:
+        section = _phases(self._translation).get(phase)
+        return section.line if section else 1
+
+    # ── Its exercises ───────────────────────────────────────────────────────────────
+
+    def _exercises(self) -> Iterator[Fault]:
+        theirs = {exercise.id: exercise for exercise in self._original.exercises}
+        mine = {exercise.id: exercise for exercise in self._translation.exercises}
+        for id_, exercise in theirs.items():
+            if id_ not in mine:
+                there = self._there(exercise.line)
+                yield self._fault(1, f"the exercise `{id_}` of {there} is missing")
+        for id_, exercise in mine.items():
+            if id_ not in theirs:
+                message = f"there is no exercise `{id_}` in {self._original.path}"
+                yield self._fault(exercise.lines.get("id", exercise.line), message)
+            else:
+                yield from self._exercise(theirs[id_], exercise)
+        order = [id_ for id_ in theirs if id_ in mine]
+        for wanted, id_ in zip(order, (i for i in mine if i in theirs), strict=True):
+            if id_ != wanted:
+                message = f"`{id_}` stands where {self._original.path} has `{wanted}`"
+                yield self._fault(mine[id_].line, message)
+                return
+
+    def _exercise(self, their: Exercise, my: Exercise) -> Iterator[Fault]:
+        if kind_of(their) != kind_of(my):
+            at, kind = my.lines.get("kind", my.line), kind_of(their)
+            yield self._fault(
+                at, f"the kind of `{my.id}` is not {kind}, as in {self._there(their.line)}"
+            )
+            return
+        theirs, mine = _fields(their), _fields(my)
+        for name, value in theirs.items():
+            if value != mine[name]:
+                key = _KEYS.get(name, name)
+                there = self._there(their.lines.get(key, their.line))
+                message = f"`{key}` of `{my.id}` is not as in {there}; copy it"
+                if key == "hints":
+                    message = f"the hints of `{my.id}` are {mine[name]}, and {value} in {there}"
+                yield self._fault(my.lines.get(key, my.line), message)
+
+
+# ── Lessons without their words ─────────────────────────────────────────────────────
+
+
+def _front(lesson: Lesson) -> FrontMatter:
+    """Its front matter once more: a lesson that was read doesn't keep the lines of the keys."""
+    return front_matter.parse(lesson.source.split("\n"), FaultList(lesson.path))
+
+
+def _plain(value: Any) -> Any:
+    """A value of the front matter without the lines that it stands on."""
+    if isinstance(value, ByMode):
+        return value.common, dict(value.own)
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value
+
+
+def _phases(lesson: Lesson) -> Mapping[str, Section]:
+    return {s.phase: s for s in lesson.sections if s.phase}
+
+
+def _fences(section: Section) -> Sequence[Fence]:
+    return [block for block in section.blocks if isinstance(block, Fence)]
+
+
+def _same_fence(one: Fence, other: Fence) -> bool:
+    return one.code == other.code and one.modes == other.modes
+
+
+def _first_difference(one: str, other: str) -> int:
+    """The 0-based line where two texts part."""
+    pairs = zip_longest(one.split("\n"), other.split("\n"))
+    return next(number for number, (a, b) in enumerate(pairs) if a != b)
+
+
+def _boxed(lesson: Lesson, phase: str) -> Sequence[tuple[str, int]]:
+    """The expressions under a phase's heading ("": the others), and the lines of their formulas."""
+    blocks = (b for s in lesson.sections if (s.phase or "") == phase for b in s.blocks)
+    return [(e, b.line) for b in blocks if isinstance(b, Formula) for e in b.boxed]
+
+
+def _fields(exercise: Exercise) -> Mapping[str, Any]:
+    """What an exercise says besides words, by field; its stage's fields among them."""
+    found: dict[str, Any] = {}
+    for name in exercise.__struct_fields__:
+        value = getattr(exercise, name)
+        if isinstance(value, Stage):
+            found.update({field: getattr(value, field) for field in value.__struct_fields__})
+        elif name not in _WORDS_OF_EXERCISE:
+            found[name] = len(value) if name == "hints" else _bare(value)
+    return found
+
+
+def _bare(value: Any) -> Any:
+    """The value without words. Of `choices` by key the keys are left, and their order."""
+    if isinstance(value, msgspec.Struct):
+        fields = [f for f in value.__struct_fields__ if f not in _WORDS_OF_EXERCISE]
+        return {name: _bare(getattr(value, name)) for name in fields}
+    if isinstance(value, Mapping):
+        return list(value)
+    if isinstance(value, tuple):
+        return [_bare(entry) for entry in value]
+    return value
