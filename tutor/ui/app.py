@@ -5,9 +5,12 @@ Knows the session, the list of lessons and the screens; never torch.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +26,7 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.teaching.engine_port import Engine
+from tutor.teaching.journal import Journal, Left, NoJournal
 from tutor.teaching.moment import Notice, Start
 from tutor.teaching.session import Follower, Session
 from tutor.ui.charset import AsciiOnly, is_ascii_only
@@ -32,6 +36,9 @@ from tutor.ui.screens.sized import SizedScreen
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
+
+TROUBLE_SECONDS = 1.0
+"""Between two looks at whether the journal is in trouble."""
 
 
 def _is_trusted(lesson: Lesson) -> bool:
@@ -75,6 +82,7 @@ class TutorApp(App[None]):
         is_trusted: Callable[[Lesson], bool] | None = None,
         trust_lesson: Callable[[Lesson], None] | None = None,
         ascii_only: bool | None = None,
+        journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
     ) -> None:
         """Nothing is started before the app runs.
 
@@ -82,7 +90,7 @@ class TutorApp(App[None]):
         `first` is opened at once, else the menu is shown. A path is read after the first
         paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
         may have to be trusted first; a Lesson is taken as it is. It begins as `start` says.
-        `first_title` stands above until then.
+        `first_title` stands above until then. What the learner does is written into `journal`.
         """
         super().__init__()
         self.animation_level = "none"
@@ -97,7 +105,9 @@ class TutorApp(App[None]):
         if ascii_only is None:
             ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
         self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
-        self.session = Session(engine)
+        self._journal = journal
+        self._trouble = ""
+        self.session = Session(engine, journal=journal)
         self._lesson_screen = LessonScreen(self.session, ascii_only, one_line(first_title))
         self._menu_screen = MenuScreen(lambda: self._lessons)
 
@@ -113,6 +123,8 @@ class TutorApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
+        self._end_on_signals()
+        self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._lesson_screen, "lesson")
         self.install_screen(self._menu_screen, "menu")
         if self._first is None:
@@ -123,6 +135,20 @@ class TutorApp(App[None]):
             self.push_screen("lesson")
         if not isinstance(self._first, Path):
             self.call_after_refresh(self._start_engine)
+
+    def _end_on_signals(self) -> None:
+        """A closed terminal or a `kill` ends the app as a key does: all is written down then."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
+                loop.add_signal_handler(number, self.exit)
+
+    def _tell_trouble(self) -> None:
+        """Say it once if what the learner does can't be kept."""
+        if self._journal.trouble != self._trouble:
+            self._trouble = self._journal.trouble
+            if self._trouble:
+                self._tell(Notice(one_line(self._trouble), "refused"))
 
     def _start_engine(self) -> None:
         """Once the first screen stands, which loading torch beside it would keep waiting."""
@@ -184,6 +210,19 @@ class TutorApp(App[None]):
         elif self.screen is self._menu_screen:
             self._menu_screen.tell(Notice("No lesson is open yet · enter opens one", "told"))
 
+    def action_resume(self) -> None:
+        """Go on where the learner was last, in whatever lesson that was."""
+        left = self._journal.last_left()
+        if left is None:
+            self._tell(Notice("There is nothing to go on with yet", "told"))
+            return
+        try:
+            lesson = self._open_lesson(Path(left.path))
+        except LessonError as error:
+            self._tell(Notice(one_line(str(error)), "refused"))
+            return
+        self._begin_if_trusted(lesson, left)
+
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson."""
         moment = self.session.moment
@@ -235,15 +274,15 @@ class TutorApp(App[None]):
             return
         self._begin_if_trusted(lesson)
 
-    def _begin_if_trusted(self, lesson: Lesson) -> None:
+    def _begin_if_trusted(self, lesson: Lesson, left: Left | None = None) -> None:
         if self._is_trusted(lesson):
-            self._begin(lesson)
+            self._begin(lesson, left)
         else:
             from tutor.ui.screens.dialogs import AskTrust  # noqa: PLC0415  as above
 
-            self.push_screen(AskTrust(lesson), lambda yes: self._trusted(lesson, bool(yes)))
+            self.push_screen(AskTrust(lesson), lambda yes: self._trusted(lesson, bool(yes), left))
 
-    def _trusted(self, lesson: Lesson, yes: bool) -> None:
+    def _trusted(self, lesson: Lesson, yes: bool, left: Left | None) -> None:
         if not yes:
             if self.session.moment is None:
                 self.action_menu()
@@ -254,10 +293,13 @@ class TutorApp(App[None]):
         except LessonError as error:
             self._tell(Notice(one_line(str(error)), "refused"))
             return
-        self._begin(lesson)
+        self._begin(lesson, left)
 
-    def _begin(self, lesson: Lesson) -> None:
-        self._begin_as_asked(lesson)
+    def _begin(self, lesson: Lesson, left: Left | None = None) -> None:
+        if left is None:
+            self._begin_as_asked(lesson)
+        else:
+            self.session.resume(lesson, left)
         if self.screen is not self._lesson_screen:
             self.switch_screen("lesson")
         if self._lesson_screen.is_attached:
