@@ -1,0 +1,145 @@
+"""The file as an open database, and what is wrong with it in words. Knows none of the tables."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from tutor.plain import one_line
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_READ_A_LITTLE = "SELECT count(*) FROM sqlite_master"
+
+
+def connect(file: Path, patience: float, **query: str) -> sqlite3.Connection:
+    """Open the file; transactions begin and end only where they are told to.
+
+    `patience`: seconds to wait for another program that is writing. `query`: as in SQLite's
+    URIs, `mode="ro"`. Raises sqlite3.Error.
+    """
+    words = "&".join(f"{key}={value}" for key, value in query.items())
+    connection = sqlite3.connect(
+        f"file:{quote(os.fsencode(file))}?{words}",
+        uri=True,
+        timeout=patience,
+        isolation_level=None,
+    )
+    connection.text_factory = _text
+    return connection
+
+
+def connect_to_write(file: Path, patience: float) -> sqlite3.Connection:
+    """Open the file, or create it; nothing is written into it yet.
+
+    Raises sqlite3.Error, or OSError where there can be no folder for it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not os.path.lexists(file)
+    connection = connect(file, patience, mode="rwc")
+    try:
+        if is_new:
+            with suppress(OSError):  # gone again, or a file system without permissions
+                file.chmod(0o600)
+        _touch(connection)
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def write_safely(connection: sqlite3.Connection) -> None:
+    """See to it that a kill or a power cut loses nothing that was committed.
+
+    With a log that is written ahead (WAL), where the file system can do it: then readers and
+    a writer don't wait for each other. Raises sqlite3.Error if nothing can be written.
+    """
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if _code(error) not in _BUSY:  # busy: another tutor has just begun, and does the same
+            raise
+
+
+def connect_to_read(file: Path, patience: float) -> sqlite3.Connection:
+    """Open a file that can't be written. Raises sqlite3.Error.
+
+    Where not even the log's index may be written, the file is read as if nobody wrote it.
+    """
+    connection = connect(file, patience, mode="ro")
+    try:
+        connection.execute(_READ_A_LITTLE)
+        return connection
+    except sqlite3.OperationalError:
+        connection.close()
+    return connect(file, patience, mode="ro", immutable="1")
+
+
+def check_whole(connection: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError, as for any damage, if a page of the file is damaged."""
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise damage(str(verdict))
+
+
+def damage(what: str) -> sqlite3.DatabaseError:
+    """The error that SQLite raises for a damaged file, for damage that it doesn't see."""
+    error = sqlite3.DatabaseError(one_line(what))
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether it is the file's content that is wrong, and trying again can't help."""
+    return _code(error) in _DAMAGE
+
+
+def reason(file: Path, error: Exception) -> str:
+    """Why it can't be used, in a few words."""
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return "a file is in the place of its folder"
+    if isinstance(error, OSError):
+        return one_line(error.strerror or str(error)).lower()
+    if file.is_dir():
+        return "it is a folder"
+    code = _code(error)
+    if code in _DAMAGE:
+        return "it is damaged"
+    if code in _BUSY:
+        return "another program is writing it"
+    if code == sqlite3.SQLITE_FULL:
+        return "the disk is full"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return "it may not be written"
+    return one_line(str(error))
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """Read a little. Raises sqlite3.Error if that can't be done."""
+    try:
+        connection.execute(_READ_A_LITTLE)
+    except sqlite3.OperationalError as error:
+        if _code(error) in _BUSY:
+            raise
+        # The file has a log, and is now where no memory can be shared over it (a network's
+        # file system): there a log is only for one. Back to the journal that all can use.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA locking_mode = NORMAL")
+        connection.execute(_READ_A_LITTLE)
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for what is none of its errors."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _text(raw: bytes) -> str:
+    """A damaged byte costs a character, not the row."""
+    return raw.decode(errors="replace")

@@ -1,0 +1,236 @@
+"""The file of the learner's progress: written at once, and never lost to another tutor.
+
+A store belongs to the thread that made it. It knows records, and nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from tutor.errors import ProgressError
+from tutor.plain import one_line
+from tutor.progress import rescue, rows, schema, summary
+from tutor.progress.connection import (
+    check_whole,
+    connect_to_read,
+    connect_to_write,
+    damage,
+    is_damage,
+    reason,
+    write_safely,
+)
+from tutor.progress.records import (
+    Counts,
+    DraftRecord,
+    ExerciseSummary,
+    PlaceRecord,
+    Record,
+)
+
+T = TypeVar("T")
+
+_NEWER = "it was written by a newer version of the tutor; update this one"
+_FOREIGN = "it is another program's database; TUTOR_PROGRESS is to name a file of its own"
+
+
+class Store:
+    """The file, opened and checked. Making one never raises: `trouble` says what is wrong.
+
+    Every method that reads or writes raises ProgressError, in one line, if that can't be
+    done now; trying again later may help, and nothing has been written by halves. A file
+    that turns out to be damaged is set aside, whenever that is found, and a new one begun.
+    """
+
+    def __init__(self, file: Path, patience: float = 2.0) -> None:
+        """`patience`: seconds to wait for another program that is writing the file."""
+        self.file = file
+        self.trouble = ""
+        """One line; empty if all is well. A trouble that has passed is gone from here."""
+        self.notice = ""
+        """One line about a damaged file that was set aside; it stays."""
+        self._patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        with suppress(ProgressError):  # `trouble` says it
+            self._open()
+
+    def add(self, records: Iterable[Record]) -> Counts:
+        """Write down what has just happened, all of it or nothing; returns what was new."""
+        records = list(records)
+        return self._write(lambda connection: rows.add(connection, records, is_merge=False))
+
+    def merge(self, records: Iterable[Record]) -> Counts:
+        """Add what was kept elsewhere: all deeds, and places and drafts that are later."""
+        records = list(records)
+        return self._write(lambda connection: rows.add(connection, records, is_merge=True))
+
+    def forget(self, lesson: str | None, first: Callable[[list[Record]], object]) -> None:
+        """Delete all that is kept of a lesson (None: of all lessons).
+
+        `first` is handed what will be deleted; if it raises, nothing is.
+        """
+
+        def forget(connection: sqlite3.Connection) -> None:
+            first(_records(connection, lesson))
+            rows.forget(connection, lesson)
+
+        self._write(forget)
+
+    def records(self, lesson: str | None = None) -> list[Record]:
+        """All that is kept (of one lesson)."""
+        return self._read(lambda connection: _records(connection, lesson))
+
+    def places(self) -> list[PlaceRecord]:
+        """Where each lesson was left, the latest first."""
+        places = self._read(lambda connection: list(rows.read(connection, PlaceRecord)))
+        return sorted(places, key=lambda place: place.at, reverse=True)
+
+    def drafts(self) -> list[DraftRecord]:
+        """All unfinished code."""
+        return self._read(lambda connection: list(rows.read(connection, DraftRecord)))
+
+    def exercises(self) -> list[ExerciseSummary]:
+        """What has happened at each exercise, in the order in which they were begun."""
+        return self._read(summary.exercises)
+
+    def close(self) -> None:
+        """Let go of the file. The store may be used again: it is opened anew."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # all that was committed is there
+                self._connection.close()
+            self._connection = None
+
+    # ── How ─────────────────────────────────────────────────────────────────────────
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read, be it from a file that can't be written."""
+        try:
+            return self._do(work)
+        except ProgressError as error:
+            try:
+                with closing(connect_to_read(self.file, self._patience)) as connection:
+                    return work(connection)
+            except sqlite3.Error:
+                raise error from None
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                    connection.rollback()
+                raise
+            return result
+
+        return self._do(transaction)
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do it; if the file turns out to be damaged, set it aside and do it with a new one."""
+        if self._connection is None or not self._is_still_there():
+            self._open()
+        try:
+            result = self._work(work)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise self._failed(error) from error
+            self._open(is_damaged=True)
+            try:
+                result = self._work(work)
+            except sqlite3.Error as again:
+                raise self._failed(again) from again
+        self.trouble = ""
+        return result
+
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        assert self._connection is not None
+        return work(self._connection)
+
+    def _open(self, is_damaged: bool = False) -> None:
+        """Open the file, and make it what it is to be; set it aside if it is damaged."""
+        self.close()
+        try:
+            if not is_damaged:
+                try:
+                    self._connection = self._opened()
+                except sqlite3.Error as error:
+                    if not is_damage(error):
+                        raise
+            if self._connection is None:
+                self._begin_anew()
+            self._inode = self._inode_now()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise self._failed(error) from error
+        self.trouble = ""
+
+    def _opened(self) -> sqlite3.Connection:
+        """The file as it is, checked. Raises sqlite3.Error, OSError or ProgressError."""
+        connection = connect_to_write(self.file, self._patience)
+        try:
+            state = schema.state_of(connection)
+            if state in ("newer", "foreign"):
+                raise self._failed(_NEWER if state == "newer" else _FOREIGN)
+            check_whole(connection)
+            if state == "broken":
+                raise damage("tables are missing")
+            write_safely(connection)
+            if state != "current":
+                schema.migrate(connection)
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _begin_anew(self) -> None:
+        """Set the damaged file aside, begin a new one, and save what can still be read."""
+        with rescue.only_one(self.file.parent):
+            try:
+                self._connection = self._opened()
+                return  # another tutor was faster
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+            try:
+                aside = rescue.set_aside(self.file)
+            except OSError as error:
+                why = f"it is damaged and can't be set aside, {reason(self.file, error)}"
+                raise self._failed(why) from error
+            self._connection = self._opened()
+        saved = rescue.salvage(aside)
+        self._connection.execute("BEGIN IMMEDIATE")
+        rows.add(self._connection, saved, is_merge=True)
+        self._connection.execute("COMMIT")
+        entries = f"{len(saved)} {'entry' if len(saved) == 1 else 'entries'}"
+        self.notice = one_line(
+            f"the progress file was damaged and is set aside as {aside.name}; "
+            f"{entries} of it could be saved"
+        )
+
+    def _failed(self, why: Exception | str) -> ProgressError:
+        """The error to raise; `trouble` says it too."""
+        words = why if isinstance(why, str) else reason(self.file, why)
+        self.trouble = one_line(f"progress is not kept: {words} ({self.file})")
+        return ProgressError(self.trouble)
+
+    def _is_still_there(self) -> bool:
+        """Whether the open file is still the one of this name: it may have been set aside."""
+        return self._inode == self._inode_now()
+
+    def _inode_now(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self.file)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def _records(connection: sqlite3.Connection, lesson: str | None) -> list[Record]:
+    return [record for kind in rows.KINDS for record in rows.read(connection, kind, lesson)]

@@ -1,0 +1,70 @@
+"""Progress as a text file to take along: one JSON object a line, the first says what it is.
+
+Knows no SQLite: what is read here is merged by a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from tutor.errors import ProgressError
+from tutor.plain import one_line
+from tutor.progress.records import Moment, Record, now, text_of
+
+FORMAT = "gradient-tutor progress"
+VERSION = 1
+
+
+class _Header(msgspec.Struct, frozen=True, kw_only=True):
+    format: str
+    version: int
+    exported: Moment
+
+
+_header = msgspec.json.Decoder(_Header)
+_record = msgspec.json.Decoder(Record)
+
+
+def lines_of(records: Iterable[Record]) -> Iterator[str]:
+    """The file's lines, each with its end."""
+    for thing in (_Header(format=FORMAT, version=VERSION, exported=now()), *records):
+        yield msgspec.json.encode(thing).decode() + "\n"
+
+
+def read_lines(lines: Iterable[bytes], name: str) -> list[Record]:
+    """The records of a file of this name. Raises ProgressError that names the bad line."""
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    _check_header(*next(numbered, (1, b"")), name)
+    return [_read(line, f"{name}:{number}") for number, line in numbered]
+
+
+def _check_header(number: int, line: bytes, name: str) -> None:
+    try:
+        header = _header.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        header = None
+    if header is None or header.format != FORMAT:
+        raise ProgressError(
+            one_line(f"{name}:{number}: this is no file written by `tutor progress export`")
+        )
+    if header.version > VERSION:
+        raise ProgressError(
+            one_line(f"{name}:{number}: written by a newer version of the tutor; update this one")
+        )
+
+
+def _read(line: bytes, where: str) -> Record:
+    try:
+        record: Record = _record.decode(line)
+        text_of(record.at)
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+        why = str(error).replace("Object missing required", "there is no")
+        raise ProgressError(
+            one_line(
+                f"{where}: not a line that `tutor progress export` writes: {why}; "
+                "nothing was imported"
+            )
+        ) from None
+    return record

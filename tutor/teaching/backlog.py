@@ -1,0 +1,103 @@
+"""What has happened and is yet to be written down, and when that is to be done.
+
+Knows no file. Not to be used by two threads at once: whoever shares it has the lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from tutor.progress.records import DeedRecord, DraftRecord
+from tutor.teaching.journal import Left
+
+FAST = 0.15
+"""Seconds: what follows the one before sooner comes of a run or a held key."""
+
+PAUSE = 0.3
+"""Seconds between two writings of what comes so fast."""
+
+RETRY = 2.0
+"""Seconds until what could not be written is tried again."""
+
+Lefts: TypeAlias = dict[str, tuple[datetime, Left]]
+Drafts: TypeAlias = dict[tuple[str, str], DraftRecord]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is written in one go."""
+
+    deeds: tuple[DeedRecord, ...]
+    lefts: Lefts
+    drafts: Drafts
+
+
+@dataclass
+class Backlog:
+    """All deeds, and of places and drafts the latest. True while there are any.
+
+    Times are seconds of one steady clock.
+    """
+
+    since: float = 0.0
+    """When the oldest of it came."""
+    due: float = 0.0
+    """When it is to be written."""
+    _deeds: list[DeedRecord] = field(default_factory=list)
+    _lefts: Lefts = field(default_factory=dict)
+    _drafts: Drafts = field(default_factory=dict)
+    _came: float = float("-inf")
+    _tried: float = float("-inf")
+    _not_before: float = float("-inf")
+
+    def __bool__(self) -> bool:
+        return bool(self._deeds or self._lefts or self._drafts)
+
+    def add_deed(self, deed: DeedRecord, clock: float) -> None:
+        """To be written at once."""
+        self._tell(clock, clock)
+        self._deeds.append(deed)
+
+    def add_left(self, left: Left, at: datetime, clock: float) -> None:
+        """In place of the one before of this lesson."""
+        self._tell_often(clock)
+        self._lefts[left.slug] = (at, left)
+
+    def add_draft(self, draft: DraftRecord, clock: float) -> None:
+        """In place of the one before of this exercise."""
+        self._tell_often(clock)
+        self._drafts[draft.lesson, draft.exercise] = draft
+
+    def batch(self) -> Batch:
+        """What is there now; it stays until it is `written`."""
+        return Batch(tuple(self._deeds), dict(self._lefts), dict(self._drafts))
+
+    def written(self, batch: Batch, clock: float) -> None:
+        """Forget the batch; what has come meanwhile stays."""
+        self._tried = self.since = clock
+        del self._deeds[: len(batch.deeds)]
+        for slug, written in batch.lefts.items():
+            if self._lefts[slug] is written:
+                del self._lefts[slug]
+        for key, draft in batch.drafts.items():
+            if self._drafts[key] is draft:
+                del self._drafts[key]
+
+    def failed(self, clock: float) -> None:
+        """It could not be written: not again at once."""
+        self._tried = clock
+        self.due = self._not_before = clock + RETRY
+
+    def _tell_often(self, clock: float) -> None:
+        is_fast = clock - self._came < FAST
+        self._came = clock
+        self._tell(clock, self._tried + PAUSE if is_fast else clock)
+
+    def _tell(self, clock: float, due: float) -> None:
+        due = max(due, self._not_before)
+        if self:
+            self.due = min(self.due, due)
+        else:
+            self.since, self.due = clock, due

@@ -1,0 +1,242 @@
+"""Keeps what the learner does in the progress file, from a thread of its own.
+
+The screen never waits for it: what happens is noted in memory and written a moment later by
+the one thread that knows the file. Loads SQLite only there, beside the first paint.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from tutor.errors import ProgressError
+from tutor.plain import one_line
+from tutor.progress.place import progress_file
+from tutor.progress.records import RANK, DeedRecord, DraftRecord, now
+from tutor.teaching.backlog import Backlog, Batch
+from tutor.teaching.journal import Deed, Left
+from tutor.teaching.packing import packed, unpacked
+
+if TYPE_CHECKING:
+    from tutor.progress.store import Store
+
+PATIENCE = 0.5
+"""Seconds that a first question waits for the file to be read, which takes some hundredths."""
+
+STUCK = 5.0
+"""Seconds after which it is told that the file system does not answer."""
+
+_AGAIN = 0.05
+"""Seconds between two tries to write while it is being closed."""
+
+
+class Keeper:
+    """A Journal over the progress file. No method ever raises.
+
+    Open it early, and close it at the end. What happens is written at once; only where a run
+    or a held key moves on many times a second are the places in between left out. What can't
+    be written is tried again from time to time, and lost only when the tutor ends before.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        """`file`: None for the platform's, or the one that TUTOR_PROGRESS names."""
+        self.file = file or progress_file()
+        self._news = threading.Condition()
+        self._backlog = Backlog()
+        self._states: dict[str, dict[str, Deed]] = {}
+        self._places: dict[str, tuple[datetime, Left | bytes]] = {}
+        self._drafts: dict[tuple[str, str], str] = {}
+        self._trouble = self._notice = ""
+        self._closes_at: float | None = None
+        self._is_loaded = threading.Event()
+        self._patience = PATIENCE
+        # A daemon: a file system that hangs must not keep the tutor from ending.
+        self._thread = threading.Thread(target=self._keep, name="progress", daemon=True)
+        self._thread.start()
+
+    # ── The journal ─────────────────────────────────────────────────────────────────
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        """Something happened at an exercise of the lesson with this slug, just now."""
+        record = DeedRecord(
+            id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=deed, at=now()
+        )
+        with self._news:
+            self._count_in(lesson, exercise, deed)
+            self._backlog.add_deed(record, time.monotonic())
+            self._news.notify_all()
+
+    def left(self, left: Left) -> None:
+        """The lesson stands here now."""
+        at = now()
+        with self._news:
+            self._places[left.slug] = (at, left)
+            self._backlog.add_left(left, at, time.monotonic())
+            self._news.notify_all()
+
+    def draft(self, lesson: str, exercise: str, code: str) -> None:
+        """The learner's code for a Repair, as it is now."""
+        record = DraftRecord(lesson=lesson, exercise=exercise, code=code, at=now())
+        with self._news:
+            self._drafts[lesson, exercise] = code
+            self._backlog.add_draft(record, time.monotonic())
+            self._news.notify_all()
+
+    def draft_of(self, lesson: str, exercise: str) -> str | None:
+        """The code that the learner left there; None if there is none."""
+        self._wait_until_loaded()
+        with self._news:
+            return self._drafts.get((lesson, exercise))
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        """By exercise: what says most of all that has happened there (as in RANK)."""
+        self._wait_until_loaded()
+        with self._news:
+            return dict(self._states.get(lesson, {}))
+
+    # ── Where things were left ──────────────────────────────────────────────────────
+
+    def last_left(self) -> Left | None:
+        """Where the learner was last, in whatever lesson."""
+        self._wait_until_loaded()
+        with self._news:
+            slugs = sorted(self._places, key=lambda slug: self._places[slug][0])
+        return self.left_of(slugs[-1]) if slugs else None
+
+    def left_of(self, lesson: str) -> Left | None:
+        """Where this lesson was left; None if it never was, or in no way that can be read."""
+        self._wait_until_loaded()
+        with self._news:
+            _, left = self._places.get(lesson, (None, None))
+        return unpacked(left) if isinstance(left, bytes) else left
+
+    def last_visit(self, lesson: str) -> datetime | None:
+        """When the lesson was worked at last, in UTC."""
+        self._wait_until_loaded()
+        with self._news:
+            at, _ = self._places.get(lesson, (None, None))
+        return at
+
+    # ── How it goes ─────────────────────────────────────────────────────────────────
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is kept just now, or what became of a damaged file; mostly empty.
+
+        One line. What stands in the way is told again as soon as it does.
+        """
+        with self._news:
+            if self._trouble:
+                return self._trouble
+            if self._backlog and time.monotonic() - self._backlog.since > STUCK:
+                return one_line(f"progress is not kept yet: waiting for {self.file}")
+            return self._notice
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait, for so many seconds at most, until all is written; whether it is."""
+        with self._news:
+            self._backlog.due = time.monotonic()
+            self._news.notify_all()
+            return self._news.wait_for(lambda: not self._backlog, timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is yet to be written, for so many seconds at most; let go of the file."""
+        with self._news:
+            self._closes_at = time.monotonic() + timeout
+            self._news.notify_all()
+        self._thread.join(timeout)
+
+    # ── How ─────────────────────────────────────────────────────────────────────────
+
+    def _wait_until_loaded(self) -> None:
+        """Wait for the file to be read; whoever has waited in vain once waits no more."""
+        if not self._is_loaded.wait(self._patience):
+            self._patience = 0.0
+
+    def _count_in(self, lesson: str, exercise: str, deed: Deed) -> None:
+        states = self._states.setdefault(lesson, {})
+        if RANK.index(deed) >= RANK.index(states.get(exercise, deed)):
+            states[exercise] = deed
+
+    # ── The thread ──────────────────────────────────────────────────────────────────
+
+    def _keep(self) -> None:
+        try:
+            self._keep_on()
+        # Whatever goes wrong here, the lesson goes on; that no more is kept is told.
+        except Exception as error:  # noqa: BLE001
+            with self._news:
+                what = f"{type(error).__name__}: {error}"
+                self._trouble = one_line(f"progress is not kept: {what} ({self.file})")
+        finally:
+            self._is_loaded.set()
+
+    def _keep_on(self) -> None:
+        # Lazy: SQLite is loaded here, beside the first paint and not before it.
+        from tutor.progress.store import Store  # noqa: PLC0415
+
+        store = Store(self.file, patience=0.8)
+        try:
+            is_read = self._has_read(store)
+            self._is_loaded.set()
+            while (batch := self._next_batch()) is not None:
+                is_read = is_read or self._has_read(store)
+                is_written = self._has_written(store, batch)
+                self._settle(batch, is_written)
+                self._tell_trouble(store)
+        finally:
+            store.close()
+
+    def _next_batch(self) -> Batch | None:
+        """What is to be written next, when it is due; None at the end."""
+        with self._news:
+            while self._closes_at is None:
+                seconds = self._backlog.due - time.monotonic() if self._backlog else None
+                if seconds is not None and seconds <= 0:
+                    break
+                self._news.wait(seconds)
+            has_time = self._closes_at is None or time.monotonic() < self._closes_at
+            return self._backlog.batch() if self._backlog and has_time else None
+
+    def _has_read(self, store: Store) -> bool:
+        """Read what was kept before; what has happened since goes before it."""
+        try:
+            exercises, places, drafts = store.exercises(), store.places(), store.drafts()
+        except ProgressError:
+            return False  # the store tells its trouble
+        finally:
+            self._tell_trouble(store)
+        with self._news:
+            for known in exercises:
+                self._count_in(known.lesson, known.exercise, known.state)
+            for place in places:
+                self._places.setdefault(place.lesson, (place.at, place.data))
+            for draft in drafts:
+                self._drafts.setdefault((draft.lesson, draft.exercise), draft.code)
+        return True
+
+    def _has_written(self, store: Store, batch: Batch) -> bool:
+        places = (packed(left, at) for at, left in batch.lefts.values())
+        try:
+            store.add([*batch.deeds, *places, *batch.drafts.values()])
+        except ProgressError:
+            return False  # the store tells its trouble
+        return True
+
+    def _settle(self, batch: Batch, is_written: bool) -> None:
+        with self._news:
+            if is_written:
+                self._backlog.written(batch, time.monotonic())
+                self._news.notify_all()
+            else:
+                self._backlog.failed(time.monotonic())
+                if self._closes_at is not None:
+                    self._news.wait(_AGAIN)
+
+    def _tell_trouble(self, store: Store) -> None:
+        with self._news:
+            self._trouble, self._notice = store.trouble, store.notice
