@@ -18,12 +18,14 @@ from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
 from tutor.training.sights import Graph, Node
+from tutor.training.stage import code_of
 
 AUTOGRAD_MODES = [
     (path.stem, mode)
     for path in sorted(SHIPPED.glob("*.md"))
-    for mode in programs_of(read(path))
-    if mode != "manual"
+    for lesson in [read(path)]
+    for mode in lesson.modes
+    if "backward()" in code_of(lesson, mode, "Gradient")
 ]
 """Of every shipped lesson, the modes in which PyTorch finds the gradient."""
 

@@ -40,7 +40,7 @@ _NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad):
 _NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
 _ELSEWHERE = "Backward was called on something else than `loss`."
 _MISSED = "Some of it could not be looked into."
-_BROKEN_OFF = "The graph was not traced to its end."
+BROKEN_OFF = "The graph was not traced to its end."
 
 
 def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) -> Graph:
@@ -53,22 +53,34 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
     loop = probe.loop
     left_over = loop.namespace.get("loss")  # of an earlier trace in this probe
     recorder = Recorder(loop.program.filename, loop.namespace, until)
-    raised = ""
     try:
-        with recorder.watching():
-            probe.run_phases(loop.program.gradient_at + 1)
-    except LessonRaised as error:
-        if isinstance(error.__cause__, BrokenOff):
-            return Graph(why=_BROKEN_OFF)
-        if error.stopped:
-            raise
-        raised = _short(f"{error.phase} raised {error.message}")
+        raised = trace(probe, recorder)
+    except BrokenOff:
+        return Graph(why=BROKEN_OFF)
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
     loss = names.get("loss")
     loss = None if raised and loss is left_over else loss
     graph = _graph(recorder, Words(recorder, names, loop.program.parameters), loss)
     why = (raised, graph.why) if graph.nodes else (raised or graph.why,)
     return Graph(nodes=graph.nodes, why=" ".join(filter(None, why)))
+
+
+def trace(probe: Probe, recorder: Recorder) -> str:
+    """Run the batch that `probe` stands at through its Gradient phase, `recorder` looking on.
+
+    Returns what the lesson raised, in a few words; "" if nothing. Raises BrokenOff, and
+    LessonRaised where the learner has stopped it.
+    """
+    try:
+        with recorder.watching():
+            probe.run_phases(probe.program.gradient_at + 1)
+    except LessonRaised as error:
+        if isinstance(error.__cause__, BrokenOff):
+            raise error.__cause__ from None
+        if error.stopped:
+            raise
+        return _short(f"{error.phase} raised {error.message}")
+    return ""
 
 
 def _graph(recorder: Recorder, words: Words, loss: Any) -> Graph:

@@ -136,7 +136,7 @@ class Recorder(TorchFunctionMode):
                     self._handed_back(args, found)
             return found
         with self._looking():
-            for tensor in _tensors((args, kwargs)):
+            for tensor in tensors_in((args, kwargs)):
                 self._meet(tensor)
         found = func(*args, **kwargs)
         with self._looking():
@@ -161,9 +161,9 @@ class Recorder(TorchFunctionMode):
                     known.append(thing)
 
     def _called(self, call: Call, found: Any) -> None:
-        for tensor in _tensors(found):
+        for tensor in tensors_in(found):
             self.made[id(tensor)] = (tensor, call)
-            node = _node_of(tensor)
+            node = node_of(tensor)
             if node is None or tensor.grad_fn is None:
                 continue
             new = self._walk(node)
@@ -177,7 +177,7 @@ class Recorder(TorchFunctionMode):
 
     def _meet(self, tensor: torch.Tensor) -> None:
         """Get to know a tensor that no call in sight has returned."""
-        node = _node_of(tensor)
+        node = node_of(tensor)
         if node is not None and id(node) not in self.nodes:
             self._walk(node)
             if tensor.grad_fn is not None:
@@ -205,8 +205,8 @@ class Recorder(TorchFunctionMode):
         if is_own or not isinstance(output, torch.Tensor) or any(module.children()):
             return
         with self._looking():
-            known = self.nodes.get(id(_node_of(output)))
-            came_in = [_node_of(tensor) for tensor in _tensors((args, kwargs))]
+            known = self.nodes.get(id(node_of(output)))
+            came_in = [node_of(tensor) for tensor in tensors_in((args, kwargs))]
             if known and known.call and not any(known.node is node for node in came_in):
                 known.module = Call(module, args, kwargs, known.call.code)
 
@@ -248,8 +248,8 @@ class Recorder(TorchFunctionMode):
             return
         run = self.arrivals[-1].run
         there = {id(a.known.node) for a in self.arrivals if a.run == run}
-        for tensor, gradient in zip(_tensors(args[1]), gradients, strict=False):
-            known = self.nodes.get(id(_node_of(tensor)))
+        for tensor, gradient in zip(tensors_in(args[1]), gradients, strict=False):
+            known = self.nodes.get(id(node_of(tensor)))
             if known and gradient is not None and id(known.node) not in there:
                 before = (None,) * tensor.output_nr
                 self.arrivals.append(Arrival(run, known, (*before, gradient)))
@@ -274,18 +274,19 @@ def safe_value(tensor: torch.Tensor) -> Value:
         return text_value(f"{type(tensor).__name__} ({type(error).__name__})")
 
 
-def _tensors(things: Any) -> Iterator[torch.Tensor]:
+def tensors_in(things: Any) -> Iterator[torch.Tensor]:
     """The tensors in arguments or in what was returned."""
     if isinstance(things, torch.Tensor):
         yield things
     elif isinstance(things, list | tuple):
         for thing in things:
-            yield from _tensors(thing)
+            yield from tensors_in(thing)
     elif isinstance(things, dict):
-        yield from _tensors(list(things.values()))
+        yield from tensors_in(list(things.values()))
 
 
-def _node_of(tensor: torch.Tensor) -> Node | None:
+def node_of(tensor: torch.Tensor) -> Node | None:
+    """The node that a gradient of this tensor comes to; None if it needs none."""
     if not tensor.requires_grad:
         return None
     return tensor.grad_fn if tensor.grad_fn is not None else get_gradient_edge(tensor).node

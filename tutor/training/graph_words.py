@@ -20,7 +20,7 @@ from tutor.training.graph_record import Call, Known, Recorder
 _LONGEST = 72
 _LONGEST_OPERAND = 24
 _MOST_ITEMS = 4
-_UNNAMED = "(…)"
+UNNAMED = "(…)"
 
 _OPERATORS = {
     "add": "+", "sub": "-", "subtract": "-", "mul": "*", "multiply": "*", "div": "/",
@@ -112,15 +112,15 @@ class Words:
             return next((name for name in names if name in written), names[0])
         tensor, call = self._made.get(id(thing), (None, None))
         if tensor is not thing or call is None:
-            return _UNNAMED
+            return UNNAMED
         if call.func is torch.tensor and thing.numel() == 1:
             return self._constant(thing.item(), code)
         is_element = _called(call.func) in ("__get__", "__getitem__")
         if not is_element and thing.requires_grad:
-            return _UNNAMED  # it has a node of its own, which says what it is
+            return UNNAMED  # it has a node of its own, which says what it is
         text = self._text(call)
         if "…" in text or len(text) > _LONGEST_OPERAND:
-            return _UNNAMED
+            return UNNAMED
         return f"({text})" if " " in text.partition("(")[0] or text[0] == "-" else text
 
     def _constant(self, thing: Any, code: CodeType) -> str:
@@ -139,7 +139,7 @@ class Words:
 
     def _argument(self, thing: Any, code: CodeType) -> str:
         text = self._operand(thing, code)
-        return "…" if text == _UNNAMED else text
+        return "…" if text == UNNAMED else text
 
     def _arguments(self, call: Call) -> str:
         args = list(call.args)
