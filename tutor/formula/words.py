@@ -1,0 +1,403 @@
+"""The tree of a formula → the words in which it is said to somebody who listens.
+
+Parentheses stay, as they group; a fraction with a fraction in it says where it ends. Knows
+nothing of LaTeX and of who says the words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from tutor.formula import words_glyphs as glyphs
+from tutor.formula.model import Formula
+from tutor.formula.nodes import (
+    Accent,
+    Brace,
+    Break,
+    Fenced,
+    Frac,
+    Kind,
+    Node,
+    Root,
+    Row,
+    Scripts,
+    Space,
+    Stack,
+    Styled,
+    Sym,
+    Table,
+    Text,
+    Unsupported,
+    Value,
+    single,
+    walk,
+)
+from tutor.formula.words_patterns import (
+    SLASHED,
+    applies,
+    bare,
+    bounds,
+    derivative,
+    flat,
+    is_atom,
+    is_compound,
+    is_mean,
+    is_variable,
+    slashed,
+    stem,
+    with_bars,
+)
+from tutor.formula.words_sentence import Part, Role, sentence
+
+SEPARATES = 3
+"""Cells of explicit space from which on two statements stand beside each other."""
+
+_GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
+_MARKUP = re.compile(r"[\\{}$&^_\s]+")
+_STOP = Part("", Role.STOP)
+
+
+def words(formula: Formula, values: Mapping[str, str] | None = None) -> str:
+    r"""A formula in plain English, on one line: `L equals (y hat minus y) squared`.
+
+    `values` gives for each \boxed expression what is said in its place (a number, say);
+    where it has none, the expression itself is named.
+    """
+    return _said(formula.root, values or {})
+
+
+def definition(formula: Formula) -> str:
+    r"""What a formula says before its live values: `a = b` of `a = b = \boxed{c}`.
+
+    Empty where it says nothing but live values and their names.
+    """
+    if not formula.boxed:
+        return words(formula)
+    kept: list[Node] = []
+    for statement in _split(flat(formula.root), lambda n: isinstance(n, Space)):
+        sides = _split(statement, lambda n: bare(n) == "=")
+        settled = list(takewhile(lambda side: not _is_live(side), sides))
+        if settled and (len(settled) > 1 or _is_statement(settled[0])):
+            kept += [*([Space(SEPARATES)] if kept else []), *_joined(settled)]
+    return _said(Row(tuple(kept)), {})
+
+
+def _split(items: Sequence[Node], is_border: Callable[[Node], bool]) -> list[list[Node]]:
+    parts: list[list[Node]] = [[]]
+    for item in items:
+        if is_border(item):
+            parts.append([])
+        else:
+            parts[-1].append(item)
+    return parts
+
+
+def _joined(sides: Sequence[Sequence[Node]]) -> list[Node]:
+    """The sides of an equation with the signs between them again."""
+    first, *others = sides
+    return [*first, *(n for side in others for n in (Sym("=", Kind.REL), *side))]
+
+
+def _is_statement(items: Sequence[Node]) -> bool:
+    """Whether it says something without an equals sign: `w ← w − η g`, or all by itself."""
+    return any(isinstance(i, Table) or (isinstance(i, Sym) and i.kind is Kind.REL) for i in items)
+
+
+def _is_live(items: Sequence[Node]) -> bool:
+    return any(isinstance(node, Value) for item in items for node in walk(item))
+
+
+def _said(root: Node, values: Mapping[str, str]) -> str:
+    letters = {n.text for n in walk(root) if isinstance(n, Sym) and len(n.text) == 1}
+    both = frozenset(c for c in letters if c.isascii() and c.swapcase() in letters)
+    return _Speaker(values, both - {"d", "D", "T"}).whole(root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    """Says nodes."""
+
+    values: Mapping[str, str]
+    both_cases: frozenset[str]
+    """Letters that stand here as capitals and as small ones, which sound alike."""
+
+    def whole(self, node: Node, *, product: str = "times") -> str:
+        """A node as a text of its own."""
+        return sentence(self.parts(flat(node)), product=product)
+
+    def grouped(self, node: Node) -> str:
+        """A node in parentheses, unless it is plain without them where they begin and end."""
+        text = self.whole(node)
+        is_negative = isinstance(single(node), Value) and text.startswith("-")
+        return text if is_atom(node) and not is_negative else f"({text})"
+
+    # ── Rows ────────────────────────────────────────────────────────────────────────────
+
+    def parts(self, items: Sequence[Node]) -> list[Part]:
+        """What is said of the nodes of a row, each part with what it is to its neighbours."""
+        items = with_bars(items)
+        parts: list[Part] = []
+        at = 0
+        while at < len(items):
+            said, taken = self._together(items, at)
+            parts += said or self._one(items[at], items[at + 1 : at + 2])
+            at += taken
+        return parts
+
+    def _together(self, items: Sequence[Node], at: int) -> tuple[list[Part], int]:
+        """What is said of nodes that belong together, and how many; nothing of a single one."""
+        item, *following = items[at : at + SLASHED]
+        follows = following[0] if following else None
+        if (found := slashed(items[at : at + SLASHED])) is not None:
+            return self._derivative(*found), SLASHED
+        if follows is None:
+            return [], 1
+        if is_mean(item, follows):
+            return [Part(self._big("the mean", follows), Role.PREFIX)], 2
+        if isinstance(follows, Fenced) and applies(item, follows):
+            inside = self.whole(follows.body)
+            is_plain = is_atom(follows.body)
+            name = self._function(item) or self.whole(item)
+            return [Part(f"{name} of {inside if is_plain else f'({inside})'}")], 2
+        if bare(item) == "d" and is_variable(follows):
+            after_integral = any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
+            if after_integral or len(items) == 2:
+                return [Part(f"d {self.whole(follows)}", Role.TEXT)], 2
+        return [], 1
+
+    def _one(self, item: Node, following: Sequence[Node]) -> list[Part]:
+        """What is said of a node, given the one that follows it, if one does."""
+        match item:
+            case Sym():
+                return self._symbol(item, following)
+            case Text(text):
+                return [Part("what?" if text.strip() == "?" else text, Role.TEXT)]
+            case Value(expression):
+                return [Part(self.values.get(expression) or _name(expression))]
+            case Unsupported(source):
+                return [Part("LaTeX " + _MARKUP.sub(" ", source))]
+            case Space(cells) if cells >= SEPARATES:
+                is_words = following and isinstance(following[0], Text)
+                return [Part(",", Role.MARK)] if is_words else [_STOP]
+            case Break():
+                return [_STOP]
+            case Frac():
+                return self._fraction(item)
+            case Scripts(base, sub, sup) | Stack(base, sub, sup):
+                return self._scripted(base, sub, sup, following)
+            case Table(display=True):
+                return self._lines(item)
+            case Styled(body):
+                return self.parts(flat(body))
+            case _:
+                return [Part(self._thing(item))]
+
+    def _thing(self, node: Node) -> str:
+        match node:
+            case Accent(base, name):
+                return f"{self.grouped(base)} {glyphs.ACCENTS.get(name, name)}"
+            case Brace(base):
+                return self.whole(base)
+            case Root(body, None):
+                return f"the square root of {self.grouped(body)}"
+            case Root(body, index) if index is not None:
+                which = "cube root" if bare(index) == "3" else f"root {self.whole(index)}"
+                return f"the {which} of {self.grouped(body)}"
+            case Fenced():
+                return self._fenced(node)
+            case Table():
+                return self._matrix(node)
+            case _:
+                return ""
+
+    # ── Symbols ─────────────────────────────────────────────────────────────────────────
+
+    def _symbol(self, symbol: Sym, following: Sequence[Node]) -> list[Part]:
+        text, name = symbol.text, glyphs.called(symbol.text)
+        if not text:
+            return []
+        if following and text in glyphs.LEAN_ON:
+            return [Part(glyphs.LEAN_ON[text], Role.PREFIX)]
+        if text in glyphs.CONNECTIVES:
+            return [Part(glyphs.CONNECTIVES[text], Role.STOP)]
+        if text in glyphs.POSTFIX:
+            return [Part(name, Role.POSTFIX)]
+        if text in glyphs.BETWEEN:
+            return [Part(name, Role.OPERATOR)]
+        match symbol.kind:
+            case Kind.REL:
+                return [Part(glyphs.RELATIONS.get(text, name), Role.RELATION)]
+            case Kind.BIN | Kind.MIDDLE:
+                return [Part(glyphs.OPERATORS.get(text, name), Role.OPERATOR)]
+            case Kind.PUNCT:
+                return [_STOP if text == ";" else Part(text, Role.MARK)]
+            case Kind.BIG:
+                return [Part(f"{glyphs.BIG.get(text, name)} of", Role.PREFIX)]
+            case Kind.FUNC:
+                return self._before(glyphs.FUNCTIONS.get(text, text), following)
+            case Kind.OPEN | Kind.CLOSE:
+                return [Part(name, Role.TEXT)]
+        name = f"capital {text}" if text in self.both_cases and text.isupper() else name
+        return [Part(name, Role.TEXT if text in glyphs.ELLIPSES else Role.FACTOR)]
+
+    def _before(self, function: str, following: Sequence[Node]) -> list[Part]:
+        """A function's name, and `of` where something follows that it may be taken of."""
+        follows = following[0] if following else None
+        kind = follows.kind if isinstance(follows, Sym) else Kind.ORD
+        is_alone = follows is None or kind in (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.CLOSE)
+        return [Part(function)] if is_alone else [Part(f"{function} of", Role.PREFIX)]
+
+    def _function(self, node: Node) -> str:
+        """The name of a function, with its scripts; "" if the node is none."""
+        match node:
+            case Sym(text, Kind.FUNC):
+                return glyphs.FUNCTIONS.get(text, text)
+            case Scripts(Sym(text, Kind.FUNC), sub, sup) | Stack(Sym(text, Kind.FUNC), sub, sup):
+                name = glyphs.FUNCTIONS.get(text, text)
+                if sub is not None:
+                    link = "over" if text in glyphs.OVER else "as" if "lim" in text else "sub"
+                    link = "base" if text in ("log", "lg") else link
+                    name += f" {link} {self.whole(sub, product='')}"
+                return name + (self._power(sup, node) if sup is not None else "")
+            case _:
+                return ""
+
+    # ── Scripts ─────────────────────────────────────────────────────────────────────────
+
+    def _scripted(
+        self, base: Node, sub: Node | None, sup: Node | None, following: Sequence[Node]
+    ) -> list[Part]:
+        inner = single(base)
+        whole = Scripts(inner, sub, sup)
+        if isinstance(inner, Sym) and inner.kind is Kind.BIG:
+            name = glyphs.BIG.get(inner.text, glyphs.called(inner.text))
+            return [Part(self._big(name, whole), Role.PREFIX)]
+        if function := self._function(whole):
+            return self._before(function, following)
+        if isinstance(inner, Brace):
+            return [Part(self._labelled(inner.base, [n for n in (sub, sup) if n is not None]))]
+        if isinstance(inner, Sym) and inner.kind in (Kind.REL, Kind.BIN):
+            (part,) = self._symbol(inner, [])
+            above = " ".join(self.whole(n) for n in (sub, sup) if n is not None)
+            return [Part(f"{part.text} ({above})", part.role)]
+        if bare(inner) == "∇" and sub is not None and following:
+            return [Part(f"the gradient by {self.whole(sub)} of", Role.PREFIX)]
+        if isinstance(inner, Fenced) and not inner.opening and inner.closing == "|" and sub:
+            return [Part(f"{self.whole(inner.body)}, at {self.whole(sub)},")]
+        text = self.grouped(inner)
+        if sub is not None:
+            index = self.whole(sub, product="")
+            text += f" sub {f'({index})' if is_compound(sub) else index}"
+        return [Part(text + (self._power(sup, inner) if sup is not None else ""))]
+
+    def _power(self, power: Node, base: Node) -> str:
+        """What an exponent is called, a blank before it."""
+        text = bare(power)
+        if text in glyphs.POWERS:
+            return f" {glyphs.POWERS[text]}"
+        inner = single(power)
+        if isinstance(inner, Fenced):
+            return f" superscript {self.whole(inner)}"
+        said = self.whole(power)
+        if said == "minus 1" and bare(base).isupper():
+            return " inverse"
+        return f" to the power of {f'({said})' if is_compound(power) else said}"
+
+    def _big(self, name: str, node: Node) -> str:
+        """`the sum over i from 1 to N of`."""
+        lower, upper = bounds(node)
+        said = name
+        if lower is not None:
+            first = self.whole(lower, product="").replace(" equals ", " from ", 1)
+            is_integral = "integral" in name and " from " not in first and upper is not None
+            said += f" {'from' if is_integral else 'over'} {first}"
+        if upper is not None:
+            said += f" to {self.grouped(upper)}"
+        return f"{said} of"
+
+    def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
+        """What stands over or under a brace, and its label: a name, or what it comes to."""
+        has_words = any(isinstance(n, Text) for label in labels for n in walk(label))
+        label = " ".join(self.whole(n) for n in labels)
+        text = self.whole(base)
+        text = f"({text})" if is_compound(base) else text
+        return f"{text}, {'called' if has_words else 'which is'} {label}," if label else text
+
+    # ── Fractions ───────────────────────────────────────────────────────────────────────
+
+    def _fraction(self, node: Frac) -> list[Part]:
+        if (found := derivative(node.over, node.under)) is not None:
+            return self._derivative(*found)
+        over, under = self.whole(node.over), self.whole(node.under)
+        if not node.bar:
+            return [Part(f"{self.grouped(node.over)} choose {self.grouped(node.under)}")]
+        if any(isinstance(n, Frac) for part in (node.over, node.under) for n in walk(part)):
+            return [Part(f"the fraction {over}, over {under}, end fraction,")]
+        over = f"({over})" if is_compound(node.over) else over
+        return [Part(f"{over} over {self.grouped(node.under)}")]
+
+    def _derivative(
+        self, kind: str, order: str, of: Sequence[Node], by: Sequence[Node]
+    ) -> list[Part]:
+        """`the second partial derivative of L with respect to w and b`."""
+        what = " ".join(w for w in ("the", glyphs.ORDERS.get(order, ""), kind, "derivative") if w)
+        variables = " and ".join(self.whole(n) for n in by)
+        if not of:
+            return [Part(f"{what} with respect to {variables} of", Role.PREFIX)]
+        return [Part(f"{what} of {self.grouped(Row(tuple(of)))} with respect to {variables}")]
+
+    # ── What stands between delimiters ──────────────────────────────────────────────────
+
+    def _fenced(self, node: Fenced) -> str:
+        body = single(node.body)
+        pair = (node.opening, node.closing)
+        if isinstance(body, Table) and not body.display:
+            if pair == ("{", ""):
+                return self._cases(body)
+            is_bars = pair in (("|", "|"), ("∣", "∣"))
+            return f"{'the determinant of ' if is_bars else ''}{self._matrix(body)}"
+        if pair in glyphs.FENCES:
+            return f"{glyphs.FENCES[pair]} {self.grouped(node.body)}"
+        text = self.whole(node.body)
+        kept = {"(", "[", ")", "]", ""}
+        opening, closing = (c if c in kept else f" {glyphs.called(c)} " for c in pair)
+        return f"{opening}{text}{closing}"
+
+    def _cases(self, table: Table) -> str:
+        rows = (", ".join(filter(None, map(self.whole, row))) for row in table.rows)
+        return f"either {', or '.join(rows)};"
+
+    def _matrix(self, table: Table) -> str:
+        rows = [[self.whole(cell) for cell in row] for row in table.rows]
+        height, width = len(rows), max(map(len, rows), default=0)
+        if height == 1:
+            return f"a row of {width}: {', '.join(rows[0])};"
+        if width == 1:
+            return f"a column of {height}: {', '.join(row[0] for row in rows)};"
+        said = (f"row {i}: {', '.join(row)}" for i, row in enumerate(rows, 1))
+        return f"a {height} by {width} matrix: {'; '.join(said)};"
+
+    def _lines(self, table: Table) -> list[Part]:
+        """Displayed lines: statements, or one that goes on from line to line."""
+        parts: list[Part] = []
+        for row in table.rows:
+            for index, cell in enumerate(row):
+                said = self.parts(flat(cell))
+                goes_on = index > 0 and isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
+                goes_on |= bool(said) and said[0].role is Role.RELATION
+                if parts and said and said[0].role is Role.TEXT and index > 0:
+                    parts.append(Part(",", Role.MARK))
+                elif parts and said and not goes_on:
+                    parts.append(_STOP)
+                parts += said
+        return parts
+
+
+def _name(expression: str) -> str:
+    """A Python expression as it is called: `the gradient of w`; code that is more stays code."""
+    if found := _GRADIENT.fullmatch(expression):
+        return f"the gradient of {found[2]}{' now' if found[1] else ''}"
+    return expression.replace("_", " ") if expression.isidentifier() else expression

@@ -1,0 +1,220 @@
+"""What nodes of a formula mean together: a derivative, a mean, a function of something.
+
+Knows the tree; says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from tutor.formula.nodes import (
+    Accent,
+    Fenced,
+    Frac,
+    Kind,
+    Node,
+    Phantom,
+    Row,
+    Scripts,
+    Soft,
+    Space,
+    Stack,
+    Sym,
+    Table,
+    Text,
+    Value,
+    single,
+)
+
+Derivative: TypeAlias = tuple[str, str, Sequence[Node], Sequence[Node]]
+"""`partial` or nothing, its order ("" for the first), of what, by what."""
+
+SLASHED = 5
+r"""Nodes of a derivative on one line: `\partial L / \partial w`."""
+
+_ALWAYS_FUNCTIONS = frozenset("fghσφψϕ")
+_PRIMES = frozenset("′″‴")
+_BARS = frozenset("|∣‖∥")
+_THIN = 3
+
+
+def flat(node: Node) -> list[Node]:
+    """The nodes of a row, those of rows in it among them, without what is only room."""
+    if isinstance(node, Row):
+        return [inner for item in node.items for inner in flat(item)]
+    is_room = isinstance(node, Soft | Phantom) or (isinstance(node, Space) and node.cells < _THIN)
+    return [] if is_room else [node]
+
+
+def bare(node: Node) -> str:
+    """The text of a node that is one symbol, else ""."""
+    node = single(node)
+    return node.text if isinstance(node, Sym) else ""
+
+
+def stem(node: Node) -> Node:
+    """A node without its scripts."""
+    inner = single(node)
+    return single(inner.base) if isinstance(inner, Scripts | Stack) else inner
+
+
+def is_variable(node: Node) -> bool:
+    """Whether something may be derived by it: a letter, perhaps with scripts and a hat."""
+    node = single(node)
+    match node:
+        case Sym(text, Kind.ORD):
+            return text.isalpha()
+        case Scripts(base) | Accent(base):
+            return is_variable(base)
+        case _:
+            return False
+
+
+def is_atom(node: Node) -> bool:
+    """Whether one hears where it begins and ends, without parentheses."""
+    items = flat(node)
+    if len(items) != 1:
+        return len(items) == 2 and bare(items[0]) in ("∂", "Δ") and is_variable(items[1])
+    match items[0]:
+        case Sym() | Text() | Value() | Fenced():
+            return True
+        case Frac(over, under):
+            return derivative(over, under) is not None
+        case Scripts(base) | Accent(base):
+            return is_atom(base)
+        case _:
+            return False
+
+
+def is_compound(node: Node) -> bool:
+    """Whether it has terms or sides, and not only factors and a sign before them."""
+    items = flat(node)
+    kinds = [i.kind if isinstance(i, Sym) else Kind.ORD for i in items]
+    return any(kind in (Kind.BIN, Kind.REL, Kind.PUNCT) for kind in kinds[1:])
+
+
+# ── Derivatives ─────────────────────────────────────────────────────────────────────────
+
+
+def derivative(over: Node, under: Node) -> Derivative | None:
+    """What a fraction is the derivative of, if it is one."""
+    above, below = flat(over), flat(under)
+    if not above or len(below) < 2:
+        return None
+    sign, order = _differential(above[0])
+    if not sign:
+        return None
+    by: list[Node] = []
+    for d, variable in zip(below[::2], below[1::2], strict=False):
+        if bare(d) != sign or not is_variable(variable):
+            return None
+        by.append(_without_order(variable, order))
+    if len(below) % 2:
+        return None
+    return "partial" if sign == "∂" else "", order, above[1:], by
+
+
+def slashed(items: Sequence[Node]) -> Derivative | None:
+    r"""The same of `dL / dw`, written on one line."""
+    if len(items) != SLASHED or bare(items[2]) != "/" or not is_variable(items[1]):
+        return None
+    return derivative(Row(tuple(items[:2])), Row(tuple(items[3:])))
+
+
+def _differential(node: Node) -> tuple[str, str]:
+    """`d` or `∂`, and the order that stands on it."""
+    order = ""
+    if isinstance(node, Scripts) and node.sub is None and node.sup is not None:
+        order = bare(node.sup)
+        node = node.base
+    sign = bare(node)
+    return (sign, order) if sign in ("d", "∂") else ("", "")
+
+
+def _without_order(variable: Node, order: str) -> Node:
+    inner = single(variable)
+    if not (order and isinstance(inner, Scripts) and inner.sup and bare(inner.sup) == order):
+        return inner
+    return inner.base if inner.sub is None else replace(inner, sup=None)
+
+
+# ── Sums and functions ──────────────────────────────────────────────────────────────────
+
+
+def bounds(node: Node) -> tuple[Node | None, Node | None]:
+    """What stands below and above a sum."""
+    match node:
+        case Scripts(_, sub, sup) | Stack(_, sub, sup):
+            return sub, sup
+        case _:
+            return None, None
+
+
+def is_mean(fraction: Node, big: Node) -> bool:
+    """Whether it is one over N, before a sum up to that same N."""
+    if not isinstance(fraction, Frac) or bare(fraction.over) != "1":
+        return False
+    is_sum = isinstance(big, Scripts | Stack) and bare(big.base) == "∑"
+    upper = bounds(big)[1] if is_sum else None
+    return upper is not None and flat(upper) == flat(fraction.under)
+
+
+def applies(node: Node, to: Fenced) -> bool:
+    """Whether parentheses behind a node hold what a function is taken of, not a factor."""
+    if to.opening != "(" or isinstance(single(to.body), Table):
+        return False
+    if isinstance(node, Scripts | Stack):
+        power = bounds(node)[1]
+        base: Node = single(node.base)
+        is_named = isinstance(base, Text) or (isinstance(base, Sym) and base.kind is Kind.FUNC)
+        if not is_named and power is not None and bare(power) not in _PRIMES:
+            return False
+        node = base
+    match node:
+        case Sym(_, Kind.FUNC):
+            return True
+        case Text(text):
+            return text.isalpha()
+        case Sym(text, Kind.ORD) if text.isalpha():
+            return text in _ALWAYS_FUNCTIONS or _are_arguments(to.body)
+        case _:
+            return False
+
+
+def _are_arguments(body: Node) -> bool:
+    """Letters with marks between them: `x`, `x, y`, `y | x`. Anything else may be a factor."""
+    items = flat(body)
+    return bool(items) and all(
+        is_variable(item) if index % 2 == 0 else bare(item) in (",", ";", "|", "∣")
+        for index, item in enumerate(items)
+    )
+
+
+def with_bars(items: Sequence[Node]) -> list[Node]:
+    """The row with each pair of bars made one: an absolute value, or a norm."""
+    done: list[Node] = []
+    opened: tuple[int, str] | None = None
+    for item in items:
+        base = item.base if isinstance(item, Scripts) else item
+        bar = bare(base) if bare(base) in _BARS else ""
+        if opened is not None and bar == opened[1] and len(done) > opened[0] + 1:
+            pair = Fenced(bar, Row(tuple(done[opened[0] + 1 :])), bar)
+            del done[opened[0] :]
+            done.append(replace(item, base=pair) if isinstance(item, Scripts) else pair)
+            opened = None
+        else:
+            if bar and opened is None and (not done or _awaits_term(done[-1])):
+                opened = (len(done), bar)
+            done.append(item)
+    return done
+
+
+def _awaits_term(node: Node) -> bool:
+    """Whether a bar behind it opens a pair, as nothing is there for it to close."""
+    kinds = (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.OPEN, Kind.FUNC, Kind.BIG)
+    node = stem(node)
+    if isinstance(node, Fenced):
+        return node.opening in _BARS
+    return isinstance(node, Sym) and node.kind in kinds

@@ -1,0 +1,78 @@
+"""The parts of a spoken formula put together: `times` between factors, commas in chains.
+
+Knows what each part is to its neighbours; nothing of formulas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Role(Enum):
+    """What a part is to its neighbours."""
+
+    FACTOR = auto()
+    """Something to be multiplied: between two of them stands `times`."""
+    PREFIX = auto()
+    """`the sum over i of`: what follows belongs to it."""
+    POSTFIX = auto()
+    """`squared`, `percent`: belongs to what stands before it, and may be multiplied."""
+    OPERATOR = auto()
+    RELATION = auto()
+    """A verb: in a chain, each but the first becomes `which equals`."""
+    TEXT = auto()
+    MARK = auto()
+    """A comma or a colon: leans on what stands before it, and a chain ends there."""
+    STOP = auto()
+    """The end of a statement; its text begins the next (`hence`), and is mostly empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A few words, and what they are to their neighbours."""
+
+    text: str
+    role: Role = Role.FACTOR
+
+
+_MULTIPLIED = (Role.FACTOR, Role.POSTFIX)
+_MULTIPLIES = (Role.FACTOR, Role.PREFIX)
+_TIDY = (
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"\s+(?=[,;:.)\]])"), ""),
+    (re.compile(r"(?<=[(\[])\s+"), ""),
+    (re.compile(r"[,;]+(?=[;)\]])"), ""),
+    (re.compile(r"(?<=[;,]),|(?<=:);"), ""),
+)
+
+
+def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
+    """The parts as one text. `product` is said between factors."""
+    said: list[str] = []
+    before: Role | None = None
+    is_chain = False
+    for part in parts:
+        match part.role:
+            case Role.STOP:
+                said.append(f"; {part.text}")
+            case Role.RELATION:
+                said.append(f", which {part.text}" if is_chain else part.text)
+            case role:
+                if before in _MULTIPLIED and role in _MULTIPLIES:
+                    said.append(product)
+                said.append(part.text)
+        is_chain = part.role is Role.RELATION or (
+            is_chain and part.role not in (Role.STOP, Role.MARK)
+        )
+        before = part.role
+    return tidy(" ".join(said))
+
+
+def tidy(text: str) -> str:
+    """The text without blanks and marks that follow each other."""
+    for pattern, better in _TIDY:
+        text = pattern.sub(better, text)
+    return text.strip(" ,;")
