@@ -167,7 +167,7 @@ def test_what_differs_in_words_alone_is_the_same_lesson(original: Lesson) -> Non
         ("id: second", "id: zweite", "there is no exercise `zweite` in /lessons/two.md"),
         ("kind: choose\nask: Which?\nhints: [Think]\nexplain: Yes.\nchoices:\n"
          "  - text: 第一个\n    right: true\n  - text: The second\n    reply: 不。\n",
-         "kind: autograd\nask: Which?\nhints: [Think]\nexplain: Yes.\n",
+         "kind: autograd\nmode: autograd\nask: Which?\nhints: [Think]\nexplain: Yes.\n",
          "the kind of `third` is not choose, as in /lessons/two.md"),
         ("mode: autograd\n", "mode: manual\n", "`mode` of `first` is not as in"),
         ("set: {w: 3}", "set: {w: 4}", "`set` of `first` is not as in"),

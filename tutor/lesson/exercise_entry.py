@@ -37,6 +37,11 @@ class Entry:
         """Of the mapping."""
         return self._keys.line
 
+    @property
+    def faults(self) -> int:
+        """How many there are so far in the file."""
+        return len(self._values.faults)
+
     def fault(self, key: str, message: str) -> None:
         """Note what is wrong with `key`, or with the mapping where the key is left out.
 
@@ -162,6 +167,11 @@ class Entry:
         return first_line_of(self._keys.nodes[key])
 
     def _text(self, name: str, node: yaml.Node) -> str:
+        if isinstance(node, yaml.MappingNode):  # what a text with a colon is to YAML
+            self._values.faults.add(
+                line_of(node), f"`{name}` must be text; put quotes around it if it has a `:`"
+            )
+            return ""
         text = self._values.scalar(name, node, scalars.MARKDOWN) or ""
         if "$" in text:
             self._formulas(text, node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tutor.lesson import code_checks
 from tutor.lesson.exercise import Place
 from tutor.lesson.faults import did_you_mean
 from tutor.lesson.front_matter import FrontMatter
@@ -25,6 +26,8 @@ class Ground:
     """All that the lesson has, in its order."""
     run: Mapping[str, tuple[str, ...]]
     """By mode: the phases that can be stood before, Setup excepted."""
+    with_graph: tuple[str, ...]
+    """The modes whose code asks autograd for a gradient, or may do so."""
     batches: int
     warm_up: int
 
@@ -40,6 +43,13 @@ class Ground:
         if not self.are_modes_known or not names or name in names:
             return None
         return f"`{name}` is no parameter of mode `{mode}`{did_you_mean(name, names)}"
+
+    def why_no_graph(self, mode: str) -> str | None:
+        """What keeps a mode from having a graph of its step, or None."""
+        if not self.are_modes_known or mode not in self.modes or mode in self.with_graph:
+            return None
+        others = f"; write `mode: {self.with_graph[0]}`" if self.with_graph else ""
+        return f"mode `{mode}` has no graph: its code calls no backward(){others}"
 
     def why_not_place(self, mode: str, at: Place, repaired: str = "") -> str | None:
         """What keeps a run in `mode` from standing at `at`, or None.
@@ -93,6 +103,7 @@ def ground_of(front: FrontMatter, sections: Sequence[Section], modes: tuple[str,
         parameters={mode: front.parameters.get(mode) for mode in modes},
         phases=tuple(dict.fromkeys(s.phase or "" for s in phases)),
         run=run if known else {},
+        with_graph=tuple(mode for mode in modes if _may_differentiate(sections, mode, modes)),
         batches=front.batches,
         warm_up=front.warm_up,
     )
@@ -100,5 +111,15 @@ def ground_of(front: FrontMatter, sections: Sequence[Section], modes: tuple[str,
 
 def _runs(section: Section, mode: str, modes: tuple[str, ...]) -> bool:
     """Whether a mode has code here, or may have: that of a misspelt mode could be anyone's."""
+    return bool(_fences(section, mode, modes))
+
+
+def _fences(section: Section, mode: str, modes: tuple[str, ...]) -> list[Fence]:
     fences = (b for b in section.blocks if isinstance(b, Fence))
-    return any(f.runs_in(mode) or any(m not in modes for m in f.modes) for f in fences)
+    return [f for f in fences if f.runs_in(mode) or any(m not in modes for m in f.modes)]
+
+
+def _may_differentiate(sections: Sequence[Section], mode: str, modes: tuple[str, ...]) -> bool:
+    """Whether a mode's code asks for a gradient; what is no Python might."""
+    codes = [f.code for s in sections if s.phase for f in _fences(s, mode, modes)]
+    return any(map(code_checks.why_not_code, codes)) or code_checks.computes_gradient(codes)

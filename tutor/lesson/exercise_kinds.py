@@ -117,10 +117,12 @@ def _wrong(entry: Entry) -> tuple[Wrong, ...]:
 
 
 def _again(entry: Entry, ground: Ground, stage: Stage, ask: str) -> tuple[Again, ...]:
-    found = []
+    found: list[Again] = []
     for one in entry.entries("again", {**STAGE_KEYS, "ask": "…"}, example="[{at: 2 gradient}]"):
+        before = one.faults
         again = Again(stage=stage_of(one, ground, stage), ask=one.text("ask", ask))
-        if again.stage == stage:
+        asked = [stage, *(earlier.stage for earlier in found)]
+        if again.stage in asked and one.faults == before:
             one.fault("", "this asks for the same number again; change `at`, `set` or `seed`")
         found.append(again)
     return tuple(found)
@@ -222,8 +224,10 @@ def _symptom(entry: Entry) -> Symptom:
 
 def _be_autograd(entry: Entry, ground: Ground, common: Common) -> BeAutograd:
     stage = stage_of(entry, ground, start=Place(1, "Gradient"))
-    if stage.at.phase not in ("Gradient", ""):
-        entry.fault("at", "the graph is there before the gradient; write `at: 1 gradient`")
+    if wrong := ground.why_no_graph(stage.mode):
+        entry.fault("mode", wrong)
+    if "at" in entry and stage.at.phase not in ("Gradient", ""):
+        entry.fault("at", "autograd works in the phase Gradient; write `at: 1 gradient`")
     return BeAutograd(**common, stage=stage, tolerance=entry.one("tolerance", scalars.RATE, 0.01))
 
 

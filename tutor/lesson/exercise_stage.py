@@ -68,7 +68,6 @@ def mode_of(entry: Entry, ground: Ground, default: str) -> str:
     mode = entry.one("mode", scalars.MODE, default)
     if wrong := ground.why_not_mode(mode):
         entry.fault("mode", wrong)
-        return default
     return mode
 
 

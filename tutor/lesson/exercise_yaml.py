@@ -110,7 +110,7 @@ def _kind_written(root: yaml.MappingNode) -> str:
     """The kind, which says what the other keys mean; "" where there is none."""
     for key, value in root.value:
         if isinstance(value, yaml.ScalarNode) and key.value == "kind":
-            return str(value.value)
+            return " ".join(value.value.split())
     return ""
 
 

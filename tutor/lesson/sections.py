@@ -140,7 +140,7 @@ class _Parts:
                 line,
                 "an exercise inside a list or a quote is not asked; move it to the left margin",
             )
-        else:
+        elif found.closed:  # or else it goes on to the file's end
             self.all[-1].cuts.append((found.place, ExerciseText(found.text, line)))
 
     def _math(self, found: Math) -> None:
