@@ -43,6 +43,14 @@ def test_a_lesson_with_several_prerequisites_stands_below_the_last_and_names_the
     assert found[-1].also == ("b",)
 
 
+def test_what_is_on_the_way_to_a_lesson_is_not_named_again() -> None:
+    found = rows([lesson("a"), lesson("b", "a"), lesson("x"), lesson("c", "b", "a", "x")])
+    assert drawn(found) == ["a", "└─ b", "x", "└─ c"]
+    assert found[-1].also == ("b", "a")
+    found = rows([lesson("x"), lesson("a"), lesson("b", "a"), lesson("c", "b", "a", "x")])
+    assert found[-1].also == ("x",)
+
+
 def test_every_lesson_comes_after_all_that_it_builds_on_in_whatever_order_they_are_given() -> None:
     lessons = [
         lesson("a"), lesson("b", "a"), lesson("c", "a"), lesson("x", "e", "c"), lesson("e", "b"),

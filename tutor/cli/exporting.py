@@ -33,7 +33,7 @@ def export_command(options: argparse.Namespace) -> int:
             f"what is {one_line(str(path))} to be? name a FILE.py (a script), "
             "FILE.ipynb (a notebook) or FILE.csv (the figures)"
         )
-    lesson = trusted_lesson(options.lesson, trust_now=options.trust)
+    lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
     mode = options.mode or lesson.modes[0]
     if path is None:
         _print(script(lesson, mode, _settings(options)))

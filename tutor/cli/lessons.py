@@ -6,17 +6,20 @@ import sys
 
 from tutor.errors import LessonError
 from tutor.lesson import document, library, trust
+from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 
 
-def trusted_lesson(name: str, *, trust_now: bool) -> Lesson:
+def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> Lesson:
     """The lesson of this slug or path, once it is clear that its code may run.
+
+    Named by its slug, it is the one in `language` if it is there in it, else the original.
 
     Raises LessonError if there is none, it has faults, or it is not trusted and nobody
     is there to be asked.
     """
-    lesson = document.read(library.find(name))
+    lesson = document.read(library.find(name, language))
     if trust.is_trusted(lesson):
         return lesson
     if not trust_now and not _says_yes(lesson):

@@ -4,34 +4,94 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import wcwidth
 
 from tutor.lesson import library
+from tutor.lesson.library import Headline
 from tutor.plain import one_line
+
+_PIPED = 1_000_000
+"""Cells of a line that is not for a screen: nothing is cut."""
 
 
 def list_command(options: argparse.Namespace) -> int:
-    """Print the lessons in order: slug, title and modes; one that is broken says so."""
-    headlines = library.headlines()
+    """Print the lessons: in order, as JSON, or as the map of what builds on what."""
+    headlines = library.headlines(options.lang)
     if options.json:
-        shown = [
-            {
-                "slug": h.slug,
-                "title": h.title,
-                "summary": h.summary,
-                "modes": list(h.modes),
-                "path": str(h.path),
-                **({"fault": h.fault} if h.fault else {}),
-            }
-            for h in headlines
-        ]
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
-        return 0
-    rows = [(h.slug, h.title, h.fault or ", ".join(h.modes)) for h in headlines]
-    _print_columns([tuple(map(one_line, row)) for row in rows])
+        print(json.dumps([_as_json(h) for h in headlines], indent=2, ensure_ascii=False))
+    elif options.map:
+        _print_map(headlines)
+    else:
+        _print_list(headlines)
     return 0
+
+
+def _as_json(h: Headline) -> dict[str, Any]:
+    return {
+        "slug": h.slug,
+        "title": h.title,
+        "summary": h.summary,
+        "modes": list(h.modes),
+        "languages": list(h.languages),
+        "builds_on": list(h.builds_on),
+        "exercises": [{"id": id_, "kind": kind} for id_, kind in h.exercises],
+        "path": str(h.path),
+        **({"fault": h.fault} if h.fault else {}),
+    }
+
+
+def _print_list(headlines: Sequence[Headline]) -> None:
+    """A line for each lesson, with as many columns as the screen is wide enough for."""
+    cells = [tuple(map(one_line, _cells(h))) for h in headlines]
+    width = _screen()
+    for count in (5, 4, 3):
+        lines = _columns([row[:count] for row in cells])
+        if all(
+            h.fault or wcwidth.wcswidth(x) <= width for h, x in zip(headlines, lines, strict=True)
+        ):
+            break
+    for h, line in zip(headlines, lines, strict=True):
+        print(line if h.fault else _cut(line, width))
+
+
+def _cells(h: Headline) -> tuple[str, ...]:
+    """Slug, title and modes (or the fault), then what a narrow screen does without."""
+    if h.fault:
+        return h.slug, h.title, h.fault
+    count = len(h.exercises)
+    exercises = f"{count} exercise{'' if count == 1 else 's'}" if count else ""
+    after = f"after {', '.join(h.builds_on)}" if h.builds_on else ""
+    return h.slug, h.title, ", ".join(h.modes), exercises, after
+
+
+def _print_map(headlines: Sequence[Headline]) -> None:
+    """A line for each lesson, below what it builds on; faults are told where they are."""
+    from tutor.lesson.map import rows  # noqa: PLC0415 - a plain list needs no map
+
+    drawn = rows(headlines)
+    lines = _has_lines()
+    trees = [(r.prefix if lines else r.ascii_prefix()) + one_line(r.headline.slug) for r in drawn]
+    width = max(map(wcwidth.wcswidth, trees), default=0)
+    for row, tree in zip(drawn, trees, strict=True):
+        also = f" (also after {', '.join(row.also)})" if row.also else ""
+        wrong = row.headline.fault or row.fault
+        title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
+        line = f"{_padded(tree, width)}  {one_line(title)}"
+        print(line if wrong else _cut(line, _screen()))
+
+
+def _has_lines() -> bool:
+    """Whether standard output can say the characters that a tree is drawn with."""
+    try:
+        "├─└│".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def devices_command(options: argparse.Namespace) -> int:
@@ -42,15 +102,38 @@ def devices_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([{"name": n, "description": d} for n, d in found], indent=2))
     else:
-        _print_columns(found)
+        print("\n".join(_columns(found)))
     return 0
 
 
-def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
-    """Rows of texts, each column as wide as its widest text in terminal cells."""
-    if not rows:
-        return
-    widths = [max(map(wcwidth.wcswidth, column)) for column in zip(*rows, strict=True)]
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A line for each row, each column as wide as its widest text in terminal cells.
+
+    The last text of a row may be as long as it is: it widens no column.
+    """
+    widths: dict[int, int] = {}
     for row in rows:
-        cells = [t + " " * (w - wcwidth.wcswidth(t)) for t, w in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+        for at, text in enumerate(row[:-1]):
+            widths[at] = max(widths.get(at, 0), wcwidth.wcswidth(text))
+    return [
+        "  ".join([*(_padded(t, widths[at]) for at, t in enumerate(row[:-1])), *row[-1:]]).rstrip()
+        for row in rows
+    ]
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - wcwidth.wcswidth(text))
+
+
+def _screen() -> int:
+    """How many cells a line may have."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED
+
+
+def _cut(line: str, width: int) -> str:
+    """The line as far as it fits, and … where it does not."""
+    if wcwidth.wcswidth(line) <= width:
+        return line
+    while wcwidth.wcswidth(line) > width - 1:
+        line = line[:-1]
+    return line.rstrip() + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tutor.engine.client import EngineClient
@@ -18,7 +19,7 @@ def open_command(options: argparse.Namespace) -> int:
         if options.lesson:
             from tutor.lesson.library import find  # noqa: PLC0415 - as below
 
-            find(options.lesson)  # a name that is none is the first thing to say
+            find(options.lesson, options.lang)  # a name that is none is the first thing to say
         raise RunError("the tutor needs a terminal; without one there is `tutor run LESSON`")
     engine = EngineClient()
     try:
@@ -32,14 +33,14 @@ def _open(engine: EngineClient, options: argparse.Namespace) -> int:
     from tutor.teaching.moment import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
 
-    path = library.find(options.lesson) if options.lesson else None
+    path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = library.headline(path) if path else None
     _check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
     app = TutorApp(
         engine,
-        library.headlines,
+        partial(library.headlines, options.lang),
         _read,
         first=path,
         first_title=headline.title if headline else "",

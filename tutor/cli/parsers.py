@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.lesson.languages import LANGUAGES
+from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.plain import one_line
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -48,6 +49,8 @@ _EXAMPLES = """examples:
   tutor devices                    where PyTorch can compute
 
 Lessons of your own are found in the folders that TUTOR_LESSONS names."""
+
+_LANGUAGES = ", ".join(LANGUAGES)
 
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
@@ -163,7 +166,12 @@ def _add_check(commands: _Commands) -> None:
     about = "prove lessons: they parse, run, agree with autograd and repeat"
     parser = _command(commands, "check", about, "tutor check --watch --trust mine.md")
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="all that are shipped if none")
-    _add_language(parser, "the lessons in this language alone")
+    parser.add_argument(
+        "--lang",
+        type=_language,
+        metavar="L",
+        help=f"{_LANGUAGES}: only the lessons in this language",
+    )
     parser.add_argument(
         "--watch",
         action="store_true",
@@ -197,11 +205,15 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     _add_trust(parser)
 
 
-def _add_language(parser: argparse.ArgumentParser, about: str = "") -> None:
-    """`--lang`, None where it is not given: then the locale says it."""
-    said = about or "the lesson's language where there is such a lesson (the locale's)"
+def _add_language(parser: argparse.ArgumentParser) -> None:
+    """`--lang`: what the learner reads where there is such a lesson."""
+    usual = language_of_locale(os.environ)
     parser.add_argument(
-        "--lang", type=_language, metavar="L", help=f"{', '.join(LANGUAGES)}: {said}"
+        "--lang",
+        type=_language,
+        default=usual,
+        metavar="L",
+        help=f"{_LANGUAGES}: the language of the lesson, where it is there in it ({usual})",
     )
 
 
@@ -215,8 +227,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
 
 def _language(text: str) -> str:
     if text not in LANGUAGES:
-        known = ", ".join(LANGUAGES)
-        raise argparse.ArgumentTypeError(f"no lesson is in {text!r}; there is {known}")
+        raise argparse.ArgumentTypeError(f"no lesson is in {text!r}; there is {_LANGUAGES}")
     return text
 
 

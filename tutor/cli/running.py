@@ -25,7 +25,7 @@ from tutor.training.run import Run
 
 def run_command(options: argparse.Namespace) -> int:
     """Train and report. Raises RunError or LessonRaised, after the figures until then."""
-    lesson = trusted_lesson(options.lesson, trust_now=options.trust)
+    lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
     use_one_thread()
     # While it trains, descriptors 1 and 2 belong to what the lesson prints.
     with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as errors:

@@ -29,7 +29,7 @@ class Row:
     prefix: str
     """The lines of the tree that lead to it, as text to put before its title."""
     also: tuple[str, ...] = ()
-    """The slugs of the other lessons that it builds on, which stand further up."""
+    """The slugs of what else it builds on: what stands further up and not on the way to it."""
     fault: str = ""
     """One line about a prerequisite that there is none of, or that leads back to it."""
 
@@ -60,6 +60,17 @@ def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
     if way := _way_back(slug, builds_on):
         return f"it builds on itself: {' → '.join(way)}; take one of these out of `builds_on`"
     return ""
+
+
+def _below(slug: str, builds_on: Mapping[str, Sequence[str]]) -> set[str]:
+    """The lesson and all that it builds on, near or far."""
+    found, waiting = set[str](), [slug]
+    while waiting:
+        at = waiting.pop()
+        if at not in found:
+            found.add(at)
+            waiting += builds_on.get(at, ())
+    return found
 
 
 def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -95,7 +106,8 @@ class _Growing:
         """The lesson, and below it what only waited for it."""
         self._waiting.remove(headline)
         fault = fault_of(headline.slug, self._builds_on)
-        others = [s for s in headline.builds_on if s in self._placed and s != above]
+        way = _below(above, self._builds_on)
+        others = [s for s in headline.builds_on if s in self._placed and s not in way]
         self._placed.add(headline.slug)
         yield Row(headline, depth, "", tuple(others), fault)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
