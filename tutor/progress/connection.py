@@ -127,12 +127,21 @@ def _touch(connection: sqlite3.Connection) -> None:
     except sqlite3.OperationalError as error:
         if _code(error) in _BUSY:
             raise
-        # The file has a log, and is now where no memory can be shared over it (a network's
-        # file system): there a log is only for one. Back to the journal that all can use.
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA locking_mode = NORMAL")
-        connection.execute(_READ_A_LITTLE)
+        try:
+            _leave_log(connection)
+        except sqlite3.Error:
+            raise error from None
+
+
+def _leave_log(connection: sqlite3.Connection) -> None:
+    """Open a file that has a log where no memory can be shared over it (a network's file system).
+
+    There a log is only for one; so back to the journal that all can use.
+    """
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("PRAGMA locking_mode = NORMAL")
+    connection.execute(_READ_A_LITTLE)
 
 
 def _code(error: Exception) -> int:

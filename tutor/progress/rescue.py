@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from tutor.progress import rows
-from tutor.progress.connection import connect_to_read
+from tutor.progress.connection import connect
 from tutor.progress.records import Record
 
 _WITH_IT = ("-wal", "-shm", "-journal", "")
@@ -56,8 +56,11 @@ def salvage(file: Path) -> list[Record]:
 
     Each table is read from both ends, up to the damage.
     """
+    # Without a log nothing is to be created beside the file, which nobody else has open.
+    how = {} if os.path.exists(f"{file}-wal") else {"immutable": "1"}
     found: dict[Record, None] = {}
-    with suppress(sqlite3.Error), closing(connect_to_read(file, patience=0)) as connection:
+    with suppress(sqlite3.Error), closing(connect(file, 0, mode="ro", **how)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")  # or a cut off file is not read at all
         for kind in rows.KINDS:
             for backwards in (False, True):
                 with suppress(sqlite3.Error):

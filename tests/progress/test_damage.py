@@ -1,0 +1,225 @@
+"""A file that can't be used: told in one line, set aside if it is damaged, never in the way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.progress.conftest import Open, deed
+from tutor.errors import ProgressError
+from tutor.progress.store import Store
+
+PAGE = 4096
+
+
+def overwrite(file: Path, start: int, length: int) -> None:
+    with file.open("r+b") as raw:
+        raw.seek(start)
+        raw.write(b"\xa5" * length)
+
+
+def not_a_database(file: Path) -> None:
+    file.write_bytes(b"My holidays by the sea\n" * 100)
+
+
+def no_header(file: Path) -> None:
+    overwrite(file, 0, 100)
+
+
+def truncated(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 3 * PAGE)
+
+
+def corrupt_pages(file: Path) -> None:
+    overwrite(file, 3 * PAGE, 2 * PAGE)
+
+
+def no_tables(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("DROP TABLE places")
+
+
+def no_column(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("ALTER TABLE drafts DROP COLUMN code")
+
+
+DAMAGE = [not_a_database, no_header, truncated, corrupt_pages, no_tables, no_column]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_a_damaged_file_is_told_and_set_aside_and_a_new_one_begun(
+    whole: Path, opened: Open, damage: Callable[[Path], None]
+) -> None:
+    damage(whole)
+    was = whole.read_bytes()
+    store = opened()
+    (aside,) = [path for path in whole.parent.iterdir() if ".damaged-" in path.name]
+    assert aside.read_bytes() == was
+    assert f"was damaged and is set aside as {aside.name};" in store.notice
+    assert "\n" not in store.notice
+    assert store.trouble == ""
+    store.add([deed(exercise="new")])
+    store.close()
+    again = opened()
+    assert "new" in {summary.exercise for summary in again.exercises()}
+    assert again.notice == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "least"), [(corrupt_pages, 50), (truncated, 100), (no_tables, 201), (no_column, 201)]
+)
+def test_what_can_still_be_read_is_saved(
+    whole: Path, opened: Open, damage: Callable[[Path], None], least: int
+) -> None:
+    damage(whole)
+    store = opened()
+    records = store.records()
+    assert least <= len(records) <= 202
+    assert f"; {len(records)} entries of it could be saved" in store.notice
+
+
+def test_damage_that_is_found_in_mid_session_costs_nothing_new(whole: Path, opened: Open) -> None:
+    store = opened()
+    overwrite(whole, PAGE, whole.stat().st_size - PAGE)
+    with closing(sqlite3.connect(whole)) as other:
+        other.execute("PRAGMA user_version = 1")  # the open store is to look at the file again
+        other.commit()
+    store.add([deed(exercise="new")])
+    assert "was damaged" in store.notice
+    assert "new" in {summary.exercise for summary in store.exercises()}
+
+
+def test_two_tutors_that_find_the_same_damage_set_it_aside_once(whole: Path) -> None:
+    not_a_database(whole)
+
+    def write(_: int) -> str:
+        with closing(Store(whole, patience=10)) as store:
+            store.add([deed()])
+            return store.notice
+
+    with ThreadPoolExecutor(4) as pool:
+        notices = list(pool.map(write, range(4)))
+    assert sum(1 for notice in notices if notice) == 1
+    assert len([path for path in whole.parent.iterdir() if ".damaged-" in path.name]) == 1
+    with closing(Store(whole)) as store:
+        assert sum(summary.tries for summary in store.exercises()) == 4
+
+
+def test_an_empty_file_is_a_new_one(file: Path, opened: Open) -> None:
+    file.parent.mkdir()
+    file.touch()
+    store = opened()
+    store.add([deed()])
+    assert (store.trouble, store.notice) == ("", "")
+
+
+def test_a_newer_tutors_file_is_read_and_left_as_it_is(whole: Path, opened: Open) -> None:
+    with closing(sqlite3.connect(whole)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    was = whole.read_bytes()
+    store = opened()
+    assert "newer version of the tutor" in store.trouble
+    assert len(store.exercises()) == 200
+    with pytest.raises(ProgressError, match="newer version"):
+        store.add([deed()])
+    assert whole.read_bytes() == was
+
+
+def test_another_programs_database_is_left_as_it_is(file: Path, opened: Open) -> None:
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE photos (name)")
+    was = file.read_bytes()
+    store = opened()
+    assert "another program's database" in store.trouble
+    with pytest.raises(ProgressError, match="TUTOR_PROGRESS"):
+        store.add([deed()])
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_bytes() == was
+
+
+def folder_in_its_place(file: Path) -> None:
+    file.mkdir(parents=True)
+
+
+def file_in_place_of_its_folder(file: Path) -> None:
+    file.parent.touch()
+
+
+def link_to_nowhere(file: Path) -> None:
+    file.parent.mkdir()
+    file.symlink_to(file.parent / "gone" / "gone")
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (folder_in_its_place, "it is a folder"),
+        (file_in_place_of_its_folder, "a file is in the place of its folder"),
+        (link_to_nowhere, "it may not be written"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_told(
+    file: Path, opened: Open, what: Callable[[Path], None], why: str
+) -> None:
+    what(file)
+    store = opened()
+    assert store.trouble == f"progress is not kept: {why} ({file})"
+    with pytest.raises(ProgressError, match="not kept"):
+        store.add([deed()])
+    with pytest.raises(ProgressError, match="not kept"):
+        store.exercises()
+
+
+def test_a_file_that_may_only_be_read_is_read(
+    whole: Path, opened: Open, as_nobody: Callable[[], None]
+) -> None:
+    whole.chmod(0o444)
+    whole.parent.chmod(0o555)
+    as_nobody()
+    store = opened()
+    assert store.trouble == f"progress is not kept: it may not be written ({whole})"
+    assert len(store.exercises()) == 200
+    assert store.trouble
+    with pytest.raises(ProgressError, match="may not be written"):
+        store.add([deed()])
+
+
+def test_a_folder_that_may_not_be_written_is_told(
+    file: Path, opened: Open, as_nobody: Callable[[], None]
+) -> None:
+    file.parent.parent.chmod(0o555)
+    as_nobody()
+    assert opened().trouble == f"progress is not kept: permission denied ({file})"
+
+
+def test_a_damaged_file_that_can_not_be_set_aside_is_told(
+    whole: Path, opened: Open, as_nobody: Callable[[], None]
+) -> None:
+    not_a_database(whole)
+    whole.chmod(0o444)
+    whole.parent.chmod(0o555)
+    as_nobody()
+    assert "damaged and can't be set aside, permission denied" in opened().trouble
+
+
+def test_a_full_disk_is_told_and_written_to_when_there_is_room(opened: Open) -> None:
+    store = opened()
+    store.add([deed()])
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    lot = [deed(exercise=f"e{n}") for n in range(500)]
+    with pytest.raises(ProgressError, match="the disk is full"):
+        store.add(lot)
+    assert "the disk is full" in store.trouble
+    assert len(store.exercises()) == 1
+    store._connection.execute("PRAGMA max_page_count = 10000")
+    assert store.add(lot).deeds == 500
+    assert store.trouble == ""

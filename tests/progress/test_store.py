@@ -1,0 +1,238 @@
+"""The progress file: what is written there is there, however many tutors write it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.progress.conftest import MONDAY, Open, deed, draft, place
+from tutor.errors import ProgressError
+from tutor.lesson import library
+from tutor.progress import connection, schema
+from tutor.progress import place as place_module
+from tutor.progress.place import progress_file
+from tutor.progress.records import RANK, Counts, DeedName
+from tutor.progress.store import Store
+from tutor.teaching.journal import Deed
+
+KILLED = """
+import sys
+from pathlib import Path
+from uuid import uuid4
+from tutor.progress.records import DeedRecord, PlaceRecord, now
+from tutor.progress.store import Store
+store = Store(Path(sys.argv[1]))
+for n in range(100_000):
+    deed = DeedRecord(
+        id=uuid4(), lesson="xor", exercise="e", kind="predict", deed="tried", at=now()
+    )
+    store.add([deed, PlaceRecord(lesson="xor", at=now(), epoch=n)])
+    print(n, flush=True)
+"""
+
+
+def test_what_is_written_is_there_after_closing(opened: Open) -> None:
+    records = [deed(), deed("done"), place(), draft()]
+    store = opened()
+    assert store.add(records) == Counts(deeds=2, places=1, drafts=1)
+    store.close()
+    again = opened()
+    assert again.records() == records
+    assert (again.trouble, again.notice) == ("", "")
+
+
+def test_of_a_place_and_a_draft_the_latest_is_kept_and_of_deeds_all(opened: Open) -> None:
+    store = opened()
+    store.add([deed(), place(epoch=1), draft("a")])
+    store.add([deed(), place(epoch=2), draft("b")])
+    assert [place.epoch for place in store.places()] == [2]
+    assert [draft.code for draft in store.drafts()] == ["b"]
+    assert [summary.tries for summary in store.exercises()] == [2]
+
+
+def test_what_is_written_now_is_the_latest_whatever_the_clock_says(opened: Open) -> None:
+    store = opened()
+    store.add([place(epoch=1, minutes=60)])
+    store.add([place(epoch=2, minutes=0)])
+    assert store.places()[0].epoch == 2
+
+
+def test_the_last_place_of_all_comes_first(opened: Open) -> None:
+    store = opened()
+    store.add([place("a", minutes=1), place("b", minutes=3), place("c", minutes=2)])
+    assert [place.lesson for place in store.places()] == ["b", "c", "a"]
+
+
+def test_a_summary_says_what_was_done_when_and_with_what_help(opened: Open) -> None:
+    store = opened()
+    store.add(
+        [
+            deed("tried", minutes=1),
+            deed("hinted", minutes=2),
+            deed("shown", minutes=3),
+            deed("done", minutes=4),
+            deed("done", minutes=9),
+            deed("done", "second", minutes=5),
+            deed("shown", "second", minutes=6),
+            deed("skipped", "third", minutes=7),
+            deed("tried", "third", minutes=8),
+        ]
+    )
+    first, second, third = store.exercises()
+    assert (first.state, first.tries, first.hints) == ("done", 1, 1)
+    assert first.was_shown_first
+    assert first.first_done is not None
+    assert (first.first_done - MONDAY).seconds == 4 * 60
+    assert (first.last - MONDAY).seconds == 9 * 60
+    assert (second.state, second.was_shown_first) == ("done", False)
+    assert (third.state, third.first_done) == ("skipped", None)
+
+
+def test_a_merge_adds_what_is_new_and_takes_what_is_later(opened: Open) -> None:
+    store = opened()
+    old = [deed(), place(epoch=1, minutes=5), draft("here", minutes=5)]
+    store.add(old)
+    came = [old[0], deed(), place(epoch=2, minutes=4), draft("there", minutes=6)]
+    assert store.merge(came) == Counts(deeds=1, places=0, drafts=1)
+    assert store.places()[0].epoch == 1
+    assert store.drafts()[0].code == "there"
+    assert store.merge(came).all == 0
+
+
+def test_what_is_forgotten_is_handed_over_first(opened: Open) -> None:
+    store = opened()
+    store.add([deed(), place(), deed(lesson="other")])
+    handed: list[object] = []
+    store.forget("xor", handed.extend)
+    assert len(handed) == 2
+    assert [record.lesson for record in store.records()] == ["other"]
+
+
+def test_nothing_is_forgotten_if_it_can_not_be_handed_over(opened: Open) -> None:
+    store = opened()
+    store.add([deed()])
+
+    def refuse(_: object) -> None:
+        raise ProgressError("no room for a backup")
+
+    with pytest.raises(ProgressError, match="no room"):
+        store.forget(None, refuse)
+    assert len(store.records()) == 1
+
+
+def test_text_that_is_none_is_kept_as_well_as_it_can_be(opened: Open) -> None:
+    store = opened()
+    store.add([draft("half of a pair: \ud800; NUL: \0")])
+    assert store.drafts()[0].code == "half of a pair: ?; NUL: \0"
+
+
+def test_many_writers_at_once_lose_nothing(file: Path) -> None:
+    def write(writer: int) -> None:
+        with closing(Store(file, patience=10)) as store:
+            for n in range(25):
+                store.add([deed(exercise=f"{writer}-{n}"), place(epoch=n)])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    with closing(Store(file)) as store:
+        assert len(store.exercises()) == 100
+        assert store.trouble == store.notice == ""
+
+
+def test_a_kill_in_mid_write_loses_nothing_that_was_written(file: Path, opened: Open) -> None:
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as writer:
+        assert writer.stdout
+        told = [next(writer.stdout) for _ in range(30)]
+        writer.kill()
+        told += writer.stdout
+    store = opened()
+    assert sum(summary.tries for summary in store.exercises()) >= len(told) >= 30
+    assert store.places()[0].epoch >= int(told[-1])
+    assert store.trouble == store.notice == ""
+    assert store.add([deed()]).deeds == 1
+
+
+def test_a_file_that_was_deleted_meanwhile_is_begun_anew(file: Path, opened: Open) -> None:
+    store = opened()
+    store.add([deed("tried")])
+    for path in file.parent.iterdir():
+        path.unlink()
+    store.add([deed("done")])
+    assert [summary.state for summary in opened().exercises()] == ["done"]
+
+
+def test_a_file_that_another_program_is_writing_is_told_and_written_later(
+    file: Path, opened: Open
+) -> None:
+    store = opened()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ProgressError, match="another program is writing it"):
+            store.add([deed()])
+        assert "another program" in store.trouble
+        beside = opened()
+        assert (beside.records(), beside.trouble) == ([], "")
+        other.execute("ROLLBACK")
+    store.add([deed()])
+    assert store.trouble == ""
+
+
+def test_a_file_system_that_shares_no_memory_gets_a_journal_that_needs_none(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = connection.connect
+    with closing(Store(file)) as store:
+        store.add([deed()])
+    monkeypatch.setattr(connection, "connect", lambda *a, **q: real(*a, **q, vfs="unix-dotfile"))
+    with closing(Store(file)) as store:
+        store.add([deed()])
+        assert store.trouble == ""
+        assert not Path(f"{file}-wal").exists()
+        assert store.exercises()[0].tries == 2
+
+
+def test_the_file_is_the_learners_own(opened: Open, file: Path) -> None:
+    opened().add([deed()])
+    assert {path.stat().st_mode & 0o077 for path in file.parent.iterdir()} == {0}
+
+
+def test_an_older_file_is_brought_up_to_date(
+    file: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened()
+    store.add([deed()])
+    store.close()
+    more = ("ALTER TABLE drafts ADD COLUMN colour TEXT",)
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, more))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    assert len(opened().records()) == 1
+    with closing(sqlite3.connect(file)) as plain:
+        assert plain.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert "colour" in [row[1] for row in plain.execute("PRAGMA table_info(drafts)")]
+
+
+def test_the_file_is_found_in_the_data_folder_or_where_one_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TUTOR_PROGRESS", raising=False)
+    assert progress_file().name == "progress.sqlite3"
+    assert progress_file().is_relative_to(tmp_path)
+    monkeypatch.setenv("TUTOR_PROGRESS", "~/mine")
+    assert progress_file() == tmp_path / "mine"
+
+
+def test_words_that_two_packages_use_are_the_same() -> None:
+    """The progress is a leaf: it can't import them."""
+    assert place_module.APP == library.APP
+    assert set(get_args(Deed)) == set(get_args(DeedName)) == set(RANK)
