@@ -107,6 +107,11 @@ class Session:
         return self.talk.is_running
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was asked is still unanswered."""
+        return self.talk.is_waiting
+
+    @property
     def learning_rate(self) -> float | None:
         """The one in force, or the one that has been asked for since."""
         wished = self.talk.last(SetLearningRate)
@@ -257,6 +262,10 @@ class Session:
         self._offered_to_go_on = False
         self._send(RunTo(epoch=moment.goal))
 
+    def run_to(self, epoch: int) -> None:
+        """Run to the end of this epoch, wherever the goal is."""
+        self._send(RunTo(epoch=epoch))
+
     def pause(self) -> None:
         """Pause a run if one is on."""
         if self.is_running:
@@ -366,6 +375,10 @@ class Session:
     def lower_learning_rate(self) -> None:
         """To the one before of 1, 2, 5, 10 …"""
         self._scale_learning_rate(up=False)
+
+    def switch(self, *, mode: str | None = None, device: str | None = None) -> None:
+        """Go on in this gradient mode, or on this device."""
+        self._in_mid_run(Switch(mode=mode, device=device))
 
     def set_learning_rate(self, value: float) -> None:
         """Go on with this learning rate."""

@@ -175,6 +175,11 @@ class Talk:
         commands = [c for c in self._unanswered.values() if isinstance(c, RunTo | Pause)]
         return bool(commands) and isinstance(commands[-1], RunTo)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was asked is still unanswered."""
+        return bool(self._unanswered)
+
     def awaits(self, kind: type[AnyCommand]) -> bool:
         """Whether a command of this kind is unanswered."""
         return any(isinstance(c, kind) for c in self._unanswered.values())
