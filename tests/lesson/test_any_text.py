@@ -14,7 +14,7 @@ from tutor.lesson.faults import LessonFaults
 from tutor.plain import one_line
 
 HERE = Path(__file__).parent
-VALID = (HERE / "line.md").read_text("utf-8")
+VALID = [(HERE / name).read_text("utf-8") for name in ("line.md", "exercises.md")]
 BROKEN = [p.read_bytes().decode() for p in sorted((HERE.parent / "broken_lessons").glob("*.md"))]
 
 SNIPPETS = st.sampled_from(
@@ -23,6 +23,7 @@ SNIPPETS = st.sampled_from(
         *("\t", "\0", "\r", "\x0b", "\x0c", "\x1b[31m", "\u2028", "\ufeff", "\ud800", "é", "中"),
         *("> ", "- ", "1. ", "## Predict\n", "# ", "    ", "===\n", "|a|\n|-|\n", "<!--", "\n\n"),
         *("[", "]", ": ", "&a ", "*a", "!!int ", "? ", "%", "'", '"', "<<: ", "...\n", "|\n"),
+        *("```yaml exercise\n", "  - ", "id: first\n", "at: 0 loss 9\n", "kind: choose\n"),
         *("(", "def f(:\n", "if 1:\n", "return", "await x", "\\\n", "1" * 5000, "(" * 300, "0x"),
     ]
 )
@@ -31,7 +32,7 @@ SNIPPETS = st.sampled_from(
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
     """A lesson, right or broken, with some stretches cut out, doubled or overwritten."""
-    text = draw(st.sampled_from([VALID, *BROKEN]))
+    text = draw(st.sampled_from([*VALID, *VALID, *BROKEN]))
     for _ in range(draw(st.integers(1, 5))):
         start = draw(st.integers(0, len(text)))
         end = start + draw(st.integers(0, 40))

@@ -75,9 +75,9 @@ class Entry:
             found.setdefault(text, line)
         return tuple(found)
 
-    def words(self, key: str, kind: Kind[str], example: str) -> dict[str, int]:
-        """A list of words, each once, with the line of each."""
-        found: dict[str, int] = {}
+    def words(self, key: str, kind: Kind[str], example: str) -> tuple[str, ...]:
+        """A list of words, each once; each is told of as `key.WORD`."""
+        found: dict[str, None] = {}
         for node in self._items(key, example):
             word = self._values.scalar(key, node, kind)
             if word in found:
@@ -85,8 +85,9 @@ class Entry:
                     line_of(node), f"`{word}` is twice in `{key}`; keep one of them"
                 )
             elif word is not None:
-                found[word] = line_of(node)
-        return found
+                found[word] = None
+                self.lines[f"{self._path}{key}.{word}"] = line_of(node)
+        return tuple(found)
 
     def expression(self, key: str) -> str:
         """A Python expression that compiles; "" where there is none."""
@@ -159,7 +160,7 @@ class Entry:
             return []
         node = self._keys.nodes[key]
         if not isinstance(node, yaml.SequenceNode) or not node.value:
-            self.fault(key, f"`{key}` must be a list; write `{key}: {example}`")
+            self.fault(key, f"`{key}` must be a list, not empty; write `{key}: {example}`")
             return []
         return list(node.value)
 

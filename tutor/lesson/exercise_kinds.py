@@ -72,31 +72,30 @@ def _predict(entry: Entry, ground: Ground, common: Common) -> Predict:
 
 
 def _form(entry: Entry) -> Literal["number", "sign", "choice"]:
-    form = entry.one("form", scalars.TEXT, "choice" if "choices" in entry else "number")
-    if form not in ("number", "sign", "choice"):
-        known = ("choice",) if "choices" in entry else ("number", "sign")
-        entry.fault("form", f"unknown form `{form}`{did_you_mean(form, known)}")
-    elif form == "choice" and "choices" not in entry:
+    default = "choice" if "choices" in entry else "number"
+    form = entry.one("form", scalars.TEXT, default)
+    if "choices" in entry:
+        if form != "choice":
+            entry.fault("form", "with `choices` the form is a choice; delete `form`, or `choices`")
+        return "choice"
+    if form == "choice":
         entry.fault("form", "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`")
-    elif form != "choice" and "choices" in entry:
-        entry.fault("form", f"with `choices` it is no {form}; delete `form`, or delete `choices`")
-    if form == "sign":
-        return "sign"
-    return "choice" if "choices" in entry else "number"
+    elif form not in ("number", "sign"):
+        entry.fault("form", f"unknown form `{form}`{did_you_mean(form, ('number', 'sign'))}")
+    return "sign" if form == "sign" else "number"
 
 
 def _named_choices(entry: Entry) -> dict[str, str]:
+    before = entry.faults
     pairs = entry.pairs("choices", _PREDICT["choices"])
+    if "choices" in entry and entry.faults == before:
+        _check_count(entry, len(pairs))
     found: dict[str, str] = {}
     for key, node in pairs:
         text = entry.text_of(key, node)
         if text and text in found.values():
             entry.fault(f"choices.{key}", "another choice has the same text; write it otherwise")
         found[key] = text
-    if pairs:
-        _check_count(entry, len(pairs))
-    elif "choices" in entry:
-        entry.fault("choices", f"`choices` is empty; write `choices: {_PREDICT['choices']}`")
     return found
 
 
@@ -151,8 +150,8 @@ def _may(entry: Entry) -> tuple[str, ...]:
     words = entry.words("may", scalars.TEXT, _REACH["may"])
     for word in words:
         if word not in MAY_CHANGE:
-            entry.fault("may", f"unknown `{word}` in `may`{did_you_mean(word, MAY_CHANGE)}")
-    return tuple(words)
+            entry.fault(f"may.{word}", f"unknown `{word}` in `may`{did_you_mean(word, MAY_CHANGE)}")
+    return words
 
 
 _SOLUTION = {"epochs": "10", **{key: STAGE_KEYS[key] for key in STAGE_KEYS if key != "at"}}
@@ -167,8 +166,9 @@ _CHANGED_BY = {
 
 def _solution(entry: Entry, ground: Ground, stage: Stage, may: Sequence[str]) -> Solution:
     one = entry.entry("solution", _SOLUTION, ("epochs",))
+    can_tell = may and all(word in MAY_CHANGE for word in may)
     for key, changed in _CHANGED_BY.items():
-        if key in one and may and changed not in may:
+        if key in one and can_tell and changed not in may:
             one.fault(
                 key, f"the solution changes `{key}`, but `may` lacks `{changed}`; add it there"
             )
@@ -207,9 +207,10 @@ def _repair(entry: Entry, ground: Ground, common: Common) -> Repair:
 
 
 def _symptom(entry: Entry) -> Symptom:
+    before = entry.faults
     one = entry.entry("symptom", {"error": "part of the error's text", "condition": "loss > 1"})
     told = [key for key in ("error", "condition") if key in one]
-    if "symptom" in entry and len(told) != 1:
+    if "symptom" in entry and entry.faults == before and len(told) != 1:
         entry.fault(
             "symptom",
             "`symptom` must have one of `error` and `condition`; "
@@ -240,7 +241,8 @@ def _choose(entry: Entry, ground: Ground, common: Common) -> Choose:
     choices = tuple(
         Choice(
             text=one.text("text"),
-            is_right=one.one("right", scalars.YES_OR_NO, default=False),
+            # what can't be read is taken as right, so that it is told only once
+            is_right=one.one("right", scalars.YES_OR_NO, default="right" in one),
             reply=one.text("reply"),
         )
         for one in entries

@@ -90,7 +90,7 @@ class _Reader:
         keys = self._values.keys(
             root,
             known,
-            within=f"this {kind}" if kind in KIND_KEYS else "this exercise",
+            within=f"this `{kind}`" if kind in KIND_KEYS else "this exercise",
             line=line,
             required=(*_COMMON, *(of[0].required if len(of) == 1 else ())),
             elsewhere=_elsewhere(known),

@@ -83,7 +83,7 @@ class Values:
         """
         found = Keys(line_of(node) if line is None else line)
         if not isinstance(node, yaml.MappingNode):
-            example = ", ".join(f"{key}: {known[key]}" for key in required or known)
+            example = ", ".join(f"{key}: {known[key]}" for key in required or list(known)[:1])
             self.faults.add(found.line, f"{within} must be a mapping; write `{{{example}}}`")
             return found
         for key, at, value in self.pairs(node):
