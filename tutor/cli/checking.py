@@ -5,40 +5,136 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from tutor.cli.lessons import trusted_lesson
+from tutor.cli.lessons import trusted
+from tutor.cli.watching import changes
 from tutor.errors import LessonError
 from tutor.lesson import library
-from tutor.plain import plain
+from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.model import Lesson
+from tutor.lesson.neighbours import faults_beside_others
+from tutor.plain import one_line, plain
 from tutor.training.check import check
 from tutor.training.devices import use_one_thread
 
 
 def check_command(options: argparse.Namespace) -> int:
-    """Prove the lessons named, or all that are shipped; status 1 if one fails."""
-    names = options.lessons or [h.slug for h in library.headlines() if h.shipped]
+    """Prove the lessons named, or all that are shipped; status 1 if one fails.
+
+    With --watch it goes on until Ctrl+C. Raises LessonError if what is to be watched is not
+    there, or may not run.
+    """
+    wanted = _Wanted(options.lessons, options.lang)
     use_one_thread()
-    results = [_check_one(name, options.trust) for name in names]
-    return 0 if all(results) else 1
+    if options.watch:
+        _Watch(wanted, options.trust).go_on()
+    files: dict[Path, None] = {}
+    good = True
+    for name in wanted.names:
+        try:
+            files.update(dict.fromkeys(wanted.files(name)))
+        except LessonError as error:
+            _tell(str(error))
+            good = False
+    if good and not files:
+        raise LessonError(f"no lesson is there in {options.lang}; there is nothing to prove")
+    results = [_check_one(path, options.trust) for path in files]
+    return 0 if good and all(results) else 1
 
 
-def _check_one(name: str, trust_now: bool) -> bool:
+class _Wanted:
+    """Which lessons are to be proven: those named, or all that are shipped."""
+
+    def __init__(self, names: Sequence[str], language: str | None) -> None:
+        self.names = names or [h.slug for h in library.headlines() if h.shipped]
+        self._all = not names
+        self._language = language
+
+    def files(self, name: str) -> Sequence[Path]:
+        """Of a lesson in all its languages, or in the one. Raises LessonError if there is none."""
+        found = library.find_all(name)
+        if self._all:
+            found = {code: path for code, path in found.items() if library.is_shipped(path)}
+        if self._language is None:
+            return tuple(found.values())
+        if self._language in found or self._all:
+            return tuple(path for code, path in found.items() if code == self._language)
+        there = ", ".join(found)
+        raise LessonError(one_line(f"{name} is not there in {self._language}, only in {there}"))
+
+
+def _check_one(path: Path, trust_now: bool) -> bool:
     started = time.perf_counter()
     try:
-        lesson = trusted_lesson(name, trust_now=trust_now)
+        lesson = trusted(path, trust_now=trust_now)
     except LessonError as error:
         _tell(str(error))
         return False
-    found = check(lesson)
+    found = [*faults_beside_others(lesson), *check(lesson)]
     for finding in found:
         _tell(str(finding))
     if not found:
         seconds = time.perf_counter() - started
-        print(f"ok  {lesson.slug}  ({', '.join(lesson.modes)}; {seconds:.1f} s)", flush=True)
+        print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
     return not found
+
+
+def _name(lesson: Lesson) -> str:
+    return lesson.slug if lesson.language == ORIGINAL else f"{lesson.language}/{lesson.slug}"
+
+
+def _about(lesson: Lesson) -> str:
+    count = len(lesson.exercises)
+    return f"{', '.join(lesson.modes)}; {count} exercise{'' if count == 1 else 's'}"
 
 
 def _tell(text: str) -> None:
     sys.stdout.flush()
     for line in plain(text).splitlines():
-        print(f"tutor: {line}", file=sys.stderr)
+        print(f"tutor: {line}", file=sys.stderr, flush=True)
+
+
+class _Watch:
+    """Proves lessons again whenever one of their files changes."""
+
+    def __init__(self, wanted: _Wanted, trust: bool) -> None:
+        self._wanted = wanted
+        self._trust = trust
+        self._files = {name: wanted.files(name) for name in wanted.names}
+        """By name: what was found last."""
+        own = [f for f in self._all_files() if not library.is_shipped(f)]
+        if own and not trust:
+            raise LessonError(
+                f"{one_line(str(own[0]))} is Python code that runs whenever you save it: "
+                "give --trust to let it"
+            )
+
+    def go_on(self) -> None:
+        """Until Ctrl+C, which ends the whole command. No fault in a file does."""
+        for changed in changes(self._look):
+            print(f"\n---- {time.strftime('%H:%M:%S')} {self._said(changed)} ----", flush=True)
+            results = [
+                _check_one(path, self._trust)
+                for files in self._files.values()
+                if set(files) & set(changed)
+                for path in files
+            ]
+            bad = results.count(False)
+            state = f"{bad} of {len(results)} with faults" if bad else "all is well"
+            print(f"{state}; waiting for changes (Ctrl+C ends)", flush=True)
+
+    def _look(self) -> Sequence[Path]:
+        for name in self._files:
+            try:
+                self._files[name] = self._wanted.files(name)
+            except LessonError:  # gone for the moment: whoever reads it tells that
+                continue
+        return self._all_files()
+
+    def _all_files(self) -> Sequence[Path]:
+        return [path for files in self._files.values() for path in files]
+
+    def _said(self, changed: Sequence[Path]) -> str:
+        return one_line(str(changed[0])) if len(changed) == 1 else f"{len(changed)} files"

@@ -137,6 +137,11 @@ def find_all(name: str) -> Mapping[str, Path]:
     return _beside(path) if language_of(path) == ORIGINAL else {language_of(path): path}
 
 
+def lessons() -> Mapping[str, Mapping[str, Path]]:
+    """The files of all lessons by slug and by language. Reads none of them."""
+    return _Shelf().lessons
+
+
 def original_of(path: Path) -> Path | None:
     """The lesson that the file in `path` is a translation of; None if it is none, or of none."""
     if language_of(path) == ORIGINAL:
@@ -178,7 +183,7 @@ class _Shelf:
         for language in LANGUAGES:
             for home in homes:
                 folder = home if language == ORIGINAL else home / language
-                for path in _lesson_files(folder):
+                for path in lesson_files(folder):
                     self._add(path, language)
 
     def _add(self, path: Path, language: str) -> None:
@@ -187,7 +192,8 @@ class _Shelf:
             self.shadowed.append(path)
 
 
-def _lesson_files(folder: Path) -> Iterator[Path]:
+def lesson_files(folder: Path) -> Iterator[Path]:
+    """The files of a folder that are lessons, by name; none if it can't be read."""
     try:
         paths = sorted(folder.iterdir())
     except OSError:  # a folder that is not there, or may not be read, holds no lessons

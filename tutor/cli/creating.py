@@ -1,0 +1,60 @@
+"""`tutor new`: a small lesson that works, for an author to begin with."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from tutor.cli.parsers import COMMANDS
+from tutor.errors import UsageError
+from tutor.export import FileThere, write
+from tutor.lesson import document, library, trust
+
+_TEMPLATE = Path(document.__file__).with_name("new_lesson.md")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LONGEST = 40
+
+
+def new_command(options: argparse.Namespace) -> int:
+    """Write NAME.md into this folder and say how to go on.
+
+    Raises UsageError for a name that can't be a lesson's, FileThere for a file that exists,
+    unless --force says to replace it.
+    """
+    slug = _checked(options.name.removesuffix(".md"))
+    path = Path(f"{slug}.md")
+    title = slug.replace("-", " ")
+    text = _TEMPLATE.read_text(encoding="utf-8").replace("TITLE", title[0].upper() + title[1:])
+    text = text.replace("NAME.md", path.name)
+    try:
+        write(text, path, options.force)
+    except FileThere as error:
+        raise FileThere(f"{error}; give --force to replace it") from None
+    # The tutor itself wrote this very content, so it may run without a question.
+    trust.trust(document.parse(text, path))
+    print(
+        f"{path} is a small lesson that works: open it in your editor and make it yours.\n"
+        f"  tutor check {path} --trust          prove it (what you have written is run)\n"
+        f"  tutor check --watch --trust {path}  prove it again each time you save it\n"
+        f"  tutor {path}                        see it as a learner does"
+    )
+    return 0
+
+
+def _checked(slug: str) -> str:
+    """The slug, if a lesson can be called so. Raises UsageError if not."""
+    if not _SLUG.fullmatch(slug) or len(slug) > _LONGEST:
+        raise UsageError(
+            f"a lesson can't be called {slug!r}: take small letters, digits and single - "
+            f"between them, {_LONGEST} at most, such as my-first-lesson"
+        )
+    if slug in COMMANDS or slug == "readme":
+        raise UsageError(f"`{slug}` means something else; call your lesson otherwise")
+    if any(library.is_shipped(file) for file in _files_of(slug)):
+        raise UsageError(f"`{slug}` came with the tutor; call your lesson otherwise")
+    return slug
+
+
+def _files_of(slug: str) -> list[Path]:
+    return list(library.lessons().get(slug, {}).values())
