@@ -1,0 +1,183 @@
+"""Plays the whole curriculum without a screen: every exercise, answered by its solution.
+
+    python -m benchmarks.curriculum [LESSON …] [--lang LANG]
+
+The way is a learner's: a session on the real engine; first a wrong answer where one can be
+typed, then the solution that is shown for it. Prints the lessons, the exercises by kind and
+the time; ends with status 1 if one could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tutor.engine.client import EngineClient
+from tutor.engine.messages import AnyEvent
+from tutor.lesson import document, library
+from tutor.lesson.exercise import Exercise, Reach, Repair, kind_of
+from tutor.lesson.model import Lesson
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.session import Session
+from tutor.training.frame import Element
+
+PATIENCE = 60.0
+"""Seconds to wait for the engine before an exercise counts as stuck."""
+
+FAR_OFF = "123456789"
+"""A number that is the answer to no question."""
+
+
+@dataclass(slots=True)
+class Played:
+    """What was played, and what could not be done."""
+
+    lessons: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    stuck: list[str] = field(default_factory=list)
+
+
+class Player:
+    """A learner without a screen."""
+
+    def __init__(self, engine: EngineClient) -> None:
+        self._events: queue.Queue[AnyEvent] = queue.Queue()
+        self.session = Session(engine)
+        engine.start(self._events.put)
+
+    def settle(self) -> None:
+        """Hear what the engine says until nothing is awaited any more."""
+        while self.session.is_waiting or not self._events.empty():
+            event = self._events.get(timeout=PATIENCE)
+            if self.session.receive(event):
+                self.session.taken()
+
+    def play(self, lesson: Lesson) -> Iterator[tuple[Exercise, str]]:
+        """Each exercise of a lesson with what kept it from being done; empty if it was."""
+        self.session.open(lesson)
+        self.settle()
+        for exercise in lesson.exercises:
+            self.session.begin_exercise(exercise.id)
+            self.settle()
+            yield exercise, self._play(exercise)
+        self.session.leave_exercise()
+        self.settle()
+
+    def _play(self, exercise: Exercise) -> str:
+        attempt = self.session.attempt
+        if attempt is None or attempt.state != "asking":
+            return f"it is not asked: {attempt}"
+        if isinstance(exercise, Reach):
+            self._reach(exercise)
+        elif isinstance(exercise, Repair):
+            self.session.edit(exercise.solution_code)
+            self.settle()
+        elif attempt.wants == "number":
+            self._by_solution()
+        else:
+            self._by_trying(attempt)
+        attempt = self.session.attempt
+        assert attempt is not None
+        return "" if attempt.state == "done" and attempt.explain else attempt.reply or "not met"
+
+    def _reach(self, exercise: Reach) -> None:
+        solution = exercise.solution
+        if solution.mode is not None:
+            self.session.switch(mode=solution.mode)
+        if solution.learning_rate is not None:
+            self.session.set_learning_rate(solution.learning_rate)
+        for setting in solution.settings:
+            element = Element(setting.parameter, setting.index, setting.value)
+            self.session.set_element(element)
+        self.settle()
+        self.session.run_to(solution.epochs)
+        self.settle()
+
+    def _by_solution(self) -> None:
+        """A number that is wrong; then, question by question, the one that is shown as right."""
+        self._say(FAR_OFF)
+        while (attempt := self.session.attempt) and attempt.state != "done":
+            if attempt.state == "wrong":
+                self.session.go_on()
+                self.settle()
+            tries = attempt.tries
+            self.session.show_solution()
+            self.settle()
+            self._say(self.session.attempt.solution.split(":")[0] if self.session.attempt else "")
+            if self.session.attempt and self.session.attempt.tries == tries:
+                return
+
+    def _by_trying(self, attempt: Attempt) -> None:
+        """Every answer that there is, until it is the right one."""
+        answers = [str(i + 1) for i in range(len(attempt.choices))] or ["+", "-", "0"]
+        for answer in answers:
+            self._say(answer)
+            if self.session.attempt and self.session.attempt.state == "wrong":
+                self.session.go_on()
+                self.settle()
+
+    def _say(self, text: str) -> None:
+        if self.session.attempt and self.session.attempt.state == "asking":
+            self.session.answer(text)
+            self.settle()
+
+
+@contextmanager
+def player() -> Iterator[Player]:
+    """A player on an engine of its own."""
+    engine = EngineClient()
+    try:
+        yield Player(engine)
+    finally:
+        engine.close()
+
+
+def play(lessons: list[Lesson], out: Player) -> Played:
+    """Play these lessons, and print a line for each."""
+    played = Played()
+    for lesson in lessons:
+        started = time.perf_counter()
+        kinds: Counter[str] = Counter()
+        for exercise, why in out.play(lesson):
+            kinds[kind_of(exercise)] += 1
+            if why:
+                played.stuck.append(f"{lesson.path}:{exercise.line}: {exercise.id}: {why}")
+        played.lessons += 1
+        played.kinds += kinds
+        seconds = time.perf_counter() - started
+        print(f"{lesson.slug:24}{in_words(kinds):56}{seconds:6.2f} s", flush=True)
+    return played
+
+
+def in_words(kinds: Counter[str]) -> str:
+    """`2 predict, 1 repair`."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no exercises"
+
+
+def main() -> int:
+    """Play what the command line names; all shipped lessons if it names none."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lessons", nargs="*")
+    parser.add_argument("--lang", default="en")
+    options = parser.parse_args()
+    names = options.lessons or [h.slug for h in library.headlines(options.lang) if h.shipped]
+    lessons = [document.read(library.find(name, options.lang)) for name in names]
+    started = time.perf_counter()
+    with player() as learner:
+        played = play(lessons, learner)
+    for line in played.stuck:
+        print(line, file=sys.stderr)
+    total = sum(played.kinds.values())
+    print(f"\n{played.lessons} lessons, {total} exercises ({in_words(played.kinds)})")
+    print(f"{time.perf_counter() - started:.1f} s, PyTorch's loading among them")
+    return 1 if played.stuck else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
