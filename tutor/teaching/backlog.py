@@ -84,6 +84,8 @@ class Backlog:
         for key, draft in batch.drafts.items():
             if self._drafts[key] is draft:
                 del self._drafts[key]
+        # What is left came while the batch was being written, and so fast behind it.
+        self.due = clock if self._deeds else clock + PAUSE
 
     def failed(self, clock: float) -> None:
         """It could not be written: not again at once."""

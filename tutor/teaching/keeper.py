@@ -30,6 +30,9 @@ PATIENCE = 0.5
 STUCK = 5.0
 """Seconds after which it is told that the file system does not answer."""
 
+BUSY = 0.8
+"""Seconds to wait for another program that is writing the file: less than closing may take."""
+
 _AGAIN = 0.05
 """Seconds between two tries to write while it is being closed."""
 
@@ -179,7 +182,7 @@ class Keeper:
         # Lazy: SQLite is loaded here, beside the first paint and not before it.
         from tutor.progress.store import Store  # noqa: PLC0415
 
-        store = Store(self.file, patience=0.8)
+        store = Store(self.file, patience=BUSY)
         try:
             is_read = self._has_read(store)
             self._is_loaded.set()

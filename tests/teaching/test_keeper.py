@@ -1,0 +1,357 @@
+"""What the learner does is kept as it comes, and the screen never waits for it."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tutor.progress.records import Record
+from tutor.progress.store import Store
+from tutor.teaching import keeper as keeper_module
+from tutor.teaching.backlog import PAUSE, RETRY, Backlog
+from tutor.teaching.journal import Journal, Left
+from tutor.teaching.keeper import Keeper
+from tutor.teaching.packing import packed, unpacked
+from tutor.training.frame import Change, Position
+from tutor.training.frame import Record as Recipe
+from tutor.training.sights import RunInfo
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+STEPPING = """
+import sys
+from pathlib import Path
+from tests.teaching.test_keeper import left
+from tutor.teaching.keeper import Keeper
+keeper = Keeper(Path(sys.argv[1]))
+keeper.states("xor")
+keeper.did("xor", "first", "predict", "done")
+keeper.draft("xor", "mend", "w = 1")
+keeper.left(left(epoch=41))
+print("stepped", flush=True)
+sys.stdin.read()
+"""
+
+
+def left(slug: str = "xor", epoch: int = 1, exercise: str = "") -> Left:
+    return Left(
+        slug=slug,
+        path=f"{slug}.md",
+        fingerprint="f",
+        language="en",
+        record=Recipe("manual", "cpu", 0.1, 0),
+        at=Position(epoch, 2),
+        exercise=exercise,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "progress.sqlite3"
+
+
+Open = Callable[[], Keeper]
+
+
+@pytest.fixture
+def opened(file: Path) -> Iterator[Open]:
+    keepers: list[Keeper] = []
+
+    def opened() -> Keeper:
+        keepers.append(Keeper(file))
+        return keepers[-1]
+
+    yield opened
+    for keeper in keepers:
+        keeper.close()
+
+
+def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
+    keeper: Journal = opened()
+    keeper.did("xor", "first", "predict", "done")
+    keeper.did("xor", "first", "predict", "tried")
+    keeper.did("xor", "second", "choose", "skipped")
+    keeper.draft("xor", "mend", "w = 1")
+    keeper.draft("xor", "mend", "w = 2")
+    for _ in range(2):
+        assert keeper.states("xor") == {"first": "done", "second": "skipped"}
+        assert keeper.states("one-weight") == {}
+        assert keeper.draft_of("xor", "mend") == "w = 2"
+        assert keeper.draft_of("xor", "first") is None
+        assert isinstance(keeper, Keeper)
+        keeper.close()
+        keeper = opened()
+
+
+def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
+    keeper = opened()
+    assert keeper.last_left() is None
+    keeper.left(left("xor", 7, "mend"))
+    keeper.left(left("one-weight", 3))
+    for _ in range(2):
+        assert keeper.last_left() == left("one-weight", 3)
+        assert keeper.left_of("xor") == left("xor", 7, "mend")
+        visit = keeper.last_visit("xor")
+        assert visit is not None
+        assert abs((datetime.now(UTC) - visit).total_seconds()) < 60
+        keeper.close()
+        keeper = opened()
+
+
+def test_all_that_a_run_needs_is_kept_be_it_not_a_number() -> None:
+    run = RunInfo(
+        name="b", mode="manual", device="cpu", learning_rate=9, seed=1, furthest=4, loss=math.nan
+    )
+    full = replace(left(), runs=(run,))
+    again = unpacked(packed(full, NOON).data)
+    assert again is not None
+    assert math.isnan(again.runs[0].loss)
+    assert again.record == full.record
+
+
+def test_a_place_says_in_words_what_holds_there() -> None:
+    recipe = Recipe(
+        "manual",
+        "cpu",
+        0.1,
+        0,
+        (
+            Change(Position(1, 0), mode="autograd"),
+            Change(Position(2, 0), learning_rate=0.5),
+            Change(Position(9, 0), device="cuda"),
+        ),
+    )
+    run = RunInfo(
+        name="a", mode="manual", device="cpu", learning_rate=1, seed=0, furthest=1, loss=1.0
+    )
+    runs = (run, replace(run, name="b", is_current=True))
+    one = replace(left(exercise="mend"), record=recipe, runs=runs, at=Position(2, 3))
+    place = packed(one, NOON)
+    assert (place.lesson, place.mode, place.device, place.learning_rate) == (
+        "xor",
+        "autograd",
+        "cpu",
+        0.5,
+    )
+    assert (place.epoch, place.step, place.fork, place.exercise) == (2, 3, "b", "mend")
+
+
+def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
+    place = packed(left(), NOON)
+    with closing(Store(file)) as store:
+        store.add([type(place)(lesson="xor", at=NOON, data=b"\x93 from another version")])
+    assert opened().last_left() is None
+
+
+def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STEPPING, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"stepped\n"
+        time.sleep(0.1)  # the last few milliseconds may be lost; the machine may be busy
+        process.kill()
+    keeper = opened()
+    assert keeper.last_left() == left(epoch=41)
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.draft_of("xor", "mend") == "w = 1"
+    assert keeper.trouble == ""
+
+
+def test_two_keepers_at_once_lose_nothing(opened: Open) -> None:
+    keepers = [opened(), opened()]
+
+    def work(keeper: Keeper, name: str) -> None:
+        for n in range(50):
+            keeper.did("xor", f"{name}{n}", "predict", "done")
+            keeper.left(left(name, n))
+
+    threads = [
+        threading.Thread(target=work, args=(keeper, name))
+        for keeper, name in zip(keepers, "ab", strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for keeper in keepers:
+        keeper.close()
+        assert keeper.trouble == ""
+    after = opened()
+    assert len(after.states("xor")) == 100
+    assert [after.left_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
+
+
+def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    real = Store.add
+
+    def add(self: Store, records: list[Record]) -> object:
+        written.append(len(records))
+        return real(self, records)
+
+    monkeypatch.setattr(Store, "add", add)
+    keeper = opened()
+    keeper.states("xor")
+    for epoch in range(200):
+        keeper.left(left(epoch=epoch))
+        time.sleep(0.001)
+    keeper.close()
+    assert 1 <= len(written) < 10
+    with closing(Store(file)) as store:
+        assert store.places()[0].epoch == 199
+
+
+def test_a_full_second_is_enough_to_close(opened: Open) -> None:
+    keeper = opened()
+    for n in range(300):
+        keeper.did("xor", f"e{n}", "predict", "done")
+    began = time.monotonic()
+    keeper.close()
+    assert time.monotonic() - began < 1
+    assert len(opened().states("xor")) == 300
+
+
+def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    real = Store.__init__
+
+    def hang(self: Store, *arguments: object, **named: object) -> None:
+        gate.wait(10)
+        real(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "__init__", hang)
+    monkeypatch.setattr(keeper_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(keeper_module, "STUCK", 0.05)
+    keeper = Keeper(file)
+    began = time.monotonic()
+    for n in range(1000):
+        keeper.did("xor", f"e{n}", "predict", "done")
+        assert len(keeper.states("xor")) == n + 1
+    keeper.close(timeout=0.05)
+    assert time.monotonic() - began < 1
+    assert keeper.trouble == f"progress is not kept yet: waiting for {file}"
+    gate.set()
+    keeper._thread.join(5)
+    assert not keeper._thread.is_alive()
+
+
+def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
+    opened: Open, file: Path
+) -> None:
+    file.mkdir()
+    keeper = opened()
+    assert keeper.states("xor") == {}
+    assert keeper.trouble == f"progress is not kept: it is a folder ({file})"
+    keeper.did("xor", "first", "predict", "done")
+    keeper.left(left())
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.last_left() == left()
+    file.rmdir()
+    keeper.close()
+    assert opened().states("xor") == {"first": "done"}
+
+
+def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Store(file)):
+        pass
+    monkeypatch.setattr(keeper_module, "BUSY", 0.05)
+    keeper = opened()
+    keeper.states("xor")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        keeper.did("xor", "first", "predict", "done")
+        assert not keeper.flush(timeout=0.3)
+        assert "another program is writing it" in keeper.trouble
+        other.execute("ROLLBACK")
+    assert keeper.flush()
+    assert keeper.trouble == ""
+    assert opened().states("xor") == {"first": "done"}
+
+
+def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> None:
+    file.write_text("no database\n" * 100)
+    keeper = opened()
+    keeper.did("xor", "first", "predict", "done")
+    assert keeper.flush()
+    assert keeper.trouble.startswith("the progress file was damaged and is set aside as ")
+    assert "\n" not in keeper.trouble
+
+
+def test_whatever_goes_wrong_is_told_and_never_raised(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("never\nthought of")
+
+    monkeypatch.setattr(Store, "exercises", fail)
+    keeper = opened()
+    assert keeper.states("xor") == {}
+    keeper.did("xor", "first", "predict", "done")
+    assert keeper.states("xor") == {"first": "done"}
+    keeper.close()
+    assert keeper.trouble == f"progress is not kept: RuntimeError: never thought of ({file})"
+
+
+def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
+    code = "import sys, tutor.teaching.keeper; sys.exit('sqlite3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ── When it is written ──────────────────────────────────────────────────────────────
+
+
+def test_a_step_by_hand_is_due_at_once() -> None:
+    backlog = Backlog()
+    for clock in (10.0, 10.3, 10.6):
+        backlog.add_left(left(), NOON, clock)
+        assert backlog.due == clock
+        backlog.written(backlog.batch(), clock)
+        assert not backlog
+
+
+def test_what_comes_fast_waits_and_a_deed_does_not() -> None:
+    backlog = Backlog()
+    backlog.add_left(left(), NOON, 10.0)
+    backlog.written(backlog.batch(), 10.0)
+    backlog.add_left(left(epoch=2), NOON, 10.05)
+    assert backlog.due == 10.0 + PAUSE
+    backlog.add_left(left(epoch=3), NOON, 10.1)
+    assert backlog.due == 10.0 + PAUSE
+    assert list(backlog.batch().lefts.values()) == [(NOON, left(epoch=3))]
+
+
+def test_what_came_while_it_was_written_stays() -> None:
+    backlog = Backlog()
+    backlog.add_left(left(epoch=1), NOON, 10.0)
+    batch = backlog.batch()
+    backlog.add_left(left(epoch=2), NOON, 10.01)
+    backlog.written(batch, 10.02)
+    assert list(backlog.batch().lefts.values()) == [(NOON, left(epoch=2))]
+
+
+def test_after_a_failure_it_is_tried_again_later_and_not_at_once() -> None:
+    backlog = Backlog()
+    backlog.add_left(left(), NOON, 10.0)
+    backlog.failed(10.0)
+    assert backlog
+    backlog.add_left(left(epoch=2), NOON, 11.0)
+    assert backlog.due == 10.0 + RETRY
