@@ -112,7 +112,7 @@ class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     """1-based line of the fence that opens its block."""
     lines: Mapping[str, int]
-    """By key: the line that it stands on."""
+    """By key: the line that it stands on; of its parts too, as `wrong.0.reply` and `set.w`."""
     ask: str
     hints: tuple[str, ...]
     """At least one; shown one at a time."""
