@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "tutor.cli.exporting",
     "check": "tutor.cli.checking",
     "new": "tutor.cli.creating",
+    "progress": "tutor.cli.progress",
     "devices": "tutor.cli.listing",
 }
 
@@ -46,6 +47,7 @@ _EXAMPLES = """examples:
                                    take it along as a notebook, a script or a table
   tutor new mine                   write a lesson of your own: mine.md
   tutor check mine.md              prove it
+  tutor progress                   what you have done, and where you left each lesson
   tutor devices                    where PyTorch can compute
 
 Lessons of your own are found in the folders that TUTOR_LESSONS names."""
@@ -67,7 +69,8 @@ def parser_of_all() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = _Parser(
         prog="tutor",
-        usage="tutor [LESSON] [options]\n       tutor {list,run,export,check,new,devices} …",
+        usage="tutor [LESSON] [options]\n"
+        "       tutor {list,run,export,check,new,progress,devices} …",
         description="Step through gradient descent, backpropagation and PyTorch's autograd.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -80,6 +83,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_check(commands)
     _add_new(commands)
+    _add_progress(commands)
     _add_devices(commands)
     return parser
 
@@ -89,7 +93,7 @@ def _command(
     name: str,
     about: str,
     example: str,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     """A subcommand with its help and one example."""
     parser = commands.add_parser(
         name,
@@ -186,6 +190,25 @@ def _add_new(commands: _Commands) -> None:
     parser = _command(commands, "new", about, "tutor new my-first-lesson")
     parser.add_argument("name", metavar="NAME", help="letters, digits and -; NAME.md is written")
     parser.add_argument("--force", action="store_true", help="replace NAME.md if it is there")
+
+
+def _add_progress(commands: _Commands) -> None:
+    about = "show what has been done and where each lesson was left"
+    parser = _command(commands, "progress", about, "tutor progress export mine.jsonl")
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    parser.usage = "tutor progress [--json]\n       tutor progress {export,import,reset} …"
+    about = "write all of it to a file, to take along"
+    take = _command(actions, "export", about, "tutor progress export mine.jsonl")
+    take.add_argument("file", type=Path, metavar="FILE", help="a new file; - is standard output")
+    take.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    about = "add what was exported elsewhere; nothing that is here is lost"
+    bring = _command(actions, "import", about, "tutor progress import mine.jsonl")
+    bring.add_argument("file", type=Path, metavar="FILE", help="- is standard input")
+    about = "forget what has been done; a backup is kept"
+    forget = _command(actions, "reset", about, "tutor progress reset xor")
+    forget.add_argument("lesson", nargs="?", metavar="LESSON", help="this one alone (all)")
+    forget.add_argument("--yes", action="store_true", help="without a question")
 
 
 def _add_devices(commands: _Commands) -> None:

@@ -10,12 +10,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 from tutor.progress import rows
 from tutor.progress.connection import connect
+from tutor.progress.place import free_name
 from tutor.progress.records import Record
 
 _WITH_IT = ("-wal", "-shm", "-journal", "")
@@ -41,14 +40,6 @@ def set_aside(file: Path) -> Path:
         with suppress(FileNotFoundError):
             os.rename(f"{file}{suffix}", f"{aside}{suffix}")
     return aside
-
-
-def free_name(file: Path, what: str, suffix: str = "") -> Path:
-    """A name beside the file that says what it is and of when, and that nothing bears yet."""
-    stem = f"{file.name}.{what}-{datetime.now():%Y%m%d-%H%M%S}"
-    names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
-    paths = (file.with_name(name + suffix) for name in names)
-    return next(path for path in paths if not os.path.lexists(path))
 
 
 def salvage(file: Path) -> list[Record]:
