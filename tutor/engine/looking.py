@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from tutor.engine.messages import Look, Seen
 from tutor.errors import RunError
+from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.quiet import Quiet
 from tutor.training.run import Run
 from tutor.training.runs import Runs
-from tutor.training.sights import AnyPicture, Graph, NoPicture
+from tutor.training.sights import AnyPicture, Graph, Local, NoPicture
 
 if TYPE_CHECKING:
     from tutor.training.lockstep import Lockstep
@@ -122,6 +123,17 @@ class Looker:
             return graph_of(self._probe(run), at, until)
         except RunError as error:
             return Graph(why=str(error))
+
+    def local(self, run: Run, until: Until) -> Local:
+        """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""
+        from tutor.training.local_gradients import local_gradients  # noqa: PLC0415
+
+        try:
+            return local_gradients(self._probe(run), run.standpoint(), until)
+        except LessonRaised as error:
+            if error.stopped:
+                raise
+            return Local(why=str(error))
 
     def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[Seen]:
         from tutor.training.lockstep import Lockstep, to_sight  # noqa: PLC0415

@@ -56,6 +56,12 @@ class Open(Command, frozen=True, kw_only=True):
     """Where to go in that run; None is the end of the epoch."""
     runs: tuple[RunInfo, ...] = ()
     """The runs to be had again beside that one, itself among them."""
+    aside: bool = False
+    """Put what is open now aside; what is aside already stays there.
+
+    The next Open that is not `aside` has it back at once if it asks for exactly that (lesson,
+    record, place and runs); else it is let go.
+    """
 
 
 class StepPhase(Command, frozen=True, kw_only=True):

@@ -19,12 +19,17 @@ from typing import BinaryIO
 import torch
 
 from tutor.engine.acts import act
+from tutor.engine.aside import Aside
 from tutor.engine.capture import Capture
 from tutor.engine.inbox import Inbox
 from tutor.engine.limits import limit_memory
 from tutor.engine.looking import Looker
 from tutor.engine.messages import (
     AnyCommand,
+    Derive,
+    Derived,
+    Evaluate,
+    Evaluated,
     Event,
     Failed,
     Look,
@@ -61,6 +66,10 @@ PATIENCE = 0.5
 """Seconds after which a long way through a run is told of."""
 
 
+_ON_THE_WAY = (Look, Switch, SetLearningRate, SetElement, Evaluate)
+"""Commands that are done while a run is on, which then goes on."""
+
+
 @dataclass(slots=True)
 class Server:
     """The runs that are open, and what each command does to them."""
@@ -71,6 +80,8 @@ class Server:
     looker: Looker = field(init=False)
     runs: Runs | None = None
     opened: Open | None = None
+    aside: Aside | None = None
+    """What waits while an exercise has its own run."""
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
@@ -128,6 +139,9 @@ class Server:
     def _is_asked(self) -> bool:
         return bool(self.inbox)
 
+    def _is_paused(self) -> bool:
+        return bool(self.inbox) and isinstance(self.inbox.peek(), Pause)
+
     # ── Commands ────────────────────────────────────────────────────────────────────
 
     def _do(self, command: AnyCommand) -> None:
@@ -150,6 +164,9 @@ class Server:
         elif isinstance(command, WriteSeries):
             self._write_series(self.runs, command)
             return
+        elif isinstance(command, Evaluate | Derive):
+            self._look_into(self.runs.current, command)
+            return
         else:
             self.runs.note = ""
             act(self.runs, command, self._on_the_way(self.runs, self.runs.current.at.epoch))
@@ -158,12 +175,17 @@ class Server:
         self._show(answers=command.number)
 
     def _open(self, command: Open) -> None:
+        aside = self._put_aside(command)
         self.runs, self.opened, self.rate = None, command, 0.0
         self.looker.forget()
         # A lesson that asks gets no answer. (Python's exit() closes what was here before.)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
-        programs = programs_of(command.lesson)
         record = command.record
+        if aside is not None:
+            limit_memory(aside.runs.current.device_wanted)
+            self.runs = aside.runs
+            return
+        programs = programs_of(command.lesson)
         limit_memory(record.device if record else command.device)
         if record is None:
             start = (command.mode, command.device, command.learning_rate, command.seed)
@@ -172,6 +194,27 @@ class Server:
             to = Position(command.epoch, command.step if command.step is not None else 2**62)
             run = Run.from_record(programs, record, to, quiet=self.capture.muted)
         self.runs = Runs.again(run, command.runs)
+
+    def _put_aside(self, command: Open) -> Aside | None:
+        """Put the open runs aside if the command says so, or else let go of what is there.
+
+        Returns that, if it is just what the command asks for.
+        """
+        if command.aside:
+            if self.aside is None and self.runs is not None and self.opened is not None:
+                self.aside = Aside.put(self.opened.lesson, self.runs)
+            return None
+        aside, self.aside = self.aside, None
+        return aside if aside is not None and aside.is_what(command) else None
+
+    def _look_into(self, run: Run, command: Evaluate | Derive) -> None:
+        """Tell what an exercise asks of the run, which stays as it is."""
+        if isinstance(command, Evaluate):
+            values = run.evaluate(command.expressions)
+            self.send(Evaluated(at=run.at, values=values, answers=command.number))
+        else:
+            local = self.looker.local(run, self._is_paused)
+            self.send(Derived(local=local, answers=command.number))
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted
@@ -205,7 +248,7 @@ class Server:
             if now - begun > PATIENCE and now - told > FRAME_SECONDS:
                 told = now
                 self._write(Seeking(epoch=runs.current.at.epoch, target=target))
-            return bool(self.inbox) and isinstance(self.inbox.peek(), Pause)
+            return self._is_paused()
 
         return broken_off
 
@@ -250,7 +293,7 @@ class Server:
     def _done_on_the_way(self) -> bool:
         """Do the commands that wait, as long as they let a run go on."""
         while self.inbox:
-            if not isinstance(self.inbox.peek(), Look | Switch | SetLearningRate | SetElement):
+            if not isinstance(self.inbox.peek(), _ON_THE_WAY):
                 return False
             self.handle(self.inbox.next())
         return True

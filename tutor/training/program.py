@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 
+from tutor.errors import RunError
 from tutor.lesson.checks import binds_data
+from tutor.lesson.code_checks import why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson
 from tutor.training.liveness import Liveness, liveness
 
@@ -108,8 +110,22 @@ class Program:
 
 
 def programs_of(lesson: Lesson) -> dict[str, Program]:
-    """The lesson's program in each of its modes, in the lesson's order of modes."""
-    return {mode: _program(lesson, mode) for mode in lesson.modes}
+    """The lesson's program in each of its modes, in the lesson's order of modes.
+
+    Raises RunError if its code can't be compiled: a file's has been, a learner's may not.
+    """
+    try:
+        return {mode: _program(lesson, mode) for mode in lesson.modes}
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RunError(_why_not(lesson) or f"{lesson.path}: {error}") from error
+
+
+def _why_not(lesson: Lesson) -> str:
+    for section in lesson.sections:
+        for fence in (b for b in section.blocks if isinstance(b, Fence)):
+            if bad := why_not_code(fence.code, fence.line):
+                return f"line {bad.line} of {section.phase} is not Python: {bad.reason}"
+    return ""
 
 
 def _program(lesson: Lesson, mode: str) -> Program:

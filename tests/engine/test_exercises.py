@@ -1,0 +1,177 @@
+"""What exercises ask of the engine, and how the learner's own run waits meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import Conversation
+from tests.training.conftest import lesson_text
+from tutor.engine.messages import (
+    Derive,
+    Derived,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Fork,
+    Open,
+    Pause,
+    Refused,
+    RunTo,
+    Seek,
+    Shown,
+    StepEpoch,
+    StepPhase,
+)
+from tutor.lesson.document import parse
+from tutor.training.frame import Frame, Position
+from tutor.training.stage import with_code
+
+NOISY = {"Predict": "y_pred = torch.nn.functional.dropout(w * x, 0.5) + np.random.rand()"}
+
+OPENED = Open(lesson=parse(lesson_text(**NOISY), Path("test.md")))
+
+
+def evaluated(engine: Conversation, *expressions: str) -> Evaluated:
+    answer = engine.ask(Evaluate(expressions=expressions))
+    assert isinstance(answer, Evaluated), answer
+    return answer
+
+
+def ask_back(shown: Shown) -> Open:
+    """The command that asks for a run just as it was shown."""
+    return Open(
+        lesson=OPENED.lesson,
+        record=shown.record,
+        epoch=shown.frame.at.epoch,
+        step=shown.frame.at.step,
+        runs=shown.runs,
+    )
+
+
+def exercise(code: str = "y_pred = 3 * w * torch.randn(3)") -> Open:
+    """Its run has a seed and code of its own."""
+    lesson = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Predict", code)
+    return Open(lesson=lesson, seed=9, aside=True)
+
+
+def test_nothing_can_be_asked_before_a_lesson_is_open(engine: Conversation) -> None:
+    for command in (Evaluate(expressions=("1",)), Derive()):
+        assert isinstance(engine.ask(command), Refused)
+
+
+def test_expressions_are_evaluated_where_the_run_stands(engine: Conversation) -> None:
+    engine.open()
+    shown = engine.shown(StepEpoch())
+    told = evaluated(engine, "losses[-1] == loss", 'gradient["w"]', "mode", "1 / 0")
+    assert told.at == shown.frame.at
+    truth, gradient, mode, error = told.values
+    assert (truth.dtype, truth.data) == ("bool", (1.0,))
+    assert gradient == shown.frame.gradients["w"]
+    assert (mode.dtype, mode.text) == ("str", shown.frame.mode)
+    assert error.text == "ZeroDivisionError: division by zero"
+    assert engine.shown(Pause()).frame == shown.frame
+
+
+def test_a_run_that_is_on_goes_on_after_a_question(engine: Conversation) -> None:
+    engine.open()
+    number = engine.client.send(RunTo(epoch=10**7))
+    engine.wait_for(Shown)
+    assert evaluated(engine, "len(losses) == epoch").values[0].data == (1.0,)
+    engine.wait_for(Shown)
+    engine.client.send(Pause())
+    assert isinstance(engine.answer_to(number), Shown)
+
+
+def test_an_expression_that_never_ends_can_be_stopped(engine: Conversation) -> None:
+    engine.open()
+    before = engine.shown(StepEpoch())
+    number = engine.client.send(Evaluate(expressions=("all(True for _ in iter(int, 1))",)))
+    engine.client.stop()
+    answer = engine.answer_to(number)
+    assert isinstance(answer, Shown)
+    assert (answer.note, answer.frame) == ("stopped", before.frame)
+
+
+def test_the_questions_of_autograd_are_told(engine: Conversation) -> None:
+    single = "x = torch.tensor(2.0)\nw = torch.tensor(0.5, requires_grad=True)"
+    before = engine.open(Setup=single)
+    answer = engine.ask(Derive())
+    assert isinstance(answer, Derived)
+    assert [step.input for step in answer.local.steps] == ["y_pred - 2 * x", "y_pred", "w", "w"]
+    after = engine.shown(Pause())
+    assert isinstance(before, Shown)
+    assert after.frame == before.frame
+
+
+def test_code_that_is_no_python_is_refused_and_costs_nothing(engine: Conversation) -> None:
+    engine.ask(OPENED)
+    kept = engine.shown(StepEpoch())
+    answer = engine.ask(exercise("y_pred = = x"))
+    assert isinstance(answer, Refused)
+    assert answer.message == "line 1 of Predict is not Python: invalid syntax"
+    assert engine.shown(ask_back(kept)).frame == kept.frame
+
+
+# ── The learner's run waits ─────────────────────────────────────────────────────────
+
+
+def next_frames(engine: Conversation) -> list[Frame]:
+    steps = [StepPhase(), StepPhase(), StepEpoch(), StepEpoch(), RunTo(epoch=30)]
+    return [engine.shown(command).frame for command in steps]
+
+
+@pytest.fixture
+def left(engine: Conversation) -> Shown:
+    """The learner has run 20 epochs, kept that run, gone on and then back."""
+    engine.ask(OPENED)
+    engine.shown(RunTo(epoch=20))
+    engine.shown(Fork())
+    engine.shown(RunTo(epoch=25))
+    return engine.shown(Seek(epoch=7, step=2))
+
+
+def test_a_run_is_had_again_as_it_was_with_all_that_came_after_it(
+    engine: Conversation, left: Shown
+) -> None:
+    engine.shown(exercise())
+    engine.shown(RunTo(epoch=3))
+    back = engine.shown(ask_back(left))
+    assert (back.frame, back.record, back.runs) == (left.frame, left.record, left.runs)
+    assert back.furthest == 25, "a replay would know of 6 whole epochs"
+
+
+def test_it_draws_the_random_numbers_that_a_replay_draws(engine: Conversation, left: Shown) -> None:
+    engine.shown(exercise())
+    engine.shown(StepEpoch())
+    engine.shown(ask_back(left))
+    restored = next_frames(engine)
+    engine.shown(ask_back(left))  # it has moved on: now it is not what is asked for
+    assert engine.shown(Pause()).furthest < 25
+    assert next_frames(engine) == restored
+
+
+def test_it_waits_through_several_exercises_and_through_one_that_fails(
+    engine: Conversation, left: Shown
+) -> None:
+    engine.shown(exercise())
+    engine.shown(exercise("y_pred = w"))
+    broken = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Setup", "w = nobody")
+    assert isinstance(engine.ask(Open(lesson=broken, aside=True)), Failed)
+    assert engine.shown(ask_back(left)).furthest == 25
+
+
+def test_what_is_asked_for_elsewhere_is_replayed(engine: Conversation, left: Shown) -> None:
+    engine.shown(exercise())
+    asked = ask_back(left)
+    there = engine.shown(Open(lesson=asked.lesson, record=asked.record, epoch=7, step=1))
+    assert there.frame.at == Position(7, 1)
+    assert there.furthest == 6
+    assert engine.shown(ask_back(left)).furthest == 6, "the other one has been let go"
+
+
+def test_another_lesson_lets_it_go(engine: Conversation, left: Shown) -> None:
+    engine.shown(exercise())
+    engine.open()
+    assert engine.shown(ask_back(left)).furthest == 6
