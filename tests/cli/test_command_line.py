@@ -4,72 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Tutor
 from tests.training.conftest import lesson_text
-from tutor.cli import main
 from tutor.errors import LessonError
-
-SHIPPED = ("one-weight", "line-through-origin", "sum-or-mean")
-SHIPPED += ("twenty-points", "xor", "thermometer")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Tutor = Callable[..., Done]
-
-
-@pytest.fixture
-def tutor(capfd: pytest.CaptureFixture[str]) -> Tutor:
-    """Runs a command line in this process, which has torch already."""
-
-    def run(*arguments: str) -> Done:
-        capfd.readouterr()
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        return Done(status, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    return tmp_path
 
 
 def test_help_shows_an_example_for_each_command(tutor: Tutor) -> None:
     text = tutor("--help").stdout
-    for example in ("xor", "list", "run", "export", "check", "devices"):
+    for example in ("xor", "list", "run", "export", "check", "new", "devices"):
         assert f"  tutor {example}" in text
-    for command in ("list", "run", "export", "check", "devices"):
+    for command in ("list", "run", "export", "check", "new", "devices"):
         assert f"example:\n  tutor {command}" in tutor(command, "--help").stdout
 
 
 def test_version_is_that_of_the_distribution(tutor: Tutor) -> None:
     assert tutor("--version").stdout == f"tutor {version('gradient-tutor')}\n"
-
-
-def test_list_has_the_six_lessons_in_order_for_people_and_programs(tutor: Tutor) -> None:
-    assert [line.split()[0] for line in tutor("list").stdout.splitlines()] == list(SHIPPED)
-    listed = json.loads(tutor("list", "--json").stdout)
-    assert [lesson["slug"] for lesson in listed] == list(SHIPPED)
-    assert listed[1]["modes"] == ["manual", "autograd", "optimizer", "model"]
 
 
 def test_a_line_of_json_for_each_epoch(tutor: Tutor) -> None:
@@ -252,17 +206,6 @@ def test_a_lesson_that_raises_names_its_place_after_the_figures_until_then(
 def test_debug_lets_the_traceback_through(tutor: Tutor) -> None:
     with pytest.raises(LessonError):
         tutor("run", "nonsuch", "--debug")
-
-
-def test_check_proves_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -> None:
-    good, bad = home / "good.md", home / "bad.md"
-    good.write_text(lesson_text())
-    bad.write_text(lesson_text(Gradient="loss.backward()\nw.grad *= 2"))
-    done = tutor("check", str(good), str(bad), "--trust")
-    assert done.returncode == 1
-    assert done.stdout.startswith("ok  good")
-    line = bad.read_text().splitlines().index("## Gradient") + 1
-    assert f"{bad}:{line}: mode autograd: the gradient is not that of finite diff" in done.stderr
 
 
 def test_devices_lists_the_cpu(tutor: Tutor) -> None:

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_command_line import Tutor, home, tutor  # noqa: F401  pytest's fixtures
+from tests.cli.conftest import Tutor
 from tests.export.conftest import printed_by
 from tests.training.conftest import lesson_text
 
 RUN = ("line-through-origin", "--mode", "manual", "--lr", "10", "--epochs", "60", "--every", "20")
 
 
-def test_without_a_file_the_script_is_printed_and_prints_what_run_does(tutor: Tutor) -> None:  # noqa: F811
+def test_without_a_file_the_script_is_printed_and_prints_what_run_does(tutor: Tutor) -> None:
     source = tutor("export", *RUN).stdout
     told = tutor("run", *RUN, "--format", "jsonl").stdout
     assert printed_by({"script": [source]})["script"] == told
     assert '"NaN"' in told or '"Infinity"' in told
 
 
-def test_the_extension_decides_and_the_path_is_told(tutor: Tutor, tmp_path: Path) -> None:  # noqa: F811
+def test_the_extension_decides_and_the_path_is_told(tutor: Tutor, tmp_path: Path) -> None:
     for name in ("a.py", "a.ipynb", "a.csv"):
         done = tutor("export", *RUN, "-o", str(tmp_path / name))
         assert (done.returncode, done.stdout) == (0, f"{tmp_path / name}\n")
@@ -31,7 +31,7 @@ def test_the_extension_decides_and_the_path_is_told(tutor: Tutor, tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", ["py", "ipynb", "csv"])
-def test_a_file_is_replaced_only_on_demand(tutor: Tutor, tmp_path: Path, suffix: str) -> None:  # noqa: F811
+def test_a_file_is_replaced_only_on_demand(tutor: Tutor, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"
     path.write_text("mine")
     refused = tutor("export", "one-weight", "-o", str(path))
@@ -55,7 +55,7 @@ def test_a_file_is_replaced_only_on_demand(tutor: Tutor, tmp_path: Path, suffix:
     ],
 )
 def test_wrong_usage_is_one_line_and_writes_nothing(
-    tutor: Tutor,  # noqa: F811
+    tutor: Tutor,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
@@ -68,19 +68,19 @@ def test_wrong_usage_is_one_line_and_writes_nothing(
     assert not list(tmp_path.glob("a.*"))
 
 
-def test_a_script_may_be_for_a_device_of_another_machine(tutor: Tutor) -> None:  # noqa: F811
+def test_a_script_may_be_for_a_device_of_another_machine(tutor: Tutor) -> None:
     done = tutor("export", "one-weight", "--mode", "autograd", "--device", "cuda:7")
     assert '\ndevice = "cuda:7"\n' in done.stdout
 
 
-def test_an_untrusted_lesson_is_not_exported_unasked(tutor: Tutor, tmp_path: Path) -> None:  # noqa: F811
+def test_an_untrusted_lesson_is_not_exported_unasked(tutor: Tutor, tmp_path: Path) -> None:
     path = tmp_path / "mine.md"
     path.write_text(lesson_text())
     assert "--trust" in tutor("export", str(path)).stderr
     assert "loss.backward()" in tutor("export", str(path), "--trust").stdout
 
 
-def test_a_lesson_that_raises_leaves_no_half_table(tutor: Tutor, tmp_path: Path) -> None:  # noqa: F811
+def test_a_lesson_that_raises_leaves_no_half_table(tutor: Tutor, tmp_path: Path) -> None:
     path = tmp_path / "mine.md"
     setup = "import os\nn = []\nx = torch.ones(3)\nw = x.clone().requires_grad_()"
     reset = "n += [1]\nos.write(1, b'noise')\n1 / (4 - len(n))"

@@ -1,0 +1,113 @@
+"""`tutor check`: what it proves, in which languages, and what it says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Tutor
+from tests.training.conftest import FRONT, lesson_text
+from tutor.cli import checking
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Shipped lessons: `a` in English and Chinese, `b` in English."""
+    folder = tmp_path / "lessons"
+    (folder / "zh").mkdir(parents=True)
+    (folder / "a.md").write_text(lesson_text())
+    (folder / "zh" / "a.md").write_text(lesson_text(FRONT.replace("A test", "一个测试")))
+    (folder / "b.md").write_text(lesson_text())
+    monkeypatch.setattr("tutor.lesson.library.shipped_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lessons are read and compared, but not run."""
+    monkeypatch.setattr(checking, "check", lambda lesson: ())
+
+
+def line_of(path: Path, piece: str) -> int:
+    text = path.read_text()
+    return text[: text.index(piece)].count("\n") + 1
+
+
+def proven(text: str) -> list[str]:
+    return [line.split("(")[0].strip() for line in text.splitlines()]
+
+
+def test_check_proves_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -> None:
+    good, bad = home / "good.md", home / "bad.md"
+    good.write_text(lesson_text())
+    bad.write_text(lesson_text(Gradient="loss.backward()\nw.grad *= 2"))
+    done = tutor("check", str(good), str(bad), "--trust")
+    assert done.returncode == 1
+    assert done.stdout.startswith("ok  good  (autograd; 0 exercises; ")
+    line = line_of(bad, "## Gradient")
+    assert f"{bad}:{line}: mode autograd: the gradient is not that of finite diff" in done.stderr
+
+
+@pytest.mark.usefixtures("unproven")
+def test_what_is_shipped_is_proven_in_all_languages_or_in_the_one(
+    tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert proven(tutor("check").stdout) == ["ok  a", "ok  zh/a", "ok  b"]
+    assert proven(tutor("check", "--lang", "zh").stdout) == ["ok  zh/a"]
+    assert proven(tutor("check", "a").stdout) == ["ok  a", "ok  zh/a"]
+    assert proven(tutor("check", "a", "--lang", "en").stdout) == ["ok  a"]
+    both = tutor("check", str(shelf / "a.md"), str(shelf / "zh" / "a.md"))
+    assert proven(both.stdout) == ["ok  a", "ok  zh/a"]  # and neither twice
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")  # the author's own language changes nothing
+    assert proven(tutor("check").stdout) == ["ok  a", "ok  zh/a", "ok  b"]
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_lesson_that_is_not_there_in_a_language_is_told(tutor: Tutor, shelf: Path) -> None:
+    done = tutor("check", "b", "a", "--lang", "zh")
+    assert (done.returncode, proven(done.stdout)) == (1, ["ok  zh/a"])
+    assert done.stderr == "tutor: b is not there in zh, only in en\n"
+    (shelf / "zh" / "a.md").unlink()
+    assert "no lesson is there in zh" in tutor("check", "--lang", "zh").stderr
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf: Path) -> None:
+    chinese = shelf / "zh" / "a.md"
+    chinese.write_text(chinese.read_text().replace("y_pred = w * x", "y_pred = x * w"))
+    done = tutor("check", "a")
+    line, there = line_of(chinese, "y_pred = x"), line_of(shelf / "a.md", "y_pred = w")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"tutor: {chinese}:{line}: the code is not that of {shelf}/a.md:{there}; copy it\n"
+    )
+    (shelf / "a.md").write_text("---\n")
+    assert f"{shelf}/a.md has faults" in tutor("check", str(chinese)).stderr
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_prerequisite_that_is_no_lesson_or_leads_back_is_told_with_its_line(
+    tutor: Tutor, shelf: Path
+) -> None:
+    for name, builds_on in (("b", "[a, ay]"), ("c", "[d]"), ("d", "[c]")):
+        front = FRONT.removesuffix("---\n") + f"builds_on: {builds_on}\n---\n"
+        (shelf / f"{name}.md").write_text(lesson_text(front))
+    line = line_of(shelf / "b.md", "builds_on")
+    done = tutor("check", "b", "c")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"tutor: {shelf}/b.md:{line}: it builds on `ay`, which is no lesson; did you mean `a`?",
+        f"tutor: {shelf}/c.md:{line}: it builds on itself: c → d → c; "
+        "take one of these out of `builds_on`",
+    ]
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_lesson_of_ones_own_may_build_on_the_one_beside_it(
+    tutor: Tutor, shelf: Path, home: Path
+) -> None:
+    (home / "first.md").write_text(lesson_text())
+    front = FRONT.removesuffix("---\n") + "builds_on: [first, a]\n---\n"
+    (home / "second.md").write_text(lesson_text(front))
+    assert tutor("check", str(home / "second.md"), "--trust").returncode == 0

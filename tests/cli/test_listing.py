@@ -1,0 +1,135 @@
+"""`tutor list`: what there is to learn, in whose language, and what builds on what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Tutor
+from tutor.cli import listing
+
+LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
+LADDER += ("twenty-points", "xor", "thermometer")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped lessons: `a`, in Chinese too; `b`, which builds on it; `bad`."""
+    folder = tmp_path / "lessons"
+    (folder / "zh").mkdir(parents=True)
+    front = "summary: S.\nparameters: [w]\nmodes: [manual, autograd]\n"
+    exercise = "```yaml exercise\nid: first\nkind: choose\n```\n"
+    (folder / "a.md").write_text(f"---\ntitle: One\norder: 1\n{front}---\n{exercise}")
+    (folder / "zh" / "a.md").write_text(f"---\ntitle: 一个权重\norder: 1\n{front}---\n{exercise}")
+    (folder / "b.md").write_text(f"---\ntitle: Two\norder: 2\nbuilds_on: [a]\n{front}---\n")
+    (folder / "bad.md").write_text(f"---\ntitle: Bad\nordre: 2\n{front}---\n")
+    monkeypatch.setattr("tutor.lesson.library.shipped_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes standard output a terminal of so many columns."""
+    return lambda columns: monkeypatch.setattr(listing, "_screen", lambda: columns)
+
+
+def test_list_has_the_shipped_lessons_in_order_for_people_and_programs(tutor: Tutor) -> None:
+    slugs = [line.split()[0] for line in tutor("list").stdout.splitlines()]
+    assert [slug for slug in slugs if slug in LADDER] == list(LADDER)
+    listed = json.loads(tutor("list", "--json").stdout)
+    assert [lesson["slug"] for lesson in listed] == slugs
+    ladder = {lesson["slug"]: lesson for lesson in listed}
+    assert ladder["xor"]["modes"] == ["manual", "autograd", "optimizer", "model"]
+
+
+def test_json_tells_all_that_a_program_may_ask(tutor: Tutor, shelf: Path) -> None:
+    first, second, bad = json.loads(tutor("list", "--json").stdout)
+    assert first == {
+        "slug": "a",
+        "title": "One",
+        "summary": "S.",
+        "modes": ["manual", "autograd"],
+        "languages": ["en", "zh"],
+        "builds_on": [],
+        "exercises": [{"id": "first", "kind": "choose"}],
+        "path": str(shelf / "a.md"),
+    }
+    assert second["builds_on"] == ["a"]
+    assert second["exercises"] == []
+    assert "unknown key `ordre`" in bad["fault"]
+
+
+def test_a_line_has_slug_title_modes_exercises_and_what_comes_first(
+    tutor: Tutor, shelf: Path
+) -> None:
+    assert tutor("list").stdout.splitlines() == [
+        "a    One  manual, autograd  1 exercise",
+        "b    Two  manual, autograd              after a",
+        f"bad  bad  {shelf}/bad.md:3: unknown key `ordre`; did you mean `order`?",
+    ]
+
+
+def test_a_narrow_screen_does_without_the_last_columns_but_tells_faults_in_full(
+    tutor: Tutor, shelf: Path, screen: Callable[[int], None]
+) -> None:
+    screen(40)
+    one, two, bad = tutor("list").stdout.splitlines()
+    assert (one, two) == ("a    One  manual, autograd  1 exercise", "b    Two  manual, autograd")
+    assert bad.endswith("did you mean `order`?")
+    screen(20)
+    assert tutor("list").stdout.splitlines()[0] == "a    One  manual, a…"
+
+
+def test_lang_and_the_locale_say_which_language_is_listed(
+    tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chinese = tutor("list", "--lang", "zh").stdout.splitlines()
+    assert chinese[0] == "a    一个权重  manual, autograd  1 exercise"
+    assert chinese[1] == "b    Two       manual, autograd              after a"
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert tutor("list").stdout.splitlines() == chinese
+    assert "一个权重" not in tutor("list", "--lang", "en").stdout
+
+
+def test_a_language_that_there_is_none_of_is_wrong_usage(tutor: Tutor) -> None:
+    for command in (["list"], ["run", "xor"], ["export", "xor"], ["check"], ["open"], []):
+        done = tutor(*command, "--lang", "tlh")
+        assert done.returncode == 2
+        assert "no lesson is in 'tlh'; there is en, zh" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_map_shows_what_builds_on_what(tutor: Tutor, shelf: Path) -> None:
+    (shelf / "c.md").write_text((shelf / "b.md").read_text().replace("[a]", "[b, none]"))
+    done = tutor("list", "--map")
+    assert done.stdout.splitlines() == [
+        "a        One",
+        "└─ b     Two",
+        "   └─ c  Two: it builds on `none`, which is no lesson; `tutor list` shows the lessons",
+        f"bad      bad: {shelf}/bad.md:3: unknown key `ordre`; did you mean `order`?",
+    ]
+    assert done.returncode == 0
+
+
+def test_the_map_is_drawn_in_letters_where_there_are_no_lines(
+    tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_has_lines", lambda: False)
+    assert tutor("list", "--map").stdout.splitlines()[1] == "`- b  Two"
+
+
+def test_the_map_of_the_shipped_lessons_has_no_faults_and_fits_80_columns(
+    tutor: Tutor, screen: Callable[[int], None]
+) -> None:
+    screen(80)
+    lines = tutor("list", "--map").stdout.splitlines()
+    assert len(lines) == len(tutor("list").stdout.splitlines())
+    assert not [line for line in lines if "builds on" in line or "…" in line]
+    assert max(map(len, lines)) <= 80
+
+
+def test_list_knows_no_map_in_json(tutor: Tutor) -> None:
+    assert tutor("list", "--json", "--map").returncode == 2
