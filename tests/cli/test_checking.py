@@ -49,6 +49,15 @@ def test_check_proves_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -
     assert f"{bad}:{line}: mode autograd: the gradient is not that of finite diff" in done.stderr
 
 
+def test_ctrl_c_while_a_lesson_runs_ends_the_command(tutor: Tutor, home: Path) -> None:
+    path = home / "endless.md"
+    path.write_text(lesson_text(Predict="raise KeyboardInterrupt"))
+    for options in ([], ["--watch"]):
+        done = tutor("check", str(path), "--trust", *options)
+        assert (done.returncode, done.stderr) == (130, "")
+        assert "ok" not in done.stdout
+
+
 @pytest.mark.usefixtures("unproven")
 def test_what_is_shipped_is_proven_in_all_languages_or_in_the_one(
     tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,14 +15,9 @@ from tutor.lesson import checks, exercise_yaml, files, front_matter
 from tutor.lesson.exercise_ground import ground_of
 from tutor.lesson.faults import FaultList
 from tutor.lesson.front_matter import FrontMatter
+from tutor.lesson.languages import language_of
 from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
 from tutor.lesson.sections import Body
-
-LANGUAGE = "en"
-"""What the lessons in a folder of lessons are written in."""
-
-TRANSLATIONS = ("zh",)
-"""The languages that they are translated to; each has a folder of its name in that folder."""
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
@@ -74,12 +69,6 @@ def parse(source: str, path: Path) -> Lesson:
         builds_on=front.builds_on,
         language=language_of(path),
     )
-
-
-def language_of(path: Path) -> str:
-    """The language of a lesson's prose, which is said by the folder it is in."""
-    folder = path.absolute().parent.name
-    return folder if folder in TRANSLATIONS else LANGUAGE
 
 
 def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: FaultList) -> None:

@@ -62,6 +62,8 @@ class _Check:
                 yield from self._runs(mode)
                 yield from self._gradient(mode)
             except LessonRaised as error:
+                if error.stopped:  # Ctrl+C, which no lesson is to blame for
+                    raise
                 yield self._finding(
                     error.line or 1, f"mode {mode}: {error.phase} raised {error.message}"
                 )
