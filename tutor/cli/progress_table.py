@@ -148,7 +148,7 @@ def print_table(found: Sequence[Overview]) -> None:
     """A line for each lesson, and what it all comes to."""
     rows = [_HEAD, *(_row(overview) for overview in found)]
     widths = [max(map(wcwidth.wcswidth, column)) for column in zip(*rows, strict=True)]
-    screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED
+    screen = _screen()
     for row in rows:
         cells = [
             _filled(text, width, is_number=number in _NUMBERS)
@@ -201,6 +201,11 @@ def _last(found: Sequence[Overview]) -> Overview | None:
     """Where the learner was last."""
     left = [(overview.place.at, overview.slug, overview) for overview in found if overview.place]
     return max(left)[-1] if left else None
+
+
+def _screen() -> int:
+    """How many cells a line may have."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED
 
 
 def _filled(text: str, width: int, is_number: bool) -> str:

@@ -22,26 +22,31 @@ Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class DeedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="deed", forbid_unknown_fields=True):
+class _Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What belongs to a lesson and happened at some time."""
+
+    lesson: str
+    at: Moment
+
+    def __post_init__(self) -> None:
+        if not 1970 <= self.at.year < 9000:  # else no clock could show it in another time zone
+            raise ValueError(f"a time in the year {self.at.year}")
+
+
+class DeedRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
     """Something that happened at an exercise, once."""
 
     id: UUID
     """Random: the same deed is known again wherever it is copied to."""
-    lesson: str
     exercise: str
     kind: str
     """Of the exercise: `predict`, `repair` …"""
     deed: DeedName
-    at: Moment
 
 
-class PlaceRecord(
-    msgspec.Struct, frozen=True, kw_only=True, tag="place", forbid_unknown_fields=True
-):
+class PlaceRecord(_Dated, frozen=True, kw_only=True, tag="place"):
     """Where a lesson was left: a few words for a person, and what it takes to go on there."""
 
-    lesson: str
-    at: Moment
     mode: str = ""
     device: str = ""
     learning_rate: float | None = None
@@ -54,15 +59,11 @@ class PlaceRecord(
     """Opaque here."""
 
 
-class DraftRecord(
-    msgspec.Struct, frozen=True, kw_only=True, tag="draft", forbid_unknown_fields=True
-):
+class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft"):
     """Code that the learner left unfinished."""
 
-    lesson: str
     exercise: str
     code: str
-    at: Moment
 
 
 Record: TypeAlias = DeedRecord | PlaceRecord | DraftRecord
@@ -103,5 +104,5 @@ def now() -> datetime:
 
 
 def text_of(at: datetime) -> str:
-    """A time so that texts sort as times do. Raises OverflowError beyond the years 1 to 9999."""
+    """A time so that texts sort as times do."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")
