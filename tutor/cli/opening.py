@@ -15,12 +15,16 @@ from tutor.lesson.model import Lesson
 
 def open_command(options: argparse.Namespace) -> int:
     """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
+    if options.plain:
+        from tutor.cli.aloud import plain_command  # noqa: PLC0415 - another front end
+
+        return plain_command(options)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         if options.lesson:
             from tutor.lesson.library import find  # noqa: PLC0415 - as below
 
             find(options.lesson, options.lang)  # a name that is none is the first thing to say
-        raise RunError("the tutor needs a terminal; without one there is `tutor run LESSON`")
+        raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
     engine = EngineClient()
     try:
         return _open(engine, options)

@@ -34,6 +34,7 @@ _EXAMPLES = """examples:
   tutor                            choose a lesson from the menu
   tutor xor                        open a lesson
   tutor ./mine.md --mode model     open a lesson file of your own
+  tutor --plain xor                the same in plain lines, formulas in words
   tutor list                       what there is to learn
   tutor list --map                 and what builds on what
   tutor xor --lang zh              the same lesson in Chinese
@@ -110,6 +111,11 @@ def _add_open(commands: _Commands) -> None:
     about = "open the menu, or a lesson (the word open may be left out)"
     parser = _command(commands, "open", about, "tutor line-through-origin --mode autograd")
     parser.add_argument("lesson", nargs="?", metavar="LESSON", help="a slug, or a .md file")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="as lines of plain text with typed commands, for screen readers, pipes and logs",
+    )
     _add_start(parser)
 
 

@@ -1,0 +1,121 @@
+"""Commands that only ask: where the run stands, its figures, formulas, code, who does what.
+
+Knows the session and changes nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from tutor.aloud import attempts, sections
+from tutor.aloud.doing import UnclearError
+from tutor.aloud.figures import everything, figure
+from tutor.aloud.prose import spoken_definition
+from tutor.aloud.teller import Teller
+from tutor.aloud.voice import Code, Line, Voice
+from tutor.lesson.model import SETUP, Formula, Section
+from tutor.teaching.moment import Moment
+from tutor.teaching.session import Session
+
+
+class Asking:
+    """Answers what is asked."""
+
+    def __init__(self, session: Session, voice: Voice, teller: Teller) -> None:
+        self._session = session
+        self._voice = voice
+        self._teller = teller
+        self._lines: Mapping[str, Callable[[str, Moment], Iterator[Line]]] = {
+            "where": self._where,
+            "values": self._values,
+            "formula": self._formulas,
+            "code": self._code,
+            "ladder": lambda argument, m: sections.ladder(m.lesson, m.mode),
+            "exercises": self._exercises,
+        }
+
+    def answers(self, name: str, argument: str, moment: Moment) -> bool:
+        """Answer, if the command is a question. Raises UnclearError."""
+        if name == "lr" and not argument:
+            rate = self._session.learning_rate
+            self._voice.say(f"The learning rate is {figure(rate)}." if rate else "None yet.")
+        elif name == "read":
+            self._read(argument, moment)
+        elif name in self._lines:
+            self._voice.apart(list(self._lines[name](argument, moment)))
+        else:
+            return False
+        return True
+
+    def _where(self, argument: str, moment: Moment) -> Iterator[Line]:
+        frame = moment.frame
+        yield f"Lesson {moment.lesson.slug}, mode {moment.mode}, on {moment.device}."
+        if frame is not None:
+            yield sections.where(frame)
+            rate = figure(frame.learning_rate)
+            yield f"The learning rate is {rate}. A run goes to epoch {moment.goal}."
+        if attempt := self._session.attempt:
+            yield f"Exercise {attempt.number} of {attempt.count} is on: {attempt.exercise.id}."
+
+    def _values(self, argument: str, moment: Moment) -> Iterator[Line]:
+        if moment.frame is not None:
+            yield sections.where(moment.frame)
+            yield from everything(moment.frame)
+
+    def _formulas(self, argument: str, moment: Moment) -> Iterator[Line]:
+        """Of the phase that is named; else of the one that has run, and of the next."""
+        frame = moment.frame
+        ran, following = (frame.phase or SETUP, frame.next_phase) if frame else (SETUP, SETUP)
+        named = self._phase(argument, moment) if argument else None
+        for section in (
+            [named] if named else filter(None, map(moment.lesson.phase, (ran, following)))
+        ):
+            said = list(self._formulas_of(section, moment))
+            yield f"{section.phase}." if said else f"{section.phase} has no formula."
+            yield from said
+
+    def _formulas_of(self, section: Section, moment: Moment) -> Iterator[Line]:
+        values = moment.frame.boxed.get(section.phase or "", {}) if moment.frame else {}
+        for block in section.blocks:
+            if isinstance(block, Formula) and (
+                said := sections.live(block, values) or spoken_definition(block.latex)
+            ):
+                yield said
+
+    def _code(self, argument: str, moment: Moment) -> Iterator[Line]:
+        attempt = self._session.attempt
+        if attempt is not None and attempt.wants == "code" and not argument:
+            yield Code(attempt.code, numbered=True)
+            return
+        phase = moment.next_phase or SETUP
+        section = self._phase(argument, moment) if argument else moment.lesson.phase(phase)
+        said = (
+            list(sections.code(moment.lesson, moment.mode, str(section.phase))) if section else []
+        )
+        yield from said or [f"No code runs there in the mode {moment.mode}."]
+
+    def _exercises(self, argument: str, moment: Moment) -> Iterator[Line]:
+        return attempts.listing(self._session.exercises, self._session.deeds())
+
+    def _read(self, argument: str, moment: Moment) -> None:
+        if not argument:
+            self._teller.read_on(moment)
+            return
+        section = self._phase(argument, moment)
+        values = moment.frame.boxed.get(section.phase or "", {}) if moment.frame else {}
+        self._voice.apart(
+            [
+                f"{section.heading}.",
+                *sections.before(section, moment.mode),
+                *sections.after(section, values, with_words=True),
+            ]
+        )
+
+    def _phase(self, name: str, moment: Moment) -> Section:
+        """The section with this heading. Raises UnclearError if there is none."""
+        named = [s for s in moment.lesson.sections if s.heading]
+        found = [s for s in named if s.heading.lower().startswith(name.lower())]
+        if not found:
+            headings = sections.listed([s.heading for s in named])
+            raise UnclearError(f"Nothing here is called {name}; there is {headings}.")
+        return found[0]

@@ -1,0 +1,125 @@
+"""What is said of an exercise: what is asked, what came of an answer, and what can be typed.
+
+Knows attempts; nothing of sessions and runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tutor.aloud.hints import without_keys
+from tutor.aloud.prose import sentence, spoken_prose
+from tutor.aloud.voice import Code, Line
+from tutor.lesson.exercise import Exercise, kind_of
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.journal import Deed
+from tutor.teaching.rules import may_change
+
+KINDS = {
+    "predict": "predict what comes",
+    "reach": "reach a goal",
+    "repair": "mend the code",
+    "autograd": "be autograd",
+    "choose": "choose an answer",
+}
+HOW = {
+    "number": "Type a number.",
+    "sign": "Type plus, minus or zero.",
+    "choice": "Type the number of your answer.",
+    "code": "Type edit to write the code anew; code says it again.",
+    "condition": "Step and run until it is so.",
+}
+DEEDS: Mapping[Deed, str] = {
+    "tried": "tried",
+    "hinted": "begun",
+    "shown": "solution seen",
+    "done": "done",
+    "skipped": "skipped",
+}
+SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0", "null": "0"}
+"""Signs as they may be typed, for whom a lone sign is hard to hear."""
+
+
+def news(now: Attempt, was: Attempt | None) -> Iterator[Line]:
+    """What is new since `was`; all of it if that was another exercise, or none."""
+    is_same = was is not None and was.exercise.id == now.exercise.id
+    old = was if is_same else None
+    if old is None:
+        yield _title(now)
+    if _is_asked_anew(now, old):
+        yield from _question(now)
+    if now.reply and (old is None or now.reply != old.reply or now.tries != old.tries):
+        yield from spoken_prose(now.reply)
+    if old is not None and now.step > old.step and now.ask != old.ask:
+        yield from spoken_prose(now.ask)
+    for number, hint in enumerate(now.hints, 1):
+        if old is None or number > len(old.hints):
+            left = f"{now.hints_left} more" if now.hints_left else "the last one"
+            yield from _led(f"Hint {number}, {left}:", hint)
+    if now.solution and (old is None or now.solution != old.solution):
+        yield from _led("The solution:", now.solution)
+    if now.is_met is False and now.state == "asking" and (old is None or now.tries != old.tries):
+        yield "Not yet: the goal is not reached where the run stands."
+    if old is None or now.state != old.state:
+        yield from _after(now)
+
+
+def _is_asked_anew(now: Attempt, old: Attempt | None) -> bool:
+    if now.state not in ("asking", "done", "wrong"):
+        return False
+    return old is None or (old.state in ("opening", "wrong") and now.state == "asking")
+
+
+def _title(attempt: Attempt) -> str:
+    exercise = attempt.exercise
+    kind = KINDS[kind_of(exercise)]
+    return f"Exercise {attempt.number} of {attempt.count}, {exercise.id}: {kind}."
+
+
+def _question(attempt: Attempt) -> Iterator[Line]:
+    yield from spoken_prose(attempt.ask)
+    for number, choice in enumerate(attempt.choices, 1):
+        yield from _led(f"{number}:", choice)
+    if attempt.wants == "code":
+        yield Code(attempt.code, numbered=True)
+    if may := without_keys(may_change(attempt.exercise)):
+        yield sentence(f"You may change {may}")
+    yield HOW[attempt.wants]
+
+
+def _after(attempt: Attempt) -> Iterator[Line]:
+    if attempt.state == "wrong":
+        yield "Type next to be asked again, hint for a hint, or solution."
+    elif attempt.state == "done":
+        yield "Done: that is right."
+        yield from spoken_prose(attempt.explain)
+        yield "Type next for the next exercise, or leave to go back to the lesson."
+
+
+def _led(start: str, markdown: str) -> Iterator[Line]:
+    """Markdown with a word before it."""
+    first, *others = spoken_prose(markdown) or [""]
+    if isinstance(first, Code):
+        yield from (start, first)
+    else:
+        yield f"{start} {first}"
+    yield from others
+
+
+def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
+    """Whether a line is an answer; what begins with a command is one only as a number is."""
+    if attempt.state != "asking" or attempt.wants in ("code", "condition"):
+        return False
+    return bool(line.strip()) and not is_command
+
+
+def listing(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> Iterator[Line]:
+    """All exercises of a lesson, and how far the learner has come with each."""
+    if not exercises:
+        yield "This lesson has no exercises."
+        return
+    for number, exercise in enumerate(exercises, 1):
+        deed = deeds.get(exercise.id)
+        state = DEEDS[deed] if deed else "not begun"
+        yield f"Exercise {number}, {exercise.id}: {KINDS[kind_of(exercise)]}; {state}."
+    yield "Type exercise and a name to begin one; exercise alone begins the first that is open."

@@ -1,0 +1,95 @@
+"""Every command that can be typed, defined once: its words, its argument and what it does.
+
+Reading and help are made from these. Knows no sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing that can be typed."""
+
+    words: tuple[str, ...]
+    """The first is its name; letters are those of the screen's keys where it has them."""
+    help: str
+    argument: str = ""
+    """What may stand behind it, for the help."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.words[0]
+
+
+COMMANDS = (
+    Command(("next", "n"), "run the next phase; an empty line does the same"),
+    Command(("epoch", "s"), "run to the end of an epoch"),
+    Command(("back", "b"), "go back one phase"),
+    Command(("back-epoch", "B"), "go back to where the epoch began"),
+    Command(("run", "r"), "run on to the last epoch, or to epoch N", "[N]"),
+    Command(("jump", "j"), "go to the end of an epoch, or to after a phase of it", "EPOCH [PHASE]"),
+    Command(("restart", "R"), "start again from the same weights"),
+    Command(("seed", "S"), "start again from another seed"),
+    Command(("mode", "g"), "the next gradient mode, or the one that is named", "[NAME]"),
+    Command(("device", "d"), "the next device, or the one that is named", "[NAME]"),
+    Command(("lr", "l"), "what the learning rate is, or set it", "[NUMBER]"),
+    Command(("set", "w"), "set a number of a parameter: set w 1.5", "NAME VALUE"),
+    Command(("where",), "where the run stands, and under which settings"),
+    Command(("values", "numbers"), "the loss, the parameters and their gradients"),
+    Command(("formula",), "the formulas of a phase, with their present values", "[PHASE]"),
+    Command(("code",), "the code of the next phase, or of the one named", "[PHASE]"),
+    Command(("read",), "what the lesson says of a phase, or what is left to read", "[PHASE]"),
+    Command(("ladder",), "who does what: each phase by hand or by PyTorch"),
+    Command(("exercises", "A"), "the exercises of this lesson, and which are done"),
+    Command(("exercise", "a"), "begin an exercise", "[NAME]"),
+    Command(("answer",), "answer it; the answer alone does the same", "ANSWER"),
+    Command(("hint", "h"), "one more hint"),
+    Command(("solution", "H"), "how it is done; after a try"),
+    Command(("edit", "o"), "write code anew, line by line, or take it from a file", "[FILE]"),
+    Command(("skip", "k"), "I know this: on to the next exercise"),
+    Command(("leave", "esc"), "back from an exercise to the lesson"),
+    Command(("go", "O"), "go on: take up what you left, or be asked again", "on"),
+    Command(("lessons", "m"), "the lessons that there are"),
+    Command(("open",), "open another lesson", "LESSON"),
+    Command(("help", "?"), "this list, or one command", "[COMMAND]"),
+    Command(("quit", "q", "exit"), "leave; so does the end of the input"),
+)
+_BY_WORD = {word: command for command in COMMANDS for word in command.words}
+
+
+def read(line: str) -> tuple[Command, str] | None:
+    """The command of a line, and what stands behind it; None if it begins with no command.
+
+    An empty line is `next`. Words may be typed in capitals; single letters may not, as
+    `r` and `R` are different commands.
+    """
+    word, _, argument = line.strip().partition(" ")
+    if not word:
+        return _BY_WORD["next"], ""
+    command = _BY_WORD.get(word) or (_BY_WORD.get(word.lower()) if len(word) > 1 else None)
+    return (command, argument.strip()) if command else None
+
+
+def nearest(line: str) -> str:
+    """The name of the command that was perhaps meant; empty if none is near."""
+    word = line.split()[0].lower() if line.split() else ""
+    names = [word for word in _BY_WORD if len(word) > 1]
+    return next(iter(get_close_matches(word, names, n=1, cutoff=0.5)), "")
+
+
+def help_lines(word: str = "") -> Iterator[str]:
+    """One line for each command, or for the one that is named."""
+    wanted = _BY_WORD.get(word)
+    if word and wanted is None:
+        yield f"There is no command {word}. Type help for all of them."
+        return
+    for command in (wanted,) if wanted else COMMANDS:
+        others = command.words[1:]
+        short = f", or {' or '.join(others)}" if others else ""
+        argument = f" {command.argument}" if command.argument else ""
+        yield f"{command.name}{argument}{short}: {command.help}."

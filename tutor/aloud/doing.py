@@ -1,0 +1,225 @@
+"""Commands that change something: each becomes a wish of the session.
+
+Knows what may stand behind a command; says nothing, and waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from tutor.aloud import attempts
+from tutor.aloud.sections import listed
+from tutor.aloud.teller import Kind
+from tutor.lesson.model import Lesson
+from tutor.teaching import values
+from tutor.teaching.moment import Moment
+from tutor.teaching.session import Session
+
+LONGEST_CODE = 100_000
+"""Characters of a file of code that are read: nobody mends more."""
+
+
+class UnclearError(Exception):
+    """What was typed can't be done as it stands; its text says why, and is fit to say."""
+
+
+class Doing:
+    """Does what was typed."""
+
+    def __init__(self, session: Session, more_lines: Callable[[], Iterable[str]]) -> None:
+        """`more_lines` reads on where a command takes more than one line."""
+        self._session = session
+        self._more_lines = more_lines
+        self._simple: Mapping[str, tuple[Callable[[], None], Kind]] = {
+            "epoch": (session.step_epoch, "epochs"),
+            "back": (session.back_phase, "jump"),
+            "back-epoch": (session.back_epoch, "jump"),
+            "restart": (session.restart, "jump"),
+            "seed": (session.new_seed, "jump"),
+            "hint": (session.hint, "exercise"),
+            "solution": (session.show_solution, "exercise"),
+            "skip": (session.skip, "exercise"),
+            "leave": (session.leave_exercise, "exercise"),
+        }
+        self._others: Mapping[str, Callable[[str, Moment], Kind]] = {
+            "next": self._next,
+            "run": self._run,
+            "jump": self._jump,
+            "mode": self._mode,
+            "device": self._device,
+            "lr": self._learning_rate,
+            "set": self._set,
+            "exercise": self._exercise,
+            "answer": self._answer,
+            "edit": self._edit,
+            "go": self._go,
+        }
+
+    def do(self, name: str, argument: str) -> Kind:
+        """Wish for what the command says; what kind of change it makes. Raises UnclearError."""
+        moment = self._session.moment
+        if moment is None:
+            raise UnclearError("No lesson is open: type open and its name.")
+        if name in ("hint", "solution", "skip", "leave", "answer", "edit"):
+            self._need_exercise()
+        if name in self._simple:
+            wish, kind = self._simple[name]
+            wish()
+            return kind
+        return self._others[name](argument, moment)
+
+    def _need_exercise(self) -> None:
+        if self._session.attempt is None:
+            raise UnclearError("No exercise is on. Type exercise to begin one.")
+
+    # ── The run ─────────────────────────────────────────────────────────────────────────
+
+    def _next(self, argument: str, moment: Moment) -> Kind:
+        attempt = self._session.attempt
+        if attempt is None:
+            self._session.step_phase()
+            return "phase"
+        if attempt.state in ("wrong", "done"):
+            self._session.go_on()
+            return "exercise"
+        if attempt.wants in ("number", "sign", "choice"):
+            how = attempts.HOW[attempt.wants]
+            raise UnclearError(f"An answer is awaited. {how} Or type hint, skip or leave.")
+        self._session.step_phase()
+        return "phase"
+
+    def _run(self, argument: str, moment: Moment) -> Kind:
+        if not argument:
+            self._session.toggle_run()
+            return "epochs"
+        epoch = _epoch(argument)
+        if epoch <= moment.epoch and moment.frame and moment.frame.at.step >= moment.frame.steps:
+            raise UnclearError(
+                f"Epoch {epoch} is behind you: the run stands at the end of epoch "
+                f"{moment.epoch}. jump {epoch} goes back to it."
+            )
+        self._session.run_to(epoch)
+        return "epochs"
+
+    def _jump(self, argument: str, moment: Moment) -> Kind:
+        epoch, _, phase = argument.partition(" ")
+        if not epoch:
+            raise UnclearError("To which epoch? Type jump and its number, and perhaps a phase.")
+        number, phase = _epoch(epoch), phase.strip()
+        self._session.seek(number, _steps_to(moment, phase) if phase and number else None)
+        return "jump"
+
+    # ── Its settings ────────────────────────────────────────────────────────────────────
+
+    def _mode(self, argument: str, moment: Moment) -> Kind:
+        modes = moment.lesson.modes
+        if not argument:
+            self._session.next_mode()
+        elif argument not in modes:
+            raise UnclearError(f"There is no mode {argument}; there is {listed(modes)}.")
+        elif argument == moment.mode:
+            raise UnclearError(f"The mode is {argument} already.")
+        else:
+            self._session.switch(mode=argument)
+        return "change"
+
+    def _device(self, argument: str, moment: Moment) -> Kind:
+        if argument:
+            self._session.switch(device=argument)
+        else:
+            self._session.next_device()
+        return "change"
+
+    def _learning_rate(self, argument: str, moment: Moment) -> Kind:
+        try:
+            rate = float(argument.replace(",", "."))
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate < float("inf"):
+            raise UnclearError(f"{argument} is not a number above 0. Type one like lr 0.01.")
+        self._session.set_learning_rate(rate)
+        return "change"
+
+    def _set(self, argument: str, moment: Moment) -> Kind:
+        if moment.frame is None:
+            raise UnclearError("There is nothing to set yet.")
+        if "=" not in argument:
+            argument = " = ".join(argument.rsplit(" ", 1))
+        try:
+            self._session.set_element(values.read(argument, moment.frame.values))
+        except ValueError as error:
+            example = str(error).replace("Type it like this: ", "Type it like this: set ")
+            raise UnclearError(example) from None
+        return "change"
+
+    # ── Exercises ───────────────────────────────────────────────────────────────────────
+
+    def _exercise(self, argument: str, moment: Moment) -> Kind:
+        exercises = self._session.exercises
+        name = argument or None
+        if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
+            name = exercises[int(argument) - 1].id
+        if name is not None and name not in [e.id for e in exercises]:
+            raise UnclearError(f"There is no exercise {name}. Type exercises for their names.")
+        self._session.begin_exercise(name)
+        return "exercise"
+
+    def _answer(self, argument: str, moment: Moment) -> Kind:
+        attempt = self._session.attempt
+        if attempt is not None and attempt.wants in ("code", "condition"):
+            raise UnclearError(attempts.HOW[attempt.wants])
+        is_sign = attempt is not None and attempt.wants == "sign"
+        self._session.answer(
+            attempts.SIGNS.get(argument.lower(), argument) if is_sign else argument
+        )
+        return "exercise"
+
+    def _edit(self, argument: str, moment: Moment) -> Kind:
+        attempt = self._session.attempt
+        if attempt is None or attempt.wants != "code":
+            raise UnclearError("There is no code to mend in this exercise.")
+        code = _code_in(Path(argument)) if argument else "\n".join(self._more_lines())
+        if not code.strip():
+            raise UnclearError("No code was typed: it stays as it was.")
+        self._session.edit(code + "\n")
+        return "exercise"
+
+    def _go(self, argument: str, moment: Moment) -> Kind:
+        attempt = self._session.attempt
+        if attempt is not None and attempt.state in ("wrong", "done"):
+            self._session.go_on()
+            return "exercise"
+        self._session.take_up()
+        return "jump"
+
+
+def _epoch(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise UnclearError(f"{text} is no epoch. Type a whole number, like 20.")
+    return int(text)
+
+
+def _steps_to(moment: Moment, phase: str) -> int:
+    """How many steps of an epoch are done once the phase has run in its first batch."""
+    names = phases_of(moment.lesson, moment.mode)
+    found = next((name for name in names if name.lower() == phase.lower()), None)
+    if found is None:
+        raise UnclearError(f"There is no phase {phase}; there is {listed(names)}.")
+    last = (moment.lesson.batches - 1) * (len(names) - 1) if found == "Report" else 0
+    return names.index(found) + 1 + last
+
+
+def phases_of(lesson: Lesson, mode: str) -> list[str]:
+    """The phases that run in an epoch, each once, in order."""
+    report = lesson.phase("Report")
+    last = ["Report"] if report and report.fences(mode) else []
+    return [*(str(section.phase) for section in lesson.loop(mode)), *last]
+
+
+def _code_in(path: Path) -> str:
+    try:
+        with path.expanduser().open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST_CODE)
+    except OSError as error:
+        raise UnclearError(f"{path} can't be read: {error.strerror}.") from None

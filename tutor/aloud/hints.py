@@ -1,0 +1,48 @@
+"""What the session says to whoever has keys, said to whoever types commands.
+
+Knows the words of its notices: behind a `·` they tell which key does what.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tutor.aloud.prose import sentence
+from tutor.aloud.voice import in_words
+
+_KEYS = (
+    (r"O goes on there", "go on takes you there"),
+    (r"space goes on", "next goes on"),
+    (r"r again goes on to (\d+)", r"run again goes on to \1"),
+    (r"R starts again", "restart starts again"),
+    (r"esc leaves(?: the exercise)?", "leave ends the exercise"),
+    (r"k: I know this", "skip says: I know this"),
+    (r"n: the next lesson", "lessons tells which others there are"),
+    (r"x (?:stops|breaks) it(?: off)?|x stops", "Ctrl+C stops it"),
+    (r"q quits", "quit leaves"),
+)
+_OTHER_KEY = re.compile(r"(?:\S|esc|space|enter)(?: again)?:? .*")
+"""A key that has no command here: nothing is said of it."""
+_IN_PASSING = re.compile(r": \w (?:answers|opens it)$| \((?:\[ \] l|[a-zA-Z])\)")
+"""A key named inside a sentence."""
+
+
+def spoken_notice(text: str) -> str:
+    """A notice as sentences, with commands in place of keys."""
+    first, *others = without_keys(text.removesuffix(" …")).split(" · ")
+    said = [first, *filter(None, map(_hint, others))]
+    return " ".join(sentence(in_words(part)) for part in said if part)
+
+
+def without_keys(text: str) -> str:
+    """The text without the keys that are named in passing."""
+    parts = (_IN_PASSING.sub("", part) for part in text.split(" · "))
+    return " · ".join(parts)
+
+
+def _hint(text: str) -> str:
+    for key, command in _KEYS:
+        if found := re.fullmatch(key, text):
+            said = found.expand(command)
+            return said[0].upper() + said[1:]
+    return "" if _OTHER_KEY.fullmatch(text) else text

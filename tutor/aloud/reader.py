@@ -1,0 +1,192 @@
+"""Reads commands line by line, has each done, and hears its answer before the next is read.
+
+Knows where lessons come from only as a function that opens one by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from tutor.aloud import attempts, commands
+from tutor.aloud.asking import Asking
+from tutor.aloud.doing import Doing, UnclearError
+from tutor.aloud.listener import Listener
+from tutor.aloud.prose import sentence
+from tutor.aloud.teller import Teller
+from tutor.aloud.voice import Voice
+from tutor.errors import LessonError
+from tutor.lesson.model import Lesson
+from tutor.teaching.engine_port import Engine
+from tutor.teaching.journal import Journal
+from tutor.teaching.moment import Start
+from tutor.teaching.session import Session
+
+if TYPE_CHECKING:
+    from tutor.lesson.library import Headline
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where lessons come from."""
+
+    open: Callable[[str], Lesson]
+    """By a slug or a path; raises LessonError."""
+    headlines: Callable[[], Sequence[Headline]]
+
+
+class Reader:
+    """One listener at a lesson, from the first line to the last."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        shelf: Shelf,
+        lines: TextIO,
+        out: TextIO,
+        *,
+        width: int | None = None,
+        is_attended: bool = False,
+    ) -> None:
+        """`lines` are the commands; where they are typed (`is_attended`), they are asked for."""
+        self._session = Session(engine, journal=journal)
+        self._journal = journal
+        self._shelf = shelf
+        self._lines = lines
+        self._is_attended = is_attended
+        self._voice = Voice(out, width)
+        self._listener = Listener(engine, self._session, self._voice, is_attended=is_attended)
+        self._teller = Teller(self._session, self._voice)
+        self._asking = Asking(self._session, self._voice, self._teller)
+        self._doing = Doing(self._session, self._more_lines)
+        self._trouble = ""
+
+    def read(self, name: str | None, start: Start) -> None:
+        """Open a lesson, and do what is typed until the lines end or say so.
+
+        Without a name the first line is to say one. Raises LessonError if the lesson that was
+        named can't be opened, EngineError if the process that runs lessons is gone.
+        """
+        lesson = self._shelf.open(name) if name is not None else None
+        self._listener.start()
+        if lesson is not None:
+            self._open(lesson, start)
+        else:
+            self._list_lessons()
+        while (line := self._next_line()) is not None:
+            if not self._do(line, start):
+                break
+
+    # ── Lines ───────────────────────────────────────────────────────────────────────────
+
+    def _next_line(self) -> str | None:
+        """The next command; None at the end. Ctrl+C twice is the end, too."""
+        self._voice.gap()
+        if self._is_attended:
+            self._voice.prompt()
+        try:
+            line = self._lines.readline()
+        except KeyboardInterrupt:
+            self._voice.answered()
+            self._voice.gap()
+            self._voice.say("Press Ctrl+C once more, or type quit, to leave.")
+            if self._is_attended:
+                self._voice.prompt()
+            line = self._lines.readline()
+        if self._is_attended:
+            self._voice.answered()
+        return line.rstrip("\n") if line else None
+
+    def _more_lines(self) -> Iterator[str]:
+        """The lines up to one with a single dot, or the end."""
+        self._voice.say("Type the code, line by line; a line with a single dot ends it.")
+        while (line := self._lines.readline()) and line.strip() != ".":
+            yield line.rstrip("\n")
+
+    # ── Commands ────────────────────────────────────────────────────────────────────────
+
+    def _do(self, line: str, start: Start) -> bool:
+        """Do what a line says; whether to go on."""
+        found = commands.read(line)
+        if found is not None and found[0].name == "quit":
+            return False
+        try:
+            self._carry_out(line, found, start)
+        except (UnclearError, LessonError) as error:
+            self._voice.say(str(error))
+        return True
+
+    def _carry_out(
+        self, line: str, found: tuple[commands.Command, str] | None, start: Start
+    ) -> None:
+        moment, attempt = self._session.moment, self._session.attempt
+        name, argument = (found[0].name, found[1]) if found else ("", "")
+        if attempt is not None and attempts.is_answer(line, attempt, is_command=bool(found)):
+            self._act("answer", line.strip())
+        elif name == "help":
+            self._voice.apart(commands.help_lines(argument))
+        elif name == "lessons":
+            self._list_lessons()
+        elif name == "open":
+            self._open(self._shelf.open(self._chosen(argument)), start)
+        elif moment is None:
+            self._open(self._shelf.open(self._chosen(line.strip())), start)
+        elif not name:
+            self._voice.say(_unknown(line))
+        elif not self._asking.answers(name, argument, moment):
+            self._act(name, argument)
+
+    def _act(self, name: str, argument: str) -> None:
+        kind = self._doing.do(name, argument)
+        self._listener.wait()
+        self._teller.tell(kind)
+        self._tell_trouble()
+
+    def _tell_trouble(self) -> None:
+        """That nothing is kept, where it is so."""
+        trouble = self._journal.trouble
+        if trouble and trouble != self._trouble:
+            self._voice.say(sentence(trouble))
+        self._trouble = trouble
+
+    # ── Lessons ─────────────────────────────────────────────────────────────────────────
+
+    def _open(self, lesson: Lesson, start: Start) -> None:
+        """Begin a lesson; what the command line asked for holds for the first alone."""
+        self._session.open(lesson, Start() if self._session.moment else start)
+        if self._session.moment is not None:
+            self._teller.introduce(self._session.moment)
+        self._listener.wait()
+        self._teller.begin()
+        self._tell_trouble()
+        self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
+
+    def _list_lessons(self) -> None:
+        lines = []
+        for number, headline in enumerate(self._shelf.headlines(), 1):
+            fault = f" It can't be opened: {headline.fault}" if headline.fault else ""
+            lines.append(
+                f"{number}, {headline.slug}: {sentence(headline.title)} "
+                f"{sentence(headline.summary)}{fault}"
+            )
+        self._voice.apart(lines or ["There are no lessons."])
+        how = "Type open and the name or number of a lesson."
+        self._voice.say(how if self._session.moment else "Which lesson? Type its name or number.")
+
+    def _chosen(self, name: str) -> str:
+        """The name of a lesson that was called by its name or by its number in the list."""
+        if not name:
+            raise UnclearError("Which lesson? Type lessons for their names.")
+        headlines = self._shelf.headlines() if name.isdecimal() else ()
+        if 1 <= (int(name) if headlines else 0) <= len(headlines):
+            return str(headlines[int(name) - 1].path)
+        return name
+
+
+def _unknown(line: str) -> str:
+    word = line.split()[0]
+    near = commands.nearest(line)
+    meant = f" Did you mean {near}?" if near else ""
+    return f"There is no command {word}.{meant} Type help for all of them."

@@ -1,0 +1,137 @@
+"""What a lesson says, section by section: before a phase runs, and after it has.
+
+Knows lessons and frames; nothing of the session. What stands behind a phase's last code is
+said after it has run, as it speaks of what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tutor.aloud.figures import is_known, said_value
+from tutor.aloud.prose import sentence, spoken_definition, spoken_formula, spoken_line, spoken_prose
+from tutor.aloud.voice import Code, Line
+from tutor.lesson.model import LADDER_PHASES, SETUP, Block, Fence, Formula, Lesson, Prose, Section
+from tutor.training.frame import Frame, Value
+
+WHO = {True: "by hand", False: "by PyTorch", None: "not at all"}
+
+
+def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -> Iterator[Line]:
+    """Its title, what is taught, how it begins, and its first words."""
+    yield f"Lesson: {sentence(spoken_line(lesson.title))} {sentence(spoken_line(lesson.summary))}"
+    yield beginning(lesson, mode, device, learning_rate)
+    if lesson.exercises:
+        count = _counted(len(lesson.exercises), "exercise")
+        yield f"It has {count}: type exercise to begin one."
+    for section in lesson.sections:
+        if not section.heading:
+            yield from before(section, mode)
+
+
+def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> str:
+    """Under which settings it runs."""
+    modes = listed(lesson.modes)
+    many = f"There are {len(lesson.modes)} gradient modes: {modes}. It begins with {mode}"
+    one = f"Its gradient mode is {mode}"
+    rest = f"on {device}, learning rate {learning_rate:g}, {lesson.epochs[mode]} epochs"
+    return f"{many if len(lesson.modes) > 1 else one}, {rest}."
+
+
+def before(section: Section, mode: str, *, with_code: bool = True) -> Iterator[Line]:
+    """What is said before a phase runs: its words, its formulas, the code of this mode."""
+    for block in section.blocks[: _border(section)]:
+        match block:
+            case Prose(markdown):
+                yield from spoken_prose(markdown)
+            case Formula(latex):
+                yield spoken_definition(latex)
+            case Fence() if with_code and block.runs_in(mode):
+                yield Code(block.code)
+
+
+def after(section: Section, values: Mapping[str, Value], *, with_words: bool) -> Iterator[Line]:
+    """What is said once a phase has run: its live formulas, and what stands behind its code."""
+    border = _border(section)
+    for block in section.blocks[:border]:
+        if isinstance(block, Formula):
+            yield live(block, values)
+    for block in section.blocks[border:]:
+        match block:
+            case Formula():
+                yield live(block, values) or (spoken_formula(block.latex) if with_words else "")
+            case Prose(markdown) if with_words:
+                yield from spoken_prose(markdown)
+
+
+def live(block: Formula, values: Mapping[str, Value]) -> str:
+    """A formula with the numbers of this step; empty if it has none, or not all are known."""
+    if not block.boxed or not all(is_known(values.get(e)) for e in block.boxed):
+        return ""
+    return spoken_formula(block.latex, {e: said_value(values[e]) for e in block.boxed})
+
+
+def _border(section: Section) -> int:
+    """Index of the first block behind the last code; all is before it where there is none."""
+    blocks: Sequence[Block] = section.blocks
+    fences = [index for index, block in enumerate(blocks) if isinstance(block, Fence)]
+    return fences[-1] + 1 if fences else len(blocks)
+
+
+def prose_before(lesson: Lesson, phase: str) -> list[Section]:
+    """The sections that are no phase and stand between this phase and the one before it."""
+    found: list[Section] = []
+    for section in lesson.sections:
+        if section.phase == phase:
+            return found
+        found = [] if section.phase else [*found, *([section] if section.heading else [])]
+    return []
+
+
+def further_reading(lesson: Lesson) -> list[Section]:
+    """The sections that come when all phases have been met."""
+    last = max(i for i, section in enumerate(lesson.sections) if section.phase)
+    return list(lesson.sections[last + 1 :])
+
+
+def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
+    """Who does what: each phase, by hand or by PyTorch."""
+    for row in lesson.ladder():
+        others = [m for m in lesson.modes if m != mode]
+        said = f"{row.phase}: {WHO[row.by_hand[mode]]} in {mode}, the mode that runs now"
+        rest = "; ".join(f"{WHO[row.by_hand[m]]} in {m}" for m in others)
+        yield f"{said}; {rest}." if rest else f"{said}."
+    if not lesson.ladder():
+        yield f"None of {listed(LADDER_PHASES)} is in this lesson."
+
+
+def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
+    """The code of a phase."""
+    section = lesson.phase(phase)
+    fences = section.fences(mode) if section else ()
+    if fences:
+        yield f"{phase}, in the mode {mode}."
+    yield from (Code(fence.code) for fence in fences)
+
+
+def where(frame: Frame) -> str:
+    """Where a run stands, and which phase comes next."""
+    epoch = frame.at.epoch
+    if frame.phase in (None, SETUP) and not frame.at.step:
+        place = "The run stands at the start"
+    elif frame.at.step >= frame.steps and epoch:
+        return f"The run stands at the end of epoch {epoch}. Next: {frame.next_phase}."
+    else:
+        batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+        place = f"The run stands in epoch {epoch}{batch}, after {frame.phase}"
+    return f"{place}. Next: {frame.next_phase}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,220 @@
+"""Says what has come of a command: where the run stands, what has changed, what is next.
+
+Remembers what has been said, so that prose and code are said once and only news after that.
+Knows the session, and changes nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+from tutor.aloud import attempts, sections
+from tutor.aloud.figures import changes, everything
+from tutor.aloud.hints import spoken_notice
+from tutor.aloud.prose import sentence
+from tutor.aloud.sections import where
+from tutor.aloud.voice import Line, Voice
+from tutor.engine.messages import Failed
+from tutor.lesson.model import SETUP, Lesson, Section
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.moment import Moment, Notice
+from tutor.teaching.session import Session
+from tutor.training.frame import Frame
+
+Kind: TypeAlias = Literal["phase", "epochs", "jump", "change", "exercise"]
+"""What a command was: a phase was run, or epochs; the run stands elsewhere; it goes on otherwise
+than before; something about an exercise."""
+
+MOST_PRINTED = 20
+"""So many of the lines that a lesson prints are said at once."""
+
+
+class Teller:
+    """What one listener has heard, and what is new."""
+
+    def __init__(self, session: Session, voice: Voice) -> None:
+        self._session = session
+        self._voice = voice
+        self._forget()
+
+    def _forget(self) -> None:
+        self._frame: Frame | None = None
+        self._attempt: Attempt | None = None
+        self._failed: Failed | None = None
+        self._notice = Notice()
+        self._printed = 0
+        self._diverged_at: int | None = None
+        self._heard: set[tuple[int, str]] = set()
+        """Sections of which something was said: their line, and what of them (or the mode)."""
+        self._has_offered_reading = False
+
+    # ── A lesson begins ─────────────────────────────────────────────────────────────────
+
+    def introduce(self, moment: Moment) -> None:
+        """What can be said before anything has run: title, introduction, Setup."""
+        self._forget()
+        lesson, mode = moment.lesson, moment.mode
+        rate = self._session.learning_rate or lesson.learning_rate[mode]
+        self._voice.apart(sections.introduction(lesson, mode, moment.device, rate))
+        self._voice.apart(self._before(lesson, SETUP, mode))
+
+    def begin(self) -> None:
+        """What came of Setup, and what is next."""
+        moment = self._session.moment
+        self._tell_asides()
+        if moment is not None and moment.frame is not None:
+            self._frame = moment.frame
+            if not moment.frame.at.step:
+                self._voice.say(*self._after(moment, SETUP))
+            self._tell_next(moment)
+
+    # ── After a command ─────────────────────────────────────────────────────────────────
+
+    def tell(self, kind: Kind) -> None:
+        """All that is new."""
+        moment, attempt = self._session.moment, self._session.attempt
+        was_on = self._attempt is not None
+        self._tell_asides()
+        if moment is None:
+            return
+        if attempt is not None:
+            self._tell_run(moment, kind, attempt)
+            self._tell_attempt(attempt)
+        else:
+            self._attempt = None
+            if was_on:
+                self._voice.apart(["Back in the lesson.", *self._standing(moment)])
+            else:
+                self._tell_run(moment, kind, None)
+        self._frame = moment.frame
+
+    def _tell_asides(self) -> None:
+        """What the lesson printed, what went wrong, and what the session has to say."""
+        moment, notice = self._session.moment, self._session.notice
+        self._tell_printed()
+        failed = moment.failed if moment else None
+        if failed is not None and failed != self._failed:
+            line = f" in line {failed.line}" if failed.line else ""
+            self._voice.say(f"{failed.phase} failed{line}: {sentence(failed.message)}")
+        self._failed = failed
+        if notice.text and notice != self._notice and notice.kind != "quiet":
+            self._voice.say(spoken_notice(notice.text))
+        self._notice = notice
+        self._session.notice = Notice()
+        if moment is not None and moment.diverged_at != self._diverged_at:
+            self._diverged_at = moment.diverged_at
+            if self._diverged_at is not None:
+                since = f"since epoch {self._diverged_at}"
+                self._voice.say(f"The run has diverged: its loss is no finite number {since}.")
+
+    def _tell_printed(self) -> None:
+        printed = self._session.printed
+        count = len(printed.shown)
+        new = printed.shown[self._printed :] if count >= self._printed else printed.shown
+        self._printed = count
+        if len(new) > MOST_PRINTED:
+            self._voice.say(f"The lesson has printed {len(new)} lines; these are the last.")
+        for line in new[-MOST_PRINTED:]:
+            self._voice.say(f"Printed: {line}")
+
+    def _tell_run(self, moment: Moment, kind: Kind, attempt: Attempt | None) -> None:
+        frame, was = moment.frame, self._frame
+        if frame is None or frame == was:
+            return
+        is_opened = attempt is not None and (self._attempt is None or kind == "exercise")
+        if is_opened or kind == "jump":
+            self._voice.apart(self._standing(moment))
+            return
+        if kind == "phase" and was is not None and frame.at != was.at:
+            self._voice.apart([_has_run(frame), *changes(frame, was)])
+            self._voice.say(*self._after(moment, frame.phase or SETUP))
+        elif kind == "epochs":
+            self._voice.apart([*self._ended(moment), *changes(frame, was)])
+        else:
+            self._voice.apart(changes(frame, was))
+            if was is not None and (frame.mode, frame.device) != (was.mode, was.device):
+                self._voice.say(f"The gradient mode is {frame.mode}, on {frame.device}.")
+        if attempt is None:
+            self._tell_next(moment)
+
+    def _tell_attempt(self, attempt: Attempt) -> None:
+        was, self._attempt = self._attempt, attempt
+        self._voice.apart(attempts.news(attempt, was))
+
+    def _standing(self, moment: Moment) -> list[Line]:
+        frame = moment.frame
+        return [] if frame is None else [where(frame), *everything(frame)]
+
+    def _ended(self, moment: Moment) -> Iterator[Line]:
+        frame = moment.frame
+        assert frame is not None
+        if frame.at.step >= frame.steps:
+            yield f"Epoch {frame.at.epoch} is done."
+        else:
+            yield where(frame)
+
+    # ── Sections ────────────────────────────────────────────────────────────────────────
+
+    def _tell_next(self, moment: Moment) -> None:
+        """The phase that is next: all of it the first time, later its name."""
+        frame = moment.frame
+        if frame is None:
+            return
+        lesson, phase = moment.lesson, frame.next_phase
+        for section in sections.prose_before(lesson, phase):
+            self._tell_section(section, frame.mode)
+        said = list(self._before(lesson, phase, frame.mode))
+        if len(said) > 1:
+            self._voice.apart(said)
+        else:
+            self._voice.say(*said)
+        if frame.at.step >= frame.steps and frame.at.epoch and not self._has_offered_reading:
+            self._has_offered_reading = True
+            if rest := [s.heading for s in sections.further_reading(lesson)]:
+                self._voice.say(f"There is more to read: {'; '.join(rest)}. Type read for it.")
+
+    def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:
+        """What is said before a phase, as far as it has not been said."""
+        section = lesson.phase(phase)
+        if section is None:
+            return
+        is_new, is_new_code = self._is_new(section, "before"), self._is_new(section, mode)
+        yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
+        if is_new:
+            yield from sections.before(section, mode)
+        elif is_new_code:
+            yield from sections.code(lesson, mode, phase)
+
+    def _after(self, moment: Moment, phase: str) -> Iterator[Line]:
+        section, frame = moment.lesson.phase(phase), moment.frame
+        if section is not None and frame is not None:
+            is_new = self._is_new(section, "after")
+            yield from sections.after(section, frame.boxed.get(phase, {}), with_words=is_new)
+
+    def _tell_section(self, section: Section, mode: str) -> None:
+        if self._is_new(section, "before"):
+            self._voice.apart([sentence(section.heading), *sections.before(section, mode)])
+
+    def read_on(self, moment: Moment) -> None:
+        """The next of what stands behind the phases; all of it again once all has been said."""
+        rest = sections.further_reading(moment.lesson)
+        unheard = [s for s in rest if (s.line, "before") not in self._heard]
+        for section in unheard[:1] or rest:
+            self._heard.add((section.line, "before"))
+            self._voice.apart([sentence(section.heading), *sections.before(section, moment.mode)])
+        if len(unheard) > 1:
+            self._voice.say(f"There is more: {unheard[1].heading}. Type read for it.")
+        if not rest:
+            self._voice.say("Nothing stands behind the phases of this lesson.")
+
+    def _is_new(self, section: Section, what: str) -> bool:
+        key = (section.line, what)
+        is_new = key not in self._heard
+        self._heard.add(key)
+        return is_new
+
+
+def _has_run(frame: Frame) -> str:
+    batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+    return f"{frame.phase} has run, in epoch {frame.at.epoch}{batch}."
