@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Tutor
-from tutor.cli import listing
+from tutor.cli import listing, main
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
 LADDER += ("twenty-points", "xor", "thermometer")
@@ -133,3 +135,11 @@ def test_the_map_of_the_shipped_lessons_has_no_faults_and_fits_80_columns(
 
 def test_list_knows_no_map_in_json(tutor: Tutor) -> None:
     assert tutor("list", "--json", "--map").returncode == 2
+
+
+def test_a_locale_without_chinese_still_lists_all(shelf: Path) -> None:
+    where = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with redirect_stdout(where):
+        assert main(["list", "--json", "--lang", "zh"]) == 0
+    where.seek(0)
+    assert json.loads(where.read())[0]["title"] == "一个权重"

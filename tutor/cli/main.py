@@ -6,6 +6,7 @@ it runs, so that `tutor --help` answers at once and the screen is there before t
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from tutor.plain import plain
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    _spell_out_what_cannot_be_said()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser_of_all().parse_args(_with_command(given))
     try:
@@ -44,6 +46,12 @@ def _complain(error: TutorError) -> int:
     for line in plain(str(error)).splitlines():
         print(f"tutor: {line}", file=sys.stderr)
     return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _spell_out_what_cannot_be_said() -> None:
+    r"""Where the locale is not UTF-8, `\u4e00` is better than no line at all, and valid JSON."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _with_command(given: list[str]) -> list[str]:
