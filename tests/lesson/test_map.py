@@ -43,10 +43,10 @@ def test_a_lesson_with_several_prerequisites_stands_below_the_last_and_names_the
     assert found[-1].also == ("b",)
 
 
-def test_what_is_on_the_way_to_a_lesson_is_not_named_again() -> None:
+def test_what_a_named_lesson_implies_is_not_named_again() -> None:
     found = rows([lesson("a"), lesson("b", "a"), lesson("x"), lesson("c", "b", "a", "x")])
     assert drawn(found) == ["a", "└─ b", "x", "└─ c"]
-    assert found[-1].also == ("b", "a")
+    assert found[-1].also == ("b",)
     found = rows([lesson("x"), lesson("a"), lesson("b", "a"), lesson("c", "b", "a", "x")])
     assert found[-1].also == ("x",)
 

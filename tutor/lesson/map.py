@@ -29,7 +29,7 @@ class Row:
     prefix: str
     """The lines of the tree that lead to it, as text to put before its title."""
     also: tuple[str, ...] = ()
-    """The slugs of what else it builds on: what stands further up and not on the way to it."""
+    """The slugs of what else it builds on, without what these and the way to it imply."""
     fault: str = ""
     """One line about a prerequisite that there is none of, or that leads back to it."""
 
@@ -106,13 +106,20 @@ class _Growing:
         """The lesson, and below it what only waited for it."""
         self._waiting.remove(headline)
         fault = fault_of(headline.slug, self._builds_on)
-        way = _below(above, self._builds_on)
-        others = [s for s in headline.builds_on if s in self._placed and s not in way]
+        others = self._others(headline, above)
         self._placed.add(headline.slug)
-        yield Row(headline, depth, "", tuple(others), fault)
+        yield Row(headline, depth, "", others, fault)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
             if following in self._waiting and not self._missing(following):
                 yield from self._place(following, headline.slug, depth + 1)
+
+    def _others(self, headline: Headline, above: str) -> tuple[str, ...]:
+        """What it builds on besides `above`, as few slugs as imply the rest."""
+        placed = [s for s in headline.builds_on if s in self._placed]
+        implied = {above}
+        for slug in placed:
+            implied |= _below(slug, self._builds_on) - {slug}
+        return tuple(s for s in placed if s not in implied)
 
     def _missing(self, headline: Headline) -> bool:
         """Whether something that it builds on, and that there is, has no place yet."""
