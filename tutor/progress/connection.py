@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from tutor.plain import one_line
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_ROOM = 64 * 1024
 _READ_A_LITTLE = "SELECT count(*) FROM sqlite_master"
 
 
@@ -113,7 +115,7 @@ def reason(file: Path, error: Exception) -> str:
         return "it is damaged"
     if code in _BUSY:
         return "another program is writing it"
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(file.parent)):
         return "the disk is full"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return "it may not be written"
@@ -147,6 +149,14 @@ def _leave_log(connection: sqlite3.Connection) -> None:
 def _code(error: Exception) -> int:
     """SQLite's primary result code; 0 for what is none of its errors."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for the memory that tutors share: SQLite has no word for that."""
+    try:
+        return shutil.disk_usage(folder).free < _ROOM
+    except OSError:
+        return False
 
 
 def _text(raw: bytes) -> str:

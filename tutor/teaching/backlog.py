@@ -5,9 +5,9 @@ Knows no file. Not to be used by two threads at once: whoever shares it has the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tutor.progress.records import DeedRecord, DraftRecord
 from tutor.teaching.journal import Left
@@ -25,8 +25,7 @@ Lefts: TypeAlias = dict[str, tuple[datetime, Left]]
 Drafts: TypeAlias = dict[tuple[str, str], DraftRecord]
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """What is written in one go."""
 
     deeds: tuple[DeedRecord, ...]
@@ -34,23 +33,21 @@ class Batch:
     drafts: Drafts
 
 
-@dataclass
 class Backlog:
     """All deeds, and of places and drafts the latest. True while there are any.
 
     Times are seconds of one steady clock.
     """
 
-    since: float = 0.0
-    """When the oldest of it came."""
-    due: float = 0.0
-    """When it is to be written."""
-    _deeds: list[DeedRecord] = field(default_factory=list)
-    _lefts: Lefts = field(default_factory=dict)
-    _drafts: Drafts = field(default_factory=dict)
-    _came: float = float("-inf")
-    _tried: float = float("-inf")
-    _not_before: float = float("-inf")
+    def __init__(self) -> None:
+        self.since = 0.0
+        """When the oldest of it came."""
+        self.due = 0.0
+        """When it is to be written."""
+        self._deeds: list[DeedRecord] = []
+        self._lefts: Lefts = {}
+        self._drafts: Drafts = {}
+        self._came = self._tried = self._not_before = -math.inf
 
     def __bool__(self) -> bool:
         return bool(self._deeds or self._lefts or self._drafts)
