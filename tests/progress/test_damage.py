@@ -13,6 +13,7 @@ import pytest
 
 from tests.progress.conftest import Open, deed
 from tutor.errors import ProgressError
+from tutor.progress import rows
 from tutor.progress.store import Store
 
 PAGE = 4096
@@ -83,6 +84,21 @@ def test_what_can_still_be_read_is_saved(
     records = store.records()
     assert least <= len(records) <= 202
     assert f"; {len(records)} entries of it could be saved" in store.notice
+
+
+def test_what_can_not_be_saved_lies_where_it_was_set_aside(
+    whole: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    no_tables(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "add", full)
+        store = opened()
+    assert "; 0 entries of it could be saved" in store.notice
+    store.add([deed()])
+    assert len(store.records()) == 1
 
 
 def test_damage_that_is_found_in_mid_session_costs_nothing_new(whole: Path, opened: Open) -> None:

@@ -34,12 +34,14 @@ def progress_command(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _open() -> Iterator[Store]:
-    """The progress file. What is wrong with it is told at the end, unless it stopped us."""
+    """The progress file. What is wrong with it is told, if it does not stop us."""
     store = Store(progress_file())
     try:
+        if store.notice:
+            print(f"tutor: {store.notice}", file=sys.stderr)
         yield store
-        for line in filter(None, (store.notice, store.trouble)):
-            print(f"tutor: {line}", file=sys.stderr)
+        if store.trouble:
+            print(f"tutor: {store.trouble}", file=sys.stderr)
     finally:
         store.close()
 

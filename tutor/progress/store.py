@@ -204,15 +204,23 @@ class Store:
                 why = f"it is damaged and can't be set aside, {reason(self.file, error)}"
                 raise self._failed(why) from error
             self._connection = self._opened()
-        saved = rescue.salvage(aside)
-        self._connection.execute("BEGIN IMMEDIATE")
-        rows.add(self._connection, saved, is_merge=True)
-        self._connection.execute("COMMIT")
-        entries = f"{len(saved)} {'entry' if len(saved) == 1 else 'entries'}"
+        saved = self._save(rescue.salvage(aside))
         self.notice = one_line(
             f"the progress file was damaged and is set aside as {aside.name}; "
-            f"{entries} of it could be saved"
+            f"{saved} {'entry' if saved == 1 else 'entries'} of it could be saved"
         )
+
+    def _save(self, records: list[Record]) -> int:
+        """Write down what was saved of a damaged file; returns how much of it."""
+        assert self._connection is not None
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            rows.add(self._connection, records, is_merge=True)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:  # no room: it still lies where it was set aside
+            self._connection.rollback()
+            return 0
+        return len(records)
 
     def _failed(self, why: Exception | str) -> ProgressError:
         """The error to raise; `trouble` says it too."""
