@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tutor.aloud.hints import without_keys
 from tutor.aloud.prose import sentence, spoken_prose
 from tutor.aloud.voice import Code, Line
-from tutor.lesson.exercise import Exercise, kind_of
+from tutor.lesson.exercise import Choose, Exercise, kind_of
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed
 from tutor.teaching.rules import may_change
@@ -40,26 +40,28 @@ SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0
 """Signs as they may be typed, for whom a lone sign is hard to hear."""
 
 
-def news(now: Attempt, was: Attempt | None) -> Iterator[Line]:
-    """What is new since `was`; all of it if that was another exercise, or none."""
+def news(now: Attempt, was: Attempt | None, standing: Sequence[Line] = ()) -> Iterator[Line]:
+    """What is new since `was`; all of it if that was another exercise, or none.
+
+    `standing`: where its run stands, said before a question.
+    """
     is_same = was is not None and was.exercise.id == now.exercise.id
     old = was if is_same else None
     if old is None:
         yield _title(now)
     if _is_asked_anew(now, old):
+        if not isinstance(now.exercise, Choose):  # which is not about the run
+            yield from standing
         yield from _question(now)
     if now.reply and (old is None or now.reply != old.reply or now.tries != old.tries):
         yield from spoken_prose(now.reply)
     if old is not None and now.step > old.step and now.ask != old.ask:
-        yield from spoken_prose(now.ask)
+        yield from spoken_prose(without_keys(now.ask))
     for number, hint in enumerate(now.hints, 1):
         if old is None or number > len(old.hints):
-            left = f"{now.hints_left} more" if now.hints_left else "the last one"
-            yield from _led(f"Hint {number}, {left}:", hint)
+            yield from _led(f"Hint {number} of {len(now.exercise.hints)}:", without_keys(hint))
     if now.solution and (old is None or now.solution != old.solution):
         yield from _led("The solution:", now.solution)
-    if now.is_met is False and now.state == "asking" and (old is None or now.tries != old.tries):
-        yield "Not yet: the goal is not reached where the run stands."
     if old is None or now.state != old.state:
         yield from _after(now)
 
@@ -77,7 +79,7 @@ def _title(attempt: Attempt) -> str:
 
 
 def _question(attempt: Attempt) -> Iterator[Line]:
-    yield from spoken_prose(attempt.ask)
+    yield from spoken_prose(without_keys(attempt.ask))
     for number, choice in enumerate(attempt.choices, 1):
         yield from _led(f"{number}:", choice)
     if attempt.wants == "code":
@@ -107,10 +109,10 @@ def _led(start: str, markdown: str) -> Iterator[Line]:
 
 
 def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
-    """Whether a line is an answer; what begins with a command is one only as a number is."""
-    if attempt.state != "asking" or attempt.wants in ("code", "condition"):
-        return False
-    return bool(line.strip()) and not is_command
+    """Whether a line is meant as an answer: no command, where an answer may be typed."""
+    takes_one = attempt.wants in ("number", "sign", "choice")
+    is_late = attempt.state != "asking" and not line.strip()[:1].isdigit()
+    return takes_one and bool(line.strip()) and not is_command and not is_late
 
 
 def listing(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> Iterator[Line]:

@@ -151,7 +151,7 @@ class Doing:
         except ValueError as error:
             example = str(error).replace("Type it like this: ", "Type it like this: set ")
             raise UnclearError(example) from None
-        return "change"
+        return "aside"  # the session says what was set
 
     # ── Exercises ───────────────────────────────────────────────────────────────────────
 
@@ -169,11 +169,13 @@ class Doing:
         attempt = self._session.attempt
         if attempt is not None and attempt.wants in ("code", "condition"):
             raise UnclearError(attempts.HOW[attempt.wants])
+        if attempt is not None and attempt.state in ("wrong", "done"):
+            raise UnclearError("That has been answered. Type next to go on.")
         is_sign = attempt is not None and attempt.wants == "sign"
         self._session.answer(
             attempts.SIGNS.get(argument.lower(), argument) if is_sign else argument
         )
-        return "exercise"
+        return "answer"
 
     def _edit(self, argument: str, moment: Moment) -> Kind:
         attempt = self._session.attempt

@@ -6,10 +6,11 @@ Knows frames; nothing of lessons and of who says it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tutor.teaching.digits import is_single, setting
-from tutor.training.frame import NO_VALUE, Frame, Value
+from tutor.training.frame import NO_VALUE, NONE, Frame, Value
 
 MOST = 16
 """So many numbers of an array are said; the rest is only counted."""
@@ -21,7 +22,7 @@ def figure(x: float) -> str:
         return "not a number"
     if math.isinf(x):
         return "infinity" if x > 0 else "minus infinity"
-    return setting(x).replace("−", "-")
+    return setting(x or 0.0).replace("−", "-")  # no minus before a zero
 
 
 def said_value(value: Value) -> str:
@@ -50,30 +51,37 @@ def is_known(value: Value | None) -> bool:
     return value is not None and value != NO_VALUE
 
 
-def changes(now: Frame, was: Frame | None) -> list[str]:
-    """What is otherwise than it was, a sentence for each."""
-    said = list(_changes(now, was))
+def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[str]:
+    """What is otherwise than it was, a sentence for each.
+
+    `shown`: expressions whose values are said by formulas; the arrays in them are left out.
+    """
+    said = list(_changes(now, was, " ".join(shown)))
     if was is not None and now.learning_rate != was.learning_rate:
         rates = f"{figure(was.learning_rate)} to {figure(now.learning_rate)}"
         said.append(f"The learning rate went from {rates}.")
     return said
 
 
-def _changes(now: Frame, was: Frame | None) -> Iterator[str]:
+def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
     if was is None or _differ(now.loss, was.loss):
         yield from _moved("The loss", now.loss, was.loss if was else None)
-    yield from _of_each("The gradient of {}", now.gradients, was.gradients if was else {})
+    gradients = was.gradients if was else {}
+    yield from _of_each("The gradient of {}", now.gradients, gradients, shown)
     for name, value in now.gradients_now.items():
         before = was.gradients_now.get(name) if was else None
         if _differ(value, now.gradients.get(name)) and _differ(value, before):
             yield f"The gradient of {name} is set back: now {said_value(value)}."
-    yield from _of_each("{}", now.values, was.values if was else {})
-    yield from _of_each("{}", now.watched, was.watched if was else {})
+    yield from _of_each("{}", now.values, was.values if was else {}, shown)
+    yield from _of_each("{}", now.watched, was.watched if was else {}, shown)
 
 
-def _of_each(words: str, now: Mapping[str, Value], was: Mapping[str, Value]) -> Iterator[str]:
+def _of_each(
+    words: str, now: Mapping[str, Value], was: Mapping[str, Value], shown: str
+) -> Iterator[str]:
     for name, value in now.items():
-        if _differ(value, was.get(name)):
+        is_said = not is_single(value) and re.search(rf"\b{re.escape(name)}\b", shown)
+        if _differ(value, was.get(name)) and not is_said:
             yield from _moved(words.format(name), value, was.get(name))
 
 
@@ -93,14 +101,14 @@ def _moved(name: str, now: Value, was: Value | None) -> Iterator[str]:
         if math.isfinite(a) and math.isfinite(b):
             yield f"{name} {'rose' if b > a else 'fell'} from {figure(a)} to {figure(b)}."
             return
-    yield (
-        f"{name} is now {said_value(now)}." if was is not None else f"{name} is {said_value(now)}."
-    )
+    is_first = was is None or not was.data
+    yield f"{name} {'is' if is_first else 'is now'} {said_value(now)}."
 
 
 def everything(frame: Frame) -> list[str]:
     """Each watched number, a sentence for each."""
-    said = [f"The loss is {said_value(frame.loss)}."]
+    has_loss = frame.loss.data or frame.loss.text != NONE.text
+    said = [f"The loss is {said_value(frame.loss)}." if has_loss else "There is no loss yet."]
     for name, value in frame.values.items():
         gradient = frame.gradients.get(name)
         now = frame.gradients_now.get(name)

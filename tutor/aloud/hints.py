@@ -23,8 +23,10 @@ _KEYS = (
 )
 _OTHER_KEY = re.compile(r"(?:\S|esc|space|enter)(?: again)?:? .*")
 """A key that has no command here: nothing is said of it."""
-_IN_PASSING = re.compile(r": \w (?:answers|opens it)$| \((?:\[ \] l|[a-zA-Z])\)")
-"""A key named inside a sentence."""
+_IN_PASSING = re.compile(r": \w (?:answers|opens it)$| \((?:\[ \] l|[gdwS])\)(?=,|$)")
+"""A key named in a notice."""
+_BY_KEY = re.compile(r" \(keys? [^)]*\)")
+"""A key named in an exercise."""
 
 
 def spoken_notice(text: str) -> str:
@@ -37,7 +39,7 @@ def spoken_notice(text: str) -> str:
 def without_keys(text: str) -> str:
     """The text without the keys that are named in passing."""
     parts = (_IN_PASSING.sub("", part) for part in text.split(" · "))
-    return " · ".join(parts)
+    return _BY_KEY.sub("", " · ".join(parts))
 
 
 def _hint(text: str) -> str:

@@ -108,7 +108,12 @@ def spoken_definition(latex: str) -> str:
     return sentence(definition(parsed))
 
 
+_BEGINNERS = frozenset(["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left"])
+"""Words that begin a sentence and are no names of the lesson's."""
+
+
 def sentence(text: str) -> str:
-    """A text with a full stop, unless it has an end of its own; a first `the` is `The`."""
-    text = f"T{text[1:]}" if text.startswith("the ") else text
+    """A text with a full stop, unless it has an end of its own, and a large first letter."""
+    first = text.partition(" ")[0]
+    text = text[0].upper() + text[1:] if first in _BEGINNERS else text
     return text if not text or text[-1] in ".?!:" else f"{text}."

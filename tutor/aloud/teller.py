@@ -22,9 +22,9 @@ from tutor.teaching.moment import Moment, Notice
 from tutor.teaching.session import Session
 from tutor.training.frame import Frame
 
-Kind: TypeAlias = Literal["phase", "epochs", "jump", "change", "exercise"]
+Kind: TypeAlias = Literal["phase", "epochs", "jump", "change", "aside", "exercise", "answer"]
 """What a command was: a phase was run, or epochs; the run stands elsewhere; it goes on otherwise
-than before; something about an exercise."""
+than before; nothing but what the session says; something about an exercise, or an answer to it."""
 
 MOST_PRINTED = 20
 """So many of the lines that a lesson prints are said at once."""
@@ -42,7 +42,6 @@ class Teller:
         self._frame: Frame | None = None
         self._attempt: Attempt | None = None
         self._failed: Failed | None = None
-        self._notice = Notice()
         self._printed = 0
         self._diverged_at: int | None = None
         self._heard: set[tuple[int, str]] = set()
@@ -79,28 +78,37 @@ class Teller:
         if moment is None:
             return
         if attempt is not None:
-            self._tell_run(moment, kind, attempt)
-            self._tell_attempt(attempt)
+            self._tell_exercise(moment, kind, attempt)
+        elif was_on:
+            self._voice.apart(["Back in the lesson.", *self._standing(moment)])
         else:
-            self._attempt = None
-            if was_on:
-                self._voice.apart(["Back in the lesson.", *self._standing(moment)])
-            else:
-                self._tell_run(moment, kind, None)
-        self._frame = moment.frame
+            self._tell_run(moment, kind)
+        self._attempt, self._frame = attempt, moment.frame
+
+    def _tell_exercise(self, moment: Moment, kind: Kind, attempt: Attempt) -> None:
+        """What came of it in the exercise's run, then what is said of it."""
+        has_moved = moment.frame != self._frame
+        if kind != "exercise":
+            self._tell_run(moment, kind, attempt)
+        self._voice.apart(attempts.news(attempt, self._attempt, self._standing(moment)))
+        is_asked = attempt.state == "asking" and attempt.is_met is False
+        if is_asked and has_moved and kind != "exercise":
+            self._voice.say("Not yet: the goal is not reached here.")
 
     def _tell_asides(self) -> None:
         """What the lesson printed, what went wrong, and what the session has to say."""
         moment, notice = self._session.moment, self._session.notice
         self._tell_printed()
         failed = moment.failed if moment else None
-        if failed is not None and failed != self._failed:
+        attempt = self._session.attempt
+        is_mended = attempt is not None and attempt.wants == "code"  # its reply tells all
+        if failed is not None and failed != self._failed and not is_mended:
             line = f" in line {failed.line}" if failed.line else ""
             self._voice.say(f"{failed.phase} failed{line}: {sentence(failed.message)}")
-        self._failed = failed
-        if notice.text and notice != self._notice and notice.kind != "quiet":
+            self._voice.say("Type restart to start again.")
+        elif notice.text and notice.kind != "quiet" and not (failed and is_mended):
             self._voice.say(spoken_notice(notice.text))
-        self._notice = notice
+        self._failed = failed
         self._session.notice = Notice()
         if moment is not None and moment.diverged_at != self._diverged_at:
             self._diverged_at = moment.diverged_at
@@ -118,37 +126,43 @@ class Teller:
         for line in new[-MOST_PRINTED:]:
             self._voice.say(f"Printed: {line}")
 
-    def _tell_run(self, moment: Moment, kind: Kind, attempt: Attempt | None) -> None:
+    def _tell_run(self, moment: Moment, kind: Kind, attempt: Attempt | None = None) -> None:
         frame, was = moment.frame, self._frame
-        if frame is None or frame == was:
+        if frame is None or was is None or frame == was or kind == "aside":
             return
-        is_opened = attempt is not None and (self._attempt is None or kind == "exercise")
-        if is_opened or kind == "jump":
-            self._voice.apart(self._standing(moment))
-            return
-        if kind == "phase" and was is not None and frame.at != was.at:
-            self._voice.apart([_has_run(frame), *changes(frame, was)])
-            self._voice.say(*self._after(moment, frame.phase or SETUP))
-        elif kind == "epochs":
-            self._voice.apart([*self._ended(moment), *changes(frame, was)])
-        else:
-            self._voice.apart(changes(frame, was))
-            if was is not None and (frame.mode, frame.device) != (was.mode, was.device):
+        match kind:
+            case "phase" | "answer" if frame.at != was.at:
+                self._voice.apart(self._what_ran(moment, frame, was, with_words=attempt is None))
+            case "epochs":
+                self._voice.apart([*self._ended(frame), *changes(frame, was)])
+            case "change":
+                self._voice.apart(changes(frame, was))
+                if (frame.mode, frame.device) == (was.mode, was.device):
+                    return
                 self._voice.say(f"The gradient mode is {frame.mode}, on {frame.device}.")
+            case _:
+                self._voice.apart(self._standing(moment))
+                return
         if attempt is None:
             self._tell_next(moment)
 
-    def _tell_attempt(self, attempt: Attempt) -> None:
-        was, self._attempt = self._attempt, attempt
-        self._voice.apart(attempts.news(attempt, was))
+    def _what_ran(
+        self, moment: Moment, frame: Frame, was: Frame, *, with_words: bool
+    ) -> Iterator[Line]:
+        phase = frame.phase or SETUP
+        said = list(self._after(moment, phase, with_words=with_words))
+        shown = frame.boxed.get(phase, {}) if any(said) else {}
+        batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+        yield f"{phase} has run, in epoch {frame.at.epoch}{batch}."
+        yield from changes(frame, was, shown)
+        yield from said
 
     def _standing(self, moment: Moment) -> list[Line]:
         frame = moment.frame
         return [] if frame is None else [where(frame), *everything(frame)]
 
-    def _ended(self, moment: Moment) -> Iterator[Line]:
-        frame = moment.frame
-        assert frame is not None
+    @staticmethod
+    def _ended(frame: Frame) -> Iterator[Line]:
         if frame.at.step >= frame.steps:
             yield f"Epoch {frame.at.epoch} is done."
         else:
@@ -186,10 +200,10 @@ class Teller:
         elif is_new_code:
             yield from sections.code(lesson, mode, phase)
 
-    def _after(self, moment: Moment, phase: str) -> Iterator[Line]:
+    def _after(self, moment: Moment, phase: str, *, with_words: bool = True) -> Iterator[Line]:
         section, frame = moment.lesson.phase(phase), moment.frame
         if section is not None and frame is not None:
-            is_new = self._is_new(section, "after")
+            is_new = with_words and self._is_new(section, "after")
             yield from sections.after(section, frame.boxed.get(phase, {}), with_words=is_new)
 
     def _tell_section(self, section: Section, mode: str) -> None:
@@ -213,8 +227,3 @@ class Teller:
         is_new = key not in self._heard
         self._heard.add(key)
         return is_new
-
-
-def _has_run(frame: Frame) -> str:
-    batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
-    return f"{frame.phase} has run, in epoch {frame.at.epoch}{batch}."
