@@ -43,5 +43,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("TUTOR_LESSONS", raising=False)
+    monkeypatch.delenv("TUTOR_PROGRESS", raising=False)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     return tmp_path

@@ -301,3 +301,10 @@ def test_the_help_shows_how(tutor: Tutor) -> None:
     assert "  tutor progress " in tutor("--help").stdout
     for action in ("export", "import", "reset"):
         assert f"example:\n  tutor progress {action}" in tutor("progress", action, "--help").stdout
+
+
+def test_a_lesson_without_exercises_says_so(tutor: Tutor, file: Path) -> None:
+    put(file, place("begin", epoch=0))
+    row = tutor("progress").stdout.splitlines()[1]
+    assert row.split()[:5] == ["begin", "none", "here", "0", "0"]
+    assert row.endswith("  the start, manual")

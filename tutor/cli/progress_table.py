@@ -162,11 +162,12 @@ def print_table(found: Sequence[Overview]) -> None:
 
 
 def _row(overview: Overview) -> tuple[str, ...]:
+    done = overview.how_many("done")
     of = "" if overview.count is None else f" of {overview.count}"
     visit = overview.last_visit
     return (
-        _cut(one_line(overview.slug), 26),
-        f"{overview.how_many('done')}{of}",
+        _cut(one_line(overview.slug), 24),
+        "none here" if overview.count == 0 else f"{done}{of}",
         str(sum(exercise.tries for exercise in overview.exercises)),
         str(sum(exercise.hints for exercise in overview.exercises)),
         _day(visit, datetime.now().astimezone()) if visit else "",
