@@ -11,6 +11,7 @@ from pathlib import Path
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
+from tutor.teaching.keeper import Keeper
 
 
 def open_command(options: argparse.Namespace) -> int:
@@ -25,14 +26,17 @@ def open_command(options: argparse.Namespace) -> int:
 
             find(options.lesson, options.lang)  # a name that is none is the first thing to say
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
-    engine = EngineClient()
+    engine, keeper = EngineClient(), Keeper()
     try:
-        return _open(engine, options)
+        return _open(engine, keeper, options)
     finally:
+        keeper.close()
         engine.close()
+        if keeper.trouble:
+            print(f"tutor: {keeper.trouble}", file=sys.stderr)
 
 
-def _open(engine: EngineClient, options: argparse.Namespace) -> int:
+def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> int:
     from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
     from tutor.teaching.moment import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
@@ -49,6 +53,7 @@ def _open(engine: EngineClient, options: argparse.Namespace) -> int:
         first=path,
         first_title=headline.title if headline else "",
         start=Start(options.mode, options.device, options.learning_rate, options.seed),
+        journal=keeper,
     )
     app.run()
     return app.return_code or 0
