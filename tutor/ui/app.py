@@ -217,11 +217,17 @@ class TutorApp(App[None]):
             self._tell(Notice("There is nothing to go on with yet", "told"))
             return
         try:
-            lesson = self._open_lesson(Path(left.path))
+            lesson = self._open_lesson(self._path_of(left))
         except LessonError as error:
             self._tell(Notice(one_line(str(error)), "refused"))
             return
         self._begin_if_trusted(lesson, left)
+
+    def _path_of(self, left: Left) -> Path:
+        """Its file as it was; where that has moved, the lesson that is called so now."""
+        path = Path(left.path)
+        found = (h.path for h in self._lessons if h.slug == left.slug)
+        return path if path.exists() else next(found, path)
 
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson."""
