@@ -136,6 +136,7 @@ def test_of_two_walks_back_the_last_is_asked(start: Start) -> None:
     [
         ({}, "`(y_pred - 2 * x) ** 2` holds 3 numbers: only steps of single numbers can be asked."),
         ({"Gradient": "dw = w.grad"}, "Nothing calls backward in this phase"),
+        ({"Predict": "y_pred = w", "Loss": "loss = w.sum()"}, "The loss is a leaf itself"),
         ({"Gradient": "loss.backward()\nloss.backward()"}, "Gradient raised RuntimeError: Trying"),
         (
             {

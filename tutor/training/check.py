@@ -6,7 +6,6 @@ Reading the file has found the faults of form; here the code is run. Knows no sc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,9 +18,11 @@ from tutor.training.differences import (
     gradients_by_program,
     probe_at,
 )
+from tutor.training.finding import Finding
 from tutor.training.frame import Frame, Value
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Program, programs_of
+from tutor.training.prove import prove
 from tutor.training.run import Run
 
 RELATIVE = 1e-5
@@ -29,18 +30,6 @@ RELATIVE = 1e-5
 
 _EPOCHS = 3
 """Epochs that are run by phase; in a proof by example more would add time, not trust."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a proof found wrong."""
-
-    path: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.message}"
 
 
 def check(lesson: Lesson) -> tuple[Finding, ...]:
@@ -57,6 +46,7 @@ class _Check:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._formulas()
+        running = dict(self.programs)
         for mode in self.lesson.modes:
             try:
                 yield from self._runs(mode)
@@ -64,11 +54,14 @@ class _Check:
             except LessonRaised as error:
                 if error.stopped:  # Ctrl+C, which no lesson is to blame for
                     raise
+                del running[mode]
                 yield self._finding(
                     error.line or 1, f"mode {mode}: {error.phase} raised {error.message}"
                 )
             except RunError as error:
+                del running[mode]
                 yield self._finding(1, f"mode {mode}: {error}")
+        yield from prove(self.lesson, running)
 
     def _finding(self, line: int, message: str) -> Finding:
         return Finding(str(self.lesson.path), line, message)

@@ -24,6 +24,7 @@ from tutor.training.sights import Local, LocalStep
 from tutor.training.spelling import Spelling
 
 _NO_BACKWARD = "Nothing calls backward in this phase: there is no way back to go."
+_NOTHING_DONE = "The loss is a leaf itself: nothing was computed."
 
 _NOTHING_TO_DO = frozenset({
     "Alias", "Clone", "Detach", "Expand", "Lift", "Mean", "Permute", "Reshape", "Select", "Slice",
@@ -52,9 +53,10 @@ def local_gradients(probe: Probe, at: Standpoint, until: Callable[[], bool] = ne
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
     words = Spelling(recorder, names, loop.program.parameters)
     try:
-        return Local(steps=tuple(_Questions(recorder, words).all()))
+        steps = tuple(_Questions(recorder, words).all())
     except _NoNumberError as error:
         return Local(why=str(error))
+    return Local(steps=steps, why="" if steps else _NOTHING_DONE)
 
 
 class _NoNumberError(Exception):

@@ -1,0 +1,187 @@
+"""Proves a lesson's exercises: each can begin, asks for what can be answered, and is solvable.
+
+Reading the file has found the faults of form; here the exercises are played, on runs of
+their own. Knows no screen, and nothing of how a learner is asked.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+
+import msgspec
+
+from tutor.errors import RunError
+from tutor.lesson.exercise import BeAutograd, Predict, Reach, Repair, Stage
+from tutor.lesson.model import Lesson
+from tutor.training.answers import holds
+from tutor.training.bench import Bench, EndError, said_by
+from tutor.training.finding import Finding
+from tutor.training.local_gradients import local_gradients
+from tutor.training.probe import Probe
+from tutor.training.program import Program
+from tutor.training.prove_predict import predict_findings
+from tutor.training.run import Run
+
+MOST_STEPS = 20
+"""Questions that an exercise in being autograd may have."""
+
+
+def prove(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[Finding]:
+    """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code."""
+    for exercise in lesson.exercises:
+        if exercise.stage.mode in programs:
+            yield from _found(Bench(lesson, programs, exercise))
+
+
+def _found(bench: Bench) -> list[Finding]:
+    """What is wrong with one exercise. Broken code may print and warn: it is not listened to."""
+    found: list[Finding] = []
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for finding in _findings(bench):
+                found.append(finding)  # what was found before an end counts
+        except EndError as end:
+            found.append(end.finding)
+    return found
+
+
+def _findings(bench: Bench) -> Iterator[Finding]:
+    match bench.exercise:
+        case Predict() as exercise:
+            yield from predict_findings(bench, exercise)
+        case Reach() as exercise:
+            yield from _reach(bench, exercise)
+        case Repair() as exercise:
+            yield from _repair(bench, exercise)
+        case BeAutograd() as exercise:
+            yield from _be_autograd(bench, exercise)
+        case exercise:
+            bench.begin(exercise.stage)
+
+
+# ── reach ───────────────────────────────────────────────────────────────────────────
+
+
+def _reach(bench: Bench, exercise: Reach) -> Iterator[Finding]:
+    """Not met at the start, nor by waiting; met by the solution."""
+    condition, epochs = exercise.condition, exercise.solution.epochs
+    start = bench.begin(exercise.stage)
+    # What can't be evaluated yet (an index into no losses) is not met yet.
+    if holds(*start.evaluate([condition])):
+        yield bench.finding("the condition holds from the start; ask for more", "condition")
+        return
+    try:
+        waited = bench.from_the_start(exercise.stage, epochs)
+    except RunError as error:
+        said_by(error)  # what can't even run so far is not met by waiting
+    else:
+        if bench.truth(waited, condition, "condition"):
+            what = f"after {epochs} epochs the condition holds with nothing changed; ask for more"
+            yield bench.finding(what, "condition")
+    try:
+        solved = bench.from_the_start(_solved(exercise), epochs)
+    except RunError as error:
+        yield bench.finding(f"the solution can't be run: {said_by(error)}", "solution")
+        return
+    if not bench.truth(solved, condition, "condition"):
+        yield bench.finding(
+            f"after {epochs} epochs of the solution the condition does not hold; "
+            "correct the solution, or the condition",
+            "solution",
+        )
+
+
+def _solved(exercise: Reach) -> Stage:
+    """The stage under the solution's settings; with another mode comes its learning rate."""
+    stage, solution = exercise.stage, exercise.solution
+    mode, seed, rate = solution.mode, solution.seed, solution.learning_rate
+    return msgspec.structs.replace(
+        stage,
+        mode=stage.mode if mode is None else mode,
+        seed=stage.seed if seed is None else seed,
+        learning_rate=stage.learning_rate if rate is None else rate,
+        settings=(*stage.settings, *solution.settings),
+    )
+
+
+# ── repair ──────────────────────────────────────────────────────────────────────────
+
+
+def _repair(bench: Bench, exercise: Repair) -> Iterator[Finding]:
+    """The mistake shows as is said, and is gone with the solution."""
+    bench.begin(exercise.stage)
+    yield from _symptom(bench, exercise)
+    yield from _mended(bench, exercise)
+
+
+def _symptom(bench: Bench, exercise: Repair) -> Iterator[Finding]:
+    symptom, epochs = exercise.symptom, exercise.epochs
+    ran = _run(bench, exercise, exercise.code)
+    if isinstance(ran, str):
+        yield from _raised(bench, exercise, ran)
+        return
+    if symptom.error:
+        what = f"the code with the mistake raises nothing in {epochs} epochs; mend the symptom"
+        yield bench.finding(what, "symptom.error")
+    elif not bench.truth(ran, symptom.condition, "symptom.condition"):
+        what = f"after {epochs} epochs of the code with the mistake this does not hold"
+        yield bench.finding(what, "symptom.condition")
+    if holds(*ran.evaluate([exercise.condition])):
+        yield bench.finding("the condition holds with the mistake, too; ask for more", "condition")
+
+
+def _raised(bench: Bench, exercise: Repair, error: str) -> Iterator[Finding]:
+    """The code with the mistake has raised: as the symptom says?"""
+    wanted = " ".join(exercise.symptom.error.split())
+    if not wanted:
+        what = f"the code with the mistake can't be run ({error}); write `error: part of that`"
+        yield bench.finding(what, "symptom.condition", "symptom")
+    elif wanted not in " ".join(error.partition(" raised ")[2].split()):
+        yield bench.finding(f"this is no part of the error: {error}", "symptom.error")
+
+
+def _mended(bench: Bench, exercise: Repair) -> Iterator[Finding]:
+    """(The lesson's own code need not do: an exercise may ask for more than the lesson does.)"""
+    epochs, ran = exercise.epochs, _run(bench, exercise, exercise.solution_code)
+    if isinstance(ran, str):
+        yield bench.finding(f"the solution can't be run for {epochs} epochs: {ran}", "solution")
+    elif not bench.truth(ran, exercise.condition, "condition"):
+        what = f"after {epochs} epochs of the solution the condition does not hold"
+        yield bench.finding(what, "solution")
+
+
+def _run(bench: Bench, exercise: Repair, code: str) -> Run | str:
+    """The run of some code, or what it raised."""
+    try:
+        return bench.from_the_start(exercise.stage, exercise.epochs, code)
+    except RunError as error:
+        return said_by(error)
+
+
+# ── autograd ────────────────────────────────────────────────────────────────────────
+
+
+def _be_autograd(bench: Bench, exercise: BeAutograd) -> Iterator[Finding]:
+    """There are a few questions, each with a number for an answer."""
+    run = bench.begin(exercise.stage)
+    probe = Probe(run.program, run.device, run.learning_rate, run.seed)
+    try:
+        local = local_gradients(probe, run.standpoint())
+    except RunError as error:
+        raise EndError(bench.finding(f"there is no graph: {said_by(error)}", "at")) from error
+    if not local.steps:
+        yield bench.finding(f"there is nothing to ask here: {local.why}", "at", "mode")
+    if (count := len(local.steps)) > MOST_STEPS:
+        what = f"there are {count} questions here, more than {MOST_STEPS}; take a smaller graph"
+        yield bench.finding(what, "at", "mode")
+    for step in local.steps:
+        if not math.isfinite(step.expected):
+            asked = (
+                f"the gradient in `{step.input}`" if step.asks == "total" else f"`{step.output}`"
+            )
+            yield bench.finding(f"{asked} has no finite answer ({step.expected})", "set", "at")
