@@ -1,0 +1,309 @@
+"""What the lessons on autograd's confusions say of PyTorch: its very words, and its figures.
+
+What is quoted is compared with what this PyTorch says; what is claimed is done. The repairs
+are broken in the lesson's own run, as a learner meets them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tutor.lesson.document import read
+from tutor.lesson.exercise import Predict, Repair
+from tutor.lesson.model import Lesson
+from tutor.training.loop import LessonRaised
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+from tutor.training.stage import standing
+
+LESSONS = Path(__file__).parents[2] / "lessons"
+CONFUSIONS = {
+    slug: read(LESSONS / f"{slug}.md")
+    for slug in (
+        "chain-of-three",
+        "forgotten-zero",
+        "leaf-in-place",
+        "lost-leaf",
+        "backward-twice",
+        "before-backward",
+        "detach",
+        "cpu-and-gpu",
+    )
+}
+RAISING = [
+    pytest.param(lesson, exercise, id=f"{slug}-{exercise.id}")
+    for slug, lesson in CONFUSIONS.items()
+    for exercise in lesson.exercises
+    if isinstance(exercise, Repair) and exercise.symptom.error
+]
+
+
+def a_run(slug: str, mode: str = "autograd", learning_rate: float | None = None) -> Run:
+    return Run(programs_of(CONFUSIONS[slug]), mode, learning_rate=learning_rate)
+
+
+def weights(run: Run, epochs: int) -> list[float]:
+    """What `w` is after each epoch."""
+    return [run.step_epoch().values["w"].data[0] for _ in range(epochs)]
+
+
+def gradients(run: Run, epochs: int) -> list[float]:
+    """What the update of each epoch uses."""
+    return [run.step_epoch().gradients["w"].data[0] for _ in range(epochs)]
+
+
+def a_leaf(value: float = 1.0) -> torch.Tensor:
+    return torch.tensor(value, requires_grad=True)
+
+
+# ── PyTorch's words ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize(("lesson", "exercise"), RAISING)
+def test_broken_code_is_met_with_the_words_that_the_lesson_says(
+    lesson: Lesson, exercise: Repair
+) -> None:
+    place = standing(lesson, exercise)
+    run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+    with pytest.raises(LessonRaised) as raised:
+        run.run_to(exercise.epochs)
+    assert exercise.symptom.error in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "phase", "line", "epoch"),
+    [
+        ("leaf-in-place/without-no-grad", "Update", 1, 1),
+        ("leaf-in-place/no-negative-price", "Update", 3, 1),
+        ("lost-leaf/a-new-w", "Update", 1, 2),
+        ("lost-leaf/a-plain-w", "Gradient", None, 2),
+        ("backward-twice/twice-as-fast", "Gradient", 2, 1),
+        ("backward-twice/water-that-stays", "Gradient", None, 2),
+        ("before-backward/looked-too-early", "Gradient", 1, 1),
+        ("cpu-and-gpu/leaf-that-travelled", "Update", None, 1),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_it_stops_where_and_when_the_lesson_says(
+    exercise_id: str, phase: str, line: int | None, epoch: int
+) -> None:
+    slug, _, name = exercise_id.partition("/")
+    lesson = CONFUSIONS[slug]
+    exercise = next(e for e in lesson.exercises if e.id == name)
+    place = standing(lesson, exercise)
+    run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+    with pytest.raises(LessonRaised) as raised:
+        run.run_to(epoch)
+    assert run.at.epoch >= epoch - 1
+    assert raised.value.phase == phase
+    if line:
+        assert raised.value.line == line
+
+
+def test_pytorch_warns_of_the_lost_leaf_in_the_words_of_the_lesson() -> None:
+    quoted = "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed"
+    prose = " ".join(CONFUSIONS["lost-leaf"].source.split())
+    assert quoted in prose
+    with pytest.warns(UserWarning, match=quoted) as caught:
+        assert (a_leaf() * 2).grad is None
+    assert "use .retain_grad()" in str(caught[0].message)
+
+
+# ── None, 0 and sums ────────────────────────────────────────────────────────────────
+
+
+def test_without_the_zero_the_weight_swings_through_its_goal() -> None:
+    assert weights(a_run("forgotten-zero"), 5) == [2.0, 5.0, 7.5, 8.25, 6.875]
+    assert gradients(a_run("forgotten-zero"), 4) == [-8.0, -12.0, -10.0, -3.0]
+    assert weights(a_run("forgotten-zero", "manual"), 3) == [2.0, 3.0, 3.5]
+    assert weights(a_run("forgotten-zero", "optimizer"), 3) == [2.0, 3.0, 3.5]
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.05, 0.01])
+def test_a_smaller_rate_does_not_cure_a_forgotten_zero(rate: float) -> None:
+    run = a_run("forgotten-zero", learning_rate=rate)
+    errors = np.array(weights(run, 400)) - 4
+    assert np.abs(errors).max() < 10
+    assert np.abs(errors[-100:]).max() > 3
+
+
+def test_a_forgotten_zero_does_not_even_rest_at_the_goal() -> None:
+    assert weights(a_run("forgotten-zero", learning_rate=0.5), 2) == [4.0, 8.0]
+
+
+def test_an_optimizer_leaves_none_alone_and_moves_a_zero_if_it_has_momentum() -> None:
+    w = a_leaf()
+    optimizer = torch.optim.SGD([w], lr=0.1, momentum=0.9)
+    (w * w).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    assert w.grad is None
+    before = w.item()
+    optimizer.step()
+    assert w.item() == before
+    w.grad = torch.tensor(0.0)
+    optimizer.step()
+    assert w.item() != before
+
+
+def test_the_gradient_is_none_then_a_number_then_a_zero() -> None:
+    run, found = a_run("before-backward"), []
+    for _ in range(7):
+        data = run.step_phase().gradients_now["w"].data
+        found.append(data[0] if data else None)
+    assert found == [None, None, -16.0, -16.0, 0.0, 0.0, 0.0]
+
+
+# ── Leaves ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_lost_leaf_whose_gradient_is_retained_drags_a_growing_record_along() -> None:
+    w, lengths = a_leaf(), []
+    for _ in range(4):
+        ((2 * w - 6) ** 2).backward()
+        assert w.grad is not None
+        w = w - 0.01 * w.grad
+        w.retain_grad()
+        lengths.append(_length(w))
+    assert lengths == [2, 3, 4, 5]
+
+
+def _length(tensor: torch.Tensor) -> int:
+    node, count = tensor.grad_fn, 0
+    while node is not None:
+        count, node = count + 1, node.next_functions[0][0] if node.next_functions else None
+    return count
+
+
+def test_a_second_name_sees_what_is_done_in_place_and_not_a_new_tensor() -> None:
+    w = torch.tensor(3.0)
+    v = w
+    w -= 1
+    assert v is w
+    w = w - 1
+    assert v.item() == 2.0
+
+
+def test_a_tensors_place_and_type_are_changed_by_making_a_result() -> None:
+    leaf = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    assert leaf.to("cpu") is leaf
+    cast = leaf.to(torch.float32)
+    assert not cast.is_leaf
+    assert type(cast.grad_fn).__name__ == "ToCopyBackward0"
+    later = torch.tensor(1.0, dtype=torch.float64).to(torch.float32).requires_grad_()
+    assert later.is_leaf
+
+
+def test_a_module_changes_its_own_parameters() -> None:
+    model = torch.nn.Linear(1, 1)
+    weight = model.weight
+    model.double()
+    assert model.weight is weight
+    assert weight.is_leaf
+    assert weight.dtype == torch.float64
+
+
+def test_only_a_single_number_on_the_cpu_may_meet_another_device() -> None:
+    there = torch.ones(2, device="meta")
+    assert (torch.tensor(2.0) * there).device == there.device
+    with pytest.raises(RuntimeError, match="device"):
+        torch.ones(2) * there
+
+
+# ── Records ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_record_that_is_kept_and_read_again_doubles_the_gradient() -> None:
+    w = a_leaf()
+    loss = (w - 3) ** 2
+    loss.backward(retain_graph=True)
+    once = float(w.grad)  # type: ignore[arg-type]
+    loss.backward()
+    assert float(w.grad) == 2 * once  # type: ignore[arg-type]
+
+
+def _changed_in_place(cut: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    w = a_leaf(3.0)
+    y = w * w
+    loss = y**2
+    cut(y).zero_()
+    loss.backward()
+    assert w.grad is not None
+    return w.grad.item()
+
+
+def test_what_is_changed_behind_data_makes_a_wrong_gradient_and_no_error() -> None:
+    assert _changed_in_place(lambda y: y.data) == 0.0
+    assert _changed_in_place(lambda y: y.clone().detach()) == 108.0
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        _changed_in_place(lambda y: y.detach())
+
+
+def test_an_uncut_teacher_comes_to_meet_the_pupil() -> None:
+    lesson = CONFUSIONS["detach"]
+    exercise = next(e for e in lesson.exercises if e.id == "respect")
+    place = standing(lesson, exercise)
+    run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+    run.run_to(12)
+    assert run.frame().watched["teacher"].data == pytest.approx((2.5,))
+    assert run.frame().values["w"].data == pytest.approx((2.5,))
+
+
+# ── The graph by hand ───────────────────────────────────────────────────────────────
+
+
+def test_where_two_roads_meet_their_gradients_add_up() -> None:
+    run = a_run("chain-of-three")
+    for _ in range(3):
+        frame = run.step_phase()
+    assert frame.watched["dL/db"].data == (16.0,)
+    assert frame.watched["dL/da"].data == (8 * 3 + 16.0,)
+    assert frame.gradients["w"].data == (80.0,)
+
+
+def test_the_modes_of_the_chain_see_the_same_on_the_way_back() -> None:
+    by_hand, autograd = a_run("chain-of-three", "manual"), a_run("chain-of-three")
+    for _ in range(5):
+        one, other = by_hand.step_epoch(), autograd.step_epoch()
+        for label, value in one.watched.items():
+            assert value.data == pytest.approx(other.watched[label].data, rel=1e-5)
+
+
+# ── What a question says in numbers ─────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("slug", CONFUSIONS)
+def test_a_question_begins_where_its_own_numbers_say(slug: str) -> None:
+    """A question that says `$w = 2$` (or "the weight is 5") is asked where `w` is that."""
+    lesson = CONFUSIONS[slug]
+    for exercise in lesson.exercises:
+        if not isinstance(exercise, Predict) or slug == "leaf-in-place":
+            continue
+        for ask, stage in [(exercise.ask, exercise.stage)] + [
+            (again.ask, again.stage) for again in exercise.again
+        ]:
+            said = _weight_said(ask)
+            if said is None:
+                continue
+            place = standing(lesson, exercise, stage=stage)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+            assert run.frame().values["w"].data == (said,), (exercise.id, ask)
+
+
+def _weight_said(ask: str) -> float | None:
+    for words in ("$w = ", "weight is ", "tap to $w = "):
+        _, found, rest = ask.partition(words)
+        if found:
+            digits = rest.lstrip()
+            end = next((i for i, c in enumerate(digits) if c not in "-.0123456789"), len(digits))
+            return float(digits[:end].rstrip("."))
+    return None
