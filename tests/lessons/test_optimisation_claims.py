@@ -1,0 +1,247 @@
+"""What the lessons on optimisation and training claim, computed with their own code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tutor.lesson.document import read
+from tutor.lesson.exercise import Repair
+from tutor.lesson.model import Lesson
+from tutor.training import devices
+from tutor.training.frame import Element, Frame
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+from tutor.training.stage import with_code
+
+LESSONS = Path(__file__).parents[2] / "lessons"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the engine computes; on a busy machine many threads are far slower for so little."""
+    before = torch.get_num_threads()
+    devices.use_one_thread()
+    yield
+    torch.set_num_threads(before)
+
+
+@cache
+def lesson(slug: str) -> Lesson:
+    return read(LESSONS / f"{slug}.md")
+
+
+def a_run(slug: str, mode: str | None = None, rate: float | None = None, **values: float) -> Run:
+    run = Run(programs_of(lesson(slug)), mode, learning_rate=rate)
+    for name, value in values.items():
+        run.set(element=Element(name, (), value))
+    return run
+
+
+def epochs(run: Run, count: int) -> list[Frame]:
+    return [run.step_epoch() for _ in range(count)]
+
+
+def losses(run: Run, count: int) -> np.ndarray:
+    return np.array([frame.loss.data[0] for frame in epochs(run, count)])
+
+
+def value(frame: Frame, name: str = "w") -> tuple[float, ...]:
+    return frame.values[name].data
+
+
+# ── The border of divergence ────────────────────────────────────────────────────────
+
+
+def test_at_two_over_the_curvature_the_weight_bounces_for_ever() -> None:
+    seen = [value(frame)[0] for frame in epochs(a_run("border-of-divergence", rate=2 / 8), 20)]
+    assert seen == [-1.0, 3.0] * 10
+
+
+@pytest.mark.parametrize(("rate", "falls"), [(0.2499, True), (0.2501, False)])
+def test_the_border_lies_exactly_there(rate: float, falls: bool) -> None:
+    found = losses(a_run("border-of-divergence", rate=rate), 50)
+    assert bool(found[-1] < found[0]) is falls
+    assert found[-1] != found[0]
+
+
+def test_one_over_the_curvature_lands_in_one_step() -> None:
+    assert value(a_run("border-of-divergence", rate=1 / 8).step_epoch()) == (1.0,)
+
+
+def test_four_times_the_rate_makes_the_same_losses_from_the_other_side() -> None:
+    slow, fast = (a_run("border-of-divergence", rate=rate) for rate in (0.05, 0.2))
+    assert losses(slow, 10) == pytest.approx(losses(fast, 10), rel=1e-4)
+    side = [value(frame)[0] > 1 for frame in epochs(a_run("border-of-divergence", rate=0.2), 4)]
+    assert side == [False, True, False, True]
+    assert all(value(f)[0] > 1 for f in epochs(a_run("border-of-divergence", rate=0.05), 4))
+
+
+@pytest.mark.parametrize(
+    ("rate", "reached"), [(0.075, False), (0.077, True), (0.173, True), (0.175, False)]
+)
+def test_which_rates_bring_the_loss_below_a_millionth_in_ten_epochs(
+    rate: float, reached: bool
+) -> None:
+    found = losses(a_run("border-of-divergence", rate=rate), 10)
+    assert bool(found.min() < 1e-6) is reached
+
+
+# ── Scaling ─────────────────────────────────────────────────────────────────────────
+
+
+def test_scaled_inputs_need_one_step_where_raw_ones_keep_98_percent() -> None:
+    assert losses(a_run("scaling-inputs", "scaled", rate=0.5), 2)[1] == pytest.approx(0, abs=1e-9)
+    best = 2 / (2 + 200)
+    distance = 3 - value(epochs(a_run("scaling-inputs", "raw", rate=best), 20)[-1])[0]
+    assert distance == pytest.approx(3 * (99 / 101) ** 20, rel=1e-4)
+
+
+def test_raw_inputs_start_with_gradients_of_6_and_40_and_diverge_above_a_hundredth() -> None:
+    assert a_run("scaling-inputs", "raw").step_epoch().gradients["w"].data == (-6.0, -40.0)
+    assert losses(a_run("scaling-inputs", "raw", rate=0.0102), 60)[-1] > 13
+    assert losses(a_run("scaling-inputs", "raw", rate=0.0098), 60)[-1] < 13
+
+
+# ── Momentum and Adam ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("slug", ["momentum", "adam"])
+def test_the_optimizer_takes_the_steps_that_are_written_out_by_hand(slug: str) -> None:
+    for by_hand, by_torch in zip(
+        epochs(a_run(slug, "manual"), 15), epochs(a_run(slug, "optimizer"), 15), strict=True
+    ):
+        assert value(by_hand) == pytest.approx(value(by_torch), rel=1e-5, abs=1e-6)
+
+
+# 2 (1 + 0.9) / 50 = 0.076
+@pytest.mark.parametrize(("rate", "is_bounded"), [(0.0755, True), (0.0765, False)])
+def test_momentum_moves_the_border_out(rate: float, is_bounded: bool) -> None:
+    found = losses(a_run("momentum", "manual", rate=rate), 150)
+    assert bool(found[-1] < 1) is is_bounded
+
+
+def test_momentum_keeps_the_root_of_its_factor_in_the_long_run() -> None:
+    found = losses(a_run("momentum", "manual"), 150)
+    assert (found[149] / found[49]) ** (1 / 200) == pytest.approx(math.sqrt(0.9), abs=0.01)
+    assert (np.diff(found) > 0).any()
+
+
+def test_adams_first_step_is_the_learning_rate_for_any_gradient() -> None:
+    for rate in (0.01, 0.1, 1.0):
+        frame = a_run("adam", "optimizer", rate=rate).step_epoch()
+        assert frame.gradients["w"].data == (-6.0, -40.0)
+        assert value(frame) == pytest.approx((rate, rate), rel=1e-5)
+
+
+def test_adams_second_weight_overshoots_first() -> None:
+    first, second = np.array([value(frame) for frame in epochs(a_run("adam"), 60)]).T
+    assert (second > 0.2).argmax() < (first > 3).argmax()
+
+
+# ── Cross-entropy ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("slug", "classes"), [("logistic", 2), ("cross-entropy", 3)])
+def test_a_network_that_knows_nothing_starts_at_the_log_of_the_classes(
+    slug: str, classes: int
+) -> None:
+    assert losses(a_run(slug), 1)[0] == pytest.approx(math.log(classes), rel=1e-6)
+
+
+def test_a_weight_of_30_breaks_the_log_and_not_the_loss_with_logits() -> None:
+    assert math.isnan(losses(a_run("logistic", "autograd", w=30), 1)[0])
+    assert losses(a_run("logistic", "optimizer", w=30), 1)[0] == pytest.approx(10)
+
+
+def repaired(slug: str, exercise: str, *, mended: bool) -> Run:
+    (repair,) = (e for e in lesson(slug).exercises if e.id == exercise)
+    assert isinstance(repair, Repair)
+    code = repair.solution_code if mended else repair.code
+    stage = repair.stage
+    mine = with_code(lesson(slug), stage.mode, repair.phase, code)
+    return Run(programs_of(mine), stage.mode, learning_rate=stage.learning_rate)
+
+
+def test_a_second_softmax_holds_the_loss_above_its_lowest_value() -> None:
+    lowest = -math.log(math.e / (math.e + 2))
+    assert lowest == pytest.approx(0.551, abs=5e-4)
+    run = repaired("cross-entropy", "softmax-twice", mended=False)
+    assert lowest < run.run_to(500).loss.data[0] < lowest + 0.01
+
+
+# ── Vanishing gradients and dead units ──────────────────────────────────────────────
+
+
+def test_eight_sigmoids_leave_a_27000th_of_the_gradient() -> None:
+    found = np.array(a_run("vanishing", "autograd").step_epoch().gradients["w"].data)
+    assert found[7] / found[0] == pytest.approx(27_000, rel=0.02)
+    assert (found[1:] / found[:-1] > 3.5).all()
+
+
+def test_the_first_weight_does_not_move_by_a_thousandth_while_the_loss_falls() -> None:
+    frame = a_run("vanishing", "manual").run_to(300)
+    moved = np.abs(np.array(value(frame)) - 1)
+    assert moved[0] < 0.001
+    assert sorted(moved)[-2:] == [moved[6], moved[7]]
+    assert frame.loss.data[0] < 0.01
+
+
+def test_tanh_lets_at_least_a_tenth_through() -> None:
+    run = repaired("vanishing", "let-it-through", mended=True)
+    found = run.step_epoch().gradients["w"].data
+    assert 0.1 < found[0] / found[7] < 1
+
+
+def test_the_unit_dies_in_its_second_epoch_and_never_returns() -> None:
+    run = a_run("dead-relu", "autograd")
+    frames = [*epochs(run, 3), run.run_to(300)]
+    assert [f.watched["alive for"].data[0] for f in frames] == [4, 4, 0, 0]
+    assert value(frames[1]) == value(frames[-1]) == pytest.approx((-1.5,))
+    assert frames[-1].loss.data == (7.5,)
+    assert frames[-1].gradients["w"].data == (0.0,)
+
+
+# ── Mini batches ────────────────────────────────────────────────────────────────────
+
+
+def test_the_mean_of_the_batches_at_one_weight_is_the_full_gradient() -> None:
+    frame = epochs(a_run("mini-batches"), 20)[-1]
+    parts = frame.watched["parts"].data
+    assert np.mean(parts) == pytest.approx(frame.watched["full gradient"].data[0], abs=1e-5)
+    assert min(parts) < 0 < max(parts)
+
+
+def test_a_smaller_rate_is_quieter() -> None:
+    trembling = [losses(a_run("mini-batches", rate=rate), 60)[40:].max() for rate in (0.01, 0.06)]
+    assert trembling[0] < 0.27 < trembling[1]
+    assert losses(a_run("mini-batches"), 60).min() == pytest.approx(0.255, abs=5e-4)
+
+
+# ── Finite differences ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("mode", "eps"), [("float32", 2.0**-23), ("float64", 2.0**-52)])
+def test_the_best_h_is_near_the_third_root_of_eps(mode: str, eps: float) -> None:
+    errors = losses(a_run("finite-differences", mode), 40)
+    best = 0.5 ** errors.argmin()
+    assert 1 / 4 < best / eps ** (1 / 3) < 4
+    assert errors[-1] > 1000 * errors.min()
+    assert errors[:6] == pytest.approx(0.25 ** np.arange(6), rel=1e-2)
+
+
+@pytest.mark.parametrize(("h", "is_zero"), [(1e-9, True), (5e-8, True), (7e-8, False)])
+def test_a_step_that_is_rounded_away_leaves_a_slope_of_zero(h: float, is_zero: bool) -> None:
+    frame = a_run("finite-differences", "float32", h=h).step_epoch()
+    assert (frame.watched["slope"].data == (0.0,)) is is_zero
+
+
+def test_0_005_is_good_for_five_digits_with_32_bits() -> None:
+    found = losses(a_run("finite-differences", "float32", h=0.005), 1)[0]
+    assert 1e-6 < found < 5e-5
