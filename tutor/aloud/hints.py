@@ -43,8 +43,9 @@ def without_keys(text: str) -> str:
 
 
 def _hint(text: str) -> str:
+    """A part that may tell of a key, with the command that does the same."""
+    said = "" if _OTHER_KEY.fullmatch(text) else text
     for key, command in _KEYS:
         if found := re.fullmatch(key, text):
             said = found.expand(command)
-            return said[0].upper() + said[1:]
-    return "" if _OTHER_KEY.fullmatch(text) else text
+    return said[:1].upper() + said[1:]

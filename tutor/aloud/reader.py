@@ -13,7 +13,7 @@ from tutor.aloud import attempts, commands
 from tutor.aloud.asking import Asking
 from tutor.aloud.doing import Doing, UnclearError
 from tutor.aloud.listener import Listener
-from tutor.aloud.prose import sentence
+from tutor.aloud.prose import sentence, spoken_line
 from tutor.aloud.teller import Teller
 from tutor.aloud.voice import Voice
 from tutor.errors import LessonError
@@ -161,15 +161,16 @@ class Reader:
         self._listener.wait()
         self._teller.begin()
         self._tell_trouble()
-        self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
+        if (moment := self._session.moment) is not None and moment.frame is not None:
+            self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
 
     def _list_lessons(self) -> None:
         lines = []
         for number, headline in enumerate(self._shelf.headlines(), 1):
             fault = f" It can't be opened: {headline.fault}" if headline.fault else ""
             lines.append(
-                f"{number}, {headline.slug}: {sentence(headline.title)} "
-                f"{sentence(headline.summary)}{fault}"
+                f"{number}, {headline.slug}: {sentence(spoken_line(headline.title))} "
+                f"{sentence(spoken_line(headline.summary))}{fault}"
             )
         self._voice.apart(lines or ["There are no lessons."])
         how = "Type open and the name or number of a lesson."

@@ -14,7 +14,7 @@ from tutor.aloud.figures import changes, everything
 from tutor.aloud.hints import spoken_notice
 from tutor.aloud.prose import sentence
 from tutor.aloud.sections import where
-from tutor.aloud.voice import Line, Voice
+from tutor.aloud.voice import Code, Line, Voice
 from tutor.engine.messages import Failed
 from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.teaching.attempt import Attempt
@@ -45,7 +45,7 @@ class Teller:
         self._printed = 0
         self._diverged_at: int | None = None
         self._heard: set[tuple[int, str]] = set()
-        """Sections of which something was said: their line, and what of them (or the mode)."""
+        """Sections of which something was said: their line, and which part, or which code."""
         self._has_offered_reading = False
 
     # ── A lesson begins ─────────────────────────────────────────────────────────────────
@@ -193,12 +193,14 @@ class Teller:
         section = lesson.phase(phase)
         if section is None:
             return
-        is_new, is_new_code = self._is_new(section, "before"), self._is_new(section, mode)
+        fences = section.fences(mode)
+        is_new = self._is_new(section, "before")
+        is_new_code = self._is_new(section, "\n".join(fence.code for fence in fences))
         yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
         if is_new:
             yield from sections.before(section, mode)
         elif is_new_code:
-            yield from sections.code(lesson, mode, phase)
+            yield from (Code(fence.code) for fence in fences)
 
     def _after(self, moment: Moment, phase: str, *, with_words: bool = True) -> Iterator[Line]:
         section, frame = moment.lesson.phase(phase), moment.frame

@@ -1,0 +1,112 @@
+"""Prose, notices, numbers and lines, as they are said."""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+
+import pytest
+
+from tutor.aloud.commands import nearest, read
+from tutor.aloud.figures import figure, said_value
+from tutor.aloud.hints import spoken_notice, without_keys
+from tutor.aloud.prose import spoken_formula, spoken_prose
+from tutor.aloud.voice import Code, Voice, in_words
+from tutor.training.frame import NONE, Value
+
+
+@pytest.mark.parametrize(
+    ("markdown", "lines"),
+    [
+        ("One **bold** `w.grad` and $w_1$.\nGoes on.", ["One bold w.grad and w sub 1. Goes on."]),
+        ("- first\n- second\n\n1. a\n2. b", ["first", "second", "1. a", "2. b"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["a; b", "1; 2"]),
+        ("$$y = 2x$$", ["y equals 2 times x."]),
+        ("```python\nw = 1\n```", [Code("w = 1\n")]),
+        ("[a link](http://x) and <b>tags</b>", ["a link and <b>tags</b>"]),
+        ("a → b … “so” – fine", ['a to b ... "so" - fine']),
+    ],
+)
+def test_prose_is_said_line_by_line(markdown: str, lines: list[object]):
+    assert spoken_prose(markdown) == lines
+
+
+def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
+    assert spoken_formula(r"\frac{a") == r"\frac{a"
+
+
+@pytest.mark.parametrize(
+    ("notice", "said"),
+    [
+        ("This is the beginning · space goes on", "This is the beginning. Next goes on."),
+        ("Epoch 8 is reached · r again goes on to 16",
+         "Epoch 8 is reached. Run again goes on to 16."),
+        ("It ended · back at epoch 3", "It ended. Back at epoch 3."),
+        ("First say what you expect: a answers · k: I know this · esc leaves",
+         "First say what you expect. Skip says: I know this. Leave ends the exercise."),
+        ("The lesson stays · y does something", "The lesson stays."),
+        ("Stopping …", "Stopping."),
+    ],
+)  # fmt: skip
+def test_notices_name_commands_in_place_of_keys(notice: str, said: str):
+    assert spoken_notice(notice) == said
+
+
+def test_keys_in_passing_are_left_out_and_names_are_not():
+    assert without_keys("here you may change the learning rate ([ ] l), the mode (g)") == (
+        "here you may change the learning rate, the mode"
+    )
+    assert without_keys("Find a value of $w$ (key w) so that $f(w)$ (w) is 0.") == (
+        "Find a value of $w$ so that $f(w)$ (w) is 0."
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [(-30.0, "-30"), (21.675, "21.675"), (0.30000001192, "0.3"), (1e-5, "1e-5"), (-0.0, "0"),
+     (math.nan, "not a number"), (-math.inf, "minus infinity")],
+)  # fmt: skip
+def test_a_number_has_no_digits_that_say_nothing(x: float, said: str):
+    assert figure(x) == said
+
+
+def test_arrays_are_said_row_by_row():
+    assert said_value(Value((1.0, 2.0), (2,))) == "1, 2"
+    assert said_value(Value((1.0, 2.0, 3.0, 4.0), (2, 2))) == "row 1: 1, 2; row 2: 3, 4"
+    assert said_value(Value((1.0, 2.0), (2, 1))) == "1, 2"
+    assert said_value(Value((1.0,) * 64, (100,))).endswith("1; and 84 more")
+    assert said_value(NONE) == "None"
+
+
+def test_signs_are_put_in_words():
+    assert in_words("w → 2, x ≤ 3 · −1") == "w to 2, x at most 3, -1"
+
+
+def test_a_line_can_not_carry_an_escape_sequence_and_is_wrapped_at_blanks():
+    out = io.StringIO()
+    voice = Voice(out, 20)
+    voice.say("\x1b[2Jone two three four five six", "", Code("a = 1"), Code("a\nb", numbered=True))
+    assert out.getvalue().splitlines() == [
+        "^[[2Jone two three", "four five six",
+        "Code: a = 1", "Code:", "Line 1: a", "Line 2: b", "End of code.",
+    ]  # fmt: skip
+
+
+def test_single_letters_tell_capitals_apart_and_words_do_not():
+    commands = [read(line) for line in ("r", "R", "RUN 3", "mode  manual ", "5")]
+    names = [(c[0].name, c[1]) if c else None for c in commands]
+    assert names == [("run", ""), ("restart", ""), ("run", "3"), ("mode", "manual"), None]
+    assert nearest("exercize 3") == "exercise"
+    assert nearest("qqqq") == ""
+
+
+def test_it_is_loaded_without_torch_and_without_textual():
+    listing = "import sys, tutor.cli.aloud; print('\\n'.join(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    assert "tutor.aloud.reader" in loaded
+    assert not loaded & {"torch", "numpy", "textual", "rich", "sqlite3", "latex2mathml"}
