@@ -12,10 +12,12 @@ from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
+from tutor.teaching.attempt import Attempt
 from tutor.teaching.digits import setting
 from tutor.teaching.moment import Moment, Notice
 from tutor.ui import looks, marks
 from tutor.ui.commands import Command, footer
+from tutor.ui.exercise_lines import where_failed
 from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
 
@@ -69,6 +71,8 @@ class ErrorBar(Bar):
     """What the lesson's code raised; takes no room while there is nothing to say."""
 
     moment: var[Moment | None] = var(None)
+    attempt: var[Attempt | None] = var(None)
+    """Whose code it may be."""
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """An error came or went."""
@@ -84,6 +88,7 @@ class ErrorBar(Bar):
             return []
         name = self.moment.lesson.path.name
         where = f"{name}, line {failed.line}" if failed.line else name
+        where = where_failed(failed, self.attempt) or where
         what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
         shown = line((what, looks.ERROR)).wrap(width)[:3]
         return [*shown, line("Nothing of it is kept. R starts again, b goes back.")]
@@ -149,13 +154,27 @@ def _progress(moment: Moment, width: int) -> Content:
 class Footer(Bar):
     """The keys of the commands, as many as fit whole."""
 
+    first: var[tuple[Command, ...]] = var(())
+    """Commands that come before the others for now."""
+    only: var[tuple[Command, ...]] = var(())
+    """The only ones for now, if any."""
+
     def __init__(self, commands: Sequence[Command], *, id: str) -> None:
         super().__init__(id=id)
         self._commands = commands
 
+    def watch_first(self) -> None:
+        """Other keys are needed most."""
+        self.rebuild()
+
+    def watch_only(self) -> None:
+        """No others work now, or they do again."""
+        self.rebuild()
+
     def build(self, width: int) -> Sequence[Content]:
         """Key and word, the most needed first."""
         pieces: list[Piece] = []
-        for command in footer(self._commands, width):
+        commands, first = (self.only, ()) if self.only else (self._commands, self.first)
+        for command in footer(commands, width, first):
             pieces += [(command.key_label, looks.KEY), f" {command.label}  "]
         return [line(*pieces)]

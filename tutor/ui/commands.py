@@ -57,6 +57,10 @@ def _session(name: str, key: str, label: str, text: str, rank: int | None = None
     return Command(name, (key,), label, text, f"screen.session('{name}')", rank)
 
 
+def _of_exercise(name: str, key: str, label: str, text: str, rank: int) -> Command:
+    return Command(name, (key,), label, text, f"screen.of_exercise('{name}')", rank)
+
+
 LESSON_COMMANDS = (
     _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
     _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
@@ -69,7 +73,7 @@ LESSON_COMMANDS = (
     _session("reseed", "z", "reseed", "A new seed from here on"),
     _session("next_mode", "g", "gradient", "Next gradient mode", 5),
     _session("previous_mode", "G", "gradient back", "Previous gradient mode"),
-    _session("next_device", "d", "device", "Next device", 6),
+    _session("next_device", "d", "device", "Next device", 9),
     _session("lower_learning_rate", "[", "lr down", "Learning rate down (1-2-5)", 13),
     _session("raise_learning_rate", "]", "lr up", "Learning rate up (1-2-5)", 14),
     Command("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 12),
@@ -83,15 +87,7 @@ LESSON_COMMANDS = (
     Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
     Command("difference", ("D",), "diff", "What another mode writes", "screen.turn_difference", 21),
     Command("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
-    Command(
-        "stop",
-        ("x", "escape", "ctrl+c"),
-        "stop",
-        "Break off what is running",
-        "screen.stop",
-        24,
-        priority=True,
-    ),
+    Command("stop", ("x",), "stop", "Break off what is running", "screen.stop", 24),
     Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
     Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
@@ -100,7 +96,27 @@ LESSON_COMMANDS = (
     Command("quit", ("q",), "quit", "Quit", "app.quit", 8),
 )
 
-PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder", "graph")
+EXERCISE_COMMANDS = (
+    Command("exercise", ("a",), "exercise", "Exercise: begin, answer", "screen.exercise", 1),
+    Command("edit", ("o",), "edit", "Edit the code of a repair", "screen.edit", 2),
+    _of_exercise("hint", "h", "hint", "A hint", 3),
+    _of_exercise("show_solution", "H", "solution", "The solution, after a try", 4),
+    _of_exercise("skip", "k", "I know this", "I know this: the next one", 5),
+    Command("leave", ("escape",), "leave", "Leave field, exercise; stop",
+            "screen.leave", 6, priority=True),
+    Command("exercises", ("A",), "exercises", "All exercises of this lesson", "screen.exercises"),
+    Command("interrupt", ("ctrl+c",), "stop", "As x, also while you type", "screen.stop",
+            priority=True),
+)  # fmt: skip
+"""The ranks are those of the footer while an exercise is on."""
+
+FIELD_COMMANDS = (
+    Command("submit", ("enter",), "answers", "Give the answer", "submit", 1, where="in a field"),
+    Command("leave", ("escape",), "out of the field: other keys", "", "screen.leave", 2),
+)
+"""What the footer shows while letters are typed: no other key is one."""
+
+PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder", "graph", "exercise")
 PANE_COMMANDS = tuple(
     Command(f"pane_{name}", (str(i),), name, f"Show the {name} pane", f"screen.show('{name}')")
     for i, name in enumerate(PANE_NAMES, 1)
@@ -150,6 +166,14 @@ GRAPH_COMMANDS = _in_pane(
     ("fold", "enter", "fold, unfold a branch", "fold"),
 )
 
+EXERCISE_PANE_COMMANDS = _in_pane(
+    "in the exercise",
+    ("choice", "1", "… 9 picks an answer", "number(1)"),
+    ("choice_above", "up", "answer above", "choice(-1)"),
+    ("choice_below", "down", "answer below", "choice(1)"),
+    ("enter", "enter", "answers, goes on", "enter"),
+)
+
 TIMELINE_COMMANDS = _in_pane(
     "in time",
     ("epoch_back", "left", "epoch back", "by(-1)"),
@@ -162,6 +186,36 @@ TIMELINE_COMMANDS = _in_pane(
     ("last", "end", "end", "to(-1)"),
     ("stay", "enter", "stay", "leave(True)"),
 )
+
+EXERCISES_COMMANDS = (
+    Command("up", ("up",), "above", "The exercise above", "screen.choose(-1)"),
+    Command("down", ("down",), "below", "The exercise below", "screen.choose(1)"),
+    Command("begin", ("enter", "a"), "begin", "Begin the chosen exercise", "screen.begin", 1),
+    Command(
+        "close",
+        ("escape", "A", "q", "ctrl+c"),
+        "close",
+        "Close",
+        "screen.dismiss",
+        2,
+        priority=True,
+    ),
+)
+
+EDITOR_COMMANDS = (
+    Command("run_code", ("ctrl+s", "ctrl+r"), "run it", "Run the code: does it work now?",
+            "screen.run_code", 1, priority=True),
+    Command("close", ("escape",), "back", "Back to the lesson; your text is kept",
+            "screen.close", 2, priority=True),
+    Command("undo", ("ctrl+z",), "undo", "Undo", "screen.undo", 5),
+    Command("redo", ("ctrl+y",), "redo", "Redo", "screen.redo", 6),
+    Command("original", ("ctrl+o",), "original", "The code as it was given",
+            "screen.original", 3, priority=True),
+    Command("task", ("ctrl+t",), "question", "To the question, to scroll it; back",
+            "screen.turn_focus", 4, priority=True),
+    Command("copy", ("ctrl+c",), "copy", "Copy what is selected", "screen.copy"),
+    Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
+)  # fmt: skip
 
 MENU_COMMANDS = (
     Command("open", ("enter",), "open", "Open the lesson", "screen.open_chosen", 1),
@@ -183,12 +237,16 @@ def bindings(commands: Iterable[Command]) -> list[Binding]:
     ]
 
 
-def footer(commands: Iterable[Command], width: int, gap: int = 2) -> list[Command]:
-    """Those commands, the most needed first, that fit whole into so many cells."""
-    ranked = sorted((c for c in commands if c.rank is not None), key=lambda c: c.rank or 0)
+def footer(
+    commands: Iterable[Command], width: int, first: Iterable[Command] = (), gap: int = 2
+) -> list[Command]:
+    """Those commands, the most needed first, that fit whole into so many cells.
+
+    Those of `first` come before all others.
+    """
     chosen: list[Command] = []
     used = 0
-    for command in ranked:
+    for command in (*_ranked(first), *_ranked(commands)):
         cells = len(command.key_label) + 1 + len(command.label)
         needed = used + cells + (gap if chosen else 0)
         if needed > width:
@@ -196,3 +254,7 @@ def footer(commands: Iterable[Command], width: int, gap: int = 2) -> list[Comman
         chosen.append(command)
         used = needed
     return chosen
+
+
+def _ranked(commands: Iterable[Command]) -> list[Command]:
+    return sorted((c for c in commands if c.rank is not None), key=lambda c: c.rank or 0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from tutor.errors import FormulaError
 from tutor.plain import plain
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
@@ -32,6 +33,21 @@ def _parser() -> MarkdownIt:
     from mdit_py_plugins.dollarmath import dollarmath_plugin  # noqa: PLC0415
 
     return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, allow_space=False)
+
+
+def inline_formulas(ascii_only: bool) -> Inline:
+    """What draws inline formulas, with ASCII alone if need be; one that can't be read as it is."""
+
+    def draw(latex: str) -> str:
+        # Lazy: the first paint comes before the formula's parser is loaded.
+        from tutor.formula import draw_inline, parse  # noqa: PLC0415
+
+        try:
+            return plain(draw_inline(parse(latex), {}, ascii=ascii_only))
+        except FormulaError:
+            return plain(latex)
+
+    return draw
 
 
 def prose_lines(markdown: str, width: int, inline: Inline) -> list[Content]:

@@ -9,18 +9,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len
+from textual import events
 from textual.content import Content
 from textual.reactive import var
 
 from tutor.errors import FormulaError
-from tutor.lesson.model import Formula, Prose, Section
-from tutor.plain import one_line, plain
+from tutor.lesson.exercise import Exercise
+from tutor.lesson.model import Formula, Lesson, Prose, Section
+from tutor.plain import one_line
+from tutor.teaching.attempt import Attempt
 from tutor.teaching.digits import Span, changed_spans, short
+from tutor.teaching.journal import Deed
 from tutor.teaching.moment import Moment
 from tutor.training.frame import Frame, Value
 from tutor.ui import looks, marks
+from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
 from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.prose import inline_formulas, prose_lines
 
 if TYPE_CHECKING:
     from tutor.formula import Picture
@@ -40,10 +46,14 @@ class FormulaPane(LinesPane):
 
     loads_slowly = True
     moment: var[Moment | None] = var(None)
+    deeds: var[Mapping[str, Deed]] = var(dict)
+    """By exercise: the best that the learner has done there."""
+    attempt: var[Attempt | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         self._ascii = ascii_only
+        self._inline = inline_formulas(ascii_only)
         self._drawn: dict[tuple[object, ...], list[Content]] = {}
         self._sections: dict[str, tuple[int, int]] = {}
         """By phase: its first and last line."""
@@ -64,6 +74,20 @@ class FormulaPane(LinesPane):
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
         self._remember(new.before)
         self.rebuild()
+
+    def watch_deeds(self) -> None:
+        """Something was done at an exercise."""
+        self.rebuild()
+
+    def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
+        """What the next phase will compute is asked for, or has been answered."""
+        if asks_what_comes(old) != asks_what_comes(new):
+            self.rebuild()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Other room: what is about to run is to be seen in it."""
+        self._followed = None
+        super().on_resize(event)
 
     def _remember(self, before: Frame | None) -> None:
         """What stood there: a box that was empty in between is compared with what it held."""
@@ -101,7 +125,7 @@ class FormulaPane(LinesPane):
         moment = self.moment
         if moment is None:
             return
-        place = (moment.mode, None if moment.at_start else moment.next_phase)
+        place = (moment.mode, None if moment.at_start else self._followed_phase(moment))
         if place == self._followed:
             return
         self._followed = place
@@ -114,6 +138,12 @@ class FormulaPane(LinesPane):
             self.bring_into_view(self._from_the_last_result(moment, first), last)
         elif moment.at_start:
             self.scroll_to(y=0, animate=False, immediate=True, force=True)
+
+    def _followed_phase(self, moment: Moment) -> str | None:
+        """What is about to run; but what has just run, if that is what was asked for."""
+        if tells_what_came(self.attempt) and moment.frame is not None:
+            return moment.frame.phase
+        return moment.next_phase
 
     def _from_the_last_result(self, moment: Moment, first: int) -> int:
         """The line to show from: what has just been computed, if it stands close above."""
@@ -138,29 +168,28 @@ class FormulaPane(LinesPane):
                 lines = self._formula(block, section.phase or "", moment, width)
                 start = line(marks.of_line(section.phase, moment), FORMULA_INDENT)
                 yield [start + content for content in lines], bool(block.boxed)
+            elif isinstance(block, Exercise):
+                yield [line(indent), line(indent) + self._place(block, moment.lesson)], False
+
+    def _place(self, exercise: Exercise, lesson: Lesson) -> Content:
+        """Where an exercise stands in the text: which it is, and whether it is done."""
+        every = lesson.exercises
+        is_next = exercise.id == next_open(every, self.deeds)
+        return place_line(every.index(exercise) + 1, exercise, self.deeds.get(exercise.id), is_next)
 
     def _prose(self, block: Prose, indent: str, width: int) -> list[Content]:
         key = (block, width)
         if key not in self._drawn:
-            # Lazy: the first paint comes before the Markdown parser is loaded.
-            from tutor.ui.prose import prose_lines  # noqa: PLC0415
-
             lines = prose_lines(block.markdown, width - len(indent) - 1, self._inline)
             self._drawn[key] = [line(indent) + content for content in lines]
         return self._drawn[key]
 
-    def _inline(self, latex: str) -> str:
-        # Lazy: the first paint comes before the formula's parser is loaded.
-        from tutor.formula import draw_inline, parse  # noqa: PLC0415
-
-        try:
-            return plain(draw_inline(parse(latex), {}, ascii=self._ascii))
-        except FormulaError:
-            return plain(latex)
-
     def _formula(self, block: Formula, phase: str, moment: Moment, width: int) -> list[Content]:
         values = moment.frame.boxed.get(phase, {}) if moment.frame else {}
-        now = {e: text for e in block.boxed if (text := _text(values, e))}
+        boxed = block.boxed
+        if phase == moment.next_phase and asks_what_comes(self.attempt):
+            boxed = _before_the_result(block)  # the formula would say what is asked
+        now = {e: text for e in boxed if (text := _text(values, e))}
         changed = {e: self._changed(phase, e, text, moment.before) for e, text in now.items()}
         key = (block, width, tuple(now.items()), tuple(changed.items()))
         if key not in self._drawn:
@@ -192,6 +221,12 @@ class FormulaPane(LinesPane):
             return
         for row in range(len(picture.rows)):
             yield line(*_pieces(picture, row, now, changed))
+
+
+def _before_the_result(block: Formula) -> tuple[str, ...]:
+    """The expressions that stand before the formula's last `=`; none where all do."""
+    count = block.latex.rpartition("=")[0].count(r"\boxed")
+    return block.boxed[:count] if count < len(block.boxed) else ()
 
 
 def _text(values: Mapping[str, Value], expression: str) -> str:

@@ -57,7 +57,7 @@ class CompareScreen(FollowingScreen):
         """Header, the one pane, status and footer; all take what they show from here."""
         moment = CompareScreen.moment
         yield Header(id="header").data_bind(moment)
-        yield ErrorBar(id="error").data_bind(moment)
+        yield ErrorBar(id="error").data_bind(moment, CompareScreen.attempt)
         with Container(id="panes"):
             pane = AgreementPane(id="agreement").data_bind(moment)
             pane.tabs = (("Every mode's gradient at the same parameters", True),)

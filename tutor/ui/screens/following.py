@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from textual.reactive import var
 
+from tutor.teaching.attempt import Attempt
 from tutor.teaching.moment import Moment, Notice
 from tutor.teaching.session import Session
 from tutor.ui.screens.sized import SizedScreen
@@ -16,9 +17,10 @@ PULSE = 0.5
 
 
 class FollowingScreen(SizedScreen):
-    """Attributes go down from here: the moment, what was said, and what is awaited."""
+    """Attributes go down from here: the moment, the exercise, what was said and is awaited."""
 
     moment: var[Moment | None] = var(None)
+    attempt: var[Attempt | None] = var(None)
     notice: var[Notice] = var(Notice)
     waiting: var[str] = var("")
 
@@ -34,6 +36,7 @@ class FollowingScreen(SizedScreen):
     def update_from_session(self) -> None:
         """Take over what the session holds."""
         self.moment = self.session.moment
+        self.attempt = self.session.attempt
         self.notice = self.session.notice
         self.waiting = self.session.waiting_line()
 

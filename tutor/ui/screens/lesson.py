@@ -6,7 +6,8 @@ said to the engine the session's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -14,18 +15,26 @@ from textual.containers import Container
 from textual.reactive import var
 from textual.widget import Widget
 
+from tutor.lesson.exercise import Exercise, Repair
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.journal import Deed
 from tutor.teaching.printed import PrintedText
 from tutor.teaching.session import Session
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import (
     CODE_COMMANDS,
+    EXERCISE_COMMANDS,
+    EXERCISE_PANE_COMMANDS,
+    FIELD_COMMANDS,
     GRAPH_COMMANDS,
     LESSON_COMMANDS,
     PANE_COMMANDS,
     TIMELINE_COMMANDS,
+    Command,
     bindings,
 )
 from tutor.ui.panes.code import CodePane
+from tutor.ui.panes.exercise import ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.ladder import LadderPane
@@ -44,26 +53,35 @@ TITLES = {
     "output": "5 Output",
     "ladder": "6 Who does what",
     "graph": "7 Graph",
+    "exercise": "8 Exercise",
 }
 
 WIDE, TALL = 110, 34
 """From this size on all panes are shown at once; only wide, two of them side by side."""
 
-_TWO = (("formula", "code", "graph"), ("numbers", "plot", "output", "ladder"))
-_SIX = (("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output",), ("ladder",))
+_TWO = (("formula", "code", "graph"), ("numbers", "plot", "output", "ladder", "exercise"))
+_SIX = (
+    ("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output",), ("ladder", "exercise")
+)  # fmt: skip
+_FIVE = (("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output", "ladder", "exercise"))
 GROUPS = {"tabs": _TWO, "beside": _TWO, "all": _SIX}
 """By layout: the panes that share a place."""
 
+_EXERCISING = {**GROUPS, "all": _FIVE}
+"""The same while an exercise is on: it needs room."""
+
 
 class LessonScreen(FollowingScreen):
-    """Formula, code, numbers, plot, output, ladder and graph of one run."""
+    """Formula, code, numbers, plot, output, ladder and graph of one run, and its exercises."""
 
-    ALL_COMMANDS = (*LESSON_COMMANDS, *PANE_COMMANDS)
-    PANE_KEYS = (*CODE_COMMANDS, *GRAPH_COMMANDS, *TIMELINE_COMMANDS)
+    ALL_COMMANDS = (*LESSON_COMMANDS, *EXERCISE_COMMANDS, *PANE_COMMANDS)
+    PANE_KEYS = (*CODE_COMMANDS, *GRAPH_COMMANDS, *EXERCISE_PANE_COMMANDS, *TIMELINE_COMMANDS)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(ALL_COMMANDS)]
     AUTO_FOCUS = "#formula"
 
     printed: var[PrintedText] = var(PrintedText)
+    deeds: var[Mapping[str, Deed]] = var(dict)
+    """By exercise: the best that the learner has done there."""
 
     def __init__(self, session: Session, ascii_only: bool, heading: str = "") -> None:
         """`heading` is the title to show until a lesson is open."""
@@ -72,6 +90,8 @@ class LessonScreen(FollowingScreen):
         self._ascii = ascii_only
         self._shown: dict[tuple[str, ...], str] = {}
         """By group: the pane of it that is shown, if it is not the first."""
+        self._before: dict[tuple[str, ...], str] = {}
+        """What was shown before the exercise that is on."""
         self._layout = "tabs"
         self._left_from: tuple[int, int] | None = None
         """Where the run stood when the timeline was entered."""
@@ -82,33 +102,46 @@ class LessonScreen(FollowingScreen):
         header = Header(id="header").data_bind(moment)
         header.set_reactive(Header.heading, self._heading)
         yield header
-        yield ErrorBar(id="error").data_bind(moment)
+        attempt, deeds = LessonScreen.attempt, LessonScreen.deeds
+        yield ErrorBar(id="error").data_bind(moment, attempt)
         with Container(id="panes"):
-            yield FormulaPane(id="formula", ascii_only=self._ascii).data_bind(moment)
+            formula = FormulaPane(id="formula", ascii_only=self._ascii)
+            yield formula.data_bind(moment, attempt, deeds)
             yield CodePane(id="code").data_bind(moment)
             yield GraphPane(id="graph").data_bind(moment)
             yield NumbersPane(id="numbers").data_bind(moment)
             yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(moment)
             yield OutputPane(id="output").data_bind(LessonScreen.printed)
             yield LadderPane(id="ladder").data_bind(moment)
+            exercise = ExercisePane(id="exercise", ascii_only=self._ascii)
+            yield exercise.data_bind(moment, attempt, deeds)
         yield Timeline(id="timeline").data_bind(moment)
         status = StatusBar(id="status")
         yield status.data_bind(moment, LessonScreen.notice, LessonScreen.waiting)
         yield Footer(LESSON_COMMANDS, id="footer")
 
     def update_from_session(self) -> None:
-        """Take over what the session holds."""
+        """Take over what the session holds, as soon as the panes are there."""
+        if not self.query(ExercisePane):
+            return
         self.printed = self.session.printed
+        lesson, attempt = self.moment and self.moment.lesson, self.attempt
         super().update_from_session()
+        if self.attempt is not attempt or (self.moment and self.moment.lesson) is not lesson:
+            self.deeds = self.session.deeds()
+            self._name_first_keys()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_show(self, pane: str) -> None:
         """Show a pane and give it the focus."""
-        group = next(g for g in GROUPS[self._layout] if pane in g)
+        self._bring(pane)
+        self.query_one(f"#{pane}").focus()
+
+    def _bring(self, pane: str) -> None:
+        group = next(g for g in self._groups if pane in g)
         self._shown[group] = pane
         self._place_panes()
-        self.query_one(f"#{pane}").focus()
 
     def action_operation(self) -> None:
         """One operation of backward, seen in the graph."""
@@ -150,6 +183,106 @@ class LessonScreen(FollowingScreen):
             self.query_one(Timeline).action_leave(False)
         else:
             self.action_session("stop")
+
+    # ── Exercises ───────────────────────────────────────────────────────────────────
+
+    def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
+        """An exercise that begins is shown; after the last, all stands as it did before."""
+        if (old and old.exercise.id) == (new and new.exercise.id):
+            return
+        is_on = new is not None
+        if is_on and old is None:
+            self._before = dict(self._shown)
+        self.set_class(is_on, "-exercising")
+        if is_on:
+            self.action_show("exercise")
+        else:
+            self._shown = self._before
+            self._place_panes()
+            self.query_one("#formula").focus()
+
+    def action_exercise(self) -> None:
+        """Begin the next one; go to where it is answered; after an answer, go on."""
+        attempt, pane = self.session.attempt, self.query_one(ExercisePane)
+        if attempt is None:
+            self.action_session("begin_exercise")
+        elif attempt.state in ("wrong", "done") and pane.display:
+            self.action_session("go_on")
+        else:
+            self.action_show("exercise")
+
+    def action_exercises(self) -> None:
+        """The list of exercises."""
+        from tutor.ui.screens.exercises import ExercisesScreen  # noqa: PLC0415  as above
+
+        if self.session.moment is not None:
+            self.session.pause()
+            screen = ExercisesScreen(self.session, self._ascii)
+            self.app.push_screen(screen, lambda _: self.update_from_session())
+
+    def action_of_exercise(self, name: str) -> None:
+        """Let the session do it, where it can be seen."""
+        if self.session.attempt is None:
+            self.session.talk.tell("No exercise is on · a begins one")
+            self.update_from_session()
+        else:
+            if not self.query_one(ExercisePane).display:
+                self.action_show("exercise")
+                self.query_one(ExercisePane).leave_field()
+            self.action_session(name)
+
+    def action_edit(self) -> None:
+        """The editor, for the code of a repair."""
+        from tutor.ui.screens.editor import EditorScreen  # noqa: PLC0415  as above
+
+        attempt = self.session.attempt
+        exercise = attempt.exercise if attempt else None
+        if attempt is None or not isinstance(exercise, Repair):
+            self.session.talk.tell("o edits the code of a repair: no repair is on")
+            self.update_from_session()
+        elif attempt.state == "done":
+            self.action_show("exercise")
+        else:
+            screen = EditorScreen(self.session, exercise, self._ascii)
+            self.app.push_screen(screen, lambda _: self.update_from_session())
+
+    def action_leave(self) -> None:
+        """Leave the answer's field, then the exercise; break off what runs before."""
+        pane = self.query_one(ExercisePane)
+        if self.query_one(Timeline).display:
+            self.action_stop()
+        elif pane.is_typing:
+            pane.leave_field()
+        elif self.session.attempt is None or self.session.is_running or self.waiting:
+            self.action_stop()
+        elif not pane.has_focus_within_it:
+            self.action_show("exercise")
+            pane.leave_field()
+        else:
+            self.session.leave_exercise()
+            self.session.talk.welcome("Your own run is back as you left it · a: exercises")
+            self.update_from_session()
+
+    def on_exercise_text_answered(self, message: ExerciseText.Answered) -> None:
+        """The session checks it."""
+        self.session.answer(message.text)
+        self.update_from_session()
+
+    def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
+        """As the key `a`; for code, to the editor."""
+        attempt = self.session.attempt
+        if attempt is not None and attempt.wants == "code" and attempt.state == "asking":
+            self.action_edit()
+        else:
+            self.action_exercise()
+
+    def on_exercise_pane_typing_changed(self, message: ExercisePane.TypingChanged) -> None:
+        """While letters are typed, the footer names no key that would be one."""
+        self.query_one(Footer).only = FIELD_COMMANDS if message.is_typing else ()
+
+    def _name_first_keys(self) -> None:
+        """The keys of the exercise that is on come first; of none, how to begin one."""
+        self.query_one(Footer).first = tuple(_first_keys(self.attempt, self.session.exercises))
 
     # ── The timeline ────────────────────────────────────────────────────────────────
 
@@ -202,15 +335,50 @@ class LessonScreen(FollowingScreen):
         """All panes where there is room, else two at a time."""
         layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
         if not self.has_class(f"-{layout}"):
+            is_at_exercise = self.attempt is not None and self.query_one(ExercisePane).display
             self._layout = layout
             for name in GROUPS:
                 self.set_class(name == layout, f"-{name}")
-            self._place_panes()
+            self._bring("exercise") if is_at_exercise else self._place_panes()
+
+    @property
+    def _groups(self) -> Sequence[tuple[str, ...]]:
+        """The panes that share a place, in the present layout."""
+        return (_EXERCISING if self.attempt else GROUPS)[self._layout]
 
     def _place_panes(self) -> None:
-        for group in GROUPS[self._layout]:
+        for group in self._groups:
             shown = self._shown.get(group, group[0])
             for name in group:
-                pane = self.query_one(f"#{name}", LinesPane)
+                pane = self.query_one(f"#{name}")
+                assert isinstance(pane, LinesPane | ExercisePane)
                 pane.display = name == shown
                 pane.tabs = tuple((TITLES[n], n == name) for n in group)
+
+
+def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[Command]:
+    """Those that can do something now, `a` by what it does."""
+    labels = {"wrong": "ask again", "done": "go on"}
+    if attempt is not None and attempt.wants not in ("code", "condition"):
+        labels["asking"] = "answer"
+    for command in EXERCISE_COMMANDS:
+        if command.name == "exercise":
+            if attempt is not None:
+                yield replace(command, label=labels.get(attempt.state, "exercise"))
+            elif exercises:
+                yield command
+        elif attempt is not None and _is_of_use(command.name, attempt):
+            yield command
+
+
+def _is_of_use(command: str, attempt: Attempt) -> bool:
+    match command:
+        case "edit":
+            return attempt.wants == "code" and attempt.state != "done"
+        case "hint":
+            return attempt.hints_left > 0 and attempt.state != "done"
+        case "show_solution":
+            return attempt.may_see_solution and not attempt.solution and attempt.state != "done"
+        case "skip":
+            return attempt.state != "done"
+    return True

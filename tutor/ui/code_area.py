@@ -1,0 +1,77 @@
+"""The field in which code is edited: Textual's text area, with Python's habits.
+
+Knows lines and indentation, and nothing of what the code is for.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets import TextArea
+
+INDENT = 4
+
+
+class CodeArea(TextArea):
+    """Line numbers from 1; enter keeps the indentation, tab and shift+tab change it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "new_line", show=False, priority=True),
+        Binding("tab", "indent", show=False, priority=True),
+        Binding("shift+tab", "outdent", show=False, priority=True),
+    ]
+
+    def __init__(self, text: str, *, id: str) -> None:
+        super().__init__(text, id=id, show_line_numbers=True, tab_behavior="indent")
+        self.cursor_blink = False  # each blink costs bytes on a slow line
+        self.highlight_cursor_line = False
+
+    def action_new_line(self) -> None:
+        """A new line, as deep as this one; one deeper after a colon."""
+        row, column = min(self.selection)
+        before = self.document.get_line(row)[:column]
+        depth = len(before) - len(before.lstrip(" "))
+        if before.rstrip().endswith(":"):
+            depth += INDENT
+        self._type("\n" + " " * depth)
+
+    def action_indent(self) -> None:
+        """Four spaces, or all selected lines four cells further in."""
+        first, last = sorted(self.selection)
+        if first[0] == last[0]:
+            self._type(" " * (INDENT - first[1] % INDENT))
+        else:
+            self._shift_lines(first[0], last[0], INDENT)
+
+    def action_outdent(self) -> None:
+        """The line, or all selected ones, four cells further out."""
+        first, last = sorted(self.selection)
+        self._shift_lines(first[0], last[0], -INDENT)
+
+    def put(self, text: str) -> None:
+        """Another text in place of all that is there; undo brings that back."""
+        self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
+        self.move_cursor((0, 0))
+
+    def _type(self, text: str) -> None:
+        if not self.read_only:
+            result = self.replace(text, *self.selection, maintain_selection_offset=False)
+            self.move_cursor(result.end_location)
+
+    def _shift_lines(self, first: int, last: int, by: int) -> None:
+        if self.read_only:
+            return
+        rows = [self.document.get_line(row) for row in range(first, last + 1)]
+        self.replace(
+            "\n".join(_shifted(row, by) for row in rows),
+            (first, 0),
+            (last, len(rows[-1])),
+            maintain_selection_offset=True,
+        )
+
+
+def _shifted(row: str, by: int) -> str:
+    """The line further in or out; an empty one stays empty."""
+    depth = len(row) - len(row.lstrip(" "))
+    return row and " " * max(0, depth + by) + row.lstrip(" ")

@@ -1,0 +1,309 @@
+"""What is said of exercises on the screen, as lines: their list, a question, a reply, the keys.
+
+Knows exercises, attempts and how prose is drawn; nothing of widgets and of who answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.style import Style
+
+from tutor.engine.messages import Failed
+from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, kind_of
+from tutor.plain import one_line
+from tutor.teaching import rules
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.journal import Deed
+from tutor.ui import looks
+from tutor.ui.looks import Piece, line
+from tutor.ui.prose import Inline, prose_lines
+
+Key = tuple[str, str]
+"""A key as the learner reads it, and what it does."""
+
+KIND_WORDS = {
+    "predict": "predict",
+    "reach": "reach it",
+    "repair": "repair",
+    "autograd": "be autograd",
+    "choose": "choose",
+}
+_KIND_CELLS = max(map(len, KIND_WORDS.values()))
+_STATE_CELLS = 13
+_ONE_ROW = 1000
+"""Columns in which a question's first paragraph is not folded."""
+
+_STATES: Mapping[Deed | None, tuple[str, str]] = {
+    None: ("◇", "new"),
+    "hinted": ("·", "hint seen"),
+    "tried": ("·", "tried"),
+    "shown": ("·", "solution seen"),
+    "skipped": ("–", "skipped"),
+    "done": ("✓", "done"),
+}
+"""By what has been done: mark and word."""
+
+
+def kind_words(exercise: Exercise) -> str:
+    """What its kind is called on the screen."""
+    return KIND_WORDS[kind_of(exercise)]
+
+
+def state_words(deed: Deed | None) -> tuple[str, str]:
+    """The mark and the word for the best that has been done there."""
+    return _STATES[deed]
+
+
+def next_open(exercises: Iterable[Exercise], deeds: Mapping[str, Deed]) -> str | None:
+    """The id of the first that is neither done nor skipped."""
+    left = (e.id for e in exercises if deeds.get(e.id) not in ("done", "skipped"))
+    return next(left, None)
+
+
+# ── The list ────────────────────────────────────────────────────────────────────────
+
+
+def list_row(
+    number: int, exercise: Exercise, deed: Deed | None, width: int, inline: Inline
+) -> Content:
+    """One exercise in a list: mark, number, kind, the beginning of its question, its state."""
+    mark, word = state_words(deed)
+    head = line(
+        (f"{mark} ", looks.STRONG),
+        f"{number:>2}  ",
+        (KIND_WORDS[kind_of(exercise)].ljust(_KIND_CELLS + 2), looks.HEADING),
+    )
+    room = max(10, width - head.cell_length - _STATE_CELLS - 2)
+    asked = prose_lines(exercise.ask, _ONE_ROW, inline)[:1] or [line()]
+    asks = asked[0].truncate(room, ellipsis=True)
+    return head + asks.pad_right(max(0, room - asks.cell_length) + 2) + line((word, looks.DIM))
+
+
+def place_line(number: int, exercise: Exercise, deed: Deed | None, is_next: bool) -> Content:
+    """The exercise's place in the text of the lesson: `◇ Exercise 2: predict · a`."""
+    mark, word = state_words(deed)
+    pieces: list[Piece] = [
+        (f"{mark} Exercise {number}: {kind_words(exercise)}", looks.HEADING),
+    ]
+    if deed is not None:
+        pieces.append(f" · {word}")
+    if is_next:
+        pieces += [" · ", ("a", looks.KEY)]
+    return line(*pieces)
+
+
+# ── One exercise ────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Lines that belong together: when they are new, they are what is to be seen."""
+
+    name: str
+    lines: tuple[Content, ...]
+    is_tight: bool = False
+    """Whether the next part follows without an empty line."""
+
+
+def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator[Part]:
+    """All that is to be seen of an exercise, from the title to the explanation.
+
+    `picked` is the choice that the mark stands at, from 0; -1 for none.
+    """
+
+    def prose(markdown: str, room: int = width) -> list[Content]:
+        return prose_lines(markdown, room, inline)
+
+    yield _part("title", [title(attempt)], is_tight=True)
+    yield _part("ask", prose(attempt.ask))
+    for index, choice in enumerate(attempt.choices):
+        rows = _choice(index, choice, index == picked, width, inline)
+        yield _part(choice_part(index), rows, is_tight=index + 1 < len(attempt.choices))
+    if more := task(attempt, width):
+        yield _part("task", more)
+    if attempt.wants == "code" and attempt.state != "done":
+        phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
+        yield _part("how", [line(("o", looks.KEY), f" edits the code of {phase}.")])
+    if said := reply(attempt, width, inline):
+        yield _part("reply", said)
+    if attempt.explain:
+        yield _part("explain", prose(attempt.explain))
+    for number, hint in enumerate(attempt.hints, 1):
+        yield _part(f"hint {number}", _headed(f"Hint {number}: ", hint, width, inline))
+    if attempt.solution:
+        yield _part("solution", _headed("Solution: ", attempt.solution, width, inline))
+
+
+def choice_part(index: int) -> str:
+    """The name of the part that is a choice."""
+    return f"choice {index + 1}"
+
+
+def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> Part:
+    return Part(name, tuple(lines), is_tight)
+
+
+def title(attempt: Attempt) -> Content:
+    """`Exercise 2 of 4 · predict`, and how far it is."""
+    words = f"Exercise {attempt.number} of {attempt.count} · {kind_words(attempt.exercise)}"
+    pieces: list[Piece] = [(words, looks.HEADING)]
+    if attempt.steps:
+        pieces.append(f" · question {attempt.step} of {attempt.steps}")
+    if attempt.state == "done":
+        pieces += [" · ", ("✓ done", looks.NEXT)]
+    elif attempt.state == "opening":
+        pieces.append(" · is being set up …")
+    elif attempt.state == "judging":
+        pieces.append(" · is being checked …")
+    return line(*pieces)
+
+
+def _choice(
+    index: int, choice: str, is_picked: bool, width: int, inline: Inline
+) -> Iterator[Content]:
+    head = f"{'▶' if is_picked else ' '} {index + 1}  "
+    for row in prose_lines(choice, max(10, width - len(head)), inline):
+        yield line((head, looks.STRONG)) + (row.stylize(looks.ACTIVE) if is_picked else row)
+        head = " " * len(head)
+
+
+def task(attempt: Attempt, width: int) -> list[Content]:
+    """What is to be done where nothing is typed: a condition to meet, code to mend."""
+    exercise = attempt.exercise
+    if isinstance(exercise, Reach):
+        return [*_goal(attempt, exercise, width), *_may(exercise, width)]
+    if isinstance(exercise, Repair):
+        return _symptom(exercise, width)
+    return []
+
+
+def _goal(attempt: Attempt, exercise: Reach, width: int) -> list[Content]:
+    state: Piece = ("  not known yet: step or run", looks.DIM)
+    if attempt.is_met:
+        state = ("  ✓ done", looks.NEXT)
+    elif attempt.is_met is False:
+        state = ("  ✗ not yet", looks.ERROR)
+    return line("Goal: ", (one_line(exercise.condition), looks.CODE), state).wrap(width)
+
+
+def _may(exercise: Reach, width: int) -> list[Content]:
+    words = f"You may change {rules.may_change(exercise)}; step and run as you like."
+    return line((words, looks.DIM)).wrap(width)
+
+
+def _symptom(exercise: Repair, width: int) -> list[Content]:
+    """The error that comes up. A condition stays unsaid: it would tell what is wrong."""
+    error = one_line(exercise.symptom.error)
+    return line("It fails with: ", (error, looks.ERROR)).wrap(width) if error else []
+
+
+def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
+    """What is said to the last answer, with ✓ or ✗ and a word before it."""
+    if attempt.state == "done":
+        word = "Done." if isinstance(attempt.exercise, Reach | Repair) else "Right."
+        return _headed(f"✓ {word} ", attempt.reply, width, inline, looks.NEXT)
+    if not attempt.reply:
+        return []
+    if attempt.state == "wrong":
+        return _headed("✗ Not right. ", attempt.reply, width, inline, looks.ERROR)
+    if attempt.wants in ("choice", "code"):
+        return _headed("✗ Not yet. ", attempt.reply, width, inline, looks.ERROR)
+    return _headed("▸ ", attempt.reply, width, inline, looks.STRONG)
+
+
+def where_failed(failed: Failed, attempt: Attempt | None) -> str:
+    """`line 2 of your code`, where it is the learner's code that failed; else nothing."""
+    exercise = attempt.exercise if attempt else None
+    is_theirs = isinstance(exercise, Repair) and failed.phase == exercise.phase
+    return f"line {failed.line} of your code" if is_theirs and failed.line else ""
+
+
+def _headed(
+    head: str, markdown: str, width: int, inline: Inline, style: Style = looks.STRONG
+) -> list[Content]:
+    """Prose with a word before it, on its first line; code stands below the word."""
+    if markdown.lstrip().startswith("```"):
+        return [line((head.rstrip(), style)), *prose_lines(markdown, width, inline)]
+    filler = "x" * (len(head) - 1)  # so that the first line is folded where the word leaves room
+    first, *rest = prose_lines(f"{filler} {markdown}", width, inline)
+    return [line((head, style)) + first[len(head) :], *rest]
+
+
+# ── The keys ────────────────────────────────────────────────────────────────────────
+
+
+def asks_to_type(attempt: Attempt | None) -> bool:
+    """Whether a number or a sign is to be typed now."""
+    return attempt is not None and attempt.state == "asking" and attempt.wants in ("number", "sign")
+
+
+def asks_to_choose(attempt: Attempt | None) -> bool:
+    """Whether one of the choices is to be picked now."""
+    return attempt is not None and attempt.state == "asking" and attempt.wants == "choice"
+
+
+def asks_what_comes(attempt: Attempt | None) -> bool:
+    """Whether what the next phase will compute is being asked for."""
+    return (
+        attempt is not None
+        and attempt.state in ("opening", "asking")
+        and isinstance(attempt.exercise, Predict | BeAutograd)
+    )
+
+
+def tells_what_came(attempt: Attempt | None) -> bool:
+    """Whether the phase that was asked about has run, and the answer is being talked over."""
+    return (
+        attempt is not None
+        and attempt.state in ("judging", "wrong", "done")
+        and isinstance(attempt.exercise, Predict | BeAutograd)
+    )
+
+
+def keys_line(attempt: Attempt | None, is_typing: bool, width: int) -> Content:
+    """The keys that work now, as many as fit whole."""
+    keys = list(_keys(attempt)) if attempt else [("a", "begins the next"), ("A", "chooses one")]
+    if is_typing and asks_to_type(attempt):
+        keys = [("enter", "answers"), ("esc", f"then {keys[1][0]} {keys[1][1]}"), *keys[2:]]
+    pieces: list[Piece] = []
+    used = 0
+    for key, label in keys:
+        gap = " · " if pieces else ""
+        used += len(gap) + len(key) + 1 + len(label)
+        if used > width:
+            break
+        pieces += [gap, (key, looks.KEY), f" {label}"]
+    return line(*pieces)
+
+
+def _keys(attempt: Attempt) -> Iterator[Key]:
+    match attempt.state:
+        case "wrong":
+            yield ("enter", "asks again")
+        case "done":
+            yield ("enter", "goes on")
+        case "judging":
+            yield ("x", "breaks it off")
+        case "asking":
+            yield from _answering(attempt)
+    if attempt.state in ("asking", "wrong"):
+        if attempt.hints_left:
+            yield ("h", f"hint ({attempt.hints_left} left)")
+        if attempt.may_see_solution and not attempt.solution:
+            yield ("H", "solution")
+        yield ("k", "I know this")
+    yield ("esc", "leaves")
+
+
+def _answering(attempt: Attempt) -> Iterator[Key]:
+    match attempt.wants:
+        case "number" | "sign":
+            yield ("enter", "types an answer")
+        case "choice":
+            yield (f"1-{len(attempt.choices)}", "chooses")
+            yield ("enter", "answers")
+        case "code":
+            yield ("o", "edits the code")

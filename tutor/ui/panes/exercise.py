@@ -1,0 +1,329 @@
+"""The exercise pane: one exercise with its answer field, or the list of the lesson's exercises.
+
+Knows attempts and says, as messages, what the learner answers; who checks it is not its
+business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import var
+from textual.widgets import Input, Static
+
+from tutor.lesson.exercise import Exercise
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.journal import Deed
+from tutor.teaching.moment import Moment
+from tutor.ui import exercise_lines as lines_of
+from tutor.ui import looks
+from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
+from tutor.ui.exercise_lines import Part
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane, Tab
+from tutor.ui.prose import inline_formulas
+
+Self = TypeVar("Self", bound="ExercisePane")
+
+LABELS = {
+    True: "▶ Your answer: ",
+    False: "  Your answer: ",
+}
+"""By whether the field has the focus."""
+
+
+class ExerciseText(LinesPane):
+    """All that is said of the exercise; its choices are picked here."""
+
+    class Answered(Message):
+        """The learner gives an answer: a number, a sign, or a choice's number from 1."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class WentOn(Message):
+        """The learner wishes to go on: to be asked again, to the field, to the next exercise."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(EXERCISE_PANE_COMMANDS),
+        *(Binding(str(i), f"number({i})", show=False) for i in range(2, 10)),
+    ]
+
+    attempt: var[Attempt | None] = var(None)
+    deeds: var[Mapping[str, Deed]] = var(dict)
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, *, ascii_only: bool, id: str) -> None:
+        super().__init__(id=id)
+        self._inline = inline_formulas(ascii_only)
+        self._picked = -1
+        self._parts: list[Part] = []
+        self._new: tuple[int, int] | None = None
+        """First and last line of what is new."""
+
+    # ── What it shows ───────────────────────────────────────────────────────────────
+
+    def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
+        """Another exercise, question, reply or hint."""
+        if new is None or old is None or (old.exercise.id, old.ask) != (new.exercise.id, new.ask):
+            self._picked = -1
+        if new is None or old is None or old.exercise.id != new.exercise.id:
+            self._parts = []
+            self.scroll_to(y=0, animate=False, immediate=True, force=True)
+        self.rebuild()
+
+    def watch_deeds(self) -> None:
+        """Something was done at an exercise."""
+        self.rebuild()
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another lesson has other exercises."""
+        if _exercises(old) != _exercises(new):
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The exercise that is on, or the list."""
+        if self.attempt is None:
+            self._new = None
+            return self._list(width)
+        before = {part.name: part.lines for part in self._parts}
+        self._parts = list(lines_of.parts(self.attempt, self._picked, width, self._inline))
+        lines: list[Content] = []
+        fresh: list[tuple[int, int]] = []
+        for part in self._parts:
+            first = len(lines)
+            lines.extend(part.lines)
+            if before and self._is_news(part, before.get(part.name, ())):
+                fresh.append((first, len(lines) - 1))
+            if not part.is_tight:
+                lines.append(line())
+        self._new = (fresh[0][0], fresh[-1][1]) if fresh else None
+        return lines[:-1]
+
+    def _is_news(self, part: Part, before: Sequence[Content]) -> bool:
+        """Whether it is to be brought into view: new text, or the choice just picked."""
+        if part.name == "title" or [c.plain for c in part.lines] == [c.plain for c in before]:
+            return False
+        is_choice = bool(before) and part.name.startswith("choice")
+        return not is_choice or part.name == lines_of.choice_part(self._picked)
+
+    def _list(self, width: int) -> list[Content]:
+        every = _exercises(self.moment)
+        if not every:
+            return [line(("This lesson has no exercises.", looks.DIM))]
+        deeds = self.deeds
+        return [
+            lines_of.list_row(number, exercise, deeds.get(exercise.id), width, self._inline)
+            for number, exercise in enumerate(every, 1)
+        ]
+
+    def settle(self) -> None:
+        """Bring into view what is new, its beginning before its end."""
+        if self._new is None:
+            return
+        first, last = self._new
+        top, height = self.scroll_offset.y, self.scrollable_content_region.height
+        y = min(max(top, last - height + 1), first)
+        self._new = None
+        if y != top:
+            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Arrows and digits pick a choice where there is one to pick; else they are not ours."""
+        attempt = self.attempt
+        if action == "choice":
+            return lines_of.asks_to_choose(attempt)
+        if action == "number":
+            number = parameters[0] if parameters else 0
+            is_one = isinstance(number, int) and attempt and number <= len(attempt.choices)
+            return bool(is_one) and lines_of.asks_to_choose(attempt)
+        return True
+
+    def action_choice(self, by: int) -> None:
+        """The choice above or below."""
+        count = len(self.attempt.choices) if self.attempt else 0
+        if self._picked < 0:
+            self._pick(0 if by > 0 else count - 1)
+        else:
+            self._pick(min(max(0, self._picked + by), count - 1))
+
+    def action_number(self, number: int) -> None:
+        """The choice with this number."""
+        self._pick(number - 1)
+
+    def _pick(self, index: int) -> None:
+        self._picked = index
+        self.rebuild()
+
+    def action_enter(self) -> None:
+        """Answer with the picked choice, or go on."""
+        if lines_of.asks_to_choose(self.attempt) and self._picked >= 0:
+            self.post_message(self.Answered(str(self._picked + 1)))
+        elif self.attempt is not None:
+            self.post_message(self.WentOn())
+
+
+class ExerciseKeys(LinesPane, can_focus=False):
+    """The keys that work now."""
+
+    attempt: var[Attempt | None] = var(None)
+    moment: var[Moment | None] = var(None)
+    is_typing: var[bool] = var(False)
+
+    def watch_attempt(self) -> None:
+        """Other keys."""
+        self.rebuild()
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """A lesson with exercises, or without."""
+        if bool(_exercises(old)) != bool(_exercises(new)):
+            self.rebuild()
+
+    def watch_is_typing(self) -> None:
+        """In the field, letters are letters."""
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """One line."""
+        if self.attempt is None and not _exercises(self.moment):
+            return []
+        return [lines_of.keys_line(self.attempt, self.is_typing, width)]
+
+
+class ExercisePane(Vertical):
+    """Text that scrolls, below it the field (only while it is wanted) and the keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "scroll_text(-1)", show=False),
+        Binding("down", "scroll_text(1)", show=False),
+        Binding("pageup", "page_text(-1)", show=False),
+        Binding("pagedown", "page_text(1)", show=False),
+    ]
+    """The text scrolls while the field has the focus, too."""
+
+    class TypingChanged(Message):
+        """From now on letters are typed, or are keys again."""
+
+        def __init__(self, is_typing: bool) -> None:
+            super().__init__()
+            self.is_typing = is_typing
+
+    attempt: var[Attempt | None] = var(None)
+    deeds: var[Mapping[str, Deed]] = var(dict)
+    moment: var[Moment | None] = var(None)
+    tabs: var[tuple[Tab, ...]] = var(())
+
+    def __init__(self, *, ascii_only: bool, id: str) -> None:
+        super().__init__(id=id)
+        self._ascii = ascii_only
+        self._returns = False
+        """Whether the field, when it is wanted again, has the focus again."""
+
+    def compose(self) -> ComposeResult:
+        """The parts, which take what they show from here."""
+        pane = ExercisePane
+        text = ExerciseText(ascii_only=self._ascii, id="exercise-text")
+        yield text.data_bind(pane.attempt, pane.deeds, pane.moment, pane.tabs)
+        with Horizontal(id="exercise-field"):
+            yield Static(LABELS[False], id="exercise-label", markup=False)
+            yield Input(id="exercise-answer", compact=True, select_on_focus=False)
+        yield ExerciseKeys(id="exercise-keys").data_bind(pane.attempt, pane.moment)
+
+    def on_mount(self) -> None:
+        """No blinking: each blink costs bytes on a slow line."""
+        self._input.cursor_blink = False
+        self._field.display = lines_of.asks_to_type(self.attempt)
+
+    @property
+    def _input(self) -> Input:
+        return self.query_one("#exercise-answer", Input)
+
+    @property
+    def _field(self) -> Horizontal:
+        return self.query_one("#exercise-field", Horizontal)
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether the field has the focus."""
+        return self._input.has_focus
+
+    @property
+    def has_focus_within_it(self) -> bool:
+        """Whether it, or its field, has the focus."""
+        return self.is_typing or self.query_one(ExerciseText).has_focus
+
+    def focus(self: Self, scroll_visible: bool = True) -> Self:
+        """Go to the field if there is one, else to the text."""
+        target = self._input if self._field.display else self.query_one(ExerciseText)
+        target.focus(scroll_visible)
+        return self
+
+    def leave_field(self) -> None:
+        """Out of the field, so that letters are keys again."""
+        self.query_one(ExerciseText).focus()
+
+    def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
+        """The field comes and goes; a new question finds it empty."""
+        if not self.is_mounted:
+            return
+        if old is None or new is None or _asked(old) != _asked(new):
+            self._input.value = ""
+        wanted, field = lines_of.asks_to_type(new), self._field
+        if new is not None and new.state == "opening":
+            self._returns = True
+        if field.display and not wanted and self.is_typing:
+            self._returns = True
+            self.screen.set_focus(self.query_one(ExerciseText))
+        comes_back = wanted and not field.display
+        field.display = wanted
+        if comes_back and self._returns and self.query_one(ExerciseText).has_focus:
+            self.call_after_refresh(self._input.focus)
+        self._returns = self._returns and not wanted
+
+    def action_scroll_text(self, by: int) -> None:
+        """A line on or back."""
+        text = self.query_one(ExerciseText)
+        text.scroll_to(y=text.scroll_offset.y + by, animate=False, immediate=True)
+
+    def action_page_text(self, by: int) -> None:
+        """A page on or back."""
+        self.action_scroll_text(by * self.query_one(ExerciseText).size.height)
+
+    def on_descendant_focus(self) -> None:
+        """Say whether letters are typed."""
+        self._tell_typing()
+
+    def on_descendant_blur(self) -> None:
+        """As above."""
+        self._tell_typing()
+
+    def _tell_typing(self) -> None:
+        self.query_one("#exercise-label", Static).update(LABELS[self.is_typing])
+        keys = self.query_one(ExerciseKeys)
+        if keys.is_typing != self.is_typing:
+            keys.is_typing = self.is_typing
+            self.post_message(self.TypingChanged(self.is_typing))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Hand the answer on; an empty one is none."""
+        event.stop()
+        if event.value.strip():
+            self.post_message(ExerciseText.Answered(event.value.strip()))
+
+
+def _exercises(moment: Moment | None) -> tuple[Exercise, ...]:
+    return moment.lesson.exercises if moment else ()
+
+
+def _asked(attempt: Attempt) -> tuple[object, ...]:
+    """What makes an answer in the field stale: another question, or that it was judged."""
+    return (attempt.exercise.id, attempt.ask, attempt.step, attempt.tries)

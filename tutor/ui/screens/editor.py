@@ -1,0 +1,248 @@
+"""The editor: the code of a Repair, mended here and run by ctrl+s.
+
+Knows the session, whose exercise it is about; what the code does is seen by the engine alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.content import Content
+from textual.reactive import var
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Static, TextArea
+
+from tutor.lesson import code_checks
+from tutor.lesson.exercise import Repair
+from tutor.plain import one_line
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.moment import Moment, Notice
+from tutor.teaching.session import Session
+from tutor.ui import exercise_lines as lines_of
+from tutor.ui import looks
+from tutor.ui.bars import Bar, Footer, Header, StatusBar
+from tutor.ui.code_area import CodeArea
+from tutor.ui.commands import EDITOR_COMMANDS, bindings
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.prose import inline_formulas
+from tutor.ui.screens.following import FollowingScreen
+
+PAUSE = 0.5
+"""Seconds after the last key until the text is kept."""
+
+
+class EditorScreen(FollowingScreen):
+    """What is to be mended, what came of the last run, and the code."""
+
+    ALL_COMMANDS = EDITOR_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_COMMANDS)]
+    AUTO_FOCUS = "#editor"
+
+    def __init__(self, session: Session, exercise: Repair, ascii_only: bool) -> None:
+        """The session must be at this exercise."""
+        super().__init__(session)
+        self._exercise = exercise
+        self._ascii = ascii_only
+        self._kept = session.attempt.code if session.attempt else exercise.code
+        """The text that the session has been told of."""
+        self._area = CodeArea(self._kept, id="editor")
+        self._timer: Timer | None = None
+
+    def parts(self) -> Iterable[Widget]:
+        """Header, question, verdict, code, status and footer."""
+        here = EditorScreen
+        yield Header(id="header").data_bind(here.moment)
+        with Container(id="panes"):
+            task = TaskPane(ascii_only=self._ascii, id="task").data_bind(here.attempt)
+            task.tabs = (("To be mended", True),)
+            yield task
+            yield Verdict(ascii_only=self._ascii, id="verdict").data_bind(here.attempt, here.moment)
+            self._area.border_title = line(f" Your code of {one_line(self._exercise.phase)} ")
+            yield self._area
+        yield StatusBar(id="status").data_bind(here.moment, here.notice, here.waiting)
+        yield Footer(EDITOR_COMMANDS, id="footer")
+
+    def update_from_session(self) -> None:
+        """Take over what the session holds; that the code failed is said above it."""
+        super().update_from_session()
+        if self.notice.kind == "failed":
+            self.notice = Notice()
+
+    # ── What becomes of the code ────────────────────────────────────────────────────
+
+    def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
+        """It was judged, or the exercise is over."""
+        if not self.is_mounted:
+            return
+        if new is None or new.exercise.id != self._exercise.id or new.state == "done":
+            self._leave()
+            return
+        self._area.read_only = new.state == "judging"
+        if old is not None and old.state == "judging" and new.state == "asking":
+            self._point_at_the_error()
+
+    def _point_at_the_error(self) -> None:
+        """The cursor goes to the line of the learner's code that failed."""
+        failed = self.session.moment.failed if self.session.moment else None
+        if failed is not None and failed.line and failed.phase == self._exercise.phase:
+            self._go_to(failed.line)
+
+    def _go_to(self, row: int) -> None:
+        last = self._area.document.line_count
+        self._area.move_cursor((min(max(row, 1), last) - 1, 0))
+
+    # ── The draft ───────────────────────────────────────────────────────────────────
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Keep the text as soon as the learner pauses."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(PAUSE, self._keep)
+
+    def _keep(self) -> None:
+        text = self._area.text
+        if text != self._kept:
+            self._kept = text
+            self.session.keep_draft(text)
+
+    def on_unmount(self) -> None:
+        """However it is left, the text is kept."""
+        self._keep()
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────
+
+    def action_run_code(self) -> None:
+        """Let the session run it; what is no Python is told at once, and where."""
+        if self._area.read_only:
+            return
+        self._keep()
+        text = self._area.text
+        self.session.edit(text)
+        if bad := code_checks.why_not_code(text):
+            self._go_to(bad.line)
+        self.update_from_session()
+
+    def action_close(self) -> None:
+        """Back to the lesson; while the code runs, break that off first."""
+        if self._area.read_only:
+            self.action_session("stop")
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._keep()
+        if self.is_current:
+            self.dismiss()
+
+    def action_undo(self) -> None:
+        """One change back."""
+        self._area.undo()
+
+    def action_redo(self) -> None:
+        """One change on again."""
+        self._area.redo()
+
+    def action_original(self) -> None:
+        """The code as it was given, if the learner is sure."""
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._area.put(self._exercise.code)
+
+        if not self._area.read_only:
+            self.app.push_screen(AskOriginal(), answered)
+
+    def action_turn_focus(self) -> None:
+        """To the question, to scroll it; from there back to the code."""
+        task = self.query_one("#task")
+        (self._area if task.has_focus else task).focus()
+
+    def action_copy(self) -> None:
+        """Nothing is selected: say how, instead of ending anything."""
+        self.session.talk.tell("Nothing is selected (shift+arrows select) · esc goes back")
+        self.update_from_session()
+
+
+class TaskPane(LinesPane):
+    """The question, the symptom and the hints so far."""
+
+    attempt: var[Attempt | None] = var(None)
+
+    def __init__(self, *, ascii_only: bool, id: str) -> None:
+        super().__init__(id=id)
+        self._inline = inline_formulas(ascii_only)
+
+    def watch_attempt(self) -> None:
+        """Another hint."""
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """One below the other."""
+        if self.attempt is None:
+            return []
+        shown = lines_of.parts(self.attempt, -1, width, self._inline)
+        left_out = ("title", "how", "reply", "explain")
+        return [row for part in shown if part.name not in left_out for row in part.lines]
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """As many rows as there are lines."""
+        return len(self.build(max(1, width)))
+
+
+class Verdict(Bar):
+    """What came of the last run: the real error, or what is said to it."""
+
+    attempt: var[Attempt | None] = var(None)
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, *, ascii_only: bool, id: str) -> None:
+        super().__init__(id=id)
+        self._inline = inline_formulas(ascii_only)
+
+    def watch_attempt(self) -> None:
+        """It was judged."""
+        self.rebuild()
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """It failed."""
+        if (old and old.failed) is not (new and new.failed):
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """As long as it is, up to a few lines."""
+        attempt, failed = self.attempt, self.moment.failed if self.moment else None
+        if attempt is None:
+            return []
+        if attempt.state in ("judging", "opening"):
+            return [line(("It runs … esc breaks it off", looks.STRONG))]
+        if failed is not None and attempt.tries:
+            where = lines_of.where_failed(failed, attempt) or one_line(failed.phase)
+            words = f"✗ {where}: {one_line(failed.message)}"
+            return line((words, looks.ERROR)).wrap(width)[:4]
+        return lines_of.reply(attempt, width, self._inline)[:4]
+
+
+class AskOriginal(ModalScreen[bool]):
+    """Asks whether the code as it was given is to come back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "yes"),
+        Binding("n,escape,ctrl+c,q", "dismiss(False)", "no", priority=True),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """The question and its answers."""
+        words = (
+            "The code as it was given comes back, in place of yours.\n"
+            "(ctrl+z brings yours back.)\n\n"
+            "y do so    n keep mine"
+        )
+        with Vertical(classes="dialog"):
+            yield Static(words, markup=False)

@@ -1,0 +1,105 @@
+"""The list of a lesson's exercises: any of them can be begun.
+
+Knows the exercises and what has been done there, and hands the wish to the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tutor.teaching.session import Session
+from tutor.ui import looks
+from tutor.ui.commands import EXERCISES_COMMANDS, bindings
+from tutor.ui.exercise_lines import list_row, next_open
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.prose import inline_formulas
+
+
+class ExercisesScreen(ModalScreen[None]):
+    """Every exercise on a line; one of them is chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(EXERCISES_COMMANDS)]
+
+    def __init__(self, session: Session, ascii_only: bool) -> None:
+        super().__init__()
+        self._session = session
+        self._ascii = ascii_only
+
+    def compose(self) -> ComposeResult:
+        """The list and the keys."""
+        keys = "↑↓ chooses · " + " · ".join(
+            f"{c.key_label} {c.label}" for c in EXERCISES_COMMANDS if c.rank
+        )
+        with Vertical(classes="dialog", id="exercises-dialog"):
+            yield Static("Exercises of this lesson", markup=False)
+            yield ExerciseList(self._session, ascii_only=self._ascii, id="exercises")
+            yield Static(keys, id="exercises-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """The list has the keys."""
+        self.query_one(ExerciseList).focus()
+
+    def action_choose(self, by: int) -> None:
+        """The exercise above or below."""
+        self.query_one(ExerciseList).choose(by)
+
+    def action_begin(self) -> None:
+        """Begin the chosen one."""
+        chosen = self.query_one(ExerciseList).chosen
+        if chosen is not None:
+            self._session.begin_exercise(chosen)
+        self.dismiss()
+
+
+class ExerciseList(LinesPane):
+    """One line for each exercise."""
+
+    def __init__(self, session: Session, *, ascii_only: bool, id: str) -> None:
+        super().__init__(id=id)
+        self._exercises = session.exercises
+        self._deeds = session.deeds()
+        self._inline = inline_formulas(ascii_only)
+        ids = [exercise.id for exercise in self._exercises]
+        attempt = session.attempt
+        first = attempt.exercise.id if attempt else next_open(self._exercises, self._deeds)
+        self._chosen = ids.index(first) if first in ids else 0
+
+    @property
+    def chosen(self) -> str | None:
+        """The id of the exercise that the keys are about."""
+        return self._exercises[self._chosen].id if self._exercises else None
+
+    def choose(self, by: int) -> None:
+        """The exercise above or below."""
+        self._chosen = min(max(0, self._chosen + by), max(0, len(self._exercises) - 1))
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Mark, number, kind, question and state of each."""
+        return (
+            [line(("This lesson has none.", looks.DIM))]
+            if not self._exercises
+            else [self._row(index, width) for index in range(len(self._exercises))]
+        )
+
+    def _row(self, index: int, width: int) -> Content:
+        exercise = self._exercises[index]
+        deed = self._deeds.get(exercise.id)
+        here = index == self._chosen
+        row = list_row(index + 1, exercise, deed, width - 2, self._inline)
+        if here:
+            row = row.pad_right(max(0, width - 2 - row.cell_length)).stylize(looks.ACTIVE)
+        return line("▶ " if here else "  ") + row
+
+    def settle(self) -> None:
+        """The chosen one is in view."""
+        self.bring_into_view(self._chosen, self._chosen)
