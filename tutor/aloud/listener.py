@@ -7,8 +7,11 @@ a command waits for its answer here.
 from __future__ import annotations
 
 import queue
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tutor.aloud.figures import is_known, said_value
 from tutor.aloud.hints import spoken_notice
@@ -49,7 +52,7 @@ class Listener:
         self._voice = voice
         self._is_attended = is_attended
         self._clock = clock
-        self._events: queue.SimpleQueue[AnyEvent] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
         self._is_coming_back = False
         """The engine's process has ended; another one goes to where the run stood."""
         self._began = self._told = clock()
@@ -63,18 +66,34 @@ class Listener:
         """Until all that was asked is answered. Raises EngineError if the engine is gone."""
         self._began = self._told = self._clock()
         self._has_said_what = self._has_given_up = False
-        while self._session.is_waiting or self._is_coming_back:
-            try:
-                self._hear(self._events.get(timeout=TICK))
-            except queue.Empty:
-                self._grow_impatient()
-            except KeyboardInterrupt:
+        with self._ctrl_c_stops():
+            while self._session.is_waiting or self._is_coming_back:
+                try:
+                    self._hear(self._events.get(timeout=TICK))
+                except queue.Empty:
+                    self._grow_impatient()
+            while not self._events.empty():
+                self._hear(self._events.get())
+
+    @contextmanager
+    def _ctrl_c_stops(self) -> Iterator[None]:
+        """Let Ctrl+C be heard in its turn: it must not break off what an event sets in motion."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are for the main thread alone
+            return
+        before = signal.signal(signal.SIGINT, lambda *_: self._events.put(None))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _hear(self, event: AnyEvent | None) -> None:
+        """Take in an event; None is Ctrl+C."""
+        if event is None:
+            if self._session.is_waiting:
                 self._voice.say("Stopping.")
                 self._session.stop()
-        while not self._events.empty():
-            self._hear(self._events.get())
-
-    def _hear(self, event: AnyEvent) -> None:
+            return
         is_owed = self._session.receive(event)
         if isinstance(event, Ended):
             if not event.restarting:

@@ -186,7 +186,9 @@ class Teller:
         if frame.at.step >= frame.steps and frame.at.epoch and not self._has_offered_reading:
             self._has_offered_reading = True
             if rest := [s.heading for s in sections.further_reading(lesson)]:
-                self._voice.say(f"There is more to read: {'; '.join(rest)}. Type read for it.")
+                self._voice.say(
+                    f"There is more to read: {sentence('; '.join(rest))} Type read for it."
+                )
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:
         """What is said before a phase, as far as it has not been said."""
@@ -220,7 +222,7 @@ class Teller:
             self._heard.add((section.line, "before"))
             self._voice.apart([sentence(section.heading), *sections.before(section, moment.mode)])
         if len(unheard) > 1:
-            self._voice.say(f"There is more: {unheard[1].heading}. Type read for it.")
+            self._voice.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
         if not rest:
             self._voice.say("Nothing stands behind the phases of this lesson.")
 
