@@ -94,7 +94,8 @@ class Desk:
                 record, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
             )
         self._then.clear()
-        number = self.talk.open_run(begun.lesson, record, begun.at if at is None else at)
+        place = begun.at if at is None else at
+        number = self.talk.open_run(begun.lesson, record, place, aside=True)
         if number is not None:
             self._then[number] = then
 

@@ -107,8 +107,13 @@ class Talk:
         at: Position,
         runs: tuple[RunInfo, ...] = (),
         goal: int = 0,
+        *,
+        aside: bool = False,
     ) -> int | None:
-        """Go to a place in a run that a record tells of; returns the number of the question."""
+        """Go to a place in a run that a record tells of; returns the number of the question.
+
+        With `aside`, the run that is open waits until it is asked for again.
+        """
         if self.is_running:
             self._engine.send(Pause())
         mode = next((c.mode for c in reversed(record.changes) if c.mode), record.mode)
@@ -117,7 +122,7 @@ class Talk:
         self.notice = Notice()
         self._welcome = None
         self._opening = self.send(
-            Open(lesson=lesson, record=record, epoch=at.epoch, step=at.step, runs=runs)
+            Open(lesson=lesson, record=record, epoch=at.epoch, step=at.step, runs=runs, aside=aside)
         )
         opening = self._opening
         self._look_again()
