@@ -7,10 +7,12 @@ import math
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from tests.ui.fake_engine import Simulated
 from tutor.aloud.commands import nearest, read
-from tutor.aloud.figures import figure, said_value
+from tutor.aloud.figures import changes, figure, said_value
 from tutor.aloud.hints import spoken_notice, without_keys
 from tutor.aloud.prose import spoken_formula, spoken_prose
 from tutor.aloud.voice import Code, Voice, in_words
@@ -78,6 +80,14 @@ def test_arrays_are_said_row_by_row():
     assert said_value(Value((1.0, 2.0), (2, 1))) == "1, 2"
     assert said_value(Value((1.0,) * 64, (100,))).endswith("1; and 84 more")
     assert said_value(NONE) == "None"
+
+
+def test_a_change_too_small_to_be_seen_is_told_as_such():
+    frame = Simulated(epoch=1, step=5).frame()
+    w = Value((frame.values["w"].data[0] + 1e-9,), (), "float32")
+    assert changes(msgspec.structs.replace(frame, values={"w": w}), frame) == [
+        "w rose by 1e-9, to 0.3."
+    ]
 
 
 def test_signs_are_put_in_words():

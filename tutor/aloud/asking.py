@@ -112,9 +112,9 @@ class Asking:
         )
 
     def _phase(self, name: str, moment: Moment) -> Section:
-        """The section with this heading. Raises UnclearError if there is none."""
+        """The first section with this in its heading. Raises UnclearError if there is none."""
         named = [s for s in moment.lesson.sections if s.heading]
-        found = [s for s in named if s.heading.lower().startswith(name.lower())]
+        found = [s for s in named if name.lower() in s.heading.lower()]
         if not found:
             headings = sections.listed([s.heading for s in named])
             raise UnclearError(f"Nothing here is called {name}; there is {headings}.")

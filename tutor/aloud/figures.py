@@ -99,7 +99,9 @@ def _moved(name: str, now: Value, was: Value | None) -> Iterator[str]:
     if was is not None and was.data and now.data and is_single(now) and is_single(was):
         a, b = was.data[0], now.data[0]
         if math.isfinite(a) and math.isfinite(b):
-            yield f"{name} {'rose' if b > a else 'fell'} from {figure(a)} to {figure(b)}."
+            verb, start, end = "rose" if b > a else "fell", figure(a), figure(b)
+            by_little = f"by {figure(abs(b - a))}, to {end}"  # where the two look alike
+            yield f"{name} {verb} {f'from {start} to {end}' if start != end else by_little}."
             return
     is_first = was is None or not was.data
     yield f"{name} {'is' if is_first else 'is now'} {said_value(now)}."
