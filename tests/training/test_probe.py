@@ -12,6 +12,8 @@ import torch
 
 from tests.training.conftest import FRONT, PLAIN, SHIPPED, shipped
 from tutor.lesson.document import read
+from tutor.lesson.model import Lesson
+from tutor.training.differences import gradients_by_differences, gradients_by_program, probe_at
 from tutor.training.loop import LessonRaised, Loop
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import programs_of
@@ -355,3 +357,17 @@ def test_more_warm_up_than_batches_is_no_report(write_lesson: Callable[..., Any]
     loop = loop_of(run)
     assert loop.batch == 2
     assert_finds_the_same(run, probe, loop.loss(), dict(loop.gradients or {}))
+
+
+def test_phases_run_from_the_batchs_start_whatever_was_evaluated_before(
+    write_lesson: Callable[..., Lesson],
+) -> None:
+    lesson = write_lesson(
+        Setup="w = torch.tensor(1.0, requires_grad=True)\nlevel = torch.tensor(8.0)",
+        Predict="level = level / 2\ny_pred = w * level",
+        Loss="loss = y_pred ** 2",
+    )
+    program = programs_of(lesson)[lesson.modes[0]]
+    probe = probe_at(program, 0)
+    gradients_by_differences(probe)
+    assert gradients_by_program(probe) == gradients_by_program(probe_at(program, 0))

@@ -6,9 +6,10 @@ what happened in earlier epochs.
 
 from __future__ import annotations
 
+import io
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
@@ -240,7 +241,8 @@ class Loop:
         extra = {"gradient": self.gradients or now, "gradient_now": now}
         calls = any(e.calls for e in expressions)
         safely = untouched_randomness(self.device) if calls else nullcontext()
-        with safely, torch.no_grad():
+        # A look at a non-leaf's `.grad` warns each time: that would be told as the lesson's word.
+        with safely, torch.no_grad(), redirect_stderr(io.StringIO()):
             return {
                 e.label: NO_VALUE
                 if e.names.intersection(pending)

@@ -197,7 +197,7 @@ class Probe:
     def run_phases(self, count: int) -> None:
         """Run the first `count` phases of the batch, for real (with gradients), from `stand` on."""
         with self._apart():
-            self._dice.restore(self._device)
+            self._begin_anew()
             for _ in range(count):
                 self.loop.run_step(looking=False, resting=False)
 
@@ -230,12 +230,16 @@ class Probe:
             self._needs_grad = True
 
     def _execute(self, codes: list[CodeType]) -> None:
+        self._begin_anew()
+        for code in codes:
+            self.loop.execute(code)
+
+    def _begin_anew(self) -> None:
+        """What an evaluation before has changed, and drawn, is as it was at the batch's start."""
         names = self.loop.namespace
         for name, kept in self._volatile.items():
             names[name] = transfer.set_down(kept, names.get(name))
         self._dice.restore(self._device)
-        for code in codes:
-            self.loop.execute(code)
 
 
 def _evaluated(program: Program, last: str) -> list[CodeType]:
