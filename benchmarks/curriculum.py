@@ -116,7 +116,7 @@ class Player:
     def _by_trying(self, attempt: Attempt) -> None:
         """Every answer that there is, until it is the right one."""
         answers = [str(i + 1) for i in range(len(attempt.choices))] or ["+", "-", "0"]
-        for answer in answers:
+        for answer in answers * 3:  # asked again, another may be the right one
             self._say(answer)
             if self.session.attempt and self.session.attempt.state == "wrong":
                 self.session.go_on()
