@@ -254,22 +254,23 @@ class ExercisePane(Vertical):
     @property
     def is_typing(self) -> bool:
         """Whether the field has the focus."""
-        return self._input.has_focus
+        return self.screen.focused is self._input  # which it is before it has heard of it
 
     @property
     def has_focus_within_it(self) -> bool:
         """Whether it, or its field, has the focus."""
-        return self.is_typing or self.query_one(ExerciseText).has_focus
+        return self.screen.focused in (self._input, self.query_one(ExerciseText))
 
     def focus(self: Self, scroll_visible: bool = True) -> Self:
         """Go to the field if there is one, else to the text."""
         target = self._input if self._field.display else self.query_one(ExerciseText)
-        target.focus(scroll_visible)
+        # At once: whether the focus is here may be asked in the very next moment.
+        self.screen.set_focus(target, scroll_visible)
         return self
 
     def leave_field(self) -> None:
         """Out of the field, so that letters are keys again."""
-        self.query_one(ExerciseText).focus()
+        self.screen.set_focus(self.query_one(ExerciseText))
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """The field comes and goes; a new question finds it empty."""
@@ -285,8 +286,8 @@ class ExercisePane(Vertical):
             self.screen.set_focus(self.query_one(ExerciseText))
         comes_back = wanted and not field.display
         field.display = wanted
-        if comes_back and self._returns and self.query_one(ExerciseText).has_focus:
-            self.call_after_refresh(self._input.focus)
+        if comes_back and self._returns and self.has_focus_within_it:
+            self.screen.set_focus(self._input)
         self._returns = self._returns and not wanted
 
     def action_scroll_text(self, by: int) -> None:

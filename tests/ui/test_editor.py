@@ -1,0 +1,171 @@
+"""The editor of a repair: the text is never lost, and what comes of it is told with its line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+
+from tutor.engine.messages import Failed, Open
+from tutor.ui.app import TutorApp
+from tutor.ui.code_area import CodeArea
+from tutor.ui.screens import editor
+from tutor.ui.screens.editor import EditorScreen
+from tutor.ui.screens.lesson import LessonScreen
+
+from .exercises import REPAIR, with_exercises
+from .fake_engine import FakeEngine
+from .test_lesson_screen import settled, text_of
+
+BROKEN = "w += learning_rate * w.grad\n"
+
+
+class AtTheEditor:
+    """The learner, and what stands before them."""
+
+    def __init__(self, app: TutorApp, pilot: Any) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await settled(self.pilot)
+
+    @property
+    def area(self) -> CodeArea:
+        return self.app.screen.query_one("#editor", CodeArea)
+
+    @property
+    def draft(self) -> str:
+        attempt = self.app.session.attempt
+        assert attempt is not None
+        return attempt.code
+
+    def sees(self, words: str, where: str = "verdict") -> bool:
+        return words in text_of(self.app, where)
+
+
+Opened = Callable[[], AbstractAsyncContextManager[AtTheEditor]]
+
+
+@pytest.fixture
+def opened(make_app: Callable[..., TutorApp]) -> Opened:
+    @asynccontextmanager
+    async def run() -> AsyncIterator[AtTheEditor]:
+        app = make_app(first=with_exercises(REPAIR))
+        async with app.run_test(size=(80, 22)) as pilot:
+            await settled(pilot)
+            await pilot.press("a", "o")
+            await settled(pilot)
+            assert isinstance(app.screen, EditorScreen)
+            yield AtTheEditor(app, pilot)
+
+    return run
+
+
+async def test_mended_code_is_run_and_success_leads_back(
+    opened: Opened, engine: FakeEngine
+) -> None:
+    async with opened() as learner:
+        assert learner.sees("The update goes the wrong way.", "task")
+        assert learner.sees("It fails with: a leaf Variable", "task")
+        assert learner.area.has_focus
+        assert learner.area.size.height >= 6
+        await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
+        assert learner.area.read_only
+        assert learner.sees("esc breaks it off")
+        run = [c for c in engine.sent if isinstance(c, Open)][-1].lesson.phase("Update")
+        assert run is not None
+        assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
+        engine.advance(3)
+        await settled(learner.pilot)
+        assert isinstance(learner.app.screen, LessonScreen)
+        assert "✓ Done." in text_of(learner.app, "exercise-text")
+
+
+async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_goes_there(
+    opened: Opened, engine: FakeEngine
+) -> None:
+    async with opened() as learner:
+        await learner.press("end", "enter", *"if w", "up", "home")
+        ran = len(engine.sent)
+        await learner.press("ctrl+r")
+        assert learner.sees("✗ Not yet. Line 2 is not Python")
+        assert learner.area.cursor_location[0] == 1
+        assert len(engine.sent) == ran
+        assert learner.draft == "w += learning_rate * w.grad\nif w\n"
+        await learner.press("ctrl+z", "ctrl+z", "ctrl+z")
+        assert learner.area.text == BROKEN
+        await learner.press("ctrl+y")
+        assert learner.area.text != BROKEN
+
+
+async def test_the_real_error_is_shown_and_the_cursor_goes_to_its_line(
+    opened: Opened, engine: FakeEngine
+) -> None:
+    async with opened() as learner:
+        await learner.press("ctrl+s")
+        message = "RuntimeError: [bold]a leaf\x1b[31m"
+        engine.tell(Failed(answers=engine.run_number, lesson="", phase="Update", line=2,
+                           message=message))  # fmt: skip
+        await settled(learner.pilot)
+        assert learner.sees("✗ line 2 of your code: RuntimeError: [bold]a leaf^[[31m")
+        assert learner.area.cursor_location == (1, 0)
+        assert not learner.area.read_only
+
+
+async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editor, "PAUSE", 0.01)
+    async with opened() as learner:
+        await learner.press("#")
+        await asyncio.sleep(0.05)
+        assert learner.draft == "#" + BROKEN
+        monkeypatch.setattr(editor, "PAUSE", 100.0)
+        await learner.press("1", "ctrl+c", "escape")
+        assert isinstance(learner.app.screen, LessonScreen)
+        assert learner.draft == "#1" + BROKEN
+        await learner.press("o", "end", "2", "ctrl+q")
+    assert learner.draft == "#1w += learning_rate * w.grad2\n"
+
+
+async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that_back(
+    opened: Opened,
+) -> None:
+    async with opened() as learner:
+        await learner.press("#", "ctrl+o", "n")
+        assert learner.area.text == "#" + BROKEN
+        await learner.press("ctrl+o", "y")
+        assert learner.area.text == BROKEN
+        await learner.press("ctrl+z")
+        assert learner.area.text == "#" + BROKEN
+
+
+# ── Python's habits ─────────────────────────────────────────────────────────────────
+
+
+class Field(App[None]):
+    """The field alone."""
+
+    def compose(self) -> ComposeResult:
+        yield CodeArea("if w:\n", id="editor")
+
+
+async def test_enter_keeps_the_indentation_and_tab_and_shift_tab_change_it() -> None:
+    app = Field()
+    async with app.run_test() as pilot:
+        area = app.query_one(CodeArea)
+        area.focus()
+        await pilot.press("end", "enter", "a", "enter", "tab", "b", "shift+tab")
+        assert area.text == "if w:\n    a\n    b\n"
+        await pilot.press("shift+up", "shift+tab")
+        assert area.text == "if w:\na\nb\n"
+        await pilot.press("tab")
+        assert area.text == "if w:\n    a\n    b\n"
+        area.read_only = True
+        await pilot.press("enter", "tab", "shift+tab", "x")
+        assert area.text == "if w:\n    a\n    b\n"

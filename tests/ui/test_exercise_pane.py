@@ -1,0 +1,283 @@
+"""Exercises on the lesson screen: every key that is about them, pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from textual.content import Content
+from textual.widgets import Input
+
+from tutor.engine.messages import Failed, Open, StepPhase
+from tutor.lesson.exercise import Exercise
+from tutor.teaching.attempt import Attempt
+from tutor.ui.app import TutorApp
+from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
+from tutor.ui.panes.exercise import ExercisePane
+from tutor.ui.panes.formula import FormulaPane
+
+from .conftest import LARGE, SMALL
+from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
+from .fake_engine import FakeEngine
+from .panes import OnePane, frame, moment
+from .test_lesson_screen import settled, text_of
+
+MakeApp = Callable[..., TutorApp]
+
+
+class Learner:
+    """Who sits before the screen."""
+
+    def __init__(self, app: TutorApp, pilot: Any) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await settled(self.pilot)
+
+    def sees(self, words: str, where: str = "exercise-text") -> bool:
+        return words in text_of(self.app, where)
+
+    @property
+    def field(self) -> Input:
+        return self.app.screen.query_one("#exercise-answer", Input)
+
+    @property
+    def attempt(self) -> Attempt:
+        assert self.app.session.attempt is not None
+        return self.app.session.attempt
+
+
+@pytest.fixture
+def at(make_app: MakeApp) -> Callable[..., Any]:
+    """A learner at a lesson with these exercises, of which the first has begun."""
+
+    @asynccontextmanager
+    async def run(*exercises: Exercise, size: tuple[int, int] = SMALL) -> Any:
+        app = make_app(first=with_exercises(*exercises))
+        async with app.run_test(size=size) as pilot:
+            await settled(pilot)
+            learner = Learner(app, pilot)
+            await learner.press("a")
+            yield learner
+
+    return run
+
+
+At = Callable[..., Any]
+
+
+async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
+    at: At, engine: FakeEngine
+) -> None:
+    async with at(PREDICT) as learner:
+        assert learner.sees("Exercise 1 of 1 · predict")
+        assert learner.field.has_focus
+        assert not learner.field.cursor_blink
+        pane = learner.app.screen.query_one(ExercisePane)
+        assert pane.region.bottom == learner.field.region.bottom + 1  # the keys are below it
+        assert learner.sees("enter answers · esc then h hint (2 left)", "exercise-keys")
+        assert learner.sees("enter answers  esc out of the field: other keys", "footer")
+        sent = len(engine.sent)
+        await learner.press(*"sqxk1mH", "space", "enter")
+        assert len(engine.sent) == sent
+        assert learner.sees("▸ I can't read “sqxk1mH”")
+        assert learner.field.value == "sqxk1mH "  # it stays, to be mended
+        assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
+
+
+async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_was(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(first=with_exercises(PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        learner = Learner(app, pilot)
+        await learner.press("s", "s", "space", "a", "escape", "h", "H")
+        assert learner.sees("Hint 1: Look at w.")
+        assert learner.sees("Try it once", "status")
+        assert not learner.field.has_focus
+        await learner.press("escape")
+        assert app.session.attempt is None
+        opened = [command for command in engine.sent if isinstance(command, Open)][-1]
+        assert (opened.epoch, opened.step) == (3, 1)
+        assert learner.sees("Your own run is back", "status")
+        assert app.screen.query_one("#numbers").display
+
+
+async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(at: At) -> None:
+    async with at(PREDICT, CHOOSE) as learner:
+        await learner.press(*"-120", "enter")
+        assert learner.sees("✗ Not right.")
+        assert learner.sees("That is the sum.")
+        assert not learner.app.screen.query_one("#exercise-field").display
+        assert learner.sees("enter asks again", "exercise-keys")
+        await learner.press("enter")
+        assert learner.sees("And in epoch 2?")
+        assert (learner.field.has_focus, learner.field.value) == (True, "")
+        await learner.press("escape", "H")  # the field goes and comes, and the keys stay keys
+        assert learner.sees("Solution:")
+        assert not learner.field.has_focus
+        await learner.press("a", *"-25.5", "enter")
+        assert learner.sees("✓ Right.")
+        assert learner.sees("Because the mean divides by N.")
+        await learner.press("enter")
+        assert learner.sees("Exercise 2 of 2 · choose")
+
+
+async def test_digits_and_arrows_pick_a_choice_and_enter_answers(at: At) -> None:
+    async with at(CHOOSE) as learner:
+        await learner.press("enter", "1")
+        assert learner.sees("▶ 1  Not so")
+        assert learner.app.screen.query_one("#exercise").display
+        assert learner.attempt.tries == 0  # picked, not yet answered
+        await learner.press("enter", "down")
+        assert learner.sees("✗ Not yet. No: look again.")
+        assert learner.sees("▶ 2  So")
+        await learner.press("3")  # there is no third answer: it shows its pane
+        assert learner.app.screen.query_one("#numbers").display
+        await learner.press("a", "enter")
+        assert learner.sees("✓ Right.")
+
+
+async def test_in_a_large_terminal_it_has_two_columns_and_no_other_pane_goes_for_good(
+    at: At,
+) -> None:
+    async with at(PREDICT, size=LARGE) as learner:
+        screen = learner.app.screen
+        assert screen.query_one("#exercise").region.width == LARGE[0]
+        assert all(screen.query_one(f"#{p}").display for p in ("formula", "code", "numbers"))
+        await learner.press("escape", "5")
+        assert screen.query_one("#output").display
+        await learner.pilot.resize_terminal(*SMALL)
+        await learner.press("8")
+        await learner.pilot.resize_terminal(*LARGE)
+        await settled(learner.pilot)
+        assert screen.query_one("#exercise").display
+        await learner.press("escape", "escape")
+        assert screen.query_one("#output").display
+        assert screen.query_one("#ladder").display
+
+
+async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(
+    at: At, engine: FakeEngine
+) -> None:
+    async with at(REPAIR) as learner:
+        assert learner.sees("It fails with: a leaf Variable")
+        assert learner.sees("o edits the code of Update")
+        failed = Failed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
+        engine.tell(failed)
+        await settled(learner.pilot)
+        assert learner.sees("line 1 of your code: RuntimeError", "error")
+        assert not learner.sees("line.md", "error")
+
+
+async def test_without_an_exercise_its_keys_say_how_to_begin_one(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(first=with_exercises(PREDICT, REPAIR))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        learner = Learner(app, pilot)
+        await learner.press("h")
+        assert learner.sees("No exercise is on · a begins one", "status")
+        assert learner.sees("a exercise", "footer")
+        await learner.press("8")
+        assert learner.sees("◇  1  predict      What is the gradient of w")
+        assert learner.sees("a begins the next · A chooses one", "exercise-keys")
+        assert not any(isinstance(c, StepPhase) for c in engine.sent)
+
+
+# ── In the text ─────────────────────────────────────────────────────────────────────
+
+
+def attempt(state: Any = "asking", **more: Any) -> Attempt:
+    return Attempt(PREDICT, 1, 1, state, "number", PREDICT.ask, **more)
+
+
+async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_done() -> None:
+    pane = FormulaPane(id="formula", ascii_only=False)
+    shown = replace(moment(frame(0, 0)), lesson=with_exercises(PREDICT, REPAIR, CHOOSE))
+    app = OnePane(pane, shown)
+    async with app.run_test(size=(80, 60)) as pilot:
+        await pilot.pause()
+        assert "◇ Exercise 1: predict · a\n" in app.text
+        pane.deeds = {"first": "done", "mend": "tried"}
+        assert "✓ Exercise 1: predict · done\n" in app.text
+        assert "· Exercise 2: repair · tried · a\n" in app.text
+        assert app.text.endswith("◇ Exercise 3: choose")
+
+
+async def test_the_formula_does_not_tell_what_is_asked_before_it_is_answered() -> None:
+    pane = FormulaPane(id="formula", ascii_only=False)
+    app = OnePane(pane, moment(frame(2, 1)))  # the loss of epoch 1 is still there
+    async with app.run_test(size=(80, 60)) as pilot:
+        await pilot.pause()
+        assert "= 30" in app.text
+        pane.attempt = attempt()
+        assert "= □" in app.text
+        assert "= 30" not in app.text
+        pane.attempt = attempt("wrong")
+        assert "= 30" in app.text
+
+
+# ── Lines ───────────────────────────────────────────────────────────────────────────
+
+
+def text(of: Attempt, width: int = 78, picked: int = -1) -> str:
+    return "\n".join(row.plain.rstrip() for p in parts(of, picked, width, str) for row in p.lines)
+
+
+def test_a_condition_is_not_yet_met_and_the_keys_that_may_be_used_are_named() -> None:
+    before = Attempt(REACH, 1, 1, "asking", "condition", REACH.ask)
+    assert "not known yet" in text(before)
+    assert "✗ not yet" in text(replace(before, is_met=False))
+    assert "You may change the learning rate ([ ] l)" in text(before)
+    assert "✓ Done." in text(replace(before, is_met=True, state="done"))
+
+
+def test_who_plays_autograd_sees_which_question_it_is() -> None:
+    now = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?", step=2, steps=5)
+    assert text(now).startswith("Exercise 2 of 4 · be autograd · question 2 of 5\n")
+
+
+def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
+    done = attempt("done", reply="It is −30.", explain="Because.", hints=("Look.",))
+    assert text(done).endswith("✓ Right. It is −30.\nBecause.\nHint 1: Look.")
+
+
+def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_word() -> None:
+    long = attempt("wrong", reply="word " * 40, solution="```python\nw -= 1\n```")
+    assert all(len(row) <= 50 for row in text(long, 50).split("\n"))
+    assert "Solution:\n  w -= 1" in text(long, 50)
+
+
+def test_what_an_exercise_says_is_data() -> None:
+    assert "a^[[31m" in text(attempt(reply="a\x1b[31m"))
+
+
+@pytest.mark.parametrize("width", [20, 40, 78])
+@pytest.mark.parametrize("state", ["opening", "asking", "judging", "wrong", "done"])
+def test_the_line_of_keys_fits_and_ends_with_a_whole_key(width: int, state: str) -> None:
+    now = keys_line(attempt(state, tries=1), False, width)
+    assert now.cell_length <= width
+    whole = keys_line(attempt(state, tries=1), False, 200).plain.split(" · ")
+    shown = [key for key in now.plain.split(" · ") if key]
+    assert shown == whole[: len(shown)]
+
+
+def test_the_list_names_the_state_in_a_word_and_fits() -> None:
+    row: Content = list_row(3, REACH, "skipped", 60, str)
+    assert row.plain.startswith("–  3  reach it")
+    assert row.plain.endswith("skipped")
+    assert row.cell_length <= 60
+
+
+def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
+    every = (PREDICT, REACH, REPAIR)
+    assert next_open(every, {}) == "first"
+    assert next_open(every, {"first": "done", "reach": "skipped"}) == "mend"
+    assert next_open(every, dict.fromkeys(("first", "reach", "mend"), "done")) is None

@@ -1,0 +1,74 @@
+"""The list of a lesson's exercises."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+from tutor.teaching.journal import Deed
+from tutor.teaching.session import Session
+from tutor.ui.screens.exercises import ExerciseList, ExercisesScreen
+
+from .conftest import SMALL
+from .exercises import CHOOSE, PREDICT, REPAIR, with_exercises
+from .fake_engine import FakeEngine
+
+
+class Pupil(Session):
+    """One who has done some of it."""
+
+    begun: str | None = None
+
+    def deeds(self) -> dict[str, Deed]:
+        return {"first": "done", "mend": "tried"}
+
+    def begin_exercise(self, id: str | None = None) -> None:
+        self.begun = id
+
+
+class Alone(App[None]):
+    """The list and nothing else."""
+
+    CSS_PATH = "../../tutor/ui/tutor.tcss"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self._session = session
+
+    def on_mount(self) -> None:
+        self.push_screen(ExercisesScreen(self._session, ascii_only=False))
+
+
+def pupil() -> Pupil:
+    session = Pupil(FakeEngine())
+    session.open(with_exercises(PREDICT, REPAIR, CHOOSE))
+    return session
+
+
+async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
+    session = pupil()
+    app = Alone(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        listed = app.screen.query_one(ExerciseList)
+        rows = [row.plain.split() for row in listed.lines]
+        assert [(row[0], row[-1]) for row in rows] == [("✓", "done"), ("▶", "tried"), ("◇", "new")]
+        assert [("repair" in row, "choose" in row) for row in rows[1:]] == [
+            (True, False),
+            (False, True),
+        ]
+        assert listed.size.height == 3
+        await pilot.press("down", "down", "up", "up", "down", "enter")
+        await pilot.pause()
+        assert session.begun == "mend"
+        assert not isinstance(app.screen, ExercisesScreen)
+
+
+async def test_escape_begins_nothing() -> None:
+    session = pupil()
+    app = Alone(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("down", "escape")
+        await pilot.pause()
+        assert session.begun is None
+        assert not isinstance(app.screen, ExercisesScreen)
