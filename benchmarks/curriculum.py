@@ -109,7 +109,7 @@ class Player:
             tries = attempt.tries
             self.session.show_solution()
             self.settle()
-            self._say(self.session.attempt.solution.split(":")[0] if self.session.attempt else "")
+            self._say(self.session.attempt.solution.split(",")[0] if self.session.attempt else "")
             if self.session.attempt and self.session.attempt.tries == tries:
                 return
 

@@ -21,6 +21,7 @@ from tutor.lesson.exercise import (
     Predict,
     Reach,
     Repair,
+    Setting,
     Solution,
     Stage,
     Symptom,
@@ -30,7 +31,7 @@ from tutor.lesson.model import Lesson
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed, Left, NoJournal
 from tutor.teaching.session import Session
-from tutor.training.frame import Position
+from tutor.training.frame import Element, Position
 from tutor.training.sights import Local, LocalStep
 
 BEFORE_GRADIENT = Stage(mode="autograd", at=Place(1, "Gradient"))
@@ -422,3 +423,14 @@ def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: Fak
     assert len(learner.notebook.places) == kept
     learner.does("take_up")
     assert learner.at.epoch == 5
+
+
+def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with(engine: FakeEngine) -> None:
+    stage = Stage(mode="autograd", settings=(Setting("w", (), 3.0),))
+    learner = Learner(engine, msgspec.structs.replace(REACH, stage=stage, may=("seed",)))
+    learner.begins()
+    learner.does("new_seed")
+    opened = [command for command in engine.sent if isinstance(command, Open)][-1]
+    assert opened.record is not None
+    assert opened.record.seed
+    assert [change.element for change in opened.record.changes] == [Element("w", (), 3.0)]

@@ -143,3 +143,19 @@ def test_an_equation_still_to_come_shows_what_is_known_and_leaves_the_rest_open(
     run.step_phase()
     gradient = run.step_phase()
     assert gradient.boxed["Update"]['gradient["w"]'].data == gradient.gradients["w"].data
+
+
+def test_views_that_an_update_in_place_has_spoiled_stop_nobody(
+    start: Callable[..., Run],
+) -> None:
+    run = start(
+        Setup="x = torch.tensor([1.0, 2.0])\nw = torch.tensor([0.5, 0.2], requires_grad=True)",
+        Predict="y_pred = 0\nfor w_k in w:\n    y_pred = y_pred + w_k * x",
+    )
+    for _ in range(11):
+        frame = run.step_phase()
+        assert run.facts("w_k").name == "w_k"
+        run.standpoint()
+    assert run.seek(1, 4) == run.seek(1, 4)
+    run.seek(40)
+    assert run.seek(frame.at.epoch, frame.at.step) == frame

@@ -40,6 +40,8 @@ class Attempt:
     """The learner's last answer, as it was given."""
     reply: str = ""
     """What is said to it. Markdown; one or a few short sentences."""
+    was_right: bool | None = None
+    """Of a BeAutograd: whether the last answer was right; None before the first, and elsewhere."""
     tries: int = 0
     hints: tuple[str, ...] = ()
     """Those that have been asked for so far. Markdown."""

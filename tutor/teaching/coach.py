@@ -7,6 +7,7 @@ meanwhile, as all that it takes to have it again.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import msgspec
@@ -29,6 +30,9 @@ from tutor.teaching.ways import (
 )
 from tutor.training.frame import Position, Record
 from tutor.training.sights import RunInfo
+
+MOST_SEEDS = 1000
+"""A seed that is drawn is below this: short enough to be remembered."""
 
 REPAIR_SECONDS = 10.0
 """So long may mended code run without a sign of life; then it is stopped."""
@@ -160,10 +164,10 @@ class Coach:
         self._way = self.held = None
         self._wished = ""
 
-    def again(self) -> None:
+    def again(self, *, new_seed: bool = False) -> None:
         """Begin the exercise's run again; a Reach keeps the settings that it is now under."""
         if isinstance(self._way, ReachWay):
-            self._way.again()
+            self._way.again(random.randrange(1, MOST_SEEDS) if new_seed else None)
         elif self._way is not None:
             self._way.begin()
 

@@ -80,10 +80,12 @@ class Desk:
         at: Position | None = None,
         code: str | None = None,
         keep_settings: bool = False,
+        seed: int | None = None,
     ) -> None:
         """Set up a run at `stage` (or `at` a place of it), with the learner's `code`.
 
-        With `keep_settings` its mode, learning rate and seed are those that hold now.
+        With `keep_settings` its mode, learning rate and seed are those that hold now; a `seed`
+        goes before.
         """
         moment = self.talk.moment
         device = moment.device if moment else "cpu"
@@ -93,6 +95,8 @@ class Desk:
             record = msgspec.structs.replace(
                 record, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
             )
+        if seed is not None:
+            record = msgspec.structs.replace(record, seed=seed)
         self._then.clear()
         place = begun.at if at is None else at
         number = self.talk.open_run(begun.lesson, record, place, aside=True)

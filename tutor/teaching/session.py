@@ -112,6 +112,12 @@ class Session:
         return self.talk.is_waiting
 
     @property
+    def has_begun(self) -> bool:
+        """Whether anything has been done in the open lesson: then it is left where it stands."""
+        held = self.coach.held or hold(self.talk)
+        return held is not None and (self.attempt is not None or held.has_begun)
+
+    @property
     def learning_rate(self) -> float | None:
         """The one in force, or the one that has been asked for since."""
         wished = self.talk.last(SetLearningRate)
@@ -327,7 +333,7 @@ class Session:
     def _write_down(self) -> None:
         """Where the lesson stands; while an exercise is on, where its own run stood."""
         attempt, held = self.attempt, self.coach.held or hold(self.talk)
-        if held is not None and (attempt is not None or held.has_begun):
+        if held is not None and self.has_begun:
             self._journal.left(held.left(attempt.exercise.id if attempt else ""))
 
     # ── About in time ───────────────────────────────────────────────────────────────
@@ -467,8 +473,11 @@ class Session:
             self.open(moment.lesson, Start(moment.mode, moment.device))
             return
         self.pause()
-        if self.attempt is not None and not command.new_seed:
-            self.coach.again()
+        if self.attempt is not None:
+            if reason := self.coach.why_not(command):
+                self.talk.tell(reason, "refused")
+            else:
+                self.coach.again(new_seed=command.new_seed)
             return
         self.talk.printed = PrintedText()
         self.talk.moment = replace(moment, goal=moment.lesson.epochs[moment.mode])

@@ -164,7 +164,7 @@ class PredictWay(Way[Predict]):
     def _solved(self, event: AnyEvent) -> None:
         if isinstance(event, Evaluated):
             value = said.answer(self.exercise, event.values[0])
-            self.desk.set(solution=f"{value}: {self.solution()}")
+            self.desk.set(solution=f"{value}, which is {self.solution()}")
             self.desk.did("shown")
 
     def solution(self) -> str:
@@ -194,9 +194,9 @@ class ReachWay(Way[Reach]):
         super().opened(event)
         self.rested(None)
 
-    def again(self) -> None:
-        """From the start, under the settings that hold now."""
-        self.desk.open(self.stage, self.opened, keep_settings=True)
+    def again(self, seed: int | None = None) -> None:
+        """From the start, under the settings that hold now; with another seed if one is given."""
+        self.desk.open(self.stage, self.opened, keep_settings=True, seed=seed)
 
     def rested(self, command: AnyCommand | None) -> None:
         """Does it hold here?"""
@@ -320,9 +320,10 @@ class BeAutogradWay(Way[BeAutograd]):
         self.desk.set(said=number(value), solution="")
         attempt, expected = self.desk.attempt, self._step.expected
         if not answers.close(value, expected, self.exercise.tolerance):
-            self.desk.set(reply=f"It is not {number(value)}. {said.local_help(self._step)}")
+            reply = f"It is not {number(value)}. {said.local_help(self._step)}"
+            self.desk.set(was_right=False, reply=reply)
         elif attempt.step < attempt.steps:
-            self.desk.set(reply=f"{number(expected)} is right.")
+            self.desk.set(was_right=True, reply=f"{number(expected)} is right.")
             self._ask(attempt.step + 1)
         else:
             self.desk.set(state="judging")

@@ -66,7 +66,7 @@ class Bench:
         lesson, programs = self.lesson, self.programs
         if code is not None:
             lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
-            programs = programs_of(lesson)
+            programs = programs_of(lesson, [stage.mode])
         run = self._begun(lesson, programs, msgspec.structs.replace(stage, at=Place()))
         run.run_to(epochs)
         return run

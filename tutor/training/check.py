@@ -5,7 +5,7 @@ Reading the file has found the faults of form; here the code is run. Knows no sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -37,6 +37,22 @@ def check(lesson: Lesson) -> tuple[Finding, ...]:
     return tuple(_Check(lesson).findings())
 
 
+def undrawn(lesson: Lesson) -> tuple[Finding, ...]:
+    """What of a lesson's formulas can't be drawn. Runs nothing.
+
+    All that is left to prove of a translation whose code is that of a lesson that is proven.
+    """
+    return tuple(
+        Finding(
+            str(lesson.path),
+            formula.line,
+            f"the formula's {piece} can't be drawn; write it another way",
+        )
+        for formula in _formulas(lesson)
+        for piece in parse(formula.latex).unsupported
+    )
+
+
 class _Check:
     """The proofs of one lesson; each yields what it finds wrong."""
 
@@ -45,7 +61,7 @@ class _Check:
         self.programs = programs_of(lesson)
 
     def findings(self) -> Iterator[Finding]:
-        yield from self._formulas()
+        yield from undrawn(self.lesson)
         running = dict(self.programs)
         for mode in self.lesson.modes:
             try:
@@ -70,49 +86,33 @@ class _Check:
         section = self.lesson.phase(name)
         return section.line if section else 1
 
-    # ── Formulas ────────────────────────────────────────────────────────────────────
-
-    def _formulas(self) -> Iterator[Finding]:
-        for formula in self._all_formulas():
-            for piece in parse(formula.latex).unsupported:
-                yield self._finding(
-                    formula.line, f"the formula's {piece} can't be drawn; write it another way"
-                )
-
-    def _all_formulas(self) -> Iterator[Formula]:
-        for section in self.lesson.sections:
-            yield from (b for b in section.blocks if isinstance(b, Formula))
-
     # ── Running ─────────────────────────────────────────────────────────────────────
 
     def _runs(self, mode: str) -> Iterator[Finding]:
         frames = _frames(Run(self.programs, mode))
-        if frames != _frames(Run(self.programs, mode)):
+        run = Run(self.programs, mode)
+        again = _frames(run)
+        if frames != again:
             yield self._finding(
                 1, f"mode {mode}: two runs differ; take all random numbers from np or torch"
             )
-        yield from self._goes_back(mode)
+        yield from self._goes_back(mode, run, again[:-1])
         yield from self._shows(mode, frames[-1])
 
-    def _goes_back(self, mode: str) -> Iterator[Finding]:
-        """Back to the start and forward again must meet the same frames."""
-        run = Run(self.programs, mode)
-        seen = [run.frame()]
-        while run.at.epoch < _EPOCHS or not run.at_end:
-            seen.append(run.step_phase())
-        backwards = [run.frame(), *(run.back() for _ in seen[1:])]
-        if backwards != seen[::-1]:
-            at = next(a.at for a, b in zip(backwards, seen[::-1], strict=True) if a != b)
-            yield self._finding(
-                1, f"mode {mode}: going back to epoch {at.epoch}, step {at.step} shows other values"
-            )
-        if [run.frame(), *(run.step_phase() for _ in seen[1:])] != seen:
+    def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[Finding]:
+        """Back to the start and forward again must meet the frames that the run has shown."""
+        there = {frame.at: frame for frame in seen}
+        other = next((f.at for f in _backwards(run) if f != there[f.at]), None)
+        if other is not None:
+            where = f"epoch {other.epoch}, step {other.step}"
+            yield self._finding(1, f"mode {mode}: going back to {where} shows other values")
+        if [run.seek(0, 0), *(run.step_phase() for _ in seen[1:])] != seen:
             yield self._finding(1, f"mode {mode}: going forward again shows other values")
 
     def _shows(self, mode: str, frame: Frame) -> Iterator[Finding]:
         """After whole epochs every live value has to be there."""
         boxed = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
-        lines = {e: f.line for f in self._all_formulas() for e in f.boxed}
+        lines = {e: f.line for f in _formulas(self.lesson) for e in f.boxed}
         for label, value in [*boxed.items(), *frame.watched.items()]:
             if value.dtype == "text":
                 why = value.text or "it names something that the mode does not compute"
@@ -158,6 +158,11 @@ class _Check:
         )
 
 
+def _formulas(lesson: Lesson) -> Iterator[Formula]:
+    for section in lesson.sections:
+        yield from (b for b in section.blocks if isinstance(b, Formula))
+
+
 def _to_gradient(run: Run) -> None:
     run.step_phase()
     while run.frame().phase != "Gradient" and not run.at_end:
@@ -171,6 +176,18 @@ def _frames(run: Run) -> list[Frame]:
         frames.append(run.step_phase())
     frames.append(run.run(20))
     return frames
+
+
+def _backwards(run: Run) -> Iterator[Frame]:
+    """What is met on the way back: phase by phase through a whole batch, then by epochs.
+
+    Every step back runs all from Setup on; forward again meets every frame at no such price.
+    """
+    yield run.seek(_EPOCHS)
+    for _ in range(len(run.program.loop) + 1):  # one more: the Report
+        yield run.back()
+    while run.at.epoch:
+        yield run.back_epoch()
 
 
 def _numbers(values: Mapping[str, Value]) -> Numbers:

@@ -22,7 +22,7 @@ from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.sights import Facts
 from tutor.training.snapshot import LESSON_MODULE
-from tutor.training.values import text_value, value_of
+from tutor.training.values import is_spoiled, text_value, value_of
 
 _LONGEST_TYPE = 60
 _PLAIN = (bool, int, float, type(None), torch.Tensor, np.ndarray, np.generic)
@@ -158,6 +158,14 @@ def _attribute(thing: Any, name: str) -> Any:
 def _facts(name: str, thing: Any) -> Facts:
     if not isinstance(thing, torch.Tensor):
         return Facts(name=name, value=_value(thing), type=_type(thing))
+    if is_spoiled(thing):
+        return Facts(
+            name=name,
+            value=value_of(thing),
+            type=_type(thing),
+            device=str(thing.device),
+            note="a view of what was updated in place: its way through the graph is lost",
+        )
     keeps = thing.is_leaf or thing.retains_grad
     can_have = thing.requires_grad and keeps
     return Facts(

@@ -16,6 +16,7 @@ import torch
 
 from tutor.plain import one_line
 from tutor.training.graph_record import Call, Known, Recorder
+from tutor.training.values import is_spoiled
 
 _LONGEST = 72
 _LONGEST_OPERAND = 24
@@ -54,7 +55,9 @@ class Words:
 
     def _name(self, name: str, thing: Any) -> None:
         self._names.setdefault(id(thing), []).append(name)
-        if isinstance(thing, torch.Tensor) and thing.requires_grad and thing.grad_fn is not None:
+        if not isinstance(thing, torch.Tensor) or is_spoiled(thing):
+            return
+        if thing.requires_grad and thing.grad_fn is not None:
             self._outputs.setdefault((id(thing.grad_fn), thing.output_nr), name)
 
     def name_of(self, known: Known) -> str:

@@ -109,13 +109,13 @@ class Program:
         return next((p.name for p in phases if p is not None and line in p.lines), "")
 
 
-def programs_of(lesson: Lesson) -> dict[str, Program]:
-    """The lesson's program in each of its modes, in the lesson's order of modes.
+def programs_of(lesson: Lesson, modes: Iterable[str] | None = None) -> dict[str, Program]:
+    """The lesson's program in each of its modes (or in those of `modes`), in order.
 
     Raises RunError if its code can't be compiled: a file's has been, a learner's may not.
     """
     try:
-        return {mode: _program(lesson, mode) for mode in lesson.modes}
+        return {mode: _program(lesson, mode) for mode in modes or lesson.modes}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RunError(_why_not(lesson) or f"{lesson.path}: {error}") from error
 

@@ -18,6 +18,7 @@ import torch
 from tutor.training.program import Program
 from tutor.training.randomness import Randomness
 from tutor.training.snapshot import LESSON_MODULE, Namespace
+from tutor.training.values import is_spoiled
 
 Kept: TypeAlias = Any
 """A number, text, a copied tensor or array, one of the states below, or a container of them."""
@@ -123,13 +124,23 @@ def volatile(names: Collection[str], program: Program, namespace: Namespace) -> 
 def _is_trained(thing: Any, listed: Collection[int]) -> bool:
     """Whether an update changes more of a thing than the parameters with these ids."""
     if isinstance(thing, torch.Tensor):
-        return thing.is_leaf and thing.requires_grad and id(thing) not in listed
+        return id(thing) not in listed and _is_trained_leaf(thing)
     if isinstance(thing, torch.nn.Module):
         parts = [*thing.parameters(), *thing.buffers()]
         return any(id(part) not in listed for part in parts)
     if isinstance(thing, torch.optim.Optimizer):
-        return bool(thing.state)
+        return bool(thing.state) or _will_have_state(thing)
     return isinstance(thing, list | tuple) and any(_is_trained(part, listed) for part in thing)
+
+
+def _will_have_state(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its first step leaves something behind: all do but SGD without momentum."""
+    groups = optimizer.param_groups
+    return not isinstance(optimizer, torch.optim.SGD) or any(g["momentum"] for g in groups)
+
+
+def _is_trained_leaf(tensor: torch.Tensor) -> bool:
+    return not is_spoiled(tensor) and tensor.is_leaf and tensor.requires_grad
 
 
 def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
@@ -151,7 +162,7 @@ def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
 
 def is_large_data(thing: Any) -> bool:
     """Whether it costs more to copy than is spent lightly (an optimizer changes no such thing)."""
-    if isinstance(thing, torch.Tensor) and thing.requires_grad:
+    if isinstance(thing, torch.Tensor) and (is_spoiled(thing) or thing.requires_grad):
         return False
     return isinstance(thing, torch.Tensor | np.ndarray) and thing.nbytes > _LARGE
 
@@ -204,7 +215,7 @@ def _keep_module(module: torch.nn.Module, depth: int) -> _ModuleState:
 
 
 def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().clone().requires_grad_(tensor.is_leaf and tensor.requires_grad)
+    return tensor.detach().clone().requires_grad_(_is_trained_leaf(tensor))
 
 
 def in_float64(kept: Kept) -> Kept:

@@ -35,6 +35,18 @@ def text_value(text: str) -> Value:
     return Value((), (), "text", text)
 
 
+def is_spoiled(tensor: torch.Tensor) -> bool:
+    """Whether autograd can't say any more where it came from, and raises if asked.
+
+    So it is with one of several views (`for w_k in w`) whose base was then updated in place.
+    """
+    try:
+        tensor.is_leaf  # noqa: B018 - asked for the error alone
+    except RuntimeError:
+        return True
+    return False
+
+
 def is_finite(thing: Any) -> bool:
     """Whether every element is finite; True for what is not numeric."""
     if isinstance(thing, torch.Tensor):

@@ -209,7 +209,9 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
         return []
     if attempt.state == "wrong":
         return _headed("✗ Not right. ", attempt.reply, width, inline, looks.ERROR)
-    if attempt.wants in ("choice", "code"):
+    if attempt.was_right:
+        return _headed("✓ ", attempt.reply, width, inline, looks.NEXT)
+    if attempt.was_right is False or attempt.wants in ("choice", "code"):
         return _headed("✗ Not yet. ", attempt.reply, width, inline, looks.ERROR)
     return _headed("▸ ", attempt.reply, width, inline, looks.STRONG)
 

@@ -1,0 +1,173 @@
+"""Plays the curriculum in a pseudo-terminal at 80×24, by the keys and by what stands on the screen.
+
+    python -m benchmarks.curriculum_terminal [LESSON …]
+
+Every exercise is answered by its solution: numbers by the one that the screen shows after a
+wrong answer, choices and signs by trying, settings and code as the lesson's file has them.
+Prints the lessons, the exercises and the time; ends with status 1 if one could not be done.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.curriculum import FAR_OFF
+from tests.terminal import TUTOR, Terminal
+from tutor.lesson import document, library
+from tutor.lesson.exercise import Exercise, Reach, Repair
+from tutor.lesson.model import Lesson
+from tutor.teaching.said import element
+
+_TITLE = re.compile(r"Exercise (\d+) of (\d+)")
+_STEP = re.compile(r"question (\d+) of (\d+)")
+_SOLUTION = re.compile(r"Solution: (\S+)")
+MOST_ANSWERS = 60
+"""More has no exercise: whoever needs so many is stuck."""
+
+
+class Learner:
+    """Whoever sits at the terminal, with one lesson open."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def play(self, exercise: Exercise, number: int) -> None:
+        """Do the exercise that is on. Raises AssertionError if the screen doesn't follow."""
+        self._wait(lambda: self._number == number and "is being" not in self._text)
+        if isinstance(exercise, Reach):
+            self._reach(exercise)
+        elif isinstance(exercise, Repair):
+            self._repair(exercise)
+        elif "Your answer" in self._text:
+            self._type_answers()
+        else:
+            self._pick_choices()
+        self._wait(lambda: "✓ done" in self._text)
+
+    def go_on(self) -> None:
+        """To the next exercise, or out of the last."""
+        self._press("a")
+
+    # ── By kind ─────────────────────────────────────────────────────────────────────
+
+    def _type_answers(self) -> None:
+        """Something wrong; then, question by question, what is shown as the solution."""
+        for sign in "+-0":
+            self._answer(sign)
+            if "Type +, - or 0" not in self._text and "can't read" not in self._text:
+                break
+        else:
+            self._answer(FAR_OFF)
+        for _ in range(MOST_ANSWERS):
+            if "✓ done" in self._text:
+                return
+            if "✗" in self._text:  # asked again, with other numbers
+                self._press("a")
+                self._wait(lambda: "Your answer" in self._text)
+            self._answer(self._solution())
+
+    def _solution(self) -> str:
+        self._press("escape", "H")
+        self._wait(lambda: _SOLUTION.search(self._text))
+        shown = _SOLUTION.search(self._text)
+        assert shown is not None
+        words = {"positive": "+", "negative": "-", "zero": "0"}
+        self._press("a")
+        return words.get(shown[1], shown[1].rstrip(":,"))
+
+    def _answer(self, text: str) -> None:
+        before = self._text
+        self._press(*text, "enter")
+        self._wait(lambda: self._text != before and "is being checked" not in self._text)
+
+    def _pick_choices(self) -> None:
+        for choice in "123456789":
+            self._press(choice, "enter")
+            if "✓ done" in self._text:
+                return
+            if "✗ Not right" in self._text:
+                self._press("a")
+
+    def _reach(self, exercise: Reach) -> None:
+        solution = exercise.solution
+        if solution.mode is not None:
+            for _ in range(9):
+                if f" {solution.mode} · " in self._terminal.lines[0]:
+                    break
+                self._press("g")
+        if solution.learning_rate is not None:
+            self._press("l")
+            self._press(*["backspace"] * 20, *repr(solution.learning_rate), "enter")
+        for setting in solution.settings:
+            self._press("w")
+            self._press(*f"{element(setting)} = {setting.value!r}", "enter")
+        self._press("j", *str(solution.epochs), "enter")
+
+    def _repair(self, exercise: Repair) -> None:
+        self._press("o")
+        self._terminal.press("\x1b[1;5F", *["backspace"] * 2000)
+        self._terminal.press(f"\x1b[200~{exercise.solution_code}\x1b[201~")
+        self._terminal.settle(0.2)
+        self._press("\x13")
+
+    # ── Keys and screen ─────────────────────────────────────────────────────────────
+
+    @property
+    def _text(self) -> str:
+        return self._terminal.text()
+
+    @property
+    def _number(self) -> int:
+        title = _TITLE.search(self._text)
+        return int(title[1]) if title else 0
+
+    def _press(self, *keys: str) -> None:
+        self._terminal.press(*keys)
+        self._terminal.settle(0.15)
+
+    def _wait(self, true: object) -> None:
+        assert callable(true)
+        self._terminal.wait_until(true)
+
+
+def play(lesson: Lesson, home: Path) -> list[str]:
+    """Play a lesson in a terminal of its own; what could not be done."""
+    env = {"XDG_DATA_HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    with Terminal([str(TUTOR), lesson.slug], 80, 24, env) as terminal:
+        terminal.wait_for("next: ▶")
+        terminal.press("a")
+        learner = Learner(terminal)
+        for number, exercise in enumerate(lesson.exercises, 1):
+            try:
+                learner.play(exercise, number)
+            except AssertionError as error:
+                return [f"{lesson.path}:{exercise.line}: {exercise.id}: {error}"]
+            learner.go_on()
+        terminal.wait_for("last exercise")
+    return []
+
+
+def main() -> int:
+    """Play what the command line names; all shipped lessons if it names none."""
+    names = sys.argv[1:] or [h.slug for h in library.headlines() if h.shipped]
+    begun, stuck, count = time.perf_counter(), list[str](), 0
+    with tempfile.TemporaryDirectory() as home:
+        for name in names:
+            lesson, started = document.read(library.find(name)), time.perf_counter()
+            found = play(lesson, Path(home))
+            stuck += found
+            count += len(lesson.exercises)
+            verdict = "stuck" if found else f"{len(lesson.exercises)} exercises"
+            print(f"{name:24}{verdict:16}{time.perf_counter() - started:6.1f} s", flush=True)
+    print("\n".join(stuck), file=sys.stderr)
+    seconds = time.perf_counter() - begun
+    print(f"\n{len(names)} lessons, {count} exercises at 80×24 in {seconds:.0f} s")
+    return 1 if stuck else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
