@@ -95,6 +95,32 @@ def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf
     assert f"{shelf}/a.md has faults" in tutor("check", str(chinese)).stderr
 
 
+def test_code_that_is_proven_is_not_run_once_more_for_a_translation(
+    tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven: list[str] = []
+    monkeypatch.setattr(checking, "check", lambda lesson: proven.append(lesson.language) or ())
+    chinese = shelf / "zh" / "a.md"
+    tutor("check", "a")
+    assert proven == ["en"]
+    tutor("check", str(chinese))
+    assert proven == ["en", "zh"], "nobody has proven the original"
+    chinese.write_text(chinese.read_text() + "\n## 结束\n$$\\foo$$\n")
+    assert "\\foo can't be drawn" in tutor("check", "a").stderr
+    assert proven == ["en", "zh", "en"]
+    chinese.write_text(chinese.read_text().replace("w * x", "x * w"))
+    tutor("check", "a")
+    assert proven[3:] == ["en", "zh"]
+
+
+def test_a_translation_of_what_fails_fails_too(tutor: Tutor, shelf: Path) -> None:
+    for path in (shelf / "a.md", shelf / "zh" / "a.md"):
+        path.write_text(path.read_text().replace("y_pred = w * x", "y_pred = 1 / 0"))
+    done = tutor("check", "a")
+    assert done.stdout == ""
+    assert done.stderr.count("ZeroDivisionError") == 2
+
+
 @pytest.mark.usefixtures("unproven")
 def test_a_prerequisite_that_is_no_lesson_or_leads_back_is_told_with_its_line(
     tutor: Tutor, shelf: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from tutor.cli.lessons import trusted
@@ -16,7 +16,7 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.lesson.neighbours import faults_beside_others
 from tutor.plain import one_line, plain
-from tutor.training.check import check
+from tutor.training.check import check, undrawn
 from tutor.training.devices import use_one_thread
 
 
@@ -40,7 +40,7 @@ def check_command(options: argparse.Namespace) -> int:
             good = False
     if good and not files:
         raise LessonError(f"no lesson is there in {options.lang}; there is nothing to prove")
-    results = [_check_one(path, options.trust) for path in files]
+    results = _check_all(files, options.trust)
     return 0 if good and all(results) else 1
 
 
@@ -65,14 +65,28 @@ class _Wanted:
         raise LessonError(one_line(f"{name} is not there in {self._language}, only in {there}"))
 
 
-def _check_one(path: Path, trust_now: bool) -> bool:
+def _check_all(paths: Iterable[Path], trust_now: bool) -> list[bool]:
+    """Whether each lesson is proven."""
+    proven: set[Path] = set()
+    results = []
+    for path in paths:
+        results.append(_check_one(path, trust_now, proven))
+        if results[-1]:
+            proven.add(path.absolute())
+    return results
+
+
+def _check_one(path: Path, trust_now: bool, proven: Collection[Path]) -> bool:
+    """Whether a lesson is proven. The code of one that is `proven` isn't run for a translation."""
     started = time.perf_counter()
     try:
         lesson = trusted(path, trust_now=trust_now)
     except LessonError as error:
         _tell(str(error))
         return False
-    found = [*faults_beside_others(lesson), *check(lesson)]
+    beside = faults_beside_others(lesson)
+    is_same = not beside and library.original_of(path.absolute()) in proven
+    found = [*beside, *(undrawn(lesson) if is_same else check(lesson))]
     for finding in found:
         _tell(str(finding))
     if not found:
@@ -115,12 +129,15 @@ class _Watch:
         """Until Ctrl+C, which ends the whole command. No fault in a file does."""
         for changed in changes(self._look):
             print(f"\n---- {time.strftime('%H:%M:%S')} {self._said(changed)} ----", flush=True)
-            results = [
-                _check_one(path, self._trust)
-                for files in self._files.values()
-                if set(files) & set(changed)
-                for path in files
-            ]
+            results = _check_all(
+                [
+                    path
+                    for files in self._files.values()
+                    if set(files) & set(changed)
+                    for path in files
+                ],
+                self._trust,
+            )
             bad = results.count(False)
             state = f"{bad} of {len(results)} with faults" if bad else "all is well"
             print(f"{state}; waiting for changes (Ctrl+C ends)", flush=True)

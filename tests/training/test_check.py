@@ -1,0 +1,40 @@
+"""What `check` says of a run that doesn't come out the same again, and of formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.training.conftest import FRONT
+from tutor.lesson.model import Lesson
+from tutor.training.check import check, undrawn
+
+WATCHING = FRONT.replace("epochs: 10\n", "epochs: 10\nwatch: {z: z}\n")
+
+Write = Callable[..., Lesson]
+
+
+def told(lesson: Lesson) -> list[str]:
+    return [finding.message for finding in check(lesson)]
+
+
+@pytest.mark.parametrize("more", ["", "batches: 2\n", "warm_up: 1\nbatches: 2\n"])
+def test_a_lesson_that_comes_out_the_same_is_proven(write_lesson: Write, more: str) -> None:
+    front = WATCHING.replace("epochs", f"{more}epochs")
+    assert told(write_lesson(front, Predict="z = torch.rand(2)\ny_pred = w * x")) == []
+
+
+def test_random_numbers_from_elsewhere_are_found(write_lesson: Write) -> None:
+    code = "import os\nz = os.urandom(1)[0] + 256 * os.urandom(1)[0]\ny_pred = w * x"
+    differ, back, forward = told(write_lesson(WATCHING, Predict=code))
+    assert differ == "mode autograd: two runs differ; take all random numbers from np or torch"
+    assert back.startswith("mode autograd: going back to epoch 3, step 5 ")
+    assert forward == "mode autograd: going forward again shows other values"
+
+
+def test_what_can_not_be_drawn_is_told_without_running_anything(write_lesson: Write) -> None:
+    lesson = write_lesson(Predict="1 / 0\n```\n$$\\foo{q}$$\n```python\ny_pred = w * x")
+    (finding,) = undrawn(lesson)
+    assert finding.message == r"the formula's \foo{q} can't be drawn; write it another way"
+    assert lesson.source.split("\n")[finding.line - 1] == r"$$\foo{q}$$"
