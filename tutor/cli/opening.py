@@ -40,6 +40,7 @@ def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> 
     from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
     from tutor.teaching.moment import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
+    from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 
     path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = library.headline(path) if path else None
@@ -54,6 +55,8 @@ def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> 
         first_title=headline.title if headline else "",
         start=Start(options.mode, options.device, options.learning_rate, options.seed),
         journal=keeper,
+        settings=SettingsFile(settings_file()),
+        theme=options.theme,
     )
     app.run()
     return app.return_code or 0

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeAlias
 from tutor import __version__
 from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.plain import one_line
+from tutor.ui.theme_names import THEMES
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
@@ -115,6 +116,11 @@ def _add_open(commands: _Commands) -> None:
         "--plain",
         action="store_true",
         help="as lines of plain text with typed commands, for screen readers, pipes and logs",
+    )
+    parser.add_argument(
+        "--theme",
+        choices=THEMES,
+        help="the colours, this time (T in the tutor changes and remembers them)",
     )
     _add_start(parser)
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,11 +30,19 @@ from tutor.teaching.journal import Journal, Left, NoJournal
 from tutor.teaching.moment import Notice, Start
 from tutor.teaching.session import Follower, Session
 from tutor.ui.charset import AsciiOnly, is_ascii_only
+from tutor.ui.exercise_lines import next_open
+from tutor.ui.screens.choosing import ChoosingScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.settings import Settings, SettingsFile
+from tutor.ui.standing import Standings
+from tutor.ui.theme_names import THEMES, ThemeName
+from tutor.ui.themes import LOOKS, BlackAndWhite
 
 if TYPE_CHECKING:
+    from rich.terminal_theme import TerminalTheme
+
     from tutor.lesson.library import Headline
 
 TROUBLE_SECONDS = 1.0
@@ -54,7 +62,7 @@ def _trust(lesson: Lesson) -> None:
 
 
 class TutorApp(App[None]):
-    """Menu and lesson over one engine."""
+    """Menu, map and lesson over one engine."""
 
     class EngineSpoke(Message):
         """The engine has told something."""
@@ -83,6 +91,8 @@ class TutorApp(App[None]):
         trust_lesson: Callable[[Lesson], None] | None = None,
         ascii_only: bool | None = None,
         journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
+        settings: SettingsFile | None = None,
+        theme: ThemeName | None = None,
     ) -> None:
         """Nothing is started before the app runs.
 
@@ -90,13 +100,17 @@ class TutorApp(App[None]):
         `first` is opened at once, else the menu is shown. A path is read after the first
         paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
         may have to be trusted first; a Lesson is taken as it is. It begins as `start` says.
-        `first_title` stands above until then. What the learner does is written into `journal`.
+        `first_title` stands above until then. What the learner does is written into `journal`,
+        what is settled into `settings`; `theme` goes before what is settled there, this once.
         """
         super().__init__()
         self.animation_level = "none"
-        self.theme = "ansi-dark"
+        self._settings = settings or SettingsFile()
+        self._look: ThemeName = "terminal"
+        for look in LOOKS.values():
+            self.register_theme(look.theme)
+        self._wear(theme or self._settings.settings.theme)
         self._engine = engine
-        self._list_lessons = lessons if callable(lessons) else lambda: lessons
         self._open_lesson = open_lesson
         self._first = first
         self._start = start
@@ -109,17 +123,16 @@ class TutorApp(App[None]):
         self._trouble = ""
         self.session = Session(engine, journal=journal)
         self._lesson_screen = LessonScreen(self.session, ascii_only, one_line(first_title))
-        self._menu_screen = MenuScreen(lambda: self._lessons)
-
-    @cached_property
-    def _lessons(self) -> tuple[Headline, ...]:
-        return tuple(self._list_lessons())
+        self._standings = Standings(lessons if callable(lessons) else lambda: lessons, journal)
+        self._menu_screen = MenuScreen(self._standings)
+        self._came_to_map_from = "menu"
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
-        colour = [NoColor()] if self.no_color else []
-        return [*filters, *colour, *self._ascii]
+        is_plain = LOOKS[self._look].is_black_and_white
+        colour = [NoColor()] if self.no_color else [BlackAndWhite()] if is_plain else []
+        return [*colour, *filters, *self._ascii]
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
@@ -145,10 +158,11 @@ class TutorApp(App[None]):
 
     def _tell_trouble(self) -> None:
         """Say it once if what the learner does can't be kept."""
-        if self._journal.trouble != self._trouble:
-            self._trouble = self._journal.trouble
-            if self._trouble:
-                self._tell(Notice(one_line(self._trouble), "refused"))
+        trouble = self._journal.trouble or self._settings.trouble
+        if trouble != self._trouble:
+            self._trouble = trouble
+            if trouble:
+                self._tell(Notice(one_line(trouble), "refused"))
 
     def _start_engine(self) -> None:
         """Once the first screen stands, which loading torch beside it would keep waiting."""
@@ -165,7 +179,7 @@ class TutorApp(App[None]):
         except LessonError as error:
             self.exit(return_code=1, message=plain(str(error)))
             return
-        self._begin_if_trusted(lesson)
+        self._begin_if_trusted(lesson, self._begin_as_asked)
 
     def _hear(self, event: AnyEvent) -> None:
         """Called from the engine's thread: a message is all that is safe."""
@@ -188,61 +202,116 @@ class TutorApp(App[None]):
 
     # ── From screen to screen ───────────────────────────────────────────────────────
 
-    def on_menu_screen_lesson_chosen(self, message: MenuScreen.LessonChosen) -> None:
+    def on_choosing_screen_lesson_chosen(self, message: ChoosingScreen.LessonChosen) -> None:
         """Open the chosen lesson; if it is open already, go back to it."""
         moment = self.session.moment
-        if moment is not None and moment.lesson.path == message.headline.path:
-            self.action_lesson()
-        else:
-            self._open(message.headline)
+        begin = self._begin_exercises if message.exercises_only else self._begin_as_asked
+        if moment is None or moment.lesson.path != message.headline.path:
+            self._open(message.headline, begin)
+            return
+        self.action_lesson()
+        if message.exercises_only and self.session.attempt is None:
+            self.session.begin_exercise()
+            self._lesson_screen.update_from_session()
+
+    def on_choosing_screen_go_on_chosen(self, message: ChoosingScreen.GoOnChosen) -> None:
+        """Go on where the learner was last."""
+        self.action_resume()
 
     def action_menu(self) -> None:
         """Show the menu; a run is paused meanwhile."""
+        self._choose_on(self._menu_screen, "menu")
+
+    def action_map(self) -> None:
+        """Show what builds on what; a run is paused meanwhile."""
+        if not self.is_screen_installed("map"):
+            from tutor.ui.screens.map import MapScreen  # noqa: PLC0415  after the first paint
+
+            self.install_screen(MapScreen(self._standings), "map")
+        self._came_to_map_from = "lesson" if self.screen is self._lesson_screen else "menu"
+        screen = self.get_screen("map")
+        assert isinstance(screen, ChoosingScreen)
+        self._choose_on(screen, "map")
+
+    def action_leave_map(self) -> None:
+        """Back to where the map was asked for."""
+        if self._came_to_map_from == "lesson":
+            self.action_lesson()
+        else:
+            self.action_menu()
+
+    def _choose_on(self, screen: ChoosingScreen, name: str) -> None:
         self.session.pause()
         if self.session.moment is not None:
-            self._menu_screen.open_path = self.session.moment.lesson.path
-        self.switch_screen("menu")
+            screen.open_slug = self.session.moment.lesson.slug
+        screen.notice = Notice()
+        self.switch_screen(name)
 
     def action_lesson(self) -> None:
         """Back to the lesson that is open, if one is."""
         if self.session.moment is not None:
             self.switch_screen("lesson")
-        elif self.screen is self._menu_screen:
-            self._menu_screen.tell(Notice("No lesson is open yet · enter opens one", "told"))
+        else:
+            self._tell(Notice("No lesson is open yet · enter opens one", "told"))
 
     def action_resume(self) -> None:
         """Go on where the learner was last, in whatever lesson that was."""
-        left = self._journal.last_left()
+        left, moment = self._standings.last_left(), self.session.moment
         if left is None:
-            self._tell(Notice("There is nothing to go on with yet", "told"))
-            return
-        try:
-            lesson = self._open_lesson(self._path_of(left))
-        except LessonError as error:
-            self._tell(Notice(one_line(str(error)), "refused"))
-            return
-        self._begin_if_trusted(lesson, left)
+            self._tell(Notice("There is nothing to go on with yet · enter opens a lesson", "told"))
+        elif moment and moment.lesson.slug == left.slug and self.session.has_begun:
+            self.action_lesson()
+        else:
+            self._open_file(self._path_of(left), lambda lesson: self.session.resume(lesson, left))
 
     def _path_of(self, left: Left) -> Path:
         """Its file as it was; where that has moved, the lesson that is called so now."""
         path = Path(left.path)
-        found = (h.path for h in self._lessons if h.slug == left.slug)
+        found = (h.path for h in self._standings.headlines if h.slug == left.slug)
         return path if path.exists() else next(found, path)
 
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson."""
         moment = self.session.moment
-        usable = [h for h in self._lessons if not h.fault]
+        usable = [h for h in self._standings.headlines if not h.fault]
         index = next(
             (i for i, h in enumerate(usable) if moment and h.path == moment.lesson.path), None
         )
         if index is None:
             index = -1 if by > 0 else len(usable)
         if 0 <= index + by < len(usable):
-            self._open(usable[index + by])
+            self._open(usable[index + by], self._begin_as_asked)
         else:
             which = "last" if by > 0 else "first"
             self._tell(Notice(f"This is the {which} lesson · m shows all", "told"))
+
+    # ── Themes ──────────────────────────────────────────────────────────────────────
+
+    @property
+    def ansi_theme(self) -> TerminalTheme:
+        """What the terminal's sixteen colours are, where they are not left to it."""
+        return LOOKS[self._look].palette or super().ansi_theme
+
+    def action_turn_theme(self) -> None:
+        """The next theme."""
+        self.action_take_theme(THEMES[(THEMES.index(self._look) + 1) % len(THEMES)])
+
+    def action_take_theme(self, name: ThemeName) -> None:
+        """Wear this theme, now and the next time."""
+        if self.no_color:
+            self._tell(Notice("NO_COLOR is set: there are no colours to choose from", "told"))
+            return
+        self._wear(name)
+        self._settings.keep(Settings(theme=name))
+        if not self._settings.trouble:
+            self._tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
+
+    def _wear(self, name: ThemeName) -> None:
+        """Without colours only the terminal's own theme leaves everything to the terminal."""
+        self._look = "terminal" if self.no_color else name
+        self.theme = LOOKS[self._look].theme.name
+
+    # ── Keys and commands ───────────────────────────────────────────────────────────
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
@@ -262,6 +331,9 @@ class TutorApp(App[None]):
                         command.help,
                         self._palette_call(screen, command.action),
                     )
+            for name, look in LOOKS.items():
+                take = partial(self.action_take_theme, name)
+                yield SystemCommand(f"Theme {name}", look.title.capitalize(), take)
 
     def _palette_call(self, screen: SizedScreen, action: str) -> Callable[[], None]:
         def call() -> None:
@@ -269,26 +341,32 @@ class TutorApp(App[None]):
 
         return call
 
-    def _open(self, headline: Headline) -> None:
+    # ── Opening a lesson ────────────────────────────────────────────────────────────
+
+    def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:
         if headline.fault:
             self._tell(Notice(one_line(headline.fault), "refused"))
-            return
+        else:
+            self._open_file(headline.path, begin)
+
+    def _open_file(self, path: Path, begin: Callable[[Lesson], None]) -> None:
+        """Read a lesson and let it begin, if the learner trusts it."""
         try:
-            lesson = self._open_lesson(headline.path)
+            lesson = self._open_lesson(path)
         except LessonError as error:
             self._tell(Notice(one_line(str(error)), "refused"))
             return
-        self._begin_if_trusted(lesson)
+        self._begin_if_trusted(lesson, begin)
 
-    def _begin_if_trusted(self, lesson: Lesson, left: Left | None = None) -> None:
+    def _begin_if_trusted(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         if self._is_trusted(lesson):
-            self._begin(lesson, left)
+            self._begin(lesson, begin)
         else:
             from tutor.ui.screens.dialogs import AskTrust  # noqa: PLC0415  as above
 
-            self.push_screen(AskTrust(lesson), lambda yes: self._trusted(lesson, bool(yes), left))
+            self.push_screen(AskTrust(lesson), lambda yes: self._trusted(lesson, bool(yes), begin))
 
-    def _trusted(self, lesson: Lesson, yes: bool, left: Left | None) -> None:
+    def _trusted(self, lesson: Lesson, yes: bool, begin: Callable[[Lesson], None]) -> None:
         if not yes:
             if self.session.moment is None:
                 self.action_menu()
@@ -299,13 +377,10 @@ class TutorApp(App[None]):
         except LessonError as error:
             self._tell(Notice(one_line(str(error)), "refused"))
             return
-        self._begin(lesson, left)
+        self._begin(lesson, begin)
 
-    def _begin(self, lesson: Lesson, left: Left | None = None) -> None:
-        if left is None:
-            self._begin_as_asked(lesson)
-        else:
-            self.session.resume(lesson, left)
+    def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
+        begin(lesson)
         if self.screen is not self._lesson_screen:
             self.switch_screen("lesson")
         if self._lesson_screen.is_attached:
@@ -316,9 +391,19 @@ class TutorApp(App[None]):
         start, self._start = self._start, Start()
         self.session.open(lesson, start)
 
+    def _begin_exercises(self, lesson: Lesson) -> None:
+        """The fast track: the first exercise that is not done, as soon as the lesson stands."""
+        self._begin_as_asked(lesson)
+        exercises = self.session.exercises
+        if exercises:
+            first = next_open(exercises, self.session.deeds()) or exercises[0].id
+            self.session.coach.begin_when_open(first)
+        else:
+            self._tell(Notice("This lesson has no exercises", "told"))
+
     def _tell(self, notice: Notice) -> None:
-        if self.screen is self._menu_screen:
-            self._menu_screen.tell(notice)
+        if isinstance(self.screen, ChoosingScreen):
+            self.screen.tell(notice)
         else:
             self.session.notice = notice
             self._lesson_screen.update_from_session()

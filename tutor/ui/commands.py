@@ -14,6 +14,7 @@ from textual.binding import Binding
 KEY_NAMES = {
     "escape": "esc",
     "question_mark": "?",
+    "slash": "/",
     "left": "←",
     "right": "→",
     "up": "↑",
@@ -90,7 +91,10 @@ LESSON_COMMANDS = (
     Command("stop", ("x",), "stop", "Break off what is running", "screen.stop", 24),
     Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
+    _session("take_up", "O", "go on", "Go on where you left before"),
     Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
+    Command("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
+    Command("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
     Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
     Command("quit", ("q",), "quit", "Quit", "app.quit", 8),
@@ -217,12 +221,46 @@ EDITOR_COMMANDS = (
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
 )  # fmt: skip
 
-MENU_COMMANDS = (
+_LIST_COMMANDS = (
+    Command("up", ("up", "k"), "above", "The lesson above", "screen.choose(-1)"),
+    Command("down", ("down", "j"), "below", "The lesson below", "screen.choose(1)"),
+    Command("page_up", ("pageup",), "page up", "A page of lessons up", "screen.page(-1)"),
+    Command("page_down", ("pagedown",), "page down", "A page of lessons down", "screen.page(1)"),
+    Command("first", ("home",), "first", "The first lesson", "screen.end(False)"),
+    Command("last", ("end",), "last", "The last lesson", "screen.end(True)"),
     Command("open", ("enter",), "open", "Open the lesson", "screen.open_chosen", 1),
-    Command("back", ("escape", "m"), "back", "Back to the open lesson", "app.lesson", 4),
+    Command("drill", ("a",), "exercises", "Fast track: only its exercises",
+            "screen.open_chosen(True)", 2),
+)  # fmt: skip
+
+_GENERAL_COMMANDS = (
+    Command("resume", ("O",), "go on", "Go on where you were last", "app.resume", 4),
+    Command("theme", ("T",), "theme", "Next theme: colours, contrast", "app.turn_theme", 9),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
-    Command("help", ("question_mark",), "help", "All keys", "app.help", 2),
-    Command("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 3),
+    Command("help", ("question_mark",), "help", "All keys", "app.help", 6),
+    Command("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 7),
+)
+
+MENU_COMMANDS = (
+    *_LIST_COMMANDS,
+    Command("find", ("slash",), "find", "Find a lesson by its words", "screen.find", 5),
+    Command("map", ("M",), "map", "The map: what builds on what", "app.map", 3),
+    Command("back", ("escape", "m"), "back", "Back to the open lesson", "screen.back", 8),
+    *_GENERAL_COMMANDS,
+)
+
+FIND_COMMANDS = (
+    Command("open", ("enter",), "opens", "", "submit", 1),
+    Command("up", ("up",), "↓ choose", "", "screen.choose(-1)", 2),
+    Command("back", ("escape",), "lists all again", "", "screen.back", 3),
+)
+"""What the footer shows while a lesson is looked for: no letter is a key."""
+
+MAP_COMMANDS = (
+    *_LIST_COMMANDS,
+    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 5),
+    Command("back", ("escape", "M"), "back", "Back to where you came from", "app.leave_map", 3),
+    *_GENERAL_COMMANDS,
 )
 
 

@@ -1,90 +1,106 @@
-"""The menu: the lessons there are, one of which is opened.
-
-Knows headlines, not lessons; opening one is the app's business.
-"""
+"""The menu: where the learner left off, and all lessons in the curriculum's order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
-from textual.reactive import var
-from textual.widget import Widget
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Label
 
-from tutor.plain import one_line
-from tutor.teaching.moment import Notice
 from tutor.ui import looks
-from tutor.ui.bars import Footer, Header, StatusBar
-from tutor.ui.commands import MENU_COMMANDS, bindings
+from tutor.ui.bars import Footer
+from tutor.ui.commands import FIND_COMMANDS, MENU_COMMANDS, bindings
+from tutor.ui.lesson_lines import WELCOME, go_on_row, matching, menu_row, title_column
 from tutor.ui.looks import line
-from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.panes.lessons import Entry, LessonsPane
+from tutor.ui.screens.choosing import ChoosingScreen
+from tutor.ui.standing import Standing, Standings
 
-if TYPE_CHECKING:
-    from tutor.lesson.library import Headline
 
-
-class MenuScreen(SizedScreen):
-    """All lessons in order; enter opens one."""
-
-    class LessonChosen(Message):
-        """The learner has chosen a lesson."""
-
-        def __init__(self, headline: Headline) -> None:
-            super().__init__()
-            self.headline = headline
+class MenuScreen(ChoosingScreen):
+    """All lessons in order; enter opens one, or goes on where the learner was."""
 
     ALL_COMMANDS = MENU_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
-    AUTO_FOCUS = "#lessons"
+    HEADING = "Gradient descent, backpropagation and autograd, step by step"
 
-    notice: var[Notice] = var(Notice)
-    """What the status line says."""
+    def __init__(self, standings: Standings) -> None:
+        super().__init__(standings)
+        self._words = ""
+        """What is looked for."""
 
-    def __init__(self, list_lessons: Callable[[], Sequence[Headline]]) -> None:
-        super().__init__()
-        self._list_lessons = list_lessons
-        self.open_path: Path | None = None
-        """The lesson that is open, if one is."""
+    def entries(self, standings: Sequence[Standing]) -> Iterable[Entry]:
+        """What to go on with (or a welcome), then the lessons that are looked for."""
+        if not self._words:
+            yield self._first_entry(standings)
+        for number, standing in matching(standings, self._words):
+            slug = standing.headline.slug
+            yield Entry(partial(self._row, number, standing), standing.headline, slug)
 
-    def parts(self) -> Iterable[Widget]:
-        """Header, list, status and footer."""
-        header = Header(id="header")
-        header.heading = "Gradient descent, backpropagation and autograd, step by step"
-        yield header
-        entries = (Option(_entry(headline)) for headline in self._list_lessons())
-        yield OptionList(*entries, id="lessons", markup=False)
-        yield StatusBar(id="status").data_bind(MenuScreen.notice)
-        yield Footer(MENU_COMMANDS, id="footer")
+    def _row(self, number: int, standing: Standing, width: int) -> Content:
+        is_open = standing.headline.slug == self.open_slug
+        column = title_column(tuple(self._known.values()), width)
+        return menu_row(number, standing, is_open, column, width)
 
-    def tell(self, notice: Notice) -> None:
-        """Say something in the status line."""
-        self.notice = notice
+    def _first_entry(self, standings: Sequence[Standing]) -> Entry:
+        """Its line is there from the beginning, so that nothing moves when it is known."""
+        left = self._standings.last_left() if self.is_known else None
+        if left is not None:
+            known = self._known.get(left.slug)
+            title = known.headline.title if known else left.slug
+            return Entry(partial(go_on_row, left, title), left, left.slug)
+        is_new = self.is_known and not any(s.has_begun for s in standings)
+        words = line((WELCOME if is_new else "", looks.STRONG))
+        return Entry(lambda width: words.truncate(width, ellipsis=True))
 
-    def on_screen_resume(self) -> None:
-        """Put the cursor on the lesson that is open."""
-        paths = [h.path for h in self._list_lessons()]
-        if self.open_path in paths:
-            self.query_one(OptionList).highlighted = paths.index(self.open_path)
+    def choose_first(self, pane: LessonsPane) -> None:
+        """The lesson that is open; where none is, to go on; else the first lesson."""
+        if self._words or not pane.choose_about(self.open_slug):
+            pane.choose_end(False)
 
-    def action_open_chosen(self) -> None:
-        """Open the lesson under the cursor."""
-        self.query_one(OptionList).action_select()
+    # ── Finding ─────────────────────────────────────────────────────────────────────
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A lesson was chosen."""
+    async def action_find(self) -> None:
+        """A field: only lessons that have its words are listed."""
+        if not self.query("#find"):
+            field = Input(id="find-text", compact=True, select_on_focus=False)
+            await self.mount(Horizontal(Label("Find: "), field, id="find"), before="#status")
+            self.query_one(Footer).only = FIND_COMMANDS
+            field.focus()
+
+    async def action_back(self) -> None:
+        """Leave the field; then back to the lesson that is open."""
+        if self.query("#find"):
+            self._leave_field()
+        else:
+            await self.run_action("app.lesson")
+
+    def on_screen_suspend(self) -> None:
+        """A lesson was found and opened: all are listed when the menu is shown again."""
+        self._leave_field()
+
+    def _leave_field(self) -> None:
+        if self.query("#find"):
+            self.query("#find").remove()
+            self.query_one(Footer).only = ()
+            self._find("")
+
+    def _find(self, words: str) -> None:
+        self._words = words
+        self._has_chosen = False
+        self.show(self._standings.now())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Other words."""
         event.stop()
-        self.post_message(self.LessonChosen(self._list_lessons()[event.option_index]))
+        if self.query("#find"):
+            self._find(event.value)
 
-
-def _entry(headline: Headline) -> Content:
-    modes = " · ".join(one_line(m) for m in headline.modes)
-    title = line((one_line(headline.title), looks.STRONG), (f"  {modes}", looks.DIM))
-    if headline.fault:
-        return title + line(("\n  ✗ " + one_line(headline.fault), looks.ERROR))
-    return title + line("\n  " + one_line(headline.summary))
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Open the lesson that is chosen among those found."""
+        event.stop()
+        self.action_open_chosen()

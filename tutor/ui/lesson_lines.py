@@ -1,0 +1,201 @@
+"""What is said of lessons on the screen, as lines: a row in a list or on the map, the details.
+
+Knows headlines and how far the learner is in them; nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from tutor.lesson.languages import LANGUAGES
+from tutor.plain import one_line
+from tutor.teaching.digits import setting
+from tutor.teaching.journal import Left
+from tutor.training.frame import settings_of
+from tutor.ui import looks
+from tutor.ui.exercise_lines import KIND_WORDS
+from tutor.ui.looks import Piece, line
+from tutor.ui.standing import Standing
+
+if TYPE_CHECKING:
+    from tutor.lesson.map import Row
+
+DETAILS = 6
+"""Lines that the details of a lesson take."""
+
+WELCOME = "Welcome. enter opens a lesson · space steps · ? shows all keys"
+"""What is said to a learner who has not begun anything yet."""
+
+_NUMBER_CELLS = 3
+_MARK_CELLS = 8
+"""Of the mark and how many exercises are done: `✓ 12/12 `."""
+_SUMMARY_CELLS = 50
+"""What a summary in a row needs at least; it is told in the details anyhow."""
+
+
+def mark(standing: Standing) -> str:
+    """`✓ 5/5`, `· 3/5`, `·`; nothing where nothing is done yet."""
+    if standing.headline.fault:
+        return "✗"
+    if not standing.has_begun:
+        return ""
+    counted = f" {standing.passed}/{standing.count}" if standing.count else ""
+    return ("✓" if standing.is_done else "·") + counted
+
+
+def menu_row(number: int, standing: Standing, is_open: bool, column: int, width: int) -> Content:
+    """Number, mark, title, and from `column` on what there is to say of it."""
+    headline = standing.headline
+    row = line(
+        f"{number:>2} ",
+        (mark(standing).ljust(_MARK_CELLS), looks.STRONG),
+        (one_line(headline.title), looks.STRONG),
+    )
+    tail = _tail(standing, is_open, width - column)
+    if row.cell_length >= column and tail.plain:
+        row = row.truncate(column - 1, ellipsis=True)
+    row = row.pad_right(max(0, column - row.cell_length)) + tail
+    return row.truncate(width, ellipsis=True)
+
+
+def title_column(standings: Sequence[Standing], width: int) -> int:
+    """Where the titles end in a list that is so wide; half of it at most is theirs."""
+    widest = max((line(one_line(s.headline.title)).cell_length for s in standings), default=0)
+    return min(_NUMBER_CELLS + _MARK_CELLS + widest + 2, width * 2 // 3)
+
+
+def _tail(standing: Standing, is_open: bool, room: int) -> Content:
+    """The most useful: what is wrong, where it was left, what it is about, or how much it asks."""
+    headline = standing.headline
+    if headline.fault:
+        return line((one_line(headline.fault), looks.ERROR))
+    if is_open:
+        return line("◂ open now")
+    if standing.left is not None:
+        return line((_place(standing.left), looks.DIM))
+    if room >= _SUMMARY_CELLS:
+        return line((one_line(headline.summary), looks.DIM))
+    count = standing.count
+    return line((f"{count} exercise{'' if count == 1 else 's'}" if count else "", looks.DIM))
+
+
+def map_row(row: Row, standing: Standing, is_open: bool, titles: Mapping[str, str]) -> Content:
+    """Mark, the lines that lead to it, title, and what else it builds on."""
+    pieces: list[Piece] = [
+        (mark(standing).ljust(_MARK_CELLS), looks.STRONG),
+        (row.prefix, looks.DIM),
+        (one_line(row.headline.title), looks.STRONG),
+    ]
+    if is_open:
+        pieces.append("  ◂ open now")
+    if row.fault or row.headline.fault:
+        pieces.append((f"  ✗ {one_line(row.headline.fault or row.fault)}", looks.ERROR))
+    elif row.also:
+        also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
+        pieces.append((f"  also builds on {also}", looks.DIM))
+    return line(*pieces)
+
+
+def go_on_row(left: Left, title: str, width: int) -> Content:
+    """`Go on: One weight · autograd · epoch 37 · exercise first-gradient`."""
+    exercise = f" · exercise {one_line(left.exercise)}" if left.exercise else ""
+    words = line((f"Go on: {one_line(title)}", looks.STRONG), f" · {_place(left)}{exercise}")
+    return words.truncate(width, ellipsis=True)
+
+
+def details(standing: Standing, known: Mapping[str, Standing], width: int) -> list[Content]:
+    """What the lesson is about, what it asks for, and how far the learner is; DETAILS lines.
+
+    `known` holds every lesson by its slug, this one too.
+    """
+    headline = standing.headline
+    if headline.fault:
+        wrong = line(("✗ " + one_line(headline.fault), looks.ERROR)).wrap(width)
+        return [*wrong[: DETAILS - 1], line("It can't be opened before that is mended.")]
+    summary = line(one_line(headline.summary)).wrap(width)[:2]
+    rest = [
+        _modes(standing),
+        _builds_on(standing, known),
+        _exercises(standing),
+        _was_left(standing.left),
+    ]
+    return [*summary, *(part.truncate(width, ellipsis=True) for part in rest)]
+
+
+def _named(name: str, *pieces: Piece) -> Content:
+    return line((name.ljust(11), looks.DIM), *pieces)
+
+
+def _modes(standing: Standing) -> Content:
+    headline = standing.headline
+    words = " · ".join(one_line(mode) for mode in headline.modes)
+    if len(headline.languages) > 1:
+        words += f"   (in {' and '.join(LANGUAGES.get(x, x) for x in headline.languages)})"
+    return _named("Gradient", words)
+
+
+def _builds_on(standing: Standing, known: Mapping[str, Standing]) -> Content:
+    if not standing.headline.builds_on:
+        return _named("Builds on", "nothing: one can begin here")
+    before = (known.get(slug, slug) for slug in standing.headline.builds_on)
+    return _named("Builds on", ", ".join(_prerequisite(lesson) for lesson in before))
+
+
+def _prerequisite(lesson: Standing | str) -> str:
+    """Its title and how far the learner is there; its slug, if there is no such lesson."""
+    if isinstance(lesson, str):
+        return one_line(lesson)
+    done = mark(lesson)
+    return one_line(lesson.headline.title) + (f" {done}" if done else "")
+
+
+def _exercises(standing: Standing) -> Content:
+    if not standing.count:
+        return _named("Exercises", "none")
+    kinds = ", ".join(f"{n} {KIND_WORDS.get(k, one_line(k))}" for k, n in standing.kinds().items())
+    done = standing.passed - standing.skipped
+    states = (f"{done} done", f"{standing.skipped} skipped" if standing.skipped else "")
+    so_far = ", ".join(filter(None, states)) if standing.has_begun else ""
+    return _named("Exercises", kinds, f"   ({so_far})" if so_far else "")
+
+
+def _was_left(left: Left | None) -> Content:
+    if left is None:
+        return _named("Left", "not begun yet")
+    mode, device, rate, seed = _settings(left)
+    words = [f"epoch {left.at.epoch}", mode, device, f"lr {setting(rate)}"]
+    words += [f"seed {seed}"] if seed else []
+    words += [f"run {run.name}" for run in left.runs if run.is_current and len(left.runs) > 1]
+    words += [f"exercise {left.exercise}"] if left.exercise else []
+    return _named("Left", one_line(" · ".join(words)))
+
+
+def _place(left: Left) -> str:
+    return one_line(f"{_settings(left)[0]} · epoch {left.at.epoch}")
+
+
+def _settings(left: Left) -> tuple[str, str, float, int]:
+    """Those in force where it was left."""
+    made = (change for change in left.record.changes if change.at <= left.at)
+    return settings_of(made, left.record)
+
+
+def by_slug(standings: Sequence[Standing]) -> dict[str, Standing]:
+    """The lessons by slug; of two that have the same, the first, which is the one in use."""
+    found: dict[str, Standing] = {}
+    for standing in standings:
+        found.setdefault(standing.headline.slug, standing)
+    return found
+
+
+def matching(standings: Sequence[Standing], words: str) -> Iterator[tuple[int, Standing]]:
+    """Number, from 1, and lesson: those of which every one of the words is said."""
+    wanted = words.casefold().split()
+    for number, standing in enumerate(standings, 1):
+        h = standing.headline
+        text = f"{h.slug} {h.title} {h.summary} {' '.join(h.modes)}".casefold()
+        if all(word in text for word in wanted):
+            yield number, standing

@@ -1,0 +1,167 @@
+"""A list of lessons of which one is chosen, and the details of that one.
+
+Knows rows and which of them can be chosen; what a row says, and what comes of choosing it,
+is the screen's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import var
+
+from tutor.teaching.journal import Left
+from tutor.ui import looks
+from tutor.ui.lesson_lines import DETAILS, details
+from tutor.ui.looks import line
+from tutor.ui.panes.lines import LinesPane
+from tutor.ui.standing import Standing
+
+if TYPE_CHECKING:
+    from tutor.lesson.library import Headline
+
+Target: TypeAlias = "Headline | Left | None"
+"""What choosing a row is for: a lesson, to go on where one was left, or nothing."""
+
+GUTTER = 2
+"""Cells of the mark before the chosen row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a list."""
+
+    draw: Callable[[int], Content]
+    """What it says in so many columns."""
+    target: Target = None
+    about: str = ""
+    """The slug of the lesson that it is about."""
+
+
+class LessonsPane(LinesPane, can_focus=False):
+    """Rows of lessons; the chosen one is marked by a ▶ and stands reversed.
+
+    It takes no focus: all keys are the screen's, which has nothing else to give them to.
+    """
+
+    class ChosenMoved(Message):
+        """Another row is the chosen one."""
+
+    class Picked(Message):
+        """The chosen row was clicked on."""
+
+    entries: var[tuple[Entry, ...]] = var(())
+    chosen: var[int] = var(0)
+
+    @property
+    def entry(self) -> Entry | None:
+        """The chosen one; None where there is none to choose."""
+        fits = 0 <= self.chosen < len(self.entries) and self.entries[self.chosen].target
+        return self.entries[self.chosen] if fits else None
+
+    def watch_entries(self) -> None:
+        """Other rows: a chosen one is kept if it can be chosen still."""
+        if self.entry is None:
+            self.chosen = next(iter(self._choosable()), 0)
+        self.rebuild()
+        self.post_message(self.ChosenMoved())
+
+    def watch_chosen(self) -> None:
+        """Another row."""
+        self.rebuild()
+        self.post_message(self.ChosenMoved())
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows are in view."""
+        super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.ChosenMoved())
+
+    @property
+    def place(self) -> str:
+        """Which of the rows it is, and whether there are more than can be seen."""
+        lessons = [i for i in self._choosable() if not isinstance(self.entries[i].target, Left)]
+        place = f"{lessons.index(self.chosen) + 1} of " if self.chosen in lessons else ""
+        return f" {place}{len(lessons)} lessons{self._more()}"
+
+    def choose(self, by: int) -> None:
+        """So many rows on; at the first or the last it stays."""
+        rows = self._choosable()
+        if rows:
+            at = rows.index(self.chosen) if self.chosen in rows else 0
+            self.chosen = rows[min(max(0, at + by), len(rows) - 1)]
+
+    def choose_end(self, last: bool) -> None:
+        """The first or the last row."""
+        self.choose(len(self.entries) if last else -len(self.entries))
+
+    def turn_page(self, by: int) -> None:
+        """As many rows on as can be seen."""
+        self.choose(by * max(1, self.scrollable_content_region.height - 1))
+
+    def choose_about(self, slug: str) -> bool:
+        """The row of this lesson, not the one that goes on with it; whether there is one."""
+        rows = (i for i in self._choosable() if self.entries[i].about == slug)
+        found = next((i for i in rows if not isinstance(self.entries[i].target, Left)), None)
+        if found is not None:
+            self.chosen = found
+        return found is not None
+
+    def build(self, width: int) -> Sequence[Content]:
+        """A line for each."""
+        return [self._row(index, width - GUTTER) for index in range(len(self.entries))]
+
+    def _row(self, index: int, width: int) -> Content:
+        row = self.entries[index].draw(width)
+        if index != self.chosen or self.entry is None:
+            return line(" " * GUTTER) + row
+        row = row.truncate(width).pad_right(max(0, width - row.cell_length))
+        return line("▶ ") + row.stylize(looks.ACTIVE)
+
+    def settle(self) -> None:
+        """The chosen row is in view, and the row before it if it is the first to choose."""
+        is_first = self.chosen in self._choosable()[:1]
+        top, height = self.scroll_offset.y, self.scrollable_content_region.height
+        if is_first:
+            self.bring_into_view(0, 0)
+        elif self.chosen >= top + height:
+            self.bring_into_view(self.chosen - height + 1, self.chosen)
+        else:
+            self.bring_into_view(self.chosen, self.chosen)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click chooses a row; one on the chosen row picks it."""
+        row = event.y + self.scroll_offset.y - self.gutter.top
+        if row in self._choosable():
+            is_again = row == self.chosen
+            self.chosen = row
+            if is_again:
+                self.post_message(self.Picked())
+
+    def _choosable(self) -> list[int]:
+        return [i for i, entry in enumerate(self.entries) if entry.target is not None]
+
+
+class DetailsPane(LinesPane, can_focus=False):
+    """All about one lesson, always in as many lines."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._known: Mapping[str, Standing] = {}
+        self._slug = ""
+
+    def show(self, slug: str, known: Mapping[str, Standing], place: str) -> None:
+        """Show this lesson, and its place in the line above; an unknown one has no details."""
+        self._slug, self._known = slug, known
+        self.tabs = ((place.strip(), False),)
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Its details, then nothing."""
+        standing = self._known.get(self._slug)
+        found = details(standing, self._known, width) if standing else []
+        return [*found, *[line()] * (DETAILS - len(found))]

@@ -1,0 +1,47 @@
+"""The map: what builds on what, as a tree, and how far the learner is on it.
+
+No lesson is locked: the map only says what comes before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.content import Content
+
+from tutor.lesson.map import rows
+from tutor.ui.commands import MAP_COMMANDS, bindings
+from tutor.ui.lesson_lines import map_row
+from tutor.ui.panes.lessons import Entry, LessonsPane
+from tutor.ui.screens.choosing import ChoosingScreen
+from tutor.ui.standing import Standing
+
+
+class MapScreen(ChoosingScreen):
+    """All lessons, each below one that it builds on; enter opens one."""
+
+    ALL_COMMANDS = MAP_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(MAP_COMMANDS)]
+    HEADING = "What builds on what"
+
+    def entries(self, standings: Sequence[Standing]) -> Iterable[Entry]:
+        """The rows of the tree."""
+        found = {s.headline.path: s for s in standings}
+        titles = {s.headline.slug: s.headline.title for s in standings}
+        for row in rows([s.headline for s in standings]):
+            slug = row.headline.slug
+            drawn = map_row(row, found[row.headline.path], slug == self.open_slug, titles)
+            yield Entry(partial(_cut, drawn), row.headline, slug)
+
+    def choose_first(self, pane: LessonsPane) -> None:
+        """The lesson that is open; where none is, the first that is not done."""
+        undone = (slug for slug, s in self._known.items() if not s.is_done)
+        if not pane.choose_about(self.open_slug):
+            pane.choose_about(next(undone, ""))
+
+
+def _cut(row: Content, width: int) -> Content:
+    return row.truncate(width, ellipsis=True)

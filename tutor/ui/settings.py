@@ -1,0 +1,70 @@
+"""What the learner has settled once and for all: a small file in the platform's folder.
+
+Knows which settings there are; nothing of what they do. A file that can't be read or
+written is told of in one line, and never stops anything.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from tutor.plain import one_line
+from tutor.ui.theme_names import ThemeName
+
+APP = "gradient-tutor"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All of them, as they are where nothing was settled."""
+
+    theme: ThemeName = "terminal"
+
+
+def settings_file() -> Path:
+    """The file in the platform's folder for what is configured."""
+    return platformdirs.user_config_path(APP) / "settings.json"
+
+
+class SettingsFile:
+    """The settings, kept in a file; without a file they hold until the tutor ends."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file
+        self.settings = Settings()
+        self.trouble = ""
+        """Why they could not be read or kept, in one line; mostly empty."""
+        if file is not None:
+            self._read(file)
+
+    def _read(self, file: Path) -> None:
+        try:
+            self.settings = msgspec.json.decode(file.read_bytes(), type=Settings)
+        except FileNotFoundError:
+            return  # nothing has been settled yet
+        except OSError as error:
+            why = error.strerror or str(error)
+            self.trouble = one_line(f"the settings can't be read: {why} ({file})")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.trouble = one_line(f"the settings are not used: {error} ({file})")
+
+    def keep(self, settings: Settings) -> None:
+        """Use these from now on, and write them down in one stroke."""
+        self.settings = settings
+        if self._file is None:
+            return
+        beside = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_bytes(msgspec.json.encode(settings) + b"\n")
+            beside.replace(self._file)
+            self.trouble = ""
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink()
+            why = error.strerror or str(error)
+            self.trouble = one_line(f"this is not kept for the next time: {why} ({self._file})")

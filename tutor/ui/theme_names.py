@@ -1,0 +1,11 @@
+"""What the themes are called: all that the command line has to know of them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+ThemeName: TypeAlias = Literal["terminal", "dark", "light", "contrast"]
+"""The terminal's own colours; light on dark; dark on light; white on black, nothing else."""
+
+THEMES: tuple[ThemeName, ...] = get_args(ThemeName)
+"""In the order in which the key goes through them."""

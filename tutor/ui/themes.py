@@ -1,0 +1,128 @@
+"""The themes: what the sixteen colours of `looks` and `tutor.tcss` are in each of them.
+
+Text is styled once, in the terminal's own sixteen colours. The theme `terminal` leaves them
+to the terminal; `dark` and `light` give each a value that can be read on their background
+(WCAG's AA, 4.5 to 1, dimmed text too); `contrast` has white on black only (AAA, 21 to 1), and
+tells by bold, underlined and reversed text what others tell by colour as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.theme import BUILTIN_THEMES, Theme
+
+from tutor.ui.theme_names import ThemeName
+
+_Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One theme, as Textual needs it."""
+
+    title: str
+    """What it is called when it is chosen."""
+    theme: Theme
+    palette: TerminalTheme | None = None
+    """What the sixteen colours are; None leaves them to the terminal."""
+    is_black_and_white: bool = False
+
+
+def _rgb(colour: str) -> _Colour:
+    value = int(colour.removeprefix("#"), 16)
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def _look(name: str, title: str, *, dark: bool, paper: str, ink: str, colours: str) -> Look:
+    """`colours`: black, red, green, yellow, blue, magenta, cyan and white."""
+    black, red, green, yellow, blue, magenta, cyan, white = colours.split()
+    theme = Theme(
+        name,
+        primary=blue,
+        secondary=cyan,
+        warning=yellow,
+        error=red,
+        success=green,
+        accent=green,
+        foreground=ink,
+        background=paper,
+        surface=paper,
+        panel=paper,
+        boost=paper,
+        dark=dark,
+        text_alpha=1.0,
+        variables={
+            "block-cursor-foreground": paper,
+            "block-cursor-background": ink,
+            "block-cursor-text-style": "bold",
+            "input-cursor-foreground": paper,
+            "input-cursor-background": ink,
+            "input-cursor-text-style": "none",
+            "input-selection-background": ink,
+            "input-selection-foreground": paper,
+            "border": green,
+            "border-blurred": ink,
+        },
+    )
+    eight = [_rgb(c) for c in (black, red, green, yellow, blue, magenta, cyan, white)]
+    return Look(title, theme, TerminalTheme(_rgb(paper), _rgb(ink), eight, eight))
+
+
+_BLACK, _WHITE = "#000000", "#ffffff"
+
+_CONTRAST = _look(
+    "contrast",
+    "high contrast: white on black, no colours",
+    dark=True,
+    paper=_BLACK,
+    ink=_WHITE,
+    colours=" ".join([_WHITE] * 8),
+)
+
+LOOKS: Mapping[ThemeName, Look] = {
+    "terminal": Look("terminal: its own colours", BUILTIN_THEMES["ansi-dark"]),
+    "dark": _look(
+        "dark",
+        "dark: light text on a dark ground",
+        dark=True,
+        paper="#16181d",
+        ink="#e8e8e8",
+        colours="#8a8f98 #ff9590 #8fdc9c #ecc57f #93bbff #dfa8f0 #84d8e6 #e8e8e8",
+    ),
+    "light": _look(
+        "light",
+        "light: dark text on a light ground",
+        dark=False,
+        paper="#fbfbf8",
+        ink="#1d2025",
+        colours="#1d2025 #a81e17 #17602a #6d4500 #0b4bb3 #74189a #00545f #5c6068",
+    ),
+    "contrast": Look(_CONTRAST.title, _CONTRAST.theme, _CONTRAST.palette, is_black_and_white=True),
+}
+
+
+class BlackAndWhite(LineFilter):
+    """Nothing dimmed, nothing tinted: white on black, and black on white where it stands out."""
+
+    _NORMAL = Style(color=_WHITE, bgcolor=_BLACK, dim=False)
+    _REVERSED = Style(color=_BLACK, bgcolor=_WHITE, dim=False, reverse=False)
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same line in two colours."""
+        return [
+            Segment(text, style and self._style(style), control)
+            for text, style, control in segments
+        ]
+
+    def _style(self, style: Style) -> Style:
+        ground = style.bgcolor.triplet if style.bgcolor else None
+        is_light = ground is not None and sum(ground) > 3 * 128  # a cursor, or what is selected
+        stands_out = bool(style.reverse) != is_light
+        return style + (self._REVERSED if stands_out else self._NORMAL)
