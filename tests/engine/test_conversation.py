@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests import shipped as lessons
 from tests.engine.conftest import Conversation
-from tests.training.conftest import SHIPPED
 from tutor.engine.messages import (
     BackEpoch,
     BackPhase,
@@ -20,11 +20,10 @@ from tutor.engine.messages import (
     StepPhase,
     Switch,
 )
-from tutor.lesson.document import read
 
 
 def open_shipped(engine: Conversation, slug: str, mode: str) -> Shown:
-    return engine.shown(Open(lesson=read(SHIPPED / f"{slug}.md"), mode=mode))
+    return engine.shown(Open(lesson=lessons.lesson(slug), mode=mode))
 
 
 def test_nothing_can_be_done_before_a_lesson_is_open(engine: Conversation) -> None:
@@ -148,7 +147,7 @@ def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
     assert engine.shown(Restart()).frame.mode == "autograd"
     again = engine.shown(
         Open(
-            lesson=read(SHIPPED / "xor.md"),
+            lesson=lessons.lesson("xor"),
             record=there.record,
             epoch=there.frame.at.epoch,
             step=there.frame.at.step,

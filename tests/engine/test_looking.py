@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import shipped as lessons
 from tests.engine.conftest import Conversation
-from tests.training.conftest import SHIPPED
 from tutor.engine.messages import (
     BackEpoch,
     DeleteRun,
@@ -34,13 +34,12 @@ from tutor.engine.messages import (
     WriteSeries,
     Written,
 )
-from tutor.lesson.document import read
 from tutor.training.frame import Element
 from tutor.training.sights import DataPicture, PlanePicture, SlopePicture
 
 
 def open_shipped(engine: Conversation, slug: str, mode: str) -> Shown:
-    return engine.shown(Open(lesson=read(SHIPPED / f"{slug}.md"), mode=mode))
+    return engine.shown(Open(lesson=lessons.lesson(slug), mode=mode))
 
 
 def seen_with(engine: Conversation, part: str) -> Seen:

@@ -7,7 +7,7 @@ import math
 import msgspec
 import pytest
 
-from tests.training.conftest import SHIPPED
+from tests import shipped as lessons
 from tutor.engine.messages import (
     Failed,
     Open,
@@ -17,7 +17,6 @@ from tutor.engine.messages import (
     event_from_line,
     to_line,
 )
-from tutor.lesson.document import read
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ from tutor.lesson.document import read
     [
         StepPhase(number=7),
         Switch(mode="manual"),
-        Open(lesson=read(SHIPPED / "xor.md"), learning_rate=math.inf),
+        Open(lesson=lessons.lesson("xor"), learning_rate=math.inf),
     ],
 )
 def test_a_command_is_one_line_and_comes_back_whole(command: StepPhase | Switch | Open) -> None:

@@ -10,18 +10,19 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests import shipped as lessons
 from tests.export.conftest import printed_by
-from tests.training.conftest import FRONT, PLAIN, SHIPPED, lesson_text
+from tests.training.conftest import FRONT, PLAIN, lesson_text
 from tutor.cli.reports import JsonLines
 from tutor.export import Settings, notebook, script
-from tutor.lesson.document import parse, read
+from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.training.devices import use_one_thread
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.series import readings
 
-LESSONS = tuple(map(read, sorted(SHIPPED.glob("*.md"))))
+LESSONS = tuple(map(lessons.read_once, lessons.ORIGINALS))
 
 
 @dataclass(frozen=True)

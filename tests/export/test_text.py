@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.training.conftest import SHIPPED, lesson_text
+from tests import shipped as lessons
+from tests.training.conftest import lesson_text
 from tutor.errors import RunError, UsageError
 from tutor.export import Settings, notebook, script
 from tutor.export.notebook import legible
-from tutor.lesson.document import parse, read
+from tutor.lesson.document import parse
 from tutor.lesson.model import Block, Formula, Lesson, Prose, Section
 
-LINE = read(SHIPPED / "line-through-origin.md")
+LINE = lessons.lesson("line-through-origin")
 PLAIN = parse(lesson_text(), Path("plain.md"))
 
 HOSTILE = [

@@ -7,12 +7,11 @@ are broken in the lesson's own run, as a learner meets them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
-from tutor.lesson.document import read
+from tests import shipped
 from tutor.lesson.exercise import Predict, Repair
 from tutor.lesson.model import Lesson
 from tutor.training.loop import LessonRaised
@@ -20,9 +19,8 @@ from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.stage import standing
 
-LESSONS = Path(__file__).parents[2] / "lessons"
 CONFUSIONS = {
-    slug: read(LESSONS / f"{slug}.md")
+    slug: shipped.lesson(slug)
     for slug in (
         "chain-of-three",
         "forgotten-zero",
@@ -43,7 +41,7 @@ RAISING = [
 
 
 def a_run(slug: str, mode: str = "autograd", learning_rate: float | None = None) -> Run:
-    return Run(programs_of(CONFUSIONS[slug]), mode, learning_rate=learning_rate)
+    return Run(shipped.programs(slug), mode, learning_rate=learning_rate)
 
 
 def weights(run: Run, epochs: int) -> list[float]:

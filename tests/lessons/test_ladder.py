@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tutor.lesson.document import read
+from tests import shipped
 
-LESSONS = Path(__file__).parents[2] / "lessons"
 HAND, PYTORCH = True, False
 PUBLISHED = {
     "manual": {"Predict": HAND, "Gradient": HAND, "Loss": HAND, "Update": HAND},
@@ -18,9 +17,9 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(LESSONS.glob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
 def test_the_ladder_of_a_shipped_lesson_is_the_published_one(path: Path) -> None:
-    lesson = read(path)
+    lesson = shipped.read_once(path)
     ladder = {row.phase: dict(row.by_hand) for row in lesson.ladder()}
     assert ladder == {
         phase: {mode: PUBLISHED[mode][phase] for mode in lesson.modes} for phase in ladder

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tutor.lesson.document import read
+from tests import shipped
 from tutor.lesson.exercise import Repair
-from tutor.lesson.model import Lesson
 from tutor.training import devices
 from tutor.training.frame import Element, Frame
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.stage import with_code
-
-LESSONS = Path(__file__).parents[2] / "lessons"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,13 +27,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@cache
-def lesson(slug: str) -> Lesson:
-    return read(LESSONS / f"{slug}.md")
-
-
 def a_run(slug: str, mode: str | None = None, rate: float | None = None, **values: float) -> Run:
-    run = Run(programs_of(lesson(slug)), mode, learning_rate=rate)
+    run = Run(shipped.programs(slug), mode, learning_rate=rate)
     for name, value in values.items():
         run.set(element=Element(name, (), value))
     return run
@@ -161,11 +151,11 @@ def test_a_weight_of_30_breaks_the_log_and_not_the_loss_with_logits() -> None:
 
 
 def repaired(slug: str, exercise: str, *, mended: bool) -> Run:
-    (repair,) = (e for e in lesson(slug).exercises if e.id == exercise)
+    (repair,) = (e for e in shipped.lesson(slug).exercises if e.id == exercise)
     assert isinstance(repair, Repair)
     code = repair.solution_code if mended else repair.code
     stage = repair.stage
-    mine = with_code(lesson(slug), stage.mode, repair.phase, code)
+    mine = with_code(shipped.lesson(slug), stage.mode, repair.phase, code)
     return Run(programs_of(mine), stage.mode, learning_rate=stage.learning_rate)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from tutor.lesson.document import parse, read
+from tests import shipped
+from tutor.lesson.document import parse
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
-LESSONS = Path(__file__).parents[2] / "lessons"
-
 
 def a_run(slug: str, mode: str, learning_rate: float | None = None) -> Run:
-    return Run(programs_of(read(LESSONS / f"{slug}.md")), mode, learning_rate=learning_rate)
+    return Run(shipped.programs(slug), mode, learning_rate=learning_rate)
 
 
 def weight(run: Run) -> float:
@@ -51,7 +48,7 @@ def test_with_one_weight_learning_rate_one_never_settles() -> None:
 
 
 def test_with_one_weight_a_second_gradient_without_reset_is_minus_three() -> None:
-    lesson = read(LESSONS / "one-weight.md")
+    lesson = shipped.lesson("one-weight")
     forgetful = lesson.source.replace("w.grad.zero_()\n", "pass\n")
     assert forgetful != lesson.source
     run = Run(programs_of(parse(forgetful, lesson.path)), "autograd")
@@ -129,7 +126,7 @@ def test_the_thermometers_bias_is_the_slow_parameter() -> None:
 
 
 def thermometer_data() -> tuple[np.ndarray, np.ndarray]:
-    lesson = read(LESSONS / "thermometer.md")
+    lesson = shipped.lesson("thermometer")
     namespace = {"np": np}
     setup = lesson.phase("Setup")
     assert setup is not None

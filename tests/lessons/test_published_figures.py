@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from tutor.lesson.document import read
+from tests import shipped
 from tutor.training.frame import Frame, Value
-from tutor.training.program import programs_of
 from tutor.training.run import Run
 
-LESSONS = Path(__file__).parents[2] / "lessons"
 PUBLISHED: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("published_runs.json").read_text()
 )["runs"]
@@ -88,8 +86,8 @@ def differences(frame: Frame, figures: dict[str, Any], run_id: str) -> list[str]
 
 @pytest.mark.parametrize("published", PUBLISHED, ids=lambda run: run["id"])
 def test_a_published_run_comes_out_to_the_printed_digit(published: dict[str, Any]) -> None:
-    lesson = read(LESSONS / f"{published['lesson']}.md")
-    run = Run(programs_of(lesson), published["mode"], learning_rate=published["learning_rate"])
+    programs = shipped.programs(published["lesson"])
+    run = Run(programs, published["mode"], learning_rate=published["learning_rate"])
     wrong = differences(run.frame(), published.get("before", {}), published["id"])
     for line in published["printed"]:
         figures = dict(line)
@@ -103,7 +101,7 @@ def test_a_published_run_comes_out_to_the_printed_digit(published: dict[str, Any
 
 @pytest.mark.parametrize("published", PUBLISHED, ids=lambda run: run["id"])
 def test_the_lesson_proposes_the_published_learning_rate(published: dict[str, Any]) -> None:
-    lesson = read(LESSONS / f"{published['lesson']}.md")
+    lesson = shipped.lesson(published["lesson"])
     if published["learning_rate"] is not None:
         assert lesson.learning_rate[published["mode"]] == published["learning_rate"]
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tutor.lesson.document import parse, read
+from tests import shipped as lessons
+from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-
-SHIPPED = Path(__file__).parents[2] / "lessons"
 
 FRONT = """---
 title: A test
@@ -63,7 +62,7 @@ def start(write_lesson: Callable[..., Lesson]) -> Callable[..., Run]:
 
 def shipped(slug: str, mode: str | None = None, **options: object) -> Run:
     """A run of a shipped lesson."""
-    return Run(programs_of(read(SHIPPED / f"{slug}.md")), mode, **options)  # type: ignore[arg-type]
+    return Run(lessons.programs(slug), mode, **options)  # type: ignore[arg-type]
 
 
 def keep_every_epoch(run: Run) -> None:

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.training.conftest import SHIPPED, keep_every_epoch, shipped
-from tutor.lesson.document import read
+from tests.shipped import MODES_OF_SAMPLE
+from tests.training.conftest import keep_every_epoch, shipped
 from tutor.training.frame import Frame, Position
 from tutor.training.run import Run
-
-EVERY_MODE = [(f.stem, m) for f in sorted(SHIPPED.glob("*.md")) for m in read(f).modes]
 
 
 def step_through(run: Run, epochs: int) -> list[Frame]:
@@ -23,7 +21,7 @@ def step_through(run: Run, epochs: int) -> list[Frame]:
     return frames
 
 
-@pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
+@pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_every_phase_of_every_mode_can_be_gone_back(slug: str, mode: str) -> None:
     run = shipped(slug, mode)
     frames = step_through(run, 2)
@@ -32,7 +30,7 @@ def test_every_phase_of_every_mode_can_be_gone_back(slug: str, mode: str) -> Non
     assert [run.step_phase() for _ in frames[1:]] == frames[1:]
 
 
-@pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
+@pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_a_far_epoch_is_the_same_when_come_upon_again(slug: str, mode: str) -> None:
     run = shipped(slug, mode)
     keep_every_epoch(run)

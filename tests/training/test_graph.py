@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import FRONT, SHIPPED
-from tutor.lesson.document import read
+from tests import shipped as lessons
+from tests.training.conftest import FRONT
 from tutor.lesson.model import Lesson
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.graph import BY_HAND, MOST_NODES, graph_of
@@ -22,8 +22,8 @@ from tutor.training.stage import code_of
 
 AUTOGRAD_MODES = [
     (path.stem, mode)
-    for path in sorted(SHIPPED.glob("*.md"))
-    for lesson in [read(path)]
+    for path in lessons.ORIGINALS
+    for lesson in [lessons.lesson(path.stem)]
     for mode in lesson.modes
     if "backward()" in code_of(lesson, mode, "Gradient")
 ]
@@ -33,7 +33,7 @@ W = "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True
 
 
 def program_of(slug: str, mode: str) -> Program:
-    return programs_of(read(SHIPPED / f"{slug}.md"))[mode]
+    return lessons.programs(slug)[mode]
 
 
 def loop_of(program: Program, *, epochs: int = 0, steps: int = 0) -> Loop:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.conftest import SHIPPED
-from tutor.lesson.document import parse, read
+from tests import shipped as lessons
+from tutor.lesson.document import parse
 from tutor.training.devices import use_one_thread
 from tutor.training.differences import gradients_by_differences, probe_at
 from tutor.training.lockstep import Lockstep, Row, SideBySide, to_sight
@@ -99,7 +99,7 @@ def number(row: Row, mode: str) -> float:
     ("slug", "factor"), [("sum-or-mean", 4.0), ("twenty-points", 20.0)], ids=str
 )
 def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: float) -> None:
-    for found in compared(programs_of(read(SHIPPED / f"{slug}.md")), epochs=3):
+    for found in compared(lessons.programs(slug), epochs=3):
         assert verdicts(found) == {
             "w": f"manual is {factor:.3f} times autograd: a sum where the mean was meant"
         }
@@ -108,14 +108,14 @@ def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: floa
 
 @pytest.mark.parametrize("slug", ["one-weight", "thermometer", "xor"])
 def test_in_the_other_lessons_all_modes_agree(slug: str) -> None:
-    made = programs_of(read(SHIPPED / f"{slug}.md"))
+    made = lessons.programs(slug)
     for found in compared(made, epochs=3):
         assert [row.judgement.agrees for row in found.rows] == [True] * len(found.rows)
         assert all(words.startswith("agree") for words in verdicts(found).values())
 
 
 def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
-    made = programs_of(read(SHIPPED / "line-through-origin.md"))
+    made = lessons.programs("line-through-origin")
     for found in compared(made, epochs=3):
         assert verdicts(found) == {
             "w": "agree; model is another function (it has b too) and agrees with its own "
@@ -132,7 +132,7 @@ def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
 
 
 def test_the_first_epoch_has_the_published_gradients() -> None:
-    row = compared(programs_of(read(SHIPPED / "sum-or-mean.md")))[0].rows[0]
+    row = compared(lessons.programs("sum-or-mean"))[0].rows[0]
     assert {m: number(row, m) for m in row.gradients} == {
         "manual": -120.0, "autograd": -30.0, REFEREE: -30.0}  # fmt: skip
 
@@ -212,7 +212,7 @@ def test_before_the_first_step_it_shows_the_gradient_to_come(tmp_path: Path) -> 
 
 
 def test_batches_follow_each_other_through_warm_up_and_epochs() -> None:
-    made = programs_of(read(SHIPPED / "xor.md"))
+    made = lessons.programs("xor")
     run = Run(made, "autograd")
     lockstep = Lockstep(made, "cpu", run.learning_rate, 0)
     places = []

@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import FRONT, PLAIN, SHIPPED, shipped
-from tutor.lesson.document import read
+from tests.shipped import MODES_OF_SAMPLE
+from tests.training.conftest import FRONT, PLAIN, shipped
 from tutor.lesson.model import Lesson
 from tutor.training.differences import gradients_by_differences, gradients_by_program, probe_at
 from tutor.training.loop import LessonRaised, Loop
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-
-SLUGS = {path.stem: read(path) for path in sorted(SHIPPED.glob("*.md"))}
-EVERY_MODE = [(slug, mode) for slug, lesson in SLUGS.items() for mode in lesson.modes]
 
 
 def loop_of(run: Run) -> Loop:
@@ -89,7 +86,7 @@ def assert_the_same_in_every_phase(run: Run, probe: Probe, batches: int = 1) -> 
         assert run.at == seen[-1]
 
 
-@pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
+@pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_a_probe_finds_the_runs_own_loss_and_gradients(slug: str, mode: str) -> None:
     run = shipped(slug, mode)
     probe = probe_of(run)
@@ -295,7 +292,7 @@ def test_large_data_that_the_epoch_changes_are_copied(start: Callable[..., Run])
     assert stand_of(run).carried["x"] is not loop_of(run).namespace["x"]
 
 
-@pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
+@pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_a_precise_probe_computes_in_float64(slug: str, mode: str) -> None:
     run = shipped(slug, mode)
     run.step_epoch()

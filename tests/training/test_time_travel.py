@@ -10,17 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import SHIPPED, keep_every_epoch, shipped
+from tests.shipped import MODES_OF_SAMPLE
+from tests.training.conftest import keep_every_epoch, shipped
 from tutor.errors import RunError
-from tutor.lesson.document import read
 from tutor.training.frame import NO_VALUE, Element, Position
 from tutor.training.history import History
 from tutor.training.loop import LessonRaised
 from tutor.training.player import END
 from tutor.training.randomness import Randomness
 from tutor.training.run import Run
-
-EVERY_MODE = [(f.stem, m) for f in sorted(SHIPPED.glob("*.md")) for m in read(f).modes]
 
 ADAM = {
     "Setup": "x = torch.tensor([1.0, 2.0, 3.0])\n"
@@ -93,7 +91,7 @@ def check_every_place(run: Run, epochs: int, seeks: int) -> None:
             assert all_of(run) == seen[run.at], f"stepped on from {at}"
 
 
-@pytest.mark.parametrize(("slug", "mode"), EVERY_MODE)
+@pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_every_place_of_every_mode_is_the_same_to_the_bit(slug: str, mode: str) -> None:
     check_every_place(shipped(slug, mode), 5, 8)
 

@@ -1,0 +1,63 @@
+"""What holds for every test: nobody's home is written to, and the long files begin first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+LONGEST = (
+    "e2e/test_terminal.py",
+    "lessons/test_curriculum.py",
+    "lessons/test_lessons_are_proven.py",
+    "engine/test_hostile_lessons.py",
+    "ui/test_lesson_screen.py",
+    "training/test_going_back.py",
+    "training/test_time_travel.py",
+    "training/test_probe.py",
+    "e2e/test_installed.py",
+    "lessons/test_published_figures.py",
+    "export/test_same_figures.py",
+)
+"""The files that take longest, longest first. A file is run by one worker: one that takes many
+seconds and begins last lets the others wait. (`pytest --durations=0` says what takes long; the
+order of the other files hardly matters.)"""
+
+_RANK = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+_PLACES = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+_homes = count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the rest as it was: workers take files in the order of collection."""
+    items.sort(key=lambda item: _RANK.get(item.path, len(_RANK)))
+
+
+def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Have this process and its children keep what they keep below `home`."""
+    for name in _PLACES:
+        patch.setenv(name, str(home))
+    patch.setenv("TUTOR_PROGRESS", str(home / "progress.sqlite3"))
+    patch.delenv("TUTOR_LESSONS", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """For what lives longer than a test, an engine say; and everybody reads UTF-8."""
+    home = tmp_path_factory.mktemp("nobodys-home")
+    with pytest.MonkeyPatch.context() as patch:
+        _move_home(patch, home)
+        for name in ("LANG", "LC_CTYPE", "LC_MESSAGES", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        patch.setenv("LC_ALL", "C.UTF-8")
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def _home_of_the_test(_nobodys_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home for each test, which is made when somebody writes there: no test finds another's."""
+    _move_home(monkeypatch, _nobodys_home / str(next(_homes)))
