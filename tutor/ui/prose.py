@@ -16,6 +16,7 @@ from tutor.errors import FormulaError
 from tutor.plain import plain
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
+from tutor.ui.wrapping import at_line_end, wrap
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -126,7 +127,7 @@ class _Writer:
         rest = indent + " " * len(self._bullet if self._bullet else ("  " if self._lists else ""))
         self._bullet = ""
         for content in line(*pieces).split("\n"):
-            for wrapped in content.wrap(max(10, self._width - len(first))):
+            for wrapped in wrap(content, max(10, self._width - len(first))):
                 self.lines.append(line(first) + wrapped.rstrip())
                 first = rest
 
@@ -139,7 +140,7 @@ class _Writer:
         if not self.lines or " │ " not in self.lines[-1].plain:
             self._gap()
         each = max(4, self._width // max(1, len(self._row)) - 3)
-        cells = [line(*cell).wrap(each) or [line()] for cell in self._row]
+        cells = [wrap(line(*cell), each) or [line()] for cell in self._row]
         for i in range(max(map(len, cells), default=0)):
             parts = [(c[i] if i < len(c) else line()).rstrip() for c in cells]
             padded = [p.pad_right(max(0, each - p.cell_length)) for p in parts]
@@ -147,7 +148,8 @@ class _Writer:
 
     def _pieces(self, token: Token) -> Iterator[Piece]:
         styles: list[Style] = []
-        for child in token.children or []:
+        children = token.children or []
+        for index, child in enumerate(children):
             match child.type:
                 case "em_open":
                     styles.append(looks.EMPHASIS)
@@ -156,7 +158,7 @@ class _Writer:
                 case "em_close" | "strong_close":
                     styles.pop()
                 case "softbreak":
-                    yield " "
+                    yield at_line_end(children[index - 1].content, children[index + 1].content)
                 case "hardbreak":
                     yield "\n"
                 case "code_inline":

@@ -1,0 +1,119 @@
+"""The six lessons in Chinese are the same lessons: nothing but their words is another's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tutor import formula
+from tutor.lesson.document import read
+from tutor.lesson.model import Formula, Lesson
+from tutor.lesson.translation import differences
+from tutor.training.frame import Frame
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+from tutor.ui.prose import inline_formulas, prose_lines
+
+LESSONS = Path(__file__).parents[2] / "lessons"
+TRANSLATED = (
+    "line-through-origin",
+    "one-weight",
+    "sum-or-mean",
+    "thermometer",
+    "twenty-points",
+    "xor",
+)
+WIDEST_PANE = 56
+"""Cells that a formula may take: what the formula pane has at 120 columns."""
+
+each_lesson = pytest.mark.parametrize("slug", TRANSLATED)
+
+
+def chinese(slug: str) -> Lesson:
+    return read(LESSONS / "zh" / f"{slug}.md")
+
+
+def english(slug: str) -> Lesson:
+    return read(LESSONS / f"{slug}.md")
+
+
+def formulas(lesson: Lesson) -> list[Formula]:
+    return [b for s in lesson.sections for b in s.blocks if isinstance(b, Formula)]
+
+
+def prose(lesson: Lesson) -> list[str]:
+    """All Markdown of a lesson's sections."""
+    return [b.markdown for s in lesson.sections for b in s.blocks if hasattr(b, "markdown")]
+
+
+def test_the_six_published_lessons_are_there_in_chinese() -> None:
+    assert sorted(path.stem for path in LESSONS.glob("zh/*.md")) == list(TRANSLATED)
+
+
+@each_lesson
+def test_a_translation_is_its_original_in_all_but_words(slug: str) -> None:
+    assert [str(fault) for fault in differences(english(slug), chinese(slug))] == []
+
+
+@each_lesson
+def test_its_title_summary_and_prose_are_chinese(slug: str) -> None:
+    lesson = chinese(slug)
+    exercises = [text for e in lesson.exercises for text in (e.ask, e.explain, *e.hints)]
+    spoken = [text for text in exercises if re.sub(r"\$[^$]*\$|`[^`]*`|[\s.。，]", "", text)]
+    untranslated = [
+        text
+        for text in (lesson.title, lesson.summary, *prose(lesson), *spoken)
+        if not re.search("[\u4e00-\u9fff]", text)
+    ]
+    assert untranslated == []
+
+
+@each_lesson
+def test_its_formulas_differ_from_the_originals_in_words_alone(slug: str) -> None:
+    def bare(lesson: Lesson) -> list[str]:
+        return [re.sub(r"\\text\{[^}]*\}", "", f.latex).strip() for f in formulas(lesson)]
+
+    assert [re.sub(r"\s", "", f) for f in bare(chinese(slug))] == [
+        re.sub(r"\s", "", f) for f in bare(english(slug))
+    ]
+
+
+@each_lesson
+def test_what_its_prose_calls_code_is_called_so_in_the_original(slug: str) -> None:
+    def code(lesson: Lesson) -> set[str]:
+        return {span for text in prose(lesson) for span in re.findall("`([^`]+)`", text)}
+
+    assert code(chinese(slug)) == code(english(slug))
+
+
+@each_lesson
+def test_its_formulas_and_its_prose_fit_their_pane(slug: str) -> None:
+    lesson = chinese(slug)
+    for shown in formulas(lesson):
+        values = dict.fromkeys(shown.boxed, "-0.0025")
+        picture = formula.draw(formula.parse(shown.latex), values, width=WIDEST_PANE)
+        assert picture.width <= WIDEST_PANE, shown.latex
+    rows = [row for text in prose(lesson) for row in prose_lines(text, 38, inline_formulas(False))]
+    assert [row.plain for row in rows if row.cell_length > 38] == []
+
+
+@each_lesson
+def test_it_ends_with_three_things_to_remember(slug: str) -> None:
+    last = chinese(slug).sections[-1]
+    assert last.heading == "要记住的"
+    lines = "".join(getattr(b, "markdown", "") for b in last.blocks).strip().splitlines()
+    assert [line[:2] for line in lines] == ["- ", "- ", "- "]
+
+
+@each_lesson
+@pytest.mark.parametrize("mode", ["manual", "autograd"])
+def test_its_figures_are_the_originals(slug: str, mode: str) -> None:
+    def figures(lesson: Lesson) -> list[Frame]:
+        run = Run(programs_of(lesson), mode)
+        return [run.run_to(epoch) for epoch in (1, 2, 5)]
+
+    for ours, theirs in zip(figures(chinese(slug)), figures(english(slug)), strict=True):
+        assert (ours.loss, ours.values) == (theirs.loss, theirs.values)
+        assert (ours.gradients, ours.watched) == (theirs.gradients, theirs.watched)
