@@ -110,6 +110,69 @@ def test_in_xor_the_loss_falls_fastest_in_the_third_thousand() -> None:
     falls = -np.diff(losses)
     assert falls.argmax() == 2
     assert falls[0] < falls[1]
+    assert losses[-1] == pytest.approx(0.014, abs=0.0005)
+
+
+def test_in_xor_a_rate_of_one_silences_a_hidden_unit_and_the_loss_stays_near_a_sixth() -> None:
+    run = a_run("xor", "manual", learning_rate=1.0)
+    run.run_to(300)
+    hidden, away = run.evaluate(
+        ["relu(x @ w1 + b1).max(axis=0)", "abs(losses[-100:] - 1 / 6).max()"]
+    )
+    assert hidden.data[1] == 0 < hidden.data[0]
+    assert away.data[0] < 0.001
+
+
+def test_in_xor_the_answers_that_the_exercises_name_are_those_of_epoch_one() -> None:
+    run = a_run("xor", "manual")
+    run.seek(0)
+    answers: list[float] = []
+    while len(answers) < 4:
+        if run.step_phase().phase == "Predict":
+            answers.append(run.frame().watched["o2"].data[0])
+    assert [round(answer, 3) for answer in answers] == [0.504, 0.509, 0.497, 0.493]
+
+
+def test_with_a_line_the_gradient_is_fifteen_times_the_distance() -> None:
+    run = a_run("line-through-origin", "manual")
+    for _ in range(3):
+        distance = weight(run) - 2
+        assert run.step_epoch().gradients["w"].data[0] == pytest.approx(15 * distance, rel=1e-5)
+
+
+def test_the_model_of_a_line_is_thrown_out_just_below_a_rate_of_twelve_hundredths() -> None:
+    assert border(np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.1197, abs=0.0002)
+
+
+def test_a_squeezed_column_is_at_best_the_mean_of_the_targets_with_a_loss_of_five() -> None:
+    targets = np.array([2.0, 4.0, 6.0, 8.0])
+    answers = np.full(4, targets.mean())
+    assert targets.mean() == 5
+    assert ((answers[None, :] - targets[:, None]) ** 2).mean() == 5
+
+
+def border(x: np.ndarray) -> float:
+    """The rate beyond which a weight and a bias on inputs `x` diverge: 2 / largest curvature."""
+    curvatures = 2 * np.array([[(x * x).mean(), x.mean()], [x.mean(), 1.0]])
+    return float(2 / np.linalg.eigvalsh(curvatures).max())
+
+
+def test_the_thermometer_is_near_its_lowest_loss_after_2000_epochs_and_not_after_1000() -> None:
+    run = a_run("thermometer", "manual")
+    run.run_to(1000)
+    assert loss(run) > 3.5
+    run.run_to(2000)
+    assert loss(run) == pytest.approx(2.93, abs=0.03)
+
+
+def test_the_thermometers_border_is_just_below_33_thousandths() -> None:
+    u, _ = thermometer_data()
+    assert border(0.1 * u.astype(float)) == pytest.approx(0.03298, abs=0.00002)
+
+
+def test_the_first_line_says_8_where_the_warmest_reading_is_28_degrees() -> None:
+    u, c = thermometer_data()
+    assert (0.1 * u.max(), c[u.argmax()]) == pytest.approx((8.19, 28))
 
 
 def test_the_thermometer_diverges_at_a_rate_of_four_hundredths() -> None:
