@@ -30,6 +30,9 @@ from tutor.training.frame import Element
 PATIENCE = 60.0
 """Seconds to wait for the engine before an exercise counts as stuck."""
 
+MOST_SEEDS = 50
+"""Where a seed is to be found, so many are tried."""
+
 FAR_OFF = "123456789"
 """A number that is the answer to no question."""
 
@@ -96,7 +99,21 @@ class Player:
             element = Element(setting.parameter, setting.index, setting.value)
             self.session.set_element(element)
         self.settle()
-        self.session.run_to(solution.epochs)
+        self._run_to(solution.epochs)
+        if solution.seed is not None:
+            self._by_luck(solution.epochs)
+
+    def _by_luck(self, epochs: int) -> None:
+        """With one new seed after the other, as a learner does, who can't choose one."""
+        for _ in range(MOST_SEEDS):
+            if self.session.attempt is None or self.session.attempt.state == "done":
+                return
+            self.session.new_seed()
+            self.settle()
+            self._run_to(epochs)
+
+    def _run_to(self, epoch: int) -> None:
+        self.session.run_to(epoch)
         self.settle()
 
     def _by_solution(self) -> None:

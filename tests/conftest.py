@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Read when torch is loaded: as the engine computes. With workers on every core, threads that
+wait for each other take ten times as long."""
 
 TESTS = Path(__file__).parent
 

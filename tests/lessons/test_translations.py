@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
+from tests import shipped
 from tutor import formula
-from tutor.lesson.document import read
 from tutor.lesson.model import Formula, Lesson
 from tutor.lesson.translation import differences
 from tutor.training.frame import Frame
@@ -16,7 +15,7 @@ from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.ui.prose import inline_formulas, prose_lines
 
-LESSONS = Path(__file__).parents[2] / "lessons"
+LESSONS = shipped.FOLDER
 TRANSLATED = (
     "line-through-origin",
     "one-weight",
@@ -32,11 +31,11 @@ each_lesson = pytest.mark.parametrize("slug", TRANSLATED)
 
 
 def chinese(slug: str) -> Lesson:
-    return read(LESSONS / "zh" / f"{slug}.md")
+    return shipped.read_once(LESSONS / "zh" / f"{slug}.md")
 
 
 def english(slug: str) -> Lesson:
-    return read(LESSONS / f"{slug}.md")
+    return shipped.lesson(slug)
 
 
 def formulas(lesson: Lesson) -> list[Formula]:

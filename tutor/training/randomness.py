@@ -66,7 +66,10 @@ def seed_all(seed: int) -> None:
     """Seed Python's, numpy's and torch's generators (torch's on every device)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        torch.manual_seed(seed)
+    else:  # the same, but for a note of the whole call stack for a GPU that is not there
+        torch.default_generator.manual_seed(seed)
 
 
 def _packed(state: Any) -> tuple[Any, ...]:

@@ -1,0 +1,68 @@
+"""The whole curriculum is played: every exercise of every lesson, answered by its solution."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.curriculum import Player, player
+from tests import shipped
+from tutor.lesson.exercise import kind_of
+from tutor.lesson.library import headlines
+from tutor.lesson.model import Prose
+
+IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)
+
+each_lesson = pytest.mark.parametrize("slug", [h.slug for h in IN_ORDER])
+
+
+@pytest.fixture(scope="module")
+def learner() -> Iterator[Player]:
+    """Who plays one lesson after the other, on one engine."""
+    with player() as out:
+        yield out
+
+
+@each_lesson
+def test_every_exercise_of_a_lesson_can_be_done(learner: Player, slug: str) -> None:
+    played = list(learner.play(shipped.lesson(slug)))
+    assert [exercise.id for exercise, _ in played] == [e.id for e in shipped.lesson(slug).exercises]
+    assert [f"{exercise.id}: {why}" for exercise, why in played if why] == []
+
+
+@each_lesson
+def test_a_lesson_has_three_exercises_and_something_to_foresee(slug: str) -> None:
+    kinds = Counter(kind_of(exercise) for exercise in shipped.lesson(slug).exercises)
+    assert kinds.total() >= 3
+    assert kinds["predict"] >= 1
+
+
+@each_lesson
+def test_a_lesson_ends_with_three_things_to_remember(slug: str) -> None:
+    last = shipped.lesson(slug).sections[-1]
+    assert last.heading == "What to remember"
+    prose = [block for block in last.blocks if isinstance(block, Prose)]
+    assert len(prose) == len(last.blocks), "nothing but the three"
+    lines = "".join(block.markdown for block in prose).strip().splitlines()
+    assert [line[:2] for line in lines] == ["- ", "- ", "- "]
+
+
+def test_there_are_lessons_enough_and_exercises_of_every_kind() -> None:
+    assert len(IN_ORDER) >= 16
+    assert {path.stem for path in shipped.ORIGINALS} == {h.slug for h in IN_ORDER}
+    kinds = {kind_of(e) for h in IN_ORDER for e in shipped.lesson(h.slug).exercises}
+    assert kinds == {"predict", "reach", "repair", "autograd", "choose"}
+
+
+def test_what_a_lesson_builds_on_comes_before_it() -> None:
+    order = [lesson.slug for lesson in IN_ORDER]
+    wrong = [
+        f"{lesson.slug} comes before {slug}"
+        for place, lesson in enumerate(IN_ORDER)
+        for slug in lesson.builds_on
+        if slug not in order[:place]
+    ]
+    assert wrong == []
+    assert any(lesson.builds_on for lesson in IN_ORDER)

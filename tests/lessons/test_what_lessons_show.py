@@ -1,0 +1,73 @@
+"""What a shipped lesson's formulas show while it runs, and how its text is laid out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import shipped
+from tutor import formula
+from tutor.lesson.model import Formula, Lesson
+from tutor.training.frame import NONE
+from tutor.training.run import Run
+
+each_lesson = pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
+each_file = pytest.mark.parametrize(
+    "path",
+    [*shipped.ORIGINALS, *shipped.TRANSLATIONS],
+    ids=lambda path: str(path.relative_to(shipped.FOLDER)).removesuffix(".md"),
+)
+
+WIDEST_PANE = 56
+"""Cells that a formula may take: what the formula pane has at 120 columns."""
+
+
+def formulas(lesson: Lesson) -> list[Formula]:
+    return [b for s in lesson.sections for b in s.blocks if isinstance(b, Formula)]
+
+
+@each_file
+def test_its_formulas_fit_the_pane_with_wide_numbers_in_them(path: Path) -> None:
+    for shown in formulas(shipped.read_once(path)):
+        picture = formula.draw(
+            formula.parse(shown.latex), dict.fromkeys(shown.boxed, "-0.0025"), width=WIDEST_PANE
+        )
+        assert picture.width <= WIDEST_PANE, shown.latex
+
+
+@each_lesson
+def test_every_phase_shows_live_values_in_every_mode_that_runs_it(path: Path) -> None:
+    lesson = shipped.read_once(path)
+    for mode in lesson.modes:
+        run = Run(shipped.programs(path.stem), mode)
+        frames = [run.frame()]
+        while run.at.epoch < 2 or not run.at_end:
+            frames.append(run.step_phase())
+        for frame in frames:
+            live = frame.boxed.get(frame.phase or "", {})
+            assert live, (mode, frame.phase)
+            assert [e for e, value in live.items() if value.dtype == "text"] == []
+        phases = {s.phase for s in lesson.sections if s.phase and s.fences(mode)}
+        assert {frame.phase for frame in frames} == phases
+
+
+@each_lesson
+def test_a_reset_leaves_a_zero_or_none_to_be_seen(path: Path) -> None:
+    lesson = shipped.read_once(path)
+    for mode in lesson.modes:
+        run = Run(shipped.programs(path.stem), mode)
+        frame = run.step_epoch()
+        while frame.phase != "Reset" and run.at.epoch < 3:
+            frame = run.step_phase()
+        if frame.phase == "Reset":
+            (left,) = frame.boxed["Reset"].values()
+            assert left == NONE or set(left.data) == {0.0}
+            zeroed = any("zero_()" in fence.code for fence in lesson.phase("Reset").fences(mode))
+            assert (left == NONE) != zeroed
+
+
+@each_lesson
+def test_its_lines_of_prose_are_short_enough_for_an_editor(path: Path) -> None:
+    too_long = [line for line in path.read_text().splitlines() if len(line) > 90]
+    assert too_long == []
