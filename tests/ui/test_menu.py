@@ -1,21 +1,271 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from tutor.engine.messages import Open
 from tutor.lesson.model import Lesson
+from tutor.teaching.journal import Deed, Journal, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 
-from .conftest import SMALL
+from .conftest import LARGE, SMALL
+from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
-from .lessons import HEADLINES
+from .kept import Kept, curriculum, left
+from .lessons import HEADLINES, lesson
 from .test_lesson_screen import settled, text_of
 
 MakeApp = Callable[..., TutorApp]
+
+
+@pytest.fixture
+def menu(engine: FakeEngine) -> Callable[..., TutorApp]:
+    """The app at the menu of twenty-four lessons."""
+
+    def make(journal: Journal, **more: Any) -> TutorApp:
+        def opened(path: Path) -> Lesson:
+            named = {"slug": path.stem, "path": path, "title": path.stem}
+            return msgspec.structs.replace(with_exercises(CHOOSE), **named)
+
+        more = {"ascii_only": False, "is_trusted": lambda lesson: True, **more}
+        return TutorApp(engine, curriculum, opened, journal=journal, **more)
+
+    return make
+
+
+Menu = Callable[..., TutorApp]
+
+
+def rows(app: TutorApp) -> list[str]:
+    return text_of(app, "lessons").split("\n")
+
+
+def chosen(app: TutorApp) -> str:
+    return next(row for row in rows(app) if row.startswith("▶")).removeprefix("▶").strip()
+
+
+# ── What it tells ───────────────────────────────────────────────────────────────────
+
+
+async def test_who_has_done_nothing_is_told_what_to_press_and_enter_opens_the_first_lesson(
+    menu: Menu, engine: FakeEngine
+) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        assert "enter opens a lesson · space steps · ? shows all keys" in rows(app)[0]
+        assert chosen(app).startswith("1 ")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "line" in text_of(app, "header")
+
+
+async def test_every_row_tells_how_many_exercises_are_done(menu: Menu) -> None:
+    done: dict[str, dict[str, Deed]] = {
+        "line": {"first": "done", "second": "done", "third": "skipped"},
+        "xor": {"first": "done", "second": "tried"},
+        "lesson-3": {"first": "tried", "gone": "done"},
+    }
+    app = menu(Kept(done=done))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        marks = [row[5:13].strip() for row in rows(app)[1:5]]
+        assert marks == ["✓ 3/3", "· 1/3", "· 0/3", ""]
+        assert "Welcome" not in rows(app)[0]
+
+
+async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu: Menu) -> None:
+    app = menu(Kept(left(exercise="second"), {"line": {"first": "done", "second": "skipped"}}))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("down")
+        await settled(pilot)
+        lines = text_of(app, "details").split("\n")
+        assert "One weight learns y = 2x." in lines
+        assert "Gradient   manual · autograd" in lines
+        assert "Exercises  2 predict, 1 repair   (1 done, 1 skipped)" in lines
+        assert "Left       epoch 3 · autograd · cpu · lr 0.01 · exercise second" in lines
+        await pilot.press("down")
+        await settled(pilot)
+        assert "Builds on  The lesson line · 2/3" in text_of(app, "details")
+        assert len(text_of(app, "details").split("\n")) == len(lines)
+
+
+async def test_all_lessons_can_be_reached_in_a_small_terminal(menu: Menu) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("end")
+        await settled(pilot)
+        shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
+        assert "▶ 24" in shown
+        assert "24 of 24 lessons ▲ more" in shown
+        await pilot.press("pageup", "pageup", "pageup")
+        await settled(pilot)
+        shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
+        assert "Welcome" in shown
+        assert "1 of 24 lessons ▼ more" in shown
+
+
+def painted(app: TutorApp) -> list[Any]:
+    return list(app.screen._compositor.render_strips())
+
+
+async def test_nothing_is_read_of_the_journal_before_the_first_paint(menu: Menu) -> None:
+    kept = Kept(left())
+    app = menu(kept)
+    asked: list[int] = []
+
+    class Watched(MenuScreen):
+        def on_mount(self) -> None:
+            super().on_mount()
+            asked.append(kept.asked)
+
+    app._menu_screen = Watched(app._standings)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        assert asked == [0]
+        assert kept.asked > 0
+
+
+# ── Going on ────────────────────────────────────────────────────────────────────────
+
+
+async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: FakeEngine) -> None:
+    app = menu(Kept(left(exercise="second")))
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        assert chosen(app) == "Go on: The lesson line · autograd · epoch 3 · exercise second"
+        app._open_lesson = lambda path: lesson("line")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+        assert "epoch 3" in text_of(app, "header")
+    (opened,) = (c for c in engine.sent if isinstance(c, Open))
+    assert (opened.record, opened.epoch, opened.step) == (left().record, 3, 2)
+
+
+async def test_enter_that_comes_before_the_journal_is_read_still_goes_on(
+    menu: Menu, engine: FakeEngine
+) -> None:
+    app = menu(Kept(left()))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        app._menu_screen.is_known = False
+        app._menu_screen.action_open_chosen()
+        assert not any(isinstance(c, Open) for c in engine.sent)
+        app._open_lesson = lambda path: lesson("line")
+        app._menu_screen.on_screen_resume()
+        await settled(pilot)
+        assert "epoch 3" in text_of(app, "header")
+
+
+async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
+    menu: Menu, engine: FakeEngine
+) -> None:
+    app = menu(Kept())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("down", "enter", "s", "m")
+        await settled(pilot)
+        assert "◂ open now" in chosen(app)
+        assert rows(app)[0].strip().startswith("Go on: The lesson xor")
+        await pilot.press("O")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+    assert engine.kinds().count("Open") == 1
+
+
+async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("O")
+        await settled(pilot)
+        assert "nothing to go on with yet" in text_of(app, "status")
+
+
+async def test_a_lesson_opened_anew_goes_on_where_it_was_left_by_a_key(
+    menu: Menu, engine: FakeEngine
+) -> None:
+    app = menu(Kept(left()))
+    app._open_lesson = lambda path: lesson("line")
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("down", "enter")
+        await settled(pilot)
+        assert "O goes on there" in text_of(app, "status")
+        assert "epoch 0" in text_of(app, "header")
+        await pilot.press("O")
+        await settled(pilot)
+        assert "epoch 3" in text_of(app, "header")
+
+
+# ── Other ways to a lesson ──────────────────────────────────────────────────────────
+
+
+async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: FakeEngine) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+        assert app.session.attempt is not None
+        assert app.session.attempt.exercise.id == CHOOSE.id
+
+
+async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"son-2")
+        await settled(pilot)
+        numbers = [row.split()[-3 if "exercises" in row else -1] for row in rows(app)]
+        assert len(numbers) == 5, "20 to 24"
+        await pilot.press("down", "enter")
+        await settled(pilot)
+        assert "lesson-21" in text_of(app, "header")
+        await pilot.press("m")
+        await settled(pilot)
+        assert len(rows(app)) == 25, "all are listed again"
+
+
+async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"zzz")
+        await settled(pilot)
+        assert rows(app) == [""]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "no lesson" in text_of(app, "status")
+        await pilot.press("escape")
+        await settled(pilot)
+        assert len(rows(app)) == 25
+        assert not app.screen.query("#find")
+
+
+async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:
+    app = menu(NoJournal())
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("enter")
+        await settled(pilot)
+        for key, title in (("n", "xor"), ("n", "lesson-3"), ("p", "xor")):
+            await pilot.press(key)
+            await settled(pilot)
+            assert title in text_of(app, "header")
+
+
+# ── Opening ─────────────────────────────────────────────────────────────────────────
 
 
 async def test_enter_opens_the_lesson_under_the_cursor(

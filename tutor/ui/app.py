@@ -107,6 +107,7 @@ class TutorApp(App[None]):
         self.animation_level = "none"
         self._settings = settings or SettingsFile()
         self._look: ThemeName = "terminal"
+        self._colours: Sequence[LineFilter] = ()
         for look in LOOKS.values():
             self.register_theme(look.theme)
         self._wear(theme or self._settings.settings.theme)
@@ -130,9 +131,7 @@ class TutorApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
-        is_plain = LOOKS[self._look].is_black_and_white
-        colour = [NoColor()] if self.no_color else [BlackAndWhite()] if is_plain else []
-        return [*colour, *filters, *self._ascii]
+        return [*self._colours, *filters, *self._ascii]
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
@@ -309,7 +308,10 @@ class TutorApp(App[None]):
     def _wear(self, name: ThemeName) -> None:
         """Without colours only the terminal's own theme leaves everything to the terminal."""
         self._look = "terminal" if self.no_color else name
-        self.theme = LOOKS[self._look].theme.name
+        look = LOOKS[self._look]
+        is_plain = look.is_black_and_white
+        self._colours = (NoColor(),) if self.no_color else (BlackAndWhite(),) if is_plain else ()
+        self.theme = look.theme.name
 
     # ── Keys and commands ───────────────────────────────────────────────────────────
 
@@ -331,7 +333,7 @@ class TutorApp(App[None]):
                         command.help,
                         self._palette_call(screen, command.action),
                     )
-            for name, look in LOOKS.items():
+            for name, look in LOOKS.items() if not self.no_color else ():
                 take = partial(self.action_take_theme, name)
                 yield SystemCommand(f"Theme {name}", look.title.capitalize(), take)
 

@@ -109,20 +109,22 @@ LOOKS: Mapping[ThemeName, Look] = {
 
 
 class BlackAndWhite(LineFilter):
-    """Nothing dimmed, nothing tinted: white on black, and black on white where it stands out."""
+    """White on black, and black on white where text is reversed: nothing is tinted.
 
-    _NORMAL = Style(color=_WHITE, bgcolor=_BLACK, dim=False)
-    _REVERSED = Style(color=_BLACK, bgcolor=_WHITE, dim=False, reverse=False)
+    Words that are dimmed elsewhere are slanted here: that takes no contrast away.
+    """
+
+    _INK = Style(color=_WHITE, bgcolor=_BLACK, dim=False)
+    _SLANTED = Style(italic=True)
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same line in two colours."""
         return [
-            Segment(text, style and self._style(style), control)
+            Segment(text, style and self._style(text, style), control)
             for text, style, control in segments
         ]
 
-    def _style(self, style: Style) -> Style:
-        ground = style.bgcolor.triplet if style.bgcolor else None
-        is_light = ground is not None and sum(ground) > 3 * 128  # a cursor, or what is selected
-        stands_out = bool(style.reverse) != is_light
-        return style + (self._REVERSED if stands_out else self._NORMAL)
+    def _style(self, text: str, style: Style) -> Style:
+        has_words = any(character.isalpha() for character in text)  # and is no line of a tree
+        slanted = self._SLANTED if style.dim and has_words else Style.null()
+        return style + slanted + self._INK

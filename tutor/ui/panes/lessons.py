@@ -120,7 +120,7 @@ class LessonsPane(LinesPane, can_focus=False):
         if index != self.chosen or self.entry is None:
             return line(" " * GUTTER) + row
         row = row.truncate(width).pad_right(max(0, width - row.cell_length))
-        return line("▶ ") + row.stylize(looks.ACTIVE)
+        return line("▶ ", (row.plain, looks.ACTIVE))  # of one style: dim is grey on grey
 
     def settle(self) -> None:
         """The chosen row is in view, and the row before it if it is the first to choose."""

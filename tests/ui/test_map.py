@@ -1,0 +1,79 @@
+"""The map: what builds on what, and the ways to it and from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tutor.lesson.map import rows as map_rows
+from tutor.ui.app import TutorApp
+from tutor.ui.lesson_lines import map_row
+from tutor.ui.screens.lesson import LessonScreen
+from tutor.ui.screens.map import MapScreen
+from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.standing import Standing
+
+from .conftest import SMALL, open_lesson
+from .fake_engine import FakeEngine
+from .kept import KINDS, Kept
+from .lessons import HEADLINES, headline
+from .test_lesson_screen import settled, text_of
+
+LESSONS = (
+    replace(headline("line", "A line through the origin"), exercises=KINDS),
+    replace(headline("xor", "XOR with a hidden layer"), builds_on=("line",)),
+    replace(headline("far", "From far away"), builds_on=("line", "nothing")),
+)
+
+
+def make() -> TutorApp:
+    kept = Kept(done={"line": dict.fromkeys(("first", "second", "third"), "done")})
+    trusted = {"is_trusted": lambda lesson: True, "ascii_only": False}
+    return TutorApp(FakeEngine(), LESSONS, open_lesson, journal=kept, **trusted)
+
+
+async def test_each_lesson_stands_below_what_it_builds_on_with_what_is_done(
+    engine: FakeEngine,
+) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("M")
+        await settled(pilot)
+        assert isinstance(app.screen, MapScreen)
+        shown = [row[2:] for row in text_of(app, "lessons").split("\n")]
+        assert shown[0].rstrip() == "✓ 3/3   A line through the origin"
+        assert shown[1].rstrip() == "        ├─ XOR with a hidden layer"
+        assert shown[2].startswith("        └─ From far away  ✗ it builds on `nothing`")
+        assert "▶" in text_of(app, "lessons").split("\n")[1], "the first that is not done"
+        assert "Builds on  A line through the origin ✓ 3/3" in text_of(app, "details")
+
+
+async def test_enter_opens_a_lesson_from_the_map_and_escape_leads_back_to_it(
+    engine: FakeEngine,
+) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("M", "escape")
+        await settled(pilot)
+        assert isinstance(app.screen, MenuScreen)
+        await pilot.press("M", "home", "down", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+        assert "XOR" in text_of(app, "header")
+        await pilot.press("M")
+        await settled(pilot)
+        chosen = next(row for row in text_of(app, "lessons").split("\n") if row.startswith("▶"))
+        assert "XOR with a hidden layer  ◂ open now" in chosen
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+    assert app.session.moment is not None
+
+
+def test_what_else_a_lesson_builds_on_is_named_by_its_title() -> None:
+    titles = {h.slug: h.title for h in HEADLINES}
+    both = replace(headline("both", "Both"), builds_on=("line", "xor"))
+    row = map_rows([HEADLINES[0], HEADLINES[1], both])[-1]
+    drawn = map_row(row, Standing(both), is_open=False, titles=titles).plain
+    assert drawn.endswith("Both  also builds on A line through the origin")

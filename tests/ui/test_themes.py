@@ -1,0 +1,194 @@
+"""The themes: readable in all of them, with and without colour, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from rich.segment import Segment
+from rich.style import Style
+from textual.pilot import Pilot
+
+from tutor.cli.parsers import parser_of_all
+from tutor.ui.app import TutorApp
+from tutor.ui.settings import Settings, SettingsFile
+from tutor.ui.theme_names import THEMES
+from tutor.ui.themes import LOOKS
+
+from .conftest import SMALL
+from .test_lesson_screen import settled, text_of
+
+MakeApp = Callable[..., TutorApp]
+Colour = tuple[int, int, int]
+
+AA, AAA = 4.5, 7.0
+"""https://www.w3.org/TR/WCAG22/#contrast-minimum and #contrast-enhanced"""
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@lru_cache
+def luminance(colour: Colour) -> float:
+    parts = [part / 255 for part in colour]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_the_measure_of_contrast_is_right() -> None:
+    assert contrast((255, 255, 255), (0, 0, 0)) == pytest.approx(21)
+    assert contrast((0x77, 0x77, 0x77), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
+
+
+def painted(app: TutorApp) -> list[Segment]:
+    """What goes out to the terminal."""
+    strips = app.screen._compositor.render_strips()
+    return [segment for strip in strips for segment in strip]
+
+
+async def seen(app: TutorApp, pilot: Pilot[None]) -> list[Segment]:
+    """All that is painted of a lesson, a question and the menu."""
+    found: list[Segment] = []
+    await settled(pilot)
+    for keys in ("s g space 4", "l x enter", "escape m"):
+        await pilot.press(*keys.split())
+        await settled(pilot)
+        found += painted(app)
+    return found
+
+
+def triplets(segment: Segment) -> tuple[Colour | None, Colour | None]:
+    """The colours of letters and ground, where they are not the terminal's."""
+    style = segment.style or Style.null()
+    ink = style.color and style.color.triplet
+    paper = style.bgcolor and style.bgcolor.triplet
+    return (tuple(ink) if ink else None, tuple(paper) if paper else None)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light", "contrast"])
+async def test_every_word_can_be_read(make_app: MakeApp, theme: str) -> None:
+    wanted = AAA if theme == "contrast" else AA
+    app = make_app(theme=theme)
+    async with app.run_test(size=SMALL) as pilot:
+        for segment in (s for s in await seen(app, pilot) if s.text.strip()):
+            ink, paper = triplets(segment)
+            assert ink is not None, f"{segment}: no colour is left to the terminal"
+            assert paper is not None, f"{segment}: no ground is left to the terminal"
+            assert contrast(ink, paper) >= wanted, segment
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+async def test_the_terminals_own_colours_are_left_to_it(
+    make_app: MakeApp, no_color: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app(theme="dark" if no_color else "terminal")
+    async with app.run_test(size=SMALL) as pilot:
+        for segment in await seen(app, pilot):
+            assert triplets(segment) == (None, None), segment
+            if no_color and segment.style:
+                assert segment.style.color is None or segment.style.color.is_default, segment
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_the_chosen_row_is_reversed_and_the_focused_pane_has_a_double_line(
+    make_app: MakeApp, theme: str
+) -> None:
+    app = make_app(theme=theme)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("2")
+        await settled(pilot)
+        text = "".join(segment.text for segment in painted(app))
+        assert "═ 1 Formula  2 Code " in text
+        await pilot.press("m")
+        await settled(pilot)
+        row = next(s for s in painted(app) if "A line through" in s.text)
+        assert row.style is not None
+        assert row.style.reverse
+
+
+async def test_a_key_goes_through_the_themes_tells_each_and_keeps_it(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    file = tmp_path / "config" / "settings.json"
+    app = make_app(menu=True, settings=SettingsFile(file))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        grounds = []
+        for name in (*THEMES[1:], THEMES[0]):
+            await pilot.press("T")
+            await settled(pilot)
+            assert f"Theme {name}" in text_of(app, "status").replace("high ", "")
+            assert SettingsFile(file).settings == Settings(theme=name)
+            grounds.append(triplets(painted(app)[0])[1])
+        assert len(set(grounds)) == len(THEMES), "each looks its own way at once"
+
+
+async def test_what_was_chosen_is_worn_the_next_time_unless_another_is_asked_for(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.json"
+    SettingsFile(file).keep(Settings(theme="light"))
+    assert make_app(settings=SettingsFile(file)).theme == "light"
+    assert make_app(settings=SettingsFile(file), theme="contrast").theme == "contrast"
+    assert SettingsFile(file).settings.theme == "light", "the command line's is for once"
+
+
+async def test_without_colours_the_key_says_why_nothing_changes(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app(menu=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("T")
+        await settled(pilot)
+        assert "NO_COLOR is set" in text_of(app, "status")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"theme": "pink"}', b"\xff\xfe", b"[1]"])
+def test_damaged_settings_are_told_and_not_used(tmp_path: Path, damage: bytes) -> None:
+    file = tmp_path / "settings.json"
+    file.write_bytes(damage)
+    found = SettingsFile(file)
+    assert found.settings == Settings()
+    assert str(file) in found.trouble
+    assert "\n" not in found.trouble
+    found.keep(Settings(theme="dark"))
+    assert not found.trouble
+    assert SettingsFile(file).settings.theme == "dark"
+
+
+def test_settings_of_a_later_version_are_used_as_far_as_they_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{"theme": "dark", "font": "large"}')
+    assert SettingsFile(file).settings.theme == "dark"
+
+
+async def test_settings_that_can_not_be_written_hold_and_are_told(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    app = make_app(menu=True, settings=SettingsFile(tmp_path / "blocked" / "settings.json"))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("T")
+        app._tell_trouble()
+        await settled(pilot)
+        assert app.theme == "dark"
+        assert "not kept for the next time" in text_of(app, "status")
+
+
+def test_the_command_line_knows_the_themes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser_of_all().parse_args(["open", "--theme", "light"]).theme == "light"
+    with pytest.raises(SystemExit):
+        parser_of_all().parse_args(["open", "--theme", "pink"])
+    assert "pink" in capsys.readouterr().err
+    assert tuple(LOOKS) == THEMES
