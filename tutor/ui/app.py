@@ -5,12 +5,9 @@ Knows the session, the list of lessons and the screens; never torch.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,6 +28,7 @@ from tutor.teaching.moment import Notice, Start
 from tutor.teaching.session import Follower, Session
 from tutor.ui.charset import AsciiOnly, is_ascii_only
 from tutor.ui.exercise_lines import next_open
+from tutor.ui.lifeline import Lifeline
 from tutor.ui.screens.choosing import ChoosingScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
@@ -135,7 +133,8 @@ class TutorApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
-        self._end_on_signals()
+        if not self.is_headless:
+            Lifeline(self.exit)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._lesson_screen, "lesson")
         self.install_screen(self._menu_screen, "menu")
@@ -147,13 +146,6 @@ class TutorApp(App[None]):
             self.push_screen("lesson")
         if not isinstance(self._first, Path):
             self.call_after_refresh(self._start_engine)
-
-    def _end_on_signals(self) -> None:
-        """A closed terminal or a `kill` ends the app as a key does: all is written down then."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGHUP, signal.SIGTERM):
-            with suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread
-                loop.add_signal_handler(number, self.exit)
 
     def _tell_trouble(self) -> None:
         """Say it once if what the learner does can't be kept."""
