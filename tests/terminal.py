@@ -39,6 +39,8 @@ class Terminal:
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self._lines: list[str] | None = None
+        """What `lines` has found since the screen last changed: it costs milliseconds."""
         self.raw = bytearray()
         """Every byte that the program has written."""
         self._master, slave = pty.openpty()
@@ -74,7 +76,9 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """The rows of the screen."""
-        return [line.rstrip() for line in self.screen.display]
+        if self._lines is None:
+            self._lines = [line.rstrip() for line in self.screen.display]
+        return self._lines
 
     def text(self) -> str:
         """The whole screen."""
@@ -97,6 +101,7 @@ class Terminal:
         self.raw += data
         self._answer(data)
         self._stream.feed(data)
+        self._lines = None
         return bool(data)
 
     def wait_until(self, true: Callable[[], object], patience: float = PATIENCE) -> None:
@@ -124,6 +129,7 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the terminal, as its window would."""
         self.screen.resize(rows, columns)
+        self._lines = None
         self._set_size(columns, rows)
         os.killpg(self.process.pid, signal.SIGWINCH)
 
