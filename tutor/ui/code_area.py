@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
+
+from tutor.ui.fields import act_in_order
 
 INDENT = 4
 
@@ -17,15 +20,18 @@ class CodeArea(TextArea):
     """Line numbers from 1; enter keeps the indentation, tab and shift+tab change it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "new_line", show=False, priority=True),
-        Binding("tab", "indent", show=False, priority=True),
-        Binding("shift+tab", "outdent", show=False, priority=True),
+        Binding("enter", "new_line", show=False),
+        Binding("tab", "indent", show=False),
+        Binding("shift+tab", "outdent", show=False),
     ]
 
     def __init__(self, text: str, *, id: str) -> None:
         super().__init__(text, id=id, show_line_numbers=True, tab_behavior="indent")
         self.cursor_blink = False  # each blink costs bytes on a slow line
         self.highlight_cursor_line = False
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)
 
     def action_new_line(self) -> None:
         """A new line, as deep as this one; one deeper after a colon."""

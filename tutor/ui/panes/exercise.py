@@ -25,6 +25,7 @@ from tutor.ui import exercise_lines as lines_of
 from tutor.ui import looks
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import Part
+from tutor.ui.fields import Field
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane, Tab
 from tutor.ui.prose import inline_formulas
@@ -235,12 +236,11 @@ class ExercisePane(Vertical):
         yield text.data_bind(pane.attempt, pane.deeds, pane.moment, pane.tabs)
         with Horizontal(id="exercise-field"):
             yield Static(LABELS[False], id="exercise-label", markup=False)
-            yield Input(id="exercise-answer", compact=True, select_on_focus=False)
+            yield Field(id="exercise-answer", compact=True, select_on_focus=False)
         yield ExerciseKeys(id="exercise-keys").data_bind(pane.attempt, pane.moment)
 
     def on_mount(self) -> None:
-        """No blinking: each blink costs bytes on a slow line."""
-        self._input.cursor_blink = False
+        """The field is there only where it is wanted."""
         self._field.display = lines_of.asks_to_type(self.attempt)
 
     @property

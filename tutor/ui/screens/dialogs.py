@@ -20,6 +20,7 @@ from textual.widgets import Input, Static
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.teaching.digits import setting
+from tutor.ui.fields import Field
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 
@@ -103,12 +104,8 @@ class Ask(ModalScreen[T | None], Generic[T]):
         """Question, field, and a line for what is wrong."""
         with Vertical(classes="dialog"):
             yield Static(self._question.text, markup=False)
-            yield Input(self._question.given, id="answer", compact=True, select_on_focus=False)
+            yield Field(self._question.given, id="answer", compact=True, select_on_focus=False)
             yield Static("enter takes it · esc leaves it as it is", id="hint", markup=False)
-
-    def on_mount(self) -> None:
-        """No blinking: each blink costs bytes on a slow line."""
-        self.query_one(Input).cursor_blink = False
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the answer, or say why it is none."""

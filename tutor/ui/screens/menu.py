@@ -14,6 +14,7 @@ from textual.widgets import Input, Label
 from tutor.ui import looks
 from tutor.ui.bars import Footer
 from tutor.ui.commands import FIND_COMMANDS, MENU_COMMANDS, bindings
+from tutor.ui.fields import Field
 from tutor.ui.lesson_lines import WELCOME, go_on_row, matching, menu_row, title_column
 from tutor.ui.looks import line
 from tutor.ui.panes.lessons import Entry, LessonsPane
@@ -67,7 +68,7 @@ class MenuScreen(ChoosingScreen):
     async def action_find(self) -> None:
         """A field: only lessons that have its words are listed."""
         if not self.query("#find"):
-            field = Input(id="find-text", compact=True, select_on_focus=False)
+            field = Field(id="find-text", compact=True, select_on_focus=False)
             await self.mount(Horizontal(Label("Find: "), field, id="find"), before="#status")
             self.query_one(Footer).only = FIND_COMMANDS
             field.focus()

@@ -1,0 +1,40 @@
+"""Fields to type in, whose keys are done in the order in which they were typed.
+
+Textual lets a letter act at once, but a key with a binding (backspace, an arrow) only after it
+has wandered up to the app. On a slow line, where several keys arrive together, `0.1`, backspace,
+`2` would become `0.1`. Knows nothing of what is typed.
+"""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import NoBinding
+from textual.widget import Widget
+from textual.widgets import Input
+
+
+async def act_in_order(widget: Widget, event: events.Key) -> None:
+    """Do what a widget itself binds to a key, now; leave all other keys as they are.
+
+    To be called by its `_on_key`; Textual calls that of its base after it, unless this has acted.
+    """
+    try:
+        bindings = widget._bindings.get_bindings_for_key(event.key)
+    except NoBinding:
+        return
+    for binding in bindings:
+        if not binding.priority and await widget.app.run_action(binding.action, widget):
+            event.prevent_default()
+            event.stop()
+            return
+
+
+class Field(Input):
+    """One line to type in. It doesn't blink: each blink costs bytes on a slow line."""
+
+    def on_mount(self) -> None:
+        """Keep still."""
+        self.cursor_blink = False
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)
