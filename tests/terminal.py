@@ -133,6 +133,12 @@ class Terminal:
         self._set_size(columns, rows)
         os.killpg(self.process.pid, signal.SIGWINCH)
 
+    def hang_up(self) -> None:
+        """Take the terminal away without a signal, as where that is lost or ignored."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self._master)
+        os.close(null)
+
     def wait_ended(self, patience: float = PATIENCE) -> int:
         """Read until the program has ended; its exit status."""
         deadline = time.monotonic() + patience
