@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
+from tempfile import gettempdir
 from uuid import uuid4
 
 import pytest
@@ -86,7 +88,8 @@ def as_nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
 
     def become() -> None:
         if was == 0:
-            for folder in (tmp_path, *tmp_path.parents[:2]):
+            above = takewhile(lambda f: f != Path(gettempdir()), tmp_path.parents)
+            for folder in (tmp_path, *above):  # one more of them where tests run in parallel
                 folder.chmod(0o755)
             os.seteuid(NOBODY)
 
