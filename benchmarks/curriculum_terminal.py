@@ -18,12 +18,12 @@ from pathlib import Path
 from benchmarks.curriculum import FAR_OFF
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson import document, library
-from tutor.lesson.exercise import Exercise, Reach, Repair
+from tutor.lesson.exercise import Exercise, Predict, Reach, Repair
 from tutor.lesson.model import Lesson
 from tutor.teaching.said import element
 
 _TITLE = re.compile(r"Exercise (\d+) of (\d+)")
-_STEP = re.compile(r"question (\d+) of (\d+)")
+_DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
 _SOLUTION = re.compile(r"Solution: (\S+)")
 MOST_ANSWERS = 60
 """More has no exercise: whoever needs so many is stuck."""
@@ -37,16 +37,17 @@ class Learner:
 
     def play(self, exercise: Exercise, number: int) -> None:
         """Do the exercise that is on. Raises AssertionError if the screen doesn't follow."""
-        self._wait(lambda: self._number == number and "is being" not in self._text)
+        self._wait(lambda: self._number == number and not self._is_busy)
         if isinstance(exercise, Reach):
             self._reach(exercise)
         elif isinstance(exercise, Repair):
             self._repair(exercise)
         elif "Your answer" in self._text:
-            self._type_answers()
+            is_sign = isinstance(exercise, Predict) and exercise.form == "sign"
+            self._type_answers("0" if is_sign else FAR_OFF)
         else:
             self._pick_choices()
-        self._wait(lambda: "✓ done" in self._text)
+        self._wait(lambda: self._is_done)
 
     def go_on(self) -> None:
         """To the next exercise, or out of the last."""
@@ -54,24 +55,20 @@ class Learner:
 
     # ── By kind ─────────────────────────────────────────────────────────────────────
 
-    def _type_answers(self) -> None:
+    def _type_answers(self, wrong: str) -> None:
         """Something wrong; then, question by question, what is shown as the solution."""
-        for sign in "+-0":
-            self._answer(sign)
-            if "Type +, - or 0" not in self._text and "can't read" not in self._text:
-                break
-        else:
-            self._answer(FAR_OFF)
+        self._answer(wrong)
         for _ in range(MOST_ANSWERS):
-            if "✓ done" in self._text:
+            if self._is_done:
                 return
-            if "✗" in self._text:  # asked again, with other numbers
+            if "✗ Not right" in self._text:  # asked again, with other numbers
                 self._press("a")
                 self._wait(lambda: "Your answer" in self._text)
             self._answer(self._solution())
 
     def _solution(self) -> str:
-        self._press("escape", "H")
+        self._press("escape")  # and a pause: with the next key it would be one with Alt
+        self._press("H")
         self._wait(lambda: _SOLUTION.search(self._text))
         shown = _SOLUTION.search(self._text)
         assert shown is not None
@@ -80,17 +77,25 @@ class Learner:
         return words.get(shown[1], shown[1].rstrip(":,"))
 
     def _answer(self, text: str) -> None:
-        before = self._text
-        self._press(*text, "enter")
-        self._wait(lambda: self._text != before and "is being checked" not in self._text)
+        self._press(*text)
+        self._wait(lambda: f"Your answer: {text}" in self._text)
+        self._press("enter")
+        self._wait(lambda: not self._is_judged(text))
+
+    def _is_judged(self, text: str) -> bool:
+        return f"Your answer: {text}" in self._text or self._is_busy
 
     def _pick_choices(self) -> None:
         for choice in "123456789":
-            self._press(choice, "enter")
-            if "✓ done" in self._text:
+            self._press(choice)
+            self._wait(lambda choice=choice: f"▶ {choice}  " in self._text)
+            self._press("enter")
+            self._wait(lambda: self._is_done or "✗ Not" in self._text)
+            if self._is_done:
                 return
-            if "✗ Not right" in self._text:
+            if "✗ Not right" in self._text:  # asked again, with other numbers
                 self._press("a")
+                self._wait(lambda: "✗ Not" not in self._text and not self._is_busy)
 
     def _reach(self, exercise: Reach) -> None:
         solution = exercise.solution
@@ -101,17 +106,22 @@ class Learner:
                 self._press("g")
         if solution.learning_rate is not None:
             self._press("l")
+            self._wait(lambda: "Learning rate (now" in self._text)
             self._press(*["backspace"] * 20, *repr(solution.learning_rate), "enter")
         for setting in solution.settings:
             self._press("w")
+            self._wait(lambda: "(now" in self._text)
             self._press(*f"{element(setting)} = {setting.value!r}", "enter")
-        self._press("j", *str(solution.epochs), "enter")
+        self._press("j")
+        self._wait(lambda: "Jump to" in self._text)
+        self._press(*str(solution.epochs), "enter")
 
     def _repair(self, exercise: Repair) -> None:
         self._press("o")
-        self._terminal.press("\x1b[1;5F", *["backspace"] * 2000)
-        self._terminal.press(f"\x1b[200~{exercise.solution_code}\x1b[201~")
-        self._terminal.settle(0.2)
+        self._wait(lambda: "Your code of" in self._text)
+        lines = exercise.code.count("\n") + 1
+        self._press(*["down"] * lines, "\x1b[F", *["backspace"] * len(exercise.code))
+        self._press(f"\x1b[200~{exercise.solution_code}\x1b[201~")
         self._press("\x13")
 
     # ── Keys and screen ─────────────────────────────────────────────────────────────
@@ -119,6 +129,14 @@ class Learner:
     @property
     def _text(self) -> str:
         return self._terminal.text()
+
+    @property
+    def _is_done(self) -> bool:
+        return _DONE.search(self._text) is not None
+
+    @property
+    def _is_busy(self) -> bool:
+        return "is being set up" in self._text or "is being checked" in self._text
 
     @property
     def _number(self) -> int:

@@ -181,12 +181,16 @@ def task(attempt: Attempt, width: int) -> list[Content]:
 
 
 def _goal(attempt: Attempt, exercise: Reach, width: int) -> list[Content]:
-    state: Piece = ("  not known yet: step or run", looks.DIM)
+    state: Piece = ("? not known yet: step or run", looks.DIM)
     if attempt.is_met:
-        state = ("  ✓ done", looks.NEXT)
+        state = ("✓ met", looks.NEXT)
     elif attempt.is_met is False:
-        state = ("  ✗ not yet", looks.ERROR)
-    return line("Goal: ", (one_line(exercise.condition), looks.CODE), state).wrap(width)
+        state = ("✗ not yet", looks.ERROR)
+    goal = line("Goal: ", (one_line(exercise.condition), looks.CODE))
+    together = goal + line("  ", state)
+    if together.cell_length <= width:
+        return [together]
+    return [*goal.wrap(width), line("      ", state)]
 
 
 def _may(exercise: Reach, width: int) -> list[Content]:
