@@ -388,3 +388,10 @@ def test_runs_are_had_again_from_what_is_told_of_them() -> None:
     twin.catch_up(lambda: False)
     assert twin.infos(20) == runs.infos(20)
     assert twin.names == ("slow", "B")
+
+
+def test_a_run_that_is_to_be_had_again_is_told_with_the_loss_that_it_had() -> None:
+    runs = forked(1)
+    before = {info.name: info.loss for info in runs.infos(0)}
+    again = Runs.again(runs.current, runs.infos(0))
+    assert {info.name: info.loss for info in again.infos(0)} == before

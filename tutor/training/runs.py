@@ -8,6 +8,7 @@ Knows no screen, and of a run no more than its public face.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,8 @@ class _Kept:
     forked_at: Position | None = None
     is_named: bool = False
     """Whether the learner has named it."""
+    told_loss: float = math.nan
+    """That of its last epoch, as it was told when the run was last here."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +75,7 @@ class Runs:
                 history = History(reached=reached)
                 history.shrink()
                 kept = _Kept(info.name, info.record, history, reached, None, info.forked_at)
-                kept.is_named = info.is_named
+                kept.is_named, kept.told_loss = info.is_named, info.loss
                 runs._kept.append(kept)
         return runs
 
@@ -316,7 +319,7 @@ def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
         learning_rate=learning_rate,
         seed=seed,
         furthest=max(len(losses), kept.furthest.epoch if kept.furthest.step == END else 0),
-        loss=losses.last,
+        loss=losses.last if len(losses) else kept.told_loss,
         changes=kept.record.changes,
         curve=losses.curve(columns, here) if columns else None,
         forked_at=kept.forked_at,
