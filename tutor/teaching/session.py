@@ -33,17 +33,13 @@ from tutor.engine.messages import (
     TakeRun,
     WriteSeries,
 )
-from tutor.lesson.exercise import Exercise
-from tutor.lesson.model import Lesson
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.coach import Coach, hold
 from tutor.teaching.digits import next_of_1_2_5, setting
 from tutor.teaching.engine_port import Engine
-from tutor.teaching.journal import Deed, Journal, Left, NoJournal
-from tutor.teaching.moment import Moment, Notice, Start
+from tutor.teaching.journal import Journal, NoJournal
+from tutor.teaching.moment import Notice, Start
 from tutor.teaching.printed import PrintedText
-from tutor.teaching.talk import Talk
-from tutor.training.frame import Element, settings_of
+from tutor.teaching.pupil import Pupil
+from tutor.training.frame import Element
 from tutor.training.sights import PictureKind
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -58,8 +54,8 @@ class Follower(Protocol):
         """Take over what has changed."""
 
 
-class Session:
-    """One learner's wishes to one engine, about one lesson at a time."""
+class Session(Pupil):
+    """One learner's wishes to one engine, about the run of one lesson at a time."""
 
     def __init__(
         self,
@@ -67,29 +63,11 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
     ) -> None:
-        self.talk = Talk(engine, clock)
-        self.coach = Coach(self.talk, journal)
-        self._journal = journal
+        super().__init__(engine, clock, journal)
         self._offered_to_go_on = False
-        self._previous: Left | None = None
-        """Where the lesson was left the time before."""
         self._scrubbed_to: tuple[int, int | None] | None = None
 
     # ── What is so ──────────────────────────────────────────────────────────────────
-
-    @property
-    def moment(self) -> Moment | None:
-        """Where the lesson stands; None while none is open."""
-        return self.talk.moment
-
-    @property
-    def notice(self) -> Notice:
-        """What has just been said to the learner."""
-        return self.talk.notice
-
-    @notice.setter
-    def notice(self, notice: Notice) -> None:
-        self.talk.notice = notice
 
     @property
     def printed(self) -> PrintedText:
@@ -112,12 +90,6 @@ class Session:
         return self.talk.is_waiting
 
     @property
-    def has_begun(self) -> bool:
-        """Whether anything has been done in the open lesson: then it is left where it stands."""
-        held = self.coach.held or hold(self.talk)
-        return held is not None and (self.attempt is not None or held.has_begun)
-
-    @property
     def learning_rate(self) -> float | None:
         """The one in force, or the one that has been asked for since."""
         wished = self.talk.last(SetLearningRate)
@@ -128,20 +100,6 @@ class Session:
         if self.moment.frame is not None:
             return self.moment.frame.learning_rate
         return self.moment.lesson.learning_rate[self.moment.mode]
-
-    @property
-    def attempt(self) -> Attempt | None:
-        """The exercise that the learner is at; None while none is on."""
-        return self.coach.attempt
-
-    @property
-    def exercises(self) -> tuple[Exercise, ...]:
-        """Those of the lesson that is open, in its order."""
-        return self.coach.exercises
-
-    def deeds(self) -> dict[str, Deed]:
-        """By exercise of this lesson: the best that the learner has done there."""
-        return self.coach.deeds()
 
     def waiting_line(self) -> str:
         """What the learner is waiting for, in words; empty while there is nothing to wait for."""
@@ -161,51 +119,21 @@ class Session:
             self._offered_to_go_on = self._offered_to_go_on and not moved
         return owed
 
+    def _forget_wishes(self) -> None:
+        super()._forget_wishes()
+        self._offered_to_go_on = False
+        self._scrubbed_to = None
+
+    def leave_exercise(self) -> None:
+        """Back to the lesson's own run, as it was."""
+        self._scrubbed_to = None
+        super().leave_exercise()
+
     def taken(self) -> None:
         """The last frame of a run has been painted: the next may come."""
         self.talk.taken()
 
     # ── Steps ───────────────────────────────────────────────────────────────────────
-
-    def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
-        """Begin a lesson; what is still said of the one before is no longer heard."""
-        self._forget_wishes()
-        self._previous = self._journal.left_of(lesson.slug)
-        self.talk.open(lesson, start)
-        if self._previous is not None:
-            where = f"epoch {self._previous.at.epoch}"
-            self.talk.welcome(f"You left this lesson in {where} · O goes on there")
-
-    def take_up(self) -> None:
-        """Go on where this lesson was left the time before."""
-        left, self._previous = self._previous, None
-        if self.moment is None:
-            return
-        if left is None:
-            self.talk.tell("There is nothing to go on with: the lesson is where you left it")
-        else:
-            self.resume(self.moment.lesson, left)
-
-    def resume(self, lesson: Lesson, left: Left) -> None:
-        """Go on where a lesson was left: the same run at the same place, its forks beside it.
-
-        If the lesson's file is another one since, it begins anew, under the settings it was
-        left with.
-        """
-        self._forget_wishes()
-        if left.fingerprint != lesson.fingerprint():
-            self.talk.open(lesson, Start(*settings_of(left.record.changes, left.record)))
-            self.talk.welcome("The lesson has changed since you left it: it begins anew")
-            return
-        self.talk.open_run(lesson, left.record, left.at, left.runs)
-        self.talk.welcome("You are back where you left · R starts again")
-        if left.exercise and any(e.id == left.exercise for e in lesson.exercises):
-            self.coach.begin_when_open(left.exercise)
-
-    def _forget_wishes(self) -> None:
-        self._offered_to_go_on = False
-        self._scrubbed_to = None
-        self.coach.forget()
 
     def step_phase(self) -> None:
         """Run the next phase; while a run is on, pause it instead."""
@@ -272,11 +200,6 @@ class Session:
         """Run to the end of this epoch, wherever the goal is."""
         self._send(RunTo(epoch=epoch))
 
-    def pause(self) -> None:
-        """Pause a run if one is on."""
-        if self.is_running:
-            self._send(Pause())
-
     def restart(self) -> None:
         """Begin again; where the lesson never came to stand, open it again."""
         self._restart(Restart())
@@ -289,52 +212,6 @@ class Session:
         """Break off whatever runs."""
         self._scrubbed_to = None
         self.talk.stop()
-
-    # ── Exercises ───────────────────────────────────────────────────────────────────
-
-    def begin_exercise(self, id: str | None = None) -> None:
-        """Begin an exercise; the first that is not done if none is named."""
-        self.pause()
-        self.coach.begin(id)
-
-    def answer(self, text: str) -> None:
-        """A number, a sign, or the number of a choice."""
-        self.coach.answer(text)
-
-    def edit(self, code: str) -> None:
-        """Let this code take the place of what is to be mended, and check it."""
-        self.coach.edit(code)
-
-    def keep_draft(self, code: str) -> None:
-        """Remember the code as it is now."""
-        self.coach.keep_draft(code)
-
-    def go_on(self) -> None:
-        """After a wrong answer, the same question anew; after success, the next exercise."""
-        self.coach.go_on()
-
-    def hint(self) -> None:
-        """One more hint."""
-        self.coach.hint()
-
-    def show_solution(self) -> None:
-        """How it is done; after a try."""
-        self.coach.show_solution()
-
-    def skip(self) -> None:
-        """`I know this`: on to the next exercise."""
-        self.coach.skip()
-
-    def leave_exercise(self) -> None:
-        """Back to the lesson's own run, as it was."""
-        self._scrubbed_to = None
-        self.coach.leave()
-
-    def _write_down(self) -> None:
-        """Where the lesson stands; while an exercise is on, where its own run stood."""
-        attempt, held = self.attempt, self.coach.held or hold(self.talk)
-        if held is not None and self.has_begun:
-            self._journal.left(held.left(attempt.exercise.id if attempt else ""))
 
     # ── About in time ───────────────────────────────────────────────────────────────
 
