@@ -17,16 +17,17 @@ TESTS = Path(__file__).parent
 
 LONGEST = (
     "e2e/test_terminal.py",
-    "lessons/test_curriculum.py",
-    "lessons/test_lessons_are_proven.py",
     "engine/test_hostile_lessons.py",
+    "lessons/test_lessons_are_proven.py",
     "ui/test_lesson_screen.py",
-    "training/test_going_back.py",
-    "training/test_time_travel.py",
-    "training/test_probe.py",
     "e2e/test_installed.py",
-    "lessons/test_published_figures.py",
     "export/test_same_figures.py",
+    "lessons/test_curriculum.py",
+    "lessons/test_published_figures.py",
+    "ui/test_looks.py",
+    "engine/test_looking.py",
+    "engine/test_conversation.py",
+    "ui/test_menu.py",
 )
 """The files that take longest, longest first. A file is run by one worker: one that takes many
 seconds and begins last lets the others wait. (`pytest --durations=0` says what takes long; the
