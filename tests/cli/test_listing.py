@@ -14,7 +14,7 @@ from tests.cli.conftest import Tutor
 from tutor.cli import listing, main
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
-LADDER += ("twenty-points", "xor", "thermometer")
+LADDER += ("twenty-points", "thermometer", "xor")
 
 
 @pytest.fixture
