@@ -18,13 +18,16 @@ from pathlib import Path
 from benchmarks.curriculum import FAR_OFF
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson import document, library
-from tutor.lesson.exercise import Exercise, Predict, Reach, Repair
+from tutor.lesson.exercise import Choose, Exercise, Predict, Reach, Repair
 from tutor.lesson.model import Lesson
 from tutor.teaching.said import element
 
 _TITLE = re.compile(r"Exercise (\d+) of (\d+)")
 _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
 _SOLUTION = re.compile(r"Solution: (\S+)")
+MOST_SEEDS = 50
+"""A seed can't be typed: the learner draws one after the other."""
+
 MOST_ANSWERS = 60
 """More has no exercise: whoever needs so many is stuck."""
 
@@ -42,11 +45,12 @@ class Learner:
             self._reach(exercise)
         elif isinstance(exercise, Repair):
             self._repair(exercise)
-        elif "Your answer" in self._text:
+        elif isinstance(exercise, Choose) or getattr(exercise, "form", "") == "choice":
+            self._pick_choices()
+        else:
+            self._wait(lambda: "Your answer" in self._text)
             is_sign = isinstance(exercise, Predict) and exercise.form == "sign"
             self._type_answers("0" if is_sign else FAR_OFF)
-        else:
-            self._pick_choices()
         self._wait(lambda: self._is_done)
 
     def go_on(self) -> None:
@@ -112,9 +116,15 @@ class Learner:
             self._press("w")
             self._wait(lambda: "(now" in self._text)
             self._press(*f"{element(setting)} = {setting.value!r}", "enter")
-        self._press("j")
-        self._wait(lambda: "Jump to" in self._text)
-        self._press(*str(solution.epochs), "enter")
+        for _ in range(MOST_SEEDS if solution.seed is not None else 1):
+            if solution.seed is not None:
+                self._press("S")
+            self._press("j")
+            self._wait(lambda: "Jump to" in self._text)
+            self._press(*str(solution.epochs), "enter")
+            self._terminal.settle(0.5)
+            if self._is_done:
+                return
 
     def _repair(self, exercise: Repair) -> None:
         self._press("o")

@@ -80,8 +80,9 @@ class Pupil:
         self._previous = self._journal.left_of(lesson.slug)
         self.talk.open(lesson, start)
         if self._previous is not None:
-            where = f"epoch {self._previous.at.epoch}"
-            self.talk.welcome(f"You left this lesson in {where} · O goes on there")
+            exercise, epoch = self._previous.exercise, self._previous.at.epoch
+            where = f"at exercise {exercise}" if exercise else f"in epoch {epoch}"
+            self.talk.welcome(f"You left this lesson {where} · O goes on there")
 
     def take_up(self) -> None:
         """Go on where this lesson was left the time before."""
