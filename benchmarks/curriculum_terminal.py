@@ -48,7 +48,7 @@ class Learner:
         elif isinstance(exercise, Choose) or getattr(exercise, "form", "") == "choice":
             self._pick_choices()
         else:
-            self._wait(lambda: "Your answer" in self._text)
+            self._wait(lambda: self._is_typing)
             is_sign = isinstance(exercise, Predict) and exercise.form == "sign"
             self._type_answers("0" if is_sign else FAR_OFF)
         self._wait(lambda: self._is_done)
@@ -67,17 +67,19 @@ class Learner:
                 return
             if "✗ Not right" in self._text:  # asked again, with other numbers
                 self._press("a")
-                self._wait(lambda: "Your answer" in self._text)
+                self._wait(lambda: self._is_typing and "✗" not in self._text)
             self._answer(self._solution())
 
     def _solution(self) -> str:
         self._press("escape")  # and a pause: with the next key it would be one with Alt
+        self._wait(lambda: not self._is_typing)
         self._press("H")
         self._wait(lambda: _SOLUTION.search(self._text))
         shown = _SOLUTION.search(self._text)
         assert shown is not None
         words = {"positive": "+", "negative": "-", "zero": "0"}
         self._press("a")
+        self._wait(lambda: self._is_typing)
         return words.get(shown[1], shown[1].rstrip(":,"))
 
     def _answer(self, text: str) -> None:
@@ -139,6 +141,10 @@ class Learner:
     @property
     def _text(self) -> str:
         return self._terminal.text()
+
+    @property
+    def _is_typing(self) -> bool:
+        return "▶ Your answer:" in self._text and not self._is_busy
 
     @property
     def _is_done(self) -> bool:
