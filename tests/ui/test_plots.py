@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tutor.training.frame import Change, Curve, Position
@@ -119,6 +119,8 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(finite, finite, st.floats(), st.booleans())
+@example(0.0, 1.6520284068281464e-126, 2.969840125552488e182, False)
+@example(0.0, 5e-324, 5e-324, False)
 @settings(max_examples=100)
 def test_a_scale_puts_each_number_between_its_ends_inside_and_all_others_nowhere_wrong(
     a: float, b: float, value: float, log: bool

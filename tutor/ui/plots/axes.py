@@ -47,7 +47,11 @@ class Scale:
         measure = math.log10 if self.log else float
         low, high, at = measure(self.low), measure(self.high), measure(value)
         # Halved first: the difference of two huge numbers must not overflow.
-        return (at / 2 - low / 2) / (high / 2 - low / 2)
+        span = high / 2 - low / 2
+        if not span:  # two numbers so small that half of them is 0
+            return 0.5
+        place = (at / 2 - low / 2) / span
+        return place if math.isfinite(place) else math.nan
 
     def at(self, place: float) -> float:
         """The number at a place."""
