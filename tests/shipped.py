@@ -16,12 +16,12 @@ FOLDER = Path(__file__).parents[1] / "lessons"
 ORIGINALS = tuple(sorted(FOLDER.glob("*.md")))
 TRANSLATIONS = tuple(sorted(FOLDER.glob("*/*.md")))
 
-_SAMPLE = (
+SAMPLE = (
     *("one-weight", "line-through-origin", "sum-or-mean", "twenty-points", "thermometer"),
     *("xor", "momentum", "adam", "mini-batches", "finite-differences"),
 )
 MODES_OF_SAMPLE = tuple(
-    (slug, mode) for slug in _SAMPLE for mode in headline(FOLDER / f"{slug}.md").modes
+    (slug, mode) for slug in SAMPLE for mode in headline(FOLDER / f"{slug}.md").modes
 )
 """Lessons, and the modes of each, that have between them all that a run has to carry.
 

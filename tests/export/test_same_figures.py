@@ -22,7 +22,7 @@ from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.series import readings
 
-LESSONS = tuple(map(lessons.read_once, lessons.ORIGINALS))
+LESSONS = tuple(lessons.lesson(slug) for slug in lessons.SAMPLE)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def step_through(run: Run, epochs: int) -> list[Frame]:
 @pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_every_phase_of_every_mode_can_be_gone_back(slug: str, mode: str) -> None:
     run = shipped(slug, mode)
-    frames = step_through(run, 2)
+    frames = step_through(run, 2 if run.program.batches == 1 else 1)
     assert [run.back() for _ in frames[1:]] == frames[-2::-1]
     assert run.back() == frames[0], "at the start, back stays"
     assert [run.step_phase() for _ in frames[1:]] == frames[1:]
