@@ -183,6 +183,7 @@ def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: Fa
     assert wrong.state == "wrong"
     assert "−30" in wrong.reply
     assert "That is the sum." in wrong.reply
+    assert wrong.reply == "You said: −120. That is the sum. It is: −30."
     assert not wrong.explain
 
 
@@ -198,8 +199,9 @@ def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
         assert again is not None
         assert again.state == "asking"
         places.append(learner.at)
-    assert [place.epoch for place in places] == [1, 2, 3, 4]
-    assert learner.says(str(engine.at.gradient(engine.at.weight(3)))).state == "done"
+    assert [place.epoch for place in places] == [1, 2, 1, 2]
+    assert learner.attempt.ask == "And in epoch 2?"
+    assert learner.says("-25.5").state == "done"
 
 
 def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
@@ -434,3 +436,46 @@ def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with(engine: FakeE
     assert opened.record is not None
     assert opened.record.seed
     assert [change.element for change in opened.record.changes] == [Element("w", (), 3.0)]
+
+
+def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    learner.does("hint")
+    learner.says("7")
+    left = learner.notebook.places[-1]
+    learner.does("leave_exercise")
+    back = learner.begins()
+    assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, ("Look.",))
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, left)
+    other.hear()
+    resumed = other.attempt
+    assert (resumed.ask, resumed.tries, resumed.hints) == ("And in epoch 2?", 1, ("Look.",))
+
+
+def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("edit", "while True: pass\n")
+    engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running"))
+    learner.hear()
+    assert learner.attempt.reply.startswith("It never came to its end: `stopped: Update, line 1")
+
+
+def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("edit", REPAIR.solution_code)
+    engine.advance(3)
+    learner.hear()
+    learner.does("leave_exercise")
+    assert learner.begins().code == REPAIR.code
+
+
+def test_after_an_exercise_it_is_written_down_that_none_is_on(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.does("leave_exercise")
+    assert learner.notebook.places[-1].exercise == ""

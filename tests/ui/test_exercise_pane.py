@@ -115,16 +115,21 @@ async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(at
         assert learner.sees("That is the sum.")
         assert not learner.app.screen.query_one("#exercise-field").display
         assert learner.sees("enter asks again", "exercise-keys")
-        await learner.press("enter")
+        await learner.press("1", "enter")  # the next answer, typed before it is asked for
         assert learner.sees("And in epoch 2?")
         assert (learner.field.has_focus, learner.field.value) == (True, "")
-        await learner.press("escape", "H")  # the field goes and comes, and the keys stay keys
+        assert learner.app.screen.query_one("#exercise").display
+        await learner.press(*"5 x", "enter", "7")  # what can't be read gives way to the next key
+        assert learner.field.value == "7"
+        await learner.press(
+            "backspace", "escape", "H"
+        )  # the field goes and comes, and the keys stay keys
         assert learner.sees("Solution:")
         assert not learner.field.has_focus
         await learner.press("a", *"-25.5", "enter")
         assert learner.sees("✓ Right.")
         assert learner.sees("Because the mean divides by N.")
-        await learner.press("enter")
+        await learner.press("1", "enter")  # from another pane, too
         assert learner.sees("Exercise 2 of 2 · choose")
 
 

@@ -189,7 +189,8 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(
         await settled(pilot)
         await pilot.press("l", *"0.x", "enter")
         hint = app.screen.query_one("#hint")
-        assert "That is not a number" in str(hint.render())
+        assert "esc leaves it" in str(hint.render())
+        assert "Type a number" in str(hint.render())
         assert app.screen.query_one("#answer").value == "0.x"  # type: ignore[attr-defined]
         await pilot.press("backspace", *"03", "enter")
         await settled(pilot)

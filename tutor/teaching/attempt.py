@@ -42,6 +42,8 @@ class Attempt:
     """What is said to it. Markdown; one or a few short sentences."""
     was_right: bool | None = None
     """Of a BeAutograd: whether the last answer was right; None before the first, and elsewhere."""
+    round: int = 0
+    """Of a Predict: how often it has been asked again."""
     tries: int = 0
     hints: tuple[str, ...] = ()
     """Those that have been asked for so far. Markdown."""

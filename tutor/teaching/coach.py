@@ -8,7 +8,7 @@ meanwhile, as all that it takes to have it again.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -54,8 +54,8 @@ class Held:
         """Whether the learner has done anything: where nothing was, there is nothing to keep."""
         return self.at > Position(0, 0) or bool(self.record.changes) or len(self.runs) > 1
 
-    def left(self, exercise: str) -> Left:
-        """What is written down of it."""
+    def left(self, attempt: Attempt | None) -> Left:
+        """What is written down of it, and of the exercise that the learner is at."""
         lesson = self.lesson
         return Left(
             slug=lesson.slug,
@@ -65,7 +65,10 @@ class Held:
             record=self.record,
             at=self.at,
             runs=self.runs,
-            exercise=exercise,
+            exercise=attempt.exercise.id if attempt else "",
+            round=attempt.round + (attempt.state == "wrong") if attempt else 0,
+            tries=attempt.tries if attempt else 0,
+            hints=len(attempt.hints) if attempt else 0,
         )
 
 
@@ -78,6 +81,8 @@ class Coach:
         self._way: AnyWay | None = None
         self._wished = ""
         """The exercise to begin once the lesson's own run stands."""
+        self._known: dict[str, Attempt] = {}
+        """By exercise of this lesson: how far the learner had come when it was left."""
         self.held: Held | None = None
 
     # ── What is so ──────────────────────────────────────────────────────────────────
@@ -125,6 +130,8 @@ class Coach:
         if self.held is None:
             self.held = hold(self._talk)
         number = [e.id for e in self.exercises].index(found.id) + 1
+        self._remember()
+        before = self._known.get(found.id)
         attempt = Attempt(
             exercise=found,
             number=number,
@@ -133,15 +140,35 @@ class Coach:
             wants="number",
             ask=found.ask,
             choices=choices_of(found),
+            round=before.round if before else 0,
+            tries=before.tries if before else 0,
+            hints=before.hints if before else (),
         )
         desk = Desk(self._talk, self._journal, lesson, attempt)
         self._way = way_through(found, desk)
         desk.set(wants=self._way.wants)
         self._way.begin()
 
-    def begin_when_open(self, id: str) -> None:
-        """Begin this exercise once the lesson's own run stands, so that it can be held."""
-        self._wished = id
+    def begin_when_open(self, exercise: Exercise, left: Left | None = None) -> None:
+        """Begin it once the lesson's own run stands, so that it can be held; as it was left."""
+        self._wished = exercise.id
+        if left is None:
+            return
+        hints = exercise.hints[: left.hints]
+        self._known[exercise.id] = Attempt(
+            exercise, 0, 0, "asking", "number", "", round=left.round, tries=left.tries, hints=hints
+        )
+
+    def _remember(self) -> None:
+        """How far the learner has come with the exercise that is on, unless it is done."""
+        attempt = self.attempt
+        if attempt is None:
+            return
+        if attempt.state == "done":
+            self._known.pop(attempt.exercise.id, None)
+        else:
+            asked = attempt.round + (attempt.state == "wrong")
+            self._known[attempt.exercise.id] = replace(attempt, round=asked)
 
     def _exercise(self, id: str | None) -> Exercise | None:
         if id is not None:
@@ -153,7 +180,9 @@ class Coach:
     def leave(self) -> None:
         """Back to the learner's own run, as it was."""
         held, lesson = self.held, self.lesson
-        self.forget()
+        self._remember()
+        self._way = self.held = None
+        self._wished = ""
         if held is not None:
             self._talk.open_run(held.lesson, held.record, held.at, held.runs, held.goal)
         elif lesson is not None:  # it was begun before the lesson's own run came to stand
@@ -163,6 +192,7 @@ class Coach:
         """Another lesson is opened: nothing of this one is awaited any more."""
         self._way = self.held = None
         self._wished = ""
+        self._known.clear()
 
     def again(self, *, new_seed: bool = False) -> None:
         """Begin the exercise's run again; a Reach keeps the settings that it is now under."""

@@ -56,7 +56,9 @@ class Desk:
         self.did("done")
 
     def draft(self) -> str | None:
-        """The code that the learner left here."""
+        """The code that the learner left here; none once it is done: then it is broken anew."""
+        if self._journal.states(self.lesson.slug).get(self.attempt.exercise.id) == "done":
+            return None
         return self._journal.draft_of(self.lesson.slug, self.attempt.exercise.id)
 
     def keep_draft(self, code: str) -> None:

@@ -30,6 +30,10 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     """Without their curves."""
     exercise: str = ""
     """The id of the exercise that the learner was at; its own run is set up anew."""
+    round: int = 0
+    """How often it had been asked again."""
+    tries: int = 0
+    hints: int = 0
 
 
 class Journal(Protocol):

@@ -35,6 +35,8 @@ class Pupil:
         self._journal = journal
         self._previous: Left | None = None
         """Where the lesson was left the time before."""
+        self._is_kept = False
+        """Whether it has been written down where this lesson stands."""
 
     # ── What is so ──────────────────────────────────────────────────────────────────
 
@@ -107,11 +109,13 @@ class Pupil:
             return
         self.talk.open_run(lesson, left.record, left.at, left.runs)
         self.talk.welcome("You are back where you left · R starts again")
-        if left.exercise and any(e.id == left.exercise for e in lesson.exercises):
-            self.coach.begin_when_open(left.exercise)
+        for exercise in lesson.exercises:
+            if exercise.id == left.exercise:
+                self.coach.begin_when_open(exercise, left)
 
     def _forget_wishes(self) -> None:
         """Another lesson is opened: what was wished of the one before is void."""
+        self._is_kept = False
         self.coach.forget()
 
     def pause(self) -> None:
@@ -145,6 +149,7 @@ class Pupil:
     def hint(self) -> None:
         """One more hint."""
         self.coach.hint()
+        self._write_down()
 
     def show_solution(self) -> None:
         """How it is done; after a try."""
@@ -161,5 +166,6 @@ class Pupil:
     def _write_down(self) -> None:
         """Where the lesson stands; while an exercise is on, where its own run stood."""
         attempt, held = self.attempt, self.coach.held or hold(self.talk)
-        if held is not None and self.has_begun:
-            self._journal.left(held.left(attempt.exercise.id if attempt else ""))
+        if held is not None and (self.has_begun or self._is_kept):
+            self._is_kept = True
+            self._journal.left(held.left(attempt))

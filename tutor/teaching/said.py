@@ -16,9 +16,13 @@ from tutor.training.frame import Value
 from tutor.training.sights import LocalStep
 
 
-def outcome(exercise: Predict, said: str, value: Value) -> str:
-    """What came out, beside what was expected: `You said 4. It is −30.`"""
-    return f"You said: {_ended(_shown(exercise, said))} It is: {_ended(answer(exercise, value))}"
+def outcome(exercise: Predict, said: str, value: Value, reply: str = "") -> str:
+    """What was expected, what there is to say of that, and what came out.
+
+    `You said: 4. That is the sum. It is: −30.`
+    """
+    expected, came = _ended(_shown(exercise, said)), _ended(answer(exercise, value))
+    return " ".join(filter(None, (f"You said: {expected}", reply.strip(), f"It is: {came}")))
 
 
 def answer(exercise: Predict, value: Value) -> str:

@@ -108,12 +108,13 @@ class Session(Pupil):
 
     def receive(self, event: AnyEvent) -> bool:
         """Take in what the engine tells; whether a Taken is owed once it is painted."""
-        before = self.moment
+        before, attempt = self.moment, self.attempt
         command = self.talk.asked(event)
         owed = self.talk.receive(event)
         self.coach.heard(event, command)
-        if isinstance(event, Shown):
+        if isinstance(event, Shown) or self.attempt is not attempt:
             self._write_down()
+        if isinstance(event, Shown):
             self._scrub_on()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offered_to_go_on = self._offered_to_go_on and not moved

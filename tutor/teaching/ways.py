@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, TypeVar
 
-import msgspec
-
 from tutor.engine.messages import (
     AnyCommand,
     AnyEvent,
@@ -39,7 +37,7 @@ from tutor.teaching.attempt import Wants
 from tutor.teaching.desk import Desk
 from tutor.teaching.digits import number
 from tutor.training import answers
-from tutor.training.frame import Position
+from tutor.training.frame import Frame, Position
 from tutor.training.sights import LocalStep
 from tutor.training.stage import position_of
 
@@ -103,15 +101,15 @@ class Way(Generic[E]):
 class PredictWay(Way[Predict]):
     """Says what the next phase will compute; then the phase runs."""
 
-    def __init__(self, exercise: Predict, desk: Desk) -> None:
-        super().__init__(exercise, desk)
-        self._round = 0
-        """How often it has been asked again."""
+    def begin(self) -> None:
+        """Set up the run that is asked about now."""
+        self.desk.set(ask=question_of(self.exercise, self.desk.attempt.round)[1])
+        super().begin()
 
     @property
     def stage(self) -> Stage:
-        """Each time it is asked, other numbers: as the author says, then an epoch later."""
-        return asked_again(self.exercise, self._round)
+        """Each time it is asked, other numbers."""
+        return question_of(self.exercise, self.desk.attempt.round)[0]
 
     def answer(self, text: str) -> None:
         """Let the phase run, and look."""
@@ -135,26 +133,23 @@ class PredictWay(Way[Predict]):
             return
         value, *mistaken = event.values
         given = self.desk.attempt.said
-        outcome = said.outcome(self.exercise, given, value)
         self.desk.tried()
         if answers.is_right(self.exercise, value, given):
-            self.desk.succeed(outcome)
+            self.desk.succeed(said.outcome(self.exercise, given, value))
         else:
             reply = answers.matching_reply(self.exercise, given, mistaken)
-            self.desk.set(state="wrong", reply=" ".join(filter(None, (outcome, reply))))
+            self.desk.set(state="wrong", reply=said.outcome(self.exercise, given, value, reply))
 
     def go_on(self) -> None:
         """The same question with other numbers."""
-        self._round += 1
-        again = self.exercise.again
-        ask = again[self._round - 1].ask if self._round <= len(again) else self.exercise.ask
-        self.desk.set(state="opening", ask=ask, said="", reply="", solution="")
+        asked = self.desk.attempt.round + 1
+        self.desk.set(state="opening", round=asked, said="", reply="", solution="")
         self.begin()
 
     def show_solution(self) -> None:
         """Run the phase to see what comes out; then, if it is still asked for, back again."""
         if self.desk.attempt.state != "asking":
-            super().show_solution()
+            self.desk.ask(Evaluate(expressions=(self.exercise.answer,)), self._solved)
             return
         self.desk.set(state="judging")
         self.desk.ask(StepPhase(), lambda _: None)
@@ -250,10 +245,13 @@ class RepairWay(Way[Repair]):
     def _ran(self, event: AnyEvent) -> None:
         if not isinstance(event, Shown):
             self._failed(said.reason(event))
-        elif event.frame.at.epoch < self.exercise.epochs and not event.frame.diverged:
-            self._failed(f"It was stopped in epoch {event.frame.at.epoch}.")
+        elif not self._is_through(event.frame) and not event.frame.diverged:
+            self._failed(f"It never came to its end: {said.reason(event)}")
         else:
             self.desk.ask(Evaluate(expressions=(self.exercise.condition,)), self._judge)
+
+    def _is_through(self, frame: Frame) -> bool:
+        return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps
 
     def _judge(self, event: AnyEvent) -> None:
         if isinstance(event, Evaluated) and answers.holds(event.values[0]):
@@ -373,15 +371,13 @@ def way_through(exercise: Exercise, desk: Desk) -> AnyWay:
             return ChooseWay(exercise, desk)
 
 
-def asked_again(exercise: Predict, round_: int) -> Stage:
-    """Where it is asked for the `round_`-th time after the first: given, then an epoch later."""
-    if not round_:
-        return exercise.stage
-    if round_ <= len(exercise.again):
-        return exercise.again[round_ - 1].stage
-    last = exercise.again[-1].stage if exercise.again else exercise.stage
-    later = msgspec.structs.replace(last.at, epoch=last.at.epoch + round_ - len(exercise.again))
-    return msgspec.structs.replace(last, at=later)
+def question_of(exercise: Predict, round_: int) -> tuple[Stage, str]:
+    """Where and what is asked after so many wrong answers: each question in turn, and again."""
+    index = round_ % (1 + len(exercise.again))
+    if not index:
+        return exercise.stage, exercise.ask
+    again = exercise.again[index - 1]
+    return again.stage, again.ask
 
 
 def choices_of(exercise: Exercise) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 
 from tutor.lesson.exercise import Predict
 from tutor.plain import one_line
+from tutor.training import arithmetic
 from tutor.training.frame import Value
 
 _NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
 _MINUSES = str.maketrans({"−": "-", "–": "-", "⁄": "/"})
+_SIGN_WORDS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0"}
 _LONGEST = 24
 _ROUNDING = 1e-9
 """Of the tolerance: 0.99 is within 0.01 of 1, though not in binary."""
@@ -26,14 +28,14 @@ _ROUNDING = 1e-9
 
 
 def read_number(text: str) -> float:
-    """The number that was typed: `0.5`, `,5`, `−1/3`, `1e-3`.
+    """The number that was typed: `0.5`, `,5`, `−1/3`, `1e-3`, or what a sum of numbers comes to.
 
     Raises ValueError, its text fit to show, where there is none or it is not finite.
     """
     typed = _plainly(text)
     found = _ANSWER.fullmatch(typed)
     if found is None:
-        raise ValueError(f"{_quoted(typed)} Type a number, like 0.5, -3, 1/4 or 1e-3.")
+        return _result(typed)
     above, below = (float(part.replace(",", ".")) for part in found.groups(default="1"))
     if not below:
         raise ValueError("Nothing can be divided by 0. Type a number, like 0.5 or 1/4.")
@@ -43,12 +45,25 @@ def read_number(text: str) -> float:
     return number
 
 
+def _result(typed: str) -> float:
+    try:
+        number = arithmetic.result(typed)
+    except SyntaxError:
+        raise ValueError(f"{_quoted(typed)} Type a number, like 0.5, -3, 1/4 or 1e-3.") from None
+    except (ArithmeticError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{_quoted(typed)} It comes to no number.")
+    return number
+
+
 def read_sign(text: str) -> str:
-    """`+`, `-` or `0`, as it was typed. Raises ValueError, its text fit to show."""
+    """`+`, `-` or `0`, as it was typed or in a word. Raises ValueError, its text fit to show."""
     typed = _plainly(text)
-    if typed not in ("+", "-", "0"):
+    sign = _SIGN_WORDS.get(typed.lower(), typed)
+    if sign not in ("+", "-", "0"):
         raise ValueError(f"{_quoted(typed)} Type +, - or 0.")
-    return typed
+    return sign
 
 
 def _plainly(text: str) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from itertools import combinations
 
-import msgspec
-
 from tutor.errors import RunError
 from tutor.lesson.exercise import Predict, Stage
 from tutor.training.answers import close, expected_text, has_one_number, sign_of
@@ -34,19 +32,6 @@ def predict_findings(bench: Bench, exercise: Predict) -> Iterator[Finding]:
             )
             what = f"asked again, the answer is {expected_text(exercise, value)} once more; {how}"
             yield bench.finding(what, f"again.{number}", "answer")
-    yield from _asked_later(bench, exercise)
-
-
-def _asked_later(bench: Bench, exercise: Predict) -> Iterator[Finding]:
-    """When the author's questions are used up, it is asked an epoch later."""
-    last = exercise.again[-1].stage
-    later = msgspec.structs.replace(last.at, epoch=last.at.epoch + 1)
-    key = f"again.{len(exercise.again) - 1}"
-    stage = msgspec.structs.replace(last, at=later)
-    (value,) = _values(bench, exercise, stage, [exercise.answer], key)
-    if why := _why_not(exercise, value):
-        what = f"asked an epoch later, in epoch {later.epoch}, the answer {why}"
-        yield bench.finding(what, key, "answer")
 
 
 def _asked(

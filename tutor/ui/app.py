@@ -390,8 +390,9 @@ class TutorApp(App[None]):
         self._begin_as_asked(lesson)
         exercises = self.session.exercises
         if exercises:
-            first = next_open(exercises, self.session.deeds()) or exercises[0].id
-            self.session.coach.begin_when_open(first)
+            first = next_open(exercises, self.session.deeds())
+            chosen = next((e for e in exercises if e.id == first), exercises[0])
+            self.session.coach.begin_when_open(chosen)
         else:
             self._tell(Notice("This lesson has no exercises", "told"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -149,6 +150,16 @@ class ExerciseText(LinesPane):
             return bool(is_one) and lines_of.asks_to_choose(attempt)
         return True
 
+    def on_key(self, event: events.Key) -> None:
+        """Who types the next answer at once has to be asked first: with other numbers."""
+        attempt = self.attempt
+        if attempt is None or attempt.state != "wrong" or attempt.wants not in ("number", "sign"):
+            return
+        if event.character and event.character in "0123456789+-−.,":
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.WentOn())
+
     def action_choice(self, by: int) -> None:
         """The choice above or below."""
         count = len(self.attempt.choices) if self.attempt else 0
@@ -278,6 +289,8 @@ class ExercisePane(Vertical):
             return
         if old is None or new is None or _asked(old) != _asked(new):
             self._input.value = ""
+        elif new.reply and new.reply != old.reply:
+            self._input.action_select_all()  # what could not be read gives way to the next key
         wanted, field = lines_of.asks_to_type(new), self._field
         if new is not None and new.state == "opening":
             self._returns = True

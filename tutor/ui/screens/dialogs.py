@@ -20,6 +20,7 @@ from textual.widgets import Input, Static
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.teaching.digits import setting
+from tutor.training.answers import read_number
 from tutor.ui.fields import Field
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
@@ -49,10 +50,7 @@ def learning_rate_question(now: float | None) -> Question[float]:
 
 def read_learning_rate(text: str) -> float:
     """A learning rate, from what was typed. Raises ValueError."""
-    try:
-        value = float(text.strip().replace(",", "."))
-    except ValueError:
-        raise ValueError("That is not a number. Type one like 0.01 or 1e-3.") from None
+    value = read_number(text)
     if not math.isfinite(value) or not 0 <= value <= MAX_LEARNING_RATE:
         raise ValueError("A learning rate is 0 or more, and at most a million.")
     return value
@@ -113,7 +111,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
             value = self._question.read(event.value)
         except ValueError as error:
             hint = self.query_one("#hint", Static)
-            hint.update(line(one_line(str(error))))
+            hint.update(line(one_line(f"{error} · esc leaves it")))
             hint.add_class("-wrong")
             return
         self.dismiss(value)

@@ -207,9 +207,16 @@ class LessonScreen(FollowingScreen):
         if attempt is None:
             self.action_session("begin_exercise")
         elif attempt.state in ("wrong", "done") and pane.display:
+            if not pane.has_focus_within_it:
+                self.action_show("exercise")  # what is asked next is answered there
             self.action_session("go_on")
         else:
             self.action_show("exercise")
+
+    def key_enter(self) -> None:
+        """From any pane that has no use for it: on with the exercise that is on."""
+        if self.session.attempt is not None:
+            self.action_exercise()
 
     def action_exercises(self) -> None:
         """The list of exercises."""
