@@ -14,8 +14,9 @@ from tests.ui.fake_engine import Simulated
 from tutor.aloud.commands import nearest, read
 from tutor.aloud.figures import changes, figure, said_value
 from tutor.aloud.hints import spoken_notice, without_keys
-from tutor.aloud.prose import spoken_formula, spoken_prose
+from tutor.aloud.prose import sentence, spoken_formula, spoken_prose
 from tutor.aloud.voice import Code, Voice, in_words
+from tutor.aloud.wrapping import cells, wrap
 from tutor.training.frame import NONE, Value
 
 
@@ -50,6 +51,12 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
          "First say what you expect. Skip says: I know this. Leave ends the exercise."),
         ("The lesson stays · y does something", "The lesson stays."),
         ("Stopping …", "Stopping."),
+        ("You left this lesson at exercise first-step · O goes on there",
+         "You left this lesson at exercise first-step. Go on takes you there."),
+        ("Your own run is back as you left it · a: exercises",
+         "Your own run is back as you left it. Exercises tells which there are."),
+        ("That was the last exercise here · n: the next lesson",
+         "That was the last exercise here. Lessons tells which others there are."),
     ],
 )  # fmt: skip
 def test_notices_name_commands_in_place_of_keys(notice: str, said: str):
@@ -102,6 +109,27 @@ def test_a_line_can_not_carry_an_escape_sequence_and_is_wrapped_at_blanks():
         "^[[2Jone two three", "four five six",
         "Code: a = 1", "Code:", "Line 1: a", "Line 2: b", "End of code.",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("这是平均值。", "这是平均值。"), ("他说：“对。”", "他说：“对。”"), ("四个点", "四个点。"),
+     ("Four points", "Four points."), ("", "")],
+)  # fmt: skip
+def test_a_sentence_ends_as_its_language_has_it(text: str, said: str):
+    assert sentence(text) == said
+
+
+def test_chinese_is_wrapped_by_its_cells_and_no_row_begins_with_a_closing_mark():
+    text = "损失是平均值，所以梯度就是这四个导数的 mean。现在调用 loss.backward() 吧。"
+    for width in range(6, 40):
+        rows = wrap(text, width)
+        assert max(map(cells, rows)) <= width
+        assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+        if width >= 20:
+            assert not [row for row in rows if row[0] in "，。"]
+    assert wrap(text, 14) == ["损失是平均值，", "所以梯度就是这", "四个导数的", "mean。现在调用",
+                              "loss.backward(", ") 吧。"]  # fmt: skip
 
 
 def test_single_letters_tell_capitals_apart_and_words_do_not():

@@ -53,7 +53,10 @@ def news(now: Attempt, was: Attempt | None, standing: Sequence[Line] = ()) -> It
         if not isinstance(now.exercise, Choose):  # which is not about the run
             yield from standing
         yield from _question(now)
-    if now.reply and (old is None or now.reply != old.reply or now.tries != old.tries):
+    is_new_reply = bool(now.reply) and _has_changed(now, old)
+    if verdict := _verdict(now, old, with_reply=is_new_reply):
+        yield from _led(verdict, now.reply) if is_new_reply else (verdict,)
+    elif is_new_reply:
         yield from spoken_prose(now.reply)
     if old is not None and now.step > old.step and now.ask != old.ask:
         yield from spoken_prose(without_keys(now.ask))
@@ -70,6 +73,21 @@ def _is_asked_anew(now: Attempt, old: Attempt | None) -> bool:
     if now.state not in ("asking", "done", "wrong"):
         return False
     return old is None or (old.state in ("opening", "wrong") and now.state == "asking")
+
+
+def _has_changed(now: Attempt, old: Attempt | None) -> bool:
+    return old is None or (now.reply, now.tries) != (old.reply, old.tries)
+
+
+def _verdict(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
+    """The word that an answer is told with first; empty where none has been judged since."""
+    if now.state in ("wrong", "done"):
+        is_judged = old is None or now.state != old.state
+        right = "Right: the goal is reached." if now.wants == "condition" else "Right."
+        return (right if now.state == "done" else "Not right.") if is_judged else ""
+    if old is None or now.tries == old.tries or not with_reply or now.was_right:
+        return ""
+    return "Not right." if isinstance(now.exercise, Choose) else "Not yet."
 
 
 def _title(attempt: Attempt) -> str:
@@ -93,7 +111,6 @@ def _after(attempt: Attempt) -> Iterator[Line]:
     if attempt.state == "wrong":
         yield "Type next to be asked again, hint for a hint, or solution."
     elif attempt.state == "done":
-        yield "Done: that is right."
         yield from spoken_prose(attempt.explain)
         yield "Type next for the next exercise, or leave to go back to the lesson."
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tutor.aloud import attempts
 from tutor.aloud.sections import listed
 from tutor.aloud.teller import Kind
+from tutor.lesson.exercise import Repair
 from tutor.lesson.model import Lesson
 from tutor.teaching import values
 from tutor.teaching.moment import Moment
@@ -179,13 +180,31 @@ class Doing:
 
     def _edit(self, argument: str, moment: Moment) -> Kind:
         attempt = self._session.attempt
-        if attempt is None or attempt.wants != "code":
+        exercise = attempt.exercise if attempt else None
+        if not isinstance(exercise, Repair):
             raise UnclearError("There is no code to mend in this exercise.")
-        code = _code_in(Path(argument)) if argument else "\n".join(self._more_lines())
+        code = _code_in(Path(argument)) if argument else self._typed_code(exercise.phase)
         if not code.strip():
             raise UnclearError("No code was typed: it stays as it was.")
         self._session.edit(code + "\n")
         return "exercise"
+
+    def _typed_code(self, phase: str) -> str:
+        """Lines up to the last; broken off by Ctrl+C, they are kept. Raises UnclearError then."""
+        lines: list[str] = []
+        try:
+            for line in self._more_lines():
+                lines.append(line)  # one by one: it may be broken off
+        except KeyboardInterrupt:
+            code = "\n".join(lines)
+            if not code.strip():
+                raise UnclearError("Broken off: the code stays as it was.") from None
+            self._session.keep_draft(code + "\n")
+            raise UnclearError(
+                "Broken off: the lines you typed are kept, and nothing was checked. "
+                f"Type code to hear them, code {phase} for the code before, edit to write it anew."
+            ) from None
+        return "\n".join(lines)
 
     def _go(self, argument: str, moment: Moment) -> Kind:
         attempt = self._session.attempt

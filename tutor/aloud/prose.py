@@ -6,12 +6,14 @@ its source: prose is never dropped.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
 from tutor import formula
 from tutor.aloud.voice import Code, Line, in_words
+from tutor.aloud.wrapping import is_wide
 from tutor.errors import FormulaError
 from tutor.formula.model import Formula
 from tutor.formula.words import definition, words
@@ -111,9 +113,14 @@ def spoken_definition(latex: str) -> str:
 _BEGINNERS = frozenset(["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left"])
 """Words that begin a sentence and are no names of the lesson's."""
 
+_ENDED = re.compile(r"(?:[.?!:]|[。？！：…][”’」』）》\"']*)\Z")
+"""A sentence with an end of its own; in Chinese a closing mark may stand behind it."""
+
 
 def sentence(text: str) -> str:
     """A text with a full stop, unless it has an end of its own, and a large first letter."""
     first = text.partition(" ")[0]
     text = text[0].upper() + text[1:] if first in _BEGINNERS else text
-    return text if not text or text[-1] in ".?!:" else f"{text}."
+    if not text or _ENDED.search(text):
+        return text
+    return f"{text}。" if is_wide(text[-1]) else f"{text}."

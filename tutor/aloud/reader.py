@@ -100,10 +100,15 @@ class Reader:
         return line.rstrip("\n") if line else None
 
     def _more_lines(self) -> Iterator[str]:
-        """The lines up to one with a single dot, or the end."""
+        """The lines up to one with a single dot, or the end. Ctrl+C is a KeyboardInterrupt."""
         self._voice.say("Type the code, line by line; a line with a single dot ends it.")
-        while (line := self._lines.readline()) and line.strip() != ".":
-            yield line.rstrip("\n")
+        try:
+            while (line := self._lines.readline()) and line.strip() != ".":
+                yield line.rstrip("\n")
+        except KeyboardInterrupt:  # whoever asked for the lines knows what is to become of them
+            self._voice.answered()
+            self._voice.gap()
+            raise
 
     # ── Commands ────────────────────────────────────────────────────────────────────────
 

@@ -6,11 +6,11 @@ Knows nothing of lessons.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
+from tutor.aloud.wrapping import cells, wrap
 from tutor.plain import plain
 
 
@@ -112,9 +112,9 @@ class Voice:
                 self._write(piece)
 
     def _wrapped(self, row: str) -> list[str]:
-        if self._width is None or len(row) <= self._width:
+        if self._width is None or cells(row) <= self._width:
             return [row]
-        return textwrap.wrap(row, max(20, self._width), break_on_hyphens=False)
+        return wrap(row, max(20, self._width))
 
     def _code(self, code: Code) -> None:
         rows = plain(code.text).rstrip("\n").split("\n")
