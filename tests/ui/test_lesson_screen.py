@@ -498,3 +498,16 @@ async def test_the_output_follows_its_last_line_unless_it_has_been_scrolled_up(
         engine.tell(Printed(text="more\n"))
         await settled(pilot)
         assert pane.scroll_offset.y == 0
+
+
+async def test_another_lesson_begins_with_its_introduction(
+    make_app: Callable[..., TutorApp],
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("2", "4", "n")
+        await settled(pilot)
+        assert app.screen.query_one("#formula").display
+        assert app.screen.query_one("#formula").has_focus
+        assert app.screen.query_one("#numbers").display

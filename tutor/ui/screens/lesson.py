@@ -18,6 +18,7 @@ from textual.widget import Widget
 from tutor.lesson.exercise import Exercise, Repair
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed
+from tutor.teaching.moment import Moment
 from tutor.teaching.printed import PrintedText
 from tutor.teaching.session import Session
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
@@ -185,6 +186,14 @@ class LessonScreen(FollowingScreen):
             self.action_session("stop")
 
     # ── Exercises ───────────────────────────────────────────────────────────────────
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """Another lesson begins with its introduction, whatever was looked at before."""
+        if old is not None and new is not None and old.lesson.slug != new.lesson.slug:
+            self._shown = {}
+            self._before = {}
+            self._place_panes()
+            self.query_one("#formula").focus()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """An exercise that begins is shown; after the last, all stands as it did before."""
