@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from tutor.engine.client import EngineClient
 from tutor.engine.messages import AnyEvent
 from tutor.lesson import document, library
-from tutor.lesson.exercise import Exercise, Reach, Repair, kind_of
+from tutor.lesson.exercise import Exercise, Predict, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.session import Session
@@ -84,7 +84,7 @@ class Player:
         elif attempt.wants == "number":
             self._by_solution()
         else:
-            self._by_trying(attempt)
+            self._by_trying(exercise, attempt)
         attempt = self.session.attempt
         assert attempt is not None
         return "" if attempt.state == "done" and attempt.explain else attempt.reply or "not met"
@@ -130,19 +130,25 @@ class Player:
             if self.session.attempt and self.session.attempt.tries == tries:
                 return
 
-    def _by_trying(self, attempt: Attempt) -> None:
-        """Every answer that there is, until it is the right one."""
+    def _by_trying(self, exercise: Exercise, attempt: Attempt) -> None:
+        """Every answer that there is, each to every question, until it is the right one."""
         answers = [str(i + 1) for i in range(len(attempt.choices))] or ["+", "-", "0"]
-        for answer in answers * 3:  # asked again, another may be the right one
-            self._say(answer)
-            if self.session.attempt and self.session.attempt.state == "wrong":
-                self.session.go_on()
-                self.settle()
+        for answer in answers:
+            for _ in range(questions_of(exercise)):
+                self._say(answer)
+                if self.session.attempt and self.session.attempt.state == "wrong":
+                    self.session.go_on()
+                    self.settle()
 
     def _say(self, text: str) -> None:
         if self.session.attempt and self.session.attempt.state == "asking":
             self.session.answer(text)
             self.settle()
+
+
+def questions_of(exercise: Exercise) -> int:
+    """How many questions come in turn."""
+    return 1 + len(exercise.again) if isinstance(exercise, Predict) else 1
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.curriculum import FAR_OFF
+from benchmarks.curriculum import FAR_OFF, questions_of
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson import document, library
 from tutor.lesson.exercise import Choose, Exercise, Predict, Reach, Repair
@@ -46,7 +46,7 @@ class Learner:
         elif isinstance(exercise, Repair):
             self._repair(exercise)
         elif isinstance(exercise, Choose) or getattr(exercise, "form", "") == "choice":
-            self._pick_choices()
+            self._pick_choices(exercise)
         else:
             self._wait(lambda: self._is_typing)
             is_sign = isinstance(exercise, Predict) and exercise.form == "sign"
@@ -91,17 +91,18 @@ class Learner:
     def _is_judged(self, text: str) -> bool:
         return f"Your answer: {text}" in self._text or self._is_busy
 
-    def _pick_choices(self) -> None:
+    def _pick_choices(self, exercise: Exercise) -> None:
         for choice in "123456789":
-            self._press(choice)
-            self._wait(lambda choice=choice: f"▶ {choice}  " in self._text)
-            self._press("enter")
-            self._wait(lambda: self._is_done or "✗ Not" in self._text)
-            if self._is_done:
-                return
-            if "✗ Not right" in self._text:  # asked again, with other numbers
-                self._press("a")
-                self._wait(lambda: "✗ Not" not in self._text and not self._is_busy)
+            for _ in range(questions_of(exercise)):
+                self._press(choice)
+                self._wait(lambda choice=choice: f"▶ {choice}  " in self._text)
+                self._press("enter")
+                self._wait(lambda: self._is_done or "✗ Not" in self._text)
+                if self._is_done:
+                    return
+                if "✗ Not right" in self._text:  # asked again, with other numbers
+                    self._press("a")
+                    self._wait(lambda: "✗ Not" not in self._text and not self._is_busy)
 
     def _reach(self, exercise: Reach) -> None:
         solution = exercise.solution
