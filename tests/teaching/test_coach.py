@@ -7,26 +7,10 @@ from collections import deque
 import msgspec
 import pytest
 
+from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tests.ui.lessons import lesson as plain_lesson
-from tests.ui.lessons import section
 from tutor.engine.messages import AnyEvent, Ended, Open, StepPhase
-from tutor.lesson.exercise import (
-    Again,
-    BeAutograd,
-    Choice,
-    Choose,
-    Exercise,
-    Place,
-    Predict,
-    Reach,
-    Repair,
-    Setting,
-    Solution,
-    Stage,
-    Symptom,
-    Wrong,
-)
+from tutor.lesson.exercise import Exercise, Setting, Stage
 from tutor.lesson.model import Lesson
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed, Left, NoJournal
@@ -34,18 +18,6 @@ from tutor.teaching.session import Session
 from tutor.training.frame import Element, Position
 from tutor.training.sights import Local, LocalStep
 
-BEFORE_GRADIENT = Stage(mode="autograd", at=Place(1, "Gradient"))
-COMMON = {"line": 1, "lines": {}, "hints": ("Look.", "Think."), "explain": "Because of $x$."}
-
-PREDICT = Predict(
-    id="first",
-    ask="What is the gradient?",
-    stage=BEFORE_GRADIENT,
-    answer='gradient["w"]',
-    wrong=(Wrong('4 * gradient["w"]', "That is the sum."),),
-    again=(Again(Stage(mode="autograd", at=Place(2, "Gradient")), "And in epoch 2?"),),
-    **COMMON,  # type: ignore[arg-type]
-)
 SIGN = msgspec.structs.replace(PREDICT, id="sign", form="sign", wrong=())
 PICK = msgspec.structs.replace(
     PREDICT,
@@ -54,35 +26,6 @@ PICK = msgspec.structs.replace(
     wrong=(),
     choices={"up": "It rises", "down": "It falls"},
     answer='"up" if gradient["w"] < 0 else "down"',
-)
-REACH = Reach(
-    id="reach",
-    ask="Get the loss below 1.",
-    stage=Stage(mode="autograd"),
-    condition="loss is not None and loss < 1",
-    may=("learning_rate",),
-    solution=Solution(epochs=5, learning_rate=0.05),
-    **COMMON,  # type: ignore[arg-type]
-)
-REPAIR = Repair(
-    id="mend",
-    ask="Mend the update.",
-    stage=Stage(mode="autograd"),
-    phase="Update",
-    code="w += learning_rate * w.grad\n",
-    solution_code="w -= learning_rate * w.grad\n",
-    symptom=Symptom(condition="loss > 30"),
-    condition="loss < 20",
-    epochs=3,
-    **COMMON,  # type: ignore[arg-type]
-)
-AUTOGRAD = BeAutograd(id="be", ask="Be autograd.", stage=BEFORE_GRADIENT, **COMMON)  # type: ignore[arg-type]
-CHOOSE = Choose(
-    id="choose",
-    ask="Why?",
-    stage=Stage(mode="autograd"),
-    choices=(Choice("So", is_right=True), Choice("Not so", reply="No: look again.")),
-    **COMMON,  # type: ignore[arg-type]
 )
 
 
@@ -118,10 +61,7 @@ class Learner:
         self.session = Session(engine, journal=self.notebook)
         self._events: deque[AnyEvent] = deque()
         engine.start(self._events.append)
-        base = plain_lesson()
-        self.lesson: Lesson = msgspec.structs.replace(
-            base, sections=(*base.sections, section("", 60, *exercises))
-        )
+        self.lesson: Lesson = with_exercises(*exercises)
         self.session.open(self.lesson)
         self.hear()
 
@@ -167,11 +107,11 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
     begun = learner.begins()
     assert (begun.state, begun.ask, learner.at) == (
         "asking",
-        "What is the gradient?",
+        PREDICT.ask,
         Position(1, 2),
     )
     done = learner.says("-30")
-    assert (done.state, done.explain) == ("done", "Because of $x$.")
+    assert (done.state, done.explain) == ("done", PREDICT.explain)
     assert learner.at == Position(1, 3)
     assert deeds_of(learner) == ["tried", "done"]
 
@@ -213,7 +153,7 @@ def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("exercise", "right", "wrong"), [(SIGN, "-", "+"), (PICK, "1", "2"), (CHOOSE, "1", "2")]
+    ("exercise", "right", "wrong"), [(SIGN, "-", "+"), (PICK, "1", "2"), (CHOOSE, "2", "1")]
 )
 def test_signs_and_choices_are_judged_too(
     engine: FakeEngine, exercise: Exercise, right: str, wrong: str
@@ -337,10 +277,10 @@ def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: Fake
     learner.begins()
     learner.does("show_solution")
     assert not learner.attempt.solution
-    for shown in (("Look.",), ("Look.", "Think."), ("Look.", "Think.")):
+    for shown in (CHOOSE.hints[:1], CHOOSE.hints, CHOOSE.hints):
         learner.does("hint")
         assert learner.attempt.hints == shown
-    learner.says("2")
+    learner.says("1")
     learner.does("show_solution")
     assert learner.attempt.solution == "So"
     assert deeds_of(learner) == ["hinted", "hinted", "tried", "shown"]
@@ -374,7 +314,7 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
     learner.begins()
     learner.does("skip")
     assert learner.attempt.exercise is CHOOSE
-    learner.says("1")
+    learner.says("2")
     assert learner.does("go_on") is None
     assert learner.session.notice.text.startswith("That was the last exercise")
     assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
@@ -447,12 +387,12 @@ def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngin
     left = learner.notebook.places[-1]
     learner.does("leave_exercise")
     back = learner.begins()
-    assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, ("Look.",))
+    assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
     other = Learner(FakeEngine(), PREDICT)
     other.session.resume(other.lesson, left)
     other.hear()
     resumed = other.attempt
-    assert (resumed.ask, resumed.tries, resumed.hints) == ("And in epoch 2?", 1, ("Look.",))
+    assert (resumed.ask, resumed.tries, resumed.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
 
 
 def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) -> None:
