@@ -40,7 +40,7 @@ def test_the_next_phase_waits_for_the_answer():
 
 
 def test_hints_come_one_at_a_time_and_the_solution_after_a_try():
-    assert told("a", "hint") == "Hint 1 of 2: Look."
+    assert told("a", "hint") == "Hint 1 of 2: Look at w."
     assert told("a", "hint", "h") == "Hint 2 of 2: Think."
     assert told("a", "solution") == "Try it once; then the solution can be seen."
 
@@ -52,10 +52,10 @@ def test_without_an_exercise_that_is_told(line: str):
 
 def test_choices_are_picked_by_their_number():
     text = told("a choose")
-    assert "1: So\n2: Not so\nType the number of your answer." in text
-    assert told("a choose", "2").startswith("Not right. No: look again.")
-    assert told("a choose", "1").startswith("Right.\nBecause of x.")
-    assert "That has been answered. Type next to go on." in told("a choose", "1", "1")
+    assert "1: Not so\n2: So\nType the number of your answer." in text
+    assert told("a choose", "1").startswith("Not right. No: look again.")
+    assert told("a choose", "2").startswith("Right.\nBecause the mean divides by N.")
+    assert "That has been answered. Type next to go on." in told("a choose", "2", "2")
 
 
 def test_an_exercise_is_begun_by_its_number_too_and_an_unknown_one_told():
