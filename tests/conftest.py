@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from itertools import count
@@ -41,6 +42,12 @@ _homes = count()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, the rest as it was: workers take files in the order of collection."""
     items.sort(key=lambda item: _RANK.get(item.path, len(_RANK)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look no more at what will stay: torch, Textual and the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
