@@ -10,47 +10,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from tutor.errors import FormulaError
 from tutor.formula import commands
 from tutor.formula.cells import REPLACEMENT, visible
-from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, Cursor, argument_count, never_closed
+from tutor.formula.cursor import ENDS, argument_count, never_closed
+from tutor.formula.writer import Source, Writer
 
 MAX_LENGTH = 10_000
-_FIRST_PIECE = 0xF0000
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
 _DIMENSION = re.compile(r"\[\s*-?[\d.]+\s*[a-z]{2}\s*\]")
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Something put aside: what it is, and its text."""
-
-    kind: Literal["value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line"]
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What latex2mathml is given, and what stands behind each placeholder in it."""
-
-    latex: str
-    pieces: Mapping[str, Piece]
-    leaves: Mapping[str, int]
-    """How often each letter, digit and placeholder occurs: none may be lost later."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """Something still to be closed."""
-
-    opener: str
-    atom: bool = False
-    """Whether, once closed, it is a factor that a blank may follow."""
 
 
 def read(latex: str) -> Source:
@@ -68,18 +37,13 @@ def read(latex: str) -> Source:
     return Source("".join(scanner.out), scanner.pieces, scanner.leaves)
 
 
-class _Scanner(Cursor):
+class _Scanner(Writer):
     """One pass over the source, from left to right."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
-        self.out: list[str] = []
-        self.pieces: dict[str, Piece] = {}
-        self.leaves: Counter[str] = Counter()
-        self.open: list[_Open] = []
-        self.previous = ""
-        self.atom = False
         self.index_edges: dict[int, str] = {}
+        """Where a root's index begins and ends, and what to write there for the library."""
 
     def scan(self, end: int | None = None) -> None:
         """Read up to `end`, or to the end of the source, where all must be closed."""
@@ -100,25 +64,6 @@ class _Scanner(Cursor):
         if end is None and self.open:
             raise FormulaError(never_closed(self.open[-1].opener))
 
-    # --- writing --------------------------------------------------------------------------
-
-    def _emit(self, text: str, *, atom: bool = False) -> None:
-        self.out.append(text)
-        self.atom = atom and self.previous[1:] not in commands.TWO_ARGUMENTS
-
-    def _piece(
-        self,
-        kind: Literal["value", "unsupported", "text", "word", "limits", "not", "space", "soft"]
-        | Literal["line"],
-        text: str = "",
-        *,
-        atom: bool = True,
-    ) -> None:
-        character = chr(_FIRST_PIECE + len(self.pieces))
-        self.pieces[character] = Piece(kind, text)
-        self.leaves[character] += 1
-        self._emit(character, atom=atom)
-
     def _blank(self, token: str) -> None:
         """A blank counts only between two factors, where a careful author put it to be seen."""
         following = self.match(self.at)
@@ -126,7 +71,7 @@ class _Scanner(Cursor):
         if self.atom and starts_factor and (following not in ENDS):
             after_name = self.previous.startswith("\\") and len(self.previous) > 2
             if not (following == "(" and after_name):
-                self._piece("soft", atom=False)
+                self.piece("soft", atom=False)
         self.out.append(" ")
 
     # --- characters -----------------------------------------------------------------------
@@ -134,57 +79,38 @@ class _Scanner(Cursor):
     def _character(self, token: str) -> None:
         if token == "{":
             before = self.previous[1:] if self.previous.startswith("\\") else ""
-            self._push("{", atom=not before or before in commands.ONE_ARGUMENT)
-            self._emit(token)
+            self.push("{", atom=not before or before in commands.ONE_ARGUMENT)
+            self.emit(token)
         elif token == "}":
             self._close_brace()
         elif token == "&":
-            self._require_table("&")
-            self._emit(token)
+            self.require_table("&")
+            self.emit(token)
         elif token in "_^":
             self.argument_end(self.at, token)
-            self._emit(token)
+            self.emit(token)
         elif self.at - 1 in self.index_edges:
-            self._emit(self.index_edges[self.at - 1])
+            self.emit(self.index_edges[self.at - 1])
         else:
             self._leaf(token)
 
     def _leaf(self, character: str) -> None:
         shown = visible(character)
         if len(shown) > 1:
-            self._piece("text", shown)
+            self.piece("text", shown)
             return
         if shown == REPLACEMENT or not unicodedata.combining(shown):
             self.leaves[shown] += shown.isalnum()
-        self._emit(shown, atom=shown.isalnum() or shown in ")'")
-
-    def _push(self, opener: str, *, atom: bool = False) -> None:
-        if len(self.open) >= MAX_DEPTH:
-            raise FormulaError(TOO_DEEP)
-        self.open.append(_Open(opener, atom))
-
-    def _pop(self, wanted: str, closer: str) -> _Open:
-        if not self.open:
-            raise FormulaError(f"{closer} without {wanted}")
-        if not self.open[-1].opener.startswith(wanted):
-            raise FormulaError(f"{closer} comes before the end of {self.open[-1].opener}")
-        return self.open.pop()
+        self.emit(shown, atom=shown.isalnum() or shown in ")'")
 
     def _close_brace(self) -> None:
         if self.open and self.open[-1].opener == r"\substack{":
             self.open.pop()
-            self._emit(r"\end{smallmatrix}}")
+            self.emit(r"\end{smallmatrix}}")
             return
-        closed = self._pop("{", "}")
+        closed = self.pop("{", "}")
         self.out.append("}")
         self.atom = closed.atom
-
-    def _require_table(self, token: str) -> None:
-        opener = self.open[-1].opener if self.open else ""
-        name = opener.removeprefix(r"\begin{").removesuffix("}")
-        if name not in commands.ENVIRONMENTS and opener != r"\substack{":
-            where = f"inside {opener}" if opener else "outside of an environment"
-            raise FormulaError(rf"{token} {where}; put it into \begin{{aligned}}…\end{{aligned}}")
 
     # --- commands -------------------------------------------------------------------------
 
@@ -203,7 +129,7 @@ class _Scanner(Cursor):
         elif name in commands.COLOURS:
             self.take_group(token)
         elif name in commands.SPELLED_FUNCTIONS:
-            self._piece("word", commands.SPELLED_FUNCTIONS[name], atom=False)
+            self.piece("word", commands.SPELLED_FUNCTIONS[name], atom=False)
         elif name in commands.DROPPED:
             self.out.append(" ")
         else:
@@ -216,14 +142,14 @@ class _Scanner(Cursor):
             end = self._index_end() if name == "sqrt" else self.at
             for _ in range(count):
                 end = self.argument_end(end, token)
-            self._emit(token)
+            self.emit(token)
         elif name in commands.ESCAPED or name in commands.OTHER_STRUCTURE:
-            self._emit(token)
+            self.emit(token)
         elif name == " " or name.isspace():
-            self._emit(r"\ ")
+            self.emit(r"\ ")
         elif name in commands.FUNCTIONS or _symbol(token):
             is_script = self.previous in ("_", "^")
-            self._emit(token, atom=is_script or (len(name) > 1 and _symbol(token).isalpha()))
+            self.emit(token, atom=is_script or (len(name) > 1 and _symbol(token).isalpha()))
         else:
             self._unsupported(token)
 
@@ -246,13 +172,13 @@ class _Scanner(Cursor):
                     break
                 self.at = end + 1
         source = self.source[start : self.at]
-        self._piece("unsupported", " ".join(source.split()))
+        self.piece("unsupported", " ".join(source.split()))
 
     def _boxed(self, token: str) -> None:
         expression = self.take_group(token, raw=True).strip()
         if not expression:
             raise FormulaError(r"\boxed{} is empty: write a Python expression into it")
-        self._piece("value", expression)
+        self.piece("value", expression)
 
     def _text(self, token: str) -> None:
         """Words; what stands between dollars in them is mathematics again."""
@@ -263,7 +189,7 @@ class _Scanner(Cursor):
             raise FormulaError(f"a $ in {token}{{…}} is never closed; a dollar sign is \\$")
         words = [_plain_text(p) for p in parts[::2]]
         if any("\\" in w for w in words):
-            self._piece("unsupported", " ".join((token + self.source[start : self.at]).split()))
+            self.piece("unsupported", " ".join((token + self.source[start : self.at]).split()))
             return
         self._mixed(self.at, content, parts)
 
@@ -277,7 +203,7 @@ class _Scanner(Cursor):
                 self.at = at
                 self.scan(at + len(part))
             elif part or len(parts) == 1:
-                self._piece("text", visible(_plain_text(part)))
+                self.piece("text", visible(_plain_text(part)))
             at += len(part) + 1
         if len(parts) > 1:
             self.out.append("}")
@@ -294,13 +220,13 @@ class _Scanner(Cursor):
             return operator
         self.take_group(token)
         word = " ".join(content.replace(r"\,", " ").split())
-        self._piece("limits" if token.endswith("*") else "word", word, atom=not operator)
+        self.piece("limits" if token.endswith("*") else "word", word, atom=not operator)
         return True
 
     def _tag(self, token: str) -> None:
         content = self.take_group(token)
-        self._piece("space", "6", atom=False)
-        self._piece("text", visible(content if token.endswith("*") else f"({content})"))
+        self.piece("space", "6", atom=False)
+        self.piece("text", visible(content if token.endswith("*") else f"({content})"))
 
     def _hspace(self, token: str) -> None:
         content = self.take_group(token).strip()
@@ -308,14 +234,14 @@ class _Scanner(Cursor):
         if found is None:
             raise FormulaError(f"{token}{{{content}}} is no width; write {token}{{1em}}")
         cells = {"em": 2.0, "ex": 1.0, "pt": 0.2, "cm": 6.0, "mm": 0.6, "mu": 0.11}
-        self._piece("space", str(round(float(found[1]) * cells[found[2]])), atom=False)
+        self.piece("space", str(round(float(found[1]) * cells[found[2]])), atom=False)
 
     def _not(self, token: str) -> None:
         self.at = self.skip_blanks(self.at)
         following = self.take()
         symbol = _symbol(following) if following.startswith("\\") else following
         if len(symbol) == 1 and symbol not in "{}_^&$%":
-            self._piece("not", symbol, atom=False)
+            self.piece("not", symbol, atom=False)
         else:
             self.at -= len(following)
             self._unsupported(token)
@@ -324,13 +250,13 @@ class _Scanner(Cursor):
         self.at = self.skip_blanks(self.at)
         if self.take() != "{":
             raise FormulaError(r"\substack needs its argument in braces: \substack{…}")
-        self._push(r"\substack{")
-        self._emit(r"{\begin{smallmatrix}")
+        self.push(r"\substack{")
+        self.emit(r"{\begin{smallmatrix}")
 
     def _limits(self, token: str) -> None:
         if self.source[self.skip_blanks(self.at) :][:1] not in ("_", "^"):
             raise FormulaError(f"{token} must be followed by _ or ^")
-        self._emit(token)
+        self.emit(token)
 
     # --- delimiters and environments -------------------------------------------------------
 
@@ -347,28 +273,28 @@ class _Scanner(Cursor):
 
     def _left(self, token: str) -> None:
         delimiter = self._delimiter(token)
-        self._push(rf"\left{delimiter}")
-        self._emit(rf"\left{delimiter} ")
+        self.push(rf"\left{delimiter}")
+        self.emit(rf"\left{delimiter} ")
 
     def _middle(self, token: str) -> None:
         if not (self.open and self.open[-1].opener.startswith(r"\left")):
             raise FormulaError(r"\middle without \left")
-        self._emit(rf"\middle{self._delimiter(token)} ")
+        self.emit(rf"\middle{self._delimiter(token)} ")
 
     def _right(self, token: str) -> None:
-        self._pop(r"\left", r"\right")
-        self._emit(rf"\right{self._delimiter(token)} ", atom=True)
+        self.pop(r"\left", r"\right")
+        self.emit(rf"\right{self._delimiter(token)} ", atom=True)
 
     def _begin(self, token: str) -> None:
         name = self.take_group(token).strip()
         if name in commands.PLAIN_ENVIRONMENTS:
-            self._push(rf"\begin{{{name}}}")
+            self.push(rf"\begin{{{name}}}")
             return
         if name not in commands.ENVIRONMENTS:
             known = "aligned, cases, matrix, pmatrix, bmatrix, array"
             raise FormulaError(f"unknown environment {name!r}; there are {known} and their kin")
-        self._push(rf"\begin{{{name}}}")
-        self._emit(rf"\begin{{{commands.ENVIRONMENTS[name]}}} ")
+        self.push(rf"\begin{{{name}}}")
+        self.emit(rf"\begin{{{commands.ENVIRONMENTS[name]}}} ")
         self._environment_options(name)
 
     def _environment_options(self, name: str) -> None:
@@ -386,9 +312,9 @@ class _Scanner(Cursor):
 
     def _end(self, token: str) -> None:
         name = self.take_group(token).strip()
-        self._pop(rf"\begin{{{name}}}", rf"\end{{{name}}}")
+        self.pop(rf"\begin{{{name}}}", rf"\end{{{name}}}")
         if name not in commands.PLAIN_ENVIRONMENTS:
-            self._emit(rf"\end{{{commands.ENVIRONMENTS[name]}}} ", atom=True)
+            self.emit(rf"\end{{{commands.ENVIRONMENTS[name]}}} ", atom=True)
 
     def _new_line(self, token: str) -> None:
         if self.source[self.at : self.at + 1] == "*":
@@ -398,14 +324,14 @@ class _Scanner(Cursor):
             self.at = spacing.end()
         plain = {rf"\begin{{{n}}}" for n in commands.PLAIN_ENVIRONMENTS}
         if self.open and self.open[-1].opener not in plain:
-            self._require_table(token)
-        self._emit(r"\\ ")
+            self.require_table(token)
+        self.emit(r"\\ ")
 
     def _line(self, token: str) -> None:
-        self._require_table(token)
+        self.require_table(token)
         if self.previous not in (r"\begin", r"\\", r"\hline"):
             raise FormulaError(r"\hline must stand at the beginning of a row, behind \\")
-        self._piece("line", atom=False)
+        self.piece("line", atom=False)
 
 
 _SPECIAL = {

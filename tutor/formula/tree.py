@@ -43,7 +43,8 @@ from tutor.formula.nodes import (
     single,
     walk,
 )
-from tutor.formula.source import Piece, Source, read
+from tutor.formula.source import read
+from tutor.formula.writer import Piece, Source
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
