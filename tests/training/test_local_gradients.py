@@ -35,15 +35,39 @@ GRAPHS = {
 }
 
 
+BATCH = """x = torch.tensor([1.0, 2.0, 3.0])
+y = torch.tensor([2.0, 4.0, 7.0])
+w = torch.tensor(0.5, requires_grad=True)
+b = torch.tensor(0.25, requires_grad=True)"""
+
+BATCHES = {
+    "the mean of squares": ("y_pred = w * x + b", "loss = ((y_pred - y) ** 2).mean()"),
+    "a sum": ("y_pred = torch.tanh(w * x) * b", "loss = ((y_pred - y) ** 2).sum()"),
+    "a vector used twice": (
+        "y_pred = w * x\nh = y_pred * y_pred + b",
+        "loss = (h - y_pred).mean()",
+    ),
+    "a shared number": ("k = w * b\ny_pred = k * x + k", "loss = ((y_pred - y) ** 2).mean()"),
+    "rows": ("y_pred = (w * x.reshape(3, 1) + b).reshape(3)", "loss = ((y_pred - y) ** 2).mean()"),
+}
+
+
 def questions(run: Run) -> Local:
     probe = Probe(run.program, run.device, run.learning_rate, run.seed)
     return local_gradients(probe, run.standpoint())
 
 
-def leaves() -> dict[str, torch.Tensor]:
+def leaves(setup: str = SETUP) -> dict[str, torch.Tensor]:
     names: dict[str, torch.Tensor] = {}
-    exec(SETUP, {"torch": torch}, names)
+    exec(setup, {"torch": torch}, names)
     return names
+
+
+def flowing_in(total: LocalStep) -> float:
+    """What a learner who adds up all products gets."""
+    flows = [x if isinstance(x, tuple) else (x,) for x in total.values.values()]
+    pairs = zip(flows[::2], flows[1::2], strict=True)
+    return sum(g * local for gs, locals_ in pairs for g, local in zip(gs, locals_, strict=True))
 
 
 def told(steps: tuple[LocalStep, ...]) -> list[tuple[str, str]]:
@@ -75,9 +99,37 @@ def test_what_reaches_a_leaf_is_the_sum_over_its_uses(
         (total,) = [s for s in local.steps if s.asks == "total" and s.input == name]
         (expected,) = torch.autograd.grad(names["loss"], names[name], retain_graph=True)
         assert total.expected == pytest.approx(expected.item(), rel=1e-6)
-        flows = list(total.values.values())
-        pairs = zip(flows[::2], flows[1::2], strict=True)
-        assert sum(g * local for g, local in pairs) == pytest.approx(total.expected, rel=1e-5)
+        assert flowing_in(total) == pytest.approx(total.expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("predict", "loss"), BATCHES.values(), ids=BATCHES)
+def test_of_a_batch_all_ways_meet_in_what_its_numbers_share(
+    start: Start, predict: str, loss: str
+) -> None:
+    local = questions(start(Setup=BATCH, Predict=predict, Loss=loss))
+    names = leaves(BATCH)
+    exec(f"{predict}\n{loss}", {"torch": torch}, names)
+    totals = {step.input: step for step in local.steps if step.asks == "total"}
+    for total in totals.values():
+        assert flowing_in(total) == pytest.approx(total.expected, rel=1e-5)
+    for name in {"w", "b"} & totals.keys():
+        (expected,) = torch.autograd.grad(names["loss"], names[name], retain_graph=True)
+        assert totals[name].expected == pytest.approx(expected.item(), rel=1e-6)
+    assert "w" in totals
+
+
+def test_of_several_numbers_the_last_is_followed(start: Start) -> None:
+    predict, loss = BATCHES["the mean of squares"]
+    steps = questions(start(Setup=BATCH, Predict=predict, Loss=loss)).steps
+    assert told(steps)[:3] == [
+        ("mean((y_pred - y) ** 2)", "((y_pred - y) ** 2)[2]"),
+        ("((y_pred - y) ** 2)[2]", "(y_pred - y)[2]"),
+        ("(y_pred - y)[2]", "y_pred[2]"),
+    ]
+    assert [step.expected for step in steps[:3]] == pytest.approx([1 / 3, 2 * -5.25, 1])
+    assert steps[1].values == {"(y_pred - y)[2]": -5.25, "((y_pred - y) ** 2)[2]": 27.5625}
+    assert steps[-2].values == {"w": 0.5, "x[2]": 3.0, "(w * x)[2]": 1.5}
+    assert steps[-1].values["local gradient of w * x in w"] == (1.0, 2.0, 3.0)
 
 
 def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
@@ -134,7 +186,14 @@ def test_of_two_walks_back_the_last_is_asked(start: Start) -> None:
 @pytest.mark.parametrize(
     ("phases", "why"),
     [
-        ({}, "`(y_pred - 2 * x) ** 2` holds 3 numbers: only steps of single numbers can be asked."),
+        (
+            {"Setup": "x = torch.ones(7)\nw = torch.tensor(0.5, requires_grad=True)"},
+            "`(y_pred - 2 * x) ** 2` holds 7 numbers: only up to 6 can be asked about.",
+        ),
+        (
+            {"Predict": "y_pred = torch.softmax(w * x, 0)"},
+            "`y_pred` mixes its numbers: it can't be asked one by one.",
+        ),
         ({"Gradient": "dw = w.grad"}, "Nothing calls backward in this phase"),
         ({"Predict": "y_pred = w", "Loss": "loss = w.sum()"}, "The loss is a leaf itself"),
         ({"Gradient": "loss.backward()\nloss.backward()"}, "Gradient raised RuntimeError: Trying"),

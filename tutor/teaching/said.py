@@ -12,6 +12,7 @@ from tutor.engine.messages import AnyEvent, Ended, Failed, Refused, Shown
 from tutor.lesson.exercise import Choose, Predict, Setting, Solution
 from tutor.plain import one_line
 from tutor.teaching.digits import number, setting, short
+from tutor.teaching.goal import Marks
 from tutor.training.frame import Value
 from tutor.training.sights import LocalStep
 
@@ -87,9 +88,15 @@ def mended(epochs: int) -> str:
     return f"It runs for {_epochs(epochs)} and does what it should."
 
 
-def not_mended(epochs: int) -> str:
-    """The code runs, and that is all."""
-    return f"It runs for {_epochs(epochs)}, but it does not yet do what it should."
+def not_mended(epochs: int, marks: Marks = ()) -> str:
+    """The code runs, and that is all; what figures it ends with, and which it should.
+
+    What they are to be compared with is not named: that might be the very code to be found.
+    """
+    missed = (m for way in marks[:1] for m in way if not m.holds and m.now and m.wanted)
+    figures = (escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in missed)
+    what = f": {'; '.join(found)}." if (found := tuple(figures)) else "."
+    return f"It runs for {_epochs(epochs)}, but it does not yet do what it should{what}"
 
 
 def _epochs(count: int) -> str:
@@ -101,12 +108,19 @@ LIKE_AUTOGRAD = "The Gradient phase has run: autograd comes to the same numbers.
 
 def local_question(step: LocalStep) -> str:
     """One question of who plays autograd, with what one needs to answer it."""
-    needed = ", ".join(f"{literal(name)} = {number(x)}" for name, x in step.values.items())
+    needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
     if step.asks == "local":
         return (
             f"How fast does {literal(step.output)} change with {literal(step.input)}?  ({needed})"
         )
     return f"What is the gradient of the loss in {literal(step.input)}?  ({needed})"
+
+
+def _numbers(one_or_all: float | tuple[float, ...]) -> str:
+    """`2`, or `(1, 2, 3)`."""
+    if isinstance(one_or_all, tuple):
+        return f"({', '.join(map(number, one_or_all))})"
+    return number(one_or_all)
 
 
 def local_help(step: LocalStep) -> str:
@@ -116,7 +130,9 @@ def local_help(step: LocalStep) -> str:
             f"Turn {literal(step.input)} up a little and leave the rest: "
             f"by how many times as much does {literal(step.output)} change?"
         )
-    return "Along each way back the gradients multiply; where ways meet, they add up."
+    return (
+        "Along each way back the gradients multiply; where ways meet, what came along them adds up."
+    )
 
 
 def reason(event: AnyEvent) -> str:

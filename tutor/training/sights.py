@@ -180,8 +180,9 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 class LocalStep(msgspec.Struct, frozen=True, kw_only=True):
     """One question to who plays autograd: how does one input of one operation move its output?
 
-    All are single numbers. In the order in which backward goes; the gradients of leaves (and
-    of what several operations use) are sums of what flows in: those are questions of their own.
+    In the order in which backward goes; the gradients of leaves (and of what several operations
+    use) are sums of what flows in: those are questions of their own. Where a value holds several
+    numbers, the last one is asked about: `y_pred[3]`.
     """
 
     asks: Literal["local", "total"]
@@ -190,9 +191,10 @@ class LocalStep(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     """As the code says it: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
     input: str
-    values: dict[str, float]
+    values: dict[str, float | tuple[float, ...]]
     """What one needs: the values of the operation's inputs and output by what they are called;
-    for a `total` the gradients and local gradients that flow together, in words."""
+    for a `total` the gradients and local gradients that flow together, in words, and where an
+    operation gave several numbers, one for each of them."""
     expected: float
 
 

@@ -7,7 +7,7 @@ next node.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import CodeType
 from typing import Any
 
@@ -61,6 +61,16 @@ class Spelling(Words):
             return self._text(call)
         finally:
             self._depth -= 1
+
+
+def element_of(text: str, place: Sequence[int]) -> str:
+    """What one element of an expression's value is called: `y_pred[3]`, `(y_pred - y)[3, 0]`."""
+    body = _parsed(text)
+    index = ", ".join(map(str, place))
+    if body is None:
+        return f"{text}[{index}]"
+    where = ast.parse(index, mode="eval").body
+    return ast.unparse(ast.Subscript(body, where, ast.Load()))
 
 
 def _binds_loosely(text: str) -> bool:
