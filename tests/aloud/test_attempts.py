@@ -121,6 +121,11 @@ def test_of_a_goal_it_is_told_what_may_be_changed():
     assert "Not by the gradient mode" in told("a reach", "g")
 
 
+def test_of_a_goal_that_is_not_reached_it_is_told_what_is_lacking():
+    text = told("a reach", "s")
+    assert "Not yet: the goal is not reached here.\nLoss: 30, should be below 10." in text
+
+
 def test_leaving_goes_back_to_the_lesson():
     assert told("s", "a", "leave").startswith("Back in the lesson.\nThe run stands at the end of")
 

@@ -194,6 +194,15 @@ def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEng
     assert (learner.attempt.state, learner.attempt.is_met) == ("done", True)
 
 
+def test_of_a_condition_it_is_told_how_near_the_run_is(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    (mark,) = learner.begins().marks[0]
+    assert (mark.what, mark.stands, mark.wanted) == ("loss", "not there yet", "below 10")
+    learner.does("step_epoch")
+    (mark,) = learner.attempt.marks[0]
+    assert (mark.stands, mark.holds) == ("30", False)
+
+
 def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
     learner = Learner(engine, REACH)
     learner.begins()
@@ -227,6 +236,21 @@ def test_mended_code_is_run_from_the_start_and_has_to_do_what_it_should(
     assert update is not None
     assert [f.code for f in update.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
     assert "learning_rate * dw" in update.fences("manual")[0].code
+
+
+def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
+    engine: FakeEngine,
+) -> None:
+    far = msgspec.structs.replace(REPAIR, condition="abs(w - 20) < 1e-3 and w < 9")
+    learner = Learner(engine, far)
+    learner.begins()
+    learner.does("edit", "w -= learning_rate * w.grad\n")
+    engine.advance(3)
+    learner.hear()
+    weight = engine.at.weight(3)
+    assert learner.attempt.reply.endswith(
+        f"does not yet do what it should: w is {weight:.6g}, should be within 0.001 of 20."
+    )
 
 
 def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEngine) -> None:

@@ -134,7 +134,12 @@ class Simulated:
             "learning_rate": self.learning_rate,
             "mode": self.mode,
         }
-        found = eval(expression, names)
+        try:
+            found = eval(expression, names)
+        except TypeError as error:  # a number is compared with None
+            return Value((), (), "text", f"TypeError: {error}")
+        if found is None:
+            return NONE
         if isinstance(found, str):
             return Value((), (), "str", found)
         return Value((float(found),), (), type(found).__name__)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from textual.content import Content
 from textual.widgets import Input
@@ -14,6 +15,7 @@ from textual.widgets import Input
 from tutor.engine.messages import Failed, Open, StepPhase
 from tutor.lesson.exercise import Exercise
 from tutor.teaching.attempt import Attempt
+from tutor.teaching.goal import Mark
 from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import ExercisePane
@@ -242,6 +244,30 @@ def test_a_condition_is_not_yet_met_and_the_keys_that_may_be_used_are_named() ->
     assert "✗ not yet" in text(replace(before, is_met=False))
     assert "You may change the learning rate ([ ] l)" in text(before)
     assert "✓ Done." in text(replace(before, is_met=True, state="done"))
+
+
+def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
+    near = Mark("last loss", False, "16", "below 10")
+    far = Mark("the run has diverged", True, "yes")
+    asked = Attempt(REACH, 1, 1, "asking", "condition", REACH.ask, is_met=False, marks=((near,),))
+    assert "Goal: ✗ not yet\n  ✗ last loss: 16, should be below 10\n" in text(asked)
+    assert REACH.condition not in text(asked)
+    rows = text(asked, 24).split("\n")
+    assert "    should be below 10" in rows
+    assert max(map(len, rows[1:])) <= 24
+    either = replace(asked, marks=((near,), (far,)))
+    assert "one of these is enough" in text(either)
+    assert "last loss" not in text(replace(either, is_met=True))
+
+
+async def test_while_a_goal_is_not_met_its_figures_do_not_move_what_is_being_read(at: At) -> None:
+    words = " ".join(f"word{i}" for i in range(300))
+    async with at(msgspec.structs.replace(REACH, ask=words), size=(80, 24)) as learner:
+        text = learner.app.screen.query_one("#exercise-text")
+        text.scroll_to(y=0, animate=False, immediate=True)
+        await learner.press("s")
+        assert learner.attempt.marks[0][0].now
+        assert text.scroll_offset.y == 0
 
 
 def test_who_plays_autograd_sees_which_question_it_is() -> None:

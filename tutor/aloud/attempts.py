@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tutor.aloud.hints import without_keys
 from tutor.aloud.prose import sentence, spoken_prose
-from tutor.aloud.voice import Code, Line
+from tutor.aloud.voice import Code, Line, in_words
 from tutor.lesson.exercise import Choose, Exercise, kind_of
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed
@@ -105,6 +105,15 @@ def _question(attempt: Attempt) -> Iterator[Line]:
     if may := without_keys(may_change(attempt.exercise)):
         yield sentence(f"You may change {may}")
     yield HOW[attempt.wants]
+
+
+def still_to_reach(attempt: Attempt) -> Iterator[Line]:
+    """What of a goal does not hold where the run rests: what it is, and what it should be."""
+    for number, way in enumerate(attempt.marks):
+        for index, mark in enumerate(mark for mark in way if not mark.holds):
+            start = "Or this is enough. " if number and not index else ""
+            what = mark.what[:1].upper() + mark.what[1:]
+            yield sentence(in_words(f"{start}{what}: {mark.stands}{mark.should_be}"))
 
 
 def _after(attempt: Attempt) -> Iterator[Line]:

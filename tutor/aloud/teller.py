@@ -93,7 +93,9 @@ class Teller:
         self._voice.apart(attempts.news(attempt, self._attempt, self._standing(moment)))
         is_asked = attempt.state == "asking" and attempt.is_met is False
         if is_asked and has_moved and kind != "exercise":
-            self._voice.say("Not yet: the goal is not reached here.")
+            self._voice.say(
+                "Not yet: the goal is not reached here.", *attempts.still_to_reach(attempt)
+            )
 
     def _tell_asides(self) -> None:
         """What the lesson printed, what went wrong, and what the session has to say."""

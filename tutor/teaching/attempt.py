@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tutor.lesson.exercise import Exercise
+from tutor.teaching.goal import Marks
 
 State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
 """Its run is being set up; an answer is awaited; an answer is being checked on the run; the
@@ -53,6 +54,10 @@ class Attempt:
     """After success. Markdown."""
     is_met: bool | None = None
     """Of a Reach: whether the condition holds where the run rests; None: not known yet."""
+    marks: Marks = ()
+    """Of a Reach: how near it is, comparison by comparison; empty where that is not known."""
+    typed: str = ""
+    """What stands in the field and is not answered yet."""
     code: str = ""
     """Of a Repair: the code as the learner has left it."""
 

@@ -36,6 +36,7 @@ from tutor.teaching import said
 from tutor.teaching.attempt import Wants
 from tutor.teaching.desk import Desk
 from tutor.teaching.digits import number
+from tutor.teaching.goal import goal_of
 from tutor.training import answers
 from tutor.training.frame import Frame, Position
 from tutor.training.sights import LocalStep
@@ -184,6 +185,10 @@ class ReachWay(Way[Reach]):
 
     wants = "condition"
 
+    def __init__(self, exercise: Reach, desk: Desk) -> None:
+        super().__init__(exercise, desk)
+        self._goal = goal_of(exercise.condition)
+
     def opened(self, event: AnyEvent) -> None:
         """The run stands: does the condition hold?"""
         super().opened(event)
@@ -196,14 +201,15 @@ class ReachWay(Way[Reach]):
     def rested(self, command: AnyCommand | None) -> None:
         """Does it hold here?"""
         if self.desk.attempt.state == "asking":
-            asked = Evaluate(expressions=(self.exercise.condition,))
+            asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
             self.desk.ask(asked, lambda event: self._met(event, isinstance(command, RunTo)))
 
     def _met(self, event: AnyEvent, has_run: bool) -> None:
         if not isinstance(event, Evaluated) or self.desk.attempt.state != "asking":
             return
-        is_met = answers.holds(event.values[0])
-        self.desk.set(is_met=is_met)
+        condition, *values = event.values
+        is_met = answers.holds(condition)
+        self.desk.set(is_met=is_met, marks=self._goal.marks(values))
         if has_run or is_met:
             self.desk.tried()
         if is_met:
@@ -221,6 +227,7 @@ class RepairWay(Way[Repair]):
 
     def __init__(self, exercise: Repair, desk: Desk) -> None:
         super().__init__(exercise, desk)
+        self._goal = goal_of(exercise.condition)
         desk.set(code=desk.draft() or exercise.code)
 
     def begin(self) -> None:
@@ -248,7 +255,8 @@ class RepairWay(Way[Repair]):
         elif not self._is_through(event.frame) and not event.frame.diverged:
             self._failed(f"It never came to its end: {said.reason(event)}")
         else:
-            self.desk.ask(Evaluate(expressions=(self.exercise.condition,)), self._judge)
+            asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
+            self.desk.ask(asked, self._judge)
 
     def _is_through(self, frame: Frame) -> bool:
         return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps
@@ -258,7 +266,9 @@ class RepairWay(Way[Repair]):
             self.desk.tried()
             self.desk.succeed(said.mended(self.exercise.epochs))
         else:
-            self._failed(said.not_mended(self.exercise.epochs))
+            values = event.values[1:] if isinstance(event, Evaluated) else ()
+            marks = self._goal.marks(values) if values else ()
+            self._failed(said.not_mended(self.exercise.epochs, marks))
 
     def _failed(self, why: str) -> None:
         self.desk.tried()

@@ -16,6 +16,7 @@ from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, 
 from tutor.plain import one_line
 from tutor.teaching import rules
 from tutor.teaching.attempt import Attempt
+from tutor.teaching.goal import Mark
 from tutor.teaching.journal import Deed
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
@@ -33,6 +34,10 @@ KIND_WORDS = {
 }
 _KIND_CELLS = max(map(len, KIND_WORDS.values()))
 _STATE_CELLS = 13
+_MARKED = 4
+"""Cells before a comparison of the goal: the mark, and what sets it in."""
+GOAL = "goal"
+"""The part that says how near a goal is: its first line whether it is met, then the figures."""
 _ONE_ROW = 1000
 """Columns in which a question's first paragraph is not folded."""
 
@@ -122,6 +127,8 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
     for index, choice in enumerate(attempt.choices):
         rows = _choice(index, choice, index == picked, width, inline)
         yield _part(choice_part(index), rows, is_tight=index + 1 < len(attempt.choices))
+    if near := goal(attempt, width):
+        yield _part(GOAL, near, is_tight=True)
     if more := task(attempt, width):
         yield _part("task", more)
     if attempt.wants == "code" and attempt.state != "done":
@@ -171,26 +178,44 @@ def _choice(
 
 
 def task(attempt: Attempt, width: int) -> list[Content]:
-    """What is to be done where nothing is typed: a condition to meet, code to mend."""
+    """What is to be done where nothing is typed: what may be changed, the error of the code."""
     exercise = attempt.exercise
     if isinstance(exercise, Reach):
-        return [*_goal(attempt, exercise, width), *_may(exercise, width)]
+        return _may(exercise, width)
     if isinstance(exercise, Repair):
         return _symptom(exercise, width)
     return []
 
 
-def _goal(attempt: Attempt, exercise: Reach, width: int) -> list[Content]:
+def goal(attempt: Attempt, width: int) -> list[Content]:
+    """Whether a condition is met, which the question says in words, and how near it is."""
+    if not isinstance(attempt.exercise, Reach):
+        return []
     state: Piece = ("? not known yet: step or run", looks.DIM)
     if attempt.is_met:
         state = ("✓ met", looks.NEXT)
     elif attempt.is_met is False:
         state = ("✗ not yet", looks.ERROR)
-    goal = line("Goal: ", (one_line(exercise.condition), looks.CODE))
-    together = goal + line("  ", state)
-    if together.cell_length <= width:
-        return [together]
-    return [*goal.wrap(width), line("      ", state)]
+    met = tuple(way for way in attempt.marks if all(mark.holds for mark in way))
+    ways = met[:1] if attempt.is_met and met else attempt.marks
+    enough = " · one of these is enough" if len(ways) > 1 else ""
+    rows = [line("Goal: ", state, (enough, looks.DIM))]
+    for number, way in enumerate(ways):
+        if number:
+            rows.append(line((" " * _MARKED + "or", looks.DIM)))
+        rows += [row for mark in way for row in _marked(mark, width)]
+    return rows
+
+
+def _marked(mark: Mark, width: int) -> Iterator[Content]:
+    """`✗ last loss: 16, should be below 0.01`, folded below its beginning."""
+    sign: Piece = ("  ✓ ", looks.NEXT) if mark.holds else ("  ✗ ", looks.ERROR)
+    words = line(
+        f"{one_line(mark.what)}: ", (one_line(mark.stands), looks.VALUE), one_line(mark.should_be)
+    )
+    for row in words.wrap(max(10, width - _MARKED)):
+        yield line(sign) + row
+        sign = " " * _MARKED
 
 
 def _may(exercise: Reach, width: int) -> list[Content]:

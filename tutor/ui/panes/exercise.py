@@ -111,7 +111,10 @@ class ExerciseText(LinesPane):
 
     def _is_news(self, part: Part, before: Sequence[Content]) -> bool:
         """Whether it is to be brought into view: new text, or the choice just picked."""
-        if part.name == "title" or [c.plain for c in part.lines] == [c.plain for c in before]:
+        # Of a goal it is news whether it is met; its figures are others after each step.
+        seen = 1 if part.name == lines_of.GOAL else None
+        now, was = ([c.plain for c in of[:seen]] for of in (part.lines, before))
+        if part.name == "title" or now == was:
             return False
         is_choice = bool(before) and part.name.startswith("choice")
         return not is_choice or part.name == lines_of.choice_part(self._picked)
