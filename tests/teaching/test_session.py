@@ -19,6 +19,7 @@ from tutor.engine.messages import (
     Restart,
     RunTo,
     Seek,
+    Seen,
     SetLearningRate,
     StepPhase,
     Switch,
@@ -26,6 +27,8 @@ from tutor.engine.messages import (
 from tutor.teaching.digits import next_of_1_2_5
 from tutor.teaching.session import Session
 from tutor.teaching.talk import QUEUE
+from tutor.training.frame import NO_VALUE
+from tutor.training.sights import Graph, Node
 
 
 class Clock:
@@ -331,3 +334,60 @@ def test_learning_rates_go_by_one_two_five() -> None:
     assert values == [0.01, 0.02, 0.05, 0.1, 0.2]
     assert next_of_1_2_5(0.03, up=False) == 0.02
     assert next_of_1_2_5(0.03, up=True) == 0.05
+
+
+# ── Inside the Gradient phase ───────────────────────────────────────────────────────
+
+
+def graph(operations: int, why: str = "") -> Graph:
+    nodes = (
+        Node(id=i, op="Op", says="", name="", inputs=(), value=NO_VALUE, gradient=NO_VALUE, order=i)
+        for i in range(operations)
+    )
+    return Graph(nodes=tuple(nodes), why=why)
+
+
+def sees(session: Talk, engine: FakeEngine, found: Graph) -> None:
+    frame = engine.at.frame()
+    engine.tell(Seen(at=frame.at, run="A", graph=found))
+    session.hear()
+
+
+def before_gradient(session: Talk) -> None:
+    session.open(lesson())
+    session.step_phase()
+    session.step_phase()
+
+
+def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
+    session: Talk, engine: FakeEngine
+) -> None:
+    before_gradient(session)
+    session.step_operation()
+    assert session.notice.text == "Reading the graph …"
+    sees(session, engine, graph(2))
+    assert (session.moment.operations, session.notice.text) == (1, "")
+    sees(session, engine, graph(2))
+    assert session.moment.operations == 1
+
+
+def test_where_there_is_no_graph_nothing_else_is_said_first(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.open(lesson())
+    session.step_operation()
+    assert "not there" not in session.notice.text
+    sees(session, engine, graph(0, "By hand there is no graph."))
+    assert session.notice.text == "By hand there is no graph."
+    session.step_operation()
+    assert session.notice.text == "By hand there is no graph."
+
+
+def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(
+    session: Talk, engine: FakeEngine
+) -> None:
+    before_gradient(session)
+    session.step_operation()
+    session.step_phase()
+    sees(session, engine, graph(2))
+    assert (session.moment.operations, session.moment.frame.at.step) == (0, 3)

@@ -24,6 +24,7 @@ from tutor.engine.messages import (
     Restart,
     RunTo,
     Seek,
+    Seen,
     SetElement,
     SetLearningRate,
     Shown,
@@ -39,7 +40,7 @@ from tutor.teaching.journal import Journal, NoJournal
 from tutor.teaching.moment import Notice, Start
 from tutor.teaching.printed import PrintedText
 from tutor.teaching.pupil import Pupil
-from tutor.training.frame import Element
+from tutor.training.frame import Element, Position
 from tutor.training.sights import PictureKind
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -66,6 +67,8 @@ class Session(Pupil):
         super().__init__(engine, clock, journal)
         self._offered_to_go_on = False
         self._scrubbed_to: tuple[int, int | None] | None = None
+        self._awaits_graph: tuple[Position, str] | None = None
+        """Where (place, mode) an operation was asked for before the graph was there."""
 
     # ── What is so ──────────────────────────────────────────────────────────────────
 
@@ -118,12 +121,14 @@ class Session(Pupil):
             self._scrub_on()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offered_to_go_on = self._offered_to_go_on and not moved
+        if isinstance(event, Seen):
+            self._step_operation_that_waits()
         return owed
 
     def _forget_wishes(self) -> None:
         super()._forget_wishes()
         self._offered_to_go_on = False
-        self._scrubbed_to = None
+        self._scrubbed_to = self._awaits_graph = None
 
     def leave_exercise(self) -> None:
         """Back to the lesson's own run, as it was."""
@@ -147,24 +152,34 @@ class Session(Pupil):
     def step_operation(self) -> None:
         """Inside the Gradient phase, one operation of backward; after the last, the phase."""
         moment = self.moment
-        if moment is None or self.is_running:
+        self._awaits_graph = None
+        if moment is None or moment.frame is None or self.is_running:
             self.pause()
             return
         if reason := self.coach.why_not(StepPhase()):
             self.talk.tell(reason, "refused")
             return
         graph = moment.sight.graph
-        if graph is not None and not graph.operations:
+        if graph is None:  # whether there is one at all is not known yet
+            self._awaits_graph = (moment.frame.at, moment.mode)
+            self.talk.tell("Reading the graph …")
+        elif not graph.operations:
             self.talk.tell(graph.why or "There is no operation of backward here")
         elif moment.next_phase != "Gradient":
             self.talk.tell("i goes into the Gradient phase, one operation at a time: step to it")
-        elif graph is None:
-            self.talk.tell("The graph is not there yet · press i again")
         elif moment.operations < graph.operations:
             self.talk.moment = replace(moment, operations=moment.operations + 1)
             self.notice = Notice()
         else:
             self._step(StepPhase())
+
+    def _step_operation_that_waits(self) -> None:
+        """Do what was asked for before the graph was there, if the run has not moved since."""
+        moment = self.moment
+        if moment is not None and moment.frame is not None and moment.sight.graph is not None:
+            if self._awaits_graph == (moment.frame.at, moment.mode):
+                self.step_operation()
+            self._awaits_graph = None
 
     def back_phase(self) -> None:
         """Go to the frame before; inside the Gradient phase, to the operation before."""
