@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engine.conftest import Conversation
-from tests.training.conftest import lesson_text
+from tests.training.conftest import PLAIN, lesson_text
 from tutor.engine.messages import (
     Derive,
     Derived,
@@ -25,10 +26,17 @@ from tutor.engine.messages import (
     StepPhase,
 )
 from tutor.lesson.document import parse
-from tutor.training.frame import Frame, Position
+from tutor.training.frame import Frame, Position, Value
 from tutor.training.stage import with_code
 
-NOISY = {"Predict": "y_pred = torch.nn.functional.dropout(w * x, 0.5) + np.random.rand()"}
+NOISY = {
+    "Setup": f"{PLAIN['Setup']}\nimport time\nborn = time.perf_counter_ns()",
+    "Predict": "y_pred = torch.nn.functional.dropout(w * x, 0.5) + np.random.rand()",
+}
+"""`born` tells a run that has waited from one that is replayed: no figure depends on it."""
+
+BEFORE, AFTER = Position(5, 4), Position(9, 1)
+"""Of where the learner's run is left."""
 
 OPENED = Open(lesson=parse(lesson_text(**NOISY), Path("test.md")))
 
@@ -132,46 +140,73 @@ def left(engine: Conversation) -> Shown:
     return engine.shown(Seek(epoch=7, step=2))
 
 
+def born(engine: Conversation) -> Value:
+    """When the Setup of the open run ran."""
+    return evaluated(engine, "born").values[0]
+
+
 def test_a_run_is_had_again_as_it_was_with_all_that_came_after_it(
     engine: Conversation, left: Shown
 ) -> None:
+    was_born = born(engine)
     engine.shown(exercise())
     engine.shown(RunTo(epoch=3))
     back = engine.shown(ask_back(left))
     assert (back.frame, back.record, back.runs) == (left.frame, left.record, left.runs)
-    assert back.furthest == 25, "a replay would know of 6 whole epochs"
+    assert back.furthest == 25
+    assert born(engine) == was_born
+
+
+def test_a_replay_knows_of_all_that_the_run_had_come_to_and_of_the_frame_before(
+    engine: Conversation, left: Shown
+) -> None:
+    frames = {at: engine.shown(Seek(epoch=at.epoch, step=at.step)).frame for at in (BEFORE, AFTER)}
+    engine.open()
+    for at, frame in frames.items():
+        asked = msgspec.structs.replace(ask_back(left), before=at)
+        again = engine.shown(asked)
+        assert (again.frame, again.before, again.furthest) == (left.frame, frame, 25)
+        engine.shown(exercise())
+    assert engine.shown(ask_back(left)).before is None
 
 
 def test_it_draws_the_random_numbers_that_a_replay_draws(engine: Conversation, left: Shown) -> None:
+    was_born = born(engine)
     engine.shown(exercise())
     engine.shown(StepEpoch())
     engine.shown(ask_back(left))
     restored = next_frames(engine)
     engine.shown(ask_back(left))  # it has moved on: now it is not what is asked for
-    assert engine.shown(Pause()).furthest < 25
+    assert born(engine) != was_born
     assert next_frames(engine) == restored
 
 
 def test_it_waits_through_several_exercises_and_through_one_that_fails(
     engine: Conversation, left: Shown
 ) -> None:
+    was_born = born(engine)
     engine.shown(exercise())
     engine.shown(exercise("y_pred = w"))
     broken = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Setup", "w = nobody")
     assert isinstance(engine.ask(Open(lesson=broken, aside=True)), Failed)
-    assert engine.shown(ask_back(left)).furthest == 25
+    engine.shown(ask_back(left))
+    assert born(engine) == was_born
 
 
 def test_what_is_asked_for_elsewhere_is_replayed(engine: Conversation, left: Shown) -> None:
+    was_born = born(engine)
     engine.shown(exercise())
     asked = ask_back(left)
     there = engine.shown(Open(lesson=asked.lesson, record=asked.record, epoch=7, step=1))
     assert there.frame.at == Position(7, 1)
     assert there.furthest == 6
-    assert engine.shown(ask_back(left)).furthest == 6, "the other one has been let go"
+    engine.shown(ask_back(left))
+    assert born(engine) != was_born, "the other one has been let go"
 
 
 def test_another_lesson_lets_it_go(engine: Conversation, left: Shown) -> None:
+    was_born = born(engine)
     engine.shown(exercise())
     engine.open()
-    assert engine.shown(ask_back(left)).furthest == 6
+    engine.shown(ask_back(left))
+    assert born(engine) != was_born

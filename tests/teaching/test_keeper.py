@@ -196,6 +196,70 @@ def test_two_keepers_at_once_lose_nothing(opened: Open) -> None:
     assert [after.left_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
 
 
+def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None:
+    keeper, other = opened(), opened()
+    keeper.did("xor", "first", "predict", "tried")
+    keeper.left(left(epoch=2))
+    keeper.draft("xor", "mend", "w = 1")
+    assert keeper.flush()
+    other.did("xor", "first", "predict", "done")
+    other.left(left(epoch=9))
+    other.draft("xor", "mend", "w = 2")
+    assert other.flush()
+    assert keeper.states("xor") == {"first": "tried"}
+    keeper.refresh()
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.last_left() == left(epoch=9)
+    assert keeper.draft_of("xor", "mend") == "w = 2"
+    keeper.left(left(epoch=3))
+    keeper.refresh()
+    assert keeper.last_left() == left(epoch=3)
+
+
+def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "BUSY", 0.01)
+    keeper = opened()
+    keeper.states("xor")
+    with closing(Store(file)) as store:
+        store.add([packed(left(epoch=9), NOON), packed(left("line", 9), NOON)])
+    with closing(sqlite3.connect(file, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        keeper.left(left(epoch=3))
+        keeper.did("xor", "first", "predict", "done")
+        keeper.draft("xor", "mend", "w = 1")
+        keeper.refresh()
+        assert keeper.left_of("line") == left("line", 9)
+        assert keeper.left_of("xor") == left(epoch=3)
+        assert keeper.states("xor") == {"first": "done"}
+        assert keeper.draft_of("xor", "mend") == "w = 1"
+        another.execute("ROLLBACK")
+
+
+def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = opened()
+    keeper.did("xor", "first", "predict", "done")
+    assert keeper.flush()
+    monkeypatch.setattr(Store, "exercises", None)
+    keeper.refresh()
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.trouble == ""
+
+
+def test_a_look_at_a_file_that_can_not_be_read_ends(opened: Open, file: Path) -> None:
+    file.mkdir()
+    keeper = opened()
+    keeper.refresh()
+    assert keeper.states("xor") == {}
+    keeper.close()
+    assert not keeper._thread.is_alive()
+    keeper.refresh()
+    assert keeper.states("xor") == {}
+
+
 def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

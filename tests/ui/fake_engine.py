@@ -247,6 +247,7 @@ class FakeEngine:
             furthest=self.furthest,
             loss=at.loss(at.weight(at.epoch)),
             is_current=True,
+            reached=Position(self.furthest, len(LOOP)),
         )
 
     # ── The run ─────────────────────────────────────────────────────────────────────
@@ -268,7 +269,12 @@ class FakeEngine:
         elif isinstance(refusal, Failed):
             self.tell(refusal)
         else:
-            self.tell(self.shown(number))
+            shown = self.shown(number)
+            if isinstance(command, Open) and command.before is not None:
+                at = command.before
+                before = replace(self.at, epoch=at.epoch, step=at.step).frame()
+                shown = msgspec.structs.replace(shown, before=before)
+            self.tell(shown)
 
     def _apply(self, number: int, command: AnyCommand) -> str | Failed | None:
         at = self.at

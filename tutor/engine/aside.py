@@ -38,6 +38,7 @@ class Aside:
             is_there = command.epoch == run.at.epoch and run.at_end
         return (
             is_there
+            and command.before is None  # else they would have to go there and back
             and command.record == run.record
             and command.lesson == self.lesson
             and _recipes(command.runs) == _recipes(self.runs.infos(0))

@@ -219,6 +219,7 @@ class EngineClient:
                 record=shown.record,
                 epoch=at.epoch,
                 step=at.step,
+                before=None,
                 # Their curves are computed anew: a long line is no help on the way down.
                 runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
             )

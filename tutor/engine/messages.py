@@ -54,6 +54,8 @@ class Open(Command, frozen=True, kw_only=True):
     epoch: int = 0
     step: int | None = None
     """Where to go in that run; None is the end of the epoch."""
+    before: Position | None = None
+    """The place in that run whose frame is told beside the one that is asked for."""
     runs: tuple[RunInfo, ...] = ()
     """The runs to be had again beside that one, itself among them."""
     aside: bool = False
@@ -220,6 +222,8 @@ class Shown(Event, frozen=True, kw_only=True):
 
     frame: Frame
     record: Record
+    before: Frame | None = None
+    """The frame at the place that an Open has named as the one before."""
     curve: Curve | None = None
     furthest: int = 0
     """The last epoch this run has reached; beyond it nothing has been computed."""

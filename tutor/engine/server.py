@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,9 +52,10 @@ from tutor.engine.messages import (
 )
 from tutor.errors import RunError
 from tutor.training import devices
-from tutor.training.frame import Frame, Position
+from tutor.training.frame import Frame, Position, Record
 from tutor.training.loop import LessonRaised
-from tutor.training.program import programs_of
+from tutor.training.player import END
+from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 
@@ -145,8 +146,9 @@ class Server:
     # ── Commands ────────────────────────────────────────────────────────────────────
 
     def _do(self, command: AnyCommand) -> None:
+        before = None
         if isinstance(command, Open):
-            self._open(command)
+            before = self._open(command)
         elif isinstance(command, Look):
             self.looker.look = command
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
@@ -172,9 +174,10 @@ class Server:
             act(self.runs, command, self._on_the_way(self.runs, self.runs.current.at.epoch))
         if self.runs is None:  # a Look before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
-        self._show(answers=command.number)
+        self._show(answers=command.number, before=before)
 
-    def _open(self, command: Open) -> None:
+    def _open(self, command: Open) -> Frame | None:
+        """Open what the command says; returns the frame before, if it asks for one."""
         aside = self._put_aside(command)
         self.runs, self.opened, self.rate = None, command, 0.0
         self.looker.forget()
@@ -184,16 +187,32 @@ class Server:
         if aside is not None:
             limit_memory(aside.runs.current.device_wanted)
             self.runs = aside.runs
-            return
+            return None
         programs = programs_of(command.lesson)
         limit_memory(record.device if record else command.device)
+        before = None
         if record is None:
             start = (command.mode, command.device, command.learning_rate, command.seed)
             run = Run(programs, *start, quiet=self.capture.muted)
         else:
-            to = Position(command.epoch, command.step if command.step is not None else 2**62)
-            run = Run.from_record(programs, record, to, quiet=self.capture.muted)
+            run, before = self._gone_again(command, programs, record)
         self.runs = Runs.again(run, command.runs)
+        return before
+
+    def _gone_again(
+        self, command: Open, programs: Mapping[str, Program], record: Record
+    ) -> tuple[Run, Frame | None]:
+        """The run of a record as far as it had come, but where the command says; the frame before.
+
+        None if it asks for none.
+        """
+        places = [Position(command.epoch, END if command.step is None else command.step)]
+        places += [info.reached for info in command.runs if info.is_current and info.reached]
+        run = Run.from_record(programs, record, max(places), quiet=self.capture.muted)
+        at = command.before
+        before = run.seek(at.epoch, at.step) if at is not None else None
+        run.seek(command.epoch, command.step)
+        return run, before
 
     def _put_aside(self, command: Open) -> Aside | None:
         """Put the open runs aside if the command says so, or else let go of what is there.
@@ -305,6 +324,7 @@ class Server:
         answers: int = 0,
         frame: Frame | None = None,
         note: str = "",
+        before: Frame | None = None,
     ) -> None:
         runs = self.runs
         assert runs is not None
@@ -316,6 +336,7 @@ class Server:
             Shown(
                 answers=answers,
                 frame=frame,
+                before=before,
                 diverged_at=run.diverged_at if frame.diverged else None,
                 record=run.record,
                 curve=next(info.curve for info in infos if info.is_current),

@@ -56,6 +56,7 @@ class Store:
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
+        self._data_version: int | None = None
         with suppress(ProgressError):  # `trouble` says it
             self._open()
 
@@ -98,8 +99,20 @@ class Store:
         """What has happened at each exercise, in the order in which they were begun."""
         return self._read(summary.exercises)
 
+    def has_news(self) -> bool:
+        """Whether another program may have written since this was asked last; costs no reading."""
+        if self._connection is None or not self._is_still_there():
+            return True
+        try:
+            version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error:  # who reads it then finds out what is wrong
+            return True
+        before, self._data_version = self._data_version, int(version)
+        return before != self._data_version
+
     def close(self) -> None:
         """Let go of the file. The store may be used again: it is opened anew."""
+        self._data_version = None  # it says something of one connection alone
         if self._connection is not None:
             with suppress(sqlite3.Error):  # all that was committed is there
                 self._connection.close()

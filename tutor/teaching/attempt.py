@@ -60,6 +60,8 @@ class Attempt:
     """What stands in the field and is not answered yet."""
     code: str = ""
     """Of a Repair: the code as the learner has left it."""
+    is_editing: bool = False
+    """Of a Repair: whether the code is open in the editor."""
 
     @property
     def hints_left(self) -> int:

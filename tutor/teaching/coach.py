@@ -28,7 +28,7 @@ from tutor.teaching.ways import (
     choices_of,
     way_through,
 )
-from tutor.training.frame import Position, Record
+from tutor.training.frame import Frame, Position, Record
 from tutor.training.sights import RunInfo
 
 MOST_SEEDS = 1000
@@ -48,6 +48,8 @@ class Held:
     runs: tuple[RunInfo, ...]
     """Without their curves."""
     goal: int
+    before: Frame | None = None
+    """What the present frame is compared with."""
 
     @property
     def has_begun(self) -> bool:
@@ -64,12 +66,24 @@ class Held:
             language=lesson.language,
             record=self.record,
             at=self.at,
+            before=self._place_before(),
+            goal=self.goal,
             runs=self.runs,
             exercise=attempt.exercise.id if attempt else "",
             round=attempt.round + (attempt.state == "wrong") if attempt else 0,
+            step=attempt.step if attempt else 0,
             tries=attempt.tries if attempt else 0,
             hints=len(attempt.hints) if attempt else 0,
+            typed=attempt.typed if attempt else "",
+            is_editing=attempt.is_editing if attempt else False,
         )
+
+    def _place_before(self) -> Position | None:
+        """Where the frame before is to be had again: nowhere if this run has never been there."""
+        place = self.before.at if self.before else None
+        reached = next((run.reached for run in self.runs if run.is_current), None)
+        is_there = place is not None and reached is not None and place <= reached
+        return place if is_there and place != self.at else None
 
 
 class Coach:
@@ -141,8 +155,11 @@ class Coach:
             ask=found.ask,
             choices=choices_of(found),
             round=before.round if before else 0,
+            step=before.step if before else 0,
             tries=before.tries if before else 0,
             hints=before.hints if before else (),
+            typed=before.typed if before else "",
+            is_editing=before.is_editing if before else False,
         )
         desk = Desk(self._talk, self._journal, lesson, attempt)
         self._way = way_through(found, desk)
@@ -154,9 +171,19 @@ class Coach:
         self._wished = exercise.id
         if left is None:
             return
-        hints = exercise.hints[: left.hints]
         self._known[exercise.id] = Attempt(
-            exercise, 0, 0, "asking", "number", "", round=left.round, tries=left.tries, hints=hints
+            exercise,
+            number=0,
+            count=0,
+            state="asking",
+            wants="number",
+            ask="",
+            round=left.round,
+            step=left.step,
+            tries=left.tries,
+            hints=exercise.hints[: left.hints],
+            typed=left.typed,
+            is_editing=left.is_editing,
         )
 
     def _remember(self) -> None:
@@ -184,7 +211,9 @@ class Coach:
         self._way = self.held = None
         self._wished = ""
         if held is not None:
-            self._talk.open_run(held.lesson, held.record, held.at, held.runs, held.goal)
+            self._talk.open_run(
+                held.lesson, held.record, held.at, held.runs, held.goal, before=held.before
+            )
         elif lesson is not None:  # it was begun before the lesson's own run came to stand
             self._talk.open(lesson, Start())
 
@@ -226,6 +255,13 @@ class Coach:
                 way.answer(text)
             except ValueError as error:  # it can't be read: that is no try
                 way.desk.set(reply=said.escaped(str(error)))
+            else:
+                way.desk.set(typed="")
+
+    def keep_typed(self, text: str) -> None:
+        """Remember what stands in the field."""
+        if self._way is not None:
+            self._way.desk.set(typed=text)
 
     def edit(self, code: str) -> None:
         """Let a Repair's code take its place, and run it."""
@@ -236,6 +272,11 @@ class Coach:
         """Remember a Repair's code as the learner has it now."""
         if isinstance(self._way, RepairWay):
             self._way.desk.keep_draft(code)
+
+    def keep_editing(self, is_editing: bool) -> None:
+        """Remember whether a Repair's code is open in the editor."""
+        if isinstance(self._way, RepairWay):
+            self._way.desk.set(is_editing=is_editing)
 
     def go_on(self) -> None:
         """After a wrong answer, the same question anew; after success, the next exercise."""
@@ -303,4 +344,4 @@ def hold(talk: Talk) -> Held | None:
     if moment is None or moment.frame is None or record is None:
         return None
     runs = tuple(msgspec.structs.replace(run, curve=None) for run in moment.runs)
-    return Held(moment.lesson, record, moment.frame.at, runs, moment.goal)
+    return Held(moment.lesson, record, moment.frame.at, runs, moment.goal, moment.before)

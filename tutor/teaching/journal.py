@@ -26,14 +26,24 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     language: str
     record: Record
     at: Position
+    before: Position | None = None
+    """The place of the frame that this one was compared with, where a replay leads to it."""
+    goal: int = 0
+    """The epoch that a run went to."""
     runs: tuple[RunInfo, ...] = ()
     """Without their curves."""
     exercise: str = ""
     """The id of the exercise that the learner was at; its own run is set up anew."""
     round: int = 0
     """How often it had been asked again."""
+    step: int = 0
+    """Which of its questions it was at, from 1; 0 where it has but one."""
     tries: int = 0
     hints: int = 0
+    typed: str = ""
+    """What stood in its field, not answered yet."""
+    is_editing: bool = False
+    """Whether its code was open in the editor."""
 
 
 class Journal(Protocol):
@@ -59,6 +69,9 @@ class Journal(Protocol):
 
     def last_left(self) -> Left | None:
         """Where the learner was last, in whatever lesson."""
+
+    def refresh(self) -> None:
+        """What is asked for next is to include what others have written meanwhile."""
 
     @property
     def trouble(self) -> str:
@@ -92,6 +105,9 @@ class NoJournal:
     def last_left(self) -> Left | None:
         """Nothing is kept."""
         return None
+
+    def refresh(self) -> None:
+        """Nothing is kept."""
 
     @property
     def trouble(self) -> str:

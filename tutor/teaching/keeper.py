@@ -56,6 +56,8 @@ class Keeper:
         self._trouble = self._notice = ""
         self._closes_at: float | None = None
         self._is_loaded = threading.Event()
+        self._is_to_look = False
+        """Whether somebody wants to know what others have written."""
         self._patience = PATIENCE
         # A daemon: a file system that hangs must not keep the tutor from ending.
         self._thread = threading.Thread(target=self._keep, name="progress", daemon=True)
@@ -100,6 +102,14 @@ class Keeper:
         self._wait_until_loaded()
         with self._news:
             return dict(self._states.get(lesson, {}))
+
+    def refresh(self) -> None:
+        """What is asked for next is to include what another tutor has written meanwhile."""
+        with self._news:
+            if self._thread.is_alive():
+                self._is_to_look = True
+                self._is_loaded.clear()
+                self._news.notify_all()
 
     # ── Where things were left ──────────────────────────────────────────────────────
 
@@ -187,26 +197,45 @@ class Keeper:
             is_read = self._has_read(store)
             self._is_loaded.set()
             while (batch := self._next_batch()) is not None:
-                is_read = is_read or self._has_read(store)
-                is_written = self._has_written(store, batch)
-                self._settle(batch, is_written)
+                has_news = self._has_news(store)
+                is_read = (is_read and not has_news) or self._has_read(store)
+                self._tell_loaded(is_read)
+                if any(batch):
+                    self._settle(batch, self._has_written(store, batch))
                 self._tell_trouble(store)
         finally:
             store.close()
 
     def _next_batch(self) -> Batch | None:
-        """What is to be written next, when it is due; None at the end."""
+        """What is to be written next, when it is due or a look is wished; None at the end."""
         with self._news:
-            while self._closes_at is None:
+            while self._closes_at is None and not self._is_to_look:
                 seconds = self._backlog.due - time.monotonic() if self._backlog else None
                 if seconds is not None and seconds <= 0:
                     break
                 self._news.wait(seconds)
             has_time = self._closes_at is None or time.monotonic() < self._closes_at
-            return self._backlog.batch() if self._backlog and has_time else None
+            if self._closes_at is not None and not self._backlog:
+                return None
+            return self._backlog.batch() if has_time else None
+
+    def _has_news(self, store: Store) -> bool:
+        """Whether somebody wants to know what others have written, and they have."""
+        with self._news:
+            is_asked, self._is_to_look = self._is_to_look, False
+        return is_asked and store.has_news()
+
+    def _tell_loaded(self, is_read: bool) -> None:
+        """Who waits for the file needs wait no longer, unless a look was wished for since."""
+        with self._news:
+            if is_read:
+                self._patience = PATIENCE
+            if not self._is_to_look:
+                self._is_loaded.set()
 
     def _has_read(self, store: Store) -> bool:
-        """Read what was kept before; what has happened since goes before it."""
+        """Read what is kept; what has happened here and is yet to be written goes before it."""
+        store.has_news()  # it is no news any more
         try:
             exercises, places, drafts = store.exercises(), store.places(), store.drafts()
         except ProgressError:
@@ -214,12 +243,16 @@ class Keeper:
         finally:
             self._tell_trouble(store)
         with self._news:
+            ours = self._backlog.batch()
+            self._states = {}
             for known in exercises:
                 self._count_in(known.lesson, known.exercise, known.state)
-            for place in places:
-                self._places.setdefault(place.lesson, (place.at, place.data))
-            for draft in drafts:
-                self._drafts.setdefault((draft.lesson, draft.exercise), draft.code)
+            for did in ours.deeds:
+                self._count_in(did.lesson, did.exercise, did.deed)
+            self._places = {place.lesson: (place.at, place.data) for place in places}
+            self._places.update(ours.lefts)
+            self._drafts = {(draft.lesson, draft.exercise): draft.code for draft in drafts}
+            self._drafts.update((key, draft.code) for key, draft in ours.drafts.items())
         return True
 
     def _has_written(self, store: Store, batch: Batch) -> bool:

@@ -74,6 +74,10 @@ class Pupil:
         """By exercise of this lesson: the best that the learner has done there."""
         return self.coach.deeds()
 
+    def refresh(self) -> None:
+        """What another tutor has written down meanwhile is to be known."""
+        self._journal.refresh()
+
     # ── A lesson ────────────────────────────────────────────────────────────────────
 
     def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
@@ -107,7 +111,7 @@ class Pupil:
             self.talk.open(lesson, Start(*settings_of(left.record.changes, left.record)))
             self.talk.welcome("The lesson has changed since you left it: it begins anew")
             return
-        self.talk.open_run(lesson, left.record, left.at, left.runs)
+        self.talk.open_run(lesson, left.record, left.at, left.runs, left.goal, before=left.before)
         self.talk.welcome("You are back where you left · R starts again")
         for exercise in lesson.exercises:
             if exercise.id == left.exercise:
@@ -133,6 +137,13 @@ class Pupil:
     def answer(self, text: str) -> None:
         """A number, a sign, or the number of a choice."""
         self.coach.answer(text)
+        self._write_down()
+
+    def keep_typed(self, text: str) -> None:
+        """Remember what stands in the field, not answered yet."""
+        if self.attempt is not None and self.attempt.typed != text:
+            self.coach.keep_typed(text)
+            self._write_down()
 
     def edit(self, code: str) -> None:
         """Let this code take the place of what is to be mended, and check it."""
@@ -141,6 +152,11 @@ class Pupil:
     def keep_draft(self, code: str) -> None:
         """Remember the code as it is now."""
         self.coach.keep_draft(code)
+
+    def keep_editing(self, is_editing: bool) -> None:
+        """Remember whether the code is open in the editor."""
+        self.coach.keep_editing(is_editing)
+        self._write_down()
 
     def go_on(self) -> None:
         """After a wrong answer, the same question anew; after success, the next exercise."""

@@ -108,21 +108,33 @@ class Talk:
         runs: tuple[RunInfo, ...] = (),
         goal: int = 0,
         *,
+        before: Frame | Position | None = None,
         aside: bool = False,
     ) -> int | None:
         """Go to a place in a run that a record tells of; returns the number of the question.
 
-        With `aside`, the run that is open waits until it is asked for again.
+        `before` is the frame to compare with, or its place in that run. With `aside`, the run
+        that is open waits until it is asked for again.
         """
         if self.is_running:
             self._engine.send(Pause())
         mode = next((c.mode for c in reversed(record.changes) if c.mode), record.mode)
         self._unanswered.clear()
-        self.moment = Moment(lesson, mode, record.device, max(goal, lesson.epochs[mode], at.epoch))
+        goal = max(goal, lesson.epochs[mode], at.epoch)
+        known = before if isinstance(before, Frame) else None
+        self.moment = Moment(lesson, mode, record.device, goal, before=known)
         self.notice = Notice()
         self._welcome = None
         self._opening = self.send(
-            Open(lesson=lesson, record=record, epoch=at.epoch, step=at.step, runs=runs, aside=aside)
+            Open(
+                lesson=lesson,
+                record=record,
+                epoch=at.epoch,
+                step=at.step,
+                before=before if isinstance(before, Position) else None,
+                runs=runs,
+                aside=aside,
+            )
         )
         opening = self._opening
         self._look_again()
@@ -282,7 +294,7 @@ class Talk:
             device=event.frame.device,
             goal=_goal(moment, event.frame),
             frame=event.frame,
-            before=_before(moment, command, is_same_place),
+            before=_before(moment, event, command, is_same_place),
             curve=event.curve or moment.curve,
             diverged_at=event.diverged_at,
             changes=event.record.changes,
@@ -358,10 +370,14 @@ def _goal(moment: Moment, frame: Frame) -> int:
     return moment.goal
 
 
-def _before(moment: Moment, command: AnyCommand | None, is_same_place: bool) -> Frame | None:
+def _before(
+    moment: Moment, event: Shown, command: AnyCommand | None, is_same_place: bool
+) -> Frame | None:
     """What to compare with: nothing after a new start."""
     if isinstance(command, Restart):
         return None
+    if moment.frame is None:  # a run is gone on with
+        return event.before or moment.before
     return moment.before if is_same_place else moment.frame
 
 

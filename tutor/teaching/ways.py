@@ -310,7 +310,7 @@ class BeAutogradWay(Way[BeAutograd]):
         if isinstance(event, Derived) and event.local.steps:
             self._steps = event.local.steps
             self.desk.set(steps=len(self._steps))
-            self._ask(1)
+            self._ask(min(max(1, self.desk.attempt.step), len(self._steps)))
         else:
             why = event.local.why if isinstance(event, Derived) else said.reason(event)
             self.desk.set(reply=f"There is nothing to fill in: {why}")

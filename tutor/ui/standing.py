@@ -77,6 +77,10 @@ class Standings:
         """All lessons before the journal is asked."""
         return tuple(Standing(headline) for headline in self.headlines)
 
+    def refresh(self) -> None:
+        """What another tutor has written down meanwhile is to be known."""
+        self._journal.refresh()
+
     def now(self) -> tuple[Standing, ...]:
         """All lessons as the journal has them; it may take a moment to read its file."""
         journal = self._journal

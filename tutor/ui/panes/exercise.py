@@ -232,6 +232,13 @@ class ExercisePane(Vertical):
             super().__init__()
             self.is_typing = is_typing
 
+    class Typed(Message):
+        """The field holds another text now."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     attempt: var[Attempt | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
     moment: var[Moment | None] = var(None)
@@ -287,11 +294,12 @@ class ExercisePane(Vertical):
         self.screen.set_focus(self.query_one(ExerciseText))
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """The field comes and goes; a new question finds it empty."""
+        """The field comes and goes; a new question finds it empty, or as it was left."""
         if not self.is_mounted:
             return
         if old is None or new is None or _asked(old) != _asked(new):
-            self._input.value = ""
+            self._input.value = new.typed if new else ""
+            self._input.cursor_position = len(self._input.value)
         elif new.reply and new.reply != old.reply:
             self._input.action_select_all()  # what could not be read gives way to the next key
         wanted, field = lines_of.asks_to_type(new), self._field
@@ -329,6 +337,11 @@ class ExercisePane(Vertical):
         if keys.is_typing != self.is_typing:
             keys.is_typing = self.is_typing
             self.post_message(self.TypingChanged(self.is_typing))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Have it remembered."""
+        event.stop()
+        self.post_message(self.Typed(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Hand the answer on; an empty one is none."""

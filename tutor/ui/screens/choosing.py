@@ -91,6 +91,7 @@ class ChoosingScreen(SizedScreen):
 
     def _look(self) -> None:
         self.is_known = True
+        self._standings.refresh()
         self.show(self._standings.now())
         awaits, self._awaits = self._awaits, None
         if awaits is not None:

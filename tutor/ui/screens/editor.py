@@ -69,6 +69,11 @@ class EditorScreen(FollowingScreen):
         yield StatusBar(id="status").data_bind(here.moment, here.notice, here.waiting)
         yield Footer(EDITOR_COMMANDS, id="footer")
 
+    def on_mount(self) -> None:
+        """Who goes on another time finds it open, unless it is left."""
+        super().on_mount()
+        self.session.keep_editing(True)
+
     def update_from_session(self) -> None:
         """Take over what the session holds; that the code failed is said above it."""
         super().update_from_session()
@@ -138,6 +143,7 @@ class EditorScreen(FollowingScreen):
 
     def _leave(self) -> None:
         self._keep()
+        self.session.keep_editing(False)
         if self.is_current:
             self.dismiss()
 

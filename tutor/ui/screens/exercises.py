@@ -65,6 +65,7 @@ class ExerciseList(LinesPane):
 
     def __init__(self, session: Session, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
+        session.refresh()
         self._exercises = session.exercises
         self._deeds = session.deeds()
         self._inline = inline_formulas(ascii_only)

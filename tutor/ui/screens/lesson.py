@@ -205,6 +205,8 @@ class LessonScreen(FollowingScreen):
         self.set_class(is_on, "-exercising")
         if is_on:
             self.action_show("exercise")
+            if new is not None and new.is_editing and self.is_current:
+                self.action_edit()
         else:
             self._shown = self._before
             self._place_panes()
@@ -283,6 +285,10 @@ class LessonScreen(FollowingScreen):
         """The session checks it."""
         self.session.answer(message.text)
         self.update_from_session()
+
+    def on_exercise_pane_typed(self, message: ExercisePane.Typed) -> None:
+        """The session remembers it, for who goes on another time."""
+        self.session.keep_typed(message.text)
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """As the key `a`; for code, to the editor."""

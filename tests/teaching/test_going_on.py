@@ -1,0 +1,154 @@
+"""Who goes on finds all as it was left: the frame before, the goal, and what was half done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
+from tests.ui.fake_engine import FakeEngine
+from tutor.teaching.coach import hold
+from tutor.teaching.journal import Left
+from tutor.teaching.moment import Moment
+from tutor.training.frame import Frame, Position
+from tutor.training.sights import Local, LocalStep
+
+from .test_coach import Learner
+
+
+def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
+    """Somebody at another machine, who goes on where the learner was last."""
+    other = Learner(engine or FakeEngine(), *learner.lesson.exercises)
+    other.session.resume(other.lesson, learner.notebook.places[-1])
+    other.hear()
+    return other
+
+
+def moment_of(learner: Learner) -> Moment:
+    assert learner.session.moment is not None
+    return learner.session.moment
+
+
+def frames_of(learner: Learner) -> tuple[Frame | None, Frame | None]:
+    moment = moment_of(learner)
+    return moment.before, moment.frame
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        ["step_phase", "step_phase"],
+        ["step_epoch", "step_epoch"],
+        ["step_epoch", "step_phase", "back_phase"],
+        ["step_epoch", "step_epoch", "back_epoch"],
+    ],
+)
+def test_what_was_compared_is_compared_again(engine: FakeEngine, walk: list[str]) -> None:
+    learner = Learner(engine, PREDICT)
+    for wish in walk:
+        learner.does(wish)
+    assert moment_of(learner).before is not None
+    assert frames_of(gone_on(learner)) == frames_of(learner)
+
+
+def test_after_an_exercise_what_was_compared_is_compared_again(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("step_epoch")
+    learner.does("step_epoch")
+    frames = frames_of(learner)
+    learner.begins()
+    learner.does("leave_exercise")
+    assert frames_of(learner) == frames
+    learner.begins()
+    other = gone_on(learner)
+    other.does("leave_exercise")
+    assert frames_of(other) == frames
+
+
+def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.does("step_phase")
+    held = hold(learner.session.talk)
+    assert held is not None
+    assert held.left(None).before == Position(5, 5)
+    cut = tuple(msgspec.structs.replace(run, reached=Position(4, 1)) for run in held.runs)
+    object.__setattr__(held, "runs", cut)  # as after a change in the past
+    assert held.left(None).before is None
+
+
+def test_a_goal_beyond_the_lessons_own_stays(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    own = moment_of(learner).goal
+    learner.does("seek", own)
+    learner.does("toggle_run")
+    learner.does("toggle_run")
+    engine.advance(1)
+    learner.hear()
+    assert moment_of(learner).goal == 2 * own
+    assert moment_of(gone_on(learner)).goal == 2 * own
+
+
+def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    for text in ("-", "-2", "-2x"):
+        learner.does("keep_typed", text)
+    assert gone_on(learner).attempt.typed == "-2x"
+    assert learner.says("-2x").typed == "-2x", "what can't be read is there to be mended"
+    learner.does("leave_exercise")
+    assert learner.begins().typed == "-2x"
+    assert learner.says("-2").state == "wrong"
+    assert (learner.attempt.typed, learner.notebook.places[-1].typed) == ("", "")
+    assert gone_on(learner).attempt.typed == ""
+
+
+def test_a_wrong_answer_is_counted_at_once(engine: FakeEngine) -> None:
+    engine.local = Local(steps=(step("w", 3.0), step("b", 6.0)))
+    learner = Learner(engine, AUTOGRAD)
+    learner.begins()
+    learner.says("2")
+    assert learner.notebook.places[-1].tries == 1
+
+
+def step(name: str, expected: float) -> LocalStep:
+    return LocalStep(asks="local", output="y", input=name, values={}, expected=expected)
+
+
+def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> None:
+    engine.local = Local(steps=(step("w", 3.0), step("b", 6.0)))
+    learner = Learner(engine, AUTOGRAD)
+    learner.begins()
+    asked = learner.says("3").ask
+    other = FakeEngine()
+    other.local = engine.local
+    resumed = gone_on(learner, other).attempt
+    assert (resumed.step, resumed.steps, resumed.ask) == (2, 2, asked)
+    other.local = Local(steps=engine.local.steps[:1])
+    assert gone_on(learner, other).attempt.step == 1, "there is no second one here"
+
+
+def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    assert not gone_on(learner).attempt.is_editing
+    learner.does("keep_editing", True)
+    assert gone_on(learner).attempt.is_editing
+    learner.does("keep_editing", False)
+    assert not gone_on(learner).attempt.is_editing
+
+
+def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    kept: dict[str, Any] = msgspec.to_builtins(learner.notebook.places[-1])
+    for new in ("before", "goal", "step", "typed", "is_editing"):
+        del kept[new]
+    learner.notebook.left(msgspec.convert(kept, Left))
+    other = gone_on(learner)
+    assert (other.attempt.exercise, other.at) == (PREDICT, learner.at)
+    other.does("leave_exercise")
+    assert (other.at.epoch, moment_of(other).before) == (5, None)
