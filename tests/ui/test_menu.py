@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,16 @@ import msgspec
 import pytest
 
 from tutor.engine.messages import Open
+from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
 from tutor.teaching.journal import Deed, Journal, NoJournal
 from tutor.ui.app import TutorApp
+from tutor.ui.lesson_lines import matching
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.standing import Standing
 
 from .conftest import LARGE, SMALL
 from .exercises import CHOOSE, with_exercises
@@ -251,6 +255,28 @@ async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
         await settled(pilot)
         assert len(rows(app)) == 25
         assert not app.screen.query("#find")
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("rate", [4, 2, 3, 1]),
+        ("RATE border", [2]),
+        ("autograd", []),
+        ("", [1, 2, 3, 4]),
+    ],
+)
+def test_what_has_the_words_in_its_title_comes_first_and_a_mode_is_no_word(
+    words: str, found: list[int]
+) -> None:
+    lessons = [
+        Headline("a", Path(), "Adam", "Step by step.", exercises=(("a-high-rate", "reach"),)),
+        Headline("rate-border", Path(), "The border"),
+        Headline("c", Path(), "Twenty points", "A small rate."),
+        Headline("d", Path(), "Learning rates"),
+    ]
+    standings = [Standing(replace(h, modes=("manual", "autograd"))) for h in lessons]
+    assert [number for number, _ in matching(standings, words)] == found
 
 
 async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:

@@ -5,7 +5,7 @@ Knows headlines and how far the learner is in them; nothing of widgets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -21,6 +21,7 @@ from tutor.ui.looks import Piece, line
 from tutor.ui.standing import Standing
 
 if TYPE_CHECKING:
+    from tutor.lesson.library import Headline
     from tutor.lesson.map import Row
 
 DETAILS = 6
@@ -191,11 +192,24 @@ def by_slug(standings: Sequence[Standing]) -> dict[str, Standing]:
     return found
 
 
-def matching(standings: Sequence[Standing], words: str) -> Iterator[tuple[int, Standing]]:
-    """Number, from 1, and lesson: those of which every one of the words is said."""
+def matching(standings: Sequence[Standing], words: str) -> list[tuple[int, Standing]]:
+    """Number, from 1, and lesson: those in which every one of the words is found.
+
+    First those that have them in their title, then in their slug, their summary, and the names
+    of their exercises; without words all of them, in their order.
+    """
     wanted = words.casefold().split()
-    for number, standing in enumerate(standings, 1):
-        h = standing.headline
-        text = f"{h.slug} {h.title} {h.summary} {' '.join(h.modes)}".casefold()
-        if all(word in text for word in wanted):
-            yield number, standing
+    ranked = ((_rank(s.headline, wanted), n, s) for n, s in enumerate(standings, 1))
+    found = [(rank, number, standing) for rank, number, standing in ranked if rank is not None]
+    return [(number, standing) for _, number, standing in sorted(found, key=lambda f: f[:2])]
+
+
+def _rank(headline: Headline, wanted: Sequence[str]) -> int | None:
+    """How far one has to read on until all words have been found; None where one never has."""
+    exercises = " ".join(id_ for id_, _ in headline.exercises)
+    texts = (headline.title, headline.slug, headline.summary, exercises)
+    for rank in range(len(texts)):
+        read = " ".join(texts[: rank + 1]).casefold()
+        if all(word in read for word in wanted):
+            return rank
+    return None
