@@ -154,3 +154,16 @@ def test_beside_another_run_matrices_give_up_what_they_were(width: int, columns:
     assert " ".join(lines[0].split()) == columns
     assert lines[2].count("[−0.1234  2.500]") == 2
     assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_beside_another_run_a_row_too_wide_for_columns_has_its_figures_below(epoch: int) -> None:
+    wide = Value(tuple(-1000.123 * i for i in range(1, 9)), (8,), "float32")
+    other = Value(tuple(-2000.25 * i for i in range(1, 9)), (8,), "float32")
+    then = Then(name="A", frame=frame(values={"w": other}, at=Position(epoch, 5)))
+    lines = shown(frame(values={"w": wide}), frame(4, values={"w": wide}), 70, then)
+    assert lines[0].split() == ["A", "then", "→", "now", "was", "change"]
+    assert [row.split()[:2] for row in lines[2:6:2]] == [["w", "now"], ["then", "→"]]
+    figures = "".join(lines[4:6]).count("−")
+    assert figures == (8 if epoch == 1 else 0), "none of a place that was left, and nothing moves"
+    assert max(map(len, lines)) <= 70

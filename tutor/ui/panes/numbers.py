@@ -24,6 +24,8 @@ from tutor.ui.panes.lines import LinesPane
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
+THEN = "then →"
+"""What another run's figures are called."""
 RUN_NAME = 10
 """Cells that another run's name may take in the heading of its column."""
 
@@ -136,7 +138,7 @@ def _column(frame: Frame, then: Then | None) -> _Column | None:
     if then is None or then.frame is None:
         return None
     name = line(one_line(then.name)).truncate(RUN_NAME, ellipsis=True).plain
-    return _Column(f"{name} then →", then.frame.at != frame.at)
+    return _Column(f"{name} {THEN}", then.frame.at != frame.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,6 @@ def _table(table: Sequence[Row], width: int, then: _Column | None) -> Iterator[C
     headings = {"now": "now", "was": "was", "change": "change"}
     if then is not None:
         headings["then"] = then.heading
-    if then is not None and then.is_stale:
-        for cell in cells:  # as wide as what was there, so that nothing moves
-            cell.blocks["then"] = tuple(" " * len(text) for text in cell.blocks["then"])
     names = max(len(c.name) for c in cells)
     room = width - marks.GUTTER - names
     layouts = _LAYOUTS_WITH_THEN if then else _LAYOUTS
@@ -166,7 +165,10 @@ def _table(table: Sequence[Row], width: int, then: _Column | None) -> Iterator[C
     head = "".join(" " * GAP + headings[k].ljust(w) for k, w in widths.items())
     yield line((" " * (marks.GUTTER + names) + head, looks.DIM))
     for cell in cells:
-        yield from _lines(cell, names, widths) if cell in fitting else _alone(cell, names, width)
+        if cell in fitting:
+            yield from _lines(cell, names, widths, then)
+        else:
+            yield from _alone(cell, names, width, then)
 
 
 def _fitted(
@@ -183,25 +185,41 @@ def _fitted(
     return widths, fitting
 
 
-def _alone(cell: _Cells, names: int, width: int) -> Iterator[Content]:
-    """A row too wide for the columns: what it is now, over as many lines as that takes."""
-    name, room = cell.name.ljust(names), max(10, width - marks.GUTTER - names - GAP)
-    for text in cell.blocks["now"]:
-        for part in line((text, looks.STRONG)).wrap(room):
-            yield line(_mark(cell), name, " " * GAP) + part.rstrip()
-            name = " " * names
+def _alone(cell: _Cells, names: int, width: int, then: _Column | None) -> Iterator[Content]:
+    """A row too wide for the columns: what it is now, over as many lines as that takes.
+
+    Below that, what it is elsewhere, if somebody looks there.
+    """
+    mark, name = _mark(cell), cell.name.ljust(names)
+    columns = {"now": "now", THEN: "then"} if then else {"": "now"}
+    label_cells = len(THEN) + GAP if then else 0
+    room = max(10, width - marks.GUTTER - names - GAP - label_cells)
+    for label, column in columns.items():
+        for text in cell.blocks[column]:
+            for part in line((text, looks.STRONG) if column == "now" else text).wrap(room):
+                head = line(mark, name, " " * GAP, (label.ljust(label_cells), looks.DIM))
+                yield head if _is_unseen(column, then) else head + part.rstrip()
+                mark, name, label = marks.NONE, " " * names, ""
+
+
+def _is_unseen(column: str, then: _Column | None) -> bool:
+    """Whether only the room of its figures is kept, so that nothing moves."""
+    return column == "then" and then is not None and then.is_stale
 
 
 def _mark(cell: _Cells) -> Piece:
     return marks.DONE if cell.has_changed else marks.NONE
 
 
-def _lines(cell: _Cells, names: int, widths: Mapping[str, int]) -> Iterator[Content]:
+def _lines(
+    cell: _Cells, names: int, widths: Mapping[str, int], then: _Column | None
+) -> Iterator[Content]:
     for i in range(cell.height):
         pieces: list[Piece] = [_mark(cell), (cell.name if i == 0 else "").ljust(names)]
         for column, width in widths.items():
             block = cell.blocks[column]
-            text = " " * GAP + (block[i] if i < len(block) else "").ljust(width)
+            known = block[i] if i < len(block) and not _is_unseen(column, then) else ""
+            text = " " * GAP + known.ljust(width)
             pieces.append((text, looks.STRONG) if column == "now" else text)
         yield line(*pieces)
 
