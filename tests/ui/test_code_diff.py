@@ -5,6 +5,7 @@ import pytest
 from tutor.lesson.model import Fence, Section
 from tutor.ui.code_diff import Difference, compared_with, difference, turned
 
+from .exercises import PREDICT, REACH, REPAIR, with_exercises
 from .lessons import lesson
 
 MODES = ("manual", "autograd", "optimizer", "model")
@@ -32,6 +33,11 @@ def between(old: str, new: str) -> Difference:
 def test_a_line_that_goes_and_one_that_comes() -> None:
     found = difference(lesson(), "manual", "autograd")
     assert shown(found, "Gradient") == ["-dw = (2 * x * (y_pred - y)).mean()", "+loss.backward()"]
+
+
+def test_exercises_between_the_code_change_nothing() -> None:
+    with_some = with_exercises(PREDICT, REACH, REPAIR)
+    assert difference(with_some, *MODES[:2]) == difference(lesson(), *MODES[:2])
 
 
 def test_the_later_mode_of_the_ladder_takes_over_whichever_runs() -> None:

@@ -28,6 +28,7 @@ from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 
 from .conftest import LARGE, SMALL
+from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .lessons import lesson
 
@@ -477,6 +478,17 @@ async def test_a_wrong_key_does_nothing(make_app: MakeApp, engine: FakeEngine) -
             assert isinstance(app.screen, LessonScreen)
             assert app.is_running
             assert len(engine.sent) == sent
+
+
+async def test_no_key_ends_a_lesson_with_exercises(make_app: MakeApp) -> None:
+    app = make_app(first=with_exercises(PREDICT, REACH, REPAIR, AUTOGRAD, CHOOSE))
+    async with app.run_test(size=LARGE) as pilot:
+        await settled(pilot)
+        for command in LESSON_COMMANDS:
+            if command.action.startswith("screen."):
+                await pilot.press(command.keys[0], "escape")
+        assert app.is_running
+        assert app.return_code is None
 
 
 def test_every_command_has_a_key_of_its_own() -> None:

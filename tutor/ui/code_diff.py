@@ -72,25 +72,37 @@ def difference(lesson: Lesson, one: str, other: str) -> Difference:
     is no mode of the lesson.
     """
     before, after = sorted((one, other), key=lesson.modes.index)
-    return _difference(lesson.sections, before, after)
+    phases = tuple(
+        (section.phase, _code(section, before), _code(section, after))
+        for section in lesson.sections
+        if section.phase
+    )
+    return _difference(before, after, phases)
+
+
+_Rows: TypeAlias = tuple[str, ...]
 
 
 @lru_cache(16)
-def _difference(sections: tuple[Section, ...], before: str, after: str) -> Difference:
-    return Difference(before, after, tuple(_phases(sections, before, after)))
+def _difference(
+    before: str, after: str, phases: tuple[tuple[str, _Rows, _Rows], ...]
+) -> Difference:
+    """Worked out once, as a pane asks at every step: from rows, as a section can't be a key."""
+    return Difference(before, after, tuple(_phases(before, after, phases)))
 
 
-def _phases(sections: Sequence[Section], before: str, after: str) -> Iterator[PhaseDifference]:
-    for section in sections:
-        old, new = _code(section, before), _code(section, after)
-        if section.phase and (old or new):
+def _phases(
+    before: str, after: str, phases: Sequence[tuple[str, _Rows, _Rows]]
+) -> Iterator[PhaseDifference]:
+    for phase, old, new in phases:
+        if old or new:
             is_same = _bare(old) == _bare(new)
             lines = () if is_same else tuple(_diff(old, new))
             says = "the same in both" if is_same else _in_words(old, new, before, after)
-            yield PhaseDifference(section.phase, lines, says)
+            yield PhaseDifference(phase, lines, says)
 
 
-def _code(section: Section, mode: str) -> tuple[str, ...]:
+def _code(section: Section, mode: str) -> _Rows:
     """The lines that a mode runs in a phase, without their fences and without blank ones."""
     rows = (row for f in section.fences(mode) for row in plain(f.code).split("\n"))
     return tuple(row.rstrip() for row in rows if row.strip())
