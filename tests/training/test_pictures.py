@@ -54,6 +54,10 @@ class Looker:
         assert "\n" not in found.why
         return found.why
 
+    def has_never(self, kind: PictureKind) -> bool:
+        found = self.see(kind)
+        return isinstance(found, NoPicture) and found.never
+
     def to(self, phase: str) -> Looker:
         self.run.step_phase()
         while self.run.frame().phase != phase:
@@ -371,6 +375,7 @@ def test_whole_numbers_as_input_have_a_line_between_them(start: Callable[..., Ru
 
 def test_without_data_it_is_said_why(start: Callable[..., Run]) -> None:
     assert "does not say" in Looker(start()).why_not("data")
+    assert [look("xor").has_never(kind) for kind in ("data", "plane")] == [True, False]
     assert look("xor").why_not("data") == "each sample has 2 inputs, and a line takes one"
     assert look("thermometer").why_not("plane") == "each sample has 1 input, and a plane takes two"
 

@@ -192,6 +192,41 @@ async def test_why_there_is_no_picture_is_not_told_of_another_kind() -> None:
         assert "It is being computed" in app.text
 
 
+async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> None:
+    app = OnePane()
+    async with showing(app, moment(pictures.curve(30.0, 1.0))) as pilot:
+        app.pane.turn(1)
+        app.pane.turn(1)
+        app.moment = moment(picture=NoPicture(why="two inputs", never=True))
+        await settled(pilot)
+        assert app.pane.kind == "landscape"
+        assert app.wanted[-1] == (0, "landscape")
+        assert app.text.startswith("landscape of the loss · 3/4")
+        app.pane.turn(-1)
+        assert app.pane.kind == "loss, the other scale"
+        app.pane.turn(1)
+        app.pane.turn(-1)
+        app.pane.turn(-1)
+        app.pane.turn(-1)
+        assert app.pane.kind == "plane"
+        app.moment = moment(picture=NoPicture(why="one input", never=True))
+        await settled(pilot)
+        assert app.pane.kind == "landscape"
+
+
+async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
+    app = OnePane()
+    async with showing(app, moment()) as pilot:
+        app.pane.turn(-1)
+        app.moment = moment(picture=NoPicture(why="one input", never=True))
+        await settled(pilot)
+        assert app.text.split("\n")[0].endswith("4/4 · v next")
+        app.moment = replace(moment(), mode="manual")
+        await settled(pilot)
+        app.pane.turn(1)
+        assert app.pane.kind == "plane"
+
+
 async def test_the_loss_of_the_line_that_is_drawn_stands_beside_the_data() -> None:
     app = OnePane()
     picture = msgspec.structs.replace(pictures.data(), loss=11.314)

@@ -73,7 +73,7 @@ def picture_of(
 def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None) -> AnyPicture:
     names = probe.program.data
     if names is None:
-        return NoPicture(why="this lesson does not say what its data are called (`data: …`)")
+        return _never("this lesson does not say what its data are called (`data: …`)")
     probe.stand(at)
     probe.set_parameters(at.now)
     found = _samples(probe, names)
@@ -86,6 +86,11 @@ def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None)
         return picture
     probe.stand(at)
     return msgspec.structs.replace(picture, loss=probe.loss(at.now))
+
+
+def _never(why: str) -> NoPicture:
+    """What holds wherever the run stands."""
+    return NoPicture(why=why, never=True)
 
 
 # ── The data ────────────────────────────────────────────────────────────────────────
@@ -123,12 +128,10 @@ def _samples(probe: Probe, names: DataNames) -> _Samples | NoPicture:
         return NoPicture(why=f"{names.input} and {names.target} hold no numbers to draw")
     count = len(inputs) if inputs.ndim else 1
     if targets.size != count:
-        return NoPicture(
-            why=f"there is more than one number of {names.target} for each of {names.input}"
-        )
+        return _never(f"there is more than one number of {names.target} for each of {names.input}")
     predictions = _predict(probe, names, inputs)
     if predictions is None:
-        return NoPicture(why=f"{names.prediction} is not one number for each of {names.input}")
+        return _never(f"{names.prediction} is not one number for each of {names.input}")
     return _Samples(names, inputs, targets.reshape(-1), predictions)
 
 
@@ -173,7 +176,7 @@ def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array 
 def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
     """The points, what is predicted for each, and the model between them."""
     if samples.features != 1:
-        return NoPicture(why=f"each sample has {samples.features} inputs, and a line takes one")
+        return _never(f"each sample has {samples.features} inputs, and a line takes one")
     xs = samples.inputs.reshape(-1).astype(np.float64)
     finite = xs[np.isfinite(xs)]
     if not len(finite):
@@ -185,7 +188,7 @@ def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
     grid = np.linspace(middle - half, middle + half, max(columns, 2))
     line = _predict(probe, samples.names, grid.reshape(-1, *samples.inputs.shape[1:]))
     if line is None:
-        return NoPicture(why=f"{samples.names.prediction} can't be computed for other inputs")
+        return _never(f"{samples.names.prediction} can't be computed for other inputs")
     names, chosen = samples.names, samples.chosen
     return DataPicture(
         input=names.input,
@@ -204,7 +207,7 @@ def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
     """The prediction over the plane of the two inputs, a little beyond the data."""
     if samples.features != 2:
         inputs = "input" if samples.features == 1 else "inputs"
-        return NoPicture(why=f"each sample has {samples.features} {inputs}, and a plane takes two")
+        return _never(f"each sample has {samples.features} {inputs}, and a plane takes two")
     data = samples.inputs.reshape(-1, 2).astype(np.float64)
     if not np.isfinite(data).all():
         return NoPicture(why=f"not all numbers of {samples.names.input} are finite")
@@ -215,7 +218,7 @@ def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, *samples.inputs.shape[1:])
     outputs = _predict(probe, samples.names, grid)
     if outputs is None:
-        return NoPicture(why=f"{samples.names.prediction} can't be computed for other inputs")
+        return _never(f"{samples.names.prediction} can't be computed for other inputs")
     name, chosen = samples.names.input, samples.chosen
     points = np.column_stack([data[chosen], samples.targets[chosen]])
     return PlanePicture(

@@ -118,6 +118,8 @@ class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """There is nothing of this kind to draw here, and why. One line, fit to show."""
 
     why: str
+    never: bool = False
+    """Whether it is for all of the lesson in this mode: such a plot need not be turned to."""
 
 
 AnyPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture

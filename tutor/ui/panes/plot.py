@@ -67,6 +67,11 @@ class PlotPane(LinesPane):
         self._ascii = ascii_only
         self._turn_key = turn_key
         self._turned = 0
+        self._turned_by = 1
+        self._never: frozenset[str] = frozenset()
+        """The kinds of which the lesson has nothing to draw in this mode, as far as is known."""
+        self._never_in: tuple[str, str] | None = None
+        """The lesson and the mode that this is so in."""
         self._is_due = False
         self._is_seen = False
         self._told: tuple[int, PictureKind | None] | None = None
@@ -80,9 +85,16 @@ class PlotPane(LinesPane):
         """Which of KINDS it shows."""
         return KINDS[self._turned]
 
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        """Those that are turned over, and the one that is shown."""
+        return tuple(kind for kind in KINDS if kind not in self._never or kind == self.kind)
+
     def turn(self, by: int) -> None:
-        """Show the plot that comes so many after this one (or before it)."""
-        self._turned = (self._turned + by) % len(KINDS)
+        """Show the plot that comes so many after this one (or before it), of those there are."""
+        kinds = self._kinds
+        kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
+        self._turned, self._turned_by = KINDS.index(kind), by
         self._other_is_log = None
         self._outdated = self.moment.sight.picture if self.moment else None
         self._tell(self._is_seen)
@@ -90,9 +102,22 @@ class PlotPane(LinesPane):
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Drawn anew only if something is different that can be seen."""
+        self._pass_over(new)
         if not self._is_due and self._needs(old) != self._needs(new):
             self._is_due = True
             self.call_after_refresh(self._draw_now)
+
+    def _pass_over(self, moment: Moment | None) -> None:
+        """Turn on from a plot of which this lesson has nothing to draw in this mode."""
+        if moment is None:
+            return
+        if self._never_in != (moment.lesson.slug, moment.mode):
+            self._never_in, self._never = (moment.lesson.slug, moment.mode), frozenset()
+        picture = moment.sight.picture
+        is_told = isinstance(picture, NoPicture) and picture is not self._outdated
+        if is_told and picture.never and self.kind in _PICTURES:
+            self._never |= {self.kind}
+            self.turn(self._turned_by)
 
     def _needs(self, moment: Moment | None) -> object:
         """All of a moment that the plot is drawn from."""
@@ -115,7 +140,8 @@ class PlotPane(LinesPane):
     def drawn(self, width: int, height: int) -> Sequence[Content]:
         """All lines of the pane for so many columns and rows."""
         drawing = self._drawing(Sheet(width, height - 1, self._ascii))
-        turn = f" · {self._turned + 1}/{len(KINDS)} · {self._turn_key} next"
+        kinds = self._kinds
+        turn = f" · {kinds.index(self.kind) + 1}/{len(kinds)} · {self._turn_key} next"
         room = max(0, width - len(turn))
         title = line((drawing.title, HEADING)).truncate(room, ellipsis=True)
         lines = (part for content in drawing.lines for part in _wrapped(content, width))
