@@ -9,11 +9,13 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
 from tests.ui.fake_engine import FakeEngine
+from tutor.engine.messages import AnyCommand, Failed, Open, Refused
 from tutor.teaching.coach import hold
 from tutor.teaching.journal import Left
 from tutor.teaching.moment import Moment
 from tutor.training.frame import Frame, Position
 from tutor.training.sights import Local, LocalStep
+from tutor.training.stage import code_of
 
 from .test_coach import Learner
 
@@ -138,6 +140,43 @@ def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEn
     assert gone_on(learner).attempt.is_editing
     learner.does("keep_editing", False)
     assert not gone_on(learner).attempt.is_editing
+
+
+@pytest.mark.parametrize(
+    "no_run",
+    [
+        Refused(message="line 1 of Update is not Python"),
+        Failed(lesson="line", phase="Update", line=1, message="NameError: name 'v'"),
+    ],
+)
+def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
+    engine: FakeEngine, no_run: Refused | Failed
+) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("keep_draft", "v -=\n")
+    learner.does("leave_exercise")
+    engine.holds = True
+    learner.session.begin_exercise()
+    number = next(i for i, c in enumerate(engine.sent, 1) if is_open_with(c, "v -="))
+    engine.tell(msgspec.structs.replace(no_run, answers=number))
+    engine.release()
+    learner.hear()
+    assert is_open_with(opened_by(engine), "w += learning_rate")
+    assert learner.attempt.code == "v -=\n"
+    assert (learner.attempt.state, learner.attempt.reply) == ("asking", "")
+    assert learner.session.moment is not None
+    assert learner.session.moment.frame is not None
+
+
+def opened_by(engine: FakeEngine) -> AnyCommand:
+    return [command for command in engine.sent if isinstance(command, Open)][-1]
+
+
+def is_open_with(command: AnyCommand, code: str) -> bool:
+    return isinstance(command, Open) and code_of(command.lesson, "autograd", "Update").startswith(
+        code
+    )
 
 
 def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:

@@ -232,7 +232,14 @@ class RepairWay(Way[Repair]):
 
     def begin(self) -> None:
         """Set up the run with the code as the learner left it."""
-        self.desk.open(self.stage, self.opened, code=self.desk.attempt.code)
+        self.desk.open(self.stage, self._begun, code=self.desk.attempt.code)
+
+    def _begun(self, event: AnyEvent) -> None:
+        """Code that was left half mended may be none: then it runs as it was given."""
+        if isinstance(event, Shown):
+            self.opened(event)
+        else:
+            self.desk.open(self.stage, self.opened, code=self.exercise.code)
 
     def edit(self, code: str) -> None:
         """Let this code take the place of the phase's, and run it."""
