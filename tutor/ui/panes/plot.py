@@ -114,8 +114,9 @@ class PlotPane(LinesPane):
         if self._never_in != (moment.lesson.slug, moment.mode):
             self._never_in, self._never = (moment.lesson.slug, moment.mode), frozenset()
         picture = moment.sight.picture
-        is_told = isinstance(picture, NoPicture) and picture is not self._outdated
-        if is_told and picture.never and self.kind in _PICTURES:
+        if not isinstance(picture, NoPicture) or picture is self._outdated:
+            return
+        if picture.never and self.kind in _PICTURES:
             self._never |= {self.kind}
             self.turn(self._turned_by)
 
