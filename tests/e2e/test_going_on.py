@@ -20,8 +20,8 @@ def home(tmp_path: Path) -> dict[str, str]:
 
 
 def numbers(terminal: Terminal) -> dict[str, str]:
-    """By row of the table of numbers: what it is now."""
-    found = re.findall(r"^ [┃|]? *(loss|w|f\(5\)) +([−\d]\S*)", terminal.text(), re.MULTILINE)
+    """By row of the table of numbers: what it is now, what it was, and the change."""
+    found = re.findall(r"^ [┃|]? *(loss|w|f\(5\)) +([−\d].*)", terminal.text(), re.MULTILINE)
     return dict(found)
 
 
@@ -36,6 +36,7 @@ def test_after_a_kill_enter_goes_on_exactly_there(home: dict[str, str]) -> None:
         terminal.settle(0.3)
         before = numbers(terminal)
         assert before.keys() >= {"loss", "w"}
+        assert len(before["loss"].split()) == 3
     assert terminal.process.returncode == -9, "it was killed, with no chance to write anything"
 
     with Terminal([str(TUTOR)], env=home) as terminal:

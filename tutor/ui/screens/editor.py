@@ -226,7 +226,7 @@ class Verdict(Bar):
         attempt, failed = self.attempt, self.moment.failed if self.moment else None
         if attempt is None:
             return []
-        if attempt.state in ("judging", "opening"):
+        if attempt.state == "judging":
             return [line(("It runs … esc breaks it off", looks.STRONG))]
         if failed is not None and attempt.tries:
             where = lines_of.where_failed(failed, attempt) or one_line(failed.phase)
