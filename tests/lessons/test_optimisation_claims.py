@@ -166,6 +166,14 @@ def test_a_second_softmax_holds_the_loss_above_its_lowest_value() -> None:
     assert lowest < run.run_to(500).loss.data[0] < lowest + 0.01
 
 
+def test_cross_entropy_expects_class_numbers_of_type_long_and_decimals_as_probabilities() -> None:
+    logits, classes = torch.zeros(2, 3), torch.tensor([0, 2])
+    cross_entropy = torch.nn.CrossEntropyLoss()
+    with pytest.raises(RuntimeError, match=r"expected .*Long"):  # the words between differ
+        cross_entropy(logits, classes.float())
+    assert cross_entropy(logits, torch.eye(3)[classes]) == cross_entropy(logits, classes)
+
+
 # ── Vanishing gradients and dead units ──────────────────────────────────────────────
 
 
