@@ -117,19 +117,32 @@ def test_the_wrong_answers_of_a_predict_keep_their_replies(lesson: Lesson) -> No
 
 def test_what_an_again_leaves_out_is_as_in_the_question_before(lesson: Lesson) -> None:
     first = named(lesson, "first-gradient", Predict)
-    stage = first.stage
-    assert first.again == (
-        Again(msgspec.structs.replace(stage, at=Place(3, "Gradient", 2)), first.ask),
-        Again(
-            msgspec.structs.replace(stage, settings=(Setting("w", (), 5.0),)), "And from $w = 5$?"
-        ),
-        Again(Stage(mode="manual", learning_rate=0.5, seed=0, at=Place(1, "Report")), first.ask),
+    asked = [first.asked_in(round_) for round_ in range(4)]
+    assert [exercise.stage for exercise in asked] == [
+        first.stage,
+        msgspec.structs.replace(first.stage, at=Place(3, "Gradient", 2)),
+        msgspec.structs.replace(first.stage, settings=(Setting("w", (), 5.0),)),
+        Stage(mode="manual", learning_rate=0.5, seed=0, at=Place(1, "Report")),
+    ]
+    assert asked[0] == first == first.asked_in(4)
+    for left in (asked[1], asked[3]):
+        assert left == msgspec.structs.replace(first, stage=left.stage)
+
+
+def test_an_again_may_have_words_of_its_own(lesson: Lesson) -> None:
+    own = named(lesson, "first-gradient", Predict).asked_in(2)
+    assert (own.ask, own.hints, own.explain) == (
+        "And from $w = 5$?",
+        ("Look at 5.",),
+        "Five more.",
     )
+    assert own.wrong == (Wrong('5 * gradient["w"]', "Not five times."),)
+    assert own.lines["again.1.wrong.0.reply"] == line_of("        reply: Not five")
 
 
 def test_without_an_again_the_question_comes_again_one_epoch_later(lesson: Lesson) -> None:
     sign = named(lesson, "sign", Predict)
-    later = Again(Stage(mode="autograd", at=Place(8, "Update")), sign.ask)
+    later = Again(Stage(mode="autograd", at=Place(8, "Update")), sign.ask, sign.hints, sign.explain)
     assert sign.again == (later,)
 
 

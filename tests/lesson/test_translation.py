@@ -83,6 +83,10 @@ wrong:
 again:
   - set: {w: 5}
     ask: And now?
+    hints: [Five]
+    wrong:
+      - value: 5 * gradient["w"]
+        reply: Not five.
 ```
 
 ```yaml exercise
@@ -128,6 +132,15 @@ WORDS = {
     "The first": "第一个",
     "reply: No.": "reply: 不。",
 }
+
+
+AGAIN = """again:
+  - set: {w: 5}
+    ask: 现在呢？
+    hints: [Five]
+    wrong:
+      - value: 5 * gradient["w"]
+"""
 
 
 def lesson(text: str, path: Path) -> Lesson:
@@ -177,6 +190,10 @@ def test_what_differs_in_words_alone_is_the_same_lesson(original: Lesson) -> Non
         ("tolerance: 0.01", "tolerance: 0.1", "`tolerance` of `first` is not as in"),
         ("wrong:\n  - value: 4", "wrong:\n  - value: 5", "`wrong` of `first` is not as in"),
         ("again:\n  - set: {w: 5}", "again:\n  - set: {w: 6}", "`again` of `first` is not as in"),
+        (AGAIN, AGAIN.replace("[Five]", "[Five, Six]"), "`again` of `first` is not as in"),
+        (AGAIN, AGAIN.replace("value: 5", "value: 6"), "`again` of `first` is not as in"),
+        ("  - set: {w: 5}\n    ask: 现在呢？\n", "  - set: {w: 5}\n", "is missing; add it here"),
+        ("  - set: {w: 5}", "  - explain: Five.\n    set: {w: 5}", "there is no `explain` in /le"),
         ("choices:\n  up: 上升\n  down:", "choices:\n  down: 上升\n  up:", "`choices` of `second`"),
         ("choices:\n  - text: 第一个\n    right: true\n  - text: The second\n    reply: 不。",
          "choices:\n  - text: 第一个\n    reply: 不。\n  - text: The second\n    right: true",

@@ -9,8 +9,8 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.engine.messages import AnyEvent, Ended, Open, StepPhase
-from tutor.lesson.exercise import Exercise, Setting, Stage
+from tutor.engine.messages import AnyEvent, Ended, Open, Refused, StepPhase
+from tutor.lesson.exercise import Exercise, Setting, Stage, Wrong
 from tutor.lesson.model import Lesson
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed, Left, NoJournal
@@ -142,6 +142,28 @@ def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
     assert [place.epoch for place in places] == [1, 2, 1, 2]
     assert learner.attempt.ask == "And in epoch 2?"
     assert learner.says("-25.5").state == "done"
+
+
+def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine) -> None:
+    own = msgspec.structs.replace(
+        PREDICT.again[0],
+        hints=("Look at epoch 2.",),
+        explain="Epoch 2 is nearer.",
+        wrong=(Wrong('gradient["w"] + 1', "One too many."),),
+    )
+    learner = Learner(engine, msgspec.structs.replace(PREDICT, again=(own,)))
+    learner.begins()
+    learner.does("hint")
+    assert "That is the sum." in learner.says("-120").reply
+    assert learner.attempt.hints == PREDICT.hints[:1]
+    learner.does("go_on")
+    assert (learner.attempt.hints, learner.attempt.hints_left) == (own.hints, 0)
+    assert "One too many." in learner.says("-24.5").reply
+    learner.does("go_on")
+    assert learner.attempt.hints == PREDICT.hints[:1]
+    learner.says("7")
+    learner.does("go_on")
+    assert learner.says("-25.5").explain == own.explain
 
 
 def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
@@ -330,6 +352,40 @@ def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     learner.begins()
     learner.does("leave_exercise")
     assert (learner.at, learner.session.talk.record) == (Position(7, 3), record)
+    assert learner.session.attempt is None
+
+
+def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT, CHOOSE)
+    learner.does("step_phase")
+    for wish in (("take_up",), ("open", learner.lesson), ("step_epoch",)):
+        engine.holds = True
+        learner.does(*wish)
+        learner.does("begin_exercise", "first")
+        assert learner.session.attempt is None
+        engine.release()
+        learner.hear()
+        assert learner.attempt.exercise is PREDICT
+        own = learner.session.coach.held
+        assert own is not None
+        learner.does("skip")
+        assert learner.attempt.exercise is CHOOSE
+        learner.does("leave_exercise")
+        assert (learner.at, learner.session.talk.record) == (own.at, own.record)
+
+
+def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    engine.holds = True
+    learner.does("open", learner.lesson)
+    learner.does("begin_exercise")
+    number = next(i for i, c in reversed([*enumerate(engine.sent, 1)]) if isinstance(c, Open))
+    learner.session.receive(Refused(message="stopped", answers=number))
+    engine.release()
+    learner.hear()
+    learner.does("restart")
     assert learner.session.attempt is None
 
 

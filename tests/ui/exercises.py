@@ -39,7 +39,15 @@ PREDICT = Predict(
     stage=BEFORE_GRADIENT,
     answer='gradient["w"]',
     wrong=(Wrong('4 * gradient["w"]', "That is the sum."),),
-    again=(Again(Stage(mode="autograd", at=Place(2, "Gradient")), "And in epoch 2?"),),
+    again=(
+        Again(
+            Stage(mode="autograd", at=Place(2, "Gradient")),
+            "And in epoch 2?",
+            hints=COMMON["hints"],
+            explain=COMMON["explain"],
+            wrong=(Wrong('4 * gradient["w"]', "That is the sum."),),
+        ),
+    ),
     **COMMON,
 )
 REACH = Reach(

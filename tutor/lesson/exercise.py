@@ -70,11 +70,16 @@ class Wrong(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """The same question with other numbers, asked after a wrong answer."""
+    """The same question with other numbers, asked after a wrong answer.
+
+    All but `stage` is as in the exercise where the author says nothing else.
+    """
 
     stage: Stage
     ask: str
-    """Markdown; that of the exercise where the author says nothing else."""
+    hints: tuple[str, ...]
+    explain: str
+    wrong: tuple[Wrong, ...] = ()
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -134,6 +139,21 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     wrong: tuple[Wrong, ...] = ()
     again: tuple[Again, ...] = ()
     """Never empty: where the author says nothing, one epoch later."""
+
+    def asked_in(self, round_: int) -> Predict:
+        """As it is asked after so many wrong answers: each question in turn, and then anew."""
+        index = round_ % (1 + len(self.again))
+        if not index:
+            return self
+        again = self.again[index - 1]
+        return msgspec.structs.replace(
+            self,
+            stage=again.stage,
+            ask=again.ask,
+            hints=again.hints,
+            explain=again.explain,
+            wrong=again.wrong,
+        )
 
 
 class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):

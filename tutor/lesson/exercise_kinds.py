@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 from tutor.lesson import code_checks, scalars
 from tutor.lesson.exercise import (
     MAY_CHANGE,
@@ -57,18 +59,18 @@ class KindKeys:
 
 
 def _predict(entry: Entry, ground: Ground, common: Common) -> Predict:
-    stage = stage_of(entry, ground)
     choices = _named_choices(entry)
-    return Predict(
+    predict = Predict(
         **common,
-        stage=stage,
+        stage=stage_of(entry, ground),
         answer=entry.expression("answer"),
         form=_form(entry),
         tolerance=entry.one("tolerance", scalars.RATE, 0.01),
         choices=choices,
         wrong=_wrong(entry),
-        again=_again(entry, ground, stage, common["ask"]) or _later(stage, ground, common["ask"]),
     )
+    again = _again(entry, ground, predict) or (_later(ground, predict),)
+    return msgspec.structs.replace(predict, again=again)
 
 
 def _form(entry: Entry) -> Literal["number", "sign", "choice"]:
@@ -115,20 +117,27 @@ def _wrong(entry: Entry) -> tuple[Wrong, ...]:
     return tuple(found.values())
 
 
-def _again(entry: Entry, ground: Ground, stage: Stage, ask: str) -> tuple[Again, ...]:
+def _again(entry: Entry, ground: Ground, first: Predict) -> tuple[Again, ...]:
     found: list[Again] = []
-    for one in entry.entries("again", {**STAGE_KEYS, "ask": "…"}, example="[{at: 2 gradient}]"):
+    for one in entry.entries("again", _AGAIN, example=_PREDICT["again"]):
         before = one.faults
-        again = Again(stage=stage_of(one, ground, stage), ask=one.text("ask", ask))
-        asked = [stage, *(earlier.stage for earlier in found)]
+        again = Again(
+            stage=stage_of(one, ground, first.stage),
+            ask=one.text("ask", first.ask),
+            hints=one.texts("hints", _AGAIN["hints"]) or first.hints,
+            explain=one.text("explain", first.explain),
+            wrong=_wrong(one) or first.wrong,
+        )
+        asked = [first.stage, *(earlier.stage for earlier in found)]
         if again.stage in asked and one.faults == before:
             one.fault("", "this asks for the same number again; change `at`, `set` or `seed`")
         found.append(again)
     return tuple(found)
 
 
-def _later(stage: Stage, ground: Ground, ask: str) -> tuple[Again, ...]:
-    return (Again(stage=one_epoch_later(stage, ground), ask=ask),)
+def _later(ground: Ground, first: Predict) -> Again:
+    stage = one_epoch_later(first.stage, ground)
+    return Again(stage, first.ask, first.hints, first.explain, first.wrong)
 
 
 # ── reach ───────────────────────────────────────────────────────────────────────────
@@ -276,6 +285,13 @@ _PREDICT = {
     "choices": "{up: It rises, down: It falls}",
     "wrong": "[{value: …, reply: …}]",
     "again": "[{at: 2 gradient}]",
+}
+_AGAIN = {
+    **STAGE_KEYS,
+    "ask": "…",
+    "hints": "[first, second]",
+    "explain": "…",
+    "wrong": _PREDICT["wrong"],
 }
 _REACH = {
     "may": "[learning_rate]",

@@ -25,6 +25,9 @@ _WORDS_OF_LESSON = ("title", "summary", "lines", "end")
 _WORDS_OF_EXERCISE = frozenset({"ask", "explain", "reply", "text", "line", "lines"})
 """Of an exercise and what is in it, likewise. Of `hints` and `choices` see `_bare`."""
 
+_WORDS_ASKED_AGAIN = frozenset({"ask", "hints", "explain"})
+"""What an entry of `again` may leave to the exercise: both leave it there, or neither."""
+
 _KEYS = {"settings": "set", "solution_code": "solution"}
 """What the author calls a field, where it is not the field's name."""
 
@@ -176,6 +179,21 @@ class _Comparison:
                 if key == "hints":
                     message = f"the hints of `{my.id}` are {mine[name]}, and {value} in {there}"
                 yield self._fault(my.lines.get(key, my.line), message)
+        yield from self._own_words(their, my)
+
+    def _own_words(self, their: Exercise, my: Exercise) -> Iterator[Fault]:
+        """The texts of an `again` that stand in one of the two alone."""
+        theirs, mine = _asked_again(their), _asked_again(my)
+        for path in theirs.keys() - mine.keys():
+            entry, key = path.rsplit(".", 1)
+            if entry in my.lines:
+                message = f"`{key}` of {self._there(theirs[path])} is missing; add it here"
+                yield self._fault(my.lines[entry], message)
+        for path in mine.keys() - theirs.keys():
+            entry, key = path.rsplit(".", 1)
+            if entry in their.lines:
+                message = f"there is no `{key}` in {self._there(their.lines[entry])}; delete it"
+                yield self._fault(mine[path], message)
 
 
 # ── Lessons without their words ─────────────────────────────────────────────────────
@@ -227,15 +245,30 @@ def _fields(exercise: Exercise) -> Mapping[str, Any]:
         if isinstance(value, Stage):
             found.update({field: getattr(value, field) for field in value.__struct_fields__})
         elif name not in _WORDS_OF_EXERCISE:
-            found[name] = len(value) if name == "hints" else _bare(value)
+            found[name] = _bare_field(name, value)
     return found
+
+
+def _asked_again(exercise: Exercise) -> Mapping[str, int]:
+    """The lines of the words that entries of `again` have themselves, by `again.NUMBER.KEY`."""
+    paths = ((path.split("."), path) for path in exercise.lines)
+    return {
+        path: exercise.lines[path]
+        for parts, path in paths
+        if len(parts) == 3 and parts[0] == "again" and parts[2] in _WORDS_ASKED_AGAIN
+    }
+
+
+def _bare_field(name: str, value: Any) -> Any:
+    """Of `hints` their number alone; of others what `_bare` leaves."""
+    return len(value) if name == "hints" else _bare(value)
 
 
 def _bare(value: Any) -> Any:
     """The value without words. Of `choices` by key the keys are left, and their order."""
     if isinstance(value, msgspec.Struct):
         fields = [f for f in value.__struct_fields__ if f not in _WORDS_OF_EXERCISE]
-        return {name: _bare(getattr(value, name)) for name in fields}
+        return {name: _bare_field(name, getattr(value, name)) for name in fields}
     if isinstance(value, Mapping):
         return list(value)
     if isinstance(value, tuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tutor.lesson.exercise import Exercise
+from tutor.lesson.exercise import Exercise, Predict
 from tutor.teaching.goal import Marks
 
 State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
@@ -64,9 +64,15 @@ class Attempt:
     """Of a Repair: whether the code is open in the editor."""
 
     @property
+    def asked(self) -> Exercise:
+        """The exercise as it is asked now: of a Predict, with what belongs to this round."""
+        exercise = self.exercise
+        return exercise.asked_in(self.round) if isinstance(exercise, Predict) else exercise
+
+    @property
     def hints_left(self) -> int:
         """How many more there are."""
-        return len(self.exercise.hints) - len(self.hints)
+        return len(self.asked.hints) - len(self.hints)
 
     @property
     def may_see_solution(self) -> bool:

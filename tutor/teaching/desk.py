@@ -52,7 +52,7 @@ class Desk:
 
     def succeed(self, reply: str) -> None:
         """It is done; now it may be explained."""
-        self.set(state="done", reply=reply, explain=self.attempt.exercise.explain)
+        self.set(state="done", reply=reply, explain=self.attempt.asked.explain)
         self.did("done")
 
     def draft(self) -> str | None:

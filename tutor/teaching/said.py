@@ -31,7 +31,7 @@ def answer(exercise: Predict, value: Value) -> str:
     if exercise.form == "choice":
         return exercise.choices.get(value.text, value.text)
     if exercise.form == "sign" and value.data:
-        return f"{_sign_word(value.data[0])} ({short(value)})"
+        return _sign_word(value.data[0])  # its number may be asked for next
     return short(value)
 
 

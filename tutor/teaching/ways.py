@@ -104,13 +104,19 @@ class PredictWay(Way[Predict]):
 
     def begin(self) -> None:
         """Set up the run that is asked about now."""
-        self.desk.set(ask=question_of(self.exercise, self.desk.attempt.round)[1])
+        seen = len(self.desk.attempt.hints)
+        self.desk.set(ask=self.asked.ask, hints=self.asked.hints[:seen])
         super().begin()
 
     @property
-    def stage(self) -> Stage:
+    def asked(self) -> Predict:
         """Each time it is asked, other numbers."""
-        return question_of(self.exercise, self.desk.attempt.round)[0]
+        return self.exercise.asked_in(self.desk.attempt.round)
+
+    @property
+    def stage(self) -> Stage:
+        """That of the question that is asked now."""
+        return self.asked.stage
 
     def answer(self, text: str) -> None:
         """Let the phase run, and look."""
@@ -123,7 +129,7 @@ class PredictWay(Way[Predict]):
 
     def _stepped(self, event: AnyEvent) -> None:
         if isinstance(event, Shown):
-            wrong = (wrong.value for wrong in self.exercise.wrong)
+            wrong = (wrong.value for wrong in self.asked.wrong)
             self.desk.ask(Evaluate(expressions=(self.exercise.answer, *wrong)), self._judge)
         else:
             self.desk.set(state="asking", reply=said.reason(event))
@@ -138,7 +144,7 @@ class PredictWay(Way[Predict]):
         if answers.is_right(self.exercise, value, given):
             self.desk.succeed(said.outcome(self.exercise, given, value))
         else:
-            reply = answers.matching_reply(self.exercise, given, mistaken)
+            reply = answers.matching_reply(self.asked, given, mistaken)
             self.desk.set(state="wrong", reply=said.outcome(self.exercise, given, value, reply))
 
     def go_on(self) -> None:
@@ -386,15 +392,6 @@ def way_through(exercise: Exercise, desk: Desk) -> AnyWay:
             return BeAutogradWay(exercise, desk)
         case Choose():
             return ChooseWay(exercise, desk)
-
-
-def question_of(exercise: Predict, round_: int) -> tuple[Stage, str]:
-    """Where and what is asked after so many wrong answers: each question in turn, and again."""
-    index = round_ % (1 + len(exercise.again))
-    if not index:
-        return exercise.stage, exercise.ask
-    again = exercise.again[index - 1]
-    return again.stage, again.ask
 
 
 def choices_of(exercise: Exercise) -> tuple[str, ...]:

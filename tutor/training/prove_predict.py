@@ -21,11 +21,11 @@ def predict_findings(bench: Bench, exercise: Predict) -> Iterator[Finding]:
 
     Where it is asked again, the answer is another number. Raises EndError.
     """
-    first = yield from _asked(bench, exercise, exercise.stage)
+    first = yield from _asked(bench, exercise)
     if first is None:
         return
-    for number, again in enumerate(exercise.again):
-        value = yield from _asked(bench, exercise, again.stage, f"again.{number}")
+    for number in range(len(exercise.again)):
+        value = yield from _asked(bench, exercise.asked_in(number + 1), f"again.{number}")
         if exercise.form == "number" and value is not None and _is_same(exercise, first, value):
             how = (
                 "choose other numbers" if "again" in exercise.lines else "write `again: [{set: …}]`"
@@ -34,47 +34,48 @@ def predict_findings(bench: Bench, exercise: Predict) -> Iterator[Finding]:
             yield bench.finding(what, f"again.{number}", "answer")
 
 
-def _asked(
-    bench: Bench, exercise: Predict, stage: Stage, again: str = ""
-) -> Generator[Finding, None, Value | None]:
-    """The answer at a stage; None after any finding. `again` is the key of who asks again."""
-    expressions = [exercise.answer, *(wrong.value for wrong in exercise.wrong)]
-    answer, *mistaken = _values(bench, exercise, stage, expressions, again)
+def _asked(bench: Bench, asked: Predict, again: str = "") -> Generator[Finding, None, Value | None]:
+    """The answer to one asking; None after any finding. `again` is the key of who asks again."""
+    expressions = [asked.answer, *(wrong.value for wrong in asked.wrong)]
+    answer, *mistaken = _values(bench, asked.stage, expressions, again)
     where = "asked again, " if again else ""
-    if why := _why_not(exercise, answer):
+    if why := _why_not(asked, answer):
         yield bench.finding(f"{where}the answer {why}", again, "answer")
         return None
-    if again and exercise.form != "number":
+    has_own = f"{again}.wrong" in asked.lines
+    if again and asked.form != "number" and not has_own:
         return answer  # there a wrong answer of the first question may well be the right one
-    found = [*_wrong(bench, exercise, answer, mistaken, where)]
+    found = [*_wrong(bench, asked, answer, mistaken, again)]
     yield from found
     return None if found else answer
 
 
 def _wrong(
-    bench: Bench, exercise: Predict, answer: Value, mistaken: Sequence[Value], where: str
+    bench: Bench, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
 ) -> Iterator[Finding]:
     """The wrong answers are answers, none is right, and each is another."""
+    where = "asked again, " if again else ""
+    path = f"{again}.wrong" if f"{again}.wrong" in asked.lines else "wrong"
     good: list[tuple[int, Value]] = []
     for number, value in enumerate(mistaken):
-        key = f"wrong.{number}.value"
-        if why := _why_not(exercise, value):
+        key = f"{path}.{number}.value"
+        if why := _why_not(asked, value):
             yield bench.finding(f"{where}this wrong answer {why}", key)
-        elif _is_same(exercise, answer, value):
-            shown = expected_text(exercise, value)
+        elif _is_same(asked, answer, value):
+            shown = expected_text(asked, value)
             yield bench.finding(f"{where}this wrong answer is right: {shown}; choose another", key)
         else:
             good.append((number, value))
     for (one, value), (other, same) in combinations(good, 2):
-        if _is_same(exercise, value, same):
-            line = exercise.lines.get(f"wrong.{one}.value", exercise.line)
-            shown = expected_text(exercise, same)
+        if _is_same(asked, value, same):
+            line = asked.lines.get(f"{path}.{one}.value", asked.line)
+            shown = expected_text(asked, same)
             what = f"{where}this is {shown}, as on line {line}: its reply would never be given"
-            yield bench.finding(what, f"wrong.{other}.value")
+            yield bench.finding(what, f"{path}.{other}.value")
 
 
 def _values(
-    bench: Bench, exercise: Predict, stage: Stage, expressions: Sequence[str], again: str
+    bench: Bench, stage: Stage, expressions: Sequence[str], again: str
 ) -> tuple[Value, ...]:
     """What the expressions are once the phase that is asked about has run. Raises EndError."""
     run = bench.begin(stage, again)
