@@ -13,6 +13,7 @@ from tutor.engine.messages import AnyCommand, Failed, Open, Refused
 from tutor.teaching.coach import hold
 from tutor.teaching.journal import Left
 from tutor.teaching.moment import Moment
+from tutor.teaching.session import Session
 from tutor.training.frame import Frame, Position
 from tutor.training.sights import Local, LocalStep
 from tutor.training.stage import code_of
@@ -177,6 +178,18 @@ def is_open_with(command: AnyCommand, code: str) -> bool:
     return isinstance(command, Open) and code_of(command.lesson, "autograd", "Update").startswith(
         code
     )
+
+
+def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    engine.holds, engine.busy = True, 2.0
+    seconds = [0.0]
+    session = Session(engine, clock=lambda: seconds[0])
+    session.talk.devices = ("cpu",)
+    session.resume(learner.lesson, learner.notebook.places[-1])
+    seconds[0] = 2.0
+    assert session.waiting_line() == "The way to epoch 5 is still running (2 s) · x stops it"
 
 
 def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:

@@ -351,6 +351,8 @@ class Talk:
         match command:
             case StepPhase():
                 return (self.moment and self.moment.next_phase) or "The phase"
+            case Open(record=Record(), epoch=epoch) if epoch > 1:
+                return f"The way to epoch {epoch}"
             case Open() | Restart() | Switch():
                 return "Setup"
             case Seek():
