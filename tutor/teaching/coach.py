@@ -133,7 +133,10 @@ class Coach:
     # ── From one to the next ────────────────────────────────────────────────────────
 
     def begin(self, id: str | None = None) -> None:
-        """Begin this exercise, or the first that is not done."""
+        """Begin this exercise, or the first that is not done.
+
+        The lesson's own run is held meanwhile: if it still moves, that is waited for.
+        """
         lesson, found = self.lesson, self._exercise(id)
         if lesson is None:
             return
@@ -141,7 +144,11 @@ class Coach:
             none = "This lesson has no exercises"
             self._talk.tell(none if not self.exercises else f"There is no exercise {id}")
             return
-        if self.held is None:
+        if self._way is None:
+            if self._talk.is_moving:
+                self._wished = found.id
+                self._talk.tell("The exercise begins as soon as the lesson stands still")
+                return
             self.held = hold(self._talk)
         number = [e.id for e in self.exercises].index(found.id) + 1
         self._remember()
@@ -294,7 +301,7 @@ class Coach:
         if not desk.attempt.hints_left:
             self._talk.tell("There is no further hint")
             return
-        desk.set(hints=desk.attempt.exercise.hints[: len(desk.attempt.hints) + 1])
+        desk.set(hints=desk.attempt.asked.hints[: len(desk.attempt.hints) + 1])
         desk.did("hinted")
 
     def show_solution(self) -> None:
@@ -320,15 +327,21 @@ class Coach:
         """Go on with what was waited for. `command` is what the event answers."""
         way = self._way
         if way is None:
-            if self._wished and isinstance(event, Shown):
-                wished, self._wished = self._wished, ""
-                self.begin(wished)
+            self._begin_what_is_wished(event)
             return
         if isinstance(event, Ended):
             way.desk.forget()
             way.ended(event)
         elif not way.desk.heard(event) and isinstance(event, Shown) and event.target is None:
             way.rested(command)
+
+    def _begin_what_is_wished(self, event: AnyEvent) -> None:
+        """As soon as the lesson stands still; if it never came to stand, that is forgotten."""
+        if not self._wished or isinstance(event, Ended) or self._talk.is_moving:
+            return
+        wished, self._wished = self._wished, ""
+        if hold(self._talk) is not None:
+            self.begin(wished)
 
     def feel_the_pulse(self, silent_for: float) -> None:
         """Stop mended code that has given no sign of life for too long."""

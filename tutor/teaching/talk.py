@@ -197,6 +197,12 @@ class Talk:
         """Whether anything that was asked is still unanswered."""
         return bool(self._unanswered)
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether what was asked may still bring the run to another place, or to stand at all."""
+        still = Look | Evaluate | Derive
+        return any(not isinstance(command, still) for command in self._unanswered.values())
+
     def awaits(self, kind: type[AnyCommand]) -> bool:
         """Whether a command of this kind is unanswered."""
         return any(isinstance(c, kind) for c in self._unanswered.values())
