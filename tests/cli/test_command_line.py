@@ -83,6 +83,14 @@ def test_compare_goes_on_by_the_mode_that_is_named(tutor: Tutor) -> None:
     assert last["gradients"]["autograd"] == pytest.approx(-12.0)
 
 
+def test_modes_that_are_runs_of_their_own_are_not_compared(tutor: Tutor) -> None:
+    done = tutor("run", "scaling-inputs", "--compare")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "tutor: each mode of scaling-inputs is a run of its own: leave out --compare\n"
+    )
+
+
 def test_compare_in_csv_is_in_long_form(tutor: Tutor) -> None:
     done = tutor("run", "xor", "--compare", "--epochs", "4", "--every", "2", "--format", "csv")
     rows = list(csv.DictReader(done.stdout.splitlines()))

@@ -50,7 +50,12 @@ def test_what_is_left_out_has_a_default(minimal: str) -> None:
     assert small.learning_rate == {"autograd": 0.01}
     assert small.epochs == {"autograd": 100}
     assert (small.batches, small.warm_up, small.watch, small.own_gradient) == (1, 0, None, ())
+    assert small.comparable
     assert small.order > lesson().order
+
+
+def test_a_lesson_may_say_that_its_modes_are_different_runs(minimal: str) -> None:
+    assert not lesson(minimal.replace("---\n", "---\ncomparable: false\n", 1)).comparable
 
 
 def test_sections_keep_the_files_order_and_know_their_phase() -> None:

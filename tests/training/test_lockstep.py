@@ -277,6 +277,16 @@ def test_another_loss_is_told_as_such(tmp_path: Path) -> None:
     }
 
 
+def test_a_mode_keeps_the_data_of_its_own_setup(tmp_path: Path) -> None:
+    halved = AUTOGRAD["Setup"].replace("3.0])", "3.0]) / 2")
+    made = programs(tmp_path, autograd={}, optimizer={"Setup": halved})
+    row = compared(made)[0].rows[0]
+    assert row.gradients["optimizer"] == pytest.approx(row.gradients["autograd"] / 4)
+    assert row.judgement.verdict == (
+        "optimizer is 0.250 times autograd, as its loss is 2.625, not 10.5"
+    )
+
+
 def test_at_a_kink_of_relu_both_answers_are_right(tmp_path: Path) -> None:
     at_zero = {"Predict": "y_pred = -torch.relu(-w * x)"}
     made = programs(

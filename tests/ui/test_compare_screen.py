@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import ClassVar, cast
 
 import msgspec
@@ -13,9 +14,11 @@ from tutor.teaching.moment import Moment, Notice, Sight
 from tutor.teaching.session import Session
 from tutor.training.frame import NONE, Value
 from tutor.training.sights import REFEREE, Agreement, Comparison
+from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
 from tutor.ui.panes.agreement import AgreementPane
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen
+from tutor.ui.screens.lesson import LessonScreen
 
 from .conftest import LARGE, SMALL
 from .fake_engine import Simulated, scalar
@@ -147,6 +150,18 @@ async def test_a_parameter_has_a_row_for_each_mode_and_for_the_referee() -> None
     assert "✗ −120" in table[0]
     assert table[0].endswith("4 times autograd")
     assert table[2].endswith("agrees")
+
+
+async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
+    make_app: Callable[..., TutorApp],
+) -> None:
+    app = make_app(first=msgspec.structs.replace(lesson(), comparable=False))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        await pilot.press("c")
+        await pilot.pause()
+        assert isinstance(app.screen, LessonScreen)
+        assert "Here each mode is a run of its own" in app.screen.notice.text
 
 
 async def test_it_fits_a_small_terminal() -> None:

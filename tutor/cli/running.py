@@ -84,6 +84,8 @@ def _comparing(
 
 def _run(lesson: Lesson, options: argparse.Namespace, capture: Capture) -> Run:
     rate, seed = options.learning_rate, options.seed
+    if options.compare and not lesson.comparable:
+        raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
     programs = programs_of(lesson)
     first = BASE if options.compare and BASE in lesson.modes else lesson.modes[0]
     mode = options.mode or first

@@ -65,6 +65,7 @@ def parse(source: str, path: Path) -> Lesson:
         warm_up=front.warm_up,
         watch=_watch_by_mode(front, modes),
         own_gradient=front.own_gradient,
+        comparable=front.comparable,
         data=front.data or checks.usual_data(sections, modes),
         builds_on=front.builds_on,
         language=language_of(path),

@@ -57,6 +57,7 @@ class FrontMatter:
     watch: Mapping[str, ByMode[str]] = field(default_factory=dict)
     """By label."""
     own_gradient: tuple[str, ...] = ()
+    comparable: bool = True
     data: DataNames | None = None
     builds_on: tuple[str, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -111,6 +112,7 @@ class _Reader:
             warm_up=self._one("warm_up", scalars.at_least(0), 0),
             watch=self._watch(),
             own_gradient=self._several("own_gradient", scalars.MODE),
+            comparable=self._one("comparable", scalars.YES_OR_NO, True),
             data=self._data(),
             builds_on=self._several("builds_on", scalars.SLUG),
             lines=self._lines,

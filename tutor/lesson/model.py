@@ -119,6 +119,8 @@ class Lesson(msgspec.Struct, frozen=True):
     """By mode: label → Python expression, shown among the numbers."""
     own_gradient: tuple[str, ...] = ()
     """Modes whose gradient is, on purpose, not the one autograd finds."""
+    comparable: bool = True
+    """Whether the modes are one run in other words, so that they can be laid side by side."""
     data: DataNames | None = None
     """As the lesson says, or else as it is usual; None where its code binds no such names."""
     builds_on: tuple[str, ...] = ()

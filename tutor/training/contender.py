@@ -109,8 +109,12 @@ class Contender:
             self._stand(self._began)
 
     def _at(self, mine: Standpoint, run: Standpoint) -> Standpoint:
-        """Its own things and the run's parameters; a parameter that only it has is as at first."""
+        """Its own things and the run's parameters; a parameter that only it has is as at first.
+
+        Its data are as its own Setup made them: so they are, too, for who switches to this mode.
+        """
         own = {*self.program.parameters, *(f"d{name}" for name in self.program.parameters)}
+        own |= {n for n in self.program.liveness.fixed if isinstance(run.carried.get(n), _ARRAYS)}
         shared = {
             name: thing
             for name, thing in run.carried.items()
@@ -198,6 +202,10 @@ class Contender:
             self.raised, self._began, self.gradients = _one_line(error), None, {}
 
 
+_ARRAYS = (np.ndarray, torch.Tensor)
+"""What holds data. A module is none: its buffers change where no code of the lesson does it."""
+
+
 def _is_alike(theirs: Any, mine: Any) -> bool:
     """Whether what the run carries can stand for this mode's own: of the same kind and size."""
     if type(theirs) is not type(mine):
@@ -205,7 +213,7 @@ def _is_alike(theirs: Any, mine: Any) -> bool:
     if hasattr(mine, "tensors"):  # a module's: there may be more in it than the parameters
         shapes, others = ({n: t.shape for n, t in m.tensors.items()} for m in (mine, theirs))
         return shapes == others
-    if isinstance(mine, np.ndarray | torch.Tensor):
+    if isinstance(mine, _ARRAYS):
         return bool(theirs.shape == mine.shape and theirs.dtype == mine.dtype)
     return isinstance(mine, bool | int | float | str | np.generic)
 

@@ -175,7 +175,11 @@ class LessonScreen(FollowingScreen):
         """All modes side by side."""
         from tutor.ui.screens.compare import CompareScreen  # noqa: PLC0415  as above
 
-        if self.session.moment is not None:
+        moment = self.session.moment
+        if moment is not None and not moment.lesson.comparable:
+            self.session.talk.tell("Here each mode is a run of its own: none to lay side by side")
+            self.update_from_session()
+        elif moment is not None:
             self.app.push_screen(CompareScreen(self.session))
 
     def action_stop(self) -> None:
