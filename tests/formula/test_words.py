@@ -62,7 +62,7 @@ MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
         ),
         (
             r"\underbrace{2 x_i}_{\text{part } i} + \underbrace{b}_{1 - a}",
-            "2 times x sub i, called part i, plus b, which is 1 minus a",
+            "(2 times x sub i, called part i) plus (b, which is 1 minus a)",
         ),
         (
             r"\left. \frac{dL}{dw} \right|_{w=1} = -2",
@@ -98,6 +98,27 @@ MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
         (r"\sum_{n=1}^{N} x_n", "the sum over n from 1 to capital N of x sub n"),
         (r"\int_0^1 x \, dx", "the integral from 0 to 1 of x d x"),
         (r"-\log p(y | x)", "minus log of p of (y given x)"),
+        (
+            r"\sqrt{0.001}\,|g| = 2|g|",
+            "the square root of 0.001 times the absolute value of g "
+            "equals 2 times the absolute value of g",
+        ),
+        (
+            r"|g|^2 + |g^2|",
+            "(the absolute value of g) squared plus the absolute value of (g squared)",
+        ),
+        (
+            r"e^{z/2} = \frac{e^z}{2}",
+            "e to the power of (z over 2) equals (e to the power of z) over 2",
+        ),
+        (r"\log\frac13 = \frac{\log 1}{3}", "log of (1 over 3) equals (log of 1) over 3"),
+        (r"a_{1/2} = \frac{a_1}{2}", "a sub (1 over 2) equals a sub 1 over 2"),
+        (r"p_{y_i}^{(i)} + x_{ij}^2", "p sub (y sub i) superscript (i) plus x sub i j, squared"),
+        (
+            r"\frac{dL}{dy} (b + a) x",
+            "the derivative of L with respect to y, times (b plus a) times x",
+        ),
+        (r"\sum_{i \in B} x_i", "the sum over i in B of x sub i"),
     ],
 )
 def test_it_is_said_like_this(latex: str, said: str):

@@ -1,15 +1,15 @@
 """The tree of a formula → the words in which it is said to somebody who listens.
 
-Parentheses stay, as they group; a fraction with a fraction in it says where it ends. Knows
-nothing of LaTeX and of who says the words.
+Parentheses stay, as they group, and stand wherever one could not hear what belongs to a
+fraction, a power, a root: no two different trees get the same words. A fraction with a fraction
+in it says where it ends. Knows nothing of LaTeX and of who says the words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from tutor.formula import words_glyphs as glyphs
 from tutor.formula.model import Formula
@@ -36,6 +36,7 @@ from tutor.formula.nodes import (
     walk,
 )
 from tutor.formula.words_patterns import (
+    POWERS,
     SLASHED,
     applies,
     bare,
@@ -43,17 +44,18 @@ from tutor.formula.words_patterns import (
     derivative,
     flat,
     is_atom,
-    is_compound,
+    is_closed,
+    is_factor,
+    is_index,
     is_mean,
+    is_signed_atom,
     is_variable,
     slashed,
     stem,
     with_bars,
 )
 from tutor.formula.words_sentence import Part, Role, sentence
-
-SEPARATES = 3
-"""Cells of explicit space from which on two statements stand beside each other."""
+from tutor.formula.words_settled import SEPARATES, settled
 
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
 _MARKUP = re.compile(r"[\\{}$&^_\s]+")
@@ -74,40 +76,7 @@ def definition(formula: Formula) -> str:
 
     Empty where it says nothing but live values and their names.
     """
-    if not formula.boxed:
-        return words(formula)
-    kept: list[Node] = []
-    for statement in _split(flat(formula.root), lambda n: isinstance(n, Space)):
-        sides = _split(statement, lambda n: bare(n) == "=")
-        settled = list(takewhile(lambda side: not _is_live(side), sides))
-        if settled and (len(settled) > 1 or _is_statement(settled[0])):
-            kept += [*([Space(SEPARATES)] if kept else []), *_joined(settled)]
-    return _said(Row(tuple(kept)), {})
-
-
-def _split(items: Sequence[Node], is_border: Callable[[Node], bool]) -> list[list[Node]]:
-    parts: list[list[Node]] = [[]]
-    for item in items:
-        if is_border(item):
-            parts.append([])
-        else:
-            parts[-1].append(item)
-    return parts
-
-
-def _joined(sides: Sequence[Sequence[Node]]) -> list[Node]:
-    """The sides of an equation with the signs between them again."""
-    first, *others = sides
-    return [*first, *(n for side in others for n in (Sym("=", Kind.REL), *side))]
-
-
-def _is_statement(items: Sequence[Node]) -> bool:
-    """Whether it says something without an equals sign: `w ← w − η g`, or all by itself."""
-    return any(isinstance(i, Table) or (isinstance(i, Sym) and i.kind is Kind.REL) for i in items)
-
-
-def _is_live(items: Sequence[Node]) -> bool:
-    return any(isinstance(node, Value) for item in items for node in walk(item))
+    return words(settled(formula))
 
 
 def _said(root: Node, values: Mapping[str, str]) -> str:
@@ -142,6 +111,8 @@ class _Speaker:
         parts: list[Part] = []
         at = 0
         while at < len(items):
+            if at and bare(items[at - 1]) == "/" and isinstance(items[at], Frac):
+                items = [*items[:at], Fenced("(", items[at], ")"), *items[at + 1 :]]
             said, taken = self._together(items, at)
             parts += said or self._one(items[at], items[at + 1 : at + 2])
             at += taken
@@ -151,6 +122,8 @@ class _Speaker:
         """What is said of nodes that belong together, and how many; nothing of a single one."""
         item, *following = items[at : at + SLASHED]
         follows = following[0] if following else None
+        if isinstance(follows, Frac) and (function := self._function(item)):
+            return [Part(f"{function} of ({self.whole(follows)})")], 2
         if (found := slashed(items[at : at + SLASHED])) is not None:
             return self._derivative(*found), SLASHED
         if follows is None:
@@ -159,8 +132,10 @@ class _Speaker:
             return [Part(self._big("the mean", follows), Role.PREFIX)], 2
         if isinstance(follows, Fenced) and applies(item, follows):
             inside = self.whole(follows.body)
-            is_plain = is_atom(follows.body)
-            name = self._function(item) or self.whole(item)
+            function = self._function(item)
+            is_open = bool(function) and len(following) > 1 and is_factor(following[1])
+            is_plain = is_atom(follows.body) and not is_open
+            name = function or self.whole(item)
             return [Part(f"{name} of {inside if is_plain else f'({inside})'}")], 2
         if bare(item) == "d" and is_variable(follows):
             after_integral = any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
@@ -288,30 +263,34 @@ class _Speaker:
         if isinstance(inner, Fenced) and not inner.opening and inner.closing == "|" and sub:
             return [Part(f"{self.whole(inner.body)}, at {self.whole(sub)},")]
         text = self.grouped(inner)
+        if isinstance(inner, Fenced) and (inner.opening, inner.closing) in glyphs.FENCES:
+            text = f"({text})"
         if sub is not None:
             index = self.whole(sub, product="")
-            text += f" sub {f'({index})' if is_compound(sub) else index}"
+            text += f" sub {index if is_index(sub) else f'({index})'}"
+            text += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
         return [Part(text + (self._power(sup, inner) if sup is not None else ""))]
 
     def _power(self, power: Node, base: Node) -> str:
         """What an exponent is called, a blank before it."""
         text = bare(power)
-        if text in glyphs.POWERS:
-            return f" {glyphs.POWERS[text]}"
+        if text in POWERS:
+            return f" {POWERS[text]}"
         inner = single(power)
         if isinstance(inner, Fenced):
             return f" superscript {self.whole(inner)}"
         said = self.whole(power)
         if said == "minus 1" and bare(base).isupper():
             return " inverse"
-        return f" to the power of {f'({said})' if is_compound(power) else said}"
+        return f" to the power of {said if is_signed_atom(power) else f'({said})'}"
 
     def _big(self, name: str, node: Node) -> str:
         """`the sum over i from 1 to N of`."""
         lower, upper = bounds(node)
         said = name
         if lower is not None:
-            first = self.whole(lower, product="").replace(" equals ", " from ", 1)
+            first = self.whole(lower, product="")
+            first = first.replace(" equals ", " from ", 1).replace(" is in ", " in ", 1)
             is_integral = "integral" in name and " from " not in first and upper is not None
             said += f" {'from' if is_integral else 'over'} {first}"
         if upper is not None:
@@ -323,8 +302,7 @@ class _Speaker:
         has_words = any(isinstance(n, Text) for label in labels for n in walk(label))
         label = " ".join(self.whole(n) for n in labels)
         text = self.whole(base)
-        text = f"({text})" if is_compound(base) else text
-        return f"{text}, {'called' if has_words else 'which is'} {label}," if label else text
+        return f"({text}, {'called' if has_words else 'which is'} {label})" if label else text
 
     # ── Fractions ───────────────────────────────────────────────────────────────────────
 
@@ -336,8 +314,14 @@ class _Speaker:
             return [Part(f"{self.grouped(node.over)} choose {self.grouped(node.under)}")]
         if any(isinstance(n, Frac) for part in (node.over, node.under) for n in walk(part)):
             return [Part(f"the fraction {over}, over {under}, end fraction,")]
-        over = f"({over})" if is_compound(node.over) else over
-        return [Part(f"{over} over {self.grouped(node.under)}")]
+        sides = ((node.over, over), (node.under, under))
+        over, under = (said if self._is_closed(side, said) else f"({said})" for side, said in sides)
+        return [Part(f"{over} over {under}")]
+
+    def _is_closed(self, node: Node, said: str) -> bool:
+        """Whether it needs no parentheses beside another part."""
+        is_negative = isinstance(single(node), Value) and said.startswith("-")
+        return is_closed(node) and not is_negative
 
     def _derivative(
         self, kind: str, order: str, of: Sequence[Node], by: Sequence[Node]
@@ -347,7 +331,8 @@ class _Speaker:
         variables = " and ".join(self.whole(n) for n in by)
         if not of:
             return [Part(f"{what} with respect to {variables} of", Role.PREFIX)]
-        return [Part(f"{what} of {self.grouped(Row(tuple(of)))} with respect to {variables}")]
+        said = f"{what} of {self.grouped(Row(tuple(of)))} with respect to {variables}"
+        return [Part(said, is_long=True)]
 
     # ── What stands between delimiters ──────────────────────────────────────────────────
 

@@ -110,10 +110,6 @@ FENCES = {
 }
 """Delimiters that say what is done with what is between them."""
 
-POWERS = {"2": "squared", "3": "cubed", "T": "transpose", "⊤": "transpose"}
-POWERS |= {"′": "prime", "″": "double prime", "‴": "triple prime"}
-POWERS |= {"*": "star", "∗": "star", "†": "dagger", "∘": "degrees", "°": "degrees"}
-
 ORDERS = {"2": "second", "3": "third", "4": "fourth"}
 ACCENTS = {"vec": "vector", "ddot": "double dot", "underline": "underlined", "ring": "ring"}
 

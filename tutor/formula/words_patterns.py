@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from tutor.formula.nodes import (
     Accent,
+    Break,
     Fenced,
     Frac,
     Kind,
@@ -35,6 +36,10 @@ SLASHED = 5
 r"""Nodes of a derivative on one line: `\partial L / \partial w`."""
 
 _ALWAYS_FUNCTIONS = frozenset("fghσφψϕ")
+POWERS = {"2": "squared", "3": "cubed", "T": "transpose", "⊤": "transpose"}
+POWERS |= {"′": "prime", "″": "double prime", "‴": "triple prime"}
+POWERS |= {"*": "star", "∗": "star", "†": "dagger", "∘": "degrees", "°": "degrees"}
+"""Exponents that have words of their own."""
 _PRIMES = frozenset("′″‴")
 _BARS = frozenset("|∣‖∥")
 _THIN = 3
@@ -73,26 +78,47 @@ def is_variable(node: Node) -> bool:
 
 
 def is_atom(node: Node) -> bool:
-    """Whether one hears where it begins and ends, without parentheses."""
+    """Whether one hears where it begins and ends, whatever is said before and behind it."""
     items = flat(node)
     if len(items) != 1:
         return len(items) == 2 and bare(items[0]) in ("∂", "Δ") and is_variable(items[1])
     match items[0]:
         case Sym() | Text() | Value() | Fenced():
             return True
-        case Frac(over, under):
-            return derivative(over, under) is not None
-        case Scripts(base) | Accent(base):
+        case Scripts(base, _, None) | Accent(base):
             return is_atom(base)
         case _:
             return False
 
 
-def is_compound(node: Node) -> bool:
-    """Whether it has terms or sides, and not only factors and a sign before them."""
+def is_closed(node: Node) -> bool:
+    """Whether one hears where it ends, as of an atom; `x squared` ends with `squared`."""
+    inner = single(node)
+    if isinstance(inner, Scripts) and inner.sup is not None:
+        return bare(inner.sup) in POWERS and is_atom(inner.base)
+    return is_atom(node)
+
+
+def is_signed_atom(node: Node) -> bool:
+    """An atom, or one with a sign before it: `minus z`."""
     items = flat(node)
-    kinds = [i.kind if isinstance(i, Sym) else Kind.ORD for i in items]
-    return any(kind in (Kind.BIN, Kind.REL, Kind.PUNCT) for kind in kinds[1:])
+    is_signed = len(items) > 1 and bare(items[0]) in ("−", "-", "+")
+    return is_atom(Row(tuple(items[1:]))) if is_signed else is_atom(node)
+
+
+def is_factor(node: Node) -> bool:
+    """Whether it is multiplied with what stands before it, as nothing else is between them."""
+    kind = node.kind if isinstance(node, Sym) else Kind.ORD
+    return kind in (Kind.ORD, Kind.FUNC, Kind.BIG) and not isinstance(node, Space | Break | Text)
+
+
+def is_index(node: Node) -> bool:
+    """One symbol, or letters and numbers side by side, as an index may be."""
+    items = flat(node)
+    return bool(bare(node)) or all(
+        isinstance(item, Text | Value) or (isinstance(item, Sym) and item.text[:1].isalnum())
+        for item in items
+    )
 
 
 # ── Derivatives ─────────────────────────────────────────────────────────────────────────
@@ -196,7 +222,7 @@ def with_bars(items: Sequence[Node]) -> list[Node]:
     """The row with each pair of bars made one: an absolute value, or a norm."""
     done: list[Node] = []
     opened: tuple[int, str] | None = None
-    for item in items:
+    for at, item in enumerate(items):
         base = item.base if isinstance(item, Scripts) else item
         bar = bare(base) if bare(base) in _BARS else ""
         if opened is not None and bar == opened[1] and len(done) > opened[0] + 1:
@@ -205,10 +231,21 @@ def with_bars(items: Sequence[Node]) -> list[Node]:
             done.append(replace(item, base=pair) if isinstance(item, Scripts) else pair)
             opened = None
         else:
-            if bar and opened is None and (not done or _awaits_term(done[-1])):
+            if bar and opened is None and _opens(bar, done, items[at:]):
                 opened = (len(done), bar)
             done.append(item)
     return done
+
+
+def _opens(bar: str, before: Sequence[Node], rest: Sequence[Node]) -> bool:
+    r"""Whether a bar begins a pair. Behind a factor it does if one of the rest ends it.
+
+    `2|g|` is twice an absolute value; the one bar of `p(y | x)` is `given`, as is every `\mid`.
+    """
+    if not before or _awaits_term(before[-1]):
+        return True
+    left = sum(bare(item.base if isinstance(item, Scripts) else item) == bar for item in rest)
+    return bar != "∣" and left % 2 == 0
 
 
 def _awaits_term(node: Node) -> bool:

@@ -36,6 +36,8 @@ class Part:
 
     text: str
     role: Role = Role.FACTOR
+    is_long: bool = False
+    """Whether a comma is said before what it is multiplied with, as one loses its end else."""
 
 
 _MULTIPLIED = (Role.FACTOR, Role.POSTFIX)
@@ -53,7 +55,7 @@ def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
     """The parts as one text. `product` is said between factors."""
     said: list[str] = []
     before: Role | None = None
-    is_chain = False
+    is_chain = is_long = False
     for part in parts:
         match part.role:
             case Role.STOP:
@@ -61,13 +63,16 @@ def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
             case Role.RELATION:
                 said.append(f", which {part.text}" if is_chain else part.text)
             case role:
-                if before in _MULTIPLIED and role in _MULTIPLIES:
+                is_multiplied = before in _MULTIPLIED and role in _MULTIPLIES
+                if is_long and (is_multiplied or part.text == "times"):
+                    said.append(",")
+                if is_multiplied:
                     said.append(product)
                 said.append(part.text)
         is_chain = part.role is Role.RELATION or (
             is_chain and part.role not in (Role.STOP, Role.MARK)
         )
-        before = part.role
+        before, is_long = part.role, part.is_long
     return tidy(" ".join(said))
 
 
