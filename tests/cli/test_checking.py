@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Tutor
+from tests.cli.conftest import ProofsHere, Tutor
 from tests.training.conftest import FRONT, lesson_text
-from tutor.cli import checking
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lessons are read and compared, but not run."""
-    monkeypatch.setattr(checking, "check", lambda lesson: ())
+    monkeypatch.setattr(ProofsHere, "check", lambda self, lesson: ())
 
 
 def line_of(path: Path, piece: str) -> int:
@@ -54,7 +53,8 @@ def test_ctrl_c_while_a_lesson_runs_ends_the_command(tutor: Tutor, home: Path) -
     path.write_text(lesson_text(Predict="raise KeyboardInterrupt"))
     for options in ([], ["--watch"]):
         done = tutor("check", str(path), "--trust", *options)
-        assert (done.returncode, done.stderr) == (130, "")
+        where = f"{path}:{line_of(path, 'raise')}"
+        assert (done.returncode, done.stderr) == (130, f"tutor: stopped at {where}\n")
         assert "ok" not in done.stdout
 
 
@@ -99,7 +99,9 @@ def test_code_that_is_proven_is_not_run_once_more_for_a_translation(
     tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proven: list[str] = []
-    monkeypatch.setattr(checking, "check", lambda lesson: proven.append(lesson.language) or ())
+    monkeypatch.setattr(
+        ProofsHere, "check", lambda self, lesson: proven.append(lesson.language) or ()
+    )
     chinese = shelf / "zh" / "a.md"
     tutor("check", "a")
     assert proven == ["en"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Tutor
+from tests.cli.conftest import ProofsHere, Tutor
 from tests.training.conftest import FRONT, lesson_text
 from tutor.cli import checking
 from tutor.cli.watching import PAUSE, changes
@@ -83,7 +83,7 @@ def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> Non
 @pytest.fixture
 def do(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has these things done, one after the other, while it is watched; then Ctrl+C."""
-    monkeypatch.setattr(checking, "check", lambda lesson: ())
+    monkeypatch.setattr(ProofsHere, "check", lambda self, lesson: ())
 
     def plan(*deeds: Deed) -> None:
         left = iter(deeds)
@@ -122,8 +122,9 @@ def test_no_fault_ends_it_but_ctrl_c_does(
     heads = [line for line in told if line.startswith("----")]
     assert len(heads) == 5
     assert all(head.endswith(f" {mine} ----") for head in heads)
-    syntax, gone, binary = done.stderr.splitlines()
+    syntax, more, gone, binary = done.stderr.splitlines()
     assert "this is not Python" in syntax
+    assert "once that is mended, the code and the exercises are proven, too" in more
     assert "no such file" in gone
     assert "not UTF-8" in binary
 

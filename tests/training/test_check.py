@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.conftest import FRONT
 from tutor.lesson.model import Lesson
-from tutor.training.check import check, undrawn
+from tutor.training.check import check
 
 WATCHING = FRONT.replace("epochs: 10\n", "epochs: 10\nwatch: {z: z}\n")
 
@@ -35,6 +35,6 @@ def test_random_numbers_from_elsewhere_are_found(write_lesson: Write) -> None:
 
 def test_what_can_not_be_drawn_is_told_without_running_anything(write_lesson: Write) -> None:
     lesson = write_lesson(Predict="1 / 0\n```\n$$\\foo{q}$$\n```python\ny_pred = w * x")
-    (finding,) = undrawn(lesson)
-    assert finding.message == r"the formula's \foo{q} can't be drawn; write it another way"
-    assert lesson.source.split("\n")[finding.line - 1] == r"$$\foo{q}$$"
+    (remark,) = lesson.remarks
+    assert remark.message == r"the formula's \foo{q} can't be drawn; write it another way"
+    assert lesson.source.split("\n")[remark.line - 1] == r"$$\foo{q}$$"

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from tutor.cli.lessons import trusted
 from tutor.cli.watching import changes
+from tutor.engine.proofs import Proofs
 from tutor.errors import LessonError
 from tutor.lesson import library
+from tutor.lesson.faults import LessonFaults
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.lesson.neighbours import faults_beside_others
 from tutor.plain import one_line, plain
-from tutor.training.check import check, undrawn
-from tutor.training.devices import use_one_thread
+from tutor.training.finding import Finding
 
 
 def check_command(options: argparse.Namespace) -> int:
@@ -27,9 +28,14 @@ def check_command(options: argparse.Namespace) -> int:
     there, or may not run.
     """
     wanted = _Wanted(options.lessons, options.lang)
-    use_one_thread()
-    if options.watch:
-        _Watch(wanted, options.trust).go_on()
+    with Proofs() as proofs:
+        checker = _Checker(proofs, options.trust, options.answers)
+        if options.watch:
+            _Watch(wanted, checker, options.trust).go_on()
+        return _check_wanted(wanted, checker)
+
+
+def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
     files: dict[Path, None] = {}
     good = True
     for name in wanted.names:
@@ -39,8 +45,8 @@ def check_command(options: argparse.Namespace) -> int:
             _tell(str(error))
             good = False
     if good and not files:
-        raise LessonError(f"no lesson is there in {options.lang}; there is nothing to prove")
-    results = _check_all(files, options.trust)
+        raise LessonError(f"no lesson is there in {wanted.language}; there is nothing to prove")
+    results = checker.check_all(files)
     return 0 if good and all(results) else 1
 
 
@@ -50,49 +56,70 @@ class _Wanted:
     def __init__(self, names: Sequence[str], language: str | None) -> None:
         self.names = names or [h.slug for h in library.headlines() if h.shipped]
         self._all = not names
-        self._language = language
+        self.language = language
 
     def files(self, name: str) -> Sequence[Path]:
         """Of a lesson in all its languages, or in the one. Raises LessonError if there is none."""
         found = library.find_all(name)
         if self._all:
             found = {code: path for code, path in found.items() if library.is_shipped(path)}
-        if self._language is None:
+        if self.language is None:
             return tuple(found.values())
-        if self._language in found or self._all:
-            return tuple(path for code, path in found.items() if code == self._language)
+        if self.language in found or self._all:
+            return tuple(path for code, path in found.items() if code == self.language)
         there = ", ".join(found)
-        raise LessonError(one_line(f"{name} is not there in {self._language}, only in {there}"))
+        raise LessonError(one_line(f"{name} is not there in {self.language}, only in {there}"))
 
 
-def _check_all(paths: Iterable[Path], trust_now: bool) -> list[bool]:
-    """Whether each lesson is proven."""
-    proven: set[Path] = set()
-    results = []
-    for path in paths:
-        results.append(_check_one(path, trust_now, proven))
-        if results[-1]:
-            proven.add(path.absolute())
-    return results
+class _Checker:
+    """Proves lessons and tells what is wrong with each."""
 
+    def __init__(self, proofs: Proofs, trust_now: bool, with_answers: bool) -> None:
+        self._proofs = proofs
+        self._trust_now = trust_now
+        self._with_answers = with_answers
 
-def _check_one(path: Path, trust_now: bool, proven: Collection[Path]) -> bool:
-    """Whether a lesson is proven. The code of one that is `proven` isn't run for a translation."""
-    started = time.perf_counter()
-    try:
-        lesson = trusted(path, trust_now=trust_now)
-    except LessonError as error:
-        _tell(str(error))
-        return False
-    beside = faults_beside_others(lesson)
-    is_same = not beside and library.original_of(path.absolute()) in proven
-    found = [*beside, *(undrawn(lesson) if is_same else check(lesson))]
-    for finding in found:
-        _tell(str(finding))
-    if not found:
-        seconds = time.perf_counter() - started
-        print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
-    return not found
+    def check_all(self, paths: Iterable[Path]) -> list[bool]:
+        """Whether each lesson is proven."""
+        proven: set[Path] = set()
+        results = []
+        for path in paths:
+            results.append(self._check(path, proven))
+            if results[-1]:
+                proven.add(path.absolute())
+        return results
+
+    def _check(self, path: Path, proven: Collection[Path]) -> bool:
+        """Whether a lesson is proven. The code of one `proven` isn't run for a translation."""
+        started = time.perf_counter()
+        try:
+            lesson = trusted(path, trust_now=self._trust_now)
+        except LessonError as error:
+            _tell(str(error))
+            if isinstance(error, LessonFaults):
+                _tell(f"{path}: once that is mended, the code and the exercises are proven, too")
+            return False
+        found = [*lesson.remarks, *(beside := faults_beside_others(lesson))]
+        is_same = not beside and library.original_of(path.absolute()) in proven
+        told = found if is_same else [*found, *self._proven(lesson)]
+        for finding in told:
+            _tell(str(finding))
+        if not told:
+            seconds = time.perf_counter() - started
+            print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
+        if self._with_answers and not is_same:
+            for answer in self._proofs.answers:
+                print(f"    {one_line(answer.text)}", flush=True)
+        return not told
+
+    def _proven(self, lesson: Lesson) -> Sequence[Finding]:
+        """What running the lesson finds wrong; Ctrl+C is told with what was being proven."""
+        try:
+            return self._proofs.prove(lesson, with_answers=self._with_answers)
+        except KeyboardInterrupt as stopped:
+            if where := str(stopped):
+                _tell(f"stopped at {where}")
+            raise
 
 
 def _name(lesson: Lesson) -> str:
@@ -113,9 +140,9 @@ def _tell(text: str) -> None:
 class _Watch:
     """Proves lessons again whenever one of their files changes."""
 
-    def __init__(self, wanted: _Wanted, trust: bool) -> None:
+    def __init__(self, wanted: _Wanted, checker: _Checker, trust: bool) -> None:
         self._wanted = wanted
-        self._trust = trust
+        self._checker = checker
         self._files = {name: wanted.files(name) for name in wanted.names}
         """By name: what was found last."""
         own = [f for f in self._all_files() if not library.is_shipped(f)]
@@ -129,14 +156,11 @@ class _Watch:
         """Until Ctrl+C, which ends the whole command. No fault in a file does."""
         for changed in changes(self._look):
             print(f"\n---- {time.strftime('%H:%M:%S')} {self._said(changed)} ----", flush=True)
-            results = _check_all(
-                [
-                    path
-                    for files in self._files.values()
-                    if set(files) & set(changed)
-                    for path in files
-                ],
-                self._trust,
+            results = self._checker.check_all(
+                path
+                for files in self._files.values()
+                if set(files) & set(changed)
+                for path in files
             )
             bad = results.count(False)
             state = f"{bad} of {len(results)} with faults" if bad else "all is well"

@@ -194,6 +194,9 @@ def _add_check(commands: _Commands) -> None:
         help="check again whenever a file changes, until Ctrl+C; with --trust, whatever is "
         "saved to a lesson of your own meanwhile may run",
     )
+    parser.add_argument(
+        "-v", "--answers", action="store_true", help="tell the computed answers of exercises"
+    )
     _add_trust(parser)
 
 

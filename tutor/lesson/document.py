@@ -69,6 +69,7 @@ def parse(source: str, path: Path) -> Lesson:
         data=front.data or checks.usual_data(sections, modes),
         builds_on=front.builds_on,
         language=language_of(path),
+        remarks=faults.remarks,
     )
 
 

@@ -42,10 +42,20 @@ class FaultList:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: list[Fault] = []
+        self._remarks: list[Fault] = []
 
     def add(self, line: int, message: str) -> None:
         """Note one more fault."""
         self._found.append(Fault(self._path, line, message))
+
+    def remark(self, line: int, message: str) -> None:
+        """Note what an author should mend, and a lesson can be used with."""
+        self._remarks.append(Fault(self._path, line, message))
+
+    @property
+    def remarks(self) -> tuple[Fault, ...]:
+        """What was remarked, by line."""
+        return tuple(sorted(dict.fromkeys(self._remarks), key=lambda fault: fault.line))
 
     def __len__(self) -> int:
         return len(self._found)

@@ -1,4 +1,4 @@
-"""Whether a formula can be drawn and its boxes evaluated.
+"""Whether a formula parses, can be drawn, and has boxes that can be evaluated.
 
 Knows nothing of where in a lesson it stands.
 """
@@ -14,15 +14,17 @@ from tutor.lesson.faults import FaultList
 def check(latex: str, line: int, faults: FaultList) -> tuple[str, ...]:
     r"""The expressions in its `\boxed{…}`; what is wrong is added to `faults`, on `line`."""
     try:
-        boxed = formula.parse(latex).boxed
+        parsed = formula.parse(latex)
     except FormulaError as error:
         faults.add(line, f"the formula does not parse: {error}")
         return ()
-    for expression in boxed:
+    for piece in parsed.unsupported:
+        faults.remark(line, f"the formula's {piece} can't be drawn; write it another way")
+    for expression in parsed.boxed:
         if reason := code_checks.why_not_expression(expression):
             faults.add(
                 line,
                 f"`{expression}` in \\boxed is not a Python expression ({reason}); "
                 "write one such as \\boxed{w}",
             )
-    return tuple(boxed)
+    return tuple(parsed.boxed)

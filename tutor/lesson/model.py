@@ -15,6 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
+from tutor.lesson.faults import Fault
 
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
 """The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
@@ -127,6 +128,8 @@ class Lesson(msgspec.Struct, frozen=True):
     """The slugs of the lessons that should come before this one."""
     language: str = "en"
     """Of its prose: the code of a language, as in `lessons/zh/`."""
+    remarks: tuple[Fault, ...] = ()
+    """What its author should mend, though it can be used as it is."""
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:

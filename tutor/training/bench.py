@@ -15,7 +15,7 @@ from tutor.lesson.exercise import Exercise, Place, Stage
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.training.answers import is_truth
-from tutor.training.finding import Finding
+from tutor.training.finding import Begun, Finding, nobody
 from tutor.training.frame import Value
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Program, programs_of
@@ -38,6 +38,7 @@ class Bench:
     lesson: Lesson
     programs: Mapping[str, Program]
     exercise: Exercise
+    begun: Begun = nobody
 
     def finding(self, message: str, *keys: str) -> Finding:
         """What is wrong, on the line of the first of these keys that the author has written."""

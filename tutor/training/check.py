@@ -5,24 +5,23 @@ Reading the file has found the faults of form; here the code is run. Knows no sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from tutor.errors import RunError
-from tutor.formula import parse
-from tutor.lesson.model import Formula, Lesson
+from tutor.lesson.model import SETUP, Formula, Lesson
 from tutor.training.differences import (
     Numbers,
     gradients_by_differences,
     gradients_by_program,
     probe_at,
 )
-from tutor.training.finding import Finding
+from tutor.training.finding import Begun, Finding, nobody
 from tutor.training.frame import Frame, Value
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Program, programs_of
-from tutor.training.prove import prove
+from tutor.training.prove import computed_answers, prove
 from tutor.training.run import Run
 
 RELATIVE = 1e-5
@@ -33,35 +32,32 @@ _EPOCHS = 3
 
 
 def check(lesson: Lesson) -> tuple[Finding, ...]:
-    """All that is wrong with a lesson that could be read. Runs its code."""
-    return tuple(_Check(lesson).findings())
+    """All that is wrong with what a lesson computes. Runs its code."""
+    return tuple(findings(lesson))
 
 
-def undrawn(lesson: Lesson) -> tuple[Finding, ...]:
-    """What of a lesson's formulas can't be drawn. Runs nothing.
+def findings(lesson: Lesson, begun: Begun = nobody) -> Iterator[Finding]:
+    """The same one after the other; `begun` is told what is proven next, before it is run.
 
-    All that is left to prove of a translation whose code is that of a lesson that is proven.
+    Raises LessonRaised if somebody stops the lesson's code (Ctrl+C).
     """
-    return tuple(
-        Finding(
-            str(lesson.path),
-            formula.line,
-            f"the formula's {piece} can't be drawn; write it another way",
-        )
-        for formula in _formulas(lesson)
-        for piece in parse(formula.latex).unsupported
-    )
+    return _Check(lesson, begun).findings()
+
+
+def answers(lesson: Lesson) -> Iterator[tuple[int, str]]:
+    """The line and the computed answer of each exercise that has one. Runs the lesson's code."""
+    return computed_answers(lesson, programs_of(lesson))
 
 
 class _Check:
     """The proofs of one lesson; each yields what it finds wrong."""
 
-    def __init__(self, lesson: Lesson) -> None:
+    def __init__(self, lesson: Lesson, begun: Begun) -> None:
         self.lesson = lesson
         self.programs = programs_of(lesson)
+        self._begun = begun
 
     def findings(self) -> Iterator[Finding]:
-        yield from undrawn(self.lesson)
         running = dict(self.programs)
         for mode in self.lesson.modes:
             try:
@@ -77,10 +73,17 @@ class _Check:
             except RunError as error:
                 del running[mode]
                 yield self._finding(1, f"mode {mode}: {error}")
-        yield from prove(self.lesson, running)
+        yield from prove(self.lesson, running, self._begun)
 
     def _finding(self, line: int, message: str) -> Finding:
         return Finding(str(self.lesson.path), line, message)
+
+    def _begins(self, mode: str, phase: str) -> None:
+        """Say that this phase is run next, on its first line of code in this mode."""
+        section = self.lesson.phase(phase)
+        fences = section.fences(mode) if section else ()
+        line = fences[0].line if fences else self._phase_line(phase)
+        self._begun(line, f"mode {mode}, {phase}")
 
     def _phase_line(self, name: str) -> int:
         section = self.lesson.phase(name)
@@ -89,7 +92,8 @@ class _Check:
     # ── Running ─────────────────────────────────────────────────────────────────────
 
     def _runs(self, mode: str) -> Iterator[Finding]:
-        frames = _frames(Run(self.programs, mode))
+        self._begins(mode, SETUP)
+        frames = _frames(Run(self.programs, mode), lambda phase: self._begins(mode, phase))
         run = Run(self.programs, mode)
         again = _frames(run)
         if frames != again:
@@ -122,6 +126,7 @@ class _Check:
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
     def _gradient(self, mode: str) -> Iterator[Finding]:
+        self._begun(self._phase_line("Gradient"), f"mode {mode}, the gradient")
         program = self.programs[mode]
         own = mode in self.lesson.own_gradient
         for batch in range(program.batches):
@@ -169,11 +174,16 @@ def _to_gradient(run: Run) -> None:
         run.step_phase()
 
 
-def _frames(run: Run) -> list[Frame]:
-    """Every frame of the first epochs, then the end of some more."""
+def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[Frame]:
+    """Every frame of the first epochs, then the end of some more.
+
+    `begins` is told of each phase before it is run.
+    """
     frames = [run.frame()]
     while run.at.epoch < _EPOCHS or not run.at_end:
+        begins(frames[-1].next_phase)
         frames.append(run.step_phase())
+    begins("a run of 20 epochs")
     frames.append(run.run(20))
     return frames
 

@@ -1,8 +1,17 @@
-"""What a proof found wrong, as it is told. Knows nothing of proofs."""
+"""What a proof says: what it found wrong, and what it is at. Knows nothing of proofs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Begun: TypeAlias = Callable[[int, str], object]
+"""Told the line and the name of what is proven next: it may never come to its end."""
+
+
+def nobody(line: int, what: str) -> None:
+    """A Begun who does not want to know."""
 
 
 @dataclass(frozen=True, slots=True)

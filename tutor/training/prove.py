@@ -17,9 +17,9 @@ import msgspec
 from tutor.errors import RunError
 from tutor.lesson.exercise import BeAutograd, Predict, Reach, Repair, Stage
 from tutor.lesson.model import Lesson
-from tutor.training.answers import holds
+from tutor.training.answers import expected_text, holds
 from tutor.training.bench import Bench, EndError, said_by
-from tutor.training.finding import Finding
+from tutor.training.finding import Begun, Finding, nobody
 from tutor.training.local_gradients import local_gradients
 from tutor.training.probe import Probe
 from tutor.training.program import Program
@@ -30,11 +30,35 @@ MOST_STEPS = 20
 """Questions that an exercise in being autograd may have."""
 
 
-def prove(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[Finding]:
+def prove(
+    lesson: Lesson, programs: Mapping[str, Program], begun: Begun = nobody
+) -> Iterator[Finding]:
     """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code."""
     for exercise in lesson.exercises:
         if exercise.stage.mode in programs:
-            yield from _found(Bench(lesson, programs, exercise))
+            begun(exercise.line, f"exercise {exercise.id}")
+            yield from _found(Bench(lesson, programs, exercise, begun))
+
+
+def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[tuple[int, str]]:
+    """Of each prediction: its line, and its id with its answer at each stage that asks for it."""
+    for exercise in lesson.exercises:
+        if isinstance(exercise, Predict):
+            bench = Bench(lesson, programs, exercise)
+            stages = [exercise.stage, *(again.stage for again in exercise.again)]
+            said = ", then ".join(_answer(bench, exercise, stage) for stage in stages)
+            yield exercise.line, f"{exercise.id}: {said}"
+
+
+def _answer(bench: Bench, exercise: Predict, stage: Stage) -> str:
+    """The answer as a learner could give it."""
+    try:
+        run = bench.begin(stage)
+        run.step_phase()
+        (value,) = run.evaluate([exercise.answer])
+    except (EndError, RunError) as error:
+        return said_by(error) if isinstance(error, RunError) else "none"
+    return expected_text(exercise, value)
 
 
 def _found(bench: Bench) -> list[Finding]:
@@ -121,7 +145,7 @@ def _repair(bench: Bench, exercise: Repair) -> Iterator[Finding]:
 
 def _symptom(bench: Bench, exercise: Repair) -> Iterator[Finding]:
     symptom, epochs = exercise.symptom, exercise.epochs
-    ran = _run(bench, exercise, exercise.code)
+    ran = _run(bench, exercise, "code")
     if isinstance(ran, str):
         yield from _raised(bench, exercise, ran)
         return
@@ -147,7 +171,7 @@ def _raised(bench: Bench, exercise: Repair, error: str) -> Iterator[Finding]:
 
 def _mended(bench: Bench, exercise: Repair) -> Iterator[Finding]:
     """(The lesson's own code need not do: an exercise may ask for more than the lesson does.)"""
-    epochs, ran = exercise.epochs, _run(bench, exercise, exercise.solution_code)
+    epochs, ran = exercise.epochs, _run(bench, exercise, "solution")
     if isinstance(ran, str):
         yield bench.finding(f"the solution can't be run for {epochs} epochs: {ran}", "solution")
     elif not bench.truth(ran, exercise.condition, "condition"):
@@ -155,8 +179,10 @@ def _mended(bench: Bench, exercise: Repair) -> Iterator[Finding]:
         yield bench.finding(what, "solution")
 
 
-def _run(bench: Bench, exercise: Repair, code: str) -> Run | str:
-    """The run of some code, or what it raised."""
+def _run(bench: Bench, exercise: Repair, key: str) -> Run | str:
+    """The run of its `code` or its `solution`, or what that raised."""
+    code = exercise.code if key == "code" else exercise.solution_code
+    bench.begun(exercise.lines.get(key, exercise.line), f"exercise {exercise.id}, its {key}")
     try:
         return bench.from_the_start(exercise.stage, exercise.epochs, code)
     except RunError as error:

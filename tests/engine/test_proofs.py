@@ -1,0 +1,111 @@
+"""Lessons proven in a child process: whatever one does, it costs a finding, and no more.
+
+The child is the real one but for torch: what it is given as a proof runs the code of Predict.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import lesson_text
+from tutor.engine.proofs import Proofs
+from tutor.errors import EngineError
+from tutor.lesson.document import parse
+from tutor.lesson.model import Lesson
+
+CHILD = """
+from tutor.engine import proof_child
+from tutor.engine.proofs import Answered, Begun, Stopped, Told
+
+def prove(wish, tell):
+    (fence,) = wish.lesson.phase("Predict").fences("autograd")
+    tell(Begun(fence.line, "mode autograd, Predict"))
+    try:
+        exec(fence.code, {})
+        tell(Told(fence.line, "all that was asked for has run"))
+    except KeyboardInterrupt:
+        tell(Stopped(fence.line + 1, "mode autograd, Predict"))
+    if wish.with_answers:
+        tell(Answered(fence.line, "an-exercise: 3"))
+
+proof_child.main(lambda: prove)
+"""
+SOUND = "y_pred = 1"
+
+
+@pytest.fixture
+def proofs() -> Iterator[Proofs]:
+    with Proofs([sys.executable, "-c", CHILD], seconds=0.2) as found:
+        yield found
+
+
+def predicting(code: str) -> Lesson:
+    return parse(lesson_text(Predict=code), Path("test.md"))
+
+
+def told(proofs: Proofs, code: str) -> str:
+    (finding,) = proofs.prove(predicting(code))
+    return str(finding)
+
+
+def test_nothing_that_a_lesson_prints_gets_out_and_nothing_typed_gets_in(
+    proofs: Proofs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    loud = "import os, sys\nprint('\\x1b[31m')\nos.system('echo hi')\nsys.stderr.write('\\x07')"
+    assert told(proofs, loud + "\nassert not sys.stdin.read()").endswith("has run")
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_proven(
+    proofs: Proofs,
+) -> None:
+    assert told(proofs, "import os\nos._exit(3)") == (
+        "test.md:16: mode autograd, Predict ended its process, which exited with status 3; "
+        "nothing more of this lesson was proven"
+    )
+    assert told(proofs, SOUND).endswith("has run")
+    proofs.prove(predicting(SOUND), with_answers=True)
+    assert [answer.text for answer in proofs.answers] == ["an-exercise: 3"]
+    assert "ended by SIGKILL" in told(proofs, "import os\nos.kill(os.getpid(), 9)")
+
+
+def test_an_endless_loop_is_told_with_the_line_that_it_is_at(proofs: Proofs) -> None:
+    assert told(proofs, "while True:\n    pass") == (
+        "test.md:17: mode autograd, Predict did not come to its end within 0.2 s; "
+        "nothing more of this lesson was proven"
+    )
+
+
+def test_ctrl_c_says_what_was_being_proven_and_leaves_no_process(
+    proofs: Proofs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proofs.prove(predicting(SOUND))
+    child = proofs._child
+    assert child is not None
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt, match=r"test\.md:17: mode autograd, Predict"):
+            proofs.prove(predicting("while True:\n    pass"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert child.poll() is not None
+
+
+def test_a_copy_that_a_lesson_makes_of_its_process_says_nothing(proofs: Proofs) -> None:
+    forking = "import os\nif not os.fork():\n    raise KeyboardInterrupt\nos.wait()"
+    assert "did not come to its end" in told(proofs, forking)  # the copy waits for more lessons
+
+
+def test_a_process_that_can_not_start_is_told() -> None:
+    with (
+        Proofs([sys.executable, "-c", "raise OSError('no torch')"]) as proofs,
+        pytest.raises(EngineError, match="could not start: OSError: no torch"),
+    ):
+        proofs.prove(predicting(SOUND))

@@ -1,0 +1,138 @@
+"""The child process that proves lessons: loads torch, then serves who asks (`proofs`).
+
+Nothing that a lesson prints, reads or raises gets out of it, but as a finding. Ends with its
+input.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, TypeAlias
+
+from tutor.engine.limits import limit_memory
+from tutor.engine.proofs import (
+    Answered,
+    Begun,
+    Done,
+    Event,
+    Loaded,
+    Prove,
+    Stopped,
+    Told,
+    to_line,
+    wish_from_line,
+)
+from tutor.plain import one_line
+
+Tell: TypeAlias = Callable[[Event], None]
+Prover: TypeAlias = Callable[[Prove, Tell], None]
+"""Proves a lesson and tells all it finds; ends with Stopped if an interrupt met the lesson."""
+
+
+def main(load: Callable[[], Prover] | None = None) -> None:
+    """Take over the descriptors, then `load` what proves and serve until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    source, out = os.fdopen(os.dup(0), "rb"), os.dup(1)
+    errors = os.fdopen(os.dup(2), "w")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    # A copy of this process that a lesson makes must not tell what this one tells.
+    os.register_at_fork(after_in_child=lambda: _replace(out))
+    try:
+        prove = (load or _load)()
+        _write(out, Loaded())
+        for wish in _wishes(source):
+            with _interruptible():
+                prove(wish, lambda event: _write(out, event))
+            _write(out, Done())
+    except BaseException:  # noqa: BLE001 - a fault of ours, told to who asks, whatever it is
+        traceback.print_exc(file=errors)
+        errors.flush()
+        os._exit(1)
+
+
+def _load() -> Prover:
+    """What loads torch, which takes seconds."""
+    from tutor.training import devices  # noqa: PLC0415
+    from tutor.training.check import answers, findings  # noqa: PLC0415
+    from tutor.training.loop import LessonRaised  # noqa: PLC0415
+
+    devices.use_one_thread()
+
+    def prove(wish: Prove, tell: Tell) -> None:
+        limit_memory("cpu")
+        at = Begun(1, "")
+
+        def begun(line: int, what: str) -> None:
+            nonlocal at
+            at = Begun(line, what)
+            tell(at)
+
+        try:
+            for finding in findings(wish.lesson, begun):
+                tell(Told(finding.line, one_line(finding.message)))
+            if wish.with_answers:
+                for line, text in answers(wish.lesson):
+                    tell(Answered(line, one_line(text)))
+        except LessonRaised as stopped:
+            tell(_stopped(at, stopped.line, stopped.phase))
+        except KeyboardInterrupt:  # it met code of ours
+            tell(Stopped(at.line, at.what))
+
+    return prove
+
+
+def _stopped(at: Begun, line: int | None, phase: str) -> Stopped:
+    """Where an interrupt met a lesson's code: more exactly than what had begun, if it is known."""
+    in_exercise = at.what.startswith("exercise")  # where lines may be those of a repair's editor
+    if in_exercise:
+        return Stopped(at.line, f"{at.what}: {phase}")
+    mode = at.what.split(",")[0]
+    return Stopped(line or at.line, f"{mode}, {phase}")
+
+
+def _wishes(source: BinaryIO) -> Iterator[Prove]:
+    """What is asked for, read by a thread: at the input's end it ends the process at once.
+
+    The main thread may then be deep in a lesson's endless loop.
+    """
+    waiting: queue.SimpleQueue[Prove] = queue.SimpleQueue()
+
+    def read_on() -> None:
+        for line in source:
+            waiting.put(wish_from_line(line))
+        os._exit(0)
+
+    threading.Thread(target=read_on, name="wishes", daemon=True).start()
+    while True:
+        yield waiting.get()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _write(out: int, event: Event) -> None:
+    line = to_line(event)
+    while line:
+        line = line[os.write(out, line) :]
+
+
+def _replace(out: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out)
+
+
+if __name__ == "__main__":
+    main()
