@@ -118,6 +118,7 @@ def test_without_float64_what_a_rounding_of_the_parameter_can_do_is_allowed() ->
         ),
         (4.0, None, "is 4.000 times autograd"),
         (5.0, FOUR, "is 5.000 times autograd"),
+        (1.0001, FOUR, "is 1.0001 times autograd"),
         (-1.0, FOUR, "has the opposite sign of autograd"),
         (
             -4.0,

@@ -149,8 +149,10 @@ def _equal(a: float, b: float) -> bool:
 
 
 def times(factor: float) -> str:
-    """`4.000 times`."""
+    """`4.000 times`; close to 1 with the digits by which it is not: `1.00004 times`."""
     shown = f"{factor:.3f}" if 0.01 <= abs(factor) < 1e6 else f"{factor:.3g}"
+    if shown in ("1.000", "-1.000"):
+        shown = f"{factor:.7g}"
     return f"{shown} times"
 
 
