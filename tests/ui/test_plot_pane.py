@@ -87,10 +87,16 @@ async def test_it_opens_with_the_loss_and_says_how_to_go_on() -> None:
         assert app.wanted == [(COLUMNS, None)]
 
 
-async def test_before_the_first_epoch_it_says_when_there_will_be_a_plot() -> None:
+async def test_until_the_first_epoch_is_over_it_says_when_there_will_be_a_plot() -> None:
     app = OnePane()
     async with showing(app, moment(epoch=0)) as pilot:
         assert "plotted from the end of the first epoch" in app.text
+        app.moment = moment(epoch=1)
+        await settled(pilot)
+        assert "plotted from the end of the first epoch" in app.text
+        app.moment = moment(epoch=1, furthest=3)
+        await settled(pilot)
+        assert "It is being computed" in app.text
         app.moment = None
         await settled(pilot)
         assert "plotted from the end of the first epoch" in app.text

@@ -126,7 +126,7 @@ class PlotPane(LinesPane):
             return None
         if self.kind in _PICTURES:
             return moment.sight.picture, moment.lesson.slug
-        return moment.curve, moment.changes, moment.runs, moment.epoch > 0, moment.lesson.slug
+        return moment.curve, moment.changes, moment.runs, moment.furthest > 0, moment.lesson.slug
 
     def _draw_now(self) -> None:
         self._is_due = False
@@ -163,7 +163,7 @@ class PlotPane(LinesPane):
 
     def _loss(self, moment: Moment | None, sheet: Sheet) -> Drawing:
         if moment is None or moment.curve is None or not moment.curve.epochs:
-            starting = moment is None or moment.epoch == 0
+            starting = moment is None or not moment.furthest
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return told("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
