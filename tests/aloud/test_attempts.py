@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.aloud.listening import answer_to, said
+from tests.aloud.listening import Finishing, answer_to, said
 from tests.teaching.test_coach import AUTOGRAD, CHOOSE, PICK, PREDICT, REACH, REPAIR, SIGN, Notebook
-from tutor.aloud.attempts import news
+from tests.ui.fake_engine import FakeEngine
+from tutor.aloud.attempts import failure, news
+from tutor.engine.messages import Failed
 from tutor.lesson.exercise import Exercise
 from tutor.teaching.attempt import Attempt, Wants
+from tutor.training.sights import Local, LocalStep
 
 
 def told(*lines: str, **options: object) -> str:
@@ -35,7 +38,9 @@ def test_they_are_listed_with_what_was_done():
 
 
 def test_the_next_phase_waits_for_the_answer():
-    assert "An answer is awaited. Type a number." in told("a", "next")
+    awaited = told("a", "next")
+    assert awaited.startswith("An answer is awaited. What is the gradient of w")
+    assert awaited.endswith("Type a number. Or type hint, skip or leave.")
     assert "First say what you expect." in told("a", "s")
 
 
@@ -76,8 +81,19 @@ def test_code_is_typed_up_to_a_single_dot(tmp_path: Path):
     assert "it stays as it was" in said("a mend", "edit", ".", exercises=(REPAIR,))
 
 
-def test_code_that_ends_with_the_input_is_taken_as_it_is():
-    assert "Line 1 is not Python" in said("a mend", "edit", "w -= (", exercises=(REPAIR,))
+def test_code_that_the_input_ends_before_its_dot_is_kept_and_not_judged():
+    notebook = Notebook()
+    text = said("a mend", "edit", "w -= 1", exercises=(REPAIR,), notebook=notebook)
+    assert "the lines you typed are kept, and nothing was checked" in text
+    assert "Not yet" not in text
+    assert notebook.drafts["mend"] == "w -= 1\n"
+
+
+def test_after_code_that_is_no_python_it_is_told_what_stands_and_what_is_kept():
+    text = told("a mend", "edit", "w -= (", ".")
+    assert "The run still has the code before. What you typed is kept as a draft." in text
+    again = told("a mend", "edit", "w -= (", ".", "edit", "w -= (", ".")
+    assert "Line 1 is not Python" in again
 
 
 class BrokenOff(io.StringIO):
@@ -111,7 +127,7 @@ def test_ctrl_c_before_the_first_line_of_code_changes_nothing():
     keys = BrokenOff("a mend\nedit\n", "code\n")
     text = said(exercises=(REPAIR,), notebook=notebook, keyboard=keys)
     assert "Broken off: the code stays as it was." in text
-    assert text.rstrip().endswith("Line 1: w += learning_rate * w.grad")
+    assert "Line 1: w += learning_rate * w.grad" in text[text.index("Broken off") :]
     assert "mend" not in notebook.drafts
 
 
@@ -172,7 +188,80 @@ def test_what_can_not_be_read_is_neither_right_nor_wrong():
 
 def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
     wrong = Attempt(PREDICT, 1, 1, "wrong", "number", "What?", reply="It is 3.", tries=1)
-    assert list(news(replace(wrong, solution="3"), wrong)) == ["The solution: 3"]
+    shown = replace(wrong, solution="3")
+    said = ["The solution: 3", "Type next to be asked again, hint for a hint, or solution."]
+    assert list(news(shown, wrong)) == said
+    assert list(news(shown, shown, wish="solution")) == said
+
+
+def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():
+    asked = Attempt(CHOOSE, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
+    assert list(news(replace(asked, solution="So not"), asked)) == [
+        "The solution: number 3, So not",
+        "Type its number as your answer, or skip.",
+    ]
+
+
+def test_the_error_of_the_given_code_is_told_with_its_line_and_as_often_as_it_is_asked():
+    assert "It fails with: a leaf Variable." in told("a mend")
+    for line in ("next", "code", "where"):
+        engine = FakeEngine()
+        engine.fails_at = "Loss"
+        text = said("a mend", "next", "next", line, exercises=(REPAIR,), engine=engine)
+        assert text.count("Loss failed in line 31: ZeroDivisionError: division by zero.") == 2
+    assert text.count("Type edit to mend it.") == 1
+
+
+def test_an_error_in_the_learners_code_is_told_with_that_line():
+    failed = Failed(lesson="line", phase="Update", line=1, message="NameError: q")
+    attempt = Attempt(REPAIR, 1, 1, "asking", "code", "Mend.", code="w -= q\n")
+    assert failure(failed, attempt) == (
+        "Update failed in line 1 of the code to mend, w -= q: NameError: q."
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("a choose", "9"), ("a choose", "1", "solution"), ("a choose",), ("restart",), ("lr 0.01",),
+     ("a", "x")],
+)  # fmt: skip
+def test_the_same_once_more_gets_an_answer_too(lines: tuple[str, ...]):
+    assert told(*lines, lines[-1])
+
+
+def test_of_a_goal_it_is_told_at_the_end_of_an_epoch_or_when_asked_that_it_is_not_reached():
+    missed = "Not yet: the goal is not reached here."
+    assert missed not in told("a reach", "next")
+    assert missed not in told("a reach", "lr 0.02")
+    assert missed in told("a reach", "s")
+    assert missed in told("a reach", "s", "where")
+
+
+def test_who_plays_autograd_hears_operations_in_words_and_the_present_question_again():
+    steps = [
+        LocalStep(asks="local", output="(a - y) ** 2", input="a - y", values={}, expected=3.0),
+        LocalStep(asks="total", output="", input="(x * w)[1]", values={}, expected=6.0),
+    ]
+
+    def after(*lines: str) -> str:
+        engine = Finishing()
+        engine.local = Local(steps=tuple(steps))
+        return said("a", *lines, exercises=(AUTOGRAD,), engine=engine)
+
+    first = "How fast does the square of (a minus y) change with a minus y?"
+    assert first in after()
+    assert after("7").count(first) == 2
+    assert after("7", "solution", "next").count(first) == 4
+    assert "What is the gradient of the loss in number 2 of (x times w)?" in after("3")
+
+
+def test_choices_and_numbers_may_be_typed_in_wide_digits():
+    assert told("a choose", "２").startswith("Right.")
+    assert told("ｊ ３").startswith("The run stands at the end of epoch 3.")
+
+
+def test_another_answer_to_what_has_been_answered_is_told_how_to_go_on():
+    assert told("a", "7", "-2") == "That has been answered. Type next to be asked again."
 
 
 def test_signs_may_be_typed_as_words():

@@ -128,7 +128,7 @@ def test_without_a_lesson_it_asks_for_one():
     assert text.endswith("Which lesson? Type its name or number.\n\n")
     assert "Lesson: A line" in answer_to("1", name=None)
     assert "Lesson: A line" in answer_to("line", name=None)
-    assert "no lesson is named `foo`" in answer_to("foo", name=None)
+    assert "No lesson is named foo." in answer_to("foo", name=None)
     assert "Lesson: A line" in answer_to("s", "open xor")
     with pytest.raises(LessonError):
         said(name="foo")
@@ -139,7 +139,8 @@ def test_it_is_said_where_the_lesson_was_left_and_go_on_goes_there():
     said("s", "s", "next", notebook=notebook)
     notebook.left_of = lambda lesson: notebook.places[-1]  # type: ignore[method-assign]
     whole = said("go on", notebook=notebook)
-    assert "You left this lesson in epoch 3. Go on takes you there." in whole
+    opened, _, _ = whole.partition("You left this lesson in epoch 3. Go on takes you there.")
+    assert opened.endswith("help for the rest.\n")
     assert "You are back where you left." in whole
 
 
@@ -148,7 +149,7 @@ def test_an_error_of_the_lesson_is_told_and_ends_nothing():
     engine.fails_at = "Loss"
     text = said("next", "next", "where", engine=engine)
     assert "Loss failed in line 31: ZeroDivisionError: division by zero." in text
-    assert text.rstrip().endswith("A run goes to epoch 20.")
+    assert text[text.index("A run goes to epoch 20.") :].count("Loss failed in line 31") == 1
 
 
 def test_an_engine_that_comes_back_is_waited_for():
@@ -183,6 +184,22 @@ def test_an_engine_that_is_gone_is_an_error():
 def test_what_the_lesson_prints_is_said_and_can_not_reach_the_terminal():
     engine = Printing()
     assert "Printed: ^[[31mred" in answer_to("next", engine=engine)
+
+
+def test_a_number_behind_a_step_is_how_many_and_what_means_nothing_is_refused():
+    assert answer_to("next 3").startswith("Predict has run, in epoch 1.")
+    assert "Gradient has run, in epoch 1." in answer_to("next 3")
+    assert answer_to("epoch 3").startswith("Epoch 3 is done.")
+    assert answer_to("next", "epoch 2").startswith("Epoch 2 is done.")
+    assert answer_to("s", "back 2") == answer_to("s", "j 1 gradient")
+    assert answer_to("seed 5").startswith("The run stands at the start.")
+    assert answer_to("epoch x") == "epoch may have a number from 1 to 1000 behind it."
+    assert answer_to("where now") == "Nothing is to stand behind where: type it alone."
+
+
+def test_names_may_be_typed_in_capitals_and_a_device_alone_asks_for_no_other():
+    assert "The gradient mode is manual, on cpu." in answer_to("mode MANUAL")
+    assert answer_to("device") == "There is only one device here: cpu."
 
 
 class Printing(FakeEngine):
@@ -240,7 +257,7 @@ class Interrupting(io.StringIO):
 def test_a_failed_setup_is_told():
     engine = FailingSetup()
     text = said("restart", "where", engine=engine)
-    assert text.count("Setup failed in line 7: NameError: q.") == 2
+    assert text.count("Setup failed in line 7: NameError: q.") == 3
     assert "Next:" not in text
 
 

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from tests.ui.fake_engine import Simulated
-from tutor.aloud.commands import nearest, read
-from tutor.aloud.figures import changes, figure, said_value
+from tutor.aloud.commands import help_lines, nearest, read
+from tutor.aloud.figures import changes, everything, figure, said_value
 from tutor.aloud.hints import spoken_notice, without_keys
-from tutor.aloud.prose import sentence, spoken_formula, spoken_prose
+from tutor.aloud.printing import spoken_printed
+from tutor.aloud.prose import following, sentence, spoken_formula, spoken_prose
+from tutor.aloud.python_words import spoken_python
 from tutor.aloud.voice import Code, Voice, in_words
 from tutor.aloud.wrapping import cells, wrap
 from tutor.training.frame import NONE, Value
@@ -82,9 +84,12 @@ def test_a_number_has_no_digits_that_say_nothing(x: float, said: str):
 
 
 def test_arrays_are_said_row_by_row():
-    assert said_value(Value((1.0, 2.0), (2,))) == "1, 2"
-    assert said_value(Value((1.0, 2.0, 3.0, 4.0), (2, 2))) == "row 1: 1, 2; row 2: 3, 4"
-    assert said_value(Value((1.0, 2.0), (2, 1))) == "1, 2"
+    assert said_value(Value((1.0, 2.0), (2,))) == "2 numbers: 1, 2"
+    assert said_value(Value((1.0, 2.0, 3.0, 4.0), (2, 2))) == (
+        "a 2 by 2 matrix: row 1: 1, 2; row 2: 3, 4"
+    )
+    assert said_value(Value((1.0, 2.0), (2, 1))) == "a column of 2: 1, 2"
+    assert said_value(Value((1.0, 2.0), (1, 2)), is_part=True) == "(a row of 2: 1, 2)"
     assert said_value(Value((1.0,) * 64, (100,))).endswith("1; and 84 more")
     assert said_value(NONE) == "None"
 
@@ -95,6 +100,59 @@ def test_a_change_too_small_to_be_seen_is_told_as_such():
     assert changes(msgspec.structs.replace(frame, values={"w": w}), frame) == [
         "w rose by 1e-9, to 0.3."
     ]
+
+
+def test_what_is_true_or_not_is_no_number_and_an_expression_no_name():
+    frame = Simulated(epoch=1, step=5).frame()
+    yes, no = (Value((x,), (), "bool") for x in (1.0, 0.0))
+    many = Value((1.0, 2.0), (2,))
+    leaf, other = ({"w is a leaf": x, "predictions": many} for x in (yes, no))
+    before, after = (msgspec.structs.replace(frame, watched=x) for x in (leaf, other))
+    assert changes(after, before) == ["w is a leaf: no longer true."]
+    assert changes(before, after) == ["w is a leaf: now true."]
+    assert "w is a leaf: false." in everything(after)
+    assert "predictions: 2 numbers: 1, 2." in everything(after)
+
+
+def test_a_warning_is_said_by_its_message_and_lines_of_signs_are_not():
+    assert list(
+        spoken_printed(
+            [
+                "/somewhere/a lesson.md:1: UserWarning: No leaf. (Triggered internally at x.)",
+                "  ---",
+                "======",
+                "w = 3",
+            ]
+        )
+    ) == ["A warning, UserWarning: No leaf.", "Printed: w = 3"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("(y_pred - y) ** 2", "the square of (y_pred minus y)"),
+        ("mean(((y_pred - y) ** 2)[3])", "the mean of number 4 of the square of (y_pred minus y)"),
+        ("-(a * b / W[0, 1])", "minus ((a times b) over row 1, column 2 of W)"),
+        ("relu(x @ W + b)", "relu of ((x times, as matrices, W) plus b)"),
+        ("a - (b - c)", "a minus (b minus c)"),
+        ("loss.backward()", "loss.backward()"),
+        ("w -= 1", "w -= 1"),
+        ("x[1:3] + 1", "x[1:3] + 1"),
+    ],
+)
+def test_operations_of_python_are_put_in_words(code: str, said: str):
+    assert spoken_python(code) == said
+
+
+def test_in_chinese_prose_formulas_are_their_symbols_and_quotes_stay():
+    (said,) = spoken_prose("只有一个“权重”。\n一个点：$x = 1$ → 2", in_symbols=True)
+    assert said == "只有一个“权重”。一个点：x = 1 → 2"
+    assert following("一个权重。", "四个点。", "One.") == "一个权重。四个点。One."
+
+
+def test_capitals_are_told_from_small_letters_in_the_help():
+    (line,) = help_lines("restart")
+    assert line == "restart, or capital R: start again from the same weights."
 
 
 def test_signs_are_put_in_words():

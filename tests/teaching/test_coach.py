@@ -312,8 +312,13 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     begun = learner.begins()
     assert (begun.step, begun.steps) == (1, 2)
     assert "`x` = 3" in begun.ask
+    assert begun.ask.startswith(AUTOGRAD.ask)
     assert learner.says("2").step == 1
-    assert learner.says("3").step == 2
+    asked = learner.says("3")
+    assert (asked.step, asked.ask) == (
+        2,
+        "What is the gradient of the loss in `w`?  (`of w * x` = 2)",
+    )
     assert learner.says("6").state == "done"
     assert isinstance(engine.sent[-1], StepPhase)
 

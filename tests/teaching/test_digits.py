@@ -107,3 +107,12 @@ def test_a_number_is_marked_from_the_first_digit_that_has_changed(
     was: str, now: str, shown: str
 ) -> None:
     assert marked(now, was) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("7.50000", "7.5"), ("−2.5000", "−2.5"), ("[1.0000 0.30000]", "[1 0.3]"),
+     ("1.2500e−7", "1.25e−7"), ("100", "100"), ("10.05", "10.05"), ("True", "True")],
+)  # fmt: skip
+def test_in_a_sentence_a_number_has_no_zeros_at_its_end(text: str, said: str) -> None:
+    assert digits.without_tails(text) == said

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from tutor.aloud import attempts, sections
 from tutor.aloud.doing import UnclearError
 from tutor.aloud.figures import everything, figure
-from tutor.aloud.prose import spoken_definition
+from tutor.aloud.prose import sentence, spoken_definition
 from tutor.aloud.teller import Teller
-from tutor.aloud.voice import Code, Line, Voice
+from tutor.aloud.voice import Line, Voice
 from tutor.lesson.model import SETUP, Formula, Section
 from tutor.teaching.moment import Moment
 from tutor.teaching.session import Session
@@ -38,7 +38,8 @@ class Asking:
         """Answer, if the command is a question. Raises UnclearError."""
         if name == "lr" and not argument:
             rate = self._session.learning_rate
-            self._voice.say(f"The learning rate is {figure(rate)}." if rate else "None yet.")
+            said = f"is {figure(rate)}" if rate else "is not known yet"
+            self._voice.say(f"The learning rate {said}.")
         elif name == "read":
             self._read(argument, moment)
         elif name in self._lines:
@@ -56,9 +57,14 @@ class Asking:
             yield f"The learning rate is {rate}. A run goes to epoch {moment.goal}."
         if attempt := self._session.attempt:
             yield f"Exercise {attempt.number} of {attempt.count} is on: {attempt.exercise.id}."
+            yield from attempts.still_to_do(attempt)
+        if moment.failed is not None:
+            yield attempts.failure(moment.failed, attempt)
 
     def _values(self, argument: str, moment: Moment) -> Iterator[Line]:
-        if moment.frame is not None:
+        if moment.frame is None:
+            yield "There are no values yet."
+        else:
             yield sections.where(moment.frame)
             yield from everything(moment.frame)
 
@@ -70,22 +76,23 @@ class Asking:
         for section in (
             [named] if named else filter(None, map(moment.lesson.phase, (ran, following)))
         ):
-            said = list(self._formulas_of(section, moment))
+            said = [line for line in self._formulas_of(section, moment) if line]
             yield f"{section.phase}." if said else f"{section.phase} has no formula."
             yield from said
 
     def _formulas_of(self, section: Section, moment: Moment) -> Iterator[Line]:
         values = moment.frame.boxed.get(section.phase or "", {}) if moment.frame else {}
+        is_foreign = sections.has_symbols(moment.lesson)
         for block in section.blocks:
-            if isinstance(block, Formula) and (
-                said := sections.live(block, values) or spoken_definition(block.latex)
-            ):
-                yield said
+            if isinstance(block, Formula):
+                yield sections.live(block, values, in_symbols=is_foreign) or spoken_definition(
+                    block.latex, in_symbols=is_foreign
+                )
 
     def _code(self, argument: str, moment: Moment) -> Iterator[Line]:
         attempt = self._session.attempt
         if attempt is not None and attempt.wants == "code" and not argument:
-            yield Code(attempt.code, numbered=True)
+            yield from attempts.code_of(attempt, moment.failed)
             return
         phase = moment.next_phase or SETUP
         section = self._phase(argument, moment) if argument else moment.lesson.phase(phase)
@@ -103,11 +110,12 @@ class Asking:
             return
         section = self._phase(argument, moment)
         values = moment.frame.boxed.get(section.phase or "", {}) if moment.frame else {}
+        is_foreign = sections.has_symbols(moment.lesson)
         self._voice.apart(
             [
-                f"{section.heading}.",
-                *sections.before(section, moment.mode),
-                *sections.after(section, values, with_words=True),
+                sentence(section.heading),
+                *sections.before(section, moment.mode, in_symbols=is_foreign),
+                *sections.after(section, values, with_words=True, in_symbols=is_foreign),
             ]
         )
 

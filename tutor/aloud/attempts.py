@@ -5,12 +5,16 @@ Knows attempts; nothing of sessions and runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tutor.aloud.hints import without_keys
 from tutor.aloud.prose import sentence, spoken_prose
+from tutor.aloud.python_words import spoken_python
 from tutor.aloud.voice import Code, Line, in_words
-from tutor.lesson.exercise import Choose, Exercise, kind_of
+from tutor.engine.messages import Failed
+from tutor.lesson import code_checks
+from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Repair, kind_of
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed
 from tutor.teaching.rules import may_change
@@ -29,6 +33,14 @@ HOW = {
     "code": "Type edit to write the code anew; code says it again.",
     "condition": "Step and run until it is so.",
 }
+AFTER_SOLUTION = {
+    "number": "Type it as your answer, or skip.",
+    "sign": "Type it as your answer, or skip.",
+    "choice": "Type its number as your answer, or skip.",
+    "code": "Type edit to write it, or skip.",
+    "condition": "Do so, or type skip to go on.",
+}
+AGAIN = "Type next to be asked again, hint for a hint, or solution."
 DEEDS: Mapping[Deed, str] = {
     "tried": "tried",
     "hinted": "begun",
@@ -40,11 +52,23 @@ SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0
 """Signs as they may be typed, for whom a lone sign is hard to hear."""
 
 
-def news(now: Attempt, was: Attempt | None, standing: Sequence[Line] = ()) -> Iterator[Line]:
+def news(
+    now: Attempt,
+    was: Attempt | None,
+    standing: Sequence[Line] = (),
+    *,
+    wish: str = "",
+    in_symbols: bool = False,
+) -> Iterator[Line]:
     """What is new since `was`; all of it if that was another exercise, or none.
 
-    `standing`: where its run stands, said before a question.
+    `standing`: where its run stands, said before a question. `wish`: `answer`, `edit` or
+    `solution`, to which something is said even if it was said before.
     """
+
+    def prose(markdown: str) -> list[Line]:
+        return _prose(now, markdown, in_symbols)
+
     is_same = was is not None and was.exercise.id == now.exercise.id
     old = was if is_same else None
     if old is None:
@@ -52,21 +76,45 @@ def news(now: Attempt, was: Attempt | None, standing: Sequence[Line] = ()) -> It
     if _is_asked_anew(now, old):
         if not isinstance(now.exercise, Choose):  # which is not about the run
             yield from standing
-        yield from _question(now)
-    is_new_reply = bool(now.reply) and _has_changed(now, old)
+        yield from _question(now, in_symbols)
+    is_wished = wish in ("answer", "edit")
+    is_new_reply = bool(now.reply) and (is_wished or _has_changed(now, old))
     if verdict := _verdict(now, old, with_reply=is_new_reply):
-        yield from _led(verdict, now.reply) if is_new_reply else (verdict,)
+        yield from _led(verdict, prose(now.reply)) if is_new_reply else (verdict,)
     elif is_new_reply:
-        yield from spoken_prose(now.reply)
-    if old is not None and now.step > old.step and now.ask != old.ask:
-        yield from spoken_prose(without_keys(now.ask))
+        yield from prose(now.reply)
+    if wish == "edit" and now.state == "asking":
+        yield from _after_edit(now)
+    is_new_solution = old is None or now.solution != old.solution or wish == "solution"
+    if old is not None and (now.step > old.step or (is_new_reply and _is_one_of_many(now))):
+        yield question(now)
     for number, hint in enumerate(now.hints, 1):
-        if old is None or number > len(old.hints):
-            yield from _led(f"Hint {number} of {len(now.exercise.hints)}:", without_keys(hint))
-    if now.solution and (old is None or now.solution != old.solution):
-        yield from _led("The solution:", now.solution)
+        if old is None or hint not in old.hints:
+            said = prose(without_keys(hint))
+            yield from _led(f"Hint {number} of {len(now.asked.hints)}:", said)
+    if now.solution and is_new_solution:
+        yield from _solution(now, prose(now.solution))
     if old is None or now.state != old.state:
-        yield from _after(now)
+        yield from _after(now, in_symbols)
+
+
+def _prose(attempt: Attempt, markdown: str, in_symbols: bool = False) -> list[Line]:
+    """Markdown of an exercise; where operations are asked about, their code is put in words."""
+    is_asked = isinstance(attempt.exercise, BeAutograd)
+    return spoken_prose(
+        markdown, in_symbols=in_symbols, spoken_code=spoken_python if is_asked else str
+    )
+
+
+def _is_one_of_many(attempt: Attempt) -> bool:
+    """Whether it asks one question after the other, so that one may forget at which one is."""
+    return isinstance(attempt.exercise, BeAutograd) and attempt.state == "asking"
+
+
+def question(attempt: Attempt, in_symbols: bool = False) -> str:
+    """What is asked now, in short: the end of what was asked."""
+    said = _prose(attempt, without_keys(attempt.ask), in_symbols)
+    return next((line for line in reversed(said) if isinstance(line, str)), "")
 
 
 def _is_asked_anew(now: Attempt, old: Attempt | None) -> bool:
@@ -96,15 +144,42 @@ def _title(attempt: Attempt) -> str:
     return f"Exercise {attempt.number} of {attempt.count}, {exercise.id}: {kind}."
 
 
-def _question(attempt: Attempt) -> Iterator[Line]:
-    yield from spoken_prose(without_keys(attempt.ask))
+def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
+    yield from _prose(attempt, without_keys(attempt.ask), in_symbols)
     for number, choice in enumerate(attempt.choices, 1):
-        yield from _led(f"{number}:", choice)
+        yield from _led(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
     if attempt.wants == "code":
-        yield Code(attempt.code, numbered=True)
+        yield from code_of(attempt)
     if may := without_keys(may_change(attempt.exercise)):
         yield sentence(f"You may change {may}")
     yield HOW[attempt.wants]
+
+
+def code_of(attempt: Attempt, failed: Failed | None = None) -> Iterator[Line]:
+    """The code that is to be mended, and the error: its own, or that of the code as given."""
+    yield Code(attempt.code, numbered=True)
+    exercise = attempt.exercise
+    if failed is not None:
+        yield failure(failed, attempt)
+    elif isinstance(exercise, Repair) and exercise.symptom.error and attempt.code == exercise.code:
+        yield f"It fails with: {sentence(exercise.symptom.error.strip())}"
+
+
+def failure(failed: Failed, attempt: Attempt | None) -> str:
+    """Which code has failed, in which line, and what Python says."""
+    line = f" in line {failed.line}" if failed.line else ""
+    if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
+        rows = attempt.code.split("\n")
+        if failed.phase == attempt.exercise.phase and failed.line <= len(rows):
+            line += f" of the code to mend, {rows[failed.line - 1].strip()}"
+    return f"{failed.phase} failed{line}: {sentence(failed.message)}"
+
+
+def still_to_do(attempt: Attempt) -> Iterator[Line]:
+    """How far a goal is, where it is not reached."""
+    if attempt.state == "asking" and attempt.is_met is False:
+        yield "Not yet: the goal is not reached here."
+        yield from still_to_reach(attempt)
 
 
 def still_to_reach(attempt: Attempt) -> Iterator[Line]:
@@ -116,17 +191,37 @@ def still_to_reach(attempt: Attempt) -> Iterator[Line]:
             yield sentence(in_words(f"{start}{what}: {mark.stands}{mark.should_be}"))
 
 
-def _after(attempt: Attempt) -> Iterator[Line]:
+def _after_edit(attempt: Attempt) -> Iterator[Line]:
+    """What has become of code that did not do."""
+    if code_checks.why_not_code(attempt.code):
+        yield "The run still has the code before. What you typed is kept as a draft."
+    yield "Type code to hear it, edit to write it anew, or hint."
+
+
+def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:
+    """The solution, with its number if it is one of several, and what to do now."""
+    picked = [n for n, c in enumerate(attempt.choices, 1) if attempt.solution.startswith(c)]
+    longest = max(picked, key=lambda n: len(attempt.choices[n - 1]), default=0)
+    yield from _led(f"The solution: number {longest}," if longest else "The solution:", said)
+    if attempt.state == "asking":
+        if _is_one_of_many(attempt):
+            yield question(attempt)
+        yield AFTER_SOLUTION[attempt.wants]
+    elif attempt.state == "wrong":
+        yield AGAIN
+
+
+def _after(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
     if attempt.state == "wrong":
-        yield "Type next to be asked again, hint for a hint, or solution."
+        yield AGAIN
     elif attempt.state == "done":
-        yield from spoken_prose(attempt.explain)
+        yield from _prose(attempt, attempt.explain, in_symbols)
         yield "Type next for the next exercise, or leave to go back to the lesson."
 
 
-def _led(start: str, markdown: str) -> Iterator[Line]:
-    """Markdown with a word before it."""
-    first, *others = spoken_prose(markdown) or [""]
+def _led(start: str, said: Sequence[Line]) -> Iterator[Line]:
+    """Lines with a word before them."""
+    first, *others = said or [""]
     if isinstance(first, Code):
         yield from (start, first)
     else:
@@ -137,7 +232,7 @@ def _led(start: str, markdown: str) -> Iterator[Line]:
 def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
     """Whether a line is meant as an answer: no command, where an answer may be typed."""
     takes_one = attempt.wants in ("number", "sign", "choice")
-    is_late = attempt.state != "asking" and not line.strip()[:1].isdigit()
+    is_late = attempt.state != "asking" and not re.match(r"[+−-]?\.?\d", line.strip())
     return takes_one and bool(line.strip()) and not is_command and not is_late
 
 

@@ -18,7 +18,7 @@ class Command:
     """The first is its name; letters are those of the screen's keys where it has them."""
     help: str
     argument: str = ""
-    """What may stand behind it, for the help."""
+    """What may stand behind it, for the help; empty where nothing may."""
 
     @property
     def name(self) -> str:
@@ -27,14 +27,14 @@ class Command:
 
 
 COMMANDS = (
-    Command(("next", "n"), "run the next phase; an empty line does the same"),
-    Command(("epoch", "s"), "run to the end of an epoch"),
-    Command(("back", "b"), "go back one phase"),
-    Command(("back-epoch", "B"), "go back to where the epoch began"),
+    Command(("next", "n"), "run the next phase, or N of them; an empty line runs one", "[N]"),
+    Command(("epoch", "s"), "run to the end of an epoch, or of the Nth from here", "[N]"),
+    Command(("back", "b"), "go back one phase, or N", "[N]"),
+    Command(("back-epoch", "B"), "go back to where the epoch began", "[N]"),
     Command(("run", "r"), "run on to the last epoch, or to epoch N", "[N]"),
     Command(("jump", "j"), "go to the end of an epoch, or to after a phase of it", "EPOCH [PHASE]"),
     Command(("restart", "R"), "start again from the same weights"),
-    Command(("seed", "S"), "start again from another seed"),
+    Command(("seed", "S"), "start again from another seed, or from seed N", "[N]"),
     Command(("mode", "g"), "the next gradient mode, or the one that is named", "[NAME]"),
     Command(("device", "d"), "the next device, or the one that is named", "[NAME]"),
     Command(("lr", "l"), "what the learning rate is, or set it", "[NUMBER]"),
@@ -82,6 +82,13 @@ def nearest(line: str) -> str:
     return next(iter(get_close_matches(word, names, n=1, cutoff=0.5)), "")
 
 
+def _heard(word: str) -> str:
+    """A word so that a capital is told from a small letter by ear."""
+    if word == "?":
+        return "a question mark"
+    return f"capital {word}" if len(word) == 1 and word.isupper() else word
+
+
 def help_lines(word: str = "") -> Iterator[str]:
     """One line for each command, or for the one that is named."""
     wanted = _BY_WORD.get(word)
@@ -90,6 +97,6 @@ def help_lines(word: str = "") -> Iterator[str]:
         return
     for command in (wanted,) if wanted else COMMANDS:
         others = command.words[1:]
-        short = f", or {' or '.join(others)}" if others else ""
+        short = f", or {' or '.join(map(_heard, others))}" if others else ""
         argument = f" {command.argument}" if command.argument else ""
         yield f"{command.name}{argument}{short}: {command.help}."

@@ -9,13 +9,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tutor.aloud import attempts
-from tutor.aloud.sections import listed
+from tutor.aloud.sections import has_symbols, listed
 from tutor.aloud.teller import Kind
 from tutor.lesson.exercise import Repair
 from tutor.lesson.model import Lesson
 from tutor.teaching import values
-from tutor.teaching.moment import Moment
+from tutor.teaching.moment import Moment, Start
 from tutor.teaching.session import Session
+
+MOST_TIMES = 1000
+"""So often a command is done at once: it can be broken off only between two."""
+
+LONGEST_SEED = 9
+"""Digits of a seed that may be typed."""
 
 LONGEST_CODE = 100_000
 """Characters of a file of code that are read: nobody mends more."""
@@ -29,22 +35,25 @@ class Doing:
     """Does what was typed."""
 
     def __init__(self, session: Session, more_lines: Callable[[], Iterable[str]]) -> None:
-        """`more_lines` reads on where a command takes more than one line."""
+        """`more_lines` reads on where a command takes more than one line.
+
+        It raises KeyboardInterrupt, or EOFError where the input ends before the last of them.
+        """
         self._session = session
         self._more_lines = more_lines
         self._simple: Mapping[str, tuple[Callable[[], None], Kind]] = {
-            "epoch": (session.step_epoch, "epochs"),
             "back": (session.back_phase, "jump"),
             "back-epoch": (session.back_epoch, "jump"),
             "restart": (session.restart, "jump"),
-            "seed": (session.new_seed, "jump"),
             "hint": (session.hint, "exercise"),
-            "solution": (session.show_solution, "exercise"),
+            "solution": (session.show_solution, "solution"),
             "skip": (session.skip, "exercise"),
             "leave": (session.leave_exercise, "exercise"),
         }
         self._others: Mapping[str, Callable[[str, Moment], Kind]] = {
             "next": self._next,
+            "epoch": self._step_epochs,
+            "seed": self._seed,
             "run": self._run,
             "jump": self._jump,
             "mode": self._mode,
@@ -85,10 +94,20 @@ class Doing:
             self._session.go_on()
             return "exercise"
         if attempt.wants in ("number", "sign", "choice"):
-            how = attempts.HOW[attempt.wants]
-            raise UnclearError(f"An answer is awaited. {how} Or type hint, skip or leave.")
+            asked = attempts.question(attempt, has_symbols(moment.lesson))
+            how = f"{attempts.HOW[attempt.wants]} Or type hint, skip or leave."
+            raise UnclearError(f"An answer is awaited. {asked}\n{how}")
         self._session.step_phase()
         return "phase"
+
+    def _step_epochs(self, argument: str, moment: Moment) -> Kind:
+        count, frame = times("epoch", argument), moment.frame
+        if count == 1 or frame is None:
+            self._session.step_epoch()
+        else:
+            is_whole = not frame.at.epoch or frame.at.step >= frame.steps
+            self._session.run_to(frame.at.epoch + count - (not is_whole))
+        return "epochs"
 
     def _run(self, argument: str, moment: Moment) -> Kind:
         if not argument:
@@ -102,6 +121,19 @@ class Doing:
             )
         self._session.run_to(epoch)
         return "epochs"
+
+    def _seed(self, argument: str, moment: Moment) -> Kind:
+        if not argument:
+            self._session.new_seed()
+        elif self._session.attempt is not None:
+            raise UnclearError("In an exercise a seed can't be chosen: type seed alone.")
+        elif not argument.isdecimal() or len(argument) > LONGEST_SEED:
+            raise UnclearError(f"{argument} is no seed. Type a whole number, like 20.")
+        else:
+            rate = self._session.learning_rate
+            start = Start(moment.mode, moment.device, rate, int(argument))
+            self._session.open(moment.lesson, start)
+        return "jump"
 
     def _jump(self, argument: str, moment: Moment) -> Kind:
         epoch, _, phase = argument.partition(" ")
@@ -117,17 +149,19 @@ class Doing:
         modes = moment.lesson.modes
         if not argument:
             self._session.next_mode()
-        elif argument not in modes:
+        elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
             raise UnclearError(f"There is no mode {argument}; there is {listed(modes)}.")
-        elif argument == moment.mode:
-            raise UnclearError(f"The mode is {argument} already.")
+        elif mode == moment.mode:
+            raise UnclearError(f"The mode is {mode} already.")
         else:
-            self._session.switch(mode=argument)
+            self._session.switch(mode=mode)
         return "change"
 
     def _device(self, argument: str, moment: Moment) -> Kind:
         if argument:
-            self._session.switch(device=argument)
+            self._session.switch(device=argument.lower())
+        elif len(self._session.devices) == 1:
+            raise UnclearError(f"There is only one device here: {self._session.devices[0]}.")
         else:
             self._session.next_device()
         return "change"
@@ -164,14 +198,15 @@ class Doing:
         if name is not None and name not in [e.id for e in exercises]:
             raise UnclearError(f"There is no exercise {name}. Type exercises for their names.")
         self._session.begin_exercise(name)
-        return "exercise"
+        return "begin"
 
     def _answer(self, argument: str, moment: Moment) -> Kind:
         attempt = self._session.attempt
         if attempt is not None and attempt.wants in ("code", "condition"):
             raise UnclearError(attempts.HOW[attempt.wants])
         if attempt is not None and attempt.state in ("wrong", "done"):
-            raise UnclearError("That has been answered. Type next to go on.")
+            then = "go on" if attempt.state == "done" else "be asked again"
+            raise UnclearError(f"That has been answered. Type next to {then}.")
         is_sign = attempt is not None and attempt.wants == "sign"
         self._session.answer(
             attempts.SIGNS.get(argument.lower(), argument) if is_sign else argument
@@ -187,15 +222,15 @@ class Doing:
         if not code.strip():
             raise UnclearError("No code was typed: it stays as it was.")
         self._session.edit(code + "\n")
-        return "exercise"
+        return "edit"
 
     def _typed_code(self, phase: str) -> str:
-        """Lines up to the last; broken off by Ctrl+C, they are kept. Raises UnclearError then."""
+        """Lines up to the last; broken off, they are kept. Raises UnclearError then."""
         lines: list[str] = []
         try:
             for line in self._more_lines():
                 lines.append(line)  # one by one: it may be broken off
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, EOFError):
             code = "\n".join(lines)
             if not code.strip():
                 raise UnclearError("Broken off: the code stays as it was.") from None
@@ -213,6 +248,13 @@ class Doing:
             return "exercise"
         self._session.take_up()
         return "jump"
+
+
+def times(name: str, argument: str) -> int:
+    """How often a command is to be done. Raises UnclearError, also where it is too often."""
+    if argument and not (argument.isdecimal() and 1 <= int(argument) <= MOST_TIMES):
+        raise UnclearError(f"{name} may have a number from 1 to {MOST_TIMES} behind it.")
+    return int(argument or 1)
 
 
 def _epoch(text: str) -> int:

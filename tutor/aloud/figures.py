@@ -25,25 +25,35 @@ def figure(x: float) -> str:
     return setting(x or 0.0).replace("−", "-")  # no minus before a zero
 
 
-def said_value(value: Value) -> str:
-    """A value: `-30`, `None`, `1, 2, 3`, `row 1: 0.1, 0.3; row 2: 0.2, 0.1`."""
+def said_value(value: Value, *, is_part: bool = False) -> str:
+    """A value: `-30`, `None`, `true`, `3 numbers: 1, 2, 3`, `a row of 2: 1, 2`.
+
+    `is_part`: within a formula, where one has to hear where an array ends.
+    """
     if not value.data:
         return value.text or "no value"
-    if value.dtype == "bool" and is_single(value):
-        return str(bool(value.data[0]))
-    numbers = [figure(x) for x in value.data[:MOST]]
-    rows = _rows(numbers, value)
-    said = rows[0] if len(rows) == 1 else "; ".join(f"row {i}: {r}" for i, r in enumerate(rows, 1))
-    left = value.size - len(numbers)
-    return f"{said}; and {left} more" if left > 0 else said
+    is_truth = value.dtype == "bool"
+    words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST]]
+    if is_single(value):
+        return words[0]
+    said = _array(words, value)
+    left = value.size - len(words)
+    said = f"{said}; and {left} more" if left > 0 else said
+    return f"({said})" if is_part else said
 
 
-def _rows(numbers: Sequence[str], value: Value) -> list[str]:
-    shape = value.shape
-    if len(shape) != 2 or 1 in shape:
-        return [", ".join(numbers)]
-    width = shape[1]
-    return [", ".join(numbers[i : i + width]) for i in range(0, len(numbers), width)]
+def _array(words: Sequence[str], value: Value) -> str:
+    """What it is, and what is in it, row by row."""
+    match value.shape:
+        case (1, width):
+            return f"a row of {width}: {', '.join(words)}"
+        case (height, 1):
+            return f"a column of {height}: {', '.join(words)}"
+        case (height, width):
+            rows = (words[i : i + width] for i in range(0, len(words), width))
+            said = (f"row {i}: {', '.join(row)}" for i, row in enumerate(rows, 1))
+            return f"a {height} by {width} matrix: {'; '.join(said)}"
+    return f"{value.size} {'values' if value.dtype == 'bool' else 'numbers'}: {', '.join(words)}"
 
 
 def is_known(value: Value | None) -> bool:
@@ -73,16 +83,22 @@ def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
         if _differ(value, now.gradients.get(name)) and _differ(value, before):
             yield f"The gradient of {name} is set back: now {said_value(value)}."
     yield from _of_each("{}", now.values, was.values if was else {}, shown)
-    yield from _of_each("{}", now.watched, was.watched if was else {}, shown)
+    watched = was.watched if was else {}
+    yield from _of_each("{}", now.watched, watched, shown, link=":")  # an expression, not a name
 
 
 def _of_each(
-    words: str, now: Mapping[str, Value], was: Mapping[str, Value], shown: str
+    words: str,
+    now: Mapping[str, Value],
+    was: Mapping[str, Value],
+    shown: str,
+    *,
+    link: str = " is",
 ) -> Iterator[str]:
     for name, value in now.items():
         is_said = not is_single(value) and re.search(rf"\b{re.escape(name)}\b", shown)
         if _differ(value, was.get(name)) and not is_said:
-            yield from _moved(words.format(name), value, was.get(name))
+            yield from _moved(words.format(name), value, was.get(name), link=link)
 
 
 def _differ(now: Value, was: Value | None) -> bool:
@@ -93,18 +109,21 @@ def _differ(now: Value, was: Value | None) -> bool:
     return now.text != was.text or any(a != b and not (a != a and b != b) for a, b in pairs)
 
 
-def _moved(name: str, now: Value, was: Value | None) -> Iterator[str]:
+def _moved(name: str, now: Value, was: Value | None, *, link: str = " is") -> Iterator[str]:
     if not is_known(now) or (not now.data and was is None):
         return
     if was is not None and was.data and now.data and is_single(now) and is_single(was):
         a, b = was.data[0], now.data[0]
+        if now.dtype == was.dtype == "bool":
+            yield f"{name}: {'now' if b else 'no longer'} true."
+            return
         if math.isfinite(a) and math.isfinite(b):
             verb, start, end = "rose" if b > a else "fell", figure(a), figure(b)
             by_little = f"by {figure(abs(b - a))}, to {end}"  # where the two look alike
             yield f"{name} {verb} {f'from {start} to {end}' if start != end else by_little}."
             return
     is_first = was is None or not was.data
-    yield f"{name} {'is' if is_first else 'is now'} {said_value(now)}."
+    yield f"{name}{link} {'' if is_first else 'now '}{said_value(now)}."
 
 
 def everything(frame: Frame) -> list[str]:
@@ -116,9 +135,9 @@ def everything(frame: Frame) -> list[str]:
         now = frame.gradients_now.get(name)
         line = f"{name} is {said_value(value)}."
         if gradient is not None:
-            line += f" Its gradient is {said_value(gradient)}"
-            left = now is not None and _differ(now, gradient)
-            line += f", and now {said_value(now)}." if left and now is not None else "."
+            line += f" Its gradient is {said_value(gradient)}."
+            if now is not None and _differ(now, gradient):
+                line += f" By now it is {said_value(now)}."
         said.append(line)
-    watched = (f"{name} is {said_value(v)}." for name, v in frame.watched.items() if is_known(v))
+    watched = (f"{name}: {said_value(v)}." for name, v in frame.watched.items() if is_known(v))
     return [*said, *watched]

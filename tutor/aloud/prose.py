@@ -1,13 +1,14 @@
 """A lesson's Markdown as lines to be said: formulas in words, code as it is written.
 
 Knows markdown-it's tokens; nothing of what a lesson is. Markup that has no words is said as
-its source: prose is never dropped.
+its source: prose is never dropped. In another language than English, formulas are said as
+their symbols (`in_symbols`), as English words would stand in the midst of its sentences.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,10 @@ from tutor import formula
 from tutor.aloud.voice import Code, Line, in_words
 from tutor.aloud.wrapping import is_wide
 from tutor.errors import FormulaError
+from tutor.formula.inline import draw_inline
 from tutor.formula.model import Formula
 from tutor.formula.words import definition, words
+from tutor.formula.words_settled import settled
 from tutor.lesson.markdown import MATH, parser
 from tutor.plain import plain
 
@@ -30,8 +33,17 @@ def _parser() -> MarkdownIt:
     return parser()
 
 
-def spoken_prose(markdown: str) -> list[Line]:
-    """The paragraphs, a line for each; so are the items of a list and the rows of a table."""
+def spoken_prose(
+    markdown: str, *, in_symbols: bool = False, spoken_code: Callable[[str], str] = str
+) -> list[Line]:
+    """The paragraphs, a line for each; so are the items of a list and the rows of a table.
+
+    `spoken_code`: how code in a sentence is said; as it is written, if nothing else is wished.
+    """
+
+    def inline(token: Token) -> str:
+        return _inline(token, in_symbols, spoken_code)
+
     lines: list[Line] = []
     cells: list[str] | None = None
     numbers: list[int | None] = []
@@ -54,63 +66,84 @@ def spoken_prose(markdown: str) -> list[Line]:
                 lines.append("; ".join(cells))
                 cells = None
             case "inline" if cells is not None:
-                cells.append(_inline(token))
+                cells.append(inline(token))
             case "inline":
-                lines += (mark + _inline(token)).split("\n")
+                lines += (mark + inline(token)).split("\n")
                 mark = ""
             case "fence" | "code_block":
                 lines.append(Code(token.content))
             case "math_block":
-                lines.append(spoken_formula(token.content))
+                lines.append(spoken_formula(token.content, in_symbols=in_symbols))
             case "html_block":
                 lines.append(token.content.strip())
     return lines
 
 
-def spoken_line(markdown: str) -> str:
+def spoken_line(markdown: str, *, in_symbols: bool = False) -> str:
     """Short Markdown as one line."""
-    said = (line.text if isinstance(line, Code) else line for line in spoken_prose(markdown))
+    lines = spoken_prose(markdown, in_symbols=in_symbols)
+    said = (line.text if isinstance(line, Code) else line for line in lines)
     return " ".join(" ".join(said).split())
 
 
-def _inline(token: Token) -> str:
+def _inline(token: Token, in_symbols: bool, spoken_code: Callable[[str], str]) -> str:
     said: list[str] = []
     for child in token.children or []:
         match child.type:
             case "softbreak":
-                said.append(" ")
+                is_open = not said or not is_wide(said[-1][-1:])
+                said.append(" " if is_open else "")
             case "hardbreak":
                 said.append("\n")
             case kind if kind in MATH:
-                said.append(spoken_formula(child.content, is_inline=True))
+                said.append(spoken_formula(child.content, is_inline=True, in_symbols=in_symbols))
             case "text":
-                said.append(in_words(child.content))
+                said.append(child.content if in_symbols else in_words(child.content))
+            case "code_inline":
+                said.append(spoken_code(child.content))
             case _ if child.nesting == 0:
                 said.append(child.content)
     return "".join(said)
 
 
 def spoken_formula(
-    latex: str, values: Mapping[str, str] | None = None, *, is_inline: bool = False
+    latex: str,
+    values: Mapping[str, str] | None = None,
+    *,
+    is_inline: bool = False,
+    in_symbols: bool = False,
 ) -> str:
     """A formula in words; one of its own is a sentence. `values`: those of its live boxes."""
     try:
-        said = words(formula.parse(latex), values)
+        parsed = formula.parse(latex)
+        said = draw_inline(parsed, values) if in_symbols else words(parsed, values)
     except FormulaError:  # the lesson's check has told it; what was written is still something
         return latex
     return said if is_inline else sentence(said)
 
 
-def spoken_definition(latex: str) -> str:
+def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
     """What a formula says before its values are there; empty if it says nothing else."""
     try:
         parsed: Formula = formula.parse(latex)
     except FormulaError:
         return latex
+    if in_symbols:
+        return sentence(draw_inline(settled(parsed)))
     return sentence(definition(parsed))
 
 
-_BEGINNERS = frozenset(["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left"])
+def following(*sentences: str) -> str:
+    """Sentences behind each other; no blank stands behind one that ends in a wide sign."""
+    said = ""
+    for one in filter(None, sentences):
+        said += one if not said or is_wide(said[-1]) else f" {one}"
+    return said
+
+
+_BEGINNERS = frozenset(
+    ["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left", "seed"]
+)
 """Words that begin a sentence and are no names of the lesson's."""
 
 _ENDED = re.compile(r"(?:[.?!:]|[。？！：…][”’」』）》\"']*)\Z")

@@ -5,18 +5,20 @@ Knows where lessons come from only as a function that opens one by its name.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from tutor.aloud import attempts, commands
 from tutor.aloud.asking import Asking
-from tutor.aloud.doing import Doing, UnclearError
+from tutor.aloud.doing import Doing, UnclearError, times
 from tutor.aloud.listener import Listener
-from tutor.aloud.prose import sentence, spoken_line
+from tutor.aloud.prose import following, sentence, spoken_line
 from tutor.aloud.teller import Teller
 from tutor.aloud.voice import Voice
 from tutor.errors import LessonError
+from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.teaching.engine_port import Engine
 from tutor.teaching.journal import Journal
@@ -100,10 +102,12 @@ class Reader:
         return line.rstrip("\n") if line else None
 
     def _more_lines(self) -> Iterator[str]:
-        """The lines up to one with a single dot, or the end. Ctrl+C is a KeyboardInterrupt."""
+        """The lines up to one with a single dot. The end before it is an EOFError."""
         self._voice.say("Type the code, line by line; a line with a single dot ends it.")
         try:
-            while (line := self._lines.readline()) and line.strip() != ".":
+            while (line := self._lines.readline()).strip() != ".":
+                if not line:
+                    raise EOFError
                 yield line.rstrip("\n")
         except KeyboardInterrupt:  # whoever asked for the lines knows what is to become of them
             self._voice.answered()
@@ -114,13 +118,21 @@ class Reader:
 
     def _do(self, line: str, start: Start) -> bool:
         """Do what a line says; whether to go on."""
+        line = unicodedata.normalize("NFKC", line) if not _names_a_file(line) else line
         found = commands.read(line)
         if found is not None and found[0].name == "quit":
             return False
+        rows = self._voice.rows
         try:
             self._carry_out(line, found, start)
-        except (UnclearError, LessonError) as error:
+        except UnclearError as error:
             self._voice.say(str(error))
+        except LessonError as error:
+            self._voice.say(
+                f"{sentence(str(error).replace('`', ''))} Type lessons for their names."
+            )
+        if self._voice.rows == rows:
+            self._teller.nothing_new()
         return True
 
     def _carry_out(
@@ -128,6 +140,8 @@ class Reader:
     ) -> None:
         moment, attempt = self._session.moment, self._session.attempt
         name, argument = (found[0].name, found[1]) if found else ("", "")
+        if found and argument and not found[0].argument:
+            raise UnclearError(f"Nothing is to stand behind {name}: type it alone.")
         if attempt is not None and attempts.is_answer(line, attempt, is_command=bool(found)):
             self._act("answer", line.strip())
         elif name == "help":
@@ -144,9 +158,17 @@ class Reader:
             self._act(name, argument)
 
     def _act(self, name: str, argument: str) -> None:
-        kind = self._doing.do(name, argument)
-        self._listener.wait()
-        self._teller.tell(kind)
+        """Do it, as often as is wished; of steps each is told, of the rest what came of all."""
+        is_repeated = name in ("next", "back", "back-epoch")
+        count = times(name, argument) if is_repeated else 1
+        for left in reversed(range(count)):
+            kind = self._doing.do(name, "" if is_repeated else argument)
+            self._listener.wait()
+            is_last = not left or self._session.notice.kind in ("refused", "failed")
+            if is_last or name == "next":
+                self._teller.tell(kind)
+            if is_last:
+                break
         self._tell_trouble()
 
     def _tell_trouble(self) -> None:
@@ -166,17 +188,15 @@ class Reader:
         self._listener.wait()
         self._teller.begin()
         self._tell_trouble()
-        if (moment := self._session.moment) is not None and moment.frame is not None:
-            self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
 
     def _list_lessons(self) -> None:
         lines = []
         for number, headline in enumerate(self._shelf.headlines(), 1):
             fault = f" It can't be opened: {headline.fault}" if headline.fault else ""
-            lines.append(
-                f"{number}, {headline.slug}: {sentence(spoken_line(headline.title))} "
-                f"{sentence(spoken_line(headline.summary))}{fault}"
-            )
+            in_symbols = headline.language != ORIGINAL
+            texts = (headline.title, headline.summary)
+            named = [spoken_line(text, in_symbols=in_symbols) for text in texts]
+            lines.append(f"{number}, {headline.slug}: {following(*map(sentence, named))}{fault}")
         self._voice.apart(lines or ["There are no lessons."])
         how = "Type open and the name or number of a lesson."
         self._voice.say(how if self._session.moment else "Which lesson? Type its name or number.")
@@ -189,6 +209,11 @@ class Reader:
         if 1 <= (int(name) if headlines else 0) <= len(headlines):
             return str(headlines[int(name) - 1].path)
         return name
+
+
+def _names_a_file(line: str) -> bool:
+    """Whether a path or a lesson's name stands in it, of which no sign may be changed."""
+    return line.split(" ", 1)[0].lower() in ("open", "edit", "o")
 
 
 def _unknown(line: str) -> str:

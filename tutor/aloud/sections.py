@@ -9,24 +9,40 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from tutor.aloud.figures import is_known, said_value
-from tutor.aloud.prose import sentence, spoken_definition, spoken_formula, spoken_line, spoken_prose
+from tutor.aloud.prose import (
+    following,
+    sentence,
+    spoken_definition,
+    spoken_formula,
+    spoken_line,
+    spoken_prose,
+)
 from tutor.aloud.voice import Code, Line
+from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import LADDER_PHASES, SETUP, Block, Fence, Formula, Lesson, Prose, Section
 from tutor.training.frame import Frame, Value
+
+
+def has_symbols(lesson: Lesson) -> bool:
+    """Whether its formulas are said as their symbols: English words are for English prose."""
+    return lesson.language != ORIGINAL
+
 
 WHO = {True: "by hand", False: "by PyTorch", None: "not at all"}
 
 
 def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -> Iterator[Line]:
     """Its title, what is taught, how it begins, and its first words."""
-    yield f"Lesson: {sentence(spoken_line(lesson.title))} {sentence(spoken_line(lesson.summary))}"
+    is_foreign = has_symbols(lesson)
+    named = (spoken_line(text, in_symbols=is_foreign) for text in (lesson.title, lesson.summary))
+    yield f"Lesson: {following(*map(sentence, named))}"
     yield beginning(lesson, mode, device, learning_rate)
     if lesson.exercises:
         count = _counted(len(lesson.exercises), "exercise")
         yield f"It has {count}: type exercise to begin one."
     for section in lesson.sections:
         if not section.heading:
-            yield from before(section, mode)
+            yield from before(section, mode, in_symbols=is_foreign)
 
 
 def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> str:
@@ -38,37 +54,41 @@ def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> s
     return f"{many if len(lesson.modes) > 1 else one}, {rest}."
 
 
-def before(section: Section, mode: str, *, with_code: bool = True) -> Iterator[Line]:
+def before(section: Section, mode: str, *, in_symbols: bool) -> Iterator[Line]:
     """What is said before a phase runs: its words, its formulas, the code of this mode."""
     for block in section.blocks[: _border(section)]:
         match block:
             case Prose(markdown):
-                yield from spoken_prose(markdown)
+                yield from spoken_prose(markdown, in_symbols=in_symbols)
             case Formula(latex):
-                yield spoken_definition(latex)
-            case Fence() if with_code and block.runs_in(mode):
+                yield spoken_definition(latex, in_symbols=in_symbols)
+            case Fence() if block.runs_in(mode):
                 yield Code(block.code)
 
 
-def after(section: Section, values: Mapping[str, Value], *, with_words: bool) -> Iterator[Line]:
+def after(
+    section: Section, values: Mapping[str, Value], *, with_words: bool, in_symbols: bool
+) -> Iterator[Line]:
     """What is said once a phase has run: its live formulas, and what stands behind its code."""
     border = _border(section)
     for block in section.blocks[:border]:
         if isinstance(block, Formula):
-            yield live(block, values)
+            yield live(block, values, in_symbols=in_symbols)
     for block in section.blocks[border:]:
         match block:
             case Formula():
-                yield live(block, values) or (spoken_formula(block.latex) if with_words else "")
+                unknown = spoken_formula(block.latex, in_symbols=in_symbols) if with_words else ""
+                yield live(block, values, in_symbols=in_symbols) or unknown
             case Prose(markdown) if with_words:
-                yield from spoken_prose(markdown)
+                yield from spoken_prose(markdown, in_symbols=in_symbols)
 
 
-def live(block: Formula, values: Mapping[str, Value]) -> str:
+def live(block: Formula, values: Mapping[str, Value], *, in_symbols: bool) -> str:
     """A formula with the numbers of this step; empty if it has none, or not all are known."""
     if not block.boxed or not all(is_known(values.get(e)) for e in block.boxed):
         return ""
-    return spoken_formula(block.latex, {e: said_value(values[e]) for e in block.boxed})
+    numbers = {e: said_value(values[e], is_part=True) for e in block.boxed}
+    return spoken_formula(block.latex, numbers, in_symbols=in_symbols)
 
 
 def _border(section: Section) -> int:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from tutor.aloud import attempts, sections
 from tutor.aloud.figures import changes, everything
 from tutor.aloud.hints import spoken_notice
+from tutor.aloud.printing import spoken_printed
 from tutor.aloud.prose import sentence
 from tutor.aloud.sections import where
 from tutor.aloud.voice import Code, Line, Voice
@@ -22,9 +23,15 @@ from tutor.teaching.moment import Moment, Notice
 from tutor.teaching.session import Session
 from tutor.training.frame import Frame
 
-Kind: TypeAlias = Literal["phase", "epochs", "jump", "change", "aside", "exercise", "answer"]
+Kind: TypeAlias = Literal[
+    "phase", "epochs", "jump", "change", "aside",
+    "exercise", "begin", "answer", "edit", "solution",
+]  # fmt: skip
 """What a command was: a phase was run, or epochs; the run stands elsewhere; it goes on otherwise
-than before; nothing but what the session says; something about an exercise, or an answer to it."""
+than before; nothing but what the session says. Something about an exercise; it is begun, answered,
+its code is written anew, or its solution is wished for."""
+_OF_EXERCISES = ("exercise", "begin", "edit", "solution")
+"""Those in which the run moves only where the exercise begins or its code is checked."""
 
 MOST_PRINTED = 20
 """So many of the lines that a lesson prints are said at once."""
@@ -59,14 +66,19 @@ class Teller:
         self._voice.apart(self._before(lesson, SETUP, mode))
 
     def begin(self) -> None:
-        """What came of Setup, and what is next."""
-        moment = self._session.moment
+        """What came of Setup, what is next, and at last what the session says of it."""
+        moment, notice = self._session.moment, self._session.notice
+        is_standing = moment is not None and moment.frame is not None
+        if is_standing:
+            self._session.notice = Notice()
         self._tell_asides()
         if moment is not None and moment.frame is not None:
             self._frame = moment.frame
             if not moment.frame.at.step:
                 self._voice.say(*self._after(moment, SETUP))
             self._tell_next(moment)
+            self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
+            self._tell_notice(notice)
 
     # ── After a command ─────────────────────────────────────────────────────────────────
 
@@ -74,42 +86,48 @@ class Teller:
         """All that is new."""
         moment, attempt = self._session.moment, self._session.attempt
         was_on = self._attempt is not None
-        self._tell_asides()
+        rows = self._voice.rows
+        self._tell_asides(kind)
         if moment is None:
             return
         if attempt is not None:
             self._tell_exercise(moment, kind, attempt)
         elif was_on:
             self._voice.apart(["Back in the lesson.", *self._standing(moment)])
+        elif kind == "jump" and moment.frame == self._frame and self._voice.rows == rows:
+            self._voice.apart(self._standing(moment))  # it begins where it began
         else:
             self._tell_run(moment, kind)
         self._attempt, self._frame = attempt, moment.frame
 
     def _tell_exercise(self, moment: Moment, kind: Kind, attempt: Attempt) -> None:
         """What came of it in the exercise's run, then what is said of it."""
-        has_moved = moment.frame != self._frame
-        if kind != "exercise":
+        frame, has_moved = moment.frame, moment.frame != self._frame
+        was = None if kind == "begin" else self._attempt
+        is_same = was is not None and was.exercise.id == attempt.exercise.id
+        if kind not in _OF_EXERCISES and is_same:  # else its news tell where the run stands
             self._tell_run(moment, kind, attempt)
-        self._voice.apart(attempts.news(attempt, self._attempt, self._standing(moment)))
-        is_asked = attempt.state == "asking" and attempt.is_met is False
-        if is_asked and has_moved and kind != "exercise":
-            self._voice.say(
-                "Not yet: the goal is not reached here.", *attempts.still_to_reach(attempt)
-            )
+        is_foreign = sections.has_symbols(moment.lesson)
+        self._voice.apart(
+            attempts.news(attempt, was, self._standing(moment), wish=kind, in_symbols=is_foreign)
+        )
+        at_end = frame is not None and frame.at.step >= frame.steps
+        if has_moved and at_end and kind in ("phase", "epochs", "jump"):
+            self._voice.say(*attempts.still_to_do(attempt))
 
-    def _tell_asides(self) -> None:
+    def _tell_asides(self, kind: Kind = "aside") -> None:
         """What the lesson printed, what went wrong, and what the session has to say."""
         moment, notice = self._session.moment, self._session.notice
         self._tell_printed()
         failed = moment.failed if moment else None
         attempt = self._session.attempt
-        is_mended = attempt is not None and attempt.wants == "code"  # its reply tells all
-        if failed is not None and failed != self._failed and not is_mended:
-            line = f" in line {failed.line}" if failed.line else ""
-            self._voice.say(f"{failed.phase} failed{line}: {sentence(failed.message)}")
-            self._voice.say("Type restart to start again.")
-        elif notice.text and notice.kind != "quiet" and not (failed and is_mended):
-            self._voice.say(spoken_notice(notice.text))
+        is_judged = attempt is not None and bool(attempt.reply) and kind in _OF_EXERCISES
+        if failed is not None and failed != self._failed and not is_judged:
+            self._voice.say(attempts.failure(failed, attempt))
+            is_mended = attempt is not None and attempt.wants == "code"
+            self._voice.say(f"Type {'edit to mend it' if is_mended else 'restart to start again'}.")
+        elif not (failed and is_judged):  # whose reply tells it
+            self._tell_notice(notice)
         self._failed = failed
         self._session.notice = Notice()
         if moment is not None and moment.diverged_at != self._diverged_at:
@@ -118,6 +136,20 @@ class Teller:
                 since = f"since epoch {self._diverged_at}"
                 self._voice.say(f"The run has diverged: its loss is no finite number {since}.")
 
+    def _tell_notice(self, notice: Notice) -> None:
+        if notice.text and notice.kind != "quiet":
+            self._voice.say(spoken_notice(notice.text))
+
+    def nothing_new(self) -> None:
+        """A command has changed nothing that is told: where it stands is an answer, too."""
+        moment, attempt = self._session.moment, self._session.attempt
+        if moment is None or moment.frame is None:
+            self._voice.say("Nothing has changed.")
+            return
+        self._voice.say(f"Nothing has changed. {where(moment.frame)}")
+        if attempt is not None and attempt.state == "asking":
+            self._voice.say(attempts.question(attempt, sections.has_symbols(moment.lesson)))
+
     def _tell_printed(self) -> None:
         printed = self._session.printed
         count = len(printed.shown)
@@ -125,8 +157,7 @@ class Teller:
         self._printed = count
         if len(new) > MOST_PRINTED:
             self._voice.say(f"The lesson has printed {len(new)} lines; these are the last.")
-        for line in new[-MOST_PRINTED:]:
-            self._voice.say(f"Printed: {line}")
+        self._voice.say(*spoken_printed(new[-MOST_PRINTED:]))
 
     def _tell_run(self, moment: Moment, kind: Kind, attempt: Attempt | None = None) -> None:
         frame, was = moment.frame, self._frame
@@ -179,7 +210,7 @@ class Teller:
             return
         lesson, phase = moment.lesson, frame.next_phase
         for section in sections.prose_before(lesson, phase):
-            self._tell_section(section, frame.mode)
+            self._tell_section(section, moment)
         said = list(self._before(lesson, phase, frame.mode))
         if len(said) > 1:
             self._voice.apart(said)
@@ -202,7 +233,7 @@ class Teller:
         is_new_code = self._is_new(section, "\n".join(fence.code for fence in fences))
         yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
         if is_new:
-            yield from sections.before(section, mode)
+            yield from sections.before(section, mode, in_symbols=sections.has_symbols(lesson))
         elif is_new_code:
             yield from (Code(fence.code) for fence in fences)
 
@@ -210,19 +241,26 @@ class Teller:
         section, frame = moment.lesson.phase(phase), moment.frame
         if section is not None and frame is not None:
             is_new = with_words and self._is_new(section, "after")
-            yield from sections.after(section, frame.boxed.get(phase, {}), with_words=is_new)
+            yield from sections.after(
+                section,
+                frame.boxed.get(phase, {}),
+                with_words=is_new,
+                in_symbols=sections.has_symbols(moment.lesson),
+            )
 
-    def _tell_section(self, section: Section, mode: str) -> None:
+    def _tell_section(self, section: Section, moment: Moment) -> None:
         if self._is_new(section, "before"):
-            self._voice.apart([sentence(section.heading), *sections.before(section, mode)])
+            is_foreign = sections.has_symbols(moment.lesson)
+            said = sections.before(section, moment.mode, in_symbols=is_foreign)
+            self._voice.apart([sentence(section.heading), *said])
 
     def read_on(self, moment: Moment) -> None:
         """The next of what stands behind the phases; all of it again once all has been said."""
         rest = sections.further_reading(moment.lesson)
         unheard = [s for s in rest if (s.line, "before") not in self._heard]
         for section in unheard[:1] or rest:
-            self._heard.add((section.line, "before"))
-            self._voice.apart([sentence(section.heading), *sections.before(section, moment.mode)])
+            self._heard.discard((section.line, "before"))
+            self._tell_section(section, moment)
         if len(unheard) > 1:
             self._voice.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
         if not rest:

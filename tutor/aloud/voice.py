@@ -74,6 +74,8 @@ class Voice:
         self._out = out
         self._width = width
         self._is_apart = True
+        self.rows = 0
+        """So many have been said; empty ones don't count."""
 
     def say(self, *lines: Line) -> None:
         """Say these lines; of a text its own line ends are kept, an empty one is not said."""
@@ -129,3 +131,4 @@ class Voice:
     def _write(self, row: str) -> None:
         print(row, file=self._out, flush=True)
         self._is_apart = not row
+        self.rows += bool(row)

@@ -39,6 +39,14 @@ def number(x: float, digits: int = 6) -> str:
     return text.replace("-", MINUS)
 
 
+def without_tails(text: str) -> str:
+    """The numbers in a text without the zeros that their decimals end with: 7.50000 → 7.5."""
+    return _TAIL.sub(r"\1", text)
+
+
+_TAIL = re.compile(r"(?<=\d)(?:\.0+|(\.\d*[1-9])0+)(?!\d)")
+
+
 def setting(x: float) -> str:
     """A number as somebody would type it: 0.01, 1e−5, 1e6."""
     mantissa, e, exponent = f"{x:.6g}".partition("e")

@@ -11,7 +11,7 @@ import re
 from tutor.engine.messages import AnyEvent, Ended, Failed, Refused, Shown
 from tutor.lesson.exercise import Choose, Predict, Setting, Solution
 from tutor.plain import one_line
-from tutor.teaching.digits import number, setting, short
+from tutor.teaching.digits import number, setting, short, without_tails
 from tutor.teaching.goal import Marks
 from tutor.training.frame import Value
 from tutor.training.sights import LocalStep
@@ -26,13 +26,18 @@ def outcome(exercise: Predict, said: str, value: Value, reply: str = "") -> str:
     return " ".join(filter(None, (f"You said: {expected}", reply.strip(), f"It is: {came}")))
 
 
+def plain_number(x: float) -> str:
+    """A number without zeros at its end, as in a sentence they say nothing: `7.5`, `−0.3333`."""
+    return without_tails(number(x))
+
+
 def answer(exercise: Predict, value: Value) -> str:
     """What a Predict's expression came to, in the form that is asked for."""
     if exercise.form == "choice":
         return exercise.choices.get(value.text, value.text)
     if exercise.form == "sign" and value.data:
         return _sign_word(value.data[0])  # its number may be asked for next
-    return short(value)
+    return without_tails(short(value))
 
 
 def _shown(exercise: Predict, said: str) -> str:
@@ -40,7 +45,7 @@ def _shown(exercise: Predict, said: str) -> str:
         return exercise.choices.get(said, said)
     if exercise.form == "sign":
         return _sign_word(float(f"{said}1") if said in "+-" else 0.0)
-    return number(float(said))
+    return plain_number(float(said))
 
 
 def _sign_word(x: float) -> str:
@@ -119,8 +124,8 @@ def local_question(step: LocalStep) -> str:
 def _numbers(one_or_all: float | tuple[float, ...]) -> str:
     """`2`, or `(1, 2, 3)`."""
     if isinstance(one_or_all, tuple):
-        return f"({', '.join(map(number, one_or_all))})"
-    return number(one_or_all)
+        return f"({', '.join(map(plain_number, one_or_all))})"
+    return plain_number(one_or_all)
 
 
 def local_help(step: LocalStep) -> str:

@@ -35,7 +35,6 @@ from tutor.lesson.exercise import (
 from tutor.teaching import said
 from tutor.teaching.attempt import Wants
 from tutor.teaching.desk import Desk
-from tutor.teaching.digits import number
 from tutor.teaching.goal import goal_of
 from tutor.training import answers
 from tutor.training.frame import Frame, Position
@@ -323,14 +322,17 @@ class BeAutogradWay(Way[BeAutograd]):
         if isinstance(event, Derived) and event.local.steps:
             self._steps = event.local.steps
             self.desk.set(steps=len(self._steps))
-            self._ask(min(max(1, self.desk.attempt.step), len(self._steps)))
+            step = min(max(1, self.desk.attempt.step), len(self._steps))
+            self._ask(step, begins=True)
         else:
             why = event.local.why if isinstance(event, Derived) else said.reason(event)
             self.desk.set(reply=f"There is nothing to fill in: {why}")
 
-    def _ask(self, step: int) -> None:
+    def _ask(self, step: int, *, begins: bool = False) -> None:
+        """One question; the exercise's own words stand before the first that is asked."""
         question = said.local_question(self._steps[step - 1])
-        self.desk.set(step=step, ask=f"{self.exercise.ask.rstrip()}\n\n{question}")
+        task = f"{self.exercise.ask.rstrip()}\n\n" if begins else ""
+        self.desk.set(step=step, ask=f"{task}{question}")
 
     def answer(self, text: str) -> None:
         """One number of the graph."""
@@ -338,13 +340,13 @@ class BeAutogradWay(Way[BeAutograd]):
             return
         value = answers.read_number(text)
         self.desk.tried()
-        self.desk.set(said=number(value), solution="")
+        self.desk.set(said=said.plain_number(value), solution="")
         attempt, expected = self.desk.attempt, self._step.expected
         if not answers.close(value, expected, self.exercise.tolerance):
-            reply = f"It is not {number(value)}. {said.local_help(self._step)}"
+            reply = f"It is not {said.plain_number(value)}. {said.local_help(self._step)}"
             self.desk.set(was_right=False, reply=reply)
         elif attempt.step < attempt.steps:
-            self.desk.set(was_right=True, reply=f"{number(expected)} is right.")
+            self.desk.set(was_right=True, reply=f"{said.plain_number(expected)} is right.")
             self._ask(attempt.step + 1)
         else:
             self.desk.set(state="judging")
@@ -352,7 +354,7 @@ class BeAutogradWay(Way[BeAutograd]):
 
     def solution(self) -> str:
         """The number that is asked for."""
-        return number(self._step.expected) if self._steps else ""
+        return said.plain_number(self._step.expected) if self._steps else ""
 
 
 class ChooseWay(Way[Choose]):
