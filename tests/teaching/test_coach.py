@@ -9,7 +9,7 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.engine.messages import AnyEvent, Ended, Look, Open, Refused, StepPhase
+from tutor.engine.messages import AnyEvent, Ended, Failed, Look, Open, Refused, StepPhase
 from tutor.lesson.exercise import Exercise, Setting, Stage, Wrong
 from tutor.lesson.model import Lesson
 from tutor.teaching.attempt import Attempt
@@ -487,9 +487,28 @@ def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) 
     learner = Learner(engine, REPAIR)
     learner.begins()
     learner.does("edit", "while True: pass\n")
-    engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running"))
+    engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running; back"))
     learner.hear()
-    assert learner.attempt.reply.startswith("It never came to its end: `stopped: Update, line 1")
+    assert learner.attempt.reply == (
+        "It was stopped before it came to its end: `Update, line 1` was still running."
+    )
+    assert not learner.session.notice.text, "once is enough"
+
+
+def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    replies = []
+    for phase, message in (("Update", "NameError: v"), ("Loss", "a leaf Variable that requires")):
+        learner.does("edit", "v += 1\n")
+        engine.tell(Failed(answers=engine.run_number, lesson="", phase=phase, line=2,
+                           message=message))  # fmt: skip
+        learner.hear()
+        replies.append(learner.attempt.reply)
+    assert replies == [
+        "Line 2 of your code: `NameError: v`",
+        "Line 2 of Loss still raises this error.",
+    ]
 
 
 def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:

@@ -98,7 +98,7 @@ class FakeSession:
         self.looks: list[bool] = []
         self.learning_rate = 0.01
 
-    def waiting_line(self) -> str:
+    def waiting_line(self, stop_key: str) -> str:
         return ""
 
     def look_at_comparison(self, is_seen: bool) -> None:

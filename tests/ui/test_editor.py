@@ -112,9 +112,25 @@ async def test_the_real_error_is_shown_and_the_cursor_goes_to_its_line(
         engine.tell(Failed(answers=engine.run_number, lesson="", phase="Update", line=2,
                            message=message))  # fmt: skip
         await settled(learner.pilot)
-        assert learner.sees("✗ line 2 of your code: RuntimeError: [bold]a leaf^[[31m")
+        assert learner.sees("✗ Not yet. Line 2 of your code: RuntimeError: [bold]a leaf^[[31m")
         assert learner.area.cursor_location == (1, 0)
         assert not learner.area.read_only
+        await learner.press("escape")
+        assert "RuntimeError: [bold]" in text_of(learner.app, "exercise-text")
+        assert not learner.app.screen.query_one("#error").display
+
+
+async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
+    opened: Opened, engine: FakeEngine
+) -> None:
+    async with opened() as learner:
+        await learner.press("ctrl+s")
+        assert text_of(learner.app, "footer").strip() == "esc breaks it off"
+        engine.busy = 3.0
+        learner.app.session.talk._heard_at -= 3.0
+        learner.app.screen.update_from_session()
+        await settled(learner.pilot)
+        assert learner.sees("is still running (3 s) · esc stops it", "status")
 
 
 async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
@@ -139,10 +155,13 @@ async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that
     async with opened() as learner:
         await learner.press("#", "ctrl+o", "n")
         assert learner.area.text == "#" + BROKEN
+        await learner.press("home", *"if", "ctrl+s")
+        assert learner.sees("Line 1 is not Python")
         await learner.press("ctrl+o", "y")
+        assert not learner.sees("Line 1")
         assert learner.area.text == BROKEN
         await learner.press("ctrl+z")
-        assert learner.area.text == "#" + BROKEN
+        assert learner.area.text == "if#" + BROKEN
 
 
 # ── Python's habits ─────────────────────────────────────────────────────────────────

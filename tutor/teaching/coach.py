@@ -280,6 +280,11 @@ class Coach:
         if isinstance(self._way, RepairWay):
             self._way.desk.keep_draft(code)
 
+    def forget_reply(self) -> None:
+        """Say no more what came of code that is not there any more."""
+        if isinstance(self._way, RepairWay) and self._way.desk.attempt.state == "asking":
+            self._way.desk.set(reply="")
+
     def keep_editing(self, is_editing: bool) -> None:
         """Remember whether a Repair's code is open in the editor."""
         if isinstance(self._way, RepairWay):

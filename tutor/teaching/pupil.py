@@ -153,6 +153,10 @@ class Pupil:
         """Remember the code as it is now."""
         self.coach.keep_draft(code)
 
+    def forget_reply(self) -> None:
+        """Say no more what came of code that is not there any more."""
+        self.coach.forget_reply()
+
     def keep_editing(self, is_editing: bool) -> None:
         """Remember whether the code is open in the editor."""
         self.coach.keep_editing(is_editing)

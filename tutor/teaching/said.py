@@ -108,6 +108,22 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
+def code_failed(event: Failed, own: str, *, is_known: bool) -> str:
+    """Where code raises, and what, unless that `is_known`; `own` is the phase to be mended."""
+    code = "your code" if event.phase == own else event.phase
+    where = f"Line {event.line} of {code}" if event.line else event.phase
+    return f"{where} still raises this error." if is_known else f"{where}: {literal(event.message)}"
+
+
+def endless(note: str) -> str:
+    """What became of code that had to be stopped; `note` is what the engine says of it."""
+    found = _STOPPED.match(note)
+    where = f": {literal(found['where'])} was still running" if found else ""
+    return f"It was stopped before it came to its end{where}."
+
+
+_STOPPED = re.compile(r"stopped: (?P<where>.+?),? was still running")
+
 LIKE_AUTOGRAD = "The Gradient phase has run: autograd comes to the same numbers."
 
 

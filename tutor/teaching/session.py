@@ -104,10 +104,10 @@ class Session(Pupil):
             return self.moment.frame.learning_rate
         return self.moment.lesson.learning_rate[self.moment.mode]
 
-    def waiting_line(self) -> str:
+    def waiting_line(self, stop_key: str = "x") -> str:
         """What the learner is waiting for, in words; empty while there is nothing to wait for."""
         self.coach.feel_the_pulse(self.talk.silent_for)
-        return self.talk.waiting_line()
+        return self.talk.waiting_line(stop_key)
 
     def receive(self, event: AnyEvent) -> bool:
         """Take in what the engine tells; whether a Taken is owed once it is painted."""

@@ -219,18 +219,23 @@ class Talk:
             return 0.0
         return min(self._engine.busy_for(), self._clock() - self._heard_at)
 
-    def waiting_line(self) -> str:
-        """What the learner is waiting for, in words; empty while there is nothing to wait for."""
+    def waiting_line(self, stop_key: str = "x") -> str:
+        """What the learner is waiting for, in words; empty while there is nothing to wait for.
+
+        `stop_key` is the key that is said to break it off.
+        """
         if self.moment is not None and not self.devices:
             return "loading PyTorch …"
         seeking = self._seeking
         if seeking is not None and self.awaits(Seek):
-            return f"epoch {seeking.epoch} on the way to {seeking.target} · x breaks it off"
+            return (
+                f"epoch {seeking.epoch} on the way to {seeking.target} · {stop_key} breaks it off"
+            )
         waited = self.silent_for
         if waited < PATIENCE:
             return ""
         oldest = next(iter(self._unanswered.values()))
-        return f"{self._name(oldest)} is still running ({waited:.0f} s) · x stops it"
+        return f"{self._name(oldest)} is still running ({waited:.0f} s) · {stop_key} stops it"
 
     # ── Hearing ─────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ from tutor.engine.messages import (
     Ended,
     Evaluate,
     Evaluated,
+    Failed,
     Refused,
     RunTo,
     Shown,
@@ -259,16 +260,25 @@ class RepairWay(Way[Repair]):
         if isinstance(event, Shown):
             self.desk.ask(RunTo(epoch=self.exercise.epochs), self._ran)
         else:
-            self._failed(said.reason(event))
+            self._failed(self._why(event))
 
     def _ran(self, event: AnyEvent) -> None:
         if not isinstance(event, Shown):
-            self._failed(said.reason(event))
+            self._failed(self._why(event))
         elif not self._is_through(event.frame) and not event.frame.diverged:
-            self._failed(f"It never came to its end: {said.reason(event)}")
+            self.desk.talk.tell("")  # where it was stopped is said here
+            self._failed(said.endless(event.note))
         else:
             asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
             self.desk.ask(asked, self._judge)
+
+    def _why(self, event: AnyEvent) -> str:
+        """An error is told in full once: the one that is to be mended stands above."""
+        if isinstance(event, Failed):
+            symptom = self.exercise.symptom.error
+            is_known = bool(symptom) and symptom in event.message
+            return said.code_failed(event, self.exercise.phase, is_known=is_known)
+        return said.reason(event)
 
     def _is_through(self, frame: Frame) -> bool:
         return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from textual.content import Content
 from textual.reactive import var
 
+from tutor.engine.messages import Failed
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.teaching.attempt import Attempt
@@ -17,7 +18,7 @@ from tutor.teaching.digits import setting
 from tutor.teaching.moment import Moment, Notice
 from tutor.ui import looks, marks
 from tutor.ui.commands import Command, footer
-from tutor.ui.exercise_lines import where_failed
+from tutor.ui.exercise_lines import tells_why_failed, where_failed
 from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
 
@@ -74,16 +75,31 @@ class ErrorBar(Bar):
     attempt: var[Attempt | None] = var(None)
     """Whose code it may be."""
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._failed: Failed | None = None
+        """The error that is told here."""
+
+    def watch_moment(self) -> None:
         """An error came or went."""
-        failed = new.failed if new else None
-        if failed is not (old.failed if old else None):
-            self.set_class(failed is not None, "-failed")
+        self._look()
+
+    def watch_attempt(self) -> None:
+        """It is said, or no more, to who mends the code."""
+        self._look()
+
+    def _look(self) -> None:
+        failed = self.moment.failed if self.moment else None
+        is_told = self.attempt is not None and tells_why_failed(self.attempt, failed)
+        told = None if is_told else failed
+        if told is not self._failed:
+            self._failed = told
+            self.set_class(told is not None, "-failed")
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """Where it happened, what, and what to do."""
-        failed = self.moment.failed if self.moment else None
+        failed = self._failed
         if failed is None or self.moment is None:
             return []
         name = self.moment.lesson.path.name

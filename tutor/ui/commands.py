@@ -221,6 +221,9 @@ EDITOR_COMMANDS = (
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
 )  # fmt: skip
 
+JUDGING_COMMANDS = (Command("close", ("escape",), "breaks it off", "", "screen.close", 1),)
+"""What the editor's footer shows while the code runs: no other key does anything."""
+
 _LIST_COMMANDS = (
     Command("up", ("up", "k"), "above", "The lesson above", "screen.choose(-1)"),
     Command("down", ("down", "j"), "below", "The lesson below", "screen.choose(1)"),

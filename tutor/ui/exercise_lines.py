@@ -252,6 +252,11 @@ def where_failed(failed: Failed, attempt: Attempt | None) -> str:
     return f"line {failed.line} of your code" if is_theirs and failed.line else ""
 
 
+def tells_why_failed(attempt: Attempt, failed: Failed | None) -> bool:
+    """Whether the reply tells what the learner's code has raised."""
+    return failed is not None and bool(attempt.reply and where_failed(failed, attempt))
+
+
 def _headed(
     head: str, markdown: str, width: int, inline: Inline, style: Style = looks.STRONG
 ) -> list[Content]:

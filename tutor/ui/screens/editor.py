@@ -22,13 +22,13 @@ from tutor.lesson import code_checks
 from tutor.lesson.exercise import Repair
 from tutor.plain import one_line
 from tutor.teaching.attempt import Attempt
-from tutor.teaching.moment import Moment, Notice
+from tutor.teaching.moment import Notice
 from tutor.teaching.session import Session
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import looks
 from tutor.ui.bars import Bar, Footer, Header, StatusBar
 from tutor.ui.code_area import CodeArea
-from tutor.ui.commands import EDITOR_COMMANDS, bindings
+from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
 from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
@@ -44,6 +44,7 @@ class EditorScreen(FollowingScreen):
     ALL_COMMANDS = EDITOR_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_COMMANDS)]
     AUTO_FOCUS = "#editor"
+    STOP_KEY = "esc"
 
     def __init__(self, session: Session, exercise: Repair, ascii_only: bool) -> None:
         """The session must be at this exercise."""
@@ -63,7 +64,7 @@ class EditorScreen(FollowingScreen):
             task = TaskPane(ascii_only=self._ascii, id="task").data_bind(here.attempt)
             task.tabs = (("To be mended", True),)
             yield task
-            yield Verdict(ascii_only=self._ascii, id="verdict").data_bind(here.attempt, here.moment)
+            yield Verdict(ascii_only=self._ascii, id="verdict").data_bind(here.attempt)
             self._area.border_title = line(f" Your code of {one_line(self._exercise.phase)} ")
             yield self._area
         yield StatusBar(id="status").data_bind(here.moment, here.notice, here.waiting)
@@ -89,7 +90,9 @@ class EditorScreen(FollowingScreen):
         if new is None or new.exercise.id != self._exercise.id or new.state == "done":
             self._leave()
             return
-        self._area.read_only = new.state == "judging"
+        is_judged = new.state == "judging"
+        self._area.read_only = is_judged
+        self.query_one(Footer).only = JUDGING_COMMANDS if is_judged else ()
         if old is not None and old.state == "judging" and new.state == "asking":
             self._point_at_the_error()
 
@@ -161,6 +164,8 @@ class EditorScreen(FollowingScreen):
         def answered(yes: bool | None) -> None:
             if yes:
                 self._area.put(self._exercise.code)
+                self.session.forget_reply()
+                self.update_from_session()
 
         if not self._area.read_only:
             self.app.push_screen(AskOriginal(), answered)
@@ -206,7 +211,6 @@ class Verdict(Bar):
     """What came of the last run: the real error, or what is said to it."""
 
     attempt: var[Attempt | None] = var(None)
-    moment: var[Moment | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
@@ -216,22 +220,13 @@ class Verdict(Bar):
         """It was judged."""
         self.rebuild()
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
-        """It failed."""
-        if (old and old.failed) is not (new and new.failed):
-            self.rebuild()
-
     def build(self, width: int) -> Sequence[Content]:
         """As long as it is, up to a few lines."""
-        attempt, failed = self.attempt, self.moment.failed if self.moment else None
+        attempt = self.attempt
         if attempt is None:
             return []
         if attempt.state == "judging":
             return [line(("It runs … esc breaks it off", looks.STRONG))]
-        if failed is not None and attempt.tries:
-            where = lines_of.where_failed(failed, attempt) or one_line(failed.phase)
-            words = f"✗ {where}: {one_line(failed.message)}"
-            return line((words, looks.ERROR)).wrap(width)[:4]
         return lines_of.reply(attempt, width, self._inline)[:4]
 
 

@@ -5,6 +5,8 @@ Knows the session; what is shown, and which keys there are, say the screens made
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.reactive import var
 
 from tutor.teaching.attempt import Attempt
@@ -18,6 +20,9 @@ PULSE = 0.5
 
 class FollowingScreen(SizedScreen):
     """Attributes go down from here: the moment, the exercise, what was said and is awaited."""
+
+    STOP_KEY: ClassVar[str] = "x"
+    """Breaks off what runs."""
 
     moment: var[Moment | None] = var(None)
     attempt: var[Attempt | None] = var(None)
@@ -38,10 +43,10 @@ class FollowingScreen(SizedScreen):
         self.moment = self.session.moment
         self.attempt = self.session.attempt
         self.notice = self.session.notice
-        self.waiting = self.session.waiting_line()
+        self._feel_the_pulse()
 
     def _feel_the_pulse(self) -> None:
-        self.waiting = self.session.waiting_line()
+        self.waiting = self.session.waiting_line(self.STOP_KEY)
 
     def action_session(self, name: str) -> None:
         """Let the session do what the learner wishes."""
