@@ -147,6 +147,7 @@ def test_operations_of_python_are_put_in_words(code: str, said: str):
 def test_in_chinese_prose_formulas_are_their_symbols_and_quotes_stay():
     (said,) = spoken_prose("只有一个“权重”。\n一个点：$x = 1$ → 2", in_symbols=True)
     assert said == "只有一个“权重”。一个点：x = 1 → 2"
+    assert spoken_formula(r"x = 1 \qquad y = 2", in_symbols=True) == "x = 1; y = 2."
     assert following("一个权重。", "四个点。", "One.") == "一个权重。四个点。One."
 
 

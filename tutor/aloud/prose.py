@@ -116,7 +116,7 @@ def spoken_formula(
     """A formula in words; one of its own is a sentence. `values`: those of its live boxes."""
     try:
         parsed = formula.parse(latex)
-        said = draw_inline(parsed, values) if in_symbols else words(parsed, values)
+        said = _symbols(parsed, values) if in_symbols else words(parsed, values)
     except FormulaError:  # the lesson's check has told it; what was written is still something
         return latex
     return said if is_inline else sentence(said)
@@ -129,8 +129,16 @@ def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
     except FormulaError:
         return latex
     if in_symbols:
-        return sentence(draw_inline(settled(parsed)))
+        return sentence(_symbols(settled(parsed)))
     return sentence(definition(parsed))
+
+
+def _symbols(parsed: Formula, values: Mapping[str, str] | None = None) -> str:
+    """A formula on one line; what stands apart in it is apart by a mark, not by blanks."""
+    return _APART.sub("; ", draw_inline(parsed, values).strip())
+
+
+_APART = re.compile(r"[ ,;]*(?: {3,}|; )[ ;]*")
 
 
 def following(*sentences: str) -> str:

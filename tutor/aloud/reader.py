@@ -5,6 +5,7 @@ Knows where lessons come from only as a function that opens one by its name.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -128,9 +129,8 @@ class Reader:
         except UnclearError as error:
             self._voice.say(str(error))
         except LessonError as error:
-            self._voice.say(
-                f"{sentence(str(error).replace('`', ''))} Type lessons for their names."
-            )
+            why = _ELSEWHERE.sub("", str(error)).replace("`", "")
+            self._voice.say(f"{sentence(why)} Type lessons for their names.")
         if self._voice.rows == rows:
             self._teller.nothing_new()
         return True
@@ -209,6 +209,10 @@ class Reader:
         if 1 <= (int(name) if headlines else 0) <= len(headlines):
             return str(headlines[int(name) - 1].path)
         return name
+
+
+_ELSEWHERE = re.compile(r";? ?`tutor [a-z]+` shows .*")
+"""What may be typed outside, said of a lesson that is not found."""
 
 
 def _names_a_file(line: str) -> bool:
