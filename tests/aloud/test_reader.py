@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.aloud.listening import answer_to, said
-from tests.teaching.test_coach import Notebook
+from tests.teaching.test_coach import PREDICT, Notebook
 from tests.ui.fake_engine import FakeEngine
 from tutor.aloud.commands import COMMANDS
 from tutor.engine.messages import (
@@ -142,6 +142,16 @@ def test_it_is_said_where_the_lesson_was_left_and_go_on_goes_there():
     opened, _, _ = whole.partition("You left this lesson in epoch 3. Go on takes you there.")
     assert opened.endswith("help for the rest.\n")
     assert "You are back where you left." in whole
+
+
+def test_going_on_into_an_exercise_tells_once_where_it_stands():
+    notebook = Notebook()
+    said("s", "a first", notebook=notebook, exercises=(PREDICT,))
+    notebook.left_of = lambda lesson: notebook.places[-1]  # type: ignore[method-assign]
+    text = said("go on", notebook=notebook, exercises=(PREDICT,))
+    after = text[text.index("Go on takes you there.") :]
+    assert "Exercise 1 of 1, first" in after
+    assert after.count("The run stands") == 1
 
 
 def test_an_error_of_the_lesson_is_told_and_ends_nothing():

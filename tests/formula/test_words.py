@@ -118,6 +118,10 @@ MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
             r"\frac{dL}{dy} (b + a) x",
             "the derivative of L with respect to y, times (b plus a) times x",
         ),
+        (
+            r"\frac{\partial L^{(i)}}{\partial z}",
+            "the partial derivative of L superscript (i) with respect to z",
+        ),
         (r"\sum_{i \in B} x_i", "the sum over i in B of x sub i"),
     ],
 )

@@ -114,7 +114,7 @@ def test_the_formulas_of_the_lessons_are_told_apart() -> None:
     told_apart(list(found))
 
 
-_ONE = (r"\log @", r"\sqrt{@}", "|@|", r"\hat{@}", "-@", "(@)", "{@}^2", r"\sum_i @",
+_ONE = (r"\log @", r"\sqrt{@}", "|@|", r"\hat{@}", "-@", "(@)", "{@}^2", "{@}^{(n)}", r"\sum_i @",
         r"\underbrace{@}_n", r"\frac{dL}{dx} @")  # fmt: skip
 _TWO = (r"\frac{@}{@}", "{@}^{@}", "{@}_{@}", "@ @", "@ + @", "@ / @")
 

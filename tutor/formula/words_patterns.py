@@ -85,10 +85,17 @@ def is_atom(node: Node) -> bool:
     match items[0]:
         case Sym() | Text() | Value() | Fenced():
             return True
-        case Scripts(base, _, None) | Accent(base):
+        case Scripts(base, _, sup) if sup is None or _is_parenthesised(sup):
+            return is_atom(base)
+        case Accent(base):
             return is_atom(base)
         case _:
             return False
+
+
+def _is_parenthesised(node: Node) -> bool:
+    inner = single(node)
+    return isinstance(inner, Fenced) and (inner.opening, inner.closing) == ("(", ")")
 
 
 def is_closed(node: Node) -> bool:
