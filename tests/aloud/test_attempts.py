@@ -142,6 +142,11 @@ def test_of_a_goal_that_is_not_reached_it_is_told_what_is_lacking():
     assert "Not yet: the goal is not reached here.\nLoss: 30, should be below 10." in text
 
 
+def test_a_number_where_none_is_asked_for_is_answered_with_what_to_do():
+    assert told("a reach", "5") == "Step and run until it is so."
+    assert told("a mend", "-2").startswith("Type edit to write the code anew")
+
+
 def test_leaving_goes_back_to_the_lesson():
     assert told("s", "a", "leave").startswith("Back in the lesson.\nThe run stands at the end of")
 

@@ -232,8 +232,13 @@ def _led(start: str, said: Sequence[Line]) -> Iterator[Line]:
 def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
     """Whether a line is meant as an answer: no command, where an answer may be typed."""
     takes_one = attempt.wants in ("number", "sign", "choice")
-    is_late = attempt.state != "asking" and not re.match(r"[+−-]?\.?\d", line.strip())
+    is_late = attempt.state != "asking" and not is_number(line)
     return takes_one and bool(line.strip()) and not is_command and not is_late
+
+
+def is_number(line: str) -> bool:
+    """Whether it begins as a number does."""
+    return bool(re.match(r"[+−-]?[.,]?\d", line.strip()))
 
 
 def listing(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> Iterator[Line]:

@@ -152,6 +152,8 @@ class Reader:
             self._open(self._shelf.open(self._chosen(argument)), start)
         elif moment is None:
             self._open(self._shelf.open(self._chosen(line.strip())), start)
+        elif not name and attempt is not None and attempts.is_number(line):
+            raise UnclearError(attempts.HOW[attempt.wants])
         elif not name:
             self._voice.say(_unknown(line))
         elif not self._asking.answers(name, argument, moment):
