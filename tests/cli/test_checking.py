@@ -148,3 +148,57 @@ def test_a_lesson_of_ones_own_may_build_on_the_one_beside_it(
     front = FRONT.removesuffix("---\n") + "builds_on: [first, a]\n---\n"
     (home / "second.md").write_text(lesson_text(front))
     assert tutor("check", str(home / "second.md"), "--trust").returncode == 0
+
+
+@pytest.mark.usefixtures("unproven")
+def test_a_translation_of_nothing_or_in_the_originals_words_is_told(
+    tutor: Tutor, shelf: Path
+) -> None:
+    exercise = """
+```yaml exercise
+id: first
+kind: choose
+ask: Which of the two is it?
+hints: [提示。]
+explain: 因为 gradient descent。
+choices:
+  - {text: w, right: true}
+  - {text: y, reply: 'Not quite, think again.'}
+```
+"""
+    for path in (shelf / "a.md", shelf / "zh" / "a.md"):
+        path.write_text(path.read_text() + exercise)
+    (shelf / "zh" / "c.md").write_text(lesson_text())
+    chinese, alone = shelf / "zh" / "a.md", shelf / "zh" / "c.md"
+    done = tutor("check", str(chinese), str(alone))
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        *(
+            f"tutor: {chinese}:{line_of(chinese, said)}: this is not translated: “{said}” is word "
+            f"for word that of {shelf}/a.md"
+            for said in ("Which of the two is it?", "Not quite, think again.")
+        ),
+        f"tutor: {alone}:1: there is no lesson that this one, in zh/, is a translation of; "
+        f"write {shelf}/c.md, or call this file as that one",
+    ]
+
+
+def test_answers_are_told_as_they_are_computed(tutor: Tutor, home: Path) -> None:
+    exercise = """
+```yaml exercise
+id: sign-of-y
+kind: predict
+at: 1 predict
+form: sign
+ask: Which sign?
+answer: y_pred.sum()
+again: [{set: {w: 0}}]
+hints: [h]
+explain: e
+```
+"""
+    path = home / "mine.md"
+    path.write_text(lesson_text() + exercise)
+    told = tutor("check", "-v", "--trust", str(path)).stdout.splitlines()
+    assert told[1:] == ["    sign-of-y: +, then 0"]
+    assert len(tutor("check", "--trust", str(path)).stdout.splitlines()) == 1

@@ -143,3 +143,14 @@ def test_a_locale_without_chinese_still_lists_all(shelf: Path) -> None:
         assert main(["list", "--json", "--lang", "zh"]) == 0
     where.seek(0)
     assert json.loads(where.read())[0]["title"] == "一个权重"
+
+
+def test_a_plain_list_tells_each_circle_of_lessons_once(tutor: Tutor, shelf: Path) -> None:
+    assert tutor("list").stderr == ""
+    one = shelf / "a.md"
+    one.write_text(one.read_text().replace("order: 1", "order: 1\nbuilds_on: [b]"))
+    done = tutor("list")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "tutor: a → b → a build on one another; mend `builds_on` in one of them\n"
+    )

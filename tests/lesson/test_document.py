@@ -301,3 +301,49 @@ def test_data_are_known_in_the_modes_that_bind_them(minimal: str) -> None:
     other = DataNames("x", "y", "guess")
     assert binds_data(other, found.sections, "model")
     assert not binds_data(other, found.sections, "autograd")
+
+
+# ── What is remarked, and keeps nobody from using the lesson ────────────────────────
+
+
+def remarks(text: str) -> dict[int, str]:
+    return {remark.line: remark.message for remark in lesson(text).remarks}
+
+
+def line_of(text: str, piece: str) -> int:
+    return text[: text.index(piece)].count("\n") + 1
+
+
+def test_a_formula_that_can_not_be_drawn_is_remarked_wherever_it_stands(minimal: str) -> None:
+    exercise = r"""
+```yaml exercise
+id: first
+kind: choose
+ask: What is $\fo{x}$?
+hints: [A hint., 'Another, $\fooo$.']
+explain: |
+  It is one.
+  It is $\foooo$.
+choices:
+  - {text: One, right: true}
+  - {text: Two, reply: No.}
+```
+"""
+    assert lesson(minimal).remarks == ()
+    text = with_prose(minimal, r"An error in $\f{x}$ here.") + exercise
+    told = remarks(text)
+    assert told == {
+        line_of(text, piece): f"the formula's {piece} can't be drawn; write it another way"
+        for piece in (r"\f{x}", r"\fo{x}", r"\fooo", r"\foooo")
+    }
+    assert len(told) == 4
+
+
+def test_phases_in_an_order_that_can_not_be_meant_are_remarked(minimal: str) -> None:
+    predict = minimal[minimal.index("## Predict") : minimal.index("## Loss")]
+    text = minimal.replace(predict, "").replace("## Gradient", f"{predict}## Gradient")
+    assert remarks(text) == {
+        line_of(text, "## Predict"): "Predict stands below Loss here, and phases run in the order "
+        "of the file; move ## Predict above ## Loss"
+    }
+    assert not remarks(minimal.replace("## Predict", "## Reset\n```python\n1\n```\n## Predict"))

@@ -38,3 +38,19 @@ def test_what_can_not_be_drawn_is_told_without_running_anything(write_lesson: Wr
     (remark,) = lesson.remarks
     assert remark.message == r"the formula's \foo{q} can't be drawn; write it another way"
     assert lesson.source.split("\n")[remark.line - 1] == r"$$\foo{q}$$"
+
+
+def test_a_misspelt_name_is_told_once_for_all_modes_where_it_is_written(
+    write_lesson: Write,
+) -> None:
+    front = FRONT.replace(
+        "epochs: 10\n",
+        "epochs: 10\nmodes: [autograd, model]\nwatch:\n"
+        "  half: sum(part / 2 for part in [w])\n  half-life: 0.693 / learning_rat\n",
+    )
+    code = "y_pred = w * x\n```\n$$\\boxed{y_prd}$$\n```python\n1"
+    lesson = write_lesson(front, Predict=code)
+    boxed, watched = map(str, check(lesson))
+    what = "modes autograd, model: half-life has no value: nothing is called `learning_rat`"
+    assert watched == f"{lesson.path}:10: {what}; did you mean `learning_rate`?"
+    assert "y_prd has no value: nothing is called `y_prd`; did you mean `y_pred`?" in boxed

@@ -28,6 +28,7 @@ def list_command(options: argparse.Namespace) -> int:
         _print_map(headlines)
     else:
         _print_list(headlines)
+        _tell_circles(headlines)
     return 0
 
 
@@ -83,6 +84,16 @@ def _print_map(headlines: Sequence[Headline]) -> None:
         title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
         line = f"{_padded(tree, width)}  {one_line(title)}"
         print(line if wrong else _cut(line, _screen()))
+
+
+def _tell_circles(headlines: Sequence[Headline]) -> None:
+    """A line on standard error for each circle of lessons that build on one another."""
+    from tutor.lesson.map import circles  # noqa: PLC0415 - as above
+
+    sys.stdout.flush()
+    for way in circles({h.slug: h.builds_on for h in headlines}):
+        what = f"{' → '.join(way)} build on one another; mend `builds_on` in one of them"
+        print(f"tutor: {one_line(what)}", file=sys.stderr)
 
 
 def _has_lines() -> bool:

@@ -6,8 +6,10 @@ Notes every fault it finds. Knows nothing of Markdown or YAML and runs no code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
+from itertools import pairwise
 
 from tutor.lesson import code_checks
 from tutor.lesson.code_checks import Bad
@@ -17,6 +19,9 @@ from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, DataNames, Fence, 
 
 NEEDED = ("Predict", "Loss")
 """The phases without which there is nothing to learn."""
+
+_IN_ORDER = ("Predict", "Loss", "Gradient", "Update")
+"""Each needs what the one before it has computed. A Reset may stand anywhere."""
 
 USUAL_DATA = DataNames("x", "y", "y_pred")
 """What the data are called in a lesson that does not say."""
@@ -29,6 +34,26 @@ def check(
 ) -> None:
     """Add to `faults` all that is wrong with the lesson as a whole."""
     _Checker(front, sections, modes, faults).check()
+
+
+def with_meant_modes(
+    front: FrontMatter, sections: Sequence[Section], faults: FaultList
+) -> FrontMatter:
+    """The front matter with the modes that were meant, where the fences say so.
+
+    A mode in `modes` that no fence names, and that is nearly one which only fences name, is a
+    slip: told where it stands, once, and not at each of those fences.
+    """
+    fences = (b for s in sections for b in s.blocks if isinstance(b, Fence))
+    named = dict.fromkeys(mode for fence in fences for mode in fence.modes)
+    meant = {}
+    for mode in front.modes:
+        unlisted = [name for name in named if name not in front.modes]
+        if mode not in named and (near := get_close_matches(mode, unlisted, n=1)):
+            meant[mode] = near[0]
+            what = f"no code is of the mode `{mode}`; did you mean `{near[0]}`?"
+            faults.add(front.line("modes"), what)
+    return replace(front, modes=tuple(meant.get(mode, mode) for mode in front.modes))
 
 
 def usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:
@@ -64,6 +89,7 @@ class _Checker:
         self._phases()
         if not self._fences_of_all:
             return  # told by _phases; what follows would only repeat it
+        self._order()
         for mode in self.modes:
             self._gradient(mode)
             self._setup(mode)
@@ -172,6 +198,15 @@ class _Checker:
                     f"{name} has no code for {_named(without)}; "
                     f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
                 )
+
+    def _order(self) -> None:
+        """Phases run as they stand: one before what it needs computes with what is left over."""
+        found = [s for s in self.sections if s.phase in _IN_ORDER]
+        for above, below in pairwise(found):
+            first, then = str(above.phase), str(below.phase)
+            if _IN_ORDER.index(first) > _IN_ORDER.index(then):
+                what = f"{then} stands below {first} here, and phases run in the order of the file"
+                self.faults.remark(below.line, f"{what}; move ## {then} above ## {first}")
 
     def _gradient(self, mode: str) -> None:
         names = self.front.parameters.get(mode) or ()

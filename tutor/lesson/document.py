@@ -42,7 +42,10 @@ def parse(source: str, path: Path) -> Lesson:
     lines = text.split("\n")
     front = front_matter.parse(lines, faults)
     body = Body(lines, front.end, faults)
+    if not body.is_whole:
+        faults.raise_if_any()
     sections = body.sections()
+    front = checks.with_meant_modes(front, sections, faults)
     modes = front.modes or _modes_named(sections)
     exercises = exercise_yaml.read(body.exercises, ground_of(front, sections, modes), faults)
     checks.check(front, sections, modes, faults)

@@ -159,7 +159,14 @@ class Entry:
         if key not in self:
             return []
         node = self._keys.nodes[key]
-        if not isinstance(node, yaml.SequenceNode) or not node.value:
+        if not isinstance(node, yaml.SequenceNode):
+            found = "a mapping" if isinstance(node, yaml.MappingNode) else "a text"
+            how = f"write `{key}:` and below it `  - …`, or `{key}: {example}`"
+            self.fault(
+                key, f"`{key}` must be a list, not {found if node.value else 'empty'}; {how}"
+            )
+            return []
+        if not node.value:
             self.fault(key, f"`{key}` must be a list, not empty; write `{key}: {example}`")
             return []
         return list(node.value)
@@ -169,9 +176,8 @@ class Entry:
 
     def _text(self, name: str, node: yaml.Node) -> str:
         if isinstance(node, yaml.MappingNode):  # what a text with a colon is to YAML
-            self._values.faults.add(
-                line_of(node), f"`{name}` must be text; put quotes around it if it has a `:`"
-            )
+            how = "put 'single quotes' around it if it has a `:`"
+            self._values.faults.add(line_of(node), f"`{name}` must be text; {how}")
             return ""
         text = self._values.scalar(name, node, scalars.MARKDOWN) or ""
         if "$" in text:

@@ -62,6 +62,16 @@ def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
     return ""
 
 
+def circles(builds_on: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """Each circle of lessons that build on one another, once: `("a", "b", "a")`."""
+    told: set[frozenset[str]] = set()
+    for slug in builds_on:
+        way = _way_back(slug, builds_on)
+        if way and frozenset(way) not in told:
+            told.add(frozenset(way))
+            yield way
+
+
 def _below(slug: str, builds_on: Mapping[str, Sequence[str]]) -> set[str]:
     """The lesson and all that it builds on, near or far."""
     found, waiting = set[str](), [slug]

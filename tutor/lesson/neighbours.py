@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from tutor.errors import LessonError
 from tutor.lesson import document, front_matter, library
 from tutor.lesson.faults import Fault, FaultList
-from tutor.lesson.languages import TRANSLATED
+from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
 from tutor.lesson.map import fault_of
 from tutor.lesson.model import Lesson
 from tutor.lesson.translation import differences
+from tutor.lesson.untranslated import untranslated
 
 
 def faults_beside_others(lesson: Lesson) -> tuple[Fault, ...]:
@@ -41,6 +42,10 @@ def _builds_on(lesson: Lesson) -> Mapping[str, tuple[str, ...]]:
 def _of_translation(lesson: Lesson) -> Iterator[Fault]:
     path = library.original_of(lesson.path)
     if path is None:
+        if lesson.language != ORIGINAL:
+            where = sibling(lesson.path, ORIGINAL)
+            what = f"there is no lesson that this one, in {lesson.language}/, is a translation of"
+            yield Fault(lesson.path, 1, f"{what}; write {where}, or call this file as that one")
         return
     try:
         original = document.read(path)
@@ -49,3 +54,4 @@ def _of_translation(lesson: Lesson) -> Iterator[Fault]:
         yield Fault(lesson.path, 1, message)
         return
     yield from differences(original, lesson)
+    yield from untranslated(original, lesson)

@@ -6,18 +6,23 @@ Knows nothing of the front matter and judges neither the code in the fences nor 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from tutor.lesson import formula_checks, markdown
-from tutor.lesson.exercise import Exercise
+from tutor.lesson.exercise import KINDS, Exercise
 from tutor.lesson.exercise_yaml import ExerciseText
 from tutor.lesson.faults import FaultList
 from tutor.lesson.markdown import Code, Heading, Math, Place, Unclosed
 from tutor.lesson.model import PHASES, Block, Fence, Formula, Prose, Section
 
 _EXERCISE = ("yaml", "exercise")
+_OPENING = re.compile(r"^ {0,3}(?:```|~~~)[ ]*[A-Za-z]", re.MULTILINE)
+"""A fence that opens, with the word that says of what kind it is."""
+
+_EXERCISE_KEY = re.compile(rf"^kind:[ ]*({'|'.join(KINDS)})\b", re.MULTILINE)
 _MISSPELT_PYTHON = ("py", "py3", "python3")
 
 
@@ -42,6 +47,8 @@ class Body:
         for found in markdown.find(self._lines):
             parts.add(found)
         self._parts = parts.all
+        self.is_whole = parts.is_whole
+        """False where a fence swallows another: what else is wrong can't be known then."""
 
     @property
     def exercises(self) -> tuple[ExerciseText, ...]:
@@ -70,6 +77,7 @@ class _Parts:
 
     def __init__(self, first: int, faults: FaultList) -> None:
         self.all = [_Part("", Place(first, 0, first, 0), None)]
+        self.is_whole = True
         self._faults = faults
         self._phases: dict[str, int] = {}
 
@@ -108,10 +116,22 @@ class _Parts:
     def _code(self, found: Code) -> None:
         line = found.place.line + 1
         kind = found.info[0] if found.info else ""
+        is_exercise = _is_meant_as_exercise(found.info)
+        swallowed = _OPENING.search(found.text) if is_exercise or kind == "python" else None
+        if swallowed:
+            self.is_whole = False
+            where = line + found.text.count("\n", 0, swallowed.start()) + 1
+            what = f"the fence on line {line} is not closed before the next, on line {where}"
+            self._faults.add(line, f"{what}; write ``` below its last line")
+            return
         if not found.closed:
             self._faults.add(line, "this fence is never closed; write ``` below its last line")
-        if _is_meant_as_exercise(found.info):
+        if is_exercise:
             self._exercise(found, line)
+        elif kind in ("yaml", "yml") and _EXERCISE_KEY.search(found.text):
+            self._faults.add(
+                line, f"`{kind}` alone is shown, not asked; write ```{' '.join(_EXERCISE)}"
+            )
         elif kind == "python":
             self._python(found, line)
         elif self.all[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):

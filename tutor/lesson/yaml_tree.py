@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from tutor.lesson import yaml_slips
 from tutor.lesson.faults import FaultList
 
 MAX_DEPTH = 8
@@ -48,21 +49,32 @@ def compose(
             faults.add(number, f"the character {found[0]!r} may not stand here; delete it")
             return None
     above = first - 1
-    text = "\n" * above + "\n".join(lines) + "\n"
+    placed = [""] * above + list(lines)  # a mark counts the lines of the file
+    text = "\n".join(placed) + "\n"
     try:
         too_deep = _too_deep(text)
         root = None if too_deep else yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
-        at, message = _told(error)
+        at, message = _slip(lines, first) or _told(error)
         faults.add(min(max(at, first), above + len(lines)), message)  # the end is seen below
         return None
     if too_deep:
         faults.add(too_deep, "the YAML is nested too deeply; no key needs more than two levels")
-    elif isinstance(root, yaml.MappingNode):
-        return root
+    elif not isinstance(root, yaml.MappingNode):
+        no_list = f"{what} is not a list of keys; write lines such as `{example}: …`"
+        faults.add(*(_slip(lines, first) or (above, no_list)))
+    elif spoiled := list(yaml_slips.eaten(root, placed)):
+        for index, message in spoiled:
+            faults.add(index + 1, message)
     else:
-        faults.add(above, f"{what} is not a list of keys; write lines such as `{example}: …`")
+        return root
     return None
+
+
+def _slip(lines: Sequence[str], first: int) -> tuple[int, str] | None:
+    """The line in the file of a usual slip, and what to mend."""
+    found = yaml_slips.slip(lines)
+    return found and (first + found[0], found[1])
 
 
 def _too_deep(text: str) -> int:
@@ -82,4 +94,5 @@ def _told(error: yaml.YAMLError) -> tuple[int, str]:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or "it can't be read"
     line = mark.line + 1 if mark else 1
-    return line, f"bad YAML: {problem}; write `key: value`, with quotes around odd characters"
+    advice = "write `key: value`, with 'single quotes' around a text with odd characters"
+    return line, yaml_slips.in_double_quotes(problem) or f"bad YAML: {problem}; {advice}"

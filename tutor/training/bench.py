@@ -81,6 +81,11 @@ class Bench:
         (value,) = run.evaluate([condition])
         if not is_truth(value):
             what = f"this {is_what(value)}; it must be True or False"
+            if "is ambiguous" in value.text:  # Python's words for an array where a truth has to be
+                what = (
+                    "this asks whether a whole array is true, and `losses` is an array; "
+                    "write `len(losses) > 0 and …`, or `(…).all()`"
+                )
             raise EndError(self.finding(what, *keys))
         return bool(value.data[0])
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tutor.errors import RunError
+from tutor.lesson import front_matter
+from tutor.lesson.expression_names import names_in, slips
+from tutor.lesson.faults import FaultList
 from tutor.lesson.model import SETUP, Formula, Lesson
 from tutor.training.differences import (
     Numbers,
@@ -56,6 +59,8 @@ class _Check:
         self.lesson = lesson
         self.programs = programs_of(lesson)
         self._begun = begun
+        self._valueless: dict[tuple[int, str], list[str]] = {}
+        """By line and message: the modes that show no value there."""
 
     def findings(self) -> Iterator[Finding]:
         running = dict(self.programs)
@@ -73,6 +78,7 @@ class _Check:
             except RunError as error:
                 del running[mode]
                 yield self._finding(1, f"mode {mode}: {error}")
+        yield from self._without_value()
         yield from prove(self.lesson, running, self._begun)
 
     def _finding(self, line: int, message: str) -> Finding:
@@ -101,7 +107,7 @@ class _Check:
                 1, f"mode {mode}: two runs differ; take all random numbers from np or torch"
             )
         yield from self._goes_back(mode, run, again[:-1])
-        yield from self._shows(mode, frames[-1])
+        self._note_valueless(mode, frames[-1])
 
     def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[Finding]:
         """Back to the start and forward again must meet the frames that the run has shown."""
@@ -113,15 +119,33 @@ class _Check:
         if [run.seek(0, 0), *(run.step_phase() for _ in seen[1:])] != seen:
             yield self._finding(1, f"mode {mode}: going forward again shows other values")
 
-    def _shows(self, mode: str, frame: Frame) -> Iterator[Finding]:
+    def _note_valueless(self, mode: str, frame: Frame) -> None:
         """After whole epochs every live value has to be there."""
         boxed = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
         lines = {e: f.line for f in _formulas(self.lesson) for e in f.boxed}
+        sources = (self.lesson.watch or {}).get(mode, {})
         for label, value in [*boxed.items(), *frame.watched.items()]:
             if value.dtype == "text":
-                why = value.text or "it names something that the mode does not compute"
-                what = f"mode {mode}: {label} has no value: {why}"
-                yield self._finding(lines.get(label, 1), what)
+                source = label if label in boxed else sources[label]
+                line = lines[label] if label in boxed else self._watch_line(label, mode)
+                why = self._why_no_value(source, mode, value.text)
+                self._valueless.setdefault((line, f"{label} has no value: {why}"), []).append(mode)
+
+    def _why_no_value(self, expression: str, mode: str, said: str) -> str:
+        known = names_in(self.lesson, [mode])
+        wrong = next(slips(expression, known, self.lesson.parameters[mode]), "")
+        return wrong or said or "it names something that the mode does not compute"
+
+    def _watch_line(self, label: str, mode: str) -> int:
+        """Where the author has written what is watched: a lesson that was read has no such line."""
+        faults = FaultList(self.lesson.path)
+        watched = front_matter.parse(self.lesson.source.split("\n"), faults).watch[label]
+        return watched.lines.get(mode, watched.line)
+
+    def _without_value(self) -> Iterator[Finding]:
+        """Each once, however many modes show it."""
+        for (line, what), modes in self._valueless.items():
+            yield self._finding(line, f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {what}")
 
     # ── Gradients ───────────────────────────────────────────────────────────────────
 

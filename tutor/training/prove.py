@@ -15,7 +15,16 @@ from contextlib import redirect_stdout
 import msgspec
 
 from tutor.errors import RunError
-from tutor.lesson.exercise import BeAutograd, Predict, Reach, Repair, Stage
+from tutor.lesson.exercise import (
+    EXERCISE_NAMES,
+    BeAutograd,
+    Exercise,
+    Predict,
+    Reach,
+    Repair,
+    Stage,
+)
+from tutor.lesson.expression_names import names_in, slips
 from tutor.lesson.model import Lesson
 from tutor.training.answers import expected_text, holds
 from tutor.training.bench import Bench, EndError, said_by
@@ -75,6 +84,9 @@ def _found(bench: Bench) -> list[Finding]:
 
 
 def _findings(bench: Bench) -> Iterator[Finding]:
+    if misnamed := list(_misnamed(bench)):
+        yield from misnamed  # to play it would say no more than that it has no value
+        return
     match bench.exercise:
         case Predict() as exercise:
             yield from predict_findings(bench, exercise)
@@ -86,6 +98,34 @@ def _findings(bench: Bench) -> Iterator[Finding]:
             yield from _be_autograd(bench, exercise)
         case exercise:
             bench.begin(exercise.stage)
+
+
+def _misnamed(bench: Bench) -> Iterator[Finding]:
+    """What its expressions read that nobody binds, in whichever mode."""
+    lesson, exercise = bench.lesson, bench.exercise
+    more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
+    known = names_in(lesson, lesson.modes, more)
+    if known:
+        known = known.union(EXERCISE_NAMES)
+    parameters = {name for names in lesson.parameters.values() for name in names}
+    for key, expression in _expressions(exercise):
+        for slip in slips(expression, known, parameters):
+            yield bench.finding(f"`{exercise.id}`: {slip}", key)
+
+
+def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
+    """By key: what is evaluated in the run."""
+    match exercise:
+        case Predict():
+            yield "answer", exercise.answer
+            for number, wrong in enumerate(exercise.wrong):
+                yield f"wrong.{number}.value", wrong.value
+        case Reach():
+            yield "condition", exercise.condition
+        case Repair():
+            yield "condition", exercise.condition
+            if exercise.symptom.condition:
+                yield "symptom.condition", exercise.symptom.condition
 
 
 # ── reach ───────────────────────────────────────────────────────────────────────────
@@ -150,33 +190,39 @@ def _symptom(bench: Bench, exercise: Repair) -> Iterator[Finding]:
         yield from _raised(bench, exercise, ran)
         return
     if symptom.error:
-        what = f"the code with the mistake raises nothing in {epochs} epochs; mend the symptom"
-        yield bench.finding(what, "symptom.error")
+        what = f"`code` of `{exercise.id}` raises nothing in {epochs} epochs; put the mistake "
+        yield bench.finding(f"{what}into `code`, or mend `symptom`", "symptom.error")
     elif not bench.truth(ran, symptom.condition, "symptom.condition"):
-        what = f"after {epochs} epochs of the code with the mistake this does not hold"
-        yield bench.finding(what, "symptom.condition")
+        what = f"after {epochs} epochs of `code` of `{exercise.id}` this does not hold; "
+        advice = "say what does go wrong, or put the mistake into `code`"
+        yield bench.finding(what + advice, "symptom.condition")
     if holds(*ran.evaluate([exercise.condition])):
-        yield bench.finding("the condition holds with the mistake, too; ask for more", "condition")
+        what = f"the condition of `{exercise.id}` holds with the mistake in `code`, too"
+        yield bench.finding(f"{what}; ask for more", "condition")
 
 
 def _raised(bench: Bench, exercise: Repair, error: str) -> Iterator[Finding]:
     """The code with the mistake has raised: as the symptom says?"""
     wanted = " ".join(exercise.symptom.error.split())
     if not wanted:
-        what = f"the code with the mistake can't be run ({error}); write `error: part of that`"
-        yield bench.finding(what, "symptom.condition", "symptom")
+        what = f"`code` of `{exercise.id}` can't be run ({error})"
+        advice = "write `symptom: {error: part of that}`"
+        yield bench.finding(f"{what}; {advice}", "symptom.condition", "symptom")
     elif wanted not in " ".join(error.partition(" raised ")[2].split()):
-        yield bench.finding(f"this is no part of the error: {error}", "symptom.error")
+        what = f"this is no part of the error that `code` of `{exercise.id}` raises"
+        yield bench.finding(f"{what}; copy a part of it: {error}", "symptom.error")
 
 
 def _mended(bench: Bench, exercise: Repair) -> Iterator[Finding]:
     """(The lesson's own code need not do: an exercise may ask for more than the lesson does.)"""
     epochs, ran = exercise.epochs, _run(bench, exercise, "solution")
     if isinstance(ran, str):
-        yield bench.finding(f"the solution can't be run for {epochs} epochs: {ran}", "solution")
+        what = f"`solution` of `{exercise.id}` can't be run for {epochs} epochs"
+        yield bench.finding(f"{what}; correct it: {ran}", "solution")
     elif not bench.truth(ran, exercise.condition, "condition"):
-        what = f"after {epochs} epochs of the solution the condition does not hold"
-        yield bench.finding(what, "solution")
+        what = f"after {epochs} epochs of `solution` of `{exercise.id}` the condition does not hold"
+        advice = "correct `solution` or `condition`, or give it more `epochs`"
+        yield bench.finding(f"{what}; {advice}", "solution")
 
 
 def _run(bench: Bench, exercise: Repair, key: str) -> Run | str:
