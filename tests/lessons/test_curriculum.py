@@ -9,11 +9,14 @@ import pytest
 
 from benchmarks.curriculum import Player, player
 from tests import shipped
-from tutor.lesson.exercise import kind_of
+from tutor.lesson.exercise import Choose, Predict, kind_of
 from tutor.lesson.library import headlines
 from tutor.lesson.model import Prose
+from tutor.training.bench import Bench
 
 IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)
+
+EXERCISES = tuple(e for h in IN_ORDER for e in shipped.lesson(h.slug).exercises)
 
 each_lesson = pytest.mark.parametrize("slug", [h.slug for h in IN_ORDER])
 
@@ -52,8 +55,28 @@ def test_a_lesson_ends_with_three_things_to_remember(slug: str) -> None:
 def test_there_are_lessons_enough_and_exercises_of_every_kind() -> None:
     assert len(IN_ORDER) >= 16
     assert {path.stem for path in shipped.ORIGINALS} == {h.slug for h in IN_ORDER}
-    kinds = {kind_of(e) for h in IN_ORDER for e in shipped.lesson(h.slug).exercises}
+    kinds = {kind_of(exercise) for exercise in EXERCISES}
     assert kinds == {"predict", "reach", "repair", "autograd", "choose"}
+
+
+def test_the_right_choice_may_stand_anywhere() -> None:
+    choices = [e.choices for e in EXERCISES if isinstance(e, Choose)]
+    places = [[choice.is_right for choice in found].index(True) for found in choices]
+    assert max(Counter(places).values()) <= len(places) / 2
+    assert len(set(places)) > 3
+
+
+def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
+    places = []
+    for slug in (h.slug for h in IN_ORDER):
+        for exercise in shipped.lesson(slug).exercises:
+            if isinstance(exercise, Predict) and exercise.choices:
+                bench = Bench(shipped.lesson(slug), shipped.programs(slug), exercise)
+                run = bench.begin(exercise.stage)
+                run.step_phase()
+                (right,) = run.evaluate([exercise.answer])
+                places.append([*exercise.choices].index(right.text))
+    assert max(Counter(places).values()) <= len(places) / 2
 
 
 def test_what_a_lesson_builds_on_comes_before_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tests import shipped
-from tutor.lesson.exercise import Repair
+from tutor.lesson.exercise import Predict, Repair
 from tutor.training import devices
 from tutor.training.frame import Element, Frame
 from tutor.training.program import programs_of
@@ -207,6 +208,33 @@ def test_the_unit_dies_in_its_second_epoch_and_never_returns() -> None:
 
 
 # ── Mini batches ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("w", "b", "rests_at"), [(-1.5, 1.6, 7.25), (0.1, -0.7, 7.5)])
+def test_a_unit_may_stay_dead_for_most_points_though_one_parameter_is_above_0(
+    w: float, b: float, rests_at: float
+) -> None:
+    run = a_run("dead-relu", rate=0.05, w=w, b=b)
+    run.run_to(300)
+    assert run.frame().loss.data[0] == pytest.approx(rests_at, abs=1e-4)
+
+
+def test_the_last_point_alone_brings_the_others_along() -> None:
+    run = a_run("dead-relu", rate=0.05, w=0.2, b=-0.7)
+    alive = [frame.watched["alive for"].data[0] for frame in epochs(run, 100)]
+    assert (alive[0], alive[-1]) == (1, 4)
+
+
+def test_a_question_about_a_batch_names_its_two_samples() -> None:
+    found = (e for e in shipped.lesson("mini-batches").exercises if e.id == "batch-gradient")
+    exercise = next(e for e in found if isinstance(e, Predict))
+    for asked in map(exercise.asked_in, range(1 + len(exercise.again))):
+        run = Run(shipped.programs("mini-batches"), seed=asked.stage.seed)
+        run.step_phase()
+        xs, ys = (batch.data for batch in run.evaluate(["x_batch", "y_batch"]))
+        samples = [number for sample in zip(xs, ys, strict=True) for number in sample]
+        named = re.findall(r"\$[xy] = ([0-9.]+)\$", asked.ask)
+        assert [float(number) for number in named] == pytest.approx(samples)
 
 
 def test_the_mean_of_the_batches_at_one_weight_is_the_full_gradient() -> None:

@@ -12,6 +12,7 @@ from tests.ui.fake_engine import FakeEngine
 from tutor.engine.messages import AnyEvent, Ended, Failed, Look, Open, Refused, StepPhase
 from tutor.lesson.exercise import Exercise, Setting, Stage, Wrong
 from tutor.lesson.model import Lesson
+from tutor.teaching import said
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed, Left, NoJournal
 from tutor.teaching.session import Session
@@ -164,6 +165,17 @@ def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine
     learner.says("7")
     learner.does("go_on")
     assert learner.says("-25.5").explain == own.explain
+
+
+def test_a_local_gradient_is_asked_for_with_all_else_held_fixed() -> None:
+    values = {"a": 2.0, "b": 3.0, "y": 6.0}
+    step = LocalStep(asks="local", output="a * b", input="a", values=values, expected=3)
+    asked = said.local_question(step)
+    assert asked.startswith(
+        "How fast does `a * b` change with `a`, the rest held fixed?  (`a` = 2,"
+    )
+    alone = msgspec.structs.replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
+    assert said.local_question(alone).startswith("How fast does `a + 1` change with `a`?  (`a` = ")
 
 
 def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:

@@ -131,9 +131,10 @@ def local_question(step: LocalStep) -> str:
     """One question of who plays autograd, with what one needs to answer it."""
     needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
     if step.asks == "local":
-        return (
-            f"How fast does {literal(step.output)} change with {literal(step.input)}?  ({needed})"
-        )
+        has_others = len(step.values) > 2  # more than this input, and the output
+        alone = ", the rest held fixed" if has_others else ""
+        what = f"{literal(step.output)} change with {literal(step.input)}{alone}"
+        return f"How fast does {what}?  ({needed})"
     return f"What is the gradient of the loss in {literal(step.input)}?  ({needed})"
 
 
