@@ -9,6 +9,7 @@ import pytest
 from tests.engine.conftest import Conversation
 from tutor.engine.messages import (
     BackEpoch,
+    BackPhase,
     Ended,
     Failed,
     Printed,
@@ -97,6 +98,17 @@ def test_a_process_that_dies_is_started_again_where_it_was(
     assert isinstance(ended, Ended)
     assert ended.message == f"the lesson's process {how} while Predict ran; it starts again"
     assert engine.wait_for(Shown).frame == before.frame
+
+
+def test_a_copy_that_a_lesson_makes_of_its_process_does_not_speak_for_it(
+    engine: Conversation,
+) -> None:
+    before = open_hostile(engine, "import os, time; time.sleep(0.3 if os.fork() else 0)")
+    engine.shown(StepPhase())
+    told = len(engine.heard)
+    assert engine.shown(BackPhase()).frame == before.frame
+    answers = [event.answers for event in engine.heard[told - 1 :]]
+    assert len(answers) == len(set(answers)), "each of them once"
 
 
 def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:

@@ -23,6 +23,8 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     own_errors = os.fdopen(os.dup(2), "w")
+    # A copy of this process that a lesson makes must neither hear nor speak in its place.
+    os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
     inbox = Inbox(source)
     inbox.wait_until_painted()
     try:
@@ -34,9 +36,19 @@ def main() -> None:
         Server(inbox, out, Capture()).serve()
     except BaseException:  # noqa: BLE001 - told to the app, whatever it is
         # A fault of ours, not of a lesson: the app shows the last line that stands here.
-        traceback.print_exc(file=own_errors)
-        own_errors.flush()
-        os._exit(1)
+        try:
+            traceback.print_exc(file=own_errors)
+            own_errors.flush()
+        finally:  # a lesson may have closed that, too
+            os._exit(1)
+
+
+def _cut_off(*descriptors: int) -> None:
+    """Writing to them fails from now on; their numbers stay taken, so that no file gets them."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 if __name__ == "__main__":

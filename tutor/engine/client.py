@@ -7,15 +7,10 @@ brought back to where its run stood.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
-from typing import IO
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -34,24 +29,26 @@ from tutor.engine.messages import (
     event_from_line,
     to_line,
 )
+from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError
 
 ASK_SECONDS = 0.3
 """So long has a lesson to come to the end of an epoch after a stop."""
 INTERRUPT_SECONDS = 0.7
 """So long has it, after that, to give way to an interrupt before its process is killed."""
-
-_COMMAND_LINE = [sys.executable, "-P", "-m", "tutor.engine.child"]
+CLOSE_SECONDS = 0.5
+"""So long has a child to end by itself once it is told to, or has let go of its pipe."""
 
 
 class EngineClient:
     """One child process at a time, and what has been asked of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
         """Start the child, which does little until `start` says that the screen stands.
 
-        Raises EngineError if it can't be started.
+        `command`: how it is started. Raises EngineError if it can't be.
         """
+        self._command = command
         self._lock = threading.RLock()
         self._on_event: Callable[[AnyEvent], None] | None = None
         self._number = 0
@@ -61,7 +58,7 @@ class EngineClient:
         self._shown: Shown | None = None
         self._ready = self._closing = False
         self._wished = False
-        self._start_child()
+        self._process = Process(self._command)
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
@@ -102,62 +99,51 @@ class EngineClient:
                 return
             due = max(self._pending)
             self.send(Pause())
-            child = self._child
-        threading.Thread(target=self._insist, args=(child, due), daemon=True).start()
+            process = self._process
+        threading.Thread(target=self._insist, args=(process, due), daemon=True).start()
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, and all that a lesson has started in it."""
         with self._lock:
             self._closing = True
-            child = self._child
             self._write(Close())
-        try:
-            child.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            _signal(child, signal.SIGKILL)
-            child.wait()
+        self._process.end(CLOSE_SECONDS)
 
     # ── The child ───────────────────────────────────────────────────────────────────
 
-    def _start_child(self) -> None:
-        # It lives as long as the child, which writes to it until torch is loaded.
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        try:
-            # A session of its own: the terminal's signals are for the app alone.
-            self._child = subprocess.Popen(
-                _COMMAND_LINE,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineError(f"the process that runs lessons can't be started: {error}") from error
-
     def _listen(self) -> None:
         """Hear what the child says, once it is told that there is somebody who listens."""
-        threading.Thread(target=self._listen_to, args=(self._child,), daemon=True).start()
+        threading.Thread(target=self._attend, args=(self._process,), daemon=True).start()
         self._write(Taken())
 
     def _write(self, command: AnyCommand) -> None:
-        assert self._child.stdin is not None
+        self._process.write(to_line(command))
+
+    def _attend(self, process: Process) -> None:
+        """Have it heard until it ends; then say so, even if another process holds its pipe."""
+        reader = threading.Thread(target=self._listen_to, args=(process,), daemon=True)
+        reader.start()
+        status = process.wait()
+        reader.join(CLOSE_SECONDS)
+        self._outlive(process, status)
+
+    def _listen_to(self, process: Process) -> None:
+        """A child that says what the engine never says is ended: the lesson has spoken for it."""
+        fault, patience = "closed the tutor's own pipe", CLOSE_SECONDS
         try:
-            self._child.stdin.write(to_line(command))
-            self._child.stdin.flush()
-        except BrokenPipeError:  # it has just ended: the listener finds out and says so
-            return
+            for line in process.lines():
+                if not self._heard(event_from_line(line), process):
+                    return
+        except (EngineError, msgspec.DecodeError):
+            fault, patience = "wrote into the tutor's own pipe", 0.0
+        finally:  # whatever came between: a child that nobody hears is of no use
+            process.end(patience, fault)
 
-    def _listen_to(self, child: subprocess.Popen[bytes]) -> None:
-        assert child.stdout is not None
-        with child.stdout as lines:
-            for line in lines:
-                self._heard(event_from_line(line))
-        child.wait()
-        if not self._closing:
-            self._outlive(child)
-
-    def _heard(self, event: AnyEvent) -> None:
+    def _heard(self, event: AnyEvent, process: Process) -> bool:
+        """Pass it on; whether there may be more: nobody speaks for a process that is gone."""
         with self._lock:
+            if process is not self._process:
+                return False
             self._last_sign = time.monotonic()
             self._pending.pop(event.answers, None)
             if isinstance(event, Shown):
@@ -165,6 +151,7 @@ class EngineClient:
             elif isinstance(event, Ready):
                 self._ready = True
         self._tell(event)
+        return True
 
     def _tell(self, event: AnyEvent) -> None:
         if self._on_event is not None:
@@ -172,34 +159,36 @@ class EngineClient:
 
     # ── When it will not stop, or has ended ─────────────────────────────────────────
 
-    def _insist(self, child: subprocess.Popen[bytes], due: int) -> None:
+    def _insist(self, process: Process, due: int) -> None:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
-        for wait, act in ((ASK_SECONDS, signal.SIGINT), (INTERRUPT_SECONDS, signal.SIGKILL)):
+        for wait, is_last in ((ASK_SECONDS, False), (INTERRUPT_SECONDS, True)):
             until = time.monotonic() + wait
             while time.monotonic() < until:
-                if not self._is_due(child, due):
+                if not self._is_due(process, due):
                     return
                 time.sleep(0.02)
             with self._lock:
-                if not self._is_due(child, due):
+                if not self._is_due(process, due):
                     return
-                self._wished = act == signal.SIGKILL
-                _signal(child, act)
+                self._wished = is_last
+                process.kill() if is_last else process.interrupt()
 
-    def _is_due(self, child: subprocess.Popen[bytes], due: int) -> bool:
+    def _is_due(self, process: Process, due: int) -> bool:
         with self._lock:
-            same = child is self._child and child.poll() is None
+            same = process is self._process and process.is_alive
             return same and any(number <= due for number in self._pending)
 
-    def _outlive(self, ended: subprocess.Popen[bytes]) -> None:
+    def _outlive(self, ended: Process, status: int) -> None:
         """The child is gone: say why, start another, and go to where the run stood."""
         with self._lock:
-            again, message = self._ready, self._why_ended(ended)
+            if self._closing:
+                return
+            again, message = self._ready, self._why_ended(ended, status)
             self._pending.clear()
             self._ready = self._wished = False
             if again:
                 try:
-                    self._start_child()
+                    self._process = Process(self._command)
                     self._listen()
                 except EngineError as error:
                     again, message = False, str(error)
@@ -225,21 +214,14 @@ class EngineClient:
             )
         )
 
-    def _why_ended(self, ended: subprocess.Popen[bytes]) -> str:
+    def _why_ended(self, ended: Process, status: int) -> str:
         if not self._ready:
-            return f"the process that runs lessons could not start: {self._last_error()}"
+            return f"the process that runs lessons could not start: {ended.last_error()}"
         if self._wished:
             return "the lesson would not stop: its process was ended and starts again"
-        code = ended.returncode
-        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with status {code}"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
         during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
-        return f"the lesson's process {how}{during}; it starts again"
-
-    def _last_error(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its process ended without a word"
+        return f"the lesson's process {_how_ended(ended, status)}{during}; it starts again"
 
     def _as_possible(self, command: AnyCommand) -> AnyCommand:
         """A Restart of a lesson that never came up is a new attempt to open it."""
@@ -248,19 +230,12 @@ class EngineClient:
         return command
 
 
-def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-    """Signal the child; kill it with all the processes that the lesson has started."""
+def _how_ended(ended: Process, status: int) -> str:
+    if ended.fault:
+        return f"{ended.fault} and was ended"
+    if status >= 0:
+        return f"exited with status {status}"
     try:
-        if number == signal.SIGKILL:
-            os.killpg(child.pid, number)
-        else:
-            child.send_signal(number)
-    except ProcessLookupError:  # it has just ended by itself
-        return
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
+        return f"was ended by {signal.Signals(-status).name}"
     except ValueError:
-        return f"signal {number}"
+        return f"was ended by signal {-status}"

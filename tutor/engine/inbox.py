@@ -1,8 +1,12 @@
-"""The commands that come in from the app, read by a thread. Ends the process with its input."""
+"""The commands that come in from the app, read by a thread. Ends the process with its input.
+
+The app may be gone by then without a word: what a lesson has started is ended from here, too.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import deque
 from typing import BinaryIO
@@ -41,6 +45,12 @@ class Inbox:
             self._arrived.wait_for(lambda: self.taken)
 
     def _read_on(self) -> None:
+        try:
+            self._read_all()
+        finally:  # a lesson has closed the descriptor, say: nothing could be asked any more
+            os._exit(1)
+
+    def _read_all(self) -> None:
         for line in self._source:
             command = command_from_line(line)
             if isinstance(command, Close):
@@ -52,4 +62,6 @@ class Inbox:
                     self._waiting.append(command)
                 self._arrived.notify()
         # The app is gone. The main thread may be deep in a lesson's endless loop.
+        if os.getpgrp() == os.getpid():  # then nobody else is in the group
+            os.killpg(0, signal.SIGKILL)
         os._exit(0)

@@ -7,6 +7,7 @@ diverged run has little else). Commands go down, events come up. Knows no torch.
 from __future__ import annotations
 
 import base64
+import binascii
 from pathlib import Path
 from typing import TypeAlias
 
@@ -344,19 +345,11 @@ AnyCommand: TypeAlias = (
     | Taken
     | Close
 )
-AnyEvent: TypeAlias = (
-    Ready
-    | Shown
-    | Seen
-    | Seeking
-    | Evaluated
-    | Derived
-    | Written
-    | Refused
-    | Failed
-    | Printed
-    | Ended
+Said: TypeAlias = (
+    Ready | Shown | Seen | Seeking | Evaluated | Derived | Written | Refused | Failed | Printed
 )
+"""What the process itself tells."""
+AnyEvent: TypeAlias = Said | Ended
 
 
 def _path(kind: type, value: object) -> Path:
@@ -367,7 +360,7 @@ def _path(kind: type, value: object) -> Path:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)
 _commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(AnyCommand, dec_hook=_path)
-_events: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
+_events: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
 
 
 def to_line(message: Message) -> bytes:
@@ -377,9 +370,19 @@ def to_line(message: Message) -> bytes:
 
 def command_from_line(line: bytes) -> AnyCommand:
     """The command on a line. Raises msgspec.DecodeError if there is none."""
-    return _commands.decode(base64.b64decode(line))
+    return _commands.decode(_unwrapped(line))
 
 
-def event_from_line(line: bytes) -> AnyEvent:
-    """The event on a line. Raises msgspec.DecodeError if there is none."""
-    return _events.decode(base64.b64decode(line))
+def event_from_line(line: bytes) -> Said:
+    """The event on a line. Raises msgspec.DecodeError if there is none, whatever it holds."""
+    try:
+        return _events.decode(_unwrapped(line))
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def _unwrapped(line: bytes) -> bytes:
+    try:
+        return base64.b64decode(line)
+    except binascii.Error as error:
+        raise msgspec.DecodeError(str(error)) from error
