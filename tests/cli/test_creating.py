@@ -29,7 +29,7 @@ def test_a_new_lesson_passes_check_as_it_is_without_a_question(tutor: Tutor, her
         assert f"  tutor {command} " in done.stdout
     proof = tutor("check", "my-first.md")
     assert proof.stderr == ""
-    assert proof.stdout.startswith("ok  my-first  (manual, autograd; 3 exercises; ")
+    assert proof.stdout.startswith("ok  my-first  (manual, autograd; 5 exercises; ")
     assert trust.is_trusted(document.read(here / "my-first.md"))
 
 
@@ -39,7 +39,8 @@ def test_it_has_all_that_a_lesson_has(tutor: Tutor, here: Path) -> None:
     assert (lesson.slug, lesson.title) == ("my-first", "My first")
     assert {s.phase for s in lesson.sections if s.phase} == set(PHASES) - {"Report"}
     assert lesson.sections[-1].heading == "What to remember"
-    assert [kind_of(e) for e in lesson.exercises] == ["predict", "reach", "repair"]
+    assert [kind_of(e) for e in lesson.exercises] == [
+        "predict", "reach", "repair", "autograd", "choose"]  # fmt: skip
     assert lesson.boxed()
     headline = library.headline(lesson.path)
     assert headline.exercises == tuple((e.id, kind_of(e)) for e in lesson.exercises)

@@ -52,6 +52,9 @@ def _said(exercise: Exercise) -> Iterator[tuple[str, str]]:
             yield choice, f"choices.{key}"
         for number, wrong in enumerate(exercise.wrong):
             yield wrong.reply, f"wrong.{number}.reply"
+        for number, again in enumerate(exercise.again):
+            if f"again.{number}.ask" in exercise.lines:
+                yield again.ask, f"again.{number}.ask"
     elif isinstance(exercise, Choose):
         for number, one in enumerate(exercise.choices):
             yield one.text, f"choices.{number}.text"

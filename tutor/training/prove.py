@@ -120,6 +120,10 @@ def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
             yield "answer", exercise.answer
             for number, wrong in enumerate(exercise.wrong):
                 yield f"wrong.{number}.value", wrong.value
+            for at, again in enumerate(exercise.again):
+                for number, wrong in enumerate(again.wrong):
+                    if (key := f"again.{at}.wrong.{number}.value") in exercise.lines:
+                        yield key, wrong.value
         case Reach():
             yield "condition", exercise.condition
         case Repair():
