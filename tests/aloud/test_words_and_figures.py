@@ -57,6 +57,8 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
          "You left this lesson at exercise first-step. Go on takes you there."),
         ("Your own run is back as you left it · a: exercises",
          "Your own run is back as you left it. Exercises tells which there are."),
+        ("That was the last exercise; 1 and 3 are still open · A shows them",
+         "That was the last exercise; 1 and 3 are still open. Exercises tells which they are."),
         ("That was the last exercise here · n: the next lesson",
          "That was the last exercise here. Lessons tells which others there are."),
     ],

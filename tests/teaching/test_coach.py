@@ -420,6 +420,16 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
     assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
 
 
+def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT, REACH, CHOOSE)
+    learner.begins("choose")
+    learner.says("2")
+    learner.does("go_on")
+    assert learner.session.notice.text == (
+        "That was the last exercise; 1 and 2 are still open · A shows them"
+    )
+
+
 def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does(
     engine: FakeEngine,
 ) -> None:

@@ -20,6 +20,8 @@ MANY = {"w1": Value((0.1, 0.2, 0.3, 0.4), (2, 2), "float32"), "b": Value((0.0,),
         ("w1[0, 1] = 1e-3", MANY, Element("w1", (0, 1), 1e-3)),
         (" w1 [1,1]= 4 ", MANY, Element("w1", (1, 1), 4.0)),
         ("b = 1", MANY, Element("b", (0,), 1.0)),
+        ("-1/4", ONE, Element("w", (), -0.25)),
+        ("w1[0, 0] = 2 * (1 - 3)", MANY, Element("w1", (0, 0), -4.0)),
     ],
 )
 def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element) -> None:
@@ -30,14 +32,15 @@ def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element)
     ("typed", "values_", "words"),
     [
         ("", ONE, "Type it like this: w = 0.5"),
-        ("much", ONE, "much is not a number"),
+        ("much", ONE, "I can't read “much”"),
         ("v = 1", ONE, "v is no parameter here; there is w"),
-        ("nan", ONE, "finite"),
+        ("nan", ONE, "I can't read “nan”"),
+        ("1/0", ONE, "divided by 0"),
         ("1.5", MANY, "Which one? Type it like this: w1[0, 0] = 0.5"),
         ("w1 = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
         ("w1[2, 0] = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
         ("w1[0] = 1", MANY, "w1 goes from"),
-        ("w = [1", ONE, "is not a number"),
+        ("w = [1", ONE, "I can't read “[1”"),
     ],
 )
 def test_what_can_not_be_read_is_told_with_an_example(

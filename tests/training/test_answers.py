@@ -80,6 +80,7 @@ def test_an_unreadable_answer_comes_back_short_and_harmless() -> None:
 
 def test_a_sign_is_read_whatever_the_keyboard_makes_of_it() -> None:
     assert [read_sign(text) for text in ("+", " - ", "−", "－", "0")] == ["+", "-", "-", "-", "0"]
+    assert [read_sign(text) for text in ("Rises", "up", "negative", "falls", "stays")] == [*"++--0"]
     with pytest.raises(ValueError, match="Type \\+, - or 0"):
         read_sign("-3")
 

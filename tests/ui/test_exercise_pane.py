@@ -81,14 +81,26 @@ async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
         assert not learner.field.cursor_blink
         pane = learner.app.screen.query_one(ExercisePane)
         assert pane.region.bottom == learner.field.region.bottom + 1  # the keys are below it
-        assert learner.sees("enter answers · esc then h hint (2 left)", "exercise-keys")
-        assert learner.sees("enter answers  esc out of the field: other keys", "footer")
+        assert learner.sees("enter answers · esc then: h hint (2 left), k I", "exercise-keys")
+        assert learner.sees("enter answers  esc then: the other keys", "footer")
         sent = len(engine.sent)
         await learner.press(*"sqxk1mH", "space", "enter")
         assert len(engine.sent) == sent
         assert learner.sees("▸ I can't read “sqxk1mH”")
         assert learner.field.value == "sqxk1mH "  # it stays, to be mended
         assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
+
+
+async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(at: At) -> None:
+    async with at(PREDICT) as learner:
+        await learner.press("escape", "h", "h", "h", "enter")
+        assert learner.sees("There is no further hint", "status")
+        await learner.press("h")
+        assert not learner.sees("There is no further hint", "status")
+        await learner.press("enter")
+        said = " ".join(text_of(learner.app, "exercise-text").split())
+        assert "▸ I can't read “h”." in said
+        assert "(For a hint press esc, then h.)" in said
 
 
 async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_was(

@@ -112,4 +112,4 @@ async def test_what_another_tutor_has_done_is_seen_when_the_menu_is_shown(
         assert "done" in text_of(app, "exercises")
         await pilot.press("escape", "m")
         await settled(pilot)
-        assert "(1 done)" in text_of(app, "details")
+        assert "1 of 3 done" in text_of(app, "details")

@@ -56,6 +56,8 @@ class Attempt:
     """Of a Reach: whether the condition holds where the run rests; None: not known yet."""
     marks: Marks = ()
     """Of a Reach: how near it is, comparison by comparison; empty where that is not known."""
+    unread: str = ""
+    """The last answer, if it could not be read; `reply` says so."""
     typed: str = ""
     """What stands in the field and is not answered yet."""
     code: str = ""

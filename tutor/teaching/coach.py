@@ -246,7 +246,17 @@ class Coach:
             self.begin(following.id)
         else:
             self.leave()
-            self._talk.welcome("That was the last exercise here · n: the next lesson")
+            self._talk.welcome(self._end_of_the_last())
+
+    def _end_of_the_last(self) -> str:
+        """What is left to be done here; else that the next lesson may come."""
+        deeds, every = self.deeds(), enumerate(self.exercises, 1)
+        left = [str(n) for n, e in every if deeds.get(e.id) not in ("done", "skipped")]
+        if not left:
+            return "That was the last exercise here · n: the next lesson"
+        numbers = " and ".join(filter(None, (", ".join(left[:-1]), left[-1])))
+        are = "is" if len(left) == 1 else "are"
+        return f"That was the last exercise; {numbers} {are} still open · A shows them"
 
     # ── What the learner says ───────────────────────────────────────────────────────
 
@@ -261,9 +271,9 @@ class Coach:
             try:
                 way.answer(text)
             except ValueError as error:  # it can't be read: that is no try
-                way.desk.set(reply=said.escaped(str(error)))
+                way.desk.set(reply=said.escaped(str(error)), unread=text)
             else:
-                way.desk.set(typed="")
+                way.desk.set(typed="", unread="")
 
     def keep_typed(self, text: str) -> None:
         """Remember what stands in the field."""

@@ -142,6 +142,8 @@ class Pupil:
     def keep_typed(self, text: str) -> None:
         """Remember what stands in the field, not answered yet."""
         if self.attempt is not None and self.attempt.typed != text:
+            if self.notice.kind in ("told", "refused"):  # it was said of what came before
+                self.notice = Notice()
             self.coach.keep_typed(text)
             self._write_down()
 

@@ -1,19 +1,19 @@
-"""What a learner types to set a number of a parameter: `w = 1.5`, `w1[0, 1] = -3`, `0.2`.
+"""What a learner types to set a number of a parameter: `w = 1.5`, `w1[0, 1] = -3`, `1/4`.
 
 Knows the parameters' present values; what is done with the answer is not its business.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 
 from tutor.teaching.digits import setting
+from tutor.training.answers import read_number
 from tutor.training.frame import Element, Value
 
 _TYPED = re.compile(
-    r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S+)\s*$"
+    r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S.*?)\s*$"
 )
 
 
@@ -37,7 +37,7 @@ def read(text: str, values: Mapping[str, Value]) -> Element:
     if typed["name"] is None and (len(values) > 1 or values[name].size > 1):
         raise ValueError(f"Which one? Type it like this: {_example(values)}")
     return Element(
-        name, _read_index(typed["index"], name, values[name]), _read_value(typed["value"])
+        name, _read_index(typed["index"], name, values[name]), read_number(typed["value"])
     )
 
 
@@ -52,16 +52,6 @@ def _read_index(text: str | None, name: str, value: Value) -> tuple[int, ...]:
         last = tuple(n - 1 for n in value.shape)
         raise ValueError(f"{name} goes from {name}{[0] * len(last)} to {name}{list(last)}")
     return index
-
-
-def _read_value(text: str) -> float:
-    try:
-        value = float(text.replace(",", ".").replace("−", "-"))
-    except ValueError:
-        raise ValueError(f"{text} is not a number. Type one like 0.5 or -1e-3.") from None
-    if not math.isfinite(value):
-        raise ValueError("It has to be a finite number.")
-    return value
 
 
 def _example(values: Mapping[str, Value]) -> str:

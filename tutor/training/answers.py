@@ -18,7 +18,11 @@ from tutor.training.frame import Value
 _NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
 _MINUSES = str.maketrans({"−": "-", "–": "-", "⁄": "/"})
-_SIGN_WORDS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0"}
+_SIGN_WORDS = {
+    **dict.fromkeys(("plus", "positive", "rises", "rise", "grows", "up", "higher"), "+"),
+    **dict.fromkeys(("minus", "negative", "falls", "fall", "shrinks", "down", "lower"), "-"),
+    **dict.fromkeys(("zero", "stays", "stay", "unchanged", "same"), "0"),
+}
 _LONGEST = 24
 _ROUNDING = 1e-9
 """Of the tolerance: 0.99 is within 0.01 of 1, though not in binary."""

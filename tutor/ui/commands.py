@@ -116,7 +116,7 @@ EXERCISE_COMMANDS = (
 
 FIELD_COMMANDS = (
     Command("submit", ("enter",), "answers", "Give the answer", "submit", 1, where="in a field"),
-    Command("leave", ("escape",), "out of the field: other keys", "", "screen.leave", 2),
+    Command("leave", ("escape",), "then: the other keys", "", "screen.leave", 2),
 )
 """What the footer shows while letters are typed: no other key is one."""
 

@@ -236,6 +236,9 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
         return _headed(f"✓ {word} ", attempt.reply, width, inline, looks.NEXT)
     if not attempt.reply:
         return []
+    if attempt.unread:
+        told = attempt.reply + _KEYS_TYPED.get(attempt.unread, "")
+        return _headed("▸ ", told, width, inline, looks.STRONG)
     if attempt.state == "wrong":
         return _headed("✗ Not right. ", attempt.reply, width, inline, looks.ERROR)
     if attempt.was_right:
@@ -243,6 +246,14 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     if attempt.was_right is False or attempt.wants in ("choice", "code"):
         return _headed("✗ Not yet. ", attempt.reply, width, inline, looks.ERROR)
     return _headed("▸ ", attempt.reply, width, inline, looks.STRONG)
+
+
+_KEYS_TYPED = {
+    "h": " (For a hint press esc, then h.)",
+    "H": " (For the solution press esc, then H.)",
+    "k": " (For “I know this” press esc, then k.)",
+}
+"""What is said to who types a key as an answer."""
 
 
 def where_failed(failed: Failed, attempt: Attempt | None) -> str:
@@ -302,16 +313,18 @@ def tells_what_came(attempt: Attempt | None) -> bool:
 def keys_line(attempt: Attempt | None, is_typing: bool, width: int) -> Content:
     """The keys that work now, as many as fit whole."""
     keys = list(_keys(attempt)) if attempt else [("a", "begins the next"), ("A", "chooses one")]
-    if is_typing and asks_to_type(attempt):
-        keys = [("enter", "answers"), ("esc", f"then {keys[1][0]} {keys[1][1]}"), *keys[2:]]
+    gap = " · "
     pieces: list[Piece] = []
-    used = 0
-    for key, label in keys:
-        gap = " · " if pieces else ""
-        used += len(gap) + len(key) + 1 + len(label)
+    if is_typing and asks_to_type(attempt):
+        pieces = [("enter", looks.KEY), " answers · ", ("esc", looks.KEY), " then: "]
+        keys, gap = keys[1:], ", "
+    used = line(*pieces).cell_length
+    for number, (key, label) in enumerate(keys):
+        between = gap if number else ""
+        used += len(between) + len(key) + 1 + len(label)
         if used > width:
             break
-        pieces += [gap, (key, looks.KEY), f" {label}"]
+        pieces += [between, (key, looks.KEY), f" {label}"]
     return line(*pieces)
 
 

@@ -33,17 +33,22 @@ WELCOME = "Welcome. enter opens a lesson · space steps · ? shows all keys"
 _NUMBER_CELLS = 3
 _MARK_CELLS = 8
 """Of the mark and how many exercises are done: `✓ 12/12 `."""
+_NAME_CELLS = 11
+"""Of what a line of the details is about: `Builds on  `."""
 _SUMMARY_CELLS = 50
 """What a summary in a row needs at least; it is told in the details anyhow."""
 
 
 def mark(standing: Standing) -> str:
-    """`✓ 5/5`, `· 3/5`, `·`; nothing where nothing is done yet."""
+    """`✓ 5/5`, `· 3/5`, `·`; nothing where nothing is done yet.
+
+    The figures are exercises done, of how many; ✓ where none is left, `✓ 4/5` if one was skipped.
+    """
     if standing.headline.fault:
         return "✗"
     if not standing.has_begun:
         return ""
-    counted = f" {standing.passed}/{standing.count}" if standing.count else ""
+    counted = f" {standing.done}/{standing.count}" if standing.count else ""
     return ("✓" if standing.is_done else "·") + counted
 
 
@@ -117,17 +122,20 @@ def details(standing: Standing, known: Mapping[str, Standing], width: int) -> li
         wrong = line(("✗ " + one_line(headline.fault), looks.ERROR)).wrap(width)
         return [*wrong[: DETAILS - 1], line("It can't be opened before that is mended.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
+    exercises = _exercises(standing, width)
+    if len(summary) + len(exercises) + 3 > DETAILS:
+        exercises = [_named("Exercises", _exercises_words(standing))]
     rest = [
         _modes(standing),
         _builds_on(standing, known),
-        _exercises(standing),
+        *exercises,
         _was_left(standing.left),
     ]
     return [*summary, *(part.truncate(width, ellipsis=True) for part in rest)]
 
 
 def _named(name: str, *pieces: Piece) -> Content:
-    return line((name.ljust(11), looks.DIM), *pieces)
+    return line((name.ljust(_NAME_CELLS), looks.DIM), *pieces)
 
 
 def _modes(standing: Standing) -> Content:
@@ -153,14 +161,22 @@ def _prerequisite(lesson: Standing | str) -> str:
     return one_line(lesson.headline.title) + (f" {done}" if done else "")
 
 
-def _exercises(standing: Standing) -> Content:
+def _exercises(standing: Standing, width: int) -> list[Content]:
+    """How many are done, and of which kinds they are; folded below its beginning."""
+    name, rows = "Exercises", []
+    for part in line(_exercises_words(standing)).wrap(max(10, width - _NAME_CELLS)):
+        rows.append(_named(name) + part)
+        name = ""
+    return rows
+
+
+def _exercises_words(standing: Standing) -> str:
     if not standing.count:
-        return _named("Exercises", "none")
+        return "none"
     kinds = ", ".join(f"{n} {KIND_WORDS.get(k, one_line(k))}" for k, n in standing.kinds().items())
-    done = standing.passed - standing.skipped
-    states = (f"{done} done", f"{standing.skipped} skipped" if standing.skipped else "")
-    so_far = ", ".join(filter(None, states)) if standing.has_begun else ""
-    return _named("Exercises", kinds, f"   ({so_far})" if so_far else "")
+    skipped = f", {standing.skipped} skipped" if standing.skipped else ""
+    so_far = f"{standing.done} of {standing.count} done{skipped}: " if standing.has_begun else ""
+    return so_far + kinds
 
 
 def _was_left(left: Left | None) -> Content:

@@ -41,6 +41,11 @@ class Standing:
         return sum(self.deeds.get(id_) in PASSED for id_, _ in self.headline.exercises)
 
     @property
+    def done(self) -> int:
+        """How many of them are done."""
+        return self.passed - self.skipped
+
+    @property
     def skipped(self) -> int:
         """How many of them are skipped."""
         return sum(self.deeds.get(id_) == "skipped" for id_, _ in self.headline.exercises)

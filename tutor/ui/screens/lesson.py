@@ -293,6 +293,8 @@ class LessonScreen(FollowingScreen):
     def on_exercise_pane_typed(self, message: ExercisePane.Typed) -> None:
         """The session remembers it, for who goes on another time."""
         self.session.keep_typed(message.text)
+        if self.notice != self.session.notice:
+            self.update_from_session()
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """As the key `a`; for code, to the editor."""
