@@ -14,7 +14,7 @@ from tutor.engine.messages import Failed, Open
 from tutor.ui.app import TutorApp
 from tutor.ui.code_area import CodeArea
 from tutor.ui.screens import editor
-from tutor.ui.screens.editor import EditorScreen
+from tutor.ui.screens.editor import EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
 from .exercises import REPAIR, with_exercises
@@ -162,6 +162,21 @@ async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that
         assert learner.area.text == BROKEN
         await learner.press("ctrl+z")
         assert learner.area.text == "if#" + BROKEN
+
+
+async def test_a_solution_that_was_asked_for_is_in_view(opened: Opened, engine: FakeEngine) -> None:
+    async with opened() as learner:
+        await learner.press("ctrl+s")
+        engine.tell(Failed(answers=engine.run_number, lesson="", phase="Update", line=1,
+                           message="a leaf Variable"))  # fmt: skip
+        await settled(learner.pilot)
+        await learner.press("escape", "h", "h", "H", "o")
+        task = learner.app.screen.query_one(TaskPane)
+        in_view = task.lines[task.scroll_offset.y :][: task.scrollable_content_region.height]
+        assert [row.plain.strip() for row in in_view][-2:] == [
+            "Solution:",
+            "w -= learning_rate * w.grad",
+        ]
 
 
 # ── Python's habits ─────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
@@ -182,25 +183,44 @@ class EditorScreen(FollowingScreen):
 
 
 class TaskPane(LinesPane):
-    """The question, the symptom and the hints so far."""
+    """The question, the symptom, the hints so far and the solution, the last of it in view."""
 
     attempt: var[Attempt | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         self._inline = inline_formulas(ascii_only)
+        self._asked_for = (0, 0)
+        """First and last line of the last hint, or of the solution."""
+        self._shown: tuple[int, int] | None = None
+        """Those lines, once they have been brought into view."""
 
     def watch_attempt(self) -> None:
         """Another hint."""
         self.rebuild()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """What was in view may be so no more."""
+        self._shown = None
+        super().on_resize(event)
+
     def build(self, width: int) -> Sequence[Content]:
         """One below the other."""
         if self.attempt is None:
             return []
-        shown = lines_of.parts(self.attempt, -1, width, self._inline)
-        left_out = ("title", "how", "reply", "explain")
-        return [row for part in shown if part.name not in left_out for row in part.lines]
+        lines: list[Content] = []
+        for part in lines_of.parts(self.attempt, -1, width, self._inline):
+            if part.name not in ("title", "how", "reply", "explain"):
+                lines += part.lines
+                if part.name == "solution" or part.name.startswith("hint"):
+                    self._asked_for = (len(lines) - len(part.lines), len(lines) - 1)
+        return lines
+
+    def settle(self) -> None:
+        """What was asked for last is in view, until the learner scrolls."""
+        if self._shown != self._asked_for:
+            self._shown = self._asked_for
+            self.bring_into_view(*self._asked_for)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         """As many rows as there are lines."""
