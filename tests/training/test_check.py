@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.conftest import FRONT
 from tutor.lesson.model import Lesson
-from tutor.training.check import check
+from tutor.training.check import check, findings
 
 WATCHING = FRONT.replace("epochs: 10\n", "epochs: 10\nwatch: {z: z}\n")
 
@@ -54,3 +54,12 @@ def test_a_misspelt_name_is_told_once_for_all_modes_where_it_is_written(
     what = "modes autograd, model: half-life has no value: nothing is called `learning_rat`"
     assert watched == f"{lesson.path}:10: {what}; did you mean `learning_rate`?"
     assert "y_prd has no value: nothing is called `y_prd`; did you mean `y_pred`?" in boxed
+
+
+def test_what_is_proven_next_is_told_before_it_runs(write_lesson: Write) -> None:
+    lesson = write_lesson(Update="raise ValueError")
+    begun: list[tuple[int, str]] = []
+    (finding,) = findings(lesson, lambda line, what: begun.append((line, what)))
+    phases = ("Setup", "Predict", "Loss", "Gradient", "Update")
+    assert [what for _, what in begun] == [f"mode autograd, {phase}" for phase in phases]
+    assert begun[-1][0] == finding.line

@@ -114,6 +114,8 @@ class Proofs:
         self._seconds = seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._unread = b""
+        self._is_closed = False
+        """Whether the child has said its last word."""
         self._at = Begun(1, "")
         self.answers: tuple[Answered, ...] = ()
         """Of the lesson proven last, if they were asked for."""
@@ -197,7 +199,7 @@ class Proofs:
 
     def _start(self) -> None:
         """Raises EngineError."""
-        self._unread = b""
+        self._unread, self._is_closed = b"", False
         try:
             # A session of its own: Ctrl+C and the terminal are for who asks alone.
             self._child = subprocess.Popen(
@@ -227,6 +229,7 @@ class Proofs:
             if select.select([pipe], [], [], left)[0]:
                 read = os.read(pipe, 65536)
                 if not read:
+                    self._is_closed = True
                     return None
                 self._unread += read
             elif self._child.poll() is not None:  # what it has started holds on to its pipe
@@ -237,11 +240,10 @@ class Proofs:
             self._at = event
         return event
 
-    @staticmethod
-    def _is_gone(child: subprocess.Popen[bytes]) -> bool:
+    def _is_gone(self, child: subprocess.Popen[bytes]) -> bool:
         """Whether it has ended, of which its pipe may tell a moment before the system does."""
         try:
-            child.wait(0.2)
+            child.wait(_POLL if self._is_closed else 0)
         except subprocess.TimeoutExpired:
             return False
         return True
