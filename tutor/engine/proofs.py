@@ -114,8 +114,8 @@ class Proofs:
         self._seconds = seconds
         self._child: subprocess.Popen[bytes] | None = None
         self._unread = b""
-        self._is_closed = False
-        """Whether the child has said its last word."""
+        self._is_loaded = self._is_closed = False
+        """Whether the child can be interrupted; whether it has said its last word."""
         self._at = Begun(1, "")
         self.answers: tuple[Answered, ...] = ()
         """Of the lesson proven last, if they were asked for."""
@@ -199,7 +199,8 @@ class Proofs:
 
     def _start(self) -> None:
         """Raises EngineError."""
-        self._unread, self._is_closed = b"", False
+        self._unread = b""
+        self._is_loaded = self._is_closed = False
         try:
             # A session of its own: Ctrl+C and the terminal are for who asks alone.
             self._child = subprocess.Popen(
@@ -211,7 +212,8 @@ class Proofs:
             )
         except OSError as error:
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
-        if not isinstance(self._next(None), Loaded):
+        self._is_loaded = isinstance(self._next(None), Loaded)
+        if not self._is_loaded:
             why = _last_line(self._child.stderr) or "it ended without a word"
             self._end()
             raise EngineError(f"the process that runs lessons could not start: {why}")
@@ -250,7 +252,7 @@ class Proofs:
 
     def _interrupt(self) -> None:
         """Have it say which line it is at, if it still can; then end it."""
-        if self._child is not None and self._at.what:
+        if self._child is not None and self._is_loaded:
             self._child.send_signal(signal.SIGINT)
             until = time.monotonic() + GRACE
             while (left := until - time.monotonic()) > 0:
