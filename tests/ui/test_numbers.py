@@ -37,6 +37,20 @@ def test_the_gradient_right_now_is_shown_only_where_it_differs() -> None:
     assert [row.name for row in rows(frame(5), None)][3] == "  right now"
 
 
+def test_figures_that_are_not_those_of_the_step_before_are_named_by_their_epoch() -> None:
+    places = [(1, 3), (1, 5), (0, 0), (3, 5), (1, 4)]
+    headings = []
+    for now, before in ((1, 0), (1, 2), (0, 3), (4, 0)):
+        frames = [frame(at=Position(*places[i])) for i in (now, before)]
+        headings.append(" ".join(shown(*frames)[0].split()))
+    names = ("was", "epoch 0", "epoch 3", "was")
+    assert headings == [f"now {name} change" for name in names]
+    later = shown(frame(at=Position(1, 3)), frame(at=Position(1, 4)))
+    assert later[0].split() == ["now", "later", "change"]
+    following = shown(frame(at=Position(2, 1)), frame(at=Position(1, 5)))
+    assert following[0].split() == ["now", "was", "change"]
+
+
 def test_no_gradient_yet_is_none_and_not_zero() -> None:
     lines = shown(frame(2))
     assert lines[3].split() == ["gradient", "None"]

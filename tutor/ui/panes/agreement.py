@@ -72,6 +72,8 @@ def _heading(comparison: Comparison, moment: Moment) -> Iterator[Content]:
         where += f", batch {comparison.batch + 1} of {batches}"
     if not 0 <= comparison.epoch - moment.epoch <= 1:
         where += f" (the run stands at epoch {moment.epoch})"
+    elif comparison.epoch > moment.epoch:
+        where += ", which comes next"
     pieces: list[Piece] = [(where, looks.STRONG)]
     apart = [one_line(a.parameter) for a in comparison.agreements if not a.agrees]
     if apart:

@@ -72,7 +72,9 @@ class NumbersPane(LinesPane):
         if moment is None or moment.frame is None:
             return [line(("The numbers come as soon as the lesson has begun.", looks.DIM))]
         then, frame = moment.sight.then, moment.frame
-        lines = list(_table(list(rows(frame, moment.before, then)), width, _column(frame, then)))
+        table = list(rows(frame, moment.before, then))
+        was = when(frame, moment.before)
+        lines = list(_table(table, width, _column(frame, then), was))
         if then is not None and then.note:
             note = line((f"{one_line(then.name)}: {one_line(then.note)}", looks.DIM))
             lines = [*note.wrap(width), *lines]
@@ -82,6 +84,21 @@ class NumbersPane(LinesPane):
             todo = "Lower the learning rate with [, then start again with R."
             lines = [*line((word + todo, looks.ERROR)).wrap(width), *lines]
         return lines
+
+
+def when(frame: Frame, before: Frame | None) -> str:
+    """What the column of the figures before is called: they need not be those of the last step.
+
+    Who has run, or gone about in time, compares with where they came from.
+    """
+    if before is None:
+        return "was"
+    now, then = frame.at, before.at
+    if then.epoch == now.epoch:
+        return "was" if then <= now else "later"
+    is_end = then.epoch == 0 or then.step >= before.steps
+    is_last = then.epoch == now.epoch - 1 and is_end and now.step <= 1
+    return "was" if is_last else f"epoch {then.epoch}"
 
 
 def rows(frame: Frame, before: Frame | None, then: Then | None = None) -> Iterator[Row]:
@@ -152,9 +169,9 @@ class _Cells:
         return max(len(b) for b in self.blocks.values())
 
 
-def _table(table: Sequence[Row], width: int, then: _Column | None) -> Iterator[Content]:
+def _table(table: Sequence[Row], width: int, then: _Column | None, was: str) -> Iterator[Content]:
     cells = _aligned_scalars([_cells(row) for row in table], table)
-    headings = {"now": "now", "was": "was", "change": "change"}
+    headings = {"now": "now", "was": was, "change": "change"}
     if then is not None:
         headings["then"] = then.heading
     names = max(len(c.name) for c in cells)
