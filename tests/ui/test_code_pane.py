@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
+from tutor.lesson.model import Fence
 from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import NONE, Value
 from tutor.training.sights import Facts
 from tutor.ui import looks
+from tutor.ui.code_lines import fence_rows
 from tutor.ui.facts_lines import HEIGHT, facts_lines
 from tutor.ui.panes.code import CodePane
 
@@ -163,6 +165,24 @@ async def test_a_name_in_a_folded_line_is_chosen_where_it_stands() -> None:
         assert row.plain.startswith("↪ ")
 
 
+@pytest.mark.parametrize(
+    ("code", "rows"),
+    [
+        ("x = torch.ones(4, device=device)", ["  x = torch.ones(4, ", "↪ device=device)"]),
+        ("w=w-learning_rate*gradient", ["  w=w-learning_rate*", "↪ gradient"]),
+        ("a_name_without_any_end_to_it = 1", ["  a_name_without_any_end", "↪ _to_it = 1"]),
+        ('text = "数数数数数数数数数数"', ['  text = "数数数数数数数', '↪ 数数数"']),
+    ],
+)
+def test_a_line_too_long_is_folded_between_words_and_no_character_is_lost(
+    code: str, rows: list[str]
+) -> None:
+    fence = Fence(code + "\n", 1)
+    found = list(fence_rows(fence, 24, "  ", None, None))
+    assert [row.content.plain for row in found] == rows
+    assert "".join(code[row.start : row.end] for row in found) == code
+
+
 # ── Facts ───────────────────────────────────────────────────────────────────────────
 
 
@@ -202,7 +222,7 @@ def words(facts: Facts, width: int = 58) -> list[str]:
 
 
 def test_no_gradient_yet_is_not_zero() -> None:
-    assert words(WEIGHT)[2].startswith("gradient None (there is none yet")
+    assert words(WEIGHT)[2].startswith("gradient None (none yet: that is not the same as 0)")
     zero = Facts(name="w", value=scalar(0.3), type="torch.Tensor", is_leaf=True, gradient=scalar(0))
     assert words(zero)[2] == "gradient 0"
 

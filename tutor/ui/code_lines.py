@@ -5,6 +5,7 @@ Not a character of it is changed. Knows fences and differences, and nothing of p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,9 +58,27 @@ def fence_rows(
 
 def _folded(mark: Piece, content: Content, width: int) -> Iterator[tuple[int, Content]]:
     """The rows that a line takes, each with how many characters of it stand in it."""
-    for part in content.fold(max(10, width - GUTTER)) or [line()]:
+    room = max(10, width - GUTTER)
+    rest = content
+    while rest.cell_length > room:
+        part = rest[: _fold_at(rest.plain, len(rest.fold(room)[0].plain))]
         yield len(part.plain), line(mark) + part
-        mark = FOLDED
+        rest, mark = rest[len(part.plain) :], FOLDED
+    yield len(rest.plain), line(mark) + rest
+
+
+def _fold_at(code: str, most: int) -> int:
+    """How many characters stand in the first row: up to a blank or an operator, if one is near."""
+    for end in (_BLANK, _OPERATOR):
+        ends = (found.end() for found in end.finditer(code, most // 2))
+        near = max((at for at in ends if at <= most), default=0)
+        if code[:near].strip():
+            return near
+    return most
+
+
+_BLANK = re.compile(r"\s+")
+_OPERATOR = re.compile(r"[-+*/%@=<>,.:(\[{]+(?=[\w\"'(\[])")
 
 
 def diff_rows(change: DiffLine, width: int) -> Iterator[Content]:

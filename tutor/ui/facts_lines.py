@@ -85,7 +85,7 @@ def _gradient(facts: Facts) -> list[Piece]:
     """Its gradient; None in words, for it is not 0."""
     gradient = facts.gradient
     if gradient == NONE:
-        return ["gradient None", (" (there is none yet, which is not the same as 0)", looks.DIM)]
+        return ["gradient None", (" (none yet: that is not the same as 0)", looks.DIM)]
     if gradient is not None:
         return ["gradient ", (_shown(gradient), looks.VALUE)]
     if facts.is_leaf is False:

@@ -165,7 +165,7 @@ class RunsPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """A heading, and a line each."""
-        cells = [["", "name", "mode", "lr", "seed", "epochs", "loss", "made"]]
+        cells = [["", "name", "mode", "lr", "seed", "epochs", "loss", ""]]
         cells += [list(_cells(run, self.then)) for run in self.runs]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         texts = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in cells]
@@ -187,6 +187,6 @@ def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield str(run.seed)
     yield str(run.furthest)
     yield number(run.loss, 4) if run.furthest else ""
-    shown = ["then"] if run.name == then else []
+    shown = ["shown as “then”"] if run.name == then else []
     since = [f"from epoch {run.forked_at.epoch}"] if run.forked_at is not None else []
     yield " · ".join((*shown, *since))
