@@ -125,6 +125,26 @@ def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:
     assert flood[-1].text.endswith("x\nfrom C\n")
 
 
+@pytest.mark.parametrize("mischief", ["os.dup2(0, 1)", "sys.stdout.close()", "sys.stdout = Evil()"])
+def test_who_has_lost_what_it_prints_on_prints_again_in_the_next_run(
+    engine: Conversation, mischief: str
+) -> None:
+    evil = "\nimport os, sys\nclass Evil:\n    def flush(self): raise RuntimeError('no')"
+    engine.open(Setup=SETUP + evil, Predict=f"{mischief}\ny_pred = w * x")
+    assert isinstance(engine.ask(StepPhase()), Shown)
+    engine.heard.clear()
+    engine.open(Setup=SETUP + "\nprint('ŷ is there', flush=True)")
+    assert [e.text for e in engine.heard if isinstance(e, Printed)] == ["ŷ is there\n"]
+
+
+def test_an_exception_that_says_more_than_anybody_reads_is_cut(engine: Conversation) -> None:
+    open_hostile(engine, "raise ValueError('x' * 20_000_000)")
+    failed = engine.ask(StepPhase())
+    assert isinstance(failed, Failed)
+    assert failed.message.startswith("ValueError: xxx")
+    assert len(failed.message) < 20_000
+
+
 def test_going_back_prints_nothing_again(engine: Conversation) -> None:
     engine.open(Predict="print('once')\ny_pred = w * x")
     engine.shown(StepEpoch())

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 KEPT_CHARACTERS = 32_768
 """How much printed text is kept between two readings; the oldest goes first."""
@@ -32,7 +33,7 @@ class Capture:
         self._before = os.dup(1), os.dup(2)
         os.dup2(write_end, 1)
         os.dup2(write_end, 2)
-        os.close(write_end)
+        self._write_end = write_end
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._lock = threading.Lock()
         self._text = ""
@@ -40,9 +41,20 @@ class Capture:
         self._muted = 0
         threading.Thread(target=self._read_on, name="capture", daemon=True).start()
 
+    def renew(self) -> None:
+        """Redirect them anew, Python's streams too, whatever a lesson has made of them.
+
+        A stream takes any text, whatever the locale.
+        """
+        self._flush()
+        for descriptor in (1, 2):
+            os.dup2(self._write_end, descriptor)
+        sys.stdout, sys.stderr = _stream(1), _stream(2)
+
     def close(self) -> None:
         """Give the descriptors back to what they were; what has been printed stays to be taken."""
         self._flush()
+        os.close(self._write_end)
         for descriptor, before in zip((1, 2), self._before, strict=True):
             os.dup2(before, descriptor)
             os.close(before)
@@ -76,7 +88,7 @@ class Capture:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (AttributeError, OSError, ValueError):  # a lesson may replace or close them
+            except Exception:  # noqa: BLE001 - a lesson may put anything in their place
                 continue
         self._libc.fflush(None)
 
@@ -105,3 +117,10 @@ class Capture:
         whole = self._text + text
         self._left_out += max(len(whole) - KEPT_CHARACTERS, 0)
         self._text = whole[-KEPT_CHARACTERS:]
+
+
+def _stream(descriptor: int) -> TextIO:
+    """Writes to a descriptor, line by line, so that what is printed comes in its order."""
+    return open(
+        descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )

@@ -67,6 +67,9 @@ PATIENCE = 0.5
 """Seconds after which a long way through a run is told of."""
 
 
+LONGEST_MESSAGE = 10_000
+"""Characters of what an exception says that are told: nobody reads more, and a pipe has to."""
+
 _ON_THE_WAY = (Look, Switch, SetLearningRate, SetElement, Evaluate)
 """Commands that are done while a run is on, which then goes on."""
 
@@ -109,7 +112,8 @@ class Server:
         except LessonRaised as error:
             self._tell_raised(error, command.number)
         except RunError as error:
-            self.send(Refused(message=str(error), answers=command.number))
+            words = str(error)[:LONGEST_MESSAGE]
+            self.send(Refused(message=words, answers=command.number))
         except KeyboardInterrupt:
             self._take_up_again(command.number)
 
@@ -183,6 +187,7 @@ class Server:
         self.looker.forget()
         # A lesson that asks gets no answer. (Python's exit() closes what was here before.)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        self.capture.renew()
         record = command.record
         if aside is not None:
             limit_memory(aside.runs.current.device_wanted)
@@ -365,7 +370,7 @@ class Server:
                 lesson=error.lesson,
                 phase=error.phase,
                 line=error.line,
-                message=error.message,
+                message=error.message[:LONGEST_MESSAGE],
             )
         )
 
