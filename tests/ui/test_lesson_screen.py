@@ -435,12 +435,36 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_recovers(
     async with app.run_test(size=(60, 20)) as pilot:
         await settled(pilot)
         words = app.screen.query_one("#too-small")
-        assert str(words.render()) == "The tutor needs a window of 80×22; this one is 60×20"
+        assert (
+            str(words.render()) == "The tutor needs a window of 80×22; this one is 60×20 · q quits"
+        )
         assert not app.screen.query_one("#panes").display
         await pilot.resize_terminal(*SMALL)
         await settled(pilot)
         assert not words.display
         assert "One weight" in text_of(app, "formula")
+
+
+async def test_in_a_window_that_is_too_small_no_key_acts_but_q(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.resize_terminal(40, 12)
+        asked = len(engine.sent)
+        await pilot.press("s", "r", "A", "escape", "ctrl+c", "6", "m")
+        await settled(pilot)
+        assert len(engine.sent) == asked
+        assert app.screen.query_one("#too-small").display
+        await pilot.resize_terminal(*SMALL)
+        await pilot.press("s")
+        await settled(pilot)
+        assert len(engine.sent) > asked
+        await pilot.resize_terminal(40, 12)
+        await pilot.press("q")
+        await settled(pilot)
+        assert not app.is_running
 
 
 async def test_resizing_while_a_run_is_on_keeps_all_panes_right(

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -306,6 +307,16 @@ class TutorApp(App[None]):
         self.theme = look.theme.name
 
     # ── Keys and commands ───────────────────────────────────────────────────────────
+
+    async def on_event(self, event: events.Event) -> None:
+        """Where nothing of a screen is shown, nothing is done in it: q quits, that is all."""
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        is_input = isinstance(event, (events.InputEvent, events.Paste))
+        if is_input and isinstance(screen, SizedScreen) and screen.is_too_small:
+            if isinstance(event, events.Key) and event.key in ("q", "ctrl+q"):
+                self.exit()
+            return
+        await super().on_event(event)
 
     def action_help(self) -> None:
         """Show all keys of this screen."""

@@ -44,9 +44,15 @@ class SizedScreen(Screen[None]):
         self.set_class(is_small, "-too-small")
         words = (
             f"The tutor needs a window of {MIN_WIDTH}×{MIN_HEIGHT}; this one is {width}×{height}"
+            " · q quits"
         )
         self.query_one("#too-small", Static).update(words)
         self.resized(width, height)
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether nothing is shown but that."""
+        return self.has_class("-too-small")
 
     def resized(self, width: int, height: int) -> None:
         """Choose a layout."""
