@@ -73,3 +73,11 @@ async def test_in_ascii_the_changed_digits_are_the_same_ones() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         assert changed(next(c for c in app.pane.lines if "-1.25" in c.plain)) == ["2500"]
+
+
+async def test_what_comes_next_is_shown_with_its_whole_formula_if_there_is_room() -> None:
+    app = app_at(frame(1, 1), frame(0, 0))
+    async with app.run_test(size=(78, 6)) as pilot:
+        await pilot.pause()
+        assert app.screen_rows[-1].strip().endswith("N i=1")
+        assert any("▶ Loss" in row for row in app.screen_rows)

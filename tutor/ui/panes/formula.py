@@ -6,7 +6,7 @@ Knows the lesson's sections and how to draw a formula; nothing of code or of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rich.cells import cell_len
 from textual import events
@@ -59,6 +59,8 @@ class FormulaPane(LinesPane):
         """By phase: its first and last line."""
         self._results: dict[str, int] = {}
         """By phase: the line on which its last live formula begins."""
+        self._formulas: list[tuple[int, int]] = []
+        """First and last line of each formula."""
         self._last: dict[tuple[str, str], str] = {}
         """By phase and expression: the text that last stood there before this frame."""
         self._followed: tuple[str, str | None] | None = None
@@ -104,10 +106,13 @@ class FormulaPane(LinesPane):
         lines: list[Content] = []
         self._sections.clear()
         self._results.clear()
+        self._formulas.clear()
         for section in moment.lesson.sections:
             first = len(lines)
-            for block_lines, is_live in self._section(section, moment, width):
-                if is_live and section.phase:
+            for block_lines, kind in self._section(section, moment, width):
+                if kind != "words":
+                    self._formulas.append((len(lines), len(lines) + len(block_lines) - 1))
+                if kind == "live" and section.phase:
                     self._results[section.phase] = len(lines)
                 lines.extend(block_lines)
             if section.phase:
@@ -135,7 +140,8 @@ class FormulaPane(LinesPane):
             self.bring_into_view(max(0, done[1] - height + 1), done[1])
         elif place[1] in self._sections:
             first, last = self._sections[place[1]]
-            self.bring_into_view(self._from_the_last_result(moment, first), last)
+            top = self._from_the_last_result(moment, first)
+            self.bring_into_view(self._without_a_cut(top, first), last)
         elif moment.at_start:
             self.scroll_to(y=0, animate=False, immediate=True, force=True)
 
@@ -152,24 +158,36 @@ class FormulaPane(LinesPane):
         close = 0 < first - result <= self.scrollable_content_region.height // 2
         return result if close else first
 
+    def _without_a_cut(self, top: int, latest: int) -> int:
+        """A line from `top` to `latest` to show from, so that the pane's edges cut no formula.
+
+        It is `top` where there is none.
+        """
+        height = self.scrollable_content_region.height
+        for line_ in range(top, latest + 1):
+            edges = (line_, line_ + height)
+            if not any(a < edge <= b for a, b in self._formulas for edge in edges):
+                return line_
+        return top
+
     def _section(
         self, section: Section, moment: Moment, width: int
-    ) -> Iterator[tuple[Sequence[Content], bool]]:
-        """The lines of the heading and of each block, and whether they have live values."""
+    ) -> Iterator[tuple[Sequence[Content], Literal["words", "formula", "live"]]]:
+        """The lines of the heading and of each block, and whether they are a formula's."""
         if section.heading:
             style = looks.NEXT if marks.is_next(section.phase, moment) else looks.HEADING
             mark = marks.of_heading(section.phase, moment)
-            yield line(mark, (one_line(section.heading), style)).wrap(width), False
+            yield line(mark, (one_line(section.heading), style)).wrap(width), "words"
         indent = INDENT if section.heading else ""
         for block in section.blocks:
             if isinstance(block, Prose):
-                yield self._prose(block, indent, width), False
+                yield self._prose(block, indent, width), "words"
             elif isinstance(block, Formula):
                 lines = self._formula(block, section.phase or "", moment, width)
                 start = line(marks.of_line(section.phase, moment), FORMULA_INDENT)
-                yield [start + content for content in lines], bool(block.boxed)
+                yield [start + content for content in lines], "live" if block.boxed else "formula"
             elif isinstance(block, Exercise):
-                yield [line(indent), line(indent) + self._place(block, moment.lesson)], False
+                yield [line(indent), line(indent) + self._place(block, moment.lesson)], "words"
 
     def _place(self, exercise: Exercise, lesson: Lesson) -> Content:
         """Where an exercise stands in the text: which it is, and whether it is done."""
