@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import sys
@@ -15,7 +16,7 @@ import wcwidth
 from tests.cli.conftest import Tutor
 from tests.progress.conftest import deed, draft, place
 from tutor.cli import progress_table
-from tutor.progress.records import Record
+from tutor.progress.records import Record, now
 from tutor.progress.store import Store
 
 
@@ -214,6 +215,27 @@ def test_a_bad_file_is_named_with_its_line_and_nothing_is_imported(
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert f"tutor: {bad}{complaint}" in done.stderr
     assert kept(file) == []
+
+
+def test_a_file_that_an_editor_has_marked_as_utf8_is_imported(
+    tutor: Tutor, file: Path, tmp_path: Path
+) -> None:
+    marked = tmp_path / "marked"
+    marked.write_bytes(codecs.BOM_UTF8 + HEAD + GOOD)
+    assert ": 1 draft.\n" in tutor("progress", "import", str(marked)).stdout
+
+
+def test_what_comes_from_the_future_does_not_win_for_ever(
+    tutor: Tutor, file: Path, tmp_path: Path
+) -> None:
+    ahead, later = tmp_path / "ahead", tmp_path / "later"
+    ahead.write_bytes(HEAD + GOOD.replace(b"2026", b"2999"))
+    tutor("progress", "import", str(ahead))
+    (record,) = kept(file)
+    assert record.at <= now()
+    written = now().isoformat().encode()
+    later.write_bytes(HEAD + GOOD.replace(b"2026-03-02T09:00:00Z", written))
+    assert ": 1 draft.\n" in tutor("progress", "import", str(later)).stdout
 
 
 def test_a_file_that_is_not_there_is_told(tutor: Tutor, file: Path, tmp_path: Path) -> None:

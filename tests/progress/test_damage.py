@@ -165,6 +165,11 @@ def folder_in_its_place(file: Path) -> None:
     file.mkdir(parents=True)
 
 
+def pipe_in_its_place(file: Path) -> None:
+    file.parent.mkdir()
+    os.mkfifo(file)
+
+
 def file_in_place_of_its_folder(file: Path) -> None:
     file.parent.touch()
 
@@ -178,6 +183,7 @@ def link_to_nowhere(file: Path) -> None:
     ("what", "why"),
     [
         (folder_in_its_place, "it is a folder"),
+        (pipe_in_its_place, "it is no ordinary file"),
         (file_in_place_of_its_folder, "a file is in the place of its folder"),
         (link_to_nowhere, "it may not be written"),
     ],

@@ -23,6 +23,9 @@ def connect(file: Path, patience: float, **query: str) -> sqlite3.Connection:
     `patience`: seconds to wait for another program that is writing. `query`: as in SQLite's
     URIs, `mode="ro"`. Raises sqlite3.Error.
     """
+    # A pipe would be waited for. (These raise nothing where a folder may not be looked into.)
+    if os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file)):
+        raise sqlite3.OperationalError("it is no ordinary file")
     words = "&".join(f"{key}={value}" for key, value in query.items())
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(file))}?{words}",

@@ -5,6 +5,7 @@ Knows no SQLite: what is read here is merged by a store.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -34,7 +35,11 @@ def lines_of(records: Iterable[Record]) -> Iterator[str]:
 
 
 def read_lines(lines: Iterable[bytes], name: str) -> list[Record]:
-    """The records of a file of this name. Raises ProgressError that names the bad line."""
+    """The records of a file of this name. Raises ProgressError that names the bad line.
+
+    What is to happen yet, by the clock of this machine, has happened now: a date in the future
+    would be the latest in every merge to come.
+    """
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     _check_header(*next(numbered, (1, b"")), name)
     return [_read(line, f"{name}:{number}") for number, line in numbered]
@@ -42,7 +47,7 @@ def read_lines(lines: Iterable[bytes], name: str) -> list[Record]:
 
 def _check_header(number: int, line: bytes, name: str) -> None:
     try:
-        header = _header.decode(line)
+        header = _header.decode(line.removeprefix(codecs.BOM_UTF8))  # some editors put it there
     except (msgspec.DecodeError, UnicodeDecodeError):
         header = None
     if header is None or header.format != FORMAT:
@@ -65,4 +70,4 @@ def _read(line: bytes, where: str) -> Record:
                 "nothing was imported"
             )
         ) from None
-    return record
+    return msgspec.structs.replace(record, at=min(record.at, now()))
