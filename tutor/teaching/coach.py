@@ -16,18 +16,14 @@ from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Shown
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
 from tutor.teaching import rules, said
+from tutor.teaching.answering import choices_of
 from tutor.teaching.attempt import Attempt
+from tutor.teaching.changing import ReachWay, RepairWay
 from tutor.teaching.desk import Desk
 from tutor.teaching.journal import Deed, Journal, Left
 from tutor.teaching.moment import Start
 from tutor.teaching.talk import Talk
-from tutor.teaching.ways import (
-    AnyWay,
-    ReachWay,
-    RepairWay,
-    choices_of,
-    way_through,
-)
+from tutor.teaching.ways import AnyWay, way_through
 from tutor.training.frame import Frame, Position, Record
 from tutor.training.sights import RunInfo
 

@@ -1,0 +1,150 @@
+"""The ways of who changes something: the run until a goal is met, or code that has a mistake.
+
+As all ways: see `way.py`.
+"""
+
+from __future__ import annotations
+
+from tutor.engine.messages import (
+    AnyCommand,
+    AnyEvent,
+    Ended,
+    Evaluate,
+    Evaluated,
+    Failed,
+    RunTo,
+    Shown,
+)
+from tutor.lesson import code_checks
+from tutor.lesson.exercise import Reach, Repair
+from tutor.teaching import said
+from tutor.teaching.desk import Desk
+from tutor.teaching.goal import goal_of
+from tutor.teaching.way import Way
+from tutor.training import answers
+from tutor.training.frame import Frame, Position
+
+
+class ReachWay(Way[Reach]):
+    """Changes the run until a condition holds; looked at wherever it comes to rest."""
+
+    wants = "condition"
+
+    def __init__(self, exercise: Reach, desk: Desk) -> None:
+        super().__init__(exercise, desk)
+        self._goal = goal_of(exercise.condition)
+
+    def opened(self, event: AnyEvent) -> None:
+        """The run stands: does the condition hold?"""
+        super().opened(event)
+        self.rested(None)
+
+    def again(self, seed: int | None = None) -> None:
+        """From the start, under the settings that hold now; with another seed if one is given."""
+        self.desk.open(self.stage, self.opened, keep_settings=True, seed=seed)
+
+    def rested(self, command: AnyCommand | None) -> None:
+        """Does it hold here?"""
+        if self.desk.attempt.state == "asking":
+            asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
+            self.desk.ask(asked, lambda event: self._met(event, isinstance(command, RunTo)))
+
+    def _met(self, event: AnyEvent, has_run: bool) -> None:
+        if not isinstance(event, Evaluated) or self.desk.attempt.state != "asking":
+            return
+        condition, *values = event.values
+        is_met = answers.holds(condition)
+        self.desk.set(is_met=is_met, marks=self._goal.marks(values))
+        if has_run or is_met:
+            self.desk.tried()
+        if is_met:
+            self.desk.succeed("")
+
+    def solution(self) -> str:
+        """The settings."""
+        return said.reach_solution(self.exercise.solution)
+
+
+class RepairWay(Way[Repair]):
+    """Mends a phase's code; it is run, and a condition has to hold then."""
+
+    wants = "code"
+
+    def __init__(self, exercise: Repair, desk: Desk) -> None:
+        super().__init__(exercise, desk)
+        self._goal = goal_of(exercise.condition)
+        desk.set(code=desk.draft() or exercise.code)
+
+    def begin(self) -> None:
+        """Set up the run with the code as the learner left it."""
+        self.desk.open(self.stage, self._begun, code=self.desk.attempt.code)
+
+    def _begun(self, event: AnyEvent) -> None:
+        """Code that was left half mended may be none: then it runs as it was given."""
+        if isinstance(event, Shown):
+            self.opened(event)
+        else:
+            self.desk.open(self.stage, self.opened, code=self.exercise.code)
+
+    def edit(self, code: str) -> None:
+        """Let this code take the place of the phase's, and run it."""
+        self.desk.keep_draft(code)
+        if bad := code_checks.why_not_code(code):
+            self.desk.set(state="asking", reply=f"Line {bad.line} is not Python: {bad.reason}.")
+            return
+        self.desk.set(state="judging", reply="")
+        self.desk.open(self.stage, self._run, at=Position(0, 0), code=code)
+
+    def _run(self, event: AnyEvent) -> None:
+        if isinstance(event, Shown):
+            self.desk.ask(RunTo(epoch=self.exercise.epochs), self._ran)
+        else:
+            self._failed(self._why(event))
+
+    def _ran(self, event: AnyEvent) -> None:
+        if not isinstance(event, Shown):
+            self._failed(self._why(event))
+        elif not self._is_through(event.frame) and not event.frame.diverged:
+            self.desk.talk.tell("")  # where it was stopped is said here
+            self._failed(said.endless(event.note))
+        else:
+            asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
+            self.desk.ask(asked, self._judge)
+
+    def _why(self, event: AnyEvent) -> str:
+        """An error is told in full once: the one that is to be mended stands above."""
+        if isinstance(event, Failed):
+            symptom = self.exercise.symptom.error
+            is_known = bool(symptom) and symptom in event.message
+            return said.code_failed(event, self.exercise.phase, is_known=is_known)
+        return said.reason(event)
+
+    def _is_through(self, frame: Frame) -> bool:
+        return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps
+
+    def _judge(self, event: AnyEvent) -> None:
+        if isinstance(event, Evaluated) and answers.holds(event.values[0]):
+            self.desk.tried()
+            self.desk.succeed(said.mended(self.exercise.epochs))
+        else:
+            values = event.values[1:] if isinstance(event, Evaluated) else ()
+            marks = self._goal.marks(values) if values else ()
+            self._failed(said.not_mended(self.exercise.epochs, marks))
+
+    def _failed(self, why: str) -> None:
+        self.desk.tried()
+        self.desk.set(state="asking", reply=why)
+
+    def ended(self, event: Ended) -> None:
+        """The code ended its process, or had to be ended: that is its answer."""
+        if self.desk.attempt.state == "judging":
+            self._failed(said.reason(event))
+        if event.restarting:
+            # What a learner has written into Setup may be what can't be set up.
+            is_setup = self.exercise.phase == "Setup"
+            code = self.exercise.code if is_setup else self.desk.attempt.code
+            self.desk.open(self.stage, self.opened, code=code)
+
+    def solution(self) -> str:
+        """The code without the mistake."""
+        return said.block_of_code(self.exercise.solution_code)
