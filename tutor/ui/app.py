@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter, Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
 
@@ -27,21 +26,20 @@ from tutor.teaching.engine_port import Engine
 from tutor.teaching.journal import Journal, Left, NoJournal
 from tutor.teaching.moment import Notice, Start
 from tutor.teaching.session import Follower, Session
-from tutor.ui.charset import AsciiOnly, is_ascii_only
+from tutor.ui.charset import is_ascii_only
 from tutor.ui.exercise_lines import next_open
 from tutor.ui.lifeline import Lifeline
 from tutor.ui.screens.choosing import ChoosingScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 from tutor.ui.screens.sized import SizedScreen
-from tutor.ui.settings import Settings, SettingsFile
+from tutor.ui.settings import SettingsFile
 from tutor.ui.standing import Standings
-from tutor.ui.theme_names import THEMES, ThemeName
-from tutor.ui.themes import LOOKS, BlackAndWhite
+from tutor.ui.theme_names import ThemeName
+from tutor.ui.themed import ThemedApp
+from tutor.ui.themes import LOOKS
 
 if TYPE_CHECKING:
-    from rich.terminal_theme import TerminalTheme
-
     from tutor.lesson.library import Headline
 
 TROUBLE_SECONDS = 1.0
@@ -60,7 +58,7 @@ def _trust(lesson: Lesson) -> None:
     trust.trust(lesson)
 
 
-class TutorApp(App[None]):
+class TutorApp(ThemedApp):
     """Menu, map and lesson over one engine."""
 
     class EngineSpoke(Message):
@@ -102,23 +100,16 @@ class TutorApp(App[None]):
         `first_title` stands above until then. What the learner does is written into `journal`,
         what is settled into `settings`; `theme` goes before what is settled there, this once.
         """
-        super().__init__()
+        if ascii_only is None:
+            ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
+        super().__init__(settings or SettingsFile(), theme, ascii_only=ascii_only)
         self.animation_level = "none"
-        self._settings = settings or SettingsFile()
-        self._look: ThemeName = "terminal"
-        self._colours: Sequence[LineFilter] = ()
-        for look in LOOKS.values():
-            self.register_theme(look.theme)
-        self._wear(theme or self._settings.settings.theme)
         self._engine = engine
         self._open_lesson = open_lesson
         self._first = first
         self._start = start
         self._is_trusted = is_trusted or _is_trusted
         self._trust = trust_lesson or _trust
-        if ascii_only is None:
-            ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
-        self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
         self._journal = journal
         self._trouble = ""
         self.session = Session(engine, journal=journal)
@@ -126,11 +117,6 @@ class TutorApp(App[None]):
         self._standings = Standings(lessons if callable(lessons) else lambda: lessons, journal)
         self._menu_screen = MenuScreen(self._standings)
         self._came_to_map_from = "menu"
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
-        filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
-        return [*self._colours, *filters, *self._ascii]
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
@@ -150,11 +136,11 @@ class TutorApp(App[None]):
 
     def _tell_trouble(self) -> None:
         """Say it once if what the learner does can't be kept."""
-        trouble = self._journal.trouble or self._settings.trouble
+        trouble = self._journal.trouble or self.settings.trouble
         if trouble != self._trouble:
             self._trouble = trouble
             if trouble:
-                self._tell(Notice(one_line(trouble), "refused"))
+                self.tell(Notice(one_line(trouble), "refused"))
 
     def _start_engine(self) -> None:
         """Once the first screen stands, which loading torch beside it would keep waiting."""
@@ -244,13 +230,13 @@ class TutorApp(App[None]):
         if self.session.moment is not None:
             self.switch_screen("lesson")
         else:
-            self._tell(Notice("No lesson is open yet · enter opens one", "told"))
+            self.tell(Notice("No lesson is open yet · enter opens one", "told"))
 
     def action_resume(self) -> None:
         """Go on where the learner was last, in whatever lesson that was."""
         left, moment = self._standings.last_left(), self.session.moment
         if left is None:
-            self._tell(Notice("There is nothing to go on with yet · enter opens a lesson", "told"))
+            self.tell(Notice("There is nothing to go on with yet · enter opens a lesson", "told"))
         elif moment and moment.lesson.slug == left.slug and self.session.has_begun:
             self.action_lesson()
         else:
@@ -275,36 +261,7 @@ class TutorApp(App[None]):
             self._open(usable[index + by], self._begin_as_asked)
         else:
             which = "last" if by > 0 else "first"
-            self._tell(Notice(f"This is the {which} lesson · m shows all", "told"))
-
-    # ── Themes ──────────────────────────────────────────────────────────────────────
-
-    @property
-    def ansi_theme(self) -> TerminalTheme:
-        """What the terminal's sixteen colours are, where they are not left to it."""
-        return LOOKS[self._look].palette or super().ansi_theme
-
-    def action_turn_theme(self) -> None:
-        """The next theme."""
-        self.action_take_theme(THEMES[(THEMES.index(self._look) + 1) % len(THEMES)])
-
-    def action_take_theme(self, name: ThemeName) -> None:
-        """Wear this theme, now and the next time."""
-        if self.no_color:
-            self._tell(Notice("NO_COLOR is set: there are no colours to choose from", "told"))
-            return
-        self._wear(name)
-        self._settings.keep(Settings(theme=name))
-        if not self._settings.trouble:
-            self._tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
-
-    def _wear(self, name: ThemeName) -> None:
-        """Without colours only the terminal's own theme leaves everything to the terminal."""
-        self._look = "terminal" if self.no_color else name
-        look = LOOKS[self._look]
-        is_plain = look.is_black_and_white
-        self._colours = (NoColor(),) if self.no_color else (BlackAndWhite(),) if is_plain else ()
-        self.theme = look.theme.name
+            self.tell(Notice(f"This is the {which} lesson · m shows all", "told"))
 
     # ── Keys and commands ───────────────────────────────────────────────────────────
 
@@ -350,7 +307,7 @@ class TutorApp(App[None]):
 
     def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:
         if headline.fault:
-            self._tell(Notice(one_line(headline.fault), "refused"))
+            self.tell(Notice(one_line(headline.fault), "refused"))
         else:
             self._open_file(headline.path, begin)
 
@@ -359,7 +316,7 @@ class TutorApp(App[None]):
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:
-            self._tell(Notice(one_line(str(error)), "refused"))
+            self.tell(Notice(one_line(str(error)), "refused"))
             return
         self._begin_if_trusted(lesson, begin)
 
@@ -375,12 +332,12 @@ class TutorApp(App[None]):
         if not yes:
             if self.session.moment is None:
                 self.action_menu()
-            self._tell(Notice(f"{lesson.path.name} is not opened", "told"))
+            self.tell(Notice(f"{lesson.path.name} is not opened", "told"))
             return
         try:
             self._trust(lesson)
         except LessonError as error:
-            self._tell(Notice(one_line(str(error)), "refused"))
+            self.tell(Notice(one_line(str(error)), "refused"))
             return
         self._begin(lesson, begin)
 
@@ -405,9 +362,10 @@ class TutorApp(App[None]):
             chosen = next((e for e in exercises if e.id == first), exercises[0])
             self.session.coach.begin_when_open(chosen)
         else:
-            self._tell(Notice("This lesson has no exercises", "told"))
+            self.tell(Notice("This lesson has no exercises", "told"))
 
-    def _tell(self, notice: Notice) -> None:
+    def tell(self, notice: Notice) -> None:
+        """Say one line on the screen that is seen."""
         if isinstance(self.screen, ChoosingScreen):
             self.screen.tell(notice)
         else:
