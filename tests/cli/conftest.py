@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tutor.cli import checking, main
-from tutor.engine.proofs import Answered
+from tutor.engine.proof_messages import Answered
 from tutor.lesson.model import Lesson
 from tutor.training.check import answers, check
 from tutor.training.finding import Finding

@@ -20,7 +20,7 @@ from tutor.lesson.model import Lesson
 
 CHILD = """
 from tutor.engine import proof_child
-from tutor.engine.proofs import Answered, Begun, Stopped, Told
+from tutor.engine.proof_messages import Answered, Begun, Stopped, Told
 
 def prove(wish, tell):
     (fence,) = wish.lesson.phase("Predict").fences("autograd")
@@ -94,20 +94,27 @@ def test_ctrl_c_says_what_was_being_proven_and_leaves_no_process(
     proofs: Proofs,
 ) -> None:
     proofs.prove(predicting(SOUND))
-    child = proofs._child
-    assert child is not None
+    assert proofs._child is not None
+    child = proofs._child.process
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt, match=r"test\.md:17: mode autograd, Predict"):
             proofs.prove(predicting(f"{KEY}\nwhile True:\n    pass"))
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert child.poll() is not None
+    assert not child.is_alive
 
 
 def test_a_copy_that_a_lesson_makes_of_its_process_says_nothing(hasty: Proofs) -> None:
     forking = "import os\nif not os.fork():\n    raise KeyboardInterrupt\nos.wait()"
     assert "did not come to its end" in told(hasty, forking)  # the copy waits for more lessons
+
+
+def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(proofs: Proofs) -> None:
+    garbage = "import os, time\nfor d in range(3, 9):\n    try:\n        os.write(d, b'x\\n')\n"
+    said = told(proofs, garbage + "    except OSError:\n        pass\ntime.sleep(9)")
+    assert "Predict meddled with the tutor's own pipe" in said
+    assert told(proofs, SOUND).endswith("has run")
 
 
 def test_a_process_that_can_not_start_is_told() -> None:

@@ -121,6 +121,4 @@ class Capture:
 
 def _stream(descriptor: int) -> TextIO:
     """Writes to a descriptor, line by line, so that what is printed comes in its order."""
-    return open(
-        descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )
+    return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)

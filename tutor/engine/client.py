@@ -7,7 +7,6 @@ brought back to where its run stood.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +28,7 @@ from tutor.engine.messages import (
     event_from_line,
     to_line,
 )
-from tutor.engine.process import COMMAND, Process
+from tutor.engine.process import COMMAND, Process, how_ended
 from tutor.errors import EngineError
 
 ASK_SECONDS = 0.3
@@ -216,7 +215,8 @@ class EngineClient:
 
     def _why_ended(self, ended: Process, status: int) -> str:
         if not self._ready:
-            return f"the process that runs lessons could not start: {ended.last_error()}"
+            why = ended.last_error() or "it ended without a word"
+            return f"the process that runs lessons could not start: {why}"
         if self._wished:
             return "the lesson would not stop: its process was ended and starts again"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
@@ -231,11 +231,4 @@ class EngineClient:
 
 
 def _how_ended(ended: Process, status: int) -> str:
-    if ended.fault:
-        return f"{ended.fault} and was ended"
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was ended by signal {-status}"
+    return f"{ended.fault} and was ended" if ended.fault else how_ended(status)

@@ -79,10 +79,10 @@ class Process:
                     raise EngineError("a line without an end")
 
     def last_error(self) -> str:
-        """The last line of what it had to say when it could not start."""
+        """The last line that it wrote to where errors go; empty if it wrote none."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its process ended without a word"
+        return lines[-1] if lines else ""
 
     # ── Its end ─────────────────────────────────────────────────────────────────────
 
@@ -119,3 +119,13 @@ class Process:
             return
         with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
             os.killpg(self._child.pid, signal.SIGKILL)
+
+
+def how_ended(status: int) -> str:
+    """`exited with status 3`, `was ended by SIGKILL`: from an exit status as `wait` returns it."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, TypeAlias
 
 from tutor.engine.limits import limit_memory
-from tutor.engine.proofs import (
+from tutor.engine.proof_messages import (
     Answered,
     Begun,
     Done,

@@ -7,21 +7,26 @@ Knows no screen and nothing of what is proven.
 
 from __future__ import annotations
 
-import base64
-import os
-import select
-import signal
-import subprocess
+import queue
 import sys
+import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
-from typing import IO, TypeAlias
 
-import msgspec
-
+from tutor.engine.process import Process, how_ended
+from tutor.engine.proof_messages import (
+    Answered,
+    Begun,
+    Done,
+    Event,
+    Loaded,
+    Prove,
+    Stopped,
+    Told,
+    event_from_line,
+    to_line,
+)
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.training.finding import Finding
@@ -34,75 +39,7 @@ GRACE = 1.0
 
 _POLL = 0.5
 _COMMAND = (sys.executable, "-P", "-m", "tutor.engine.proof_child")
-
-
-# ── What crosses the border, a line each ────────────────────────────────────────────
-
-
-class Prove(msgspec.Struct, frozen=True):
-    """Down: prove this lesson."""
-
-    lesson: Lesson
-    with_answers: bool = False
-    """Tell the answers of its exercises, too."""
-
-
-class Loaded(msgspec.Struct, frozen=True, tag=True):
-    """Up, once: PyTorch is there. What takes long from here on is the lesson's doing."""
-
-
-class Begun(msgspec.Struct, frozen=True, tag=True):
-    """Up: what is proven from here on, and the line of the file that it stands on."""
-
-    line: int
-    what: str
-
-
-class Told(msgspec.Struct, frozen=True, tag=True):
-    """Up: one thing that is wrong."""
-
-    line: int
-    message: str
-
-
-class Answered(msgspec.Struct, frozen=True, tag=True):
-    """Up: what an exercise's answer is, computed."""
-
-    line: int
-    text: str
-
-
-class Stopped(msgspec.Struct, frozen=True, tag=True):
-    """Up, last: an interrupt met the lesson's own code, here."""
-
-    line: int
-    what: str
-
-
-class Done(msgspec.Struct, frozen=True, tag=True):
-    """Up, last: all is proven, or found wrong."""
-
-
-Event: TypeAlias = Loaded | Begun | Told | Answered | Stopped | Done
-
-_encoder = msgspec.msgpack.Encoder(enc_hook=str)
-_events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-_wishes: msgspec.msgpack.Decoder[Prove] = msgspec.msgpack.Decoder(
-    Prove, dec_hook=lambda _, value: Path(str(value))
-)
-
-
-def to_line(message: Prove | Event) -> bytes:
-    """A message as one line, newline included."""
-    return base64.b64encode(_encoder.encode(message)) + b"\n"
-
-
-def wish_from_line(line: bytes) -> Prove:
-    """What is asked for on a line."""
-    return _wishes.decode(base64.b64decode(line))
-
-
-# ── Who asks ────────────────────────────────────────────────────────────────────────
+_MEDDLED = "meddled with the tutor's own pipe, and its process was ended"
 
 
 class Proofs:
@@ -112,10 +49,7 @@ class Proofs:
         """`command` starts the child; `seconds` may pass without a sign of it."""
         self._command = command
         self._seconds = seconds
-        self._child: subprocess.Popen[bytes] | None = None
-        self._unread = b""
-        self._is_loaded = self._is_closed = False
-        """Whether the child can be interrupted; whether it has said its last word."""
+        self._child: _Child | None = None
         self._at = Begun(1, "")
         self.answers: tuple[Answered, ...] = ()
         """Of the lesson proven last, if they were asked for."""
@@ -168,92 +102,52 @@ class Proofs:
         assert child is not None
         if stopped:
             self._at = Begun(stopped.line, stopped.what)
-            self._end()
             how = "raised KeyboardInterrupt"
-        elif not self._is_gone(child):
+        elif not child.is_gone:
             self._interrupt()
             how = f"did not come to its end within {self._seconds:g} s"
         else:
-            how = f"ended its process, which {_how_ended(child.wait())}"
-            fault = _last_line(child.stderr)
-            self._end()
-            if fault:  # of ours: nobody else can write there
+            how = child.how_it_ended()
+            fault = "" if child.process.fault else child.process.last_error()
+            if fault:  # of ours: a lesson's own errors do not get there
+                self._end()
                 raise EngineError(f"the proof of {lesson.path} broke off: {fault}")
+        self._end()
         what = f"{self._at.what} {how}; nothing more of this lesson was proven"
         return Finding(str(lesson.path), self._at.line, what)
 
     # ── The child ───────────────────────────────────────────────────────────────────
 
     def _ask(self, wish: Prove) -> None:
-        if self._child is not None and self._child.poll() is not None:
+        if self._child is not None and self._child.is_gone:
             self._end()  # it died between two lessons, of a thread of one say
         if self._child is None:
             self._start()
         assert self._child is not None
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(to_line(wish))
-            self._child.stdin.flush()
-        except BrokenPipeError:  # it has just ended: whoever waits for its word finds out
-            return
+        self._child.process.write(to_line(wish))
 
     def _start(self) -> None:
         """Raises EngineError."""
-        self._unread = b""
-        self._is_loaded = self._is_closed = False
-        try:
-            # A session of its own: Ctrl+C and the terminal are for who asks alone.
-            self._child = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineError(f"the process that runs lessons can't be started: {error}") from error
-        self._is_loaded = isinstance(self._next(None), Loaded)
-        if not self._is_loaded:
-            why = _last_line(self._child.stderr) or "it ended without a word"
+        self._child = _Child(self._command)
+        self._child.is_loaded = isinstance(self._next(None), Loaded)
+        if not self._child.is_loaded:
+            self._child.process.end(_POLL)
+            why = self._child.process.last_error() or "it ended without a word"
             self._end()
             raise EngineError(f"the process that runs lessons could not start: {why}")
 
     def _next(self, seconds: float | None) -> Event | None:
         """The next thing that it says; None if it is gone, or says nothing for so long."""
         assert self._child is not None
-        assert self._child.stdout is not None
-        pipe = self._child.stdout.fileno()
-        until = None if seconds is None else time.monotonic() + seconds
-        while b"\n" not in self._unread:
-            left = _POLL if until is None else min(_POLL, until - time.monotonic())
-            if left <= 0:
-                return None
-            if select.select([pipe], [], [], left)[0]:
-                read = os.read(pipe, 65536)
-                if not read:
-                    self._is_closed = True
-                    return None
-                self._unread += read
-            elif self._child.poll() is not None:  # what it has started holds on to its pipe
-                return None
-        line, _, self._unread = self._unread.partition(b"\n")
-        event = _events.decode(base64.b64decode(line))
+        event = self._child.next(seconds)
         if isinstance(event, Begun):
             self._at = event
         return event
 
-    def _is_gone(self, child: subprocess.Popen[bytes]) -> bool:
-        """Whether it has ended, of which its pipe may tell a moment before the system does."""
-        try:
-            child.wait(_POLL if self._is_closed else 0)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
     def _interrupt(self) -> None:
         """Have it say which line it is at, if it still can; then end it."""
-        if self._child is not None and self._is_loaded:
-            self._child.send_signal(signal.SIGINT)
+        if self._child is not None and self._child.is_loaded:
+            self._child.process.interrupt()
             until = time.monotonic() + GRACE
             while (left := until - time.monotonic()) > 0:
                 event = self._next(left)
@@ -266,29 +160,48 @@ class Proofs:
     def _end(self) -> None:
         """End it, with all the processes that lessons have started."""
         child, self._child = self._child, None
-        if child is None:
-            return
-        with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            assert pipe is not None
-            with suppress(BrokenPipeError):  # what was still to be written has no reader
-                pipe.close()
+        if child is not None:
+            child.process.end(0)
 
 
-def _how_ended(code: int) -> str:
-    if code >= 0:
-        return f"exited with status {code}"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by signal {-code}"
+class _Child:
+    """The process, and what it says as a thread reads it."""
 
+    def __init__(self, command: Sequence[str]) -> None:
+        """Raises EngineError if it can't be started."""
+        self.process = Process(command)
+        self.is_loaded = False
+        """Whether it can be interrupted."""
+        self.is_gone = False
+        """Whether it has said its last word."""
+        self._said: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, name="proofs", daemon=True).start()
 
-def _last_line(errors: IO[bytes] | None) -> str:
-    """What stands there last, without waiting for more; empty if nothing does."""
-    assert errors is not None
-    os.set_blocking(errors.fileno(), False)
-    lines = (errors.read() or b"").decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    def _listen(self) -> None:
+        try:
+            for line in self.process.lines():
+                self._said.put(event_from_line(line))
+        except EngineError:  # no line of ours: whatever comes after it is not to be believed
+            self.process.end(0, _MEDDLED)
+        self._said.put(None)
+
+    def next(self, seconds: float | None) -> Event | None:
+        """The next thing that it says; None if it is gone, or says nothing for so long."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while not self.is_gone:
+            left = _POLL if until is None else min(_POLL, until - time.monotonic())
+            if left <= 0:
+                return None
+            try:
+                event = self._said.get(timeout=left)
+            except queue.Empty:  # perhaps what it has started holds on to its pipe
+                self.is_gone = not self.process.is_alive
+                continue
+            self.is_gone = event is None
+            return event
+        return None
+
+    def how_it_ended(self) -> str:
+        """In words, once it is gone; one that has but closed its pipe is ended for that."""
+        self.process.end(_POLL, _MEDDLED)
+        return self.process.fault or f"ended its process, which {how_ended(self.process.wait())}"
