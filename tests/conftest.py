@@ -18,17 +18,23 @@ TESTS = Path(__file__).parent
 
 LONGEST = (
     "e2e/test_terminal.py",
-    "engine/test_hostile_lessons.py",
-    "lessons/test_lessons_are_proven.py",
     "ui/test_lesson_screen.py",
     "e2e/test_installed.py",
-    "export/test_same_figures.py",
-    "lessons/test_curriculum.py",
-    "lessons/test_published_figures.py",
+    "lessons/test_lessons_are_proven.py",
+    "engine/test_hostile_lessons.py",
     "ui/test_looks.py",
-    "engine/test_looking.py",
-    "engine/test_conversation.py",
+    "lessons/test_published_figures.py",
     "ui/test_menu.py",
+    "e2e/test_exercises.py",
+    "lessons/test_curriculum.py",
+    "export/test_same_figures.py",
+    "ui/test_exercise_pane.py",
+    "ui/test_editor.py",
+    "ui/test_themes.py",
+    "training/test_going_back.py",
+    "ui/test_timeline.py",
+    "engine/test_conversation.py",
+    "engine/test_looking.py",
 )
 """The files that take longest, longest first. A file is run by one worker: one that takes many
 seconds and begins last lets the others wait. (`pytest --durations=0` says what takes long; the
@@ -44,10 +50,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _RANK.get(item.path, len(_RANK)))
 
 
+def pytest_configure() -> None:
+    """Nothing that is collected becomes garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Let the garbage collector look no more at what will stay: torch, Textual and the tests."""
+    """Collect no more what stays (torch, Textual, the tests), and the rest more seldom.
+
+    It would take a tenth of the tests' processor time, and memory is not short.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
