@@ -83,6 +83,8 @@ def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("LANG", "LC_CTYPE", "LC_MESSAGES", "NO_COLOR"):
             patch.delenv(name, raising=False)
         patch.setenv("LC_ALL", "C.UTF-8")
+        # Dozens of processes are started: each would compile the tutor anew.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield home
 
 
