@@ -28,6 +28,7 @@ from tutor.teaching.moment import Notice, Start
 from tutor.teaching.session import Follower, Session
 from tutor.ui.charset import is_ascii_only
 from tutor.ui.exercise_lines import next_open
+from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lifeline import Lifeline
 from tutor.ui.screens.choosing import ChoosingScreen
 from tutor.ui.screens.lesson import LessonScreen
@@ -117,6 +118,7 @@ class TutorApp(ThemedApp):
         self._standings = Standings(lessons if callable(lessons) else lambda: lessons, journal)
         self._menu_screen = MenuScreen(self._standings)
         self._came_to_map_from = "menu"
+        self._keys = KeysInOrder(self, super().on_event)
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
@@ -272,8 +274,10 @@ class TutorApp(ThemedApp):
         if is_input and isinstance(screen, SizedScreen) and screen.is_too_small:
             if isinstance(event, events.Key) and event.key in ("q", "ctrl+q"):
                 self.exit()
-            return
-        await super().on_event(event)
+        elif isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self._keys.take(event)
+        else:
+            await super().on_event(event)
 
     def action_help(self) -> None:
         """Show all keys of this screen."""

@@ -1,0 +1,75 @@
+"""Keys that arrive in one piece after one that opens something are done where it has opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import events
+from textual.widgets import Input, TextArea
+
+from tutor.engine.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
+from tutor.training.frame import Element
+from tutor.ui.app import TutorApp
+from tutor.ui.screens.lesson import LessonScreen
+
+from .conftest import SMALL
+from .exercises import PREDICT, REPAIR, with_exercises
+from .fake_engine import FakeEngine
+from .test_lesson_screen import settled, text_of
+
+MakeApp = Callable[..., TutorApp]
+NAMES = {"/": "slash", ".": "full_stop", " ": "space", "\r": "enter", "\x1b": "escape"}
+DONE = (SetLearningRate, SetElement, Seek, RenameRun, StepPhase)
+
+
+def at_once(app: TutorApp, text: str) -> None:
+    """As a terminal hands them on whose line was slow."""
+    for character in text:
+        app.post_message(events.Key(NAMES.get(character, character), character))
+
+
+async def test_words_after_the_slash_find_a_lesson_enter_opens_it_and_the_next_key_acts_there(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app(menu=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        at_once(app, "/xor\r ")
+        await settled(pilot)
+        assert "XOR with a hidden layer" in text_of(app, "header")
+        assert engine.sent[-1] == StepPhase()
+
+
+async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        at_once(app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
+        app.post_message(events.Paste(".2"))
+        at_once(app, "5\r ")
+        await settled(pilot)
+        assert isinstance(app.screen, LessonScreen)
+        assert [c for c in engine.sent if isinstance(c, DONE)] == [
+            SetLearningRate(value=0.5),
+            SetElement(element=Element("w", (), 1.5)),
+            Seek(epoch=2),
+            RenameRun(name="A", new="Ax"),
+            SetLearningRate(value=0.25),
+            StepPhase(),
+        ]
+
+
+async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_the_editor(
+    make_app: MakeApp,
+) -> None:
+    app = make_app(first=with_exercises(PREDICT, REPAIR))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        at_once(app, "a0.5")
+        await settled(pilot)
+        assert app.screen.query_one("#exercise-answer", Input).value == "0.5"
+        at_once(app, "\x1bkopq")
+        await settled(pilot)
+        assert app.screen.query_one(TextArea).text.startswith("pq")

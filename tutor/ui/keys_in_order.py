@@ -1,0 +1,74 @@
+"""Keys that arrive together, as a slow line bundles them, are done one after the other.
+
+Textual sends a key to what has the focus when the key is read, though a key before it may be about
+to open a screen or a field: mounting, focusing and what widgets tell each other all go through
+queues. Here a key waits until all that the key before it has set going stands. It waits for no
+clock: only behind what is in those queues, so that nothing is kept where nothing opens. Knows
+neither screens nor what a key does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from textual import events
+from textual.app import App
+from textual.dom import DOMNode
+
+Typed: TypeAlias = events.Key | events.Paste
+
+LEAST_ROUNDS = 2
+"""One follows the key to where it is done; one follows what doing it has told others."""
+MOST_ROUNDS = 8
+"""Who goes on moving the focus is not waited for any longer."""
+
+
+class KeysInOrder:
+    """The keys on their way into an app."""
+
+    def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
+        """`hand_on` gives a key to what has the focus; it is called in the app's own task."""
+        self._app = app
+        self._hand_on = hand_on
+        self._waiting: deque[Typed] = deque()
+        self._is_under_way = False
+
+    async def take(self, typed: Typed) -> None:
+        """Hand it on: now, or when what came before it is done."""
+        self._waiting.append(typed)
+        if not self._is_under_way:
+            await self._next()
+
+    async def _next(self) -> None:
+        self._is_under_way = bool(self._waiting)
+        if self._waiting:
+            node = self._focus()
+            await self._hand_on(self._waiting.popleft())
+            self._go_round(node, 1)
+
+    def _focus(self) -> DOMNode:
+        """What would be given a key now."""
+        stack = self._app.screen_stack
+        return (stack[-1].focused or stack[-1]) if stack else self._app
+
+    def _go_round(self, node: DOMNode, count: int) -> None:
+        """Queue behind all that waits in a widget, then in those around it, then in the app."""
+
+        async def came_back() -> None:
+            focus = self._focus()
+            if count >= MOST_ROUNDS or (count >= LEAST_ROUNDS and focus is node):
+                await self._next()
+            else:
+                self._go_round(focus, count + 1)
+
+        def climb(at: DOMNode | None) -> None:
+            while at is not None and at is not self._app:
+                around = at.parent
+                if at.call_later(climb, around):
+                    return
+                at = around  # it is being closed
+            self._app.call_later(came_back)
+
+        climb(node)
