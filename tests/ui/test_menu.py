@@ -94,7 +94,7 @@ async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu:
         assert "One weight learns y = 2x." in lines
         assert "Gradient   manual · autograd" in lines
         assert "Exercises  1 of 3 done, 1 skipped: 2 predict, 1 repair" in lines
-        assert "Left       epoch 3 · autograd · cpu · lr 0.01 · exercise second" in lines
+        assert "Left       epoch 3 · autograd · cpu · lr 0.01 · exercise 2" in lines
         await pilot.press("down")
         await settled(pilot)
         assert "Builds on  The lesson line · 1/3" in text_of(app, "details")
@@ -145,7 +145,7 @@ async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: F
     app = menu(Kept(left(exercise="second")))
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
-        assert chosen(app) == "Go on: The lesson line · autograd · epoch 3 · exercise second"
+        assert chosen(app) == "Go on: The lesson line · autograd · epoch 3 · exercise 2"
         app._open_lesson = lambda path: lesson("line")
         await pilot.press("enter")
         await settled(pilot)

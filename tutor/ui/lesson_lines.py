@@ -105,11 +105,12 @@ def map_row(row: Row, standing: Standing, is_open: bool, titles: Mapping[str, st
     return line(*pieces)
 
 
-def go_on_row(left: Left, title: str, width: int) -> Content:
-    """`Go on: One weight · autograd · epoch 37 · exercise first-gradient`."""
-    exercise = f" · exercise {one_line(left.exercise)}" if left.exercise else ""
-    words = line((f"Go on: {one_line(title)}", looks.STRONG), f" · {_place(left)}{exercise}")
-    return words.truncate(width, ellipsis=True)
+def go_on_row(left: Left, headline: Headline | None, width: int) -> Content:
+    """`Go on: One weight · autograd · epoch 37 · exercise 2`; no headline: the lesson is gone."""
+    title = one_line(headline.title if headline else left.slug)
+    exercises = headline.exercises if headline else ()
+    words = " · ".join(["", _place(left), *_exercise_on(left, exercises)])
+    return line((f"Go on: {title}", looks.STRONG), words).truncate(width, ellipsis=True)
 
 
 def details(standing: Standing, known: Mapping[str, Standing], width: int) -> list[Content]:
@@ -129,7 +130,7 @@ def details(standing: Standing, known: Mapping[str, Standing], width: int) -> li
         _modes(standing),
         _builds_on(standing, known),
         *exercises,
-        _was_left(standing.left),
+        _was_left(standing.left, headline.exercises),
     ]
     return [*summary, *(part.truncate(width, ellipsis=True) for part in rest)]
 
@@ -179,15 +180,23 @@ def _exercises_words(standing: Standing) -> str:
     return so_far + kinds
 
 
-def _was_left(left: Left | None) -> Content:
+def _was_left(left: Left | None, exercises: Sequence[tuple[str, str]]) -> Content:
     if left is None:
         return _named("Left", "not begun yet")
     mode, device, rate, seed = _settings(left)
     words = [f"epoch {left.at.epoch}", mode, device, f"lr {setting(rate)}"]
     words += [f"seed {seed}"] if seed else []
     words += [f"run {run.name}" for run in left.runs if run.is_current and len(left.runs) > 1]
-    words += [f"exercise {left.exercise}"] if left.exercise else []
+    words += _exercise_on(left, exercises)
     return _named("Left", one_line(" · ".join(words)))
+
+
+def _exercise_on(left: Left, exercises: Sequence[tuple[str, str]]) -> list[str]:
+    """Its number, as the lesson itself counts; its id is the author's, not the learner's."""
+    numbers = {id_: number for number, (id_, _) in enumerate(exercises, 1)}
+    if left.exercise in numbers:
+        return [f"exercise {numbers[left.exercise]}"]
+    return ["in an exercise"] if left.exercise else []
 
 
 def _place(left: Left) -> str:

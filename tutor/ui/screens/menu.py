@@ -52,8 +52,8 @@ class MenuScreen(ChoosingScreen):
         left = self._standings.last_left() if self.is_known else None
         if left is not None:
             known = self._known.get(left.slug)
-            title = known.headline.title if known else left.slug
-            return Entry(partial(go_on_row, left, title), left, left.slug)
+            headline = known.headline if known else None
+            return Entry(partial(go_on_row, left, headline), left, left.slug)
         is_new = self.is_known and not any(s.has_begun for s in standings)
         words = line((WELCOME if is_new else "", looks.STRONG))
         return Entry(lambda width: words.truncate(width, ellipsis=True))
