@@ -10,13 +10,14 @@ import pytest
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from tests.ui.fake_engine import FakeEngine
 from tutor.engine.messages import AnyEvent, Ended, Failed, Look, Open, Refused, StepPhase
-from tutor.lesson.exercise import Exercise, Setting, Stage, Wrong
+from tutor.lesson.exercise import Exercise, Predict, Setting, Stage, Wrong
 from tutor.lesson.model import Lesson
 from tutor.teaching import said
 from tutor.teaching.attempt import Attempt
+from tutor.teaching.coach import REPAIR_SECONDS
 from tutor.teaching.journal import Deed, Left, NoJournal
 from tutor.teaching.session import Session
-from tutor.training.frame import Element, Position
+from tutor.training.frame import Element, Position, Value
 from tutor.training.sights import Local, LocalStep
 
 SIGN = msgspec.structs.replace(PREDICT, id="sign", form="sign", wrong=())
@@ -302,7 +303,7 @@ def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: Fa
     learner.does("edit", "exit()\n")
     engine.tell(Ended(message="the lesson's process exited with status 0", restarting=True))
     learner.hear()
-    assert "exited with status 0" in learner.attempt.reply
+    assert learner.attempt.reply == "`The lesson's process exited with status 0`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
 
 
@@ -357,8 +358,24 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     learner.says("1")
     learner.does("go_on")
     learner.does("show_solution")
-    assert learner.attempt.solution.startswith("−25.5")
+    assert learner.attempt.solution == '−25.5, which is `gradient["w"]`'
     assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("exercise", "right"),
+    [
+        (SIGN, "negative"),
+        (PICK, "It rises"),
+        (msgspec.structs.replace(PREDICT, answer='gradient["w"] if True else 12345678'), "−30"),
+    ],
+)
+def test_a_solution_does_not_show_the_expression_that_checks_it(
+    exercise: Exercise, right: str
+) -> None:
+    assert isinstance(exercise, Predict)
+    text = "up" if exercise.form == "choice" else ""
+    assert said.solution(exercise, Value(() if text else (-30.0,), text=text)) == right
 
 
 def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
@@ -511,9 +528,8 @@ def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) 
     learner.does("edit", "while True: pass\n")
     engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running; back"))
     learner.hear()
-    assert learner.attempt.reply == (
-        "It was stopped before it came to its end: `Update, line 1` was still running."
-    )
+    assert learner.attempt.was_stopped
+    assert learner.attempt.reply == "You broke it off: line 1 of your code was still running."
     assert not learner.session.notice.text, "once is enough"
 
 
@@ -521,16 +537,60 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: Fake
     learner = Learner(engine, REPAIR)
     learner.begins()
     replies = []
-    for phase, message in (("Update", "NameError: v"), ("Loss", "a leaf Variable that requires")):
+    for phase, line, message in (
+        ("Update", 2, "NameError: v"),
+        ("Predict", 20, "NameError: x"),
+        ("Loss", 31, "a leaf Variable that requires"),
+    ):
         learner.does("edit", "v += 1\n")
-        engine.tell(Failed(answers=engine.run_number, lesson="", phase=phase, line=2,
+        engine.tell(Failed(answers=engine.run_number, lesson="", phase=phase, line=line,
                            message=message))  # fmt: skip
         learner.hear()
         replies.append(learner.attempt.reply)
     assert replies == [
         "Line 2 of your code: `NameError: v`",
-        "Line 2 of Loss still raises this error.",
+        "Predict, at `y_pred = w * x`: `NameError: x`",
+        "Loss, at `loss = ((y_pred - y) ** 2).mean()`, still raises this error.",
     ]
+
+
+def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    engine.fails_at = "Gradient"
+    code = "loss = ((y_pred - y) ** 2).mean()"
+    assert learner.says("1").reply.startswith(f"Loss, at `{code}`: `ZeroDivisionError")
+    assert learner.session.notice.text == f"Loss failed at {code} · R starts again"
+    engine.tell(engine.shown(0, "stopped: Loss, line 31, was still running; back to before it"))
+    learner.hear()
+    stopped = f"Stopped: Loss was still running at {code}; back to before it"
+    assert learner.session.notice.text == stopped
+
+
+def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    for line, where in (
+        ("Update, line 2", "line 2 of your code"),
+        ("Predict, line 20", "Predict, at `y_pred = w * x`,"),
+    ):
+        learner.does("edit", "while True: pass\n")
+        learner.session.coach.feel_the_pulse(REPAIR_SECONDS + 1)
+        engine.tell(engine.shown(engine.run_number, f"stopped: {line}, was still running; back"))
+        learner.hear()
+        told = f"The tutor stopped it after 10 s: {where} was still running."
+        assert learner.attempt.reply == told
+
+
+def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> None:
+    learner = Learner(engine, CHOOSE)
+    learner.begins()
+    learner.says("1")
+    for _ in range(3):
+        learner.does("hint")
+    assert learner.session.notice.text == "There is no further hint"
+    learner.does("show_solution")
+    assert not learner.session.notice.text
 
 
 def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:

@@ -133,6 +133,25 @@ async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
         assert learner.sees("is still running (3 s) · esc stops it", "status")
 
 
+async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_editor(
+    opened: Opened, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as learner:
+        await learner.press("ctrl+s")
+        engine.target = None
+        engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running"))
+        await settled(learner.pilot)
+        await learner.press("escape")
+        assert isinstance(learner.app.screen, EditorScreen)
+        monkeypatch.setattr(editor, "GRACE", 0.0)
+        await learner.press("escape")
+        assert isinstance(learner.app.screen, LessonScreen)
+        await learner.press("g")
+        assert learner.sees("Mend the code, and nothing else", "status")
+        await learner.press("o")
+        assert not learner.sees("Mend the code", "status")
+
+
 async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

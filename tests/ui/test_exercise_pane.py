@@ -268,7 +268,8 @@ def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
     assert "    should be below 10" in rows
     assert max(map(len, rows[1:])) <= 24
     either = replace(asked, marks=((near,), (far,)))
-    assert "one of these is enough" in text(either)
+    assert "Goal: ✗ not yet · one of these two ways is enough" in text(either)
+    assert "\n    or\n" in text(either)
     assert "last loss" not in text(replace(either, is_met=True))
 
 

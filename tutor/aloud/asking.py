@@ -59,7 +59,7 @@ class Asking:
             yield f"Exercise {attempt.number} of {attempt.count} is on: {attempt.exercise.id}."
             yield from attempts.still_to_do(attempt)
         if moment.failed is not None:
-            yield attempts.failure(moment.failed, attempt)
+            yield attempts.failure(moment.failed, attempt, self._session.coach.lesson)
 
     def _values(self, argument: str, moment: Moment) -> Iterator[Line]:
         if moment.frame is None:
@@ -92,7 +92,7 @@ class Asking:
     def _code(self, argument: str, moment: Moment) -> Iterator[Line]:
         attempt = self._session.attempt
         if attempt is not None and attempt.wants == "code" and not argument:
-            yield from attempts.code_of(attempt, moment.failed)
+            yield from attempts.code_of(attempt, moment.failed, self._session.coach.lesson)
             return
         phase = moment.next_phase or SETUP
         section = self._phase(argument, moment) if argument else moment.lesson.phase(phase)

@@ -15,6 +15,8 @@ from tutor.aloud.voice import Code, Line, in_words
 from tutor.engine.messages import Failed
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Repair, kind_of
+from tutor.lesson.model import Lesson
+from tutor.teaching import whereabouts
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed
 from tutor.teaching.rules import may_change
@@ -155,19 +157,27 @@ def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
     yield HOW[attempt.wants]
 
 
-def code_of(attempt: Attempt, failed: Failed | None = None) -> Iterator[Line]:
+def code_of(
+    attempt: Attempt, failed: Failed | None = None, lesson: Lesson | None = None
+) -> Iterator[Line]:
     """The code that is to be mended, and the error: its own, or that of the code as given."""
     yield Code(attempt.code, numbered=True)
     exercise = attempt.exercise
     if failed is not None:
-        yield failure(failed, attempt)
+        yield failure(failed, attempt, lesson)
     elif isinstance(exercise, Repair) and exercise.symptom.error and attempt.code == exercise.code:
         yield f"It fails with: {sentence(exercise.symptom.error.strip())}"
 
 
-def failure(failed: Failed, attempt: Attempt | None) -> str:
-    """Which code has failed, in which line, and what Python says."""
+def failure(failed: Failed, attempt: Attempt | None, lesson: Lesson | None = None) -> str:
+    """Which code has failed, in which line, and what Python says.
+
+    In an exercise a line of the lesson's file is quoted: `lesson` is the one of the file.
+    """
     line = f" in line {failed.line}" if failed.line else ""
+    if attempt is not None and not whereabouts.is_own(attempt.exercise, failed.phase):
+        quoted = whereabouts.code_at(lesson, failed.line) if lesson else ""
+        line = f" at {quoted}" if quoted else ""
     if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
         rows = attempt.code.split("\n")
         if failed.phase == attempt.exercise.phase and failed.line <= len(rows):

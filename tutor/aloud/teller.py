@@ -123,7 +123,7 @@ class Teller:
         attempt = self._session.attempt
         is_judged = attempt is not None and bool(attempt.reply) and kind in _OF_EXERCISES
         if failed is not None and failed != self._failed and not is_judged:
-            self._voice.say(attempts.failure(failed, attempt))
+            self._voice.say(attempts.failure(failed, attempt, self._session.coach.lesson))
             is_mended = attempt is not None and attempt.wants == "code"
             self._voice.say(f"Type {'edit to mend it' if is_mended else 'restart to start again'}.")
         elif not (failed and is_judged):  # whose reply tells it

@@ -45,11 +45,11 @@ class PredictWay(Way[Predict]):
             wrong = (wrong.value for wrong in self.asked.wrong)
             self.desk.ask(Evaluate(expressions=(self.exercise.answer, *wrong)), self._judge)
         else:
-            self.desk.set(state="asking", reply=said.reason(event))
+            self.desk.set(state="asking", reply=self.why(event))
 
     def _judge(self, event: AnyEvent) -> None:
         if not isinstance(event, Evaluated):
-            self.desk.set(state="asking", reply=said.reason(event))
+            self.desk.set(state="asking", reply=self.why(event))
             return
         value, *mistaken = event.values
         given = self.desk.attempt.said
@@ -78,13 +78,8 @@ class PredictWay(Way[Predict]):
 
     def _solved(self, event: AnyEvent) -> None:
         if isinstance(event, Evaluated):
-            value = said.answer(self.exercise, event.values[0])
-            self.desk.set(solution=f"{value}, which is {self.solution()}")
+            self.desk.set(solution=said.solution(self.exercise, event.values[0]))
             self.desk.did("shown")
-
-    def solution(self) -> str:
-        """What is evaluated."""
-        return said.literal(self.exercise.answer)
 
 
 class SignWay(PredictWay):

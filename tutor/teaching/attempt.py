@@ -62,6 +62,8 @@ class Attempt:
     """What stands in the field and is not answered yet."""
     code: str = ""
     """Of a Repair: the code as the learner has left it."""
+    was_stopped: bool = False
+    """Of a Repair: whether the code, the last time that it ran, had to be stopped."""
     is_editing: bool = False
     """Of a Repair: whether the code is open in the editor."""
 

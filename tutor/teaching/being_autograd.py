@@ -38,7 +38,7 @@ class BeAutogradWay(Way[BeAutograd]):
             step = min(max(1, self.desk.attempt.step), len(self._steps))
             self._ask(step, begins=True)
         else:
-            why = event.local.why if isinstance(event, Derived) else said.reason(event)
+            why = event.local.why if isinstance(event, Derived) else self.why(event)
             self.desk.set(reply=f"There is nothing to fill in: {why}")
 
     def _ask(self, step: int, *, begins: bool = False) -> None:

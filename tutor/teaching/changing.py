@@ -17,7 +17,7 @@ from tutor.engine.messages import (
 )
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import Reach, Repair
-from tutor.teaching import said
+from tutor.teaching import said, whereabouts
 from tutor.teaching.desk import Desk
 from tutor.teaching.goal import goal_of
 from tutor.teaching.way import Way
@@ -73,6 +73,8 @@ class RepairWay(Way[Repair]):
     def __init__(self, exercise: Repair, desk: Desk) -> None:
         super().__init__(exercise, desk)
         self._goal = goal_of(exercise.condition)
+        self._stopped_after: float | None = None
+        """Seconds of silence after which the tutor itself has stopped the code."""
         desk.set(code=desk.draft() or exercise.code)
 
     def begin(self) -> None:
@@ -92,32 +94,41 @@ class RepairWay(Way[Repair]):
         if bad := code_checks.why_not_code(code):
             self.desk.set(state="asking", reply=f"Line {bad.line} is not Python: {bad.reason}.")
             return
-        self.desk.set(state="judging", reply="")
+        self._stopped_after = None
+        self.desk.set(state="judging", reply="", was_stopped=False)
         self.desk.open(self.stage, self._run, at=Position(0, 0), code=code)
 
     def _run(self, event: AnyEvent) -> None:
         if isinstance(event, Shown):
             self.desk.ask(RunTo(epoch=self.exercise.epochs), self._ran)
         else:
-            self._failed(self._why(event))
+            self._failed(self.why(event))
+
+    def stop(self, after: float) -> None:
+        """The code has been silent for so many seconds: the tutor stops it."""
+        self._stopped_after = after
+        self.desk.talk.stop()
 
     def _ran(self, event: AnyEvent) -> None:
         if not isinstance(event, Shown):
-            self._failed(self._why(event))
+            self._failed(self.why(event))
         elif not self._is_through(event.frame) and not event.frame.diverged:
             self.desk.talk.tell("")  # where it was stopped is said here
-            self._failed(said.endless(event.note))
+            self.desk.set(was_stopped=True)
+            stopped = whereabouts.stopped_in(event.note)
+            where = self.place_of(*stopped) if stopped else ""
+            self._failed(said.endless(where, self._stopped_after))
         else:
             asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
             self.desk.ask(asked, self._judge)
 
-    def _why(self, event: AnyEvent) -> str:
+    def why(self, event: AnyEvent) -> str:
         """An error is told in full once: the one that is to be mended stands above."""
-        if isinstance(event, Failed):
-            symptom = self.exercise.symptom.error
-            is_known = bool(symptom) and symptom in event.message
-            return said.code_failed(event, self.exercise.phase, is_known=is_known)
-        return said.reason(event)
+        symptom = self.exercise.symptom.error
+        if isinstance(event, Failed) and symptom and symptom in event.message:
+            where = self.place_of(event.phase, event.line)
+            return said.code_failed(where, event.message, is_known=True)
+        return super().why(event)
 
     def _is_through(self, frame: Frame) -> bool:
         return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps
@@ -138,6 +149,7 @@ class RepairWay(Way[Repair]):
     def ended(self, event: Ended) -> None:
         """The code ended its process, or had to be ended: that is its answer."""
         if self.desk.attempt.state == "judging":
+            self.desk.set(was_stopped=True)
             self._failed(said.reason(event))
         if event.restarting:
             # What a learner has written into Setup may be what can't be set up.

@@ -15,6 +15,7 @@ import msgspec
 from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Shown
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
+from tutor.plain import one_line
 from tutor.teaching import rules, said
 from tutor.teaching.answering import choices_of
 from tutor.teaching.attempt import Attempt
@@ -267,7 +268,8 @@ class Coach:
             try:
                 way.answer(text)
             except ValueError as error:  # it can't be read: that is no try
-                way.desk.set(reply=said.escaped(str(error)), unread=text)
+                # Submitted, it is half typed no more; the field has it still, to be mended.
+                way.desk.set(reply=said.escaped(str(error)), unread=text, typed="")
             else:
                 way.desk.set(typed="", unread="")
 
@@ -312,6 +314,7 @@ class Coach:
         if not desk.attempt.hints_left:
             self._talk.tell("There is no further hint")
             return
+        self._talk.tell("")  # what was said of solutions and hints is so no more
         desk.set(hints=desk.attempt.asked.hints[: len(desk.attempt.hints) + 1])
         desk.did("hinted")
 
@@ -321,6 +324,7 @@ class Coach:
         if self._way is None or attempt is None or attempt.state in ("opening", "judging"):
             return
         if attempt.may_see_solution:
+            self._talk.tell("")
             self._way.show_solution()
         else:
             self._talk.tell("Try it once; then the solution can be seen")
@@ -340,6 +344,8 @@ class Coach:
         if way is None:
             self._begin_what_is_wished(event)
             return
+        if words := way.notice(event):  # the learner sees no file, and no numbers of its lines
+            self._talk.notice = replace(self._talk.notice, text=one_line(words))
         if isinstance(event, Ended):
             way.desk.forget()
             way.ended(event)
@@ -357,9 +363,10 @@ class Coach:
     def feel_the_pulse(self, silent_for: float) -> None:
         """Stop mended code that has given no sign of life for too long."""
         way = self._way
-        is_judged = isinstance(way, RepairWay) and way.desk.attempt.state == "judging"
-        if is_judged and silent_for > REPAIR_SECONDS:
-            self._talk.stop()
+        if not isinstance(way, RepairWay) or way.desk.attempt.state != "judging":
+            return
+        if silent_for > REPAIR_SECONDS:
+            way.stop(REPAIR_SECONDS)
 
 
 def hold(talk: Talk) -> Held | None:

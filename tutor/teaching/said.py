@@ -16,6 +16,10 @@ from tutor.teaching.goal import Marks
 from tutor.training.frame import Value
 from tutor.training.sights import LocalStep
 
+STILL = "still raises this error."
+LONGEST_EXPRESSION = 30
+"""Characters of Python that are still read as part of a sentence."""
+
 
 def outcome(exercise: Predict, said: str, value: Value, reply: str = "") -> str:
     """What was expected, what there is to say of that, and what came out.
@@ -38,6 +42,16 @@ def answer(exercise: Predict, value: Value) -> str:
     if exercise.form == "sign" and value.data:
         return _sign_word(value.data[0])  # its number may be asked for next
     return without_tails(short(value))
+
+
+def solution(exercise: Predict, value: Value) -> str:
+    """The right answer; of a number also what was evaluated, where that says more than it hides.
+
+    The expression that tells choices or signs apart is the lesson's machinery, and no help.
+    """
+    right, expression = answer(exercise, value), exercise.answer.strip()
+    is_worth_saying = exercise.form == "number" and len(expression) <= LONGEST_EXPRESSION
+    return f"{right}, which is {literal(expression)}" if is_worth_saying else right
 
 
 def _shown(exercise: Predict, said: str) -> str:
@@ -108,21 +122,29 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def code_failed(event: Failed, own: str, *, is_known: bool) -> str:
-    """Where code raises, and what, unless that `is_known`; `own` is the phase to be mended."""
-    code = "your code" if event.phase == own else event.phase
-    where = f"Line {event.line} of {code}" if event.line else event.phase
-    return f"{where} still raises this error." if is_known else f"{where}: {literal(event.message)}"
+def place_in_code(phase: str, line: int | None, quoted: str, *, is_own: bool) -> str:
+    """`line 2 of your code`, where the learner edits it; else the line that is `quoted`."""
+    if is_own and line:
+        return f"line {line} of your code"
+    return f"{phase}, at {literal(quoted)}" if quoted else phase
 
 
-def endless(note: str) -> str:
-    """What became of code that had to be stopped; `note` is what the engine says of it."""
-    found = _STOPPED.match(note)
-    where = f": {literal(found['where'])} was still running" if found else ""
-    return f"It was stopped before it came to its end{where}."
+def code_failed(where: str, message: str, *, is_known: bool = False) -> str:
+    """Where code raises (a place in code), and what, unless that `is_known`."""
+    where = where[:1].upper() + where[1:]
+    comma = "," if where.endswith("`") else ""
+    return f"{where}{comma} {STILL}" if is_known else f"{where}: {literal(message)}"
 
 
-_STOPPED = re.compile(r"stopped: (?P<where>.+?),? was still running")
+def endless(where: str, after: float | None) -> str:
+    """Code was stopped: by the tutor `after` so many seconds of silence, or by the learner.
+
+    `where` is the place in code that was still running; empty if that is not known.
+    """
+    who = "You broke it off" if after is None else f"The tutor stopped it after {after:.0f} s"
+    comma = "," if where.endswith("`") else ""
+    return f"{who}: {where}{comma} was still running." if where else f"{who}."
+
 
 LIKE_AUTOGRAD = "The Gradient phase has run: autograd comes to the same numbers."
 
@@ -160,10 +182,11 @@ def local_help(step: LocalStep) -> str:
 def reason(event: AnyEvent) -> str:
     """Why something was not done, as the engine tells it."""
     match event:
-        case Failed(line=line, phase=phase, message=message):
-            where = f"{phase}, line {line}" if line else phase
-            return f"{where}: {literal(message)}"
-        case Refused(message=message) | Ended(message=message):
+        case Failed(phase=phase, message=message):
+            return code_failed(phase, message)
+        case Ended(message=message):  # in the tutor's own words, which begin the sentence here
+            return literal(message[:1].upper() + message[1:])
+        case Refused(message=message):
             return literal(message)
         case Shown(note=note) if note:
             return literal(note)

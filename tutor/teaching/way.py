@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Generic, TypeVar
 
-from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Refused
+from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Failed, Refused, Shown
 from tutor.lesson.exercise import Exercise, Stage
-from tutor.teaching import said
+from tutor.teaching import said, whereabouts
 from tutor.teaching.attempt import Wants
 from tutor.teaching.desk import Desk
 from tutor.training.frame import Position
@@ -62,6 +62,33 @@ class Way(Generic[E]):
         """The process that ran it has ended; if another comes, begin there."""
         if event.restarting:
             self.begin()
+
+    def why(self, event: AnyEvent) -> str:
+        """Why something was not done; where code failed, its line is quoted."""
+        if isinstance(event, Failed):
+            return said.code_failed(self.place_of(event.phase, event.line), event.message)
+        return said.reason(event)
+
+    def place_of(self, phase: str, line: int | None) -> str:
+        """A line of a phase's code, as the learner can find it."""
+        is_own = whereabouts.is_own(self.exercise, phase)
+        quoted = "" if is_own else whereabouts.code_at(self.desk.lesson, line)
+        return said.place_in_code(phase, line, quoted, is_own=is_own)
+
+    def notice(self, event: AnyEvent) -> str:
+        """What is said in one line of code that failed or was stopped; empty of all else."""
+        if isinstance(event, Failed):
+            return f"{event.phase} failed{self._at(event.phase, event.line)} · R starts again"
+        stopped = whereabouts.stopped_in(event.note) if isinstance(event, Shown) else None
+        if stopped is None:
+            return ""
+        return f"Stopped: {stopped[0]} was still running{self._at(*stopped)}; back to before it"
+
+    def _at(self, phase: str, line: int | None) -> str:
+        if whereabouts.is_own(self.exercise, phase):
+            return f", line {line} of your code" if line else ""
+        quoted = whereabouts.code_at(self.desk.lesson, line)
+        return f" at {quoted}" if quoted else ""
 
     def show_solution(self) -> None:
         """How it is done."""

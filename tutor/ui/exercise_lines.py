@@ -14,7 +14,7 @@ from textual.style import Style
 from tutor.engine.messages import Failed
 from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, kind_of
 from tutor.plain import one_line
-from tutor.teaching import rules
+from tutor.teaching import rules, said
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.goal import Mark
 from tutor.teaching.journal import Deed
@@ -198,7 +198,8 @@ def goal(attempt: Attempt, width: int) -> list[Content]:
         state = ("✗ not yet", looks.ERROR)
     met = tuple(way for way in attempt.marks if all(mark.holds for mark in way))
     ways = met[:1] if attempt.is_met and met else attempt.marks
-    enough = " · one of these is enough" if len(ways) > 1 else ""
+    count = "two" if len(ways) == 2 else str(len(ways))
+    enough = f" · one of these {count} ways is enough" if len(ways) > 1 else ""
     rows = [line("Goal: ", state, (enough, looks.DIM))]
     for number, way in enumerate(ways):
         if number:
@@ -264,8 +265,11 @@ def where_failed(failed: Failed, attempt: Attempt | None) -> str:
 
 
 def tells_why_failed(attempt: Attempt, failed: Failed | None) -> bool:
-    """Whether the reply tells what the learner's code has raised."""
-    return failed is not None and bool(attempt.reply and where_failed(failed, attempt))
+    """Whether the reply tells what has been raised since the learner's code took its place."""
+    if failed is None or not attempt.reply or not isinstance(attempt.exercise, Repair):
+        return False
+    is_told = said.literal(failed.message) in attempt.reply or said.STILL in attempt.reply
+    return is_told or bool(where_failed(failed, attempt))
 
 
 def _headed(

@@ -5,6 +5,8 @@ Knows the session, whose exercise it is about; what the code does is seen by the
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -38,6 +40,9 @@ from tutor.ui.screens.following import FollowingScreen
 PAUSE = 0.5
 """Seconds after the last key until the text is kept."""
 
+GRACE = 1.0
+"""Seconds after the code was stopped in which esc is still meant to stop it, not to leave."""
+
 
 class EditorScreen(FollowingScreen):
     """What is to be mended, what came of the last run, and the code."""
@@ -56,6 +61,7 @@ class EditorScreen(FollowingScreen):
         """The text that the session has been told of."""
         self._area = CodeArea(self._kept, id="editor")
         self._timer: Timer | None = None
+        self._stopped_at = -math.inf
 
     def parts(self) -> Iterable[Widget]:
         """Header, question, verdict, code, status and footer."""
@@ -73,6 +79,8 @@ class EditorScreen(FollowingScreen):
 
     def on_mount(self) -> None:
         """Who goes on another time finds it open, unless it is left."""
+        if self.session.notice.kind == "refused":  # what had been tried instead
+            self.session.notice = Notice()
         super().on_mount()
         self.session.keep_editing(True)
 
@@ -96,6 +104,8 @@ class EditorScreen(FollowingScreen):
         self.query_one(Footer).only = JUDGING_COMMANDS if is_judged else ()
         if old is not None and old.state == "judging" and new.state == "asking":
             self._point_at_the_error()
+            if new.was_stopped:
+                self._stopped_at = time.monotonic()
 
     def _point_at_the_error(self) -> None:
         """The cursor goes to the line of the learner's code that failed."""
@@ -139,10 +149,13 @@ class EditorScreen(FollowingScreen):
         self.update_from_session()
 
     def action_close(self) -> None:
-        """Back to the lesson; while the code runs, break that off first."""
+        """Back to the lesson; while the code runs, break that off first.
+
+        Who meant to break off code that the tutor has just stopped does not leave it.
+        """
         if self._area.read_only:
             self.action_session("stop")
-        else:
+        elif time.monotonic() - self._stopped_at > GRACE:
             self._leave()
 
     def _leave(self) -> None:
