@@ -75,5 +75,6 @@ def test_what_else_a_lesson_builds_on_is_named_by_its_title() -> None:
     titles = {h.slug: h.title for h in HEADLINES}
     both = replace(headline("both", "Both"), builds_on=("line", "xor"))
     row = map_rows([HEADLINES[0], HEADLINES[1], both])[-1]
-    drawn = map_row(row, Standing(both), is_open=False, titles=titles).plain
-    assert drawn.endswith("Both  also builds on A line through the origin")
+    wide, narrow = (map_row(row, Standing(both), False, titles, width).plain for width in (78, 50))
+    assert wide.endswith("Both  also builds on A line through the origin")
+    assert narrow.endswith("Both  also builds on 1 other")

@@ -242,7 +242,7 @@ def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
     change = Change(Position(50, 1), mode="manual")
     drawn = loss.draw(Losses(pictures.curve(*losses), (change,)), False, IN_ASCII)
     words, *plot = lines_of(drawn)
-    assert words == "1 = manual in 50"
+    assert words == "1 = manual in epoch 50"
     spots = {row.index("|", 8) for row in plot if "|" in row[8:]}
     assert len(spots) == 1
     spot = spots.pop()
@@ -258,8 +258,8 @@ def test_all_that_was_changed_in_one_epoch_is_one_mark() -> None:
 
 def test_of_many_marks_the_nearest_are_explained_and_the_others_counted() -> None:
     marks = marks_of(pictures.CHANGES)
-    shown, text = nearest(marks, 62, 54)
-    assert text == "3 = cuda in 60 · 4 = w[0, 1] = 0.5 in 64 · and 5 more"
+    shown, text = nearest(marks, 62, 66)
+    assert text == "3 = cuda in epoch 60 · 4 = w[0, 1] = 0.5 in epoch 64 · and 5 more"
     assert [mark.number for mark in shown] == [3, 4]
     assert nearest(marks, 62, 200)[0] == marks
     assert nearest(marks, 21, 8)[1] == "1 = lr …"

@@ -88,8 +88,13 @@ def _tail(standing: Standing, is_open: bool, room: int) -> Content:
     return line((f"{count} exercise{'' if count == 1 else 's'}" if count else "", looks.DIM))
 
 
-def map_row(row: Row, standing: Standing, is_open: bool, titles: Mapping[str, str]) -> Content:
-    """Mark, the lines that lead to it, title, and what else it builds on."""
+def map_row(
+    row: Row, standing: Standing, is_open: bool, titles: Mapping[str, str], width: int
+) -> Content:
+    """Mark, the lines that lead to it, title, and what else it builds on.
+
+    Where there is no room to name that, it is counted: the details name it anyhow.
+    """
     pieces: list[Piece] = [
         (mark(standing).ljust(_MARK_CELLS), looks.STRONG),
         (row.prefix, looks.DIM),
@@ -101,8 +106,12 @@ def map_row(row: Row, standing: Standing, is_open: bool, titles: Mapping[str, st
         pieces.append((f"  ✗ {one_line(row.headline.fault or row.fault)}", looks.ERROR))
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
-        pieces.append((f"  also builds on {also}", looks.DIM))
-    return line(*pieces)
+        named = line(*pieces, (f"  also builds on {also}", looks.DIM))
+        if named.cell_length <= width:
+            return named
+        others = "1 other" if len(row.also) == 1 else f"{len(row.also)} others"
+        pieces.append((f"  also builds on {others}", looks.DIM))
+    return line(*pieces).truncate(width, ellipsis=True)
 
 
 def go_on_row(left: Left, headline: Headline | None, width: int) -> Content:

@@ -28,7 +28,11 @@ class Mark:
     """Whether the epoch was over: what was changed is first seen in the next."""
 
     def __str__(self) -> str:
-        return f"{self.number} = {self.words} {'after' if self.is_at_end else 'in'} {self.epoch}"
+        return f"{self.number} = {self.words} {self._when}"
+
+    @property
+    def _when(self) -> str:
+        return f"{'after' if self.is_at_end else 'in'} epoch {self.epoch}"
 
 
 def marks_of(changes: Sequence[Change], steps: int = 0) -> list[Mark]:

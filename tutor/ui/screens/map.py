@@ -10,7 +10,6 @@ from functools import partial
 from typing import ClassVar
 
 from textual.binding import BindingType
-from textual.content import Content
 
 from tutor.lesson.map import rows
 from tutor.ui.commands import MAP_COMMANDS, bindings
@@ -33,15 +32,12 @@ class MapScreen(ChoosingScreen):
         titles = {s.headline.slug: s.headline.title for s in standings}
         for row in rows([s.headline for s in standings]):
             slug = row.headline.slug
-            drawn = map_row(row, found[row.headline.path], slug == self.open_slug, titles)
-            yield Entry(partial(_cut, drawn), row.headline, slug)
+            is_open = slug == self.open_slug
+            draw = partial(map_row, row, found[row.headline.path], is_open, titles)
+            yield Entry(draw, row.headline, slug)
 
     def choose_first(self, pane: LessonsPane) -> None:
         """The lesson that is open; where none is, the first that is not done."""
         undone = (slug for slug, s in self._known.items() if not s.is_done)
         if not pane.choose_about(self.open_slug):
             pane.choose_about(next(undone, ""))
-
-
-def _cut(row: Content, width: int) -> Content:
-    return row.truncate(width, ellipsis=True)
