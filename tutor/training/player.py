@@ -380,7 +380,7 @@ class Player:
         self.loop = new
         self._tell_device()
         if updated and mode != by and not self.note:
-            self.note = f"{by} has made this update; the formulas show what {mode} would have done"
+            self.note = f"{by} made this update; the formulas show what {mode} would do"
         if left:
             self.note = f"{', '.join(left)} could not be carried over: of another size here"
 
