@@ -36,9 +36,12 @@ class MenuScreen(ChoosingScreen):
 
     def entries(self, standings: Sequence[Standing]) -> Iterable[Entry]:
         """What to go on with (or a welcome), then the lessons that are looked for."""
+        found = matching(standings, self._words)
         if not self._words:
             yield self._first_entry(standings)
-        for number, standing in matching(standings, self._words):
+        if self._words and not found:
+            yield Entry(lambda width: line("No lesson has these words"))
+        for number, standing in found:
             slug = standing.headline.slug
             yield Entry(partial(self._row, number, standing), standing.headline, slug)
 
