@@ -147,8 +147,9 @@ def test_runs_are_renamed_and_deleted(engine: Conversation) -> None:
 def test_a_parameter_takes_a_value_of_the_learners_own(engine: Conversation) -> None:
     open_shipped(engine, "xor", "model")
     engine.shown(StepEpoch())
-    shown = engine.shown(SetElement(element=Element("w1", (0, 1), 0.75)))
-    assert shown.frame.values["w1"].data[1] == 0.75
+    shown = engine.shown(SetElement(element=Element("w1", (0, 1), -0.75)))
+    assert shown.frame.values["w1"].data[1] == -0.75
+    assert shown.note.startswith("w1[0, 1] is −0.75 now")
     refused = engine.ask(SetElement(element=Element("w1", (2, 0), 1.0)))
     assert isinstance(refused, Refused)
 

@@ -134,6 +134,28 @@ def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> 
     assert gone_on(learner, other).attempt.step == 1, "there is no second one here"
 
 
+def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT, REPAIR)
+    learner.begins("first")
+    learner.says("7")
+    asked = learner.does("go_on")
+    assert asked is not None
+    assert asked.ask == "And in epoch 2?"
+    assert gone_on(learner).attempt.ask == asked.ask
+    learner.begins("mend")
+    assert gone_on(learner).begins("first").ask == asked.ask
+    learner.does("leave_exercise")
+    other = Learner(FakeEngine(), *learner.lesson.exercises)
+    other.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
+    other.session.open(other.lesson)
+    other.hear()
+    again = other.begins("first")
+    assert (again.ask, again.tries) == (asked.ask, 1), "where it begins anew, too"
+    assert [half.exercise for half in gone_on(other).notebook.places[-1].halfway] == ["mend"]
+
+
 def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
     learner = Learner(engine, REPAIR)
     learner.begins()
@@ -198,7 +220,7 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEn
     learner.does("seek", 5)
     learner.begins()
     kept: dict[str, Any] = msgspec.to_builtins(learner.notebook.places[-1])
-    for new in ("before", "goal", "step", "typed", "is_editing"):
+    for new in ("before", "goal", "step", "typed", "is_editing", "halfway"):
         del kept[new]
     learner.notebook.left(msgspec.convert(kept, Left))
     other = gone_on(learner)

@@ -16,12 +16,12 @@ from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Shown
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.teaching import rules, said
+from tutor.teaching import halfway, rules, said
 from tutor.teaching.answering import choices_of
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.changing import ReachWay, RepairWay
 from tutor.teaching.desk import Desk
-from tutor.teaching.journal import Deed, Journal, Left
+from tutor.teaching.journal import Deed, Halfway, Journal, Left
 from tutor.teaching.moment import Start
 from tutor.teaching.talk import Talk
 from tutor.teaching.ways import AnyWay, way_through
@@ -53,8 +53,8 @@ class Held:
         """Whether the learner has done anything: where nothing was, there is nothing to keep."""
         return self.at > Position(0, 0) or bool(self.record.changes) or len(self.runs) > 1
 
-    def left(self, attempt: Attempt | None) -> Left:
-        """What is written down of it, and of the exercise that the learner is at."""
+    def left(self, attempt: Attempt | None, others: tuple[Halfway, ...] = ()) -> Left:
+        """What is written down of it, of the exercise that the learner is at, and of others."""
         lesson = self.lesson
         return Left(
             slug=lesson.slug,
@@ -73,6 +73,7 @@ class Held:
             hints=len(attempt.hints) if attempt else 0,
             typed=attempt.typed if attempt else "",
             is_editing=attempt.is_editing if attempt else False,
+            halfway=others,
         )
 
     def _place_before(self) -> Position | None:
@@ -170,25 +171,18 @@ class Coach:
         desk.set(wants=self._way.wants)
         self._way.begin()
 
-    def begin_when_open(self, exercise: Exercise, left: Left | None = None) -> None:
-        """Begin it once the lesson's own run stands, so that it can be held; as it was left."""
+    def begin_when_open(self, exercise: Exercise) -> None:
+        """Begin it once the lesson's own run stands, so that it can be held."""
         self._wished = exercise.id
-        if left is None:
-            return
-        self._known[exercise.id] = Attempt(
-            exercise,
-            number=0,
-            count=0,
-            state="asking",
-            wants="number",
-            ask="",
-            round=left.round,
-            step=left.step,
-            tries=left.tries,
-            hints=exercise.hints[: left.hints],
-            typed=left.typed,
-            is_editing=left.is_editing,
-        )
+
+    def recall(self, left: Left, lesson: Lesson) -> None:
+        """Who comes to what had been begun the time before finds it as it was."""
+        self._known.update(halfway.recalled(left, lesson.exercises))
+
+    def halfway(self) -> tuple[Halfway, ...]:
+        """Those that had been begun and left, without the one that is on."""
+        on = self.attempt.exercise.id if self.attempt else ""
+        return halfway.noted(known for id, known in self._known.items() if id != on)
 
     def _remember(self) -> None:
         """How far the learner has come with the exercise that is on, unless it is done."""

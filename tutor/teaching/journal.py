@@ -16,6 +16,18 @@ Deed: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped"]
 """A wrong or right answer was given; a hint was seen; the solution was; done; `I know this`."""
 
 
+class Halfway(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the learner had come with an exercise that is not done."""
+
+    exercise: str
+    round: int = 0
+    step: int = 0
+    tries: int = 0
+    hints: int = 0
+    typed: str = ""
+    """These as they are in `Left`."""
+
+
 class Left(msgspec.Struct, frozen=True, kw_only=True):
     """Where a lesson was left: all that it takes to go on exactly there."""
 
@@ -44,6 +56,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     """What stood in its field, not answered yet."""
     is_editing: bool = False
     """Whether its code was open in the editor."""
+    halfway: tuple[Halfway, ...] = ()
+    """The other exercises that had been begun and left."""
 
 
 class Journal(Protocol):

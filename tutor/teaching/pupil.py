@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from tutor.engine.messages import Pause
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
@@ -86,6 +88,8 @@ class Pupil:
         self._previous = self._journal.left_of(lesson.slug)
         self.talk.open(lesson, start)
         if self._previous is not None:
+            if self._previous.fingerprint == lesson.fingerprint():
+                self.coach.recall(msgspec.structs.replace(self._previous, is_editing=False), lesson)
             exercise, epoch = self._previous.exercise, self._previous.at.epoch
             where = f"at exercise {exercise}" if exercise else f"in epoch {epoch}"
             self.talk.welcome(f"You left this lesson {where} · O goes on there")
@@ -113,9 +117,10 @@ class Pupil:
             return
         self.talk.open_run(lesson, left.record, left.at, left.runs, left.goal, before=left.before)
         self.talk.welcome("You are back where you left · R starts again")
+        self.coach.recall(left, lesson)
         for exercise in lesson.exercises:
             if exercise.id == left.exercise:
-                self.coach.begin_when_open(exercise, left)
+                self.coach.begin_when_open(exercise)
 
     def _forget_wishes(self) -> None:
         """Another lesson is opened: what was wished of the one before is void."""
@@ -190,4 +195,4 @@ class Pupil:
         attempt, held = self.attempt, self.coach.held or hold(self.talk)
         if held is not None and (self.has_begun or self._is_kept):
             self._is_kept = True
-            self._journal.left(held.left(attempt))
+            self._journal.left(held.left(attempt, self.coach.halfway()))

@@ -40,7 +40,7 @@ from tutor.ui.screens.following import FollowingScreen
 PAUSE = 0.5
 """Seconds after the last key until the text is kept."""
 
-GRACE = 1.0
+GRACE = 1.5
 """Seconds after the code was stopped in which esc is still meant to stop it, not to leave."""
 
 

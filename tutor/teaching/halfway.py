@@ -1,0 +1,57 @@
+"""Exercises that were begun and not done: from attempts to what is written down, and back.
+
+Knows attempts and the journal's words; nothing of files and of which exercise is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tutor.lesson.exercise import Exercise
+from tutor.teaching.attempt import Attempt
+from tutor.teaching.journal import Halfway, Left
+
+
+def noted(attempts: Iterable[Attempt]) -> tuple[Halfway, ...]:
+    """How far the learner had come with each of them."""
+    return tuple(
+        Halfway(
+            exercise=attempt.exercise.id,
+            round=attempt.round,
+            step=attempt.step,
+            tries=attempt.tries,
+            hints=len(attempt.hints),
+            typed=attempt.typed,
+        )
+        for attempt in attempts
+    )
+
+
+def recalled(left: Left, exercises: Iterable[Exercise]) -> dict[str, Attempt]:
+    """By exercise: how far the learner had come, for when it is begun again."""
+    by_id = {exercise.id: exercise for exercise in exercises}
+    found = {
+        half.exercise: _as_left(by_id[half.exercise], half)
+        for half in (*left.halfway, left)
+        if half.exercise in by_id
+    }
+    if left.exercise in found:
+        found[left.exercise] = replace(found[left.exercise], is_editing=left.is_editing)
+    return found
+
+
+def _as_left(exercise: Exercise, left: Left | Halfway) -> Attempt:
+    return Attempt(
+        exercise,
+        number=0,
+        count=0,
+        state="asking",
+        wants="number",
+        ask="",
+        round=left.round,
+        step=left.step,
+        tries=left.tries,
+        hints=exercise.hints[: left.hints],
+        typed=left.typed,
+    )
