@@ -39,7 +39,7 @@ class MenuScreen(ChoosingScreen):
         found = matching(standings, self._words)
         if not self._words:
             yield self._first_entry(standings)
-        if self._words and not found:
+        elif not found:
             yield Entry(lambda width: line("No lesson has these words"))
         for number, standing in found:
             slug = standing.headline.slug
