@@ -578,8 +578,35 @@ def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
         learner.session.coach.feel_the_pulse(REPAIR_SECONDS + 1)
         engine.tell(engine.shown(engine.run_number, f"stopped: {line}, was still running; back"))
         learner.hear()
+        assert learner.attempt.was_stopped
         told = f"The tutor stopped it after 10 s: {where} was still running."
         assert learner.attempt.reply == told
+
+
+def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    engine.holds = True
+    learner.does("edit", "while True: pass\n")
+    message = "stopped: Update, line 1, was still running"
+    engine.tell(Refused(answers=opening_of(engine), message=message))
+    learner.hear()
+    assert learner.attempt.reply == "You broke it off: line 1 of your code was still running."
+    assert learner.session.notice.text == (
+        "Stopped: Update was still running (line 1 of your code)"
+    )
+    learner.does("restart")
+    engine.tell(Refused(answers=opening_of(engine), message=message))
+    engine.release()
+    learner.hear()
+    assert "here runs the code as given" in learner.session.notice.text
+
+
+def opening_of(engine: FakeEngine) -> int:
+    """The number of the last Open."""
+    return max(n for n, command in enumerate(engine.sent, 1) if isinstance(command, Open))
 
 
 def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> None:

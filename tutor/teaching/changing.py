@@ -87,6 +87,7 @@ class RepairWay(Way[Repair]):
             self.opened(event)
         else:
             self.desk.open(self.stage, self.opened, code=self.exercise.code)
+            self.desk.talk.welcome("Your code did not get this far: here runs the code as given")
 
     def edit(self, code: str) -> None:
         """Let this code take the place of the phase's, and run it."""
@@ -102,7 +103,7 @@ class RepairWay(Way[Repair]):
         if isinstance(event, Shown):
             self.desk.ask(RunTo(epoch=self.exercise.epochs), self._ran)
         else:
-            self._failed(self.why(event))
+            self._failed(self._endless(event) or self.why(event))
 
     def stop(self, after: float) -> None:
         """The code has been silent for so many seconds: the tutor stops it."""
@@ -114,10 +115,7 @@ class RepairWay(Way[Repair]):
             self._failed(self.why(event))
         elif not self._is_through(event.frame) and not event.frame.diverged:
             self.desk.talk.tell("")  # where it was stopped is said here
-            self.desk.set(was_stopped=True)
-            stopped = whereabouts.stopped_in(event.note)
-            where = self.place_of(*stopped) if stopped else ""
-            self._failed(said.endless(where, self._stopped_after))
+            self._failed(self._endless(event) or said.endless("", self._stopped_after))
         else:
             asked = Evaluate(expressions=(self.exercise.condition, *self._goal.expressions))
             self.desk.ask(asked, self._judge)
@@ -129,6 +127,12 @@ class RepairWay(Way[Repair]):
             where = self.place_of(event.phase, event.line)
             return said.code_failed(where, event.message, is_known=True)
         return super().why(event)
+
+    def _endless(self, event: AnyEvent) -> str:
+        """Who stopped the code, and where it was; empty if nobody did."""
+        stopped = whereabouts.stopped_in(event)
+        self.desk.set(was_stopped=stopped is not None)
+        return said.endless(self.place_of(*stopped), self._stopped_after) if stopped else ""
 
     def _is_through(self, frame: Frame) -> bool:
         return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps

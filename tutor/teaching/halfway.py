@@ -31,9 +31,10 @@ def noted(attempts: Iterable[Attempt]) -> tuple[Halfway, ...]:
 def recalled(left: Left, exercises: Iterable[Exercise]) -> dict[str, Attempt]:
     """By exercise: how far the learner had come, for when it is begun again."""
     by_id = {exercise.id: exercise for exercise in exercises}
+    every: tuple[Left | Halfway, ...] = (*left.halfway, left)
     found = {
         half.exercise: _as_left(by_id[half.exercise], half)
-        for half in (*left.halfway, left)
+        for half in every
         if half.exercise in by_id
     }
     if left.exercise in found:

@@ -362,7 +362,7 @@ class Session(Pupil):
         moment = self.moment
         if moment is None:
             return
-        if moment.frame is None:
+        if moment.frame is None and self.attempt is None:
             self.open(moment.lesson, Start(moment.mode, moment.device))
             return
         self.pause()

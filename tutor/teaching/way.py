@@ -79,14 +79,15 @@ class Way(Generic[E]):
         """What is said in one line of code that failed or was stopped; empty of all else."""
         if isinstance(event, Failed):
             return f"{event.phase} failed{self._at(event.phase, event.line)} · R starts again"
-        stopped = whereabouts.stopped_in(event.note) if isinstance(event, Shown) else None
-        if stopped is None:
-            return ""
-        return f"Stopped: {stopped[0]} was still running{self._at(*stopped)}; back to before it"
+        if stopped := whereabouts.stopped_in(event):
+            back = "; back to before it" if isinstance(event, Shown) else ""
+            return f"Stopped: {stopped[0]} was still running{self._at(*stopped)}{back}"
+        return ""
 
     def _at(self, phase: str, line: int | None) -> str:
+        """To be said behind the phase: ` (line 2 of your code)`, ` at loss = …`."""
         if whereabouts.is_own(self.exercise, phase):
-            return f", line {line} of your code" if line else ""
+            return f" (line {line} of your code)" if line else ""
         quoted = whereabouts.code_at(self.desk.lesson, line)
         return f" at {quoted}" if quoted else ""
 

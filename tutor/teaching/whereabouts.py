@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from tutor.engine.messages import AnyEvent, Refused, Shown
 from tutor.lesson.exercise import Exercise, Repair
 from tutor.lesson.model import Fence, Lesson
 
@@ -38,9 +39,13 @@ def _shortened(code: str) -> str:
     return code if len(code) <= LONGEST_LINE else code[: LONGEST_LINE - 1].rstrip() + "…"
 
 
-def stopped_in(note: str) -> tuple[str, int | None] | None:
-    """Phase and line of what was still running; `note` is what the engine says of the stop."""
-    found = _STOPPED.match(note)
+def stopped_in(event: AnyEvent) -> tuple[str, int | None] | None:
+    """Phase and line of what was still running when it was stopped; None if nothing was."""
+    match event:
+        case Shown(note=told) | Refused(message=told):
+            found = _STOPPED.match(told)
+        case _:
+            return None
     if found is None:
         return None
     return found["phase"], int(found["line"]) if found["line"] else None
