@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
+import pytest
 from textual import events
+from textual.app import App
 from textual.widgets import Input, TextArea
 
 from tutor.engine.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.training.frame import Element
 from tutor.ui.app import TutorApp
+from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen
 
 from .conftest import SMALL
@@ -73,3 +77,32 @@ async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_t
         at_once(app, "\x1bkopq")
         await settled(pilot)
         assert app.screen.query_one(TextArea).text.startswith("pq")
+
+
+class Forgetful:
+    """An app whose queue loses what is put into it."""
+
+    screen_stack = ()
+
+    def call_later(self, *_: object) -> bool:
+        return True
+
+
+async def test_a_key_whose_end_is_never_told_keeps_the_others_only_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handed: list[Typed] = []
+
+    async def hand_on(typed: Typed) -> None:
+        handed.append(typed)
+
+    keys = KeysInOrder(cast("App[Any]", Forgetful()), hand_on)
+    first, second, third = (events.Key(letter, letter) for letter in "abc")
+    now = 100.0
+    monkeypatch.setattr("tutor.ui.keys_in_order.time.monotonic", lambda: now)
+    await keys.take(first)
+    await keys.take(second)
+    assert handed == [first]
+    now += PATIENCE + 1
+    await keys.take(third)
+    assert handed == [first, second]

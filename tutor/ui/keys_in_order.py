@@ -2,13 +2,13 @@
 
 Textual sends a key to what has the focus when the key is read, though a key before it may be about
 to open a screen or a field: mounting, focusing and what widgets tell each other all go through
-queues. Here a key waits until all that the key before it has set going stands. It waits for no
-clock: only behind what is in those queues, so that nothing is kept where nothing opens. Knows
-neither screens nor what a key does.
+queues. Here a key waits until all that the key before it has set going stands: behind what is in
+those queues, so that nothing is kept where nothing opens. Knows neither screens nor what keys do.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -23,6 +23,8 @@ LEAST_ROUNDS = 2
 """One follows the key to where it is done; one follows what doing it has told others."""
 MOST_ROUNDS = 8
 """Who goes on moving the focus is not waited for any longer."""
+PATIENCE = 2.0
+"""Seconds after which a key waits no longer for the one before: whatever hangs, `q` must act."""
 
 
 class KeysInOrder:
@@ -34,16 +36,18 @@ class KeysInOrder:
         self._hand_on = hand_on
         self._waiting: deque[Typed] = deque()
         self._is_under_way = False
+        self._since = 0.0
 
     async def take(self, typed: Typed) -> None:
         """Hand it on: now, or when what came before it is done."""
         self._waiting.append(typed)
-        if not self._is_under_way:
+        if not self._is_under_way or time.monotonic() > self._since + PATIENCE:
             await self._next()
 
     async def _next(self) -> None:
         self._is_under_way = bool(self._waiting)
         if self._waiting:
+            self._since = time.monotonic()
             node = self._focus()
             await self._hand_on(self._waiting.popleft())
             self._go_round(node, 1)
