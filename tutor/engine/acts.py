@@ -49,8 +49,8 @@ def act(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> None:
         case SetElement(element=element):
             runs.set(element=element)
             where = f"[{', '.join(map(str, element.index))}]" if element.index else ""
-            value = f"{element.value:g}".replace("-", "−")  # as the numbers on the screen
-            said = f"{element.parameter}{where} is {value} now"
+            number = f"{element.value:g}".replace("-", "−")  # as the numbers on the screen
+            said = f"{element.parameter}{where} is {number} now"
             runs.note = " · ".join(filter(None, (said, runs.note)))
         case Reseed():
             runs.reseed(_new_seed(runs))
