@@ -362,6 +362,18 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
 
 
+def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.says("1")
+    learner.does("go_on")
+    learner.session.show_solution()
+    while learner._events:
+        learner.session.receive(learner._events.popleft())
+        assert learner.attempt.state == "asking" or not learner.attempt.solution
+    assert learner.attempt.solution
+
+
 @pytest.mark.parametrize(
     ("exercise", "right"),
     [

@@ -72,9 +72,16 @@ class PredictWay(Way[Predict]):
             self.desk.ask(Evaluate(expressions=(self.exercise.answer,)), self._solved)
             return
         self.desk.set(state="judging")
+        seen: list[AnyEvent] = []
         self.desk.ask(StepPhase(), lambda _: None)
-        self.desk.ask(Evaluate(expressions=(self.exercise.answer,)), self._solved)
-        self.desk.ask(BackPhase(), lambda _: self.desk.set(state="asking"))
+        self.desk.ask(Evaluate(expressions=(self.exercise.answer,)), seen.append)
+        self.desk.ask(BackPhase(), lambda _: self._back(seen))
+
+    def _back(self, seen: list[AnyEvent]) -> None:
+        """Tell it when it can be answered: a key that is pressed on seeing it must not be lost."""
+        self.desk.set(state="asking")
+        for event in seen:
+            self._solved(event)
 
     def _solved(self, event: AnyEvent) -> None:
         if isinstance(event, Evaluated):
