@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.training.conftest import shipped
 from tutor.errors import RunError
+from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.training import devices, loop
+from tutor.training.check import check
 from tutor.training.frame import Frame, Value
+from tutor.training.lockstep import Lockstep
 from tutor.training.loop import Loop
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
@@ -191,3 +195,153 @@ def test_a_gpu_loss_is_fetched_in_bundles(monkeypatch: pytest.MonkeyPatch) -> No
     assert Elsewhere.readings == 2, "two full bundles; the rest waits"
     assert list(column.numbers()) == [float(n) for n in range(600)]
     assert isinstance(Loop, type)
+
+
+# ── The same random numbers in the new mode ─────────────────────────────────────────
+
+CHANCE = {
+    "numpy's": ("", "pick = np.random.choice(6, 2, replace=False)"),
+    "torch's": ("", "pick = torch.randperm(6)[:2].numpy()"),
+    "Python's": ("import random", "pick = random.sample(range(6), 2)"),
+    "its own of numpy": ("own = np.random.default_rng(7)", "pick = own.choice(6, 2)"),
+    "its own of old numpy": ("own = np.random.RandomState(7)", "pick = own.choice(6, 2)"),
+    "its own of torch": (
+        "own = torch.Generator().manual_seed(7)",
+        "pick = torch.randperm(6, generator=own)[:2].numpy()",
+    ),
+    "its own of Python": (
+        "import random\nown = random.Random(7)",
+        "pick = own.sample(range(6), 2)",
+    ),
+    "an order made at batch 0": (
+        "",
+        "if batch == 0:\n    order = np.random.permutation(6)\n"
+        "pick = order[2 * batch:2 * batch + 2]",
+    ),
+    "an order shuffled at batch 0": (
+        "order = np.arange(6)",
+        "if batch == 0:\n    np.random.shuffle(order)\npick = order[2 * batch:2 * batch + 2]",
+    ),
+    "a list shuffled in every epoch": (
+        "import random\norder = list(range(6))",
+        "if batch == 0:\n    random.shuffle(order)\npick = order[2 * batch:2 * batch + 2]",
+    ),
+    "a place in the data that moves on": (
+        "place = 0",
+        "place = (place + 2) % 7\npick = [place % 6, (place + 1) % 6]",
+    ),
+    "a queue": (
+        "queue = []",
+        "if not queue:\n    queue.extend(np.random.permutation(6).tolist())\n"
+        "pick = [queue.pop(), queue.pop()]",
+    ),
+}
+"""What a lesson may draw its batches with: in Setup, and in Predict, of all its modes."""
+
+DRAWN = """---
+title: Drawn
+summary: A batch is drawn.
+parameters: [w]
+epochs: 3
+batches: 3
+---
+## Setup
+```python
+{setup}
+```
+```python manual
+x = np.arange(1.0, 7.0)
+w = np.float64(0.0)
+```
+```python autograd
+x = torch.arange(1.0, 7.0, dtype=torch.float64)
+w = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+```
+## Predict
+```python
+{predict}
+xb = x[pick]
+y_pred = w * xb
+```
+## Loss
+```python
+loss = ((y_pred - 2 * xb) ** 2).mean()
+```
+## Gradient
+```python manual
+dw = (2 * (y_pred - 2 * xb) * xb).mean()
+```
+```python autograd
+loss.backward()
+```
+## Update
+```python manual
+w -= learning_rate * dw
+```
+```python autograd
+with torch.no_grad():
+    w -= learning_rate * w.grad
+w.grad = None
+```
+"""
+
+
+@pytest.fixture(params=CHANCE, ids=[what.replace(" ", "-") for what in CHANCE])
+def drawn(request: pytest.FixtureRequest, tmp_path: Path) -> Lesson:
+    """A lesson in two modes that draws its batches in one of these ways."""
+    setup, predict = CHANCE[request.param]
+    return parse(DRAWN.format(setup=setup or "pass", predict=predict), tmp_path / "drawn.md")
+
+
+def test_a_switch_draws_no_other_batch(drawn: Lesson) -> None:
+    """Whatever a mode has drawn, the other draws too: here, later, and after switching back."""
+    programs = programs_of(drawn)
+    alone = Run(programs, "manual")
+    frames = [alone.step_phase() for _ in range(3 * alone.program.steps)]
+    switching = Run(programs, "manual")
+    for right in frames:
+        switching.step_phase()
+        for mode in ("autograd", "manual", "autograd"):
+            frame = switching.switch(mode=mode)
+            assert switching.note == "" or "made this update" in switching.note
+            assert close({"loss": frame.loss}, {"loss": right.loss}) or right.phase == "Predict"
+            assert close(frame.values, right.values)
+            if right.phase not in ("Predict", "Loss"):
+                assert close(frame.gradients, right.gradients)
+
+
+def test_the_batches_of_a_checked_lesson_may_be_drawn(drawn: Lesson) -> None:
+    assert check(drawn) == ()
+
+
+def test_all_modes_are_compared_on_the_same_batch(drawn: Lesson) -> None:
+    programs = programs_of(drawn)
+    run = Run(programs, "autograd")
+    lockstep = Lockstep(programs, "cpu", run.learning_rate, 0)
+    for _ in range(2 * run.program.steps):
+        run.step_phase()
+        found = lockstep.compare(run.standpoint(), run.at.epoch)
+        assert found is not None
+        assert found.rows[0].judgement.agrees, found.rows[0].judgement.verdict
+
+
+def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:
+    """Where the same numbers can't be drawn again, the learner is told that the batch differs."""
+    text = (
+        DRAWN.format(setup="pass", predict="pass")
+        .replace(
+            "pass\nxb = x[pick]\ny_pred = w * xb\n```",
+            "```\n```python manual\nxb = x[np.random.choice(6, 2)]\ny_pred = w * xb\n```\n"
+            "```python autograd\nxb = x[torch.randperm(6)[:2]]\ny_pred = w * xb\n```",
+        )
+        .replace("```python\n```\n", "")
+    )
+    run = Run(programs_of(parse(text, tmp_path / "drawn.md")), "manual")
+    run.step_phase()
+    manual = run.step_phase()
+    assert manual.phase == "Loss"
+    autograd = run.switch(mode="autograd")
+    assert autograd.loss.data != manual.loss.data
+    assert "another loss" in run.note
+    assert f"{autograd.loss.data[0]:.6g}" in run.note
+    assert f"{manual.loss.data[0]:.6g}" in run.note

@@ -9,18 +9,25 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from tutor.errors import RunError
+from tutor.training import transfer
 from tutor.training.frame import Element
 from tutor.training.loop import Loop
+from tutor.training.transfer import BatchStart
+from tutor.training.truth import is_near
+from tutor.training.values import to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
     """Bring `new` to where `old` stands; returns the parameters that could not come along.
 
-    The phases that `old` has done of its batch run again in `new`, from the parameters
-    with which the batch began; then the parameters get the values they have in `old`
-    (those that `old` has not got, the values of their Setup).
+    The phases that `old` has done of its batch run again in `new`, from what the batch began
+    with: the parameters, the state of the random number generators (the lesson's own ones too),
+    and what an epoch changes besides, like an order of the data. So the same random numbers are
+    drawn again. Then the parameters get the values they have in `old` (those that `old` has not
+    got, the values of their Setup).
     Before the first step there is nothing to carry: `new` begins with its own values.
     """
     new.epoch = old.epoch
@@ -28,6 +35,8 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
         new.step = 0
         return ()
     first, values = new.parameter_values(), old.parameter_values()
+    if old.before is not None:
+        _bring(old.before, new)
     new.set_parameters(old.batch_start or values)
     new.step = old.batch * len(new.program.loop)
     for _ in range(_phases_to_repeat(old, new)):
@@ -39,6 +48,37 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
             new.run_step()
     mine = set(new.program.parameters)
     return tuple(name for name in left if name in mine)
+
+
+def _bring(start: BatchStart, new: Loop) -> None:
+    """What a batch of another mode began with besides its parameters, as far as it fits."""
+    names = new.namespace
+    mine = {name: transfer.keep(names[name]) for name in start.carried if name in names}
+    by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
+    shared = transfer.shared(start.carried, mine, new.program, is_numpy=by_hand)
+    for name, kept in shared.items():
+        names[name] = transfer.set_down(kept, names.get(name))
+    start.dice.restore(new.device)
+
+
+def other_loss(old: Loop, new: Loop) -> str:
+    """What to say where two modes compute another loss of the same batch and parameters.
+
+    Empty where they don't, or where one of them has not computed it yet.
+    """
+    if not all("Loss" in _phases_done(loop) for loop in (old, new)):
+        return ""
+    before, now = to_numpy(old.loss()), to_numpy(new.loss())
+    if before is None or now is None or before.size != 1 or now.size != 1 or is_near(before, now):
+        return ""
+    return (
+        f"{new.program.mode} computes another loss of this batch: "
+        f"{now.item():.6g}, {old.program.mode} {before.item():.6g}"
+    )
+
+
+def _phases_done(loop: Loop) -> list[str]:
+    return [phase.name for phase in loop.program.loop[: loop.phases_done]] if loop.step else []
 
 
 def _phases_to_repeat(old: Loop, new: Loop) -> int:

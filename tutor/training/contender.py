@@ -11,10 +11,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-
 from tutor.errors import RunError
+from tutor.training import transfer
 from tutor.training.differences import Array, Referee
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of
@@ -111,15 +109,10 @@ class Contender:
     def _at(self, mine: Standpoint, run: Standpoint) -> Standpoint:
         """Its own things and the run's parameters; a parameter that only it has is as at first.
 
-        Its data are as its own Setup made them: so they are, too, for who switches to this mode.
+        Its data are as its own Setup made them: so they are, too, after a switch to this mode.
         """
-        own = {*self.program.parameters, *(f"d{name}" for name in self.program.parameters)}
-        own |= {n for n in self.program.liveness.fixed if isinstance(run.carried.get(n), _ARRAYS)}
-        shared = {
-            name: thing
-            for name, thing in run.carried.items()
-            if name not in own and _is_alike(thing, mine.carried.get(name))
-        }
+        by_hand = all(map(self.is_by_hand, self.program.parameters))
+        shared = transfer.shared(run.carried, mine.carried, self.program, is_numpy=by_hand)
         return replace(
             mine,
             learning_rate=run.learning_rate,
@@ -200,22 +193,6 @@ class Contender:
         except RunError as error:
             _let_through(error)
             self.raised, self._began, self.gradients = _one_line(error), None, {}
-
-
-_ARRAYS = (np.ndarray, torch.Tensor)
-"""What holds data. A module is none: its buffers change where no code of the lesson does it."""
-
-
-def _is_alike(theirs: Any, mine: Any) -> bool:
-    """Whether what the run carries can stand for this mode's own: of the same kind and size."""
-    if type(theirs) is not type(mine):
-        return False
-    if hasattr(mine, "tensors"):  # a module's: there may be more in it than the parameters
-        shapes, others = ({n: t.shape for n, t in m.tensors.items()} for m in (mine, theirs))
-        return shapes == others
-    if isinstance(mine, _ARRAYS):
-        return bool(theirs.shape == mine.shape and theirs.dtype == mine.dtype)
-    return isinstance(mine, bool | int | float | str | np.generic)
 
 
 @contextmanager

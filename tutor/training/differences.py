@@ -76,9 +76,15 @@ def never() -> bool:
 
 
 def probe_at(program: Program, batch: int, seed: int = 0) -> Probe:
-    """A precise probe at the beginning of this batch, with the parameters of Setup."""
+    """A precise probe at the beginning of this batch, with the parameters of Setup.
+
+    The batches before it are run, for what they make and change on the way.
+    """
     probe = Probe(program, "cpu", program.learning_rate, seed, precise=True)
-    probe.stand(replace(standpoint_of(probe.loop, program.learning_rate), batch=batch))
+    start = standpoint_of(probe.loop, program.learning_rate)
+    probe.stand(start)
+    here = probe.run_to_batch(batch) if batch else start
+    probe.stand(replace(here, batch=batch, values=start.values, old_gradients=start.old_gradients))
     return probe
 
 

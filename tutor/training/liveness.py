@@ -19,6 +19,12 @@ _MUTATORS = {
 }
 """NumPy's functions and methods that change an array in place; PyTorch's end in `_`."""
 
+_CONTAINERS = {
+    *("append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault"),
+    *("popitem", "add", "discard", "appendleft", "popleft", "reverse", "rotate"),
+}
+"""Methods that change a list, a dict, a set or a deque."""
+
 _SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
 
 
@@ -32,6 +38,8 @@ class Liveness:
     """All that the epochs, the functions or what is shown mention; None is everything."""
     fixed: frozenset[str] = frozenset()
     """What the epochs only read, as far as can be told: no code of theirs changes it in place."""
+    changed: frozenset[str] = frozenset()
+    """What the epochs change in place under this very name."""
 
     def is_idle(self, name: str) -> bool:
         """Whether nothing after Setup looks at this name."""
@@ -60,7 +68,14 @@ def liveness(
     named = {n.id for node in epoch for n in ast.walk(node) if isinstance(n, ast.Name)}
     touched = needed | named | {name for e in expressions for name in _loads(e)}
     fixed = touched - {name for node in [*setup, *epoch] for name in _changed_in(node, epoch)}
-    return Liveness(frozenset(written - needed), frozenset(touched), frozenset(fixed))
+    changed = changed_in_place(epoch) & touched
+    return Liveness(frozenset(written - needed), frozenset(touched), frozenset(fixed), changed)
+
+
+def changed_in_place(statements: Iterable[ast.stmt]) -> frozenset[str]:
+    """The names whose things these statements change in place: `np.random.shuffle(order)`."""
+    parts = [part for node in statements for part in ast.walk(node)]
+    return frozenset(name for part in parts for name in _changed_object(part))
 
 
 def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
@@ -112,21 +127,30 @@ def _changed_in(node: ast.stmt, epoch: list[ast.stmt]) -> set[str]:
 
 
 def _changed_by(node: ast.AST) -> set[str]:
+    """The names that a node binds, changes in place, or whose things it gives another name."""
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
             return {name}
+        case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.AnnAssign(value=value):
+            return _roots(value)
+        case ast.For(iter=iterated) | ast.comprehension(iter=iterated):
+            return _roots(iterated)
+    return _changed_object(node)
+
+
+def _changed_object(node: ast.AST) -> set[str]:
+    """The names whose things a node changes in place."""
+    match node:
         case (
             ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del())
         ):
             return _roots(node)
         case ast.AugAssign(target=target):
             return _roots(target)
-        case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.AnnAssign(value=value):
-            return _roots(value)
-        case ast.For(iter=iterated) | ast.comprehension(iter=iterated):
-            return _roots(iterated)
         case ast.Call(func=ast.Attribute(attr=method) as func) if _changes_in_place(method):
             return _roots(func).union(*map(_roots, node.args))
+        case ast.Call(func=ast.Attribute(attr=method) as func) if method in _CONTAINERS:
+            return _roots(func)
         case ast.Call(args=arguments, keywords=keywords) if any(
             k.arg in ("out", "inplace") for k in keywords
         ):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from tutor.lesson.model import SETUP
-from tutor.training.carry import carry_over, set_element
+from tutor.training.carry import carry_over, other_loss, set_element
 from tutor.training.frame import Change, Position, Record
 from tutor.training.history import INTERVAL, History, Keyframe
 from tutor.training.loop import Loop
@@ -373,16 +373,21 @@ class Player:
             self._reseed(change.seed)
 
     def _switch(self, mode: str, device: str | None, rate: float) -> None:
-        self.has_drawn = self.draws()
+        self.has_drawn, old = self.draws(), self.loop
+        stood = Randomness.now(old.device)
         new = self._set_up(mode, device or self.device_wanted, rate, self.seed)
-        left, by = carry_over(self.loop, new), self.loop.program.mode
-        updated = self.loop.phases_done > self.loop.program.update_at and self.loop.step
+        if old.step:
+            stood.restore(new.device)  # no number is drawn twice because Setup has run anew
+            self.fresh = Randomness.now(new.device)
+        left, by = carry_over(old, new), old.program.mode
         self.loop = new
         self._tell_device()
-        if updated and mode != by and not self.note:
-            self.note = f"{by} made this update; the formulas show what {mode} would do"
         if left:
             self.note = f"{', '.join(left)} could not be carried over: of another size here"
+        elif mode != by and not self.note:
+            updated = old.phases_done > old.program.update_at and old.step
+            told = f"{by} made this update; the formulas show what {mode} would do"
+            self.note = " · ".join(filter(None, [other_loss(old, new), told if updated else ""]))
 
     def _reseed(self, seed: int) -> None:
         self.has_drawn = self.draws()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any, TypeAlias
 
@@ -133,8 +133,8 @@ class Probe:
     def _what_changes(self) -> dict[str, Kept]:
         """What an evaluation reads and changes, as it is now: each begins with the same."""
         phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
-        bound = {name for phase in phases for name in phase.binds}
-        return transfer.volatile(bound, self.program, self.loop.namespace)
+        changed = {name for phase in phases for name in phase.changes}
+        return transfer.volatile(changed, self.program, self.loop.namespace)
 
     def _bring(self, name: str, kept: Kept) -> None:
         if transfer.is_large_data(kept) and name in self.program.liveness.fixed:
@@ -200,6 +200,20 @@ class Probe:
             self._begin_anew()
             for _ in range(count):
                 self.loop.run_step(looking=False, resting=False)
+
+    def run_to_batch(self, batch: int) -> Standpoint:
+        """Run the epoch's batches before this one, from the first on, for real.
+
+        Returns the place where this batch begins.
+        """
+        loop = self.loop
+        with self._apart():
+            self._begin_anew()
+            loop.step = 0
+            for _ in range(batch * len(self.program.loop)):
+                loop.run_step(looking=False, resting=False)
+            loop.step = 0  # what it has now is what the next batch begins with
+            return replace(standpoint_of(loop, loop.namespace["learning_rate"]), batch=batch)
 
     @contextmanager
     def _apart(self) -> Iterator[None]:

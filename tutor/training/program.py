@@ -16,7 +16,7 @@ from tutor.errors import RunError
 from tutor.lesson.checks import binds_data
 from tutor.lesson.code_checks import why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson
-from tutor.training.liveness import Liveness, liveness
+from tutor.training.liveness import Liveness, changed_in_place, liveness
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Phase:
     """The lines of the source file that the phase's code stands on."""
     binds: frozenset[str]
     """The names that its code binds."""
+    changes: frozenset[str]
+    """The names that its code binds, or whose things it changes in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ class Program:
     data: DataNames | None = None
     """What the code calls its data; None where it does not bind such names in this mode."""
     volatile: frozenset[str] = frozenset()
-    """Names besides the parameters that an epoch both reads and writes (a running mean)."""
+    """Names besides the parameters that an epoch both reads and writes, or changes in place.
+
+    A running mean, an order of the data that is shuffled again in every epoch.
+    """
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
 
@@ -162,7 +167,9 @@ def _program(lesson: Lesson, mode: str) -> Program:
         },
         liveness=alive,
         data=lesson.data if has_data else None,
-        volatile=_names(epoch, ast.Store) - alive.dead - {*lesson.parameters[mode]},
+        volatile=(_names(epoch, ast.Store) | alive.changed)
+        - alive.dead
+        - {*lesson.parameters[mode], "np", "torch"},
         draws=any(map(_may_draw, [*trees.get(SETUP, []), *epoch])),
     )
 
@@ -196,7 +203,9 @@ def _phase(name: str, body: list[ast.stmt], filename: str) -> Phase | None:
 
 def _code_phase(name: str, body: list[ast.stmt], filename: str) -> Phase:
     lines = {n for stmt in body for n in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1)}
-    return Phase(name, _compile(body, filename), frozenset(lines), _names(body, ast.Store))
+    binds = _names(body, ast.Store)
+    changes = binds | changed_in_place(body)
+    return Phase(name, _compile(body, filename), frozenset(lines), binds, changes)
 
 
 def _expression(label: str, source: str) -> Expression:

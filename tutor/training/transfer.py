@@ -8,6 +8,7 @@ lists) sees the new values too, and a float64 stays one. Knows nothing of runs.
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,13 +19,13 @@ import torch
 from tutor.training.program import Program
 from tutor.training.randomness import Randomness
 from tutor.training.snapshot import LESSON_MODULE, Namespace
-from tutor.training.values import is_spoiled
+from tutor.training.values import is_spoiled, to_numpy
 
 Kept: TypeAlias = Any
 """A number, text, a copied tensor or array, one of the states below, or a container of them."""
 
 _SCALAR = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
-_GENERATOR = (np.random.Generator, torch.Generator)
+_GENERATOR = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 _LARGE = 2**16
 """Bytes that are copied without a thought."""
 _DEEPEST = 6
@@ -53,6 +54,8 @@ class _OptimizerState:
 
 @dataclass(frozen=True, slots=True)
 class _GeneratorState:
+    kind: str
+    """Only a generator of the same kind can take the state."""
     state: Any
 
 
@@ -182,10 +185,8 @@ def keep(thing: Any, depth: int = 0) -> Kept:
         return _keep_module(thing, depth)
     if isinstance(thing, torch.optim.Optimizer):
         return _OptimizerState(copy.deepcopy(thing.state_dict()))
-    if isinstance(thing, np.random.Generator):
-        return _GeneratorState(copy.deepcopy(thing.bit_generator.state))
-    if isinstance(thing, torch.Generator):
-        return _GeneratorState(thing.get_state())
+    if isinstance(thing, _GENERATOR):
+        return _keep_generator(thing)
     return _keep_container(thing, depth + 1) if depth < _DEEPEST else _NOTHING
 
 
@@ -214,6 +215,22 @@ def _keep_module(module: torch.nn.Module, depth: int) -> _ModuleState:
     return _ModuleState(tensors, attributes)
 
 
+def _keep_generator(thing: Any) -> Kept:
+    match thing:
+        case np.random.Generator():
+            state = copy.deepcopy(thing.bit_generator.state)
+            return _GeneratorState(str(state["bit_generator"]), state)
+        case np.random.RandomState():
+            state = thing.get_state(legacy=False)
+            return _GeneratorState(f"RandomState {state['bit_generator']}", state)
+        case torch.Generator():
+            return _GeneratorState(f"torch {thing.device}", thing.get_state())
+        case random.SystemRandom():  # it has no state: it draws from the operating system
+            return _NOTHING
+        case _:
+            return _GeneratorState("random", thing.getstate())
+
+
 def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().clone().requires_grad_(_is_trained_leaf(tensor))
 
@@ -232,6 +249,93 @@ def in_float64(kept: Kept) -> Kept:
     if isinstance(kept, dict):
         return {key: in_float64(item) for key, item in kept.items()}
     return kept
+
+
+# ── From one mode to another ────────────────────────────────────────────────────────
+
+
+def shared(
+    theirs: Mapping[str, Kept], mine: Mapping[str, Kept], program: Program, *, is_numpy: bool
+) -> dict[str, Kept]:
+    """What a loop of `program` can take over of what was kept of a loop in another mode.
+
+    `mine` is what was kept of its own. Taken over is what is of the same kind and size there
+    (a tensor in place of an array where the mode has a tensor), and what its code only makes on
+    its way, in an earlier batch. Its parameters, their gradients, its settings and the data that
+    it only reads stay its own. `is_numpy`: its parameters are.
+    """
+    own = {*program.parameters, *(f"d{name}" for name in program.parameters), *_SETTINGS}
+    found = {}
+    for name, kept in theirs.items():
+        if name in own or (name in program.liveness.fixed and _is_data(kept)):
+            continue
+        if name in mine:
+            kept = _as_mine(kept, mine[name])
+        elif name not in program.volatile:
+            continue
+        elif is_numpy and isinstance(kept, torch.Tensor):
+            kept = kept.detach().cpu().numpy()
+        if kept is not _NOTHING:
+            found[name] = kept
+    return found
+
+
+_SETTINGS = ("batch", "device", "learning_rate", "loss", "__builtins__")
+_DATA = (*_SCALAR, np.ndarray, torch.Tensor, list, tuple, dict)
+"""A module is none: its buffers change where no code of the lesson does it."""
+
+
+def _is_data(kept: Kept) -> bool:
+    return isinstance(kept, _DATA)
+
+
+def _as_mine(kept: Kept, mine: Kept) -> Kept:
+    """What was kept in another mode, as it can stand for `mine`; _NOTHING if it can't."""
+    arrays = (np.ndarray, torch.Tensor)
+    if isinstance(kept, arrays) and isinstance(mine, arrays):
+        return _as_array(kept, mine)
+    if type(kept) is not type(mine):
+        return _NOTHING
+    if isinstance(kept, _ModuleState):  # there may be more in it than the parameters
+        theirs, shapes = ({n: t.shape for n, t in m.tensors.items()} for m in (kept, mine))
+        return kept if theirs == shapes else _NOTHING
+    if isinstance(kept, _GeneratorState):
+        return kept if kept.kind == mine.kind else _NOTHING
+    if isinstance(kept, list | tuple):
+        if all(isinstance(item, _SCALAR) for item in kept):
+            return kept
+        same = len(kept) == len(mine)
+        items = [_as_mine(*pair) for pair in zip(kept, mine, strict=True)] if same else [_NOTHING]
+        return _NOTHING if any(item is _NOTHING for item in items) else type(kept)(items)
+    if isinstance(kept, dict):
+        items = [_as_mine(item, mine.get(key, _NOTHING)) for key, item in kept.items()]
+        is_whole = all(item is not _NOTHING for item in items)
+        return dict(zip(kept, items, strict=True)) if is_whole else _NOTHING
+    return kept if isinstance(kept, _SCALAR) else _NOTHING
+
+
+def _as_array(kept: Kept, mine: Kept) -> Kept:
+    """The same numbers in an array, or in a tensor, as `mine` is; _NOTHING if that can't be."""
+    if any(isinstance(a, torch.Tensor) and is_spoiled(a) for a in (kept, mine)):
+        return _NOTHING
+    if tuple(kept.shape) != tuple(mine.shape):
+        return _NOTHING
+    if isinstance(kept, torch.Tensor) and isinstance(mine, torch.Tensor):
+        if _kind(kept) != _kind(mine):
+            return _NOTHING
+        new = kept.detach().to(device=mine.device, dtype=mine.dtype, copy=True)
+        return new.requires_grad_(mine.requires_grad)
+    theirs, numbers = to_numpy(kept), to_numpy(mine)
+    if theirs is None or numbers is None or theirs.dtype.kind != numbers.dtype.kind:
+        return _NOTHING
+    array = theirs.astype(numbers.dtype)
+    if isinstance(mine, np.ndarray):
+        return array
+    return torch.from_numpy(array).to(mine.device, mine.dtype).requires_grad_(mine.requires_grad)
+
+
+def _kind(tensor: torch.Tensor) -> tuple[object, ...]:
+    return tensor.layout, tensor.is_floating_point(), tensor.is_complex(), tensor.dtype.is_signed
 
 
 # ── Setting down ────────────────────────────────────────────────────────────────────
@@ -301,10 +405,16 @@ def _into_attributes(kept: Mapping[str, Kept], mine: Any) -> None:
 
 
 def _into_generator(kept: _GeneratorState, mine: Any) -> None:
-    if isinstance(mine, np.random.Generator):
-        mine.bit_generator.state = copy.deepcopy(kept.state)
-    elif isinstance(mine, torch.Generator):
-        mine.set_state(kept.state)
+    now = keep(mine)
+    if not isinstance(now, _GeneratorState) or now.kind != kept.kind:
+        return
+    match mine:
+        case np.random.Generator():
+            mine.bit_generator.state = copy.deepcopy(kept.state)
+        case np.random.RandomState() | torch.Generator():
+            mine.set_state(kept.state)
+        case random.Random():
+            mine.setstate(kept.state)
 
 
 def _into_tensor(kept: torch.Tensor, mine: Any) -> Any:
