@@ -73,7 +73,7 @@ def test_code_is_typed_up_to_a_single_dot(tmp_path: Path):
     notebook = Notebook()
     text = said("a mend", "edit", "w -= (", ".", exercises=(REPAIR,), notebook=notebook)
     assert "Line 1 is not Python" in text
-    assert notebook.drafts["mend"] == "w -= (\n"
+    assert notebook.drafts["mend"].code == "w -= (\n"
     file = tmp_path / "mended.py"
     file.write_text("w = (\n")
     assert "Line 1 is not Python" in told("a mend", f"edit {file}")
@@ -86,7 +86,7 @@ def test_code_that_the_input_ends_before_its_dot_is_kept_and_not_judged():
     text = said("a mend", "edit", "w -= 1", exercises=(REPAIR,), notebook=notebook)
     assert "the lines you typed are kept, and nothing was checked" in text
     assert "Not yet" not in text
-    assert notebook.drafts["mend"] == "w -= 1\n"
+    assert notebook.drafts["mend"].code == "w -= 1\n"
 
 
 def test_after_code_that_is_no_python_it_is_told_what_stands_and_what_is_kept():
@@ -115,7 +115,7 @@ def test_ctrl_c_breaks_off_the_code_that_is_typed_and_keeps_its_lines():
     keys = BrokenOff("a mend\nedit\nw -= 1\nw += 1\n", "code\ncode update\nwhere\n")
     text = said(exercises=(REPAIR,), notebook=notebook, keyboard=keys, is_attended=True)
     off = text.index("\nBroken off: the lines you typed are kept, and nothing was checked.")
-    assert notebook.drafts["mend"] == "w -= 1\nw += 1\n"
+    assert notebook.drafts["mend"].code == "w -= 1\nw += 1\n"
     after = text[off:]
     assert "Line 1: w -= 1\nLine 2: w += 1" in after
     assert "Code: w += learning_rate * w.grad" in after

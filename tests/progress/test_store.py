@@ -5,12 +5,14 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from tests.progress.conftest import MONDAY, Open, deed, draft, place
 from tutor.errors import ProgressError
@@ -218,6 +220,43 @@ def test_an_older_file_is_brought_up_to_date(
     with closing(sqlite3.connect(file)) as plain:
         assert plain.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         assert "colour" in [row[1] for row in plain.execute("PRAGMA table_info(drafts)")]
+
+
+def before_seals(file: Path) -> None:
+    """Make a file of the first version, with a draft."""
+    with closing(sqlite3.connect(file)) as plain:
+        for statement in schema._MIGRATIONS[0]:
+            plain.execute(statement)
+        plain.execute("INSERT INTO drafts VALUES ('xor', 'mend', 'w = 1', '2026-03-02T09:00:00Z')")
+        plain.execute("PRAGMA user_version = 1")
+        plain.commit()
+
+
+def test_a_draft_of_the_first_version_is_kept_without_a_seal(file: Path, opened: Open) -> None:
+    file.parent.mkdir()
+    before_seals(file)
+    (kept,) = opened().drafts()
+    assert (kept.code, kept.seal) == ("w = 1", "")
+
+
+def test_a_draft_of_the_first_version_is_read_where_nothing_can_be_written(
+    file: Path, opened: Open, as_nobody: Callable[[], None]
+) -> None:
+    file.parent.mkdir()
+    before_seals(file)
+    file.chmod(0o444)
+    file.parent.chmod(0o555)
+    as_nobody()
+    assert [kept.code for kept in opened().drafts()] == ["w = 1"]
+
+
+def test_what_is_merged_has_no_seal_but_for_the_very_code_that_had_one(opened: Open) -> None:
+    store = opened()
+    store.add([replace(draft("w = 1"), seal="ours")])
+    store.merge([draft("w = 1", minutes=1)])
+    assert [kept.seal for kept in store.drafts()] == ["ours"]
+    store.merge([draft("import os", minutes=2)])
+    assert [(kept.code, kept.seal) for kept in store.drafts()] == [("import os", "")]
 
 
 def test_the_file_is_found_in_the_data_folder_or_where_one_says(

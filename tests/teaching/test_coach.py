@@ -15,7 +15,7 @@ from tutor.lesson.model import Lesson
 from tutor.teaching import said
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.coach import REPAIR_SECONDS
-from tutor.teaching.journal import Deed, Left, NoJournal
+from tutor.teaching.journal import Deed, Draft, Left, NoJournal
 from tutor.teaching.session import Session
 from tutor.training.frame import Element, Position, Value
 from tutor.training.sights import Local, LocalStep
@@ -36,7 +36,7 @@ class Notebook(NoJournal):
 
     def __init__(self) -> None:
         self.deeds: list[tuple[str, Deed]] = []
-        self.drafts: dict[str, str] = {}
+        self.drafts: dict[str, Draft] = {}
         self.places: list[Left] = []
 
     def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
@@ -45,10 +45,10 @@ class Notebook(NoJournal):
     def left(self, left: Left) -> None:
         self.places.append(left)
 
-    def draft(self, lesson: str, exercise: str, code: str) -> None:
-        self.drafts[exercise] = code
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+        self.drafts[exercise] = draft
 
-    def draft_of(self, lesson: str, exercise: str) -> str | None:
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         return self.drafts.get(exercise)
 
     def states(self, lesson: str) -> dict[str, Deed]:
@@ -313,6 +313,53 @@ def test_a_draft_is_there_again_when_the_exercise_is_begun_anew(engine: FakeEngi
     learner.does("keep_draft", "# half\n")
     learner.does("leave_exercise")
     assert learner.begins().code == "# half\n"
+
+
+FOREIGN = "import os; os.system('touch hacked')\n"
+
+
+def opened_code(engine: FakeEngine) -> list[str]:
+    """The code of the phase to be mended, each time that a run was opened."""
+    lessons = [c.lesson for c in engine.sent if isinstance(c, Open)]
+    sections = filter(None, (lesson.phase(REPAIR.phase) for lesson in lessons))
+    return [f.code for section in sections for f in section.fences("autograd")]
+
+
+def at_foreign_code(engine: FakeEngine) -> Learner:
+    learner = Learner(engine, REPAIR)
+    learner.notebook.drafts[REPAIR.id] = Draft(FOREIGN, is_own=False)
+    learner.begins()
+    return learner
+
+
+def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) -> None:
+    learner = at_foreign_code(engine)
+    assert (learner.attempt.code, learner.attempt.is_from_elsewhere) == (FOREIGN, True)
+    assert "has not been run" in learner.attempt.reply
+    learner.does("edit", FOREIGN)
+    learner.does("edit", FOREIGN + "w -= 1\n")  # what is made of it is from elsewhere, too
+    learner.does("restart")
+    engine.tell(Ended(message="the lesson's process exited with status 0", restarting=True))
+    learner.hear()
+    learner.does("leave_exercise")
+    learner.begins()
+    assert not any("hacked" in code for code in opened_code(engine))
+    kept = learner.notebook.drafts[REPAIR.id]
+    assert kept == Draft(FOREIGN + "w -= 1\n", is_own=False)
+
+
+def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it(engine: FakeEngine) -> None:
+    learner = at_foreign_code(engine)
+    learner.does("agree_to", FOREIGN)
+    assert FOREIGN in opened_code(engine)
+    assert learner.notebook.drafts[REPAIR.id] == Draft(FOREIGN, is_own=True)
+
+
+def test_the_code_as_given_runs_whatever_came_from_elsewhere(engine: FakeEngine) -> None:
+    learner = at_foreign_code(engine)
+    before = len(engine.sent)
+    learner.does("edit", REPAIR.code)
+    assert len(engine.sent) > before
 
 
 def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:

@@ -227,3 +227,19 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEn
     assert (other.attempt.exercise, other.at) == (PREDICT, learner.at)
     other.does("leave_exercise")
     assert (other.at.epoch, moment_of(other).before) == (5, None)
+
+
+def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("step_epoch")
+    learner.does("leave_exercise")
+    held = hold(learner.session.talk)
+    assert held is not None
+    left = held.left(None)
+    unknown = msgspec.structs.replace(left, record=msgspec.structs.replace(left.record, mode="no"))
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, unknown)
+    other.hear()
+    frame = moment_of(other).frame
+    assert frame is not None
+    assert frame.mode == other.lesson.modes[0]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from tutor.progress.records import Record
 from tutor.progress.store import Store
 from tutor.teaching import keeper as keeper_module
 from tutor.teaching.backlog import PAUSE, RETRY, Backlog
-from tutor.teaching.journal import Journal, Left
+from tutor.teaching.journal import Draft, Journal, Left
 from tutor.teaching.keeper import Keeper
 from tutor.teaching.packing import packed, unpacked
 from tutor.training.frame import Change, Position
@@ -32,12 +33,12 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 STEPPING = """
 import sys
 from pathlib import Path
-from tests.teaching.test_keeper import left
+from tests.teaching.test_keeper import Draft, left
 from tutor.teaching.keeper import Keeper
 keeper = Keeper(Path(sys.argv[1]))
 keeper.states("xor")
 keeper.did("xor", "first", "predict", "done")
-keeper.draft("xor", "mend", "w = 1")
+keeper.draft("xor", "mend", Draft("w = 1"))
 keeper.left(left(epoch=41))
 print("stepped", flush=True)
 sys.stdin.read()
@@ -82,12 +83,12 @@ def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> Non
     keeper.did("xor", "first", "predict", "done")
     keeper.did("xor", "first", "predict", "tried")
     keeper.did("xor", "second", "choose", "skipped")
-    keeper.draft("xor", "mend", "w = 1")
-    keeper.draft("xor", "mend", "w = 2")
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    keeper.draft("xor", "mend", Draft("w = 2"))
     for _ in range(2):
         assert keeper.states("xor") == {"first": "done", "second": "skipped"}
         assert keeper.states("one-weight") == {}
-        assert keeper.draft_of("xor", "mend") == "w = 2"
+        assert keeper.draft_of("xor", "mend") == Draft("w = 2")
         assert keeper.draft_of("xor", "first") is None
         assert isinstance(keeper, Keeper)
         keeper.close()
@@ -154,6 +155,30 @@ def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
     assert opened().last_left() is None
 
 
+RUN = RunInfo(
+    name="B", mode="manual", device="cpu", learning_rate=0.1, seed=0, furthest=3, loss=1.0
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"record": Recipe("manual", "\x1b]0;gone\x07", 0.1, 0)},
+        {"record": Recipe("m" * 1000, "cpu", 0.1, 0)},
+        {"record": Recipe("manual", "cpu", 0.1, -1)},
+        {"record": Recipe("manual", "cpu", 0.1, 0, (Change(Position(-1, 0), mode="manual"),))},
+        {"at": Position(-1, 0)},
+        {"at": Position(10**15, 0)},
+        {"runs": (replace(RUN, name="\x1b[2J"),)},
+        {"runs": (replace(RUN, reached=Position(1, -1)),)},
+        {"hints": -1},
+    ],
+)
+def test_a_place_that_makes_no_sense_is_none(change: dict[str, Any]) -> None:
+    assert unpacked(packed(replace(left(), runs=(RUN,)), NOON).data) is not None
+    assert unpacked(packed(replace(left(), **change), NOON).data) is None
+
+
 def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STEPPING, str(file)],
@@ -168,7 +193,7 @@ def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open)
     keeper = opened()
     assert keeper.last_left() == left(epoch=41)
     assert keeper.states("xor") == {"first": "done"}
-    assert keeper.draft_of("xor", "mend") == "w = 1"
+    assert keeper.draft_of("xor", "mend") == Draft("w = 1")
     assert keeper.trouble == ""
 
 
@@ -200,17 +225,17 @@ def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None
     keeper, other = opened(), opened()
     keeper.did("xor", "first", "predict", "tried")
     keeper.left(left(epoch=2))
-    keeper.draft("xor", "mend", "w = 1")
+    keeper.draft("xor", "mend", Draft("w = 1"))
     assert keeper.flush()
     other.did("xor", "first", "predict", "done")
     other.left(left(epoch=9))
-    other.draft("xor", "mend", "w = 2")
+    other.draft("xor", "mend", Draft("w = 2"))
     assert other.flush()
     assert keeper.states("xor") == {"first": "tried"}
     keeper.refresh()
     assert keeper.states("xor") == {"first": "done"}
     assert keeper.last_left() == left(epoch=9)
-    assert keeper.draft_of("xor", "mend") == "w = 2"
+    assert keeper.draft_of("xor", "mend") == Draft("w = 2")
     keeper.left(left(epoch=3))
     keeper.refresh()
     assert keeper.last_left() == left(epoch=3)
@@ -228,12 +253,12 @@ def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
         another.execute("BEGIN IMMEDIATE")
         keeper.left(left(epoch=3))
         keeper.did("xor", "first", "predict", "done")
-        keeper.draft("xor", "mend", "w = 1")
+        keeper.draft("xor", "mend", Draft("w = 1"))
         keeper.refresh()
         assert keeper.left_of("line") == left("line", 9)
         assert keeper.left_of("xor") == left(epoch=3)
         assert keeper.states("xor") == {"first": "done"}
-        assert keeper.draft_of("xor", "mend") == "w = 1"
+        assert keeper.draft_of("xor", "mend") == Draft("w = 1")
         another.execute("ROLLBACK")
 
 
@@ -381,6 +406,32 @@ def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
 
 
 # ── When it is written ──────────────────────────────────────────────────────────────
+
+
+def test_what_was_typed_is_own_after_a_restart_whatever_file_it_is_kept_in(
+    opened: Open, file: Path
+) -> None:
+    keeper = opened()
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    keeper.draft("xor", "other", Draft("import os", is_own=False))
+    keeper.close()
+    again = opened()
+    assert again.draft_of("xor", "mend") == Draft("w = 1", is_own=True)
+    assert again.draft_of("xor", "other") == Draft("import os", is_own=False)
+
+
+def test_what_was_typed_on_another_machine_is_not_own_here(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = opened()
+    theirs.draft("xor", "mend", Draft("import os"))
+    theirs.close()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
+    keeper = opened()  # the very file, copied there
+    assert keeper.draft_of("xor", "mend") == Draft("import os", is_own=False)
+    keeper.draft("xor", "mend", Draft("import os"))  # agreed to
+    keeper.close()
+    assert opened().draft_of("xor", "mend") == Draft("import os", is_own=True)
 
 
 def test_a_step_by_hand_is_due_at_once() -> None:

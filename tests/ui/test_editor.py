@@ -11,6 +11,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from tutor.engine.messages import Failed, Open
+from tutor.teaching.journal import Draft, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.code_area import CodeArea
 from tutor.ui.screens import editor
@@ -84,6 +85,51 @@ async def test_mended_code_is_run_and_success_leads_back(
         await settled(learner.pilot)
         assert isinstance(learner.app.screen, LessonScreen)
         assert "✓ Done." in text_of(learner.app, "exercise-text")
+
+
+FOREIGN = "import os; os.system('true')\n"
+
+
+class FromElsewhere(NoJournal):
+    """Has a draft that came with somebody else's progress."""
+
+    def __init__(self) -> None:
+        self.kept = Draft(FOREIGN, is_own=False)
+
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+        self.kept = draft
+
+    def draft_of(self, lesson: str, exercise: str) -> Draft:
+        return self.kept
+
+
+async def test_code_from_elsewhere_runs_only_after_a_yes(
+    make_app: Callable[..., TutorApp], engine: FakeEngine
+) -> None:
+    journal = FromElsewhere()
+    app = make_app(first=with_exercises(REPAIR), journal=journal)
+
+    def has_run() -> bool:
+        lessons = [c.lesson for c in engine.sent if isinstance(c, Open)]
+        return any("os.system" in repr(lesson) for lesson in lessons)
+
+    async with app.run_test(size=(80, 22)) as pilot:
+        await settled(pilot)
+        await pilot.press("a", "o")
+        await settled(pilot)
+        learner = AtTheEditor(app, pilot)
+        assert learner.area.text == FOREIGN
+        assert learner.sees("has not been run")
+        await learner.press("ctrl+s")
+        assert isinstance(app.screen, editor.AskCode)
+        await learner.press("n")
+        assert isinstance(app.screen, EditorScreen)
+        await learner.press("#", "ctrl+s", "enter", "escape")  # only y is a yes
+        assert not has_run()
+        assert journal.kept == Draft("#" + FOREIGN, is_own=False)
+        await learner.press("ctrl+s", "y")
+        assert has_run()
+        assert journal.kept == Draft("#" + FOREIGN, is_own=True)
 
 
 async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_goes_there(

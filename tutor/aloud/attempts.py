@@ -35,6 +35,7 @@ HOW = {
     "code": "Type edit to write the code anew; code says it again.",
     "condition": "Step and run until it is so.",
 }
+AGREE = "Type agree to run this very code, edit to write it anew, or code to hear it again."
 AFTER_SOLUTION = {
     "number": "Type it as your answer, or skip.",
     "sign": "Type it as your answer, or skip.",
@@ -154,7 +155,7 @@ def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
         yield from code_of(attempt)
     if may := without_keys(may_change(attempt.exercise)):
         yield sentence(f"You may change {may}")
-    yield HOW[attempt.wants]
+    yield AGREE if attempt.is_from_elsewhere else HOW[attempt.wants]
 
 
 def code_of(
@@ -203,6 +204,9 @@ def still_to_reach(attempt: Attempt) -> Iterator[Line]:
 
 def _after_edit(attempt: Attempt) -> Iterator[Line]:
     """What has become of code that did not do."""
+    if attempt.is_from_elsewhere:
+        yield AGREE
+        return
     if code_checks.why_not_code(attempt.code):
         yield "The run still has the code before. What you typed is kept as a draft."
     yield "Type code to hear it, edit to write it anew, or hint."

@@ -63,6 +63,7 @@ class Doing:
             "exercise": self._exercise,
             "answer": self._answer,
             "edit": self._edit,
+            "agree": self._agree,
             "go": self._go,
         }
 
@@ -71,7 +72,7 @@ class Doing:
         moment = self._session.moment
         if moment is None:
             raise UnclearError("No lesson is open: type open and its name.")
-        if name in ("hint", "solution", "skip", "leave", "answer", "edit"):
+        if name in ("hint", "solution", "skip", "leave", "answer", "edit", "agree"):
             self._need_exercise()
         if name in self._simple:
             wish, kind = self._simple[name]
@@ -221,7 +222,14 @@ class Doing:
         code = _code_in(Path(argument)) if argument else self._typed_code(exercise.phase)
         if not code.strip():
             raise UnclearError("No code was typed: it stays as it was.")
-        self._session.edit(code + "\n")
+        self._session.agree_to(code + "\n")  # typed, or named, by the learner just now
+        return "edit"
+
+    def _agree(self, argument: str, moment: Moment) -> Kind:
+        attempt = self._session.attempt
+        if attempt is None or not attempt.is_from_elsewhere:
+            raise UnclearError("There is no code from elsewhere to agree to.")
+        self._session.agree_to(attempt.code)
         return "edit"
 
     def _typed_code(self, phase: str) -> str:

@@ -59,11 +59,16 @@ class PlaceRecord(_Dated, frozen=True, kw_only=True, tag="place"):
     """Opaque here."""
 
 
-class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft"):
+class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft", omit_defaults=True):
     """Code that the learner left unfinished."""
 
     exercise: str
     code: str
+    seal: str = ""
+    """Proof that the code was typed, or agreed to, on this machine (see `seal.py`).
+
+    Empty for code from elsewhere; it never leaves the database.
+    """
 
 
 Record: TypeAlias = DeedRecord | PlaceRecord | DraftRecord

@@ -29,9 +29,14 @@ def read(
     lesson: str | None = None,
     backwards: bool = False,
 ) -> Iterator[R]:
-    """The records of a kind, oldest row first; rows that make no sense are left out."""
+    """The records of a kind, oldest row first; rows that make no sense are left out.
+
+    A column that a file of an older version lacks (it can't be migrated where it can't be
+    written) has the record's default.
+    """
     table = _TABLES[kind]
-    columns = COLUMNS[table]
+    there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    columns = [column for column in COLUMNS[table] if column in there]
     where = "" if lesson is None else " WHERE lesson = ?"
     order = "DESC" if backwards else "ASC"
     for row in connection.execute(
@@ -91,5 +96,12 @@ def _statement(table: str, is_merge: bool) -> str:
     )
     if table == "deeds":
         return insert + "NOTHING"
-    update = "UPDATE SET " + ", ".join(f"{column} = excluded.{column}" for column in columns)
+    update = "UPDATE SET " + ", ".join(f"{column} = {_new(column, is_merge)}" for column in columns)
     return insert + update + (" WHERE excluded.at > at" if is_merge else "")
+
+
+def _new(column: str, is_merge: bool) -> str:
+    """What stands in a column after an update: the very code that was agreed to stays so."""
+    if column == "seal" and is_merge:
+        return "CASE WHEN excluded.code = code THEN seal ELSE excluded.seal END"
+    return f"excluded.{column}"

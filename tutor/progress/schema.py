@@ -39,6 +39,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (lesson, exercise)
         )""",
     ),
+    ("ALTER TABLE drafts ADD COLUMN seal TEXT NOT NULL DEFAULT ''",),
 )
 """By version, from 1: the statements that lead to it from the one before."""
 
@@ -58,7 +59,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "exercise",
         "data",
     ),
-    "drafts": ("lesson", "exercise", "code", "at"),
+    "drafts": ("lesson", "exercise", "code", "at", "seal"),
 }
 """By table, as they are in the latest version."""
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 
 from tutor.errors import ProgressError
 from tutor.plain import one_line
-from tutor.progress.records import Moment, Record, now
+from tutor.progress.records import DraftRecord, Moment, Record, now
 
 FORMAT = "gradient-tutor progress"
 VERSION = 1
+
+T = TypeVar("T")
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +34,7 @@ _record = msgspec.json.Decoder(Record)
 def lines_of(records: Iterable[Record]) -> Iterator[str]:
     """The file's lines, each with its end."""
     for thing in (_Header(format=FORMAT, version=VERSION, exported=now()), *records):
-        yield msgspec.json.encode(thing).decode() + "\n"
+        yield msgspec.json.encode(_unsealed(thing)).decode() + "\n"
 
 
 def read_lines(lines: Iterable[bytes], name: str) -> list[Record]:
@@ -70,4 +73,9 @@ def _read(line: bytes, where: str) -> Record:
                 "nothing was imported"
             )
         ) from None
-    return msgspec.structs.replace(record, at=min(record.at, now()))
+    return msgspec.structs.replace(_unsealed(record), at=min(record.at, now()))
+
+
+def _unsealed(thing: T) -> T:
+    """Without the seal of a draft: on another machine it proves nothing."""
+    return msgspec.structs.replace(thing, seal="") if isinstance(thing, DraftRecord) else thing

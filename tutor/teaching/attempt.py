@@ -61,7 +61,12 @@ class Attempt:
     typed: str = ""
     """What stands in the field and is not answered yet."""
     code: str = ""
-    """Of a Repair: the code as the learner has left it."""
+    """Of a Repair: the code as it was left. It runs, unless it is from elsewhere."""
+    is_from_elsewhere: bool = False
+    """Of a Repair: whether the code was not typed on this machine, and nobody has agreed to it.
+
+    It is shown, and stays so when it is changed; to run it takes a word of the learner.
+    """
     was_stopped: bool = False
     """Of a Repair: whether the code, the last time that it ran, had to be stopped."""
     is_editing: bool = False

@@ -9,8 +9,8 @@ import math
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from tutor.progress.records import DeedRecord, DraftRecord
-from tutor.teaching.journal import Left
+from tutor.progress.records import DeedRecord
+from tutor.teaching.journal import Draft, Left
 
 FAST = 0.15
 """Seconds: what follows the one before sooner comes of a run or a held key."""
@@ -22,7 +22,7 @@ RETRY = 2.0
 """Seconds until what could not be written is tried again."""
 
 Lefts: TypeAlias = dict[str, tuple[datetime, Left]]
-Drafts: TypeAlias = dict[tuple[str, str], DraftRecord]
+Drafts: TypeAlias = dict[tuple[str, str], tuple[datetime, Draft]]
 
 
 class Batch(NamedTuple):
@@ -62,10 +62,10 @@ class Backlog:
         self._tell_often(clock)
         self._lefts[left.slug] = (at, left)
 
-    def add_draft(self, draft: DraftRecord, clock: float) -> None:
-        """In place of the one before of this exercise."""
+    def add_draft(self, of: tuple[str, str], draft: Draft, at: datetime, clock: float) -> None:
+        """In place of the one before `of` this lesson and exercise."""
         self._tell_often(clock)
-        self._drafts[draft.lesson, draft.exercise] = draft
+        self._drafts[of] = (at, draft)
 
     def batch(self) -> Batch:
         """What is there now; it stays until it is `written`."""

@@ -75,11 +75,22 @@ class RepairWay(Way[Repair]):
         self._goal = goal_of(exercise.condition)
         self._stopped_after: float | None = None
         """Seconds of silence after which the tutor itself has stopped the code."""
-        desk.set(code=desk.draft() or exercise.code)
+        draft = desk.draft()
+        code = (draft and draft.code) or exercise.code
+        is_own = draft is None or draft.is_own or code == exercise.code
+        desk.set(code=code, is_from_elsewhere=not is_own)
+
+    @property
+    def _code_to_run(self) -> str:
+        """The learner's code; the code as it was given, where the other is from elsewhere."""
+        attempt = self.desk.attempt
+        return self.exercise.code if attempt.is_from_elsewhere else attempt.code
 
     def begin(self) -> None:
         """Set up the run with the code as the learner left it."""
-        self.desk.open(self.stage, self._begun, code=self.desk.attempt.code)
+        if self.desk.attempt.is_from_elsewhere:
+            self.desk.set(reply=said.CODE_FROM_ELSEWHERE)
+        self.desk.open(self.stage, self._begun, code=self._code_to_run)
 
     def _begun(self, event: AnyEvent) -> None:
         """Code that was left half mended may be none: then it runs as it was given."""
@@ -89,9 +100,19 @@ class RepairWay(Way[Repair]):
             self.desk.open(self.stage, self.opened, code=self.exercise.code)
             self.desk.talk.welcome("Your code did not get this far: here runs the code as given")
 
+    def agree(self) -> None:
+        """The learner has read the code from elsewhere and lets it run, as it is now."""
+        self.desk.set(is_from_elsewhere=False)
+
     def edit(self, code: str) -> None:
-        """Let this code take the place of the phase's, and run it."""
+        """Let this code take the place of the phase's, and run it.
+
+        Code from elsewhere that nobody has agreed to is kept, and not run.
+        """
         self.desk.keep_draft(code)
+        if self.desk.attempt.is_from_elsewhere and code != self.exercise.code:
+            self.desk.set(state="asking", reply=said.CODE_FROM_ELSEWHERE)
+            return
         if bad := code_checks.why_not_code(code):
             self.desk.set(state="asking", reply=f"Line {bad.line} is not Python: {bad.reason}.")
             return
@@ -158,7 +179,7 @@ class RepairWay(Way[Repair]):
         if event.restarting:
             # What a learner has written into Setup may be what can't be set up.
             is_setup = self.exercise.phase == "Setup"
-            code = self.exercise.code if is_setup else self.desk.attempt.code
+            code = self.exercise.code if is_setup else self._code_to_run
             self.desk.open(self.stage, self.opened, code=code)
 
     def solution(self) -> str:

@@ -277,6 +277,11 @@ class Coach:
         if isinstance(self._way, RepairWay):
             self._way.edit(code)
 
+    def agree(self) -> None:
+        """Let a Repair's code run, though it came from elsewhere."""
+        if isinstance(self._way, RepairWay):
+            self._way.agree()
+
     def keep_draft(self, code: str) -> None:
         """Remember a Repair's code as the learner has it now."""
         if isinstance(self._way, RepairWay):

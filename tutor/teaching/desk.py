@@ -14,7 +14,7 @@ from tutor.engine.messages import AnyCommand, AnyEvent
 from tutor.lesson.exercise import Stage, kind_of
 from tutor.lesson.model import Lesson
 from tutor.teaching.attempt import Attempt
-from tutor.teaching.journal import Deed, Journal
+from tutor.teaching.journal import Deed, Draft, Journal
 from tutor.teaching.talk import Talk
 from tutor.training.frame import Position
 from tutor.training.stage import standing
@@ -55,16 +55,17 @@ class Desk:
         self.set(state="done", reply=reply, explain=self.attempt.asked.explain)
         self.did("done")
 
-    def draft(self) -> str | None:
-        """The code that the learner left here; none once it is done: then it is broken anew."""
+    def draft(self) -> Draft | None:
+        """The code that was left here; none once it is done: then it is broken anew."""
         if self._journal.states(self.lesson.slug).get(self.attempt.exercise.id) == "done":
             return None
         return self._journal.draft_of(self.lesson.slug, self.attempt.exercise.id)
 
     def keep_draft(self, code: str) -> None:
-        """Remember the code as it is now."""
+        """Remember the code as it is now; what was made of code from elsewhere is so, too."""
         self.set(code=code)
-        self._journal.draft(self.lesson.slug, self.attempt.exercise.id, code)
+        draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
+        self._journal.draft(self.lesson.slug, self.attempt.exercise.id, draft)
 
     # ── Its run ─────────────────────────────────────────────────────────────────────
 

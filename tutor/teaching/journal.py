@@ -60,6 +60,14 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     """The other exercises that had been begun and left."""
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """A learner's code for a Repair."""
+
+    code: str
+    is_own: bool = True
+    """Whether it was typed, or agreed to, on this machine; else it must not run unasked."""
+
+
 class Journal(Protocol):
     """Keeps what the learner does. No method ever raises or blocks."""
 
@@ -69,11 +77,11 @@ class Journal(Protocol):
     def left(self, left: Left) -> None:
         """The lesson stands here now."""
 
-    def draft(self, lesson: str, exercise: str, code: str) -> None:
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """The learner's code for a Repair, as it is now."""
 
-    def draft_of(self, lesson: str, exercise: str) -> str | None:
-        """The code that the learner left there; None if there is none."""
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
+        """The code that was left there; None if there is none."""
 
     def states(self, lesson: str) -> dict[str, Deed]:
         """By exercise: the best that has happened there (done before skipped before tried)."""
@@ -101,10 +109,10 @@ class NoJournal:
     def left(self, left: Left) -> None:
         """Forget it."""
 
-    def draft(self, lesson: str, exercise: str, code: str) -> None:
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """Forget it."""
 
-    def draft_of(self, lesson: str, exercise: str) -> str | None:
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         """Nothing is kept."""
         return None
 

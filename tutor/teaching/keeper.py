@@ -18,10 +18,11 @@ from tutor.plain import one_line
 from tutor.progress.place import progress_file
 from tutor.progress.records import RANK, DeedRecord, DraftRecord, now
 from tutor.teaching.backlog import Backlog, Batch
-from tutor.teaching.journal import Deed, Left
+from tutor.teaching.journal import Deed, Draft, Left
 from tutor.teaching.packing import packed, unpacked
 
 if TYPE_CHECKING:
+    from tutor.progress.seal import Seals
     from tutor.progress.store import Store
 
 PATIENCE = 0.5
@@ -52,7 +53,7 @@ class Keeper:
         self._backlog = Backlog()
         self._states: dict[str, dict[str, Deed]] = {}
         self._places: dict[str, tuple[datetime, Left | bytes]] = {}
-        self._drafts: dict[tuple[str, str], str] = {}
+        self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
         self._closes_at: float | None = None
         self._is_loaded = threading.Event()
@@ -83,16 +84,15 @@ class Keeper:
             self._backlog.add_left(left, at, time.monotonic())
             self._news.notify_all()
 
-    def draft(self, lesson: str, exercise: str, code: str) -> None:
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """The learner's code for a Repair, as it is now."""
-        record = DraftRecord(lesson=lesson, exercise=exercise, code=code, at=now())
         with self._news:
-            self._drafts[lesson, exercise] = code
-            self._backlog.add_draft(record, time.monotonic())
+            self._drafts[lesson, exercise] = draft
+            self._backlog.add_draft((lesson, exercise), draft, now(), time.monotonic())
             self._news.notify_all()
 
-    def draft_of(self, lesson: str, exercise: str) -> str | None:
-        """The code that the learner left there; None if there is none."""
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
+        """The code that was left there; None if there is none."""
         self._wait_until_loaded()
         with self._news:
             return self._drafts.get((lesson, exercise))
@@ -190,18 +190,20 @@ class Keeper:
 
     def _keep_on(self) -> None:
         # Lazy: SQLite is loaded here, beside the first paint and not before it.
+        from tutor.progress.seal import Seals  # noqa: PLC0415
         from tutor.progress.store import Store  # noqa: PLC0415
 
+        seals = Seals()
         store = Store(self.file, patience=BUSY)
         try:
-            is_read = self._has_read(store)
+            is_read = self._has_read(store, seals)
             self._is_loaded.set()
             while (batch := self._next_batch()) is not None:
                 has_news = self._has_news(store)
-                is_read = (is_read and not has_news) or self._has_read(store)
+                is_read = (is_read and not has_news) or self._has_read(store, seals)
                 self._tell_loaded(is_read)
                 if any(batch):
-                    self._settle(batch, self._has_written(store, batch))
+                    self._settle(batch, self._has_written(store, seals, batch))
                 self._tell_trouble(store)
         finally:
             store.close()
@@ -233,7 +235,7 @@ class Keeper:
             if not self._is_to_look:
                 self._is_loaded.set()
 
-    def _has_read(self, store: Store) -> bool:
+    def _has_read(self, store: Store, seals: Seals) -> bool:
         """Read what is kept; what has happened here and is yet to be written goes before it."""
         store.has_news()  # it is no news any more
         try:
@@ -251,14 +253,20 @@ class Keeper:
                 self._count_in(did.lesson, did.exercise, did.deed)
             self._places = {place.lesson: (place.at, place.data) for place in places}
             self._places.update(ours.lefts)
-            self._drafts = {(draft.lesson, draft.exercise): draft.code for draft in drafts}
-            self._drafts.update((key, draft.code) for key, draft in ours.drafts.items())
+            self._drafts = {
+                (kept.lesson, kept.exercise): Draft(kept.code, seals.holds(kept)) for kept in drafts
+            }
+            self._drafts.update((key, draft) for key, (_, draft) in ours.drafts.items())
         return True
 
-    def _has_written(self, store: Store, batch: Batch) -> bool:
+    def _has_written(self, store: Store, seals: Seals, batch: Batch) -> bool:
         places = (packed(left, at) for at, left in batch.lefts.values())
+        drafts = []
+        for (lesson, exercise), (at, draft) in batch.drafts.items():
+            record = DraftRecord(lesson=lesson, exercise=exercise, code=draft.code, at=at)
+            drafts.append(seals.sealed(record) if draft.is_own else record)
         try:
-            store.add([*batch.deeds, *places, *batch.drafts.values()])
+            store.add([*batch.deeds, *places, *drafts])
         except ProgressError:
             return False  # the store tells its trouble
         return True

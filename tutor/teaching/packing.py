@@ -9,6 +9,12 @@ import msgspec
 from tutor.progress.records import PlaceRecord
 from tutor.teaching.journal import Left
 
+_LONGEST = 200
+"""Characters of a name: of a lesson, a mode, a device or a run."""
+
+_MOST = 10**12
+"""More than any count that a run comes to in a lifetime."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Left).decode
 
@@ -38,8 +44,37 @@ def packed(left: Left, at: datetime) -> PlaceRecord:
 
 
 def unpacked(data: bytes) -> Left | None:
-    """What was packed; None if another version packed it in a way that we can't read."""
+    """What was packed; None if it can't be read, or makes no sense.
+
+    Another version may have packed it in another way, and a file from elsewhere may say anything.
+    """
     try:
-        return _unpack(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        left = _unpack(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    return left if _makes_sense(left) else None
+
+
+def _makes_sense(left: Left) -> bool:
+    """Whether names are names, and counts are such as a run can come to."""
+    records = [left.record, *(run.record for run in left.runs if run.record)]
+    changes = [c for record in records for c in record.changes]
+    changes += [c for run in left.runs for c in run.changes]
+    names = [left.slug, *(run.name for run in left.runs)]
+    names += [text for record in records for text in (record.mode, record.device)]
+    names += [text for run in left.runs for text in (run.mode, run.device)]
+    names += [text for change in changes for text in (change.mode, change.device) if text]
+    places = [left.at, left.before, *(change.at for change in changes)]
+    places += [place for run in left.runs for place in (run.forked_at, run.reached)]
+    counts = [count for place in places if place for count in (place.epoch, place.step)]
+    counts += [left.goal, left.round, left.step, left.tries, left.hints]
+    counts += [run.furthest for run in left.runs]
+    counts += [count for half in left.halfway for count in (half.round, half.step)]
+    counts += [count for half in left.halfway for count in (half.tries, half.hints)]
+    seeds = [record.seed for record in records] + [run.seed for run in left.runs]
+    seeds += [change.seed for change in changes if change.seed is not None]
+    return (
+        all(name.isprintable() and len(name) <= _LONGEST for name in names)
+        and all(0 <= count <= _MOST for count in counts)
+        and all(0 <= seed < 2**64 for seed in seeds)
+    )

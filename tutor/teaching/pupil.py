@@ -20,7 +20,7 @@ from tutor.teaching.engine_port import Engine
 from tutor.teaching.journal import Deed, Journal, Left, NoJournal
 from tutor.teaching.moment import Moment, Notice, Start
 from tutor.teaching.talk import Talk
-from tutor.training.frame import settings_of
+from tutor.training.frame import modes_of, settings_of
 
 
 class Pupil:
@@ -111,7 +111,9 @@ class Pupil:
         left with.
         """
         self._forget_wishes()
-        if left.fingerprint != lesson.fingerprint():
+        records = [left.record, *(run.record for run in left.runs if run.record)]
+        has_modes = {mode for record in records for mode in modes_of(record)} <= {*lesson.modes}
+        if left.fingerprint != lesson.fingerprint() or not has_modes:
             self.talk.open(lesson, Start(*settings_of(left.record.changes, left.record)))
             self.talk.welcome("The lesson has changed since you left it: it begins anew")
             return
@@ -154,6 +156,11 @@ class Pupil:
 
     def edit(self, code: str) -> None:
         """Let this code take the place of what is to be mended, and check it."""
+        self.coach.edit(code)
+
+    def agree_to(self, code: str) -> None:
+        """Run code that came from elsewhere: the learner has agreed to exactly this."""
+        self.coach.agree()
         self.coach.edit(code)
 
     def keep_draft(self, code: str) -> None:

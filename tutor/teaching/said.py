@@ -102,6 +102,12 @@ def right_choice(exercise: Choose) -> str:
     return next(choice.text for choice in exercise.choices if choice.is_right)
 
 
+CODE_FROM_ELSEWHERE = (
+    "The code that is kept here has not been run: it came with a progress file from elsewhere. "
+    "Code is a program: read all of it before you let it run."
+)
+
+
 def mended(epochs: int) -> str:
     """The code does what it should."""
     return f"It runs for {_epochs(epochs)} and does what it should."

@@ -133,6 +133,11 @@ class Record(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
 
 
+def modes_of(record: Record) -> set[str]:
+    """All gradient modes that a run goes through."""
+    return {record.mode, *(change.mode for change in record.changes if change.mode)}
+
+
 def settings_of(changes: Iterable[Change], start: Record) -> tuple[str, str, float, int]:
     """Mode, device, learning rate and seed of a record after these of its changes."""
     mode, device, rate, seed = start.mode, start.device, start.learning_rate, start.seed

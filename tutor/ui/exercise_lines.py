@@ -240,6 +240,8 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     if attempt.unread:
         told = attempt.reply + _KEYS_TYPED.get(attempt.unread, "")
         return _headed("▸ ", told, width, inline, looks.STRONG)
+    if attempt.is_from_elsewhere:
+        return _headed("▸ ", attempt.reply, width, inline, looks.STRONG)
     if attempt.state == "wrong":
         return _headed("✗ Not right. ", attempt.reply, width, inline, looks.ERROR)
     if attempt.was_right:

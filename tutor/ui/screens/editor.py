@@ -5,6 +5,7 @@ Knows the session, whose exercise it is about; what the code does is seen by the
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -143,6 +144,23 @@ class EditorScreen(FollowingScreen):
             return
         self._keep()
         text = self._area.text
+        attempt = self.session.attempt
+        if attempt and attempt.is_from_elsewhere and text != self._exercise.code:
+            self._ask_about(text)
+            return
+        self._run(text)
+
+    def _ask_about(self, text: str) -> None:
+        """Code from elsewhere runs when the learner has agreed to it."""
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.session.agree_to(text)
+                self.update_from_session()
+
+        self.app.push_screen(AskCode(text), answered)
+
+    def _run(self, text: str) -> None:
         self.session.edit(text)
         if bad := code_checks.why_not_code(text):
             self._go_to(bad.line)
@@ -261,6 +279,34 @@ class Verdict(Bar):
         if attempt.state == "judging":
             return [line(("It runs … esc breaks it off", looks.STRONG))]
         return lines_of.reply(attempt, width, self._inline)[:4]
+
+
+class AskCode(ModalScreen[bool]):
+    """Asks whether code that was not typed on this machine may run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "yes"),
+        Binding("n,escape,ctrl+c,q", "dismiss(False)", "no", priority=True),
+    ]
+
+    def __init__(self, code: str) -> None:
+        super().__init__()
+        self._code = code
+
+    def compose(self) -> ComposeResult:
+        """What would run, how long it is, and the answers."""
+        count = self._code.rstrip().count("\n") + 1
+        digest = hashlib.sha256(self._code.encode(errors="replace")).hexdigest()
+        words = (
+            "This code came with a progress file from elsewhere, and code is a\n"
+            "program: it can do whatever you can do on this machine.\n\n"
+            f"  {count} line{'' if count == 1 else 's'}, SHA-256 {digest[:16]}…\n\n"
+            "Read it to its last line, and to the right end of long lines.\n"
+            "You are asked once for this exact code.\n\n"
+            "y run it    n back to the code"
+        )
+        with Vertical(classes="dialog"):
+            yield Static(words, markup=False)
 
 
 class AskOriginal(ModalScreen[bool]):
