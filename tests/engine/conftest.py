@@ -81,3 +81,11 @@ def engine(_engine: Conversation) -> Conversation:
     """The module's engine, nothing remembered of earlier tests."""
     _engine.heard.clear()
     return _engine
+
+
+@pytest.fixture
+def unopened() -> Iterator[Conversation]:
+    """An engine of the test's own, in which no lesson has been opened."""
+    conversation = Conversation()
+    yield conversation
+    conversation.client.close()

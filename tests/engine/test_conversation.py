@@ -7,6 +7,8 @@ from tests.engine.conftest import Conversation
 from tutor.engine.messages import (
     BackEpoch,
     BackPhase,
+    Derive,
+    Evaluate,
     Look,
     Open,
     Pause,
@@ -26,10 +28,11 @@ def open_shipped(engine: Conversation, slug: str, mode: str) -> Shown:
     return engine.shown(Open(lesson=lessons.lesson(slug), mode=mode))
 
 
-def test_nothing_can_be_done_before_a_lesson_is_open(engine: Conversation) -> None:
-    answer = engine.ask(StepPhase())
+def test_nothing_can_be_done_before_a_lesson_is_open(unopened: Conversation) -> None:
+    answer = unopened.ask(StepPhase())
     assert answer == Refused(message="no lesson is open", answers=answer.answers)
-    assert isinstance(engine.ask(Look(columns=10)), Refused)
+    for command in (Look(columns=10), Evaluate(expressions=("1",)), Derive()):
+        assert isinstance(unopened.ask(command), Refused)
 
 
 def test_a_learner_steps_forward_and_back(engine: Conversation) -> None:

@@ -64,11 +64,6 @@ def exercise(code: str = "y_pred = 3 * w * torch.randn(3)") -> Open:
     return Open(lesson=lesson, seed=9, aside=True)
 
 
-def test_nothing_can_be_asked_before_a_lesson_is_open(engine: Conversation) -> None:
-    for command in (Evaluate(expressions=("1",)), Derive()):
-        assert isinstance(engine.ask(command), Refused)
-
-
 def test_expressions_are_evaluated_where_the_run_stands(engine: Conversation) -> None:
     engine.open()
     shown = engine.shown(StepEpoch())

@@ -6,11 +6,12 @@ Knows nothing of Markdown.
 from __future__ import annotations
 
 import ast
+import dis
 import re
-import symtable
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import CodeType
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
@@ -78,9 +79,33 @@ def bound_names(codes: Iterable[str]) -> frozenset[str] | None:
         if _imports_star(code):
             return None
         with _quiet():
-            table = symtable.symtable(code, "<lesson>", "exec")
-        names |= _bound(table, at_top=True)
+            compiled = compile(code, "<lesson>", "exec", dont_inherit=True)
+        names |= _operands(compiled, "STORE_NAME") | _all_operands(compiled, "STORE_GLOBAL")
     return frozenset(names)
+
+
+def free_names(expression: str) -> frozenset[str]:
+    """The names that an expression reads from its namespace. The expression must compile."""
+    with _quiet():
+        compiled = compile(expression.strip(), "<lesson>", "eval", dont_inherit=True)
+    read = _all_operands(compiled, "LOAD_NAME", "LOAD_GLOBAL")
+    return read - _all_operands(compiled, "STORE_NAME", "STORE_GLOBAL")
+
+
+def _all_operands(code: CodeType, *operations: str) -> frozenset[str]:
+    """The names that these bytecode operations have in code and in all functions within it.
+
+    Bytecode says it alike in all versions of Python; symbol tables count the variable of a
+    comprehension as the module's own since Python 3.12.
+    """
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    nested = (_all_operands(function, *operations) for function in inner)
+    return _operands(code, *operations).union(*nested)
+
+
+def _operands(code: CodeType, *operations: str) -> frozenset[str]:
+    instructions = dis.get_instructions(code)
+    return frozenset(str(i.argval) for i in instructions if i.opname in operations)
 
 
 def _imports_star(code: str) -> bool:
@@ -97,18 +122,6 @@ def _nodes(code: str) -> Iterator[ast.AST]:
 def _quiet() -> warnings.catch_warnings[None]:
     """An odd escape in a string is no fault, and a warning of it no use to the learner."""
     return warnings.catch_warnings(action="ignore")
-
-
-def _bound(table: symtable.SymbolTable, *, at_top: bool) -> set[str]:
-    names = {
-        symbol.get_name()
-        for symbol in table.get_symbols()
-        if (symbol.is_assigned() or symbol.is_imported())
-        and (at_top or symbol.is_declared_global())
-    }
-    for child in table.get_children():
-        names |= _bound(child, at_top=False)
-    return names
 
 
 def computes_gradient(codes: Iterable[str]) -> bool:

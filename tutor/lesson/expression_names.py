@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import symtable
 from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 
@@ -43,7 +42,7 @@ def slips(expression: str, known: Collection[str], parameters: Collection[str]) 
                     near = _near(name, parameters, f'{of}["{{}}"]')
                     yield f"there is no parameter `{name}`{near}"
     if known:
-        for name in sorted(_read(expression)):
+        for name in sorted(code_checks.free_names(expression)):
             if name not in known and not hasattr(builtins, name):
                 yield f"nothing is called `{name}`{_near(name, known)}"
 
@@ -51,16 +50,3 @@ def slips(expression: str, known: Collection[str], parameters: Collection[str]) 
 def _near(name: str, known: Collection[str], form: str = "{}") -> str:
     near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     return f"; did you mean `{form.format(near[0])}`?" if near else "; correct it"
-
-
-def _read(expression: str) -> set[str]:
-    """The names that an expression takes from around it: none that it binds itself."""
-    whole = symtable.symtable(expression.strip(), "<lesson>", "eval")
-    bound = {s.get_name() for s in whole.get_symbols() if s.is_assigned()}
-    names = {s.get_name() for s in whole.get_symbols() if s.is_referenced()}
-    waiting = list(whole.get_children())
-    while waiting:
-        table = waiting.pop()
-        names |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
-        waiting += table.get_children()
-    return names - bound
