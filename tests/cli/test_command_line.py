@@ -123,7 +123,7 @@ def test_compare_of_what_diverges_is_valid_json(tutor: Tutor) -> None:
                  "--every", "60", "--format", "jsonl")  # fmt: skip
     first = json.loads(done.stdout.splitlines()[0])
     assert first["gradients"]["autograd"] == "NaN"
-    assert first["verdict"] == "no number any more: the run has diverged"
+    assert first["verdict"].startswith("not finite")
     assert "has diverged" in done.stderr
 
 

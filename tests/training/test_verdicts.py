@@ -78,14 +78,14 @@ def test_what_only_float32_has_rounded_agrees_and_says_how_much() -> None:
 
 
 def test_terms_that_cancel_near_zero_are_rounding_however_large_they_look() -> None:
-    evidence = [found("manual", 3e-7, 1e-9), found("autograd", 1e-7, 1e-9)]
+    evidence = [found("manual", np.float32(3e-7), 1e-9), found("autograd", np.float32(1e-7), 1e-9)]
     said = judge("w", evidence, slopes(1e-9, uncertainty=1e-14))
     assert said.agrees
     assert words(said) == "agree but for float32 rounding (99.7% of the size, so close to 0)"
 
 
 def test_where_all_modes_are_off_alike_it_is_told_by_how_much() -> None:
-    evidence = [found(mode, -5.19e-6, -5.36e-6) for mode in ("manual", "autograd")]
+    evidence = [found(mode, np.float32(-5.19e-6), -5.36e-6) for mode in ("manual", "autograd")]
     assert words(judge("w", evidence, slopes(-5.36e-6, uncertainty=1e-13))) == (
         "agree but for float32 rounding (3.3% of the size, so close to 0)"
     )
@@ -207,12 +207,36 @@ def test_none_is_right_where_the_loss_does_not_depend_on_it() -> None:
 
 
 def test_the_referee_accuses_autograd_too() -> None:
+    """The words, the ratios, the marks and the largest difference are all by the right gradient."""
     evidence = [found("manual", -27.0), found("autograd", -81.0, old=np.array(-54.0))]
     said = judge("w", evidence, slopes(-27.0))
     assert words(said) == (
         "autograd is 3.000 times finite differences: gradients added up "
         "(was the reset forgotten?); the others agree"
     )
+    assert said.measure == "finite differences"
+    assert said.standing == {"manual": "right", "autograd": "wrong"}
+    assert said.ratio == {"manual": 1.0, "autograd": 3.0}
+    assert said.apart == {"autograd": (0,)}
+    assert said.largest == 54.0
+
+
+def test_only_the_elements_that_are_wrong_are_marked() -> None:
+    wrong = RIGHT.copy()
+    wrong[1, 0] += 1.0
+    said = verdict(wrong, RIGHT)
+    assert said.apart == {"manual": (2,)}
+    assert not said.is_equal
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_rounding_is_called_by_the_type_that_rounds(dtype: type[np.floating[Any]]) -> None:
+    exact = np.float64(1 / 3)
+    shown = dtype(exact) + dtype(np.finfo(dtype).eps)
+    said = judge("w", [found("manual", shown, exact), found("autograd", exact)], slopes(exact))
+    name = "" if dtype is np.float64 else f"{np.dtype(dtype)} "
+    assert words(said).startswith(f"agree but for {name}rounding (")
+    assert said.is_equal
 
 
 def test_modes_with_the_same_mistake_share_a_sentence() -> None:
@@ -237,6 +261,8 @@ def test_on_a_kink_every_slope_between_the_two_sides_agrees() -> None:
         "on a kink: the slope is -1 on the left and 0 on the right; "
         "manual takes -1, autograd takes 0"
     )
+    assert not said.is_equal
+    assert judge("w", [found("manual", 0.0), found("autograd", 0.0)], kink).is_equal
     beyond = judge("w", [found("manual", 0.7), found("autograd", 0.0)], kink)
     assert not beyond.agrees
     assert words(beyond).startswith("manual ")
@@ -244,14 +270,15 @@ def test_on_a_kink_every_slope_between_the_two_sides_agrees() -> None:
 
 def test_divergence_is_no_disagreement_of_modes() -> None:
     said = judge("w", [found("manual", math.nan), found("autograd", math.nan)], slopes(math.nan))
-    assert words(said) == "no number any more: the run has diverged"
+    assert words(said) == "not finite: there is nothing to compare"
     assert not said.agrees
+    assert said.standing == {"manual": "unknown", "autograd": "unknown"}
 
 
 def test_one_mode_that_overflows_alone_is_accused() -> None:
-    assert (
-        words(verdict(math.inf, 1.0, precise=1.0)) == "manual is no number where autograd still is"
-    )
+    said = verdict(math.inf, 1.0, precise=1.0)
+    assert words(said) == "manual is not finite where autograd is"
+    assert said.apart == {"manual": (0,)}
 
 
 def test_a_referee_that_cannot_tell_says_so() -> None:
@@ -286,6 +313,8 @@ def test_a_mode_that_is_another_function_has_a_referee_of_its_own() -> None:
         "and agrees with its own finite differences"
     )
     assert right.ratio == {}
+    assert right.standing == {"autograd": "right", "model": "other"}
+    assert not right.is_equal
     wrong = judge("w", other(slopes(7.0), 14.0), slopes(1.0))
     assert words(wrong).startswith("model is 2.000 times its own finite differences")
     assert not wrong.agrees

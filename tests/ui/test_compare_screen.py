@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import ClassVar, cast
 
 import msgspec
+import numpy as np
 from textual.app import App
 
 from tutor.teaching.moment import Moment, Notice, Sight
 from tutor.teaching.session import Session
+from tutor.training.differences import Slopes
 from tutor.training.frame import NONE, Value
 from tutor.training.sights import REFEREE, Agreement, Comparison
+from tutor.training.truth import Evidence
+from tutor.training.verdicts import judge
 from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
 from tutor.ui.panes.agreement import AgreementPane
@@ -38,6 +43,9 @@ def one_parameter() -> Agreement:
         largest=90.0,
         verdict=SUM,
         agrees=False,
+        is_equal=False,
+        standing={**dict.fromkeys(MODES[:-1], "right"), "manual": "wrong"},
+        apart={"manual": (0,)},
     )
 
 
@@ -53,10 +61,13 @@ def agreeing(name: str, shape: tuple[int, ...], *numbers: float) -> Agreement:
         largest=3.1e-9,
         verdict="agree but for float32 rounding",
         agrees=True,
+        standing=dict.fromkeys(MODES[:-1], "right"),
     )
 
 
-def differing(name: str, right: Value, manual: Value, verdict: str) -> Agreement:
+def differing(
+    name: str, right: Value, manual: Value, verdict: str, apart: tuple[int, ...] = (0,)
+) -> Agreement:
     return Agreement(
         parameter=name,
         gradients={**dict.fromkeys(MODES, right), "manual": manual},
@@ -64,6 +75,9 @@ def differing(name: str, right: Value, manual: Value, verdict: str) -> Agreement
         largest=0.5,
         verdict=verdict,
         agrees=False,
+        is_equal=False,
+        standing={**dict.fromkeys(MODES[:-1], "right"), "manual": "wrong"},
+        apart={"manual": apart},
     )
 
 
@@ -79,6 +93,12 @@ def xor(batch: int = 1) -> Comparison:
             agreeing("b2", (1,), 0.2436112),
         ),
     )
+
+
+def sure_slopes(number: float) -> Slopes:
+    """What a referee says that has no doubt."""
+    nothing = np.array(np.nan)
+    return Slopes(np.array(number), np.array(1e-10), nothing, nothing, np.array(1.0), (1, 1))
 
 
 def comparison(*agreements: Agreement, epoch: int = 3, note: str = "") -> Comparison:
@@ -149,7 +169,7 @@ async def test_a_parameter_has_a_row_for_each_mode_and_for_the_referee() -> None
     assert points == [points[0], *[points[0] + 1] * 4]
     assert "✗ −120" in table[0]
     assert table[0].endswith("4 times autograd")
-    assert table[2].endswith("agrees")
+    assert table[2].endswith("right")
 
 
 async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
@@ -185,7 +205,7 @@ async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_
     numbers = [i * 0.01 for i in range(1, 65)]
     wrong = [*numbers[:60], numbers[60] + 0.5, *numbers[61:]]
     right = array((8, 8), *numbers)
-    agreement = differing("w1", right, array((8, 8), *wrong), "manual differs in row 8")
+    agreement = differing("w1", right, array((8, 8), *wrong), "manual differs in row 8", (60,))
     lines = await shown(FakeSession(comparison(agreement)))
     assert "✗ 1.11" in row(lines, "manual")
     assert row(lines, "manual").count("✗") == 1
@@ -196,7 +216,9 @@ async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_
 
 async def test_elements_that_differ_but_have_no_room_are_counted() -> None:
     right = array((8, 8), *[0.5] * 64)
-    agreement = differing("w1", right, array((8, 8), *[0.25] * 64), "manual is half of autograd")
+    agreement = differing(
+        "w1", right, array((8, 8), *[0.25] * 64), "manual is half", tuple(range(64))
+    )
     lines = await shown(FakeSession(comparison(agreement)))
     left_out = next(found for found in lines if "more elements" in found)
     assert re.search(r"… (\d+) more elements, \1 of which differ", left_out)
@@ -204,7 +226,9 @@ async def test_elements_that_differ_but_have_no_room_are_counted() -> None:
 
 async def test_rounding_is_not_marked() -> None:
     wrong = array((3,), 1.0, -2.0, 3.0000001)
-    agreement = differing("w", array((3,), 1.0, 2.0, 3.0), wrong, "manual differs in element 1")
+    agreement = differing(
+        "w", array((3,), 1.0, 2.0, 3.0), wrong, "manual differs in element 1", (1,)
+    )
     assert row(await shown(FakeSession(comparison(agreement))), "manual").count("✗") == 1
 
 
@@ -212,11 +236,53 @@ async def test_a_kink_is_no_error() -> None:
     kink = msgspec.structs.replace(
         differing("w", scalar(1.0), scalar(0.0), "on a kink: the slope is 0 on the left"),
         agrees=True,
+        standing=dict.fromkeys(MODES[:-1], "right"),
+        apart={},
     )
     lines = await shown(FakeSession(comparison(kink)))
+    assert "All agree" not in lines[0]
+    assert "All are right, though not equal: w" in lines[0]
     assert any(found.startswith("w  ✓ on a kink") for found in lines)
     assert "✗" not in "\n".join(lines)
     assert "differs" not in "\n".join(lines)
+
+
+async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
+    """Autograd too: the marks, the words beside them and the verdict are of one judgement."""
+    said = judge(
+        "w",
+        [
+            Evidence("manual", np.array(-27.0), np.array(-27.0)),
+            Evidence("autograd", np.array(-81.0), np.array(-81.0), old=np.array(-54.0)),
+        ],
+        sure_slopes(-27.0),
+    )
+    gradients = {"manual": scalar(-27.0), "autograd": scalar(-81.0), REFEREE: scalar(-27.0)}
+    agreement = Agreement(parameter="w", gradients=gradients, **asdict(said))
+    lines = await shown(FakeSession(comparison(agreement)))
+    assert "✗ Not all are right: w" in lines[0]
+    assert any("✗ autograd is 3.000 times finite differences" in found for found in lines)
+    assert "✗ −81" in row(lines, "autograd")
+    assert row(lines, "autograd").endswith("3 times finite differences")
+    assert "✗" not in row(lines, "manual")
+    assert row(lines, "manual").endswith("right")
+
+
+async def test_numbers_that_differ_do_not_stand_below_the_word_agree() -> None:
+    """A mode that is another function is right, and its number is another."""
+    own = agreeing("w", (), -25.5)
+    other = msgspec.structs.replace(
+        own,
+        gradients={**own.gradients, "model": scalar(-29.06)},
+        verdict="agree; model is another function (it has b too)",
+        is_equal=False,
+        standing={**own.standing, "model": "other"},
+    )
+    lines = await shown(FakeSession(comparison(other)))
+    assert "All agree" not in lines[0]
+    assert "All are right, though not equal: w" in lines[0]
+    assert row(lines, "model").endswith("right for its own function")
+    assert row(lines, "autograd").endswith("right")
 
 
 async def test_a_missing_gradient_is_none_and_not_zero() -> None:
@@ -236,9 +302,13 @@ async def test_a_referee_that_has_not_looked_everywhere_says_so_beside_the_table
 
 async def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
     agreement = msgspec.structs.replace(
-        differing("w", scalar(math.inf), scalar(math.nan), "no number any more"), largest=math.nan
+        differing("w", scalar(math.inf), scalar(math.nan), "not finite"),
+        largest=math.nan,
+        standing=dict.fromkeys(MODES[:-1], "unknown"),
+        apart={},
     )
     lines = await shown(FakeSession(comparison(agreement)))
+    assert "✗ Not finite: w" in lines[0]
     assert "NaN" in row(lines, "manual")
     assert "inf" in row(lines, "autograd")
 
@@ -264,7 +334,7 @@ async def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
 async def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
     both = comparison(agreeing("b", (), 1.0), one_parameter(), note="manual is left out here")
     lines = await shown(FakeSession(both))
-    assert lines[0] == "Epoch 3 · ✗ Not all agree: w · the run follows the gradient of autograd"
+    assert lines[0].startswith("Epoch 3 · ✗ Not all are right: w · the run follows the gradient of")
     assert lines[1] == "manual is left out here"
 
 

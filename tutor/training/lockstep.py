@@ -333,6 +333,10 @@ def _agreement(row: Row) -> Agreement:
         largest=said.largest,
         verdict=said.verdict,
         agrees=said.agrees,
+        is_equal=said.is_equal,
+        measure=said.measure,
+        standing=said.standing,
+        apart=said.apart,
     )
 
 

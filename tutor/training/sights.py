@@ -214,6 +214,10 @@ REFEREE = "finite_difference"
 """What the referee is called among the modes."""
 
 
+Standing: TypeAlias = Literal["right", "wrong", "other", "unknown"]
+"""Of a mode's gradient. Other: right, but of another function. Unknown: it is not finite."""
+
+
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter's gradient by each mode and by the referee, and what to say of it."""
 
@@ -221,13 +225,21 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     gradients: dict[str, Value]
     """By mode, the referee last; NONE where a mode found none."""
     ratio: dict[str, float]
-    """To autograd's, of each mode that differs from it by one factor; 1.0 where it agrees."""
+    """To the right gradient, of each mode that is one factor away from it; 1.0: it agrees."""
     largest: float
-    """The largest difference of any mode's element to autograd's."""
+    """The largest difference of any mode's element to the right one's."""
     verdict: str
     """In words, fit to show."""
     agrees: bool
-    """Whether there is nothing but rounding (or a kink, where there is no one slope)."""
+    """Whether no mode is wrong: rounding, a kink and another function are no mistake."""
+    is_equal: bool = True
+    """Whether the modes, none of them wrong, show one gradient, but for rounding."""
+    measure: str = "autograd"
+    """What the right gradient is called: autograd's, if finite differences confirm it."""
+    standing: dict[str, Standing] = {}
+    """By mode: what finite differences say of it."""
+    apart: dict[str, tuple[int, ...]] = {}
+    """By mode that is wrong: which of its elements are, counted row by row."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,10 +126,19 @@ class Truth:
         """Whether a mode's gradient is this, but for rounding and kinks."""
         if evidence.gradient is None or not np.isfinite(evidence.gradient).all():
             return False
+        return self._fits(evidence.numbers) and not self.missed_by(evidence).size
+
+    def missed_by(self, evidence: Evidence) -> Array:
+        """Which elements of a mode's gradient are not this, counted row by row.
+
+        All of them if it is of another shape.
+        """
         if not self._fits(evidence.numbers):
-            return False
+            return np.arange(evidence.numbers.size)
         numbers, off = evidence.numbers.reshape(self.values.shape), self._tolerance(evidence)
-        return bool(((numbers >= self.low - off) & (numbers <= self.high + off)).all())
+        shown = np.asarray(evidence.gradient).reshape(self.values.shape)
+        right = (numbers >= self.low - off) & (numbers <= self.high + off) & np.isfinite(shown)
+        return np.flatnonzero(~right)
 
     def mistake_of(
         self, evidence: Evidence, parameter: str, measure: str, samples: Samples | None = None
@@ -146,7 +155,7 @@ class Truth:
                 return Mistake("is", f"{possessive(measure)} transposed")
             return Mistake("has", f"the shape {_words(numbers.shape)}, not {_words(shape)}")
         if not np.isfinite(np.asarray(evidence.gradient)).all():
-            return Mistake("is", f"no number where {measure} still {be(measure)}")
+            return Mistake("is", f"not finite where {measure} {be(measure)}")
         numbers = numbers.reshape(shape)
         old = evidence.old
         suspect = Suspect(

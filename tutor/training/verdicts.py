@@ -14,7 +14,8 @@ import numpy as np
 
 from tutor.training.differences import Slopes
 from tutor.training.mistakes import Mistake, Samples, Suspect, factor_of, times
-from tutor.training.truth import RELATIVE, Evidence, Truth, size_of
+from tutor.training.sights import Standing
+from tutor.training.truth import RELATIVE, Evidence, Truth, is_near, size_of
 
 REFEREES = "finite differences"
 """What the referee's gradient is called."""
@@ -33,6 +34,10 @@ class Judgement:
     largest: float
     verdict: str
     agrees: bool
+    is_equal: bool
+    measure: str
+    standing: dict[str, Standing]
+    apart: dict[str, tuple[int, ...]]
 
 
 def judge(
@@ -68,7 +73,7 @@ class _Case:
     def judgement(self) -> Judgement:
         """All that is to be said, the most telling first."""
         if self.truth is not None and not self.truth.is_finite:
-            return Judgement({}, math.nan, "no number any more: the run has diverged", False)
+            return self._not_finite()
         wrong: dict[tuple[str, Mistake], list[str]] = {}
         for evidence in self.found:
             mistake = self._mistake(evidence)
@@ -79,7 +84,55 @@ class _Case:
         fine = [e for e in self.found if e.mode not in accused]
         parts = [where + _sentence(modes, mistake) for (where, mistake), modes in wrong.items()]
         parts += [*self._of_the_right(fine, bool(wrong)), *self._asides(fine), *self._caveats()]
-        return Judgement(self._ratio(accused), self._largest(), "; ".join(parts), not wrong)
+        return Judgement(
+            ratio=self._ratio(accused),
+            largest=self._largest(),
+            verdict="; ".join(parts),
+            agrees=not wrong,
+            is_equal=not wrong and self._is_equal(),
+            measure=self._right_one(),
+            standing={e.mode: self._standing(e, accused) for e in self.found},
+            apart={e.mode: self._apart(e) for e in self.found if e.mode in accused},
+        )
+
+    def _not_finite(self) -> Judgement:
+        """Where there is no gradient there is nothing to compare, and no mode to accuse."""
+        names = [e.mode for e in self.found]
+        return Judgement(
+            ratio={},
+            largest=math.nan,
+            verdict="not finite: there is nothing to compare",
+            agrees=False,
+            is_equal=False,
+            measure=self._right_one(),
+            standing=dict.fromkeys(names, "unknown"),
+            apart={},
+        )
+
+    # ── In marks ────────────────────────────────────────────────────────────────────
+
+    def _standing(self, evidence: Evidence, accused: set[str]) -> Standing:
+        if evidence.mode in accused:
+            return "wrong"
+        return "other" if evidence.another else "right"
+
+    def _is_equal(self) -> bool:
+        """Whether what is shown of all modes, none of them wrong, is one gradient."""
+        if any(e.another for e in self.found):
+            return False
+        if self.truth is None or not self.truth.is_on_a_kink:
+            return True
+        shown = [e.numbers.ravel() for e in self.found if e.gradient is not None]
+        return all(is_near(shown[0], numbers) for numbers in shown)
+
+    def _apart(self, evidence: Evidence) -> tuple[int, ...]:
+        """The elements of a wrong gradient that are wrong, counted row by row."""
+        truth = Truth.of(evidence, evidence.own) if evidence.another else self.truth
+        if evidence.another and not evidence.is_meant:
+            truth = self.truth
+        if truth is None or evidence.gradient is None:
+            return ()
+        return tuple(int(i) for i in truth.missed_by(evidence))
 
     # ── What is wrong ───────────────────────────────────────────────────────────────
 
@@ -120,9 +173,9 @@ class _Case:
         if named is not None or evidence.is_meant:
             return named
         factor = self._factor(evidence)
-        if factor is None or self.measure is None:
+        if factor is None:
             return Mistake("is", f"right for its own loss, but {evidence.another}")
-        return Mistake("is", f"{times(factor)} {self.measure.mode}, as {evidence.another}")
+        return Mistake("is", f"{times(factor)} {self._right_one()}, as {evidence.another}")
 
     # ── What is right ───────────────────────────────────────────────────────────────
 
@@ -192,11 +245,19 @@ class _Case:
 
     # ── In numbers ──────────────────────────────────────────────────────────────────
 
+    @property
+    def _right(self) -> Evidence | None:
+        """What the others are measured by: the base, or finite differences if it is wrong."""
+        if self.truth is None or self._right_one() != REFEREES:
+            return self.measure
+        return Evidence(REFEREES, self.truth.values, self.truth.values)
+
     def _ratio(self, accused: set[str]) -> dict[str, float]:
-        """To the measure's, of each mode that is one factor away from it; 1.0 if it agrees."""
+        """To the right gradient, of each mode one factor away from it; 1.0 if it agrees."""
         found: dict[str, float] = {}
         for evidence in self.found:
-            if evidence is self.measure or (evidence.another and evidence.is_meant):
+            is_measure = evidence is self.measure and evidence.mode not in accused
+            if is_measure or (evidence.another and evidence.is_meant):
                 continue
             if self._is_plainly_right(evidence, accused):
                 found[evidence.mode] = 1.0
@@ -205,36 +266,37 @@ class _Case:
         return found
 
     def _is_plainly_right(self, evidence: Evidence, accused: set[str]) -> bool:
-        """Whether it and the measure are right, and there is but one right."""
-        if self.measure is None or self.truth is None or evidence.gradient is None:
+        """Whether it is right, and there is but one right."""
+        if self.truth is None or evidence.gradient is None or evidence.mode in accused:
             return False
-        both = {evidence.mode, self.measure.mode}
-        return not both & accused and not self.truth.is_on_a_kink
+        return not self.truth.is_on_a_kink
 
     def _factor(self, evidence: Evidence) -> float | None:
-        """How many times the measure's gradient it is, to seven digits; None if no one factor."""
-        if evidence.gradient is None or self.measure is None or self.truth is None:
+        """How many times the right gradient it is, to seven digits; None if no one factor."""
+        right = self._right
+        if evidence.gradient is None or right is None or self.truth is None:
             return None
-        both = (evidence, self.measure)
+        both = (evidence, right)
         are_precise = all(e.is_precise for e in both)
-        found, right = (
+        found, wanted = (
             (e.numbers if are_precise else np.asarray(e.gradient, np.float64)).ravel() for e in both
         )
-        if found.size != right.size or not np.isfinite([found, right]).all():
+        if found.size != wanted.size or not np.isfinite([found, wanted]).all():
             return None
         tolerance = (self.truth.fine if are_precise else self.truth.coarse).ravel()
-        factor = factor_of(Suspect(found, right, tolerance, ""))
+        factor = factor_of(Suspect(found, wanted, tolerance, ""))
         return None if factor is None else float(f"{factor:.7g}")
 
     def _largest(self) -> float:
-        """The largest difference of any mode's element to the measure's, as they are shown."""
-        if self.measure is None:
+        """The largest difference of any mode's element to the right one's, as they are shown."""
+        right = self._right
+        if right is None:
             return math.nan
-        shown = np.asarray(self.measure.gradient, np.float64).ravel()
+        shown = np.asarray(right.gradient, np.float64).ravel()
         others = [np.asarray(e.gradient, np.float64).ravel() for e in self.found
                   if not (e.another and e.is_meant) and e.gradient is not None]  # fmt: skip
-        return max(float(np.abs(o - shown).max(initial=0.0)) for o in others
-                   if o.size == shown.size)  # fmt: skip
+        return max((float(np.abs(o - shown).max(initial=0.0)) for o in others
+                    if o.size == shown.size), default=math.nan)  # fmt: skip
 
 
 def _rounding(right: Sequence[Evidence], truth: Truth) -> str:
@@ -250,9 +312,17 @@ def _rounding(right: Sequence[Evidence], truth: Truth) -> str:
         off = max(off, of_referee if of_referee > RELATIVE * size else 0.0)
     if not off or not size:
         return ""
+    kind = _rounded_as(right)
     if off > _NEAR_ZERO * size:
-        return f" but for float32 rounding ({off / size:.1%} of the size, so close to 0)"
-    return f" but for float32 rounding ({off / size:.0e} of the size)".replace("e-0", "e-")
+        return f" but for {kind} ({off / size:.1%} of the size, so close to 0)"
+    return f" but for {kind} ({off / size:.0e} of the size)".replace("e-0", "e-")
+
+
+def _rounded_as(right: Sequence[Evidence]) -> str:
+    """`float32 rounding`: by the coarsest type of the gradients; `rounding` if all are float64."""
+    kinds = {np.asarray(e.gradient).dtype for e in right}
+    coarse = [k for k in kinds if k.kind == "f" and k.itemsize < np.dtype(np.float64).itemsize]
+    return f"{min(coarse, key=lambda k: k.itemsize)} rounding" if coarse else "rounding"
 
 
 def _sentence(modes: Sequence[str], mistake: Mistake) -> str:

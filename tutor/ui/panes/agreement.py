@@ -22,12 +22,6 @@ from tutor.ui import looks
 from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
 
-BASE = "autograd"
-"""The mode that the others are measured by, where the lesson has it."""
-
-ROUNDING = 1e-5
-"""Differences below this part of the largest element are not marked."""
-
 INDENT, GAP = "  ", "  "
 SEPARATOR = line((" · ", looks.DIM))
 WRONG, RIGHT = "✗ ", "✓ "
@@ -75,14 +69,29 @@ def _heading(comparison: Comparison, moment: Moment) -> Iterator[Content]:
     elif comparison.epoch > moment.epoch:
         where += ", which comes next"
     pieces: list[Piece] = [(where, looks.STRONG)]
-    apart = [one_line(a.parameter) for a in comparison.agreements if not a.agrees]
-    if apart:
-        pieces += [" · ", (f"{WRONG}Not all agree: {', '.join(apart)}", looks.ERROR)]
-    elif comparison.agreements:
-        pieces += [" · ", (f"{RIGHT}All agree", looks.STRONG)]
+    if comparison.agreements:
+        pieces += [" · ", _summary(comparison.agreements)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
     if comparison.note:
         yield line(one_line(comparison.note))
+
+
+def _summary(agreements: Sequence[Agreement]) -> Piece:
+    """How it went with all parameters: what each block says, in one piece."""
+    wrong = [a for a in agreements if "wrong" in a.standing.values()]
+    if wrong:
+        return (f"{WRONG}Not all are right: {_parameters(wrong)}", looks.ERROR)
+    unknown = [a for a in agreements if not a.agrees]
+    if unknown:
+        return (f"{WRONG}Not finite: {_parameters(unknown)}", looks.ERROR)
+    unequal = [a for a in agreements if not a.is_equal]
+    if unequal:
+        return (f"{RIGHT}All are right, though not equal: {_parameters(unequal)}", looks.STRONG)
+    return (f"{RIGHT}All agree", looks.STRONG)
+
+
+def _parameters(agreements: Sequence[Agreement]) -> str:
+    return ", ".join(one_line(a.parameter) for a in agreements)
 
 
 # ── One parameter ───────────────────────────────────────────────────────────────────
@@ -108,57 +117,42 @@ def _block(agreement: Agreement, width: int) -> Iterator[Content]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One mode's gradient of one parameter, and how it stands to autograd's."""
+    """One mode's gradient of one parameter, and how it stands to the right one."""
 
     label: str
     value: Value
     apart: frozenset[int]
-    """The elements that differ by more than rounding."""
+    """The elements that are wrong by more than rounding."""
     word: str
 
 
 def _rows(agreement: Agreement) -> list[_Row]:
-    base = agreement.gradients.get(BASE) or agreement.gradients.get(REFEREE)
     return [
         _Row(
             "finite difference" if mode == REFEREE else one_line(mode),
             value,
-            _apart(agreement, mode, base),
+            frozenset(agreement.apart.get(mode, ()) if value.data else ()),
             _word(agreement, mode),
         )
         for mode, value in agreement.gradients.items()
     ]
 
 
-def _apart(agreement: Agreement, mode: str, base: Value | None) -> frozenset[int]:
-    """The elements in which a mode that disagrees differs; none where all is but rounding."""
-    value = agreement.gradients[mode]
-    if agreement.agrees or agreement.ratio.get(mode) == 1.0 or base is None or mode == REFEREE:
-        return frozenset()
-    if len(value.data) != len(base.data):
-        return frozenset()
-    scale = max((abs(x) for x in base.data if math.isfinite(x)), default=0.0)
-    pairs = zip(value.data, base.data, strict=True)
-    return frozenset(
-        i
-        for i, (a, b) in enumerate(pairs)
-        if a != b and not abs(a - b) <= ROUNDING * scale and not (math.isnan(a) and math.isnan(b))
-    )
-
-
 def _word(agreement: Agreement, mode: str) -> str:
-    """How the mode stands to autograd's, in a word or two; or why there are no numbers."""
-    value = agreement.gradients[mode]
+    """How the mode stands to the right gradient; or why there are no numbers."""
+    value, standing = agreement.gradients[mode], agreement.standing.get(mode)
     if value.dtype == "text":
         return one_line(value.text)
-    if agreement.agrees or mode in (BASE, REFEREE):
-        return ""
-    if not value.data:
-        return "no gradient"
-    ratio = agreement.ratio.get(mode)
-    if ratio is None:
-        return "differs"
-    return "agrees" if ratio == 1.0 else f"{digits.setting(float(f'{ratio:.4g}'))} times {BASE}"
+    if standing == "other":
+        return "right for its own function"
+    if standing == "wrong":
+        ratio = agreement.ratio.get(mode)
+        if not value.data:
+            return "no gradient"
+        if ratio in (None, 1.0):
+            return "differs"
+        return f"{digits.setting(float(f'{ratio:.4g}'))} times {one_line(agreement.measure)}"
+    return "right" if standing == "right" and not agreement.is_equal else ""
 
 
 # ── The table ───────────────────────────────────────────────────────────────────────
