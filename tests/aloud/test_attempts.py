@@ -47,7 +47,7 @@ def test_the_next_phase_waits_for_the_answer():
 def test_hints_come_one_at_a_time_and_the_solution_after_a_try():
     assert told("a", "hint") == "Hint 1 of 2: Look at w."
     assert told("a", "hint", "h") == "Hint 2 of 2: Think."
-    assert told("a", "solution") == "Try it once; then the solution can be seen."
+    assert told("a", "solution") == "Try once to unlock the solution."
 
 
 @pytest.mark.parametrize("line", ["hint", "answer 3", "edit", "skip", "leave", "solution"])

@@ -674,7 +674,7 @@ def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> No
     learner.says("1")
     for _ in range(3):
         learner.does("hint")
-    assert learner.session.notice.text == "There is no further hint"
+    assert learner.session.notice.text == "No more hints"
     learner.does("show_solution")
     assert not learner.session.notice.text
 

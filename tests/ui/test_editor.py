@@ -15,7 +15,7 @@ from tutor.teaching.journal import Draft, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.code_area import CodeArea
 from tutor.ui.screens import editor
-from tutor.ui.screens.editor import EditorScreen, TaskPane
+from tutor.ui.screens.editor import AroundPane, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
 from .exercises import REPAIR, with_exercises
@@ -74,10 +74,10 @@ async def test_mended_code_is_run_and_success_leads_back(
         assert learner.sees("The update goes the wrong way.", "task")
         assert learner.sees("It fails with: a leaf Variable", "task")
         assert learner.area.has_focus
-        assert learner.area.size.height >= 6
+        assert learner.area.size.height >= 5
         await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
         assert learner.area.read_only
-        assert learner.sees("esc breaks it off")
+        assert learner.sees("esc stops it")
         run = [c for c in engine.sent if isinstance(c, Open)][-1].lesson.phase("Update")
         assert run is not None
         assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
@@ -132,15 +132,15 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
         assert journal.kept == Draft("#" + FOREIGN, is_own=True)
 
 
-async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_goes_there(
+async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_stays(
     opened: Opened, engine: FakeEngine
 ) -> None:
     async with opened() as learner:
-        await learner.press("end", "enter", *"if w", "up", "home")
+        await learner.press("end", "enter", *"if w", "up", "home", "right")
         ran = len(engine.sent)
         await learner.press("ctrl+r")
         assert learner.sees("✗ Not yet. Line 2 is not Python")
-        assert learner.area.cursor_location[0] == 1
+        assert learner.area.cursor_location == (0, 1)
         assert len(engine.sent) == ran
         assert learner.draft == "w += learning_rate * w.grad\nif w\n"
         await learner.press("ctrl+z", "ctrl+z", "ctrl+z")
@@ -149,17 +149,17 @@ async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_goes_there
         assert learner.area.text != BROKEN
 
 
-async def test_the_real_error_is_shown_and_the_cursor_goes_to_its_line(
+async def test_the_real_error_is_shown_and_the_cursor_stays_where_it_is(
     opened: Opened, engine: FakeEngine
 ) -> None:
     async with opened() as learner:
-        await learner.press("ctrl+s")
+        await learner.press("end", "left", "ctrl+s")
         message = "RuntimeError: [bold]a leaf\x1b[31m"
         engine.tell(Failed(answers=engine.run_number, lesson="", phase="Update", line=2,
                            message=message))  # fmt: skip
         await settled(learner.pilot)
         assert learner.sees("✗ Not yet. Line 2 of your code: RuntimeError: [bold]a leaf^[[31m")
-        assert learner.area.cursor_location == (1, 0)
+        assert learner.area.cursor_location == (0, len(BROKEN) - 2)
         assert not learner.area.read_only
         await learner.press("escape")
         assert "RuntimeError: [bold]" in text_of(learner.app, "exercise-text")
@@ -171,7 +171,7 @@ async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
 ) -> None:
     async with opened() as learner:
         await learner.press("ctrl+s")
-        assert text_of(learner.app, "footer").strip() == "esc breaks it off"
+        assert text_of(learner.app, "footer").strip() == "esc stops it"
         engine.busy = 3.0
         learner.app.session.talk._heard_at -= 3.0
         learner.app.screen.update_from_session()
@@ -242,6 +242,37 @@ async def test_a_solution_that_was_asked_for_is_in_view(opened: Opened, engine: 
             "Solution:",
             "w -= learning_rate * w.grad",
         ]
+
+
+async def test_a_key_gives_a_hint_and_the_text_stays(opened: Opened) -> None:
+    async with opened() as learner:
+        await learner.press("#", "ctrl+g")
+        assert learner.sees("Hint 1", "task")
+        assert learner.area.has_focus
+        await learner.press("ctrl+g", "ctrl+g", "2")
+        assert learner.sees("No more hints", "status")
+        assert learner.area.text == "#2" + BROKEN
+
+
+async def test_the_code_around_it_is_in_view_with_the_place_of_what_is_to_be_fixed(
+    opened: Opened,
+) -> None:
+    async with opened() as learner:
+        around = learner.app.screen.query_one("#around", AroundPane)
+        top, height = around.scroll_offset.y, around.scrollable_content_region.height
+        seen = [row.plain.strip() for row in around.lines[top : top + height]]
+        assert "▶ Update: your code, below" in seen
+        assert "loss.backward()" in seen
+        assert not any("w += learning_rate" in row for row in seen)  # that is the learner's
+        area = learner.area
+        assert area.region.bottom == area.screen.query_one("#status").region.y
+        assert height >= 4  # and no half of the screen is left blank
+        await learner.press("ctrl+t", "ctrl+t")
+        assert around.has_focus
+        await learner.press("home")
+        assert around.scroll_offset.y == 0
+        await learner.press("ctrl+t")
+        assert area.has_focus
 
 
 # ── Python's habits ─────────────────────────────────────────────────────────────────

@@ -94,9 +94,9 @@ async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
 async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(at: At) -> None:
     async with at(PREDICT) as learner:
         await learner.press("escape", "h", "h", "h", "enter")
-        assert learner.sees("There is no further hint", "status")
+        assert learner.sees("No more hints", "status")
         await learner.press("h")
-        assert not learner.sees("There is no further hint", "status")
+        assert not learner.sees("No more hints", "status")
         await learner.press("enter")
         said = " ".join(text_of(learner.app, "exercise-text").split())
         assert "▸ I can't read “h”." in said
@@ -112,7 +112,7 @@ async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_wa
         learner = Learner(app, pilot)
         await learner.press("s", "s", "space", "a", "escape", "h", "H")
         assert learner.sees("Hint 1: Look at w.")
-        assert learner.sees("Try it once", "status")
+        assert learner.sees("Try once", "status")
         assert not learner.field.has_focus
         await learner.press("escape")
         assert app.session.attempt is None

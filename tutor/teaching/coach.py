@@ -145,7 +145,7 @@ class Coach:
         if self._way is None:
             if self._talk.is_moving:
                 self._wished = found.id
-                self._talk.tell("The exercise begins as soon as the lesson stands still")
+                self._talk.tell("The exercise starts when the current run has finished")
                 return
             self.held = hold(self._talk)
         number = [e.id for e in self.exercises].index(found.id) + 1
@@ -311,7 +311,7 @@ class Coach:
             return
         desk = self._way.desk
         if not desk.attempt.hints_left:
-            self._talk.tell("There is no further hint")
+            self._talk.tell("No more hints")
             return
         self._talk.tell("")  # what was said of solutions and hints is so no more
         desk.set(hints=desk.attempt.asked.hints[: len(desk.attempt.hints) + 1])
@@ -326,7 +326,7 @@ class Coach:
             self._talk.tell("")
             self._way.show_solution()
         else:
-            self._talk.tell("Try it once; then the solution can be seen")
+            self._talk.tell("Try once to unlock the solution")
 
     def skip(self) -> None:
         """`I know this`: on to the next."""

@@ -88,7 +88,7 @@ LESSON_COMMANDS = (
     Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
     Command("difference", ("D",), "diff", "What another mode writes", "screen.turn_difference", 21),
     Command("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
-    Command("stop", ("x",), "stop", "Break off what is running", "screen.stop", 24),
+    Command("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
     Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
     _session("take_up", "O", "go on", "Go on where you left before"),
@@ -106,10 +106,10 @@ EXERCISE_COMMANDS = (
     _of_exercise("hint", "h", "hint", "A hint", 3),
     _of_exercise("show_solution", "H", "solution", "The solution, after a try", 4),
     _of_exercise("skip", "k", "I know this", "I know this: the next one", 5),
-    Command("leave", ("escape",), "leave", "Leave field, exercise; stop",
+    Command("leave", ("escape",), "leave", "Leave the field, then the exercise",
             "screen.leave", 6, priority=True),
     Command("exercises", ("A",), "exercises", "All exercises of this lesson", "screen.exercises"),
-    Command("interrupt", ("ctrl+c",), "stop", "As x, also while you type", "screen.stop",
+    Command("interrupt", ("ctrl+c",), "stop", "Like x, but works while you type", "screen.stop",
             priority=True),
 )  # fmt: skip
 """The ranks are those of the footer while an exercise is on."""
@@ -211,17 +211,18 @@ EDITOR_COMMANDS = (
             "screen.run_code", 1, priority=True),
     Command("close", ("escape",), "back", "Back to the lesson; your text is kept",
             "screen.close", 2, priority=True),
-    Command("undo", ("ctrl+z",), "undo", "Undo", "screen.undo", 5),
-    Command("redo", ("ctrl+y",), "redo", "Redo", "screen.redo", 6),
+    Command("hint", ("ctrl+g",), "hint", "A hint", "screen.hint", 3, priority=True),
+    Command("undo", ("ctrl+z",), "undo", "Undo", "screen.undo", 6),
+    Command("redo", ("ctrl+y",), "redo", "Redo", "screen.redo", 7),
     Command("original", ("ctrl+o",), "original", "The code as it was given",
-            "screen.original", 3, priority=True),
-    Command("task", ("ctrl+t",), "question", "To the question, to scroll it; back",
+            "screen.original", 5, priority=True),
+    Command("task", ("ctrl+t",), "scroll", "Focus the question, the code around it, your code",
             "screen.turn_focus", 4, priority=True),
     Command("copy", ("ctrl+c",), "copy", "Copy what is selected", "screen.copy"),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
 )  # fmt: skip
 
-JUDGING_COMMANDS = (Command("close", ("escape",), "breaks it off", "", "screen.close", 1),)
+JUDGING_COMMANDS = (Command("close", ("escape",), "stops it", "", "screen.close", 1),)
 """What the editor's footer shows while the code runs: no other key does anything."""
 
 _LIST_COMMANDS = (

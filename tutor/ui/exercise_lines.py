@@ -36,8 +36,12 @@ _KIND_CELLS = max(map(len, KIND_WORDS.values()))
 _STATE_CELLS = 13
 _MARKED = 4
 """Cells before a comparison of the goal: the mark, and what sets it in."""
-GOAL = "goal"
-"""The part that says how near a goal is: its first line whether it is met, then the figures."""
+CHOICE = "choice "
+"""How the names of the parts begin that are choices."""
+ASKED_FOR = ("hint", "solution")
+"""How the names of the parts begin that the learner asks for."""
+NEVER_NEW = ("title", "goal", "task", "how")
+"""Parts that change without anything having been said: the state, the figures of a goal."""
 _ONE_ROW = 1000
 """Columns in which a question's first paragraph is not folded."""
 
@@ -112,6 +116,11 @@ class Part:
     is_tight: bool = False
     """Whether the next part follows without an empty line."""
 
+    @property
+    def says(self) -> str:
+        """Its text, however it is folded."""
+        return "".join("".join(content.plain.split()) for content in self.lines)
+
 
 def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator[Part]:
     """All that is to be seen of an exercise, from the title to the explanation.
@@ -127,26 +136,35 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
     for index, choice in enumerate(attempt.choices):
         rows = _choice(index, choice, index == picked, width, inline)
         yield _part(choice_part(index), rows, is_tight=index + 1 < len(attempt.choices))
-    if near := goal(attempt, width):
-        yield _part(GOAL, near, is_tight=True)
-    if more := task(attempt, width):
-        yield _part("task", more)
-    if attempt.wants == "code" and attempt.state != "done":
-        phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
-        yield _part("how", [line(("o", looks.KEY), f" edits the code of {phase}.")])
+    is_done = attempt.state == "done"
+    if not is_done:
+        yield from _aims(attempt, width)
     if said := reply(attempt, width, inline):
         yield _part("reply", said)
     if attempt.explain:
         yield _part("explain", prose(attempt.explain))
+    if is_done:
+        yield from _aims(attempt, width)
     for number, hint in enumerate(attempt.hints, 1):
         yield _part(f"hint {number}", _headed(f"Hint {number}: ", hint, width, inline))
     if attempt.solution:
         yield _part("solution", _headed("Solution: ", attempt.solution, width, inline))
 
 
+def _aims(attempt: Attempt, width: int) -> Iterator[Part]:
+    """What is to be reached or fixed, and with which keys."""
+    if near := goal(attempt, width):
+        yield _part("goal", near, is_tight=True)
+    if attempt.state != "done" and (more := task(attempt, width)):
+        yield _part("task", more)
+    if attempt.wants == "code" and attempt.state != "done":
+        phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
+        yield _part("how", [line(("o", looks.KEY), f" edits the code of {phase}.")])
+
+
 def choice_part(index: int) -> str:
     """The name of the part that is a choice."""
-    return f"choice {index + 1}"
+    return f"{CHOICE}{index + 1}"
 
 
 def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> Part:
@@ -341,7 +359,7 @@ def _keys(attempt: Attempt) -> Iterator[Key]:
         case "done":
             yield ("enter", "goes on")
         case "judging":
-            yield ("x", "breaks it off")
+            yield ("x", "stops it")
         case "asking":
             yield from _answering(attempt)
     if attempt.state in ("asking", "wrong"):

@@ -15,8 +15,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
+from tutor.lesson.exercise import Repair
 from tutor.lesson.model import Fence, Section
 from tutor.plain import one_line
+from tutor.teaching.attempt import Attempt
 from tutor.teaching.moment import Moment
 from tutor.ui import looks, marks
 from tutor.ui.code_diff import Difference, compared_with, difference, turned
@@ -41,6 +43,7 @@ class CodePane(FootedPane):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
     moment: var[Moment | None] = var(None)
+    attempt: var[Attempt | None] = var(None)
     difference_to: var[str] = var("")
     """The mode whose code this mode's is compared with; empty to show the code itself."""
 
@@ -53,6 +56,11 @@ class CodePane(FootedPane):
         self._followed: tuple[object, ...] | None = None
 
     # ── What comes down ─────────────────────────────────────────────────────────────
+
+    def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
+        """Another exercise: other code may be to be fixed."""
+        if (old and old.exercise.id) != (new and new.exercise.id):
+            self.rebuild()
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Another lesson, mode, phase, or other facts."""
@@ -137,13 +145,24 @@ class CodePane(FootedPane):
     # ── What is shown ───────────────────────────────────────────────────────────────
 
     def settle(self) -> None:
-        """Keep what is about to run in view, but leave the learner alone between steps."""
+        """Keep what is about to run in view, but leave the learner alone between steps.
+
+        Where code is to be fixed and nothing has run yet, it is that, and what runs before it.
+        """
         moment = self.moment
         if moment is None:
             return
-        place = (moment.lesson.digest, moment.mode, moment.next_phase)
-        if place != self._followed:
-            self._followed = place
+        exercise = self.attempt.exercise if self.attempt else None
+        to_fix = exercise.phase if isinstance(exercise, Repair) and moment.at_start else ""
+        place = (moment.lesson.digest, moment.mode, moment.next_phase, to_fix, self.room)
+        if place == self._followed:
+            return
+        self._followed = place
+        if to_fix in self._phases:
+            _, last = self._phases[to_fix]
+            y = max(0, last - self.room + 1)
+            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+        else:
             self.bring_into_view(*self._phases.get(self._next, (0, 0)))
 
     def foot(self, width: int) -> Sequence[Content]:

@@ -6,7 +6,7 @@ business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from textual import events
@@ -40,7 +40,87 @@ LABELS = {
 """By whether the field has the focus."""
 
 
-class ExerciseText(LinesPane):
+class PartsPane(LinesPane):
+    """Parts one below the other, of which the newest stays in view until the learner scrolls.
+
+    Subclasses say what `parts` does. What is new is found by comparing the parts with those
+    before, so that whatever is said, it is seen; and it is brought into view again whenever the
+    room changes, for a field that comes or goes takes a row of it.
+    """
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._parts: list[Part] = []
+        self._rows: dict[str, tuple[int, int]] = {}
+        """By part: its first and last line."""
+        self._newest: tuple[str, ...] = ()
+        """The parts that were said last, in their order."""
+        self._is_settling = False
+        self._settled_in = (0, 0)
+        """The room in which the newest was brought into view last."""
+
+    def parts(self, width: int) -> Iterable[Part]:
+        """The parts for so many columns."""
+        raise NotImplementedError
+
+    def is_news(self, part: Part) -> bool:
+        """Whether a part that reads otherwise than before is to be brought into view."""
+        return True
+
+    def newest_at_first(self) -> Sequence[str]:
+        """Names of the parts to bring into view where nothing has stood before."""
+        return ()
+
+    def forget_parts(self) -> None:
+        """Something else is shown from now on: none of it is newer than the rest."""
+        self._parts, self._newest = [], ()
+        self._scroll_down_to(0)
+
+    def build(self, width: int) -> Sequence[Content]:
+        """All parts, with an empty line between two unless the first is tight."""
+        before = {part.name: part.says for part in self._parts}
+        self._parts = list(self.parts(width))
+        fresh = (p.name for p in self._parts if p.says != before.get(p.name) and self.is_news(p))
+        if newest := tuple(fresh if before else self.newest_at_first()):
+            self._newest = newest
+        lines: list[Content] = []
+        self._rows = {}
+        for part in self._parts:
+            self._rows[part.name] = (len(lines), len(lines) + len(part.lines) - 1)
+            lines.extend(part.lines)
+            if not part.is_tight:
+                lines.append(line())
+        return lines[:-1] if self._parts and not self._parts[-1].is_tight else lines
+
+    def settle(self) -> None:
+        """As far up as the end of the newest part can be seen, its beginning before its end."""
+        rows = [self._rows[name] for name in self._newest if name in self._rows]
+        size = self.scrollable_content_region.size
+        self._settled_in = (size.width, size.height)
+        if rows:
+            first, last = rows[0][0], rows[-1][1]
+            self._scroll_down_to(min(max(0, last - size.height + 1), first))
+
+    def rebuild(self) -> None:
+        """Build the parts anew; what that scrolls, the learner has not scrolled."""
+        self._is_settling = True
+        super().rebuild()
+        self._is_settling = False
+
+    def _scroll_down_to(self, y: int) -> None:
+        was, self._is_settling = self._is_settling, True
+        self.scroll_to(y=y, animate=False, immediate=True, force=True)
+        self._is_settling = was
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Once the learner has scrolled, it stays there until there is something newer."""
+        super().watch_scroll_y(old_value, new_value)
+        size = self.scrollable_content_region.size
+        if not self._is_settling and self._settled_in == (size.width, size.height):
+            self._newest = ()
+
+
+class ExerciseText(PartsPane):
     """All that is said of the exercise; its choices are picked here."""
 
     class Answered(Message):
@@ -66,9 +146,6 @@ class ExerciseText(LinesPane):
         super().__init__(id=id)
         self._inline = inline_formulas(ascii_only)
         self._picked = -1
-        self._parts: list[Part] = []
-        self._new: tuple[int, int] | None = None
-        """First and last line of what is new."""
 
     # ── What it shows ───────────────────────────────────────────────────────────────
 
@@ -77,8 +154,7 @@ class ExerciseText(LinesPane):
         if new is None or old is None or (old.exercise.id, old.ask) != (new.exercise.id, new.ask):
             self._picked = -1
         if new is None or old is None or old.exercise.id != new.exercise.id:
-            self._parts = []
-            self.scroll_to(y=0, animate=False, immediate=True, force=True)
+            self.forget_parts()
         self.rebuild()
 
     def watch_deeds(self) -> None:
@@ -90,34 +166,17 @@ class ExerciseText(LinesPane):
         if _exercises(old) != _exercises(new):
             self.rebuild()
 
-    def build(self, width: int) -> Sequence[Content]:
+    def parts(self, width: int) -> Iterable[Part]:
         """The exercise that is on, or the list."""
         if self.attempt is None:
-            self._new = None
-            return self._list(width)
-        before = {part.name: part.lines for part in self._parts}
-        self._parts = list(lines_of.parts(self.attempt, self._picked, width, self._inline))
-        lines: list[Content] = []
-        fresh: list[tuple[int, int]] = []
-        for part in self._parts:
-            first = len(lines)
-            lines.extend(part.lines)
-            if before and self._is_news(part, before.get(part.name, ())):
-                fresh.append((first, len(lines) - 1))
-            if not part.is_tight:
-                lines.append(line())
-        self._new = (fresh[0][0], fresh[-1][1]) if fresh else None
-        return lines[:-1]
+            return [Part("list", tuple(self._list(width)))]
+        return lines_of.parts(self.attempt, self._picked, width, self._inline)
 
-    def _is_news(self, part: Part, before: Sequence[Content]) -> bool:
-        """Whether it is to be brought into view: new text, or the choice just picked."""
-        # Of a goal it is news whether it is met; its figures are others after each step.
-        seen = 1 if part.name == lines_of.GOAL else None
-        now, was = ([c.plain for c in of[:seen]] for of in (part.lines, before))
-        if part.name == "title" or now == was:
-            return False
-        is_choice = bool(before) and part.name.startswith("choice")
-        return not is_choice or part.name == lines_of.choice_part(self._picked)
+    def is_news(self, part: Part) -> bool:
+        """What stands still or is only moved about is none; of choices, the one just picked is."""
+        if part.name.startswith(lines_of.CHOICE):
+            return part.name == lines_of.choice_part(self._picked)
+        return part.name not in lines_of.NEVER_NEW
 
     def _list(self, width: int) -> list[Content]:
         every = _exercises(self.moment)
@@ -128,17 +187,6 @@ class ExerciseText(LinesPane):
             lines_of.list_row(number, exercise, deeds.get(exercise.id), width, self._inline)
             for number, exercise in enumerate(every, 1)
         ]
-
-    def settle(self) -> None:
-        """Bring into view what is new, its beginning before its end."""
-        if self._new is None:
-            return
-        first, last = self._new
-        top, height = self.scroll_offset.y, self.scrollable_content_region.height
-        y = min(max(top, last - height + 1), first)
-        self._new = None
-        if y != top:
-            self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 

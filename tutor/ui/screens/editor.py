@@ -1,4 +1,4 @@
-"""The editor: the code of a Repair, mended here and run by ctrl+s.
+"""The editor: the code of a Repair, fixed here and run by ctrl+s, below the code around it.
 
 Knows the session, whose exercise it is about; what the code does is seen by the engine alone.
 """
@@ -9,9 +9,9 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
@@ -22,18 +22,20 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static, TextArea
 
-from tutor.lesson import code_checks
 from tutor.lesson.exercise import Repair
 from tutor.plain import one_line
 from tutor.teaching.attempt import Attempt
-from tutor.teaching.moment import Notice
+from tutor.teaching.moment import Moment, Notice
 from tutor.teaching.session import Session
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import looks
 from tutor.ui.bars import Bar, Footer, Header, StatusBar
 from tutor.ui.code_area import CodeArea
+from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
+from tutor.ui.exercise_lines import Part
 from tutor.ui.looks import line
+from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.following import FollowingScreen
@@ -46,7 +48,7 @@ GRACE = 1.5
 
 
 class EditorScreen(FollowingScreen):
-    """What is to be mended, what came of the last run, and the code."""
+    """What is to be fixed, the code around it, what came of the last run, and the code itself."""
 
     ALL_COMMANDS = EDITOR_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_COMMANDS)]
@@ -65,13 +67,14 @@ class EditorScreen(FollowingScreen):
         self._stopped_at = -math.inf
 
     def parts(self) -> Iterable[Widget]:
-        """Header, question, verdict, code, status and footer."""
+        """Header, question, the code around, verdict, code, status and footer."""
         here = EditorScreen
         yield Header(id="header").data_bind(here.moment)
         with Container(id="panes"):
             task = TaskPane(ascii_only=self._ascii, id="task").data_bind(here.attempt)
-            task.tabs = (("To be mended", True),)
+            task.tabs = (("Question", True),)
             yield task
+            yield AroundPane(self._exercise, id="around").data_bind(here.moment)
             yield Verdict(ascii_only=self._ascii, id="verdict").data_bind(here.attempt)
             self._area.border_title = line(f" Your code of {one_line(self._exercise.phase)} ")
             yield self._area
@@ -103,20 +106,8 @@ class EditorScreen(FollowingScreen):
         is_judged = new.state == "judging"
         self._area.read_only = is_judged
         self.query_one(Footer).only = JUDGING_COMMANDS if is_judged else ()
-        if old is not None and old.state == "judging" and new.state == "asking":
-            self._point_at_the_error()
-            if new.was_stopped:
-                self._stopped_at = time.monotonic()
-
-    def _point_at_the_error(self) -> None:
-        """The cursor goes to the line of the learner's code that failed."""
-        failed = self.session.moment.failed if self.session.moment else None
-        if failed is not None and failed.line and failed.phase == self._exercise.phase:
-            self._go_to(failed.line)
-
-    def _go_to(self, row: int) -> None:
-        last = self._area.document.line_count
-        self._area.move_cursor((min(max(row, 1), last) - 1, 0))
+        if old is not None and old.state == "judging" and new.state == "asking" and new.was_stopped:
+            self._stopped_at = time.monotonic()
 
     # ── The draft ───────────────────────────────────────────────────────────────────
 
@@ -139,7 +130,7 @@ class EditorScreen(FollowingScreen):
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_run_code(self) -> None:
-        """Let the session run it; what is no Python is told at once, and where."""
+        """Let the session run it; what is no Python is told at once. The cursor stays."""
         if self._area.read_only:
             return
         self._keep()
@@ -148,7 +139,8 @@ class EditorScreen(FollowingScreen):
         if attempt and attempt.is_from_elsewhere and text != self._exercise.code:
             self._ask_about(text)
             return
-        self._run(text)
+        self.session.edit(text)
+        self.update_from_session()
 
     def _ask_about(self, text: str) -> None:
         """Code from elsewhere runs when the learner has agreed to it."""
@@ -159,12 +151,6 @@ class EditorScreen(FollowingScreen):
                 self.update_from_session()
 
         self.app.push_screen(AskCode(text), answered)
-
-    def _run(self, text: str) -> None:
-        self.session.edit(text)
-        if bad := code_checks.why_not_code(text):
-            self._go_to(bad.line)
-        self.update_from_session()
 
     def action_close(self) -> None:
         """Back to the lesson; while the code runs, break that off first.
@@ -202,10 +188,15 @@ class EditorScreen(FollowingScreen):
         if not self._area.read_only:
             self.app.push_screen(AskOriginal(), answered)
 
+    def action_hint(self) -> None:
+        """One more hint, below the question."""
+        self.action_session("hint")
+
     def action_turn_focus(self) -> None:
-        """To the question, to scroll it; from there back to the code."""
-        task = self.query_one("#task")
-        (self._area if task.has_focus else task).focus()
+        """To the question, to the code around it, and back to the code."""
+        ring = (self.query_one("#task"), self.query_one("#around"), self._area)
+        after = dict(zip(ring, (*ring[1:], ring[0]), strict=True))
+        after.get(self.focused or self._area, self._area).focus()
 
     def action_copy(self) -> None:
         """Nothing is selected: say how, instead of ending anything."""
@@ -213,49 +204,76 @@ class EditorScreen(FollowingScreen):
         self.update_from_session()
 
 
-class TaskPane(LinesPane):
-    """The question, the symptom, the hints so far and the solution, the last of it in view."""
+class TaskPane(PartsPane):
+    """The question, the symptom, the hints so far and the solution, the newest in view."""
 
     attempt: var[Attempt | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         self._inline = inline_formulas(ascii_only)
-        self._asked_for = (0, 0)
-        """First and last line of the last hint, or of the solution."""
-        self._shown: tuple[int, int] | None = None
-        """Those lines, once they have been brought into view."""
 
     def watch_attempt(self) -> None:
         """Another hint."""
         self.rebuild()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """What was in view may be so no more."""
-        self._shown = None
-        super().on_resize(event)
-
-    def build(self, width: int) -> Sequence[Content]:
-        """One below the other."""
+    def parts(self, width: int) -> Iterable[Part]:
+        """Those that are not said elsewhere on this screen."""
         if self.attempt is None:
-            return []
-        lines: list[Content] = []
+            return
         for part in lines_of.parts(self.attempt, -1, width, self._inline):
             if part.name not in ("title", "how", "reply", "explain"):
-                lines += part.lines
-                if part.name == "solution" or part.name.startswith("hint"):
-                    self._asked_for = (len(lines) - len(part.lines), len(lines) - 1)
-        return lines
+                yield replace(part, is_tight=True)
 
-    def settle(self) -> None:
-        """What was asked for last is in view, until the learner scrolls."""
-        if self._shown != self._asked_for:
-            self._shown = self._asked_for
-            self.bring_into_view(*self._asked_for)
+    def newest_at_first(self) -> Sequence[str]:
+        """Who comes to the editor after a hint or the solution sees the last of them."""
+        return [p.name for p in self._parts if p.name.startswith(lines_of.ASKED_FOR)][-1:]
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         """As many rows as there are lines."""
-        return len(self.build(max(1, width)))
+        return sum(len(part.lines) for part in self.parts(max(1, width)))
+
+
+class AroundPane(LinesPane):
+    """The lesson's code in this mode, with a line where the code stands that is to be fixed."""
+
+    moment: var[Moment | None] = var(None)
+
+    def __init__(self, exercise: Repair, *, id: str) -> None:
+        super().__init__(id=id)
+        self.tabs = (("Code around it", True),)
+        self._phase = exercise.phase
+        self._own = 0
+        """The line that stands for the code to be fixed."""
+        self._settled_in = 0
+
+    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+        """The lesson is there; its code stays as it is."""
+        if old is None or new is None or old.lesson is not new.lesson or old.mode != new.mode:
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Phase by phase."""
+        lines: list[Content] = []
+        moment = self.moment
+        for section in moment.lesson.sections if moment else ():
+            fences = section.fences(moment.mode) if moment else ()
+            if section.phase == self._phase:
+                self._own = len(lines)
+                lines.append(line((f"▶ {one_line(self._phase)}", looks.NEXT), ": your code, below"))
+            elif section.phase and fences:
+                lines.append(line("  ", (one_line(section.phase), looks.DIM)))
+                for fence in fences:
+                    lines += [row.content for row in fence_rows(fence, width, "  ", None, None)]
+        return lines
+
+    def settle(self) -> None:
+        """What runs just before the code to be fixed, as far as there is room."""
+        height = self.scrollable_content_region.height
+        if height != self._settled_in:
+            self._settled_in = height
+            y = max(0, self._own - height + 2)
+            self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
 
 class Verdict(Bar):
@@ -277,7 +295,7 @@ class Verdict(Bar):
         if attempt is None:
             return []
         if attempt.state == "judging":
-            return [line(("It runs … esc breaks it off", looks.STRONG))]
+            return [line(("The code runs … esc stops it", looks.STRONG))]
         return lines_of.reply(attempt, width, self._inline)[:4]
 
 
@@ -320,9 +338,9 @@ class AskOriginal(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """The question and its answers."""
         words = (
-            "The code as it was given comes back, in place of yours.\n"
+            "Replace your code by the code as it was given?\n"
             "(ctrl+z brings yours back.)\n\n"
-            "y do so    n keep mine"
+            "y replace it    n keep mine"
         )
         with Vertical(classes="dialog"):
             yield Static(words, markup=False)

@@ -15,7 +15,7 @@ from textual.containers import Container
 from textual.reactive import var
 from textual.widget import Widget
 
-from tutor.lesson.exercise import Exercise, Repair
+from tutor.lesson.exercise import BeAutograd, Exercise, Repair
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.journal import Deed
 from tutor.teaching.moment import Moment
@@ -108,7 +108,7 @@ class LessonScreen(FollowingScreen):
         with Container(id="panes"):
             formula = FormulaPane(id="formula", ascii_only=self._ascii)
             yield formula.data_bind(moment, attempt, deeds)
-            yield CodePane(id="code").data_bind(moment)
+            yield CodePane(id="code").data_bind(moment, attempt)
             yield GraphPane(id="graph").data_bind(moment)
             yield NumbersPane(id="numbers").data_bind(moment)
             yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(moment)
@@ -200,21 +200,37 @@ class LessonScreen(FollowingScreen):
             self.query_one("#formula").focus()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """An exercise that begins is shown; after the last, all stands as it did before."""
-        if (old and old.exercise.id) == (new and new.exercise.id):
+        """An exercise that begins, or is done, is shown; after the last, all stands as before."""
+        if old is not None and new is not None and old.exercise.id == new.exercise.id:
+            if new.state == "done" != old.state and not self.query_one(ExercisePane).display:
+                self._bring("exercise")
+                self._keep_focus_in_view()
             return
-        is_on = new is not None
-        if is_on and old is None:
+        if old is None:
             self._before = dict(self._shown)
-        self.set_class(is_on, "-exercising")
-        if is_on:
-            self.action_show("exercise")
-            if new is not None and new.is_editing and self.is_current:
-                self.action_edit()
-        else:
-            self._shown = self._before
+        self.set_class(new is not None, "-exercising")
+        self._shown = dict(self._before)
+        if new is None:
             self._place_panes()
             self.query_one("#formula").focus()
+            return
+        self._bring(self._upper_pane(new))
+        self.action_show("exercise")
+        if new.is_editing and self.is_current:
+            self.action_edit()
+
+    def _upper_pane(self, attempt: Attempt) -> str:
+        """What is worth looking at beside an exercise: the code to be fixed, the graph to fill in.
+
+        For the others it is what was looked at before; but the graph, which there may not be.
+        """
+        if isinstance(attempt.exercise, Repair):
+            return "code"
+        if isinstance(attempt.exercise, BeAutograd):
+            return "graph"
+        group = next(g for g in self._groups if "formula" in g)
+        before = self._before.get(group, group[0])
+        return "formula" if before == "graph" else before
 
     def action_exercise(self) -> None:
         """Begin the next one; go to where it is answered; after an answer, go on."""
@@ -368,15 +384,29 @@ class LessonScreen(FollowingScreen):
             for name in GROUPS:
                 self.set_class(name == layout, f"-{name}")
             self._bring("exercise") if is_at_exercise else self._place_panes()
+            self._keep_focus_in_view()
 
     @property
     def _groups(self) -> Sequence[tuple[str, ...]]:
         """The panes that share a place, in the present layout."""
         return (_EXERCISING if self.attempt else GROUPS)[self._layout]
 
+    def _keep_focus_in_view(self) -> None:
+        """What shares a place in another layout may have hidden what had the focus."""
+        within = self.focused.ancestors_with_self if self.focused else []
+        for group in self._groups:
+            panes = [self.query_one(f"#{name}") for name in group]
+            if any(pane in within for pane in panes if not pane.display):
+                shown = next(pane for pane in panes if pane.display)
+                if isinstance(shown, ExercisePane):
+                    shown.leave_field()  # letters were keys, and stay so
+                else:
+                    shown.focus()
+
     def _place_panes(self) -> None:
         for group in self._groups:
-            shown = self._shown.get(group, group[0])
+            first = "exercise" if self.attempt and "exercise" in group else group[0]
+            shown = self._shown.get(group, first)
             for name in group:
                 pane = self.query_one(f"#{name}")
                 assert isinstance(pane, LinesPane | ExercisePane)

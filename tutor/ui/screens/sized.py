@@ -37,16 +37,25 @@ class SizedScreen(Screen[None]):
         """What the screen consists of."""
         return ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._had_focus: Widget | None = None
+        """What had the focus when there was no room any more."""
+
     def on_resize(self, event: events.Resize) -> None:
-        """Is there room?"""
+        """Is there room? What had the focus before it was hidden has it again afterwards."""
         width, height = event.size
-        is_small = width < MIN_WIDTH or height < MIN_HEIGHT
+        is_small, was_small = width < MIN_WIDTH or height < MIN_HEIGHT, self.is_too_small
+        if is_small and not was_small:
+            self._had_focus = self.focused
         self.set_class(is_small, "-too-small")
         words = (
             f"The tutor needs a window of {MIN_WIDTH}×{MIN_HEIGHT}; this one is {width}×{height}"
             " · q quits"
         )
         self.query_one("#too-small", Static).update(words)
+        if was_small and not is_small and self._had_focus is not None:
+            self.set_focus(self._had_focus)
         self.resized(width, height)
 
     @property

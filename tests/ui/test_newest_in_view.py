@@ -1,0 +1,214 @@
+"""What has just been said of an exercise can be seen, whatever was said before and in any room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from tutor.engine.messages import Failed
+from tutor.lesson.exercise import Exercise
+from tutor.training.sights import Local, LocalStep
+from tutor.ui.app import TutorApp
+from tutor.ui.panes.exercise import PartsPane
+from tutor.ui.screens.editor import EditorScreen
+from tutor.ui.screens.lesson import LessonScreen
+
+from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
+from .fake_engine import FakeEngine
+from .test_lesson_screen import settled, text_of
+
+SIZES = ((80, 24), (80, 22), (120, 36))
+LENGTHS = ("short", "long")
+
+
+def words(name: str, count: int) -> str:
+    """So many different words, of which the first and the last say what they belong to."""
+    return " ".join([f"{name}-begins", *(f"{name}{i}" for i in range(count)), f"{name}-ends."])
+
+
+def grown(exercise: Exercise, length: str) -> Any:
+    """The exercise with a question, hints and an explanation of this length."""
+    more = 0 if length == "short" else 1
+    return msgspec.structs.replace(
+        exercise,
+        ask=words("ask", 4 + 90 * more),
+        hints=(words("first", 3 + 30 * more), words("second", 3 + 30 * more)),
+        explain=words("because", 4 + 40 * more),
+    )
+
+
+class Reader:
+    """The learner, who sees only what is in view."""
+
+    def __init__(self, app: TutorApp, pilot: Any) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await settled(self.pilot)
+
+    def in_view(self, pane: str = "exercise-text") -> str:
+        """What can be seen of a pane, as it is put on the screen."""
+        of = self.app.screen.query_one(f"#{pane}", PartsPane)
+        assert of.display
+        x, y, width, height = of.content_region
+        rows = self.app.screen._compositor.render_strips()[y : y + height]
+        return "\n".join("".join(s.text for s in row)[x : x + width].rstrip() for row in rows)
+
+    def sees(self, *said: str, pane: str = "exercise-text") -> None:
+        shown = self.in_view(pane)
+        assert all(word in shown for word in said), shown
+
+
+At = Callable[..., Any]
+
+
+@pytest.fixture
+def at(make_app: Callable[..., TutorApp], engine: FakeEngine) -> At:
+    @asynccontextmanager
+    async def run(exercise: Exercise, size: tuple[int, int], *more: Exercise) -> Any:
+        app = make_app(first=with_exercises(exercise, *more))
+        async with app.run_test(size=size) as pilot:
+            await settled(pilot)
+            await pilot.press("a")
+            await settled(pilot)
+            yield Reader(app, pilot)
+
+    return run
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_of_a_prediction(at: At, size: tuple[int, int], length: str) -> None:
+    async with at(grown(PREDICT, length), size) as reader:
+        reader.sees("ask-begins")
+        await reader.press("escape", "h")
+        reader.sees("Hint 1", "first-begins", "first-ends.")
+        await reader.press("h")
+        reader.sees("Hint 2", "second-begins", "second-ends.")
+        await reader.press("a", *"-120", "enter")
+        reader.sees("✗ Not right.", "That is the sum.", "It is:")
+        await reader.press("H")
+        reader.sees("Solution:", "−30")
+        await reader.press("enter")
+        reader.sees("And in epoch 2?")
+        await reader.press("escape", "H")  # the field goes while it is computed, and comes back
+        reader.sees("Solution:", "−25.5")
+        await reader.press("a", *"-25.5", "enter")
+        reader.sees("✓ Right.", "Because", "divides by N.")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_of_a_choice(at: At, size: tuple[int, int], length: str) -> None:
+    async with at(grown(CHOOSE, length), size) as reader:
+        reader.sees("ask-begins")
+        await reader.press("1")
+        reader.sees("▶ 1  Not so")
+        await reader.press("enter")
+        reader.sees("✗ Not yet.", "look again")
+        await reader.press("down")
+        reader.sees("▶ 2  So")
+        await reader.press("enter")
+        reader.sees("✓ Right.", "because-begins", "because-ends.")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_of_a_goal_that_is_reached_before_another_pane(
+    at: At, size: tuple[int, int], length: str
+) -> None:
+    async with at(grown(REACH, length), size) as reader:
+        await reader.press("h", "h")
+        reader.sees("second-begins", "second-ends.")
+        await reader.press("3", *["]"] * 3, *["s"] * 6)
+        reader.sees("✓ Done.", "because-begins", "because-ends.")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_of_playing_autograd(
+    at: At, engine: FakeEngine, size: tuple[int, int], length: str
+) -> None:
+    step = LocalStep(asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0)
+    last = LocalStep(asks="total", output="", input="w", values={}, expected=6.0)
+    engine.local = Local(steps=(step, last))
+    async with at(grown(AUTOGRAD, length), size) as reader:
+        reader.sees("ask-begins")
+        await reader.press("4", "enter")
+        reader.sees("✗ Not yet.")
+        await reader.press("escape", "h", "H")
+        reader.sees("Solution: 3")
+        await reader.press("a", "3", "enter")
+        reader.sees("✓ 3 is right.", "")
+        await reader.press("6", "enter")
+        reader.sees("✓ Right.", "because-begins", "because-ends.")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("length", LENGTHS)
+async def test_of_a_repair_whichever_pane_was_in_front(
+    at: At, engine: FakeEngine, size: tuple[int, int], length: str
+) -> None:
+    async with at(grown(REPAIR, length), size) as reader:
+        await reader.press("h", "3", "o", "ctrl+s")
+        why = Failed(
+            answers=engine.run_number, lesson="", phase="Update", line=1, message="a leaf Variable"
+        )
+        engine.tell(why)
+        await settled(reader.pilot)
+        assert "still raises" in text_of(reader.app, "verdict")
+        await reader.press("escape", "H")
+        reader.sees("Solution:", "w -= learning_rate * w.grad")
+        await reader.press("3", "o", "ctrl+s")
+        engine.advance(3)
+        await settled(reader.pilot)
+        assert isinstance(reader.app.screen, LessonScreen)
+        reader.sees("✓ Done.", "because-begins", "because-ends.")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_of_the_hints_in_the_editor(at: At, size: tuple[int, int]) -> None:
+    async with at(grown(REPAIR, "long"), size) as reader:
+        await reader.press("o")
+        assert isinstance(reader.app.screen, EditorScreen)
+        reader.sees("ask-begins", pane="task")
+        await reader.press("ctrl+g")
+        reader.sees("Hint 1", "first-begins", pane="task")
+        await reader.press("ctrl+g")
+        reader.sees("Hint 2", "second-begins", pane="task")
+
+
+async def test_what_all_fits_is_seen_from_its_title_on(at: At) -> None:
+    async with at(PREDICT, (80, 24)) as reader:
+        await reader.press("escape", "h", "a", *"-120", "enter")
+        reader.sees("Exercise 1 of 1", "✗ Not right.")
+        await reader.press("enter")
+        reader.sees("Exercise 1 of 1", "And in epoch 2?")
+
+
+async def test_it_stays_in_view_when_the_window_changes_and_where_the_learner_scrolls_to(
+    at: At,
+) -> None:
+    async with at(grown(PREDICT, "long"), (120, 36)) as reader:
+        await reader.press("escape", "h")
+        for size in ((80, 22), (60, 18), (100, 40), (80, 24)):
+            await reader.pilot.resize_terminal(*size)
+            await settled(reader.pilot)
+            if size[0] >= 80:
+                reader.sees("first-begins", "first-ends.")
+        await reader.press("home")
+        reader.sees("ask-begins")
+        await reader.press("s")  # refused: nothing is said there
+        reader.sees("ask-begins")
+
+
+async def test_a_text_without_end_is_seen_from_its_beginning(at: At) -> None:
+    endless = msgspec.structs.replace(PREDICT, explain=words("because", 300), again=())
+    async with at(endless, (80, 24)) as reader:
+        await reader.press(*"-30", "enter")
+        reader.sees("✓ Right.", "because-begins")

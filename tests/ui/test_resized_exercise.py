@@ -1,0 +1,92 @@
+"""A window that shrinks and grows in the middle of an exercise: nothing typed is lost or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.widgets import Input, TextArea
+
+from tutor.ui.app import TutorApp
+
+from .conftest import LARGE, SMALL
+from .exercises import CHOOSE, PREDICT, REPAIR, with_exercises
+from .fake_engine import FakeEngine
+from .test_lesson_screen import settled
+
+MakeApp = Callable[..., TutorApp]
+TOO_SMALL = ((60, 18), (80, 21), (79, 24), (40, 5))
+
+
+async def resize(pilot: Any, *sizes: tuple[int, int]) -> None:
+    for size in sizes:
+        await pilot.resize_terminal(*size)
+        await settled(pilot)
+
+
+@pytest.mark.parametrize("small", TOO_SMALL, ids=str)
+@pytest.mark.parametrize("end", [SMALL, LARGE], ids=str)
+async def test_half_an_answer_is_typed_on_where_it_was_left(
+    make_app: MakeApp, engine: FakeEngine, small: tuple[int, int], end: tuple[int, int]
+) -> None:
+    app = make_app(first=with_exercises(PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a", "-", "3", "1", "left")
+        await resize(pilot, small)
+        sent = len(engine.sent)
+        await pilot.press("9", "enter", "escape", "space")  # nothing of it can be seen: it waits
+        await settled(pilot)
+        assert len(engine.sent) == sent
+        await resize(pilot, end)
+        field = app.screen.query_one("#exercise-answer", Input)
+        assert (field.value, field.cursor_position, field.has_focus) == ("-31", 2, True)
+        await pilot.press("0", "delete")
+        assert field.value == "-30"
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.session.attempt is not None
+        assert app.session.attempt.state == "done"
+
+
+async def test_letters_stay_keys_and_a_picked_choice_stays_picked(make_app: MakeApp) -> None:
+    app = make_app(first=with_exercises(CHOOSE))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a", "2")
+        await resize(pilot, (60, 18), LARGE, SMALL)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.session.attempt is not None
+        assert app.session.attempt.state == "done"
+
+
+async def test_code_is_typed_on_where_it_was_left(make_app: MakeApp) -> None:
+    app = make_app(first=with_exercises(REPAIR))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a", "o", "#", "a")
+        await resize(pilot, (60, 18), LARGE, (50, 10), SMALL)
+        await pilot.press("b")
+        area = app.screen.query_one("#editor", TextArea)
+        assert area.text.startswith("#abw +=")
+
+
+@pytest.mark.parametrize("pane", ["1", "2", "3", "4", "5", "7"])
+async def test_in_another_layout_the_exercise_is_in_view_and_what_is_hidden_has_no_focus(
+    make_app: MakeApp, pane: str
+) -> None:
+    app = make_app(first=with_exercises(PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a", "4", "escape", pane)
+        for size in (LARGE, (120, 30), (60, 18), LARGE):
+            await resize(pilot, size)
+            focused = app.screen.focused
+            assert focused is None or size == (60, 18) or focused.region.area
+            if size == LARGE and pane != "5":
+                assert app.screen.query_one("#exercise").display
+        await pilot.press("a", "2")
+        field = app.screen.query_one("#exercise-answer", Input)
+        assert field.value == "42"
