@@ -201,8 +201,9 @@ class LessonScreen(FollowingScreen):
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """An exercise that begins, or is done, is shown; after the last, all stands as before."""
-        if old is not None and new is not None and old.exercise.id == new.exercise.id:
-            if new.state == "done" != old.state and not self.query_one(ExercisePane).display:
+        if (old and old.exercise.id) == (new and new.exercise.id):
+            is_done = old and new and new.state == "done" != old.state
+            if is_done and not self.query_one(ExercisePane).display:
                 self._bring("exercise")
                 self._keep_focus_in_view()
             return
