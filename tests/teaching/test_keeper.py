@@ -26,6 +26,7 @@ from tutor.teaching.keeper import Keeper
 from tutor.teaching.packing import packed, unpacked
 from tutor.training.frame import Change, Position
 from tutor.training.frame import Record as Recipe
+from tutor.training.player import END
 from tutor.training.sights import RunInfo
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -170,6 +171,7 @@ RUN = RunInfo(
         {"at": Position(-1, 0)},
         {"at": Position(10**15, 0)},
         {"runs": (replace(RUN, name="\x1b[2J"),)},
+        {"at": Position(0, 2**63 - 1)},
         {"runs": (replace(RUN, reached=Position(1, -1)),)},
         {"hints": -1},
     ],
@@ -177,6 +179,11 @@ RUN = RunInfo(
 def test_a_place_that_makes_no_sense_is_none(change: dict[str, Any]) -> None:
     assert unpacked(packed(replace(left(), runs=(RUN,)), NOON).data) is not None
     assert unpacked(packed(replace(left(), **change), NOON).data) is None
+
+
+def test_a_kept_run_that_came_to_the_end_of_an_epoch_is_brought_back() -> None:
+    kept = replace(left(), runs=(replace(RUN, reached=Position(3, END)), RUN))
+    assert unpacked(packed(kept, NOON).data) == kept
 
 
 def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open) -> None:

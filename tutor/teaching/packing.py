@@ -15,6 +15,9 @@ _LONGEST = 200
 _MOST = 10**12
 """More than any count that a run comes to in a lifetime."""
 
+_MOST_STEPS = 2**62
+"""The step of the end of an epoch, whatever its number of steps (END of a run)."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Left).decode
 
@@ -66,7 +69,8 @@ def _makes_sense(left: Left) -> bool:
     names += [text for change in changes for text in (change.mode, change.device) if text]
     places = [left.at, left.before, *(change.at for change in changes)]
     places += [place for run in left.runs for place in (run.forked_at, run.reached)]
-    counts = [count for place in places if place for count in (place.epoch, place.step)]
+    counts = [place.epoch for place in places if place]
+    steps = [place.step for place in places if place]
     counts += [left.goal, left.round, left.step, left.tries, left.hints]
     counts += [run.furthest for run in left.runs]
     counts += [count for half in left.halfway for count in (half.round, half.step)]
@@ -76,5 +80,6 @@ def _makes_sense(left: Left) -> bool:
     return (
         all(name.isprintable() and len(name) <= _LONGEST for name in names)
         and all(0 <= count <= _MOST for count in counts)
+        and all(0 <= step <= _MOST_STEPS for step in steps)
         and all(0 <= seed < 2**64 for seed in seeds)
     )
