@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tutor.lesson import trust
+
 os.environ["OMP_NUM_THREADS"] = "1"
 """Read when torch is loaded: as the engine computes. With workers on every core, threads that
 wait for each other take ten times as long."""
@@ -92,3 +94,4 @@ def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _home_of_the_test(_nobodys_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home for each test, which is made when somebody writes there: no test finds another's."""
     _move_home(monkeypatch, _nobodys_home / str(next(_homes)))
+    monkeypatch.setattr(trust, "_agreed", set())  # a session is a process, not so a test

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tutor.errors import LessonError
+from tutor.lesson import trust as trust_module
 from tutor.lesson.document import read
 from tutor.lesson.model import Lesson
 from tutor.lesson.trust import default_store, is_trusted, trust
@@ -72,14 +72,38 @@ def test_a_path_with_a_newline_can_not_smuggle_in_a_digest(mine: Lesson, store: 
     assert len(store.read_text().splitlines()) == 1
 
 
-def test_a_store_that_can_not_be_written_says_what_to_do(mine: Lesson, tmp_path: Path) -> None:
+def test_where_nothing_can_be_written_it_holds_for_this_session_and_the_cause_is_told(
+    mine: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LessonError, match="make it writable, or use --trust each time") as caught:
-        trust(mine, tmp_path / "file" / "trusted")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(LessonError, match="can't remember"):
-        trust(mine, tmp_path)
-    assert not is_trusted(mine, tmp_path)
+    trouble = trust(mine, tmp_path / "file" / "trusted")
+    assert "mine.md again the next time" in trouble
+    assert "\n" not in trouble
+    assert is_trusted(mine, tmp_path / "file" / "trusted")
+    assert not is_trusted(replace(mine, digest="0" * 64), tmp_path / "file" / "trusted")
+    monkeypatch.setattr(trust_module, "_agreed", set())  # the next session
+    assert not is_trusted(mine, tmp_path / "file" / "trusted")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_a_full_disk_is_told_as_such(mine: Lesson) -> None:
+    assert "No space left on device" in trust(mine, Path("/dev/full"))
+    assert is_trusted(mine, Path("/dev/full"))
+
+
+def test_the_place_of_a_shipped_lesson_makes_no_other_content_trusted(
+    shelf: Path, store: Path, minimal: str, tmp_path: Path
+) -> None:
+    """A link that leads to a shipped lesson now may have led elsewhere when it was read."""
+    (shelf / "a.md").write_text(minimal)
+    (tmp_path / "evil.md").write_text(minimal + "\nOther words.\n")
+    link = tmp_path / "a.md"
+    link.symlink_to(tmp_path / "evil.md")
+    evil = read(link)
+    link.unlink()
+    link.symlink_to(shelf / "a.md")
+    assert not is_trusted(evil, store)
+    assert is_trusted(read(link), store)
 
 
 def test_two_tutors_at_once_lose_nothing(mine: Lesson, store: Path) -> None:

@@ -331,7 +331,12 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
     make_app: MakeApp, engine: FakeEngine, key: str, runs: bool
 ) -> None:
     trusted: list[Lesson] = []
-    app = make_app(menu=True, trust_lesson=trusted.append)
+
+    def trust(lesson: Lesson) -> str:
+        trusted.append(lesson)
+        return "not remembered: the disk is full"
+
+    app = make_app(menu=True, trust_lesson=trust)
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "down", "enter")
@@ -341,6 +346,7 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
         await pilot.press(key)
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen) is runs
+        assert not runs or "the disk is full" in text_of(app, "status")
     assert [lesson.slug for lesson in trusted] == (["far"] if runs else [])
     assert engine.kinds().count("Open") == int(runs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 from tutor.cli.parsers import COMMANDS
@@ -32,13 +33,15 @@ def new_command(options: argparse.Namespace) -> int:
     except FileThere as error:
         raise FileThere(f"{error}; give --force to replace it") from None
     # The tutor itself wrote this very content, so it may run without a question.
-    trust.trust(document.parse(text, path))
+    trouble = trust.trust(document.parse(text, path))
     print(
         f"{path} is a small lesson that works: open it in your editor and make it yours.\n"
         f"  tutor check {path} --trust          prove it (what you have written is run)\n"
         f"  tutor check --watch --trust {path}  prove it again each time you save it\n"
         f"  tutor {path}                        see it as a learner does"
     )
+    if trouble:
+        print(f"tutor: {trouble}", file=sys.stderr)
     return 0
 
 

@@ -33,7 +33,8 @@ def trusted(path: Path, *, trust_now: bool) -> Lesson:
             f"{lesson.path} did not come with the tutor and is Python code: read it, "
             "then give --trust to let it run"
         )
-    trust.trust(lesson)
+    if trouble := trust.trust(lesson):
+        print(f"tutor: {trouble}", file=sys.stderr)
     return lesson
 
 

@@ -7,6 +7,7 @@ once for that exact content. Knows nothing of how the learner is asked.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError
+from tutor.lesson import files
 from tutor.lesson.library import APP, is_shipped
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
@@ -24,25 +26,50 @@ def default_store() -> Path:
     return platformdirs.user_data_path(APP) / "trusted-lessons"
 
 
+_agreed: set[str] = set()
+"""The digests that were allowed since the tutor began, whether they could be written or not."""
+
+
 def is_trusted(lesson: Lesson, store: Path | None = None) -> bool:
     """Whether the lesson may run without a question."""
-    return is_shipped(lesson.path) or lesson.digest.encode() in _digests(store or default_store())
+    return (
+        lesson.digest in _agreed
+        or _is_as_shipped(lesson)
+        or lesson.digest.encode() in _digests(store or default_store())
+    )
 
 
-def trust(lesson: Lesson, store: Path | None = None) -> None:
-    """Remember that this exact content may run. Raises LessonError if that can't be written."""
+def _is_as_shipped(lesson: Lesson) -> bool:
+    """Whether the content, not just its place, is that of a file that came with the tutor.
+
+    The path may be a link that led elsewhere when the lesson was read.
+    """
+    if not is_shipped(lesson.path):
+        return False
+    try:
+        source = files.load(lesson.path.resolve())
+    except (LessonError, OSError, RuntimeError):
+        return False
+    return hashlib.sha256(source.encode()).hexdigest() == lesson.digest
+
+
+def trust(lesson: Lesson, store: Path | None = None) -> str:
+    """Let this exact content run: from now on, or for this session if that can't be written.
+
+    Returns one line on why it is only for this session; empty where it is remembered.
+    """
+    _agreed.add(lesson.digest)
     file = store or default_store()
     line = f"{lesson.digest}  {one_line(str(lesson.path))}\n".encode()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         _append(file, line)
     except OSError as error:
-        raise LessonError(
-            one_line(
-                f"{file}: can't remember that this lesson is trusted "
-                f"({error.strerror or error}); make it writable, or use --trust each time"
-            )
-        ) from None
+        return one_line(
+            f"{file} can't be written ({error.strerror or error}): "
+            f"you will be asked about {lesson.path.name} again the next time"
+        )
+    return ""
 
 
 def _append(file: Path, line: bytes) -> None:

@@ -53,10 +53,10 @@ def _is_trusted(lesson: Lesson) -> bool:
     return trust.is_trusted(lesson)
 
 
-def _trust(lesson: Lesson) -> None:
+def _trust(lesson: Lesson) -> str:
     from tutor.lesson import trust  # noqa: PLC0415  as above
 
-    trust.trust(lesson)
+    return trust.trust(lesson)
 
 
 class TutorApp(ThemedApp):
@@ -86,7 +86,7 @@ class TutorApp(ThemedApp):
         first_title: str = "",
         start: Start = Start(),  # noqa: B008 - frozen
         is_trusted: Callable[[Lesson], bool] | None = None,
-        trust_lesson: Callable[[Lesson], None] | None = None,
+        trust_lesson: Callable[[Lesson], str] | None = None,
         ascii_only: bool | None = None,
         journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
         settings: SettingsFile | None = None,
@@ -338,12 +338,10 @@ class TutorApp(ThemedApp):
                 self.action_menu()
             self.tell(Notice(f"{lesson.path.name} is not opened", "told"))
             return
-        try:
-            self._trust(lesson)
-        except LessonError as error:
-            self.tell(Notice(one_line(str(error)), "refused"))
-            return
+        trouble = self._trust(lesson)
         self._begin(lesson, begin)
+        if trouble:  # it runs; only that it may is not remembered
+            self.session.talk.welcome(one_line(trouble), "refused")
 
     def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         begin(lesson)
