@@ -6,6 +6,7 @@ that turn the reading direction) comes out as characters that can be read.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 TAB = 4
@@ -27,6 +28,12 @@ def plain(text: str) -> str:
 def one_line(text: str) -> str:
     """The text as a single safe line: blanks stay as they are, a line's end becomes one."""
     return " ".join(plain(text).splitlines())
+
+
+def json_text(thing: object) -> str:
+    r"""Data as indented JSON that a terminal can't obey: all that has no picture is `\uXXXX`."""
+    text = json.dumps(thing, indent=2, ensure_ascii=False)
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _visible(character: str) -> str:

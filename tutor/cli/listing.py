@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import wcwidth
 
 from tutor.lesson import library
 from tutor.lesson.library import Headline
-from tutor.plain import one_line
+from tutor.plain import json_text, one_line
 
 _PIPED = 1_000_000
 """Cells of a line that is not for a screen: nothing is cut."""
@@ -23,7 +22,7 @@ def list_command(options: argparse.Namespace) -> int:
     """Print the lessons: in order, as JSON, or as the map of what builds on what."""
     headlines = library.headlines(options.lang)
     if options.json:
-        print(json.dumps([_as_json(h) for h in headlines], indent=2, ensure_ascii=False))
+        print(json_text([_as_json(h) for h in headlines]))
     elif options.map:
         _print_map(headlines)
     else:
@@ -111,7 +110,7 @@ def devices_command(options: argparse.Namespace) -> int:
 
     found = [(name, devices.describe(name)) for name in devices.available()]
     if options.json:
-        print(json.dumps([{"name": n, "description": d} for n, d in found], indent=2))
+        print(json_text([{"name": n, "description": d} for n, d in found]))
     else:
         print("\n".join(_columns(found)))
     return 0

@@ -11,14 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TextIO
 
 from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, parser_of_all
-from tutor.errors import TutorError, UsageError
+from tutor.errors import RunError, TutorError, UsageError
 from tutor.plain import plain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    _open_what_is_closed()
     _spell_out_what_cannot_be_said()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser_of_all().parse_args(_with_command(given))
@@ -33,8 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has read enough (`| head`): end without a word. Python
         # flushes once more at exit, which must not find the broken pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more(sys.stdout)
         return OK
+    except OSError as error:
+        if options.debug or not _is_full(sys.stdout):
+            raise
+        return _complain(RunError(f"standard output can't be written: {error.strerror or error}"))
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
@@ -43,9 +49,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(error: TutorError) -> int:
     if getattr(error, "stopped", False):  # Ctrl+C while the lesson's own code ran
         return INTERRUPTED
-    for line in plain(str(error)).splitlines():
-        print(f"tutor: {line}", file=sys.stderr)
+    try:
+        for line in plain(str(error)).splitlines():
+            print(f"tutor: {line}", file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told; the exit status still says it
+        _write_no_more(sys.stderr)
     return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that was closed (`>&-`) reads and writes nothing.
+
+    Left closed, its descriptor would be given to the next file that is opened.
+    """
+    for number, (name, how) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, how, closefd=False))  # noqa: SIM115 - for good
+
+
+def _is_full(stream: TextIO) -> bool:
+    """Whether nothing can be written there; then what is still buffered is let go."""
+    try:
+        stream.flush()
+        os.write(stream.fileno(), b"\n")  # an unbuffered stream has nothing left to flush
+    except OSError:
+        _write_no_more(stream)
+        return True
+    return False
+
+
+def _write_no_more(stream: TextIO) -> None:
+    """Let what is still buffered, and all that comes, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _spell_out_what_cannot_be_said() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tutor.cli.progress_table import json_of, overviews, print_table
 from tutor.errors import ProgressError, UsageError
 from tutor.export import FileThere, new_file
-from tutor.lesson import library
+from tutor.lesson import files, library
 from tutor.plain import one_line, plain
 from tutor.progress.place import free_name, progress_file
 from tutor.progress.records import Counts, Record
@@ -99,7 +99,7 @@ def _reset(store: Store, options: argparse.Namespace) -> None:
 def _lesson(store: Store, name: str) -> str:
     """The slug that is meant by a slug or a lesson's file. Raises UsageError if none is."""
     known = {record.lesson for record in store.records()}
-    slug = Path(name).stem if name.endswith(".md") else name
+    slug = files.slug_of(Path(name)) if name.endswith(".md") else name
     if slug not in known and not any(h.slug == slug for h in library.headlines()):
         near = get_close_matches(slug, known, n=3)
         hint = f"; did you mean {' or '.join(f'`{one_line(n)}`' for n in near)}?" if near else ""

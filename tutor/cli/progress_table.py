@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import wcwidth
 
 from tutor.lesson.library import Headline
-from tutor.plain import one_line
+from tutor.plain import json_text, one_line
 from tutor.progress.records import ExerciseSummary, PlaceRecord, text_of
 from tutor.progress.store import Store
 
@@ -93,7 +92,7 @@ def json_of(found: Sequence[Overview], store: Store) -> str:
         "last": last.slug if last else None,
         "lessons": [_lesson_json(overview) for overview in found],
     }
-    return json.dumps(shown, indent=2, ensure_ascii=False)
+    return json_text(shown)
 
 
 def _lesson_json(overview: Overview) -> dict[str, Any]:
@@ -158,7 +157,8 @@ def print_table(found: Sequence[Overview]) -> None:
     print(f"\n{_sum(found)}")
     last = _last(found)
     if last is not None and last.headline is not None:
-        print(f"You were last in {last.slug}: `tutor {last.slug}` opens it.")
+        slug = one_line(last.slug)
+        print(f"You were last in {slug}: `tutor {slug}` opens it.")
 
 
 def _row(overview: Overview) -> tuple[str, ...]:

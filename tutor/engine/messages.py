@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -352,20 +353,41 @@ Said: TypeAlias = (
 AnyEvent: TypeAlias = Said | Ended
 
 
-def _path(kind: type, value: object) -> Path:
-    """The one type in messages that msgpack does not know."""
+def path_of(kind: type, value: object) -> Path:
+    """A path, the one type in messages that msgpack does not know, from its bytes."""
     assert kind is Path
-    return Path(str(value))
+    assert isinstance(value, bytes)
+    return Path(os.fsdecode(value))
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=str)
-_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(AnyCommand, dec_hook=_path)
+_encoder = msgspec.msgpack.Encoder(enc_hook=os.fsencode)
+_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(
+    AnyCommand, dec_hook=path_of
+)
 _events: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
 
 
 def to_line(message: Message) -> bytes:
     """One message as one line, newline included."""
-    return base64.b64encode(_encoder.encode(message)) + b"\n"
+    return base64.b64encode(packed(message)) + b"\n"
+
+
+def packed(message: msgspec.Struct) -> bytes:
+    """A message in msgpack. Half a surrogate pair, which no UTF-8 has, becomes `?`."""
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(message, builtin_types=(bytes,), enc_hook=os.fsencode)
+        return _encoder.encode(_whole(plain))
+
+
+def _whole(thing: Any) -> Any:
+    """The same data, its texts without halves of characters."""
+    if isinstance(thing, str):
+        return thing.encode(errors="replace").decode()
+    if isinstance(thing, dict):
+        return {_whole(key): _whole(value) for key, value in thing.items()}
+    return [_whole(one) for one in thing] if isinstance(thing, list | tuple) else thing
 
 
 def command_from_line(line: bytes) -> AnyCommand:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from tutor.engine.messages import packed, path_of
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 
@@ -62,16 +62,13 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
 Event: TypeAlias = Loaded | Begun | Told | Answered | Stopped | Done
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=str)
 _events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-_wishes: msgspec.msgpack.Decoder[Prove] = msgspec.msgpack.Decoder(
-    Prove, dec_hook=lambda _, value: Path(str(value))
-)
+_wishes: msgspec.msgpack.Decoder[Prove] = msgspec.msgpack.Decoder(Prove, dec_hook=path_of)
 
 
 def to_line(message: Prove | Event) -> bytes:
     """A message as one line, newline included."""
-    return base64.b64encode(_encoder.encode(message)) + b"\n"
+    return base64.b64encode(packed(message)) + b"\n"
 
 
 def wish_from_line(line: bytes) -> Prove:

@@ -52,7 +52,7 @@ def parse(source: str, path: Path) -> Lesson:
     _check_is_not_its_own_base(front, path, faults)
     faults.raise_if_any()
     return Lesson(
-        slug=path.stem,
+        slug=files.slug_of(path),
         path=path,
         digest=hashlib.sha256(source.encode()).hexdigest(),
         source=text,
@@ -77,10 +77,10 @@ def parse(source: str, path: Path) -> Lesson:
 
 
 def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: FaultList) -> None:
-    if path.stem in front.builds_on:
+    if files.slug_of(path) in front.builds_on:
         faults.add(
             front.line("builds_on"),
-            f"`{path.stem}` is this lesson; write in `builds_on` what comes before it",
+            f"`{files.slug_of(path)}` is this lesson; write in `builds_on` what comes before it",
         )
 
 

@@ -47,6 +47,11 @@ def load(path: Path) -> str:
         ) from None
 
 
+def slug_of(path: Path) -> str:
+    """The slug of the lesson in a file: its name without `.md`, made safe to show and to keep."""
+    return one_line(path.stem)
+
+
 def normal(text: str) -> str:
     """The text without a byte order mark, every line ended by a plain newline."""
     return text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")

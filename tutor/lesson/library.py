@@ -99,7 +99,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
         return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
     fences = tuple(scan.fences(text))
     return Headline(
-        path.stem,
+        files.slug_of(path),
         path,
         front.title,
         front.summary,
@@ -147,7 +147,9 @@ def original_of(path: Path) -> Path | None:
     if language_of(path) == ORIGINAL:
         return None
     beside = sibling(path, ORIGINAL)
-    return beside if beside.is_file() else _Shelf().lessons.get(path.stem, {}).get(ORIGINAL)
+    return (
+        beside if beside.is_file() else _Shelf().lessons.get(files.slug_of(path), {}).get(ORIGINAL)
+    )
 
 
 def _named(name: str, slugs: Collection[str]) -> Path:
@@ -156,7 +158,7 @@ def _named(name: str, slugs: Collection[str]) -> Path:
     if _is_path(name) and _exists(path):
         return path  # whether it is a lesson is told by whoever reads it
     what = f"there is no file {name}" if _is_path(name) else f"no lesson is named `{name}`"
-    near = get_close_matches(path.stem, slugs, n=3)
+    near = get_close_matches(files.slug_of(path), slugs, n=3)
     hint = f"did you mean {' or '.join(f'`{slug}`' for slug in near)}? " if near else ""
     raise LessonError(one_line(f"{what}; {hint}`tutor list` shows the lessons there are"))
 
@@ -187,7 +189,7 @@ class _Shelf:
                     self._add(path, language)
 
     def _add(self, path: Path, language: str) -> None:
-        by_language = self.lessons.setdefault(path.stem, {})
+        by_language = self.lessons.setdefault(files.slug_of(path), {})
         if by_language.setdefault(language, path) is not path:
             self.shadowed.append(path)
 
@@ -221,16 +223,16 @@ def _is_path(name: str) -> bool:
 
 
 def _shadowed(path: Path) -> Headline:
-    slug = path.stem
+    slug = files.slug_of(path)
     fault = f"{path}: another lesson is already named `{slug}`; rename this one"
     return _faulty(path, is_shipped(path), one_line(fault), (language_of(path),))
 
 
 def _faulty(path: Path, shipped: bool, fault: str, languages: tuple[str, ...]) -> Headline:
     return Headline(
-        path.stem,
+        files.slug_of(path),
         path,
-        one_line(path.stem),
+        files.slug_of(path),
         shipped=shipped,
         fault=fault,
         language=language_of(path),

@@ -58,7 +58,8 @@ class Held:
         lesson = self.lesson
         return Left(
             slug=lesson.slug,
-            path=str(lesson.path),
+            path=one_line(str(lesson.path)),
+            raw_path=b"" if str(lesson.path).isprintable() else bytes(lesson.path),
             fingerprint=lesson.fingerprint(),
             language=lesson.language,
             record=self.record,

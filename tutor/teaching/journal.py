@@ -5,6 +5,8 @@ Knows what happens in exercises and where a lesson is left; nothing of files.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -58,6 +60,13 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its code was open in the editor."""
     halfway: tuple[Halfway, ...] = ()
     """The other exercises that had been begun and left."""
+    raw_path: bytes = b""
+    """The path where it is no text (a name that is not UTF-8); then `path` only shows it."""
+
+    @property
+    def file(self) -> Path:
+        """The lesson's file."""
+        return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
 
 
 class Draft(msgspec.Struct, frozen=True):

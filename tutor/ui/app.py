@@ -246,7 +246,7 @@ class TutorApp(ThemedApp):
 
     def _path_of(self, left: Left) -> Path:
         """Its file as it was; where that has moved, the lesson that is called so now."""
-        path = Path(left.path)
+        path = left.file
         found = (h.path for h in self._standings.headlines if h.slug == left.slug)
         return path if path.exists() else next(found, path)
 

@@ -102,6 +102,4 @@ class Standings:
 
 def _is_there(left: Left) -> bool:
     """Whether its file is where it was: a lesson need not be in the list."""
-    from pathlib import Path  # noqa: PLC0415
-
-    return Path(left.path).is_file()
+    return left.file.is_file()

@@ -1,0 +1,78 @@
+"""Names, folders and machines that are not as one expects: told in a line, or no matter at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR, Terminal
+from tutor.lesson import document
+
+LESSON = Path(document.__file__).with_name("new_lesson.md").read_bytes().replace(b"TITLE", b"Mine")
+
+
+def tutor(
+    *arguments: str, lines: str = "", env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(TUTOR), *arguments],
+        input=lines,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(params=[b"bad\xff.md", b"folder\xff/good.md", b"with blanks/a b.md"])
+def mine(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A lesson whose path is not UTF-8, or has blanks in it."""
+    path = os.path.join(os.fsencode(tmp_path), request.param)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(LESSON)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    return os.fsdecode(path)
+
+
+def test_a_lesson_is_proven_and_read_whatever_its_path(mine: str) -> None:
+    checked = tutor("check", "--trust", mine)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    read = tutor("--plain", mine, lines="next\nnext\n")
+    assert (read.returncode, read.stderr) == (0, "")
+    progress = tutor("progress")
+    assert "epoch 1, manual" in progress.stdout
+    assert (tutor("progress", "--json").returncode, progress.stderr) == (0, "")
+
+
+def test_the_screen_opens_a_lesson_and_goes_on_with_it_whatever_its_path(mine: str) -> None:
+    with Terminal([str(TUTOR), mine, "--trust"]) as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of")
+        terminal.settle(0.3)
+        terminal.press("q")
+        assert terminal.wait_ended() == 0
+    with Terminal([str(TUTOR)]) as terminal:
+        terminal.wait_for("▶ Go on: ")
+        terminal.press("enter")
+        terminal.wait_for("epoch 1 of", "You are back where you left")
+
+
+def test_no_name_of_a_file_reaches_the_terminal_as_an_escape_sequence(tmp_path: Path) -> None:
+    for name in ("a\x1b]0;gone\x07b.md", "c\x9b2Jd.md"):
+        (tmp_path / name).write_bytes(LESSON)
+        tutor("--plain", str(tmp_path / name), "--trust", lines="next\n")
+    env = {"TUTOR_LESSONS": str(tmp_path)}
+    commands = ("list", "list --map", "list --json", "progress", "progress --json", "a\x1b[31m")
+    for command in commands:
+        done = tutor(*command.split(), env=env)
+        told = (done.stdout + done.stderr).replace("\n", "")
+        assert told.isprintable(), command

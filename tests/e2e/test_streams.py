@@ -1,0 +1,61 @@
+"""Standard streams that are closed or full cost a word at most, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR
+
+COMMANDS = (
+    *("list", "list --json", "list --map", "progress", "progress export -", "new mine --force"),
+    *("--plain one-weight", "--help", "one-weight", "no-such-lesson"),
+)
+
+
+def run(
+    tmp_path: Path, command: str, redirection: str, unbuffered: bool = False
+) -> tuple[int, str]:
+    """Exit status, and what was said on standard error where that is open."""
+    done = subprocess.run(
+        f"cd {tmp_path} && echo quit | {TUTOR} {command} {redirection}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("redirection", [">&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_reads_and_writes_nothing(
+    tmp_path: Path, command: str, redirection: str
+) -> None:
+    needs_more = command in ("one-weight", "no-such-lesson")  # a terminal; a lesson
+    status, said = run(tmp_path, command, redirection)
+    assert "Traceback" not in said
+    assert status == (1 if needs_more else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("--help", "one-weight")])
+def test_a_full_disk_behind_standard_output_is_told_in_one_line(
+    tmp_path: Path, command: str, unbuffered: bool
+) -> None:
+    status, said = run(tmp_path, command, ">/dev/full", unbuffered)
+    assert status == 1
+    assert said.startswith("tutor: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_where_nobody_can_be_told_the_status_says_it(tmp_path: Path, redirection: str) -> None:
+    assert run(tmp_path, "no-such-lesson", redirection)[0] == 1
+    assert run(tmp_path, "list", redirection)[0] == 0
