@@ -122,7 +122,7 @@ WORDS = {
     "An introduction.": "引言。",
     "The answer.": "答案。",
     r"\hat{y} = 2": r"\text{答案} = 2",
-    "What to remember": "要记住的",
+    "What to remember": "要点",
     "What will it be?": "是多少？",
     "Think, Think again": "想想, 再想想",
     "It is so.": "就是这样。",
@@ -229,7 +229,7 @@ def test_what_is_missing_is_told(original: Lesson) -> None:
     fewer = fewer.replace("modes: [manual, autograd]\n", "modes: [manual]\n")
     fewer = fewer.replace("mode: autograd\n", "mode: manual\n")
     fewer = without(fewer, "```python autograd", "\n## Predict").replace(", autograd: 9", "")
-    fewer = without(fewer, "## Update", "## 要记住的")
+    fewer = without(fewer, "## Update", "## 要点")
     fewer = without(fewer, "$$w =", "```yaml exercise\nid: first")
     fewer = without(fewer, "```yaml exercise\nid: second", "```yaml exercise\nid: third")
     found = "\n".join(map(str, differences(original, lesson(fewer, THERE))))
@@ -249,7 +249,7 @@ def test_exercises_and_phases_in_another_order_are_told(original: Lesson) -> Non
     first = text[
         text.index("```yaml exercise\nid: first") : text.index("```yaml exercise\nid: sec")
     ]
-    update = text[text.index("## Update") : text.index("## 要记住的")]
+    update = text[text.index("## Update") : text.index("## 要点")]
     moved = (text.replace(first, "") + "\n" + first).replace(update, "")
     moved = moved.replace("## Gradient", update + "## Gradient")
     found = "\n".join(map(str, differences(original, lesson(moved, THERE))))

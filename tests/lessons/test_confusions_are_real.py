@@ -7,6 +7,7 @@ are broken in the lesson's own run, as a learner meets them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import torch
 from tests import shipped
 from tutor.lesson.exercise import Predict, Repair
 from tutor.lesson.model import Lesson
+from tutor.training.frame import Element
 from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
@@ -122,6 +124,27 @@ def test_without_the_zero_the_weight_swings_through_its_goal() -> None:
     assert weights(a_run("forgotten-zero", "optimizer"), 3) == [2.0, 3.0, 3.5]
 
 
+def test_a_smaller_rate_makes_the_swing_longer() -> None:
+    def turns(rate: float) -> int:
+        seen = weights(a_run("forgotten-zero", learning_rate=rate), 200)
+        goal = [weight > 4 for weight in seen]
+        return sum(one is not other for one, other in pairwise(goal))
+
+    assert turns(0.25) > turns(0.05) > turns(0.01) > 2
+
+
+def test_momentum_and_the_noise_of_batches_do_not_rest_at_the_goal_either() -> None:
+    momentum = Run(shipped.programs("momentum"), "manual")
+    for number, goal in enumerate((3.0, 0.4)):
+        momentum.set(element=Element("w", (number,), goal - 0.2))
+    distances = [abs(momentum.step_epoch().values["w"].data[1] - 0.4) for _ in range(20)]
+    assert max(distances[distances.index(min(distances)) :]) > 2 * min(distances)
+    batches = Run(shipped.programs("mini-batches"))
+    best = batches.evaluate(["float((x * y).sum() / (x * x).sum())"])[0].data[0]
+    batches.set(element=Element("w", (), best))
+    assert abs(batches.step_epoch().values["w"].data[0] - best) > 0.001
+
+
 @pytest.mark.parametrize("rate", [0.25, 0.05, 0.01])
 def test_a_smaller_rate_does_not_cure_a_forgotten_zero(rate: float) -> None:
     run = a_run("forgotten-zero", learning_rate=rate)
@@ -156,6 +179,15 @@ def test_the_gradient_is_none_then_a_number_then_a_zero() -> None:
         data = run.step_phase().gradients_now["w"].data
         found.append(data[0] if data else None)
     assert found == [None, None, -16.0, -16.0, 0.0, 0.0, 0.0]
+
+
+def test_a_leaf_gets_a_gradient_only_if_it_requires_one() -> None:
+    run = a_run("leaf-in-place")
+    run.run_to(1)
+    leaves = run.evaluate(["x.is_leaf and y.is_leaf and w.is_leaf"])
+    assert leaves[0].data == (1.0,)
+    grads = run.evaluate(["x.grad is None and y.grad is None and w.grad is not None"])
+    assert grads[0].data == (1.0,)
 
 
 # ── Leaves ──────────────────────────────────────────────────────────────────────────

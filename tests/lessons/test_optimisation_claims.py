@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -131,9 +131,90 @@ def test_adams_first_step_is_the_learning_rate_for_any_gradient() -> None:
         assert value(frame) == pytest.approx((rate, rate), rel=1e-5)
 
 
-def test_adams_second_weight_overshoots_first() -> None:
+def test_adams_second_weight_overshoots_in_epoch_3_and_the_first_in_epoch_40() -> None:
     first, second = np.array([value(frame) for frame in epochs(a_run("adam"), 60)]).T
-    assert (second > 0.2).argmax() < (first > 3).argmax()
+    assert 1 + (second > 0.2).argmax() == 3
+    assert 1 + (first > 3).argmax() == 40
+    assert pytest.approx(15) == 3 / 0.2
+
+
+def test_adams_steps_begin_at_the_rate_and_become_far_shorter() -> None:
+    steps = [abs(frame.watched["last step"].data[0]) for frame in epochs(a_run("adam"), 100)]
+    assert steps[0] == pytest.approx(0.1, rel=1e-5)
+    assert steps[29] == pytest.approx(0.058, abs=0.001)
+    assert steps[99] == pytest.approx(0.001, abs=0.0005)
+    assert max(steps) < 0.1001
+
+
+def test_a_thousandfold_loss_hardly_changes_adams_steps() -> None:
+    steps = []
+    for factor in (1, 1000):
+        w = torch.zeros(1, requires_grad=True)
+        optimizer = torch.optim.Adam([w], lr=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (factor * (w - 3) ** 2).sum().backward()
+            optimizer.step()
+        steps.append(w.item())
+    assert steps[0] == pytest.approx(steps[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.5])
+def test_the_rates_that_the_hint_names_bring_adam_below_a_tenth_in_30_epochs(rate: float) -> None:
+    assert losses(a_run("adam", rate=rate), 30).min() < 0.1
+    assert losses(a_run("adam"), 30).min() > 0.3
+
+
+def test_alternating_gradients_cancel_in_the_velocity_only_in_part() -> None:
+    steady, alternating = 0.0, 0.0
+    for epoch in range(200):
+        steady = 0.9 * steady + 1
+        alternating = 0.9 * alternating + (-1) ** epoch
+    assert steady == pytest.approx(1 / (1 - 0.9))
+    assert abs(alternating) == pytest.approx(1 / (1 + 0.9))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.06, 0.07])
+def test_the_rates_that_the_hint_names_go_beyond_the_old_border(rate: float) -> None:
+    found = losses(a_run("momentum", "manual", rate=rate), 150)
+    assert found[1] > found[0]
+    assert found[-1] < 0.001
+
+
+def test_the_second_sensor_is_twice_as_sensitive_to_a_hectopascal() -> None:
+    corners = [[1, 1], [1, -1], [-1, 1], [-1, -1]]
+    per_hpa = {}
+    for slug, hectopascals in (("momentum", 5), ("adam", 10), ("scaling-inputs", 10)):
+        run = a_run(slug, shipped.lesson(slug).modes[0])
+        x, y = (np.array(v.data) for v in run.evaluate(["x", "y"]))
+        assert x.reshape(4, 2).tolist() == [[a, hectopascals * b] for a, b in corners]
+        degree, per_hpa[slug] = np.linalg.lstsq(x.reshape(4, 2), y, rcond=None)[0]
+        assert degree == pytest.approx(3)
+    assert per_hpa == pytest.approx({"momentum": 0.4, "adam": 0.2, "scaling-inputs": 0.2})
+
+
+def test_the_curvature_is_the_inputs_alone_for_a_line_and_not_for_a_sigmoid() -> None:
+    x, y = torch.tensor([-2.0, 2.0]), torch.tensor([0.0, 1.0])
+
+    def curvature(answer: Callable[[torch.Tensor], torch.Tensor], at: float) -> float:
+        def loss(w: torch.Tensor) -> torch.Tensor:
+            return ((answer(w * x) - y) ** 2).mean()
+
+        return float(torch.autograd.functional.hessian(loss, torch.tensor(at)))
+
+    assert curvature(lambda z: z, -3.0) == curvature(lambda z: z, 5.0) == 8
+    assert curvature(torch.sigmoid, 0.0) != pytest.approx(curvature(torch.sigmoid, 2.0), rel=0.1)
+
+
+def test_inputs_of_one_size_suit_one_rate_only_if_they_are_also_centred() -> None:
+    def curvatures(x: np.ndarray) -> np.ndarray:
+        return np.linalg.eigvalsh(2 * x.T @ x / len(x))
+
+    random = np.random.default_rng(0)
+    centred = random.standard_normal((4000, 2))
+    shifted = centred + 5
+    assert curvatures(centred)[1] / curvatures(centred)[0] < 1.2
+    assert curvatures(shifted)[1] / curvatures(shifted)[0] > 40
 
 
 # ── Cross-entropy ───────────────────────────────────────────────────────────────────
@@ -149,6 +230,32 @@ def test_a_network_that_knows_nothing_starts_at_the_log_of_the_classes(
 def test_a_weight_of_30_breaks_the_log_and_not_the_loss_with_logits() -> None:
     assert math.isnan(losses(a_run("logistic", "autograd", w=30), 1)[0])
     assert losses(a_run("logistic", "optimizer", w=30), 1)[0] == pytest.approx(10)
+
+
+def test_least_squares_predicts_more_than_1_for_the_last_student() -> None:
+    x, y = (np.array(v.data) for v in a_run("logistic", "manual").evaluate(["x", "y"]))
+    line = np.polyval(np.polyfit(x, y, 1), x)
+    assert (line.min(), line.max()) == pytest.approx((0.24, 1.10), abs=0.005)
+
+
+@pytest.mark.parametrize(("z", "is_one"), [(16.0, False), (17.0, True)])
+def test_with_32_bits_a_sigmoid_is_exactly_1_from_about_17_on(z: float, is_one: bool) -> None:
+    assert (torch.tensor(z).sigmoid().item() == 1) is is_one
+
+
+@pytest.mark.parametrize("z", [-100.0, -30.0, -1.0, 0.0, 2.0, 100.0])
+def test_the_loss_of_a_logit_is_computed_without_overflow(z: float) -> None:
+    logit = torch.tensor(z)
+    ours = max(-z, 0) + torch.log(1 + torch.exp(-logit.abs()))
+    theirs = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor(1.0))
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5, abs=1e-7)
+    assert bool(torch.isinf(torch.log(1 + torch.exp(-logit)))) is (z == -100)
+
+
+def test_a_line_of_rates_makes_the_flowers_sure_where_a_tenth_does_not() -> None:
+    assert losses(a_run("cross-entropy", "manual"), 30)[-1] > 0.1
+    for rate in (1, 2):
+        assert losses(a_run("cross-entropy", "manual", rate=rate), 30).min() < 0.03
 
 
 def repaired(slug: str, exercise: str, *, mended: bool) -> Run:
@@ -192,6 +299,24 @@ def test_the_first_weight_does_not_move_by_a_thousandth_while_the_loss_falls() -
     assert frame.loss.data[0] < 0.01
 
 
+def test_the_slopes_of_tanh_lie_between_0_42_and_0_85() -> None:
+    run = repaired("vanishing", "let-it-through", mended=True)
+    run.step_epoch()
+    outputs = [value.data[0] for value in run.evaluate([f"float(a[{k}])" for k in range(1, 9)])]
+    slopes = [1 - a * a for a in outputs]
+    assert (min(slopes), max(slopes)) == pytest.approx((0.42, 0.85), abs=0.005)
+
+
+def test_a_layer_passes_back_more_than_a_quarter_only_with_a_weight_above_1() -> None:
+    def factor(w: float, b: float, a: float) -> float:
+        output = 1 / (1 + math.exp(-(w * a + b)))
+        return w * output * (1 - output)
+
+    grid = np.linspace(-1, 1, 41)
+    assert max(abs(factor(w, b, a)) for w in grid for b in 5 * grid for a in grid) <= 1 / 4
+    assert factor(4, -2, 0.5) == 1
+
+
 def test_tanh_lets_at_least_a_tenth_through() -> None:
     run = repaired("vanishing", "let-it-through", mended=True)
     found = run.step_epoch().gradients["w"].data
@@ -207,7 +332,21 @@ def test_the_unit_dies_in_its_second_epoch_and_never_returns() -> None:
     assert frames[-1].gradients["w"].data == (0.0,)
 
 
-# ── Mini batches ────────────────────────────────────────────────────────────────────
+def test_a_dead_unit_is_on_a_level_loss_and_at_no_minimum() -> None:
+    run = a_run("dead-relu", w=-1.5, b=-0.7)
+    for step in (-0.01, 0.01):
+        moved = a_run("dead-relu", w=-1.5 + step, b=-0.7 - step)
+        assert moved.step_epoch().loss.data == run.seek(1).loss.data == (7.5,)
+    assert a_run("dead-relu", w=1, b=0).step_epoch().loss.data == (0.0,)
+
+
+@pytest.mark.parametrize(
+    ("rate", "lives"), [(0.02, True), (0.06, True), (0.11, True), (0.13, False), (0.15, False)]
+)
+def test_below_the_border_of_the_line_the_unit_lives(rate: float, lives: bool) -> None:
+    run = a_run("dead-relu", "manual", rate=rate)
+    run.run_to(100)
+    assert run.frame().watched["alive for"].data == ((4.0,) if lives else (0.0,))
 
 
 @pytest.mark.parametrize(("w", "b", "rests_at"), [(-1.5, 1.6, 7.25), (0.1, -0.7, 7.5)])
@@ -223,6 +362,33 @@ def test_the_last_point_alone_brings_the_others_along() -> None:
     run = a_run("dead-relu", rate=0.05, w=0.2, b=-0.7)
     alive = [frame.watched["alive for"].data[0] for frame in epochs(run, 100)]
     assert (alive[0], alive[-1]) == (1, 4)
+
+
+# ── Mini batches ────────────────────────────────────────────────────────────────────
+
+
+def test_four_updates_from_two_samples_do_as_well_as_four_from_all_eight() -> None:
+    run = a_run("mini-batches")
+    x, y = (np.array(v.data) for v in run.evaluate(["x", "y"]))
+    w = 0.0
+    for _ in range(4):
+        w -= 0.03 * (2 * x * (w * x - y)).mean()
+    assert ((w * x - y) ** 2).mean() == pytest.approx(0.79, abs=0.005)
+    assert losses(run, 1)[0] == pytest.approx(0.65, abs=0.005)
+
+
+def test_about_one_seed_in_four_is_lucky() -> None:
+    def first_loss(seed: int) -> float:
+        return Run(shipped.programs("mini-batches"), seed=seed).step_epoch().loss.data[0]
+
+    assert np.mean([first_loss(seed) < 0.5 for seed in range(100)]) == pytest.approx(0.25, abs=0.1)
+
+
+def test_targets_that_are_shuffled_apart_leave_more_than_three_times_the_loss() -> None:
+    run = repaired("mini-batches", "shuffled-apart", mended=False)
+    run.run_to(200)
+    assert run.history.losses.numbers()[-100:].mean() > 3 * 0.255
+    assert run.evaluate(["float(w)"])[0].data[0] < 1.9
 
 
 def test_a_question_about_a_batch_names_its_two_samples() -> None:
@@ -266,6 +432,22 @@ def test_the_best_h_is_near_the_third_root_of_eps(mode: str, eps: float) -> None
 def test_a_step_that_is_rounded_away_leaves_a_slope_of_zero(h: float, is_zero: bool) -> None:
     frame = a_run("finite-differences", "float32", h=h).step_epoch()
     assert (frame.watched["slope"].data == (0.0,)) is is_zero
+
+
+def test_machine_epsilon_is_the_gap_above_1_and_rounding_at_most_half_of_it() -> None:
+    for kind, eps in ((np.float32, 2.0**-23), (np.float64, 2.0**-52)):
+        assert np.nextafter(kind(1), kind(2)) - kind(1) == eps
+    numbers = np.random.default_rng(0).uniform(1, 100, 10_000)
+    assert np.abs(numbers.astype(np.float32) / numbers - 1).max() <= 2.0**-24
+
+
+def test_with_32_bits_so_small_an_error_is_an_accident_and_no_h_can_be_named_for_it() -> None:
+    w = np.float32(1.3)
+    h = np.geomspace(1e-5, 1e-1, 20_001, dtype=np.float32)
+    up, down = w + h, w - h
+    errors = np.abs((up * up * up - down * down * down) / (2 * h) - 3 * float(w) ** 2)
+    assert 0 < (errors < 1e-9).mean() < 0.01
+    assert np.median(errors[(h > 0.004) & (h < 0.006)]) == pytest.approx(2e-5, abs=2e-5)
 
 
 def test_0_005_is_good_for_five_digits_with_32_bits() -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from tests import shipped
 from tutor.lesson.document import parse
+from tutor.lesson.exercise import Repair
+from tutor.training.bench import Bench
+from tutor.training.frame import Element
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
@@ -153,8 +156,64 @@ def test_a_squeezed_column_is_at_best_the_mean_of_the_targets_with_a_loss_of_fiv
 
 def border(x: np.ndarray) -> float:
     """The rate beyond which a weight and a bias on inputs `x` diverge: 2 / largest curvature."""
-    curvatures = 2 * np.array([[(x * x).mean(), x.mean()], [x.mean(), 1.0]])
-    return float(2 / np.linalg.eigvalsh(curvatures).max())
+    return float(2 / np.linalg.eigvalsh(curvatures(x)).max())
+
+
+def curvatures(x: np.ndarray) -> np.ndarray:
+    """The second derivatives of the squared error of a line by its weight and bias."""
+    return 2 * np.array([[(x * x).mean(), x.mean()], [x.mean(), 1.0]])
+
+
+def test_the_weight_and_the_bias_of_the_line_are_equally_slow() -> None:
+    run = a_run("line-through-origin", "model")
+    frames = [run.seek(epoch).values for epoch in (100, 500)]
+    w, b = ([frame[name].data[0] - goal for frame in frames] for name, goal in (("w", 2), ("b", 0)))
+    assert w[1] / w[0] == pytest.approx(b[1] / b[0], rel=0.01)
+    assert 0.2 < w[1] / w[0] < 0.4
+    assert w[0] < 0 < b[0], "in the flat direction one rises while the other falls"
+
+
+@pytest.mark.parametrize(("rate", "is_near"), [(0.01, False), (0.07, True), (0.11, True)])
+def test_the_rates_that_the_hint_names_bring_the_model_of_a_line_to_its_goal(
+    rate: float, is_near: bool
+) -> None:
+    run = a_run("line-through-origin", "model", learning_rate=rate)
+    run.run_to(100)
+    (answer,) = run.evaluate(["(w * 5 + b).item()"])
+    assert (abs(answer.data[0] - 10) < 0.001) is is_near
+    if rate == 0.01:
+        assert answer.data[0] == pytest.approx(9.996, abs=5e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_the_squeezed_line_is_above_7_after_100_epochs_and_never_below_5() -> None:
+    lesson = shipped.lesson("line-through-origin")
+    (exercise,) = (e for e in lesson.exercises if e.id == "squeezed")
+    assert isinstance(exercise, Repair)
+    bench = Bench(lesson, shipped.programs("line-through-origin"), exercise)
+    run = bench.from_the_start(exercise.stage, 3000, exercise.code)
+    losses = run.history.losses.numbers()
+    assert 7 < losses[99] < 8
+    assert losses.min() == pytest.approx(5, abs=1e-4)
+    assert run.frame().values["w"].data == pytest.approx((0,), abs=1e-3)
+
+
+def test_a_gradient_of_0_is_the_lowest_point_of_a_parabola_and_not_of_every_loss() -> None:
+    on_a_parabola = a_run("one-weight", "autograd")
+    on_a_parabola.set(element=Element("w", (), 2.0))
+    assert on_a_parabola.step_epoch().gradients["w"].data == (0.0,)
+    assert loss(on_a_parabola) == 0
+    chain = a_run("chain-of-three", "autograd")
+    chain.set(element=Element("w", (), -0.25))
+    assert chain.step_epoch().gradients["w"].data == (0.0,)
+    assert loss(chain) > 1
+
+
+def test_a_rate_of_one_silences_a_unit_and_the_rates_that_the_hint_names_do_not() -> None:
+    for rate in (0.3, 0.5, 0.7):
+        run = a_run("xor", "manual", learning_rate=rate)
+        run.run_to(300)
+        assert run.history.losses.numbers().min() < 0.005
 
 
 def test_the_thermometer_is_near_its_lowest_loss_after_2000_epochs_and_not_after_1000() -> None:
@@ -182,10 +241,61 @@ def test_the_thermometer_diverges_at_a_rate_of_four_hundredths() -> None:
     assert loss(run) > 1000 * start
 
 
-def test_the_thermometers_bias_is_the_slow_parameter() -> None:
+def test_both_thermometer_parameters_keep_the_same_share_of_their_distance() -> None:
+    """Neither is the slow one: what is slow is a direction, and both move along it together."""
+    w, b = thermometer_shares(10, 500)
+    assert w == pytest.approx(b, rel=1e-3)
+    assert w == pytest.approx(0.43, abs=0.005)
+
+
+def test_along_the_flat_direction_b_falls_while_w_rises() -> None:
     run = a_run("thermometer", "manual")
-    w, b = run.seek(500).values["params"].data
-    assert abs(w / 5.3671 - 1) < abs(b / -17.3012 - 1)
+    early, late = (run.seek(epoch).values["params"].data for epoch in (10, 500))
+    assert late[0] > early[0]
+    assert late[1] < early[1]
+
+
+def thermometer_shares(first: int, last: int) -> tuple[float, float]:
+    """What is left at epoch `last` of the distance at epoch `first`, for w and for b."""
+    u, c = thermometer_data()
+    goal = np.polyfit(0.1 * u.astype(float), c.astype(float), 1)
+    run = a_run("thermometer", "manual")
+    before, after = (np.array(run.seek(n).values["params"].data) - goal for n in (first, last))
+    w, b = after / before
+    return float(w), float(b)
+
+
+def condition_number(x: np.ndarray) -> float:
+    """The largest curvature over the smallest, for a weight and a bias on inputs `x`."""
+    smallest, largest = np.linalg.eigvalsh(curvatures(x))
+    return float(largest / smallest)
+
+
+def test_centring_the_readings_helps_far_more_than_dividing_them_by_ten() -> None:
+    u, _ = thermometer_data()
+    x = 0.1 * u.astype(float)
+    assert (x.min(), x.max()) == pytest.approx((2.2, 8.2), abs=0.03)
+    assert condition_number(u.astype(float)) > 30_000
+    assert condition_number(x) == pytest.approx(357, abs=0.5)
+    assert condition_number(x - x.mean()) == pytest.approx(2.6, abs=0.05)
+
+
+def test_with_centred_inputs_eight_epochs_do_what_took_more_than_two_thousand() -> None:
+    lesson = shipped.lesson("thermometer")
+    (exercise,) = (e for e in lesson.exercises if e.id == "centred")
+    assert isinstance(exercise, Repair)
+    bench = Bench(lesson, shipped.programs("thermometer"), exercise)
+    centred = bench.from_the_start(exercise.stage, 8, exercise.solution_code)
+    assert centred.history.losses.numbers()[-2] > 2.95 > loss(centred)
+    run = a_run("thermometer", "manual")
+    run.run_to(2500)
+    assert 2000 < (run.history.losses.numbers() < 2.95).argmax() < 2300
+
+
+def test_the_first_raw_step_is_45_for_w_and_less_than_one_for_b() -> None:
+    run = a_run("thermometer", "manual")
+    w, b = run.frame().watched["raw gradient"].data
+    assert (0.01 * w, 0.01 * b) == pytest.approx((45, 0.83), abs=0.2)
 
 
 def thermometer_data() -> tuple[np.ndarray, np.ndarray]:

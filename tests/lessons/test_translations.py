@@ -101,7 +101,7 @@ def test_its_formulas_and_its_prose_fit_their_pane(slug: str) -> None:
 @each_lesson
 def test_it_ends_with_three_things_to_remember(slug: str) -> None:
     last = chinese(slug).sections[-1]
-    assert last.heading == "要记住的"
+    assert last.heading == "要点"
     lines = "".join(getattr(b, "markdown", "") for b in last.blocks).strip().splitlines()
     assert [line[:2] for line in lines] == ["- ", "- ", "- "]
 
