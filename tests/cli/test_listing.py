@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Tutor
-from tutor.cli import listing, main
+from tutor.cli import columns, listing, main
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
 LADDER += ("twenty-points", "thermometer", "xor")
@@ -35,7 +35,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes standard output a terminal of so many columns."""
-    return lambda columns: monkeypatch.setattr(listing, "_screen", lambda: columns)
+    return lambda columns: monkeypatch.setattr(listing, "screen", lambda: columns)
 
 
 def test_list_has_the_shipped_lessons_in_order_for_people_and_programs(tutor: Tutor) -> None:
@@ -121,6 +121,25 @@ def test_the_map_is_drawn_in_letters_where_there_are_no_lines(
 ) -> None:
     monkeypatch.setattr(listing, "_has_lines", lambda: False)
     assert tutor("list", "--map").stdout.splitlines()[1] == "`- b  Two"
+
+
+def test_one_long_title_does_not_widen_the_rows_of_the_others(
+    tutor: Tutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "long.md").write_text(
+        f"---\ntitle: {'T' * 5000}\nsummary: S.\nparameters: [w]\n---\n"
+    )
+    before = tutor("list").stdout.splitlines()
+    monkeypatch.setenv("TUTOR_LESSONS", str(tmp_path))
+    lines = tutor("list").stdout.splitlines()
+    assert lines[: len(before)] == before
+    assert "T" * 5000 in lines[-1]
+
+
+def test_a_line_of_any_length_is_cut_at_once() -> None:
+    assert columns.cut("x" * 200_000, 80) == "x" * 79 + "…"
+    assert columns.cut("数" * 50, 80) == "数" * 39 + "…"
+    assert columns.cut("short", 80) == "short"
 
 
 def test_the_map_of_the_shipped_lessons_has_no_faults_and_fits_80_columns(

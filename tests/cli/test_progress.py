@@ -92,7 +92,7 @@ def test_the_table_has_a_line_for_each_lesson(tutor: Tutor, file: Path, some: ob
 def test_no_line_is_wider_than_the_screen(
     tutor: Tutor, file: Path, some: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress_table, "_screen", lambda: 80)
+    monkeypatch.setattr(progress_table, "screen", lambda: 80)
     put(file, place("一" * 40, epoch=10**9), deed(lesson="\x1b[31mred"))
     lines = tutor("progress").stdout.splitlines()
     assert max(map(wcwidth.wcswidth, lines)) <= 80

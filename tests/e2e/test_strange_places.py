@@ -76,3 +76,10 @@ def test_no_name_of_a_file_reaches_the_terminal_as_an_escape_sequence(tmp_path: 
         done = tutor(*command.split(), env=env)
         told = (done.stdout + done.stderr).replace("\n", "")
         assert told.isprintable(), command
+
+
+@pytest.mark.parametrize("size", ["99999999", "-3", "many", ""])
+def test_a_size_that_no_terminal_has_is_not_believed(size: str) -> None:
+    with Terminal([str(TUTOR)], env={"COLUMNS": size, "LINES": size}) as terminal:
+        terminal.wait_for("One weight", "enter opens a lesson")
+        terminal.wait_until(lambda: "q quit" in terminal.lines[23])

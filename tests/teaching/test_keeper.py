@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tutor.progress import records
 from tutor.progress.records import Record
 from tutor.progress.store import Store
 from tutor.teaching import keeper as keeper_module
@@ -154,6 +155,24 @@ def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
     with closing(Store(file)) as store:
         store.add([type(place)(lesson="xor", at=NOON, data=b"\x93 from another version")])
     assert opened().last_left() is None
+
+
+def test_with_a_clock_that_was_never_set_all_is_kept(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(1969, 12, 31, 23, tzinfo=UTC)
+
+    monkeypatch.setattr(records, "datetime", Clock)
+    keeper = opened()
+    keeper.did("xor", "first", "predict", "done")
+    keeper.left(left(epoch=3))
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    keeper.close()
+    assert opened().states("xor") == {"first": "done"}
+    assert opened().last_left() == left(epoch=3)
 
 
 RUN = RunInfo(

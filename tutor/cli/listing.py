@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import wcwidth
 
+from tutor.cli.columns import WIDEST, columns, cut, padded, screen
 from tutor.lesson import library
 from tutor.lesson.library import Headline
 from tutor.plain import json_text, one_line
-
-_PIPED = 1_000_000
-"""Cells of a line that is not for a screen: nothing is cut."""
 
 
 def list_command(options: argparse.Namespace) -> int:
@@ -48,15 +45,16 @@ def _as_json(h: Headline) -> dict[str, Any]:
 def _print_list(headlines: Sequence[Headline]) -> None:
     """A line for each lesson, with as many columns as the screen is wide enough for."""
     cells = [tuple(map(one_line, _cells(h))) for h in headlines]
-    width = _screen()
+    width = screen()
+    is_long = [h.fault or any(wcwidth.wcswidth(text) > WIDEST for text in row[:3])
+               for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
     for count in (5, 4, 3):
-        lines = _columns([row[:count] for row in cells])
-        if all(
-            h.fault or wcwidth.wcswidth(x) <= width for h, x in zip(headlines, lines, strict=True)
-        ):
+        lines = columns([row[:count] for row in cells])
+        fits = (wcwidth.wcswidth(line) <= width for line in lines)
+        if all(map(any, zip(is_long, fits, strict=True))):
             break
     for h, line in zip(headlines, lines, strict=True):
-        print(line if h.fault else _cut(line, width))
+        print(line if h.fault else cut(line, width))
 
 
 def _cells(h: Headline) -> tuple[str, ...]:
@@ -81,8 +79,8 @@ def _print_map(headlines: Sequence[Headline]) -> None:
         also = f" (also after {', '.join(row.also)})" if row.also else ""
         wrong = row.headline.fault or row.fault
         title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
-        line = f"{_padded(tree, width)}  {one_line(title)}"
-        print(line if wrong else _cut(line, _screen()))
+        line = f"{padded(tree, width)}  {one_line(title)}"
+        print(line if wrong else cut(line, screen()))
 
 
 def _tell_circles(headlines: Sequence[Headline]) -> None:
@@ -112,38 +110,5 @@ def devices_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json_text([{"name": n, "description": d} for n, d in found]))
     else:
-        print("\n".join(_columns(found)))
+        print("\n".join(columns(found)))
     return 0
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A line for each row, each column as wide as its widest text in terminal cells.
-
-    The last text of a row may be as long as it is: it widens no column.
-    """
-    widths: dict[int, int] = {}
-    for row in rows:
-        for at, text in enumerate(row[:-1]):
-            widths[at] = max(widths.get(at, 0), wcwidth.wcswidth(text))
-    return [
-        "  ".join([*(_padded(t, widths[at]) for at, t in enumerate(row[:-1])), *row[-1:]]).rstrip()
-        for row in rows
-    ]
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - wcwidth.wcswidth(text))
-
-
-def _screen() -> int:
-    """How many cells a line may have."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED
-
-
-def _cut(line: str, width: int) -> str:
-    """The line as far as it fits, and … where it does not."""
-    if wcwidth.wcswidth(line) <= width:
-        return line
-    while wcwidth.wcswidth(line) > width - 1:
-        line = line[:-1]
-    return line.rstrip() + "…"

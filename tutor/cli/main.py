@@ -17,11 +17,15 @@ from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, parser_o
 from tutor.errors import RunError, TutorError, UsageError
 from tutor.plain import plain
 
+MOST_CELLS = 1000
+"""Columns or lines that a terminal may have: each cell takes memory."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     _open_what_is_closed()
     _spell_out_what_cannot_be_said()
+    _forget_impossible_sizes()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser_of_all().parse_args(_with_command(given))
     try:
@@ -69,6 +73,14 @@ def _open_what_is_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, how, closefd=False))  # noqa: SIM115 - for good
+
+
+def _forget_impossible_sizes() -> None:
+    """COLUMNS and LINES go before what the terminal says: believed, but not whatever they say."""
+    for name in ("COLUMNS", "LINES"):
+        said = os.environ.get(name, "1")
+        if not (said.isdecimal() and len(said) <= len(str(MOST_CELLS)) and int(said) <= MOST_CELLS):
+            del os.environ[name]
 
 
 def _is_full(stream: TextIO) -> bool:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import wcwidth
-
+from tutor.cli.columns import columns, cut, screen
 from tutor.lesson.library import Headline
 from tutor.plain import json_text, one_line
 from tutor.progress.records import ExerciseSummary, PlaceRecord, text_of
 from tutor.progress.store import Store
-
-_PIPED = 1_000_000
-"""Cells of a line that is not for a screen: nothing is cut."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +140,9 @@ _NUMBERS = (1, 2, 3)
 def print_table(found: Sequence[Overview]) -> None:
     """A line for each lesson, and what it all comes to."""
     rows = [_HEAD, *(_row(overview) for overview in found)]
-    widths = [max(map(wcwidth.wcswidth, column)) for column in zip(*rows, strict=True)]
-    screen = _screen()
-    for row in rows:
-        cells = [
-            _filled(text, width, is_number=number in _NUMBERS)
-            for number, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print(_cut("  ".join(cells).rstrip(), screen))
+    width = screen()
+    for line in columns(rows, _NUMBERS):
+        print(cut(line, width))
     print(f"\n{_sum(found)}")
     last = _last(found)
     if last is not None and last.headline is not None:
@@ -166,7 +155,7 @@ def _row(overview: Overview) -> tuple[str, ...]:
     of = "" if overview.count is None else f" of {overview.count}"
     visit = overview.last_visit
     return (
-        _cut(one_line(overview.slug), 24),
+        cut(one_line(overview.slug), 24),
         "none here" if overview.count == 0 else f"{done}{of}",
         str(sum(exercise.tries for exercise in overview.exercises)),
         str(sum(exercise.hints for exercise in overview.exercises)),
@@ -202,22 +191,3 @@ def _last(found: Sequence[Overview]) -> Overview | None:
     """Where the learner was last."""
     left = [(overview.place.at, overview.slug, overview) for overview in found if overview.place]
     return max(left)[-1] if left else None
-
-
-def _screen() -> int:
-    """How many cells a line may have."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED
-
-
-def _filled(text: str, width: int, is_number: bool) -> str:
-    blanks = " " * (width - wcwidth.wcswidth(text))
-    return blanks + text if is_number else text + blanks
-
-
-def _cut(line: str, width: int) -> str:
-    """The line as far as it fits, and … where it does not."""
-    if wcwidth.wcswidth(line) <= width:
-        return line
-    while wcwidth.wcswidth(line) > width - 1:
-        line = line[:-1]
-    return line.rstrip() + "…"

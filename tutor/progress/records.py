@@ -103,9 +103,13 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the solution was seen before the exercise was done (or is not done yet)."""
 
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before this stands only a clock that was never set."""
+
+
 def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
+    """The time, in UTC; the earliest that can be kept where the clock says less."""
+    return max(datetime.now(UTC), EARLIEST)
 
 
 def text_of(at: datetime) -> str:

@@ -1,0 +1,54 @@
+"""Columns of text in terminal cells, for the tables of `list`, `devices` and `progress`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection, Sequence
+from itertools import accumulate, takewhile
+
+import wcwidth
+
+PIPED = 1_000_000
+"""Cells of a line that is not for a screen: nothing is cut."""
+
+WIDEST = 60
+"""Cells that a column grows to; a longer text moves only the rest of its own row."""
+
+
+def columns(rows: Sequence[tuple[str, ...]], to_the_right: Collection[int] = ()) -> list[str]:
+    """A line for each row, each column as wide as its widest text of up to WIDEST cells.
+
+    The last text of a row may be as long as it is: it widens no column. Columns whose index is
+    in `to_the_right` are aligned at their right edge.
+    """
+    widths: dict[int, int] = {}
+    for row in rows:
+        for at, text in enumerate(row[:-1]):
+            cells = wcwidth.wcswidth(text)
+            widths[at] = max(widths.get(at, 0), cells if cells <= WIDEST else 0)
+    lines = []
+    for row in rows:
+        cut = [padded(t, widths[at], at in to_the_right) for at, t in enumerate(row[:-1])]
+        lines.append("  ".join([*cut, *row[-1:]]).rstrip())
+    return lines
+
+
+def padded(text: str, width: int, to_the_right: bool = False) -> str:
+    """The text with blanks behind it, or before it, up to so many cells."""
+    blanks = " " * (width - wcwidth.wcswidth(text))
+    return blanks + text if to_the_right else text + blanks
+
+
+def screen() -> int:
+    """How many cells a line may have."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
+
+
+def cut(line: str, width: int) -> str:
+    """The line as far as it fits, and … where it does not."""
+    if wcwidth.wcswidth(line) <= width:
+        return line
+    ends = accumulate(max(0, wcwidth.wcwidth(character)) for character in line)
+    fitting = sum(1 for _ in takewhile(lambda end: end <= width - 1, ends))
+    return line[:fitting].rstrip() + "…"
