@@ -255,11 +255,11 @@ def test_who_plays_autograd_hears_operations_in_words_and_the_present_question_a
         engine.local = Local(steps=tuple(steps))
         return said("a", *lines, exercises=(AUTOGRAD,), engine=engine)
 
-    first = "How fast does the square of (a minus y) change with a minus y?"
+    first = "Here u = a minus y and v = the square of (a minus y). How fast does v change with u?"
     assert first in after()
     assert after("7").count(first) == 2
     assert after("7", "solution", "next").count(first) == 4
-    assert "What is the gradient of the loss in number 2 of (x times w)?" in after("3")
+    assert "What is the gradient of the loss with respect to number 2 of (x times w)?" in after("3")
 
 
 def test_choices_and_numbers_may_be_typed_in_wide_digits():

@@ -173,10 +173,36 @@ def test_a_local_gradient_is_asked_for_with_all_else_held_fixed() -> None:
     step = LocalStep(asks="local", output="a * b", input="a", values=values, expected=3)
     asked = said.local_question(step)
     assert asked.startswith(
-        "How fast does `a * b` change with `a`, the rest held fixed?  (`a` = 2,"
+        "Here `y` = `a * b`. How fast does `y` change with `a`, the rest held fixed?  (`a` = 2,"
     )
     alone = msgspec.structs.replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
-    assert said.local_question(alone).startswith("How fast does `a + 1` change with `a`?  (`a` = ")
+    assert said.local_question(alone).startswith(
+        "Here `b` = `a + 1`. How fast does `b` change with `a`?  (`a` = "
+    )
+
+
+def test_what_has_no_name_is_given_a_letter_that_the_lesson_does_not_use() -> None:
+    values = {"(u - y)[3]": 2.0, "((u - y) ** 2)[3]": 4.0}
+    step = LocalStep(
+        asks="local",
+        output="((u - y) ** 2)[3]",
+        input="(u - y)[3]",
+        values=values,
+        expected=4.0,
+    )
+    assert said.local_question(step) == (
+        "Here `v` = `(u - y)[3]` and `p` = `((u - y) ** 2)[3]`. "
+        "How fast does `p` change with `v`?  (`v` = 2, `p` = 4)"
+    )
+    assert "to `v`" in said.local_help(step)
+    assert "out `p` again" in said.local_help(step)
+
+
+def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> None:
+    values = {"gradient with respect to a": (2.0, -1.0), "local gradient of a": (3.0, 4.0)}
+    step = LocalStep(asks="total", output="", input="w", values=values, expected=2.0)
+    assert said.local_solution(step) == "2 × 3 + (−1) × 4 = 2"
+    assert said.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
 
 
 def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
@@ -377,7 +403,7 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     asked = learner.says("3")
     assert (asked.step, asked.ask) == (
         2,
-        "What is the gradient of the loss in `w`?  (`of w * x` = 2)",
+        "What is the gradient of the loss with respect to `w`?  (`of w * x` = 2)",
     )
     assert learner.says("6").state == "done"
     assert isinstance(engine.sent[-1], StepPhase)
@@ -405,7 +431,7 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     learner.says("1")
     learner.does("go_on")
     learner.does("show_solution")
-    assert learner.attempt.solution == '−25.5, which is `gradient["w"]`'
+    assert learner.attempt.solution == "−25.5, the gradient of w"
     assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
 
 

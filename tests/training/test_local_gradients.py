@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from tutor.training.graph import graph_of
 from tutor.training.local_gradients import local_gradients
 from tutor.training.probe import Probe
 from tutor.training.run import Run
@@ -118,6 +119,30 @@ def test_of_a_batch_all_ways_meet_in_what_its_numbers_share(
     assert "w" in totals
 
 
+@pytest.mark.parametrize(
+    ("setup", "phases"),
+    [*((SETUP, g) for g in GRAPHS.values()), *((BATCH, g) for g in BATCHES.values())],
+    ids=[*GRAPHS, *BATCHES],
+)
+def test_each_question_is_about_an_operation_of_the_graph_that_is_drawn(
+    start: Start, setup: str, phases: tuple[str, str]
+) -> None:
+    run = start(Setup=setup, Predict=phases[0], Loss=phases[1])
+    probe = Probe(run.program, run.device, run.learning_rate, run.seed)
+    nodes = {node.order: node for node in graph_of(probe, run.standpoint()).nodes}
+    known = 0
+    for step in questions(run).steps:
+        node = nodes[step.order]
+        assert step.known >= known  # nothing that was shown is hidden again
+        known = step.known
+        if step.asks == "total":
+            assert node.gradient.data[-1] == pytest.approx(step.expected)
+            assert not node.name or step.input.startswith(node.name)
+        else:
+            assert not node.is_leaf
+            assert any(node.value.data[-1:] == (x,) for x in step.values.values())
+
+
 def test_of_several_numbers_the_last_is_followed(start: Start) -> None:
     predict, loss = BATCHES["the mean of squares"]
     steps = questions(start(Setup=BATCH, Predict=predict, Loss=loss)).steps
@@ -129,7 +154,7 @@ def test_of_several_numbers_the_last_is_followed(start: Start) -> None:
     assert [step.expected for step in steps[:3]] == pytest.approx([1 / 3, 2 * -5.25, 1])
     assert steps[1].values == {"(y_pred - y)[2]": -5.25, "((y_pred - y) ** 2)[2]": 27.5625}
     assert steps[-2].values == {"w": 0.5, "x[2]": 3.0, "(w * x)[2]": 1.5}
-    assert steps[-1].values["local gradient of w * x in w"] == (1.0, 2.0, 3.0)
+    assert steps[-1].values["local gradient of w * x with respect to w"] == (1.0, 2.0, 3.0)
 
 
 def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
@@ -146,7 +171,10 @@ def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
     ]
     assert steps[0].values == {"y_pred - y": -1.75, "loss": 3.0625}
     assert steps[1].values == {"y_pred": 1.25, "y": 3.0, "y_pred - y": -1.75}
-    assert steps[-1].values == {"gradient of w * x": -3.5, "local gradient of w * x in w": 2.0}
+    assert steps[-1].values == {
+        "gradient with respect to w * x": -3.5,
+        "local gradient of w * x with respect to w": 2.0,
+    }
 
 
 def test_what_is_used_twice_is_asked_for_before_one_goes_on(start: Start) -> None:

@@ -82,13 +82,36 @@ async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
         pane = learner.app.screen.query_one(ExercisePane)
         assert pane.region.bottom == learner.field.region.bottom + 1  # the keys are below it
         assert learner.sees("enter answers · esc then: h hint (2 left), k I", "exercise-keys")
-        assert learner.sees("enter answers  esc then: the other keys", "footer")
+        assert learner.sees(
+            "enter answers  tab the other panes, and back  esc then: the other keys", "footer"
+        )
         sent = len(engine.sent)
         await learner.press(*"sqxk1mH", "space", "enter")
         assert len(engine.sent) == sent
         assert learner.sees("▸ I can't read “sqxk1mH”")
         assert learner.field.value == "sqxk1mH "  # it stays, to be mended
         assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
+
+
+async def test_the_formula_can_be_read_while_half_an_answer_waits(at: At) -> None:
+    async with at(PREDICT) as learner:
+        formula = learner.app.screen.query_one(FormulaPane)
+        await learner.press("-", "3", "1", "left", "tab")
+        assert formula.has_focus
+        top = formula.scroll_offset.y
+        await learner.press("up")
+        assert formula.scroll_offset.y == top - 1
+        await learner.press("2", "1", "tab")  # the code, and the formula again
+        assert (learner.field.has_focus, learner.field.cursor_position) == (True, 2)
+        await learner.press("0", "delete", "shift+tab")
+        assert formula.has_focus
+        await learner.press("enter")
+        assert (learner.field.value, learner.field.has_focus) == ("-30", True)
+        assert learner.attempt.state == "asking"  # that enter led to the field, and no further
+        await learner.press("enter")
+        assert learner.attempt.state == "done"
+        await learner.press("tab", "tab")
+        assert learner.app.screen.query_one("#exercise-text").has_focus
 
 
 async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(at: At) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -11,10 +12,11 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import Input
 
+from tutor.teaching.attempt import Attempt
 from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.graph_tree import tree
-from tutor.training.sights import Graph, Node
+from tutor.training.sights import Graph, LocalStep, Node
 from tutor.ui import looks
 from tutor.ui.charset import to_ascii
 from tutor.ui.panes.graph import GraphPane
@@ -22,6 +24,7 @@ from tutor.ui.panes.graph_rows import laid_out
 from tutor.ui.panes.graph_walk import backward
 
 from .conftest import SMALL
+from .exercises import AUTOGRAD
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -233,8 +236,32 @@ def test_they_come_one_operation_at_a_time(operations: int) -> None:
 
 
 def test_the_learner_is_told_how_many_there_are() -> None:
-    assert "i: one operation of backward (2 of 5)" in drawn_lines(moment(line_graph(), 2, 2), 78)[0]
+    assert "i: next operation (2 of 5)" in drawn_lines(moment(line_graph(), 2, 2), 78)[0]
     assert "(5 of 5)" in drawn_lines(moment(line_graph(), 2, 5), 78)[0]
+
+
+@pytest.mark.parametrize(
+    ("asks", "order", "found"), [("local", 0, 1), ("local", 2, 3), ("total", 3, 3), ("total", 4, 4)]
+)
+async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found_is_there(
+    asks: Any, order: int, found: int
+) -> None:
+    step = LocalStep(asks=asks, output="", input="w", values={}, expected=1.0, order=order)
+    attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
+    app = GraphApp(moment(line_graph(), step=2))
+    async with app.run_test(size=(118, 20)) as pilot:
+        await pilot.pause()
+        pane = app.query_one(GraphPane)
+        pane.attempt = attempt
+        await pilot.pause()
+        rows = [content.plain for content in pane.lines]
+        assert [row.startswith("▶") for row in rows[1:6]] == [i == order for i in range(5)]
+        column = rows[0].index("gradient")
+        there = [row[column:].strip() for row in rows[1:6]]
+        assert there == [*ALL[:found], *[""] * (4 - found), "w.grad: None"]
+        pane.attempt = replace(attempt, state="done")
+        await pilot.pause()
+        assert "▶ is asked" not in pane.lines[0].plain
 
 
 @pytest.mark.parametrize("step", [3, 4, 5])
@@ -302,12 +329,12 @@ async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
         pane.action_choose(4)
         await pilot.press("enter")
         pane.action_choose(99)
-        assert visible(pane)[0].startswith("backward has run")
+        assert "backward has run" in visible(pane)[0]
         assert "b2" in visible(pane)[-1]
         await pilot.press("up")
         assert "w2" in visible(pane)[-2]
         pane.action_choose(-8)
-        assert visible(pane)[0].startswith("backward has run")
+        assert "backward has run" in visible(pane)[0]
         assert "o2 - y[batch]" in visible(pane)[1]
 
 

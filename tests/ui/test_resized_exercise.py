@@ -11,7 +11,7 @@ from textual.widgets import Input, TextArea
 from tutor.ui.app import TutorApp
 
 from .conftest import LARGE, SMALL
-from .exercises import CHOOSE, PREDICT, REPAIR, with_exercises
+from .exercises import AUTOGRAD, CHOOSE, PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .test_lesson_screen import settled
 
@@ -71,6 +71,23 @@ async def test_code_is_typed_on_where_it_was_left(make_app: MakeApp) -> None:
         await pilot.press("b")
         area = app.screen.query_one("#editor", TextArea)
         assert area.text.startswith("#abw +=")
+
+
+@pytest.mark.parametrize(("exercise", "pane"), [(REPAIR, "code"), (AUTOGRAD, "graph")])
+@pytest.mark.parametrize("size", [SMALL, (80, 22), (120, 30), LARGE], ids=str)
+async def test_beside_it_stands_what_it_needs_in_every_layout(
+    make_app: MakeApp, exercise: Any, pane: str, size: tuple[int, int]
+) -> None:
+    app = make_app(first=with_exercises(exercise, PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a")
+        await resize(pilot, size)
+        assert app.screen.query_one(f"#{pane}").display
+        await pilot.press("escape", "k")
+        await settled(pilot)
+        assert app.screen.query_one("#formula").display  # where no graph need be
+        assert not app.screen.query_one("#graph").display
 
 
 @pytest.mark.parametrize("pane", ["1", "2", "3", "4", "5", "7"])

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from tutor.lesson.exercise import Exercise, Predict
 from tutor.teaching.goal import Marks
+from tutor.training.sights import LocalStep
 
 State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
 """Its run is being set up; an answer is awaited; an answer is being checked on the run; the
@@ -37,6 +38,8 @@ class Attempt:
     step: int = 0
     """Of a BeAutograd: which of its questions, from 1; 0 elsewhere."""
     steps: int = 0
+    asked_of: LocalStep | None = None
+    """Of a BeAutograd: the operation that is asked about; None before the first question."""
     said: str = ""
     """The learner's last answer, as it was given."""
     reply: str = ""

@@ -43,9 +43,10 @@ class BeAutogradWay(Way[BeAutograd]):
 
     def _ask(self, step: int, *, begins: bool = False) -> None:
         """One question; the exercise's own words stand before the first that is asked."""
-        question = said.local_question(self._steps[step - 1])
+        asked_of = self._steps[step - 1]
+        question = said.local_question(asked_of)
         task = f"{self.exercise.ask.rstrip()}\n\n" if begins else ""
-        self.desk.set(step=step, ask=f"{task}{question}")
+        self.desk.set(step=step, ask=f"{task}{question}", asked_of=asked_of)
 
     def answer(self, text: str) -> None:
         """One number of the graph."""
@@ -66,5 +67,5 @@ class BeAutogradWay(Way[BeAutograd]):
             self.desk.ask(StepPhase(), lambda _: self.desk.succeed(said.LIKE_AUTOGRAD))
 
     def solution(self) -> str:
-        """The number that is asked for."""
-        return said.plain_number(self._step.expected) if self._steps else ""
+        """The number that is asked for, and how it is worked out."""
+        return said.local_solution(self._step) if self._steps else ""

@@ -5,20 +5,22 @@ Knows exercises, values and how numbers are written; nothing of runs and of when
 
 from __future__ import annotations
 
+import ast
 import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tutor.engine.messages import AnyEvent, Ended, Failed, Refused, Shown
 from tutor.lesson.exercise import Choose, Predict, Setting, Solution
 from tutor.plain import one_line
 from tutor.teaching.digits import number, setting, short, without_tails
+from tutor.teaching.expression_words import words_of
 from tutor.teaching.goal import Marks
 from tutor.training.frame import Value
 from tutor.training.sights import LocalStep
 
 STILL = "still raises this error."
-LONGEST_EXPRESSION = 30
-"""Characters of Python that are still read as part of a sentence."""
 
 
 def outcome(exercise: Predict, said: str, value: Value, reply: str = "") -> str:
@@ -45,13 +47,29 @@ def answer(exercise: Predict, value: Value) -> str:
 
 
 def solution(exercise: Predict, value: Value) -> str:
-    """The right answer; of a number also what was evaluated, where that says more than it hides.
+    """The right answer; of a number also which quantity it is, where there are words for that.
 
     The expression that tells choices or signs apart is the lesson's machinery, and no help.
     """
-    right, expression = answer(exercise, value), exercise.answer.strip()
-    is_worth_saying = exercise.form == "number" and len(expression) <= LONGEST_EXPRESSION
-    return f"{right}, which is {literal(expression)}" if is_worth_saying else right
+    right = answer(exercise, value)
+    words = _quantity(exercise) if exercise.form == "number" else ""
+    return f"{right}, {words}" if words else right
+
+
+def _quantity(exercise: Predict) -> str:
+    """`the gradient of w`, `the value of w after Update`; empty where there are no words."""
+    node = ast.parse(exercise.answer.strip(), mode="eval").body
+    words, at = words_of(node), exercise.stage.at
+    if not words:
+        return ""
+    if words.startswith(_NOUNS):
+        return f"the {escaped(words)}"
+    after = f" after {at.phase}" if at is not None and at.phase else ""
+    return f"the value of {literal(words)}{after}"
+
+
+_NOUNS = ("gradient of", "loss of", "last loss", "lowest", "highest", "mean", "sum", "size")
+"""How words begin that are a noun, and no name or formula."""
 
 
 def _shown(exercise: Predict, said: str) -> str:
@@ -157,13 +175,47 @@ LIKE_AUTOGRAD = "The Gradient phase has run: autograd comes to the same numbers.
 
 def local_question(step: LocalStep) -> str:
     """One question of who plays autograd, with what one needs to answer it."""
-    needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
-    if step.asks == "local":
-        has_others = len(step.values) > 2  # more than this input, and the output
-        alone = ", the rest held fixed" if has_others else ""
-        what = f"{literal(step.output)} change with {literal(step.input)}{alone}"
-        return f"How fast does {what}?  ({needed})"
-    return f"What is the gradient of the loss in {literal(step.input)}?  ({needed})"
+    if step.asks == "total":
+        needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
+        asked = f"What is the gradient of the loss with respect to {literal(step.input)}?"
+        return f"{asked}  ({needed})"
+    names = _Names.of(step)
+    needed = ", ".join(
+        f"{literal(names.short.get(name, name))} = {_numbers(x)}" for name, x in step.values.items()
+    )
+    has_others = len(step.values) > 2  # more than this input, and the output
+    alone = ", the rest held fixed" if has_others else ""
+    change = f"{literal(names.output)} change with {literal(names.input)}{alone}"
+    return f"{names.introduced}How fast does {change}?  ({needed})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What the two numbers of a local gradient are called: a letter where they have no name."""
+
+    input: str
+    output: str
+    introduced: str
+    """`Here u = y_pred - y. `; empty where both have names of their own."""
+    short: Mapping[str, str]
+    """By what stands in the step's values: the letter in its place."""
+
+    @classmethod
+    def of(cls, step: LocalStep) -> _Names:
+        """Those of one question."""
+        called = list(step.values)[-1] if len(step.values) > 1 else step.output
+        taken = set(re.findall(r"\w+", " ".join((step.input, step.output, *step.values))))
+        letters = (letter for letter in "uvpqst" if letter not in taken)
+        source = step.input if _NAME.fullmatch(step.input) else next(letters, step.input)
+        output = called if _NAME.fullmatch(called) else next(letters, called)
+        pairs = ((source, step.input), (output, step.output))
+        told = [f"{literal(name)} = {literal(text)}" for name, text in pairs if name != text]
+        introduced = f"Here {' and '.join(told)}. " if told else ""
+        return cls(source, output, introduced, {step.input: source, called: output})
+
+
+_NAME = re.compile(r"[\w.]+(\[[\d, ]+\])?")
+"""A name, or one element of what has a name."""
 
 
 def _numbers(one_or_all: float | tuple[float, ...]) -> str:
@@ -176,13 +228,33 @@ def _numbers(one_or_all: float | tuple[float, ...]) -> str:
 def local_help(step: LocalStep) -> str:
     """What to think of after a wrong answer."""
     if step.asks == "local":
+        names = _Names.of(step)
+        source, output = literal(names.input), literal(names.output)
+        others = " and hold the rest fixed" if len(step.values) > 2 else ""
         return (
-            f"Turn {literal(step.input)} up a little and leave the rest: "
-            f"by how many times as much does {literal(step.output)} change?"
+            f"Add 0.001 to {source}{others}, and work out {output} again. Its change, divided "
+            "by 0.001, is close to the answer."
         )
-    return (
-        "Along each way back the gradients multiply; where ways meet, what came along them adds up."
-    )
+    return "Multiply along each way back, then add up what came along the ways that meet here."
+
+
+def local_solution(step: LocalStep) -> str:
+    """The number; of a gradient of the loss also how it comes about: `3 × 2 + 1 × 4 = 10`."""
+    right = plain_number(step.expected)
+    parts = [x if isinstance(x, tuple) else (x,) for x in step.values.values()]
+    if step.asks == "local" or len(parts) % 2:
+        return right
+    pairs = [
+        pair
+        for flows, locals_ in zip(parts[::2], parts[1::2], strict=True)
+        for pair in zip(flows, locals_, strict=False)
+    ]
+    products = (" × ".join(map(_factor, pair)) for pair in pairs)
+    return f"{' + '.join(products)} = {right}"
+
+
+def _factor(x: float) -> str:
+    return f"({plain_number(x)})" if x < 0 else plain_number(x)
 
 
 def reason(event: AnyEvent) -> str:

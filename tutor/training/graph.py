@@ -94,7 +94,7 @@ def _graph(recorder: Recorder, words: Words, loss: Any) -> Graph:
     kept = _kept(reached, roots[0], executed)
     ids = {id(node): i for i, node in enumerate(kept)}
     known = [recorder.nodes.get(id(node), Known(node)) for node in kept]
-    order = _steps([recorder.nodes[id(node)] for node in executed if id(node) in ids])
+    order = steps_of_backward([recorder.nodes[id(node)] for node in executed if id(node) in ids])
     nodes = (_node(k, ids, order, tallies.get(id(k.node)), words) for k in known)
     left_out = len(reached) - len(kept)
     is_elsewhere = bool(executed) and top is not None and all(node is not top for node in reached)
@@ -171,8 +171,8 @@ def _zeros(value: Value) -> Value:
     return msgspec.structs.replace(value, data=(0.0,) * len(value.data))
 
 
-def _steps(executed: Sequence[Known]) -> dict[int, int]:
-    """By node, its step of backward: the parts of one call are one step."""
+def steps_of_backward(executed: Sequence[Known]) -> dict[int, int]:
+    """By a node's id(), its step of backward: the parts of one call are one step."""
     order: dict[int, int] = {}
     count = 0
     for known in executed:

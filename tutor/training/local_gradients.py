@@ -19,7 +19,7 @@ import torch
 from torch.autograd.graph import Node as AutogradNode
 
 from tutor.training.frame import Value
-from tutor.training.graph import BROKEN_OFF, BY_HAND, trace
+from tutor.training.graph import BROKEN_OFF, BY_HAND, steps_of_backward, trace
 from tutor.training.graph_record import BrokenOff, Known, Recorder, node_of, safe_value
 from tutor.training.player import never
 from tutor.training.probe import Probe, Standpoint
@@ -114,6 +114,7 @@ class _Questions:
         arrivals = [a for a in recorder.arrivals if a.run == last]
         self._gradients = {id(a.known.node): a.gradients for a in arrivals}
         walked = {id(a.known.node): a.known for a in arrivals}
+        self._order = steps_of_backward(tuple(walked.values()))
         self._walked = [k for k in walked.values() if not self._does_nothing(k)]
         self._inputs = {id(k.node): self._inputs_of(k) for k in self._walked if k.leaf is None}
         self._uses: dict[int, list[_Use]] = defaultdict(list)
@@ -147,6 +148,7 @@ class _Questions:
                 input=self._label(self._nodes[source]),
                 values=values,
                 expected=locals_[-1],
+                order=self._order[id(known.node)],
             )
 
     def _total(self, known: Known, uses: list[_Use]) -> LocalStep:
@@ -157,13 +159,20 @@ class _Questions:
             output = self._words.label(use.operation)
             if len(elements) == 1:
                 output = self._label(use.operation, elements[0])
-            more = f" ({number})" if f"gradient of {output}" in values else ""
+            gradient = f"gradient with respect to {output}"
+            more = f" ({number})" if gradient in values else ""
             flows = tuple(self._gradient(use.operation, element) for element in elements)
             locals_ = tuple(use.locals[element] for element in elements)
-            values[f"gradient of {output}{more}"] = _one_or_all(flows)
-            values[f"local gradient of {output} in {name}{more}"] = _one_or_all(locals_)
+            values[f"{gradient}{more}"] = _one_or_all(flows)
+            local = f"local gradient of {output} with respect to {name}{more}"
+            values[local] = _one_or_all(locals_)
         return LocalStep(
-            asks="total", output="", input=name, values=values, expected=self._gradient(known)
+            asks="total",
+            output="",
+            input=name,
+            values=values,
+            expected=self._gradient(known),
+            order=self._order[id(known.node)],
         )
 
     def _values(self, known: Known) -> dict[str, float | tuple[float, ...]]:

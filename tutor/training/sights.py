@@ -195,9 +195,17 @@ class LocalStep(msgspec.Struct, frozen=True, kw_only=True):
     input: str
     values: dict[str, float | tuple[float, ...]]
     """What one needs: the values of the operation's inputs and output by what they are called;
-    for a `total` the gradients and local gradients that flow together, in words, and where an
-    operation gave several numbers, one for each of them."""
+    for a `total` the gradients and local gradients that flow together, in words and in turn, and
+    where an operation gave several numbers, one for each of them."""
     expected: float
+    order: int = -1
+    """The step of backward, as in a Graph, of the operation that is asked about; for a `total`
+    that of the node where the gradients flow together."""
+
+    @property
+    def known(self) -> int:
+        """How many steps of backward have left a gradient that may be shown while it is asked."""
+        return self.order + (self.asks == "local")
 
 
 class Local(msgspec.Struct, frozen=True, kw_only=True):

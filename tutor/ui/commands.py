@@ -116,7 +116,8 @@ EXERCISE_COMMANDS = (
 
 FIELD_COMMANDS = (
     Command("submit", ("enter",), "answers", "Give the answer", "submit", 1, where="in a field"),
-    Command("leave", ("escape",), "then: the other keys", "", "screen.leave", 2),
+    Command("look", ("tab",), "the other panes, and back", "", "app.focus_next", 2),
+    Command("leave", ("escape",), "then: the other keys", "", "screen.leave", 3),
 )
 """What the footer shows while letters are typed: no other key is one."""
 

@@ -16,8 +16,10 @@ from textual.reactive import var
 from textual.strip import Strip
 
 from tutor.plain import one_line
+from tutor.teaching.attempt import Attempt
 from tutor.teaching.moment import Moment
 from tutor.training.sights import Graph
+from tutor.ui import exercise_lines as lines_of
 from tutor.ui import looks
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.looks import line
@@ -45,6 +47,8 @@ class GraphPane(LinesPane):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
     moment: var[Moment | None] = var(None)
+    attempt: var[Attempt | None] = var(None)
+    """The exercise that may ask about one of its operations."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -69,6 +73,11 @@ class GraphPane(LinesPane):
         if self.display:
             self.rebuild()
 
+    def watch_attempt(self) -> None:
+        """An exercise asks about another operation."""
+        if self.display:
+            self.rebuild()
+
     def build(self, width: int) -> Sequence[Content]:
         """The heading and the rows that are not folded away; or why there is no graph."""
         moment, graph = self.moment, self.graph
@@ -82,7 +91,9 @@ class GraphPane(LinesPane):
         # Lazy, here as below: the first paint comes before there is any graph.
         from tutor.ui.panes.graph_walk import above, backward  # noqa: PLC0415
 
-        so_far = backward(moment.lesson, moment.frame, moment.operations, graph)
+        is_asked = lines_of.asks_what_comes(self.attempt)
+        asked_of = self.attempt.asked_of if self.attempt and is_asked else None
+        so_far = backward(moment.lesson, moment.frame, moment.operations, graph, asked_of)
         has_moved = self._fold_what_does_not_fit(graph) or so_far.order != self._active
         if has_moved:
             self._folded -= above(graph, so_far.order)

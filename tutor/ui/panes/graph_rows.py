@@ -219,9 +219,14 @@ class _Columns:
         return replace(self, value=value)
 
     def heading(self, words: str, width: int) -> Content:
-        """The words, and as much as they leave room for of what the columns are."""
-        text = words
-        for at, name in ((self.at_value, "value"), (self.at_gradient, "gradient")):
+        """What the columns are, and the words: behind that, or else before as much as fits."""
+        last = f"gradient · {words}"
+        fits = self.at_gradient + len(last) <= width
+        text = "operation" if fits else words
+        for at, name in (
+            (self.at_value, "value"),
+            (self.at_gradient, last if fits else "gradient"),
+        ):
             if len(text) + GAP <= at:
                 text = text.ljust(at) + name
         return line((text, looks.DIM)).truncate(width, ellipsis=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tutor.lesson.model import REPORT, Lesson
 from tutor.training.frame import Frame
-from tutor.training.sights import Graph, Node
+from tutor.training.sights import Graph, LocalStep, Node
 from tutor.ui import marks
 from tutor.ui.looks import Piece
 
@@ -25,11 +25,15 @@ class Backward:
     """The phase that runs backward."""
     is_next: bool
     """Whether that phase is about to run: only then can it be gone into."""
+    asked: int | None = None
+    """The operation that an exercise asks about; None where none does."""
 
     def mark(self, node: Node) -> Piece:
         """The mark before an operation while the phase is gone into."""
         if not self.is_next or node.order < 0:
             return marks.NONE
+        if self.asked is not None:
+            return marks.NEXT if node.order == self.asked else marks.NONE
         return {self.done: marks.NEXT, self.done - 1: marks.DONE}.get(node.order, marks.NONE)
 
     def has_reached(self, node: Node) -> bool:
@@ -39,28 +43,40 @@ class Backward:
     @property
     def order(self) -> int:
         """Of the operation to keep in view, -1 if there is none."""
+        if self.asked is not None:
+            return self.asked
         return min(self.done, self.total - 1) if self.is_next else -1
 
     @property
     def words(self) -> str:
-        """One line for the learner."""
+        """What there is to say of the gradients, in a few words."""
         if not self.is_next:
-            ran = self.done == self.total
-            return (
-                "backward has run" if ran else f"recorded going forward; {self.phase} walks it back"
-            )
+            return "backward has run" if self.done == self.total else f"filled in by {self.phase}"
+        if self.asked is not None:
+            return "found so far, ▶ is asked"
         if self.done == self.total:
-            return f"backward has come to its end ({self.total} of {self.total})"
-        return f"i: one operation of backward ({self.done} of {self.total})"
+            return f"backward is finished ({self.total} of {self.total})"
+        return f"i: next operation ({self.done} of {self.total})"
 
 
-def backward(lesson: Lesson, frame: Frame, operations: int, graph: Graph) -> Backward:
-    """How much of backward is to be seen at a frame, `operations` of it being gone into."""
+def backward(
+    lesson: Lesson,
+    frame: Frame,
+    operations: int,
+    graph: Graph,
+    asked_of: LocalStep | None = None,
+) -> Backward:
+    """How much of backward is to be seen at a frame, `operations` of it being gone into.
+
+    While an exercise asks about an operation, it is what has been found before that question.
+    """
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
     at = _gradient_at(phases)
     total = graph.operations
     is_next = frame.next_phase == phases[at]
     has_run = frame.phase == REPORT or frame.phase in phases[at:]
+    if asked_of is not None and is_next and not has_run:
+        return Backward(asked_of.known, total, phases[at], True, asked_of.order)
     done = total if has_run else min(operations, total) if is_next else 0
     return Backward(done, total, phases[at], is_next and not has_run)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import var
 from textual.widget import Widget
@@ -21,6 +21,7 @@ from tutor.teaching.journal import Deed
 from tutor.teaching.moment import Moment
 from tutor.teaching.printed import PrintedText
 from tutor.teaching.session import Session
+from tutor.ui import exercise_lines as lines_of
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import (
     CODE_COMMANDS,
@@ -77,7 +78,10 @@ class LessonScreen(FollowingScreen):
 
     ALL_COMMANDS = (*LESSON_COMMANDS, *EXERCISE_COMMANDS, *PANE_COMMANDS)
     PANE_KEYS = (*CODE_COMMANDS, *GRAPH_COMMANDS, *EXERCISE_PANE_COMMANDS, *TIMELINE_COMMANDS)
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(ALL_COMMANDS)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings(ALL_COMMANDS),
+        Binding("enter", "screen.enter", show=False),
+    ]
     AUTO_FOCUS = "#formula"
 
     printed: var[PrintedText] = var(PrintedText)
@@ -109,7 +113,7 @@ class LessonScreen(FollowingScreen):
             formula = FormulaPane(id="formula", ascii_only=self._ascii)
             yield formula.data_bind(moment, attempt, deeds)
             yield CodePane(id="code").data_bind(moment, attempt)
-            yield GraphPane(id="graph").data_bind(moment)
+            yield GraphPane(id="graph").data_bind(moment, attempt)
             yield NumbersPane(id="numbers").data_bind(moment)
             yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(moment)
             yield OutputPane(id="output").data_bind(LessonScreen.printed)
@@ -143,6 +147,13 @@ class LessonScreen(FollowingScreen):
         group = next(g for g in self._groups if pane in g)
         self._shown[group] = pane
         self._place_panes()
+
+    @property
+    def focus_chain(self) -> list[Widget]:
+        """What tab leads to in turn: of an exercise its field, so to the formula and back."""
+        chain, text = super().focus_chain, self.query_one(ExerciseText)
+        passes_by = lines_of.asks_to_type(self.attempt) and self.focused is not text
+        return [widget for widget in chain if not (passes_by and widget is text)]
 
     def action_operation(self) -> None:
         """One operation of backward, seen in the graph."""
@@ -245,8 +256,11 @@ class LessonScreen(FollowingScreen):
         else:
             self.action_show("exercise")
 
-    def key_enter(self) -> None:
-        """From any pane that has no use for it: on with the exercise that is on."""
+    def action_enter(self) -> None:
+        """From any pane that has no use for it: on with the exercise that is on.
+
+        A binding, and no handler of the key: that would let the field it leads to have it as well.
+        """
         if self.session.attempt is not None:
             self.action_exercise()
 
@@ -384,6 +398,9 @@ class LessonScreen(FollowingScreen):
             self._layout = layout
             for name in GROUPS:
                 self.set_class(name == layout, f"-{name}")
+            if self.attempt is not None:  # what shares a place may do so for the first time
+                upper = self._upper_pane(self.attempt)
+                self._shown.setdefault(next(g for g in self._groups if upper in g), upper)
             self._bring("exercise") if is_at_exercise else self._place_panes()
             self._keep_focus_in_view()
 
