@@ -16,6 +16,7 @@ from tutor.engine.messages import (
     Open,
     Pause,
     Printed,
+    Ready,
     Restart,
     RunTo,
     Seek,
@@ -27,8 +28,8 @@ from tutor.engine.messages import (
 from tutor.teaching.digits import next_of_1_2_5
 from tutor.teaching.session import Session
 from tutor.teaching.talk import QUEUE
-from tutor.training.frame import NO_VALUE
-from tutor.training.sights import Graph, Node
+from tutor.training.frame import NO_VALUE, Position
+from tutor.training.sights import Graph, Node, RunInfo
 
 
 class Clock:
@@ -263,6 +264,26 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
     assert session.waiting_line() == ""
     session.receive(engine.shown(answers=99))
     assert session.notice.text.endswith("it was ended · back at epoch 1")
+
+
+def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
+    session: Talk, engine: FakeEngine
+) -> None:
+    """Else the plot would stay as it was when the old process ended."""
+    session.look(70, None)
+    sent = len(engine.sent)
+    session.receive(Ended(message="it ended", restarting=True))
+    session.receive(Ready(torch="2.13.0", devices=("cpu",)))
+    looks = [command for command in engine.sent[sent:] if isinstance(command, Look)]
+    assert [look.columns for look in looks] == [70]
+
+
+def test_runs_that_were_run_again_are_shown_without_a_step(session: Talk) -> None:
+    """Also when the run has moved on meanwhile: what is known of them belongs to no place."""
+    other = RunInfo(name="B", letter="B", mode="manual", device="cpu", learning_rate=0.1, seed=0,
+                    furthest=7, loss=0.5)  # fmt: skip
+    session.receive(Seen(at=Position(99, 1), run="A", runs=(other,)))
+    assert session.moment.runs == (other,)
 
 
 def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(

@@ -145,7 +145,7 @@ def test_the_fifth_run_makes_the_oldest_that_nobody_named_give_way() -> None:
     runs.current.seek(10)
     runs.set(learning_rate=0.5)
     assert len(runs.names) == MAX_RUNS
-    assert runs.names == ("the first", "C", "D", "A")
+    assert runs.names == ("the first", "C", "D", "B")
     assert "B gave way" in runs.note
 
 
@@ -160,7 +160,48 @@ def test_what_the_learner_has_named_does_not_give_way() -> None:
     assert runs.current.furthest == 20
     runs.delete("my B")
     runs.set(learning_rate=0.5)
-    assert runs.names == ("my A", "my C", "D", "A")
+    assert runs.names == ("my A", "my C", "D", "B")
+
+
+def test_a_run_has_one_letter_whatever_it_is_called() -> None:
+    """In the list, in the plot, as a ghost, as the run that one is in, and after a restart."""
+    runs = forked(2)
+    runs.rename("C", "fast")
+    runs.fork()
+    runs.fork()
+    runs.take("fast")
+    runs.rename("D", "C D")
+    told = {info.name: info.letter for info in runs.infos(10)}
+    assert told == {"B": "B", "fast": "C", "C D": "D", "A": "A"}, "A gave way"
+    again = Runs.again(line().current, runs.infos(0))
+    assert {info.name: info.letter for info in again.infos(10)} == told
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["at an epoch's end", "within an epoch"])
+def test_a_run_that_is_not_yet_run_again_is_told_as_it_was(whole: bool) -> None:
+    """How far it had come and the loss there, before, while and after it is run once more."""
+    runs = forked(2)
+    if not whole:
+        runs.current.step_phase()
+    runs.fork()
+    runs.rename("A", "first")
+    before = runs.infos(0)
+    assert all(info.furthest > 0 for info in before)
+    again = Runs.again(line().current, before)
+
+    def told() -> dict[str, tuple[int, float]]:
+        return {info.name: (info.furthest, info.loss)
+                for info in again.infos(0) if not info.is_current}  # fmt: skip
+
+    right = {info.name: (info.furthest, info.loss) for info in before if not info.is_current}
+    assert told() == right
+    asked = iter([False] * 3)
+    again.catch_up(lambda: next(asked, True))
+    assert told() == right
+    assert again.catch_up(lambda: False)
+    assert told() == right
+    assert all(info.curve is not None for info in again.infos(10) if not info.is_current)
+    assert not again.catch_up(lambda: False), "all of it is known"
 
 
 def test_a_freed_letter_is_used_again() -> None:
@@ -181,6 +222,7 @@ def test_a_freed_letter_is_used_again() -> None:
         ("thirteen long", "at most 12 characters"),
         ("七七七七七七七", "at most 12 characters; this has 14"),
         (" B ", "there is a run B already"),
+        ("C", "the letter of this run is A"),
     ],
 )
 def test_a_name_that_can_not_be_shown_or_told_apart_is_refused(name: str, message: str) -> None:

@@ -242,6 +242,7 @@ class FakeEngine:
         at = self.at
         return RunInfo(
             name="A",
+            letter="A",
             mode=at.mode,
             device="cpu",
             learning_rate=at.learning_rate,
@@ -322,7 +323,9 @@ class FakeEngine:
             case SetElement():
                 self._note_change(Change(self._here(), element=command.element))
             case Fork():
-                kept = msgspec.structs.replace(self._current(), name="B", is_current=False)
+                kept = msgspec.structs.replace(
+                    self._current(), name="B", letter="B", is_current=False
+                )
                 self.kept = (*self.kept, kept)
             case RenameRun():
                 self.kept = tuple(

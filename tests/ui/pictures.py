@@ -43,7 +43,7 @@ def run(name: str, curve: Curve | None, **more: object) -> RunInfo:
         "loss": curve.high[-1] if curve else math.nan,
         "curve": curve,
     }
-    return RunInfo(name=name, **{**told, **more})  # type: ignore[arg-type]
+    return RunInfo(name=name, **{"letter": name[:1].upper(), **told, **more})  # type: ignore[arg-type]
 
 
 GHOSTS = (

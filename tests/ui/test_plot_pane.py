@@ -15,6 +15,7 @@ from textual.reactive import var
 from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import Curve
 from tutor.training.sights import AnyPicture, NoPicture
+from tutor.ui.panes.lines import SOON
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 from . import pictures
@@ -270,3 +271,16 @@ async def test_a_new_ghost_is_drawn_at_once() -> None:
         app.moment = moment(curve, runs=pictures.GHOSTS[:2])
         await settled(pilot)
         assert "A = manual lr 0.01" in app.text
+
+
+async def test_the_plot_is_drawn_even_if_its_paint_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen that closes may take with it what waited for its paint: then nothing froze."""
+    app = OnePane()
+    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))) as pilot:
+        monkeypatch.setattr(app.pane, "call_after_refresh", lambda *_: True)
+        app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5))
+        await pilot.pause(2 * SOON)
+        assert "epoch 4" in app.text
+        app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5, 0.1))
+        await pilot.pause(2 * SOON)
+        assert "epoch 5" in app.text

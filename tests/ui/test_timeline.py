@@ -118,10 +118,11 @@ async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
         assert isinstance(app.screen, RunsScreen)
         pane = app.screen.query_one(RunsPane)
         assert [run.name for run in pane.runs] == ["A", "B"]
-        assert pane.lines[1].plain.startswith("▶  A")
-        await pilot.press("down", "n", "backspace", *"slow", "enter")
-        assert RenameRun(name="B", new="slow") in engine.sent
-        assert "slow" in pane.lines[2].plain
+        assert pane.lines[1].plain.startswith("▶ A")
+        assert pane.lines[1].plain.rstrip().endswith("this run")
+        await pilot.press("down", "n", *"slow", "enter")
+        assert RenameRun(name="B", new="slow") in engine.sent, "typing replaces the name"
+        assert pane.lines[2].plain.startswith("▶ B slow")
         await pilot.press("d")
         assert DeleteRun(name="slow") not in engine.sent, "it asks once more"
         await pilot.press("d")

@@ -47,4 +47,4 @@ class Aside:
 
 def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     """All that it takes to have these runs again, and what they are called."""
-    return [(i.name, i.is_current, i.is_named, i.record, i.reached, i.forked_at) for i in infos]
+    return [(i.name, i.is_current, i.letter, i.record, i.reached, i.forked_at) for i in infos]

@@ -60,8 +60,8 @@ class Looker:
             yield from self._then(runs, until)
         if look.picture or look.graph or look.compare:
             yield from self._of_step(runs, until)
-        if look.columns:
-            runs.catch_up(until)
+        if look.columns and runs.catch_up(until):
+            yield Seen(at=run.at, run=runs.name, runs=runs.infos(look.columns))
 
     def _of_step(self, runs: Runs, until: Until) -> Iterator[Seen]:
         """What belongs to the batch that the run stands in."""

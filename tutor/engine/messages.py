@@ -254,6 +254,8 @@ class Seen(Event, frozen=True, kw_only=True):
     graph: Graph | None = None
     comparison: Comparison | None = None
     then: Then | None = None
+    runs: tuple[RunInfo, ...] | None = None
+    """All runs, when more is known of one that had to be run again; of no place in particular."""
 
 
 class Seeking(Event, frozen=True, kw_only=True):

@@ -251,6 +251,8 @@ class Talk:
         match event:
             case Ready():
                 self.devices = event.devices
+                if self._ended_with:  # a new process: it knows nothing of what is looked at
+                    self.send(self.look)
             case Ended():
                 self._ended(event)
             case _ if self._is_of_another_lesson(event):
@@ -337,6 +339,8 @@ class Talk:
             self.look_at(then=others[-1] if others else "")
 
     def _seen(self, event: Seen) -> None:
+        if self.moment is not None and event.runs is not None:
+            self.moment = replace(self.moment, runs=event.runs)
         moment = self.moment
         if moment is None or moment.frame is None or event.at != moment.frame.at:
             return

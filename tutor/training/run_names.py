@@ -1,14 +1,14 @@
-"""What runs may be called: a letter by itself, or a short name of the learner's own."""
+"""The names of runs: the letter that each is given, or a short name of the learner's own."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tutor.errors import RunError
 
 LETTERS = "ABCDEFGH"
-"""Twice as many as there can be runs: a learner may call one of them by a letter."""
+"""Twice as many as there can be runs: a file from elsewhere may name runs by them, too."""
 MAX_CELLS = 12
 
 
@@ -17,8 +17,24 @@ def free_letter(taken: Collection[str]) -> str:
     return next(letter for letter in LETTERS if letter not in taken)
 
 
-def checked_name(name: str, others: Collection[str]) -> str:
-    """The name without blanks around it. Raises RunError, saying what a name may be."""
+def given_letters(runs: Sequence[tuple[str, str]]) -> list[str]:
+    """A letter for each run, from its name and the letter that it had; no two are the same.
+
+    A run that had no letter is given the one that it is called by, else a free one.
+    """
+    wished = [letter or name for name, letter in runs]
+    found: list[str] = []
+    for wish in wished:
+        is_free = wish in LETTERS and len(wish) == 1 and wish not in found
+        found.append(wish if is_free else free_letter([*found, *wished]))
+    return found
+
+
+def checked_name(name: str, others: Collection[str], letter: str) -> str:
+    """The name without blanks around it. Raises RunError, saying what a name may be.
+
+    `letter` is the run's own: it may be called by no other.
+    """
     name = name.strip()
     if not name or not name.isprintable():
         raise RunError("a run's name is one line of letters, digits or signs")
@@ -26,6 +42,8 @@ def checked_name(name: str, others: Collection[str]) -> str:
         raise RunError(f"a run's name has at most {MAX_CELLS} characters; this has {cells(name)}")
     if name in others:
         raise RunError(f"there is a run {name} already")
+    if len(name) == 1 and name in LETTERS and name != letter:
+        raise RunError(f"the letter of this run is {letter}: a name has more than one letter")
     return name
 
 

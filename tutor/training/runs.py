@@ -21,7 +21,7 @@ from tutor.training.loop import LessonRaised
 from tutor.training.place import same_place
 from tutor.training.player import END, never
 from tutor.training.run import Run
-from tutor.training.run_names import checked_name, free_letter
+from tutor.training.run_names import checked_name, free_letter, given_letters
 from tutor.training.sights import RunInfo, Then
 
 MAX_RUNS = 4
@@ -32,15 +32,32 @@ class _Kept:
     """A run and what it is called. Not built yet: `run` is None, all else tells what it was."""
 
     name: str
+    letter: str
+    """What its line in a plot is told by; it stays the same whatever the run is called."""
     record: Record
     history: History
     furthest: Position
     run: Run | None = None
     forked_at: Position | None = None
-    is_named: bool = False
-    """Whether the learner has named it."""
     told_loss: float = math.nan
     """That of its last epoch, as it was told when the run was last here."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the learner has named it."""
+        return self.name != self.letter
+
+    @property
+    def epochs(self) -> int:
+        """How many whole epochs it has, those among them that are not run again yet."""
+        whole = self.furthest.epoch - (self.furthest.step != END)
+        return max(len(self.history.losses), whole, 0)
+
+    @property
+    def loss(self) -> float:
+        """That of its last whole epoch; NaN if there is none."""
+        losses = self.history.losses
+        return losses.last if len(losses) == self.epochs else self.told_loss
 
 
 @dataclass(slots=True, eq=False)
@@ -55,27 +72,28 @@ class Runs:
     current: Run
     name: str = "A"
     """Of the current run."""
+    letter: str = "A"
+    """Its letter in plots and lists, which a new name does not change."""
     note: str = ""
     """One line about what the last call did; empty where it needs no word."""
     _kept: list[_Kept] = field(default_factory=list)
     """In the order in which they were kept."""
-    _is_named: bool = False
     _forked_at: Position | None = None
 
     @classmethod
     def again(cls, current: Run, infos: Sequence[RunInfo]) -> Runs:
         """The runs that these tell of, `current` as it stands, the others to be run again."""
         runs = cls(current)
-        for info in infos:
+        letters = given_letters([(info.name, info.letter) for info in infos])
+        for info, letter in zip(infos, letters, strict=True):
             if info.is_current:
-                runs.name, runs._forked_at = info.name, info.forked_at
-                runs._is_named = info.is_named
+                runs.name, runs.letter, runs._forked_at = info.name, letter, info.forked_at
             elif info.record is not None:
                 reached = info.reached or Position(0, 0)
                 history = History(reached=reached)
                 history.shrink()
-                kept = _Kept(info.name, info.record, history, reached, None, info.forked_at)
-                kept.is_named, kept.told_loss = info.is_named, info.loss
+                kept = _Kept(info.name, letter, info.record, history, reached)
+                kept.forked_at, kept.told_loss = info.forked_at, info.loss
                 runs._kept.append(kept)
         return runs
 
@@ -83,6 +101,17 @@ class Runs:
     def names(self) -> tuple[str, ...]:
         """What all runs are called, the current one last."""
         return (*(kept.name for kept in self._kept), self.name)
+
+    @property
+    def _letters(self) -> tuple[str, ...]:
+        return (*(kept.letter for kept in self._kept), self.letter)
+
+    def _as_kept(self, run: Run | None) -> _Kept:
+        """The current run as it is listed among the others."""
+        now = self.current
+        kept = _Kept(self.name, self.letter, now.record, now.history, now.furthest_place, run)
+        kept.forked_at = self._forked_at
+        return kept
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
@@ -135,17 +164,16 @@ class Runs:
             return frame
         gone = self._oldest_unnamed() if len(self._kept) + 1 >= MAX_RUNS else None
         run, at = self.current, at or self.current.at
-        history, furthest = run.history.copy(portable=True), run.furthest_place
-        kept = _Kept(
-            self.name, run.record, history, furthest, None, self._forked_at, self._is_named
-        )
+        kept = self._as_kept(None)
+        kept.history = run.history.copy(portable=True)
         frame = change()
         notes = [f"the run before is kept as {self.name}"]
         if gone is not None:
             self._kept.remove(gone)
             notes.append(f"{gone.name} gave way: there are at most {MAX_RUNS}")
         self._kept.append(kept)
-        self.name, self._is_named, self._forked_at = free_letter(self.names), False, at
+        self.letter = free_letter({*self.names, *self._letters})
+        self.name, self._forked_at = self.letter, at
         self.note = " · ".join(filter(None, [*notes, run.note]))
         return frame
 
@@ -162,12 +190,10 @@ class Runs:
 
     def infos(self, columns: int) -> tuple[RunInfo, ...]:
         """What there is to tell of each run, the current one last; curves of so many columns."""
-        run = self.current
-        mine = _Kept(self.name, run.record, run.history, run.furthest_place, run, self._forked_at)
-        mine.is_named = self._is_named
+        mine = _info(self._as_kept(None), columns, self.current.at.epoch)
         return (
             *(_info(kept, columns, len(kept.history.losses)) for kept in self._kept),
-            msgspec.structs.replace(_info(mine, columns, run.at.epoch), is_current=True),
+            msgspec.structs.replace(mine, is_current=True),
         )
 
     def take(self, name: str, until: Callable[[], bool] = never) -> Frame:
@@ -184,19 +210,9 @@ class Runs:
         frame = _go(run, there if run.came_to(there) else kept.furthest, until)
         self._kept.remove(kept)
         old.history.shrink()
-        self._kept.append(
-            _Kept(
-                self.name,
-                old.record,
-                old.history,
-                old.furthest_place,
-                old,
-                self._forked_at,
-                self._is_named,
-            )
-        )
-        self.current, self.name = run, kept.name
-        self._is_named, self._forked_at = kept.is_named, kept.forked_at
+        self._kept.append(self._as_kept(old))
+        self.current, self.name, self.letter = run, kept.name, kept.letter
+        self._forked_at = kept.forked_at
         self.note = f"this is {name}, at its end" if not run.came_to(there) else f"this is {name}"
         return frame
 
@@ -224,19 +240,24 @@ class Runs:
             return Then(name=name, frame=None, note=note)
         return Then(name=name, frame=frame)
 
-    def catch_up(self, until: Callable[[], bool]) -> None:
+    def catch_up(self, until: Callable[[], bool]) -> bool:
         """Run again what is known of a kept run only by its record, until `until` says so.
 
-        Raises LessonRaised only if it is broken off by the learner.
+        Returns whether more is known of one now. Raises LessonRaised only if it is broken off
+        by the learner.
         """
+        is_more = False
         for kept in self._kept:
-            if len(kept.history.losses) < kept.furthest.epoch and not until():
+            known = len(kept.history.losses)
+            if known < kept.epochs and not until():
                 try:
                     with self.current.quiet():
                         _go(self._built(kept), kept.furthest, until)
                 except LessonRaised as error:
                     if error.stopped:
                         raise
+                is_more |= len(kept.history.losses) > known
+        return is_more
 
     def take_up_again(self, until: Callable[[], bool] = never) -> Frame:
         """After an interrupt between two statements of ours: build the runs anew, where they were.
@@ -256,12 +277,12 @@ class Runs:
         others = [name for name in self.names if name != old]
         if len(others) == len(self.names):
             raise self._unknown(old)
-        new = checked_name(new, others)
-        if old == self.name:
-            self.name, self._is_named = new, True
+        kept = None if old == self.name else self._named(old)
+        new = checked_name(new, others, self.letter if kept is None else kept.letter)
+        if kept is None:
+            self.name = new
         else:
-            kept = self._named(old)
-            kept.name, kept.is_named = new, True
+            kept.name = new
         self.note = f"{old} is now called {new}"
 
     def delete(self, name: str) -> None:
@@ -314,18 +335,18 @@ def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
     losses = kept.history.losses
     return RunInfo(
         name=kept.name,
+        letter=kept.letter,
         mode=mode,
         device=device,
         learning_rate=learning_rate,
         seed=seed,
-        furthest=max(len(losses), kept.furthest.epoch if kept.furthest.step == END else 0),
-        loss=losses.last if len(losses) else kept.told_loss,
+        furthest=kept.epochs,
+        loss=kept.loss,
         changes=kept.record.changes,
         curve=losses.curve(columns, here) if columns else None,
         forked_at=kept.forked_at,
         record=kept.record,
         reached=kept.furthest,
-        is_named=kept.is_named,
     )
 
 

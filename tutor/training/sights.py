@@ -274,7 +274,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float
     seed: int
     furthest: int
-    """The last epoch it has reached."""
+    """The last whole epoch it has come to, be it run again already or not."""
     loss: float
     """The loss of that epoch; NaN if there is none."""
     changes: tuple[Change, ...] = ()
@@ -286,8 +286,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Its whole recipe."""
     reached: Position | None = None
     """The furthest place that it came to: with the record, all that it takes to have it again."""
-    is_named: bool = False
-    """Whether the learner has named it."""
+    letter: str = ""
+    """What it is told by in lists and plots; its name, too, unless the learner has named it."""
 
 
 class Then(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from tutor.ui.charset import is_ascii_only
 from tutor.ui.exercise_lines import next_open
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lifeline import Lifeline
+from tutor.ui.panes.lines import after_paint
 from tutor.ui.screens.choosing import ChoosingScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
@@ -134,7 +135,7 @@ class TutorApp(ThemedApp):
                 self._begin_as_asked(self._first)
             self.push_screen("lesson")
         if not isinstance(self._first, Path):
-            self.call_after_refresh(self._start_engine)
+            after_paint(self, self._start_engine)
 
     def _tell_trouble(self) -> None:
         """Say it once if what the learner does can't be kept."""
@@ -178,7 +179,7 @@ class TutorApp(ThemedApp):
             if isinstance(screen, Follower) and screen.is_mounted:
                 screen.update_from_session()
         if is_owed:
-            self.call_after_refresh(self.session.taken)
+            after_paint(self, self.session.taken)
 
     # ── From screen to screen ───────────────────────────────────────────────────────
 

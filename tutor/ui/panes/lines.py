@@ -5,13 +5,14 @@ Knows Textual's line API and nothing of what the lines say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import var
@@ -22,6 +23,28 @@ from tutor.ui.looks import ACTIVE, DIM, Piece, line
 
 Tab = tuple[str, bool]
 """What a pane is called in the row of titles, and whether it is the one shown there."""
+
+
+SOON = 0.25
+"""Seconds after which what waits for a paint is done without one."""
+
+
+def after_paint(node: DOMNode, callback: Callable[[], object]) -> None:
+    """Call this once what has changed has been painted; soon, if that is not to be.
+
+    Textual hands such a call to the screen on top. One that closes before it is painted takes
+    the call with it.
+    """
+    has_been_called = False
+
+    def call_once() -> None:
+        nonlocal has_been_called
+        if not has_been_called:
+            has_been_called = True
+            callback()
+
+    node.call_after_refresh(call_once)
+    node.set_timer(SOON, call_once)
 
 
 def difference(old: Content, new: Content) -> tuple[int, int]:
@@ -83,7 +106,7 @@ class LinesPane(ScrollView, can_focus=True):
         if width <= 0 or not self.is_attached:
             return
         if self.loads_slowly and not self._may_load:
-            self.call_after_refresh(self._load)
+            after_paint(self, self._load)
             return
         self.show_lines(self.build(width))
         self.settle()

@@ -25,7 +25,7 @@ from tutor.training.sights import (
     SlopePicture,
 )
 from tutor.ui.looks import DIM, HEADING, line
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, told
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
@@ -105,7 +105,7 @@ class PlotPane(LinesPane):
         self._pass_over(new)
         if not self._is_due and self._needs(old) != self._needs(new):
             self._is_due = True
-            self.call_after_refresh(self._draw_now)
+            after_paint(self, self._draw_now)
 
     def _pass_over(self, moment: Moment | None) -> None:
         """Turn on from a plot of which this lesson has nothing to draw in this mode."""

@@ -1,21 +1,17 @@
-"""The other runs of a lesson: a letter for each, by which its line is told without colour.
+"""The other runs of a lesson, each with its letter, which tells its line without colour.
 
 Knows what is told of a run; not how its line is drawn.
 """
 
 from __future__ import annotations
 
-import string
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutor.plain import one_line
 from tutor.teaching.digits import setting
 from tutor.training.frame import Curve
 from tutor.training.sights import RunInfo
-
-NOT_LETTERS = "O"
-"""Without UTF-8 it is the mark of where we are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +36,16 @@ class Ghost:
 
 def ghosts_of(runs: Sequence[RunInfo]) -> list[Ghost]:
     """Those of the other runs that have a curve, in the order in which they are listed."""
-    found: list[Ghost] = []
-    taken: set[str] = set()
-    for run in runs:
-        if not run.is_current:
-            letter = _letter(run.name, taken)
-            taken.add(letter)
-            if run.curve is not None and run.curve.epochs:
-                name = one_line(run.name)
-                known = "" if name == letter else name
-                found.append(Ghost(letter, known, _settings(run, name), run.curve))
-    return found
+    return [
+        Ghost(
+            run.letter,
+            "" if run.name == run.letter else one_line(run.name),
+            _settings(run, one_line(run.name)),
+            run.curve,
+        )
+        for run in runs
+        if not run.is_current and run.curve is not None and run.curve.epochs
+    ]
 
 
 def legend(ghosts: Sequence[Ghost], room: int) -> str:
@@ -69,12 +64,6 @@ def legend(ghosts: Sequence[Ghost], room: int) -> str:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
-
-
-def _letter(name: str, taken: Container[str]) -> str:
-    """The first letter of a name that no other run has, else any that is free."""
-    letters = [c for c in name.upper() + string.ascii_uppercase if c in string.ascii_uppercase]
-    return next(c for c in letters if c not in taken and c not in NOT_LETTERS)
 
 
 def _settings(run: RunInfo, name: str) -> str:

@@ -17,6 +17,7 @@ from tutor.teaching.moment import Notice
 from tutor.ui.bars import Footer, Header, StatusBar
 from tutor.ui.lesson_lines import by_slug
 from tutor.ui.panes.lessons import DetailsPane, Entry, LessonsPane
+from tutor.ui.panes.lines import after_paint
 from tutor.ui.screens.sized import SizedScreen
 from tutor.ui.standing import Standing, Standings
 
@@ -87,7 +88,7 @@ class ChoosingScreen(SizedScreen):
     def on_screen_resume(self) -> None:
         """It is shown, again perhaps: how far the learner is may be something else now."""
         self.is_known = self._has_chosen = False
-        self.call_after_refresh(self._look)
+        after_paint(self, self._look)
 
     def _look(self) -> None:
         self.is_known = True

@@ -39,7 +39,7 @@ class Question(Generic[T]):
     read: Callable[[str], T]
     """What the typed text means. Raises ValueError, its text fit to show."""
     given: str = ""
-    """What stands in the field at first."""
+    """What stands in the field at first, selected: typing replaces it."""
 
 
 def learning_rate_question(now: float | None) -> Question[float]:
@@ -102,7 +102,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
         """Question, field, and a line for what is wrong."""
         with Vertical(classes="dialog"):
             yield Static(self._question.text, markup=False)
-            yield Field(self._question.given, id="answer", compact=True, select_on_focus=False)
+            yield Field(self._question.given, id="answer", compact=True, select_on_focus=True)
             yield Static("enter takes it · esc leaves it as it is", id="hint", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

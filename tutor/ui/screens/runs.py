@@ -5,9 +5,10 @@ Knows the runs' descriptions and hands the learner's wishes to the session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -121,7 +122,7 @@ class RunsScreen(ModalScreen[None]):
             if name is not None and name != chosen.name:
                 self.session.rename_run(chosen.name, name)
 
-        words = f"A name for run {one_line(chosen.name)} (now {one_line(chosen.name)}):"
+        words = f"A name for run {called(chosen)} (its letter in the plot stays {chosen.letter}):"
         self.app.push_screen(Ask(Question(words, _read_name, chosen.name)), answered)
 
 
@@ -129,7 +130,7 @@ def _read_name(text: str) -> str:
     """A name, from what was typed. Raises ValueError."""
     name = text.strip()
     if not name or not name.isprintable() or len(name) > MAX_NAME:
-        raise ValueError(f"A name has 1 to {MAX_NAME} letters.")
+        raise ValueError(f"A name has 1 to {MAX_NAME} characters.")
     return name
 
 
@@ -165,28 +166,58 @@ class RunsPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """A heading, and a line each."""
-        cells = [["", "name", "mode", "lr", "seed", "epochs", "loss", ""]]
-        cells += [list(_cells(run, self.then)) for run in self.runs]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        texts = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in cells]
-        heading = line((texts[0], looks.DIM)).truncate(width, ellipsis=True)
-        rows = [
-            line((text.ljust(width), looks.ACTIVE) if i == self._chosen else text).truncate(
-                width, ellipsis=True
-            )
-            for i, text in enumerate(texts[1:])
-        ]
+        table = _table(self.runs, self.then, width - len(CURSOR))
+        heading = line((" " * len(CURSOR) + table[0], looks.DIM)).truncate(width, ellipsis=True)
+        rows = []
+        for index, text in enumerate(table[1:]):
+            is_chosen = index == self._chosen
+            cursor = line(CURSOR if is_chosen else " " * len(CURSOR))
+            row = line((text.ljust(width - len(CURSOR)), looks.ACTIVE) if is_chosen else text)
+            rows.append((cursor + row).truncate(width, ellipsis=True))
         return [heading, *rows]
 
 
+CURSOR = "▶ "
+"""Before the chosen row, as in the menu."""
+
+COLUMNS = ("run", "mode", "lr", "seed", "epochs", "loss", "from", "")
+GIVEN_UP = ("seed", "from", "lr")
+"""The columns that give way, in this order, where there is no room for all."""
+
+
+def _table(runs: Sequence[RunInfo], then: str, width: int) -> list[str]:
+    """The heading and a row for each run, in as many columns as there is room for."""
+    rows = [dict(zip(COLUMNS, COLUMNS, strict=True))]
+    rows += [dict(zip(COLUMNS, _cells(run, then), strict=True)) for run in runs]
+    columns = [c for c in COLUMNS if c != "from" or any(run.forked_at for run in runs)]
+    texts = _texts(rows, columns)
+    for column in GIVEN_UP:
+        if max(map(cell_len, texts)) > width and column in columns:
+            columns.remove(column)
+            texts = _texts(rows, columns)
+    return texts
+
+
+def _texts(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[str]:
+    widths = {c: max(cell_len(row[c]) for row in rows) for c in columns}
+    return [
+        "  ".join(row[c] + " " * (widths[c] - cell_len(row[c])) for c in columns).rstrip()
+        for row in rows
+    ]
+
+
 def _cells(run: RunInfo, then: str) -> Iterator[str]:
-    yield "▶" if run.is_current else " "
-    yield one_line(run.name)
+    yield called(run)
     yield one_line(run.mode)
     yield setting(run.learning_rate)
     yield str(run.seed)
     yield str(run.furthest)
     yield number(run.loss, 4) if run.furthest else ""
-    shown = ["shown as “then”"] if run.name == then else []
-    since = [f"from epoch {run.forked_at.epoch}"] if run.forked_at is not None else []
-    yield " · ".join((*shown, *since))
+    yield f"epoch {run.forked_at.epoch}" if run.forked_at is not None else ""
+    yield "◂ this run" if run.is_current else "◂ then" if run.name == then else ""
+
+
+def called(run: RunInfo) -> str:
+    """`B`; `B fast`, if the learner has named it: the letter is that of its line in the plot."""
+    name = one_line(run.name)
+    return name if run.name == run.letter or not run.letter else f"{run.letter} {name}"
