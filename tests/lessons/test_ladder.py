@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests import shipped
+from tutor.lesson.document import parse
+from tutor.lesson.ladder import ladder as ladder_of
 
 HAND, PYTORCH = True, False
 PUBLISHED = {
@@ -21,8 +23,59 @@ PUBLISHED = {
 def test_the_ladder_of_a_shipped_lesson_is_the_published_one(path: Path) -> None:
     """Of its modes that are rungs: two lessons compare something else (`raw`, `float32`)."""
     lesson = shipped.read_once(path)
-    ladder = {row.phase: dict(row.by_hand) for row in lesson.ladder()}
+    ladder = {row.phase: dict(row.by_hand) for row in ladder_of(lesson)}
     for phase, by_hand in ladder.items():
         rungs = {mode: hand for mode, hand in by_hand.items() if mode in PUBLISHED}
         assert rungs == {mode: PUBLISHED[mode][phase] for mode in rungs}
     assert set(ladder) == set(PUBLISHED["manual"])
+
+
+CASES = {
+    "the optimizer's step": ("Update", "optimizer.step()", PYTORCH),
+    "an update with no_grad": ("Update", "with torch.no_grad():\n    w -= 0.1 * w.grad", HAND),
+    "backward": ("Gradient", "loss.backward()", PYTORCH),
+    "autograd.grad": ("Gradient", "(dw,) = torch.autograd.grad(loss, w)", PYTORCH),
+    "a formula": ("Gradient", "dw = (2 * x * (y_pred - y)).mean()", HAND),
+    "tensors without a module": ("Predict", "y_pred = torch.relu(x @ w)", HAND),
+    "a module": ("Predict", "y_pred = net(x)", PYTORCH),
+    "one of a list": ("Predict", "y_pred = layers[0](x)", PYTORCH),
+    "a class of the lesson's own": ("Predict", "y_pred = own.forward(x)", PYTORCH),
+    "a function of torch.nn": ("Loss", "loss = F.mse_loss(y_pred, y)", PYTORCH),
+    "a function under a name": ("Loss", "loss = measure(y_pred, y)", PYTORCH),
+    "a loss of the lesson's own": ("Loss", "loss = squares(y_pred, y)", HAND),
+    "arithmetic": ("Loss", "loss = ((y_pred - y) ** 2).mean()", HAND),
+}
+
+SETUP = """import torch.nn.functional as F
+from torch import nn
+class Own(nn.Module):
+    pass
+def squares(a, b):
+    return ((a - b) ** 2).mean()
+net, layers, own = nn.Linear(1, 1).to("cpu"), [nn.Linear(1, 1)], Own()
+measure = nn.MSELoss()
+x, y, w = torch.ones(2, 1), torch.ones(2, 1), torch.zeros(1, requires_grad=True)"""
+
+CODE = {
+    "Setup": SETUP,
+    "Predict": "y_pred = x * w",
+    "Loss": "loss = ((y_pred - y) ** 2).mean()",
+    "Gradient": "loss.backward()",
+    "Update": "with torch.no_grad():\n    w -= learning_rate * w.grad",
+}
+
+
+@pytest.mark.parametrize("fence", ["python", "python autograd"])
+@pytest.mark.parametrize("case", CASES)
+def test_who_does_a_phase_is_told_from_its_code_alone(
+    case: str, fence: str, tmp_path: Path
+) -> None:
+    """A lesson need not have a mode `manual`, and its fences need name no mode."""
+    changed, code, by_hand = CASES[case]
+    text = "---\ntitle: t\nsummary: s\nparameters: [w]\n---\n"
+    for phase, usual in CODE.items():
+        text += f"## {phase}\n```{fence}\n{code if phase == changed else usual}\n```\n"
+    lesson = parse(text, tmp_path / "t.md")
+    ladder = {row.phase: row.by_hand[lesson.modes[0]] for row in ladder_of(lesson)}
+    usual = {"Predict": HAND, "Loss": HAND, "Gradient": PYTORCH, "Update": HAND}
+    assert ladder == {**usual, changed: by_hand}

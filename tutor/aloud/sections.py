@@ -18,6 +18,7 @@ from tutor.aloud.prose import (
     spoken_prose,
 )
 from tutor.aloud.voice import Code, Line
+from tutor.lesson.ladder import ladder as phase_ladder
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import LADDER_PHASES, SETUP, Block, Fence, Formula, Lesson, Prose, Section
 from tutor.training.frame import Frame, Value
@@ -116,12 +117,12 @@ def further_reading(lesson: Lesson) -> list[Section]:
 
 def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
     """Who does what: each phase, by hand or by PyTorch."""
-    for row in lesson.ladder():
+    for row in phase_ladder(lesson):
         others = [m for m in lesson.modes if m != mode]
         said = f"{row.phase}: {WHO[row.by_hand[mode]]} in {mode}, the mode that runs now"
         rest = "; ".join(f"{WHO[row.by_hand[m]]} in {m}" for m in others)
         yield f"{said}; {rest}." if rest else f"{said}."
-    if not lesson.ladder():
+    if not phase_ladder(lesson):
         yield f"None of {listed(LADDER_PHASES)} is in this lesson."
 
 

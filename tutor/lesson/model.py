@@ -6,9 +6,8 @@ lesson can be sent to the process that runs it and need not be parsed there agai
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -171,46 +170,3 @@ class Lesson(msgspec.Struct, frozen=True):
             if expressions:
                 found.setdefault(section.phase or "", []).extend(expressions)
         return {phase: tuple(dict.fromkeys(e)) for phase, e in found.items()}
-
-    def ladder(self) -> tuple[LadderRow, ...]:
-        """Who does each phase, derived from the code (see `_by_hand`)."""
-        return tuple(self._ladder_rows())
-
-    def _ladder_rows(self) -> Iterator[LadderRow]:
-        for name in LADDER_PHASES:
-            section = self.phase(name)
-            if section is None:
-                continue
-            yield LadderRow(name, {mode: _by_hand(section, mode) for mode in self.modes})
-
-
-def _by_hand(section: Section, mode: str) -> bool | None:
-    """Whether `mode` runs, in this phase, the code that `manual` runs.
-
-    Two spellings count as the same: `w.grad` is autograd's name for `dw`, and
-    `torch.no_grad()` only asks PyTorch to look away.
-    """
-    mine = _spelled_out(section, mode)
-    return mine == _spelled_out(section, "manual") if mine else None
-
-
-def _spelled_out(section: Section, mode: str) -> str:
-    """The phase's code without comments, in the spelling of `manual`."""
-    tree = ast.parse("\n".join(fence.code for fence in section.fences(mode)))
-    return ast.unparse(_ManualSpelling().visit(tree))
-
-
-class _ManualSpelling(ast.NodeTransformer):
-    """Writes `w.grad` as `dw`, and takes the body out of `with torch.no_grad():`."""
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        """Rename a gradient."""
-        if node.attr == "grad" and isinstance(node.value, ast.Name):
-            return ast.Name(f"d{node.value.id}", node.ctx)
-        return self.generic_visit(node)
-
-    def visit_With(self, node: ast.With) -> ast.AST | list[ast.stmt]:
-        """Unwrap a block that is only hidden from autograd."""
-        self.generic_visit(node)
-        plain = [ast.unparse(item.context_expr) for item in node.items]
-        return node.body if plain == ["torch.no_grad()"] else node

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.reactive import var
 
+from tutor.lesson.ladder import ladder
 from tutor.plain import one_line
 from tutor.teaching.moment import Moment
 from tutor.ui import looks
@@ -43,7 +44,7 @@ class LadderPane(LinesPane):
             text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
             head.append((text.ljust(cell), looks.NEXT if here else looks.DIM))
         lines = [line(*head)]
-        for row in moment.lesson.ladder():
+        for row in ladder(moment.lesson):
             pieces: list[Piece] = [(row.phase.ljust(NAME), looks.DIM)]
             for mode in modes:
                 word = "  " + WORDS[row.by_hand.get(mode)]
