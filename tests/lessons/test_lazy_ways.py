@@ -1,19 +1,32 @@
-"""An exercise is not met by who does not do what it asks, and is met by who does."""
+"""An exercise is passed by doing what it asks, and by nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
 from tests import shipped
+from tests.lessons.cheats import cheats
+from tutor.errors import RunError
 from tutor.lesson.exercise import Exercise, Reach, Repair
+from tutor.training import devices
 from tutor.training.answers import holds
 from tutor.training.bench import Bench
 from tutor.training.frame import Element
 from tutor.training.run import Run
 
 Way = Callable[[Run], object]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the engine computes."""
+    before = torch.get_num_threads()
+    devices.use_one_thread()
+    yield
+    torch.set_num_threads(before)
 
 
 def bench_of(slug: str, name: str) -> Bench:
@@ -36,8 +49,18 @@ def is_mended(slug: str, name: str, old: str, new: str) -> bool:
     assert isinstance(bench.exercise, Repair)
     code = bench.exercise.solution_code.replace(old, new)
     assert not old or code != bench.exercise.solution_code
-    run = bench.from_the_start(bench.exercise.stage, bench.exercise.epochs, code)
-    return holds(*run.evaluate([bench.exercise.condition]))
+    return passes(bench, code)
+
+
+def passes(bench: Bench, code: str) -> bool:
+    """Whether a repair is passed with this code."""
+    exercise = bench.exercise
+    assert isinstance(exercise, Repair)
+    try:
+        run = bench.from_the_start(exercise.stage, exercise.epochs, code)
+    except RunError:
+        return False
+    return holds(*run.evaluate([exercise.condition]))
 
 
 def epochs(count: int) -> Way:
@@ -79,6 +102,54 @@ def test_a_rate_beyond_the_border_is_used_and_not_only_named() -> None:
     assert is_met(*goal, rate(0.05), epochs(150))
 
 
+REACHES = [
+    (lesson.slug, exercise.id)
+    for lesson in map(shipped.read_once, shipped.ORIGINALS)
+    for exercise in lesson.exercises
+    if isinstance(exercise, Reach)
+]
+
+
+@pytest.mark.parametrize(("slug", "name"), REACHES)
+def test_a_goal_is_not_reached_by_waiting(slug: str, name: str) -> None:
+    exercise = bench_of(slug, name).exercise
+    assert isinstance(exercise, Reach)
+    assert not is_met(slug, name, epochs(4 * exercise.solution.epochs + 50))
+
+
+@pytest.mark.parametrize(("slug", "name"), REACHES)
+def test_a_goal_is_not_reached_by_a_change_that_no_epoch_has_used(slug: str, name: str) -> None:
+    exercise = bench_of(slug, name).exercise
+    assert isinstance(exercise, Reach)
+    assert not is_met(slug, name, epochs(exercise.solution.epochs), solution_of(exercise))
+    assert is_met(slug, name, solution_of(exercise), epochs(exercise.solution.epochs))
+
+
+def solution_of(exercise: Reach) -> Way:
+    """All that the solution changes."""
+
+    def change(run: Run) -> None:
+        solution = exercise.solution
+        if solution.mode is not None:
+            run.switch(mode=solution.mode)
+            run.restart()
+        if solution.seed is not None:
+            run.restart(seed=solution.seed)
+        if solution.learning_rate is not None:
+            run.set(learning_rate=solution.learning_rate)
+        for setting in solution.settings:
+            run.set(element=Element(setting.parameter, setting.index, setting.value))
+
+    return change
+
+
+def test_a_dead_unit_is_trained_and_not_set_to_its_goal() -> None:
+    goal = ("dead-relu", "raise-the-dead")
+    assert not is_met(*goal, epochs(5), put("w", 1), put("b", 0), epochs(5))
+    assert not is_met(*goal, put("w", 1), put("b", 0), epochs(5))
+    assert is_met(*goal, epochs(5), put("w", 0.5), epochs(150))
+
+
 SHORT_CUTS = [
     ("before-backward", "looked-too-early", "step = -learning_rate * w.grad", "step = 0"),
     ("backward-twice", "water-that-stays", "total = total + loss.item()", "total = 0"),
@@ -105,3 +176,127 @@ SHORT_CUTS = [
 def test_what_is_only_left_out_is_not_mended(slug: str, name: str, old: str, new: str) -> None:
     assert not is_mended(slug, name, old, new)
     assert is_mended(slug, name, "", "")
+
+
+REPAIRS = [
+    (lesson.slug, exercise.id)
+    for lesson in map(shipped.read_once, shipped.ORIGINALS)
+    for exercise in lesson.exercises
+    if isinstance(exercise, Repair)
+]
+
+UGLY_AND_RIGHT = {("twice-as-fast", "error caught")}
+"""The first `backward()` has run when the second raises: the gradient is as it should be."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("slug", "name"), REPAIRS)
+def test_a_repair_is_not_passed_by_making_its_end_come_out(slug: str, name: str) -> None:
+    bench = bench_of(slug, name)
+    assert isinstance(bench.exercise, Repair)
+    tried = dict(cheats(bench, bench.exercise))
+    assert len(tried) > 15
+    passed = {label for label, code in tried.items() if passes(bench, code)}
+    assert {label for label in passed if (name, label) not in UGLY_AND_RIGHT} == set()
+
+
+NO_GRAD = "with torch.no_grad():\n    "
+
+OTHER_FIXES = [
+    (
+        "adam/no-correction",
+        NO_GRAD + "t += 1\n"
+        "    m = 0.9 * m + 0.1 * w.grad\n"
+        "    v = 0.999 * v + 0.001 * w.grad**2\n"
+        "    w -= learning_rate * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t) * m / (v**0.5 + 1e-8)",
+    ),
+    (
+        "backward-twice/water-that-stays",
+        "total = total + loss.item()\nevening = torch.tensor(level.item())",
+    ),
+    ("backward-twice/water-that-stays", "total = total + loss.item()\nevening = level.item()"),
+    (
+        "before-backward/looked-too-early",
+        "loss.backward()\nstep = (w.grad * -learning_rate).item()",
+    ),
+    ("before-backward/kept-too-long", "loss.backward()\nkept = w.grad.item()"),
+    ("before-backward/kept-too-long", "loss.backward()\nkept = w.grad\nw.grad = w.grad.clone()"),
+    ("chain-of-three/forgotten-road", "dw = 2 * (y_pred - y) * (a + b) * x"),
+    ("cpu-and-gpu/mixed-types", "y_pred = model(x.double().float())"),
+    (
+        "cpu-and-gpu/leaf-that-travelled",
+        "readings = np.array([0.5, 1.0, 2.0])\n"
+        "x = torch.tensor(readings, dtype=torch.float32, device=device)\n"
+        "y = 3 * x\n"
+        "w = torch.tensor(0.0, dtype=torch.float64).to(device, torch.float32).requires_grad_()",
+    ),
+    ("cross-entropy/softmax-twice", "loss = torch.nn.functional.cross_entropy(z, y)"),
+    ("cross-entropy/softmax-twice", "loss = -log(p[each, y]).mean()"),
+    ("cross-entropy/target-type", "loss = -log(p[each, y.float().int()]).mean()"),
+    ("cross-entropy/target-type", "loss = torch.nn.functional.cross_entropy(z, y)"),
+    ("dead-relu/a-leak", "z = w * x + b\ny_pred = torch.nn.functional.leaky_relu(z, 0.2)"),
+    ("dead-relu/a-leak", "z = w * x + b\ny_pred = torch.where(z > 0, z, 0.1 * z)"),
+    ("dead-relu/a-leak", "z = w * x + b\ny_pred = torch.nn.functional.elu(z)"),
+    ("detach/cut-on-the-wrong-side", "y_pred = w * x\ny = (t * x).detach()"),
+    ("detach/cut-on-the-wrong-side", "y_pred = w * x\nwith torch.no_grad():\n    y = t * x"),
+    ("detach/respect", "y_pred = w * x\ny = t.detach() * x"),
+    ("detach/a-plain-number", "loss = (y_pred - y).pow(2)"),
+    ("finite-differences/one-sided", "slope = (f(w + h / 2) - f(w - h / 2)) / h"),
+    ("forgotten-zero/the-missing-line", "w.grad = None"),
+    ("forgotten-zero/the-missing-line", "w.grad *= 0"),
+    ("forgotten-zero/the-missing-line", "w.grad = torch.zeros_like(w)"),
+    ("forgotten-zero/zero-before-there-is-one", "w.grad = None\ny_pred = w * x"),
+    ("leaf-in-place/without-no-grad", "w.data -= learning_rate * w.grad"),
+    (
+        "leaf-in-place/no-negative-price",
+        NO_GRAD + "w -= learning_rate * w.grad\n    w.copy_(torch.relu(w))",
+    ),
+    ("line-through-origin/up-the-slope", NO_GRAD + "w += -learning_rate * w.grad"),
+    ("line-through-origin/squeezed", "y_pred = model(x).squeeze().reshape(4, 1)"),
+    ("line-through-origin/squeezed", "y_pred = model(x).squeeze()\ny = y.squeeze()"),
+    (
+        "logistic/log-of-zero",
+        "log_p = torch.nn.functional.logsigmoid\n"
+        "loss = -(y * log_p(z) + (1 - y) * log_p(-z)).mean()",
+    ),
+    (
+        "logistic/log-of-zero",
+        "loss = (z.clamp(min=0) - z * y + torch.log1p(torch.exp(-z.abs()))).mean()",
+    ),
+    ("logistic/logits-in-the-wrong-place", "loss = bce(z, y)"),
+    ("lost-leaf/a-new-w", "w.data -= learning_rate * w.grad"),
+    ("lost-leaf/a-plain-w", NO_GRAD + "w = (w - learning_rate * w.grad).requires_grad_()"),
+    ("momentum/a-new-optimizer", "optimizer.step()\noptimizer.zero_grad()"),
+    ("scaling-inputs/scaled-again", "y_pred = (x * w).sum(axis=1)"),
+    ("sum-or-mean/a-true-mean", "dw = float(np.dot(2 * x, y_pred - y)) / len(x)"),
+    ("thermometer/the-swing", "params.grad = None"),
+    (
+        "thermometer/centred",
+        "w, b = params\nmean = x.mean()\nc_pred = w * (x - mean) / (x - mean).std() + b",
+    ),
+    ("twenty-points/a-borrowed-rate", "dw = np.dot(2 * x, y_pred - y) / len(x)"),
+    (
+        "vanishing/let-it-through",
+        "a = [x]\nfor k in range(8):\n    a.append(torch.relu(w[k] * a[-1]))\ny_pred = a[-1]",
+    ),
+    (
+        "xor/lost-sigmoid",
+        "delta2 = 2 * (o2 - y[batch]) * (o2 - o2**2)\n"
+        "dw2, db2 = np.outer(o1, delta2), delta2\n"
+        "delta1 = (w2 @ delta2) * (z1 > 0)\n"
+        "dw1, db1 = np.outer(x[batch], delta1), delta1",
+    ),
+    (
+        "xor/four-added-up",
+        "for parameter in (w1, b1, w2, b2):\n"
+        "    if parameter.grad is not None:\n"
+        "        parameter.grad.zero_()",
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("where", "code"), OTHER_FIXES)
+def test_a_repair_is_passed_by_another_good_fix(where: str, code: str) -> None:
+    slug, _, name = where.partition("/")
+    assert passes(bench_of(slug, name), code)
