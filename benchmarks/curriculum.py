@@ -126,7 +126,8 @@ class Player:
             tries = attempt.tries
             self.session.show_solution()
             self.settle()
-            self._say(self.session.attempt.solution.split(",")[0] if self.session.attempt else "")
+            shown = self.session.attempt.solution if self.session.attempt else ""
+            self._say(shown.split(",")[0].rpartition("= ")[2])  # `3 × 2 = 6`, or the number alone
             if self.session.attempt and self.session.attempt.tries == tries:
                 return
 
