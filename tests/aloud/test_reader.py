@@ -221,7 +221,7 @@ class Printing(FakeEngine):
 
 def test_a_run_that_diverges_is_told_once():
     text = said("s", "s", engine=Diverging())
-    assert text.count("The run has diverged: its loss is no finite number since epoch 1.") == 1
+    assert text.count("The loss is not finite from epoch 1 on.") == 1
 
 
 class Diverging(FakeEngine):

@@ -409,7 +409,7 @@ async def test_a_run_that_diverges_is_told_in_a_plain_word(make_app: MakeApp) ->
         await settled(pilot)
         await pilot.press("l", *"1e6", "enter", "j", *"60", "enter")
         await settled(pilot)
-        assert "The run has diverged" in text_of(app, "numbers")
+        assert "The loss is no longer finite" in text_of(app, "numbers")
         assert "inf" in text_of(app, "numbers")
         assert "NaN or inf left out" in text_of(app, "plot")
 

@@ -34,7 +34,7 @@ def shown(
 
 def test_the_gradient_right_now_is_shown_only_where_it_differs() -> None:
     assert [row.name for row in rows(frame(4), None)] == ["loss", "w", "  gradient"]
-    assert [row.name for row in rows(frame(5), None)][3] == "  right now"
+    assert [row.name for row in rows(frame(5), None)][3] == "  left over"
 
 
 def test_figures_that_are_not_those_of_the_step_before_are_named_by_their_epoch() -> None:
@@ -93,8 +93,47 @@ def test_an_array_too_wide_for_the_columns_takes_no_column_from_the_others() -> 
 
 def test_a_run_that_diverged_says_so_first() -> None:
     lines = shown(frame(diverged=True, loss=Value((float("nan"),))))
-    assert lines[0].startswith("The run has diverged")
+    assert "finite" in lines[0]
     assert "NaN" in " ".join(lines)
+
+
+NAN = Value((float("nan"),), (), "float32")
+
+
+@pytest.mark.parametrize(
+    ("at", "batches", "diverged_at", "is_rate"),
+    [
+        (Position(1, 2), 1, None, False),  # in the first batch, before any update
+        (Position(1, 5), 1, 1, False),
+        (Position(60, 5), 1, 1, False),
+        (Position(60, 5), 1, 12, True),
+        (Position(60, 15), 3, 1, True),  # several updates were made before the epoch's loss
+        (Position(5, 3), 1, None, True),
+    ],
+)
+def test_the_advice_fits_what_is_not_finite(
+    at: Position, batches: int, diverged_at: int | None, is_rate: bool
+) -> None:
+    """A loss that never was finite is no matter of the learning rate."""
+    from tutor.teaching.moment import Moment
+
+    from .lessons import lesson
+
+    now = frame(at=at, loss=NAN, diverged=True, batches=batches)
+    pane = NumbersPane(id="numbers")
+    moment = Moment(lesson(), "autograd", "cpu", 20, frame=now, diverged_at=diverged_at)
+    pane.set_reactive(NumbersPane.moment, moment)
+    text = " ".join(content.plain.strip() for content in pane.build(78))
+    assert ("Lower the learning rate" in text) == is_rate
+    assert ("a lower learning rate does not help" in text) != is_rate
+    assert (f"from epoch {diverged_at} on" in text) == (is_rate and diverged_at is not None)
+
+
+def test_what_is_not_finite_is_named() -> None:
+    late = frame(at=Position(60, 5), diverged=True, values={"w": NAN})
+    assert shown(late)[0].startswith("w is no longer finite")
+    both = msgspec.structs.replace(late, loss=NAN)
+    assert shown(both)[0].startswith("The loss is no longer finite")
 
 
 def test_what_has_no_number_shows_its_text() -> None:
@@ -113,10 +152,10 @@ def test_the_rows_that_the_last_step_has_changed_are_marked() -> None:
     assert marked(shown(frame(1))) == []
 
 
-def test_a_reset_changes_the_gradient_right_now_and_not_the_one_that_was_used() -> None:
+def test_a_reset_changes_the_gradient_left_over_and_not_the_one_that_was_used() -> None:
     lines = shown(frame(5), frame(4))
-    assert marked(lines) == ["right"]
-    assert lines[-1].split() == ["┃", "right", "now", "0", "−30", "▲30"]
+    assert marked(lines) == ["left"]
+    assert lines[-1].split() == ["┃", "left", "over", "0", "−30", "▲30"]
 
 
 def test_what_cannot_be_compared_leaves_no_empty_brackets() -> None:

@@ -1,6 +1,8 @@
 """The drawings of the plot pane: what is drawn, what is said of it, and that it fits."""
 
 import math
+import random
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tutor.teaching.digits import number
 from tutor.training.frame import Change, Curve, Position
 from tutor.training.sights import ContourPicture, DataPicture, PlanePicture
 from tutor.ui.charset import to_ascii
@@ -193,9 +196,7 @@ def test_any_curve_is_drawn_or_it_is_said_why_not(
 
 
 def test_a_curve_of_nan_alone_is_told_in_words() -> None:
-    assert lines_of(of_losses(math.nan, math.inf)) == [
-        "No loss so far is a number that could be drawn."
-    ]
+    assert lines_of(of_losses(math.nan, math.inf)) == ["No finite loss so far."]
 
 
 def test_what_can_not_be_drawn_is_told() -> None:
@@ -400,9 +401,7 @@ def test_an_odd_landscape_is_drawn_all_the_same(more: dict[str, object], sheet: 
 
 def test_a_landscape_without_a_number_says_so() -> None:
     picture = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
-    assert lines_of(slope.draw(picture, SMALL)) == [
-        "No loss hereabouts is a number that could be drawn."
-    ]
+    assert lines_of(slope.draw(picture, SMALL)) == ["No finite loss to draw here."]
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
@@ -467,9 +466,7 @@ def test_an_odd_contour_is_drawn_all_the_same(more: dict[str, object], sheet: Sh
 
 def test_a_contour_without_a_number_says_so() -> None:
     picture: ContourPicture = pictures.contour(losses=((math.nan,) * 41,) * 31)
-    assert lines_of(contour.draw(picture, SMALL)) == [
-        "No loss hereabouts is a number that could be drawn."
-    ]
+    assert lines_of(contour.draw(picture, SMALL)) == ["No finite loss to draw here."]
 
 
 # ── Plane ───────────────────────────────────────────────────────────────────────────
@@ -507,9 +504,7 @@ def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sh
     gaps = ((math.nan,) * 31,) * 15 + picture.outputs[15:]
     assert "?" in text_of(plane.draw(msgspec.structs.replace(picture, outputs=gaps), sheet))
     nothing = msgspec.structs.replace(picture, outputs=((math.nan,) * 31,) * 31)
-    assert lines_of(plane.draw(nothing, sheet)) == [
-        "No output hereabouts is a number that could be drawn."
-    ]
+    assert lines_of(plane.draw(nothing, sheet)) == ["No finite output to draw here."]
 
 
 def test_a_gradient_that_is_not_the_curves_own_slope_is_told_from_it() -> None:
@@ -517,3 +512,21 @@ def test_a_gradient_that_is_not_the_curves_own_slope_is_told_from_it() -> None:
     text = text_of(slope.draw(summed, SMALL))
     assert "gradient −102" in text
     assert "the curve's −25.5" in text
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
+@pytest.mark.parametrize("count", [8, 100, 400])
+def test_no_target_of_the_plane_is_written_over_another(sheet: Sheet, count: int) -> None:
+    """What can be read is a target, whole; the others are points. None is gone."""
+    draws = random.Random(3)
+    points = tuple((draws.random(), draws.random(), draws.gauss(0.0, 5.0)) for _ in range(count))
+    flat = msgspec.structs.replace(pictures.plane(), points=points, outputs=((-9.0,) * 31,) * 31)
+    rows = lines_of(plane.draw(flat, sheet))
+    side = 24 if sheet.width >= 70 else 20  # of the legend
+    canvas = [re.split("[┤│]", row[: sheet.width - side], maxsplit=1)[1] for row in rows[:-1]]
+    labels = {number(target, 2) for *_, target in points}
+    found = [token for row in canvas for token in re.findall(r"[−\d.]+", row.replace("o", " "))]
+    assert found or count == 400
+    assert set(found) <= labels
+    marks = sum(row.count("•") + row.count("o") for row in canvas)
+    assert 0 < len(found) + marks <= count

@@ -133,8 +133,8 @@ class Teller:
         if moment is not None and moment.diverged_at != self._diverged_at:
             self._diverged_at = moment.diverged_at
             if self._diverged_at is not None:
-                since = f"since epoch {self._diverged_at}"
-                self._voice.say(f"The run has diverged: its loss is no finite number {since}.")
+                since = f"from epoch {self._diverged_at} on"
+                self._voice.say(f"The loss is not finite {since}.")
 
     def _tell_notice(self, notice: Notice) -> None:
         if notice.text and notice.kind != "quiet":

@@ -51,8 +51,7 @@ def _report(
         tell()
     if run.diverged_at is not None:
         print(
-            f"tutor: the run has diverged: from epoch {run.diverged_at} on the loss is no "
-            "number any more",
+            f"tutor: the loss is not finite from epoch {run.diverged_at} on",
             file=errors,
             flush=True,
         )

@@ -50,7 +50,7 @@ class Moment:
     rate: float = 0.0
     """Epochs a second of the run under way."""
     diverged_at: int | None = None
-    """The first epoch whose loss was no number any more, if it has come to that."""
+    """The first epoch whose loss is not finite, if there is one."""
     failed: Failed | None = None
     """The error that the lesson's code raised after this frame."""
     runs: tuple[RunInfo, ...] = ()
@@ -63,6 +63,19 @@ class Moment:
     def next_phase(self) -> str | None:
         """The phase that is about to run."""
         return self.frame.next_phase if self.frame else None
+
+    @property
+    def was_never_finite(self) -> bool:
+        """Whether a loss or a parameter was not finite before any update was made.
+
+        No learning rate is to blame then.
+        """
+        frame = self.frame
+        if frame is None or not frame.diverged:
+            return False
+        if self.diverged_at is not None:
+            return self.diverged_at == 1 and frame.batches == 1
+        return self.at_start or (frame.at.epoch <= 1 and not frame.batch)
 
     @property
     def at_start(self) -> bool:

@@ -117,11 +117,11 @@ def landscape(
     if not start.size:
         return NoPicture(why="the parameters of this lesson are no numbers")
     if not np.isfinite(start).all():
-        return NoPicture(why="the run has diverged: there is no place to look around from")
+        return NoPicture(why="the parameters are not finite")
     ahead = _ahead(ground, at)
     probe.stand(at)
     if not math.isfinite(ground.loss(start)):
-        return NoPicture(why="the loss is no finite number here: the run has diverged")
+        return NoPicture(why="the loss is not finite here")
     columns, rows = size or (GRID if start.size == 2 else (LINE, 0))
     if start.size == 1:
         return _along(ground, ahead, np.ones(1), columns, before)

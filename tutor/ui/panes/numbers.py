@@ -79,11 +79,23 @@ class NumbersPane(LinesPane):
             note = line((f"{one_line(then.name)}: {one_line(then.note)}", looks.DIM))
             lines = [*note.wrap(width), *lines]
         if frame.diverged:
-            at = f" in epoch {moment.diverged_at}" if moment.diverged_at else ""
-            word = f"The run has diverged{at}: its numbers have grown past all bounds. "
-            todo = "Lower the learning rate with [, then start again with R."
-            lines = [*line((word + todo, looks.ERROR)).wrap(width), *lines]
+            lines = [*line((_not_finite(moment, frame), looks.ERROR)).wrap(width), *lines]
         return lines
+
+
+def _not_finite(moment: Moment, frame: Frame) -> str:
+    """What is not finite, since when, and what to do about it."""
+    names = [name for name, value in frame.values.items() if not value.is_finite]
+    is_loss = moment.diverged_at is not None or not frame.loss.is_finite
+    what = "The loss is" if is_loss else f"{one_line(names[0]) if names else 'A parameter'} is"
+    if moment.was_never_finite:
+        return (
+            f"{what} not finite from the start: a lower learning rate does not help. "
+            "Look at what Predict and Loss compute."
+        )
+    since = f"not finite from epoch {moment.diverged_at} on"
+    state = since if moment.diverged_at else "no longer finite"
+    return f"{what} {state}. Lower the learning rate ([), then start again (R)."
 
 
 def when(frame: Frame, before: Frame | None) -> str:
@@ -112,17 +124,17 @@ def rows(frame: Frame, before: Frame | None, then: Then | None = None) -> Iterat
     elsewhere = _figures(then.frame) if then and then.frame else {}
     for key, now in _figures(frame).items():
         kind, name = key
-        if kind == "right now" and not _differ(now, frame.gradients[name]):
+        if kind == "left over" and not _differ(now, frame.gradients[name]):
             continue
         label = name if kind in ("value", "watched") else _LABELS[kind]
         old = was.get(key) if is_comparable or kind in ("value", "watched") else None
         yield Row(one_line(label), now, old, elsewhere.get(key))
 
 
-Figure = tuple[Literal["loss", "value", "gradient", "right now", "watched"], str]
+Figure = tuple[Literal["loss", "value", "gradient", "left over", "watched"], str]
 """What kind of figure it is, and of what."""
 
-_LABELS = {"loss": "loss", "gradient": "  gradient", "right now": "  right now"}
+_LABELS = {"loss": "loss", "gradient": "  gradient", "left over": "  left over"}
 
 
 def _figures(frame: Frame) -> dict[Figure, Value]:
@@ -132,7 +144,7 @@ def _figures(frame: Frame) -> dict[Figure, Value]:
         found["value", name] = value
         if name in frame.gradients:
             found["gradient", name] = frame.gradients[name]
-            found["right now", name] = frame.gradients_now.get(name, frame.gradients[name])
+            found["left over", name] = frame.gradients_now.get(name, frame.gradients[name])
     for label, value in frame.watched.items():
         found["watched", label] = value
     return found

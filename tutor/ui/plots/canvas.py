@@ -112,7 +112,7 @@ class Canvas:
 
     def mark(self, point: Point, text: str, style: Style) -> bool:
         """Characters around a point of the sheet; False if it lies outside."""
-        if not _is_inside(point):
+        if not is_inside(point):
             return False
         column, row = self.cell_at(point)
         self.put((column - len(text) // 2, row), text, style)
@@ -166,7 +166,7 @@ class Canvas:
 
 def clipped(start: Point, end: Point) -> tuple[Point, Point] | None:
     """The part of a straight line that lies on the sheet (Liang and Barsky, 1984)."""
-    if _is_inside(start) and _is_inside(end):
+    if is_inside(start) and is_inside(end):
         return start, end
     (x, y), dx, dy = start, end[0] - start[0], end[1] - start[1]
     enters, leaves = 0.0, 1.0
@@ -199,7 +199,7 @@ def _is_finite(point: Point) -> bool:
     return math.isfinite(point[0]) and math.isfinite(point[1])
 
 
-def _is_inside(point: Point) -> bool:
+def is_inside(point: Point) -> bool:
     """Whether it lies on the sheet; NaN does not."""
     return 0 <= point[0] <= 1 and 0 <= point[1] <= 1
 

@@ -41,7 +41,7 @@ def draw(picture: ContourPicture, sheet: Sheet) -> Drawing:
     title = f"landscape: loss by {first} → and {second} ↑{batch}"
     xs, ys = scale_over(picture.xs), scale_over(picture.ys)
     if xs is None or ys is None or not any(map(math.isfinite, _all(picture))):
-        return told(title, "No loss hereabouts is a number that could be drawn.")
+        return told(title, "No finite loss to draw here.")
     if sheet.is_too_small:
         return told(title, "There is no room for the plot.")
     levels = levels_of(_all(picture))

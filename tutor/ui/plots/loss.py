@@ -69,7 +69,7 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     title = f"loss by epoch, {'log' if log else 'linear'} scale"
     numbers = list(losses.numbers())
     if not numbers:
-        return told("loss by epoch", "No loss so far is a number that could be drawn.")
+        return told("loss by epoch", "No finite loss so far.")
     if log and min(numbers) < 0:
         least = number(min(numbers), 3)
         return told(title, f"A log scale needs losses above 0, and the least here is {least}.")

@@ -16,7 +16,7 @@ from tutor.teaching.digits import number
 from tutor.training.sights import PlanePicture
 from tutor.ui.looks import ACTIVE, CURVE, DIM
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
-from tutor.ui.plots.canvas import Canvas, Pen
+from tutor.ui.plots.canvas import Canvas, Pen, is_inside
 from tutor.ui.plots.field import Field, bands, borders, draw_borders, on_cells, on_dots
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 
@@ -59,7 +59,7 @@ def draw(picture: PlanePicture, sheet: Sheet) -> Drawing:
         or ys is None
         or not any(math.isfinite(z) for row in picture.outputs for z in row)
     ):
-        return told(title, "No output hereabouts is a number that could be drawn.")
+        return told(title, "No finite output to draw here.")
     if sheet.is_too_small:
         return told(title, "There is no room for the plot.")
     targets = {target for *_, target in picture.points}
@@ -78,6 +78,8 @@ def _notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[No
     yield Note(" ", DIM, name, f"{low} [{shades}] {high}")
     yield Note(ASCII_BORDER if ascii_only else BORDER, CURVE, name, f"= {figure(ends.middle)}")
     yield Note(f" {high} ", ACTIVE, "a target")
+    if len(picture.points) > FEW_POINTS:
+        yield Note("o" if ascii_only else "•", ACTIVE, "a target, no room")
 
 
 def _plot(picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
@@ -89,8 +91,29 @@ def _plot(picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Shee
         canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
     decided = bands(on_dots(field, canvas, xs, ys), [ends.middle])
     draw_borders(canvas, borders(decided), Pen(CURVE, ASCII_BORDER))
-    margin = " " if len(picture.points) <= FEW_POINTS else ""
-    for first, second, target in picture.points:
-        text = margin + number(target, 2) + margin
-        canvas.mark((xs.of(first), ys.of(second)), text, ACTIVE)
+    _write_targets(picture, canvas, xs, ys)
     return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+
+
+def _write_targets(picture: PlanePicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    """Each target as a number at its place; as a point where a number would lie on another."""
+    margin = " " if len(picture.points) <= FEW_POINTS else ""
+    found = [
+        (canvas.cell_at((x, y)), margin + number(target, 2) + margin)
+        for first, second, target in picture.points
+        if is_inside((x := xs.of(first), y := ys.of(second)))
+    ]
+    places = {cell for cell, _ in found}
+    free = {(x, y) for x in range(canvas.width) for y in range(canvas.height)}
+    for cell, _ in found:
+        canvas.put(cell, _point(canvas), ACTIVE)
+    for (column, row), text in found:
+        start = min(max(column - len(text) // 2, 0), canvas.width - len(text))
+        cells = {(start + i, row) for i in range(len(text))}
+        if cells <= free and not (cells - {(column, row)}) & places:
+            canvas.put((start, row), text, ACTIVE)
+            free -= {(x, row) for x in range(start - 1, start + len(text) + 1)}
+
+
+def _point(canvas: Canvas) -> str:
+    return "o" if canvas.ascii_only else "•"

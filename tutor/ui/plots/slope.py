@@ -31,7 +31,7 @@ def draw(picture: SlopePicture, sheet: Sheet) -> Drawing:
     xs = scale_over((*picture.xs, picture.at))
     ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
     if xs is None or ys is None:
-        return told(title, "No loss hereabouts is a number that could be drawn.")
+        return told(title, "No finite loss to draw here.")
     if sheet.is_too_small:
         return told(title, "There is no room for the plot.")
 

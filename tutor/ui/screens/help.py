@@ -23,7 +23,7 @@ NOTES = (
     "tab and shift+tab go from pane to pane; the one with the double line has the focus.",
     "↑ ↓ PgUp PgDn Home End scroll it.",
     "▶ marks what runs next, ┃ what has just run; underlined digits have just changed.",
-    "“gradient” is the one that the update uses; “right now” is what is left after a reset.",
+    "“gradient” is the one that the update uses; “left over” is what is stored after a reset.",
 )
 
 HELP_COMMANDS = (
