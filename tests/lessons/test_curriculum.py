@@ -12,6 +12,7 @@ from tests import shipped
 from tutor.lesson.exercise import Choose, Predict, kind_of
 from tutor.lesson.library import headlines
 from tutor.lesson.model import Prose
+from tutor.training.answers import expected_text
 from tutor.training.bench import Bench
 
 IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)
@@ -89,3 +90,34 @@ def test_what_a_lesson_builds_on_comes_before_it() -> None:
     ]
     assert wrong == []
     assert any(lesson.builds_on for lesson in IN_ORDER)
+
+
+PREDICTIONS = tuple(
+    (headline.slug, exercise.id)
+    for headline in IN_ORDER
+    for exercise in shipped.lesson(headline.slug).exercises
+    if isinstance(exercise, Predict)
+)
+
+
+@pytest.mark.parametrize(("slug", "name"), PREDICTIONS)
+def test_a_retry_asks_something_else_than_what_was_just_answered(slug: str, name: str) -> None:
+    """Another question, or the same one in a place where its answer is another."""
+    lesson = shipped.lesson(slug)
+    (exercise,) = (e for e in lesson.exercises if e.id == name)
+    assert isinstance(exercise, Predict)
+    bench = Bench(lesson, shipped.programs(slug), exercise)
+    rounds = [exercise.asked_in(number) for number in range(1 + len(exercise.again))]
+    asked = [(one.ask, answer_of(bench, one)) for one in rounds]
+    assert len(set(asked)) == len(asked) > 1
+    answers = {answer for _, answer in asked}
+    assert len(answers) > 1
+    if exercise.form == "number":
+        assert len(answers) == len(asked)
+
+
+def answer_of(bench: Bench, asked: Predict) -> str:
+    run = bench.begin(asked.stage)
+    run.step_phase()
+    (value,) = run.evaluate([asked.answer])
+    return expected_text(asked, value)
