@@ -170,5 +170,6 @@ KEYS = {
     "ctrl+p": "\x10",
     "ctrl+c": "\x03",
     "ctrl+q": "\x11",
+    "ctrl+z": "\x1a",
 }
 """Keys that are not one character."""

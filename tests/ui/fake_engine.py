@@ -201,6 +201,12 @@ class FakeEngine:
     def stop(self) -> None:
         self.stopped += 1
 
+    def suspend(self) -> None:
+        """There is no process."""
+
+    def resume(self) -> None:
+        """There is no process."""
+
     def close(self) -> None:
         self.closed = True
 

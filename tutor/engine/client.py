@@ -7,6 +7,7 @@ brought back to where its run stood.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -100,6 +101,16 @@ class EngineClient:
             self.send(Pause())
             process = self._process
         threading.Thread(target=self._insist, args=(process, due), daemon=True).start()
+
+    def suspend(self) -> None:
+        """Let the child stand still, with all that a lesson has started in it."""
+        self._process.signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on. That it was silent meanwhile is no sign that it hangs."""
+        self._process.signal_all(signal.SIGCONT)
+        with self._lock:
+            self._last_sign = time.monotonic()
 
     def close(self) -> None:
         """End the child, and all that a lesson has started in it."""

@@ -115,10 +115,14 @@ class Process:
 
     def kill(self) -> None:
         """End it at once, with all the processes that the lesson has started in it."""
+        self.signal_all(signal.SIGKILL)
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send it a signal, and all the processes that the lesson has started in it."""
         if self._is_over:  # its number may be another's by now
             return
         with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
-            os.killpg(self._child.pid, signal.SIGKILL)
+            os.killpg(self._child.pid, number)
 
 
 def how_ended(status: int) -> str:

@@ -27,5 +27,11 @@ class Engine(Protocol):
     def stop(self) -> None:
         """Break off what runs: politely first, by force a second later. An Ended tells."""
 
+    def suspend(self) -> None:
+        """Let the process that runs lessons stand still, until `resume`."""
+
+    def resume(self) -> None:
+        """Let it go on."""
+
     def close(self) -> None:
         """End the engine for good."""

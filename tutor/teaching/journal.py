@@ -78,7 +78,7 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Journal(Protocol):
-    """Keeps what the learner does. No method ever raises or blocks."""
+    """Keeps what the learner does. No method ever raises; none but `flush` blocks."""
 
     def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
         """Something happened at an exercise of the lesson with this slug, just now."""
@@ -103,6 +103,9 @@ class Journal(Protocol):
 
     def refresh(self) -> None:
         """What is asked for next is to include what others have written meanwhile."""
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait, for so many seconds at most, until all is written; whether it is."""
 
     @property
     def trouble(self) -> str:
@@ -139,6 +142,10 @@ class NoJournal:
 
     def refresh(self) -> None:
         """Nothing is kept."""
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Nothing is to be written."""
+        return True
 
     @property
     def trouble(self) -> str:

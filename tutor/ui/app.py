@@ -17,6 +17,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import TextArea
 
 from tutor.engine.messages import AnyEvent
 from tutor.errors import LessonError
@@ -75,6 +76,7 @@ class TutorApp(ThemedApp):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
 
     def __init__(
@@ -124,7 +126,8 @@ class TutorApp(ThemedApp):
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
-            Lifeline(self.exit)
+            Lifeline(self.exit, self._engine.close)
+        self.app_resume_signal.subscribe(self, self._come_back)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._lesson_screen, "lesson")
         self.install_screen(self._menu_screen, "menu")
@@ -275,10 +278,29 @@ class TutorApp(ThemedApp):
         if is_input and isinstance(screen, SizedScreen) and screen.is_too_small:
             if isinstance(event, events.Key) and event.key in ("q", "ctrl+q"):
                 self.exit()
+            elif isinstance(event, events.Key) and event.key == "ctrl+z":
+                self.action_suspend_process()
         elif isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             await self._keys.take(event)
         else:
             await super().on_event(event)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the editor Ctrl+Z takes back what was typed."""
+        if action == "suspend_process" and isinstance(self.focused, TextArea):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_suspend_process(self) -> None:
+        """Give the terminal back to the shell, until `fg`; what runs stands still meanwhile."""
+        self._journal.flush()  # or the file could stay locked for another tutor
+        self._engine.suspend()
+        super().action_suspend_process()
+
+    def _come_back(self, _: object) -> None:
+        """Go on; the shell has used the screen meanwhile."""
+        self._engine.resume()
+        self.refresh(repaint=True, layout=True)
 
     def action_help(self) -> None:
         """Show all keys of this screen."""

@@ -1,0 +1,120 @@
+"""Ctrl+Z, as users of a shell expect: the shell is back at once, `fg` brings the screen back."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR, Terminal
+
+BASH = shutil.which("bash")
+HAS_PROC = Path("/proc/self/task").exists()
+pytestmark = pytest.mark.skipif(not BASH or not HAS_PROC, reason="tried in bash, on Linux")
+
+
+@pytest.fixture
+def shell() -> Iterator[Terminal]:
+    """An interactive shell, in which a lesson stands."""
+    command = [str(BASH), "--norc", "--noprofile", "-i"]
+    with Terminal(command, env={"PS1": "shell$ ", "HISTFILE": ""}) as terminal:
+        terminal.wait_for("shell$")
+        type_line(terminal, f"{TUTOR} line-through-origin --mode autograd")
+        terminal.wait_for("next: ▶ Predict")
+        yield terminal
+        kill_all(terminal.process.pid)
+
+
+def type_line(terminal: Terminal, line: str) -> None:
+    terminal.press(*line, "enter")
+
+
+def kill_all(session: int) -> None:
+    """What is stopped here must not outlive the test, whatever became of it."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            if int(fields[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+
+
+def suspend(terminal: Terminal) -> None:
+    terminal.press("ctrl+z")
+    terminal.wait_until(lambda: "Stopped" in terminal.text() and "shell$" in terminal.text())
+
+
+def test_the_shell_has_its_terminal_back_and_fg_brings_the_lesson_back(shell: Terminal) -> None:
+    shell.press("s")
+    shell.wait_for("epoch 1 of 100")
+    suspend(shell)
+    type_line(shell, "clear; stty -a; echo ty''ped")
+    shell.wait_for("typed")
+    assert re.search(r"(?<!-)\bicanon\b", shell.text())
+    assert re.search(r"(?<!-)\becho\b", shell.text())
+    type_line(shell, "fg")
+    shell.wait_for("tutor · A line through the origin", "epoch 1 of 100", "next: ▶ Predict")
+    assert "typed" not in shell.text()
+    shell.press("s")
+    shell.wait_for("epoch 2 of 100")
+    suspend(shell)  # a second time, too
+    type_line(shell, "fg")
+    shell.wait_for("epoch 2 of 100", "next: ▶ Predict")
+    shell.press("q")
+    shell.wait_for("shell$")
+
+
+def test_what_runs_stands_still_meanwhile_and_goes_on(shell: Terminal) -> None:
+    shell.press("j")
+    shell.wait_for("Jump to")
+    shell.press(*"9000000", "enter")
+    shell.wait_for("epochs/s")
+    suspend(shell)
+    time.sleep(0.5)
+    busy = processor_time(shell)
+    time.sleep(1.0)
+    assert processor_time(shell) - busy < 0.3
+    type_line(shell, "fg")
+    shell.wait_for("tutor · A line through the origin", "epochs/s")
+
+
+def engine_of(terminal: Terminal) -> list[str]:
+    """The numbers of the child processes of the tutor that is suspended."""
+    type_line(terminal, "clear; echo pid $(jobs -p)")
+    terminal.wait_until(lambda: re.search(r"^pid \d+", terminal.text(), re.MULTILINE))
+    found = re.search(r"^pid (\d+)", terminal.text(), re.MULTILINE)
+    assert found is not None
+    return Path(f"/proc/{found[1]}/task/{found[1]}/children").read_text().split()
+
+
+def processor_time(terminal: Terminal) -> float:
+    """Seconds that the engine of the suspended tutor has used so far."""
+    ticks = 0
+    for number in engine_of(terminal):
+        fields = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("how", ["kill %1", "kill -HUP %1"])
+def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
+    suspend(shell)
+    engine = engine_of(shell)
+    type_line(shell, how)
+    shell.wait_until(lambda: ended(shell))
+    type_line(shell, "clear; fg")
+    shell.wait_for("no such job")
+    shell.wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in engine))
+
+
+def ended(terminal: Terminal) -> bool:
+    """Bash tells with its next prompt."""
+    type_line(terminal, "")
+    terminal.read(0.2)
+    return any(word in terminal.text() for word in ("Exit", "Terminated", "Hangup"))
