@@ -143,6 +143,12 @@ def solution_of(exercise: Reach) -> Way:
     return change
 
 
+@pytest.mark.parametrize(("number", "is_the_border"), [(0.25, True), (0.2499, False)])
+def test_only_the_border_itself_makes_the_weight_bounce(number: float, is_the_border: bool) -> None:
+    goal = ("border-of-divergence", "bounce")
+    assert is_met(*goal, rate(number), epochs(10)) is is_the_border
+
+
 def test_a_dead_unit_is_trained_and_not_set_to_its_goal() -> None:
     goal = ("dead-relu", "raise-the-dead")
     assert not is_met(*goal, epochs(5), put("w", 1), put("b", 0), epochs(5))
