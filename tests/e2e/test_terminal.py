@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.terminal import TUTOR, Terminal
+from tutor.ui.settings import Settings, SettingsFile
 
 SIZES = [(80, 24), (120, 36)]
 
@@ -245,3 +246,31 @@ def is_alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("settled", "option", "takes"),
+    [
+        (None, None, True),
+        (None, "--no-mouse", False),
+        (False, None, False),
+        (False, "--mouse", True),
+    ],
+)
+def test_the_mouse_is_left_to_the_terminal_where_that_is_wished(
+    tmp_path: Path, settled: bool | None, option: str | None, takes: bool
+) -> None:
+    file = tmp_path / "gradient-tutor" / "settings.json"
+    if settled is not None:
+        SettingsFile(file).keep(Settings(mouse=settled))
+    command = [str(TUTOR), *([option] if option else [])]
+    with Terminal(command, env={"XDG_CONFIG_HOME": str(tmp_path)}) as terminal:
+        terminal.wait_for("One weight", "enter opens a lesson")
+        assert (b"\x1b[?1000h" in terminal.raw) is takes
+
+
+def test_a_terminal_that_takes_only_lines_is_told_of_plain_mode() -> None:
+    with Terminal([str(TUTOR), "xor"], env={"TERM": "dumb"}) as terminal:
+        assert terminal.wait_ended() == 1
+        assert "tutor --plain LESSON" in terminal.text().replace("\n", "")
+        assert b"\x1b" not in terminal.raw

@@ -141,6 +141,24 @@ async def test_what_was_chosen_is_worn_the_next_time_unless_another_is_asked_for
     assert SettingsFile(file).settings.theme == "light", "the command line's is for once"
 
 
+async def test_whose_the_mouse_is_is_settled_by_a_command_and_no_theme_forgets_it(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.json"
+    app = make_app(menu=True, settings=SettingsFile(file))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
+        commands["Mouse for the terminal"]()
+        await settled(pilot)
+        assert "the mouse is the terminal's" in text_of(app, "status")
+        await pilot.press("T")
+        await settled(pilot)
+        assert SettingsFile(file).settings == Settings(theme=THEMES[1], mouse=False)
+        commands["Mouse for the tutor"]()
+        assert SettingsFile(file).settings.mouse
+
+
 async def test_without_colours_the_key_says_why_nothing_changes(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,6 +13,9 @@ from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.teaching.keeper import Keeper
+
+DUMB = ("dumb", "unknown")
+"""What TERM says of a terminal that only takes line after line."""
 
 
 def open_command(options: argparse.Namespace) -> int:
@@ -26,6 +30,11 @@ def open_command(options: argparse.Namespace) -> int:
 
             find(options.lesson, options.lang)  # a name that is none is the first thing to say
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
+    if os.environ.get("TERM") in DUMB:
+        raise RunError(
+            f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
+            "says that this one can't; `tutor --plain LESSON` needs none"
+        )
     engine, keeper = EngineClient(), Keeper()
     try:
         return _open(engine, keeper, options)
@@ -47,6 +56,7 @@ def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> 
     _check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
+    settings = SettingsFile(settings_file())
     app = TutorApp(
         engine,
         partial(library.headlines, options.lang),
@@ -55,10 +65,10 @@ def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> 
         first_title=headline.title if headline else "",
         start=Start(options.mode, options.device, options.learning_rate, options.seed),
         journal=keeper,
-        settings=SettingsFile(settings_file()),
+        settings=settings,
         theme=options.theme,
     )
-    app.run()
+    app.run(mouse=settings.settings.mouse if options.mouse is None else options.mouse)
     return app.return_code or 0
 
 

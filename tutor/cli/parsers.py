@@ -122,6 +122,12 @@ def _add_open(commands: _Commands) -> None:
         choices=THEMES,
         help="the colours, this time (T in the tutor changes and remembers them)",
     )
+    parser.add_argument(
+        "--mouse",
+        action=argparse.BooleanOptionalAction,
+        help="whether the tutor takes the mouse, this time; --no-mouse leaves it to the terminal, "
+        "so that text can be selected (Ctrl+P, mouse: remembered)",
+    )
     _add_start(parser)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -44,6 +45,11 @@ from tutor.ui.themes import LOOKS
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
+
+_MOUSE_HELP = {
+    False: "To select text, from the next start on (this time: tutor --no-mouse)",
+    True: "To scroll panes and choose, from the next start on",
+}
 
 TROUBLE_SECONDS = 1.0
 """Between two looks at whether the journal is in trouble."""
@@ -320,9 +326,19 @@ class TutorApp(ThemedApp):
                         command.help,
                         self._palette_call(screen, command.action),
                     )
+            for takes, who in ((False, "terminal"), (True, "tutor")):
+                set_mouse = partial(self.action_take_mouse, takes)
+                yield SystemCommand(f"Mouse for the {who}", _MOUSE_HELP[takes], set_mouse)
             for name, look in LOOKS.items() if not self.no_color else ():
                 take = partial(self.action_take_theme, name)
                 yield SystemCommand(f"Theme {name}", look.title.capitalize(), take)
+
+    def action_take_mouse(self, takes: bool) -> None:
+        """Settle whose the mouse is."""
+        self.settings.keep(msgspec.structs.replace(self.settings.settings, mouse=takes))
+        if not self.settings.trouble:
+            whose = "tutor" if takes else "terminal"
+            self.tell(Notice(f"From the next start on the mouse is the {whose}'s", "told"))
 
     def _palette_call(self, screen: SizedScreen, action: str) -> Callable[[], None]:
         def call() -> None:

@@ -5,6 +5,7 @@ Knows lines and indentation, and nothing of what the code is for.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from textual import events
@@ -15,12 +16,24 @@ from tutor.ui.fields import act_in_order
 
 INDENT = 4
 
+FAST = 0.01
+"""Seconds between two keys that nobody types: they were pasted, or bundled by a slow line."""
+
+PASTED = 8
+"""So many keys that fast are a paste, in a terminal that doesn't mark it as one."""
+
+PAUSE = 0.3
+"""Seconds that a paste may pause, as between two packets."""
+
 
 class CodeArea(TextArea):
-    """Line numbers from 1; enter keeps the indentation, tab and shift+tab change it."""
+    """Line numbers from 1; enter keeps the indentation, tab and shift+tab change it.
+
+    A pasted line has its own indentation: none is added to it.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "new_line", show=False),
+        Binding("enter,ctrl+j", "new_line", show=False),
         Binding("tab", "indent", show=False),
         Binding("shift+tab", "outdent", show=False),
     ]
@@ -29,18 +42,35 @@ class CodeArea(TextArea):
         super().__init__(text, id=id, show_line_numbers=True, tab_behavior="indent")
         self.cursor_blink = False  # each blink costs bytes on a slow line
         self.highlight_cursor_line = False
+        self._last_key_at = -math.inf
+        self._burst = 0
+        """How many keys have come so fast that they may be a paste."""
+        self._added = 0
+        """Blanks that the last key, enter, has put before the cursor."""
 
     async def _on_key(self, event: events.Key) -> None:
+        gap, self._last_key_at = event.time - self._last_key_at, event.time
+        self._burst = 1 + (self._burst if gap < (PAUSE if self._is_pasted else FAST) else 0)
+        is_blank = event.key in ("space", "tab")
+        if self._added and gap < FAST and is_blank:  # it brings an indentation of its own
+            row, column = self.cursor_location
+            self.delete((row, column - self._added), (row, column))
+        self._added = 0
         await act_in_order(self, event)
 
+    @property
+    def _is_pasted(self) -> bool:
+        return self._burst >= PASTED
+
     def action_new_line(self) -> None:
-        """A new line, as deep as this one; one deeper after a colon."""
+        """A new line, as deep as this one; one deeper after a colon. A pasted line is as it is."""
         row, column = min(self.selection)
         before = self.document.get_line(row)[:column]
         depth = len(before) - len(before.lstrip(" "))
         if before.rstrip().endswith(":"):
             depth += INDENT
-        self._type("\n" + " " * depth)
+        self._added = 0 if self._is_pasted else depth
+        self._type("\n" + " " * self._added)
 
     def action_indent(self) -> None:
         """Four spaces, or all selected lines four cells further in."""

@@ -23,6 +23,8 @@ class Settings(msgspec.Struct, frozen=True):
     """All of them, as they are where nothing was settled."""
 
     theme: ThemeName = "terminal"
+    mouse: bool = True
+    """Whether the tutor takes the mouse; else it is the terminal's, which selects text with it."""
 
 
 def settings_file() -> Path:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual.app import App
 from textual.filter import LineFilter, Monochrome, NoColor
 
 from tutor.teaching.moment import Notice
 from tutor.ui.charset import AsciiOnly
-from tutor.ui.settings import Settings, SettingsFile
+from tutor.ui.settings import SettingsFile
 from tutor.ui.theme_names import THEMES, ThemeName
 from tutor.ui.themes import LOOKS, BlackAndWhite
 
@@ -61,7 +62,7 @@ class ThemedApp(App[None]):
             self.tell(Notice("NO_COLOR is set: there are no colours to choose from", "told"))
             return
         self._wear(name)
-        self.settings.keep(Settings(theme=name))
+        self.settings.keep(msgspec.structs.replace(self.settings.settings, theme=name))
         if not self.settings.trouble:
             self.tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
 
