@@ -332,6 +332,12 @@ def test_the_unit_dies_in_its_second_epoch_and_never_returns() -> None:
     assert frames[-1].gradients["w"].data == (0.0,)
 
 
+def test_where_the_answer_is_0_to_all_four_points() -> None:
+    x = np.array([1, 2, 3, 4])
+    for w, b in np.random.default_rng(0).uniform(-5, 5, (1000, 2)):
+        assert bool((w * x + b <= 0).all()) is bool(w + b <= 0 and 4 * w + b <= 0)
+
+
 def test_a_dead_unit_is_on_a_level_loss_and_at_no_minimum() -> None:
     run = a_run("dead-relu", w=-1.5, b=-0.7)
     for step in (-0.01, 0.01):

@@ -7,7 +7,7 @@ import pytest
 
 from tests import shipped
 from tutor.lesson.document import parse
-from tutor.lesson.exercise import Repair
+from tutor.lesson.exercise import Predict, Repair
 from tutor.training.bench import Bench
 from tutor.training.frame import Element
 from tutor.training.program import programs_of
@@ -328,3 +328,84 @@ def test_gradients_that_are_never_zeroed_make_the_thermometer_swing() -> None:
     turns = np.diff(np.sign(np.diff(losses))).astype(bool).sum()
     assert turns > 20
     assert max(losses[-20:]) > 10 * 2.9276
+
+
+# ── Numbers that a question quotes ──────────────────────────────────────────────────
+
+QUOTED = [
+    ("one-weight/second-gradient", 0, "float(w)", 1.5),
+    ("one-weight/second-gradient", 1, "float(w)", 1.75),
+    ("one-weight/second-gradient", 2, "float(w)", 1.875),
+    ("twenty-points/first-step-by-hand", 0, 'gradient["w"]', -3260.4),
+    ("momentum/second-velocity", 0, 'gradient["w"][0]', -5.88),
+    ("momentum/second-velocity", 0, '(v[0] - gradient["w"][0]) / 0.9', -6),
+    ("momentum/second-velocity", 1, 'gradient["w"][0]', -5.6544),
+    ("momentum/second-velocity", 1, '(v[0] - gradient["w"][0]) / 0.9', -11.28),
+    ("momentum/second-velocity", 1, "v[0]", -15.81),
+    ("adam/first-step", 0, 'gradient["w"][1]', -40),
+    ("adam/first-step", 1, 'gradient["w"][1]', -6040),
+    ("adam/mean-of-squares", 1, 'gradient["w"][0]', 10),
+    ("dead-relu/the-second-step", 0, 'was["w"]', 2),
+    ("dead-relu/the-second-step", 0, 'gradient["w"]', 17.5),
+    ("dead-relu/the-second-step", 1, 'was["w"]', 1.625),
+    ("dead-relu/the-second-step", 1, 'gradient["w"]', 11.25),
+    ("backward-twice/second-level", 0, "float(w)", 1),
+    ("backward-twice/second-level", 1, "float(w)", 1.25),
+    ("leaf-in-place/first-price", 0, 'gradient["w"][1].item()', -25),
+    ("leaf-in-place/first-price", 1, 'was["w"][1]', 2.5),
+    ("leaf-in-place/first-price", 1, 'gradient["w"][0].item()', 5),
+    ("leaf-in-place/first-price", 1, 'gradient["w"][1].item()', 7.5),
+    ("lost-leaf/second-gradient", 0, "float(w)", 2),
+    ("lost-leaf/second-gradient", 1, "float(w)", 2.5),
+    ("detach/gradient-of-the-teacher", 1, "w.grad.item()", -12),
+    ("vanishing/slope", 0, "float(y_pred)", 0.659),
+    ("vanishing/slope", 1, "float(y_pred)", 0.933),
+    ("thermometer/first-answer", 1, "float(c_pred.max())", 6.19),
+    ("thermometer/first-answer", 2, "float(c_pred.max())", 26.38),
+    ("xor/silent-unit", 0, "o1[0]", 0.2),
+    ("xor/silent-unit", 1, "o1[1]", 0.1),
+]
+"""An exercise, which time it is asked, and what its words say of the run then."""
+
+
+@pytest.mark.parametrize(("where", "number", "expression", "said"), QUOTED)
+def test_a_question_quotes_the_numbers_of_its_run(
+    where: str, number: int, expression: str, said: float
+) -> None:
+    slug, _, name = where.partition("/")
+    lesson = shipped.lesson(slug)
+    (exercise,) = (e for e in lesson.exercises if e.id == name)
+    assert isinstance(exercise, Predict)
+    asked = exercise.asked_in(number)
+    run = Bench(lesson, shipped.programs(slug), exercise).begin(asked.stage)
+    run.step_phase()
+    (value,) = run.evaluate([expression])
+    assert value.data == pytest.approx((said,), rel=1e-3, abs=2e-3)
+
+
+def test_autograd_comes_half_as_far_as_the_run_by_hand_in_its_first_step() -> None:
+    by_hand, autograd = (a_run("twenty-points", mode) for mode in ("manual", "autograd"))
+    for run in (by_hand, autograd):
+        run.step_epoch()
+    assert (weight(by_hand), weight(autograd)) == pytest.approx((3.260, 1.630), abs=5e-4)
+
+
+def test_from_random_starts_a_network_as_small_as_that_of_xor_often_gets_stuck() -> None:
+    random, starts = np.random.default_rng(0), 200
+    w1, b1 = random.uniform(-0.5, 0.5, (starts, 2, 2)), random.uniform(-0.5, 0.5, (starts, 2))
+    w2, b2 = random.uniform(-0.5, 0.5, (starts, 2)), random.uniform(-0.5, 0.5, starts)
+    samples = [(np.array(x, dtype=float), x[0] ^ x[1]) for x in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    for _ in range(1500):
+        errors = []
+        for x, y in samples:
+            z1 = x @ w1 + b1
+            o1 = np.maximum(z1, 0)
+            o2 = 1 / (1 + np.exp(-((o1 * w2).sum(1) + b2)))
+            delta2 = 2 * (o2 - y) * o2 * (1 - o2)
+            delta1 = delta2[:, None] * w2 * (z1 > 0)
+            w2 -= 0.5 * o1 * delta2[:, None]
+            b2 -= 0.5 * delta2
+            w1 -= 0.5 * x[None, :, None] * delta1[:, None, :]
+            b1 -= 0.5 * delta1
+            errors.append((o2 - y) ** 2)
+    assert (np.mean(errors, axis=0) > 0.1).mean() > 0.5
