@@ -56,7 +56,7 @@ def test_after_a_kill_enter_goes_on_exactly_there(home: dict[str, str]) -> None:
         terminal.wait_for(PLACE, "You are back where you left")
         terminal.wait_until(lambda: numbers(terminal) == before)
         terminal.press("F")
-        terminal.wait_for("Runs of this lesson", "from epoch 2")
+        terminal.wait_for("Runs of this lesson", "epoch 2  ◂ this run")
 
 
 def test_a_terminal_that_is_gone_without_a_word_ends_the_tutor(home: dict[str, str]) -> None:

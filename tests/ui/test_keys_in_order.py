@@ -59,7 +59,7 @@ async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
             SetLearningRate(value=0.5),
             SetElement(element=Element("w", (), 1.5)),
             Seek(epoch=2),
-            RenameRun(name="A", new="Ax"),
+            RenameRun(name="A", new="x"),
             SetLearningRate(value=0.25),
             StepPhase(),
         ]
