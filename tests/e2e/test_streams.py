@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def run(
 ) -> tuple[int, str]:
     """Exit status, and what was said on standard error where that is open."""
     done = subprocess.run(
-        f"cd {tmp_path} && echo quit | {TUTOR} {command} {redirection}",
+        f"cd {tmp_path} && (echo next; echo quit) | {TUTOR} {command} {redirection}",
         shell=True,
         capture_output=True,
         text=True,
@@ -59,3 +61,34 @@ def test_a_full_disk_behind_standard_output_is_told_in_one_line(
 def test_where_nobody_can_be_told_the_status_says_it(tmp_path: Path, redirection: str) -> None:
     assert run(tmp_path, "no-such-lesson", redirection)[0] == 1
     assert run(tmp_path, "list", redirection)[0] == 0
+
+
+def test_plain_mode_tells_what_a_locked_progress_file_did_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "progress.sqlite3"
+    monkeypatch.setenv("TUTOR_PROGRESS", str(file))
+    assert run(tmp_path, "progress", "")[0] == 0  # which makes the file
+    with closing(sqlite3.connect(file, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        said = run(tmp_path, "--plain one-weight", "")[1]
+    assert "another program is writing it" in said
+    (beside,) = tmp_path.glob("*.unsaved-*.jsonl")
+    assert str(beside) in said
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_language_that_the_output_has_no_characters_for_is_not_read_in_question_marks(
+    encoding: str,
+) -> None:
+    done = subprocess.run(
+        [str(TUTOR), "--plain", "one-weight", "--lang", "zh"],
+        input="quit",
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "???" not in done.stdout
+    assert "One weight" in done.stdout
+    assert "LC_ALL=C.UTF-8" in done.stderr

@@ -14,12 +14,14 @@ from tutor.cli.lessons import trusted_lesson
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonError, UsageError
 from tutor.lesson import library
+from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.teaching.keeper import Keeper
 from tutor.teaching.moment import Start
 
 
 def plain_command(options: argparse.Namespace) -> int:
     """Read a lesson aloud. Raises LessonError, UsageError or EngineError."""
+    options.lang = _readable(options.lang)
     _check(options)
     for stream in (sys.stdin, sys.stdout):
         _take_anything(stream)
@@ -43,7 +45,25 @@ def plain_command(options: argparse.Namespace) -> int:
     finally:
         engine.close()
         keeper.close()
+        if keeper.trouble:
+            print(f"tutor: {keeper.trouble}", file=sys.stderr)
     return 0
+
+
+def _readable(language: str) -> str:
+    """The language, or the original where standard output has no characters for it."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        LANGUAGES[language].encode(encoding)
+    except UnicodeEncodeError:
+        print(
+            f"tutor: standard output is in {encoding}, which has no characters for the language "
+            f"{language}: the lesson is read in {LANGUAGES[ORIGINAL]}. LC_ALL=C.UTF-8 helps "
+            "where the terminal can show them",
+            file=sys.stderr,
+        )
+        return ORIGINAL
+    return language
 
 
 def _check(options: argparse.Namespace) -> None:

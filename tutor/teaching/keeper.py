@@ -6,6 +6,7 @@ the one thread that knows the file. Loads SQLite only there, beside the first pa
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from datetime import datetime
@@ -15,8 +16,8 @@ from uuid import uuid4
 
 from tutor.errors import ProgressError
 from tutor.plain import one_line
-from tutor.progress.place import progress_file
-from tutor.progress.records import RANK, DeedRecord, DraftRecord, now
+from tutor.progress.place import free_name, progress_file
+from tutor.progress.records import RANK, DeedRecord, DraftRecord, Record, now
 from tutor.teaching.backlog import Backlog, Batch
 from tutor.teaching.journal import Deed, Draft, Left
 from tutor.teaching.packing import packed, unpacked
@@ -157,11 +158,37 @@ class Keeper:
             return self._news.wait_for(lambda: not self._backlog, timeout)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write what is yet to be written, for so many seconds at most; let go of the file."""
+        """Write what is yet to be written, for so many seconds at most; let go of the file.
+
+        What could not be written by then is put into a file beside it, which can be imported.
+        """
         with self._news:
             self._closes_at = time.monotonic() + timeout
             self._news.notify_all()
         self._thread.join(timeout)
+        with self._news:
+            unwritten, why = self._backlog.batch(), self._trouble
+        if any(unwritten):
+            why = why or f"progress is not kept: waiting for {self.file}"
+            # A thread, as above: the same file system may hang.
+            beside = threading.Thread(target=self._put_beside, args=(unwritten, why), daemon=True)
+            beside.start()
+            beside.join(BUSY)
+
+    def _put_beside(self, batch: Batch, why: str) -> None:
+        """Keep what the progress file did not take, for `tutor progress import`."""
+        from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
+
+        beside = free_name(self.file, "unsaved", ".jsonl")
+        try:
+            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(handle, "w", encoding="utf-8") as file:
+                file.writelines(lines_of(_records(batch)))
+            told = f"{why}; what was done since is in {beside}: `tutor progress import` takes it"
+        except OSError as error:
+            told = f"{why}; what was done since is lost ({error.strerror or error}: {beside})"
+        with self._news:
+            self._trouble = one_line(told)
 
     # ── How ─────────────────────────────────────────────────────────────────────────
 
@@ -260,13 +287,8 @@ class Keeper:
         return True
 
     def _has_written(self, store: Store, seals: Seals, batch: Batch) -> bool:
-        places = (packed(left, at) for at, left in batch.lefts.values())
-        drafts = []
-        for (lesson, exercise), (at, draft) in batch.drafts.items():
-            record = DraftRecord(lesson=lesson, exercise=exercise, code=draft.code, at=at)
-            drafts.append(seals.sealed(record) if draft.is_own else record)
         try:
-            store.add([*batch.deeds, *places, *drafts])
+            store.add(_records(batch, seals))
         except ProgressError:
             return False  # the store tells its trouble
         return True
@@ -284,3 +306,13 @@ class Keeper:
     def _tell_trouble(self, store: Store) -> None:
         with self._news:
             self._trouble, self._notice = store.trouble, store.notice
+
+
+def _records(batch: Batch, seals: Seals | None = None) -> list[Record]:
+    """What is written of a batch; drafts typed on this machine with its seal."""
+    records: list[Record] = [*batch.deeds]
+    records += [packed(left, at) for at, left in batch.lefts.values()]
+    for (lesson, exercise), (at, draft) in batch.drafts.items():
+        record = DraftRecord(lesson=lesson, exercise=exercise, code=draft.code, at=at)
+        records.append(seals.sealed(record) if seals and draft.is_own else record)
+    return records
