@@ -114,38 +114,139 @@ def is_let_go(pipe: int) -> bool:
     return False
 
 
+HOLDER = "exec >{held} 2>&1 <&-; echo there; sleep 99"
+"""Holds the pipe's other end as long as it lives."""
+
+FORKED_TWICE = """
+import os, sys, time
+os.fork() and os._exit(0)
+os.setsid()
+os.fork() and os._exit(0)
+os.execve("/bin/sh", ["sh", "-c", sys.argv[1]], {} if "bare" in sys.argv else os.environ)
+"""
+BOMB = """
+import os, sys, time
+pipe = os.open(sys.argv[1], os.O_WRONLY)
+os.write(pipe, b"there")
+until = time.monotonic() + 20
+for _ in range(7):
+    os.fork()
+while time.monotonic() < until:
+    if not os.fork():
+        time.sleep(0.05)
+        os._exit(0)
+    time.sleep(0.05)
+"""
+"""128 processes that fork on and on."""
+
+
+def started(kind: str, held: Path) -> str:
+    """A line of shell that starts what a lesson may start, in the background."""
+    holder = shlex.quote(HOLDER.format(held=held))
+    python = shlex.quote(sys.executable)
+    match kind:
+        case "child":
+            return f"sh -c {holder} &"
+        case "session":
+            return f"setsid sh -c {holder} &"
+        case "forked twice":
+            return f"{python} -c {shlex.quote(FORKED_TWICE)} {holder} &"
+        case "forked twice, without an environment":
+            return f"{python} -c {shlex.quote(FORKED_TWICE)} {holder} bare &"
+        case "fork bomb":
+            return f"{python} -c {shlex.quote(BOMB)} {held} &"
+    raise AssertionError(kind)
+
+
+KINDS = [
+    "child",
+    pytest.param("session", marks=pytest.mark.skipif(not shutil.which("setsid"), reason="none")),
+    "forked twice",
+    "forked twice, without an environment",
+    "fork bomb",
+]
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a session of its own is out of reach"
+)
+
+
+@on_linux
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
 def test_what_a_lesson_has_started_ends_with_its_process(
-    talk: Callable[[str], Talk], held: Path
+    talk: Callable[[str], Talk], held: Path, kind: str, end: str
 ) -> None:
-    told = talk(f"sleep 99 >{held} & echo >{held}; exit 3")
+    told = talk(f"{started(kind, held)} read there <{held}.there; {end}")
+    assert_it_ends(told, held, lambda: None)
+
+
+def assert_it_ends(told: Talk, held: Path, end: Callable[[], None]) -> None:
+    """Once it has begun, and after `end`, nobody holds the pipe any more."""
+    os.mkfifo(go_on := held.with_name("held.there"))
     told.client.send(StepPhase())
     pipe = os.open(held, os.O_RDONLY)
+    assert os.read(pipe, 5) == b"there"
+    release = os.open(go_on, os.O_RDWR)
+    os.write(release, b"\n")
+    end()
     assert is_let_go(pipe)
     os.close(pipe)
+    os.close(release)
 
 
+@on_linux
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_a_lesson_has_started_ends_with_the_tutor(
-    talk: Callable[[str], Talk], held: Path
+    talk: Callable[[str], Talk], held: Path, kind: str
 ) -> None:
-    told = talk(f"sleep 99 >{held} & echo >{held}; cat")
-    told.client.send(StepPhase())
+    told = talk(f"{started(kind, held)} cat")
+    assert_it_ends(told, held, told.client.close)
+
+
+@on_linux
+@pytest.mark.parametrize("to_parent", ["KILL", "STOP", "TERM"])
+@pytest.mark.parametrize("kind", ["child", "forked twice"])
+def test_a_lesson_that_acts_against_its_parent_ends_with_all_it_has_started(
+    talk: Callable[[str], Talk], held: Path, kind: str, to_parent: str
+) -> None:
+    told = talk(f"{started(kind, held)} read there <{held}.there; kill -{to_parent} $PPID; cat")
+    assert_it_ends(told, held, told.client.close)
+
+
+THE_APP = """
+import sys, time
+from tutor.engine.client import EngineClient
+from tutor.engine.messages import Ready, StepPhase
+client = EngineClient(("sh", "-c", sys.argv[1]))
+client.start(lambda event: isinstance(event, Ready) and client.send(StepPhase()))
+time.sleep(99)
+"""
+BUSY = shlex.quote("import signal; signal.pthread_sigmask(0, range(1, 65)); sum(range(10**14))")
+"""In C code that never lets go."""
+
+
+@on_linux
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "lesson", [f"exec {sys.executable} -c {BUSY}", "kill -STOP $$"], ids=["busy", "stopped"]
+)
+def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
+    held: Path, kind: str, lesson: str
+) -> None:
+    script = f"read taken; echo {READY}; read command; exec 9>{held}; "
+    script += f"{started(kind, held)} {lesson}"
+    app = subprocess.Popen((sys.executable, "-c", THE_APP, script), start_new_session=True)
     pipe = os.open(held, os.O_RDONLY)
-    told.client.close()
+    assert os.read(pipe, 5) == b"there"
+    app.kill()
+    app.wait()
     assert is_let_go(pipe)
     os.close(pipe)
 
 
-@pytest.mark.skipif(not shutil.which("setsid"), reason="there is no setsid here")
-def test_a_process_out_of_reach_that_holds_the_pipe_is_not_waited_for(
-    talk: Callable[[str], Talk], held: Path
-) -> None:
-    os.mkfifo(begun := held.with_name("begun"))
-    until = os.open(held, os.O_RDWR)
-    left_behind = f"exec <{held}; echo >{begun}; read until_it_is_closed"
-    told = talk(f"setsid sh -c '{left_behind}' & read begun <{begun}; exit 3")
-    assert "exited with status 3" in told.ended().message
-    os.close(until)
-    held.unlink()  # the next child will find nothing to hold on to
+def test_the_pipe_of_a_lesson_is_its_own_alone(talk: Callable[[str], Talk]) -> None:
+    told = talk("exec >&- <&-; sleep 99")
+    assert "closed the tutor's own pipe" in told.ended().message
 
 
 def test_to_ask_never_blocks_where_nobody_reads(talk: Callable[[str], Talk]) -> None:

@@ -5,6 +5,7 @@ The child is the real one but for torch: what it is given as a proof runs the co
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def prove(wish, tell):
 proof_child.main(lambda: prove)
 """
 SOUND = "y_pred = 1"
-KEY = "import os, signal; os.kill(os.getppid(), signal.SIGALRM)"
+KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
 """In place of a hand on Ctrl+C, once the lesson runs."""
 
 

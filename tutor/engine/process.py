@@ -1,21 +1,25 @@
-"""The child process as such: its pipes, and its end with all that it has started.
+"""A lesson's process as such: its pipes, and its end with all that the lesson has started.
 
-Knows lines of bytes and nothing of what they say. Nothing here waits for a child that hangs,
-or for a process that a lesson has left behind.
+Passes lines of bytes, whatever they say. Nothing here waits for a child that hangs, or for a
+process that a lesson has left behind. Between the tutor and the child stands a `supervisor`.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
+from tutor.engine import supervisor
 from tutor.errors import EngineError
 
 LONGEST_LINE = 16 * 2**20
@@ -24,8 +28,13 @@ LONGEST_LINE = 16 * 2**20
 COMMAND = (sys.executable, "-P", "-m", "tutor.engine.child")
 """The engine itself."""
 
+MARK = "TUTOR_PROCESS"
+"""The environment variable that all processes of one child carry, to be found by."""
+
+_SUPERVISOR = (sys.executable, "-I", "-S", str(Path(supervisor.__file__)))
 _GONE = 1.0
 """Seconds that a process may take to be gone after it was killed."""
+_PROC = Path("/proc")
 
 
 class Process:
@@ -36,19 +45,27 @@ class Process:
         self.fault = ""
         """What it did that it had to be ended for; empty if it was not."""
         self._is_over = False
+        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         # It lives as long as the child, which writes to it until torch is loaded.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        told, self._lifeline = os.pipe()
+        self._ending = threading.Lock()
         try:
             # A session of its own: the terminal's signals are for the app alone.
             self._child = subprocess.Popen(
-                command,
+                (*_SUPERVISOR, str(told), *command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 start_new_session=True,
+                pass_fds=(told,),
+                env={**os.environ, MARK: self._mark},
             )
         except OSError as error:
+            os.close(self._lifeline)
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
+        finally:
+            os.close(told)
         self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._write_on, name="to the child", daemon=True).start()
 
@@ -93,13 +110,13 @@ class Process:
 
     def interrupt(self) -> None:
         """Signal that the learner wishes to stop what runs."""
-        self._child.send_signal(signal.SIGINT)
+        self._child.send_signal(signal.SIGINT)  # the supervisor passes it on
 
     def wait(self) -> int:
         """Wait for its end, and end what it has started; returns its exit status."""
         status = self._child.wait()
+        self._end_marked()
         self.kill()
-        self._is_over = True
         self._waiting.put(b"")
         return status
 
@@ -110,19 +127,58 @@ class Process:
         except subprocess.TimeoutExpired:
             self.fault = fault
         self.kill()
-        with suppress(subprocess.TimeoutExpired):  # a driver may hold it for ever
-            self._child.wait(_GONE)
+        self._make_sure()
 
     def kill(self) -> None:
         """End it at once, with all the processes that the lesson has started in it."""
-        self.signal_all(signal.SIGKILL)
+        with self._ending:
+            if self._is_over:
+                return
+            self._is_over = True
+            os.close(self._lifeline)
+        threading.Thread(target=self._make_sure, name="end of the child", daemon=True).start()
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send it a signal, and all the processes that the lesson has started in it."""
         if self._is_over:  # its number may be another's by now
             return
-        with suppress(ProcessLookupError, PermissionError):  # nothing of it is left
-            os.killpg(self._child.pid, number)
+        for pid in supervisor.descendants(self._child.pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+    def _make_sure(self) -> None:
+        """A supervisor that the lesson has stopped or killed can't do its work: do it here."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(_GONE)
+            return
+        self._end_marked()
+        self._child.send_signal(signal.SIGCONT)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(_GONE)
+            return
+        self._child.kill()
+        with suppress(subprocess.TimeoutExpired):  # a driver may hold it forever
+            self._child.wait(_GONE)
+
+    def _end_marked(self) -> None:
+        """Kill all that carries this child's mark, but the supervisor, until there is nothing."""
+        mark = f"{MARK}={self._mark}".encode()
+        until = time.monotonic() + _GONE
+        while time.monotonic() < until and (found := _having(mark) - {self._child.pid}):
+            for pid in found:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+
+
+def _having(entry: bytes) -> set[int]:
+    """The processes with this in their environment, as far as the system tells (Linux)."""
+    found = set()
+    for directory in _PROC.glob("[0-9]*"):
+        with suppress(OSError):  # another user's, or it has just ended
+            if entry in (directory / "environ").read_bytes().split(b"\0"):
+                found.add(int(directory.name))
+    return found
 
 
 def how_ended(status: int) -> str:

@@ -1,0 +1,188 @@
+"""A process between the tutor and a lesson's process: ends all that the lesson has started.
+
+Run as a script (`supervisor.py LIFELINE COMMAND…`), without any package, so that it starts in
+milliseconds. It starts COMMAND in a session of its own. As soon as that ends, or the pipe with
+the descriptor LIFELINE is closed at its other end (the tutor ends the lesson, or is gone itself,
+by SIGKILL say), it kills every process below it and ends with the status of COMMAND.
+
+On Linux it is their subreaper: a process whose parent has ended becomes the supervisor's own
+child, also in a session of its own, so that none gets away. Should a lesson kill the supervisor,
+the kernel kills the lesson's process too (PR_SET_PDEATHSIG). Elsewhere it kills the process groups
+that are found below it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+PATIENCE = 5.0
+"""Seconds that killed processes may take to be gone: a driver can hold one for longer."""
+
+_PROC = Path("/proc")
+_IS_LINUX = sys.platform == "linux"
+_SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36  # of prctl, from linux/prctl.h
+_NOT_STARTED = 127
+
+
+def main(lifeline: int, command: list[str]) -> NoReturn:
+    """Run the command; end with its status once nothing of it is left."""
+    if _IS_LINUX:
+        _prctl(_SET_CHILD_SUBREAPER, 1)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # each is read from the pipe
+    child = _start(command)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):  # the command alone holds the tutor's pipes
+        os.dup2(nothing, descriptor)
+    status = _watch(child, lifeline, woken)
+    _kill_group(child)
+    end_descendants()
+    _end_like(status)
+
+
+def _start(command: list[str]) -> int:
+    supervisor = os.getpid()
+    if child := os.fork():
+        return child
+    try:
+        os.setsid()
+        if _IS_LINUX:
+            _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+            if os.getppid() != supervisor:  # it was killed before that
+                os._exit(_NOT_STARTED)
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]} can't be started: {error.strerror}\n".encode())
+    finally:
+        os._exit(_NOT_STARTED)
+
+
+def _watch(child: int, lifeline: int, woken: int) -> int:
+    """Wait until the child ends, or has to; returns its wait status. Passes SIGINT on."""
+    while True:
+        readable, _, _ = select.select([lifeline, woken], [], [])
+        numbers = os.read(woken, 4096) if woken in readable else b""
+        if signal.SIGINT in numbers:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGINT)
+        is_told = lifeline in readable or signal.SIGTERM in numbers or signal.SIGHUP in numbers
+        if is_told:
+            _kill_group(child)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            return os.waitpid(child, 0)[1]
+        for pid, status in _ended():
+            if pid == child:
+                return status
+
+
+def _ended() -> Iterator[tuple[int, int]]:
+    """The children that have ended, orphans of the lesson among them, with their wait status."""
+    with suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, status
+
+
+def end_descendants() -> None:
+    """Kill all processes below this one, until there are none.
+
+    Whole process groups at a time: the kernel lets no fork slip through that.
+    """
+    own_group = os.getpgrp()
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        below = descendants(os.getpid())
+        for group in {group for group in below.values() if group != own_group}:
+            _kill_group(group)
+        for pid in below:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not below and not _has_children():
+            return
+        time.sleep(0.005)
+
+
+def _has_children() -> bool:
+    """Whether a child is left after those that have ended are let go."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def descendants(root: int) -> dict[int, int]:
+    """The processes below one, ended ones that nobody has asked for left out: their groups."""
+    children: dict[int, list[tuple[int, int]]] = {}
+    for pid, parent, group in _processes():
+        children.setdefault(parent, []).append((pid, group))
+    found: dict[int, int] = {}
+    waiting = [root]
+    while waiting:
+        for pid, group in children.get(waiting.pop(), ()):
+            found[pid] = group
+            waiting.append(pid)
+    return found
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Process, parent and group of all that run here."""
+    if not _IS_LINUX:
+        listed = ("ps", "-A", "-o", "pid=,ppid=,pgid=,stat=")
+        with suppress(OSError):
+            for line in subprocess.run(listed, capture_output=True, text=True).stdout.splitlines():
+                pid, parent, group, state = line.split()
+                if not state.startswith("Z"):
+                    yield int(pid), int(parent), int(group)
+        return
+    for entry in os.listdir(_PROC):
+        if entry.isdecimal():
+            with suppress(OSError):  # it has just ended
+                # The name, in parentheses, may hold anything.
+                rest = (_PROC / entry / "stat").read_bytes().rpartition(b")")[2].split()
+                if rest[0] != b"Z":
+                    yield int(entry), int(rest[1]), int(rest[2])
+
+
+def _kill_group(group: int) -> None:
+    if group > 1:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _end_like(status: int) -> NoReturn:
+    """End by the signal, or with the exit status, that the command ended by."""
+    if os.WIFSIGNALED(status):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # there is nothing to find in this one
+        number = os.WTERMSIG(status)
+        with suppress(OSError, ValueError):  # SIGKILL has no handler
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
