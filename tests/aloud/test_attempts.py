@@ -34,7 +34,7 @@ def test_an_exercise_is_told_with_where_its_run_stands():
 def test_they_are_listed_with_what_was_done():
     text = told("a", "k", "leave", "exercises")
     assert "Exercise 1, first: predict what comes; skipped." in text
-    assert "Exercise 5, mend: mend the code; not begun." in text
+    assert "Exercise 5, mend: fix the code; not begun." in text
 
 
 def test_the_next_phase_waits_for_the_answer():
@@ -134,7 +134,7 @@ def test_ctrl_c_before_the_first_line_of_code_changes_nothing():
 def test_of_a_goal_it_is_told_what_may_be_changed():
     text = told("a reach")
     assert "You may change the learning rate." in text
-    assert "Not by the gradient mode" in told("a reach", "g")
+    assert "The gradient mode is fixed in this exercise" in told("a reach", "g")
 
 
 def test_of_a_goal_that_is_not_reached_it_is_told_what_is_lacking():
@@ -260,6 +260,12 @@ def test_who_plays_autograd_hears_operations_in_words_and_the_present_question_a
     assert after("7").count(first) == 2
     assert after("7", "solution", "next").count(first) == 4
     assert "What is the gradient of the loss with respect to number 2 of (x times w)?" in after("3")
+
+
+def test_a_skip_can_be_taken_back() -> None:
+    assert "Unskip takes that back." in told("a", "skip")
+    assert "Exercise 1 of" in told("a", "skip", "unskip")
+    assert "No exercise of this lesson is skipped." in told("unskip")
 
 
 def test_choices_and_numbers_may_be_typed_in_wide_digits():

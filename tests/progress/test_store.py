@@ -259,6 +259,25 @@ def test_what_is_merged_has_no_seal_but_for_the_very_code_that_had_one(opened: O
     assert [(kept.code, kept.seal) for kept in store.drafts()] == [("import os", "")]
 
 
+def test_a_skip_counts_until_it_is_taken_back(opened: Open) -> None:
+    store = opened()
+    store.add([
+        deed("tried", "first", minutes=1),
+        deed("skipped", "first", minutes=2),
+        deed("skipped", "second", minutes=3),
+        deed("unskipped", "second", minutes=4),
+        deed("skipped", "third", minutes=5),
+        deed("unskipped", "third", minutes=6),
+        deed("skipped", "third", minutes=7),
+        deed("done", "fourth", minutes=8),
+        deed("unskipped", "fourth", minutes=9),
+    ])  # fmt: skip
+    states = {known.exercise: known.state for known in store.exercises()}
+    assert states == {"first": "skipped", "third": "skipped", "fourth": "done"}
+    store.add([deed("unskipped", "first", minutes=10)])
+    assert store.exercises()[0].state == "tried"
+
+
 def test_the_file_is_found_in_the_data_folder_or_where_one_says(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -274,4 +293,4 @@ def test_the_file_is_found_in_the_data_folder_or_where_one_says(
 def test_words_that_two_packages_use_are_the_same() -> None:
     """The progress is a leaf: it can't import them."""
     assert place_module.APP == library.APP
-    assert set(get_args(Deed)) == set(get_args(DeedName)) == set(RANK)
+    assert set(get_args(Deed)) == set(get_args(DeedName)) == {*RANK, "unskipped"}

@@ -15,7 +15,7 @@ from tutor.lesson.model import Lesson
 from tutor.teaching import said
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.coach import REPAIR_SECONDS
-from tutor.teaching.journal import Deed, Draft, Left, NoJournal
+from tutor.teaching.journal import Deed, Draft, Left, NoJournal, next_to_do
 from tutor.teaching.session import Session
 from tutor.training.frame import Element, Position, Value
 from tutor.training.sights import Local, LocalStep
@@ -52,7 +52,9 @@ class Notebook(NoJournal):
         return self.drafts.get(exercise)
 
     def states(self, lesson: str) -> dict[str, Deed]:
-        return {e: deed for e, deed in self.deeds if deed in ("done", "skipped")}
+        counted = ("done", "skipped", "unskipped")
+        found = {e: deed for e, deed in self.deeds if deed in counted}
+        return {e: deed for e, deed in found.items() if deed != "unskipped"}
 
 
 class Learner:
@@ -258,7 +260,7 @@ def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEng
 def test_of_a_condition_it_is_told_how_near_the_run_is(engine: FakeEngine) -> None:
     learner = Learner(engine, REACH)
     (mark,) = learner.begins().marks[0]
-    assert (mark.what, mark.stands, mark.wanted) == ("loss", "not there yet", "below 10")
+    assert (mark.what, mark.stands, mark.wanted) == ("loss", "none yet", "below 10")
     learner.does("step_epoch")
     (mark,) = learner.attempt.marks[0]
     assert (mark.stands, mark.holds) == ("30", False)
@@ -520,6 +522,45 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
     assert learner.does("go_on") is None
     assert learner.session.notice.text.startswith("That was the last exercise")
     assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
+
+
+def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT, CHOOSE)
+    learner.begins()
+    learner.does("skip")
+    assert "1 is skipped" in learner.session.notice.text
+    assert "K takes that back" in learner.session.notice.text
+    learner.says("2")
+    learner.does("go_on")
+    assert "1 is skipped" in learner.session.notice.text
+    assert learner.begins().exercise is PREDICT  # all else is done
+    learner.does("leave_exercise")
+    assert learner.does("unskip").exercise is PREDICT
+    assert learner.notebook.states("line") == {"choose": "done"}
+    learner.does("unskip")
+    assert learner.session.notice.text == "No exercise of this lesson is skipped"
+
+
+def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT, REACH, CHOOSE)
+    learner.begins()
+    learner.does("skip")
+    learner.does("skip")
+    assert learner.does("unskip").exercise is REACH
+    learner.does("skip")
+    learner.begins("first")
+    assert learner.does("unskip").exercise is PREDICT
+    assert learner.notebook.states("line") == {"reach": "skipped"}
+
+
+def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
+    every = ("one", "two", "three")
+    assert next_to_do(every, {"one": "done"}) == "two"
+    assert next_to_do(every, {"one": "done", "two": "skipped"}) == "three"
+    assert next_to_do(every, {"one": "done", "two": "skipped", "three": "done"}) == "two"
+    assert next_to_do(every, dict.fromkeys(every, "done")) is None
 
 
 def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> None:

@@ -81,6 +81,23 @@ def opened(file: Path) -> Iterator[Open]:
         keeper.close()
 
 
+def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> None:
+    keeper: Journal = opened()
+    keeper.did("xor", "first", "predict", "tried")
+    keeper.did("xor", "first", "predict", "skipped")
+    assert isinstance(keeper, Keeper)
+    keeper.close()
+    keeper = opened()  # who has read it knows what stands behind the skip
+    assert keeper.states("xor") == {"first": "skipped"}
+    keeper.did("xor", "first", "predict", "unskipped")
+    keeper.did("xor", "second", "predict", "skipped")
+    keeper.did("xor", "second", "predict", "unskipped")
+    for _ in range(2):
+        assert keeper.states("xor") == {"first": "tried"}
+        keeper.close()
+        keeper = opened()
+
+
 def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
     keeper: Journal = opened()
     keeper.did("xor", "first", "predict", "done")

@@ -81,6 +81,14 @@ def test_an_unreadable_answer_comes_back_short_and_harmless() -> None:
 def test_a_sign_is_read_whatever_the_keyboard_makes_of_it() -> None:
     assert [read_sign(text) for text in ("+", " - ", "−", "－", "0")] == ["+", "-", "-", "-", "0"]
     assert [read_sign(text) for text in ("Rises", "up", "negative", "falls", "stays")] == [*"++--0"]
+    plus = ("larger", "it gets larger", "Positive (+)", "the loss rises", "变大")
+    minus = ("smaller", "it becomes smaller.", "down", "negative, smaller", "负")
+    none = ("it stays the same", "unchanged", "as it is: 0".replace(":", ""), "不变")
+    for sign, texts in (("+", plus), ("-", minus), ("0", none)):
+        assert {read_sign(text) for text in texts} == {sign}
+    for unclear in ("not larger", "up or down", "larger than 0", "it is", "-3", "+ -"):
+        with pytest.raises(ValueError, match="Type"):
+            read_sign(unclear)
     with pytest.raises(ValueError, match="Type \\+, - or 0"):
         read_sign("-3")
 

@@ -76,7 +76,7 @@ async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
     at: At, engine: FakeEngine
 ) -> None:
     async with at(PREDICT) as learner:
-        assert learner.sees("Exercise 1 of 1 · predict")
+        assert learner.sees("Exercise 1 of 1 · prediction")
         assert learner.field.has_focus
         assert not learner.field.cursor_blink
         pane = learner.app.screen.query_one(ExercisePane)
@@ -167,7 +167,7 @@ async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(at
         assert learner.sees("✓ Right.")
         assert learner.sees("Because the mean divides by N.")
         await learner.press("1", "enter")  # from another pane, too
-        assert learner.sees("Exercise 2 of 2 · choose")
+        assert learner.sees("Exercise 2 of 2 · choice")
 
 
 async def test_digits_and_arrows_pick_a_choice_and_enter_answers(at: At) -> None:
@@ -228,8 +228,8 @@ async def test_without_an_exercise_its_keys_say_how_to_begin_one(
         assert learner.sees("No exercise is on · a begins one", "status")
         assert learner.sees("a exercise", "footer")
         await learner.press("8")
-        assert learner.sees("◇  1  predict      What is the gradient of w")
-        assert learner.sees("a begins the next · A chooses one", "exercise-keys")
+        assert learner.sees("◇  1  prediction     What is the gradient of w")
+        assert learner.sees("a begins exercise 1 · A chooses one", "exercise-keys")
         assert not any(isinstance(c, StepPhase) for c in engine.sent)
 
 
@@ -246,11 +246,11 @@ async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_do
     app = OnePane(pane, shown)
     async with app.run_test(size=(80, 60)) as pilot:
         await pilot.pause()
-        assert "◇ Exercise 1: predict · a\n" in app.text
+        assert "◇ Exercise 1: prediction · a\n" in app.text
         pane.deeds = {"first": "done", "mend": "tried"}
-        assert "✓ Exercise 1: predict · done\n" in app.text
+        assert "✓ Exercise 1: prediction · done\n" in app.text
         assert "· Exercise 2: repair · tried · a\n" in app.text
-        assert app.text.endswith("◇ Exercise 3: choose")
+        assert app.text.endswith("◇ Exercise 3: choice")
 
 
 async def test_the_formula_does_not_tell_what_is_asked_before_it_is_answered() -> None:
@@ -308,7 +308,7 @@ async def test_while_a_goal_is_not_met_its_figures_do_not_move_what_is_being_rea
 
 def test_who_plays_autograd_sees_which_question_it_is() -> None:
     now = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?", step=2, steps=5)
-    assert text(now).startswith("Exercise 2 of 4 · be autograd · question 2 of 5\n")
+    assert text(now).startswith("Exercise 2 of 4 · backward pass · question 2 of 5\n")
 
 
 def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
@@ -338,7 +338,7 @@ def test_the_line_of_keys_fits_and_ends_with_a_whole_key(width: int, state: str)
 
 def test_the_list_names_the_state_in_a_word_and_fits() -> None:
     row: Content = list_row(3, REACH, "skipped", 60, str)
-    assert row.plain.startswith("–  3  reach it")
+    assert row.plain.startswith("–  3  goal")
     assert row.plain.endswith("skipped")
     assert row.cell_length <= 60
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from textual.app import App
 
 from tutor.teaching.journal import Deed
@@ -53,7 +54,7 @@ async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
         listed = app.screen.query_one(ExerciseList)
         rows = [row.plain.split() for row in listed.lines]
         assert [(row[0], row[-1]) for row in rows] == [("✓", "done"), ("▶", "tried"), ("◇", "new")]
-        assert [("repair" in row, "choose" in row) for row in rows[1:]] == [
+        assert [("repair" in row, "choice" in row) for row in rows[1:]] == [
             (True, False),
             (False, True),
         ]
@@ -62,6 +63,32 @@ async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
         await pilot.pause()
         assert session.begun == "mend"
         assert not isinstance(app.screen, ExercisesScreen)
+
+
+async def test_a_number_begins_the_exercise_that_has_it() -> None:
+    session = pupil()
+    app = Alone(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("0", "7")  # there are none
+        assert isinstance(app.screen, ExercisesScreen)
+        await pilot.press("3")
+        await pilot.pause()
+        assert session.begun == "choose"
+        assert not isinstance(app.screen, ExercisesScreen)
+
+
+async def test_of_many_a_number_of_two_digits_can_be_typed() -> None:
+    session = Pupil(FakeEngine())
+    many = (msgspec.structs.replace(PREDICT, id=f"number-{n}") for n in range(1, 14))
+    session.open(with_exercises(*many))
+    app = Alone(session)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("1")
+        await pilot.pause()
+        assert app.screen.query_one(ExerciseList).chosen == "number-1"
+        await pilot.press("2")
+        await pilot.pause()
+        assert session.begun == "number-12"
 
 
 async def test_escape_begins_nothing() -> None:

@@ -24,8 +24,8 @@ from tutor.teaching.rules import may_change
 KINDS = {
     "predict": "predict what comes",
     "reach": "reach a goal",
-    "repair": "mend the code",
-    "autograd": "be autograd",
+    "repair": "fix the code",
+    "autograd": "do autograd's work by hand",
     "choose": "choose an answer",
 }
 HOW = {
@@ -50,6 +50,7 @@ DEEDS: Mapping[Deed, str] = {
     "shown": "solution seen",
     "done": "done",
     "skipped": "skipped",
+    "unskipped": "not begun",
 }
 SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0", "null": "0"}
 """Signs as they may be typed, for whom a lone sign is hard to hear."""

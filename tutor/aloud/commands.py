@@ -53,6 +53,7 @@ COMMANDS = (
     Command(("edit", "o"), "write code anew, line by line, or take it from a file", "[FILE]"),
     Command(("agree",), "run code that came from elsewhere, once you have heard all of it"),
     Command(("skip", "k"), "I know this: on to the next exercise"),
+    Command(("unskip", "K"), "take the last skip back, and do that exercise"),
     Command(("leave", "esc"), "back from an exercise to the lesson"),
     Command(("go", "O"), "go on: take up what you left, or be asked again", "on"),
     Command(("lessons", "m"), "the lessons that there are"),

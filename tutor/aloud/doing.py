@@ -48,6 +48,7 @@ class Doing:
             "hint": (session.hint, "exercise"),
             "solution": (session.show_solution, "solution"),
             "skip": (session.skip, "exercise"),
+            "unskip": (session.unskip, "exercise"),
             "leave": (session.leave_exercise, "exercise"),
         }
         self._others: Mapping[str, Callable[[str, Moment], Kind]] = {

@@ -18,6 +18,7 @@ _KEYS = (
     (r"esc leaves(?: the exercise)?", "leave ends the exercise"),
     (r"k: I know this", "skip says: I know this"),
     (r"a: exercises", "exercises tells which there are"),
+    (r"(?:esc, then )?K takes that back", "unskip takes that back"),
     (r"A shows them", "exercises tells which they are"),
     (r"n: the next lesson", "lessons tells which others there are"),
     (r"x (?:stops|breaks) it(?: off)?|x stops", "Ctrl+C stops it"),

@@ -5,16 +5,20 @@ A deed is never changed once it is written; of places and drafts only the latest
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
 
-DeedName: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped"]
+DeedName: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
 
 RANK: tuple[DeedName, ...] = ("hinted", "tried", "shown", "skipped", "done")
-"""What says more about an exercise comes later: its state is the last of these that happened."""
+"""What says more about an exercise comes later: its state is the last of these that happened.
+
+`unskipped` is no state: a `skipped` before it does not count.
+"""
 
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time that knows its offset from UTC."""
@@ -101,6 +105,17 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """When anything happened here last."""
     was_shown_first: bool
     """Whether the solution was seen before the exercise was done (or is not done yet)."""
+
+    @property
+    def deeds(self) -> Iterator[DeedName]:
+        """The state, and what stands behind it if that should be taken back."""
+        yield self.state
+        if self.tries:
+            yield "tried"
+        if self.hints:
+            yield "hinted"
+        if self.was_shown_first:
+            yield "shown"
 
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

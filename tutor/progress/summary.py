@@ -10,20 +10,30 @@ import msgspec
 
 from tutor.progress.records import RANK, ExerciseSummary
 
-_BEST = " ".join(f"WHEN '{deed}' THEN {rank}" for rank, deed in enumerate(RANK))
+_DEEDS = (*RANK, "unskipped")
+_BEST = " ".join(f"WHEN '{deed}' THEN {i}" for i, deed in enumerate(RANK) if deed != "skipped")
+_SKIPPED = """
+    max(CASE deed WHEN 'skipped' THEN at END)
+    > coalesce(max(CASE deed WHEN 'unskipped' THEN at END), '')
+"""
+"""Whether the last skip has not been taken back since."""
 
 _QUESTION = f"""
     SELECT lesson, exercise,
         max(kind) AS kind,
-        max(CASE deed {_BEST} END) AS state,
+        nullif(max(
+            coalesce(max(CASE deed {_BEST} END), -1),
+            CASE WHEN {_SKIPPED} THEN {RANK.index("skipped")} ELSE -1 END
+        ), -1) AS state,
         sum(deed = 'tried') AS tries,
         sum(deed = 'hinted') AS hints,
         min(CASE deed WHEN 'done' THEN at END) AS first_done,
         min(CASE deed WHEN 'shown' THEN at END) AS first_shown,
         max(at) AS last
     FROM deeds
-    WHERE deed IN ({", ".join(f"'{deed}'" for deed in RANK)})
+    WHERE deed IN ({", ".join(f"'{deed}'" for deed in _DEEDS)})
     GROUP BY lesson, exercise
+    HAVING state IS NOT NULL
     ORDER BY min(at)
 """
 

@@ -8,12 +8,13 @@ meanwhile, as all that it takes to have it again.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Shown
-from tutor.lesson.exercise import Exercise
+from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.teaching import halfway, rules, said
@@ -21,7 +22,7 @@ from tutor.teaching.answering import choices_of
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.changing import ReachWay, RepairWay
 from tutor.teaching.desk import Desk
-from tutor.teaching.journal import Deed, Halfway, Journal, Left
+from tutor.teaching.journal import Deed, Halfway, Journal, Left, next_to_do
 from tutor.teaching.moment import Start
 from tutor.teaching.talk import Talk
 from tutor.teaching.ways import AnyWay, way_through
@@ -96,6 +97,8 @@ class Coach:
         """The exercise to begin once the lesson's own run stands."""
         self._known: dict[str, Attempt] = {}
         """By exercise of this lesson: how far the learner had come when it was left."""
+        self._skipped_last = ""
+        """The exercise that was skipped last in this lesson."""
         self.held: Held | None = None
 
     # ── What is so ──────────────────────────────────────────────────────────────────
@@ -132,7 +135,7 @@ class Coach:
     # ── From one to the next ────────────────────────────────────────────────────────
 
     def begin(self, id: str | None = None) -> None:
-        """Begin this exercise, or the first that is not done.
+        """Begin this exercise, or the first that is open, or else was skipped, or is done.
 
         The lesson's own run is held meanwhile: if it still moves, that is waited for.
         """
@@ -199,9 +202,8 @@ class Coach:
     def _exercise(self, id: str | None) -> Exercise | None:
         if id is not None:
             return next((e for e in self.exercises if e.id == id), None)
-        deeds = self.deeds()
-        open_ = (e for e in self.exercises if deeds.get(e.id) not in ("done", "skipped"))
-        return next(open_, next(iter(self.exercises), None))
+        first = next_to_do((e.id for e in self.exercises), self.deeds())
+        return next((e for e in self.exercises if first in (e.id, None)), None)
 
     def leave(self) -> None:
         """Back to the learner's own run, as it was."""
@@ -221,6 +223,7 @@ class Coach:
         self._way = self.held = None
         self._wished = ""
         self._known.clear()
+        self._skipped_last = ""
 
     def again(self, *, new_seed: bool = False) -> None:
         """Begin the exercise's run again; a Reach keeps the settings that it is now under."""
@@ -241,14 +244,14 @@ class Coach:
             self._talk.welcome(self._end_of_the_last())
 
     def _end_of_the_last(self) -> str:
-        """What is left to be done here; else that the next lesson may come."""
-        deeds, every = self.deeds(), enumerate(self.exercises, 1)
-        left = [str(n) for n, e in every if deeds.get(e.id) not in ("done", "skipped")]
-        if not left:
-            return "That was the last exercise here · n: the next lesson"
-        numbers = " and ".join(filter(None, (", ".join(left[:-1]), left[-1])))
-        are = "is" if len(left) == 1 else "are"
-        return f"That was the last exercise; {numbers} {are} still open · A shows them"
+        """What is left to be done here, and what was skipped; else that the next may come."""
+        deeds, every = self.deeds(), list(enumerate(self.exercises, 1))
+        left = [n for n, e in every if deeds.get(e.id) not in ("done", "skipped")]
+        skipped = [n for n, e in every if deeds.get(e.id) == "skipped"]
+        told = (_told(left, "still open"), _told(skipped, "skipped"))
+        what = "; ".join(("That was the last exercise", *filter(None, told)))
+        keys = ("A shows them" if left or skipped else "", "" if left else "n: the next lesson")
+        return " · ".join((what, *filter(None, keys)))
 
     # ── What the learner says ───────────────────────────────────────────────────────
 
@@ -331,10 +334,33 @@ class Coach:
 
     def skip(self) -> None:
         """`I know this`: on to the next."""
-        if self._way is not None:
-            if self._way.desk.attempt.state != "done":
-                self._way.desk.did("skipped")
-            self._next()
+        attempt = self.attempt
+        if self._way is None or attempt is None:
+            return
+        is_skipped = attempt.state != "done"
+        if is_skipped:
+            self._way.desk.did("skipped")
+            self._skipped_last = attempt.exercise.id
+        self._next()
+        if is_skipped:
+            told = "" if self.attempt else f" · {self._end_of_the_last()}"
+            is_typed = self.attempt is not None and self.attempt.wants in ("number", "sign")
+            key = "esc, then K takes that back" if is_typed else "K takes that back"
+            self._talk.welcome(f"Exercise {attempt.number} is skipped · {key}{told}")
+
+    def unskip(self) -> None:
+        """Take the last skip back, and begin that exercise."""
+        deeds, lesson = self.deeds(), self.lesson
+        skipped = [e for e in self.exercises if deeds.get(e.id) == "skipped"]
+        on = self.attempt.exercise.id if self.attempt else ""
+        first = (on, self._skipped_last)
+        found = next((e for id_ in first for e in skipped if e.id == id_), None)
+        found = found or (skipped[-1] if skipped else None)
+        if lesson is None or found is None:
+            self._talk.tell("No exercise of this lesson is skipped")
+            return
+        self._journal.did(lesson.slug, found.id, kind_of(found), "unskipped")
+        self.begin(found.id)
 
     # ── What the engine tells ───────────────────────────────────────────────────────
 
@@ -367,6 +393,13 @@ class Coach:
             return
         if silent_for > REPAIR_SECONDS:
             way.stop(REPAIR_SECONDS)
+
+
+def _told(numbers: Sequence[int], how: str) -> str:
+    """`1, 2 and 4 are skipped`; empty where there are none."""
+    *before, last = map(str, numbers) if numbers else ("",)
+    named = " and ".join(filter(None, (", ".join(before), last)))
+    return f"{named} {'are' if before else 'is'} {how}" if named else ""
 
 
 def hold(talk: Talk) -> Held | None:

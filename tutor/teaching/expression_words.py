@@ -101,7 +101,7 @@ def _loss_of(index: ast.expr) -> str:
         case ast.Constant(value=int(epoch)):
             return f"loss of epoch {epoch + 1}"
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1)):
-            return "last loss"
+            return "loss of the last epoch"
         case ast.Slice(lower=None, upper=ast.Constant(value=int(last)), step=None):
             return f"loss of epochs 1 to {last}"
         case ast.Slice(

@@ -18,7 +18,7 @@ from tutor.training.frame import Value
 THE_REST = "the rest of what is asked"
 """A part of a condition that has no words of its own."""
 _LONGEST_NAME = 24
-"""Of what a number is compared with: a longer name is left out beside its value."""
+"""Of what a number is compared with: in place of a longer name stands that it may change."""
 
 _SENSES: Mapping[type[ast.cmpop], str] = {
     ast.Lt: "below",
@@ -48,19 +48,19 @@ class Mark:
     wanted: str = ""
     """`below 1e−6`; empty where whether it holds says all."""
     named: str = ""
-    """What the number that is wanted is: `loss of epoch 1`."""
+    """The same with a name, where the number is computed and may change with the run: `above loss
+    of epoch 1 (now 26)`."""
 
     @property
     def stands(self) -> str:
         """What it is now, in words where it is nothing yet."""
-        return self.now or "not there yet"
+        return self.now or "none yet"
 
     @property
     def should_be(self) -> str:
         """`, should be below 1e−6`; without the verb where it is so."""
-        named = f" ({self.named})" if self.named else ""
         verb = "" if self.holds else "should be "
-        return f", {verb}{self.wanted}{named}" if self.wanted else ""
+        return f", {verb}{self.named or self.wanted}" if self.wanted else ""
 
 
 Marks = tuple[tuple[Mark, ...], ...]
@@ -100,11 +100,13 @@ class Comparison:
         value = name if is_literal else _text(target)
         if not value:
             return (f"{self.sense} {name}" if name and not self.tolerance else ""), ""
-        named = "" if is_literal or len(name) > _LONGEST_NAME else name
-        if self.tolerance:
-            return f"within {self._width(tolerance)} of {value}", named
+        sense = f"within {self._width(tolerance)} of" if self.tolerance else self.sense
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        return (value if is_text and self.sense == "exactly" else f"{self.sense} {value}"), named
+        wanted = value if is_text and self.sense == "exactly" else f"{sense} {value}"
+        if is_literal:
+            return wanted, ""
+        is_short = name and len(name) <= _LONGEST_NAME
+        return wanted, f"{sense} {name} (now {value})" if is_short else f"{wanted} (as of now)"
 
     def _width(self, tolerance: Value | None) -> str:
         node = ast.parse(self.tolerance, mode="eval").body

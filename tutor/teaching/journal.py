@@ -6,6 +6,7 @@ Knows what happens in exercises and where a lesson is left; nothing of files.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -14,8 +15,18 @@ import msgspec
 from tutor.training.frame import Position, Record
 from tutor.training.sights import RunInfo
 
-Deed: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped"]
-"""A wrong or right answer was given; a hint was seen; the solution was; done; `I know this`."""
+Deed: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
+"""A wrong or right answer was given; a hint was seen; the solution was; done; `I know this`; and
+that taken back."""
+
+
+def next_to_do(exercises: Iterable[str], deeds: Mapping[str, Deed]) -> str | None:
+    """The first exercise that is neither done nor skipped; else the first that was skipped.
+
+    None if all are done.
+    """
+    left = [id_ for id_ in exercises if deeds.get(id_) != "done"]
+    return next((id_ for id_ in left if deeds.get(id_) != "skipped"), next(iter(left), None))
 
 
 class Halfway(msgspec.Struct, frozen=True, kw_only=True):

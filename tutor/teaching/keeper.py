@@ -52,7 +52,8 @@ class Keeper:
         self.file = file or progress_file()
         self._news = threading.Condition()
         self._backlog = Backlog()
-        self._states: dict[str, dict[str, Deed]] = {}
+        self._deeds: dict[str, dict[str, set[Deed]]] = {}
+        """By lesson and exercise: what has happened there and counts."""
         self._places: dict[str, tuple[datetime, Left | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
@@ -102,7 +103,8 @@ class Keeper:
         """By exercise: what says most of all that has happened there (as in RANK)."""
         self._wait_until_loaded()
         with self._news:
-            return dict(self._states.get(lesson, {}))
+            known = self._deeds.get(lesson, {}).items()
+            return {exercise: max(deeds, key=RANK.index) for exercise, deeds in known if deeds}
 
     def refresh(self) -> None:
         """What is asked for next is to include what another tutor has written meanwhile."""
@@ -198,9 +200,11 @@ class Keeper:
             self._patience = 0.0
 
     def _count_in(self, lesson: str, exercise: str, deed: Deed) -> None:
-        states = self._states.setdefault(lesson, {})
-        if RANK.index(deed) >= RANK.index(states.get(exercise, deed)):
-            states[exercise] = deed
+        deeds = self._deeds.setdefault(lesson, {}).setdefault(exercise, set())
+        if deed == "unskipped":
+            deeds.discard("skipped")
+        else:
+            deeds.add(deed)
 
     # ── The thread ──────────────────────────────────────────────────────────────────
 
@@ -273,9 +277,10 @@ class Keeper:
             self._tell_trouble(store)
         with self._news:
             ours = self._backlog.batch()
-            self._states = {}
+            self._deeds = {}
             for known in exercises:
-                self._count_in(known.lesson, known.exercise, known.state)
+                for deed in known.deeds:
+                    self._count_in(known.lesson, known.exercise, deed)
             for did in ours.deeds:
                 self._count_in(did.lesson, did.exercise, did.deed)
             self._places = {place.lesson: (place.at, place.data) for place in places}

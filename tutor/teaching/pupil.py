@@ -193,6 +193,11 @@ class Pupil:
         """`I know this`: on to the next exercise."""
         self.coach.skip()
 
+    def unskip(self) -> None:
+        """Take the last skip back: begin that exercise after all."""
+        self.pause()
+        self.coach.unskip()
+
     def leave_exercise(self) -> None:
         """Back to the lesson's own run, as it was."""
         self.coach.leave()

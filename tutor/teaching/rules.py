@@ -23,8 +23,8 @@ from tutor.teaching.attempt import Attempt
 from tutor.training.frame import Position
 
 _ANSWER_FIRST = "First say what you expect: a answers · k: I know this · esc leaves"
-_THIS_RUN = "This question is about this very run · esc leaves the exercise"
-_MEND = "Mend the code, and nothing else: o opens it · esc leaves the exercise"
+_THIS_RUN = "The question is about this run, as it is · esc leaves the exercise"
+_MEND = "Only the code may be changed here: o opens it · esc leaves the exercise"
 
 
 def why_not(attempt: Attempt, command: AnyCommand, at: Position, place: Position) -> str:
@@ -65,7 +65,8 @@ def _not_allowed(exercise: Reach, command: AnyCommand) -> str:
     what = _what_changes(command)
     if not what or what in exercise.may:
         return ""
-    return f"Not by {_WORDS[what]}: here you may change {may_change(exercise)}"
+    words = f"{_WORDS[what][0].upper()}{_WORDS[what][1:]}"
+    return f"{words} is fixed in this exercise · you may change {may_change(exercise)}"
 
 
 def _what_changes(command: AnyCommand) -> str:

@@ -68,7 +68,7 @@ def _quantity(exercise: Predict) -> str:
     return f"the value of {literal(words)}{after}"
 
 
-_NOUNS = ("gradient of", "loss of", "last loss", "lowest", "highest", "mean", "sum", "size")
+_NOUNS = ("gradient of", "loss of", "lowest", "highest", "mean", "sum", "size")
 """How words begin that are a noun, and no name or formula."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tutor.lesson.exercise import Predict
 from tutor.plain import one_line
@@ -18,11 +18,28 @@ from tutor.training.frame import Value
 _NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
 _MINUSES = str.maketrans({"−": "-", "–": "-", "⁄": "/"})
-_SIGN_WORDS = {
-    **dict.fromkeys(("plus", "positive", "rises", "rise", "grows", "up", "higher"), "+"),
-    **dict.fromkeys(("minus", "negative", "falls", "fall", "shrinks", "down", "lower"), "-"),
-    **dict.fromkeys(("zero", "stays", "stay", "unchanged", "same"), "0"),
-}
+_SIGNS: Mapping[str, tuple[str, ...]] = {
+    "+": (
+        "plus", "positive", "rise", "rises", "rising", "grow", "grows", "growing", "increase",
+        "increases", "increasing", "up", "upward", "upwards", "higher", "larger", "bigger",
+        "greater", "more", "正", "正号", "增大", "变大", "上升", "增加", "更大",
+    ),
+    "-": (
+        "minus", "negative", "fall", "falls", "falling", "shrink", "shrinks", "shrinking",
+        "decrease", "decreases", "decreasing", "down", "downward", "downwards", "lower",
+        "smaller", "less", "drop", "drops", "负", "负号", "减小", "变小", "下降", "减少", "更小",
+    ),
+    "0": (
+        "zero", "null", "stay", "stays", "unchanged", "same", "constant", "equal", "零", "不变",
+        "相同",
+    ),
+}  # fmt: skip
+_SIGN_WORDS = {word: sign for sign, words in _SIGNS.items() for word in (sign, *words)}
+_FILLERS = frozenset({
+    "a", "as", "be", "become", "becomes", "get", "gets", "go", "goes", "is", "it", "its", "loss",
+    "of", "sign", "the", "weight", "will", "would",
+})  # fmt: skip
+"""Words that may stand around a sign's: `it gets smaller`, `stays the same`."""
 _LONGEST = 24
 _ROUNDING = 1e-9
 """Of the tolerance: 0.99 is within 0.01 of 1, though not in binary."""
@@ -64,9 +81,11 @@ def _result(typed: str) -> float:
 def read_sign(text: str) -> str:
     """`+`, `-` or `0`, as it was typed or in a word. Raises ValueError, its text fit to show."""
     typed = _plainly(text)
-    sign = _SIGN_WORDS.get(typed.lower(), typed)
-    if sign not in ("+", "-", "0"):
-        raise ValueError(f"{_quoted(typed)} Type +, - or 0.")
+    words = [word for word in re.findall(r"[^\s.,!()]+", typed.lower()) if word not in _FILLERS]
+    signs = {_SIGN_WORDS.get(word, "") for word in words}
+    sign = signs.pop() if len(signs) == 1 else ""
+    if not sign:
+        raise ValueError(f"{_quoted(typed)} Type +, - or 0; or positive, negative or zero.")
     return sign
 
 

@@ -106,6 +106,7 @@ EXERCISE_COMMANDS = (
     _of_exercise("hint", "h", "hint", "A hint", 3),
     _of_exercise("show_solution", "H", "solution", "The solution, after a try", 4),
     _of_exercise("skip", "k", "I know this", "I know this: the next one", 5),
+    _session("unskip", "K", "skip back", "Take the last skip back"),
     Command("leave", ("escape",), "leave", "Leave the field, then the exercise",
             "screen.leave", 6, priority=True),
     Command("exercises", ("A",), "exercises", "All exercises of this lesson", "screen.exercises"),
@@ -193,6 +194,7 @@ TIMELINE_COMMANDS = _in_pane(
 )
 
 EXERCISES_COMMANDS = (
+    *(Command(f"digit_{i}", (str(i),), str(i), "", f"screen.digit({i})") for i in range(10)),
     Command("up", ("up",), "above", "The exercise above", "screen.choose(-1)"),
     Command("down", ("down",), "below", "The exercise below", "screen.choose(1)"),
     Command("begin", ("enter", "a"), "begin", "Begin the chosen exercise", "screen.begin", 1),

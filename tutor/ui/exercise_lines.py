@@ -5,8 +5,9 @@ Knows exercises, attempts and how prose is drawn; nothing of widgets and of who 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from textual.content import Content
 from textual.style import Style
@@ -17,7 +18,7 @@ from tutor.plain import one_line
 from tutor.teaching import rules, said
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.goal import Mark
-from tutor.teaching.journal import Deed
+from tutor.teaching.journal import Deed, next_to_do
 from tutor.ui import looks
 from tutor.ui.looks import Piece, line
 from tutor.ui.prose import Inline, prose_lines
@@ -26,11 +27,11 @@ Key = tuple[str, str]
 """A key as the learner reads it, and what it does."""
 
 KIND_WORDS = {
-    "predict": "predict",
-    "reach": "reach it",
+    "predict": "prediction",
+    "reach": "goal",
     "repair": "repair",
-    "autograd": "be autograd",
-    "choose": "choose",
+    "autograd": "backward pass",
+    "choose": "choice",
 }
 _KIND_CELLS = max(map(len, KIND_WORDS.values()))
 _STATE_CELLS = 13
@@ -47,6 +48,7 @@ _ONE_ROW = 1000
 
 _STATES: Mapping[Deed | None, tuple[str, str]] = {
     None: ("◇", "new"),
+    "unskipped": ("◇", "new"),
     "hinted": ("·", "hint seen"),
     "tried": ("·", "tried"),
     "shown": ("·", "solution seen"),
@@ -61,15 +63,21 @@ def kind_words(exercise: Exercise) -> str:
     return KIND_WORDS[kind_of(exercise)]
 
 
+def counted_kind(kind: str, count: int) -> str:
+    """`1 prediction`, `2 repairs`, `2 backward passes`."""
+    word = KIND_WORDS.get(kind, one_line(kind))
+    ending = "es" if word.endswith("s") else "s"
+    return f"{count} {word}{ending if count > 1 else ''}"
+
+
 def state_words(deed: Deed | None) -> tuple[str, str]:
     """The mark and the word for the best that has been done there."""
     return _STATES[deed]
 
 
 def next_open(exercises: Iterable[Exercise], deeds: Mapping[str, Deed]) -> str | None:
-    """The id of the first that is neither done nor skipped."""
-    left = (e.id for e in exercises if deeds.get(e.id) not in ("done", "skipped"))
-    return next(left, None)
+    """The id of the one that `a` begins, if it is not done yet."""
+    return next_to_do((e.id for e in exercises), deeds)
 
 
 # ── The list ────────────────────────────────────────────────────────────────────────
@@ -273,6 +281,7 @@ _KEYS_TYPED = {
     "h": " (For a hint press esc, then h.)",
     "H": " (For the solution press esc, then H.)",
     "k": " (For “I know this” press esc, then k.)",
+    "K": " (To take the last skip back press esc, then K.)",
 }
 """What is said to who types a key as an answer."""
 
@@ -334,9 +343,16 @@ def tells_what_came(attempt: Attempt | None) -> bool:
     )
 
 
-def keys_line(attempt: Attempt | None, is_typing: bool, width: int) -> Content:
+def keys_line(
+    attempt: Attempt | None,
+    is_typing: bool,
+    width: int,
+    exercises: Sequence[Exercise] = (),
+    deeds: Mapping[str, Deed] = MappingProxyType({}),
+) -> Content:
     """The keys that work now, as many as fit whole."""
-    keys = list(_keys(attempt)) if attempt else [("a", "begins the next"), ("A", "chooses one")]
+    begin = [("a", _what_a_begins(exercises, deeds)), ("A", "chooses one")]
+    keys = list(_keys(attempt)) if attempt else begin
     gap = " · "
     pieces: list[Piece] = []
     if is_typing and asks_to_type(attempt):
@@ -350,6 +366,16 @@ def keys_line(attempt: Attempt | None, is_typing: bool, width: int) -> Content:
             break
         pieces += [between, (key, looks.KEY), f" {label}"]
     return line(*pieces)
+
+
+def _what_a_begins(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> str:
+    """`begins exercise 2, which you skipped`."""
+    numbers = {exercise.id: number for number, exercise in enumerate(exercises, 1)}
+    next_one = next_to_do(numbers, deeds)
+    if next_one is None:
+        return "does exercise 1 again: all are done"
+    skipped = ", which you skipped" if deeds.get(next_one) == "skipped" else ""
+    return f"begins exercise {numbers[next_one]}{skipped}"
 
 
 def _keys(attempt: Attempt) -> Iterator[Key]:

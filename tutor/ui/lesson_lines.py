@@ -16,7 +16,7 @@ from tutor.teaching.digits import setting
 from tutor.teaching.journal import Left
 from tutor.training.frame import settings_of
 from tutor.ui import looks
-from tutor.ui.exercise_lines import KIND_WORDS
+from tutor.ui.exercise_lines import counted_kind
 from tutor.ui.looks import Piece, line
 from tutor.ui.standing import Standing
 
@@ -158,7 +158,7 @@ def _modes(standing: Standing) -> Content:
 
 def _builds_on(standing: Standing, known: Mapping[str, Standing]) -> Content:
     if not standing.headline.builds_on:
-        return _named("Builds on", "nothing: one can begin here")
+        return _named("Builds on", "nothing: you can start here")
     before = (known.get(slug, slug) for slug in standing.headline.builds_on)
     return _named("Builds on", ", ".join(_prerequisite(lesson) for lesson in before))
 
@@ -183,7 +183,7 @@ def _exercises(standing: Standing, width: int) -> list[Content]:
 def _exercises_words(standing: Standing) -> str:
     if not standing.count:
         return "none"
-    kinds = ", ".join(f"{n} {KIND_WORDS.get(k, one_line(k))}" for k, n in standing.kinds().items())
+    kinds = ", ".join(counted_kind(kind, count) for kind, count in standing.kinds().items())
     skipped = f", {standing.skipped} skipped" if standing.skipped else ""
     so_far = f"{standing.done} of {standing.count} done{skipped}: " if standing.has_begun else ""
     return so_far + kinds

@@ -240,10 +240,15 @@ class ExerciseKeys(LinesPane, can_focus=False):
 
     attempt: var[Attempt | None] = var(None)
     moment: var[Moment | None] = var(None)
+    deeds: var[Mapping[str, Deed]] = var(dict)
     is_typing: var[bool] = var(False)
 
     def watch_attempt(self) -> None:
         """Other keys."""
+        self.rebuild()
+
+    def watch_deeds(self) -> None:
+        """Another one may be the next."""
         self.rebuild()
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
@@ -259,7 +264,8 @@ class ExerciseKeys(LinesPane, can_focus=False):
         """One line."""
         if self.attempt is None and not _exercises(self.moment):
             return []
-        return [lines_of.keys_line(self.attempt, self.is_typing, width)]
+        every = _exercises(self.moment)
+        return [lines_of.keys_line(self.attempt, self.is_typing, width, every, self.deeds)]
 
 
 class ExercisePane(Vertical):
@@ -306,7 +312,8 @@ class ExercisePane(Vertical):
         with Horizontal(id="exercise-field"):
             yield Static(LABELS[False], id="exercise-label", markup=False)
             yield Field(id="exercise-answer", compact=True, select_on_focus=False)
-        yield ExerciseKeys(id="exercise-keys").data_bind(pane.attempt, pane.moment)
+        keys = ExerciseKeys(id="exercise-keys")
+        yield keys.data_bind(pane.attempt, pane.moment, pane.deeds)
 
     def on_mount(self) -> None:
         """The field is there only where it is wanted."""

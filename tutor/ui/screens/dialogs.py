@@ -50,7 +50,10 @@ def learning_rate_question(now: float | None) -> Question[float]:
 
 def read_learning_rate(text: str) -> float:
     """A learning rate, from what was typed. Raises ValueError."""
-    value = read_number(text)
+    try:
+        value = read_number(text)
+    except ValueError:
+        raise ValueError("Type a learning rate, like 0.01, 1/4 or 1e-3.") from None
     if not math.isfinite(value) or not 0 <= value <= MAX_LEARNING_RATE:
         raise ValueError("A learning rate is 0 or more, and at most a million.")
     return value
@@ -103,7 +106,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
         with Vertical(classes="dialog"):
             yield Static(self._question.text, markup=False)
             yield Field(self._question.given, id="answer", compact=True, select_on_focus=True)
-            yield Static("enter takes it · esc leaves it as it is", id="hint", markup=False)
+            yield Static("enter: take it · esc: cancel, nothing changes", id="hint", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the answer, or say why it is none."""
@@ -111,7 +114,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
             value = self._question.read(event.value)
         except ValueError as error:
             hint = self.query_one("#hint", Static)
-            hint.update(line(one_line(f"{error} · esc leaves it")))
+            hint.update(line(one_line(f"{error} · esc: cancel")))
             hint.add_class("-wrong")
             return
         self.dismiss(value)

@@ -33,16 +33,16 @@ class ExercisesScreen(ModalScreen[None]):
         super().__init__()
         self._session = session
         self._ascii = ascii_only
+        self._typed = 0
+        """The number typed so far."""
 
     def compose(self) -> ComposeResult:
         """The list and the keys."""
-        keys = "↑↓ chooses · " + " · ".join(
-            f"{c.key_label} {c.label}" for c in EXERCISES_COMMANDS if c.rank
-        )
+        keys = " · ".join(f"{c.key_label} {c.label}" for c in EXERCISES_COMMANDS if c.rank)
         with Vertical(classes="dialog", id="exercises-dialog"):
             yield Static("Exercises of this lesson", markup=False)
             yield ExerciseList(self._session, ascii_only=self._ascii, id="exercises")
-            yield Static(keys, id="exercises-keys", markup=False)
+            yield Static(f"its number, or ↑↓ and {keys}", id="exercises-keys", markup=False)
 
     def on_mount(self) -> None:
         """The list has the keys."""
@@ -51,6 +51,18 @@ class ExercisesScreen(ModalScreen[None]):
     def action_choose(self, by: int) -> None:
         """The exercise above or below."""
         self.query_one(ExerciseList).choose(by)
+
+    def action_digit(self, digit: int) -> None:
+        """Choose by number; begin where no other number begins with what has been typed."""
+        listed = self.query_one(ExerciseList)
+        typed = int(f"{self._typed}{digit}")
+        if not 1 <= typed <= listed.count:
+            typed = digit
+        if 1 <= typed <= listed.count:
+            self._typed = typed
+            listed.choose_number(typed)
+            if typed * 10 > listed.count:
+                self.action_begin()
 
     def action_begin(self) -> None:
         """Begin the chosen one."""
@@ -78,6 +90,15 @@ class ExerciseList(LinesPane):
     def chosen(self) -> str | None:
         """The id of the exercise that the keys are about."""
         return self._exercises[self._chosen].id if self._exercises else None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._exercises)
+
+    def choose_number(self, number: int) -> None:
+        """The exercise with this number, from 1."""
+        self.choose(number - 1 - self._chosen)
 
     def choose(self, by: int) -> None:
         """The exercise above or below."""
