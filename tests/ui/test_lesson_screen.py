@@ -196,7 +196,7 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(
         assert "esc: cancel" in said
         examples = re.findall(r"-?\d[\d./e-]*", said)
         assert examples
-        assert all(read_learning_rate(example) >= 0 for example in examples)
+        assert all(read_learning_rate(example.rstrip(".")) >= 0 for example in examples)
         assert app.screen.query_one("#answer").value == "0.x"  # type: ignore[attr-defined]
         await pilot.press("backspace", *"03", "enter")
         await settled(pilot)
