@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.figures import print_table
+from benchmarks.home import own_home
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
 from tutor.training.lockstep import Lockstep
@@ -90,4 +91,5 @@ def measure(name: str, programs: Mapping[str, Program], rounds: int, epochs: int
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()

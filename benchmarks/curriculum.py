@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from benchmarks.home import own_home
 from tutor.engine.client import EngineClient
 from tutor.engine.messages import AnyEvent
 from tutor.lesson import document, library
@@ -204,4 +205,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with own_home():
+        sys.exit(main())

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from benchmarks.curriculum import FAR_OFF, questions_of
+from benchmarks.home import own_home
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson import document, library
 from tutor.lesson.exercise import Choose, Exercise, Predict, Reach, Repair
@@ -205,4 +206,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with own_home():
+        sys.exit(main())

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.figures import print_table
+from benchmarks.home import own_home
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
 from tutor.training.graph import graph_of
@@ -110,4 +111,5 @@ def milliseconds(what: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()

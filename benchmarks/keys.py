@@ -13,6 +13,7 @@ import sys
 import time
 
 from benchmarks.figures import percentile
+from benchmarks.home import own_home
 from tests.terminal import TUTOR, Terminal
 
 SILENCE = 0.06
@@ -23,7 +24,8 @@ def main() -> None:
     presses = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     for columns, rows in ((80, 24), (120, 36)):
         print(f"{columns}×{rows}, thermometer in autograd: ms from key to screen, bytes a key")
-        with Terminal([str(TUTOR), "thermometer", "--mode", "autograd"], columns, rows) as terminal:
+        command = [str(TUTOR), "thermometer", "--mode", "autograd"]
+        with own_home(), Terminal(command, columns, rows) as terminal:  # each size begins anew
             terminal.wait_for("autograd", "next: ▶")
             terminal.settle()
             for label, keys in (("a phase", "space"), ("an epoch", "s"), ("back a phase", "b")):
@@ -76,4 +78,5 @@ def report(label: str, samples: list[tuple[float, int]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()

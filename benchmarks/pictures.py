@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.home import own_home
 from tutor.lesson.document import read
 from tutor.lesson.model import Lesson
 from tutor.training.devices import use_one_thread
@@ -73,4 +74,5 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()

@@ -20,6 +20,7 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.reactive import var
 
+from benchmarks.home import own_home
 from tests.terminal import Terminal
 from tests.ui import pictures
 from tests.ui.fake_engine import Simulated
@@ -169,7 +170,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["show"]:
-        OnePane(sys.argv[2], dict(SIZES)[sys.argv[3]]).run()
-    else:
-        main()
+    with own_home():
+        if sys.argv[1:2] == ["show"]:
+            OnePane(sys.argv[2], dict(SIZES)[sys.argv[3]]).run()
+        else:
+            main()

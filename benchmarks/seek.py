@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from benchmarks.home import own_home
 from tutor.lesson.document import parse, read
 from tutor.lesson.model import Lesson
 from tutor.training.devices import use_one_thread
@@ -157,4 +158,5 @@ def _resident() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.figures import print_table
+from benchmarks.home import own_home
 from tests.terminal import TUTOR, Terminal
 
 THREE_LINES = """
@@ -72,4 +73,5 @@ def imported(command: Sequence[str]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()

@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.figures import print_table
+from benchmarks.home import own_home
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson.document import read
 from tutor.training.devices import use_one_thread
@@ -147,4 +148,5 @@ def rate_of_app(terminal: Terminal) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    with own_home():
+        main()
