@@ -99,6 +99,15 @@ def test_its_formulas_and_its_prose_fit_their_pane(slug: str) -> None:
 
 
 @each_lesson
+def test_it_uses_the_standard_terms(slug: str) -> None:
+    text = (LESSONS / "zh" / f"{slug}.md").read_text()
+    for_terms = ("甩出", "弯一弯", "回头路", "说话的", "余下的", "要记住的")
+    assert [term for term in for_terms if term in text] == []
+    words = re.sub(r"`[^`]*`|\$[^$]*\$", "", " ".join(prose(chinese(slug))))
+    assert not re.search(r"\bepochs?\b", words), "轮"
+
+
+@each_lesson
 def test_it_ends_with_three_things_to_remember(slug: str) -> None:
     last = chinese(slug).sections[-1]
     assert last.heading == "要点"
