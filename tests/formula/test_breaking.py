@@ -47,9 +47,12 @@ def test_a_sign_is_not_taken_for_an_operator(looks):
     looks(r"x = -a - b", "x = −a\n    − b", width=7)
 
 
-def test_what_cannot_be_broken_stays_whole():
-    picture = draw(parse("f(a + b + c)"), width=5)
-    assert picture.rows == ("f(a + b + c)",)
+def test_parentheses_are_broken_only_where_nothing_else_is_left(looks):
+    looks(r"y = f(a + b + c)", "y = f(a\n    + b\n    + c)", width=8)
+
+
+def test_what_cannot_be_broken_is_folded_and_marked():
+    assert draw(parse(r"\text{abcdefgh}"), width=5).rows == ("abcd…", "…efgh")
 
 
 def test_a_formula_that_fits_is_not_touched():

@@ -76,11 +76,11 @@ def test_a_negative_value_behind_an_operator_or_below_a_power_is_in_parentheses(
 
 
 def test_unsupported_pieces_are_marked_where_they_stand():
-    formula = parse(r"\cancel{x} + y_\foo")
+    formula = parse(r"\enclose{x} + y_\foo")
     picture = draw(formula)
-    assert formula.unsupported == (r"\cancel{x}", r"\foo")
+    assert formula.unsupported == (r"\enclose{x}", r"\foo")
     assert [(m.kind, m.text, cells(picture, m)) for m in picture.marks] == [
-        ("unsupported", r"\cancel{x}", r"\cancel{x}"),
+        ("unsupported", r"\enclose{x}", r"\enclose{x}"),
         ("unsupported", r"\foo", r"\foo"),
     ]
 

@@ -28,6 +28,7 @@ from tutor.formula.nodes import (
     Text,
     Unsupported,
     Value,
+    single,
 )
 from tutor.formula.words import words
 from tutor.formula.words_patterns import with_bars
@@ -79,6 +80,9 @@ def _shape(node: Node) -> object:
         case Frac(over, under, bar):
             return ("over" if bar else "choose", shape(over), shape(under))
         case Scripts(base, sub, sup) | Stack(base, sub, sup):
+            inner = single(base)
+            if isinstance(inner, Fenced) and (inner.opening, inner.closing) == ("(", ")"):
+                base = inner.body  # a fraction with a power gets parentheses when it is read
             return ("scripts", shape(base), *(n if n is None else shape(n) for n in (sub, sup)))
         case Accent(base, name):
             return (name, shape(base))

@@ -199,7 +199,8 @@ def still_to_reach(attempt: Attempt) -> Iterator[Line]:
     for number, way in enumerate(attempt.marks):
         for index, mark in enumerate(mark for mark in way if not mark.holds):
             start = "Or this is enough. " if number and not index else ""
-            what = mark.what[:1].upper() + mark.what[1:]
+            is_variable = mark.what.split(" ", 1)[0] not in ("loss", "epoch")  # w stays small
+            what = mark.what if is_variable else mark.what[:1].upper() + mark.what[1:]
             yield sentence(in_words(f"{start}{what}: {mark.stands}{mark.should_be}"))
 
 

@@ -16,9 +16,7 @@ from tutor import formula
 from tutor.aloud.voice import Code, Line, in_words
 from tutor.aloud.wrapping import is_wide
 from tutor.errors import FormulaError
-from tutor.formula.inline import draw_inline
 from tutor.formula.model import Formula
-from tutor.formula.words import definition, words
 from tutor.formula.words_settled import settled
 from tutor.lesson.markdown import MATH, parser
 from tutor.plain import plain
@@ -116,7 +114,7 @@ def spoken_formula(
     """A formula in words; one of its own is a sentence. `values`: those of its live boxes."""
     try:
         parsed = formula.parse(latex)
-        said = _symbols(parsed, values) if in_symbols else words(parsed, values)
+        said = _symbols(parsed, values) if in_symbols else formula.say(parsed, values)
     except FormulaError:  # the lesson's check has told it; what was written is still something
         return latex
     return said if is_inline else sentence(said)
@@ -130,12 +128,12 @@ def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
         return latex
     if in_symbols:
         return sentence(_symbols(settled(parsed)))
-    return sentence(definition(parsed))
+    return sentence(formula.define(parsed))
 
 
 def _symbols(parsed: Formula, values: Mapping[str, str] | None = None) -> str:
     """A formula on one line; what stands apart in it is apart by a mark, not by blanks."""
-    return _APART.sub("; ", draw_inline(parsed, values).strip())
+    return _APART.sub("; ", formula.draw_inline(parsed, values).strip())
 
 
 _APART = re.compile(r"[ ,;]*(?: {3,}|; )[ ;]*")

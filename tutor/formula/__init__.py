@@ -1,17 +1,21 @@
-"""Formulas: LaTeX → MathML → rows of aligned text. A leaf: knows nothing of the other parts.
+"""Formulas: LaTeX → MathML → rows of aligned text, or words.
 
-The three functions import what they need when first called: importing this package takes
-some milliseconds, reading the first formula some hundred.
+The functions import what they need when first called: importing this package takes some
+milliseconds, reading the first formula some hundred. Only `parse` raises, and only
+FormulaError: a formula that the other functions fail on is drawn or said as its source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 from tutor.formula.model import Formula, Mark, Picture
 
-__all__ = ["Formula", "Mark", "Picture", "draw", "draw_inline", "parse"]
+__all__ = ["Formula", "Mark", "Picture", "define", "draw", "draw_inline", "parse", "say"]
+
+_Made = TypeVar("_Made")
 
 
 @lru_cache(maxsize=512)
@@ -34,13 +38,13 @@ def draw(
 ) -> Picture:
     r"""Draw a formula as rows of text of equal width.
 
-    `values` gives the text for each \boxed expression; a missing one is a placeholder.
-    With `width` (cells) a wider formula is broken before relations, + and −, where it has
-    any; it can still come out wider, as nothing is dropped. `ascii` uses only ASCII.
+    `values` gives the text for each \boxed expression; a missing one is a placeholder. A
+    formula wider than `width` cells (4 at least) is broken into lines, and folded where that
+    is not enough; `…` marks each fold. `ascii` uses only ASCII.
     """
     from tutor.formula import layout  # noqa: PLC0415 - deferred, see above
 
-    return layout.draw(formula, values, width=width, ascii=ascii)
+    return _or_source(lambda f: layout.draw(f, values, width=width, ascii=ascii), formula)
 
 
 def draw_inline(
@@ -49,4 +53,29 @@ def draw_inline(
     r"""Draw a formula on one row: x_i → xᵢ, \frac{a}{b} → a/b, \sum_{i=1}^N → ∑ᵢ₌₁ᴺ."""
     from tutor.formula import inline  # noqa: PLC0415 - deferred, see above
 
-    return inline.draw_inline(formula, values, ascii=ascii)
+    return _or_source(lambda f: inline.draw_inline(f, values, ascii=ascii), formula)
+
+
+def say(formula: Formula, values: Mapping[str, str] | None = None) -> str:
+    r"""Say a formula in English; `values` gives what is said for each \boxed expression."""
+    from tutor.formula import words  # noqa: PLC0415 - deferred, see above
+
+    return _or_source(lambda f: words.words(f, values), formula)
+
+
+def define(formula: Formula) -> str:
+    """Say what a formula says before its live values are known; "" if it says only those."""
+    from tutor.formula import words  # noqa: PLC0415 - deferred, see above
+
+    return _or_source(words.definition, formula)
+
+
+def _or_source(make: Callable[[Formula], _Made], formula: Formula) -> _Made:
+    """What `make` returns for a formula, or for its bare source if `make` fails."""
+    from tutor.formula.nodes import Unsupported  # noqa: PLC0415 - deferred, see above
+
+    try:
+        return make(formula)
+    except Exception:  # noqa: BLE001 - a fault of ours must not end a lesson; tests draw without it
+        source = " ".join(formula.latex.split())
+        return make(Formula(formula.latex, (), (source,), Unsupported(source)))

@@ -1,4 +1,9 @@
-"""A formula that is too wide, broken into lines before relations, + and −."""
+"""A formula that is too wide: broken into lines, and where that is not enough, folded.
+
+A line is broken before relations, before + and −, and then before any factor that a blank
+stands before. What is still too wide (a matrix, a tall fraction) is folded: its right part
+stands below its left part, and each cut is marked with `…`. Nothing is dropped.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,21 @@ from dataclasses import replace
 
 from tutor.formula.box import Box, Placed, compose
 from tutor.formula.cells import width as cell_width
+from tutor.formula.folding import FEWEST_CELLS, folded
 from tutor.formula.model import Mark
-from tutor.formula.nodes import Break, Kind, Node, Row, Styled, Table, Unsupported, single
+from tutor.formula.nodes import (
+    Break,
+    Fenced,
+    Kind,
+    Node,
+    Row,
+    Styled,
+    Sym,
+    Table,
+    Unsupported,
+    single,
+)
+from tutor.formula.parentheses import with_parentheses
 from tutor.formula.spacing import Spaced, spaced
 from tutor.formula.style import Setter, Style
 from tutor.formula.tables import table_of
@@ -17,14 +35,17 @@ _INDENT = 2
 
 
 def broken(setter: Setter, root: Node, width: int | None) -> Box:
-    """The picture of a whole formula, its lines at most `width` cells where that is possible."""
+    """The picture of a whole formula, at most `width` cells (FEWEST_CELLS at least) wide."""
+    if width is not None:
+        width = max(width, FEWEST_CELLS)
     lines: list[list[Node]] = [[]]
     for item in _items(root):
         if isinstance(item, Break):
             lines.append([])
         else:
             lines[-1].append(item)
-    return _stacked([(0, _line(setter, line, width)) for line in lines if line])
+    box = _stacked([(0, _line(setter, line, width)) for line in lines if line])
+    return box if width is None else folded(box, width, ascii=setter.ascii)
 
 
 def _items(node: Node) -> tuple[Node, ...]:
@@ -50,11 +71,11 @@ def _line(setter: Setter, items: Sequence[Node], width: int | None) -> Box:
 
 
 def _broken_row(setter: Setter, items: Sequence[Node], width: int) -> Box:
-    row = spaced(items)
+    row = spaced(with_parentheses(items, lambda fraction: fraction.compact))
     whole = setter.row(row, Style())
-    if whole.width <= width:
+    if not row or whole.width <= width:
         return whole
-    return _Breaker(setter, width, row).box()
+    return _Breaker(setter, max(width, FEWEST_CELLS), row).box()
 
 
 def _wrapped(box: Box, width: int) -> Box:
@@ -99,7 +120,7 @@ class _Breaker:
         for chunk in self.chunks:
             if not self._add(chunk, self.indent, whole=True):
                 for part in _split(chunk, Kind.BIN):
-                    self._add(part, self._part_indent(part), whole=False)
+                    self._add_part(part)
         return _stacked([(indent, self._set(items)) for indent, items in self.lines])
 
     def _relation_column(self) -> int:
@@ -108,6 +129,14 @@ class _Breaker:
             return _INDENT
         left = self._set(self.chunks[0]).width + 1
         return left if left <= self.width // 3 else _INDENT
+
+    def _add_part(self, part: list[Spaced]) -> None:
+        """Put a term on a line of its own, or the factors of one that is too wide for it."""
+        indent = self._part_indent(part)
+        if not self._add(part, indent, whole=True):
+            deeper = indent + _INDENT * (part[0].kind is Kind.REL)
+            for number, factor in enumerate(_factors(self.setter, part)):
+                self._add(factor, deeper if number else indent, whole=False)
 
     def _part_indent(self, part: list[Spaced]) -> int:
         """Where a continued term stands: behind the relation it belongs to, if there is one."""
@@ -144,3 +173,31 @@ def _split(row: Sequence[Spaced], kind: Kind) -> list[list[Spaced]]:
             parts.append([])
         parts[-1].append(item)
     return parts
+
+
+def _factors(setter: Setter, part: Sequence[Spaced]) -> list[list[Spaced]]:
+    """A term cut before each blank in it, those between low parentheses among them."""
+    factors: list[list[Spaced]] = [[]]
+    for item in _opened(setter, part):
+        is_behind_sign = bool(factors[-1]) and factors[-1][-1].kind in (Kind.BIN, Kind.REL)
+        if item.gap > 0 and factors[-1] and not is_behind_sign:
+            factors.append([])
+        factors[-1].append(item)
+    return factors
+
+
+def _opened(setter: Setter, part: Sequence[Spaced]) -> list[Spaced]:
+    """The row's items, delimiters of one row's height and their bodies among them."""
+    items: list[Spaced] = []
+    for item in part:
+        node = item.node
+        if isinstance(node, Fenced) and not isinstance(single(node.body), Table):
+            box = setter.box(node, Style())
+            if not (box.above or box.below):
+                inside = spaced(with_parentheses(_items(node.body), lambda f: f.compact))
+                items.append(replace(item, node=Sym(node.opening, Kind.OPEN)))
+                items += _opened(setter, inside)
+                items.append(Spaced(0, Sym(node.closing, Kind.CLOSE), Kind.CLOSE))
+                continue
+        items.append(item)
+    return items

@@ -45,3 +45,8 @@ def _visible_character(character: str) -> str:
     if unicodedata.category(character) in _UNSAFE_CATEGORIES or code in _JOINING:
         return REPLACEMENT
     return " " if character.isspace() else character
+
+
+def struck(text: str) -> str:
+    """`text` with a stroke through each of its characters."""
+    return "".join(c if c.isspace() or not width(c) else c + "\u0338" for c in text)

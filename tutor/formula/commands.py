@@ -15,7 +15,7 @@ ONE_ARGUMENT = _names(
     "widetilde widecheck overbrace underbrace overrightarrow overleftarrow overleftrightarrow "
     "sqrt phantom pmod xrightarrow xleftarrow mathbb mathbf mathcal mathfrak mathit mathrm "
     "mathscr mathsf mathtt mathnormal boldsymbol bm mathop mathrel mathbin mathord mathopen "
-    "mathclose mathpunct substack"
+    "mathclose mathpunct substack cancel"
 )
 TWO_ARGUMENTS = _names("frac dfrac tfrac cfrac binom dbinom tbinom overset underset stackrel")
 OTHER_STRUCTURE = _names(
@@ -43,8 +43,16 @@ TEXT = _names("text textrm textbf textit textsf texttt textup textnormal mbox")
 WORDS = _names("operatorname operatorname* mathrm mathsf mathtt mathit")
 """Commands whose argument, if it is only letters, is one word."""
 
-DROPPED = _names("notag nonumber")
+DROPPED = _names(
+    "notag nonumber small footnotesize scriptsize tiny normalsize large Large LARGE huge Huge "
+    "scriptstyle scriptscriptstyle allowbreak nobreak noindent centering strut mathstrut "
+    "displaylimits relax protect hline* null"
+)
 """Commands that show nothing."""
+DROPPED_WITH_ARGUMENT = _names("label vspace vspace* vphantom")
+"""Commands that show nothing of their argument either."""
+TRANSPARENT = _names("smash mathclap mathllap mathrlap ensuremath mathstrut hbox")
+"""Commands that show their argument as it is."""
 COLOURS = _names("color textcolor")
 """Commands whose first argument is a colour, which is not shown."""
 
@@ -65,6 +73,12 @@ ENVIRONMENTS = {
     "alignedat": "split",
     "split": "split",
     "eqnarray": "split",
+    "eqnarray*": "split",
+    "flalign": "split",
+    "flalign*": "split",
+    "alignat": "split",
+    "alignat*": "split",
+    "subarray": "smallmatrix",
     "gather": "displaylines",
     "gather*": "displaylines",
     "gathered": "displaylines",
@@ -74,4 +88,4 @@ ENVIRONMENTS = {
 """LaTeX's environment → the one that latex2mathml reads it as."""
 PLAIN_ENVIRONMENTS = frozenset(["equation", "equation*", "displaymath", "math"])
 """Environments that only say "this is mathematics"."""
-COLUMNS_ARGUMENT = frozenset(["array", "alignedat"])
+COLUMNS_ARGUMENT = frozenset(["array", "alignedat", "alignat", "alignat*", "subarray"])

@@ -14,7 +14,7 @@ MAX_DEPTH = 40
 TOO_DEEP = f"the formula is nested more than {MAX_DEPTH} deep"
 ENDS = ("}", "&", r"\\", r"\right", r"\end", r"\middle")
 """Tokens that are no argument: they end what they stand in."""
-_TOKEN = re.compile(r"\\(?:operatorname\*|tag\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
+_TOKEN = re.compile(r"\\(?:(?:operatorname|tag|hspace|vspace)\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
 
 
 class Cursor:

@@ -120,6 +120,7 @@ COMBINING = {
     "acute": "\u0301",
     "grave": "\u0300",
     "ring": "\u030a",
+    "cancel": "\u0338",
 }
 ASCII_ACCENTS = {"hat": "^", "tilde": "~"}
 """Accents that follow their letter in ASCII; the others stand over it or are spelled."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tutor.formula import glyphs
-from tutor.formula.cells import visible
+from tutor.formula.cells import struck, visible
 from tutor.formula.cells import width as cell_width
 from tutor.formula.model import Formula
 from tutor.formula.nodes import (
@@ -15,6 +15,7 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Frac,
+    Kind,
     Node,
     Phantom,
     Root,
@@ -28,8 +29,16 @@ from tutor.formula.nodes import (
     Unsupported,
     Value,
     single,
+    walk,
 )
-from tutor.formula.spacing import is_product, needs_parentheses, run_together, script_text, spaced
+from tutor.formula.parentheses import (
+    bare,
+    is_product,
+    is_raised_twice,
+    needs_parentheses,
+    with_parentheses,
+)
+from tutor.formula.spacing import run_together, script_text, spaced
 
 
 def draw_inline(
@@ -69,7 +78,12 @@ class _Writer:
             case Scripts(base, sub, sup) | Stack(base, sub, sup):
                 return self._scripts(base, sub, sup)
             case Fenced(opening, body, closing):
-                return self._shown(opening) + self.text(body) + self._shown(closing)
+                inside = self.text(body)
+                if isinstance(bare(body), Frac) and inside.startswith("C("):
+                    return inside
+                if closing and not opening and needs_parentheses(body):
+                    inside = f"({inside})"
+                return self._shown(opening) + inside + self._shown(closing)
             case Styled(body):
                 return self.text(body)
             case _:
@@ -98,26 +112,33 @@ class _Writer:
 
     def _row(self, items: tuple[Node, ...]) -> str:
         written = last = ""
-        for item in spaced(items, stacked=False, script=self.script):
+        before: Node = Sym("")
+        for item in spaced(with_parentheses(items), stacked=False, script=self.script):
             text = self.text(item.node)
             negative = isinstance(item.node, Value) and text.startswith(("-", "−"))
             if item.after_operator and negative:
                 text = f"({text})"
             blank = " " * item.gap
-            spelled = self.ascii and run_together(last, text)
+            spelled = self.ascii and (run_together(last, text) or _goes_on(before, text))
             if not blank and (spelled or (last.endswith(")") and text[:1].isalpha())):
                 blank = " "
             written += blank + text
-            last = text
+            last, before = text, item.node
         return written
 
     def _cells(self, row: tuple[Node, ...]) -> str:
         """The cells of a table's row; an alignment's continue each other."""
         written = ""
+        before: Node = Sym("")
         for cell in row:
             text = self.text(cell)
-            aligned = isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
-            written += text if aligned or not written else f", {text.strip()}"
+            is_aligned = isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
+            if is_aligned or not written.strip():
+                written += text
+            elif text.strip():
+                goes_on = _ends_in_relation(before) or is_relation(cell)
+                written = written.rstrip() + (" " if goes_on else ", ") + text.strip()
+            before = cell
         return written.strip()
 
     def _grouped(self, node: Node, *, product: bool = False) -> str:
@@ -130,14 +151,15 @@ class _Writer:
 
     def _frac(self, over: Node, under: Node, bar: bool) -> str:
         if not bar:
-            return f"{self._grouped(over)} {'over' if self.ascii else '⁄'} {self._grouped(under)}"
+            return f"C({self.text(over)}, {self.text(under)})"
         return f"{self._grouped(over)}/{self._grouped(under, product=True)}"
 
     def _root(self, body: Node, index: Node | None) -> str:
         inner = self.text(body)
-        atom = isinstance(single(body), Sym | Value | Accent | Fenced)
+        is_fenced = isinstance(bare(body), Fenced) and inner[:1] + inner[-1:] == "()"
+        atom = is_fenced or isinstance(bare(body), Sym | Value | Accent)
         if self.ascii:
-            inner = inner if isinstance(single(body), Fenced) else f"({inner})"
+            inner = inner if is_fenced else f"({inner})"
         elif not atom:
             inner = f"({inner})"
         if index is None:
@@ -150,8 +172,11 @@ class _Writer:
     def _scripts(self, base: Node, sub: Node | None, sup: Node | None) -> str:
         text = self.text(base)
         negative = isinstance(single(base), Value) and text.startswith(("-", "−"))
-        if sup is not None and negative:
+        if sup is not None and (negative or is_raised_twice(base)):
             text = f"({text})"
+        if self.ascii and sup is not None:
+            primes, sup = _primes_and_rest(sup)
+            text += primes
         subscripts = {} if self.ascii else glyphs.INLINE_SUBSCRIPTS
         superscripts = glyphs.ASCII_SUPERSCRIPTS if self.ascii else glyphs.INLINE_SUPERSCRIPTS
         return text + self._script(sub, "_", subscripts) + self._script(sup, "^", superscripts)
@@ -171,9 +196,50 @@ class _Writer:
         if isinstance(inner, Scripts):
             return self._scripts(Accent(inner.base, name), inner.sub, inner.sup)
         text = self.text(base)
+        if name == "cancel" and not self.ascii and not inner_values(base):
+            return struck(text)
         combining = glyphs.COMBINING.get(name)
         if not self.ascii and combining and cell_width(text) == 1:
             return visible(text + combining)
         if self.ascii and name in glyphs.ASCII_ACCENTS and isinstance(inner, Sym):
             return text + glyphs.ASCII_ACCENTS[name]
         return f"{name}({text})"
+
+
+def inner_values(node: Node) -> bool:
+    """Whether live values stand in a node."""
+    return any(isinstance(inner, Value) for inner in walk(node))
+
+
+def is_relation(node: Node) -> bool:
+    """Whether a cell of an alignment begins with a relation or an operator."""
+    shown = [i for i in _items(node) if i != Sym("")]
+    return bool(shown) and isinstance(shown[0], Sym) and shown[0].kind in (Kind.REL, Kind.BIN)
+
+
+def _ends_in_relation(node: Node) -> bool:
+    shown = [i for i in _items(node) if i != Sym("")]
+    return bool(shown) and isinstance(shown[-1], Sym) and shown[-1].kind in (Kind.REL, Kind.BIN)
+
+
+def _items(node: Node) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Row) else (node,)
+
+
+def _goes_on(before: Node, after: str) -> bool:
+    """Whether what stands behind a script that is written with `^` or `_` would be read into it."""
+    if not isinstance(before, Scripts):
+        return False
+    is_power = before.sup is not None and _primes_and_rest(before.sup)[1] is not None
+    return after[:1].isalnum() or (is_power and after[:1] == "(")
+
+
+def _primes_and_rest(sup: Node) -> tuple[str, Node | None]:
+    """The primes that a superscript begins with, in ASCII, and what else is raised."""
+    items = _items(sup)
+    count = 0
+    while count < len(items) and items[count] in (Sym("′"), Sym("″"), Sym("‴")):
+        count += 1
+    primes = "".join("'" * (1 + "′″‴".index(i.text)) for i in items[:count] if isinstance(i, Sym))
+    rest = items[count:]
+    return primes, (Row(rest) if rest else None)

@@ -21,7 +21,7 @@ from tutor.formula.box import (
     text_box,
 )
 from tutor.formula.breaking import broken
-from tutor.formula.cells import visible
+from tutor.formula.cells import struck, visible
 from tutor.formula.model import Formula, Picture
 from tutor.formula.nodes import (
     Accent,
@@ -43,14 +43,13 @@ from tutor.formula.nodes import (
     Value,
     single,
 )
-from tutor.formula.spacing import (
-    Spaced,
+from tutor.formula.parentheses import (
     is_product,
+    is_raised_twice,
     needs_parentheses,
-    run_together,
-    script_text,
-    spaced,
+    with_parentheses,
 )
+from tutor.formula.spacing import Spaced, run_together, script_text, spaced
 from tutor.formula.style import SCRIPT_STYLE, TEXT_STYLE, Style
 from tutor.formula.tables import table_box
 
@@ -86,6 +85,7 @@ class Typesetter:
             case Sym(text) | Text(text):
                 return text_box(self.shown(text))
             case Row(items):
+                items = tuple(with_parentheses(items, lambda f: f.compact or style.script))
                 return self.row(spaced(items, script=style.script, stacked=not style.script), style)
             case Frac():
                 return self._frac(node, style)
@@ -181,7 +181,7 @@ class Typesetter:
     def _root(self, node: Root, style: Style) -> Box:
         body = self.box(node.body, Style(display=False, script=style.script))
         index = script_text(node.index, self._superscripts())
-        body_box = self._radical(body)
+        body_box = self._radical(body, is_lined=node.is_lined)
         if node.index is None:
             return body_box
         if index is not None:
@@ -191,13 +191,13 @@ class Typesetter:
         placed: list[Placed] = [(row, 0, raised), (-body_box.baseline, raised.width, body_box)]
         return compose(placed, 0, above=body_box.above, below=body_box.below)
 
-    def _radical(self, body: Box) -> Box:
+    def _radical(self, body: Box, *, is_lined: bool = False) -> Box:
         """A root sign with a line over the body; a single letter or number needs no line."""
         sign = text_box("\\" if self.ascii else "√")
         tall = body.height > 1
         if self.ascii and not tall:
             return beside([(0, text_box("sqrt(")), (0, body), (0, text_box(")"))])
-        if body.width == 1 and not tall:
+        if body.width == 1 and not (tall or is_lined):
             return beside([(0, sign), (0, body)])
         if not tall:
             line = text_box("_" * body.width)
@@ -222,7 +222,8 @@ class Typesetter:
         if style.display and isinstance(operator, Sym) and operator.limits:
             return self._stack(Stack(node.base, under=node.sub, over=node.sup), style)
         base = self.box(node.base, style)
-        if node.sup is not None and _is_negative(operator, base):
+        is_in_line = base.height == 1 and is_raised_twice(node.base)
+        if node.sup is not None and (_is_negative(operator, base) or is_in_line):
             base = self._embrace("(", base, ")")
         return self._attach(base, node.sub, node.sup)
 
@@ -287,6 +288,8 @@ class Typesetter:
                 accented = Accent(letter, node.name)
                 return self._scripts(Scripts(accented, base_node.sub, base_node.sup), style)
         base = self.box(node.base, style)
+        if node.name == "cancel":
+            return self._cancelled(base)
         if node.below:
             line = text_box(("-" if self.ascii else "‾") * base.width)
             return self._over_or_under(base, line, below=True)
@@ -297,6 +300,12 @@ class Typesetter:
             return beside([(0, base), (0, text_box(glyphs.ASCII_ACCENTS[node.name]))])
         mark = text_box(glyphs.wide_accent(node.name, base.width, ascii=self.ascii))
         return self._over_or_under(base, mark, below=False)
+
+    def _cancelled(self, base: Box) -> Box:
+        """A body struck out: each character where it is one row, else marked in words."""
+        if self.ascii or base.height > 1 or base.marks:
+            return beside([(0, text_box("cancel")), (0, self._embrace("(", base, ")"))])
+        return text_box(struck(base.rows[0]))
 
     def _over_or_under(self, base: Box, mark: Box, *, below: bool) -> Box:
         width = max(base.width, mark.width)

@@ -134,6 +134,8 @@ class Root:
 
     body: Node
     index: Node | None = None
+    is_lined: bool = False
+    """Whether its line is drawn even over a single symbol, as a factor follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,19 @@ from tutor.errors import FormulaError
 from tutor.formula import commands
 from tutor.formula.cells import REPLACEMENT, visible
 from tutor.formula.cursor import ENDS, argument_count, never_closed
+from tutor.formula.old_latex import modernised
 from tutor.formula.writer import Source, Writer
 
 MAX_LENGTH = 10_000
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
 _DIMENSION = re.compile(r"\[\s*-?[\d.]+\s*[a-z]{2}\s*\]")
+_LENGTH = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)?)\s*([a-z]{2}|\\[a-zA-Z]+)")
+_KERN = re.compile(r"\s*([+-]?[\d.]+\s*[a-z]{2})")
+_POINTS = {"pt": 1.0, "mm": 2.845, "cm": 28.45, "in": 72.27, "ex": 5.0, "em": 10.0, "mu": 0.556}
+_POINTS |= {"bp": 1.004, "pc": 12.0, "dd": 1.07, "cc": 12.84, "sp": 0.0, "nd": 1.067, "nc": 12.8}
+_POINTS |= {"px": 1.004}
+"""LaTeX's units of length, em and ex those of a 10 point font."""
+_MOST_CELLS = 40
 
 
 def read(latex: str) -> Source:
@@ -30,7 +38,7 @@ def read(latex: str) -> Source:
     """
     if len(latex) > MAX_LENGTH:
         raise FormulaError(f"the formula is longer than {MAX_LENGTH} characters")
-    scanner = _Scanner(unicodedata.normalize("NFC", latex))
+    scanner = _Scanner(modernised(unicodedata.normalize("NFC", latex)))
     scanner.scan()
     if not any(not p.isspace() for p in scanner.out):
         raise FormulaError("the formula is empty")
@@ -125,7 +133,12 @@ class _Scanner(Writer):
         elif name in commands.WORDS and self._word(token):
             return
         elif name in commands.BIG_DELIMITERS:
+            self._sized(name)
+        elif name in commands.DROPPED_WITH_ARGUMENT:
+            self.take_group(token)
             self.out.append(" ")
+        elif name in commands.TRANSPARENT:
+            self.argument_end(self.at, token)
         elif name in commands.COLOURS:
             self.take_group(token)
         elif name in commands.SPELLED_FUNCTIONS:
@@ -230,11 +243,42 @@ class _Scanner(Writer):
 
     def _hspace(self, token: str) -> None:
         content = self.take_group(token).strip()
-        found = re.match(r"(-?[\d.]+)\s*(em|ex|pt|cm|mm|mu)\Z", content)
-        if found is None:
+        cells = _cells_of(content)
+        if cells is None:
             raise FormulaError(f"{token}{{{content}}} is no width; write {token}{{1em}}")
-        cells = {"em": 2.0, "ex": 1.0, "pt": 0.2, "cm": 6.0, "mm": 0.6, "mu": 0.11}
-        self.piece("space", str(round(float(found[1]) * cells[found[2]])), atom=False)
+        self.piece("space", str(cells), atom=False)
+
+    def _kern(self, token: str) -> None:
+        found = _KERN.match(self.source, self.at)
+        if found is None:
+            raise FormulaError(f"{token} needs a width behind it: {token} 1em")
+        self.at = found.end()
+        self.piece("space", str(_cells_of(found[1]) or 0), atom=False)
+
+    def _rule(self, token: str) -> None:
+        r"""A line to write on. A rule without width is a strut, which shows nothing."""
+        raised = _DIMENSION.match(self.source, self.skip_blanks(self.at))
+        if raised:
+            self.at = raised.end()
+        cells = _cells_of(self.take_group(token).strip()) or 0
+        self.take_group(token)
+        if cells > 0:
+            self.piece("text", "_" * cells)
+
+    def _cancel(self, token: str) -> None:
+        self.argument_end(self.at, token)
+        self.emit(r"\overset")
+        self.piece("cancel")
+
+    def _sized(self, name: str) -> None:
+        r"""A \big and its kin: parentheses grow by themselves; of a bar it says how it stands."""
+        following = self.match(self.skip_blanks(self.at))
+        bars = {"|": "|", r"\|": "‖", r"\vert": "|", r"\Vert": "‖", r"\mid": "∣"}
+        if following not in bars:
+            self.out.append(" ")
+            return
+        self.at = self.skip_blanks(self.at) + len(following)
+        self.piece("bar", bars[following], atom=True)
 
     def _not(self, token: str) -> None:
         self.at = self.skip_blanks(self.at)
@@ -339,6 +383,10 @@ _SPECIAL = {
     "tag": _Scanner._tag,
     "tag*": _Scanner._tag,
     "hspace": _Scanner._hspace,
+    "hspace*": _Scanner._hspace,
+    "kern": _Scanner._kern,
+    "rule": _Scanner._rule,
+    "cancel": _Scanner._cancel,
     "not": _Scanner._not,
     "substack": _Scanner._substack,
     "limits": _Scanner._limits,
@@ -379,3 +427,15 @@ def _plain_text(text: str) -> str:
     """A text's words, with its escapes undone and its grouping braces taken away."""
     text = re.sub(r"(?<!\\)[{}]", "", text).replace("~", " ")
     return re.sub(r"\\([%_$&#{} ])", r"\1", text)
+
+
+def _cells_of(length: str) -> int | None:
+    r"""A length in cells, two to an em; None if it is none. Lengths such as \textwidth count 6."""
+    found = _LENGTH.fullmatch(length)
+    if found is None:
+        return None
+    if found[2].startswith("\\"):
+        return 6
+    if found[2] not in _POINTS or not found[1].strip("+-"):
+        return None
+    return max(-1, min(_MOST_CELLS, round(float(found[1]) * _POINTS[found[2]] / 5)))

@@ -170,30 +170,6 @@ def _is_operator(atom: _Atom | None) -> bool:
     return atom is not None and (atom.right is Kind.BIN or _is_sign(atom))
 
 
-def needs_parentheses(node: Node) -> bool:
-    """Whether a part must be put in parentheses to stand beside a `/` or under a root."""
-    node = single(node)
-    match node:
-        case Row(items):
-            return any(_sides(i, True)[0] in (Kind.BIN, Kind.REL, Kind.PUNCT) for i in items)
-        case Frac(bar=True):
-            return True
-        case _:
-            return False
-
-
-def is_product(node: Node) -> bool:
-    """Whether a node has several factors, a differential (`dw`, `∂w`) being one."""
-    node = single(node)
-    if not isinstance(node, Row):
-        return False
-    factors = [i for i in node.items if not isinstance(i, Soft | Space)]
-    first: Node | None = factors[0] if factors else None
-    if isinstance(first, Scripts):
-        first = first.base
-    return len(factors) > 1 and not (isinstance(first, Sym) and first.text in "d∂")
-
-
 def run_together(before: str, after: str) -> bool:
     """Whether two parts, one of them a spelled name, would read as one: `alpha` and `x`."""
     if not before[-1:].isalnum() or not after[:1].isalnum():

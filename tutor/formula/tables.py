@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tutor.formula.box import Box, Placed, centred, compose, embraced, text_box
-from tutor.formula.nodes import Node, Table
+from tutor.formula.nodes import Kind, Node, Row, Sym, Table
 from tutor.formula.style import Setter, Style
 
 _MATRIX_GAP, _PAIR_GAP = 2, 3
@@ -44,7 +44,15 @@ def table_of(setter: Setter, table: Table, set_cell: CellSetter, *, middle: bool
 def _gap(table: Table, column: int) -> int:
     if not table.display:
         return _MATRIX_GAP + int(_line_before(table, column))
+    if column % 2 == 0 and all(_is_sign(row[column - 1]) for row in table.rows if row[column:]):
+        return 1  # of `&=&` the middle column holds nothing but the sign
     return 0 if column % 2 else _PAIR_GAP
+
+
+def _is_sign(cell: Node) -> bool:
+    items = cell.items if isinstance(cell, Row) else (cell,)
+    shown = [item for item in items if item != Sym("")]
+    return all(isinstance(i, Sym) and i.kind in (Kind.REL, Kind.BIN) for i in shown)
 
 
 def _line_before(table: Table, column: int) -> bool:

@@ -11,7 +11,7 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -59,7 +59,7 @@ def parse(latex: str) -> Formula:
         root = _Reader(source.pieces).node(_mathml(source.latex))
         if not _nothing_lost(source, root):
             raise _UnknownMathError("a leaf is missing")
-    except _UnknownMathError:
+    except (_UnknownMathError, RecursionError):
         whole = " ".join(latex.split())
         return Formula(latex, boxed, (whole,), Unsupported(whole))
     unsupported = tuple(p.text for p in pieces if p.kind == "unsupported")
@@ -195,6 +195,8 @@ class _Reader:
         if element.get("fence") == "true":
             return Sym(text, Kind.MIDDLE)
         text = glyphs.in_variant(text, element.get("mathvariant"))
+        if text == "mod":
+            return Sym(text, Kind.BIN)
         if len(text) > 1 and text[0].isalpha() and element.tag != "mn":
             return Sym(text, Kind.FUNC, limits=text in glyphs.LIMIT_FUNCTIONS)
         kind = glyphs.kind_of(text)
@@ -240,9 +242,15 @@ class _Reader:
         if mark in glyphs.ACCENTS:
             name = "underline" if below else glyphs.ACCENTS[mark]
             return Accent(self.node(base), name, below=below)
-        attached = self.node(other)
         inner = self.node(base)
+        if self._is_cancel(other):
+            return Accent(inner, "cancel")
+        attached = self.node(other)
         return Stack(inner, under=attached) if below else Stack(inner, over=attached)
+
+    def _is_cancel(self, element: Element) -> bool:
+        piece = self.pieces.get("".join(element.itertext()))
+        return piece is not None and piece.kind == "cancel"
 
     # --- tables ---------------------------------------------------------------------------
 
@@ -299,6 +307,10 @@ def _of_piece(piece: Piece) -> Node:
             return Space(int(piece.text))
         case "line":
             return _LINE
+        case "bar":
+            return Sym(piece.text, Kind.MIDDLE)
+        case "cancel":
+            return Sym("")
         case "soft":
             return Soft()
 
@@ -318,14 +330,90 @@ def _space(element: Element) -> Node:
 
 
 def _merged(items: Iterable[Node]) -> list[Node]:
-    """Join what the library takes apart: `:` and `=`, three dots, the rows of one item."""
+    """Join what the library takes apart: `:` and `=`, and add up spaces."""
     merged: list[Node] = []
     for item in items:
-        if item == Sym("=", Kind.REL) and merged and merged[-1] == Sym(":", Kind.PUNCT):
+        last = merged[-1] if merged else None
+        if isinstance(item, Space) and isinstance(last, Space):
+            merged[-1] = Space(item.cells + last.cells)
+        elif last == Sym(".") and isinstance(item, Sym) and item.text.isdecimal():
+            merged[-1] = Sym("." + item.text)
+        elif last == _ARG and _follows_arg(item):
+            merged[-1] = _with_arg(item)
+        elif item == Sym("=", Kind.REL) and merged and merged[-1] == Sym(":", Kind.PUNCT):
             merged[-1] = Sym(":=", Kind.REL)
         else:
             merged.append(item)
     return merged
+
+
+def _scripted_fractions(items: Iterable[Node]) -> Iterator[Node]:
+    """A fraction with a script gets parentheses: its exponent stood on its numerator else."""
+    for item in items:
+        if isinstance(item, Scripts) and isinstance(single(item.base), Frac):
+            item = replace(item, base=Fenced("(", single(item.base), ")"))
+        yield item
+
+
+def _tall_bars(items: list[Node]) -> list[Node]:
+    r"""Make delimiters of each \Big|: of two a pair, of one with an index `taken at`."""
+    done: list[Node] = []
+    opened: int | None = None
+    rest = sum(_tall_bar(item) != "" for item in items)
+    for item in items:
+        bar = _tall_bar(item)
+        rest -= bool(bar)
+        if not bar:
+            done.append(item)
+            continue
+        if opened is not None:
+            body: Node = Row(tuple(done[opened + 1 :]))
+            pair, start = Fenced(bar, body, bar), opened
+        elif isinstance(item, Scripts) and item.sub is not None and done:
+            start = _term_start(done)
+            pair = Fenced("", Row(tuple(done[start:])), bar)
+        elif rest and not isinstance(item, Scripts):
+            opened = len(done)
+            done.append(item)
+            continue
+        else:
+            done.append(item)
+            continue
+        del done[start:]
+        done.append(replace(item, base=pair) if isinstance(item, Scripts) else pair)
+        opened = None
+    return done
+
+
+def _tall_bar(item: Node) -> str:
+    base = single(item.base) if isinstance(item, Scripts) else item
+    is_bar = isinstance(base, Sym) and base.kind is Kind.MIDDLE and base.text in _BARS
+    return base.text if is_bar and isinstance(base, Sym) else ""
+
+
+def _term_start(items: list[Node]) -> int:
+    """Where the term begins that the last of the items belongs to."""
+    ends = (Kind.REL, Kind.BIN, Kind.PUNCT, Kind.OPEN, Kind.MIDDLE)
+    for at in range(len(items) - 1, -1, -1):
+        item = items[at]
+        if isinstance(item, Sym) and item.kind in ends and at < len(items) - 1:
+            return at + 1
+    return 0
+
+
+_ARG = Sym("arg", Kind.FUNC)
+
+
+def _follows_arg(item: Node) -> bool:
+    base = single(item.base) if isinstance(item, Scripts | Stack) else item
+    return isinstance(base, Sym) and base.text in ("min", "max")
+
+
+def _with_arg(item: Node) -> Node:
+    r"""`\arg\min` as one operator, with the limits of its second half."""
+    if isinstance(item, Scripts | Stack):
+        return replace(item, base=_with_arg(single(item.base)))
+    return replace(item, text=f"arg {item.text}", limits=True) if isinstance(item, Sym) else item
 
 
 _BARS = ("|", "‖")
@@ -352,7 +440,7 @@ def _paired(items: list[Node]) -> list[Node]:
             pair = Fenced(opening.text if isinstance(opening, Sym) else "", body, closing)
             item = replace(item, base=pair) if isinstance(item, Scripts) else pair
         done.append(item)
-    return _paired_bars(done)
+    return _tall_bars(list(_scripted_fractions(_paired_bars(done))))
 
 
 def _closing(item: Node) -> str:

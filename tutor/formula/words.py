@@ -36,7 +36,9 @@ from tutor.formula.nodes import (
     walk,
 )
 from tutor.formula.words_patterns import (
+    EXPECTATIONS,
     POWERS,
+    PRIMES,
     SLASHED,
     applies,
     bare,
@@ -45,11 +47,13 @@ from tutor.formula.words_patterns import (
     flat,
     is_atom,
     is_closed,
+    is_expectation,
     is_factor,
     is_index,
     is_mean,
     is_signed_atom,
     is_variable,
+    pair_of,
     slashed,
     stem,
     with_bars,
@@ -121,6 +125,8 @@ class _Speaker:
     def _together(self, items: Sequence[Node], at: int) -> tuple[list[Part], int]:
         """What is said of nodes that belong together, and how many; nothing of a single one."""
         item, *following = items[at : at + SLASHED]
+        if bare(item) == "." and (not following or isinstance(following[0], Space | Break)):
+            return [_STOP], 1
         follows = following[0] if following else None
         if isinstance(follows, Frac) and (function := self._function(item)):
             return [Part(f"{function} of ({self.whole(follows)})")], 2
@@ -130,6 +136,14 @@ class _Speaker:
             return [], 1
         if is_mean(item, follows):
             return [Part(self._big("the mean", follows), Role.PREFIX)], 2
+        if is_expectation(item, follows):
+            return [Part(self._expectation(item, follows))], 2
+        applied = single(follows.base) if isinstance(follows, Scripts) else None
+        if isinstance(follows, Scripts) and isinstance(applied, Fenced) and applies(item, applied):
+            said = f"({self._applied(item, applied)})"
+            return [Part(self._with_scripts(said, follows))], 2
+        if bare(item) == "∇" or (isinstance(item, Scripts) and bare(item.base) == "∇"):
+            return self._nabla(item), 1
         if isinstance(follows, Fenced) and applies(item, follows):
             inside = self.whole(follows.body)
             function = self._function(item)
@@ -143,12 +157,54 @@ class _Speaker:
                 return [Part(f"d {self.whole(follows)}", Role.TEXT)], 2
         return [], 1
 
+    def _applied(self, function: Node, to: Fenced) -> str:
+        """`f of x`; the arguments in parentheses where they are more than one symbol."""
+        inside = self.whole(to.body)
+        name = self._function(function) or self.whole(function)
+        return f"{name} of {inside if is_atom(to.body) else f'({inside})'}"
+
+    def _expectation(self, operator: Node, to: Node) -> str:
+        """`the expectation over x of (f of x)`."""
+        node = single(operator)
+        sub = bounds(node)[0]
+        name = EXPECTATIONS[bare(stem(node))]
+        over = "" if sub is None else f" over {self.whole(sub)}"
+        scripts = single(to) if isinstance(to, Scripts) else None
+        fenced = single(scripts.base) if isinstance(scripts, Scripts) else single(to)
+        said = f"{name}{over} of ({self.whole(fenced.body) if isinstance(fenced, Fenced) else ''})"
+        return self._with_scripts(f"({said})", scripts) if isinstance(scripts, Scripts) else said
+
+    def _with_scripts(self, said: str, scripts: Scripts) -> str:
+        """Words in parentheses with the scripts that stand behind them."""
+        if scripts.sub is not None:
+            said += f" sub {self._index(scripts.sub)}"
+        return said + (self._power(scripts.sup, scripts.base) if scripts.sup is not None else "")
+
+    def _nabla(self, node: Node) -> list[Part]:
+        """A gradient, or with a square the Hessian, of what follows."""
+        sub, sup = bounds(node)
+        is_second = sup is not None and bare(sup) == "2"
+        name = "the Hessian" if is_second else "the gradient"
+        by = "" if sub is None else f" by {self.whole(sub)}"
+        raised = "" if sup is None or is_second else self._power(sup, node)
+        return [Part(f"{name}{raised}{by} of", Role.PREFIX)]
+
+    def _index(self, sub: Node) -> str:
+        """A subscript: a function's name in it is only a name."""
+        inner = single(sub)
+        if isinstance(inner, Sym) and inner.kind is Kind.FUNC:
+            return inner.text
+        index = self.whole(sub, product="")
+        return index if is_index(sub) else f"({index})"
+
     def _one(self, item: Node, following: Sequence[Node]) -> list[Part]:
         """What is said of a node, given the one that follows it, if one does."""
         match item:
             case Sym():
                 return self._symbol(item, following)
             case Text(text):
+                if text and not text.strip("_"):
+                    return [Part("blank")]
                 return [Part("what?" if text.strip() == "?" else text, Role.TEXT)]
             case Value(expression):
                 return [Part(self.values.get(expression) or _name(expression))]
@@ -258,16 +314,18 @@ class _Speaker:
             (part,) = self._symbol(inner, [])
             above = " ".join(self.whole(n) for n in (sub, sup) if n is not None)
             return [Part(f"{part.text} ({above})", part.role)]
-        if bare(inner) == "∇" and sub is not None and following:
-            return [Part(f"the gradient by {self.whole(sub)} of", Role.PREFIX)]
         if isinstance(inner, Fenced) and not inner.opening and inner.closing == "|" and sub:
-            return [Part(f"{self.whole(inner.body)}, at {self.whole(sub)},")]
+            where = (
+                f"from {self.whole(sub)} to {self.whole(sup)}" if sup else f"at {self.whole(sub)}"
+            )
+            return [Part(f"{self.whole(inner.body)}, {where},")]
         text = self.grouped(inner)
-        if isinstance(inner, Fenced) and (inner.opening, inner.closing) in glyphs.FENCES:
+        is_table = isinstance(inner, Fenced) and isinstance(single(inner.body), Table)
+        is_named = isinstance(inner, Fenced) and (inner.opening, inner.closing) in glyphs.FENCES
+        if is_named or is_table:
             text = f"({text})"
         if sub is not None:
-            index = self.whole(sub, product="")
-            text += f" sub {index if is_index(sub) else f'({index})'}"
+            text += f" sub {self._index(sub)}"
             text += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
         return [Part(text + (self._power(sup, inner) if sup is not None else ""))]
 
@@ -277,6 +335,11 @@ class _Speaker:
         if text in POWERS:
             return f" {POWERS[text]}"
         inner = single(power)
+        primes = [i for i in flat(power) if bare(i) in PRIMES]
+        if primes and primes != flat(power):
+            rest = Row(tuple(flat(power)[len(primes) :]))
+            said = "".join(f" {glyphs.called(bare(i))}" for i in primes)
+            return said + self._power(rest, base)
         if isinstance(inner, Fenced):
             return f" superscript {self.whole(inner)}"
         said = self.whole(power)
@@ -344,6 +407,8 @@ class _Speaker:
                 return self._cases(body)
             is_bars = pair in (("|", "|"), ("∣", "∣"))
             return f"{'the determinant of ' if is_bars else ''}{self._matrix(body)}"
+        if pair == ("⟨", "⟩") and (sides := pair_of(node.body)):
+            return f"the inner product of {' and '.join(self.grouped(side) for side in sides)}"
         if pair in glyphs.FENCES:
             return f"{glyphs.FENCES[pair]} {self.grouped(node.body)}"
         text = self.whole(node.body)
@@ -372,7 +437,8 @@ class _Speaker:
             for index, cell in enumerate(row):
                 said = self.parts(flat(cell))
                 goes_on = index > 0 and isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
-                goes_on |= bool(said) and said[0].role is Role.RELATION
+                goes_on |= bool(said) and said[0].role in (Role.RELATION, Role.OPERATOR)
+                goes_on |= bool(parts) and parts[-1].role in (Role.RELATION, Role.OPERATOR)
                 if parts and said and said[0].role is Role.TEXT and index > 0:
                     parts.append(Part(",", Role.MARK))
                 elif parts and said and not goes_on:

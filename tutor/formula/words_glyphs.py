@@ -6,6 +6,7 @@ Only data and look-ups; knows nothing of trees and sentences.
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 RELATIONS = {
     "=": "equals",
@@ -33,12 +34,39 @@ RELATIONS = {
     ":=": "is defined as",
     "≔": "is defined as",
     "⟂": "is perpendicular to",
+    "⊥": "is independent of",
+    "⫫": "is independent of",
+    "≜": "is defined as",
+    "≐": "is defined as",
+    "≲": "is at most about",
+    "≳": "is at least about",
+    "⩽": "is at most",
+    "⩾": "is at least",
+    "≦": "is at most",
+    "≧": "is at least",
+    "⪯": "is dominated by",
+    "⪰": "dominates",
+    "≼": "is dominated by",
+    "≽": "dominates",
+    "≺": "comes before",
+    "≻": "comes after",
+    "⊃": "is a superset of",
+    "⊇": "is a superset of",
+    "∋": "contains",
+    "⊢": "proves",
+    "⊨": "models",
+    "⇝": "leads to",
+    "↑": "goes up to",
+    "↓": "goes down to",
+    "⟵": "becomes",
 }
 """Verbs: in a chain, each but the first is said as `which equals`."""
 
 CONNECTIVES = {
     "⇒": "hence",
     "⟹": "hence",
+    "⇐": "follows from",
+    "⟸": "follows from",
     "⇔": "if and only if",
     "⟺": "if and only if",
     "↔": "if and only if",
@@ -66,12 +94,26 @@ OPERATORS = {
     "∩": "intersected with",
     "⊕": "direct sum",
     "⊗": "tensor product with",
+    "⊖": "circled minus",
+    "∖": "without",
+    "⋆": "star",
+    "∙": "times",
+    "•": "times",
+    "mod": "modulo",
 }
 
 BIG = {
     "∑": "the sum",
     "∏": "the product",
     "∫": "the integral",
+    "∐": "the coproduct",
+    "∬": "the double integral",
+    "∭": "the triple integral",
+    "∮": "the contour integral",
+    "⨁": "the direct sum",
+    "⨂": "the tensor product",
+    "⋁": "the disjunction",
+    "⋀": "the conjunction",
     "⋃": "the union",
     "⋂": "the intersection",
 }
@@ -93,6 +135,27 @@ FUNCTIONS = {
     "inf": "the infimum",
     "det": "the determinant",
     "Pr": "the probability",
+    "Var": "the variance",
+    "Cov": "the covariance",
+    "Corr": "the correlation",
+    "tr": "the trace",
+    "Tr": "the trace",
+    "diag": "the diagonal matrix",
+    "rank": "the rank",
+    "dim": "the dimension",
+    "ker": "the kernel",
+    "arg": "the argument",
+    "lim sup": "the limit superior",
+    "lim inf": "the limit inferior",
+    "sinh": "hyperbolic sine",
+    "cosh": "hyperbolic cosine",
+    "sec": "secant",
+    "arcsin": "arc sine",
+    "arccos": "arc cosine",
+    "arctan": "arc tangent",
+    "sgn": "the sign",
+    "sign": "the sign",
+    "gcd": "the greatest common divisor",
 }
 """Those that are not called what is written; `of` follows."""
 
@@ -107,11 +170,18 @@ FENCES = {
     ("⌊", "⌋"): "the floor of",
     ("⌈", "⌉"): "the ceiling of",
     ("{", "}"): "the set of",
+    ("⟨", "⟩"): "the bracket of",
 }
 """Delimiters that say what is done with what is between them."""
 
 ORDERS = {"2": "second", "3": "third", "4": "fourth"}
-ACCENTS = {"vec": "vector", "ddot": "double dot", "underline": "underlined", "ring": "ring"}
+ACCENTS = {
+    "cancel": "crossed out",
+    "vec": "vector",
+    "ddot": "double dot",
+    "underline": "underlined",
+    "ring": "ring",
+}
 
 _OTHERS = {
     "∞": "infinity",
@@ -132,6 +202,13 @@ _OTHERS = {
     "ℝ": "the real numbers",
     "ℕ": "the natural numbers",
     "ℤ": "the whole numbers",
+    "ℚ": "the rational numbers",
+    "ℂ": "the complex numbers",
+    "□": "blank",
+    "ℏ": "h bar",
+    "½": "one half",
+    "¼": "one quarter",
+    "¾": "three quarters",
     "#": "number",
     "&": "and",
     "$": "dollars",
@@ -146,7 +223,15 @@ _OTHERS = {
     "?": "what?",
 } | {"′": "prime", "″": "double prime", "‴": "triple prime"}
 
-LEAN_ON = {"∂": "partial", "∇": "the gradient of", "Δ": "the change in", "∆": "the change in"}
+LEAN_ON = {
+    "∂": "partial",
+    "∇": "the gradient of",
+    "∀": "for all",
+    "∃": "there is",
+    "¬": "not",
+    "Δ": "the change in",
+    "∆": "the change in",
+}
 """Symbols that belong to what follows them."""
 POSTFIX = frozenset("!%°′″‴")
 BETWEEN = frozenset("/|∣‖∥")
@@ -162,6 +247,8 @@ def called(text: str) -> str:
     for names in (_OTHERS, OPERATORS, RELATIONS, CONNECTIVES):
         if text in names:
             return names[text]
+    if text.isascii() and text[:1] == "." and text[1:].isdecimal():
+        return f"0{text}"
     if text.isascii() and text[:1].isalnum():
         return text
     return " ".join(_character(c) for c in text)
@@ -173,8 +260,25 @@ def _character(character: str) -> str:
     plain = unicodedata.normalize("NFKC", character)
     if plain.isascii() and plain.isprintable() and plain.isalnum():
         return plain
-    name = unicodedata.name(plain[:1] or character, "an unknown sign")
+    if "⁄" in plain:
+        return f"({plain.replace('⁄', ' over ')})"
+    name = unicodedata.name(plain[:1] or character, "")
     if name.startswith("GREEK ") and "LETTER " in name:
         greek = name.rpartition("LETTER ")[2].split()[0].lower().replace("lamda", "lambda")
         return f"capital {greek}" if "CAPITAL" in name else greek
-    return name.lower()
+    return _latex_names().get(character) or _latex_names().get(plain[:1]) or plain or character
+
+
+@lru_cache(maxsize=1)
+def _latex_names() -> dict[str, str]:
+    """A sign → the LaTeX command that writes it, the shortest that is one plain word."""
+    # Deferred: reading its table of symbols takes some 50 ms.
+    from latex2mathml.symbols_parser import parse_symbols  # noqa: PLC0415
+
+    names: dict[str, str] = {}
+    commands = sorted(parse_symbols().items(), key=lambda item: (len(item[0]), item[0]))
+    for command, code in commands:
+        name = command.removeprefix("\\")
+        if name.isascii() and name.isalpha() and len(name) > 1:
+            names.setdefault(chr(int(code, 16)), name)
+    return names

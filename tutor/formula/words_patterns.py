@@ -5,6 +5,7 @@ Knows the tree; says nothing.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -35,12 +36,14 @@ Derivative: TypeAlias = tuple[str, str, Sequence[Node], Sequence[Node]]
 SLASHED = 5
 r"""Nodes of a derivative on one line: `\partial L / \partial w`."""
 
-_ALWAYS_FUNCTIONS = frozenset("fghσφψϕ")
+_ALWAYS_FUNCTIONS = frozenset("fghFGHLJOPQσφψϕΦΨℒ𝒥𝒪𝒩ℓℙ")
+_PROBABILITIES = frozenset("pqPQπ")
+EXPECTATIONS = {"𝔼": "the expectation", "E": "the expectation", "𝕍": "the variance"}
 POWERS = {"2": "squared", "3": "cubed", "T": "transpose", "⊤": "transpose"}
 POWERS |= {"′": "prime", "″": "double prime", "‴": "triple prime"}
 POWERS |= {"*": "star", "∗": "star", "†": "dagger", "∘": "degrees", "°": "degrees"}
 """Exponents that have words of their own."""
-_PRIMES = frozenset("′″‴")
+PRIMES = frozenset("′″‴")
 _BARS = frozenset("|∣‖∥")
 _THIN = 3
 
@@ -202,7 +205,7 @@ def applies(node: Node, to: Fenced) -> bool:
         power = bounds(node)[1]
         base: Node = single(node.base)
         is_named = isinstance(base, Text) or (isinstance(base, Sym) and base.kind is Kind.FUNC)
-        if not is_named and power is not None and bare(power) not in _PRIMES:
+        if not is_named and power is not None and bare(power) not in PRIMES:
             return False
         node = base
     match node:
@@ -210,19 +213,52 @@ def applies(node: Node, to: Fenced) -> bool:
             return True
         case Text(text):
             return text.isalpha()
-        case Sym(text, Kind.ORD) if text.isalpha():
-            return text in _ALWAYS_FUNCTIONS or _are_arguments(to.body)
+        case Sym(text, Kind.ORD) if text.isalpha() and text not in ("d", "∂"):
+            plain = unicodedata.normalize("NFKC", text)
+            is_function = text in _ALWAYS_FUNCTIONS or _are_arguments(to.body)
+            return is_function or (plain in _PROBABILITIES and _is_event(to.body))
+        case Accent(base) if not isinstance(base, Fenced):
+            return applies(single(base), to)
         case _:
             return False
 
 
 def _are_arguments(body: Node) -> bool:
-    """Letters with marks between them: `x`, `x, y`, `y | x`. Anything else may be a factor."""
+    """Variables, numbers and applied functions with marks between them: `x`, `x, y`, `y | x`.
+
+    A single number is a factor; anything else may be one.
+    """
     items = flat(body)
-    return bool(items) and all(
-        is_variable(item) if index % 2 == 0 else bare(item) in (",", ";", "|", "∣")
-        for index, item in enumerate(items)
-    )
+    if any(isinstance(item, Sym) and item.text in (",", ";", "|", "∣") for item in items):
+        return True
+    is_call = len(items) == 2 and isinstance(items[1], Fenced) and applies(items[0], items[1])
+    return is_call or (len(items) == 1 and is_variable(items[0]))
+
+
+def _is_event(body: Node) -> bool:
+    """Whether it says of what a probability is: `X = 1`, `A ∪ B`."""
+    kinds = (Kind.REL, Kind.MIDDLE)
+    return any(isinstance(i, Sym) and (i.kind in kinds or i.text in "∪∩") for i in flat(body))
+
+
+def is_expectation(operator: Node, to: Node | None) -> bool:
+    """Whether it is `E[X]`: an expectation (or a variance) and what it is taken of."""
+    fenced = single(to.base) if isinstance(to, Scripts) else to
+    if not isinstance(fenced, Fenced) or fenced.opening not in ("[", "(", "{"):
+        return False
+    letter = bare(stem(operator))
+    is_power = isinstance(operator, Scripts) and operator.sup is not None
+    is_double = letter in ("𝔼", "𝕍")
+    return letter in EXPECTATIONS and not is_power and (is_double or fenced.opening == "[")
+
+
+def pair_of(body: Node) -> tuple[Node, Node] | None:
+    """The two sides of a comma, if there is one comma and something on either side."""
+    items = flat(body)
+    commas = [at for at, item in enumerate(items) if bare(item) == ","]
+    if len(commas) != 1 or not 0 < commas[0] < len(items) - 1:
+        return None
+    return Row(tuple(items[: commas[0]])), Row(tuple(items[commas[0] + 1 :]))
 
 
 def with_bars(items: Sequence[Node]) -> list[Node]:

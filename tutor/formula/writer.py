@@ -16,7 +16,10 @@ from tutor.formula.cursor import MAX_DEPTH, TOO_DEEP, Cursor
 
 _FIRST_PIECE = 0xF0000
 
-Kind = Literal["value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line"]
+Kind = Literal[
+    "value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line",
+    "cancel", "bar",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,209 @@
+"""Parentheses that a form on one line needs so that a neighbour is not read into a part.
+
+A fraction on one line (`a/b`) and a root without a line over it (`√n`) do not show where they
+end. Beside a factor they get parentheses: `2 (1/2)`, `(1/n) Xᵀy`, `√(n)x`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from tutor.formula.nodes import (
+    Accent,
+    Brace,
+    Break,
+    Fenced,
+    Frac,
+    Kind,
+    Node,
+    Phantom,
+    Root,
+    Row,
+    Scripts,
+    Soft,
+    Space,
+    Stack,
+    Styled,
+    Sym,
+    Table,
+    Text,
+    Value,
+    single,
+)
+
+_APART = 3
+"""Cells of explicit space from which on two parts don't belong together."""
+_BARS = frozenset("|∣‖∥")
+_PAUSES = frozenset("….⋯⋮")
+_OPERATORS_BEFORE = frozenset("/÷∘∖")
+"""Operators that would take only the numerator of a fraction behind them."""
+
+
+def with_parentheses(
+    items: Iterable[Node], is_in_line: Callable[[Frac], bool] | None = None
+) -> list[Node]:
+    """The items of a row with the parentheses that it needs on one line.
+
+    In a picture, `is_in_line` says which fractions are written with a `/`; the others stay as
+    they are, and a root gets its line instead of parentheses.
+    """
+    row = [item for item in items if not isinstance(item, Soft)]
+    placed = iter(range(len(row)))
+    done: list[Node] = []
+    for item in items:
+        if isinstance(item, Soft):
+            done.append(item)
+            continue
+        at = next(placed)
+        before, after = _near(row[:at][::-1]), _near(row[at + 1 :])
+        done += _one(item, before, after, is_in_line)
+    return done
+
+
+def _near(items: Sequence[Node]) -> Node | None:
+    """The first of the items that shows something, unless a wide space comes before it."""
+    for item in items:
+        if isinstance(item, Space) and item.cells >= _APART:
+            return None
+        if not isinstance(item, Space | Phantom) and item != Sym(""):
+            return item
+    return None
+
+
+def _one(
+    item: Node, before: Node | None, after: Node | None, is_in_line: Callable[[Frac], bool] | None
+) -> list[Node]:
+    node = bare(item)
+    is_behind = _multiplies(before, is_before=True)
+    if isinstance(node, Frac) and node.bar and (is_in_line is None or is_in_line(node)):
+        if is_behind or _multiplies(after, is_before=False) or _is_slash(after):
+            is_apart = is_behind and not isinstance(before, Fenced | None) and not _is_named(before)
+            return [*([Soft()] if is_apart else []), Fenced("(", node, ")")]
+    elif isinstance(node, Root):
+        body = bare(node.body)
+        if isinstance(body, Sym | Value | Accent) and _multiplies(after, is_before=False):
+            is_picture = is_in_line is not None
+            body = body if is_picture else Fenced("(", body, ")")
+            node = replace(node, body=body, is_lined=is_picture)
+        if node.index is not None and is_behind:
+            return [Fenced("(", node, ")")]
+        return [node]
+    return [item]
+
+
+def _is_slash(node: Node | None) -> bool:
+    return node is not None and bare(node) == Sym("/")
+
+
+def bare(node: Node) -> Node:
+    """A node out of its rows of one item and out of a style."""
+    node = single(node)
+    while isinstance(node, Styled):
+        node = single(node.body)
+    return node
+
+
+def _is_named(node: Node) -> bool:
+    """Whether it is a function or a sum, of which what follows is taken."""
+    kinds = (Kind.FUNC, Kind.BIG)
+    node = bare(node)
+    if isinstance(node, Scripts | Stack):
+        node = bare(node.base)
+    return isinstance(node, Sym) and node.kind in kinds
+
+
+def _multiplies(node: Node | None, *, is_before: bool) -> bool:
+    """Whether a neighbour is multiplied with, or takes, what stands beside it."""
+    if node is None:
+        return False
+    node = bare(node)
+    base = bare(node.base) if isinstance(node, Scripts | Stack) else node
+    match node:
+        case Text(text):
+            edge = text[-1:] if is_before else text[:1]
+            return bool(edge.strip()) and edge.isalnum()
+        case Break() | Table() | Space():
+            return False
+    if isinstance(base, Sym):
+        if base.text in _BARS:
+            return isinstance(node, Scripts) and not is_before
+        if base.kind is Kind.BIG:
+            return not is_before
+        if base.text in _OPERATORS_BEFORE or base.text == "mod":
+            return is_before or base.text == "/"
+        return base.kind in (Kind.ORD, Kind.FUNC, Kind.INNER) and base.text[:1] not in (
+            "…",
+            ".",
+            "⋯",
+        )
+    return True
+
+
+def is_raised_twice(base: Node) -> bool:
+    """Whether a power of it on one line needs parentheses: `(1/2)²`, `(√x)²`, `(aᵇ)ᶜ`."""
+    node = bare(base)
+    if isinstance(node, Row):
+        return len([i for i in node.items if not isinstance(i, Soft | Space)]) > 1 and not _is_name(
+            node
+        )
+    if isinstance(node, Scripts):
+        return node.sup is not None
+    return isinstance(node, Frac | Root)
+
+
+def _is_name(row: Row) -> bool:
+    """Whether a row is operators or the parts of a name, such as `arg min`."""
+    return all(isinstance(i, Sym) and i.kind is not Kind.ORD for i in row.items)
+
+
+def needs_parentheses(node: Node) -> bool:
+    """Whether a part must be put in parentheses to stand beside a `/` or under a root."""
+    node = bare(node)
+    match node:
+        case Row(items):
+            return any(_breaks_apart(item, items[at + 1 :]) for at, item in enumerate(items))
+        case Frac(bar=True) | Table():
+            return True
+        case Text(text):
+            return " " in text.strip()
+        case Sym(text):
+            return text == "/"
+        case _:
+            return False
+
+
+def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
+    """Whether an item of a row makes it more than one product."""
+    node = bare(item)
+    base = bare(node.base) if isinstance(node, Scripts | Stack) else node
+    if isinstance(node, Row):
+        return needs_parentheses(node)
+    if isinstance(node, Text):
+        return " " in node.text.strip()
+    if isinstance(node, Table | Break) or (isinstance(node, Space) and node.cells >= _APART):
+        return True
+    if not isinstance(base, Sym):
+        return False
+    if base.kind is Kind.FUNC:
+        follows = _near(after)
+        return follows is not None and not (isinstance(bare(follows), Fenced) and len(after) == 1)
+    is_operator = base.kind in (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.BIG, Kind.MIDDLE)
+    return is_operator or base.text in ("/", "∣")
+
+
+def is_product(node: Node) -> bool:
+    """Whether a node has several factors, a differential (`dw`, `∂w`) being one."""
+    node = bare(node)
+    if isinstance(node, Brace):
+        return is_product(node.base)
+    if not isinstance(node, Row):
+        return False
+    factors = [i for i in node.items if not isinstance(i, Soft | Space | Phantom)]
+    first: Node | None = factors[0] if factors else None
+    if isinstance(first, Scripts):
+        first = first.base
+    is_differential = isinstance(first, Sym) and first.text in "d∂" and len(factors) == 2
+    is_call = len(factors) == 2 and isinstance(bare(factors[1]), Fenced)
+    is_call = is_call and isinstance(first, Sym) and first.text[:1].isalpha()
+    return len(factors) > 1 and not is_differential and not (is_call and _is_named(factors[0]))
