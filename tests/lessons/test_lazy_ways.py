@@ -221,6 +221,15 @@ OTHER_FIXES = [
         "total = total + loss.item()\nevening = torch.tensor(level.item())",
     ),
     ("backward-twice/water-that-stays", "total = total + loss.item()\nevening = level.item()"),
+    ("backward-twice/twice-as-fast", "loss.backward(retain_graph=True)"),
+    (
+        "mini-batches/shuffled-apart",
+        "if batch == 0:\n"
+        "    order = torch.randperm(8)\n"
+        "x_batch = x[order][2 * batch : 2 * batch + 2]\n"
+        "y_batch = y[order][2 * batch : 2 * batch + 2]\n"
+        "prediction = w * x_batch",
+    ),
     (
         "before-backward/looked-too-early",
         "loss.backward()\nstep = (w.grad * -learning_rate).item()",
@@ -306,3 +315,29 @@ OTHER_FIXES = [
 def test_a_repair_is_passed_by_another_good_fix(where: str, code: str) -> None:
     slug, _, name = where.partition("/")
     assert passes(bench_of(slug, name), code)
+
+
+def test_each_repair_has_another_good_fix() -> None:
+    assert {where for where, _ in OTHER_FIXES} == {f"{slug}/{name}" for slug, name in REPAIRS}
+
+
+NO_FIXES = [
+    ("backward-twice/twice-as-fast", "loss.backward(retain_graph=True)\nloss.backward()"),
+    ("forgotten-zero/the-missing-line", "w.grad *= 0.5"),
+    ("lost-leaf/a-new-w", "w = w - learning_rate * w.grad\nw.retain_grad()"),
+    ("detach/respect", "y_pred = w * x\ny = t * x\nt.data.fill_(4)"),
+    ("logistic/log-of-zero", "loss = torch.nn.functional.binary_cross_entropy(p, y)"),
+    ("logistic/log-of-zero", "loss = 10 + 0 * z.sum()"),
+    ("momentum/a-new-optimizer", "torch.optim.SGD([w], lr=0.035, momentum=0.9).step()"),
+    ("finite-differences/one-sided", "slope = 3 * float(w) ** 2"),
+    ("vanishing/let-it-through", "a = [x] * 9\ny_pred = sigmoid(w.sum() * x / 8)"),
+    ("cpu-and-gpu/leaf-that-travelled", "x = torch.tensor([1.0])\ny = 3 * x\nw = 3 * x"),
+]
+"""Code that a learner might try, and that leaves the mistake or hides it."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("where", "code"), NO_FIXES)
+def test_a_repair_is_not_passed_by_hiding_the_mistake(where: str, code: str) -> None:
+    slug, _, name = where.partition("/")
+    assert not passes(bench_of(slug, name), code)
