@@ -1,13 +1,18 @@
 """The formula pane: what has just run, and which digits it has changed."""
 
+from dataclasses import replace
+
 import msgspec
+import pytest
 from textual.content import Content
 
+from tutor.lesson.model import Lesson, Prose, Section
 from tutor.training.frame import NO_VALUE, Frame
 from tutor.ui import looks
 from tutor.ui.panes.formula import FormulaPane
 
 from .fake_engine import scalar
+from .lessons import lesson
 from .panes import OnePane, frame, moment
 
 SIZE = (78, 60)
@@ -77,7 +82,64 @@ async def test_in_ascii_the_changed_digits_are_the_same_ones() -> None:
 
 async def test_what_comes_next_is_shown_with_its_whole_formula_if_there_is_room() -> None:
     app = app_at(frame(1, 1), frame(0, 0))
-    async with app.run_test(size=(78, 6)) as pilot:
+    async with app.run_test(size=(78, 8)) as pilot:
         await pilot.pause()
-        assert app.screen_rows[-1].strip().endswith("N i=1")
+        assert any(row.strip().endswith("N i=1") for row in app.screen_rows)
         assert any("▶ Loss" in row for row in app.screen_rows)
+        assert any("ŷ₄ = 0 · 4" in row for row in app.screen_rows), "what has run is there too"
+
+
+WORDS = Prose("A long explanation of what was seen here, and of why it is so. " * 6, 1)
+
+
+def told(words: int) -> Lesson:
+    """The lesson with explanations after each phase's formula, and sections that close it."""
+    plain = lesson()
+    sections = tuple(
+        msgspec.structs.replace(s, blocks=(*s.blocks, *[WORDS] * words)) if s.phase else s
+        for s in plain.sections
+    )
+    end = Section("What to remember", 999, None, (WORDS,))
+    return msgspec.structs.replace(plain, sections=(*sections, end))
+
+
+def results(pane: FormulaPane) -> list[str]:
+    """The phases whose last live formula is in view, whole."""
+    first, height = pane.scroll_offset.y, pane.scrollable_content_region.height
+    return [p for p, (a, b) in pane._results.items() if first <= a and b < first + height]
+
+
+@pytest.mark.parametrize("words", [0, 1, 2])
+@pytest.mark.parametrize("rows", [11, 13, 18])
+async def test_what_has_just_run_stays_in_view_while_stepping(words: int, rows: int) -> None:
+    """Its result is the point of the step; what is next stands below it if there is room."""
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    long = told(words)
+    async with app.run_test(size=(78, rows)) as pilot:
+        for step in (1, 2, 6, 7):
+            at, before = frame(1 + step // 6, step % 6 or 1), frame(1, 1)
+            app.moment = replace(moment(at, before), lesson=long)
+            await pilot.pause()
+            assert isinstance(app.pane, FormulaPane)
+            if at.phase in app.pane._results:
+                assert at.phase in results(app.pane)
+            if words == 0:
+                assert any(f"▶ {at.next_phase}" in row for row in app.screen_rows)
+
+
+async def test_the_sections_behind_the_last_phase_are_shown_at_the_end() -> None:
+    """Whether the run came there by steps, by epochs or by running; back goes back."""
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    long = told(2)
+    epochs = long.epochs["autograd"]
+    async with app.run_test(size=(78, 12)) as pilot:
+        for before in (frame(epochs, 4), frame(epochs - 1, 5)):
+            app.moment = replace(moment(before, None), lesson=long)
+            await pilot.pause()
+            assert not any("What to remember" in row for row in app.screen_rows)
+            app.moment = replace(moment(frame(epochs, 5), before), lesson=long)
+            await pilot.pause()
+            assert any("What to remember" in row for row in app.screen_rows)
+        app.moment = replace(moment(frame(epochs, 4), frame(epochs, 5)), lesson=long)
+        await pilot.pause()
+        assert not any("What to remember" in row for row in app.screen_rows)

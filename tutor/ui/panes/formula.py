@@ -57,13 +57,15 @@ class FormulaPane(LinesPane):
         self._drawn: dict[tuple[object, ...], list[Content]] = {}
         self._sections: dict[str, tuple[int, int]] = {}
         """By phase: its first and last line."""
-        self._results: dict[str, int] = {}
-        """By phase: the line on which its last live formula begins."""
+        self._results: dict[str, tuple[int, int]] = {}
+        """By phase: the first and last line of its last live formula."""
         self._formulas: list[tuple[int, int]] = []
         """First and last line of each formula."""
         self._last: dict[tuple[str, str], str] = {}
         """By phase and expression: the text that last stood there before this frame."""
-        self._followed: tuple[str, str | None] | None = None
+        self._behind_phases: int | None = None
+        """The line on which the sections behind the last phase begin."""
+        self._followed: tuple[str, str | None, bool] | None = None
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Another lesson, step or value."""
@@ -107,13 +109,17 @@ class FormulaPane(LinesPane):
         self._sections.clear()
         self._results.clear()
         self._formulas.clear()
-        for section in moment.lesson.sections:
+        phases = [i for i, section in enumerate(moment.lesson.sections) if section.phase]
+        self._behind_phases = None
+        for index, section in enumerate(moment.lesson.sections):
             first = len(lines)
+            if phases and index == phases[-1] + 1:
+                self._behind_phases = first
             for block_lines, kind in self._section(section, moment, width):
                 if kind != "words":
                     self._formulas.append((len(lines), len(lines) + len(block_lines) - 1))
                 if kind == "live" and section.phase:
-                    self._results[section.phase] = len(lines)
+                    self._results[section.phase] = (len(lines), len(lines) + len(block_lines) - 1)
                 lines.extend(block_lines)
             if section.phase:
                 self._sections[section.phase] = (first, len(lines) - 1)
@@ -122,53 +128,78 @@ class FormulaPane(LinesPane):
         return lines[:-1]
 
     def settle(self) -> None:
-        """Keep what is about to run in view, but leave the learner alone between steps.
+        """Keep in view what has just run, with what is next below it.
 
-        At the end of the loop, whose next phase stands far above, what has just been computed
-        stays in view instead.
+        The learner is left alone between steps. At the end of the loop, whose next phase stands
+        far above, what has just run stays in view instead; at the end of the lesson's epochs
+        come the sections that close it.
         """
         moment = self.moment
         if moment is None:
             return
-        place = (moment.mode, None if moment.at_start else self._followed_phase(moment))
+        is_closing = self._behind_phases is not None and self._is_through(moment)
+        next_phase = None if moment.at_start else self._followed_phase(moment)
+        place = (moment.mode, next_phase, is_closing)
         if place == self._followed:
             return
         self._followed = place
-        done = self._sections.get((moment.frame and moment.frame.phase) or "")
-        if place[1] in self._sections and done and done > self._sections[place[1]]:
-            height = self.scrollable_content_region.height
-            self.bring_into_view(max(0, done[1] - height + 1), done[1])
-        elif place[1] in self._sections:
-            first, last = self._sections[place[1]]
-            top = self._from_the_last_result(moment, first)
-            self.bring_into_view(self._without_a_cut(top, first), last)
+        if is_closing and self._behind_phases is not None:
+            self._scroll_up_to(self._behind_phases)
+        elif next_phase in self._sections:
+            self._follow(moment, str(next_phase))
         elif moment.at_start:
-            self.scroll_to(y=0, animate=False, immediate=True, force=True)
+            self._scroll_up_to(0)
+
+    def _is_through(self, moment: Moment) -> bool:
+        """Whether the run stands at the end of the lesson's epochs."""
+        frame = moment.frame
+        if frame is None or self.attempt is not None:
+            return False
+        ends = (moment.lesson.epochs[moment.mode], moment.goal)
+        return frame.at.epoch in ends and frame.at.step >= frame.steps
+
+    def _follow(self, moment: Moment, phase: str) -> None:
+        first, last = self._sections[phase]
+        done = self._sections.get((moment.frame and moment.frame.phase) or "")
+        height = self.scrollable_content_region.height
+        if done and done > (first, last):
+            self.bring_into_view(max(0, done[1] - height + 1), done[1])
+        elif done is None or done == (first, last):
+            self.bring_into_view(first, last)
+        else:
+            self._scroll_up_to(self._top_of_both(moment, done, (first, last), height))
+
+    def _top_of_both(
+        self, moment: Moment, done: tuple[int, int], ahead: tuple[int, int], height: int
+    ) -> int:
+        """The line to show from: what has run, and below it as much as finds room of what is next.
+
+        From the heading if both find room from there; else from the result, which is the point
+        of it; from what is next alone if nothing has a result.
+        """
+        phase = (moment.frame and moment.frame.phase) or ""
+        _, end = self._results.get(moment.next_phase or "", (0, ahead[0]))
+        if end - done[0] < height:
+            return done[0]
+        if phase not in self._results:
+            return ahead[0] if ahead[0] - done[0] >= height else done[0]
+        result, _ = self._results[phase]
+        # From some line at or above the result, so that the pane's edges cut no formula.
+        for top in range(result, max(done[0], result - height // 3) - 1, -1):
+            if not any(a < edge <= b for a, b in self._formulas for edge in (top, top + height)):
+                return top
+        return result
+
+    def _scroll_up_to(self, top: int) -> None:
+        """Let this line be the first that is seen, where the lines below it fill the pane."""
+        if top != self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
     def _followed_phase(self, moment: Moment) -> str | None:
         """What is about to run; but what has just run, if that is what was asked for."""
         if tells_what_came(self.attempt) and moment.frame is not None:
             return moment.frame.phase
         return moment.next_phase
-
-    def _from_the_last_result(self, moment: Moment, first: int) -> int:
-        """The line to show from: what has just been computed, if it stands close above."""
-        done = moment.frame.phase if moment.frame else None
-        result = self._results.get(done or "", first)
-        close = 0 < first - result <= self.scrollable_content_region.height // 2
-        return result if close else first
-
-    def _without_a_cut(self, top: int, latest: int) -> int:
-        """A line from `top` to `latest` to show from, so that the pane's edges cut no formula.
-
-        It is `top` where there is none.
-        """
-        height = self.scrollable_content_region.height
-        for line_ in range(top, latest + 1):
-            edges = (line_, line_ + height)
-            if not any(a < edge <= b for a, b in self._formulas for edge in edges):
-                return line_
-        return top
 
     def _section(
         self, section: Section, moment: Moment, width: int
