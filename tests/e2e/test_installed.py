@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,18 @@ def test_what_a_lesson_prints_goes_to_standard_error_and_is_harmless(
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["epoch"] == 1
     assert done.stderr == "^[[31mred\n"
+
+
+def test_the_wheel_says_what_it_is_and_carries_its_types(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
+    build = ["wheel", str(root), "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*pip, *build], check=True, timeout=120)
+    (wheel,) = tmp_path.glob("gradient_tutor-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        told = archive.read(metadata).decode()
+    assert "tutor/py.typed" in names
+    assert "Classifier: Environment :: Console" in told
+    assert "Keywords: autograd" in told

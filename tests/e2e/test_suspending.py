@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.terminal import TUTOR, Terminal
+from tutor.engine import supervisor
 
 BASH = shutil.which("bash")
 HAS_PROC = Path("/proc/self/task").exists()
@@ -84,13 +85,13 @@ def test_what_runs_stands_still_meanwhile_and_goes_on(shell: Terminal) -> None:
     shell.wait_for("tutor · A line through the origin", "epochs/s")
 
 
-def engine_of(terminal: Terminal) -> list[str]:
-    """The numbers of the child processes of the tutor that is suspended."""
+def engine_of(terminal: Terminal) -> list[int]:
+    """The numbers of all processes below the tutor that is suspended."""
     type_line(terminal, "clear; echo pid $(jobs -p)")
     terminal.wait_until(lambda: re.search(r"^pid \d+", terminal.text(), re.MULTILINE))
     found = re.search(r"^pid (\d+)", terminal.text(), re.MULTILINE)
     assert found is not None
-    return Path(f"/proc/{found[1]}/task/{found[1]}/children").read_text().split()
+    return list(supervisor.descendants(int(found[1])))
 
 
 def processor_time(terminal: Terminal) -> float:
@@ -102,7 +103,7 @@ def processor_time(terminal: Terminal) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("how", ["kill %1", "kill -HUP %1"])
+@pytest.mark.parametrize("how", ["kill %1", "kill -HUP %1", "kill -9 %1"])
 def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
     suspend(shell)
     engine = engine_of(shell)
@@ -117,4 +118,4 @@ def ended(terminal: Terminal) -> bool:
     """Bash tells with its next prompt."""
     type_line(terminal, "")
     terminal.read(0.2)
-    return any(word in terminal.text() for word in ("Exit", "Terminated", "Hangup"))
+    return any(word in terminal.text() for word in ("Exit", "Terminated", "Hangup", "Killed"))
