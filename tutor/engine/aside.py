@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutor.engine.messages import Open
+from tutor.engine.process_state import ProcessState
 from tutor.lesson.model import Lesson
 from tutor.training.frame import Position
 from tutor.training.runs import Runs
@@ -23,12 +24,14 @@ class Aside:
 
     lesson: Lesson
     runs: Runs
+    state: ProcessState
+    """The settings of the process that the lesson's own code has made."""
 
     @classmethod
     def put(cls, lesson: Lesson, runs: Runs) -> Aside:
         """Put runs aside: when they move again, they find the random numbers as they left them."""
         runs.current.turn.leave()
-        return cls(lesson, runs)
+        return cls(lesson, runs, ProcessState.now())
 
     def is_what(self, command: Open) -> bool:
         """Whether a command asks for exactly these runs, in the place where they were left."""

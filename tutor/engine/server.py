@@ -7,7 +7,6 @@ and go but an inbox and a stream.
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +49,13 @@ from tutor.engine.messages import (
     Written,
     to_line,
 )
+from tutor.engine.process_state import (
+    OriginalNames,
+    ProcessState,
+    clear_standard_input,
+    end_other_processes,
+    stop_timers,
+)
 from tutor.errors import RunError
 from tutor.training import devices
 from tutor.training.frame import Frame, Position, Record
@@ -89,6 +95,9 @@ class Server:
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
+    names: OriginalNames = field(default_factory=OriginalNames.now)
+    state: ProcessState = field(default_factory=ProcessState.now)
+    """The settings of the process before any lesson: each one begins with them."""
 
     def __post_init__(self) -> None:
         """What is looked at is computed without a word of what the lesson prints."""
@@ -106,26 +115,31 @@ class Server:
 
     def handle(self, command: AnyCommand) -> None:
         """Do what one command asks, and answer it."""
+        before = ProcessState.now()
         try:
             with _interruptible():
                 self._do(command)
         except LessonRaised as error:
+            before.restore()  # the run went back to then
             self._tell_raised(error, command.number)
         except RunError as error:
             words = str(error)[:LONGEST_MESSAGE]
             self.send(Refused(message=words, answers=command.number))
         except KeyboardInterrupt:
+            before.restore()
             self._take_up_again(command.number)
 
     def look_about(self) -> None:
         """Tell what the app looks at, as long as nothing else is asked."""
         if self.runs is None or self.inbox:
             return
+        before = ProcessState.now()
         try:
             with _interruptible():
                 for seen in self.looker.all(self.runs, self._is_asked):
                     self.send(seen)
         except KeyboardInterrupt:
+            before.restore()
             return  # a look that took too long: what was asked meanwhile comes first
         except RunError:
             return  # what can't be looked at is not shown; the runs are as they were
@@ -175,6 +189,8 @@ class Server:
             return
         else:
             self.runs.note = ""
+            if isinstance(command, Restart):
+                self._begin_clean()
             act(self.runs, command, self._on_the_way(self.runs, self.runs.current.at.epoch))
         if self.runs is None:  # a Look before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
@@ -185,11 +201,10 @@ class Server:
         aside = self._put_aside(command)
         self.runs, self.opened, self.rate = None, command, 0.0
         self.looker.forget()
-        # A lesson that asks gets no answer. (Python's exit() closes what was here before.)
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115
-        self.capture.renew()
+        self._begin_clean()
         record = command.record
         if aside is not None:
+            aside.state.restore()
             limit_memory(aside.runs.current.device_wanted)
             self.runs = aside.runs
             return None
@@ -203,6 +218,16 @@ class Server:
             run, before = self._gone_again(command, programs, record)
         self.runs = Runs.again(run, command.runs)
         return before
+
+    def _begin_clean(self) -> None:
+        """Undo what the lesson before has done to the process, and end what it has started."""
+        stop_timers()
+        self.names.restore()
+        self.state.restore()
+        clear_standard_input()
+        self.capture.renew()
+        if self.aside is None:  # else its processes may be needed again
+            end_other_processes()
 
     def _gone_again(
         self, command: Open, programs: Mapping[str, Program], record: Record

@@ -30,14 +30,14 @@ PATIENCE = 5.0
 """Seconds that killed processes may take to be gone: a driver can hold one for longer."""
 
 _PROC = Path("/proc")
-_IS_LINUX = sys.platform == "linux"
+IS_LINUX = sys.platform == "linux"
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36  # of prctl, from linux/prctl.h
 _NOT_STARTED = 127
 
 
 def main(lifeline: int, command: list[str]) -> NoReturn:
     """Run the command; end with its status once nothing of it is left."""
-    if _IS_LINUX:
+    if IS_LINUX:
         _prctl(_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -61,7 +61,7 @@ def _start(command: list[str]) -> int:
         return child
     try:
         os.setsid()
-        if _IS_LINUX:
+        if IS_LINUX:
             _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
             if os.getppid() != supervisor:  # it was killed before that
                 os._exit(_NOT_STARTED)
@@ -146,7 +146,7 @@ def descendants(root: int) -> dict[int, int]:
 
 def _processes() -> Iterator[tuple[int, int, int]]:
     """Process, parent and group of all that run here."""
-    if not _IS_LINUX:
+    if not IS_LINUX:
         listed = ("ps", "-A", "-o", "pid=,ppid=,pgid=,stat=")
         with suppress(OSError):
             for line in subprocess.run(listed, capture_output=True, text=True).stdout.splitlines():

@@ -1,0 +1,113 @@
+"""A lesson finds the process as if no other lesson had run before it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+
+from tests.engine.conftest import Conversation
+from tutor.engine.messages import Printed, Restart, RunTo, Shown, StepEpoch
+
+SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os, sys\n"
+
+LEAKS = {
+    "torch.set_grad_enabled(False)": "torch.is_grad_enabled()",
+    "g = torch.no_grad(); g.__enter__()": "torch.is_grad_enabled()",
+    "torch.inference_mode().__enter__()": "torch.is_inference_mode_enabled()",
+    "torch.set_default_dtype(torch.float64)": "torch.zeros(1).dtype",
+    "torch.set_default_device('meta')": "torch.zeros(1).device",
+    "torch.device('meta').__enter__()": "torch.zeros(1).device",
+    "torch.autocast('cpu').__enter__()": "torch.is_autocast_enabled('cpu')",
+    "torch.autograd.set_detect_anomaly(True)": "torch.is_anomaly_enabled()",
+    "torch.use_deterministic_algorithms(True)": "torch.are_deterministic_algorithms_enabled()",
+    "torch.set_num_threads(3)": "torch.get_num_threads()",
+    "torch.set_float32_matmul_precision('medium')": "torch.get_float32_matmul_precision()",
+    "torch.set_printoptions(precision=1)": "torch.tensor(1.23456)",
+    "np.seterr(all='raise')": "np.geterr()",
+    "np.set_printoptions(precision=1)": "np.array(1.23456)[None]",
+    "import warnings; warnings.simplefilter('error')": "__import__('warnings').filters[0][0]",
+    "import warnings; warnings.showwarning = print": "__import__('warnings').showwarning.__name__",
+    "sys.excepthook = print": "sys.excepthook.__name__",
+    "sys.displayhook = repr": "sys.displayhook.__name__",
+    "sys.stdout = None": "sys.stdout is None",
+    "sys.stderr = sys.stdin": "sys.stderr.writable()",
+    "os.close(0)": "sys.stdin.read()",
+    "sys.stdin = None": "sys.stdin.read()",
+    "sys.path.clear()": "len(sys.path)",
+    "os.chdir('/')": "os.getcwd()",
+    "os.environ['LEFT'] = 'x'": "os.environ.get('LEFT')",
+    "os.environ.pop('PATH')": "'PATH' in os.environ",
+    "sys.setrecursionlimit(300)": "sys.getrecursionlimit()",
+    "import gc; gc.disable()": "__import__('gc').isenabled()",
+    "import signal; signal.signal(10, print)": "__import__('signal').getsignal(10)",
+    "import signal; signal.alarm(99)": "__import__('signal').alarm(0)",
+    "import locale; locale.setlocale(0, 'C')": "__import__('locale').setlocale(0)",
+    "import decimal; decimal.getcontext().prec = 3": "__import__('decimal').getcontext().prec",
+    "import resource; resource.setrlimit(7, (64, resource.getrlimit(7)[1]))": (
+        "__import__('resource').getrlimit(7)[0]"
+    ),
+    "os.umask(0o777)": "os.umask(0o022)",
+    "torch.relu = None": "torch.relu is None",
+    "torch.Tensor.sum = None": "torch.Tensor.sum is None",
+    "np.mean = None": "np.mean is None",
+    "import builtins; builtins.len = None": "len is None",
+}
+
+
+def printed(engine: Conversation, expression: str) -> str:
+    """What a lesson that leaks nothing finds."""
+    engine.heard.clear()
+    answer = engine.open(Setup=f"{SETUP}print({expression})")
+    assert isinstance(answer, Shown), answer
+    return "".join(event.text for event in engine.heard if isinstance(event, Printed))
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_nothing_that_a_lesson_sets_reaches_the_next_one(engine: Conversation, leak: str) -> None:
+    expression = LEAKS[leak]
+    clean = printed(engine, expression)
+    assert clean
+    engine.open(Setup=f"{SETUP}n = 0", Predict=f"n += 1\nif n == 2: {leak}\ny_pred = w * x")
+    engine.ask(StepEpoch())
+    engine.ask(StepEpoch())
+    assert printed(engine, expression) == clean
+
+
+def test_what_a_setup_sets_is_set_again_by_a_restart_and_not_before(engine: Conversation) -> None:
+    engine.open(
+        Setup=f"print(torch.zeros(1).dtype)\ntorch.set_default_dtype(torch.float64)\n{SETUP}"
+    )
+    engine.heard.clear()
+    assert engine.shown(Restart()).frame.values["w"].dtype == "float64"
+    said = "".join(event.text for event in engine.heard if isinstance(event, Printed))
+    assert said == "torch.float32\n"
+
+
+def test_a_stop_inside_no_grad_leaves_autograd_as_it_was(engine: Conversation) -> None:
+    many = "for _ in range(30_000_000):\n    with torch.no_grad():\n        pass\ny_pred = w * x"
+    for attempt in range(8):
+        assert isinstance(engine.open(Setup=SETUP, Predict=many), Shown)
+        number = engine.client.send(RunTo(epoch=9))
+        time.sleep(0.15 + attempt / 100)
+        engine.client.stop()
+        assert isinstance(engine.answer_to(number), Shown)
+        assert printed(engine, "torch.is_grad_enabled()") == "True\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a session is out of reach elsewhere")
+def test_what_a_lesson_has_started_ends_with_its_run(engine: Conversation) -> None:
+    read_end, write_end = os.pipe()
+    path = f"/proc/{os.getpid()}/fd/{write_end}"
+    start = f"subprocess.Popen(['sleep', '99'], stdout=open({path!r}, 'w'), start_new_session=True)"
+    engine.open(Setup=f"{SETUP}import subprocess\np = {start}\ndel p")
+    os.close(write_end)
+    os.set_blocking(read_end, False)
+    with pytest.raises(BlockingIOError):
+        os.read(read_end, 1)
+    engine.open()
+    os.set_blocking(read_end, True)
+    assert not os.read(read_end, 1), "nobody holds its other end"
+    os.close(read_end)
