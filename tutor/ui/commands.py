@@ -62,6 +62,10 @@ def _of_exercise(name: str, key: str, label: str, text: str, rank: int) -> Comma
     return Command(name, (key,), label, text, f"screen.of_exercise('{name}')", rank)
 
 
+SUSPEND = Command(
+    "suspend", ("ctrl+z",), "suspend", "To the shell, until fg", "app.suspend_process"
+)
+
 LESSON_COMMANDS = (
     _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
     _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
@@ -97,6 +101,7 @@ LESSON_COMMANDS = (
     Command("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
     Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
+    SUSPEND,
     Command("quit", ("q",), "quit", "Quit", "app.quit", 8),
 )
 
@@ -245,6 +250,7 @@ _GENERAL_COMMANDS = (
     Command("theme", ("T",), "theme", "Next theme: colours, contrast", "app.turn_theme", 9),
     Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
     Command("help", ("question_mark",), "help", "All keys", "app.help", 6),
+    SUSPEND,
     Command("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 7),
 )
 
