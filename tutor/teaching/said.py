@@ -239,7 +239,7 @@ def local_help(step: LocalStep) -> str:
 
 
 def local_solution(step: LocalStep) -> str:
-    """The number; of a gradient of the loss also how it comes about: `10 = 3 × 2 + 1 × 4`."""
+    """The number; of a gradient of the loss also how it comes about: `3 × 2 + 1 × 4 = 10`."""
     right = plain_number(step.expected)
     parts = [x if isinstance(x, tuple) else (x,) for x in step.values.values()]
     if step.asks == "local" or len(parts) % 2:
@@ -250,7 +250,7 @@ def local_solution(step: LocalStep) -> str:
         for pair in zip(flows, locals_, strict=False)
     ]
     products = (" × ".join(map(_factor, pair)) for pair in pairs)
-    return f"{right} = {' + '.join(products)}"
+    return f"{' + '.join(products)} = {right}"
 
 
 def _factor(x: float) -> str:
