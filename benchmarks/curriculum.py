@@ -128,7 +128,7 @@ class Player:
             self.session.show_solution()
             self.settle()
             shown = self.session.attempt.solution if self.session.attempt else ""
-            self._say(shown.split(",")[0].rpartition("= ")[2])  # `3 × 2 = 6`, or the number alone
+            self._say(shown.split(",")[0].partition(" = ")[0])  # the number stands first
             if self.session.attempt and self.session.attempt.tries == tries:
                 return
 
