@@ -291,7 +291,7 @@ def test_then_is_the_other_run_at_this_place() -> None:
         assert (then.frame, then.note) == (frame, "")
     runs.current.step_phase()
     then = runs.then("A", runs.current.at)
-    assert (then.frame, then.note) == (None, "ended before, in epoch 5")
+    assert (then.frame, then.note) == (None, "has only come to epoch 5")
 
 
 def test_then_goes_by_the_phase_where_the_modes_steps_differ() -> None:

@@ -22,7 +22,7 @@ from tutor.engine.messages import (
     Switch,
 )
 from tutor.ui.app import TutorApp
-from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_NAMES, bindings
+from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import read_learning_rate
 from tutor.ui.screens.help import HelpScreen
@@ -343,13 +343,13 @@ async def test_a_digit_shows_a_pane_and_gives_it_the_focus(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
-        for key, pane in enumerate(PANE_NAMES, 1):
+        for key, pane in enumerate(PANE_TITLES, 1):
             await pilot.press(str(key))
             widget = app.screen.query_one(f"#{pane}")
             assert widget.has_pseudo_class("focus-within") or widget.has_focus
             assert widget.display
             assert widget.size.height >= 5
-            shown = [name for name in PANE_NAMES if app.screen.query_one(f"#{name}").display]
+            shown = [name for name in PANE_TITLES if app.screen.query_one(f"#{name}").display]
             assert len(shown) == (6 if size == LARGE else 2)
 
 
@@ -359,8 +359,8 @@ async def test_tab_goes_from_pane_to_pane_and_the_focus_has_a_double_line(
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
-        in_view = PANE_NAMES[1:6]  # graph and exercise share a place with others
-        for name in (*in_view, PANE_NAMES[0]):
+        in_view = tuple(PANE_TITLES)[1:6]  # graph and exercise share a place with others
+        for name in (*in_view, "formula"):
             await pilot.press("tab")
             focused = app.screen.focused
             assert focused is not None
@@ -552,3 +552,29 @@ async def test_another_lesson_begins_with_its_introduction(
         assert app.screen.query_one("#formula").display
         assert app.screen.query_one("#formula").has_focus
         assert app.screen.query_one("#numbers").display
+
+
+async def test_a_key_that_does_nothing_says_so(make_app: MakeApp, engine: FakeEngine) -> None:
+    """On the lesson and in the menu; a key that acts says nothing of the kind."""
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("y")
+        assert app.session.notice.text.startswith("y does nothing here")
+        await pilot.press("f7")
+        assert app.session.notice.text.startswith("f7 does nothing here")
+        await pilot.press("s")
+        assert "does nothing" not in app.session.notice.text
+        await pilot.press("m", "y")
+        assert isinstance(app.screen, MenuScreen)
+        assert app.screen.notice.text.startswith("y does nothing here")
+
+
+async def test_a_letter_that_is_typed_is_no_key_that_does_nothing(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("l", "y", "escape")
+        assert "does nothing" not in app.session.notice.text

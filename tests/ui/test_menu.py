@@ -195,7 +195,7 @@ async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
         assert "nothing to go on with yet" in text_of(app, "status")
 
 
-async def test_a_lesson_opened_anew_goes_on_where_it_was_left_by_a_key(
+async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_again(
     menu: Menu, engine: FakeEngine
 ) -> None:
     app = menu(Kept(left()))
@@ -204,11 +204,11 @@ async def test_a_lesson_opened_anew_goes_on_where_it_was_left_by_a_key(
         await settled(pilot)
         await pilot.press("down", "enter")
         await settled(pilot)
-        assert "O goes on there" in text_of(app, "status")
-        assert "epoch 0" in text_of(app, "header")
-        await pilot.press("O")
-        await settled(pilot)
+        assert "You are back where you left · R starts again" in text_of(app, "status")
         assert "epoch 3" in text_of(app, "header")
+        await pilot.press("R")
+        await settled(pilot)
+        assert "epoch 0" in text_of(app, "header")
 
 
 # ── Other ways to a lesson ──────────────────────────────────────────────────────────

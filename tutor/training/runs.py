@@ -230,7 +230,7 @@ class Runs:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.record) if at == run.at else at
             if not other.came_to(there):
-                return Then(name=name, frame=None, note=f"ended before, {_end(kept)}")
+                return Then(name=name, frame=None, note=f"has only come to {_end(kept)}")
             with run.quiet():
                 frame = _go(other, there, until)
         except LessonRaised as error:
@@ -327,7 +327,7 @@ def _stands(run: Run, at: Position) -> bool:
 
 
 def _end(kept: _Kept) -> str:
-    return f"in epoch {kept.furthest.epoch}"
+    return f"epoch {kept.furthest.epoch}"
 
 
 def _info(kept: _Kept, columns: int, here: int) -> RunInfo:

@@ -34,6 +34,7 @@ from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lifeline import Lifeline
 from tutor.ui.panes.lines import after_paint
 from tutor.ui.screens.choosing import ChoosingScreen
+from tutor.ui.screens.following import FollowingScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 from tutor.ui.screens.sized import SizedScreen
@@ -193,9 +194,14 @@ class TutorApp(ThemedApp):
     # ── From screen to screen ───────────────────────────────────────────────────────
 
     def on_choosing_screen_lesson_chosen(self, message: ChoosingScreen.LessonChosen) -> None:
-        """Open the chosen lesson; if it is open already, go back to it."""
+        """Open the chosen lesson, where it was left; if it is open already, go back to it."""
         moment = self.session.moment
-        begin = self._begin_exercises if message.exercises_only else self._begin_as_asked
+        left = self._journal.left_of(message.headline.slug)
+        begin = self._begin_as_asked
+        if message.exercises_only:
+            begin = self._begin_exercises
+        elif left is not None and self._start == Start():
+            begin = partial(self.session.resume, left=left)
         if moment is None or moment.lesson.path != message.headline.path:
             self._open(message.headline, begin)
             return
@@ -308,6 +314,13 @@ class TutorApp(ThemedApp):
         self._engine.resume()
         self.refresh(repaint=True, layout=True)
 
+    def on_key(self, event: events.Key) -> None:
+        """Say it where a key does nothing: nobody else has taken it."""
+        is_seen = isinstance(self.screen, FollowingScreen | ChoosingScreen)
+        if is_seen and event.key not in self.active_bindings:
+            typed = event.character if event.is_printable and event.character else event.key
+            self.tell(Notice(one_line(f"{typed} does nothing here · ? shows all keys"), "told"))
+
     def action_help(self) -> None:
         """Show all keys of this screen."""
         from tutor.ui.screens.help import HelpScreen  # noqa: PLC0415  after the first paint
@@ -412,3 +425,5 @@ class TutorApp(ThemedApp):
         else:
             self.session.notice = notice
             self._lesson_screen.update_from_session()
+            if isinstance(self.screen, FollowingScreen):
+                self.screen.update_from_session()

@@ -127,10 +127,21 @@ FIELD_COMMANDS = (
 )
 """What the footer shows while letters are typed: no other key is one."""
 
-PANE_NAMES = ("formula", "code", "numbers", "plot", "output", "ladder", "graph", "exercise")
+PANE_TITLES = {
+    "formula": "Formula",
+    "code": "Code",
+    "numbers": "Numbers",
+    "plot": "Plot",
+    "output": "Output",
+    "ladder": "Who does what",
+    "graph": "Graph",
+    "exercise": "Exercise",
+}
+"""By the pane's id, in the order of the keys that show it: what it is called."""
+
 PANE_COMMANDS = tuple(
-    Command(f"pane_{name}", (str(i),), name, f"Show the {name} pane", f"screen.show('{name}')")
-    for i, name in enumerate(PANE_NAMES, 1)
+    Command(f"pane_{id}", (str(i),), title.lower(), f"Pane: {title}", f"screen.show('{id}')")
+    for i, (id, title) in enumerate(PANE_TITLES.items(), 1)
 )
 
 RUNS_COMMANDS = (
@@ -240,7 +251,8 @@ _LIST_COMMANDS = (
     Command("page_down", ("pagedown",), "page down", "A page of lessons down", "screen.page(1)"),
     Command("first", ("home",), "first", "The first lesson", "screen.end(False)"),
     Command("last", ("end",), "last", "The last lesson", "screen.end(True)"),
-    Command("open", ("enter",), "open", "Open the lesson", "screen.open_chosen", 1),
+    Command("open", ("enter",), "open", "Open the lesson, where you left it",
+            "screen.open_chosen", 1),
     Command("drill", ("a",), "exercises", "Fast track: only its exercises",
             "screen.open_chosen(True)", 2),
 )  # fmt: skip

@@ -169,9 +169,9 @@ class PlotPane(LinesPane):
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
         from tutor.ui.plots.drawings import Losses, draw_losses, is_log  # noqa: PLC0415
 
-        losses = Losses(
-            moment.curve, moment.changes, moment.runs, moment.frame.steps if moment.frame else 0
-        )
+        frame = moment.frame
+        steps, batches = (frame.steps, frame.batches) if frame else (0, 1)
+        losses = Losses(moment.curve, moment.changes, moment.runs, steps, batches)
         if self.kind == LOSS:
             return draw_losses(losses, is_log(losses), sheet)
         if self._other_is_log is None:

@@ -41,6 +41,8 @@ class Losses:
     runs: tuple[RunInfo, ...] = ()
     steps: int = 0
     """In an epoch of the present mode; 0 where that is not known."""
+    batches: int = 1
+    """In an epoch: its loss is that of the last one."""
 
     @property
     def curves(self) -> list[Curve]:
@@ -66,7 +68,8 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     A loss of 0 stands at the lower edge of a logarithmic scale; where any is below 0, there
     is none, and the drawing says so.
     """
-    title = f"loss by epoch, {'log' if log else 'linear'} scale"
+    what = "last batch's loss" if losses.batches > 1 else "loss by epoch"
+    title = f"{what}, {'log' if log else 'linear'} scale"
     numbers = list(losses.numbers())
     if not numbers:
         return told("loss by epoch", "No finite loss so far.")
@@ -122,7 +125,9 @@ def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[Mark], str]:
     is_whole = all(map(math.isfinite, (*curve.low, *curve.high)))
     has_zero = scale.log and 0 in (*curve.low, *curve.high)
     gaps = "" if is_whole else "NaN or inf left out"
-    gaps = SEPARATOR.join(filter(None, (gaps, "a loss of 0 at the edge" if has_zero else "")))
+    gaps = SEPARATOR.join(
+        filter(None, (gaps, "a loss of 0 is drawn at the lower edge" if has_zero else ""))
+    )
     separator = SEPARATOR if gaps and losses.changes else ""
     shown, words = nearest(
         marks_of(losses.changes, losses.steps), curve.here, room - len(gaps + separator)

@@ -40,7 +40,7 @@ SHARED = (
 
 COMPARE_COMMANDS = (
     *(command for command in LESSON_COMMANDS if command.name in SHARED),
-    Command("stop", ("x", "ctrl+c"), "stop", "Break off what is running",
+    Command("stop", ("x", "ctrl+c"), "stop", "Stop what is running",
             "screen.session('stop')", 16, priority=True),
     Command("close", ("c", "escape"), "lesson", "Back to the lesson", "app.back", 4),
 )  # fmt: skip

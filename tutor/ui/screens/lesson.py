@@ -31,6 +31,7 @@ from tutor.ui.commands import (
     GRAPH_COMMANDS,
     LESSON_COMMANDS,
     PANE_COMMANDS,
+    PANE_TITLES,
     TIMELINE_COMMANDS,
     Command,
     bindings,
@@ -47,16 +48,7 @@ from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.following import FollowingScreen
 
-TITLES = {
-    "formula": "1 Formula",
-    "code": "2 Code",
-    "numbers": "3 Numbers",
-    "plot": "4 Plot",
-    "output": "5 Output",
-    "ladder": "6 Who does what",
-    "graph": "7 Graph",
-    "exercise": "8 Exercise",
-}
+TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
 
 WIDE, TALL = 110, 34
 """From this size on all panes are shown at once; only wide, two of them side by side."""
