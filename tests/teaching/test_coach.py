@@ -15,6 +15,7 @@ from tutor.lesson.model import Lesson
 from tutor.teaching import said
 from tutor.teaching.attempt import Attempt
 from tutor.teaching.coach import REPAIR_SECONDS
+from tutor.teaching.goal import Mark
 from tutor.teaching.journal import Deed, Draft, Left, NoJournal, next_to_do
 from tutor.teaching.session import Session
 from tutor.training.frame import Element, Position, Value
@@ -553,6 +554,18 @@ def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
     learner.begins("first")
     assert learner.does("unskip").exercise is PREDICT
     assert learner.notebook.states("line") == {"reach": "skipped"}
+
+
+def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_it_away() -> None:
+    formula = "w − w before + 0.01 × gradient of w"
+    whats = ("w", formula, "loss of epoch 2 / loss of epoch 1", "last bias", "loss")
+    marks = (tuple(Mark(what, False, "3", "below 2") for what in whats),)
+    told = said.not_mended(5, marks)
+    assert "w is 3, should be below 2; last bias is 3, should be below 2." in told
+    assert "w before" not in told
+    assert "loss of epoch" not in told
+    only_formula = ((Mark(formula, False, "3", "below 2"),),)
+    assert said.not_mended(5, only_formula).endswith("does not yet do what it should.")
 
 
 def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:

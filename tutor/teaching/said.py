@@ -134,12 +134,19 @@ def mended(epochs: int) -> str:
 def not_mended(epochs: int, marks: Marks = ()) -> str:
     """The code runs, and that is all; what figures it ends with, and which it should.
 
-    What they are to be compared with is not named: that might be the very code to be found.
+    What they are to be compared with is not named, and no formula is: that might be the very code
+    to be found. Two figures are enough to see it by.
     """
     missed = (m for way in marks[:1] for m in way if not m.holds and m.now and m.wanted)
-    figures = (escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in missed)
-    what = f": {'; '.join(found)}." if (found := tuple(figures)) else "."
+    plain = [m for m in missed if not _FORMULA.search(m.what)][:MOST_FIGURES]
+    figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in plain]
+    what = f": {'; '.join(figures)}." if figures else "."
     return f"It runs for {_epochs(epochs)}, but it does not yet do what it should{what}"
+
+
+_FORMULA = re.compile(r" [+−×/^] ")
+MOST_FIGURES = 2
+"""Of those that a fix misses; more take up the screen."""
 
 
 def _epochs(count: int) -> str:
