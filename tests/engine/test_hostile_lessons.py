@@ -79,7 +79,7 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(engine: Conversa
     ended = engine.wait_for(Ended)
     assert time.monotonic() - wished < 2
     assert ended.restarting
-    assert ended.message == "the lesson would not stop: its process was ended and starts again"
+    assert ended.message == "the lesson would not stop: its process was ended; it starts again"
     assert engine.wait_for(Shown).frame == before.frame
 
 

@@ -206,7 +206,11 @@ def test_events_of_the_lesson_before_are_not_heard(session: Talk, engine: FakeEn
     engine.holds = True
     session.open(lesson("xor", "XOR with a hidden layer"))
     session.receive(old)
-    session.receive(Failed(lesson="line", phase="Loss", line=3, message="late"))
+    late = Failed(lesson="line", phase="Loss", line=3, message="late", opening=old.opening)
+    session.receive(late)
+    session.receive(Ended(message="late", restarting=True, opening=old.opening))
+    assert session.is_waiting
+    session.next_mode()
     assert session.moment.frame is None
     assert session.moment.failed is None
     engine.release()

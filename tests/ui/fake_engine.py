@@ -178,6 +178,8 @@ class FakeEngine:
         self._on_event: Callable[[AnyEvent], object] = lambda event: None
         self._waiting: list[tuple[int, AnyCommand]] = []
         self._is_ready = False
+        self.opening = 0
+        """What its events belong to: the number of the last Open that it has answered."""
 
     # ── The port ────────────────────────────────────────────────────────────────────
 
@@ -224,6 +226,8 @@ class FakeEngine:
             self._answer(number, command)
 
     def tell(self, event: AnyEvent) -> None:
+        if not event.opening and not isinstance(event, Ready):
+            event = msgspec.structs.replace(event, opening=self.opening)
         self._on_event(event)
 
     def kinds(self) -> list[str]:
@@ -234,6 +238,7 @@ class FakeEngine:
         record = Record(at.mode, "cpu", at.learning_rate, 0, self.changes)
         return Shown(
             answers=answers,
+            opening=self.opening,
             frame=at.frame(),
             record=record,
             curve=at.curve(),
@@ -262,6 +267,8 @@ class FakeEngine:
     # ── The run ─────────────────────────────────────────────────────────────────────
 
     def _answer(self, number: int, command: AnyCommand) -> None:
+        if isinstance(command, Open):
+            self.opening = number
         refusal = self._apply(number, command)
         self.furthest = max(self.furthest, self.at.epoch)
         if isinstance(command, Taken | RunTo):

@@ -22,6 +22,7 @@ from tutor.engine.messages import (
     Open,
     Pause,
     Ready,
+    Refused,
     Restart,
     Shown,
     StepPhase,
@@ -38,6 +39,17 @@ INTERRUPT_SECONDS = 0.7
 """So long has it, after that, to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
 """So long has a child to end by itself once it is told to, or has let go of its pipe."""
+
+
+_NO_PROCESS = "it is not started again by itself · R starts it again"
+
+BACK_OFF = (0.0, 1.0, 4.0)
+"""Seconds before a process that ended by itself is started again: the 1st time, the 2nd, the 3rd.
+
+The 4th time it is not started again until the learner says so.
+"""
+LONG_ENOUGH = 60.0
+"""Seconds that a process has to live for its end to count as the first one."""
 
 
 class EngineClient:
@@ -58,6 +70,12 @@ class EngineClient:
         self._shown: Shown | None = None
         self._ready = self._closing = False
         self._wished = False
+        self._ends = 0
+        """How often in succession the process has ended soon, and not because it was stopped."""
+        self._retried = 0
+        """The opening that was tried again without having come to a frame."""
+        self._has_given_up = False
+        self._started = time.monotonic()
         self._process = Process(self._command)
 
     # ── What the app calls ──────────────────────────────────────────────────────────
@@ -71,20 +89,48 @@ class EngineClient:
         """Ask for something; returns the number that its answer will carry. Never blocks."""
         with self._lock:
             command = self._as_possible(command)
-            if isinstance(command, Open):
-                self._opened, self._shown = command, None
-            return self._ask(command)
-
-    def _ask(self, command: AnyCommand) -> int:
-        with self._lock:
             self._number += 1
-            command = msgspec.structs.replace(command, number=self._number)
+            if isinstance(command, Open):
+                opening = command.opening or self._number
+                command = msgspec.structs.replace(command, opening=opening)
+                self._opened, self._shown = command, None
+            if self._has_given_up and not self._started_anew(command):
+                return self._refused(self._number)
+            return self._ask(command, self._number)
+
+    def _ask(self, command: AnyCommand, number: int) -> int:
+        with self._lock:
+            command = msgspec.structs.replace(command, number=number)
             if not isinstance(command, Taken | Close):
                 if not self._pending:
                     self._last_sign = time.monotonic()
                 self._pending[command.number] = command
             self._write(command)
-            return self._number
+            return number
+
+    def _started_anew(self, command: AnyCommand) -> bool:
+        """After too many ends: a lesson that is opened starts a process, if one can be started."""
+        if not isinstance(command, Open):
+            return False
+        try:
+            self._start_process()
+        except EngineError:
+            return False
+        self._has_given_up, self._ends = False, 0
+        return True
+
+    def _refused(self, number: int) -> int:
+        """Answer a command that no process can: from a thread, as all answers come."""
+        opening = self._opened.opening if self._opened else 0
+        refused = Refused(message=_NO_PROCESS, answers=number, opening=opening)
+        threading.Thread(target=self._tell, args=(refused,), daemon=True).start()
+        return number
+
+    def _start_process(self) -> None:
+        """Raises EngineError."""
+        self._process = Process(self._command)
+        self._started = time.monotonic()
+        self._listen()
 
     def busy_for(self) -> float:
         """Seconds without any sign of the child while an answer is due; 0.0 if none is."""
@@ -157,7 +203,8 @@ class EngineClient:
             self._last_sign = time.monotonic()
             self._pending.pop(event.answers, None)
             if isinstance(event, Shown):
-                self._shown = event
+                if self._opened is not None and event.opening == self._opened.opening:
+                    self._shown = event
             elif isinstance(event, Ready):
                 self._ready = True
         self._tell(event)
@@ -193,35 +240,71 @@ class EngineClient:
         with self._lock:
             if self._closing:
                 return
-            again, message = self._ready, self._why_ended(ended, status)
+            message = self._why_ended(ended, status)
+            self._count_end()
+            again = self._ready and self._ends <= len(BACK_OFF)
+            if self._ready:
+                message += "; it starts again" if again else f"; {_NO_PROCESS}"
+            reopen = self._reopening() if again else None
+            if again and self._opened is not None and reopen is None:
+                message += " · R opens the lesson again"
+            opening = self._opened.opening if self._opened else 0
             self._pending.clear()
+            self._has_given_up = self._ready and not again
             self._ready = self._wished = False
-            if again:
-                try:
-                    self._process = Process(self._command)
-                    self._listen()
-                except EngineError as error:
-                    again, message = False, str(error)
-        self._tell(Ended(message=message, restarting=again))
+        self._tell(Ended(message=message, restarting=again, opening=opening))
         if again:
-            self._take_up_again()
+            time.sleep(BACK_OFF[max(self._ends - 1, 0)])
+            self._begin_again(reopen)
 
-    def _take_up_again(self) -> None:
-        """Ask the new child for the run that the old one held, once: it may die of it too."""
-        shown, self._shown = self._shown, None
-        if self._opened is None or shown is None:
-            return
+    def _count_end(self) -> None:
+        if self._wished:
+            self._ends = 0
+        elif time.monotonic() - self._started > LONG_ENOUGH:
+            self._ends = 1
+        else:
+            self._ends += 1
+
+    def _begin_again(self, reopen: Open | None) -> None:
+        """Start another child; what was asked for since the end of the last one is asked again."""
+        with self._lock:
+            if self._closing:
+                return
+            waiting = tuple(self._pending.values())
+            try:
+                self._start_process()
+            except EngineError as error:
+                self._has_given_up = True
+                opening = self._opened.opening if self._opened else 0
+                self._tell(Ended(message=str(error), restarting=False, opening=opening))
+                return
+            if reopen is not None and not any(isinstance(command, Open) for command in waiting):
+                self._number += 1
+                self._ask(reopen, self._number)
+            for command in waiting:
+                self._write(command)
+
+    def _reopening(self) -> Open | None:
+        """What leads back to where the run stood; None if that has been tried in vain.
+
+        An opening that never came to a frame is tried once more: another lesson may have been
+        what ended the process.
+        """
+        shown, opened, self._shown = self._shown, self._opened, None
+        if opened is None or (shown is None and self._retried == opened.opening):
+            return None
+        self._retried = opened.opening
+        if shown is None:
+            return opened
         at = shown.frame.at
-        self._ask(
-            msgspec.structs.replace(
-                self._opened,
-                record=shown.record,
-                epoch=at.epoch,
-                step=at.step,
-                before=None,
-                # Their curves are computed anew: a long line is no help on the way down.
-                runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
-            )
+        return msgspec.structs.replace(
+            opened,
+            record=shown.record,
+            epoch=at.epoch,
+            step=at.step,
+            before=None,
+            # Their curves are computed anew: a long line is no help on the way down.
+            runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
         )
 
     def _why_ended(self, ended: Process, status: int) -> str:
@@ -229,14 +312,15 @@ class EngineClient:
             why = ended.last_error() or "it ended without a word"
             return f"the process that runs lessons could not start: {why}"
         if self._wished:
-            return "the lesson would not stop: its process was ended and starts again"
+            return "the lesson would not stop: its process was ended"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
         during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
-        return f"the lesson's process {_how_ended(ended, status)}{during}; it starts again"
+        return f"the lesson's process {_how_ended(ended, status)}{during}"
 
     def _as_possible(self, command: AnyCommand) -> AnyCommand:
         """A Restart of a lesson that never came up is a new attempt to open it."""
-        if isinstance(command, Restart) and self._shown is None and self._opened is not None:
+        is_gone = self._shown is None or self._has_given_up
+        if isinstance(command, Restart) and is_gone and self._opened is not None:
             return self._opened
         return command
 

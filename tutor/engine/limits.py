@@ -10,8 +10,14 @@ import os
 import resource
 from pathlib import Path
 
+from tutor.errors import EngineError
+from tutor.plain import one_line
+
 DEFAULT_MEGABYTES = 1024
 """What a lesson may take beyond what torch takes itself, unless TUTOR_MEMORY_MB says more."""
+
+LEAST_MEGABYTES, MOST_MEGABYTES = 64, 2**30
+"""With less than the least, no lesson comes up."""
 
 _STATUS = Path("/proc/self/status")
 
@@ -24,15 +30,24 @@ def limit_memory(device: str) -> None:
     if not _STATUS.exists():
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = hard if device != "cpu" else _data_bytes() + _allowed_megabytes() * 2**20
+    soft = hard if device != "cpu" else _data_bytes() + allowed_megabytes() * 2**20
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _allowed_megabytes() -> int:
-    asked = os.environ.get("TUTOR_MEMORY_MB", "")
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else DEFAULT_MEGABYTES
+def allowed_megabytes() -> int:
+    """What TUTOR_MEMORY_MB says. Raises EngineError if that is no number that can be."""
+    asked = os.environ.get("TUTOR_MEMORY_MB", "").strip()
+    if not asked:
+        return DEFAULT_MEGABYTES
+    is_number = asked.isascii() and asked.isdecimal() and len(asked) <= len(str(MOST_MEGABYTES))
+    if not is_number or not LEAST_MEGABYTES <= int(asked) <= MOST_MEGABYTES:
+        raise EngineError(
+            f"TUTOR_MEMORY_MB is {one_line(asked)[:30]!r}: set it to a whole number of megabytes "
+            f"from {LEAST_MEGABYTES} to {MOST_MEGABYTES}, or leave it unset"
+        )
+    return int(asked)
 
 
 def _data_bytes() -> int:

@@ -45,6 +45,11 @@ class Command(Message, frozen=True, kw_only=True):
 class Open(Command, frozen=True, kw_only=True):
     """Load a lesson and go to a place in a run of it (its start, if `record` is None)."""
 
+    opening: int = 0
+    """Names this opening in all events that belong to it; set by the client.
+
+    A lesson that has to be opened once more, in another process, keeps it.
+    """
     lesson: Lesson
     """Parsed, from the text that is trusted: the engine knows no Markdown."""
     mode: str | None = None
@@ -208,6 +213,8 @@ class Event(Message, frozen=True, kw_only=True):
 
     answers: int = 0
     """The number of the command this answers; 0 if it answers none."""
+    opening: int = 0
+    """The number of the Open that the event belongs to; 0 before any."""
 
 
 class Ready(Event, frozen=True, kw_only=True):

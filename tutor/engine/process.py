@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tutor.engine import supervisor
+from tutor.engine.limits import allowed_megabytes
 from tutor.errors import EngineError
 
 LONGEST_LINE = 16 * 2**20
@@ -42,6 +43,7 @@ class Process:
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         """Start it. Raises EngineError if it can't be started."""
+        allowed_megabytes()  # tells now what no process could tell later
         self.fault = ""
         """What it did that it had to be ended for; empty if it was not."""
         self._is_over = False

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 import torch
 
 from tutor.engine.acts import act
@@ -90,6 +91,8 @@ class Server:
     looker: Looker = field(init=False)
     runs: Runs | None = None
     opened: Open | None = None
+    opening: int = 0
+    """What the events are marked with: the Open that they belong to."""
     aside: Aside | None = None
     """What waits while an exercise has its own run."""
     target: int | None = None
@@ -152,7 +155,7 @@ class Server:
         self._write(event)
 
     def _write(self, event: Event) -> None:
-        self.out.write(to_line(event))
+        self.out.write(to_line(msgspec.structs.replace(event, opening=self.opening)))
         self.out.flush()
 
     def _is_asked(self) -> bool:
@@ -198,6 +201,7 @@ class Server:
 
     def _open(self, command: Open) -> Frame | None:
         """Open what the command says; returns the frame before, if it asks for one."""
+        self.opening = command.opening
         aside = self._put_aside(command)
         self.runs, self.opened, self.rate = None, command, 0.0
         self.looker.forget()

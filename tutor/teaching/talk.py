@@ -253,10 +253,10 @@ class Talk:
                 self.devices = event.devices
                 if self._ended_with:  # a new process: it knows nothing of what is looked at
                     self.send(self.look)
-            case Ended():
-                self._ended(event)
             case _ if self._is_of_another_lesson(event):
                 pass
+            case Ended():
+                self._ended(event)
             case Shown():
                 self._shown(event, command)
             case Seen():
@@ -276,12 +276,7 @@ class Talk:
         return owed
 
     def _is_of_another_lesson(self, event: AnyEvent) -> bool:
-        if self._opening is None:
-            return False
-        if event.answers == self._opening:
-            self._opening = None
-            return False
-        return not isinstance(event, Printed)
+        return event.opening not in (0, self._opening)
 
     def _open_on_cpu(self, refused: Open) -> None:
         """The device asked for at the start is not there: begin all the same, and say so."""
@@ -356,7 +351,7 @@ class Talk:
 
     def _ended(self, event: Ended) -> None:
         self._unanswered.clear()
-        self._opening = self._seeking = None
+        self._seeking = None
         self.notice = Notice(one_line(event.message), "failed")
         self._ended_with = self.notice.text if event.restarting else ""
         if self.moment is not None:

@@ -1,0 +1,86 @@
+"""Which lesson is had again after its process has ended, and how often that is tried."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import Conversation
+from tests.training.conftest import FRONT, lesson_text
+from tutor.engine import client as engine_client
+from tutor.engine.messages import Ended, Open, Refused, Restart, Shown, StepEpoch, StepPhase
+from tutor.errors import EngineError
+from tutor.lesson.document import parse
+
+SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
+ENDS_ITSELF = f"""{SETUP}import os, threading, time
+def end():
+    time.sleep(0.1)
+    os._exit(7)
+threading.Thread(target=end).start()"""
+
+
+def opening(**phases: str) -> Open:
+    return Open(lesson=parse(lesson_text(FRONT, **phases), Path("test.md")))
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_client, "BACK_OFF", (0.0, 0.1))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_process_that_ends_again_and_again_is_not_started_for_ever(
+    unopened: Conversation,
+) -> None:
+    unopened.client.send(opening(Setup=ENDS_ITSELF))
+    ends = [unopened.wait_for(Ended) for _ in range(3)]
+    assert [end.restarting for end in ends] == [True, True, False]
+    assert "R starts it again" in ends[-1].message
+    refused = unopened.ask(StepPhase())
+    assert isinstance(refused, Refused)
+    assert refused.opening == ends[-1].opening
+    number = unopened.client.send(Restart())
+    assert unopened.answer_to(number).answers == number, "it is there until it ends again"
+    shown = unopened.ask(opening())
+    while isinstance(shown, Ended):
+        shown = unopened.next()
+    assert unopened.wait_for(Shown).opening != ends[-1].opening
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.005, 0.05])
+def test_a_lesson_opened_as_the_process_of_another_ends_is_the_one_that_stands(
+    engine: Conversation, delay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_client, "LONG_ENOUGH", 0.0)
+    ends = "import os\nn += 1\nif n > 1: os._exit(4)\ny_pred = w * x"
+    engine.open(Setup=f"{SETUP}n = 0", Predict=ends)
+    engine.shown(StepEpoch())
+    engine.client.send(StepEpoch())
+    time.sleep(delay)
+    number = engine.client.send(opening(Setup=f"{SETUP}w = torch.tensor(42.0, requires_grad=True)"))
+    while (shown := engine.wait_for(Shown)).opening != number:
+        assert shown.frame.at.epoch <= 2
+    assert shown.frame.at.epoch == 0
+    assert shown.frame.values["w"].data == (42.0,)
+
+
+def test_all_that_is_told_names_the_opening_that_it_belongs_to(engine: Conversation) -> None:
+    for _ in range(2):
+        engine.heard.clear()
+        number = engine.client.send(opening(Setup=f"{SETUP}print('here')"))
+        engine.answer_to(number)
+        engine.shown(StepPhase())
+        assert {event.opening for event in engine.heard} == {number}
+
+
+@pytest.mark.parametrize("megabytes", ["1", "0", "-5", "lots", "1e3", "9" * 40, "٣٠٠"])
+def test_a_memory_limit_that_can_not_be_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, megabytes: str
+) -> None:
+    monkeypatch.setenv("TUTOR_MEMORY_MB", megabytes)
+    with pytest.raises(EngineError, match="TUTOR_MEMORY_MB") as told:
+        engine_client.EngineClient()
+    assert "\n" not in str(told.value)
