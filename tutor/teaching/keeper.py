@@ -52,8 +52,10 @@ class Keeper:
         self.file = file or progress_file()
         self._news = threading.Condition()
         self._backlog = Backlog()
-        self._deeds: dict[str, dict[str, set[Deed]]] = {}
+        self._deeds: dict[tuple[str, str], set[Deed]] = {}
         """By lesson and exercise: what has happened there and counts."""
+        self._states: dict[str, dict[str, Deed]] = {}
+        """What says most of it."""
         self._places: dict[str, tuple[datetime, Left | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
@@ -103,8 +105,7 @@ class Keeper:
         """By exercise: what says most of all that has happened there (as in RANK)."""
         self._wait_until_loaded()
         with self._news:
-            known = self._deeds.get(lesson, {}).items()
-            return {exercise: max(deeds, key=RANK.index) for exercise, deeds in known if deeds}
+            return dict(self._states.get(lesson, {}))
 
     def refresh(self) -> None:
         """What is asked for next is to include what another tutor has written meanwhile."""
@@ -200,11 +201,15 @@ class Keeper:
             self._patience = 0.0
 
     def _count_in(self, lesson: str, exercise: str, deed: Deed) -> None:
-        deeds = self._deeds.setdefault(lesson, {}).setdefault(exercise, set())
+        deeds, states = self._deeds.setdefault((lesson, exercise), set()), self._states
         if deed == "unskipped":
             deeds.discard("skipped")
         else:
             deeds.add(deed)
+        if deeds:
+            states.setdefault(lesson, {})[exercise] = max(deeds, key=RANK.index)
+        else:
+            states.get(lesson, {}).pop(exercise, None)
 
     # ── The thread ──────────────────────────────────────────────────────────────────
 
@@ -277,7 +282,7 @@ class Keeper:
             self._tell_trouble(store)
         with self._news:
             ours = self._backlog.batch()
-            self._deeds = {}
+            self._deeds, self._states = {}, {}
             for known in exercises:
                 for deed in known.deeds:
                     self._count_in(known.lesson, known.exercise, deed)

@@ -38,11 +38,11 @@ class ExercisesScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The list and the keys."""
-        keys = " · ".join(f"{c.key_label} {c.label}" for c in EXERCISES_COMMANDS if c.rank)
+        keys = " · ".join(f"{c.key_label}: {c.label}" for c in EXERCISES_COMMANDS if c.rank)
         with Vertical(classes="dialog", id="exercises-dialog"):
             yield Static("Exercises of this lesson", markup=False)
             yield ExerciseList(self._session, ascii_only=self._ascii, id="exercises")
-            yield Static(f"its number, or ↑↓ and {keys}", id="exercises-keys", markup=False)
+            yield Static(f"number, or ↑↓ and {keys}", id="exercises-keys", markup=False)
 
     def on_mount(self) -> None:
         """The list has the keys."""
