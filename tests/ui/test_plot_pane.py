@@ -12,6 +12,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.reactive import var
 
+from tutor.lesson.model import Fence, Section
 from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import Curve
 from tutor.training.sights import AnyPicture, NoPicture
@@ -284,3 +285,22 @@ async def test_the_plot_is_drawn_even_if_its_paint_is_lost(monkeypatch: pytest.M
         app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5, 0.1))
         await pilot.pause(2 * SOON)
         assert "epoch 5" in app.text
+
+
+@pytest.mark.parametrize(
+    ("batches", "report", "is_of_a_batch"),
+    [(1, "", False), (4, "", True), (4, "print(loss)", True), (4, "loss = total / 4", False)],
+)
+async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch(
+    batches: int, report: str, is_of_a_batch: bool
+) -> None:
+    """Not where a Report computes the loss of the whole epoch, as in the lesson on XOR."""
+    now = moment(pictures.curve(30.0, 20.0, 1.0))
+    assert now.frame is not None
+    end = [Section("Report", 999, "Report", (Fence(report, 1000),))] if report else []
+    long = msgspec.structs.replace(now.lesson, sections=(*now.lesson.sections, *end))
+    several = msgspec.structs.replace(now.frame, batches=batches)
+    app = OnePane()
+    async with showing(app, replace(now, lesson=long, frame=several)):
+        assert ("last batch's loss" in app.text) == is_of_a_batch
+        assert "epoch 3" in app.text

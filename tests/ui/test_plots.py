@@ -530,11 +530,3 @@ def test_no_target_of_the_plane_is_written_over_another(sheet: Sheet, count: int
     assert set(found) <= labels
     marks = sum(row.count("•") + row.count("o") for row in canvas)
     assert 0 < len(found) + marks <= count
-
-
-def test_whose_loss_an_epochs_loss_is_is_told_where_it_has_several_batches() -> None:
-    one, four = (
-        loss.draw(Losses(pictures.falling(9, 0.1), batches=n), True, SMALL) for n in (1, 4)
-    )
-    assert "last batch" not in one.title
-    assert "last batch" in four.title

@@ -6,13 +6,16 @@ Knows which kinds of plot there are and what each needs; how they are drawn is t
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
+from functools import lru_cache
 
 from textual import events
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
+from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.teaching.moment import Moment
 from tutor.training.sights import (
@@ -170,8 +173,8 @@ class PlotPane(LinesPane):
         from tutor.ui.plots.drawings import Losses, draw_losses, is_log  # noqa: PLC0415
 
         frame = moment.frame
-        steps, batches = (frame.steps, frame.batches) if frame else (0, 1)
-        losses = Losses(moment.curve, moment.changes, moment.runs, steps, batches)
+        steps = frame.steps if frame else 0
+        losses = Losses(moment.curve, moment.changes, moment.runs, steps, _is_of_a_batch(moment))
         if self.kind == LOSS:
             return draw_losses(losses, is_log(losses), sheet)
         if self._other_is_log is None:
@@ -201,6 +204,25 @@ class PlotPane(LinesPane):
         if wanted != self._told:
             self._told = wanted
             self.post_message(self.Wanted(*wanted))
+
+
+def _is_of_a_batch(moment: Moment) -> bool:
+    """Whether an epoch's loss is that of its last batch: no Report computes one of the whole."""
+    if moment.frame is None or moment.frame.batches == 1:
+        return False
+    report = moment.lesson.phase(REPORT)
+    codes = [fence.code for fence in report.fences(moment.mode)] if report else []
+    return not any(map(_binds_loss, codes))
+
+
+@lru_cache(8)
+def _binds_loss(code: str) -> bool:
+    """Whether Python code gives `loss` a value."""
+    try:
+        names = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
+    except (SyntaxError, ValueError, RecursionError):  # a learner's own, not finished yet
+        return False
+    return any(name.id == "loss" and isinstance(name.ctx, ast.Store) for name in names)
 
 
 def _wrapped(content: Content, width: int) -> Sequence[Content]:

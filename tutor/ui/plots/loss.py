@@ -41,8 +41,8 @@ class Losses:
     runs: tuple[RunInfo, ...] = ()
     steps: int = 0
     """In an epoch of the present mode; 0 where that is not known."""
-    batches: int = 1
-    """In an epoch: its loss is that of the last one."""
+    of_last_batch: bool = False
+    """Whether an epoch's loss is that of its last batch, one of several."""
 
     @property
     def curves(self) -> list[Curve]:
@@ -68,7 +68,7 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     A loss of 0 stands at the lower edge of a logarithmic scale; where any is below 0, there
     is none, and the drawing says so.
     """
-    what = "last batch's loss" if losses.batches > 1 else "loss by epoch"
+    what = "last batch's loss" if losses.of_last_batch else "loss by epoch"
     title = f"{what}, {'log' if log else 'linear'} scale"
     numbers = list(losses.numbers())
     if not numbers:
