@@ -250,7 +250,7 @@ def test_what_an_operation_made_names_it_and_keeps_no_gradient() -> None:
         (
             Facts(name="x", value=Value((1.0,), (), "float32"), type="numpy.float32"),
             "1   float32 · shape ()",
-            "NumPy's: autograd",
+            "a NumPy value: autograd",
         ),
         (
             Facts(name="net", value=Value((), (), "text", "Line\x1b[2J(1, 1)"), type="Line"),

@@ -107,7 +107,7 @@ class ErrorBar(Bar):
         where = where_failed(failed, self.attempt) or where
         what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
         shown = line((what, looks.ERROR)).wrap(width)[:3]
-        return [*shown, line("Nothing of it is kept. R starts again, b goes back.")]
+        return [*shown, line("Its changes were discarded. R restarts, b goes back.")]
 
 
 class StatusBar(Bar):

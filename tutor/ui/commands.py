@@ -90,7 +90,7 @@ LESSON_COMMANDS = (
     Command("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
     Command("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
     Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
-    Command("difference", ("D",), "diff", "What another mode writes", "screen.turn_difference", 21),
+    Command("difference", ("D",), "diff", "Show another mode's code", "screen.turn_difference", 21),
     Command("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
     Command("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
     Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
@@ -268,7 +268,7 @@ _GENERAL_COMMANDS = (
 
 MENU_COMMANDS = (
     *_LIST_COMMANDS,
-    Command("find", ("slash",), "find", "Find a lesson by its words", "screen.find", 5),
+    Command("find", ("slash",), "find", "Search lessons", "screen.find", 5),
     Command("map", ("M",), "map", "The map: what builds on what", "app.map", 3),
     Command("back", ("escape", "m"), "back", "Back to the open lesson", "screen.back", 8),
     *_GENERAL_COMMANDS,

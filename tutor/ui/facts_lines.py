@@ -70,8 +70,8 @@ def _autograd(facts: Facts, width: int) -> str:
     """What autograd makes of it."""
     if facts.requires_grad is None:
         if facts.type.startswith("numpy."):
-            return "NumPy's: autograd knows nothing of it"
-        return "a plain number: autograd knows nothing of it" if facts.value.is_number else ""
+            return "a NumPy value: autograd does not track it"
+        return "a plain number: autograd does not track it" if facts.value.is_number else ""
     if not facts.is_leaf:
         made = one_line(facts.grad_fn or "None")
         return f"not a leaf, requires_grad={facts.requires_grad}, grad_fn={made}"
