@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engine.conftest import Conversation
@@ -13,6 +14,7 @@ from tutor.engine import client as engine_client
 from tutor.engine.messages import Ended, Open, Refused, Restart, Shown, StepEpoch, StepPhase
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
+from tutor.training.frame import Change, Position
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 ENDS_ITSELF = f"""{SETUP}import os, threading, time
@@ -84,3 +86,16 @@ def test_a_memory_limit_that_can_not_be_is_told_in_one_line(
     with pytest.raises(EngineError, match="TUTOR_MEMORY_MB") as told:
         engine_client.EngineClient()
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["from the start", "in mid-run"])
+def test_a_run_on_a_device_that_is_not_here_is_refused(engine: Conversation, changed: bool) -> None:
+    engine.open()
+    shown = engine.shown(StepEpoch())
+    change = Change(Position(0, 0), device="cuda:77")
+    record = msgspec.structs.replace(
+        shown.record, **({"changes": (change,)} if changed else {"device": "cuda:77"})
+    )
+    refused = engine.ask(msgspec.structs.replace(opening(), record=record, epoch=1))
+    assert isinstance(refused, Refused)
+    assert "cuda" in refused.message

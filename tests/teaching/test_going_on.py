@@ -14,7 +14,7 @@ from tutor.teaching.coach import hold
 from tutor.teaching.journal import Left
 from tutor.teaching.moment import Moment
 from tutor.teaching.session import Session
-from tutor.training.frame import Frame, Position
+from tutor.training.frame import Change, Frame, Position, devices_of
 from tutor.training.sights import Local, LocalStep
 from tutor.training.stage import code_of
 
@@ -243,3 +243,47 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
     frame = moment_of(other).frame
     assert frame is not None
     assert frame.mode == other.lesson.modes[0]
+
+
+def left_by(learner: Learner) -> Left:
+    learner.does("step_epoch")
+    learner.does("leave_exercise")
+    held = hold(learner.session.talk)
+    assert held is not None
+    return held.left(None)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["from the start", "in mid-run"])
+def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
+    engine: FakeEngine, changed: bool
+) -> None:
+    left = left_by(Learner(engine, PREDICT))
+    change = Change(Position(0, 0), device="cuda")
+    on_cuda = {"changes": (change,)} if changed else {"device": "cuda"}
+    record = msgspec.structs.replace(left.record, **on_cuda)  # type: ignore[arg-type]
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, msgspec.structs.replace(left, record=record))
+    other.hear()
+    assert other.at == left.at
+    assert other.session.talk.record is not None
+    assert devices_of(other.session.talk.record) == {"cpu"}
+    assert "there is no cuda here" in other.session.notice.text
+    assert "CPU" in other.session.notice.text
+
+
+def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
+    left = left_by(Learner(engine, PREDICT))
+    other = Learner(FakeEngine(), PREDICT)
+    other.engine.refuses_records = "there is no parameter v"
+    other.session.resume(other.lesson, left)
+    other.hear()
+    assert other.at == Position(0, 0)
+    assert "there is no parameter v" in other.session.notice.text
+    other.engine.holds = True
+    other.session.resume(other.lesson, left)
+    other.session.stop()
+    other.engine.release()
+    other.hear()
+    last = opened_by(other.engine)
+    assert isinstance(last, Open)
+    assert last.record is not None, "what is stopped is not opened in another way"

@@ -40,7 +40,16 @@ from tutor.engine.messages import (
     Switch,
     Taken,
 )
-from tutor.training.frame import NONE, Change, Curve, Frame, Position, Record, Value
+from tutor.training.frame import (
+    NONE,
+    Change,
+    Curve,
+    Frame,
+    Position,
+    Record,
+    Value,
+    devices_of,
+)
 from tutor.training.sights import Local, RunInfo
 
 LOOP = ("Predict", "Loss", "Gradient", "Update", "Reset")
@@ -178,6 +187,8 @@ class FakeEngine:
         self._on_event: Callable[[AnyEvent], object] = lambda event: None
         self._waiting: list[tuple[int, AnyCommand]] = []
         self._is_ready = False
+        self.refuses_records = ""
+        """Why no run can be gone on with; empty if it can."""
         self.opening = 0
         """What its events belong to: the number of the last Open that it has answered."""
 
@@ -295,6 +306,10 @@ class FakeEngine:
     def _apply(self, number: int, command: AnyCommand) -> str | Failed | None:
         at = self.at
         match command:
+            case Open(record=Record() as record) if devices_of(record) - {*self.devices}:
+                return f"there is no {max(devices_of(record))} here"
+            case Open(record=Record()) if self.refuses_records:
+                return self.refuses_records
             case Open(record=Record() as record):
                 self.changes, self.furthest = record.changes, command.epoch
                 self.at = Simulated(record.mode, record.learning_rate)

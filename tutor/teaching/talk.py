@@ -44,7 +44,7 @@ from tutor.plain import one_line
 from tutor.teaching.engine_port import Engine
 from tutor.teaching.moment import Moment, Notice, Sight, Start
 from tutor.teaching.printed import PrintedText
-from tutor.training.frame import Frame, Position, Record
+from tutor.training.frame import Frame, Position, Record, devices_of, on_cpu, settings_of
 from tutor.training.sights import RunInfo
 
 QUEUE = 12
@@ -64,6 +64,8 @@ class Talk:
         self._clock = clock
         self._unanswered: dict[int, AnyCommand] = {}
         self._opening: int | None = None
+        self._is_stopping = False
+        """Whether the learner has stopped what is being opened: then nothing else is opened."""
         self._heard_at = clock()
         self._ended_with = ""
         self._welcome: Notice | None = None
@@ -85,6 +87,7 @@ class Talk:
             self._engine.send(Pause())
         mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
         self._unanswered.clear()
+        self._is_stopping = False
         self.printed = PrintedText()
         self.moment = Moment(lesson, mode, start.device, lesson.epochs[mode])
         self.notice = Notice()
@@ -120,6 +123,7 @@ class Talk:
             self._engine.send(Pause())
         mode = next((c.mode for c in reversed(record.changes) if c.mode), record.mode)
         self._unanswered.clear()
+        self._is_stopping = False
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
         self.moment = Moment(lesson, mode, record.device, goal, before=known)
@@ -171,6 +175,7 @@ class Talk:
     def stop(self) -> None:
         """Break off whatever runs."""
         if self._unanswered:
+            self._is_stopping = True
             self.notice = Notice("Stopping …", "told")
             self._engine.stop()
         else:
@@ -267,8 +272,8 @@ class Talk:
                 self.tell(f"Written to {event.path}")
             case Refused():
                 self.notice = Notice(one_line(event.message), "refused")
-                if isinstance(command, Open) and command.device != "cpu":
-                    self._open_on_cpu(command)
+                if isinstance(command, Open) and not command.aside and not self._is_stopping:
+                    self._open_otherwise(command)
             case Failed():
                 self._failed(event)
             case Printed():
@@ -278,14 +283,31 @@ class Talk:
     def _is_of_another_lesson(self, event: AnyEvent) -> bool:
         return event.opening not in (0, self._opening)
 
-    def _open_on_cpu(self, refused: Open) -> None:
-        """The device asked for at the start is not there: begin all the same, and say so."""
-        moment, said = self.moment, self.notice.text
+    def _open_otherwise(self, refused: Open) -> None:
+        """What was asked for can't be opened so: say why, and open what is nearest to it."""
+        moment, reason = self.moment, self.notice.text
         if moment is None:
             return
-        start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
-        self.open(moment.lesson, start)
-        self.welcome(f"{said} · it begins on the CPU", "refused")
+        record = refused.record
+        if record is None:
+            if refused.device != "cpu":
+                start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
+                self.open(moment.lesson, start)
+                self.welcome(f"{reason} · it begins on the CPU", "refused")
+            return
+        moved = on_cpu(record)
+        if moved != record and not set(devices_of(record)) <= set(self.devices):
+            at = Position(refused.epoch, refused.step or 0)
+            runs = tuple(
+                msgspec.structs.replace(run, device="cpu", record=run.record and on_cpu(run.record))
+                for run in refused.runs
+            )
+            self.open_run(moment.lesson, moved, at, runs, moment.goal, before=refused.before)
+            self.welcome(f"{reason} · computed anew on the CPU", "refused")
+            return
+        mode, _, rate, seed = settings_of(record.changes, record)
+        self.open(moment.lesson, Start(mode, "cpu", rate, seed))
+        self.welcome(f"{reason} · it begins anew", "refused")
 
     def _shown(self, event: Shown, command: AnyCommand | None) -> None:
         moment = self.moment

@@ -138,6 +138,20 @@ def modes_of(record: Record) -> set[str]:
     return {record.mode, *(change.mode for change in record.changes if change.mode)}
 
 
+def devices_of(record: Record) -> set[str]:
+    """All devices that a run is computed on."""
+    return {record.device, *(change.device for change in record.changes if change.device)}
+
+
+def on_cpu(record: Record) -> Record:
+    """The same recipe, all of it computed on the CPU."""
+    changes = tuple(
+        msgspec.structs.replace(change, device="cpu") if change.device else change
+        for change in record.changes
+    )
+    return msgspec.structs.replace(record, device="cpu", changes=changes)
+
+
 def settings_of(changes: Iterable[Change], start: Record) -> tuple[str, str, float, int]:
     """Mode, device, learning rate and seed of a record after these of its changes."""
     mode, device, rate, seed = start.mode, start.device, start.learning_rate, start.seed
