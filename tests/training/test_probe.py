@@ -13,7 +13,11 @@ import torch
 from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import FRONT, PLAIN, shipped
 from tutor.lesson.model import Lesson
-from tutor.training.differences import gradients_by_differences, gradients_by_program, probe_at
+from tutor.training.differences import (
+    gradients_by_differences,
+    gradients_by_program,
+    probes_at_batches,
+)
 from tutor.training.loop import LessonRaised, Loop
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import programs_of
@@ -365,6 +369,6 @@ def test_phases_run_from_the_batchs_start_whatever_was_evaluated_before(
         Loss="loss = y_pred ** 2",
     )
     program = programs_of(lesson)[lesson.modes[0]]
-    probe = probe_at(program, 0)
-    gradients_by_differences(probe)
-    assert gradients_by_program(probe) == gradients_by_program(probe_at(program, 0))
+    probe = next(probes_at_batches(program))
+    gradients_by_differences(probe, {})
+    assert gradients_by_program(probe) == gradients_by_program(next(probes_at_batches(program)))

@@ -13,7 +13,7 @@ from tutor.cli.watching import changes
 from tutor.engine.proofs import Proofs
 from tutor.errors import LessonError
 from tutor.lesson import library
-from tutor.lesson.faults import LessonFaults
+from tutor.lesson.faults import Fault, LessonFaults
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.lesson.neighbours import faults_beside_others
@@ -99,18 +99,20 @@ class _Checker:
             if isinstance(error, LessonFaults):
                 _tell(f"{path}: once that is mended, the code and the exercises are proven, too")
             return False
-        found = [*lesson.remarks, *(beside := faults_beside_others(lesson))]
+        beside = faults_beside_others(lesson)
+        found: list[Fault | Finding] = [*lesson.remarks, *beside]
         is_same = not beside and library.original_of(path.absolute()) in proven
         told = found if is_same else [*found, *self._proven(lesson)]
         for finding in told:
             _tell(str(finding))
-        if not told:
+        good = all(isinstance(finding, Finding) and finding.is_note for finding in told)
+        if good:
             seconds = time.perf_counter() - started
             print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
         if self._with_answers and not is_same:
             for answer in self._proofs.answers:
                 print(f"    {one_line(answer.text)}", flush=True)
-        return not told
+        return good
 
     def _proven(self, lesson: Lesson) -> Sequence[Finding]:
         """What running the lesson finds wrong; Ctrl+C is told with what was being proven."""

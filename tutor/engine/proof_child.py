@@ -77,7 +77,7 @@ def _load() -> Prover:
 
         try:
             for finding in findings(wish.lesson, begun):
-                tell(Told(finding.line, one_line(finding.message)))
+                tell(Told(finding.line, one_line(finding.message), finding.is_note))
             if wish.with_answers:
                 for line, text in answers(wish.lesson):
                     tell(Answered(line, one_line(text)))

@@ -40,6 +40,8 @@ class Told(msgspec.Struct, frozen=True, tag=True):
 
     line: int
     message: str
+    is_note: bool = False
+    """Whether nothing is wrong, and it only tells what has been proven."""
 
 
 class Answered(msgspec.Struct, frozen=True, tag=True):

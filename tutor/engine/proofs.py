@@ -81,7 +81,8 @@ class Proofs:
             while not isinstance(event := self._next(self._seconds), Done):
                 match event:
                     case Told():
-                        found.append(Finding(str(lesson.path), event.line, event.message))
+                        path = str(lesson.path)
+                        found.append(Finding(path, event.line, event.message, event.is_note))
                     case Answered():
                         answers.append(event)
                     case Stopped() | None:  # interrupted by itself, gone, or in an endless loop

@@ -18,7 +18,7 @@ from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
-from tutor.training.values import to_numpy
+from tutor.training.values import real_pairs, to_numbers
 
 Gradients = dict[str, Array | None]
 
@@ -141,7 +141,7 @@ class Contender:
         with self._noting_errors():
             self._probe.run_phases(self.program.gradient_at + 1)
             found = self._probe.loop.gradients or {}
-            self.gradients = {name: to_numpy(g) for name, g in found.items()}
+            self.gradients = {name: real_pairs(to_numbers(g)) for name, g in found.items()}
 
     def pass_through(self, batch: int, values: Mapping[str, Array]) -> None:
         """Run a batch that nobody looks at, up to the gradient, with the run's parameters."""
@@ -161,7 +161,7 @@ class Contender:
             self._precise.stand(self._began)
             self._precise.run_phases(self.program.gradient_at + 1)
             found = self._precise.loop.gradients or {}
-            self.precise_gradients = {name: to_numpy(g) for name, g in found.items()}
+            self.precise_gradients = {name: real_pairs(to_numbers(g)) for name, g in found.items()}
 
     def finish_batch(self) -> None:
         """Run the rest of the batch, and the epoch's end if it is the last one."""

@@ -8,22 +8,29 @@ found (a kink, as ReLU has at 0). Knows nothing of runs, or of what the modes sa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 
+from tutor.training.loop import set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program
-from tutor.training.values import to_numpy
+from tutor.training.values import real_pairs, to_numbers
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Numbers = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 MOST_CHECKED = 64
 """How many elements of one parameter are checked; each costs two evaluations of the loss."""
+
+MOST_SAMPLED = 64
+"""The same where a lesson is proven: of parameters of more elements only a sample is checked."""
+_HUGE = 2**20
+_FEW = 8
+"""Elements that are checked of a parameter of more than _HUGE, where a loss takes its time."""
 
 _HALVINGS = 6
 """How often h is halved where a slope is in doubt: a kink farther than h/64 is then behind."""
@@ -75,33 +82,58 @@ def never() -> bool:
     return False
 
 
-def probe_at(program: Program, batch: int, seed: int = 0) -> Probe:
-    """A precise probe at the beginning of this batch, with the parameters of Setup.
+def probes_at_batches(program: Program, seed: int = 0) -> Iterator[Probe]:
+    """A precise probe at the beginning of each batch of the first epoch, as a run comes to it.
 
-    The batches before it are run, for what they make and change on the way.
+    What was left in the gradients before is not there: a batch's gradient is of its own loss.
+    Raises LessonRaised if the lesson's code does.
     """
-    probe = Probe(program, "cpu", program.learning_rate, seed, precise=True)
-    start = standpoint_of(probe.loop, program.learning_rate)
-    probe.stand(start)
-    here = probe.run_to_batch(batch) if batch else start
-    probe.stand(replace(here, batch=batch, values=start.values, old_gradients=start.old_gradients))
-    return probe
+    rate = program.learning_rate
+    probe = Probe(program, "cpu", rate, seed, precise=True)
+    loop = set_up(program, "cpu", rate, seed)
+    while not loop.at_end:  # the warm-up
+        loop.run_step(looking=False, resting=False)
+    loop.begin_epoch()
+    empty = dict.fromkeys(program.parameters)
+    for batch in range(program.batches):
+        step, loop.step = loop.step, 0  # what it has now is what the next batch begins with
+        here = replace(standpoint_of(loop, rate), batch=batch, old_gradients=empty)
+        loop.step = step
+        probe.stand(here)
+        yield probe
+        for _ in program.loop:
+            loop.run_step(looking=False, resting=False)
 
 
-def gradients_by_differences(probe: Probe) -> Numbers:
-    """dL/dp for each element of each parameter, by (L(p + h) - L(p - h)) / 2h.
+class Sampled(NamedTuple):
+    """A parameter's gradient by finite differences, of the elements that were looked at."""
 
-    `probe` stands before its batch; afterwards its parameters are what they were.
+    shape: tuple[int, ...]
+    """Of the parameter; of a complex one with a last axis for the real and imaginary part."""
+    at: list[int]
+    """Which elements, in row-major order."""
+    slopes: Array
+    """Of each of them, as float64."""
+
+
+def gradients_by_differences(probe: Probe, said: Mapping[str, Array]) -> dict[str, Sampled]:
+    """dL/dp of the elements of each parameter, by (L(p + h) - L(p - h)) / 2h.
+
+    Of a parameter of many elements only of some, the largest of `said` first. `probe`
+    stands before its batch; afterwards its parameters are what they were.
     """
-    values = probe.loop.parameter_values()
-    referee = Referee(probe, values)
-    return {name: referee.slopes(name, most=math.inf).central for name in values}
+    referee = Referee(probe, probe.loop.parameter_values())
+    return {
+        name: referee.sampled(name, said.get(name), MOST_SAMPLED if value.size <= _HUGE else _FEW)
+        for name, value in referee.values.items()
+    }
 
 
 def gradients_by_program(probe: Probe) -> Numbers:
     """The gradients that the program itself finds for the batch that `probe` stands before."""
     probe.run_phases(probe.program.gradient_at + 1)
-    found = {name: to_numpy(g) for name, g in (probe.loop.gradients or {}).items()}
+    gradients = probe.loop.gradients or {}
+    found = {name: real_pairs(to_numbers(g)) for name, g in gradients.items()}
     return {name: array.astype(np.float64) for name, array in found.items() if array is not None}
 
 
@@ -116,7 +148,10 @@ class Referee:
         `until` is asked before each evaluation; BrokenOff is raised once it says so.
         """
         self._probe, self._until = probe, until
-        self.values = {name: np.asarray(value, np.float64) for name, value in values.items()}
+        self._complex = {n for n, value in values.items() if np.iscomplexobj(value)}
+        pairs = {name: real_pairs(value) for name, value in values.items()}
+        self.values = {name: np.asarray(value, np.float64) for name, value in pairs.items()}
+        """Of a complex parameter the real and imaginary parts, along a last axis."""
         self.loss = self._loss()
         self._eps = _eps_of(probe.loop.loss())
         self._step = math.cbrt(self._eps)
@@ -138,10 +173,29 @@ class Referee:
                 index = np.unravel_index(at, start.shape)
                 found[index] = self._slope(name, index, None if said is None else said[index])
         finally:
-            self._probe.set_parameters({name: start})
+            self._probe.set_parameters(self._as_held({name: start}))
         central, uncertainty, left, right, steepening = np.moveaxis(found, -1, 0)
         checked = (len(chosen), start.size)
         return Slopes(central, uncertainty, left, right, steepening, checked)
+
+    def sampled(self, name: str, said: Array | None, most: int) -> Sampled:
+        """As `slopes`, but in little memory: no array is as large as the parameter."""
+        start = self.values[name]
+        said = said if said is not None and said.size == start.size else None
+        chosen = _chosen(start, said, most)
+        try:
+            places = (np.unravel_index(at, start.shape) for at in chosen)
+            slopes = [self._slope(name, index, None).central for index in places]
+        finally:
+            self._probe.set_parameters(self._as_held({name: start}))
+        return Sampled(start.shape, chosen, np.array(slopes, np.float64))
+
+    def _as_held(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The values as the parameters hold them: the pairs of a complex one put together."""
+        return {
+            n: np.asarray(v[..., 0] + 1j * v[..., 1]) if n in self._complex else v
+            for n, v in values.items()
+        }
 
     def _slope(self, name: str, index: tuple[Any, ...], said: float | None) -> _Slope:
         scale = max(1.0, abs(float(self.values[name][index])))
@@ -186,7 +240,7 @@ class Referee:
     def _loss(self, values: Mapping[str, Array] | None = None) -> float:
         if self._until():
             raise BrokenOff
-        return self._probe.loss(self.values if values is None else values)
+        return self._probe.loss(self._as_held(self.values if values is None else values))
 
 
 class _Slope(NamedTuple):
@@ -220,10 +274,12 @@ def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
         return list(range(start.size))
     count = int(most)
     sizes = np.abs(np.zeros(start.size) if said is None else np.nan_to_num(said.ravel()))
-    largest = np.argsort(-sizes, kind="stable")[: count // 2]
-    others = np.setdiff1d(np.arange(start.size), largest)
-    spaced = others[np.linspace(0, others.size - 1, count - largest.size).astype(int)]
-    return sorted([*largest.tolist(), *spaced.tolist()])
+    half = count // 2
+    largest = np.argpartition(-sizes, half)[:half] if said is not None else np.arange(half)
+    spaced = np.unique(np.linspace(0, start.size - 1, 2 * count).astype(int))
+    others = np.setdiff1d(spaced, largest)
+    spread = others[np.linspace(0, others.size - 1, min(count - half, others.size)).astype(int)]
+    return sorted([*largest.tolist(), *spread.tolist()])
 
 
 def _eps_of(loss: Any) -> float:

@@ -21,6 +21,8 @@ class Finding:
     path: str
     line: int
     message: str
+    is_note: bool = False
+    """Whether nothing is wrong: it only tells what has been proven."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"

@@ -22,12 +22,13 @@ class Value(msgspec.Struct, frozen=True):
     shape: tuple[int, ...] = ()
     """() for a single number."""
     dtype: str = "float"
-    """float32, int64, bool …; float and int for Python's own; none; text for all else.
+    """float32, complex64, bool …; float and int for Python's own; none; text for all else.
 
     And str, where an exercise's expression is a Python string: it stands in `text`.
     """
     text: str = ""
-    """What to show where there are no numbers: `None`, a short repr, or an error's message."""
+    """What to show where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, an
+    error's message."""
 
     @property
     def size(self) -> int:
@@ -37,7 +38,7 @@ class Value(msgspec.Struct, frozen=True):
     @property
     def is_number(self) -> bool:
         """Whether there is a number (or an array of them) to show."""
-        return bool(self.data) or (self.dtype not in ("none", "text", "str"))
+        return bool(self.data) or not (self.text or self.dtype in ("none", "text", "str"))
 
     @property
     def is_finite(self) -> bool:
@@ -100,6 +101,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """
     diverged: bool
     """Whether the loss or a parameter is NaN or infinite."""
+
+
+def is_same(one: Frame, other: Frame) -> bool:
+    """Whether two frames show the same to the bit; a NaN is the same as a NaN."""
+    return repr(one) == repr(other)
 
 
 class Element(msgspec.Struct, frozen=True):

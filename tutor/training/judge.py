@@ -14,7 +14,7 @@ import torch
 
 from tutor.training.frame import Value
 from tutor.training.loop import Loop, untouched_randomness
-from tutor.training.values import text_value, value_of
+from tutor.training.values import named, text_value, value_of
 
 
 def evaluate(loop: Loop, expressions: Sequence[str], names: Mapping[str, Any]) -> tuple[Value, ...]:
@@ -51,14 +51,9 @@ def names_of(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 def _value(expression: str, scope: dict[str, Any]) -> Value:
     try:
-        found = eval(compile(expression.strip(), "<exercise>", "eval"), scope)
+        found = eval(compile(expression.strip(), "<exercise>", "eval", dont_inherit=True), scope)
         return Value((), (), "str", str(found)) if isinstance(found, str) else value_of(found)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything, exit() too
-        return text_value(f"{type(error).__name__}: {_message(error)}")
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a lesson's own error may be unable to say what it is
-        return "(it can't say what)"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
+        return text_value(named(error))

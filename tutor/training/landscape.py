@@ -112,6 +112,8 @@ def landscape(
     before: AnyPicture | None,
 ) -> AnyPicture:
     """The loss around the start of the batch. Raises BrokenOff, LessonRaised."""
+    if any(np.iscomplexobj(value) for value in at.values.values()):
+        return NoPicture(why="a parameter is complex: two numbers for each of its elements")
     ground = _Ground(probe, at.values, until)
     start = ground.start
     if not start.size:

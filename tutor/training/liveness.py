@@ -181,7 +181,8 @@ def _roots(node: ast.AST | None) -> set[str]:
 
 def _read_by_functions(statements: list[ast.stmt]) -> set[str]:
     """The globals that functions and classes defined here may read (attributes' names too)."""
-    code = compile(ast.Module(body=statements, type_ignores=[]), "<setup>", "exec")
+    tree = ast.Module(body=statements, type_ignores=[])
+    code = compile(tree, "<setup>", "exec", dont_inherit=True)
     waiting = [c for c in code.co_consts if isinstance(c, CodeType)]
     found: set[str] = set()
     while waiting:

@@ -24,7 +24,7 @@ from tutor.training.program import Program
 from tutor.training.quiet import Quiet
 from tutor.training.sights import REFEREE, Agreement, Comparison
 from tutor.training.truth import Evidence, Truth, is_near
-from tutor.training.values import text_value, to_numpy, value_of
+from tutor.training.values import real_pairs, text_value, to_numpy, value_of
 from tutor.training.verdicts import Judgement, judge
 
 BASE = "autograd"
@@ -223,7 +223,7 @@ class Lockstep:
             mode=mode,
             gradient=gradient,
             precise=None if gradient is None else precise,
-            old=contender.old_gradients.get(name),
+            old=real_pairs(contender.old_gradients.get(name)),
             by_hand=contender.is_by_hand(name),
             raised=contender.raised,
             another=self._difference(mode, base),

@@ -13,7 +13,7 @@ import numpy as np
 
 from tutor.training.frame import Frame, Position
 from tutor.training.loop import Loop
-from tutor.training.values import to_numpy, value_of
+from tutor.training.values import to_numbers, to_numpy, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +62,5 @@ def reading_of(loop: Loop) -> Reading:
         epoch=loop.epoch,
         loss=float(loss.reshape(())) if loss is not None and loss.size == 1 else math.nan,
         values=loop.parameter_values(),
-        gradients={name: to_numpy(g) for name, g in used.items()},
+        gradients={name: to_numbers(g) for name, g in used.items()},
     )

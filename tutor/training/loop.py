@@ -7,15 +7,17 @@ what happened in earlier epochs.
 from __future__ import annotations
 
 import io
+import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+from torch import no_grad
 
 from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
@@ -24,7 +26,7 @@ from tutor.training.program import Expression, Phase, Program
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, take
 from tutor.training.transfer import BatchStart
-from tutor.training.values import is_finite, text_value, to_numpy, value_of
+from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
 
 
 class LessonRaised(RunError):
@@ -191,7 +193,7 @@ class Loop:
 
     def parameter_values(self) -> dict[str, np.ndarray[Any, Any]]:
         """Each parameter's numbers, copied; without those that are not numbers."""
-        found = {name: to_numpy(self.namespace.get(name)) for name in self.program.parameters}
+        found = {name: to_numbers(self.namespace.get(name)) for name in self.program.parameters}
         return {name: array for name, array in found.items() if array is not None}
 
     def loss(self) -> Any:
@@ -242,7 +244,7 @@ class Loop:
         calls = any(e.calls for e in expressions)
         safely = untouched_randomness(self.device) if calls else nullcontext()
         # A look at a non-leaf's `.grad` warns each time: that would be told as the lesson's word.
-        with safely, torch.no_grad(), redirect_stderr(io.StringIO()):
+        with safely, no_grad(), redirect_stderr(io.StringIO()):
             return {
                 e.label: NO_VALUE
                 if e.names.intersection(pending)
@@ -255,10 +257,12 @@ class Loop:
             return value_of(eval(code, self.namespace, extra))
         except NameError:  # not computed yet: there is nothing to show
             return NO_VALUE
-        except Exception as error:  # noqa: BLE001 - a lesson's expression may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
             if self.gradients is None and "gradient" in code.co_names:
                 return NONE
-            return text_value(f"{type(error).__name__}: {error}")
+            return text_value(named(error))
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 
@@ -268,7 +272,7 @@ class Loop:
 
     def _set_parameter(self, name: str, value: np.ndarray[Any, Any]) -> bool:
         thing = self.namespace.get(name)
-        now = to_numpy(thing)
+        now = to_numbers(thing)
         if now is None or now.size != value.size:
             return False
         new = value.reshape(now.shape).astype(now.dtype)
@@ -276,7 +280,7 @@ class Loop:
             # Writing it all the same would spoil a graph that waits for its backward.
             return True
         if isinstance(thing, torch.Tensor):
-            with torch.no_grad():
+            with no_grad():
                 thing.copy_(torch.from_numpy(new))
         elif isinstance(thing, np.ndarray):
             thing[...] = new
@@ -333,11 +337,14 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
         "device": device,
         "learning_rate": learning_rate,
         "batch": 0,
+        "__file__": program.filename,
     }
+    # A dataclass with an annotation in quotes looks for its module there.
+    sys.modules.setdefault(LESSON_MODULE, ModuleType(LESSON_MODULE))
     home = Home(namespace)
     loop = Loop(program, device, namespace, home)
     if program.setup is not None:
-        loop.execute(program.setup.code)
+        loop.execute(_fresh(program.setup.code))
     loop.keep_boxed(SETUP)
     missing = [name for name in program.parameters if name not in namespace]
     if missing:
@@ -346,6 +353,15 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
         loop.device = "cpu"
     home.remember(program.liveness, draws=Randomness.now(device) != seeded)
     return loop
+
+
+def _fresh(code: CodeType) -> CodeType:
+    """A copy of compiled code, of the functions in it too.
+
+    torch.compile remembers a function's code, and with it the namespace of its first run.
+    """
+    inner = (_fresh(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=tuple(inner))
 
 
 def lesson_raised(program: Program, error: BaseException) -> LessonRaised:

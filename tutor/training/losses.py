@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tutor.training.frame import Curve
+from tutor.training.values import value_of
 
 MAX_EXACT = 2**21
 """Epochs whose losses are kept one by one: 16 MiB."""
@@ -212,6 +213,6 @@ def _number(loss: Any) -> float:
         # Both torch's and numpy's item() refuse what has more than one element.
         return float(loss.item())
     except AttributeError:
-        return float(loss) if isinstance(loss, int | float) else math.nan
-    except (TypeError, ValueError, RuntimeError):
+        return value_of(loss).data[0] if isinstance(loss, int | float) else math.nan
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return math.nan

@@ -22,7 +22,7 @@ from tutor.training.loop import LessonRaised, Loop, set_up, untouched_randomness
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
 from tutor.training.transfer import BatchStart, Dice, Kept
-from tutor.training.values import to_numpy
+from tutor.training.values import to_numbers, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -268,13 +268,14 @@ def _evaluated(program: Program, last: str) -> list[CodeType]:
 
 
 def _numbers(gradients: Mapping[str, Any]) -> dict[str, Array | None]:
-    return {name: to_numpy(gradient) for name, gradient in gradients.items()}
+    return {name: to_numbers(gradient) for name, gradient in gradients.items()}
 
 
 def _like(thing: Any, array: Array) -> Any:
     """The numbers of `array` on the device of `thing`, and in its dtype if that has fractions."""
     if isinstance(thing, torch.Tensor):
-        dtype = thing.dtype if thing.is_floating_point() else torch.get_default_dtype()
+        has_fractions = thing.is_floating_point() or thing.is_complex()
+        dtype = thing.dtype if has_fractions else torch.get_default_dtype()
         return torch.from_numpy(np.asarray(array)).to(dtype=dtype, device=thing.device)
     known = isinstance(thing, np.ndarray | np.generic) and thing.dtype.kind == "f"
     return np.asarray(array, dtype=thing.dtype if known else np.float64)
@@ -284,7 +285,10 @@ def _like(thing: Any, array: Array) -> Any:
 
 
 def _make_precise(loop: Loop) -> None:
-    """Make every float in the namespace a float64; the things stay themselves where they can."""
+    """Make every float in the namespace a float64, every complex number a complex128.
+
+    The things stay themselves where they can.
+    """
     names = loop.namespace
     for name, thing in list(names.items()):
         if isinstance(thing, torch.Tensor) and thing.is_leaf:
@@ -294,5 +298,7 @@ def _make_precise(loop: Loop) -> None:
     for thing in names.values():
         if isinstance(thing, torch.nn.Module):
             thing.double()  # changes its parameters in place: names bound to them follow
-        elif isinstance(thing, torch.Tensor) and thing.is_leaf and thing.is_floating_point():
-            thing.data = thing.data.double()  # so that an optimizer made with it keeps it
+        elif isinstance(thing, torch.Tensor) and thing.is_leaf:
+            wide = transfer.doubled(thing.data)
+            if wide.dtype != thing.dtype:
+                thing.data = wide  # so that an optimizer made with it keeps it

@@ -194,7 +194,7 @@ def _whole_epoch(
 
 
 def _compile(body: list[ast.stmt], filename: str) -> CodeType:
-    return compile(ast.Module(body=body, type_ignores=[]), filename, "exec")
+    return compile(ast.Module(body=body, type_ignores=[]), filename, "exec", dont_inherit=True)
 
 
 def _phase(name: str, body: list[ast.stmt], filename: str) -> Phase | None:
@@ -212,7 +212,7 @@ def _expression(label: str, source: str) -> Expression:
     tree = ast.parse(source.strip(), f"<{label}>", "eval")
     calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
     names = _names([tree], ast.Load)
-    return Expression(label, compile(tree, f"<{label}>", "eval"), names, calls)
+    return Expression(label, compile(tree, f"<{label}>", "eval", dont_inherit=True), names, calls)
 
 
 def _may_draw(tree: ast.AST) -> bool:

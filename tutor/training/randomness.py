@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import get_rng_state, set_rng_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Randomness:
         return cls(
             (version, array("I", numbers).tobytes(), gauss),
             _packed(np.random.get_state()),
-            _bytes(torch.get_rng_state()),
+            _bytes(get_rng_state()),
             None if on_gpu is None else _bytes(on_gpu),
         )
 
@@ -43,7 +44,7 @@ class Randomness:
         version, numbers, gauss = self.python
         random.setstate((version, tuple(array("I", numbers)), gauss))
         np.random.set_state(_unpacked(self.numpy))
-        torch.set_rng_state(_state(self.cpu))
+        set_rng_state(_state(self.cpu))
         if self.device is not None and device.startswith("cuda"):
             torch.cuda.set_rng_state(_state(self.device), device)
         elif self.device is not None and device == "mps":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import msgspec
 
@@ -23,12 +24,13 @@ from tutor.training.frame import Change, Curve, Element, Frame, Position, Record
 from tutor.training.history import History
 from tutor.training.judge import evaluate, names_of
 from tutor.training.look import Reading, frame_of, reading_of
-from tutor.training.loop import LessonRaised
+from tutor.training.loop import LessonRaised, lesson_raised
 from tutor.training.player import END, UNDRAWN, Player, Turn, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
 from tutor.training.sights import Facts
+from tutor.training.values import to_numpy
 
 
 class Run:
@@ -200,14 +202,30 @@ class Run:
 
     @property
     def diverged_at(self) -> int | None:
-        """The first epoch whose loss is NaN or infinite; None if there is none."""
+        """The first epoch whose loss is NaN or infinite; None if there is none.
+
+        None also where `loss` is no single number: that is no divergence.
+        """
+        loss = to_numpy(self._player.loop.loss())
+        if loss is None or loss.size != 1:
+            return None
         return self._player.history.losses.first_not_finite()
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """The lesson's own names and what they stand for. Not to be changed."""
+        return self._player.loop.namespace
 
     def frame(self) -> Frame:
         """The moment at hand, as plain data."""
         player = self._player
         player.turn.take(player)
-        return frame_of(player.loop, self.at, player.rate, player.seed)
+        try:
+            return frame_of(player.loop, self.at, player.rate, player.seed)
+        except (RunError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a lesson may have replaced what torch is read with
+            raise lesson_raised(player.loop.program, error) from error
 
     def reading(self) -> Reading:
         """The figures of this epoch, for who wants all of them."""
@@ -375,6 +393,11 @@ class Run:
         except LessonRaised:
             self._recover(start)
             raise
+        except (RunError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # the lesson's own things, while they are read or copied
+            self._recover(start)
+            raise lesson_raised(self.program, error) from error
         if (self.mode, self.learning_rate) != settings:
             # It stands in the past, or has met a change that was made there.
             self._player.note = f"as it was here: {self.mode}, learning rate {self.learning_rate:g}"

@@ -116,14 +116,16 @@ def _columns(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for start in starts for column in _flat(start)))
 
 
-def named(number: float) -> float | str:
-    """The number; NaN and the infinities as the words that JSON and csv files have for them."""
+def named(number: complex) -> float | str:
+    """The number; as words NaN, the infinities and complex ones, which JSON has not got."""
+    if isinstance(number, complex):
+        return str(number).strip("()")
     if math.isfinite(number):
         return number
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def _flat(reading: Reading) -> dict[str, float]:
+def _flat(reading: Reading) -> dict[str, complex]:
     """A column for each element of each value, then of each gradient, named by its index."""
     gradients = _like(reading.gradients, reading.values)
     return {

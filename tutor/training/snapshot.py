@@ -36,6 +36,9 @@ Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
 LESSON_MODULE = "__lesson__"
 """What a lesson's classes say that their module is."""
 
+_COMPILED = ("__builtins", "__compiled_", "__resume_at_", "__import_")
+"""What torch.compile puts into a namespace begins so: the code that it has made calls it."""
+
 _OBJECT = 60
 """Bytes that a Python object is reckoned to cost besides its elements."""
 
@@ -82,7 +85,9 @@ class Snapshot:
         """Make the home's namespace (the same dict) what it was here, and return it."""
         parts = _rebuilt(self.layout, self.elements, home)
         names = _Unpickler(io.BytesIO(self.objects), parts).load()
+        compiled = {k: v for k, v in home.namespace.items() if k.startswith(_COMPILED)}
         home.namespace.clear()
+        home.namespace.update(compiled)
         home.namespace.update(home.idle | names)
         home.namespace.update((name, parts[number]) for name, number in self.aliases)
         self.randomness.restore(self.device)
@@ -109,14 +114,16 @@ def take(
     names = {
         k: v
         for k, v in home.namespace.items()
-        if k not in liveness.dead and k != "__builtins__" and not liveness.is_idle(k)
+        if k not in liveness.dead and not k.startswith(_COMPILED) and not liveness.is_idle(k)
     }
     out = io.BytesIO()
     pickler = _Pickler(out, home)
     try:
         pickler.dump(names)
         elements = _elements(pickler.storages, before, limit)
-    except Exception:  # noqa: BLE001 - whatever a lesson's own objects raise when copied means: no snapshot
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - whatever a lesson's objects raise when copied: no snapshot
         return None
     randomness = Randomness.now(device)
     aliases = tuple((k, n) for k in home.idle for n in pickler.number_of(home.namespace.get(k)))

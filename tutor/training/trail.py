@@ -10,8 +10,9 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
+
+from tutor.training.values import value_of
 
 PER_OCTAVE = 32
 """Places kept while the number of epochs doubles."""
@@ -82,15 +83,6 @@ def stride(epoch: int) -> int:
 
 
 def _floats(thing: Any) -> list[float]:
-    """The numbers in a parameter; three zeros where there are more than two: they are not kept."""
-    if isinstance(thing, torch.Tensor | np.ndarray):
-        size = thing.numel() if isinstance(thing, torch.Tensor) else thing.size
-        return _flat(thing.tolist()) if size <= 2 else [0.0] * 3
-    return [float(thing)] if isinstance(thing, int | float | np.number) else []
-
-
-def _flat(numbers: Any) -> list[float]:
-    """The numbers in nested lists, in order."""
-    if not isinstance(numbers, list):
-        return [float(numbers)]
-    return [x for inner in numbers for x in _flat(inner)]
+    """The numbers in a parameter; three zeros where there are not one or two: none is kept."""
+    value = value_of(thing)
+    return list(value.data) if len(value.data) == value.size <= 2 else [0.0] * 3

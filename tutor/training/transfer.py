@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import get_rng_state, set_rng_state
 
 from tutor.training.program import Program
 from tutor.training.randomness import Randomness
@@ -81,13 +82,13 @@ class Dice:
     def now(cls, program: Program, device: str) -> Dice:
         """At this moment."""
         everything = Randomness.now(device) if program.draws or device != "cpu" else None
-        return cls(torch.get_rng_state(), everything)
+        return cls(get_rng_state(), everything)
 
     def restore(self, device: str) -> None:
         """Put the generators back to where they stood."""
         if self.all is not None:
             self.all.restore(device)
-        torch.set_rng_state(self.cpu)
+        set_rng_state(self.cpu)
 
 
 # ── When a batch begins ─────────────────────────────────────────────────────────────
@@ -126,6 +127,15 @@ def volatile(names: Collection[str], program: Program, namespace: Namespace) -> 
 
 def _is_trained(thing: Any, listed: Collection[int]) -> bool:
     """Whether an update changes more of a thing than the parameters with these ids."""
+    try:
+        return _has_more_to_train(thing, listed)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException:  # noqa: BLE001 - a lesson's class may raise anything when it is asked
+        return False
+
+
+def _has_more_to_train(thing: Any, listed: Collection[int]) -> bool:
     if isinstance(thing, torch.Tensor):
         return id(thing) not in listed and _is_trained_leaf(thing)
     if isinstance(thing, torch.nn.Module):
@@ -167,7 +177,11 @@ def is_large_data(thing: Any) -> bool:
     """Whether it costs more to copy than is spent lightly (an optimizer changes no such thing)."""
     if isinstance(thing, torch.Tensor) and (is_spoiled(thing) or thing.requires_grad):
         return False
-    return isinstance(thing, torch.Tensor | np.ndarray) and thing.nbytes > _LARGE
+    if isinstance(thing, torch.Tensor):
+        if thing.layout is not torch.strided or thing.is_nested:
+            return False
+        return thing.nbytes > _LARGE
+    return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE
 
 
 # ── Taking along ────────────────────────────────────────────────────────────────────
@@ -175,6 +189,15 @@ def is_large_data(thing: Any) -> bool:
 
 def keep(thing: Any, depth: int = 0) -> Kept:
     """The value of a thing, safe from what is done to the thing later."""
+    try:
+        return _kept(thing, depth)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException:  # noqa: BLE001 - a lesson's class may raise anything when it is copied
+        return _NOTHING
+
+
+def _kept(thing: Any, depth: int) -> Kept:
     if isinstance(thing, _SCALAR):
         return thing
     if isinstance(thing, torch.Tensor):
@@ -239,11 +262,11 @@ def in_float64(kept: Kept) -> Kept:
     """The same on the CPU, with every float of it a float64."""
     if isinstance(kept, torch.Tensor):
         kept = kept.detach().cpu().requires_grad_(kept.requires_grad)
-        if kept.is_floating_point():
-            return kept.detach().double().requires_grad_(kept.requires_grad)
-        return kept
-    if isinstance(kept, np.ndarray | np.floating):
+        return doubled(kept.detach()).requires_grad_(kept.requires_grad)
+    if isinstance(kept, np.floating) or (isinstance(kept, np.ndarray) and kept.dtype.kind != "c"):
         return kept.astype(np.float64) if kept.dtype.kind == "f" else kept
+    if isinstance(kept, np.ndarray | np.complexfloating):
+        return kept.astype(np.complex128) if kept.dtype.kind == "c" else kept
     if isinstance(kept, list | tuple):
         return type(kept)(map(in_float64, kept))
     if isinstance(kept, dict):
@@ -336,6 +359,13 @@ def _as_array(kept: Kept, mine: Kept) -> Kept:
 
 def _kind(tensor: torch.Tensor) -> tuple[object, ...]:
     return tensor.layout, tensor.is_floating_point(), tensor.is_complex(), tensor.dtype.is_signed
+
+
+def doubled(tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers as float64, or as complex128; whole ones as they are."""
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 # ── Setting down ────────────────────────────────────────────────────────────────────

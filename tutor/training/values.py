@@ -1,22 +1,41 @@
 """A name's live value as plain data: tensors, arrays and Python numbers become Values.
 
-Knows torch and numpy; knows nothing of runs.
+Every thing has a value: what torch or NumPy can't give as numbers (a complex or a nested
+tensor, one on the device `meta`, an array of objects) is told by its dtype and shape.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from tutor.plain import one_line
 from tutor.training.frame import MAX_ELEMENTS, NONE, Value
 
+T = TypeVar("T")
+
 _LONGEST_TEXT = 200
+_LARGEST_DENSE = 2**24
+"""Elements of a sparse tensor that are written out to be read; a larger one is only named."""
 
 
 def value_of(thing: Any) -> Value:
-    """What `thing` looks like: its first MAX_ELEMENTS numbers, its shape and its dtype."""
+    """The first MAX_ELEMENTS numbers of `thing`, its shape and its dtype; words where it has none.
+
+    Raises nothing but KeyboardInterrupt, whatever the lesson's own class does.
+    """
+    try:
+        return _value_of(thing)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a lesson's class may raise anything, exit() too
+        return text_value(f"{type(thing).__name__}: it can't be read ({named(error)})")
+
+
+def _value_of(thing: Any) -> Value:
     if thing is None:
         return NONE
     if isinstance(thing, torch.Tensor):
@@ -24,7 +43,9 @@ def value_of(thing: Any) -> Value:
     if isinstance(thing, bool | int | float):
         return Value((_as_float(thing),), (), type(thing).__name__)
     if isinstance(thing, np.ndarray | np.generic):
-        return _of_array(np.asarray(thing))
+        return _of_array(np.asanyarray(thing))
+    if isinstance(thing, complex):
+        return Value((), (), "complex", f"{thing:.6g}")
     return text_value(_short_repr(thing))
 
 
@@ -48,41 +69,177 @@ def is_spoiled(tensor: torch.Tensor) -> bool:
 
 
 def is_finite(thing: Any) -> bool:
-    """Whether every element is finite; True for what is not numeric."""
+    """Whether every element is finite; True for what is not numeric, or can't be read."""
+    return _read(_is_finite, thing, True)
+
+
+def _is_finite(thing: Any) -> bool:
     if isinstance(thing, torch.Tensor):
-        return bool(torch.isfinite(thing).all())
-    if isinstance(thing, int | float | np.ndarray | np.generic):
+        plain = _plain(thing)
+        if plain is None:
+            numbers = _to_numbers(thing)
+            return numbers is None or bool(np.isfinite(numbers).all())
+        return bool(torch.isfinite(plain).all())
+    if isinstance(thing, int | float | complex | np.ndarray | np.generic):
         try:
             return bool(np.isfinite(thing).all())
-        except TypeError:  # an array of objects or text
+        except TypeError:  # an array of objects or text, an integer beyond 64 bits
             return True
     return True
 
 
 def to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
-    """The numbers in `thing` as an array of their own (a copy), or None if it holds none."""
+    """The real numbers in `thing` as an array of their own (a copy); None if it holds none.
+
+    A dtype that NumPy has not got (bfloat16, the float8 ones) becomes float32, in which its
+    numbers are the same.
+    """
+    return _read(_to_numpy, thing, None)
+
+
+def _to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
     if isinstance(thing, torch.Tensor):
-        return thing.detach().cpu().numpy().copy()
+        plain = _plain(thing)
+        return None if plain is None else plain.cpu().numpy().copy()
     if isinstance(thing, bool | int | float | np.ndarray | np.generic):
         array = np.array(thing)
         return array if array.dtype.kind in "biuf" else None
     return None
 
 
+def to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
+    """As `to_numpy`, complex numbers among them."""
+    return _read(_to_numbers, thing, None)
+
+
+def _to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
+    if isinstance(thing, torch.Tensor) and thing.is_complex():
+        tensor = thing.detach()
+        if tensor.is_nested or tensor.is_meta or tensor.numel() > _LARGEST_DENSE:
+            return None
+        if tensor.dtype is torch.complex32:
+            tensor = tensor.to(torch.complex64)
+        return tensor.to_dense().resolve_conj().resolve_neg().cpu().numpy().copy()
+    if isinstance(thing, complex | np.ndarray | np.complexfloating):
+        array = np.array(thing)
+        return array if array.dtype.kind in "biufc" else None
+    return _to_numpy(thing)
+
+
+def real_pairs(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | None:
+    """The array; of complex numbers the real and the imaginary part, along one more axis."""
+    if array is None or array.dtype.kind != "c":
+        return array
+    return np.stack([array.real, array.imag], axis=-1)
+
+
+def _read(read: Callable[[Any], T], thing: Any, otherwise: T) -> T:
+    """What `read` makes of a thing; `otherwise` if the lesson's own class gets in its way."""
+    try:
+        return read(thing)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a lesson's class may raise anything, exit() too
+        return otherwise
+
+
+def dtype_and_shape(thing: Any) -> str:
+    """`complex64, shape (2,)`, with the layout and the device where these are unusual."""
+    dtype = str(thing.dtype).removeprefix("torch.")
+    parts = [one_line(dtype)[:40]]
+    if isinstance(thing, torch.Tensor) and thing.is_nested:
+        return f"{dtype}, nested, of {thing.size(0)} tensors"
+    if len(thing.shape):
+        parts.append(f"shape {tuple(thing.shape)}")
+    if isinstance(thing, torch.Tensor):
+        if thing.layout is not torch.strided:
+            parts.append(str(thing.layout).removeprefix("torch."))
+        if thing.is_meta:
+            parts.append("on the device meta, without numbers")
+    return ", ".join(parts)
+
+
+# ── Tensors ─────────────────────────────────────────────────────────────────────────
+
+
 def _of_tensor(tensor: torch.Tensor) -> Value:
-    if tensor.is_complex():
-        return text_value(_short_repr(tensor.detach()))
-    flat = tensor.detach().reshape(-1)
-    numbers = (flat if len(flat) <= MAX_ELEMENTS else flat[:MAX_ELEMENTS]).tolist()
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return Value(tuple(map(float, numbers)), tuple(tensor.shape), dtype)
+    if tensor.is_nested:
+        return Value((), (), dtype, dtype_and_shape(tensor))
+    shape = tuple(tensor.shape)
+    plain = _plain(tensor, MAX_ELEMENTS)
+    if plain is None:
+        return Value((), shape, dtype, _complex_text(tensor) or dtype_and_shape(tensor))
+    numbers = plain.reshape(-1)[:MAX_ELEMENTS].tolist()
+    return Value(tuple(map(float, numbers)), shape, dtype)
+
+
+def _complex_text(tensor: torch.Tensor) -> str:
+    """A single complex number in digits; "" for all else."""
+    if not tensor.is_complex() or tensor.numel() != 1 or tensor.is_meta:
+        return ""
+    return f"{complex(tensor.detach().to_dense().cpu().reshape(()).item()):.6g}"
+
+
+def _plain(tensor: torch.Tensor, most: int | None = None) -> torch.Tensor | None:
+    """The tensor (or its first `most` elements) strided, real, and of a dtype that NumPy has.
+
+    None if it has no such numbers.
+    """
+    tensor = tensor.detach()
+    if tensor.is_nested or tensor.is_meta or tensor.is_complex():
+        return None
+    try:
+        if tensor.is_quantized:
+            tensor = tensor.dequantize()
+        if tensor.layout is not torch.strided:
+            if tensor.numel() > _LARGEST_DENSE:
+                return None
+            tensor = tensor.to_dense()
+        if most is not None and tensor.numel() > most:
+            tensor = tensor.reshape(-1)[:most]
+        if tensor.is_neg():
+            tensor = tensor.resolve_neg()
+        return tensor if tensor.dtype in _NUMPY_HAS else tensor.float()
+    except (RuntimeError, NotImplementedError, TypeError):
+        return None  # torch has no such conversion of a dtype of less than a byte, say
+
+
+_NUMPY_HAS = frozenset(
+    [
+        *(torch.float64, torch.float32, torch.float16, torch.bool),
+        *(torch.int64, torch.int32, torch.int16, torch.int8),
+        *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+    ]
+)
+
+
+# ── Arrays and numbers ──────────────────────────────────────────────────────────────
 
 
 def _of_array(array: np.ndarray[Any, Any]) -> Value:
-    if array.dtype.kind not in "biuf":
-        return text_value(_short_repr(array))
-    flat = array.reshape(-1)[:MAX_ELEMENTS]
-    return Value(tuple(map(float, flat.tolist())), array.shape, str(array.dtype))
+    dtype = str(array.dtype)
+    if array.dtype.kind == "c":
+        text = f"{complex(array.reshape(-1)[0]):.6g}" if array.size == 1 else dtype_and_shape(array)
+        return Value((), array.shape, dtype, text)
+    if array.dtype.kind not in "biuf" or isinstance(array, np.ma.MaskedArray):
+        text = _short_repr(array) if array.size <= MAX_ELEMENTS else dtype_and_shape(array)
+        return text_value(one_line(text))
+    flat = array[_first(array)].reshape(-1)[:MAX_ELEMENTS]
+    return Value(tuple(map(float, flat.tolist())), array.shape, dtype)
+
+
+def _first(array: np.ndarray[Any, Any]) -> tuple[slice, ...]:
+    """A part that has the first MAX_ELEMENTS elements: to flatten all may copy all."""
+    inner = 1
+    cuts = [slice(None)] * array.ndim
+    for axis in reversed(range(array.ndim)):
+        if inner >= MAX_ELEMENTS:
+            cuts[axis] = slice(0, 1)
+        else:
+            cuts[axis] = slice(0, -(-MAX_ELEMENTS // max(inner, 1)))
+        inner *= array.shape[axis]
+    return tuple(cuts)
 
 
 def _as_float(number: float) -> float:
@@ -95,5 +252,17 @@ def _as_float(number: float) -> float:
 def _short_repr(thing: Any) -> str:
     try:
         return repr(thing)
-    except Exception as error:  # noqa: BLE001 - a lesson's own __repr__ may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a lesson's own __repr__ may raise anything
         return f"{type(thing).__name__} (its repr raised {type(error).__name__})"
+
+
+def named(error: BaseException) -> str:
+    """The type and the message of an error, on one line; its type alone if it can't say more."""
+    try:
+        return one_line(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - its __str__ is the lesson's own as well
+        return type(error).__name__
