@@ -78,7 +78,7 @@ _SUB = dict(
         strict=True,
     )
 )
-_PRIMES = {"′": "′", "″": "″", "‴": "‴", "*": "*", "∗": "*", "†": "†", "°": "°", "∘": "°"}
+_PRIMES = {"′": "′", "″": "″", "‴": "‴", "*": "*", "∗": "*", "⋆": "*", "†": "†", "°": "°", "∘": "°"}
 
 SUPERSCRIPTS = _SUP | _PRIMES | {"⊤": "ᵀ"}
 """Those that common terminal fonts have."""

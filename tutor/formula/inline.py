@@ -120,7 +120,8 @@ class _Writer:
                 text = f"({text})"
             blank = " " * item.gap
             spelled = self.ascii and (run_together(last, text) or _goes_on(before, text))
-            if not blank and (spelled or (last.endswith(")") and text[:1].isalpha())):
+            is_limit = _is_function(before) and last.endswith(")") and text[:1] == "("
+            if not blank and (spelled or is_limit or (last.endswith(")") and text[:1].isalpha())):
                 blank = " "
             written += blank + text
             last, before = text, item.node
@@ -133,6 +134,7 @@ class _Writer:
         for cell in row:
             text = self.text(cell)
             is_aligned = isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
+            is_aligned = is_aligned and not text[:1].isalnum()
             if is_aligned or not written.strip():
                 written += text
             elif text.strip():
@@ -243,3 +245,8 @@ def _primes_and_rest(sup: Node) -> tuple[str, Node | None]:
     primes = "".join("'" * (1 + "′″‴".index(i.text)) for i in items[:count] if isinstance(i, Sym))
     rest = items[count:]
     return primes, (Row(rest) if rest else None)
+
+
+def _is_function(node: Node) -> bool:
+    base = bare(node.base) if isinstance(node, Scripts | Stack) else node
+    return isinstance(base, Sym) and base.kind is Kind.FUNC

@@ -31,6 +31,7 @@ from tutor.formula.nodes import (
     Value,
     single,
 )
+from tutor.formula.words_patterns import applies
 
 _APART = 3
 """Cells of explicit space from which on two parts don't belong together."""
@@ -57,8 +58,28 @@ def with_parentheses(
             continue
         at = next(placed)
         before, after = _near(row[:at][::-1]), _near(row[at + 1 :])
+        before, after = _without_its_bar(row[:at], before, after)
         done += _one(item, before, after, is_in_line)
     return done
+
+
+def _without_its_bar(
+    earlier: Sequence[Node], before: Node | None, after: Node | None
+) -> tuple[Node | None, Node | None]:
+    """The neighbours; a bar that begins or has ended an absolute value counts as a factor."""
+    bars = sum(bare_text(item) in _BARS for item in earlier)
+    if bars % 2 == 0 and after is not None and bare_text(after) in "|‖":
+        after = Fenced("|", after, "|")
+    if bars % 2 == 0 and before is not None and bare_text(before) in "|‖":
+        before = Fenced("|", before, "|")
+    return before, after
+
+
+def bare_text(node: Node) -> str:
+    """The symbol of a node without its scripts; " " if it is none."""
+    node = bare(node)
+    node = bare(node.base) if isinstance(node, Scripts) else node
+    return (node.text or " ") if isinstance(node, Sym) else " "
 
 
 def _near(items: Sequence[Node]) -> Node | None:
@@ -162,6 +183,8 @@ def needs_parentheses(node: Node) -> bool:
     node = bare(node)
     match node:
         case Row(items):
+            if _is_barred(items):
+                return False
             return any(_breaks_apart(item, items[at + 1 :]) for at, item in enumerate(items))
         case Frac(bar=True) | Table():
             return True
@@ -188,6 +211,8 @@ def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
     if base.kind is Kind.FUNC:
         follows = _near(after)
         return follows is not None and not (isinstance(bare(follows), Fenced) and len(after) == 1)
+    if base.text in "|‖":
+        return False
     is_operator = base.kind in (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.BIG, Kind.MIDDLE)
     return is_operator or base.text in ("/", "∣")
 
@@ -201,9 +226,17 @@ def is_product(node: Node) -> bool:
         return False
     factors = [i for i in node.items if not isinstance(i, Soft | Space | Phantom)]
     first: Node | None = factors[0] if factors else None
+    if _is_barred(factors):
+        return False
     if isinstance(first, Scripts):
         first = first.base
     is_differential = isinstance(first, Sym) and first.text in "d∂" and len(factors) == 2
-    is_call = len(factors) == 2 and isinstance(bare(factors[1]), Fenced)
-    is_call = is_call and isinstance(first, Sym) and first.text[:1].isalpha()
-    return len(factors) > 1 and not is_differential and not (is_call and _is_named(factors[0]))
+    if len(factors) == 2 and isinstance(called := bare(factors[1]), Fenced):
+        return not applies(factors[0], called)
+    return len(factors) > 1 and not is_differential
+
+
+def _is_barred(items: Sequence[Node]) -> bool:
+    """Whether a row is one absolute value or one norm."""
+    bars = [at for at, item in enumerate(items) if bare_text(item) in "|‖"]
+    return bars == [0, len(items) - 1]

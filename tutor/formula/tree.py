@@ -106,7 +106,7 @@ def _nothing_lost(source: Source, root: Node) -> bool:
     words = {p.text for p in source.pieces.values() if p.kind in ("word", "limits")}
     return (
         plain <= found
-        and words <= set(symbols)
+        and words <= {word for symbol in symbols for word in (symbol, *symbol.split())}
         and kinds[Value] == wanted["value"]
         and kinds[Unsupported] == wanted["unsupported"]
         and kinds[Text] >= wanted["text"]
@@ -338,6 +338,11 @@ def _merged(items: Iterable[Node]) -> list[Node]:
             merged[-1] = Space(item.cells + last.cells)
         elif last == Sym(".") and isinstance(item, Sym) and item.text.isdecimal():
             merged[-1] = Sym("." + item.text)
+        elif _is_thousands(merged, item):
+            parts = [*merged[-2:], item]
+            merged[-2:] = [Sym("".join(i.text for i in map(single, parts) if isinstance(i, Sym)))]
+        elif item == Sym("=", Kind.REL) and last is not None and single(last) == _PLUS:
+            merged[-1] = Sym("+=", Kind.REL)
         elif last == _ARG and _follows_arg(item):
             merged[-1] = _with_arg(item)
         elif item == Sym("=", Kind.REL) and merged and merged[-1] == Sym(":", Kind.PUNCT):
@@ -385,6 +390,18 @@ def _tall_bars(items: list[Node]) -> list[Node]:
     return done
 
 
+def _lone_bar(items: list[Node]) -> list[Node]:
+    r"""A single `\|`, as in D(p \| q), stands between two sides."""
+    if sum(_bar_of(item) == "‖" for item in items) != 1:
+        return items
+    return [Sym("‖", Kind.MIDDLE) if item == Sym("‖") else item for item in items]
+
+
+def _bar_of(item: Node) -> str:
+    base = single(item.base) if isinstance(item, Scripts) else item
+    return base.text if isinstance(base, Sym) and base.text in _BARS else ""
+
+
 def _tall_bar(item: Node) -> str:
     base = single(item.base) if isinstance(item, Scripts) else item
     is_bar = isinstance(base, Sym) and base.kind is Kind.MIDDLE and base.text in _BARS
@@ -401,6 +418,16 @@ def _term_start(items: list[Node]) -> int:
     return 0
 
 
+def _is_thousands(before: list[Node], item: Node) -> bool:
+    r"""Whether an item is the end of `1{,}000`, a comma in braces before it."""
+    if len(before) < 2 or not (isinstance(item, Sym) and item.text.isdecimal()):
+        return False
+    number, comma = before[-2:]
+    is_number = isinstance(number, Sym) and number.text.replace(",", "").isdecimal()
+    return is_number and isinstance(comma, Row) and single(comma) == Sym(",", Kind.PUNCT)
+
+
+_PLUS = Sym("+", Kind.BIN)
 _ARG = Sym("arg", Kind.FUNC)
 
 
@@ -435,12 +462,12 @@ def _paired(items: list[Node]) -> list[Node]:
         elif closing and opened:
             start = opened.pop()
             opening = done[start]
-            body = Row(tuple(done[start + 1 :]))
+            body = Row(tuple(_lone_bar(done[start + 1 :])))
             del done[start:]
             pair = Fenced(opening.text if isinstance(opening, Sym) else "", body, closing)
             item = replace(item, base=pair) if isinstance(item, Scripts) else pair
         done.append(item)
-    return _tall_bars(list(_scripted_fractions(_paired_bars(done))))
+    return _lone_bar(_tall_bars(list(_scripted_fractions(_paired_bars(done)))))
 
 
 def _closing(item: Node) -> str:

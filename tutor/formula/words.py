@@ -50,6 +50,7 @@ from tutor.formula.words_patterns import (
     is_expectation,
     is_factor,
     is_index,
+    is_known_function,
     is_mean,
     is_signed_atom,
     is_variable,
@@ -117,6 +118,9 @@ class _Speaker:
         while at < len(items):
             if at and bare(items[at - 1]) == "/" and isinstance(items[at], Frac):
                 items = [*items[:at], Fenced("(", items[at], ")"), *items[at + 1 :]]
+            if at and isinstance(items[at], Space) and isinstance(items[at - 1], Text):
+                at += 1
+                continue
             said, taken = self._together(items, at)
             parts += said or self._one(items[at], items[at + 1 : at + 2])
             at += taken
@@ -139,10 +143,23 @@ class _Speaker:
         if is_expectation(item, follows):
             return [Part(self._expectation(item, follows))], 2
         applied = single(follows.base) if isinstance(follows, Scripts) else None
-        if isinstance(follows, Scripts) and isinstance(applied, Fenced) and applies(item, applied):
+        is_known = is_known_function(item) or bool(self._function(item))
+        if (
+            isinstance(follows, Scripts)
+            and isinstance(applied, Fenced)
+            and is_known
+            and applies(item, applied)
+        ):
             said = f"({self._applied(item, applied)})"
             return [Part(self._with_scripts(said, follows))], 2
-        if bare(item) == "∇" or (isinstance(item, Scripts) and bare(item.base) == "∇"):
+        if self._is_nabla(item) and len(following) > 1 and isinstance(following[1], Scripts):
+            raised = following[1]
+            taken = single(raised.base)
+            if raised.sup is not None and isinstance(taken, Fenced) and applies(follows, taken):
+                (nabla,) = self._nabla(item)
+                said = f"({nabla.text} {self._applied(follows, taken)})"
+                return [Part(self._with_scripts(said, raised))], 3
+        if self._is_nabla(item):
             return self._nabla(item), 1
         if isinstance(follows, Fenced) and applies(item, follows):
             inside = self.whole(follows.body)
@@ -152,9 +169,12 @@ class _Speaker:
             name = function or self.whole(item)
             return [Part(f"{name} of {inside if is_plain else f'({inside})'}")], 2
         if bare(item) == "d" and is_variable(follows):
-            after_integral = any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
-            if after_integral or len(items) == 2:
-                return [Part(f"d {self.whole(follows)}", Role.TEXT)], 2
+            is_after = any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
+            is_after = is_after or (at > 0 and isinstance(items[at - 1], Frac))
+            before_equals = len(items) > 1 and bare(items[0]) == "d" and is_variable(items[1])
+            if is_after or before_equals or len(items) == 2:
+                comma = ", " if at and isinstance(items[at - 1], Frac) else ""
+                return [Part(f"{comma}d {self.whole(follows)}", Role.TEXT)], 2
         return [], 1
 
     def _applied(self, function: Node, to: Fenced) -> str:
@@ -168,17 +188,26 @@ class _Speaker:
         node = single(operator)
         sub = bounds(node)[0]
         name = EXPECTATIONS[bare(stem(node))]
-        over = "" if sub is None else f" over {self.whole(sub)}"
+        over = "" if sub is None else f" over {self._range(sub)}"
         scripts = single(to) if isinstance(to, Scripts) else None
         fenced = single(scripts.base) if isinstance(scripts, Scripts) else single(to)
-        said = f"{name}{over} of ({self.whole(fenced.body) if isinstance(fenced, Fenced) else ''})"
+        body = fenced.body if isinstance(fenced, Fenced) else fenced
+        said = f"{name}{over} of {self.grouped(Fenced('(', body, ')') if over else body)}"
         return self._with_scripts(f"({said})", scripts) if isinstance(scripts, Scripts) else said
+
+    def _range(self, sub: Node) -> str:
+        """What stands below an operator: `x in A`, `x distributed as p`, `j not equal to i`."""
+        return self.whole(sub, product="").replace(" is ", " ", 1)
 
     def _with_scripts(self, said: str, scripts: Scripts) -> str:
         """Words in parentheses with the scripts that stand behind them."""
         if scripts.sub is not None:
             said += f" sub {self._index(scripts.sub)}"
         return said + (self._power(scripts.sup, scripts.base) if scripts.sup is not None else "")
+
+    @staticmethod
+    def _is_nabla(node: Node) -> bool:
+        return bare(node) == "∇" or (isinstance(node, Scripts) and bare(node.base) == "∇")
 
     def _nabla(self, node: Node) -> list[Part]:
         """A gradient, or with a square the Hessian, of what follows."""
@@ -194,7 +223,7 @@ class _Speaker:
         inner = single(sub)
         if isinstance(inner, Sym) and inner.kind is Kind.FUNC:
             return inner.text
-        index = self.whole(sub, product="")
+        index = self.whole(sub, product="").removeprefix("is ")
         return index if is_index(sub) else f"({index})"
 
     def _one(self, item: Node, following: Sequence[Node]) -> list[Part]:
@@ -205,7 +234,7 @@ class _Speaker:
             case Text(text):
                 if text and not text.strip("_"):
                     return [Part("blank")]
-                return [Part("what?" if text.strip() == "?" else text, Role.TEXT)]
+                return [Part(glyphs.TEXTS.get(text.strip(), text), Role.TEXT)]
             case Value(expression):
                 return [Part(self.values.get(expression) or _name(expression))]
             case Unsupported(source):
@@ -250,6 +279,8 @@ class _Speaker:
         text, name = symbol.text, glyphs.called(symbol.text)
         if not text:
             return []
+        if following and text in glyphs.QUANTIFIERS:
+            return [Part(glyphs.QUANTIFIERS[text], Role.STOP)]
         if following and text in glyphs.LEAN_ON:
             return [Part(glyphs.LEAN_ON[text], Role.PREFIX)]
         if text in glyphs.CONNECTIVES:
@@ -291,7 +322,7 @@ class _Speaker:
                 if sub is not None:
                     link = "over" if text in glyphs.OVER else "as" if "lim" in text else "sub"
                     link = "base" if text in ("log", "lg") else link
-                    name += f" {link} {self.whole(sub, product='')}"
+                    name += f" {link} {self._range(sub)}"
                 return name + (self._power(sup, node) if sup is not None else "")
             case _:
                 return ""
@@ -319,6 +350,9 @@ class _Speaker:
                 f"from {self.whole(sub)} to {self.whole(sup)}" if sup else f"at {self.whole(sub)}"
             )
             return [Part(f"{self.whole(inner.body)}, {where},")]
+        if isinstance(inner, Fenced) and inner.opening in ("‖", "∥") and sub is not None:
+            text = f"the {self._index(sub)} norm of {self.grouped(inner.body)}"
+            return [Part(text if sup is None else f"({text}){self._power(sup, inner)}")]
         text = self.grouped(inner)
         is_table = isinstance(inner, Fenced) and isinstance(single(inner.body), Table)
         is_named = isinstance(inner, Fenced) and (inner.opening, inner.closing) in glyphs.FENCES
@@ -340,10 +374,14 @@ class _Speaker:
             rest = Row(tuple(flat(power)[len(primes) :]))
             said = "".join(f" {glyphs.called(bare(i))}" for i in primes)
             return said + self._power(rest, base)
-        if isinstance(inner, Fenced):
+        if isinstance(inner, Fenced) and inner.opening == "(":
             return f" superscript {self.whole(inner)}"
         said = self.whole(power)
-        if said == "minus 1" and bare(base).isupper():
+        if bare(base) in ("ℝ", "ℂ", "ℤ", "ℕ"):
+            said = said.replace(" times ", " by ")
+        is_group = isinstance(single(base), Fenced)
+        is_matrix = bare(base).isupper() or (is_group and _has_capital(base))
+        if said == "minus 1" and is_matrix:
             return " inverse"
         return f" to the power of {said if is_signed_atom(power) else f'({said})'}"
 
@@ -352,13 +390,22 @@ class _Speaker:
         lower, upper = bounds(node)
         said = name
         if lower is not None:
-            first = self.whole(lower, product="")
-            first = first.replace(" equals ", " from ", 1).replace(" is in ", " in ", 1)
+            first = self._limit(lower)
+            first = first.replace(" equals ", " from ", 1) if upper is not None else first
+            first = first.replace(" is ", " ", 1)
             is_integral = "integral" in name and " from " not in first and upper is not None
             said += f" {'from' if is_integral else 'over'} {first}"
         if upper is not None:
             said += f" to {self.grouped(upper)}"
         return f"{said} of"
+
+    def _limit(self, lower: Node) -> str:
+        """What stands below a sum; of several lines, one after the other."""
+        table = single(lower)
+        if not isinstance(table, Table):
+            return self.whole(lower, product="")
+        said = [self.whole(cell, product="") for row in table.rows for cell in row]
+        return ", ".join([said[0], *(text.replace(" is ", " ", 1) for text in said[1:])]) + ","
 
     def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
         """What stands over or under a brace, and its label: a name, or what it comes to."""
@@ -409,6 +456,8 @@ class _Speaker:
             return f"{'the determinant of ' if is_bars else ''}{self._matrix(body)}"
         if pair == ("⟨", "⟩") and (sides := pair_of(node.body)):
             return f"the inner product of {' and '.join(self.grouped(side) for side in sides)}"
+        if pair == ("{", "}"):
+            return f"the set of {self.grouped(node.body).replace(' given ', ' such that ')}"
         if pair in glyphs.FENCES:
             return f"{glyphs.FENCES[pair]} {self.grouped(node.body)}"
         text = self.whole(node.body)
@@ -417,8 +466,20 @@ class _Speaker:
         return f"{opening}{text}{closing}"
 
     def _cases(self, table: Table) -> str:
-        rows = (", ".join(filter(None, map(self.whole, row))) for row in table.rows)
+        if all(len(row) == 1 for row in table.rows):  # equations that hold together
+            return f"{', and '.join(self.whole(row[0]) for row in table.rows)};"
+        rows = (", ".join(self._case(row)) for row in table.rows)
         return f"either {', or '.join(rows)};"
+
+    def _case(self, row: Sequence[Node]) -> list[str]:
+        """A value, and the condition for it with an `if`."""
+        value, *conditions = row
+        said = [self.whole(value)]
+        for condition in conditions:
+            items = flat(condition)
+            is_bare = bool(items) and not any(isinstance(item, Text) for item in items)
+            said.append(f"if {self.whole(condition)}" if is_bare else self.whole(condition))
+        return [text for text in said if text]
 
     def _matrix(self, table: Table) -> str:
         rows = [[self.whole(cell) for cell in row] for row in table.rows]
@@ -434,6 +495,7 @@ class _Speaker:
         """Displayed lines: statements, or one that goes on from line to line."""
         parts: list[Part] = []
         for row in table.rows:
+            is_new_row = True
             for index, cell in enumerate(row):
                 said = self.parts(flat(cell))
                 goes_on = index > 0 and isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
@@ -441,9 +503,12 @@ class _Speaker:
                 goes_on |= bool(parts) and parts[-1].role in (Role.RELATION, Role.OPERATOR)
                 if parts and said and said[0].role is Role.TEXT and index > 0:
                     parts.append(Part(",", Role.MARK))
+                elif parts and said and parts[-1].role is Role.TEXT and is_new_row:
+                    parts.append(Part(",", Role.MARK) if goes_on else _STOP)
                 elif parts and said and not goes_on:
                     parts.append(_STOP)
                 parts += said
+                is_new_row = is_new_row and not said
         return parts
 
 
@@ -452,3 +517,8 @@ def _name(expression: str) -> str:
     if found := _GRADIENT.fullmatch(expression):
         return f"the gradient of {found[2]}{' now' if found[1] else ''}"
     return expression.replace("_", " ") if expression.isidentifier() else expression
+
+
+def _has_capital(node: Node) -> bool:
+    """Whether a capital stands in a node, which is a matrix then."""
+    return any(isinstance(n, Sym) and len(n.text) == 1 and n.text.isupper() for n in walk(node))

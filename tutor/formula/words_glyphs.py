@@ -32,6 +32,7 @@ RELATIONS = {
     "⟶": "goes to",
     "↦": "is mapped to",
     ":=": "is defined as",
+    "+=": "is increased by",
     "≔": "is defined as",
     "⟂": "is perpendicular to",
     "⊥": "is independent of",
@@ -93,9 +94,10 @@ OPERATORS = {
     "∪": "union",
     "∩": "intersected with",
     "⊕": "direct sum",
-    "⊗": "tensor product with",
+    "⊗": "tensor",
     "⊖": "circled minus",
     "∖": "without",
+    "⧵": "without",
     "⋆": "star",
     "∙": "times",
     "•": "times",
@@ -118,6 +120,9 @@ BIG = {
     "⋂": "the intersection",
 }
 INTEGRALS = frozenset("∫∬∭∮")
+
+TEXTS = {"?": "what?", "s.t.": "subject to", "w.r.t.": "with respect to", "iff": "if and only if"}
+"""Abbreviations in words, and what is said for them."""
 
 FUNCTIONS = {
     "sin": "sine",
@@ -217,7 +222,7 @@ _OTHERS = {
     "@": "at",
     "|": "given",
     "∣": "given",
-    "‖": "double bar",
+    "‖": "relative to",
     "{": "open brace",
     "}": "close brace",
     "?": "what?",
@@ -233,6 +238,8 @@ LEAN_ON = {
     "∆": "the change in",
 }
 """Symbols that belong to what follows them."""
+QUANTIFIERS = {"∀": "for all", "∃": "there is"}
+LEAN_ON |= {"¬": "not"}
 POSTFIX = frozenset("!%°′″‴")
 BETWEEN = frozenset("/|∣‖∥")
 """What is an operator wherever it stands by itself."""

@@ -39,9 +39,10 @@ r"""Nodes of a derivative on one line: `\partial L / \partial w`."""
 _ALWAYS_FUNCTIONS = frozenset("fghFGHLJOPQσφψϕΦΨℒ𝒥𝒪𝒩ℓℙ")
 _PROBABILITIES = frozenset("pqPQπ")
 EXPECTATIONS = {"𝔼": "the expectation", "E": "the expectation", "𝕍": "the variance"}
+EXPECTATIONS |= {"𝟙": "the indicator"}
 POWERS = {"2": "squared", "3": "cubed", "T": "transpose", "⊤": "transpose"}
 POWERS |= {"′": "prime", "″": "double prime", "‴": "triple prime"}
-POWERS |= {"*": "star", "∗": "star", "†": "dagger", "∘": "degrees", "°": "degrees"}
+POWERS |= {"*": "star", "∗": "star", "⋆": "star", "†": "dagger", "∘": "degrees", "°": "degrees"}
 """Exponents that have words of their own."""
 PRIMES = frozenset("′″‴")
 _BARS = frozenset("|∣‖∥")
@@ -199,13 +200,17 @@ def is_mean(fraction: Node, big: Node) -> bool:
 
 def applies(node: Node, to: Fenced) -> bool:
     """Whether parentheses behind a node hold what a function is taken of, not a factor."""
-    if to.opening != "(" or isinstance(single(to.body), Table):
+    base = stem(node)
+    is_function = isinstance(base, Sym) and base.kind is Kind.FUNC
+    if to.opening not in ("([" if is_function else "("):
+        return False
+    if not to.opening or isinstance(single(to.body), Table):
         return False
     if isinstance(node, Scripts | Stack):
         power = bounds(node)[1]
-        base: Node = single(node.base)
         is_named = isinstance(base, Text) or (isinstance(base, Sym) and base.kind is Kind.FUNC)
-        if not is_named and power is not None and bare(power) not in PRIMES:
+        is_order = power is not None and _is_order(power, bare(node.base))
+        if not is_named and power is not None and not is_order:
             return False
         node = base
     match node:
@@ -213,14 +218,31 @@ def applies(node: Node, to: Fenced) -> bool:
             return True
         case Text(text):
             return text.isalpha()
-        case Sym(text, Kind.ORD) if text.isalpha() and text not in ("d", "∂"):
+        case Sym(text, Kind.ORD) if text.isalpha() and text != "∂":
             plain = unicodedata.normalize("NFKC", text)
             is_function = text in _ALWAYS_FUNCTIONS or _are_arguments(to.body)
+            is_function = is_function and (text != "d" or pair_of(to.body) is not None)
             return is_function or (plain in _PROBABILITIES and _is_event(to.body))
+        case Fenced("(", body, ")"):
+            return any(bare(i) in ("∘", "*", "∗", "⋆") for i in flat(body))
         case Accent(base) if not isinstance(base, Fenced):
             return applies(single(base), to)
         case _:
             return False
+
+
+def _is_order(power: Node, letter: str) -> bool:
+    """Whether a superscript counts derivatives: `f′`, `f⁽ⁿ⁾`. Elsewhere `(n)` is a label."""
+    if bare(power) in PRIMES or bare(power) in ("*", "∗", "⋆"):
+        return True
+    if _is_parenthesised(power):
+        return letter in ("f", "g", "h")
+    return letter in _ALWAYS_FUNCTIONS or letter in ("V", "A")
+
+
+def is_known_function(node: Node) -> bool:
+    """Whether a letter is a function or a probability, whatever stands in the parentheses."""
+    return bare(stem(node)) in _ALWAYS_FUNCTIONS | _PROBABILITIES
 
 
 def _are_arguments(body: Node) -> bool:
@@ -229,7 +251,7 @@ def _are_arguments(body: Node) -> bool:
     A single number is a factor; anything else may be one.
     """
     items = flat(body)
-    if any(isinstance(item, Sym) and item.text in (",", ";", "|", "∣") for item in items):
+    if any(isinstance(item, Sym) and item.text in (",", ";", "|", "∣", "‖") for item in items):
         return True
     is_call = len(items) == 2 and isinstance(items[1], Fenced) and applies(items[0], items[1])
     return is_call or (len(items) == 1 and is_variable(items[0]))
@@ -248,7 +270,7 @@ def is_expectation(operator: Node, to: Node | None) -> bool:
         return False
     letter = bare(stem(operator))
     is_power = isinstance(operator, Scripts) and operator.sup is not None
-    is_double = letter in ("𝔼", "𝕍")
+    is_double = letter in ("𝔼", "𝕍", "𝟙")
     return letter in EXPECTATIONS and not is_power and (is_double or fenced.opening == "[")
 
 

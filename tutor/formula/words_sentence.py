@@ -55,13 +55,14 @@ def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
     """The parts as one text. `product` is said between factors."""
     said: list[str] = []
     before: Role | None = None
-    is_chain = is_long = False
+    is_chain = is_long = is_quantified = False
     for part in parts:
         match part.role:
             case Role.STOP:
                 said.append(f"; {part.text}")
             case Role.RELATION:
-                said.append(f", which {part.text}" if is_chain else part.text)
+                verb = part.text.removeprefix("is ") if is_quantified else part.text
+                said.append(f", which {verb}" if is_chain else verb)
             case role:
                 is_multiplied = before in _MULTIPLIED and role in _MULTIPLIES
                 if is_long and (is_multiplied or part.text == "times"):
@@ -69,8 +70,11 @@ def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
                 if is_multiplied:
                     said.append(product)
                 said.append(part.text)
+        is_quantified = part.text in ("for all", "there is") or (
+            is_quantified and part.role is Role.FACTOR
+        )
         is_chain = part.role is Role.RELATION or (
-            is_chain and part.role not in (Role.STOP, Role.MARK)
+            is_chain and part.role not in (Role.STOP, Role.MARK) and part.text != "given"
         )
         before, is_long = part.role, part.is_long
     return tidy(" ".join(said))
