@@ -92,3 +92,12 @@ def test_a_language_that_the_output_has_no_characters_for_is_not_read_in_questio
     assert "???" not in done.stdout
     assert "One weight" in done.stdout
     assert "LC_ALL=C.UTF-8" in done.stderr
+
+
+def test_nothing_is_put_beside_what_is_no_ordinary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "null").symlink_to(os.devnull)
+    monkeypatch.setenv("TUTOR_PROGRESS", str(tmp_path / "null"))
+    assert "no ordinary file" in run(tmp_path, "--plain one-weight", "")[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["null"]

@@ -182,6 +182,8 @@ class Keeper:
         """Keep what the progress file did not take, for `tutor progress import`."""
         from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
 
+        if self.file.exists() and not self.file.is_file():
+            return  # /dev/null, say: nothing is to be kept
         beside = free_name(self.file, "unsaved", ".jsonl")
         try:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
