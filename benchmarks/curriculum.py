@@ -128,7 +128,7 @@ class Player:
             self.session.show_solution()
             self.settle()
             shown = self.session.attempt.solution if self.session.attempt else ""
-            self._say(shown.split(",")[0].partition(" = ")[0])  # the number stands first
+            self._say(number_of(shown))
             if self.session.attempt and self.session.attempt.tries == tries:
                 return
 
@@ -146,6 +146,11 @@ class Player:
         if self.session.attempt and self.session.attempt.state == "asking":
             self.session.answer(text)
             self.settle()
+
+
+def number_of(solution: str) -> str:
+    """The number in a solution that may show how it is worked out: `3 × 2 = 6`."""
+    return min(solution.split(",")[0].split(" = "), key=len)
 
 
 def questions_of(exercise: Exercise) -> int:

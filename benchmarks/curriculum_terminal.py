@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.curriculum import FAR_OFF, questions_of
+from benchmarks.curriculum import FAR_OFF, number_of, questions_of
 from benchmarks.home import own_home
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson import document, library
@@ -25,7 +25,7 @@ from tutor.teaching.said import element
 
 _TITLE = re.compile(r"Exercise (\d+) of (\d+)")
 _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
-_SOLUTION = re.compile(r"Solution: (\S+)")
+_SOLUTION = re.compile(r"Solution: (.*?)\n\s*(?:\n|▶|Your answer)", re.DOTALL)
 MOST_SEEDS = 50
 """A seed can't be typed: the learner draws one after the other."""
 
@@ -81,7 +81,8 @@ class Learner:
         words = {"positive": "+", "negative": "-", "zero": "0"}
         self._press("a")
         self._wait(lambda: self._is_typing)
-        return words.get(shown[1], shown[1].rstrip(":,"))
+        word = number_of(" ".join(shown[1].split())).split()[0]
+        return words.get(word, word.rstrip(":,"))
 
     def _answer(self, text: str) -> None:
         self._press(*text)
