@@ -35,10 +35,18 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
         new.step = 0
         return ()
     first, values = new.parameter_values(), old.parameter_values()
-    if old.before is not None:
+    new.step = old.batch * len(new.program.loop)
+    if old.batch and old.before is not None and not old.before.is_whole and old.epoch_start:
+        # An iterator can't be copied, but made again: the epoch's batches are run until here.
+        began_with, start = old.epoch_start
+        _bring(start, new)
+        new.set_parameters(began_with)
+        new.step = 0
+        for _ in range(old.batch * len(new.program.loop)):
+            new.run_step(looking=False, resting=False)
+    elif old.before is not None:
         _bring(old.before, new)
     new.set_parameters(old.batch_start or values)
-    new.step = old.batch * len(new.program.loop)
     for _ in range(_phases_to_repeat(old, new)):
         new.run_step()
     # What only the new mode has goes back to what its Setup made of it.

@@ -62,6 +62,8 @@ class Loop:
     """The parameters' values when the batch began that the last step belongs to."""
     before: BatchStart | None = None
     """What else that batch changes on its way, as it was when it began."""
+    epoch_start: tuple[dict[str, np.ndarray[Any, Any]], BatchStart] | None = None
+    """The parameters' values when the first batch of this epoch began, and what else it had."""
     origin: Snapshot | None = None
     """All that this batch began with, if it was asked for and can be copied."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
@@ -149,6 +151,8 @@ class Loop:
             self.batch_start = self.parameter_values()
             self.gradients_before = self.gradients_now(copied=True)
             self.before = BatchStart.of(self.program, self.namespace, self.device)
+            if self.step == 0:
+                self.epoch_start = (self.batch_start, self.before)
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:

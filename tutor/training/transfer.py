@@ -101,6 +101,11 @@ class BatchStart:
     dice: Dice
     carried: Mapping[str, Kept]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it could be copied: an iterator of a DataLoader can't."""
+        return not any(kept is _NOTHING for kept in self.carried.values())
+
     @classmethod
     def of(cls, program: Program, namespace: Namespace, device: str) -> BatchStart:
         """Now, as a batch begins."""
