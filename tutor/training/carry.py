@@ -14,6 +14,7 @@ import torch
 from tutor.errors import RunError
 from tutor.training import transfer
 from tutor.training.frame import Element
+from tutor.training.iterators import make_replayable
 from tutor.training.loop import Loop
 from tutor.training.transfer import BatchStart
 from tutor.training.truth import is_near
@@ -61,6 +62,7 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
 def _bring(start: BatchStart, new: Loop) -> None:
     """What a batch of another mode began with besides its parameters, as far as it fits."""
     names = new.namespace
+    make_replayable(names)
     mine = {name: transfer.keep(names[name]) for name in start.carried if name in names}
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
     shared = transfer.shared(start.carried, mine, new.program, is_numpy=by_hand)

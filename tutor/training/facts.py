@@ -18,6 +18,7 @@ import torch
 
 from tutor.plain import one_line
 from tutor.training.frame import NONE, Value
+from tutor.training.iterators import ReplayedIterator
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.sights import Facts
@@ -203,7 +204,7 @@ def _type(thing: Any) -> str:
     """As one would write it: `torch.nn.Parameter`, `float`, a class of the lesson's own."""
     if isinstance(thing, torch.nn.Parameter):
         return "torch.nn.Parameter"
-    kind = type(thing)
+    kind = type(thing.source if isinstance(thing, ReplayedIterator) else thing)
     module = "" if kind.__module__ in ("builtins", LESSON_MODULE) else f"{kind.__module__}."
     return one_line(f"{module}{kind.__qualname__}")[:_LONGEST_TYPE]
 

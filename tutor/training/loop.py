@@ -22,6 +22,7 @@ from torch import no_grad
 from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.training.frame import NO_VALUE, NONE, Value
+from tutor.training.iterators import make_replayable
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, take
@@ -146,6 +147,7 @@ class Loop:
     def _run_phase(self, phase: Phase, resting: bool) -> None:
         index = self.step % len(self.program.loop)
         if index == 0:
+            make_replayable(self.namespace)
             self.origin = self.snapshot(None) if resting else None
             self.namespace["batch"] = self.step // len(self.program.loop)
             self.batch_start = self.parameter_values()

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from tutor.training import transfer
+from tutor.training.iterators import make_replayable
 from tutor.training.loop import LessonRaised, Loop, set_up, untouched_randomness
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
@@ -53,6 +54,7 @@ class Standpoint:
 
 def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     """Where `loop` stands, copied: nothing that is done to it later shows in it."""
+    make_replayable(loop.namespace)
     program, now = loop.program, loop.parameter_values()
     done = loop.phases_done
     known = done > program.gradient_at and loop.gradients is not None
@@ -132,6 +134,7 @@ class Probe:
 
     def _what_changes(self) -> dict[str, Kept]:
         """What an evaluation reads and changes, as it is now: each begins with the same."""
+        make_replayable(self.loop.namespace)
         phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
         changed = {name for phase in phases for name in phase.changes}
         return transfer.volatile(changed, self.program, self.loop.namespace)

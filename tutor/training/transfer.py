@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import get_rng_state, set_rng_state
 
+from tutor.training.iterators import ReplayedIterator
 from tutor.training.program import Program
 from tutor.training.randomness import Randomness
 from tutor.training.snapshot import LESSON_MODULE, Namespace
@@ -126,7 +127,9 @@ class BatchStart:
 def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
     """Copies of those of these names that an epoch reads and writes, and of its generators."""
     found = {n: keep(namespace[n]) for n in program.volatile.intersection(names) if n in namespace}
-    generators = {n: keep(t) for n, t in namespace.items() if isinstance(t, _GENERATOR)}
+    generators = {
+        n: keep(t) for n, t in namespace.items() if isinstance(t, (*_GENERATOR, ReplayedIterator))
+    }
     return found | generators
 
 
@@ -203,6 +206,8 @@ def keep(thing: Any, depth: int = 0) -> Kept:
 
 
 def _kept(thing: Any, depth: int) -> Kept:
+    if isinstance(thing, ReplayedIterator):
+        return thing.copied()
     if isinstance(thing, _SCALAR):
         return thing
     if isinstance(thing, torch.Tensor):
@@ -272,6 +277,8 @@ def in_float64(kept: Kept) -> Kept:
         return kept.astype(np.float64) if kept.dtype.kind == "f" else kept
     if isinstance(kept, np.ndarray | np.complexfloating):
         return kept.astype(np.complex128) if kept.dtype.kind == "c" else kept
+    if isinstance(kept, ReplayedIterator):
+        return kept.copied(in_float64)
     if isinstance(kept, list | tuple):
         return type(kept)(map(in_float64, kept))
     if isinstance(kept, dict):
@@ -339,6 +346,8 @@ def _as_mine(kept: Kept, mine: Kept) -> Kept:
         items = [_as_mine(item, mine.get(key, _NOTHING)) for key, item in kept.items()]
         is_whole = all(item is not _NOTHING for item in items)
         return dict(zip(kept, items, strict=True)) if is_whole else _NOTHING
+    if isinstance(kept, ReplayedIterator):
+        return kept if type(kept.source) is type(mine.source) else _NOTHING
     return kept if isinstance(kept, _SCALAR) else _NOTHING
 
 
@@ -397,6 +406,8 @@ def set_down(kept: Kept, mine: Any) -> Any:
             if _is_the_lessons(mine):
                 _into_attributes(kept.attributes, mine)
             return mine
+        case ReplayedIterator():
+            return kept.copied()
         case torch.Tensor():
             return _into_tensor(kept, mine)
         case np.ndarray():
