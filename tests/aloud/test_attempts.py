@@ -11,10 +11,11 @@ import pytest
 from tests.aloud.listening import Finishing, answer_to, said
 from tests.teaching.test_coach import AUTOGRAD, CHOOSE, PICK, PREDICT, REACH, REPAIR, SIGN, Notebook
 from tests.ui.fake_engine import FakeEngine
-from tutor.aloud.attempts import failure, news
+from tutor.aloud.attempts import failure, news, still_to_reach
 from tutor.engine.messages import Failed
 from tutor.lesson.exercise import Exercise
 from tutor.teaching.attempt import Attempt, Wants
+from tutor.teaching.goal import Mark
 from tutor.training.sights import Local, LocalStep
 
 
@@ -281,3 +282,11 @@ def test_signs_may_be_typed_as_words():
     assert "Type plus, minus or zero." in told("a sign")
     assert "I can't read" not in told("a sign", "minus")
     assert "Type +, - or 0" in told("a sign", "many")
+
+
+@pytest.mark.parametrize(("what", "start"), [("w * 5 + b", "w * 5"), ("lowest loss", "Lowest")])
+def test_a_variable_keeps_its_small_letter_at_the_start_of_a_sentence(what: str, start: str):
+    attempt = Attempt(
+        REACH, 1, 1, "asking", "condition", "", marks=((Mark(what, False, "3", "below 2"),),)
+    )
+    assert next(still_to_reach(attempt)).startswith(start)

@@ -86,7 +86,7 @@ def test_the_prose_is_the_modes_own() -> None:
     for text in (by_hand, model):
         assert "Four points lie on the line" in text
         assert "What to remember" in text
-        assert r"\frac{dL}{dw} = \frac{1}{N} \sum_{i=1}^{N} 2 x_i" in text
+        assert any("∑  2 xᵢ (ŷᵢ − yᵢ)" in row for row in text.split("\n"))
 
 
 def test_a_phase_that_the_mode_lacks_is_left_out() -> None:
@@ -154,6 +154,13 @@ def test_code_that_cannot_stand_in_a_loop_is_told_in_words() -> None:
 )
 def test_code_in_a_box_is_spelled_for_latex(latex: str, shown: str) -> None:
     assert legible(latex) == shown
+
+
+def test_formulas_stand_in_a_scripts_comments_as_pictures() -> None:
+    text = script(LINE, "autograd")
+    assert not any(source in text for source in ("$$", "boxed", r"\frac", r"\hat{"))  # LaTeX
+    assert "ŷ" in text
+    assert "y_pred[3]" in text
 
 
 def test_every_formula_of_the_lesson_is_in_the_notebook() -> None:

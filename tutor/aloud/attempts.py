@@ -43,6 +43,8 @@ AFTER_SOLUTION = {
     "code": "Type edit to write it, or skip.",
     "condition": "Do so, or type skip to go on.",
 }
+_WORDS = ("loss", "lowest", "highest", "epoch", "epochs")
+"""Words that a comparison of a goal may begin with; anything else is the lesson's own name."""
 AGAIN = "Type next to be asked again, hint for a hint, or solution."
 DEEDS: Mapping[Deed, str] = {
     "tried": "tried",
@@ -199,7 +201,7 @@ def still_to_reach(attempt: Attempt) -> Iterator[Line]:
     for number, way in enumerate(attempt.marks):
         for index, mark in enumerate(mark for mark in way if not mark.holds):
             start = "Or this is enough. " if number and not index else ""
-            is_variable = mark.what.split(" ", 1)[0] not in ("loss", "epoch")  # w stays small
+            is_variable = mark.what.split(" ", 1)[0] not in _WORDS  # `w * 5 + b` stays as it is
             what = mark.what if is_variable else mark.what[:1].upper() + mark.what[1:]
             yield sentence(in_words(f"{start}{what}: {mark.stands}{mark.should_be}"))
 

@@ -10,9 +10,11 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from tutor.errors import FormulaError
 from tutor.export.code import Code, checked, indented
 from tutor.export.outline import Part
 from tutor.export.settings import Settings
+from tutor.formula import draw, parse
 from tutor.lesson.model import Block, Fence, Formula, Lesson, Prose, Section
 from tutor.plain import one_line, plain
 
@@ -115,15 +117,20 @@ def _blocks(blocks: Iterable[Block], indent: str) -> Iterator[str]:
 
 def _comment(block: Prose | Formula, indent: str) -> Iterator[str]:
     if isinstance(block, Formula):
-        lines: Iterable[str] = _formula(plain(block.latex))
+        lines: Iterable[str] = _formula(block, WIDTH - len(indent) - 4)
     else:
         lines = _wrapped(plain(block.markdown), WIDTH - len(indent) - 2)
     for line in lines:
         yield f"{indent}# {line}".rstrip()
 
 
-def _formula(latex: str) -> list[str]:
-    return ["$$", *latex.split("\n"), "$$"] if "\n" in latex else [f"$$ {latex} $$"]
+def _formula(block: Formula, width: int) -> list[str]:
+    r"""The formula as a picture, the Python of each \boxed in its place; else its source."""
+    try:
+        picture = draw(parse(block.latex), {e: e for e in block.boxed}, width=width)
+    except FormulaError:
+        return plain(block.latex).split("\n")
+    return [plain(f"  {row.rstrip()}") for row in picture.rows]
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
