@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tutor.cli import checking, main
-from tutor.engine.proof_messages import Answered
+from tutor.cli import checking, exporting, main, running
+from tutor.cli.training_child import train
+from tutor.engine.capture import Capture
+from tutor.engine.proof_messages import Answered, Event, Stopped, Train
 from tutor.lesson.model import Lesson
 from tutor.training.check import answers, check
 from tutor.training.finding import Finding
@@ -53,10 +55,34 @@ class ProofsHere:
         return check(lesson)
 
 
+class TrainingHere(running.Training):
+    """Trains in this process, which has torch already."""
+
+    def __init__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def go(self, wish: Train, write: Callable[[str], object], *, quiet: bool = False) -> None:
+        told: list[Event] = []
+        capture = Capture()
+        try:
+            train(wish, told.append, capture)
+        finally:
+            capture.close()
+        for event in told:
+            if isinstance(event, Stopped):
+                raise KeyboardInterrupt
+            running._pass_on(event, write, quiet)
+
+
 @pytest.fixture
 def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tutor:
     """Runs a command line in this process, which has torch already."""
     monkeypatch.setattr(checking, "Proofs", ProofsHere)
+    for command in (running, exporting):
+        monkeypatch.setattr(command, "Training", TrainingHere)
 
     def run(*arguments: str) -> Done:
         capfd.readouterr()

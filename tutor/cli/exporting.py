@@ -10,8 +10,11 @@ import re
 import sys
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tutor.cli.lessons import trusted_lesson
-from tutor.errors import RunError, UsageError
+from tutor.cli.running import Training, wish_of
+from tutor.errors import UsageError
 from tutor.export import FileThere, Settings, new_file, notebook, script, write
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
@@ -73,25 +76,6 @@ def _print(text: str) -> None:
 
 def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None:
     """Train, and write the figures; what the lesson prints meanwhile is dropped."""
-    # Lazy: only this needs torch, and a script is written at once without it.
-    from tutor.engine.capture import Capture  # noqa: PLC0415
-    from tutor.training.devices import use_one_thread  # noqa: PLC0415
-    from tutor.training.program import programs_of  # noqa: PLC0415
-    from tutor.training.run import Run  # noqa: PLC0415
-    from tutor.training.series import Csv, readings  # noqa: PLC0415
-
-    use_one_thread()
-    programs = programs_of(lesson)
-    try:
-        Run.check_start(programs, mode, options.device)
-    except RunError as error:
-        raise UsageError(str(error)) from error
-    capture = Capture()
-    try:
-        with capture.muted(), new_file(options.output, options.force) as out:
-            run = Run(programs, mode, options.device, options.learning_rate, options.seed)
-            table = Csv(out)
-            for reading in readings(run, options.epochs or run.program.epochs, options.every):
-                table.write(reading)
-    finally:
-        capture.close()
+    wish = replace(wish_of(options, lesson), mode=mode)
+    with new_file(options.output, options.force) as out, Training() as training:
+        training.go(wish, out.write, quiet=True)

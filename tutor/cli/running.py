@@ -1,110 +1,144 @@
 """`tutor run`: a training run without a screen, its figures on standard output.
 
-What the lesson itself prints goes to standard error, so that the figures stay clean.
+What the lesson itself prints goes to standard error, so that the figures stay clean. The
+lesson runs in a child process (`training_child`): whatever it does there, it costs a line.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
-from typing import TextIO
+import sys
+from collections.abc import Callable, Sequence
 
-from tutor.cli.comparing import COMPARISONS
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.reports import REPORTS
-from tutor.engine.capture import Capture
+from tutor.engine.lesson_child import LessonChild
+from tutor.engine.proof_messages import (
+    Done,
+    Event,
+    Figures,
+    LessonOutput,
+    Remark,
+    RunFailed,
+    Stopped,
+    Train,
+)
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
-from tutor.plain import plain
-from tutor.training.devices import use_one_thread
-from tutor.training.lockstep import BASE, Lockstep
-from tutor.training.program import programs_of
-from tutor.training.run import Run
+from tutor.plain import one_line, plain
+
+COMMAND = (sys.executable, "-P", "-m", "tutor.cli.training_child")
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Train and report. Raises RunError or LessonRaised, after the figures until then."""
-    lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
-    use_one_thread()
-    # While it trains, descriptors 1 and 2 belong to what the lesson prints.
-    with os.fdopen(os.dup(1), "w") as out, os.fdopen(os.dup(2), "w") as errors:
-        capture = Capture()
-        try:
-            _report(lesson, options, out, capture, errors)
-        finally:
-            capture.close()
-            _pass_on(capture, errors)
+    """Train and report. Raises RunError after the figures until then."""
+    with Training() as training:
+        lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
+        if options.compare and not lesson.comparable:
+            raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
+        training.go(wish_of(options, lesson), _write_figures)
     return 0
 
 
-def _report(
-    lesson: Lesson, options: argparse.Namespace, out: TextIO, capture: Capture, errors: TextIO
-) -> None:
-    run = _run(lesson, options, capture)
-    if run.note:
-        print(f"tutor: {run.note}", file=errors, flush=True)
-    tell = (_comparing if options.compare else _reading)(run, options, out, capture)
-    for epoch in _epochs(options.epochs or run.program.epochs, options.every):
-        run.run_to(epoch)
-        _pass_on(capture, errors)
-        tell()
-    if run.diverged_at is not None:
-        print(
-            f"tutor: the loss is not finite from epoch {run.diverged_at} on",
-            file=errors,
-            flush=True,
-        )
+def wish_of(options: argparse.Namespace, lesson: Lesson) -> Train:
+    """What the command line asks for; the figures as a table if it names no format."""
+    return Train(
+        lesson,
+        options.mode,
+        options.device,
+        options.learning_rate,
+        options.seed,
+        options.epochs,
+        options.every,
+        getattr(options, "format", "csv"),
+        getattr(options, "compare", False),
+        options.debug,
+    )
 
 
-def _reading(
-    run: Run, options: argparse.Namespace, out: TextIO, capture: Capture
-) -> Callable[[], None]:
-    """What prints the figures of the epoch that the run stands in."""
-    report = REPORTS[options.format](out)
-    return lambda: report.write(run.reading())
+class Training:
+    """A training run in a child process, which is ended with the `with` that this is used in."""
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        """Start the child, which loads torch while the lesson is read. Raises EngineError."""
+        self._child = LessonChild(command)
+
+    def __enter__(self) -> Training:
+        """The child is started already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child, and all that the lesson has started in it."""
+        self._child.end()
+
+    def go(self, wish: Train, write: Callable[[str], object], *, quiet: bool = False) -> None:
+        """Train: figures go to `write`, all else to standard error, unless it is to be `quiet`.
+
+        Raises RunError, UsageError or EngineError; KeyboardInterrupt at Ctrl+C, when the
+        lesson's line is told.
+        """
+        lesson = wish.lesson
+        try:
+            self._child.wait_until_loaded()
+            self._child.ask(wish)
+            while (event := self._child.next(None)) is not None:
+                if isinstance(event, Done):
+                    return
+                if isinstance(event, Stopped):  # by a signal that the lesson sent to itself
+                    raise RunError(f"{self._where(lesson)} raised KeyboardInterrupt")
+                _pass_on(event, write, quiet)
+            self._tell_of_death(lesson)
+        except KeyboardInterrupt:
+            for event in self._child.interrupt(lesson, f"mode {wish.mode}" if wish.mode else ""):
+                if not isinstance(event, RunFailed):
+                    _pass_on(event, write, quiet)
+            if self._child.at.what:
+                _write_aside(f"tutor: stopped at {self._where(lesson)}\n")
+            raise
+
+    def _tell_of_death(self, lesson: Lesson) -> None:
+        """Raises RunError that says how the child has ended, and where it was."""
+        how = self._child.how_it_ended()
+        self._child.take_place(lesson)
+        if fault := self._child.fault_of_ours():
+            raise RunError(f"{lesson.path}: the run broke off: {fault}")
+        raise RunError(f"{self._where(lesson)} {how}")
+
+    def _where(self, lesson: Lesson) -> str:
+        at = self._child.at
+        return one_line(f"{lesson.path}:{at.line}: {at.what}" if at.what else f"{lesson.path}:")
 
 
-def _comparing(
-    run: Run, options: argparse.Namespace, out: TextIO, capture: Capture
-) -> Callable[[], None]:
-    """What prints the gradients of all modes there. All modes go through all epochs."""
-    report = COMPARISONS[options.format](out)
-    lockstep = Lockstep(run.programs, run.device_wanted, run.learning_rate, options.seed,
-                        quiet=capture.muted, patience=options.every)  # fmt: skip
+def _pass_on(event: Event, write: Callable[[str], object], quiet: bool) -> None:
+    match event:
+        case Figures():
+            write(event.text)
+        case Remark() if not quiet:
+            _write_aside(f"tutor: {event.text}\n")
+        case LessonOutput() if not quiet:
+            if event.left_out:
+                _write_aside(f"… {event.left_out} characters left out\n")
+            # The figures, and what is told next, begin a line of their own.
+            _write_aside(event.text + ("" if event.text.endswith("\n") else "\n"))
+        case RunFailed():
+            error = (UsageError if event.is_usage else RunError)(event.message)
+            if event.trace:
+                error.add_note(event.trace)
+            raise error
 
-    def tell() -> None:
-        found = lockstep.compare(run.standpoint(), run.at.epoch)
-        assert found is not None  # nobody breaks it off but by Ctrl+C, which raises
-        report.write(found)
 
-    return tell
+def _write_figures(text: str) -> None:
+    """Whole lines at once, past Python's buffer: Ctrl+C leaves no half of one behind."""
+    sys.stdout.flush()
+    data = text.encode(sys.stdout.encoding, "backslashreplace")
+    while data:
+        data = data[os.write(sys.stdout.fileno(), data) :]
 
 
-def _run(lesson: Lesson, options: argparse.Namespace, capture: Capture) -> Run:
-    rate, seed = options.learning_rate, options.seed
-    if options.compare and not lesson.comparable:
-        raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
-    programs = programs_of(lesson)
-    first = BASE if options.compare and BASE in lesson.modes else lesson.modes[0]
-    mode = options.mode or first
+def _write_aside(text: str) -> None:
+    """What is not a figure, made harmless, to standard error, if that can be written."""
     try:
-        Run.check_start(programs, mode, options.device)
-    except RunError as error:
-        raise UsageError(str(error)) from error
-    return Run(programs, mode, options.device, rate, seed, quiet=capture.muted)
-
-
-def _epochs(last: int, every: int) -> list[int]:
-    """The epochs that `every` divides, and the last."""
-    return [*range(every, last, every), last]
-
-
-def _pass_on(capture: Capture, errors: TextIO) -> None:
-    """What the lesson has printed, made harmless, to standard error."""
-    text, left_out = capture.take()
-    if left_out:
-        print(f"… {left_out} characters left out", file=errors)
-    if text:
-        errors.write(plain(text))
-        errors.flush()
+        sys.stderr.write(plain(text))
+        sys.stderr.flush()
+    except OSError:  # nobody reads it: the figures count
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -26,6 +26,9 @@ from tutor.errors import EngineError
 LONGEST_LINE = 16 * 2**20
 """Bytes. The longest line of the engine's own has some ten thousand."""
 
+LONGEST_ERROR = 64 * 2**10
+"""Bytes that are read of what it wrote to where errors go."""
+
 COMMAND = (sys.executable, "-P", "-m", "tutor.engine.child")
 """The engine itself."""
 
@@ -99,9 +102,14 @@ class Process:
 
     def last_error(self) -> str:
         """The last line that it wrote to where errors go; empty if it wrote none."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        lines = self.error_text().strip().splitlines()
         return lines[-1] if lines else ""
+
+    def error_text(self) -> str:
+        """The last of what it wrote to where errors go."""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(size - LONGEST_ERROR, 0))
+        return self._errors.read().decode(errors="replace")
 
     # ── Its end ─────────────────────────────────────────────────────────────────────
 

@@ -1,11 +1,12 @@
-"""The child process that proves lessons: loads torch, then serves who asks (`proofs`).
+"""The child process that runs lessons for a command: loads torch, then serves its wishes.
 
-Nothing that a lesson prints, reads or raises gets out of it, but as a finding. Ends with its
-input.
+Nothing that a lesson prints, reads or raises gets out of it but as a message. When the process
+ends before its time, the lesson's line is written to where its errors go. Ends with its input.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
 import signal
@@ -13,8 +14,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TextIO, TypeAlias
 
+from tutor.engine.lesson_child import DUMP_SIGNAL
 from tutor.engine.limits import limit_memory
 from tutor.engine.proof_messages import (
     Answered,
@@ -25,18 +27,23 @@ from tutor.engine.proof_messages import (
     Prove,
     Stopped,
     Told,
+    Wish,
     to_line,
     wish_from_line,
 )
 from tutor.plain import one_line
 
 Tell: TypeAlias = Callable[[Event], None]
-Prover: TypeAlias = Callable[[Prove, Tell], None]
-"""Proves a lesson and tells all it finds; ends with Stopped if an interrupt met the lesson."""
+Servant: TypeAlias = Callable[[Any, Tell], None]
+"""Does what a wish asks and tells what comes of it; last Stopped if an interrupt met it."""
+
+_leave = os._exit
+_DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
+"""Signals that end a process, beside those that tell of a crash."""
 
 
-def main(load: Callable[[], Prover] | None = None) -> None:
-    """Take over the descriptors, then `load` what proves and serve until the input ends."""
+def main(load: Callable[[], Servant] | None = None) -> None:
+    """Take over the descriptors, then `load` what serves, and serve until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, out = os.fdopen(os.dup(0), "rb"), os.dup(1)
     errors = os.fdopen(os.dup(2), "w")
@@ -45,20 +52,46 @@ def main(load: Callable[[], Prover] | None = None) -> None:
         os.dup2(null, descriptor)
     # A copy of this process that a lesson makes must not tell what this one tells.
     os.register_at_fork(after_in_child=lambda: _replace(out))
+    _tell_where_it_ends(errors)
+    number = os.getpid()
     try:
-        prove = (load or _load)()
+        serve = (load or _load)()
         _write(out, Loaded())
         for wish in _wishes(source):
             with _interruptible():
-                prove(wish, lambda event: _write(out, event))
+                serve(wish, lambda event: _write(out, event))
+            if os.getpid() != number:  # a copy that a lesson has made has done its part
+                _leave(0)
             _write(out, Done())
     except BaseException:  # noqa: BLE001 - a fault of ours, told to who asks, whatever it is
         traceback.print_exc(file=errors)
         errors.flush()
-        os._exit(1)
+        _leave(1)
 
 
-def _load() -> Prover:
+def _tell_where_it_ends(errors: TextIO) -> None:
+    """Have the stack written there when a lesson ends this process, as far as that is seen."""
+    faulthandler.enable(errors)
+    faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
+    for name in _DEADLY:
+        if number := getattr(signal, f"SIG{name}", None):
+            faulthandler.register(number, errors, all_threads=False, chain=True)
+    number = os.getpid()
+
+    def noting(act: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*arguments: Any, **named: Any) -> Any:
+            if os.getpid() == number:
+                faulthandler.dump_traceback(errors, all_threads=False)
+            return act(*arguments, **named)
+
+        return do
+
+    # These two leave nothing behind that would tell who called them.
+    os._exit = noting(os._exit)
+    os.kill = noting(os.kill)
+
+
+def _load() -> Servant:
     """What loads torch, which takes seconds."""
     from tutor.training import devices  # noqa: PLC0415
     from tutor.training.check import answers, findings  # noqa: PLC0415
@@ -98,17 +131,17 @@ def _stopped(at: Begun, line: int | None, phase: str) -> Stopped:
     return Stopped(line or at.line, f"{mode}, {phase}")
 
 
-def _wishes(source: BinaryIO) -> Iterator[Prove]:
+def _wishes(source: BinaryIO) -> Iterator[Wish]:
     """What is asked for, read by a thread: at the input's end it ends the process at once.
 
     The main thread may then be deep in a lesson's endless loop.
     """
-    waiting: queue.SimpleQueue[Prove] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Wish] = queue.SimpleQueue()
 
     def read_on() -> None:
         for line in source:
             waiting.put(wish_from_line(line))
-        os._exit(0)
+        _leave(0)
 
     threading.Thread(target=read_on, name="wishes", daemon=True).start()
     while True:

@@ -1,7 +1,4 @@
-"""What crosses the border between who has lessons proven and the process that proves them.
-
-A message is a line. Knows nothing of processes and of proofs.
-"""
+"""The messages between a command and the child process that runs lessons for it, one a line."""
 
 from __future__ import annotations
 
@@ -16,12 +13,31 @@ from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 
 
-class Prove(msgspec.Struct, frozen=True):
+class Prove(msgspec.Struct, frozen=True, tag=True):
     """Down: prove this lesson."""
 
     lesson: Lesson
     with_answers: bool = False
     """Tell the answers of its exercises, too."""
+
+
+class Train(msgspec.Struct, frozen=True, tag=True):
+    """Down: train this lesson, and tell its figures."""
+
+    lesson: Lesson
+    mode: str | None
+    """None: as usual."""
+    device: str
+    learning_rate: float | None
+    seed: int
+    epochs: int | None
+    """None: as the lesson says."""
+    every: int
+    """The figures of the epochs that this divides are told, and of the last."""
+    format: str
+    compare: bool = False
+    with_debug: bool = False
+    """Tell the traceback of an error, too."""
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):
@@ -51,6 +67,33 @@ class Answered(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
+class Figures(msgspec.Struct, frozen=True, tag=True):
+    """Up: whole lines of figures."""
+
+    text: str
+
+
+class LessonOutput(msgspec.Struct, frozen=True, tag=True):
+    """Up: what the lesson has printed, and how many characters before it were left out."""
+
+    text: str
+    left_out: int = 0
+
+
+class Remark(msgspec.Struct, frozen=True, tag=True):
+    """Up: something that a reader of the figures has to know."""
+
+    text: str
+
+
+class RunFailed(msgspec.Struct, frozen=True, tag=True):
+    """Up: why there are no more figures."""
+
+    message: str
+    is_usage: bool
+    trace: str = ""
+
+
 class Stopped(msgspec.Struct, frozen=True, tag=True):
     """Up, last: an interrupt met the lesson's own code, here."""
 
@@ -62,18 +105,21 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """Up, last: all is proven, or found wrong."""
 
 
-Event: TypeAlias = Loaded | Begun | Told | Answered | Stopped | Done
+Wish: TypeAlias = Prove | Train
+Event: TypeAlias = (
+    Loaded | Begun | Told | Answered | Figures | LessonOutput | Remark | RunFailed | Stopped | Done
+)
 
 _events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
-_wishes: msgspec.msgpack.Decoder[Prove] = msgspec.msgpack.Decoder(Prove, dec_hook=path_of)
+_wishes: msgspec.msgpack.Decoder[Wish] = msgspec.msgpack.Decoder(Wish, dec_hook=path_of)
 
 
-def to_line(message: Prove | Event) -> bytes:
+def to_line(message: Wish | Event) -> bytes:
     """A message as one line, newline included."""
     return base64.b64encode(packed(message)) + b"\n"
 
 
-def wish_from_line(line: bytes) -> Prove:
+def wish_from_line(line: bytes) -> Wish:
     """What is asked for on a line."""
     return _wishes.decode(base64.b64decode(line))
 

@@ -7,26 +7,12 @@ Knows no screen and nothing of what is proven.
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from tutor.engine.process import Process, how_ended
-from tutor.engine.proof_messages import (
-    Answered,
-    Begun,
-    Done,
-    Event,
-    Loaded,
-    Prove,
-    Stopped,
-    Told,
-    event_from_line,
-    to_line,
-)
+from tutor.engine.lesson_child import LessonChild
+from tutor.engine.proof_messages import Answered, Done, Prove, Stopped, Told
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.training.finding import Finding
@@ -34,12 +20,7 @@ from tutor.training.finding import Finding
 SECONDS = 60.0
 """So long may a lesson go without a sign of life: one phase of one mode, or one exercise."""
 
-GRACE = 1.0
-"""Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
-
-_POLL = 0.5
 _COMMAND = (sys.executable, "-P", "-m", "tutor.engine.proof_child")
-_MEDDLED = "meddled with the tutor's own pipe, and its process was ended"
 
 
 class Proofs:
@@ -49,8 +30,7 @@ class Proofs:
         """`command` starts the child; `seconds` may pass without a sign of it."""
         self._command = command
         self._seconds = seconds
-        self._child: _Child | None = None
-        self._at = Begun(1, "")
+        self._child: LessonChild | None = None
         self.answers: tuple[Answered, ...] = ()
         """Of the lesson proven last, if they were asked for."""
 
@@ -73,12 +53,11 @@ class Proofs:
         Raises EngineError if there is no process to prove it in; KeyboardInterrupt (Ctrl+C),
         its text saying what was being proven.
         """
-        self._at = Begun(1, "")
         found: list[Finding] = []
         answers: list[Answered] = []
         try:
-            self._ask(Prove(lesson, with_answers))
-            while not isinstance(event := self._next(self._seconds), Done):
+            child = self._ask(Prove(lesson, with_answers))
+            while not isinstance(event := child.next(self._seconds), Done):
                 match event:
                     case Told():
                         path = str(lesson.path)
@@ -86,123 +65,57 @@ class Proofs:
                     case Answered():
                         answers.append(event)
                     case Stopped() | None:  # interrupted by itself, gone, or in an endless loop
-                        found.append(self._end_of(lesson, event))
+                        found.append(self._end_of(lesson, child, event))
                         break
         except KeyboardInterrupt:
-            self._interrupt()
-            raise KeyboardInterrupt(self._where(lesson)) from None
+            raise KeyboardInterrupt(self._stopped(lesson)) from None
         self.answers = tuple(answers)
         return tuple(found)
 
-    def _where(self, lesson: Lesson) -> str:
-        return f"{lesson.path}:{self._at.line}: {self._at.what}" if self._at.what else ""
-
-    def _end_of(self, lesson: Lesson, stopped: Stopped | None) -> Finding:
-        """Why nothing more of this lesson is proven."""
+    def _stopped(self, lesson: Lesson) -> str:
+        """Stop what runs, by Ctrl+C; where that was."""
         child = self._child
-        assert child is not None
+        if child is None:
+            return ""
+        try:
+            for _ in child.interrupt(lesson):
+                continue
+        finally:  # at a second Ctrl+C at once
+            self._end()
+        return f"{lesson.path}:{child.at.line}: {child.at.what}" if child.at.what else ""
+
+    def _end_of(self, lesson: Lesson, child: LessonChild, stopped: Stopped | None) -> Finding:
+        """Why nothing more of this lesson is proven."""
         if stopped:
-            self._at = Begun(stopped.line, stopped.what)
             how = "raised KeyboardInterrupt"
         elif not child.is_gone:
-            self._interrupt()
+            self._stopped(lesson)
             how = f"did not come to its end within {self._seconds:g} s"
         else:
             how = child.how_it_ended()
-            fault = "" if child.process.fault else child.process.last_error()
-            if fault:  # of ours: a lesson's own errors do not get there
+            child.take_place(lesson)
+            fault = child.fault_of_ours()
+            if fault:  # a lesson's own errors do not get there
                 self._end()
                 raise EngineError(f"the proof of {lesson.path} broke off: {fault}")
         self._end()
-        what = f"{self._at.what} {how}; nothing more of this lesson was proven"
-        return Finding(str(lesson.path), self._at.line, what)
+        what = f"{child.at.what} {how}; nothing more of this lesson was proven"
+        return Finding(str(lesson.path), child.at.line, what)
 
     # ── The child ───────────────────────────────────────────────────────────────────
 
-    def _ask(self, wish: Prove) -> None:
+    def _ask(self, wish: Prove) -> LessonChild:
+        """The child, started if there is none, with this wish. Raises EngineError."""
         if self._child is not None and self._child.is_gone:
             self._end()  # it died between two lessons, of a thread of one say
         if self._child is None:
-            self._start()
-        assert self._child is not None
-        self._child.process.write(to_line(wish))
-
-    def _start(self) -> None:
-        """Raises EngineError."""
-        self._child = _Child(self._command)
-        self._child.is_loaded = isinstance(self._next(None), Loaded)
-        if not self._child.is_loaded:
-            self._child.process.end(_POLL)
-            why = self._child.process.last_error() or "it ended without a word"
-            self._end()
-            raise EngineError(f"the process that runs lessons could not start: {why}")
-
-    def _next(self, seconds: float | None) -> Event | None:
-        """The next thing that it says; None if it is gone, or says nothing for so long."""
-        assert self._child is not None
-        event = self._child.next(seconds)
-        if isinstance(event, Begun):
-            self._at = event
-        return event
-
-    def _interrupt(self) -> None:
-        """Have it say which line it is at, if it still can; then end it."""
-        if self._child is not None and self._child.is_loaded:
-            self._child.process.interrupt()
-            until = time.monotonic() + GRACE
-            while (left := until - time.monotonic()) > 0:
-                event = self._next(left)
-                if isinstance(event, Stopped):
-                    self._at = Begun(event.line, event.what)
-                if isinstance(event, Stopped | Done | None):
-                    break
-        self._end()
+            self._child = LessonChild(self._command)
+        self._child.wait_until_loaded()
+        self._child.ask(wish)
+        return self._child
 
     def _end(self) -> None:
         """End it, with all the processes that lessons have started."""
         child, self._child = self._child, None
         if child is not None:
-            child.process.end(0)
-
-
-class _Child:
-    """The process, and what it says as a thread reads it."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        """Raises EngineError if it can't be started."""
-        self.process = Process(command)
-        self.is_loaded = False
-        """Whether it can be interrupted."""
-        self.is_gone = False
-        """Whether it has said its last word."""
-        self._said: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, name="proofs", daemon=True).start()
-
-    def _listen(self) -> None:
-        try:
-            for line in self.process.lines():
-                self._said.put(event_from_line(line))
-        except EngineError:  # no line of ours: whatever comes after it is not to be believed
-            self.process.end(0, _MEDDLED)
-        self._said.put(None)
-
-    def next(self, seconds: float | None) -> Event | None:
-        """The next thing that it says; None if it is gone, or says nothing for so long."""
-        until = None if seconds is None else time.monotonic() + seconds
-        while not self.is_gone:
-            left = _POLL if until is None else min(_POLL, until - time.monotonic())
-            if left <= 0:
-                return None
-            try:
-                event = self._said.get(timeout=left)
-            except queue.Empty:  # perhaps what it has started holds on to its pipe
-                self.is_gone = not self.process.is_alive
-                continue
-            self.is_gone = event is None
-            return event
-        return None
-
-    def how_it_ended(self) -> str:
-        """In words, once it is gone; one that has but closed its pipe is ended for that."""
-        self.process.end(_POLL, _MEDDLED)
-        return self.process.fault or f"ended its process, which {how_ended(self.process.wait())}"
+            child.end()

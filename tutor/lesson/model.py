@@ -151,6 +151,20 @@ class Lesson(msgspec.Struct, frozen=True):
         """The section that is the phase `name`, if the lesson has it."""
         return next((s for s in self.sections if s.phase == name), None)
 
+    def phase_of_line(self, line: int) -> str:
+        """The phase with code on this line of the file; "" if none has."""
+        return next(
+            (
+                section.phase
+                for section in self.sections
+                for fence in section.blocks
+                if section.phase
+                and isinstance(fence, Fence)
+                and fence.line <= line < fence.line + len(fence.code.splitlines())
+            ),
+            "",
+        )
+
     def loop(self, mode: str) -> tuple[Section, ...]:
         """The phases that `mode` runs for each batch, in the file's order."""
         return tuple(

@@ -39,6 +39,7 @@ class LessonRaised(RunError):
         where = f"{program.filename}:{line}" if line else program.filename
         super().__init__(f"{where}: {phase} in mode {program.mode} raised {message}")
         self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
+        self.mode = program.mode
         self.stopped = stopped
 
 
@@ -382,6 +383,8 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         message = "KeyboardInterrupt: it was stopped"
     elif isinstance(error, SystemExit):
         message = f"SystemExit: the lesson called exit({'' if error.code is None else error.code})"
+    elif isinstance(error, EOFError) and "reading a line" in str(error):
+        message = "EOFError: a lesson can't ask by input(); give the value in its code"
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
     line = lines[-1] if lines else None

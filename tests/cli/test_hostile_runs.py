@@ -1,0 +1,153 @@
+"""`tutor run` of lessons that end, hold or multiply their process: real processes, as typed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR
+from tests.training.conftest import lesson_text
+
+SETUP = """import ctypes, os, signal, subprocess, sys, time
+w = torch.tensor(1.0, requires_grad=True)
+x = torch.ones(3)
+n = 0"""
+IS_LINUX = sys.platform == "linux"
+
+
+def hostile(folder: Path, mischief: str) -> tuple[Path, int]:
+    """A lesson that does it in its third epoch, and the line where that stands."""
+    path = folder / "mine.md"
+    path.write_text(
+        lesson_text(Setup=SETUP, Predict=f"n += 1\nif n == 3:\n    {mischief}\ny_pred = w * x")
+    )
+    return path, path.read_text().splitlines().index(f"    {mischief}") + 1
+
+
+def run(path: Path, *more: str, command: str = "run") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TUTOR, command, str(path), "--trust", *more],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize(
+    ("mischief", "how"),
+    [
+        ("os._exit(7)", "exited with status 7"),
+        ("os.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+        ("ctypes.string_at(0)", "was ended by SIGSEGV"),
+    ],
+)
+def test_a_process_that_a_lesson_ends_is_told_with_the_line_after_whole_figures(
+    home: Path, mischief: str, how: str
+) -> None:
+    path, line = hostile(home, mischief)
+    done = run(path)
+    assert done.returncode == 1
+    assert [row.split()[1] for row in done.stdout.splitlines()] == ["1", "2"]
+    assert done.stderr == (
+        f"tutor: {path}:{line}: mode autograd, Predict ended its process, which {how}\n"
+    )
+
+
+def test_closed_descriptors_and_compare_cost_a_line(home: Path) -> None:
+    path, _ = hostile(home, "os.closerange(0, 99)")
+    done = run(path, "--compare")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"tutor: {path}:")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_export_leaves_no_half_table_and_says_why(home: Path) -> None:
+    path, line = hostile(home, "input('name? ')")
+    done = run(path, "-o", str(home / "a.csv"), command="export")
+    assert done.returncode == 1
+    assert f"{path}:{line}: " in done.stderr
+    assert "can't ask" in done.stderr
+    assert not (home / "a.csv").exists()
+
+
+def test_the_memory_limit_is_that_of_the_app(home: Path) -> None:
+    path, _ = hostile(home, "z = np.ones(2**27)")
+    assert run(path, "--epochs", "3").returncode == 1, "a GB where 1 GB is the limit"
+    small, _ = hostile(home, "z = np.ones(2**24)")
+    assert run(small, "--epochs", "3").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "mischief",
+    [
+        "[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; sum(range(10**12))",
+        "os.kill(os.getpid(), signal.SIGSTOP)",
+        "[os.fork() for _ in range(3)]; subprocess.Popen(['sleep', '77'], "
+        "start_new_session=True); time.sleep(99)",
+    ],
+)
+def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
+    home: Path, mischief: str
+) -> None:
+    path, line = hostile(home, mischief)
+    child = subprocess.Popen(
+        [TUTOR, "run", str(path), "--trust"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TUTOR_TRIAL": str(home)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert child.stdout is not None
+    rows = [child.stdout.readline() for _ in range(2)]
+    time.sleep(0.5)  # now the third epoch is on
+    pressed = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=20)
+    assert time.monotonic() - pressed < 5  # alone 1.1; with eight others on two cores more
+    assert child.returncode == 130
+    assert all(row.endswith("\n") for row in rows)
+    assert said == f"tutor: stopped at {path}:{line}: mode autograd, Predict\n"
+    assert not processes_with(str(home))
+
+
+def processes_with(value: str) -> list[str]:
+    """The commands of the processes whose environment has this value."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*") if IS_LINUX else ():
+        try:
+            if f"TUTOR_TRIAL={value}\0".encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_text())
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+@pytest.mark.parametrize(
+    ("redirection", "status", "lines"),
+    [(">/dev/full", 1, 1), (">&- 2>&- <&-", 0, 0), ("2>/dev/full", 0, 0), ("| head -1", 0, 0)],
+)
+def test_figures_that_can_not_be_written_cost_a_line_at_most(
+    home: Path, redirection: str, status: int, lines: int
+) -> None:
+    path, _ = hostile(home, "print('hello')")
+    done = subprocess.run(
+        f"set -o pipefail; {TUTOR} run {path} --trust {redirection}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == status
+    told = [line for line in done.stderr.splitlines() if line.startswith("tutor: ")]
+    assert len(told) == lines

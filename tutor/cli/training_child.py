@@ -1,0 +1,171 @@
+"""The child process of `tutor run`: trains a lesson and tells its figures as text.
+
+`tutor export … .csv` has its figures from here, too.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO, cast
+
+from tutor.engine import proof_child
+from tutor.engine.limits import limit_memory
+from tutor.engine.proof_messages import (
+    Begun,
+    Event,
+    Figures,
+    LessonOutput,
+    Remark,
+    RunFailed,
+    Stopped,
+    Train,
+)
+from tutor.errors import RunError, TutorError, UsageError
+from tutor.lesson.model import SETUP
+
+if TYPE_CHECKING:
+    from tutor.engine.capture import Capture
+    from tutor.training.run import Run
+
+Tell = Callable[[Event], None]
+
+LONGEST_MESSAGE = 10_000
+"""Characters of what an exception says that are told."""
+
+
+def load() -> proof_child.Servant:
+    """What trains a lesson, in a process whose descriptors 1 and 2 are the lesson's."""
+    from tutor.engine.capture import Capture  # noqa: PLC0415
+    from tutor.training.devices import use_one_thread  # noqa: PLC0415 - loads torch
+
+    use_one_thread()
+    capture = Capture()
+    return lambda wish, tell: train(wish, tell, capture)
+
+
+def train(wish: Train, tell: Tell, capture: Capture) -> None:
+    """Train, and tell the figures; last, if it is so, what went wrong."""
+    from tutor.training.loop import LessonRaised  # noqa: PLC0415 - loads torch
+
+    training = _Training(wish, tell, capture)
+    try:
+        training.go()
+    except LessonRaised as error:
+        _tell_output(tell, capture)
+        if error.stopped:
+            mode, phase = error.mode, error.phase
+            tell(Stopped(error.line or 1, f"mode {mode}, {phase}"))
+        else:
+            tell(_failure(error, wish))
+    except TutorError as error:
+        _tell_output(tell, capture)
+        tell(_failure(error, wish))
+    except KeyboardInterrupt:  # it met code of ours
+        _tell_output(tell, capture)
+        tell(Stopped(training.at.line, training.at.what))
+
+
+def _failure(error: TutorError, wish: Train) -> RunFailed:
+    trace = traceback.format_exc() if wish.with_debug else ""
+    return RunFailed(str(error)[:LONGEST_MESSAGE], isinstance(error, UsageError), trace)
+
+
+def _tell_output(tell: Tell, capture: Capture) -> None:
+    text, left_out = capture.take()
+    if text or left_out:
+        tell(LessonOutput(text, left_out))
+
+
+class _Lines:
+    """What the reports write to: figures are told line by line."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._text = ""
+
+    def write(self, text: str) -> int:
+        self._text += text
+        return len(text)
+
+    def flush(self) -> None:
+        if self._text:
+            self._tell(Figures(self._text))
+            self._text = ""
+
+
+class _Training:
+    """One run, and what is told of it."""
+
+    def __init__(self, wish: Train, tell: Tell, capture: Capture) -> None:
+        self._wish = wish
+        self._tell = tell
+        self._capture = capture
+        self._lines = _Lines(tell)
+        self.at = Begun(1, "")
+
+    def go(self) -> None:
+        """Train to the last epoch. Raises RunError, LessonRaised or UsageError."""
+        run = self._run()
+        if run.note:
+            self._tell(Remark(run.note))
+        self._begins(run.program.loop[0].name, run.program.mode)
+        report = self._comparing(run) if self._wish.compare else self._reading(run)
+        epochs, every = self._wish.epochs or run.program.epochs, self._wish.every
+        for epoch in (*range(every, epochs, every), epochs):
+            run.run_to(epoch)
+            _tell_output(self._tell, self._capture)
+            report()
+        if run.diverged_at is not None:
+            self._tell(Remark(f"the loss is not finite from epoch {run.diverged_at} on"))
+
+    def _run(self) -> Run:
+        from tutor.training.lockstep import BASE  # noqa: PLC0415 - loads torch
+        from tutor.training.program import programs_of  # noqa: PLC0415 - likewise
+        from tutor.training.run import Run  # noqa: PLC0415 - likewise
+
+        wish, lesson = self._wish, self._wish.lesson
+        programs = programs_of(lesson)
+        first = BASE if wish.compare and BASE in lesson.modes else lesson.modes[0]
+        mode = wish.mode or first
+        try:
+            Run.check_start(programs, mode, wish.device)
+        except RunError as error:
+            raise UsageError(str(error)) from error
+        limit_memory(wish.device)
+        self._begins(SETUP, mode)
+        quiet = self._capture.muted
+        return Run(programs, mode, wish.device, wish.learning_rate, wish.seed, quiet=quiet)
+
+    def _begins(self, phase: str, mode: str) -> None:
+        section = self._wish.lesson.phase(phase)
+        fences = section.fences(mode) if section else ()
+        self.at = Begun(fences[0].line if fences else 1, f"mode {mode}, {phase}")
+        self._tell(self.at)
+
+    def _reading(self, run: Run) -> Callable[[], None]:
+        """What tells the figures of the epoch that the run stands in."""
+        from tutor.cli.reports import REPORTS  # noqa: PLC0415 - loads torch
+
+        report = REPORTS[self._wish.format](cast(TextIO, self._lines))
+        return lambda: report.write(run.reading())
+
+    def _comparing(self, run: Run) -> Callable[[], None]:
+        """What tells the gradients of all modes there. All modes go through all epochs."""
+        from tutor.cli.comparing import COMPARISONS  # noqa: PLC0415 - loads torch
+        from tutor.training.lockstep import Lockstep  # noqa: PLC0415 - likewise
+
+        report = COMPARISONS[self._wish.format](cast(TextIO, self._lines))
+        lockstep = Lockstep(run.programs, run.device_wanted, run.learning_rate, self._wish.seed,
+                            quiet=self._capture.muted, patience=self._wish.every)  # fmt: skip
+
+        def tell() -> None:
+            found = lockstep.compare(run.standpoint(), run.at.epoch)
+            assert found is not None  # nobody breaks it off but by Ctrl+C, which raises
+            report.write(found)
+
+        return tell
+
+
+if __name__ == "__main__":
+    proof_child.main(load)
