@@ -48,7 +48,7 @@ def test_the_app_opens_it_in_that_language_and_lists_the_others_in_it(
         def __init__(self, engine: object, headlines: object, *args: object, **kwargs: object):
             opened.update(kwargs, headlines=headlines)
 
-        def run(self) -> None:
+        def run(self, **options: object) -> None:
             pass
 
     class Engine:
