@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import wcwidth
+from msgspec.structs import replace
 
 from tests.cli.conftest import Tutor
 from tests.progress.conftest import deed, draft, place
@@ -330,3 +331,20 @@ def test_a_lesson_without_exercises_says_so(tutor: Tutor, file: Path) -> None:
     row = tutor("progress").stdout.splitlines()[1]
     assert row.split()[:5] == ["begin", "none", "here", "0", "0"]
     assert row.endswith("  the start, manual")
+
+
+def test_nothing_that_a_file_from_elsewhere_says_is_obeyed_by_the_terminal(
+    tutor: Tutor, file: Path
+) -> None:
+    evil = "\x1b]0;gone\x07\x9b2J\u202e"
+    put(
+        file,
+        replace(place("xor"), mode=evil, device=evil, fork=evil, exercise=evil),
+        replace(place(f"lesson {evil}")),
+        replace(deed("done"), exercise=evil, kind=evil),
+        replace(deed("tried"), lesson=evil),
+    )
+    for arguments in (("progress",), ("progress", "--json"), ("progress", "reset", evil)):
+        done = tutor(*arguments)
+        told = (done.stdout + done.stderr).replace("\n", "")
+        assert told.isprintable(), arguments

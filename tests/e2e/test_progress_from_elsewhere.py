@@ -14,6 +14,10 @@ from tutor.lesson import document, library
 from tutor.progress.records import DraftRecord, Record, now
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of
+from tutor.teaching.journal import Left
+from tutor.teaching.packing import packed
+from tutor.training.frame import Position
+from tutor.training.frame import Record as Recipe
 
 LESSON, EXERCISE = "cpu-and-gpu", "leaf-that-travelled"
 """A repair of Setup, which runs as soon as the exercise is begun."""
@@ -95,3 +99,48 @@ def test_on_the_screen_code_from_elsewhere_runs_after_a_yes(
         terminal.wait_for("y run it")
         terminal.press("y")
         terminal.wait_until(hacked.exists)
+
+
+def test_code_from_elsewhere_is_shown_without_an_escape_sequence(tmp_path: Path) -> None:
+    code = "# \x1b]0;gone\x07\x9b2J shown\n"
+    file = tmp_path / "theirs.sqlite3"
+    with closing(Store(file)) as store:
+        store.add([DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())])
+    with Terminal([str(TUTOR), LESSON], env={"TUTOR_PROGRESS": str(file)}) as terminal:
+        terminal.wait_for("next: ▶")
+        terminal.press("A")
+        terminal.wait_for("Exercises of this lesson")
+        ids = [exercise.id for exercise in document.read(library.find(LESSON)).exercises]
+        terminal.press(*["down"] * ids.index(EXERCISE), "enter")
+        terminal.wait_for("has not been run")
+        terminal.press("o")
+        terminal.wait_for("Your code of Setup", "shown")
+        assert b"gone\x07" not in terminal.raw
+        assert b"\x1b]0;gone" not in terminal.raw
+        assert b"\x9b2J" not in terminal.raw
+
+
+def test_what_somebody_else_had_typed_half_is_no_escape_sequence(tmp_path: Path) -> None:
+    lesson = document.read(library.find("one-weight"))
+    evil = "\x1b]0;gone\x07\x9b2J\n\ttyped"
+    left = Left(
+        slug=lesson.slug,
+        path=str(lesson.path),
+        fingerprint=lesson.fingerprint(),
+        language="en",
+        record=Recipe("manual", "cpu", 0.25, 0),
+        at=Position(1, 2),
+        exercise=lesson.exercises[0].id,
+        typed=evil,
+    )
+    file = tmp_path / "theirs.sqlite3"
+    with closing(Store(file)) as store:
+        store.add([packed(left, now())])
+    with Terminal([str(TUTOR)], env={"TUTOR_PROGRESS": str(file)}) as terminal:
+        terminal.wait_for("▶ Go on: ")
+        terminal.press("enter")
+        terminal.wait_for("Exercise 1 of", "Your answer:")
+        terminal.settle()
+        assert b"gone\x07" not in terminal.raw
+        assert b"\x9b2J" not in terminal.raw
+        assert "\x9b2J".encode() not in terminal.raw

@@ -66,6 +66,25 @@ def to_ascii(text: str) -> str:
     return text if text.isascii() else "".join(c if c.isascii() else _in_ascii(c) for c in text)
 
 
+class NoControls(LineFilter):
+    """Lets no control character of a text out to the terminal, whichever widget shows it.
+
+    They have no width, so that the line stays as wide as it was laid out. What Textual itself
+    tells the terminal is a segment with a control of its own.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The same line without them."""
+        return [
+            s if s.control or s.text.isprintable() else Segment(_without_controls(s.text), s.style)
+            for s in segments
+        ]
+
+
+def _without_controls(text: str) -> str:
+    return "".join(c for c in text if unicodedata.category(c) != "Cc" or c == "\n")
+
+
 class AsciiOnly(LineFilter):
     """Lets nothing but ASCII out to the terminal: borders, markers and lessons alike."""
 

@@ -13,7 +13,7 @@ from textual.app import App
 from textual.filter import LineFilter, Monochrome, NoColor
 
 from tutor.teaching.moment import Notice
-from tutor.ui.charset import AsciiOnly
+from tutor.ui.charset import AsciiOnly, NoControls
 from tutor.ui.settings import SettingsFile
 from tutor.ui.theme_names import THEMES, ThemeName
 from tutor.ui.themes import LOOKS, BlackAndWhite
@@ -45,7 +45,7 @@ class ThemedApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
-        return [*self._colours, *filters, *self._ascii]
+        return [*self._colours, *filters, NoControls(), *self._ascii]
 
     @property
     def ansi_theme(self) -> TerminalTheme:
