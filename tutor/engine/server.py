@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -415,7 +415,10 @@ class Server:
 
 def _load_optimizers() -> None:
     """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    # A lesson that imports some of them meanwhile, in another order, may find them half loaded, or
+    # this thread may. Then they are loaded when a lesson makes its first optimizer.
+    with suppress(ImportError, AttributeError):
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
 @contextmanager
