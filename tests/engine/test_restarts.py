@@ -78,6 +78,27 @@ def test_all_that_is_told_names_the_opening_that_it_belongs_to(engine: Conversat
         assert {event.opening for event in engine.heard} == {number}
 
 
+@pytest.mark.parametrize(
+    "expression", ["[0 for _ in iter(int, 1)]", "next(1 for n in iter(int, 1) if n)"]
+)
+def test_a_watched_value_without_an_end_is_stopped_by_name(
+    engine: Conversation, expression: str
+) -> None:
+    watch = (
+        f"watch:\n  endless: \"(len(str(w)) if hasattr(w, 'grad_fn') and w < 1 else {expression})\""
+    )
+    front = FRONT.replace("epochs: 10", f"epochs: 10\n{watch}")
+    shown = engine.open(front, Setup=SETUP.replace("1.0", "0.99"))
+    assert isinstance(shown, Shown)
+    number = engine.client.send(StepEpoch())
+    time.sleep(0.3)
+    engine.client.stop()
+    answer = engine.answer_to(number)
+    assert isinstance(answer, Shown), answer
+    assert "the value of endless was still running" in answer.note
+    assert "stopped" in engine.shown(StepEpoch()).frame.watched["endless"].text
+
+
 @pytest.mark.parametrize("megabytes", ["1", "0", "-5", "lots", "1e3", "9" * 40, "٣٠٠"])
 def test_a_memory_limit_that_can_not_be_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, megabytes: str

@@ -253,19 +253,23 @@ class Loop:
         # A look at a non-leaf's `.grad` warns each time: that would be told as the lesson's word.
         with safely, no_grad(), redirect_stderr(io.StringIO()):
             return {
-                e.label: NO_VALUE
-                if e.names.intersection(pending)
-                else self._evaluate(e.code, extra)
+                e.label: NO_VALUE if e.names.intersection(pending) else self._evaluate(e, extra)
                 for e in expressions
             }
 
-    def _evaluate(self, code: CodeType, extra: Mapping[str, Any]) -> Value:
+    def _evaluate(self, expression: Expression, extra: Mapping[str, Any]) -> Value:
+        """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
+        label, code = expression.label, expression.code
+        if label in self.program.stopped:
+            return text_value("stopped: it did not come to an end")
         try:
             return value_of(eval(code, self.namespace, extra))
         except NameError:  # not computed yet: there is nothing to show
             return NO_VALUE
         except KeyboardInterrupt:
-            raise
+            self.program.stopped.add(label)  # else the next frame would wait for it again
+            words = f"the value of {label}"
+            raise LessonRaised(self.program, words, None, "KeyboardInterrupt", True) from None
         except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
             if self.gradients is None and "gradient" in code.co_names:
                 return NONE

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 
 from tutor.errors import RunError
@@ -78,6 +78,8 @@ class Program:
     """
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
+    stopped: set[str] = field(default_factory=set, compare=False)
+    """Labels of expressions that the learner has stopped: they are not evaluated again."""
 
     @property
     def steps(self) -> int:
