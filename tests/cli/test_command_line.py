@@ -59,6 +59,36 @@ def test_what_diverges_is_valid_json_all_the_same(tutor: Tutor) -> None:
     assert done.returncode == 0
 
 
+def test_text_tells_a_large_parameter_by_its_shape_and_a_few_figures(
+    tutor: Tutor, home: Path
+) -> None:
+    path = home / "large.md"
+    setup = "w = torch.full((30, 40), 2.0, requires_grad=True)\nx = 1.0"
+    path.write_text(lesson_text(Setup=setup, Predict="y_pred = (w * x).sum()"))
+    done = tutor("run", str(path), "--trust", "--epochs", "1")
+    (line,) = done.stdout.splitlines()
+    assert len(line) < 250
+    assert "(30×40: mean " in line
+
+
+def test_a_seed_that_the_lesson_sets_itself_is_told(tutor: Tutor, home: Path) -> None:
+    path = home / "seeded.md"
+    path.write_text(lesson_text(Setup="torch.manual_seed(1)\nw = torch.rand(1)\nw.requires_grad_()"
+                                "\nx = 1.0"))  # fmt: skip
+    with_seed = tutor("run", str(path), "--trust", "--epochs", "1", "--seed", "5")
+    assert "sets a seed" in with_seed.stderr
+    without = tutor("run", str(path), "--trust", "--epochs", "1")
+    assert without.stderr == ""
+    assert with_seed.stdout == without.stdout
+    assert "seed" not in tutor("run", "one-weight", "--epochs", "1", "--seed", "5").stderr
+
+
+def test_a_lesson_file_may_end_in_capital_letters(tutor: Tutor, home: Path) -> None:
+    path = home / "MINE.MD"
+    path.write_text(lesson_text())
+    assert tutor("run", str(path), "--trust", "--epochs", "1").returncode == 0
+
+
 # ── Comparing ───────────────────────────────────────────────────────────────────────
 
 

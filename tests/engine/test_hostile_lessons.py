@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,21 @@ def test_a_copy_that_a_lesson_makes_of_its_process_does_not_speak_for_it(
     assert engine.shown(BackPhase()).frame == before.frame
     answers = [event.answers for event in engine.heard[told - 1 :]]
     assert len(answers) == len(set(answers)), "each of them once"
+
+
+def test_a_copy_that_a_lesson_makes_of_its_process_trains_no_further(
+    engine: Conversation, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    before = "import os\nfirst = os.getpid()\nw = torch.tensor(1.0, requires_grad=True)\nx = 1.0"
+    note = f"open({str(log)!r}, 'a').write(f'{{os.getpid()}} ')"
+    engine.open(Setup=before, Predict=f"{note}\nos.getpid() == first and os.fork()\ny_pred = w * x")
+    for _ in range(4):
+        engine.shown(StepEpoch())
+    time.sleep(0.3)  # in which the copies would train on
+    trained = log.read_text().split()
+    assert len(trained) >= 4
+    assert len(set(trained)) == 1
 
 
 def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:

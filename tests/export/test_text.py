@@ -18,6 +18,7 @@ from tutor.errors import RunError, UsageError
 from tutor.export import Settings, notebook, script
 from tutor.export.notebook import legible
 from tutor.lesson.document import parse
+from tutor.lesson.faults import LessonFaults
 from tutor.lesson.model import Block, Formula, Lesson, Prose, Section
 
 LINE = lessons.lesson("line-through-origin")
@@ -135,11 +136,14 @@ def test_an_unknown_mode_is_named_with_those_there_are() -> None:
 
 
 def test_code_that_cannot_stand_in_a_loop_is_told_in_words() -> None:
-    lesson = parse(
-        lesson_text(Setup="from __future__ import annotations\nw = torch.ones(1)"), Path("f.md")
-    )
-    with pytest.raises(RunError, match="from __future__"):
+    lesson = parse(lesson_text(Predict="\x0cy_pred = w * x"), Path("f.md"))
+    with pytest.raises(RunError, match="can't stand there"):
         script(lesson, "autograd")
+
+
+def test_code_that_no_script_can_hold_is_no_lesson() -> None:
+    with pytest.raises(LessonFaults, match="from __future__"):
+        parse(lesson_text(Setup="from __future__ import annotations\nw = 1"), Path("f.md"))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ from tutor.training.series import named
 
 Array = np.ndarray[Any, Any]
 
+MOST_SHOWN = 64
+"""Elements of an array that are printed in text; of a larger one, a summary."""
+
 
 class Report(Protocol):
     """Something that readings are written to, one after the other."""
@@ -88,6 +91,23 @@ def _json(array: Array | None) -> Any:
 def _short(array: Array | None) -> str:
     if array is None:
         return "None"
+    return _summary(array) if array.size > MOST_SHOWN else _whole(array)
+
+
+def _whole(array: Array) -> str:
     if not array.shape:
         return f"{array.item():.6g}"
-    return "[" + ", ".join(_short(row) for row in array) + "]"
+    return "[" + ", ".join(map(_whole, array)) + "]"
+
+
+def _summary(array: Array) -> str:
+    """A large array's shape, mean, Euclidean norm, least and greatest number."""
+    shape = "×".join(map(str, array.shape))
+    figures = {
+        "mean": array.mean(dtype=np.float64),
+        "norm": np.linalg.norm(array.ravel().astype(np.float64)),
+        "min": array.min(),
+        "max": array.max(),
+    }
+    told = ", ".join(f"{name} {figure:.6g}" for name, figure in figures.items())
+    return f"({shape}: {told})"

@@ -22,6 +22,7 @@ from tutor.engine.proof_messages import (
     Train,
 )
 from tutor.errors import RunError, TutorError, UsageError
+from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class _Training:
         run = self._run()
         if run.note:
             self._tell(Remark(run.note))
+        if self._wish.seed and self._sets_a_seed(run.mode):
+            text = "the lesson's code sets a seed: --seed changes only what it draws before that"
+            self._tell(Remark(text))
         self._begins(run.program.loop[0].name, run.program.mode)
         report = self._comparing(run) if self._wish.compare else self._reading(run)
         epochs, every = self._wish.epochs or run.program.epochs, self._wish.every
@@ -136,6 +140,10 @@ class _Training:
         self._begins(SETUP, mode)
         quiet = self._capture.muted
         return Run(programs, mode, wish.device, wish.learning_rate, wish.seed, quiet=quiet)
+
+    def _sets_a_seed(self, mode: str) -> bool:
+        sections = self._wish.lesson.sections
+        return sets_a_seed(fence.code for s in sections for fence in s.fences(mode))
 
     def _begins(self, phase: str, mode: str) -> None:
         section = self._wish.lesson.phase(phase)

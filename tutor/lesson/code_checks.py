@@ -16,6 +16,12 @@ from types import CodeType
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
 
+SEED_CALLS = frozenset({"manual_seed", "manual_seed_all", "seed"})
+"""`torch.manual_seed(…)`, `np.random.seed(…)`, `generator.manual_seed(…)`."""
+
+GENERATORS = frozenset({"default_rng", "RandomState", "Random"})
+"""Generators that are given their seed as they are made."""
+
 _ON_LINE = re.compile(r"\bon line (\d+)")
 
 
@@ -30,12 +36,22 @@ class Bad:
 
 def why_not_code(code: str, first: int = 1) -> Bad | None:
     """What keeps the code from being compiled, or None; `first` is the line it begins on."""
-    bad = _why_not(code, "exec")
+    bad = _why_not(code, "exec") or _future_import(code)
     if bad is None:
         return None
     # Python names lines in its messages too: "… after 'if' statement on line 1".
     reason = _ON_LINE.sub(lambda match: f"on line {int(match[1]) + first - 1}", bad.reason)
     return Bad(bad.line + first - 1, reason)
+
+
+def _future_import(code: str) -> Bad | None:
+    """A `from __future__ import`, which holds in one phase's code and in no exported script."""
+    for node in _nodes(code):
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            return Bad(
+                node.lineno, "`from __future__ import` has no place in a lesson; leave it out"
+            )
+    return None
 
 
 def why_not_expression(expression: str) -> str | None:
@@ -122,6 +138,19 @@ def _nodes(code: str) -> Iterator[ast.AST]:
 def _quiet() -> warnings.catch_warnings[None]:
     """An odd escape in a string is no fault, and a warning of it no use to the learner."""
     return warnings.catch_warnings(action="ignore")
+
+
+def sets_a_seed(codes: Iterable[str]) -> bool:
+    """Whether some of the code seeds a random number generator. The code must compile."""
+    return any(
+        isinstance(node, ast.Call)
+        and (
+            _called(node.func) in SEED_CALLS
+            or (_called(node.func) in GENERATORS and bool(node.args or node.keywords))
+        )
+        for code in codes
+        for node in _nodes(code)
+    )
 
 
 def computes_gradient(codes: Iterable[str]) -> bool:

@@ -200,7 +200,7 @@ def lesson_files(folder: Path) -> Iterator[Path]:
         paths = sorted(folder.iterdir())
     except OSError:  # a folder that is not there, or may not be read, holds no lessons
         return
-    yield from (p for p in paths if p.suffix == ".md" and not _is_aside(p.name))
+    yield from (p for p in paths if p.suffix.lower() == ".md" and not _is_aside(p.name))
 
 
 def _in(by_language: Mapping[str, Path], language: str) -> Path:
@@ -219,7 +219,7 @@ def _is_aside(name: str) -> bool:
 
 
 def _is_path(name: str) -> bool:
-    return name.endswith(".md") or os.sep in name or name in (".", "..", "~")
+    return name.lower().endswith(".md") or os.sep in name or name in (".", "..", "~")
 
 
 def _shadowed(path: Path) -> Headline:

@@ -7,6 +7,7 @@ what happened in earlier epochs.
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -28,6 +29,9 @@ from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, take
 from tutor.training.transfer import BatchStart
 from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
+
+_leave = os._exit
+"""Kept before a lesson can replace it."""
 
 
 class LessonRaised(RunError):
@@ -167,21 +171,27 @@ class Loop:
         Hands the loss of each to `after`. Raises LessonRaised, in the middle of an epoch.
         """
         code, namespace, steps = self.program.epoch_code, self.namespace, self.program.steps
+        process = os.getpid()
         try:
             for _ in range(count):
                 self.epoch, self.step = self.epoch + 1, 0
                 exec(code, namespace)
+                _end_a_copy(process)
                 self.step = steps
                 after(namespace.get("loss"))
         except BaseException as error:  # as in `execute`, which costs too much here
+            _end_a_copy(process)
             raise lesson_raised(self.program, error) from error
 
     def execute(self, code: CodeType) -> None:
         """Run compiled code in the namespace. Raises LessonRaised, whatever the code raises."""
+        process = os.getpid()
         try:
             exec(code, self.namespace)
         except BaseException as error:  # a lesson may raise anything, SystemExit among it
             raise lesson_raised(self.program, error) from error
+        finally:
+            _end_a_copy(process)
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
 
@@ -259,7 +269,7 @@ class Loop:
 
     def _evaluate(self, expression: Expression, extra: Mapping[str, Any]) -> Value:
         """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
-        label, code = expression.label, expression.code
+        label, code, process = expression.label, expression.code, os.getpid()
         if label in self.program.stopped:
             return text_value("stopped: it did not come to an end")
         try:
@@ -274,6 +284,8 @@ class Loop:
             if self.gradients is None and "gradient" in code.co_names:
                 return NONE
             return text_value(named(error))
+        finally:
+            _end_a_copy(process)
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 
@@ -373,6 +385,15 @@ def _fresh(code: CodeType) -> CodeType:
     """
     inner = (_fresh(c) if isinstance(c, CodeType) else c for c in code.co_consts)
     return code.replace(co_consts=tuple(inner))
+
+
+def _end_a_copy(process: int) -> None:
+    """End this process if it is a copy that a lesson's code has made of `process` (os.fork).
+
+    A copy runs the lesson's code to its end. Running on here, it would train and fork in its turn.
+    """
+    if os.getpid() != process:
+        _leave(0)
 
 
 def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
