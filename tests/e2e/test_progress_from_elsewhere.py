@@ -35,7 +35,7 @@ def elsewhere(tmp_path: Path, hacked: Path) -> list[Record]:
     return [DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())]
 
 
-@pytest.fixture(params=["imported", "copied"])
+@pytest.fixture
 def env(request: pytest.FixtureRequest, tmp_path: Path, elsewhere: list[Record]) -> dict[str, str]:
     """The environment of a tutor that has these drafts, by an import or as a whole database."""
     file = tmp_path / "progress.sqlite3"
@@ -63,6 +63,7 @@ def plain(env: dict[str, str], *lines: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("env", ["imported"], indirect=True)
 def test_in_plain_mode_code_from_elsewhere_runs_when_it_is_agreed_to_and_then_unasked(
     env: dict[str, str], hacked: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_in_plain_mode_code_from_elsewhere_runs_when_it_is_agreed_to_and_then_un
     assert hacked.exists(), "agreed to once, for this exact code"
 
 
+@pytest.mark.parametrize("env", ["copied"], indirect=True)
 def test_on_the_screen_code_from_elsewhere_runs_after_a_yes(
     env: dict[str, str], hacked: Path
 ) -> None:
