@@ -10,6 +10,7 @@ import fcntl
 import os
 import pty
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -23,6 +24,8 @@ from types import TracebackType
 import pyte
 
 TUTOR = Path(sys.executable).with_name("tutor")
+IN_SHELL = shlex.quote(str(TUTOR))
+"""The program as a word of a shell's line: its path may have blanks."""
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting; only a hang takes so long."""
 

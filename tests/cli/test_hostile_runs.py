@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import TUTOR
+from tests.terminal import IN_SHELL, TUTOR
 from tests.training.conftest import lesson_text
 
 SETUP = """import ctypes, os, signal, subprocess, sys, time
@@ -140,7 +141,7 @@ def test_figures_that_can_not_be_written_cost_a_line_at_most(
 ) -> None:
     path, _ = hostile(home, "print('hello')")
     done = subprocess.run(
-        f"set -o pipefail; {TUTOR} run {path} --trust {redirection}",
+        f"set -o pipefail; {IN_SHELL} run {shlex.quote(str(path))} --trust {redirection}",
         shell=True,
         executable="/bin/bash",
         capture_output=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import TUTOR
+from tests.terminal import IN_SHELL, TUTOR
 from tests.training.conftest import lesson_text
 from tutor.lesson.library import headlines
 
@@ -18,7 +18,7 @@ SHIPPED = {h.slug: h.languages for h in headlines()}
 
 
 def test_a_pipe_that_closes_ends_it_quietly() -> None:
-    command = f"{TUTOR} run thermometer --format jsonl | head -1"
+    command = f"{IN_SHELL} run thermometer --format jsonl | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["epoch"] == 1
     assert done.stderr == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import TUTOR
+from tests.terminal import IN_SHELL, TUTOR
 
 COMMANDS = (
     *("list", "list --json", "list --map", "progress", "progress export -", "new mine --force"),
@@ -23,7 +23,8 @@ def run(
 ) -> tuple[int, str]:
     """Exit status, and what was said on standard error where that is open."""
     done = subprocess.run(
-        f"cd {tmp_path} && (echo next; echo quit) | {TUTOR} {command} {redirection}",
+        f"(echo next; echo quit) | {IN_SHELL} {command} {redirection}",
+        cwd=tmp_path,
         shell=True,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import TUTOR, Terminal
+from tests.terminal import IN_SHELL, Terminal
 from tutor.engine import supervisor
 
 BASH = shutil.which("bash")
@@ -27,7 +27,7 @@ def shell() -> Iterator[Terminal]:
     command = [str(BASH), "--norc", "--noprofile", "-i"]
     with Terminal(command, env={"PS1": "shell$ ", "HISTFILE": ""}) as terminal:
         terminal.wait_for("shell$")
-        type_line(terminal, f"{TUTOR} line-through-origin --mode autograd")
+        type_line(terminal, f"{IN_SHELL} line-through-origin --mode autograd")
         terminal.wait_for("next: ▶ Predict")
         yield terminal
         kill_all(terminal.process.pid)

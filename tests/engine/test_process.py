@@ -228,7 +228,9 @@ BUSY = shlex.quote("import signal; signal.pthread_sigmask(0, range(1, 65)); sum(
 @on_linux
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "lesson", [f"exec {sys.executable} -c {BUSY}", "kill -STOP $$"], ids=["busy", "stopped"]
+    "lesson",
+    [f"exec {shlex.quote(sys.executable)} -c {BUSY}", "kill -STOP $$"],
+    ids=["busy", "stopped"],
 )
 def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
     held: Path, kind: str, lesson: str
