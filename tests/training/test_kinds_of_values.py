@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,7 +250,10 @@ def test_the_elements_of_a_large_parameter_are_sampled_and_it_is_said(write_less
     assert not finding.is_note
 
 
-def test_what_a_lesson_replaces_ends_no_process(write_lesson: Write) -> None:
+def test_what_a_lesson_replaces_ends_no_process(
+    write_lesson: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back at the end
     code = X + "w = torch.tensor(0.5, requires_grad=True)\n"
     for name in ("no_grad", "get_rng_state", "isfinite"):
         before = getattr(torch, name)
