@@ -59,6 +59,8 @@ class Keeper:
         self._places: dict[str, tuple[datetime, Left | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
+        self._unsaved = ""
+        """What became of what could not be written by the end: the thread may still be trying."""
         self._closes_at: float | None = None
         self._is_loaded = threading.Event()
         self._is_to_look = False
@@ -147,8 +149,8 @@ class Keeper:
         One line. What stands in the way is told again as soon as it does.
         """
         with self._news:
-            if self._trouble:
-                return self._trouble
+            if self._unsaved or self._trouble:
+                return self._unsaved or self._trouble
             if self._backlog and time.monotonic() - self._backlog.since > STUCK:
                 return one_line(f"progress is not kept yet: waiting for {self.file}")
             return self._notice
@@ -193,7 +195,7 @@ class Keeper:
         except OSError as error:
             told = f"{why}; what was done since is lost ({error.strerror or error}: {beside})"
         with self._news:
-            self._trouble = one_line(told)
+            self._unsaved = one_line(told)
 
     # ── How ─────────────────────────────────────────────────────────────────────────
 
