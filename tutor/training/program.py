@@ -79,7 +79,7 @@ class Program:
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: set[str] = field(default_factory=set, compare=False)
-    """Labels of expressions that the learner has stopped: they are not evaluated again."""
+    """Labels of expressions that the learner has stopped; they are not evaluated again."""
 
     @property
     def steps(self) -> int:
