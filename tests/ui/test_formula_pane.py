@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from textual.content import Content
 
-from tutor.lesson.model import Lesson, Prose, Section
+from tutor.lesson.model import Formula, Lesson, Prose, Section
 from tutor.training.frame import NO_VALUE, Frame
 from tutor.ui import looks
 from tutor.ui.panes.formula import FormulaPane
@@ -104,7 +104,7 @@ def told(words: int) -> Lesson:
 
 
 def results(pane: FormulaPane) -> list[str]:
-    """The phases whose last live formula is in view, whole."""
+    """The phases whose live formulas are all in view, whole."""
     first, height = pane.scroll_offset.y, pane.scrollable_content_region.height
     return [p for p, (a, b) in pane._results.items() if first <= a and b < first + height]
 
@@ -127,19 +127,67 @@ async def test_what_has_just_run_stays_in_view_while_stepping(words: int, rows: 
                 assert any(f"▶ {at.next_phase}" in row for row in app.screen_rows)
 
 
+def has_closed(app: OnePane) -> bool:
+    return any("What to remember" in row for row in app.screen_rows)
+
+
 async def test_the_sections_behind_the_last_phase_are_shown_at_the_end() -> None:
     """Whether the run came there by steps, by epochs or by running; back goes back."""
     app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
     long = told(2)
     epochs = long.epochs["autograd"]
     async with app.run_test(size=(78, 12)) as pilot:
-        for before in (frame(epochs, 4), frame(epochs - 1, 5)):
-            app.moment = replace(moment(before, None), lesson=long)
+        for before in (frame(epochs, 4), frame(epochs - 1, 5), frame(epochs, 5)):
+            app.moment = replace(moment(frame(epochs, 4), None), lesson=long)
             await pilot.pause()
-            assert not any("What to remember" in row for row in app.screen_rows)
-            app.moment = replace(moment(frame(epochs, 5), before), lesson=long)
-            await pilot.pause()
-            assert any("What to remember" in row for row in app.screen_rows)
+            assert not has_closed(app)
+            for last in (epochs, epochs + 7):
+                app.moment = replace(moment(frame(last, 5), before), lesson=long)
+                await pilot.pause()
+                assert "What to remember" in app.screen_rows[0]
         app.moment = replace(moment(frame(epochs, 4), frame(epochs, 5)), lesson=long)
         await pilot.pause()
-        assert not any("What to remember" in row for row in app.screen_rows)
+        assert not has_closed(app)
+
+
+async def test_the_sections_behind_the_last_phase_come_by_stepping_on() -> None:
+    """Below what has run; not in the first epoch, whose exercises they would answer."""
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    long = told(0)
+    async with app.run_test(size=(78, 12)) as pilot:
+        app.moment = replace(moment(frame(1, 5), frame(1, 4)), lesson=long)
+        await pilot.pause()
+        first_top = app.pane.scroll_offset.y
+        app.moment = replace(moment(frame(2, 5), frame(2, 4)), lesson=long)
+        await pilot.pause()
+        assert has_closed(app)
+        assert any(row.strip().startswith("┃ Reset") for row in app.screen_rows)
+        assert app.pane.scroll_offset.y >= first_top
+
+
+@pytest.mark.parametrize("rows", [11, 18])
+@pytest.mark.parametrize(("count", "words"), [(3, 2), (9, 1), (30, 0)])
+async def test_of_several_formulas_all_that_find_room_are_in_view(
+    count: int, words: int, rows: int
+) -> None:
+    """In a long phase, also in the last one before the loop begins again: the newest end."""
+    plain = lesson()
+    many = tuple(Formula(rf"a_{{{n}}} = \boxed{{w}}", 18, ("w",)) for n in range(count))
+    long = msgspec.structs.replace(
+        plain,
+        sections=tuple(
+            msgspec.structs.replace(s, blocks=(*[WORDS] * 2, *many, *[WORDS] * words))
+            if s.phase in ("Predict", "Update")
+            else s
+            for s in plain.sections
+            if s.phase != "Reset"
+        ),
+    )
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    async with app.run_test(size=(78, rows)) as pilot:
+        for step in (1, 5):
+            app.moment = replace(moment(frame(1, step), frame(1, step - 1)), lesson=long)
+            await pilot.pause()
+            seen = [row.strip() for row in app.screen_rows if row.strip().startswith("┃   a")]
+            ends = [row.plain.strip() for row in app.pane.lines if row.plain.startswith("┃   a")]
+            assert seen == ends[-min(count, app.pane.scrollable_content_region.height) :]

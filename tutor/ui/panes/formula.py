@@ -58,14 +58,14 @@ class FormulaPane(LinesPane):
         self._sections: dict[str, tuple[int, int]] = {}
         """By phase: its first and last line."""
         self._results: dict[str, tuple[int, int]] = {}
-        """By phase: the first and last line of its last live formula."""
+        """By phase: from the first line of its formulas with numbers to the last one's last."""
         self._formulas: list[tuple[int, int]] = []
         """First and last line of each formula."""
         self._last: dict[tuple[str, str], str] = {}
         """By phase and expression: the text that last stood there before this frame."""
         self._behind_phases: int | None = None
         """The line on which the sections behind the last phase begin."""
-        self._followed: tuple[str, str | None, bool] | None = None
+        self._followed: tuple[str, str | None, bool, bool] | None = None
 
     def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
         """Another lesson, step or value."""
@@ -119,7 +119,8 @@ class FormulaPane(LinesPane):
                 if kind != "words":
                     self._formulas.append((len(lines), len(lines) + len(block_lines) - 1))
                 if kind == "live" and section.phase:
-                    self._results[section.phase] = (len(lines), len(lines) + len(block_lines) - 1)
+                    start, _ = self._results.get(section.phase, (len(lines), 0))
+                    self._results[section.phase] = (start, len(lines) + len(block_lines) - 1)
                 lines.extend(block_lines)
             if section.phase:
                 self._sections[section.phase] = (first, len(lines) - 1)
@@ -130,16 +131,17 @@ class FormulaPane(LinesPane):
     def settle(self) -> None:
         """Keep in view what has just run, with what is next below it.
 
-        The learner is left alone between steps. At the end of the loop, whose next phase stands
-        far above, what has just run stays in view instead; at the end of the lesson's epochs
-        come the sections that close it.
+        The learner is left alone between steps. Below the last phase, whose next one stands far
+        above, the text goes on with the sections that close the lesson: from the second epoch on
+        they stand below what has just run (in the first they would answer what the exercises
+        ask), and from the lesson's last epoch on they come first.
         """
         moment = self.moment
         if moment is None:
             return
         is_closing = self._behind_phases is not None and self._is_through(moment)
         next_phase = None if moment.at_start else self._followed_phase(moment)
-        place = (moment.mode, next_phase, is_closing)
+        place = (moment.mode, next_phase, is_closing, moment.epoch > 1)
         if place == self._followed:
             return
         self._followed = place
@@ -151,44 +153,61 @@ class FormulaPane(LinesPane):
             self._scroll_up_to(0)
 
     def _is_through(self, moment: Moment) -> bool:
-        """Whether the run stands at the end of the lesson's epochs."""
+        """Whether the run stands at an epoch's end, and has made all the lesson's epochs."""
         frame = moment.frame
         if frame is None or self.attempt is not None:
             return False
-        ends = (moment.lesson.epochs[moment.mode], moment.goal)
-        return frame.at.epoch in ends and frame.at.step >= frame.steps
+        epoch, last = frame.at.epoch, moment.lesson.epochs[moment.mode]
+        return frame.at.step >= frame.steps and (epoch >= last or epoch == moment.goal)
 
     def _follow(self, moment: Moment, phase: str) -> None:
-        first, last = self._sections[phase]
-        done = self._sections.get((moment.frame and moment.frame.phase) or "")
-        height = self.scrollable_content_region.height
-        if done and done > (first, last):
-            self.bring_into_view(max(0, done[1] - height + 1), done[1])
-        elif done is None or done == (first, last):
-            self.bring_into_view(first, last)
+        ahead = self._sections[phase]
+        done_phase = (moment.frame and moment.frame.phase) or ""
+        done = self._sections.get(done_phase)
+        if done is None or done == ahead:
+            self.bring_into_view(*ahead)
+        elif done > ahead:
+            below = self._behind_phases if moment.epoch > 1 and self.attempt is None else None
+            self._scroll_up_to(self._top(done_phase, done[1] if below is None else below + 1))
         else:
-            self._scroll_up_to(self._top_of_both(moment, done, (first, last), height))
+            _, result = self._results.get(moment.next_phase or "", ahead)
+            self._scroll_up_to(self._top(done_phase, result, ahead[0] + 2))
 
-    def _top_of_both(
-        self, moment: Moment, done: tuple[int, int], ahead: tuple[int, int], height: int
-    ) -> int:
-        """The line to show from: what has run, and below it as much as finds room of what is next.
+    def _top(self, done: str, *below: int) -> int:
+        """The line to show from, so that what has run is in view, and below it what is next.
 
-        From the heading if both find room from there; else from the result, which is the point
-        of it; from what is next alone if nothing has a result.
+        `below`: down to which line of what is next, the most welcome first. If there is no room
+        for it from the heading of what has run, then from its formulas, or from those with
+        numbers in them, which are the point of it; else those alone, the last ones of many.
         """
-        phase = (moment.frame and moment.frame.phase) or ""
-        _, end = self._results.get(moment.next_phase or "", (0, ahead[0]))
-        if end - done[0] < height:
-            return done[0]
-        if phase not in self._results:
-            return ahead[0] if ahead[0] - done[0] >= height else done[0]
-        result, _ = self._results[phase]
-        # From some line at or above the result, so that the pane's edges cut no formula.
-        for top in range(result, max(done[0], result - height // 3) - 1, -1):
-            if not any(a < edge <= b for a, b in self._formulas for edge in (top, top + height)):
+        first, last = self._sections[done]
+        formulas = [span for span in self._formulas if first <= span[0] <= last]
+        results = self._results.get(done)
+        if results is None:
+            start = first if below[-1] - first < self._height else last + 2
+            return self._without_cut(first, start, start)
+        starts = (first, formulas[0][0], results[0])
+        wishes = [(first, below[0]), *((start, below[-1]) for start in starts), results]
+        for start, end in wishes:
+            if end - start < self._height:
+                return self._without_cut(first, start, end)
+        fitting = (a for a, _ in formulas if a >= results[0] and results[1] - a < self._height)
+        return next(fitting, formulas[-1][0])
+
+    @property
+    def _height(self) -> int:
+        return self.scrollable_content_region.height
+
+    def _without_cut(self, heading: int, start: int, end: int) -> int:
+        """The line at or a little above `start` from where the pane's edges cut no formula."""
+        start = min(start, max(0, len(self.lines) - self._height))
+        highest = max(heading if start >= heading else 0, start - self._height // 3)
+        for top in range(start, highest - 1, -1):
+            edges = (top, top + self._height)
+            is_cut = any(a < edge <= b for a, b in self._formulas for edge in edges)
+            if end - top < self._height and not is_cut:
                 return top
-        return result
+        return start
 
     def _scroll_up_to(self, top: int) -> None:
         """Let this line be the first that is seen, where the lines below it fill the pane."""
