@@ -8,14 +8,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.terminal import IN_SHELL, TUTOR
 from tests.training.conftest import lesson_text
+from tests.waiting import PATIENCE, wait_until
+from tutor.cli import training_child
+from tutor.cli.training_child import train
+from tutor.engine import proof_child
+from tutor.engine.capture import Capture
+from tutor.engine.proof_messages import Event, Prove, Stopped, Train
+from tutor.lesson import document
+from tutor.lesson.model import Lesson
+from tutor.training import check
+from tutor.training.loop import lesson_raised
+from tutor.training.program import Program, programs_of
+from tutor.training.run import Run
 
-SETUP = """import ctypes, os, signal, subprocess, sys, time
+SETUP = """import ctypes, os, pathlib, signal, subprocess, sys, time
+there = pathlib.Path(os.environ.get("THERE", "there")).touch
 w = torch.tensor(1.0, requires_grad=True)
 x = torch.ones(3)
 n = 0"""
@@ -85,38 +101,84 @@ def test_the_memory_limit_is_that_of_the_app(home: Path) -> None:
     assert run(small, "--epochs", "3").returncode == 0
 
 
+BUSY = "[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; there(); sum(range(10**12))"
+"""In C code, deaf to Ctrl+C."""
+
+
 @pytest.mark.parametrize(
     "mischief",
     [
-        "[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; sum(range(10**12))",
-        "os.kill(os.getpid(), signal.SIGSTOP)",
+        BUSY,
+        "there(); os.kill(os.getpid(), signal.SIGSTOP)",
         "[os.fork() for _ in range(3)]; subprocess.Popen(['sleep', '77'], "
-        "start_new_session=True); time.sleep(99)",
+        "start_new_session=True); there(); time.sleep(99)",
     ],
 )
 def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
     home: Path, mischief: str
 ) -> None:
     path, line = hostile(home, mischief)
+    status, rows, said = stopped(path, "run", presses=1)
+    assert status == 130
+    assert [row.split()[1] for row in rows.splitlines()] == ["1", "2"]
+    assert said == f"tutor: stopped at {path}:{line}: mode autograd, Predict\n"
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_ctrl_c_twice_ends_what_is_deaf_to_it(home: Path, command: str) -> None:
+    path, _ = hostile(home, BUSY)
+    status, _, said = stopped(path, command, presses=2)
+    assert status == 130
+    assert "Traceback" not in said
+
+
+def stopped(path: Path, command: str, presses: int) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command stopped by Ctrl+C amid the mischief.
+
+    Nothing that the lesson has started is left. The mischief takes longer than PATIENCE: what
+    ends before that has been ended.
+    """
+    there = path.with_name("there")
     child = subprocess.Popen(
-        [TUTOR, "run", str(path), "--trust"],
+        [TUTOR, command, str(path), "--trust"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TUTOR_TRIAL": str(home)},
+        env={**os.environ, "TUTOR_TRIAL": str(path), "THERE": str(there)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    assert child.stdout is not None
-    rows = [child.stdout.readline() for _ in range(2)]
-    time.sleep(0.5)  # now the third epoch is on
-    pressed = time.monotonic()
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=20)
-    assert time.monotonic() - pressed < 5  # alone 1.1; with eight others on two cores more
-    assert child.returncode == 130
-    assert all(row.endswith("\n") for row in rows)
-    assert said == f"tutor: stopped at {path}:{line}: mode autograd, Predict\n"
-    assert not processes_with(str(home))
+    wait_until(lambda: there.exists() or child.poll() is not None, "the mischief")
+    for press in range(presses):
+        time.sleep(0.1 * press)  # or the second is one with the first
+        child.send_signal(signal.SIGINT)
+    printed, said = child.communicate(timeout=PATIENCE)
+    wait_until(lambda: not processes_with(str(path)), "the end of all that the lesson has started")
+    return child.returncode, printed, said
+
+
+def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = document.read(hostile(home, "pass")[0])
+    for child in (proof_child, training_child):
+        monkeypatch.setattr(child, "limit_memory", lambda _: None)
+
+    def interrupted(program: Program) -> NoReturn:
+        raise lesson_raised(program, KeyboardInterrupt())
+
+    def proving(lesson: Lesson, begun: Callable[[int, str], None]) -> NoReturn:
+        begun(30, "mode autograd, Loss")
+        interrupted(programs_of(lesson)["autograd"])
+
+    monkeypatch.setattr(check, "findings", proving)
+    monkeypatch.setattr(Run, "run_to", lambda run, _: interrupted(run.program))
+    told: list[Event] = []
+    proof_child._load()(Prove(lesson), told.append)
+    assert told[-1] == Stopped(30, "mode autograd, Loss")
+    with closing(Capture()) as capture:
+        train(Train(lesson, None, "cpu", None, 0, None, 1, "csv"), told.append, capture)
+    first_line = lesson.phase("Predict").fences("autograd")[0].line
+    assert told[-1] == Stopped(first_line, "mode autograd, Predict")
 
 
 def processes_with(value: str) -> list[str]:

@@ -47,16 +47,17 @@ def load() -> proof_child.Servant:
 
 def train(wish: Train, tell: Tell, capture: Capture) -> None:
     """Train, and tell the figures; last, if it is so, what went wrong."""
-    from tutor.training.loop import LessonRaised  # noqa: PLC0415 - loads torch
+    from tutor.training.loop import SOMEWHERE, LessonRaised  # noqa: PLC0415 - loads torch
 
     training = _Training(wish, tell, capture)
     try:
         training.go()
     except LessonRaised as error:
         _tell_output(tell, capture)
-        if error.stopped:
-            mode, phase = error.mode, error.phase
-            tell(Stopped(error.line or 1, f"mode {mode}, {phase}"))
+        if error.stopped and error.phase == SOMEWHERE:  # it met code of ours
+            tell(Stopped(training.at.line, training.at.what))
+        elif error.stopped:
+            tell(Stopped(error.line or 1, f"mode {error.mode}, {error.phase}"))
         else:
             tell(_failure(error, wish))
     except TutorError as error:

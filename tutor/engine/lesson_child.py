@@ -31,8 +31,14 @@ from tutor.lesson.model import Lesson
 GRACE = 0.7
 """Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
 
-DUMP_SECONDS = 0.2
-"""Seconds in which a child that does not answer writes down which line it is at."""
+DUMP_SECONDS = 1.5
+"""Seconds in which a child that does not answer writes down which line it is at.
+
+A thousandth of that is enough, unless the machine is busy with other things.
+"""
+
+DUMP_PAUSE = 0.1
+"""Seconds without another line after which what it has written down is taken as whole."""
 
 DUMP_SIGNAL = signal.SIGUSR1
 """At this signal the child writes down which line it is at, whatever it is busy with."""
@@ -123,12 +129,24 @@ class LessonChild:
             has_answered = yield from self._last_events(GRACE)
             if not has_answered:
                 # It may be in C code, have a handler of its own, or have stopped itself.
-                for number in (signal.SIGCONT, DUMP_SIGNAL):
-                    self.process.signal_all(number)
-                has_answered = yield from self._last_events(DUMP_SECONDS)
+                has_answered = yield from self._written_down()
             if not has_answered:
                 self.take_place(lesson, mode)
         self.end()
+
+    def _written_down(self) -> Generator[Event, None, bool]:
+        """Have it write down its line; what it says until it has, and whether it has answered."""
+        before = size = self.process.error_size
+        for number in (signal.SIGCONT, DUMP_SIGNAL):
+            self.process.signal_all(number)
+        until = time.monotonic() + DUMP_SECONDS
+        while time.monotonic() < until and not self.is_gone:
+            if (yield from self._last_events(DUMP_PAUSE)):
+                return True
+            last, size = size, self.process.error_size
+            if before < last == size:
+                break
+        return False
 
     def _last_events(self, seconds: float) -> Generator[Event, None, bool]:
         """What it says until it has done what it was asked; whether it came so far in time."""

@@ -107,9 +107,14 @@ class Process:
 
     def error_text(self) -> str:
         """The last of what it wrote to where errors go."""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(size - LONGEST_ERROR, 0))
-        return self._errors.read().decode(errors="replace")
+        # Not by seeking: the child writes at the position that both share.
+        start = max(self.error_size - LONGEST_ERROR, 0)
+        return os.pread(self._errors.fileno(), LONGEST_ERROR, start).decode(errors="replace")
+
+    @property
+    def error_size(self) -> int:
+        """How many bytes it has written to where errors go."""
+        return os.fstat(self._errors.fileno()).st_size
 
     # ── Its end ─────────────────────────────────────────────────────────────────────
 

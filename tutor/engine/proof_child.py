@@ -124,6 +124,10 @@ def _load() -> Servant:
 
 def _stopped(at: Begun, line: int | None, phase: str) -> Stopped:
     """Where an interrupt met a lesson's code: more exactly than what had begun, if it is known."""
+    from tutor.training.loop import SOMEWHERE  # noqa: PLC0415 - loads torch
+
+    if phase == SOMEWHERE:  # it met code of ours
+        return Stopped(at.line, at.what)
     in_exercise = at.what.startswith("exercise")  # where lines may be those of a repair's editor
     if in_exercise:
         return Stopped(at.line, f"{at.what}: {phase}")

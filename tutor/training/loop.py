@@ -30,6 +30,9 @@ from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, ta
 from tutor.training.transfer import BatchStart
 from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
 
+SOMEWHERE = "the code"
+"""In place of a phase's name where an exception met no line of the lesson."""
+
 _leave = os._exit
 """Kept before a lesson can replace it."""
 
@@ -414,7 +417,7 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         message = "".join(traceback.format_exception_only(error)).strip()
     line = lines[-1] if lines else None
     stopped = isinstance(error, KeyboardInterrupt)
-    return LessonRaised(program, phase or "the code", line, message, stopped)
+    return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)
 
 
 @contextmanager

@@ -1,0 +1,17 @@
+"""Waiting for what comes sooner or later, on a slow machine too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE = 60.0
+"""Seconds after which a test gives up waiting: no machine is so slow, only a hang takes so long."""
+
+
+def wait_until(is_so: Callable[[], object], awaited: str = "it") -> None:
+    """Return as soon as `is_so` returns something true. Raises AssertionError after PATIENCE."""
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < until, f"waited {PATIENCE:g} s in vain for {awaited}"
+        time.sleep(0.01)
