@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,14 +10,13 @@ from typing import TypeVar
 import pytest
 
 from tests.training.conftest import FRONT, lesson_text
+from tests.waiting import PATIENCE
+from tutor.engine import client
 from tutor.engine.client import EngineClient
 from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Event, Open, Shown, Taken
 from tutor.lesson.document import parse
 
 E = TypeVar("E", bound=Event)
-
-PATIENCE = 20.0
-"""Seconds to wait for an answer before a test gives up (a slow machine loads torch slowly)."""
 
 
 class Conversation:
@@ -64,9 +62,15 @@ class Conversation:
         assert isinstance(event, Shown), event
         return event
 
-    def be_silent_for(self, seconds: float) -> None:
-        """Let time pass without taking any frame."""
-        time.sleep(seconds)
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lesson that can be interrupted is not killed because the machine is slow.
+
+    One that has ended is started again at once: to wait would prove nothing.
+    """
+    monkeypatch.setattr(client, "INTERRUPT_SECONDS", PATIENCE)
+    monkeypatch.setattr(client, "BACK_OFF", (0.0,) * len(client.BACK_OFF))
 
 
 @pytest.fixture(scope="module")

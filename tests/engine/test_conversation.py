@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests import shipped as lessons
 from tests.engine.conftest import Conversation
+from tests.training.conftest import PLAIN
+from tests.waiting import PATIENCE, wait_until
 from tutor.engine.messages import (
     BackEpoch,
     BackPhase,
@@ -73,19 +77,20 @@ def test_an_answer_needs_no_receipt_for_frames_to_come(engine: Conversation) -> 
     open_shipped(engine, "thermometer", "manual")
     engine.client.send(StepPhase())
     engine.client.send(RunTo(epoch=10**7))
-    assert engine.events.get(timeout=20).answers, "the step"
-    assert not engine.events.get(timeout=20).answers, "the run, on its way"
+    assert engine.events.get(timeout=PATIENCE).answers, "the step"
+    assert not engine.events.get(timeout=PATIENCE).answers, "the run, on its way"
     engine.shown(Pause())
 
 
-def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "manual")
+def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    late = f"n += 1\nif n == 10_000: open({str(far)!r}, 'w').close()\ny_pred = w * x"
+    engine.open(Setup=f"{PLAIN['Setup']}\nn = 0", Predict=late)
     engine.client.send(RunTo(epoch=10**7))
-    engine.events.get(timeout=20)  # and not taken: training goes on, the picture waits
-    engine.be_silent_for(0.4)
+    engine.events.get(timeout=PATIENCE)  # and not taken: training goes on, the picture waits
+    wait_until(far.exists, "the run, which does not wait for the screen")
     assert engine.events.qsize() == 0
-    paused = engine.shown(Pause())
-    assert paused.frame.at.epoch > 1000, "the run did not wait for the screen"
+    assert engine.shown(Pause()).frame.at.epoch >= 9999
 
 
 def test_settings_change_while_a_run_goes_on(engine: Conversation) -> None:

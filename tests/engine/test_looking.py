@@ -165,9 +165,10 @@ def test_a_new_seed_is_drawn_and_shown(engine: Conversation) -> None:
 
 
 def test_a_long_way_back_is_told_of_and_can_be_broken_off(engine: Conversation) -> None:
-    slow = "import time\ntime.sleep(0.004)\ny_pred = w * x"
+    slow = "import time\ntime.sleep(0.002 if first else 0.05)\ny_pred = w * x"
     # A generator can't be copied: there are no keyframes, and every way back begins at Setup.
-    setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))"
+    setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))\nimport sys"
+    setup += "\nfirst, sys.has_run = not hasattr(sys, 'has_run'), True"
     loss, gradient = "loss = y_pred**2", "next(odd, 0)\ndw = 2 * w"
     update = "w = w - learning_rate * dw"
     engine.open(Setup=setup, Predict=slow, Loss=loss, Gradient=gradient, Update=update, Reset="")

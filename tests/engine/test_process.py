@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
 from tutor.engine.messages import (
@@ -32,7 +33,6 @@ from tutor.engine.messages import (
 READY = shlex.quote(to_line(Ready(torch="0", devices=("cpu",))).decode().strip())
 FORGED = shlex.quote(to_line(Ended(message="gone", restarting=False)).decode().strip())
 """What only the client itself may tell."""
-PATIENCE = 10.0
 
 
 class Talk:
@@ -59,6 +59,7 @@ class Talk:
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Talk]]:
     monkeypatch.setattr(client, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(client, "LET_GO_SECONDS", PATIENCE)
     monkeypatch.setattr(process, "LONGEST_LINE", 4096)
     talks = []
 
@@ -90,8 +91,10 @@ WROTE = "wrote into the tutor's own pipe and was ended"
     ],
 )
 def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
-    talk: Callable[[str], Talk], mischief: str, how: str
+    talk: Callable[[str], Talk], mischief: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if mischief.startswith("exec >&-"):  # which lives on; for all others a slow machine has time
+        monkeypatch.setattr(client, "LET_GO_SECONDS", 0.05)
     told = talk(mischief)
     ended = told.ended()
     assert ended.message == f"the lesson's process {how}; it starts again"
@@ -246,7 +249,10 @@ def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
     os.close(pipe)
 
 
-def test_the_pipe_of_a_lesson_is_its_own_alone(talk: Callable[[str], Talk]) -> None:
+def test_the_pipe_of_a_lesson_is_its_own_alone(
+    talk: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LET_GO_SECONDS", 0.05)
     told = talk("exec >&- <&-; sleep 99")
     assert "closed the tutor's own pipe" in told.ended().message
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.engine.conftest import Conversation
+from tests.waiting import wait_until
+from tutor.engine import client
 from tutor.engine.messages import Printed, Restart, RunTo, Shown, StepEpoch
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os, sys\n"
@@ -86,15 +89,21 @@ def test_what_a_setup_sets_is_set_again_by_a_restart_and_not_before(engine: Conv
     assert said == "torch.float32\n"
 
 
-def test_a_stop_inside_no_grad_leaves_autograd_as_it_was(engine: Conversation) -> None:
-    many = "for _ in range(30_000_000):\n    with torch.no_grad():\n        pass\ny_pred = w * x"
+def test_a_stop_inside_no_grad_leaves_autograd_as_it_was(
+    engine: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ASK_SECONDS", 0.05)
+    there = tmp_path / "there"
+    many = f"open({str(there)!r}, 'w').close()\nwhile True:\n    with torch.no_grad(): pass"
     for attempt in range(8):
         assert isinstance(engine.open(Setup=SETUP, Predict=many), Shown)
         number = engine.client.send(RunTo(epoch=9))
-        time.sleep(0.15 + attempt / 100)
+        wait_until(there.exists)
+        time.sleep(attempt / 100)  # each time at another place
         engine.client.stop()
         assert isinstance(engine.answer_to(number), Shown)
         assert printed(engine, "torch.is_grad_enabled()") == "True\n"
+        there.unlink()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a session is out of reach elsewhere")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.conftest import Conversation
 from tests.training.conftest import FRONT, lesson_text
+from tests.waiting import wait_until
 from tutor.engine import client as engine_client
 from tutor.engine.messages import Ended, Open, Refused, Restart, Shown, StepEpoch, StepPhase
 from tutor.errors import EngineError
@@ -17,11 +18,17 @@ from tutor.lesson.document import parse
 from tutor.training.frame import Change, Position
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
-ENDS_ITSELF = f"""{SETUP}import os, threading, time
+ENDS_ITSELF = """import os, threading, time
 def end():
-    time.sleep(0.1)
-    os._exit(7)
+    while True:
+        time.sleep(0.01)
+        try:
+            os.unlink({end!r})
+        except OSError:
+            continue
+        os._exit(7)
 threading.Thread(target=end).start()"""
+"""As soon as there is the file `end`, each time anew."""
 
 
 def opening(**phases: str) -> Open:
@@ -35,10 +42,15 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_a_process_that_ends_again_and_again_is_not_started_for_ever(
-    unopened: Conversation,
+    unopened: Conversation, tmp_path: Path
 ) -> None:
-    unopened.client.send(opening(Setup=ENDS_ITSELF))
-    ends = [unopened.wait_for(Ended) for _ in range(3)]
+    end = tmp_path / "end"
+    unopened.client.send(opening(Setup=SETUP + ENDS_ITSELF.format(end=str(end))))
+    ends = []
+    for _ in range(3):
+        unopened.wait_for(Shown)
+        end.touch()
+        ends.append(unopened.wait_for(Ended))
     assert [end.restarting for end in ends] == [True, True, False]
     assert "R starts it again" in ends[-1].message
     refused = unopened.ask(StepPhase())
@@ -46,9 +58,9 @@ def test_a_process_that_ends_again_and_again_is_not_started_for_ever(
     assert refused.opening == ends[-1].opening
     number = unopened.client.send(Restart())
     assert unopened.answer_to(number).answers == number, "it is there until it ends again"
-    shown = unopened.ask(opening())
-    while isinstance(shown, Ended):
-        shown = unopened.next()
+    unopened.shown(opening())
+    end.touch()
+    assert unopened.wait_for(Ended).restarting, "by what the lesson before has left"
     assert unopened.wait_for(Shown).opening != ends[-1].opening
 
 
@@ -79,19 +91,21 @@ def test_all_that_is_told_names_the_opening_that_it_belongs_to(engine: Conversat
 
 
 @pytest.mark.parametrize(
-    "expression", ["[0 for _ in iter(int, 1)]", "next(1 for n in iter(int, 1) if n)"]
+    "expression", ["[0 for _ in iter(there, 1)]", "next(1 for n in iter(there, 1) if n)"]
 )
 def test_a_watched_value_without_an_end_is_stopped_by_name(
-    engine: Conversation, expression: str
+    engine: Conversation, expression: str, tmp_path: Path
 ) -> None:
+    there = tmp_path / "there"
     watch = (
         f"watch:\n  endless: \"(len(str(w)) if hasattr(w, 'grad_fn') and w < 1 else {expression})\""
     )
     front = FRONT.replace("epochs: 10", f"epochs: 10\n{watch}")
-    shown = engine.open(front, Setup=SETUP.replace("1.0", "0.99"))
+    made = f"import pathlib\nthere = pathlib.Path({str(there)!r}).touch"
+    shown = engine.open(front, Setup=SETUP.replace("1.0", "0.99") + made)
     assert isinstance(shown, Shown)
     number = engine.client.send(StepEpoch())
-    time.sleep(0.3)
+    wait_until(there.exists)
     engine.client.stop()
     answer = engine.answer_to(number)
     assert isinstance(answer, Shown), answer

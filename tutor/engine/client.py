@@ -38,7 +38,12 @@ ASK_SECONDS = 0.3
 INTERRUPT_SECONDS = 0.7
 """So long has it, after that, to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
-"""So long has a child to end by itself once it is told to, or has let go of its pipe."""
+"""So long has a child to end by itself once it is told to."""
+LET_GO_SECONDS = 2.0
+"""So long has a child to end by itself once it has let go of its pipe.
+
+Nobody waits for that. Too short a time would blame a child whose end takes long to be seen.
+"""
 
 
 _NO_PROCESS = "it is not started again by itself · R starts it again"
@@ -185,7 +190,7 @@ class EngineClient:
 
     def _listen_to(self, process: Process) -> None:
         """A child that says what the engine never says is ended: the lesson has spoken for it."""
-        fault, patience = "closed the tutor's own pipe", CLOSE_SECONDS
+        fault, patience = "closed the tutor's own pipe", LET_GO_SECONDS
         try:
             for line in process.lines():
                 if not self._heard(event_from_line(line), process):
@@ -194,6 +199,7 @@ class EngineClient:
             fault, patience = "wrote into the tutor's own pipe", 0.0
         finally:  # whatever came between: a child that nobody hears is of no use
             process.end(patience, fault)
+            process.close_output()
 
     def _heard(self, event: AnyEvent, process: Process) -> bool:
         """Pass it on; whether there may be more: nobody speaks for a process that is gone."""

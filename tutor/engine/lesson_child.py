@@ -43,6 +43,9 @@ DUMP_PAUSE = 0.1
 DUMP_SIGNAL = signal.SIGUSR1
 """At this signal the child writes down which line it is at, whatever it is busy with."""
 
+LET_GO_SECONDS = 2.0
+"""Seconds in which a child that has let go of its pipe may end by itself."""
+
 POLL = 0.5
 MOST_WAITING = 1000
 """Events that are read before they are asked for: then the child has to wait."""
@@ -112,6 +115,7 @@ class LessonChild:
                 self._put(event_from_line(line))
         except EngineError:  # no line of ours: whatever comes after it is not to be believed
             self.process.end(0, MEDDLED)
+        self.process.close_output()
         self._put(None)
 
     def _put(self, event: Event | None) -> None:
@@ -178,7 +182,7 @@ class LessonChild:
 
     def how_it_ended(self) -> str:
         """In words, once it is gone; one that has but closed its pipe is ended for that."""
-        self.process.end(POLL, MEDDLED)
+        self.process.end(LET_GO_SECONDS, MEDDLED)
         return self.process.fault or f"ended its process, which {how_ended(self.process.wait())}"
 
     def fault_of_ours(self) -> str:

@@ -91,14 +91,21 @@ class Process:
             self._child.stdin.close()
 
     def lines(self) -> Iterator[bytes]:
-        """What it says, until its pipe ends. Raises EngineError at a line that has no end."""
+        """What it says, until its pipe ends. Raises EngineError at a line that has no end.
+
+        The pipe stays open: closed too early, it would end a child that writes on by SIGPIPE.
+        """
         assert self._child.stdout is not None
-        with self._child.stdout as out:
-            while line := out.readline(LONGEST_LINE):
-                if line.endswith(b"\n"):
-                    yield line
-                elif len(line) == LONGEST_LINE:
-                    raise EngineError("a line without an end")
+        while line := self._child.stdout.readline(LONGEST_LINE):
+            if line.endswith(b"\n"):
+                yield line
+            elif len(line) == LONGEST_LINE:
+                raise EngineError("a line without an end")
+
+    def close_output(self) -> None:
+        """Close the pipe that `lines` reads, after the last line or once the child is ended."""
+        assert self._child.stdout is not None
+        self._child.stdout.close()
 
     def last_error(self) -> str:
         """The last line that it wrote to where errors go; empty if it wrote none."""
