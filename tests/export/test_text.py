@@ -167,6 +167,32 @@ def test_formulas_stand_in_a_scripts_comments_as_pictures() -> None:
     assert "y_pred[3]" in text
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (r"the answer $\hat{y}$, for $x_1 = 1$", "# the answer ŷ, for x₁ = 1"),
+        (r"the code `$\alpha$`, then $\alpha$", r"# the code `$\alpha$`, then α"),
+        (r"5 \$ and $\alpha$", r"# 5 \$ and α"),
+        (r"- the rate $\eta$\n- $\frac{a}{b}$", "# - the rate η\n# - a/b"),
+        ("| $a_1$ | $a_2$ |\n|---|---|\n| `$a_1$` | $a_1$ |", "# | a₁ | a₂ |"),
+        (r"> quoted $w_0$", "# > quoted w₀"),
+    ],
+)
+def test_formulas_in_sentences_stand_in_a_scripts_comments_as_the_tutor_shows_them(
+    written: str, said: str
+) -> None:
+    text = script(titled(written.replace(r"\n", "\n")), "autograd")
+    assert said in text
+
+
+@pytest.mark.parametrize("slug", ["one-weight", "xor", "forgotten-zero", "thermometer"])
+def test_no_latex_is_left_in_the_comments_of_a_shipped_lessons_script(slug: str) -> None:
+    lesson = lessons.lesson(slug)
+    for mode in lesson.modes:
+        comments = [row for row in script(lesson, mode).splitlines() if row.strip().startswith("#")]
+        assert [row for row in comments if "$" in row or "\\" in row] == []
+
+
 def test_every_formula_of_the_lesson_is_in_the_notebook() -> None:
     cells = json.loads(notebook(LINE, "autograd"))["cells"]
     text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")

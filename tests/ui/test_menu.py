@@ -291,6 +291,37 @@ async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:
             assert title in text_of(app, "header")
 
 
+async def test_n_and_p_come_back_to_a_lesson_where_it_was_left(menu: Menu) -> None:
+    """Steps and runs of one lesson outlive a look at the next."""
+    app = menu(Kept(left()))
+    app._open_lesson = lambda path: lesson(path.stem)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("down", "down", "enter")
+        await settled(pilot)
+        assert "epoch 0" in text_of(app, "header")
+        await pilot.press("p")
+        await settled(pilot)
+        assert "epoch 3" in text_of(app, "header")
+        assert "You are back where you left · R starts again" in text_of(app, "status")
+
+
+async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: FakeEngine) -> None:
+    """Its exercise has a run of its own; leaving it leads back to the learner's."""
+    known = with_exercises(CHOOSE)
+    app = menu(Kept(msgspec.structs.replace(left(), fingerprint=known.fingerprint())))
+    app._open_lesson = lambda path: known
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("down", "a")
+        await settled(pilot)
+        assert app.session.attempt is not None
+        app.session.leave_exercise()
+        await settled(pilot)
+        app._lesson_screen.update_from_session()
+        assert "epoch 3" in text_of(app, "header")
+
+
 # ── Opening ─────────────────────────────────────────────────────────────────────────
 
 

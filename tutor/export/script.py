@@ -14,7 +14,8 @@ from tutor.errors import FormulaError
 from tutor.export.code import Code, checked, indented
 from tutor.export.outline import Part
 from tutor.export.settings import Settings
-from tutor.formula import draw, parse
+from tutor.formula import draw, draw_inline, parse
+from tutor.lesson.markdown import with_inline_math
 from tutor.lesson.model import Block, Fence, Formula, Lesson, Prose, Section
 from tutor.plain import one_line, plain
 
@@ -119,7 +120,7 @@ def _comment(block: Prose | Formula, indent: str) -> Iterator[str]:
     if isinstance(block, Formula):
         lines: Iterable[str] = _formula(block, WIDTH - len(indent) - 4)
     else:
-        lines = _wrapped(plain(block.markdown), WIDTH - len(indent) - 2)
+        lines = _wrapped(_with_drawn_formulas(plain(block.markdown)), WIDTH - len(indent) - 2)
     for line in lines:
         yield f"{indent}# {line}".rstrip()
 
@@ -131,6 +132,18 @@ def _formula(block: Formula, width: int) -> list[str]:
     except FormulaError:
         return plain(block.latex).split("\n")
     return [plain(f"  {row.rstrip()}") for row in picture.rows]
+
+
+def _with_drawn_formulas(markdown: str) -> str:
+    """The prose as it is written, each `$…$` in it drawn on one line as the tutor shows it."""
+
+    def drawn(latex: str) -> str:
+        try:
+            return plain(draw_inline(parse(latex)))
+        except FormulaError:
+            return f"${latex}$"
+
+    return with_inline_math(markdown, drawn)
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:

@@ -126,6 +126,26 @@ def find(lines: Sequence[str]) -> tuple[Found, ...]:
     return tuple(_walk(parser().parse("\n".join(lines)), lines))
 
 
+def with_inline_math(markdown: str, drawn: Callable[[str], str]) -> str:
+    """The text with what `drawn` makes of its LaTeX in place of each formula between dollars."""
+    lines = markdown.split("\n")
+    starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+    said, end = "", 0
+    for found in find(lines):
+        if not isinstance(found, Math):
+            continue
+        first = starts[found.place.line]
+        dollars = "$$" if found.display else "$"
+        source = dollars + found.latex + dollars
+        start = first + found.place.column
+        if start < end or not markdown.startswith(source, start):  # in a cell of a table
+            start = markdown.find(source, max(first, end))
+        if start >= 0:
+            said += markdown[end:start] + drawn(found.latex)
+            end = start + len(source)
+    return said + markdown[end:]
+
+
 def _walk(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[Found]:
     for index, token in enumerate(tokens):
         if token.map is None:

@@ -196,12 +196,7 @@ class TutorApp(ThemedApp):
     def on_choosing_screen_lesson_chosen(self, message: ChoosingScreen.LessonChosen) -> None:
         """Open the chosen lesson, where it was left; if it is open already, go back to it."""
         moment = self.session.moment
-        left = self._journal.left_of(message.headline.slug)
-        begin = self._begin_as_asked
-        if message.exercises_only:
-            begin = self._begin_exercises
-        elif left is not None and self._start == Start():
-            begin = partial(self.session.resume, left=left)
+        begin = self._begin_exercises if message.exercises_only else self._begin_where_left
         if moment is None or moment.lesson.path != message.headline.path:
             self._open(message.headline, begin)
             return
@@ -267,7 +262,7 @@ class TutorApp(ThemedApp):
         return path if path.exists() else next(found, path)
 
     def action_turn_lesson(self, by: int) -> None:
-        """Open the next or the previous lesson."""
+        """Open the next or the previous lesson, where it was left."""
         moment = self.session.moment
         usable = [h for h in self._standings.headlines if not h.fault]
         index = next(
@@ -276,7 +271,7 @@ class TutorApp(ThemedApp):
         if index is None:
             index = -1 if by > 0 else len(usable)
         if 0 <= index + by < len(usable):
-            self._open(usable[index + by], self._begin_as_asked)
+            self._open(usable[index + by], self._begin_where_left)
         else:
             which = "last" if by > 0 else "first"
             self.tell(Notice(f"This is the {which} lesson · m shows all", "told"))
@@ -407,9 +402,17 @@ class TutorApp(ThemedApp):
         start, self._start = self._start, Start()
         self.session.open(lesson, start)
 
+    def _begin_where_left(self, lesson: Lesson) -> None:
+        """Where it was left; at its beginning if it never was, or settings were asked for."""
+        left = self._journal.left_of(lesson.slug)
+        if left is None or self._start != Start():
+            self._begin_as_asked(lesson)
+        else:
+            self.session.resume(lesson, left)
+
     def _begin_exercises(self, lesson: Lesson) -> None:
         """The fast track: the first exercise that is not done, as soon as the lesson stands."""
-        self._begin_as_asked(lesson)
+        self._begin_where_left(lesson)
         exercises = self.session.exercises
         if exercises:
             first = next_open(exercises, self.session.deeds())

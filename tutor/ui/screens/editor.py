@@ -83,8 +83,7 @@ class EditorScreen(FollowingScreen):
 
     def on_mount(self) -> None:
         """Who goes on another time finds it open, unless it is left."""
-        if self.session.notice.kind == "refused":  # what had been tried instead
-            self.session.notice = Notice()
+        self.session.notice = Notice()  # it names keys that are letters here
         super().on_mount()
         self.session.keep_editing(True)
 
