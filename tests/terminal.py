@@ -23,11 +23,11 @@ from types import TracebackType
 
 import pyte
 
+from tests.waiting import PATIENCE
+
 TUTOR = Path(sys.executable).with_name("tutor")
 IN_SHELL = shlex.quote(str(TUTOR))
 """The program as a word of a shell's line: its path may have blanks."""
-PATIENCE = 30.0
-"""Seconds after which a test gives up waiting; only a hang takes so long."""
 
 
 class Terminal:

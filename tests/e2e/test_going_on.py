@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.terminal import TUTOR, Terminal
+from tests.waiting import PATIENCE
 
 PLACE = "autograd · cpu · lr 0.02 · epoch 3 of 100"
 
@@ -63,4 +64,4 @@ def test_a_terminal_that_is_gone_without_a_word_ends_the_tutor(home: dict[str, s
     with Terminal([str(TUTOR)], env=home) as terminal:
         terminal.wait_for("One weight", "enter opens a lesson")
         terminal.hang_up()
-        terminal.process.wait(timeout=10)
+        terminal.process.wait(timeout=PATIENCE)

@@ -6,12 +6,12 @@ import math
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.terminal import TUTOR, Terminal
+from tests.waiting import wait_until
 from tutor.ui.settings import Settings, SettingsFile
 
 SIZES = [(80, 24), (120, 36)]
@@ -152,10 +152,10 @@ def test_an_endless_loop_is_told_and_x_ends_it(home: Path) -> None:
         terminal.wait_for("next: ▶ Gradient")
         terminal.press("space")
         terminal.wait_for("still running")
-        wished = time.monotonic()
         terminal.press("x")
-        terminal.wait_for("was still running; back to before it")
-        assert time.monotonic() - wished < 3
+        # On a machine that leaves it no time to give way, its process is ended instead.
+        gave_way, was_ended = "was still running; back to before it", "its process was ended"
+        terminal.wait_until(lambda: gave_way in terminal.text() or was_ended in terminal.text())
         terminal.press("b")
         terminal.wait_for("next: ▶ Loss")
 
@@ -230,10 +230,7 @@ def test_a_closed_terminal_leaves_no_process_behind() -> None:
         terminal.wait_for("next: ▶ Predict")
         (child,) = children(terminal.process.pid)
         os.kill(terminal.process.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not is_alive(child)
+        wait_until(lambda: not is_alive(child), "the end of the engine")
 
 
 def children(pid: int) -> list[int]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.ui.app import TutorApp
@@ -28,6 +30,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+async def come_true(is_so: Callable[[], object]) -> None:
+    """Let the app go on until this is so."""
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < until, "waited in vain"
+        await asyncio.sleep(0.01)
 
 
 def open_lesson(path: Path) -> Lesson:

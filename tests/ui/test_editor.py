@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from tutor.ui.screens import editor
 from tutor.ui.screens.editor import AroundPane, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
+from .conftest import come_true
 from .exercises import REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .test_lesson_screen import settled, text_of
@@ -204,8 +204,7 @@ async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
     monkeypatch.setattr(editor, "PAUSE", 0.01)
     async with opened() as learner:
         await learner.press("#")
-        await asyncio.sleep(0.05)
-        assert learner.draft == "#" + BROKEN
+        await come_true(lambda: learner.draft == "#" + BROKEN)
         monkeypatch.setattr(editor, "PAUSE", 100.0)
         await learner.press("1", "ctrl+c", "escape")
         assert isinstance(learner.app.screen, LessonScreen)

@@ -18,7 +18,7 @@ from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
 from tutor.ui.standing import Standing
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, come_true
 from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, curriculum, left
@@ -403,8 +403,7 @@ async def test_q_quits_from_the_menu(make_app: MakeApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("q")
-        await pilot.pause()
-        assert not app.is_running
+        await come_true(lambda: not app.is_running)
 
 
 async def test_a_path_is_read_after_the_first_paint_and_opened(

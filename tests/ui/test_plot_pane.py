@@ -16,10 +16,10 @@ from tutor.lesson.model import Fence, Section
 from tutor.teaching.moment import Moment, Sight
 from tutor.training.frame import Curve
 from tutor.training.sights import AnyPicture, NoPicture
-from tutor.ui.panes.lines import SOON
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 from . import pictures
+from .conftest import come_true
 from .fake_engine import Simulated
 from .lessons import lesson
 
@@ -277,14 +277,12 @@ async def test_a_new_ghost_is_drawn_at_once() -> None:
 async def test_the_plot_is_drawn_even_if_its_paint_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A screen that closes may take with it what waited for its paint: then nothing froze."""
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))) as pilot:
+    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))):
         monkeypatch.setattr(app.pane, "call_after_refresh", lambda *_: True)
         app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5))
-        await pilot.pause(2 * SOON)
-        assert "epoch 4" in app.text
+        await come_true(lambda: "epoch 4" in app.text)
         app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5, 0.1))
-        await pilot.pause(2 * SOON)
-        assert "epoch 5" in app.text
+        await come_true(lambda: "epoch 5" in app.text)
 
 
 @pytest.mark.parametrize(

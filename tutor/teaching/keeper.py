@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from tutor.progress.seal import Seals
     from tutor.progress.store import Store
 
-PATIENCE = 0.5
-"""Seconds that a first question waits for the file to be read, which takes some hundredths."""
+PATIENCE = 2.0
+"""Seconds that a first question waits for the file to be read.
+
+That takes some hundredths; on a machine that is busy with other things, a second.
+"""
 
 STUCK = 5.0
 """Seconds after which it is told that the file system does not answer."""
