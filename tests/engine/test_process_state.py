@@ -12,7 +12,7 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client
-from tutor.engine.messages import Printed, Restart, RunTo, Shown, StepEpoch
+from tutor.engine.messages import Ended, Failed, Printed, Restart, RunTo, Shown, StepEpoch
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os, sys\n"
 
@@ -120,3 +120,50 @@ def test_what_a_lesson_has_started_ends_with_its_run(engine: Conversation) -> No
     os.set_blocking(read_end, True)
     assert not os.read(read_end, 1), "nobody holds its other end"
     os.close(read_end)
+
+
+TICKING = f"""{SETUP}import threading, time
+def tick():
+    while True:
+        {{}}
+threading.Thread(target=tick, name="ticker").start()
+"""
+
+
+def test_a_thread_of_a_lesson_ends_with_it(engine: Conversation) -> None:
+    engine.open(Setup=TICKING.format("time.sleep(0.01)"))
+    assert "ticker" not in printed(engine, "[t.name for t in __import__('threading').enumerate()]")
+    assert not any(isinstance(event, Ended) for event in engine.heard)
+
+
+def test_a_restart_ends_the_threads_of_the_run_before(engine: Conversation) -> None:
+    count = "print(sum(t.name == 'ticker' for t in threading.enumerate()))"
+    engine.open(Setup=TICKING.format("time.sleep(0.01)") + count)
+    engine.heard.clear()
+    engine.shown(Restart())
+    said = "".join(event.text for event in engine.heard if isinstance(event, Printed))
+    assert said == "1\n"
+
+
+STUBBORN = {
+    "a thread that does not end": TICKING.format("time.sleep(99)"),
+    "a limit that can't be raised again": SETUP
+    + "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+    + "soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]\n"
+    + "resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), 200))",
+}
+
+
+@pytest.mark.parametrize("setup", STUBBORN.values(), ids=STUBBORN)
+def test_where_a_lesson_leaves_more_the_next_one_has_another_process(
+    engine: Conversation, setup: str
+) -> None:
+    engine.open(Setup=setup)
+    engine.heard.clear()
+    answer = engine.open(Setup=SETUP + "print(os.getpid())")
+    assert isinstance(answer, Ended)
+    assert answer.restarting
+    assert "thread ticker" in answer.message or "limits" in answer.message
+    shown = engine.wait_for(Shown)
+    assert shown.frame.at.epoch == 0
+    assert not any(isinstance(event, Failed) for event in engine.heard)

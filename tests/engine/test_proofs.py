@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE
-from tutor.engine import lesson_child
+from tutor.engine import lesson_child, process_state, proof_child
+from tutor.engine.proof_messages import Prove, Told
 from tutor.engine.proofs import Proofs
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
@@ -33,6 +35,8 @@ def prove(wish, tell):
         tell(Told(fence.line, "all that was asked for has run"))
     except KeyboardInterrupt:
         tell(Stopped(fence.line + 1, "mode autograd, Predict"))
+    if "unfit" in fence.code:
+        return True
     if wish.with_answers:
         tell(Answered(fence.line, "an-exercise: 3"))
 
@@ -124,3 +128,27 @@ def test_a_process_that_can_not_start_is_told() -> None:
         pytest.raises(EngineError, match="could not start: OSError: no torch"),
     ):
         proofs.prove(predicting(SOUND))
+
+
+def test_the_next_lesson_is_proven_in_another_process_where_this_one_is_unfit(
+    proofs: Proofs,
+) -> None:
+    numbers = []
+    for word in ("unfit", "fit", "fit"):
+        proofs.prove(predicting(f"{word} = 1"))
+        numbers.append(proofs._child and proofs._child.process)
+    first, second, third = numbers
+    assert first is None
+    assert second is third is not None
+
+
+def test_a_proven_lesson_leaves_nothing_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof_child, "limit_memory", lambda _: None)
+    monkeypatch.setattr(process_state, "clear_standard_input", lambda: None)
+    told: list[object] = []
+    prove = proof_child._load()
+    setup = "torch.set_default_dtype(torch.float64)\nw = torch.tensor(1.0, requires_grad=True)\n"
+    lesson = parse(lesson_text(Setup=setup + "x = torch.ones(3)"), Path("test.md"))
+    assert prove(Prove(lesson), told.append) is False
+    assert [event for event in told if isinstance(event, Told) and not event.is_note] == []
+    assert torch.get_default_dtype() == torch.float32

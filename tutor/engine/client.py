@@ -25,6 +25,7 @@ from tutor.engine.messages import (
     Refused,
     Restart,
     Shown,
+    Spent,
     StepPhase,
     Taken,
     event_from_line,
@@ -75,6 +76,8 @@ class EngineClient:
         self._shown: Shown | None = None
         self._ready = self._closing = False
         self._wished = False
+        self._spent = ""
+        """Why a lesson's process can't have another lesson, where that is so."""
         self._ends = 0
         """How often in succession the process has ended soon, and not because it was stopped."""
         self._retried = 0
@@ -207,6 +210,10 @@ class EngineClient:
             if process is not self._process:
                 return False
             self._last_sign = time.monotonic()
+            if isinstance(event, Spent):
+                self._spent = event.reason
+                process.kill()
+                return False
             self._pending.pop(event.answers, None)
             if isinstance(event, Shown):
                 if self._opened is not None and event.opening == self._opened.opening:
@@ -258,13 +265,14 @@ class EngineClient:
             self._pending.clear()
             self._has_given_up = self._ready and not again
             self._ready = self._wished = False
+            self._spent = ""
         self._tell(Ended(message=message, restarting=again, opening=opening))
         if again:
             time.sleep(BACK_OFF[max(self._ends - 1, 0)])
             self._begin_again(reopen)
 
     def _count_end(self) -> None:
-        if self._wished:
+        if self._wished or self._spent:
             self._ends = 0
         elif time.monotonic() - self._started > LONG_ENOUGH:
             self._ends = 1
@@ -317,6 +325,8 @@ class EngineClient:
         if not self._ready:
             why = ended.last_error() or "it ended without a word"
             return f"the process that runs lessons could not start: {why}"
+        if self._spent:
+            return f"{self._spent}: its process was ended"
         if self._wished:
             return "the lesson would not stop: its process was ended"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())

@@ -317,6 +317,16 @@ class Printed(Event, frozen=True, kw_only=True):
     """Characters dropped before `text` because the lesson printed faster than can be read."""
 
 
+class Spent(Event, frozen=True, kw_only=True):
+    """What was open has left the process in a state that no other lesson may find.
+
+    The client alone hears it: it starts another process and opens the lesson there.
+    """
+
+    reason: str
+    """What can't be undone, in words."""
+
+
 class Ended(Event, frozen=True, kw_only=True):
     """The process is gone (told by the client itself, not by the process).
 
@@ -356,7 +366,17 @@ AnyCommand: TypeAlias = (
     | Close
 )
 Said: TypeAlias = (
-    Ready | Shown | Seen | Seeking | Evaluated | Derived | Written | Refused | Failed | Printed
+    Ready
+    | Shown
+    | Seen
+    | Seeking
+    | Evaluated
+    | Derived
+    | Written
+    | Refused
+    | Failed
+    | Printed
+    | Spent
 )
 """What the process itself tells."""
 AnyEvent: TypeAlias = Said | Ended

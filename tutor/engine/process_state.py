@@ -1,50 +1,39 @@
-"""The settings of this process that a lesson can change, to be had again as they were.
+"""The state of this process before a lesson ran, to be had again.
 
-Python's, NumPy's and PyTorch's own, and the system's for this process. What a lesson leaves of
-them must not reach the next lesson, and an interrupt inside `torch.no_grad()`, say, must not leave
-them half changed.
+What a lesson leaves of it must not reach the next lesson, and an interrupt inside
+`torch.no_grad()`, say, must not leave it half changed.
 """
 
 from __future__ import annotations
 
-import builtins
-import decimal
-import gc
-import locale
-import math
+import ctypes
+import faulthandler
 import os
-import random
-import resource
 import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional
-from torch import overrides
-
 from tutor.engine import supervisor
+from tutor.engine.original_names import OriginalNames
 from tutor.engine.process import MARK
-
-_PATCHED = (builtins, math, os, random, time, np, np.random, torch, torch.nn, torch.nn.functional,
-            torch.autograd, torch.Tensor)  # fmt: skip
-"""The modules and the class whose names are put back if a lesson has replaced them."""
-
-_SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
-"""SIGINT has another handler while a lesson's code runs: the server sets that."""
+from tutor.engine.process_settings import SETTINGS, is_same
+from tutor.training.snapshot import LESSON_MODULE
 
 _COMPILER = b"torch/_inductor/compile_worker"
-_DEVICES = ("cpu", "cuda")
-_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_STACK)
+_LIBRARIES = ("tutor.", "torch.", "concurrent.", "multiprocessing.")
+"""Their threads wait for work, and do nothing by themselves."""
+_THREAD_SECONDS = 0.3
+"""So long has a lesson's thread to end once it is told to."""
+
+UNREADABLE = object()
+"""Stands for a setting that can't be read: PyTorch refuses some in a state that it calls mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +45,49 @@ class ProcessState:
     @classmethod
     def now(cls) -> ProcessState:
         """As they are."""
-        return cls({name: read() for name, (read, _) in _SETTINGS.items()})
+        return cls({name: _read(read) for name, (read, _) in SETTINGS.items()})
 
-    def restore(self) -> None:
-        """Set again whatever is another now."""
-        for name, (read, write) in _SETTINGS.items():
-            if read() != self.values[name]:
-                with suppress(OSError):  # the folder is gone, or a limit can't be raised again
-                    write(self.values[name])
+    def restore(self) -> tuple[str, ...]:
+        """Set again whatever differs now; returns the names of those that can't be set again."""
+        return tuple(name for name in SETTINGS if not self._is_restored(name))
+
+    def _is_restored(self, name: str) -> bool:
+        (read, write), value = SETTINGS[name], self.values[name]
+        if value is UNREADABLE or is_same(_read(read), value):
+            return True
+        try:
+            write(value)
+        except Exception:  # noqa: BLE001 - whatever it is, the other settings are to be set
+            return False
+        return is_same(_read(read), value)
 
 
 @dataclass(frozen=True, slots=True)
-class OriginalNames:
-    """What the names of builtins, torch, numpy … stood for before any lesson ran."""
+class CleanProcess:
+    """The process as it was before the first lesson: each one begins with that."""
 
-    values: tuple[tuple[Any, dict[str, Any]], ...]
+    names: OriginalNames = field(default_factory=OriginalNames.now)
+    state: ProcessState = field(default_factory=ProcessState.now)
 
-    @classmethod
-    def now(cls) -> OriginalNames:
-        """As they are."""
-        return cls(tuple((owner, dict(vars(owner))) for owner in _PATCHED))
+    def restore(self) -> str:
+        """Undo what the lesson before has done to the process.
 
-    def restore(self) -> None:
-        """Put back those that stand for something else now."""
-        for owner, names in self.values:
-            now = vars(owner)
-            for name in [n for n, value in names.items() if now.get(n, owner) is not value]:
-                if not name.startswith("__"):
-                    setattr(owner, name, names[name])
-            if isinstance(owner, type):
-                for name in [n for n in now if n not in names]:
-                    if any(name in vars(base) for base in owner.__mro__[1:]):
-                        delattr(owner, name)  # it stands before an inherited one
+        Returns what can't be undone, in words; then only a new process is clean.
+        """
+        stop_timers()
+        self.names.restore()
+        threads, cannot = end_threads(), self.state.restore()
+        clear_standard_input()
+        if threads:
+            return f"the lesson's thread {threads[0]} did not end"
+        return f"the lesson has changed what can't be put back ({cannot[0]})" if cannot else ""
+
+
+def _read(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - a lesson may have spoiled it, and writing it may repair it
+        return UNREADABLE
 
 
 def clear_standard_input() -> None:
@@ -103,6 +103,7 @@ def stop_timers() -> None:
     """No signal that a lesson has ordered for later comes in the next one."""
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
         signal.setitimer(timer, 0)
+    faulthandler.cancel_dump_traceback_later()
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
@@ -122,155 +123,40 @@ def _command(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes() if supervisor.IS_LINUX else b""
 
 
-# ── Reading and writing, where it is more than one call ─────────────────────────────
+# ── Threads ─────────────────────────────────────────────────────────────────────────
 
 
-def _inference(is_on: bool) -> None:
-    torch.inference_mode(is_on).__enter__()  # never left: this is how it is from here on
+def end_threads() -> list[str]:
+    """End the threads that lessons have started; returns the names of those that do not end."""
+    until = time.monotonic() + _THREAD_SECONDS
+    for number in _lesson_threads():
+        # Python raises it in the thread, at its next instruction.
+        exit_ = ctypes.py_object(SystemExit)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(number), exit_)
+    while (left := _lesson_threads()) and time.monotonic() < until:
+        time.sleep(0.005)
+    return list(left.values())
 
 
-def _autocast() -> list[tuple[bool, Any]]:
-    return [(torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _DEVICES]
+def _lesson_threads() -> dict[int, str]:
+    """By number, the names of those that run a lesson's code, or what it has given them to run."""
+    known = {thread.ident: thread for thread in threading.enumerate()}
+    found = {}
+    for number, frame in sys._current_frames().items():
+        thread = known.get(number)
+        if thread is not threading.main_thread() and (_is_lessons(frame) or _has_work(thread)):
+            found[number] = thread.name if thread is not None else f"thread {number}"
+    return found
 
 
-def _set_autocast(values: list[tuple[bool, Any]]) -> None:
-    for device, (is_on, dtype) in zip(_DEVICES, values, strict=True):
-        torch.set_autocast_enabled(device, is_on)
-        torch.set_autocast_dtype(device, dtype)
-    if not any(is_on for is_on, _ in values):
-        torch.clear_autocast_cache()
+def _is_lessons(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_globals.get("__name__") != LESSON_MODULE:
+        frame = frame.f_back
+    return frame is not None
 
 
-def _function_modes() -> list[Any]:
-    """The default device is one of them."""
-    return list(overrides._get_current_function_mode_stack())  # type: ignore[no-untyped-call]
-
-
-def _set_function_modes(modes: list[Any]) -> None:
-    for _ in _function_modes():
-        overrides._pop_mode()  # type: ignore[no-untyped-call]
-    for mode in modes:
-        overrides._push_mode(mode)  # type: ignore[no-untyped-call]
-
-
-def _default_device() -> Any:
-    return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-
-
-def _set_default_device(context: Any) -> None:
-    torch._GLOBAL_DEVICE_CONTEXT.device_context = context
-
-
-def _deterministic() -> tuple[bool, bool]:
-    is_on = torch.are_deterministic_algorithms_enabled()
-    return is_on, torch.is_deterministic_algorithms_warn_only_enabled()
-
-
-def _set_deterministic(value: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
-
-
-def _anomaly() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
-def _set_filters(filters: list[Any]) -> None:
-    warnings.filters[:] = filters  # type: ignore[index]
-    warnings._filters_mutated()  # type: ignore[attr-defined]
-
-
-def _set_environment(values: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(values)
-
-
-def _folder() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return ""
-
-
-def _signal_handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in _SIGNALS}
-
-
-def _set_signal_handlers(handlers: dict[int, Any]) -> None:
-    for number, handler in handlers.items():
-        # None is one that Python has not set, and can't set again.
-        if handler is not None and signal.getsignal(number) != handler:
-            signal.signal(number, handler)
-
-
-def _limits() -> list[tuple[int, int]]:
-    return [resource.getrlimit(limit) for limit in _LIMITS]
-
-
-def _set_limits(values: list[tuple[int, int]]) -> None:
-    for limit, (soft, _) in zip(_LIMITS, values, strict=True):
-        hard = resource.getrlimit(limit)[1]
-        resource.setrlimit(limit, (soft, hard))
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _attribute(owner: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
-
-
-_Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
-_SETTINGS: dict[str, _Setting] = {
-    # PyTorch's. The function modes first: they change what the other calls do.
-    "function modes": (_function_modes, _set_function_modes),
-    "default device": (_default_device, _set_default_device),
-    "inference mode": (torch.is_inference_mode_enabled, _inference),
-    "grad mode": (torch.is_grad_enabled, torch._C._set_grad_enabled),
-    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "autocast": (_autocast, _set_autocast),
-    "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-    "anomaly mode": (_anomaly, lambda value: torch.set_anomaly_enabled(*value)),
-    "deterministic": (_deterministic, _set_deterministic),
-    "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "threads": (torch.get_num_threads, torch.set_num_threads),
-    "cudnn benchmark": _attribute(torch.backends.cudnn, "benchmark"),
-    "cudnn deterministic": _attribute(torch.backends.cudnn, "deterministic"),
-    "tensor print options": (
-        lambda: copy(torch._tensor_str.PRINT_OPTS),
-        lambda value: vars(torch._tensor_str.PRINT_OPTS).update(vars(value)),
-    ),
-    # NumPy's.
-    "numpy errors": (np.geterr, lambda value: np.seterr(**value)),
-    "numpy error call": (np.geterrcall, np.seterrcall),
-    "numpy print options": (np.get_printoptions, lambda value: np.set_printoptions(**value)),
-    # Python's.
-    "warnings": (lambda: list(warnings.filters), _set_filters),
-    "warning function": _attribute(warnings, "showwarning"),
-    "excepthook": _attribute(sys, "excepthook"),
-    "displayhook": _attribute(sys, "displayhook"),
-    "unraisablehook": _attribute(sys, "unraisablehook"),
-    "thread excepthook": _attribute(threading, "excepthook"),
-    "path": (lambda: list(sys.path), lambda value: sys.path.__setitem__(slice(None), value)),
-    "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
-    "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
-    "trace": (sys.gettrace, sys.settrace),
-    "profile": (sys.getprofile, sys.setprofile),
-    "garbage collection": (gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
-    "decimal": (
-        lambda: repr(decimal.getcontext()),
-        lambda _: decimal.setcontext(decimal.DefaultContext.copy()),
-    ),
-    "locale": (
-        lambda: locale.setlocale(locale.LC_ALL),
-        lambda value: locale.setlocale(locale.LC_ALL, value),
-    ),
-    # The system's.
-    "environment": (lambda: dict(os.environ), _set_environment),
-    "folder": (_folder, os.chdir),
-    "signal handlers": (_signal_handlers, _set_signal_handlers),
-    "limits": (_limits, _set_limits),
-    "umask": (_umask, os.umask),
-}
+def _has_work(thread: threading.Thread | None) -> bool:
+    """Whether it was made by `Thread(target=…)` and not by a library that keeps threads."""
+    target = getattr(thread, "_target", None)
+    module = getattr(target, "__module__", None) or type(getattr(target, "__self__", "")).__module__
+    return target is not None and not f"{module}.".startswith(_LIBRARIES)

@@ -34,8 +34,11 @@ from tutor.engine.proof_messages import (
 from tutor.plain import one_line
 
 Tell: TypeAlias = Callable[[Event], None]
-Servant: TypeAlias = Callable[[Any, Tell], None]
-"""Does what a wish asks and tells what comes of it; last Stopped if an interrupt met it."""
+Servant: TypeAlias = Callable[[Any, Tell], bool | None]
+"""Does what a wish asks and tells what comes of it; last Stopped if an interrupt met it.
+
+True if the process can serve no other wish.
+"""
 
 _leave = os._exit
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
@@ -59,10 +62,10 @@ def main(load: Callable[[], Servant] | None = None) -> None:
         _write(out, Loaded())
         for wish in _wishes(source):
             with _interruptible():
-                serve(wish, lambda event: _write(out, event))
+                is_spent = serve(wish, lambda event: _write(out, event))
             if os.getpid() != number:  # a copy that a lesson has made has done its part
                 _leave(0)
-            _write(out, Done())
+            _write(out, Done(is_spent=bool(is_spent)))
     except BaseException:  # noqa: BLE001 - a fault of ours, told to who asks, whatever it is
         traceback.print_exc(file=errors)
         errors.flush()
@@ -93,13 +96,16 @@ def _tell_where_it_ends(errors: TextIO) -> None:
 
 def _load() -> Servant:
     """What loads torch, which takes seconds."""
+    from tutor.engine.process_state import CleanProcess  # noqa: PLC0415
     from tutor.training import devices  # noqa: PLC0415
     from tutor.training.check import answers, findings  # noqa: PLC0415
     from tutor.training.loop import LessonRaised  # noqa: PLC0415
 
     devices.use_one_thread()
 
-    def prove(wish: Prove, tell: Tell) -> None:
+    clean = CleanProcess()
+
+    def prove(wish: Prove, tell: Tell) -> bool:
         limit_memory("cpu")
         at = Begun(1, "")
 
@@ -118,6 +124,7 @@ def _load() -> Servant:
             tell(_stopped(at, stopped.line, stopped.phase))
         except KeyboardInterrupt:  # it met code of ours
             tell(Stopped(at.line, at.what))
+        return bool(clean.restore())
 
     return prove
 

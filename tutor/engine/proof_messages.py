@@ -104,6 +104,9 @@ class Stopped(msgspec.Struct, frozen=True, tag=True):
 class Done(msgspec.Struct, frozen=True, tag=True):
     """Up, last: all is proven, or found wrong."""
 
+    is_spent: bool = False
+    """Whether the lesson has left the process unfit for another lesson."""
+
 
 Wish: TypeAlias = Prove | Train
 Event: TypeAlias = (

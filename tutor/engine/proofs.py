@@ -67,6 +67,8 @@ class Proofs:
                     case Stopped() | None:  # interrupted by itself, gone, or in an endless loop
                         found.append(self._end_of(lesson, child, event))
                         break
+            if isinstance(event, Done) and event.is_spent:
+                self._end()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped(lesson)) from None
         self.answers = tuple(answers)

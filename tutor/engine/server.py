@@ -6,6 +6,7 @@ and go but an inbox and a stream.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import msgspec
 import torch
@@ -45,18 +46,13 @@ from tutor.engine.messages import (
     SetElement,
     SetLearningRate,
     Shown,
+    Spent,
     Switch,
     WriteSeries,
     Written,
     to_line,
 )
-from tutor.engine.process_state import (
-    OriginalNames,
-    ProcessState,
-    clear_standard_input,
-    end_other_processes,
-    stop_timers,
-)
+from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.errors import RunError
 from tutor.training import devices
 from tutor.training.frame import Frame, Position, Record
@@ -98,9 +94,7 @@ class Server:
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
-    names: OriginalNames = field(default_factory=OriginalNames.now)
-    state: ProcessState = field(default_factory=ProcessState.now)
-    """The settings of the process before any lesson: each one begins with them."""
+    clean: CleanProcess = field(default_factory=CleanProcess)
 
     def __post_init__(self) -> None:
         """What is looked at is computed without a word of what the lesson prints."""
@@ -192,9 +186,9 @@ class Server:
             return
         else:
             self.runs.note = ""
-            if isinstance(command, Restart):
-                self._begin_clean()
+            left = self._begin_clean() if isinstance(command, Restart) else ""
             act(self.runs, command, self._on_the_way(self.runs, self.runs.current.at.epoch))
+            self.runs.note = self.runs.note or left
         if self.runs is None:  # a Look before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
         self._show(answers=command.number, before=before)
@@ -205,7 +199,9 @@ class Server:
         aside = self._put_aside(command)
         self.runs, self.opened, self.rate = None, command, 0.0
         self.looker.forget()
-        self._begin_clean()
+        left = self._begin_clean()
+        if left and aside is None and self.aside is None:
+            self._ask_for_another_process(left)
         record = command.record
         if aside is not None:
             aside.state.restore()
@@ -223,15 +219,21 @@ class Server:
         self.runs = Runs.again(run, command.runs)
         return before
 
-    def _begin_clean(self) -> None:
-        """Undo what the lesson before has done to the process, and end what it has started."""
-        stop_timers()
-        self.names.restore()
-        self.state.restore()
-        clear_standard_input()
+    def _ask_for_another_process(self, reason: str) -> NoReturn:
+        """End this one, which is not fit for a lesson: the app opens the lesson in another."""
+        self.send(Spent(reason=reason))
+        os._exit(0)
+
+    def _begin_clean(self) -> str:
+        """Undo what the lesson before has done to the process, and end what it has started.
+
+        Returns what can't be undone, in words.
+        """
+        left = self.clean.restore()
         self.capture.renew()
         if self.aside is None:  # else its processes may be needed again
             end_other_processes()
+        return left
 
     def _gone_again(
         self, command: Open, programs: Mapping[str, Program], record: Record
