@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.terminal import IN_SHELL, TUTOR
+from tests.training.conftest import lesson_text
 
 COMMANDS = (
     *("list", "list --json", "list --map", "progress", "progress export -", "new mine --force"),
@@ -20,9 +21,9 @@ COMMANDS = (
 
 def run(
     tmp_path: Path, command: str, redirection: str, unbuffered: bool = False
-) -> tuple[int, str]:
-    """Exit status, and what was said on standard error where that is open."""
-    done = subprocess.run(
+) -> subprocess.CompletedProcess[str]:
+    """The command as a shell runs it, in this folder."""
+    return subprocess.run(
         f"(echo next; echo quit) | {IN_SHELL} {command} {redirection}",
         cwd=tmp_path,
         shell=True,
@@ -31,37 +32,68 @@ def run(
         timeout=120,
         env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
     )
-    return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("redirection", [">&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("command", "redirection"),
+    [
+        *((command, closed) for command in COMMANDS for closed in (">&-", "<&- >&- 2>&-")),
+        *((command, "<&-") for command in ("list", "--plain one-weight", "one-weight")),
+    ],
+)
 def test_a_closed_stream_reads_and_writes_nothing(
     tmp_path: Path, command: str, redirection: str
 ) -> None:
     needs_more = command in ("one-weight", "no-such-lesson")  # a terminal; a lesson
-    status, said = run(tmp_path, command, redirection)
-    assert "Traceback" not in said
-    assert status == (1 if needs_more else 0)
+    done = run(tmp_path, command, redirection)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (1 if needs_more else 0)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-@pytest.mark.parametrize("unbuffered", [False, True])
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("--help", "one-weight")])
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    [
+        *((command, False) for command in COMMANDS if command not in ("--help", "one-weight")),
+        *((command, True) for command in ("list", "progress", "--plain one-weight")),
+    ],
+)
 def test_a_full_disk_behind_standard_output_is_told_in_one_line(
     tmp_path: Path, command: str, unbuffered: bool
 ) -> None:
-    status, said = run(tmp_path, command, ">/dev/full", unbuffered)
-    assert status == 1
-    assert said.startswith("tutor: ")
-    assert said.count("\n") == 1
+    done = run(tmp_path, command, ">/dev/full", unbuffered)
+    assert done.returncode == 1
+    assert done.stderr.startswith("tutor: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
 def test_where_nobody_can_be_told_the_status_says_it(tmp_path: Path, redirection: str) -> None:
-    assert run(tmp_path, "no-such-lesson", redirection)[0] == 1
-    assert run(tmp_path, "list", redirection)[0] == 0
+    assert run(tmp_path, "no-such-lesson", redirection).returncode == 1
+    assert run(tmp_path, "list", redirection).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_check_devices_and_export_say_a_line_or_none(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text(lesson_text())
+    (tmp_path / "bad.md").write_text(lesson_text(Predict="y_pred = = w"))
+    nobody, full = ("<&- >&- 2>&-", 0, 0, ""), (">/dev/full", 1, 1, "")
+    untold = "2>/dev/full"
+    cases = {
+        "check good.md --trust": (full,),
+        "check bad.md": ((nobody[0], 1, 0, ""),),
+        "check bad.md good.md --trust": ((untold, 1, 0, "ok  good"),),
+        "devices": (full, nobody),
+        "export one-weight": (full, nobody, (untold, 0, 0, "import numpy")),
+    }
+    for command, ends in cases.items():
+        for redirection, status, lines, printed in ends:
+            done = run(tmp_path, command, redirection)
+            what = f"tutor {command} {redirection}: {done}"
+            assert (done.returncode, done.stderr.count("\n")) == (status, lines), what
+            assert done.stderr.startswith("tutor: " * lines), what
+            assert printed in done.stdout, what
 
 
 def test_plain_mode_tells_what_a_locked_progress_file_did_not_take(
@@ -69,10 +101,10 @@ def test_plain_mode_tells_what_a_locked_progress_file_did_not_take(
 ) -> None:
     file = tmp_path / "progress.sqlite3"
     monkeypatch.setenv("TUTOR_PROGRESS", str(file))
-    assert run(tmp_path, "progress", "")[0] == 0  # which makes the file
+    assert run(tmp_path, "progress", "").returncode == 0  # which makes the file
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        said = run(tmp_path, "--plain one-weight", "")[1]
+        said = run(tmp_path, "--plain one-weight", "").stderr
     assert "another program is writing it" in said
     (beside,) = tmp_path.glob("*.unsaved-*.jsonl")
     assert str(beside) in said
@@ -100,5 +132,5 @@ def test_nothing_is_put_beside_what_is_no_ordinary_file(
 ) -> None:
     (tmp_path / "null").symlink_to(os.devnull)
     monkeypatch.setenv("TUTOR_PROGRESS", str(tmp_path / "null"))
-    assert "no ordinary file" in run(tmp_path, "--plain one-weight", "")[1]
+    assert "no ordinary file" in run(tmp_path, "--plain one-weight", "").stderr
     assert [path.name for path in tmp_path.iterdir()] == ["null"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -135,8 +136,11 @@ def _about(lesson: Lesson) -> str:
 
 def _tell(text: str) -> None:
     sys.stdout.flush()
-    for line in plain(text).splitlines():
-        print(f"tutor: {line}", file=sys.stderr, flush=True)
+    try:
+        for line in plain(text).splitlines():
+            print(f"tutor: {line}", file=sys.stderr, flush=True)
+    except OSError:  # it can't be told: the exit status says it, and the next lesson is proven
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class _Watch:
