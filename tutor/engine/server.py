@@ -7,6 +7,7 @@ and go but an inbox and a stream.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -95,6 +96,10 @@ class Server:
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
     clean: CleanProcess = field(default_factory=CleanProcess)
+    optimizers: threading.Thread = field(
+        default_factory=lambda: threading.Thread(target=_load_optimizers, daemon=True)
+    )
+    """What loads them while the first lesson stands."""
 
     def __post_init__(self) -> None:
         """What is looked at is computed without a word of what the lesson prints."""
@@ -105,7 +110,7 @@ class Server:
         self.send(Ready(torch=str(torch.__version__), devices=devices.available()))
         self.handle(self.inbox.next())
         # The first lesson stands: now there is time for what its next mode will need.
-        threading.Thread(target=_load_optimizers, name="load optimizers", daemon=True).start()
+        self.optimizers.start()
         while True:
             self.look_about()
             self.handle(self.inbox.next())
@@ -162,6 +167,7 @@ class Server:
 
     def _do(self, command: AnyCommand) -> None:
         before = None
+        self._wait_for_optimizers(command)
         if isinstance(command, Open):
             before = self._open(command)
         elif isinstance(command, Look):
@@ -192,6 +198,16 @@ class Server:
         if self.runs is None:  # a Look before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
         self._show(answers=command.number, before=before)
+
+    def _wait_for_optimizers(self, command: AnyCommand) -> None:
+        """Let no lesson import what is being loaded: it would find it half loaded."""
+        opened = command if isinstance(command, Open) else self.opened
+        if (
+            self.optimizers.is_alive()
+            and opened is not None
+            and _IMPORTING.search(opened.lesson.source)
+        ):
+            self.optimizers.join()
 
     def _open(self, command: Open) -> Frame | None:
         """Open what the command says; returns the frame before, if it asks for one."""
@@ -417,10 +433,16 @@ class Server:
 
 def _load_optimizers() -> None:
     """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
-    # A lesson that imports some of them meanwhile, in another order, may find them half loaded, or
-    # this thread may. Then they are loaded when a lesson makes its first optimizer.
+    # Where they can't be loaded, the lesson that makes the first optimizer says why.
     with suppress(ImportError, AttributeError):
         torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+
+_IMPORTING = re.compile(r"\b(import|import_module|compile|use_deterministic_algorithms|exec)\b")
+"""In a lesson that may load a part of PyTorch in another order than an optimizer does.
+
+Two threads that load modules in different orders find some of them half loaded.
+"""
 
 
 @contextmanager
