@@ -46,8 +46,12 @@ def kill_all(session: int) -> None:
                 os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
-def suspend(terminal: Terminal) -> None:
-    terminal.press("ctrl+z")
+def suspend(terminal: Terminal, process: int | None = None) -> None:
+    """By Ctrl+Z, or by a signal to the tutor's process."""
+    if process is None:
+        terminal.press("ctrl+z")
+    else:
+        os.kill(process, signal.SIGTSTP)
     terminal.wait_until(lambda: "Stopped" in terminal.text() and "shell$" in terminal.text())
 
 
@@ -71,17 +75,24 @@ def test_the_shell_has_its_terminal_back_and_fg_brings_the_lesson_back(shell: Te
     shell.wait_for("shell$")
 
 
-def test_what_runs_stands_still_meanwhile_and_goes_on(shell: Terminal) -> None:
+@pytest.mark.parametrize("how", ["a key", "a signal"])
+def test_what_runs_stands_still_meanwhile_and_goes_on(shell: Terminal, how: str) -> None:
     shell.press("j")
     shell.wait_for("Jump to")
     shell.press(*"9000000", "enter")
     shell.wait_for("epochs/s")
-    suspend(shell)
+    suspend(shell, tutor_below(shell.process.pid) if how == "a signal" else None)
     busy = processor_time(shell)
     time.sleep(1.0)
     assert processor_time(shell) - busy < 0.3
     type_line(shell, "fg")
     shell.wait_for("tutor · A line through the origin", "epochs/s")
+
+
+def tutor_below(shell: int) -> int:
+    """The one process that the shell itself has started."""
+    (child,) = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+    return int(child)
 
 
 def engine_of(terminal: Terminal) -> list[int]:

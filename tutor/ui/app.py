@@ -133,7 +133,7 @@ class TutorApp(ThemedApp):
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
-            Lifeline(self.exit, self._engine.close)
+            Lifeline(self.exit, self._engine.close, self._engine.suspend)
         self.app_resume_signal.subscribe(self, self._come_back)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._lesson_screen, "lesson")
@@ -301,7 +301,6 @@ class TutorApp(ThemedApp):
     def action_suspend_process(self) -> None:
         """Give the terminal back to the shell, until `fg`; what runs stands still meanwhile."""
         self._journal.flush()  # or the file could stay locked for another tutor
-        self._engine.suspend()
         super().action_suspend_process()
 
     def _come_back(self, _: object) -> None:

@@ -32,11 +32,18 @@ STATUS = 129
 class Lifeline:
     """Watches from a thread of its own, and costs nothing until something happens."""
 
-    def __init__(self, end: Callable[[], None], end_at_once: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        end: Callable[[], None],
+        end_at_once: Callable[[], None],
+        suspend: Callable[[], None],
+    ) -> None:
         """`end` is called in the running event loop, whose thread has to be the main one.
 
         `end_at_once` is called where that loop stands still: it ends what would outlive the app.
+        `suspend` is called before the app is stopped, by its own key or by `kill -TSTP`.
         """
+        self._suspend = suspend
         self._end_at_once = end_at_once
         self._loop = asyncio.get_running_loop()
         self._end = end
@@ -56,6 +63,7 @@ class Lifeline:
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         """As Textual does it: leave the screen, and stop."""
         self._is_suspended = True
+        self._suspend()
         _handle(self._stop, number, frame)
 
     def _on_going_on(self, number: int, frame: FrameType | None) -> None:
