@@ -110,6 +110,15 @@ def test_a_copy_ends_where_it_was_made() -> None:
     assert [info.furthest for info in runs.infos(0)] == [8, 4]
 
 
+def test_a_copy_does_not_repeat_what_was_said_of_a_change_before() -> None:
+    runs = line()
+    runs.current.run_to(1)
+    runs.current.switch(mode="manual")
+    assert "autograd" in runs.current.note
+    runs.fork()
+    assert runs.note == "the run before is kept as A"
+
+
 def test_nothing_run_is_nothing_to_keep() -> None:
     runs = line()
     with pytest.raises(RunError, match="nothing has been run yet"):

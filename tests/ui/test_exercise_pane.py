@@ -18,7 +18,7 @@ from tutor.teaching.attempt import Attempt
 from tutor.teaching.goal import Mark
 from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
-from tutor.ui.panes.exercise import ExercisePane
+from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 
 from .conftest import LARGE, SMALL
@@ -348,3 +348,20 @@ def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
     assert next_open(every, {}) == "first"
     assert next_open(every, {"first": "done", "reach": "skipped"}) == "mend"
     assert next_open(every, dict.fromkeys(("first", "reach", "mend"), "done")) is None
+
+
+async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp) -> None:
+    """In a small terminal; a long reply takes them back."""
+    app = make_app(first=with_exercises(PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("a")
+        await settled(pilot)
+        pane, formula = app.screen.query_one("#exercise"), app.screen.query_one("#formula")
+        rows = (pane.size.height, formula.size.height)
+        assert len(app.screen.query_one(ExerciseText).lines) <= BRIEF
+        await pilot.press("9", "9", "enter", "h", "h")
+        await settled(pilot)
+        assert len(app.screen.query_one(ExerciseText).lines) > BRIEF
+        grown = (pane.size.height, formula.size.height)
+        assert grown == (rows[0] + 3, rows[1] - 3)

@@ -7,10 +7,12 @@ import pytest
 from textual.content import Content
 
 from tutor.lesson.model import Formula, Lesson, Prose, Section
+from tutor.teaching.attempt import Attempt
 from tutor.training.frame import NO_VALUE, Frame
 from tutor.ui import looks
 from tutor.ui.panes.formula import FormulaPane
 
+from .exercises import PREDICT
 from .fake_engine import scalar
 from .lessons import lesson
 from .panes import OnePane, frame, moment
@@ -125,6 +127,25 @@ async def test_what_has_just_run_stays_in_view_while_stepping(words: int, rows: 
                 assert at.phase in results(app.pane)
             if words == 0:
                 assert any(f"▶ {at.next_phase}" in row for row in app.screen_rows)
+
+
+async def test_what_was_asked_for_is_in_view_once_it_is_answered() -> None:
+    """The number itself, however much is said before it."""
+    plain = lesson()
+    long = msgspec.structs.replace(
+        plain,
+        sections=tuple(
+            msgspec.structs.replace(s, blocks=(*[WORDS] * 9, *s.blocks, WORDS)) if s.phase else s
+            for s in plain.sections
+        ),
+    )
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    async with app.run_test(size=(78, 9)) as pilot:
+        assert isinstance(app.pane, FormulaPane)
+        app.pane.attempt = Attempt(PREDICT, 1, 1, "done", "number", PREDICT.ask)
+        app.moment = replace(moment(frame(1, 2), frame(1, 1)), lesson=long)
+        await pilot.pause()
+        assert "Loss" in results(app.pane)
 
 
 def has_closed(app: OnePane) -> bool:

@@ -23,6 +23,7 @@ from tutor.engine.messages import (
     StepPhase,
     Switch,
 )
+from tutor.teaching.moment import Notice
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.lines import LinesPane
@@ -254,6 +255,22 @@ async def test_what_takes_long_is_named_in_the_status_line(
         app.session.talk._heard_at -= 3
         told = re.compile(r"Predict is still running \(([3-9]|\d\d) s\) · x stops it")
         await come_true(lambda: told.search(text_of(app, "status")))
+
+
+async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    parts = ("the run before is kept as A", "manual made this update, and the formulas show more")
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        for kind, mark in (("told", ""), ("refused", "! ")):
+            app.tell(Notice(" · ".join(parts), kind))
+            await pilot.pause()
+            assert text_of(app, "status").strip() == mark + parts[0]
+            app.tell(Notice("A" * 200, kind))
+            await pilot.pause()
+            assert text_of(app, "status").strip().startswith(mark + "AAAA")
 
 
 async def test_n_and_p_turn_the_lessons(make_app: MakeApp) -> None:

@@ -10,6 +10,7 @@ from textual.widgets import Input, TextArea
 
 from tutor.engine.messages import StepPhase
 from tutor.ui.app import TutorApp
+from tutor.ui.commands import PANE_TITLES
 
 from .conftest import LARGE, SMALL
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REPAIR, with_exercises
@@ -109,3 +110,23 @@ async def test_in_another_layout_the_exercise_is_in_view_and_what_is_hidden_has_
         await pilot.press("a", "2")
         field = app.screen.query_one("#exercise-answer", Input)
         assert field.value == "42"
+
+
+@pytest.mark.parametrize("key", "567")
+async def test_without_an_exercise_the_pane_that_was_chosen_stays_in_front(
+    make_app: MakeApp, key: str
+) -> None:
+    """Of those that share a place in one layout and stand beside each other in the next."""
+    app = make_app(first=with_exercises(PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        pane = app.screen.query_one(f"#{list(PANE_TITLES)[int(key) - 1]}")
+        await pilot.press(key)
+        for size in (LARGE, SMALL):
+            await resize(pilot, size)
+            assert (pane.display, pane.has_focus_within) == (True, True)
+        await pilot.press("1", "3")
+        await resize(pilot, LARGE)
+        await pilot.press(key)
+        await resize(pilot, SMALL)
+        assert (pane.display, pane.has_focus_within) == (True, True)

@@ -323,7 +323,7 @@ class EngineClient:
 
     def _why_ended(self, ended: Process, status: int) -> str:
         if not self._ready:
-            why = ended.last_error() or "it ended without a word"
+            why = ended.last_error() or "it ended without an error message"
             return f"the process that runs lessons could not start: {why}"
         if self._spent:
             return f"{self._spent}: its process was ended"

@@ -80,7 +80,7 @@ class LessonChild:
         self._is_loaded = isinstance(self.next(None), Loaded)
         if not self._is_loaded:
             self.process.end(POLL)
-            why = self.process.last_error() or "it ended without a word"
+            why = self.process.last_error() or "it ended without an error message"
             self.end()
             raise EngineError(f"the process that runs lessons could not start: {why}")
 

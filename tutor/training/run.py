@@ -377,6 +377,7 @@ class Run:
     def forget_future(self) -> None:
         """Let this be all of the run: what is recorded after this place goes."""
         player = self._player
+        player.note = ""  # what was said of a change before is no news
         kept = self.record.changes[: player.applied]
         player.record = msgspec.structs.replace(self.record, changes=kept)
         player.history.cut(self.at.epoch + self.at_end, whole=False)

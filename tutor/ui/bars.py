@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import var
 
@@ -21,6 +22,9 @@ from tutor.ui.commands import Command, footer
 from tutor.ui.exercise_lines import tells_why_failed, where_failed
 from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
+
+PART = " · "
+"""Between the parts of what is said."""
 
 
 class Bar(LinesPane, can_focus=False):
@@ -137,12 +141,19 @@ class StatusBar(Bar):
         elif moment and moment.target is not None:
             said = _progress(moment, width)
         elif notice.kind in ("refused", "failed"):
-            said = line(("! " + notice.text, looks.ERROR))
+            said = line((_fitting("! " + notice.text, width), looks.ERROR))
         elif notice.text:
-            said = line((notice.text, looks.STRONG))
+            said = line((_fitting(notice.text, width), looks.STRONG))
         else:
             said = line(*_next(moment))
         return [said.truncate(width, ellipsis=True)]
+
+
+def _fitting(text: str, width: int) -> str:
+    """The text without those of its last parts that would be cut off; parts stand beside a dot."""
+    while cell_len(text) > width and PART in text:
+        text = text.rpartition(PART)[0]
+    return text
 
 
 def _next(moment: Moment | None) -> Iterable[Piece]:

@@ -40,6 +40,10 @@ LABELS = {
 """By whether the field has the focus."""
 
 
+BRIEF = 6
+"""Lines of text that leave the panes above an exercise more room, where that is little."""
+
+
 class PartsPane(LinesPane):
     """Parts one below the other, of which the newest stays in view until the learner scrolls.
 
@@ -171,6 +175,12 @@ class ExerciseText(PartsPane):
         if self.attempt is None:
             return [Part("list", tuple(self._list(width)))]
         return lines_of.parts(self.attempt, self._picked, width, self._inline)
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """A short question takes few rows: the formula that it asks about has the others."""
+        super().show_lines(lines)
+        if self.parent is not None:
+            self.parent.set_class(len(lines) <= BRIEF, "-brief")
 
     def is_news(self, part: Part) -> bool:
         """What stands still or is only moved about is none; of choices, the one just picked is."""

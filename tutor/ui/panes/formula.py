@@ -164,8 +164,10 @@ class FormulaPane(LinesPane):
         ahead = self._sections[phase]
         done_phase = (moment.frame and moment.frame.phase) or ""
         done = self._sections.get(done_phase)
-        if done is None or done == ahead:
+        if done is None:
             self.bring_into_view(*ahead)
+        elif done == ahead:  # what has come was asked for
+            self._scroll_up_to(self._top(done_phase, done[1]))
         elif done > ahead:
             below = self._behind_phases if moment.epoch > 1 and self.attempt is None else None
             self._scroll_up_to(self._top(done_phase, done[1] if below is None else below + 1))

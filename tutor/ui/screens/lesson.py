@@ -386,6 +386,7 @@ class LessonScreen(FollowingScreen):
         """All panes where there is room, else two at a time."""
         layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
         if not self.has_class(f"-{layout}"):
+            looked_at = self._focused_pane if self.attempt is None else ""
             is_at_exercise = self.attempt is not None and self.query_one(ExercisePane).display
             self._layout = layout
             for name in GROUPS:
@@ -393,8 +394,18 @@ class LessonScreen(FollowingScreen):
             if self.attempt is not None:  # what shares a place may do so for the first time
                 upper = self._upper_pane(self.attempt)
                 self._shown.setdefault(next(g for g in self._groups if upper in g), upper)
-            self._bring("exercise") if is_at_exercise else self._place_panes()
+            if is_at_exercise or looked_at:
+                self._bring("exercise" if is_at_exercise else looked_at)
+            else:
+                self._place_panes()
             self._keep_focus_in_view()
+
+    @property
+    def _focused_pane(self) -> str:
+        """Which pane has the focus, itself or within it; empty if none has."""
+        within = self.focused.ancestors_with_self if self.focused else []
+        ids = [node.id or "" for node in within]
+        return next((id for id in ids if any(id in group for group in self._groups)), "")
 
     @property
     def _groups(self) -> Sequence[tuple[str, ...]]:
@@ -403,10 +414,10 @@ class LessonScreen(FollowingScreen):
 
     def _keep_focus_in_view(self) -> None:
         """What shares a place in another layout may have hidden what had the focus."""
-        within = self.focused.ancestors_with_self if self.focused else []
+        focused = self._focused_pane
         for group in self._groups:
             panes = [self.query_one(f"#{name}") for name in group]
-            if any(pane in within for pane in panes if not pane.display):
+            if any(pane.id == focused for pane in panes if not pane.display):
                 shown = next(pane for pane in panes if pane.display)
                 if isinstance(shown, ExercisePane):
                     shown.leave_field()  # letters were keys, and stay so
