@@ -136,6 +136,13 @@ class Terminal:
         self._set_size(columns, rows)
         os.killpg(self.process.pid, signal.SIGWINCH)
 
+    @property
+    def takes_lines(self) -> bool:
+        """Whether it shows what is typed, and Ctrl+C is a signal: as a shell leaves it."""
+        flags = termios.tcgetattr(self._master)[3]
+        wanted = termios.ICANON | termios.ECHO | termios.ISIG
+        return flags & wanted == wanted
+
     def hang_up(self) -> None:
         """Take the terminal away without a signal, as where that is lost or ignored."""
         null = os.open(os.devnull, os.O_RDWR)

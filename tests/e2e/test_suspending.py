@@ -117,11 +117,13 @@ def processor_time(terminal: Terminal) -> float:
 def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
     suspend(shell)
     engine = engine_of(shell)
+    written = len(shell.raw)
     type_line(shell, how)
     shell.wait_until(lambda: ended(shell))
     type_line(shell, "clear; fg")
     shell.wait_for("no such job")
     shell.wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in engine))
+    assert b"\x1b[?1049" not in shell.raw[written:], "the terminal is the shell's"
 
 
 def ended(terminal: Terminal) -> bool:

@@ -225,12 +225,25 @@ def test_without_colour_there_is_none_and_a_plain_xterm_can_show_it() -> None:
         assert not greys, "NO_COLOR leaves shades of grey at most"
 
 
-def test_a_closed_terminal_leaves_no_process_behind() -> None:
+ON_AND_OFF = ("?1049", "?1000", "?1003", "?1006", "?2004", "?1004")
+"""The other screen, the mouse, pastes and focus: `h` switches them on, `l` off."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_terminal_is_as_before_however_the_app_is_ended(number: signal.Signals) -> None:
     with lesson("one-weight") as terminal:
         terminal.wait_for("next: ▶ Predict")
+        assert not terminal.takes_lines
         (child,) = children(terminal.process.pid)
-        os.kill(terminal.process.pid, signal.SIGKILL)
+        os.kill(terminal.process.pid, number)
+        terminal.wait_ended()
         wait_until(lambda: not is_alive(child), "the end of the engine")
+        terminal.settle(0.05)
+        assert terminal.takes_lines
+        for mode in ON_AND_OFF:
+            on, off = (terminal.raw.rfind(f"\x1b[{mode}{end}".encode()) for end in "hl")
+            assert on < off, mode
+        assert terminal.raw.rfind(b"\x1b[?25l") < terminal.raw.rfind(b"\x1b[?25h")
 
 
 def children(pid: int) -> list[int]:

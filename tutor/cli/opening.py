@@ -35,7 +35,7 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
-    engine, keeper = EngineClient(), Keeper()
+    engine, keeper = EngineClient(terminal=os.ttyname(sys.stdout.fileno())), Keeper()
     try:
         return _open(engine, keeper, options)
     finally:

@@ -61,12 +61,13 @@ LONG_ENOUGH = 60.0
 class EngineClient:
     """One child process at a time, and what has been asked of it."""
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND, terminal: str = "") -> None:
         """Start the child, which does little until `start` says that the screen stands.
 
-        `command`: how it is started. Raises EngineError if it can't be.
+        `command`: how it is started. `terminal`: the path of the one that the app takes the
+        whole screen of, if it does. Raises EngineError if the child can't be started.
         """
-        self._command = command
+        self._command, self._terminal = command, terminal
         self._lock = threading.RLock()
         self._on_event: Callable[[AnyEvent], None] | None = None
         self._number = 0
@@ -84,7 +85,7 @@ class EngineClient:
         """The opening that was tried again without having come to a frame."""
         self._has_given_up = False
         self._started = time.monotonic()
-        self._process = Process(self._command)
+        self._process = Process(self._command, self._terminal)
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
@@ -136,7 +137,7 @@ class EngineClient:
 
     def _start_process(self) -> None:
         """Raises EngineError."""
-        self._process = Process(self._command)
+        self._process = Process(self._command, self._terminal)
         self._started = time.monotonic()
         self._listen()
 
@@ -158,11 +159,13 @@ class EngineClient:
 
     def suspend(self) -> None:
         """Let the child stand still, with all that a lesson has started in it."""
+        self._process.has_screen(False)
         self._process.signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on. That it was silent meanwhile is no sign that it hangs."""
         self._process.signal_all(signal.SIGCONT)
+        self._process.has_screen(self._terminal != "")
         with self._lock:
             self._last_sign = time.monotonic()
 
@@ -171,6 +174,7 @@ class EngineClient:
         with self._lock:
             self._closing = True
             self._write(Close())
+        self._process.has_screen(False)
         self._process.end(CLOSE_SECONDS)
 
     # ── The child ───────────────────────────────────────────────────────────────────

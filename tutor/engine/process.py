@@ -44,8 +44,12 @@ _PROC = Path("/proc")
 class Process:
     """A running child, which leads a session and a process group of its own."""
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        """Start it. Raises EngineError if it can't be started."""
+    def __init__(self, command: Sequence[str] = COMMAND, terminal: str = "") -> None:
+        """Start it. Raises EngineError if it can't be started.
+
+        `terminal`: the path of the one that the app has its screen on, if it has; should the
+        app be killed, the supervisor leaves that screen.
+        """
         allowed_megabytes()  # tells now what no process could tell later
         self.fault = ""
         """What it did that it had to be ended for; empty if it was not."""
@@ -54,11 +58,11 @@ class Process:
         # It lives as long as the child, which writes to it until torch is loaded.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         told, self._lifeline = os.pipe()
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()  # a signal's handler may come in between
         try:
             # A session of its own: the terminal's signals are for the app alone.
             self._child = subprocess.Popen(
-                (*_SUPERVISOR, str(told), *command),
+                (*_SUPERVISOR, str(told), terminal, *command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -71,6 +75,7 @@ class Process:
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
         finally:
             os.close(told)
+        self.has_screen(terminal != "")
         self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._write_on, name="to the child", daemon=True).start()
 
@@ -156,9 +161,16 @@ class Process:
         with self._ending:
             if self._is_over:
                 return
+            self.has_screen(False)
             self._is_over = True
             os.close(self._lifeline)
         threading.Thread(target=self._make_sure, name="end of the child", daemon=True).start()
+
+    def has_screen(self, is_there: bool) -> None:
+        """Tell the supervisor whether the app's screen is on the terminal."""
+        with self._ending, suppress(OSError):  # the supervisor may have ended
+            if not self._is_over:
+                os.write(self._lifeline, b"+" if is_there else b"-")
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send it a signal, and all the processes that the lesson has started in it."""

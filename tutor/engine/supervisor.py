@@ -1,14 +1,17 @@
 """A process between the tutor and a lesson's process: ends all that the lesson has started.
 
-Run as a script (`supervisor.py LIFELINE COMMAND…`), without any package, so that it starts in
-milliseconds. It starts COMMAND in a session of its own. As soon as that ends, or the pipe with
-the descriptor LIFELINE is closed at its other end (the tutor ends the lesson, or is gone itself,
-by SIGKILL say), it kills every process below it and ends with the status of COMMAND.
+Run as a script (`supervisor.py LIFELINE TERMINAL COMMAND…`), without any package, so that it
+starts in milliseconds. It starts COMMAND in a session of its own. As soon as that ends, or the
+pipe with the descriptor LIFELINE is closed at its other end (the tutor ends the lesson, or is gone
+itself, by SIGKILL say), it kills every process below it and ends with the status of COMMAND.
 
 On Linux it is their subreaper: a process whose parent has ended becomes the supervisor's own
 child, also in a session of its own, so that none gets away. Should a lesson kill the supervisor,
 the kernel kills the lesson's process too (PR_SET_PDEATHSIG). Elsewhere it kills the process groups
 that are found below it.
+
+The tutor writes + into the lifeline while its screen is on TERMINAL (a path, or empty), and -
+before it leaves that. If the tutor is gone without a -, the supervisor leaves the screen.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,7 +39,7 @@ _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36  # of prctl, from linux/p
 _NOT_STARTED = 127
 
 
-def main(lifeline: int, command: list[str]) -> NoReturn:
+def main(lifeline: int, terminal: str, command: list[str]) -> NoReturn:
     """Run the command; end with its status once nothing of it is left."""
     if IS_LINUX:
         _prctl(_SET_CHILD_SUBREAPER, 1)
@@ -49,7 +53,7 @@ def main(lifeline: int, command: list[str]) -> NoReturn:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):  # the command alone holds the tutor's pipes
         os.dup2(nothing, descriptor)
-    status = _watch(child, lifeline, woken)
+    status = _watch(child, lifeline, terminal, woken)
     _kill_group(child)
     end_descendants()
     _end_like(status)
@@ -72,15 +76,22 @@ def _start(command: list[str]) -> int:
         os._exit(_NOT_STARTED)
 
 
-def _watch(child: int, lifeline: int, woken: int) -> int:
+def _watch(child: int, lifeline: int, terminal: str, woken: int) -> int:
     """Wait until the child ends, or has to; returns its wait status. Passes SIGINT on."""
+    told = b""
     while True:
         readable, _, _ = select.select([lifeline, woken], [], [])
+        is_over = False
+        if lifeline in readable:
+            before, told = told, os.read(lifeline, 4096)
+            is_over = not told
+            if is_over and terminal and before.endswith(b"+"):
+                _leave_screen(terminal)
         numbers = os.read(woken, 4096) if woken in readable else b""
         if signal.SIGINT in numbers:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGINT)
-        is_told = lifeline in readable or signal.SIGTERM in numbers or signal.SIGHUP in numbers
+        is_told = is_over or signal.SIGTERM in numbers or signal.SIGHUP in numbers
         if is_told:
             _kill_group(child)
             with suppress(ProcessLookupError):
@@ -89,6 +100,26 @@ def _watch(child: int, lifeline: int, woken: int) -> int:
         for pid, status in _ended():
             if pid == child:
                 return status
+
+
+_LEAVE_SCREEN = (
+    b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l"  # the mouse
+    b"\x1b[?2004l\x1b[?2048l\x1b[?1004l\x1b[?7h"  # pastes, sizes, focus; long lines wrapped again
+    b"\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m"  # keys, the other screen, the cursor, colours
+)
+
+
+def _leave_screen(terminal: str) -> None:
+    """Undo what a full-screen program has made of a terminal, unless somebody has since."""
+    with suppress(OSError, termios.error):  # it is gone, too
+        tty = os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        os.write(tty, _LEAVE_SCREEN)
+        state = termios.tcgetattr(tty)
+        if not state[3] & termios.ISIG:  # no shell has done it
+            state[0] |= termios.ICRNL | termios.IXON | termios.BRKINT
+            state[1] |= termios.OPOST | termios.ONLCR
+            state[3] |= termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN
+            termios.tcsetattr(tty, termios.TCSANOW, state)
 
 
 def _ended() -> Iterator[tuple[int, int]]:
@@ -185,4 +216,4 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
