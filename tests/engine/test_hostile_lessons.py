@@ -85,7 +85,9 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(
     engine.client.stop()
     ended = engine.wait_for(Ended)
     assert ended.restarting
-    assert ended.message == "the lesson would not stop: its process was ended; it starts again"
+    assert (
+        ended.message == "Predict, line 19, would not stop: its process was ended; it starts again"
+    )
     assert engine.wait_for(Shown).frame == before.frame
 
 

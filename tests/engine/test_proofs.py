@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.conftest import lesson_text
+from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import lesson_child, process_state, proof_child
 from tutor.engine.proof_messages import Prove, Told
@@ -120,6 +120,31 @@ def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(proofs: Proof
     said = told(proofs, garbage + "    except OSError:\n        pass\ntime.sleep(9)")
     assert "Predict meddled with the tutor's own pipe" in said
     assert told(proofs, SOUND).endswith("has run")
+
+
+@pytest.mark.parametrize("label", ["endless", "größte Zahl"])
+def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label: str) -> None:
+    child = """
+from tutor.engine import proof_child
+from tutor.engine.proof_messages import Begun
+from tutor.training import program, time_limit
+time_limit.SECONDS, time_limit._MORE = 0.1, 0.1
+
+def prove(wish, tell):
+    tell(Begun(16, "mode autograd, Predict"))
+    (watched,) = program.programs_of(wish.lesson)["autograd"].watch
+    with time_limit.limited():
+        eval(watched.code, {})
+
+proof_child.main(lambda: prove)
+"""
+    front = FRONT.replace("epochs: 10", f"epochs: 10\nwatch:\n  {label}: max(iter(int, 1))")
+    lesson = parse(lesson_text(front), Path("test.md"))
+    with Proofs([sys.executable, "-c", child]) as proofs:
+        (finding,) = proofs.prove(lesson)
+    line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
+    said = str(finding)
+    assert said.startswith(f"test.md:{line}: mode autograd, the value of {label} did not come to")
 
 
 def test_a_process_that_can_not_start_is_told() -> None:

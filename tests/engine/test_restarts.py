@@ -108,8 +108,25 @@ def test_a_watched_value_without_an_end_is_stopped_by_name(
     engine.client.stop()
     answer = engine.answer_to(number)
     assert isinstance(answer, Shown), answer
-    assert "the value of endless was still running" in answer.note
+    line = front.splitlines().index(watch.splitlines()[1]) + 1
+    assert f"the value of endless, line {line}, was still running" in answer.note
     assert "stopped" in engine.shown(StepEpoch()).frame.watched["endless"].text
+
+
+def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
+    engine: Conversation,
+) -> None:
+    watch = 'watch:\n  größte: "0 if w > 0.98 and w < 1 else max(iter(int, 1))"'
+    front = FRONT.replace("epochs: 10", f"epochs: 10\n{watch}")
+    engine.open(front, Setup=SETUP.replace("1.0", "0.99"))
+    engine.client.send(StepEpoch())
+    time.sleep(0.3)
+    engine.client.stop()
+    ended = engine.wait_for(Ended)
+    line = front.splitlines().index(watch.splitlines()[1]) + 1
+    assert f"the value of größte, line {line}, would not stop" in ended.message
+    engine.wait_for(Shown)
+    assert "not evaluated" in engine.shown(StepEpoch()).frame.watched["größte"].text
 
 
 @pytest.mark.parametrize("megabytes", ["1", "0", "-5", "lots", "1e3", "9" * 40, "٣٠٠"])

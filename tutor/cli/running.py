@@ -98,8 +98,7 @@ class Training:
 
     def _tell_of_death(self, lesson: Lesson) -> None:
         """Raises RunError that says how the child has ended, and where it was."""
-        how = self._child.how_it_ended()
-        self._child.take_place(lesson)
+        how = self._child.how_it_ended(lesson)
         if fault := self._child.fault_of_ours():
             raise RunError(f"{lesson.path}: the run broke off: {fault}")
         raise RunError(f"{self._where(lesson)} {how}")

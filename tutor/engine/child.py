@@ -14,6 +14,9 @@ import traceback
 import numpy as np  # noqa: F401 - what torch needs and loads quickly, while there is time
 
 from tutor.engine.inbox import Inbox
+from tutor.engine.stack_dumps import dump_stack_at
+from tutor.training import time_limit
+from tutor.training.time_limit import limit_expressions
 
 
 def main() -> None:
@@ -23,6 +26,8 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     own_errors = os.fdopen(os.dup(2), "w")
+    limit_expressions()
+    dump_stack_at(own_errors, time_limit.END_SIGNAL)
     # A copy of this process that a lesson makes must neither hear nor speak in its place.
     os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
     inbox = Inbox(source)

@@ -32,7 +32,10 @@ from tutor.engine.messages import (
     to_line,
 )
 from tutor.engine.process import COMMAND, Process, how_ended
+from tutor.engine.stack_dumps import DUMP_SECONDS, DUMP_SIGNAL, LastPlace, last_place
 from tutor.errors import EngineError
+from tutor.training import time_limit
+from tutor.training.time_limit import VALUE_OF
 
 ASK_SECONDS = 0.3
 """So long has a lesson to come to the end of an epoch after a stop."""
@@ -245,7 +248,11 @@ class EngineClient:
                 if not self._is_due(process, due):
                     return
                 self._wished = is_last
-                process.kill() if is_last else process.interrupt()
+                if not is_last:
+                    process.interrupt()
+            if is_last:
+                _have_it_say_where(process)
+                process.kill()
 
     def _is_due(self, process: Process, due: int) -> bool:
         with self._lock:
@@ -257,11 +264,14 @@ class EngineClient:
         with self._lock:
             if self._closing:
                 return
-            message = self._why_ended(ended, status)
+            place = last_place(ended.error_text(), self._opened.lesson) if self._opened else None
+            message = self._why_ended(ended, status, place)
             self._count_end()
             again = self._ready and self._ends <= len(BACK_OFF)
             if self._ready:
                 message += "; it starts again" if again else f"; {_NO_PROCESS}"
+            if place is not None and place.is_expression:  # else it would end the next one, too
+                self._leave_out(place.what.removeprefix(VALUE_OF))
             reopen = self._reopening() if again else None
             if again and self._opened is not None and reopen is None:
                 message += " · R opens the lesson again"
@@ -274,6 +284,12 @@ class EngineClient:
         if again:
             time.sleep(BACK_OFF[max(self._ends - 1, 0)])
             self._begin_again(reopen)
+
+    def _leave_out(self, label: str) -> None:
+        """Have the expression with this label not evaluated when the lesson is opened again."""
+        if (opened := self._opened) is not None and label not in opened.without:
+            without = (*opened.without, label)
+            self._opened = msgspec.structs.replace(opened, without=without)
 
     def _count_end(self) -> None:
         if self._wished or self._spent:
@@ -325,14 +341,18 @@ class EngineClient:
             runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
         )
 
-    def _why_ended(self, ended: Process, status: int) -> str:
+    def _why_ended(self, ended: Process, status: int, place: LastPlace | None) -> str:
         if not self._ready:
             why = ended.last_error() or "it ended without an error message"
             return f"the process that runs lessons could not start: {why}"
         if self._spent:
             return f"{self._spent}: its process was ended"
+        where = f"{place.what}, line {place.line}," if place is not None else ""
         if self._wished:
-            return "the lesson would not stop: its process was ended"
+            return f"{where or 'the lesson'} would not stop: its process was ended"
+        if status == -time_limit.END_SIGNAL and place is not None and place.is_expression:
+            no_end = time_limit.NO_END.format(time_limit.SECONDS)
+            return f"{where} {no_end}: its process was ended"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
         during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
         return f"the lesson's process {_how_ended(ended, status)}{during}"
@@ -343,6 +363,16 @@ class EngineClient:
         if isinstance(command, Restart) and is_gone and self._opened is not None:
             return self._opened
         return command
+
+
+def _have_it_say_where(process: Process) -> None:
+    """Have it write its stack down, if it is not stopped or dead; what it says last counts."""
+    before, until = process.error_size, time.monotonic() + DUMP_SECONDS
+    for number in (signal.SIGCONT, DUMP_SIGNAL):
+        process.signal_all(number)
+    while process.is_alive and process.error_size == before and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.02)  # the rest of it
 
 
 def _how_ended(ended: Process, status: int) -> str:

@@ -7,7 +7,6 @@ longer than it says.
 from __future__ import annotations
 
 import queue
-import re
 import signal
 import threading
 import time
@@ -25,23 +24,17 @@ from tutor.engine.proof_messages import (
     event_from_line,
     to_line,
 )
+from tutor.engine.stack_dumps import DUMP_SECONDS, DUMP_SIGNAL, last_place
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
+from tutor.training import time_limit
+from tutor.training.time_limit import VALUE_OF
 
 GRACE = 0.7
 """Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
 
-DUMP_SECONDS = 1.5
-"""Seconds in which a child that does not answer writes down which line it is at.
-
-A thousandth of that is enough, unless the machine is busy with other things.
-"""
-
 DUMP_PAUSE = 0.1
 """Seconds without another line after which what it has written down is taken as whole."""
-
-DUMP_SIGNAL = signal.SIGUSR1
-"""At this signal the child writes down which line it is at, whatever it is busy with."""
 
 LET_GO_SECONDS = 2.0
 """Seconds in which a child that has let go of its pipe may end by itself."""
@@ -51,9 +44,6 @@ MOST_WAITING = 1000
 """Events that are read before they are asked for: then the child has to wait."""
 
 MEDDLED = "meddled with the tutor's own pipe, and its process was ended"
-
-_STACK = re.compile(r"\(most recent call first\):\n((?:  .*\n?)+)")
-_STACK_LINE = re.compile(r'  File "(.*)", line (\d+) in ')
 
 
 class LessonChild:
@@ -135,7 +125,7 @@ class LessonChild:
                 # It may be in C code, have a handler of its own, or have stopped itself.
                 has_answered = yield from self._written_down()
             if not has_answered:
-                self.take_place(lesson, mode)
+                self._take_place(lesson, mode)
         self.end()
 
     def _written_down(self) -> Generator[Event, None, bool]:
@@ -164,26 +154,23 @@ class LessonChild:
                 return True
         return False
 
-    def take_place(self, lesson: Lesson, mode: str = "") -> None:
+    def _take_place(self, lesson: Lesson, mode: str = "") -> None:
         """Set `at` to the lesson's line that the child has written down last, if it has."""
-        # As faulthandler writes a file's name: only ASCII, and 500 characters of it.
-        name = str(lesson.path).encode("ascii", "backslashreplace").decode()[:500]
-        stacks = [
-            [int(line) for file, line in _STACK_LINE.findall(stack) if file[:500] == name]
-            for stack in _STACK.findall(self.process.error_text())
-        ]
-        lines = next(filter(None, reversed(stacks)), None)
-        if lines is None:
-            return
-        phase = lesson.phase_of_line(lines[-1])
-        mode = mode or self.at.what.split(",")[0]
-        if phase and not self.at.what.startswith("exercise"):
-            self.at = Begun(lines[0], f"{mode}, {phase}")
+        place = last_place(self.process.error_text(), lesson)
+        if place is not None and (place.is_expression or not self.at.what.startswith("exercise")):
+            mode = mode or self.at.what.split(",")[0]
+            self.at = Begun(place.line, f"{mode}, {place.what}")
 
-    def how_it_ended(self) -> str:
-        """In words, once it is gone; one that has but closed its pipe is ended for that."""
+    def how_it_ended(self, lesson: Lesson) -> str:
+        """In words, once it is gone, `at` being the place; closing its pipe is an end, too."""
         self.process.end(LET_GO_SECONDS, MEDDLED)
-        return self.process.fault or f"ended its process, which {how_ended(self.process.wait())}"
+        status = self.process.wait()
+        self._take_place(lesson)
+        if self.process.fault:
+            return self.process.fault
+        if status == -time_limit.END_SIGNAL and VALUE_OF in self.at.what:
+            return f"{time_limit.NO_END.format(time_limit.SECONDS)}; its process was ended"
+        return f"ended its process, which {how_ended(status)}"
 
     def fault_of_ours(self) -> str:
         """The last line of the traceback that ended the child; "" if the lesson has ended it."""

@@ -65,6 +65,8 @@ class Open(Command, frozen=True, kw_only=True):
     """The place in that run whose frame is told beside the one that is asked for."""
     runs: tuple[RunInfo, ...] = ()
     """The runs to be had again beside that one, itself among them."""
+    without: tuple[str, ...] = ()
+    """Labels of expressions that are not evaluated: they had no end, and ended the process."""
     aside: bool = False
     """Put what is open now aside; what is aside already stays there.
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TextIO, TypeAlias
 
-from tutor.engine.lesson_child import DUMP_SIGNAL
 from tutor.engine.limits import limit_memory
 from tutor.engine.proof_messages import (
     Answered,
@@ -31,7 +30,9 @@ from tutor.engine.proof_messages import (
     to_line,
     wish_from_line,
 )
+from tutor.engine.stack_dumps import dump_stack_at
 from tutor.plain import one_line
+from tutor.training.time_limit import limit_expressions
 
 Tell: TypeAlias = Callable[[Event], None]
 Servant: TypeAlias = Callable[[Any, Tell], bool | None]
@@ -55,6 +56,7 @@ def main(load: Callable[[], Servant] | None = None) -> None:
         os.dup2(null, descriptor)
     # A copy of this process that a lesson makes must not tell what this one tells.
     os.register_at_fork(after_in_child=lambda: _replace(out))
+    limit_expressions()
     _tell_where_it_ends(errors)
     number = os.getpid()
     try:
@@ -75,10 +77,9 @@ def main(load: Callable[[], Servant] | None = None) -> None:
 def _tell_where_it_ends(errors: TextIO) -> None:
     """Have the stack written there when a lesson ends this process, as far as that is seen."""
     faulthandler.enable(errors)
-    faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
-    for name in _DEADLY:
-        if number := getattr(signal, f"SIG{name}", None):
-            faulthandler.register(number, errors, all_threads=False, chain=True)
+    dump_stack_at(
+        errors, *(getattr(signal, f"SIG{n}") for n in _DEADLY if hasattr(signal, f"SIG{n}"))
+    )
     number = os.getpid()
 
     def noting(act: Callable[..., Any]) -> Callable[..., Any]:

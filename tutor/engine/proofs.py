@@ -94,8 +94,7 @@ class Proofs:
             self._stopped(lesson)
             how = f"did not come to its end within {self._seconds:g} s"
         else:
-            how = child.how_it_ended()
-            child.take_place(lesson)
+            how = child.how_it_ended(lesson)
             fault = child.fault_of_ours()
             if fault:  # a lesson's own errors do not get there
                 self._end()

@@ -224,7 +224,7 @@ class Server:
             limit_memory(aside.runs.current.device_wanted)
             self.runs = aside.runs
             return None
-        programs = programs_of(command.lesson)
+        programs = programs_of(command.lesson, without=command.without)
         limit_memory(record.device if record else command.device)
         before = None
         if record is None:

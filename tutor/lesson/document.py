@@ -67,6 +67,10 @@ def parse(source: str, path: Path) -> Lesson:
         batches=front.batches,
         warm_up=front.warm_up,
         watch=_watch_by_mode(front, modes),
+        watch_lines={
+            mode: {label: by.lines.get(mode, by.line) for label, by in front.watch.items()}
+            for mode in modes
+        },
         own_gradient=front.own_gradient,
         comparable=front.comparable,
         data=front.data or checks.usual_data(sections, modes),

@@ -117,6 +117,8 @@ class Lesson(msgspec.Struct, frozen=True):
     """Updates (batches 0, 1, …) that come before epoch 1 and are steppable as epoch 0."""
     watch: Mapping[str, Mapping[str, str]] | None = None
     """By mode: label → Python expression, shown among the numbers."""
+    watch_lines: Mapping[str, Mapping[str, int]] = {}
+    """By mode: label → the line of the file that its expression stands on."""
     own_gradient: tuple[str, ...] = ()
     """Modes whose gradient is, on purpose, not the one autograd finds."""
     comparable: bool = True
@@ -175,12 +177,14 @@ class Lesson(msgspec.Struct, frozen=True):
         r"""Every expression in a `\boxed{…}`, once, in the file's order."""
         return tuple(dict.fromkeys(e for found in self.boxed_by_phase().values() for e in found))
 
-    def boxed_by_phase(self) -> Mapping[str, tuple[str, ...]]:
-        r"""By phase, "" for all sections that are none: the expressions in its `\boxed{…}`."""
-        found: dict[str, list[str]] = {}
+    def boxed_by_phase(self) -> Mapping[str, Mapping[str, int]]:
+        r"""By phase, "" for all sections that are none: the expressions in its `\boxed{…}`.
+
+        Each with the line of the first formula there that it stands in.
+        """
+        found: dict[str, dict[str, int]] = {}
         for section in self.sections:
-            formulas = (block for block in section.blocks if isinstance(block, Formula))
-            expressions = [e for formula in formulas for e in formula.boxed]
-            if expressions:
-                found.setdefault(section.phase or "", []).extend(expressions)
-        return {phase: tuple(dict.fromkeys(e)) for phase, e in found.items()}
+            for formula in (block for block in section.blocks if isinstance(block, Formula)):
+                for expression in formula.boxed:
+                    found.setdefault(section.phase or "", {}).setdefault(expression, formula.line)
+        return found

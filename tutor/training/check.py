@@ -13,10 +13,8 @@ import numpy as np
 import torch
 
 from tutor.errors import RunError
-from tutor.lesson import front_matter
 from tutor.lesson.expression_names import names_in, slips
-from tutor.lesson.faults import FaultList
-from tutor.lesson.model import SETUP, Formula, Lesson
+from tutor.lesson.model import SETUP, Lesson
 from tutor.training.differences import (
     Array,
     Sampled,
@@ -27,7 +25,7 @@ from tutor.training.differences import (
 from tutor.training.finding import Begun, Finding, nobody
 from tutor.training.frame import Frame, is_same
 from tutor.training.loop import LessonRaised
-from tutor.training.program import Program, programs_of
+from tutor.training.program import Expression, Program, programs_of
 from tutor.training.prove import computed_answers, prove
 from tutor.training.run import Run
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
@@ -77,6 +75,9 @@ class _Check:
         for mode in self.lesson.modes:
             try:
                 yield from self._runs(mode)
+                if self._is_cut_short(mode):
+                    del running[mode]
+                    continue
                 unfit = self._unfit(mode)
                 yield from [self._finding(line, f"mode {mode}: {why}") for line, why in unfit]
                 if not unfit:
@@ -116,6 +117,9 @@ class _Check:
         frames = _frames(Run(self.programs, mode), lambda phase: self._begins(mode, phase))
         run = Run(self.programs, mode)
         again = _frames(run)
+        if self._is_cut_short(mode):  # in one frame there may be a value, in another none
+            self._note_valueless(mode, again[-1])
+            return
         if not all(map(is_same, frames, again)):
             yield self._finding(
                 1, f"mode {mode}: two runs differ; take all random numbers from np or torch"
@@ -136,26 +140,32 @@ class _Check:
 
     def _note_valueless(self, mode: str, frame: Frame) -> None:
         """After whole epochs every live value has to be there."""
-        boxed = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
-        lines = {e: f.line for f in _formulas(self.lesson) for e in f.boxed}
-        sources = (self.lesson.watch or {}).get(mode, {})
-        for label, value in [*boxed.items(), *frame.watched.items()]:
+        values = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
+        values.update(frame.watched)
+        for expression in self._shown(mode):
+            value = values[expression.label]
             if value.dtype == "text":
-                source = label if label in boxed else sources[label]
-                line = lines[label] if label in boxed else self._watch_line(label, mode)
-                why = self._why_no_value(source, mode, value.text)
-                self._valueless.setdefault((line, f"{label} has no value: {why}"), []).append(mode)
+                why = self._why_no_value(expression.source, mode, value.text)
+                what = f"{expression.label} has no value: {why}"
+                self._valueless.setdefault((expression.line, what), []).append(mode)
+
+    def _shown(self, mode: str) -> Sequence[Expression]:
+        """What the lesson shows the value of in this mode, each once."""
+        by_label: dict[str, Expression] = {}
+        for expression in self.programs[mode].expressions():
+            by_label.setdefault(expression.label, expression)
+        return tuple(by_label.values())
+
+    def _is_cut_short(self, mode: str) -> bool:
+        """Whether an expression was stopped at its time limit: it is told as having no value."""
+        return any(e.source in self.programs[mode].stopped for e in self._shown(mode))
 
     def _why_no_value(self, expression: str, mode: str, said: str) -> str:
+        if stopped := self.programs[mode].stopped.get(expression):
+            return f"{stopped}; let it end sooner, or leave it out"
         known = names_in(self.lesson, [mode])
         wrong = next(slips(expression, known, self.lesson.parameters[mode]), "")
         return wrong or said or "it names something that the mode does not compute"
-
-    def _watch_line(self, label: str, mode: str) -> int:
-        """Where the author has written what is watched: a lesson that was read has no such line."""
-        faults = FaultList(self.lesson.path)
-        watched = front_matter.parse(self.lesson.source.split("\n"), faults).watch[label]
-        return watched.lines.get(mode, watched.line)
 
     def _without_value(self) -> Iterator[Finding]:
         """Each once, however many modes show it."""
@@ -238,11 +248,6 @@ class _Check:
         return self._finding(
             self._phase_line("Gradient"), f"mode {mode}: the gradient is not that of {what}"
         )
-
-
-def _formulas(lesson: Lesson) -> Iterator[Formula]:
-    for section in lesson.sections:
-        yield from (b for b in section.blocks if isinstance(b, Formula))
 
 
 def _to_gradient(run: Run) -> None:

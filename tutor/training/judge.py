@@ -14,6 +14,7 @@ import torch
 
 from tutor.training.frame import Value
 from tutor.training.loop import Loop, untouched_randomness
+from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import named, text_value, value_of
 
 
@@ -51,8 +52,12 @@ def names_of(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 def _value(expression: str, scope: dict[str, Any]) -> Value:
     try:
-        found = eval(compile(expression.strip(), "<exercise>", "eval", dont_inherit=True), scope)
-        return Value((), (), "str", str(found)) if isinstance(found, str) else value_of(found)
+        code = compile(expression.strip(), "<exercise>", "eval", dont_inherit=True)
+        with limited():
+            found = eval(code, scope)
+            return Value((), (), "str", str(found)) if isinstance(found, str) else value_of(found)
+    except TookTooLong as error:
+        return text_value(str(error))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too

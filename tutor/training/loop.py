@@ -27,6 +27,7 @@ from tutor.training.iterators import make_replayable
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, take
+from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.transfer import BatchStart
 from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
 
@@ -272,17 +273,28 @@ class Loop:
 
     def _evaluate(self, expression: Expression, extra: Mapping[str, Any]) -> Value:
         """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
-        label, code, process = expression.label, expression.code, os.getpid()
-        if label in self.program.stopped:
-            return text_value("stopped: it did not come to an end")
+        stopped, source = self.program.stopped, expression.source
+        if source in stopped:
+            return text_value(stopped[source])
+        try:
+            with limited():
+                return self._value(expression.code, extra)
+        except (TookTooLong, MemoryError) as error:  # the next frame would try in vain again
+            stopped[source] = str(error) or "it takes more memory than a lesson may"
+            return text_value(stopped[source])
+        except KeyboardInterrupt:
+            stopped[source] = "stopped: it did not come to its end"  # the next frame would wait
+            words, line = expression.code.co_name, expression.line
+            raise LessonRaised(self.program, words, line, "KeyboardInterrupt", True) from None
+
+    def _value(self, code: CodeType, extra: Mapping[str, Any]) -> Value:
+        process = os.getpid()
         try:
             return value_of(eval(code, self.namespace, extra))
         except NameError:  # not computed yet: there is nothing to show
             return NO_VALUE
-        except KeyboardInterrupt:
-            self.program.stopped.add(label)  # else the next frame would wait for it again
-            words = f"the value of {label}"
-            raise LessonRaised(self.program, words, None, "KeyboardInterrupt", True) from None
+        except (KeyboardInterrupt, MemoryError):
+            raise
         except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
             if self.gradients is None and "gradient" in code.co_names:
                 return NONE

@@ -8,15 +8,17 @@ that an error names the line the author wrote.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import CodeType
 
 from tutor.errors import RunError
 from tutor.lesson.checks import binds_data
 from tutor.lesson.code_checks import why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson
+from tutor.plain import one_line
 from tutor.training.liveness import Liveness, changed_in_place, liveness
+from tutor.training.time_limit import VALUE_OF
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ class Expression:
     r"""A Python expression that is shown: a watched one, or one in a `\boxed{…}`."""
 
     label: str
+    source: str
+    line: int
+    """Where it stands in the source file."""
     code: CodeType
     names: frozenset[str]
     """The names that it reads."""
@@ -78,8 +83,12 @@ class Program:
     """
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
-    stopped: set[str] = field(default_factory=set, compare=False)
-    """Labels of expressions that the learner has stopped; they are not evaluated again."""
+    stopped: dict[str, str] = field(default_factory=dict, compare=False)
+    """By expression: why it is not evaluated again. All modes of a lesson have this in common."""
+
+    def expressions(self) -> tuple[Expression, ...]:
+        """All that it shows the value of."""
+        return (*(e for found in self.boxed.values() for e in found), *self.watch)
 
     @property
     def steps(self) -> int:
@@ -116,15 +125,25 @@ class Program:
         return next((p.name for p in phases if p is not None and line in p.lines), "")
 
 
-def programs_of(lesson: Lesson, modes: Iterable[str] | None = None) -> dict[str, Program]:
+def programs_of(
+    lesson: Lesson, modes: Iterable[str] | None = None, without: Collection[str] = ()
+) -> dict[str, Program]:
     """The lesson's program in each of its modes (or in those of `modes`), in order.
 
-    Raises RunError if its code can't be compiled: a file's has been, a learner's may not.
+    Expressions whose labels are in `without` have no value. Raises RunError if its code can't be
+    compiled: a file's has been, a learner's may not.
     """
     try:
-        return {mode: _program(lesson, mode) for mode in modes or lesson.modes}
+        programs = {mode: _program(lesson, mode) for mode in modes or lesson.modes}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RunError(_why_not(lesson) or f"{lesson.path}: {error}") from error
+    stopped = {
+        e.source: "it is not evaluated: it did not come to its end"
+        for program in programs.values()
+        for e in program.expressions()
+        if e.label in without
+    }
+    return {mode: replace(program, stopped=stopped) for mode, program in programs.items()}
 
 
 def _why_not(lesson: Lesson) -> str:
@@ -162,10 +181,13 @@ def _program(lesson: Lesson, mode: str) -> Program:
         loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
         epoch_code=_compile(_whole_epoch(loop_trees, reports, lesson), filename),
         report=_phase(REPORT, reports, filename),
-        watch=tuple(_expression(label, source) for label, source in watched.items()),
+        watch=tuple(
+            _expression(label, source, filename, lesson.watch_lines[mode][label])
+            for label, source in watched.items()
+        ),
         boxed={
-            phase: tuple(_expression(source, source) for source in sources)
-            for phase, sources in lesson.boxed_by_phase().items()
+            phase: tuple(_expression(e, e, filename, line) for e, line in lines.items())
+            for phase, lines in lesson.boxed_by_phase().items()
         },
         liveness=alive,
         data=lesson.data if has_data else None,
@@ -210,11 +232,15 @@ def _code_phase(name: str, body: list[ast.stmt], filename: str) -> Phase:
     return Phase(name, _compile(body, filename), frozenset(lines), binds, changes)
 
 
-def _expression(label: str, source: str) -> Expression:
-    tree = ast.parse(source.strip(), f"<{label}>", "eval")
+def _expression(label: str, source: str, filename: str, line: int) -> Expression:
+    """It is compiled as code of the file, so that any stack tells its line and its name."""
+    tree = ast.parse(source.strip(), filename, "eval")
+    ast.increment_lineno(tree, line - 1)
     calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
     names = _names([tree], ast.Load)
-    return Expression(label, compile(tree, f"<{label}>", "eval", dont_inherit=True), names, calls)
+    code = compile(tree, filename, "eval", dont_inherit=True)
+    code = code.replace(co_name=VALUE_OF + one_line(label))
+    return Expression(label, source, line, code, names, calls)
 
 
 def _may_draw(tree: ast.AST) -> bool:

@@ -1,0 +1,80 @@
+"""A limit on the time that one expression (watched, in a formula, of an exercise) may take.
+
+A lesson's phases may train for hours, and the learner stops them; an expression is evaluated
+before every frame, and one without an end would leave no frame at all. After SECONDS it is stopped
+by an exception. Where that does not reach it (a loop in C code, an `except:` that catches all),
+the process is ended by END_SIGNAL after _MORE seconds of the processor's time: the stack that
+faulthandler writes down then tells the expression. What it may take in memory meanwhile is
+bounded by the limit of the process (`tutor.engine.limits`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SECONDS = 5.0
+"""So long may one expression take."""
+
+_MORE = 1.0
+
+END_SIGNAL = signal.SIGPROF
+"""What ends the process where the exception did not."""
+
+VALUE_OF = "the value of "
+"""In the name of an expression's code, and so in every stack, its label comes after this."""
+
+NO_END = "did not come to its end within {:g} s"
+"""What is told of such an expression."""
+
+_is_on = False
+_is_evaluating = False
+
+
+class TookTooLong(KeyboardInterrupt):
+    """An expression was stopped at its time limit. Passes wherever the learner's stop does."""
+
+
+def limit_expressions() -> None:
+    """Limit each expression in this process from now on. Takes SIGALRM and SIGPROF for that."""
+    global _is_on
+    _is_on = True
+    signal.signal(signal.SIGALRM, _stop)
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Inside, one expression is evaluated. Raises TookTooLong when its time is over."""
+    global _is_evaluating
+    if not _is_on:
+        yield
+        return
+    before = signal.getsignal(signal.SIGALRM)
+    if before is not _stop:  # the lesson has a handler of its own
+        signal.signal(signal.SIGALRM, _stop)
+    _is_evaluating = True
+    timers = {
+        signal.ITIMER_REAL: signal.setitimer(signal.ITIMER_REAL, SECONDS),
+        signal.ITIMER_PROF: signal.setitimer(signal.ITIMER_PROF, SECONDS + _MORE),
+    }
+    try:
+        try:
+            yield
+        finally:
+            _is_evaluating = False
+    finally:  # also where the alarm comes in the line above
+        for timer, (delay, interval) in timers.items():
+            signal.setitimer(timer, delay, interval)  # as the lesson had set it, or none
+        if before is not _stop:
+            signal.signal(signal.SIGALRM, before)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    if _is_evaluating:
+        raise TookTooLong(f"it {NO_END.format(SECONDS)}")
+    # The lesson has ordered the alarm, and it ends the process as if there were no handler.
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
