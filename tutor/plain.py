@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import unicodedata
 
+LONGEST = 2000
+"""Characters of an error's text that are told: a screen of 80×24 holds no more."""
+
 TAB = 4
 """Cells between tab stops."""
 
@@ -23,6 +26,12 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else _visible(c) for c in text)
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """The text as it is, or the first `most` characters of it and how many were left out."""
+    left_out = len(text) - most
+    return text if left_out <= 0 else f"{text[:most]}… ({left_out:,} characters left out)"
 
 
 def one_line(text: str) -> str:

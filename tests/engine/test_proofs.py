@@ -17,7 +17,7 @@ import torch
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import lesson_child, process_state, proof_child
-from tutor.engine.proof_messages import Prove, Told
+from tutor.engine.proof_messages import Event, Prove, Told
 from tutor.engine.proofs import Proofs
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
@@ -145,6 +145,20 @@ proof_child.main(lambda: prove)
     line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
     said = str(finding)
     assert said.startswith(f"test.md:{line}: mode autograd, the value of {label} did not come to")
+
+
+def test_what_a_lesson_prints_is_neither_kept_nor_encoded_and_much_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proof_child, "limit_memory", lambda _: None)
+    monkeypatch.setattr(process_state, "clear_standard_input", lambda: None)
+    prove, told = proof_child._load(), list[Event]()
+    printing = "y_pred = w * x\nimport sys\nsys.stdout.fileno()\n"
+    for text in ("print('little')", f"print('x' * {proof_child.MUCH_PRINTED})"):
+        prove(Prove(parse(lesson_text(Predict=printing + text), Path("test.md"))), told.append)
+    (note,) = (event for event in told if isinstance(event, Told))
+    assert note.is_note
+    assert "characters, which are not shown" in note.message
 
 
 def test_a_process_that_can_not_start_is_told() -> None:

@@ -114,13 +114,16 @@ def test_a_watched_value_without_an_end_is_stopped_by_name(
 
 
 def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
-    engine: Conversation,
+    engine: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = 'watch:\n  größte: "0 if w > 0.98 and w < 1 else max(iter(int, 1))"'
+    monkeypatch.setattr(engine_client, "INTERRUPT_SECONDS", 0.1)  # it can't answer
+    there = tmp_path / "there"
+    watch = 'watch:\n  größte: "0 if w > 0.98 and w < 1 else there() or max(iter(int, 1))"'
     front = FRONT.replace("epochs: 10", f"epochs: 10\n{watch}")
-    engine.open(front, Setup=SETUP.replace("1.0", "0.99"))
+    made = f"import pathlib\nthere = pathlib.Path({str(there)!r}).touch"
+    engine.open(front, Setup=SETUP.replace("1.0", "0.99") + made)
     engine.client.send(StepEpoch())
-    time.sleep(0.3)
+    wait_until(there.exists)
     engine.client.stop()
     ended = engine.wait_for(Ended)
     line = front.splitlines().index(watch.splitlines()[1]) + 1

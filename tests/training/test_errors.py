@@ -32,6 +32,19 @@ def test_an_error_names_lesson_phase_line_and_message(start: Callable[..., Run])
     )
 
 
+def test_a_huge_text_of_an_error_is_cut_and_it_is_said_on_one_line(
+    start: Callable[..., Run],
+) -> None:
+    run = start(Predict="raise ValueError('line\\n' * 10**6)")
+    with pytest.raises(LessonRaised) as caught:
+        run.step_phase()
+    error = caught.value
+    for told in (error.message, str(error)):
+        assert len(told) < 3000
+        assert told.endswith("characters left out)")
+    assert len(str(error).splitlines()) == 1
+
+
 def test_an_error_inside_a_function_names_its_line_and_the_phase_that_called(
     start: Callable[..., Run],
 ) -> None:

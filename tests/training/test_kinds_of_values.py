@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.training.conftest import FRONT
 from tutor.errors import RunError
 from tutor.export.script import script
 from tutor.lesson.model import Lesson
+from tutor.training import differences
 from tutor.training.check import check
 from tutor.training.frame import Frame, is_same
 from tutor.training.lockstep import Lockstep
@@ -248,6 +250,42 @@ def test_the_elements_of_a_large_parameter_are_sampled_and_it_is_said(write_less
 
     (finding,) = check(parse(wrong, Path(lesson.path)))
     assert not finding.is_note
+
+
+def test_the_gradient_of_a_large_parameter_is_checked_in_little_memory(
+    write_lesson: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differences, "_HUGE", 2**10)
+    size = 2**18
+    setup = f"x = 1.0\nw = torch.full(({size},), 0.5, requires_grad=True)"
+    program = programs_of(write_lesson(Setup=setup))["autograd"]
+    probe = next(differences.probes_at_batches(program))
+    said = differences.gradients_by_program(probe)
+    tracemalloc.start()
+    try:
+        differences.gradients_by_differences(probe, said)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 8 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_numbers_are_found_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differences, "_PIECE", 7)
+    numbers = np.array([0.0, -9.0, np.nan, 3.0, *np.linspace(0, 2, 30), 8.0, np.inf])
+    largest = differences._largest(numbers, 4)
+    assert sorted(largest.tolist()) == [1, 3, 34, 35]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_memory_that_does_not_do_for_a_check_is_told(
+    write_lesson: Write, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def gradients(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tutor.training.check.gradients_by_differences", gradients)
+    (finding,) = check(write_lesson())
+    assert "set TUTOR_MEMORY_MB" in finding.message
 
 
 def test_what_a_lesson_replaces_ends_no_process(

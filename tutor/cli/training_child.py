@@ -24,6 +24,7 @@ from tutor.engine.proof_messages import (
 from tutor.errors import RunError, TutorError, UsageError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
+from tutor.plain import LONGEST, shortened
 
 if TYPE_CHECKING:
     from tutor.engine.capture import Capture
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 Tell = Callable[[Event], None]
 
-LONGEST_MESSAGE = 10_000
-"""Characters of what an exception says that are told."""
+LONGEST_TRACE = 20_000
+"""Characters of a traceback that are told."""
 
 
 def load() -> proof_child.Servant:
@@ -69,8 +70,8 @@ def train(wish: Train, tell: Tell, capture: Capture) -> None:
 
 
 def _failure(error: TutorError, wish: Train) -> RunFailed:
-    trace = traceback.format_exc() if wish.with_debug else ""
-    return RunFailed(str(error)[:LONGEST_MESSAGE], isinstance(error, UsageError), trace)
+    trace = shortened(traceback.format_exc(), LONGEST_TRACE) if wish.with_debug else ""
+    return RunFailed(shortened(str(error), 2 * LONGEST), isinstance(error, UsageError), trace)
 
 
 def _tell_output(tell: Tell, capture: Capture) -> None:
@@ -121,6 +122,10 @@ class _Training:
             run.run_to(epoch)
             _tell_output(self._tell, self._capture)
             report()
+        for expression in run.program.expressions():
+            if why := run.program.stopped.get(expression.source):
+                path, line = run.program.filename, expression.line
+                self._tell(Remark(f"{path}:{line}: {expression.label} has no value: {why}"))
         if run.diverged_at is not None:
             self._tell(Remark(f"the loss is not finite from epoch {run.diverged_at} on"))
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, BinaryIO, TextIO, TypeAlias
 
 from tutor.engine.limits import limit_memory
@@ -40,6 +40,9 @@ Servant: TypeAlias = Callable[[Any, Tell], bool | None]
 
 True if the process can serve no other wish.
 """
+
+MUCH_PRINTED = 10**6
+"""Characters that a lesson prints while it is checked: of more, a note tells."""
 
 _leave = os._exit
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
@@ -101,6 +104,7 @@ def _load() -> Servant:
     from tutor.training import devices  # noqa: PLC0415
     from tutor.training.check import answers, findings  # noqa: PLC0415
     from tutor.training.loop import LessonRaised  # noqa: PLC0415
+    from tutor.training.quiet import UnheardOutput  # noqa: PLC0415
 
     devices.use_one_thread()
 
@@ -109,6 +113,7 @@ def _load() -> Servant:
     def prove(wish: Prove, tell: Tell) -> bool:
         limit_memory("cpu")
         at = Begun(1, "")
+        unheard = UnheardOutput()
 
         def begun(line: int, what: str) -> None:
             nonlocal at
@@ -116,11 +121,14 @@ def _load() -> Servant:
             tell(at)
 
         try:
-            for finding in findings(wish.lesson, begun):
-                tell(Told(finding.line, one_line(finding.message), finding.is_note))
-            if wish.with_answers:
-                for line, text in answers(wish.lesson):
-                    tell(Answered(line, one_line(text)))
+            with redirect_stdout(unheard), redirect_stderr(unheard):
+                for finding in findings(wish.lesson, begun):
+                    tell(Told(finding.line, one_line(finding.message), finding.is_note))
+                if unheard.characters > MUCH_PRINTED:
+                    tell(Told(1, _unheard(unheard.characters), True))
+                if wish.with_answers:
+                    for line, text in answers(wish.lesson):
+                        tell(Answered(line, one_line(text)))
         except LessonRaised as stopped:
             tell(_stopped(at, stopped.line, stopped.phase))
         except KeyboardInterrupt:  # it met code of ours
@@ -128,6 +136,13 @@ def _load() -> Servant:
         return bool(clean.restore())
 
     return prove
+
+
+def _unheard(characters: int) -> str:
+    return (
+        f"while it was checked, it printed {characters:,} characters, which are not shown: "
+        "with fewer, the check is faster"
+    )
 
 
 def _stopped(at: Begun, line: int | None, phase: str) -> Stopped:

@@ -55,6 +55,7 @@ from tutor.engine.messages import (
 )
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.errors import RunError
+from tutor.plain import LONGEST, shortened
 from tutor.training import devices
 from tutor.training.frame import Frame, Position, Record
 from tutor.training.loop import LessonRaised
@@ -70,9 +71,6 @@ frame that the app paints takes a core away from the training."""
 PATIENCE = 0.5
 """Seconds after which a long way through a run is told of."""
 
-
-LONGEST_MESSAGE = 10_000
-"""Characters of what an exception says that are told: nobody reads more, and a pipe has to."""
 
 _ON_THE_WAY = (Look, Switch, SetLearningRate, SetElement, Evaluate)
 """Commands that are done while a run is on, which then goes on."""
@@ -125,8 +123,7 @@ class Server:
             before.restore()  # the run went back to then
             self._tell_raised(error, command.number)
         except RunError as error:
-            words = str(error)[:LONGEST_MESSAGE]
-            self.send(Refused(message=words, answers=command.number))
+            self.send(Refused(message=shortened(str(error), 2 * LONGEST), answers=command.number))
         except KeyboardInterrupt:
             before.restore()
             self._take_up_again(command.number)
@@ -417,7 +414,7 @@ class Server:
                 lesson=error.lesson,
                 phase=error.phase,
                 line=error.line,
-                message=error.message[:LONGEST_MESSAGE],
+                message=error.message,
             )
         )
 

@@ -22,7 +22,7 @@ from tutor.training.differences import (
     gradients_by_program,
     probes_at_batches,
 )
-from tutor.training.finding import Begun, Finding, nobody
+from tutor.training.finding import NO_MEMORY, Begun, Finding, is_out_of_memory, nobody
 from tutor.training.frame import Frame, is_same
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
@@ -92,6 +92,11 @@ class _Check:
             except RunError as error:
                 del running[mode]
                 yield self._finding(1, f"mode {mode}: {error}")
+            except (MemoryError, RuntimeError) as error:  # in code of ours, not in the lesson's
+                if not is_out_of_memory(error):
+                    raise
+                del running[mode]
+                yield self._finding(self._phase_line(SETUP), f"mode {mode}: {NO_MEMORY}")
         yield from self._without_value()
         yield from self._told_samples()
         yield from prove(self.lesson, running, self._begun)

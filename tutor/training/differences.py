@@ -32,6 +32,8 @@ _HUGE = 2**20
 _FEW = 8
 """Elements that are checked of a parameter of more than _HUGE, where a loss takes its time."""
 
+_PIECE = 2**16
+
 _HALVINGS = 6
 """How often h is halved where a slope is in doubt: a kink farther than h/64 is then behind."""
 
@@ -226,12 +228,14 @@ class Referee:
         return _Slope(last.central, last.noise, last.left, last.right, 0.0)
 
     def _sides(self, name: str, index: tuple[Any, ...], h: float) -> _Sides:
-        start = self.values[name]
-        losses = []
-        for moved in (start[index] + h, start[index] - h):
-            changed = start.copy()
-            changed[index] = moved
-            losses.append(self._loss({name: changed}))
+        values, losses = self.values[name], []
+        start = values[index]
+        try:
+            for moved in (start + h, start - h):
+                values[index] = moved  # in place: a copy of many numbers takes time and memory
+                losses.append(self._loss({name: values}))
+        finally:
+            values[index] = start
         above, below = losses
         noise = _ROUNDINGS * self._eps * max(map(abs, (above, below, self.loss))) / h
         return _Sides((self.loss - below) / h, (above - self.loss) / h, (above - below) / (2 * h),
@@ -273,13 +277,25 @@ def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
     if start.size <= most:
         return list(range(start.size))
     count = int(most)
-    sizes = np.abs(np.zeros(start.size) if said is None else np.nan_to_num(said.ravel()))
     half = count // 2
-    largest = np.argpartition(-sizes, half)[:half] if said is not None else np.arange(half)
+    largest = _largest(said.reshape(-1), half) if said is not None else np.arange(half)
     spaced = np.unique(np.linspace(0, start.size - 1, 2 * count).astype(int))
     others = np.setdiff1d(spaced, largest)
     spread = others[np.linspace(0, others.size - 1, min(count - half, others.size)).astype(int)]
     return sorted([*largest.tolist(), *spread.tolist()])
+
+
+def _largest(numbers: Array, count: int) -> Array:
+    """The places of `count` of the numbers that are farthest from 0, NaN taken for 0.
+
+    In pieces: of 10⁷ numbers at once each array on the way would take 80 MB.
+    """
+    found = np.arange(0)
+    for begin in range(0, numbers.size, _PIECE):
+        places = np.concatenate([found, np.arange(begin, min(begin + _PIECE, numbers.size))])
+        sizes = np.abs(np.nan_to_num(numbers[places]))
+        found = places[np.argpartition(-sizes, count)[:count]] if places.size > count else places
+    return found
 
 
 def _eps_of(loss: Any) -> float:

@@ -26,3 +26,14 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
+
+
+NO_MEMORY = (
+    "the memory that a lesson may take is too little to check it; make its tensors smaller, "
+    "or set TUTOR_MEMORY_MB to more megabytes"
+)
+
+
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether Python, NumPy or PyTorch, which has no error of its own for it, got no memory."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)

@@ -22,6 +22,7 @@ from torch import no_grad
 
 from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
+from tutor.plain import one_line, shortened
 from tutor.training.frame import NO_VALUE, NONE, Value
 from tutor.training.iterators import make_replayable
 from tutor.training.program import Expression, Phase, Program
@@ -45,7 +46,7 @@ class LessonRaised(RunError):
         self, program: Program, phase: str, line: int | None, message: str, stopped: bool = False
     ) -> None:
         where = f"{program.filename}:{line}" if line else program.filename
-        super().__init__(f"{where}: {phase} in mode {program.mode} raised {message}")
+        super().__init__(one_line(f"{where}: {phase} in mode {program.mode} raised {message}"))
         self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
         self.mode = program.mode
         self.stopped = stopped
@@ -313,8 +314,8 @@ class Loop:
         now = to_numbers(thing)
         if now is None or now.size != value.size:
             return False
-        new = value.reshape(now.shape).astype(now.dtype)
-        if np.array_equal(new, now, equal_nan=True):
+        new = value.reshape(now.shape).astype(now.dtype, copy=False)
+        if _is_equal(new, now):
             # Writing it all the same would spoil a graph that waits for its backward.
             return True
         if isinstance(thing, torch.Tensor):
@@ -427,7 +428,7 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         message = "EOFError: a lesson can't ask by input(); give the value in its code"
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
-    line = lines[-1] if lines else None
+    message, line = shortened(message), lines[-1] if lines else None
     stopped = isinstance(error, KeyboardInterrupt)
     return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)
 
@@ -440,6 +441,18 @@ def untouched_randomness(device: str) -> Iterator[None]:
         yield
     finally:
         before.restore(device)
+
+
+def _is_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    """Whether two arrays of one shape hold the same numbers, NaN among them.
+
+    In pieces: NumPy makes several arrays as large as these to compare them.
+    """
+    flat, others, size = one.reshape(-1), other.reshape(-1), 2**16
+    return all(
+        np.array_equal(flat[at : at + size], others[at : at + size], equal_nan=True)
+        for at in range(0, one.size, size)
+    )
 
 
 def _copy_of(thing: Any) -> Any:

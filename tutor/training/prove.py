@@ -6,7 +6,6 @@ their own. Knows no screen, and nothing of how a learner is asked.
 
 from __future__ import annotations
 
-import io
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,11 +27,12 @@ from tutor.lesson.expression_names import names_in, slips
 from tutor.lesson.model import Lesson
 from tutor.training.answers import expected_text, holds
 from tutor.training.bench import Bench, EndError, said_by
-from tutor.training.finding import Begun, Finding, nobody
+from tutor.training.finding import NO_MEMORY, Begun, Finding, is_out_of_memory, nobody
 from tutor.training.local_gradients import local_gradients
 from tutor.training.probe import Probe
 from tutor.training.program import Program
 from tutor.training.prove_predict import predict_findings
+from tutor.training.quiet import UnheardOutput
 from tutor.training.run import Run
 
 MOST_STEPS = 20
@@ -73,13 +73,17 @@ def _answer(bench: Bench, exercise: Predict, stage: Stage) -> str:
 def _found(bench: Bench) -> list[Finding]:
     """What is wrong with one exercise. Broken code may print and warn: it is not listened to."""
     found: list[Finding] = []
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             for finding in _findings(bench):
                 found.append(finding)  # what was found before an end counts
         except EndError as end:
             found.append(end.finding)
+        except (MemoryError, RuntimeError) as error:  # in code of ours: the lesson's is a RunError
+            if not is_out_of_memory(error):
+                raise
+            found.append(bench.finding(f"`{bench.exercise.id}`: {NO_MEMORY}"))
     return found
 
 

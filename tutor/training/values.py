@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from tutor.plain import one_line
+from tutor.plain import one_line, shortened
 from tutor.training.frame import MAX_ELEMENTS, NONE, Value
 
 T = TypeVar("T")
@@ -261,7 +261,7 @@ def _short_repr(thing: Any) -> str:
 def named(error: BaseException) -> str:
     """The type and the message of an error, on one line; its type alone if it can't say more."""
     try:
-        return one_line(f"{type(error).__name__}: {error}")
+        return one_line(shortened(f"{type(error).__name__}: {error}"))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - its __str__ is the lesson's own as well
