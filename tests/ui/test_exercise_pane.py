@@ -20,6 +20,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
+from tutor.ui.panes.timeline import Timeline
 
 from .conftest import LARGE, SMALL
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
@@ -365,3 +366,22 @@ async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp
         assert len(app.screen.query_one(ExerciseText).lines) > BRIEF
         grown = (pane.size.height, formula.size.height)
         assert grown == (rows[0] + 3, rows[1] - 3)
+
+
+async def test_an_exercise_that_begins_puts_the_timeline_away(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the exercise's field."""
+    app = make_app(first=with_exercises(PREDICT))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("s")
+        await settled(pilot)
+        engine.holds = True
+        await pilot.press("f", "a", "t")
+        await pilot.pause()
+        engine.release()
+        await settled(pilot)
+        assert app.session.attempt is not None
+        assert not app.screen.query_one(Timeline).display
+        assert app.screen.query_one("#exercise-answer", Input).has_focus

@@ -212,6 +212,7 @@ class LessonScreen(FollowingScreen):
             return
         if old is None:
             self._before = dict(self._shown)
+        self.query_one(Timeline).display, self._left_from = False, None  # it is another run's
         self.set_class(new is not None, "-exercising")
         self._shown = dict(self._before)
         if new is None:
