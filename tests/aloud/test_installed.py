@@ -13,7 +13,7 @@ def test_a_pipe_is_answered_line_by_line_and_ends_it(tmp_path: Path):
         input="s\nlr 0.5\nnext\nnonsense\nmode autograd\ns\nvalues",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env=environment,
     )
     assert run.returncode == 0, run.stderr

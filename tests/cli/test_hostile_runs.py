@@ -52,7 +52,7 @@ def run(path: Path, *more: str, command: str = "run") -> subprocess.CompletedPro
         [TUTOR, command, str(path), "--trust", *more],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         stdin=subprocess.DEVNULL,
     )
 
@@ -208,7 +208,7 @@ def test_figures_that_can_not_be_written_cost_a_line_at_most(
         executable="/bin/bash",
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
     )
     assert "Traceback" not in done.stderr
     assert done.returncode == status

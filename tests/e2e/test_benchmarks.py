@@ -50,7 +50,7 @@ def test_keys_are_measured_at_both_sizes_whatever_the_user_has_done(tmp_path: Pa
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("back a phase") == 2

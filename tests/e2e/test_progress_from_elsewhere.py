@@ -47,7 +47,7 @@ def env(request: pytest.FixtureRequest, tmp_path: Path, elsewhere: list[Record])
         lines = tmp_path / "theirs.jsonl"
         lines.write_text("".join(lines_of(elsewhere)))
         run = [str(TUTOR), "progress", "import", str(lines)]
-        subprocess.run(run, env=env, check=True, capture_output=True, timeout=60)
+        subprocess.run(run, env=env, check=True, capture_output=True, timeout=300)
     return env
 
 
@@ -58,7 +58,7 @@ def plain(env: dict[str, str], *lines: str) -> str:
         env=env,
         text=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
     return done.stdout
 

@@ -29,7 +29,7 @@ def run(
         shell=True,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
     )
 
@@ -120,7 +120,7 @@ def test_a_language_that_the_output_has_no_characters_for_is_not_read_in_questio
         env={**os.environ, "PYTHONIOENCODING": encoding},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert "???" not in done.stdout
     assert "One weight" in done.stdout

@@ -28,7 +28,7 @@ def printed_by(programs: Mapping[str, list[str]]) -> dict[str, str]:
         input=json.dumps(programs),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -137,7 +137,7 @@ def test_text_that_is_none_is_kept_as_well_as_it_can_be(opened: Open) -> None:
 
 def test_many_writers_at_once_lose_nothing(file: Path) -> None:
     def write(writer: int) -> None:
-        with closing(Store(file, patience=10)) as store:
+        with closing(Store(file, patience=60)) as store:
             for n in range(25):
                 store.add([deed(exercise=f"{writer}-{n}"), place(epoch=n)])
 
