@@ -371,7 +371,7 @@ async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp
 async def test_an_exercise_that_begins_puts_the_timeline_away(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the exercise's field."""
+    """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the field."""
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
