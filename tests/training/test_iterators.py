@@ -88,3 +88,26 @@ def test_another_mode_goes_on_with_the_same_batch(lesson: Lesson, steps: int) ->
     after = run.switch("optimizer")
     assert after.watched == before.watched
     assert after.loss == before.loss
+
+
+UNCOPIED = {
+    "a file": "if batch == 0:\n    f = io.StringIO('1\\n2\\n3\\n')\nx = float(f.readline())",
+    "a queue": "if batch == 0:\n    q = queue.Queue()\n    for i in range(3):\n        q.put(i)\n"
+    "x = q.get()",
+    "an iterator in a dict": "if batch == 0:\n    d = {'it': iter([1.0, 2.0, 3.0])}\n"
+    "x = next(d['it'])",
+}
+
+
+@pytest.mark.parametrize("steps", [3, 8, 12, 18])
+@pytest.mark.parametrize("code", UNCOPIED.values(), ids=UNCOPIED)
+def test_another_mode_goes_on_with_what_can_not_be_copied(
+    code: str, steps: int, write_lesson: Callable[..., Lesson]
+) -> None:
+    phases = {"Setup": f"import io, queue\n{LOADER}", "Predict": f"{code}\ny_pred = w * x"}
+    run = Run(programs_of(write_lesson(FRONT_OF_BATCHES, **phases)))
+    for _ in range(steps):
+        run.step_phase()
+    before = run.frame()
+    after = run.switch("optimizer")
+    assert (after.watched, after.loss) == (before.watched, before.loss)

@@ -38,7 +38,8 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
     first, values = new.parameter_values(), old.parameter_values()
     new.step = old.batch * len(new.program.loop)
     if old.batch and old.before is not None and not old.before.is_whole and old.epoch_start:
-        # An iterator can't be copied, but made again: the epoch's batches are run until here.
+        # An open file, a queue or an iterator in a list can't be copied, as a name's own iterator
+        # can (`iterators`), but made again: the epoch's batches are run until here.
         began_with, start = old.epoch_start
         _bring(start, new)
         new.set_parameters(began_with)

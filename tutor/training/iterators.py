@@ -4,6 +4,10 @@ An iterator (a DataLoader's, a generator) can neither be copied nor go back. In 
 lesson's name bears one that remembers what it has yielded for as long as a copy of it has
 yet to come there. The items are copied, and what drawing them did to the random numbers is
 done again when they are yielded again.
+
+To run the epoch's batches again, as `carry` does for what has no such copy, would not do here: a
+look, a comparison or a check computes one batch from its own data, and an iterator made in Setup
+is not made again by an epoch.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ class BatchStart:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it could be copied: an iterator of a DataLoader can't."""
-        return not any(kept is _NOTHING for kept in self.carried.values())
+        """Whether all of it could be copied: an open file, or an iterator in a list, can't."""
+        return _is_whole(dict(self.carried))
 
     @classmethod
     def of(cls, program: Program, namespace: Namespace, device: str) -> BatchStart:
@@ -122,6 +122,13 @@ class BatchStart:
         return cls(
             Dice.now(program, device), trained | volatile(program.volatile, program, namespace)
         )
+
+
+def _is_whole(kept: Kept) -> bool:
+    if isinstance(kept, _ObjectState):
+        return _is_whole(dict(kept.attributes))
+    parts = kept.values() if isinstance(kept, dict) else kept if type(kept) in (list, tuple) else ()
+    return kept is not _NOTHING and all(map(_is_whole, parts))
 
 
 def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
