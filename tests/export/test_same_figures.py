@@ -114,6 +114,24 @@ ODD = (
         **{name: code.replace("w", "ŵ").replace("ŵith", "with") for name, code in NUMPY.items()},
         Predict="y_pred = ŵ * x",
     ),
+    odd(
+        "a bfloat16",
+        Setup="x = torch.ones(3, dtype=torch.bfloat16)\n"
+        "w = torch.tensor(0.5, dtype=torch.bfloat16, requires_grad=True)",
+    ),
+    odd(
+        "complex",
+        Setup="x = torch.ones(2)\nw = torch.tensor(0.5 + 1j, requires_grad=True)",
+        Loss="loss = ((y_pred - 2 * x).abs() ** 2).mean()",
+    ),
+    odd(
+        "sparse beside the parameter",
+        Setup="x = torch.eye(3).to_sparse()\nw = torch.ones(3, 1, requires_grad=True)",
+        Predict="y_pred = torch.sparse.mm(x, w)",
+        Loss="loss = ((y_pred - 2) ** 2).mean()",
+    ),
+    odd("not a number", Setup=PLAIN["Setup"].replace("0.5", "float('nan')")),
+    odd("text as a value", **NUMPY, Predict="kind = 'a\\n\\x1b[1m\"'\ny_pred = w * x"),
 )
 
 CASES = (*(Case(lesson, mode) for lesson in LESSONS for mode in lesson.modes), *ODD)

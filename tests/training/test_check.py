@@ -25,6 +25,33 @@ def test_a_lesson_that_comes_out_the_same_is_proven(write_lesson: Write, more: s
     assert told(write_lesson(front, Predict="z = torch.rand(2)\ny_pred = w * x")) == []
 
 
+TWO_LOSSES = FRONT.replace("epochs: 10\n", "epochs: 10\nmodes: [autograd, optimizer]\n")
+
+
+def test_modes_that_differ_on_purpose_are_not_compared(write_lesson: Write) -> None:
+    halves = "```\n```python {}\ny_pred = w * x * {}\n"
+    both = halves.format("autograd", 1) + halves.format("optimizer", 2)
+    code = {"Predict": "pass\n" + both.rstrip()}
+    assert any("autograd" in message for message in told(write_lesson(TWO_LOSSES, **code)))
+    apart = TWO_LOSSES.replace("modes:", "comparable: false\nmodes:")
+    assert told(write_lesson(apart, **code)) == []
+
+
+def test_a_gradient_that_is_not_its_own_is_told_what_to_take_out(write_lesson: Write) -> None:
+    front = TWO_LOSSES.replace("modes:", "own_gradient: [optimizer]\nmodes:")
+    (message,) = told(write_lesson(front))
+    assert message.startswith("mode optimizer: own_gradient names")
+    assert message.endswith("take optimizer out of own_gradient")
+
+
+def test_a_lesson_has_the_name_of_its_file(write_lesson: Write) -> None:
+    lesson = write_lesson(
+        Setup="import os\nassert os.path.basename(__file__).endswith('.md')\n"
+        "x = torch.ones(2)\nw = torch.tensor(0.5, requires_grad=True)"
+    )
+    assert told(lesson) == []
+
+
 def test_random_numbers_from_elsewhere_are_found(write_lesson: Write) -> None:
     code = "import os\nz = os.urandom(1)[0] + 256 * os.urandom(1)[0]\ny_pred = w * x"
     differ, back, forward = told(write_lesson(WATCHING, Predict=code))

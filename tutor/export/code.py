@@ -27,11 +27,13 @@ INDENT = "    "
 
 _PLAIN = '''\
 def {plain}(thing):
-    """Numbers as JSON has them: arrays as lists, NaN and infinities as words."""
+    """Numbers as JSON has them: arrays as lists, NaN, infinities and complex ones as words."""
     if hasattr(thing, "tolist"):
         thing = thing.tolist()
     if isinstance(thing, list):
         return [{plain}(element) for element in thing]
+    if isinstance(thing, complex):
+        return str(thing).strip("()")
     return {{"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}}.get(str(thing), thing)
 '''
 
