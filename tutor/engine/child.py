@@ -7,6 +7,7 @@ the app makes its first screen; torch only then, because it takes all that a mac
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import traceback
@@ -32,11 +33,14 @@ def main() -> None:
     os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
     inbox = Inbox(source)
     inbox.wait_until_painted()
+    gc.disable()  # all that loading torch makes stays: to look for garbage takes a tenth longer
     try:
         from tutor.engine.capture import Capture  # noqa: PLC0415 - after the first paint
         from tutor.engine.server import Server  # noqa: PLC0415 - likewise: loads torch
         from tutor.training import devices  # noqa: PLC0415 - likewise
 
+        gc.freeze()
+        gc.enable()
         devices.use_one_thread()
         Server(inbox, out, Capture()).serve()
     except BaseException:  # noqa: BLE001 - told to the app, whatever it is

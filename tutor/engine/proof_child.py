@@ -7,6 +7,7 @@ ends before its time, the lesson's line is written to where its errors go. Ends 
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import queue
 import signal
@@ -63,7 +64,10 @@ def main(load: Callable[[], Servant] | None = None) -> None:
     _tell_where_it_ends(errors)
     number = os.getpid()
     try:
+        gc.disable()  # all that loading torch makes stays
         serve = (load or _load)()
+        gc.freeze()
+        gc.enable()
         _write(out, Loaded())
         for wish in _wishes(source):
             with _interruptible():

@@ -97,7 +97,7 @@ class Server:
     optimizers: threading.Thread = field(
         default_factory=lambda: threading.Thread(target=_load_optimizers, daemon=True)
     )
-    """What loads them while the first lesson stands."""
+    """Loads them while the first lesson that uses them stands."""
 
     def __post_init__(self) -> None:
         """What is looked at is computed without a word of what the lesson prints."""
@@ -106,12 +106,10 @@ class Server:
     def serve(self) -> None:
         """Do one command after the other, for ever; look about while there is none."""
         self.send(Ready(torch=str(torch.__version__), devices=devices.available()))
-        self.handle(self.inbox.next())
-        # The first lesson stands: now there is time for what its next mode will need.
-        self.optimizers.start()
         while True:
-            self.look_about()
             self.handle(self.inbox.next())
+            self._load_ahead()
+            self.look_about()
 
     def handle(self, command: AnyCommand) -> None:
         """Do what one command asks, and answer it."""
@@ -127,6 +125,13 @@ class Server:
         except KeyboardInterrupt:
             before.restore()
             self._take_up_again(command.number)
+
+    def _load_ahead(self) -> None:
+        """Load what another mode of the open lesson will need, while the learner looks."""
+        if self.runs is None or self.opened is None or self.optimizers.ident is not None:
+            return
+        if "torch.optim" in self.opened.lesson.source:
+            self.optimizers.start()
 
     def look_about(self) -> None:
         """Tell what the app looks at, as long as nothing else is asked."""
