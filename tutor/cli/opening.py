@@ -35,7 +35,7 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
-    engine, keeper = EngineClient(terminal=os.ttyname(sys.stdout.fileno())), Keeper()
+    engine, keeper = EngineClient(terminal=_terminal_path()), Keeper()
     try:
         return _open(engine, keeper, options)
     finally:
@@ -43,6 +43,14 @@ def open_command(options: argparse.Namespace) -> int:
         engine.close()
         if keeper.trouble:
             print(f"tutor: {keeper.trouble}", file=sys.stderr)
+
+
+def _terminal_path() -> str:
+    """The path of the terminal; empty where the system has none for it (a container, say)."""
+    try:
+        return os.ttyname(sys.stdout.fileno())
+    except OSError:
+        return ""
 
 
 def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> int:
