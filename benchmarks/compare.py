@@ -17,9 +17,9 @@ from pathlib import Path
 
 from benchmarks.figures import print_table
 from benchmarks.home import own_home
+from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
-from tutor.training.lockstep import Lockstep
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 
@@ -80,7 +80,7 @@ def main() -> None:
 def measure(name: str, programs: Mapping[str, Program], rounds: int, epochs: int) -> None:
     """Print milliseconds for an epoch and for a comparison, taken in turn."""
     run = Run(programs, "autograd")
-    lockstep = Lockstep(programs, run.device, run.learning_rate, 0)
+    lockstep = ModeLockstep(programs, run.device, run.learning_rate, 0)
     samples: dict[str, list[float]] = {"an epoch": [], "a comparison": []}
     for _ in range(rounds):
         started = time.perf_counter()

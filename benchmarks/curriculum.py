@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 
 from benchmarks.home import own_home
 from tutor.engine.client import EngineClient
-from tutor.engine.messages import AnyEvent
 from tutor.lesson import document, library
 from tutor.lesson.exercise import Exercise, Predict, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.session import Session
-from tutor.training.frame import Element
+from tutor.protocol.frame import Element
+from tutor.protocol.messages import AnyEvent
+from tutor.session.attempt import Attempt
+from tutor.session.session import Session
 
 PATIENCE = 60.0
 """Seconds to wait for the engine before an exercise counts as stuck."""

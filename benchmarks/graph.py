@@ -18,9 +18,9 @@ import msgspec
 
 from benchmarks.figures import print_table
 from benchmarks.home import own_home
+from tutor.analysis.graph import graph_of
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
-from tutor.training.graph import graph_of
 from tutor.training.loop import Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of

@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.home import own_home
+from tutor.analysis.plot_data import picture_of
 from tutor.lesson.document import read
 from tutor.lesson.model import Lesson
+from tutor.protocol.inspections import NoPicture, PictureKind
 from tutor.training.devices import use_one_thread
-from tutor.training.pictures import picture_of
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-from tutor.training.sights import NoPicture, PictureKind
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 EPOCHS = 300

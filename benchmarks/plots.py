@@ -25,7 +25,7 @@ from tests.terminal import Terminal
 from tests.ui import pictures
 from tests.ui.fake_engine import Simulated
 from tests.ui.lessons import lesson
-from tutor.teaching.moment import Moment, Sight
+from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 SIZES = (("80×24", (78, 8)), ("120×36", (58, 10)))
@@ -37,42 +37,42 @@ SILENCE = 0.15
 STEPS = 12
 
 
-def _moment(step: int, **more: object) -> Moment:
+def _moment(step: int, **more: object) -> RunView:
     frame = replace(Simulated(), epoch=step + 1, step=5).frame()
     told: dict[str, object] = {"frame": frame, **more}
-    return Moment(lesson(), "autograd", "cpu", 20, **told)  # type: ignore[arg-type]
+    return RunView(lesson(), "autograd", "cpu", 20, **told)  # type: ignore[arg-type]
 
 
-def _loss(step: int) -> Moment:
+def _loss(step: int) -> RunView:
     return _moment(step, curve=pictures.falling(100 + step, 0.02))
 
 
-def _runs(step: int) -> Moment:
+def _runs(step: int) -> RunView:
     curve = pictures.falling(100 + step, 0.02)
     return _moment(step, curve=curve, changes=pictures.CHANGES, runs=pictures.GHOSTS)
 
 
-def _back(step: int) -> Moment:
+def _back(step: int) -> RunView:
     return _moment(step, curve=pictures.falling(100, 0.02, here=100 - step))
 
 
-def _data(step: int) -> Moment:
-    return _moment(step, sight=Sight(picture=pictures.data(w=1.0 + 0.05 * step)))
+def _data(step: int) -> RunView:
+    return _moment(step, sight=Inspections(picture=pictures.data(w=1.0 + 0.05 * step)))
 
 
-def _slope(step: int) -> Moment:
-    return _moment(step, sight=Sight(picture=pictures.slope(w=0.1 * step)))
+def _slope(step: int) -> RunView:
+    return _moment(step, sight=Inspections(picture=pictures.slope(w=0.1 * step)))
 
 
-def _contour(step: int) -> Moment:
-    return _moment(step, sight=Sight(picture=pictures.contour(steps=1 + step)))
+def _contour(step: int) -> RunView:
+    return _moment(step, sight=Inspections(picture=pictures.contour(steps=1 + step)))
 
 
-def _plane(step: int) -> Moment:
-    return _moment(step, sight=Sight(picture=pictures.plane(slope=2.0 + 0.3 * step)))
+def _plane(step: int) -> RunView:
+    return _moment(step, sight=Inspections(picture=pictures.plane(slope=2.0 + 0.3 * step)))
 
 
-CASES: dict[str, tuple[int, Callable[[int], Moment]]] = {
+CASES: dict[str, tuple[int, Callable[[int], RunView]]] = {
     "loss": (0, _loss),
     "loss, three ghosts, marks": (0, _runs),
     "loss, back an epoch": (0, _back),
@@ -89,7 +89,7 @@ class OnePane(App[None]):
 
     CSS = "Screen, PlotPane { background: $background; color: $foreground; }"
     BINDINGS: ClassVar[list[BindingType]] = [("space", "step", "Step")]
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
     def __init__(self, case: str, room: tuple[int, int]) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from pathlib import Path
 from tutor.engine.client import EngineClient
 from tutor.lesson.document import read
 from tutor.lesson.library import headlines, shipped_folder
-from tutor.teaching.moment import Start
+from tutor.session.run_view import Start
 from tutor.ui.app import TutorApp
 
 SIZE = (120, 36)

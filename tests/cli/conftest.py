@@ -11,11 +11,11 @@ import pytest
 from tutor.cli import checking, exporting, main, running
 from tutor.cli.training_child import train
 from tutor.engine.capture import Capture
-from tutor.engine.proof_messages import Answered, Event, Stopped, Train
+from tutor.engine.command_messages import AnswerComputed, Event, LessonStopped, TrainLesson
 from tutor.lesson.model import Lesson
-from tutor.training.check import answers, check
-from tutor.training.finding import Finding
 from tutor.training.loop import LessonRaised
+from tutor.validation.finding import Finding
+from tutor.validation.lesson_check import answers, check
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Done:
 Tutor = Callable[..., Done]
 
 
-class ProofsHere:
+class CheckerHere:
     """Proves lessons in this process, which has torch already."""
 
-    answers: tuple[Answered, ...] = ()
+    answers: tuple[AnswerComputed, ...] = ()
 
-    def __enter__(self) -> ProofsHere:
+    def __enter__(self) -> CheckerHere:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,7 +45,7 @@ class ProofsHere:
         try:
             found = self.check(lesson)
             if with_answers:
-                self.answers = tuple(Answered(*answer) for answer in answers(lesson))
+                self.answers = tuple(AnswerComputed(*answer) for answer in answers(lesson))
         except LessonRaised as stopped:
             raise KeyboardInterrupt(f"{lesson.path}:{stopped.line}") from None
         return found
@@ -64,7 +64,7 @@ class TrainingHere(running.Training):
     def __exit__(self, *_: object) -> None:
         return
 
-    def go(self, wish: Train, write: Callable[[str], object], *, quiet: bool = False) -> None:
+    def go(self, wish: TrainLesson, write: Callable[[str], object], *, quiet: bool = False) -> None:
         told: list[Event] = []
         capture = Capture()
         try:
@@ -72,7 +72,7 @@ class TrainingHere(running.Training):
         finally:
             capture.close()
         for event in told:
-            if isinstance(event, Stopped):
+            if isinstance(event, LessonStopped):
                 raise KeyboardInterrupt
             running._pass_on(event, write, quiet)
 
@@ -80,7 +80,7 @@ class TrainingHere(running.Training):
 @pytest.fixture
 def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tutor:
     """Runs a command line in this process, which has torch already."""
-    monkeypatch.setattr(checking, "Proofs", ProofsHere)
+    monkeypatch.setattr(checking, "LessonChecker", CheckerHere)
     for command in (running, exporting):
         monkeypatch.setattr(command, "Training", TrainingHere)
 

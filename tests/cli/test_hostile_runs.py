@@ -20,15 +20,15 @@ from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE, wait_until
 from tutor.cli import training_child
 from tutor.cli.training_child import train
-from tutor.engine import proof_child
+from tutor.engine import command_child
 from tutor.engine.capture import Capture
-from tutor.engine.proof_messages import Event, Prove, Stopped, Train
+from tutor.engine.command_messages import CheckLesson, Event, LessonStopped, TrainLesson
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
-from tutor.training import check
 from tutor.training.loop import lesson_raised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
+from tutor.validation import lesson_check
 
 SETUP = """import ctypes, os, pathlib, signal, subprocess, sys, time
 there = pathlib.Path(os.environ.get("THERE", "there")).touch
@@ -160,7 +160,7 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lesson = document.read(hostile(home, "pass")[0])
-    for child in (proof_child, training_child):
+    for child in (command_child, training_child):
         monkeypatch.setattr(child, "limit_memory", lambda _: None)
 
     def interrupted(program: Program) -> NoReturn:
@@ -170,15 +170,15 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
         begun(30, "mode autograd, Loss")
         interrupted(programs_of(lesson)["autograd"])
 
-    monkeypatch.setattr(check, "findings", proving)
+    monkeypatch.setattr(lesson_check, "findings", proving)
     monkeypatch.setattr(Run, "run_to", lambda run, _: interrupted(run.program))
     told: list[Event] = []
-    proof_child._load()(Prove(lesson), told.append)
-    assert told[-1] == Stopped(30, "mode autograd, Loss")
+    command_child._load()(CheckLesson(lesson), told.append)
+    assert told[-1] == LessonStopped(30, "mode autograd, Loss")
     with closing(Capture()) as capture:
-        train(Train(lesson, None, "cpu", None, 0, None, 1, "csv"), told.append, capture)
+        train(TrainLesson(lesson, None, "cpu", None, 0, None, 1, "csv"), told.append, capture)
     first_line = lesson.phase("Predict").fences("autograd")[0].line
-    assert told[-1] == Stopped(first_line, "mode autograd, Predict")
+    assert told[-1] == LessonStopped(first_line, "mode autograd, Predict")
 
 
 def processes_with(value: str) -> list[str]:

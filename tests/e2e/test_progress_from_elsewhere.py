@@ -14,10 +14,10 @@ from tutor.lesson import document, library
 from tutor.progress.records import DraftRecord, Record, now
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of
-from tutor.teaching.journal import Left
-from tutor.teaching.packing import packed
-from tutor.training.frame import Position
-from tutor.training.frame import Record as Recipe
+from tutor.protocol.frame import Position
+from tutor.protocol.frame import RunRecipe as Recipe
+from tutor.session.bookmark_packing import packed
+from tutor.session.journal import Bookmark
 
 LESSON, EXERCISE = "cpu-and-gpu", "leaf-that-travelled"
 """A repair of Setup, which runs as soon as the exercise is begun."""
@@ -125,7 +125,7 @@ def test_code_from_elsewhere_is_shown_without_an_escape_sequence(tmp_path: Path)
 def test_what_somebody_else_had_typed_half_is_no_escape_sequence(tmp_path: Path) -> None:
     lesson = document.read(library.find("one-weight"))
     evil = "\x1b]0;gone\x07\x9b2J\n\ttyped"
-    left = Left(
+    left = Bookmark(
         slug=lesson.slug,
         path=str(lesson.path),
         fingerprint=lesson.fingerprint(),

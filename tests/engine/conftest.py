@@ -13,8 +13,16 @@ from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import client
 from tutor.engine.client import EngineClient
-from tutor.engine.messages import AnyCommand, AnyEvent, Ended, Event, Open, Shown, Taken
 from tutor.lesson.document import parse
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    Event,
+    FramePainted,
+    FrameShown,
+    OpenLesson,
+    ProcessEnded,
+)
 
 E = TypeVar("E", bound=Event)
 
@@ -30,8 +38,8 @@ class Conversation:
 
     def next(self) -> AnyEvent:
         event = self.events.get(timeout=PATIENCE)
-        if isinstance(event, Shown) and not event.answers:
-            self.client.send(Taken())
+        if isinstance(event, FrameShown) and not event.answers:
+            self.client.send(FramePainted())
         self.heard.append(event)
         return event
 
@@ -43,7 +51,7 @@ class Conversation:
     def answer_to(self, number: int) -> AnyEvent:
         while True:
             event = self.next()
-            if event.answers == number or isinstance(event, Ended):
+            if event.answers == number or isinstance(event, ProcessEnded):
                 return event
 
     def wait_for(self, kind: type[E]) -> E:
@@ -54,12 +62,12 @@ class Conversation:
 
     def open(self, front: str = FRONT, **phases: str) -> AnyEvent:
         """Open a lesson made of phases given by name."""
-        return self.ask(Open(lesson=parse(lesson_text(front, **phases), Path("test.md"))))
+        return self.ask(OpenLesson(lesson=parse(lesson_text(front, **phases), Path("test.md"))))
 
-    def shown(self, command: AnyCommand) -> Shown:
+    def shown(self, command: AnyCommand) -> FrameShown:
         """The answer to a command that must succeed."""
         event = self.ask(command)
-        assert isinstance(event, Shown), event
+        assert isinstance(event, FrameShown), event
         return event
 
 

@@ -8,35 +8,39 @@ from tests import shipped as lessons
 from tests.engine.conftest import Conversation
 from tests.training.conftest import PLAIN
 from tests.waiting import PATIENCE, wait_until
-from tutor.engine.messages import (
+from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,
-    Derive,
-    Evaluate,
-    Look,
-    Open,
+    CommandRefused,
+    EvaluateExpressions,
+    FindLocalGradients,
+    FrameShown,
+    Inspect,
+    OpenLesson,
     Pause,
-    Refused,
     Restart,
     RunTo,
     Seek,
     SetLearningRate,
-    Shown,
     StepEpoch,
     StepPhase,
     Switch,
 )
 
 
-def open_shipped(engine: Conversation, slug: str, mode: str) -> Shown:
-    return engine.shown(Open(lesson=lessons.lesson(slug), mode=mode))
+def open_shipped(engine: Conversation, slug: str, mode: str) -> FrameShown:
+    return engine.shown(OpenLesson(lesson=lessons.lesson(slug), mode=mode))
 
 
 def test_nothing_can_be_done_before_a_lesson_is_open(unopened: Conversation) -> None:
     answer = unopened.ask(StepPhase())
-    assert answer == Refused(message="no lesson is open", answers=answer.answers)
-    for command in (Look(columns=10), Evaluate(expressions=("1",)), Derive()):
-        assert isinstance(unopened.ask(command), Refused)
+    assert answer == CommandRefused(message="no lesson is open", answers=answer.answers)
+    for command in (
+        Inspect(columns=10),
+        EvaluateExpressions(expressions=("1",)),
+        FindLocalGradients(),
+    ):
+        assert isinstance(unopened.ask(command), CommandRefused)
 
 
 def test_a_learner_steps_forward_and_back(engine: Conversation) -> None:
@@ -62,13 +66,13 @@ def test_a_run_reaches_its_end_and_the_published_figure(engine: Conversation) ->
 def test_frames_come_while_a_run_is_on_and_a_pause_ends_it(engine: Conversation) -> None:
     open_shipped(engine, "thermometer", "autograd")
     number = engine.client.send(RunTo(epoch=10**7))
-    seen = [engine.wait_for(Shown) for _ in range(3)]
+    seen = [engine.wait_for(FrameShown) for _ in range(3)]
     assert all(shown.target == 10**7 and shown.rate > 0 for shown in seen)
     epochs = [shown.frame.at.epoch for shown in seen]
     assert epochs == sorted(set(epochs))
     engine.client.send(Pause())
     end = engine.answer_to(number)
-    assert isinstance(end, Shown)
+    assert isinstance(end, FrameShown)
     assert end.target is None
     assert epochs[-1] <= end.frame.at.epoch < 10**7
 
@@ -96,25 +100,25 @@ def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation, tmp_pa
 def test_settings_change_while_a_run_goes_on(engine: Conversation) -> None:
     open_shipped(engine, "thermometer", "autograd")
     running = engine.client.send(RunTo(epoch=10**7))
-    engine.wait_for(Shown)
+    engine.wait_for(FrameShown)
     changed = engine.shown(SetLearningRate(value=0.005))
     assert changed.target == 10**7
     assert engine.shown(Switch(mode="manual")).target == 10**7
-    after = engine.wait_for(Shown)
+    after = engine.wait_for(FrameShown)
     assert (after.frame.mode, after.target) == ("manual", 10**7)
     engine.client.send(Pause())
-    assert isinstance(engine.answer_to(running), Shown)
+    assert isinstance(engine.answer_to(running), FrameShown)
 
 
 def test_a_step_in_the_middle_of_a_run_ends_it_and_is_done(engine: Conversation) -> None:
     open_shipped(engine, "thermometer", "autograd")
     running = engine.client.send(RunTo(epoch=10**7))
-    engine.wait_for(Shown)
+    engine.wait_for(FrameShown)
     stepping = engine.client.send(StepPhase())
     end = engine.answer_to(running)
     step = engine.answer_to(stepping)
-    assert isinstance(end, Shown)
-    assert isinstance(step, Shown)
+    assert isinstance(end, FrameShown)
+    assert isinstance(step, FrameShown)
     assert step.frame.at.epoch == end.frame.at.epoch + 1
     assert step.frame.at.step == 1
 
@@ -125,14 +129,14 @@ def test_jumping_goes_forward_by_training_and_back_by_memory(engine: Conversatio
     near = engine.shown(Seek(epoch=37))
     assert near.furthest == 400
     assert engine.shown(Seek(epoch=400)).frame == far.frame
-    assert isinstance(engine.ask(Seek(epoch=-1)), Refused)
+    assert isinstance(engine.ask(Seek(epoch=-1)), CommandRefused)
 
 
 def test_the_plot_has_as_many_points_as_it_has_columns(engine: Conversation) -> None:
     open_shipped(engine, "thermometer", "manual")
-    engine.ask(Look(columns=0))
+    engine.ask(Inspect(columns=0))
     assert engine.shown(RunTo(epoch=1000)).curve is None
-    curve = engine.shown(Look(columns=50)).curve
+    curve = engine.shown(Inspect(columns=50)).curve
     assert curve is not None
     assert len(curve.epochs) == 50
     assert curve.last_epoch == curve.here == 1000
@@ -142,7 +146,7 @@ def test_the_plot_has_as_many_points_as_it_has_columns(engine: Conversation) -> 
 def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversation) -> None:
     before = open_shipped(engine, "xor", "model")
     answer = engine.ask(Switch(device="cuda:7"))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, CommandRefused)
     assert answer.message.startswith("no device 'cuda:7' on this machine; there is cpu")
     assert engine.shown(Pause()).frame == before.frame
 
@@ -154,7 +158,7 @@ def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
     there = engine.shown(StepPhase())
     assert engine.shown(Restart()).frame.mode == "autograd"
     again = engine.shown(
-        Open(
+        OpenLesson(
             lesson=lessons.lesson("xor"),
             record=there.record,
             epoch=there.frame.at.epoch,

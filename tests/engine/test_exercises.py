@@ -9,25 +9,25 @@ import pytest
 
 from tests.engine.conftest import Conversation
 from tests.training.conftest import PLAIN, lesson_text
-from tutor.engine.messages import (
-    Derive,
-    Derived,
-    Evaluate,
-    Evaluated,
-    Failed,
+from tutor.lesson.document import parse
+from tutor.protocol.frame import Frame, Position, Value
+from tutor.protocol.messages import (
+    CommandRefused,
+    EvaluateExpressions,
+    ExpressionsEvaluated,
+    FindLocalGradients,
     Fork,
-    Open,
+    FrameShown,
+    LessonFailed,
+    LocalGradientsFound,
+    OpenLesson,
     Pause,
-    Refused,
     RunTo,
     Seek,
-    Shown,
     StepEpoch,
     StepPhase,
 )
-from tutor.lesson.document import parse
-from tutor.training.frame import Frame, Position, Value
-from tutor.training.stage import with_code
+from tutor.training.exercise_start import with_code
 
 NOISY = {
     "Setup": f"{PLAIN['Setup']}\nimport time\nborn = time.perf_counter_ns()",
@@ -38,18 +38,18 @@ NOISY = {
 BEFORE, AFTER = Position(5, 4), Position(9, 1)
 """Of where the learner's run is left."""
 
-OPENED = Open(lesson=parse(lesson_text(**NOISY), Path("test.md")))
+OPENED = OpenLesson(lesson=parse(lesson_text(**NOISY), Path("test.md")))
 
 
-def evaluated(engine: Conversation, *expressions: str) -> Evaluated:
-    answer = engine.ask(Evaluate(expressions=expressions))
-    assert isinstance(answer, Evaluated), answer
+def evaluated(engine: Conversation, *expressions: str) -> ExpressionsEvaluated:
+    answer = engine.ask(EvaluateExpressions(expressions=expressions))
+    assert isinstance(answer, ExpressionsEvaluated), answer
     return answer
 
 
-def ask_back(shown: Shown) -> Open:
+def ask_back(shown: FrameShown) -> OpenLesson:
     """The command that asks for a run just as it was shown."""
-    return Open(
+    return OpenLesson(
         lesson=OPENED.lesson,
         record=shown.record,
         epoch=shown.frame.at.epoch,
@@ -58,10 +58,10 @@ def ask_back(shown: Shown) -> Open:
     )
 
 
-def exercise(code: str = "y_pred = 3 * w * torch.randn(3)") -> Open:
+def exercise(code: str = "y_pred = 3 * w * torch.randn(3)") -> OpenLesson:
     """Its run has a seed and code of its own."""
     lesson = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Predict", code)
-    return Open(lesson=lesson, seed=9, aside=True)
+    return OpenLesson(lesson=lesson, seed=9, aside=True)
 
 
 def test_expressions_are_evaluated_where_the_run_stands(engine: Conversation) -> None:
@@ -80,31 +80,33 @@ def test_expressions_are_evaluated_where_the_run_stands(engine: Conversation) ->
 def test_a_run_that_is_on_goes_on_after_a_question(engine: Conversation) -> None:
     engine.open()
     number = engine.client.send(RunTo(epoch=10**7))
-    engine.wait_for(Shown)
+    engine.wait_for(FrameShown)
     assert evaluated(engine, "len(losses) == epoch").values[0].data == (1.0,)
-    engine.wait_for(Shown)
+    engine.wait_for(FrameShown)
     engine.client.send(Pause())
-    assert isinstance(engine.answer_to(number), Shown)
+    assert isinstance(engine.answer_to(number), FrameShown)
 
 
 def test_an_expression_that_never_ends_can_be_stopped(engine: Conversation) -> None:
     engine.open()
     before = engine.shown(StepEpoch())
-    number = engine.client.send(Evaluate(expressions=("all(True for _ in iter(int, 1))",)))
+    number = engine.client.send(
+        EvaluateExpressions(expressions=("all(True for _ in iter(int, 1))",))
+    )
     engine.client.stop()
     answer = engine.answer_to(number)
-    assert isinstance(answer, Shown)
+    assert isinstance(answer, FrameShown)
     assert (answer.note, answer.frame) == ("stopped", before.frame)
 
 
 def test_the_questions_of_autograd_are_told(engine: Conversation) -> None:
     single = "x = torch.tensor(2.0)\nw = torch.tensor(0.5, requires_grad=True)"
     before = engine.open(Setup=single)
-    answer = engine.ask(Derive())
-    assert isinstance(answer, Derived)
+    answer = engine.ask(FindLocalGradients())
+    assert isinstance(answer, LocalGradientsFound)
     assert [step.input for step in answer.local.steps] == ["y_pred - 2 * x", "y_pred", "w", "w"]
     after = engine.shown(Pause())
-    assert isinstance(before, Shown)
+    assert isinstance(before, FrameShown)
     assert after.frame == before.frame
 
 
@@ -112,7 +114,7 @@ def test_code_that_is_no_python_is_refused_and_costs_nothing(engine: Conversatio
     engine.ask(OPENED)
     kept = engine.shown(StepEpoch())
     answer = engine.ask(exercise("y_pred = = x"))
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, CommandRefused)
     assert answer.message == "line 1 of Predict is not Python: invalid syntax"
     assert engine.shown(ask_back(kept)).frame == kept.frame
 
@@ -126,7 +128,7 @@ def next_frames(engine: Conversation) -> list[Frame]:
 
 
 @pytest.fixture
-def left(engine: Conversation) -> Shown:
+def left(engine: Conversation) -> FrameShown:
     """The learner has run 20 epochs, kept that run, gone on and then back."""
     engine.ask(OPENED)
     engine.shown(RunTo(epoch=20))
@@ -141,7 +143,7 @@ def born(engine: Conversation) -> Value:
 
 
 def test_a_run_is_had_again_as_it_was_with_all_that_came_after_it(
-    engine: Conversation, left: Shown
+    engine: Conversation, left: FrameShown
 ) -> None:
     was_born = born(engine)
     engine.shown(exercise())
@@ -153,7 +155,7 @@ def test_a_run_is_had_again_as_it_was_with_all_that_came_after_it(
 
 
 def test_a_replay_knows_of_all_that_the_run_had_come_to_and_of_the_frame_before(
-    engine: Conversation, left: Shown
+    engine: Conversation, left: FrameShown
 ) -> None:
     frames = {at: engine.shown(Seek(epoch=at.epoch, step=at.step)).frame for at in (BEFORE, AFTER)}
     engine.open()
@@ -165,7 +167,9 @@ def test_a_replay_knows_of_all_that_the_run_had_come_to_and_of_the_frame_before(
     assert engine.shown(ask_back(left)).before is None
 
 
-def test_it_draws_the_random_numbers_that_a_replay_draws(engine: Conversation, left: Shown) -> None:
+def test_it_draws_the_random_numbers_that_a_replay_draws(
+    engine: Conversation, left: FrameShown
+) -> None:
     was_born = born(engine)
     engine.shown(exercise())
     engine.shown(StepEpoch())
@@ -177,29 +181,29 @@ def test_it_draws_the_random_numbers_that_a_replay_draws(engine: Conversation, l
 
 
 def test_it_waits_through_several_exercises_and_through_one_that_fails(
-    engine: Conversation, left: Shown
+    engine: Conversation, left: FrameShown
 ) -> None:
     was_born = born(engine)
     engine.shown(exercise())
     engine.shown(exercise("y_pred = w"))
     broken = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Setup", "w = nobody")
-    assert isinstance(engine.ask(Open(lesson=broken, aside=True)), Failed)
+    assert isinstance(engine.ask(OpenLesson(lesson=broken, aside=True)), LessonFailed)
     engine.shown(ask_back(left))
     assert born(engine) == was_born
 
 
-def test_what_is_asked_for_elsewhere_is_replayed(engine: Conversation, left: Shown) -> None:
+def test_what_is_asked_for_elsewhere_is_replayed(engine: Conversation, left: FrameShown) -> None:
     was_born = born(engine)
     engine.shown(exercise())
     asked = ask_back(left)
-    there = engine.shown(Open(lesson=asked.lesson, record=asked.record, epoch=7, step=1))
+    there = engine.shown(OpenLesson(lesson=asked.lesson, record=asked.record, epoch=7, step=1))
     assert there.frame.at == Position(7, 1)
     assert there.furthest == 6
     engine.shown(ask_back(left))
     assert born(engine) != was_born, "the other one has been let go"
 
 
-def test_another_lesson_lets_it_go(engine: Conversation, left: Shown) -> None:
+def test_another_lesson_lets_it_go(engine: Conversation, left: FrameShown) -> None:
     was_born = born(engine)
     engine.shown(exercise())
     engine.open()

@@ -10,15 +10,15 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client
-from tutor.engine.messages import (
+from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,
-    Ended,
-    Failed,
-    Printed,
+    FrameShown,
+    LessonFailed,
+    OutputPrinted,
+    ProcessEnded,
     Restart,
     Seek,
-    Shown,
     StepEpoch,
     StepPhase,
 )
@@ -28,7 +28,7 @@ SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nn = 0"
 PREDICT = "n += 1\nif n == 3:\n    {}\ny_pred = w * x"
 
 
-def open_hostile(engine: Conversation, mischief: str) -> Shown:
+def open_hostile(engine: Conversation, mischief: str) -> FrameShown:
     """A lesson two epochs on, with mischief ahead."""
     engine.open(Setup=SETUP, Predict=PREDICT.format(mischief))
     engine.shown(StepEpoch())
@@ -50,11 +50,11 @@ def test_an_error_is_told_with_its_place_and_the_last_good_frame_stays(
 ) -> None:
     before = open_hostile(engine, mischief)
     failed = engine.ask(StepPhase())
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, LessonFailed)
     assert message in failed.message
     assert (failed.lesson, failed.phase, failed.line) == ("test", "Predict", 19)
     shown = engine.heard[-2]
-    assert isinstance(shown, Shown)
+    assert isinstance(shown, FrameShown)
     assert shown.frame == before.frame
     assert engine.shown(Restart()).frame.at.epoch == 0
 
@@ -66,7 +66,7 @@ def test_an_endless_loop_is_broken_off(engine: Conversation, tmp_path: Path) -> 
     wait_until(there.exists)
     engine.client.stop()
     answer = engine.answer_to(number)
-    assert isinstance(answer, Shown)
+    assert isinstance(answer, FrameShown)
     assert answer.frame == before.frame
     assert answer.note == "stopped: Predict, line 20, was still running; back to before it"
 
@@ -83,12 +83,12 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(
     wait_until(there.exists)
     wait_until(lambda: engine.client.busy_for() > 0.2)
     engine.client.stop()
-    ended = engine.wait_for(Ended)
+    ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
     assert (
         ended.message == "Predict, line 19, would not stop: its process was ended; it starts again"
     )
-    assert engine.wait_for(Shown).frame == before.frame
+    assert engine.wait_for(FrameShown).frame == before.frame
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_process_that_dies_is_started_again_where_it_was(
 ) -> None:
     before = open_hostile(engine, mischief)
     ended = engine.ask(StepPhase())
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ProcessEnded)
     assert ended.message == f"the lesson's process {how} while Predict ran; it starts again"
-    assert engine.wait_for(Shown).frame == before.frame
+    assert engine.wait_for(FrameShown).frame == before.frame
 
 
 def test_a_copy_that_a_lesson_makes_of_its_process_does_not_speak_for_it(
@@ -139,10 +139,10 @@ def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:
         Setup=SETUP + "\nprint('[bold]hello\\x1b[31m')",
         Predict="import os\nprint('x' * 10**6)\nos.write(2, b'from C\\n')\ny_pred = w * x",
     )
-    printed = [e for e in engine.heard if isinstance(e, Printed)]
+    printed = [e for e in engine.heard if isinstance(e, OutputPrinted)]
     assert printed[-1].text == "[bold]hello\x1b[31m\n", "passed on raw: the screen makes it safe"
     engine.shown(StepPhase())
-    flood = [e for e in engine.heard if isinstance(e, Printed)][1:]
+    flood = [e for e in engine.heard if isinstance(e, OutputPrinted)][1:]
     assert sum(len(e.text) for e in flood) < 100_000
     assert sum(e.left_out + len(e.text) for e in flood) == 10**6 + len("\nfrom C\n")
     assert flood[-1].text.endswith("x\nfrom C\n")
@@ -154,16 +154,16 @@ def test_who_has_lost_what_it_prints_on_prints_again_in_the_next_run(
 ) -> None:
     evil = "\nimport os, sys\nclass Evil:\n    def flush(self): raise RuntimeError('no')"
     engine.open(Setup=SETUP + evil, Predict=f"{mischief}\ny_pred = w * x")
-    assert isinstance(engine.ask(StepPhase()), Shown)
+    assert isinstance(engine.ask(StepPhase()), FrameShown)
     engine.heard.clear()
     engine.open(Setup=SETUP + "\nprint('ŷ is there', flush=True)")
-    assert [e.text for e in engine.heard if isinstance(e, Printed)] == ["ŷ is there\n"]
+    assert [e.text for e in engine.heard if isinstance(e, OutputPrinted)] == ["ŷ is there\n"]
 
 
 def test_an_exception_that_says_more_than_anybody_reads_is_cut(engine: Conversation) -> None:
     open_hostile(engine, "raise ValueError('x' * 20_000_000)")
     failed = engine.ask(StepPhase())
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, LessonFailed)
     assert failed.message.startswith("ValueError: xxx")
     assert len(failed.message) < 20_000
 
@@ -175,12 +175,14 @@ def test_going_back_prints_nothing_again(engine: Conversation) -> None:
     engine.heard.clear()
     engine.shown(BackEpoch())
     engine.shown(Seek(epoch=2))
-    assert not [e for e in engine.heard if isinstance(e, Printed)]
+    assert not [e for e in engine.heard if isinstance(e, OutputPrinted)]
 
 
 def test_a_setup_that_kills_its_process_is_not_tried_for_ever(engine: Conversation) -> None:
     engine.open(Setup="import os; os._exit(5)\nw = torch.tensor(1.0, requires_grad=True)")
-    assert isinstance(engine.heard[-1], Ended)
-    assert not engine.wait_for(Ended).message.endswith("it starts again"), "tried once more"
+    assert isinstance(engine.heard[-1], ProcessEnded)
+    assert not engine.wait_for(ProcessEnded).message.endswith("it starts again"), "tried once more"
     answer = engine.ask(Restart())
-    assert isinstance(answer, Ended), "to start again is to try again, when the learner says so"
+    assert isinstance(answer, ProcessEnded), (
+        "to start again is to try again, when the learner says so"
+    )

@@ -13,8 +13,8 @@ import pytest
 
 from tests.training.conftest import lesson_text
 from tutor.engine import server
-from tutor.engine.messages import Open
 from tutor.lesson.document import parse
+from tutor.protocol.messages import OpenLesson
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 
@@ -39,7 +39,7 @@ def test_a_lesson_that_may_import_waits_for_what_is_being_loaded(
     there = server.Server(inbox, io.BytesIO(), capture, clean=clean, optimizers=loading)
     loading.start()
     threading.Timer(0.2, end.set).start() if waits else None
-    there.handle(Open(lesson=parse(lesson_text(Setup=code + SETUP), Path("test.md"))))
+    there.handle(OpenLesson(lesson=parse(lesson_text(Setup=code + SETUP), Path("test.md"))))
     assert loading.is_alive() is not waits
     assert there.runs is not None
     end.set()

@@ -21,17 +21,17 @@ import pytest
 from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
-from tutor.engine.messages import (
+from tutor.protocol.messages import (
     AnyEvent,
-    Ended,
-    Evaluate,
-    Ready,
+    EngineReady,
+    EvaluateExpressions,
+    ProcessEnded,
     StepPhase,
     to_line,
 )
 
-READY = shlex.quote(to_line(Ready(torch="0", devices=("cpu",))).decode().strip())
-FORGED = shlex.quote(to_line(Ended(message="gone", restarting=False)).decode().strip())
+READY = shlex.quote(to_line(EngineReady(torch="0", devices=("cpu",))).decode().strip())
+FORGED = shlex.quote(to_line(ProcessEnded(message="gone", restarting=False)).decode().strip())
 """What only the client itself may tell."""
 
 
@@ -43,15 +43,15 @@ class Talk:
         self.client = EngineClient(("sh", "-c", script))
         self.events: queue.Queue[AnyEvent] = queue.Queue()
         self.client.start(self.events.put)
-        assert isinstance(self.next(), Ready)
+        assert isinstance(self.next(), EngineReady)
 
     def next(self) -> AnyEvent:
         return self.events.get(timeout=PATIENCE)
 
-    def ended(self) -> Ended:
+    def ended(self) -> ProcessEnded:
         """What is told once the mischief is done."""
         self.client.send(StepPhase())
-        while not isinstance(event := self.next(), Ended):
+        while not isinstance(event := self.next(), ProcessEnded):
             pass
         return event
 
@@ -99,7 +99,7 @@ def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
     ended = told.ended()
     assert ended.message == f"the lesson's process {how}; it starts again"
     assert ended.restarting
-    assert isinstance(told.next(), Ready)
+    assert isinstance(told.next(), EngineReady)
 
 
 @pytest.fixture
@@ -219,9 +219,9 @@ def test_a_lesson_that_acts_against_its_parent_ends_with_all_it_has_started(
 THE_APP = """
 import sys, time
 from tutor.engine.client import EngineClient
-from tutor.engine.messages import Ready, StepPhase
+from tutor.protocol.messages import EngineReady, StepPhase
 client = EngineClient(("sh", "-c", sys.argv[1]))
-client.start(lambda event: isinstance(event, Ready) and client.send(StepPhase()))
+client.start(lambda event: isinstance(event, EngineReady) and client.send(StepPhase()))
 time.sleep(99)
 """
 BUSY = shlex.quote("import signal; signal.pthread_sigmask(0, range(1, 65)); sum(range(10**14))")
@@ -260,7 +260,8 @@ def test_the_pipe_of_a_lesson_is_its_own_alone(
 def test_to_ask_never_blocks_where_nobody_reads(talk: Callable[[str], Talk]) -> None:
     told = talk("sleep 99")
     ask = threading.Thread(
-        target=lambda: told.client.send(Evaluate(expressions=("x" * 2**20,))), daemon=True
+        target=lambda: told.client.send(EvaluateExpressions(expressions=("x" * 2**20,))),
+        daemon=True,
     )
     ask.start()
     ask.join(PATIENCE)

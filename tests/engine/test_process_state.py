@@ -12,7 +12,15 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client
-from tutor.engine.messages import Ended, Failed, Printed, Restart, RunTo, Shown, StepEpoch
+from tutor.protocol.messages import (
+    FrameShown,
+    LessonFailed,
+    OutputPrinted,
+    ProcessEnded,
+    Restart,
+    RunTo,
+    StepEpoch,
+)
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os, sys\n"
 
@@ -64,8 +72,8 @@ def printed(engine: Conversation, expression: str) -> str:
     """What a lesson that leaks nothing finds."""
     engine.heard.clear()
     answer = engine.open(Setup=f"{SETUP}print({expression})")
-    assert isinstance(answer, Shown), answer
-    return "".join(event.text for event in engine.heard if isinstance(event, Printed))
+    assert isinstance(answer, FrameShown), answer
+    return "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
 
 
 @pytest.mark.parametrize("leak", LEAKS)
@@ -85,7 +93,7 @@ def test_what_a_setup_sets_is_set_again_by_a_restart_and_not_before(engine: Conv
     )
     engine.heard.clear()
     assert engine.shown(Restart()).frame.values["w"].dtype == "float64"
-    said = "".join(event.text for event in engine.heard if isinstance(event, Printed))
+    said = "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
     assert said == "torch.float32\n"
 
 
@@ -96,12 +104,12 @@ def test_a_stop_inside_no_grad_leaves_autograd_as_it_was(
     there = tmp_path / "there"
     many = f"open({str(there)!r}, 'w').close()\nwhile True:\n    with torch.no_grad(): pass"
     for attempt in range(8):
-        assert isinstance(engine.open(Setup=SETUP, Predict=many), Shown)
+        assert isinstance(engine.open(Setup=SETUP, Predict=many), FrameShown)
         number = engine.client.send(RunTo(epoch=9))
         wait_until(there.exists)
         time.sleep(attempt / 100)  # each time at another place
         engine.client.stop()
-        assert isinstance(engine.answer_to(number), Shown)
+        assert isinstance(engine.answer_to(number), FrameShown)
         assert printed(engine, "torch.is_grad_enabled()") == "True\n"
         there.unlink()
 
@@ -133,7 +141,7 @@ threading.Thread(target=tick, name="ticker").start()
 def test_a_thread_of_a_lesson_ends_with_it(engine: Conversation) -> None:
     engine.open(Setup=TICKING.format("time.sleep(0.01)"))
     assert "ticker" not in printed(engine, "[t.name for t in __import__('threading').enumerate()]")
-    assert not any(isinstance(event, Ended) for event in engine.heard)
+    assert not any(isinstance(event, ProcessEnded) for event in engine.heard)
 
 
 def test_a_restart_ends_the_threads_of_the_run_before(engine: Conversation) -> None:
@@ -141,7 +149,7 @@ def test_a_restart_ends_the_threads_of_the_run_before(engine: Conversation) -> N
     engine.open(Setup=TICKING.format("time.sleep(0.01)") + count)
     engine.heard.clear()
     engine.shown(Restart())
-    said = "".join(event.text for event in engine.heard if isinstance(event, Printed))
+    said = "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
     assert said == "1\n"
 
 
@@ -161,9 +169,9 @@ def test_where_a_lesson_leaves_more_the_next_one_has_another_process(
     engine.open(Setup=setup)
     engine.heard.clear()
     answer = engine.open(Setup=SETUP + "print(os.getpid())")
-    assert isinstance(answer, Ended)
+    assert isinstance(answer, ProcessEnded)
     assert answer.restarting
     assert "thread ticker" in answer.message or "limits" in answer.message
-    shown = engine.wait_for(Shown)
+    shown = engine.wait_for(FrameShown)
     assert shown.frame.at.epoch == 0
-    assert not any(isinstance(event, Failed) for event in engine.heard)
+    assert not any(isinstance(event, LessonFailed) for event in engine.heard)

@@ -12,10 +12,18 @@ from tests.engine.conftest import Conversation
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import wait_until
 from tutor.engine import client as engine_client
-from tutor.engine.messages import Ended, Open, Refused, Restart, Shown, StepEpoch, StepPhase
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
-from tutor.training.frame import Change, Position
+from tutor.protocol.frame import Change, Position
+from tutor.protocol.messages import (
+    CommandRefused,
+    FrameShown,
+    OpenLesson,
+    ProcessEnded,
+    Restart,
+    StepEpoch,
+    StepPhase,
+)
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 ENDS_ITSELF = """import os, threading, time
@@ -31,8 +39,8 @@ threading.Thread(target=end).start()"""
 """As soon as there is the file `end`, each time anew."""
 
 
-def opening(**phases: str) -> Open:
-    return Open(lesson=parse(lesson_text(FRONT, **phases), Path("test.md")))
+def opening(**phases: str) -> OpenLesson:
+    return OpenLesson(lesson=parse(lesson_text(FRONT, **phases), Path("test.md")))
 
 
 @pytest.fixture
@@ -48,13 +56,13 @@ def test_a_process_that_ends_again_and_again_is_not_started_for_ever(
     unopened.client.send(opening(Setup=SETUP + ENDS_ITSELF.format(end=str(end))))
     ends = []
     for _ in range(3):
-        unopened.wait_for(Shown)
+        unopened.wait_for(FrameShown)
         end.touch()
-        ends.append(unopened.wait_for(Ended))
+        ends.append(unopened.wait_for(ProcessEnded))
     assert [end.restarting for end in ends] == [True, True, False]
     assert "R starts it again" in ends[-1].message
     refused = unopened.ask(StepPhase())
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, CommandRefused)
     assert refused.opening == ends[-1].opening
     number = unopened.client.send(Restart())
     assert unopened.answer_to(number).answers == number, "it is there until it ends again"
@@ -74,7 +82,7 @@ def test_a_lesson_opened_as_the_process_of_another_ends_is_the_one_that_stands(
     engine.client.send(StepEpoch())
     time.sleep(delay)
     number = engine.client.send(opening(Setup=f"{SETUP}w = torch.tensor(42.0, requires_grad=True)"))
-    while (shown := engine.wait_for(Shown)).opening != number:
+    while (shown := engine.wait_for(FrameShown)).opening != number:
         assert shown.frame.at.epoch <= 2
     assert shown.frame.at.epoch == 0
     assert shown.frame.values["w"].data == (42.0,)
@@ -102,12 +110,12 @@ def test_a_watched_value_without_an_end_is_stopped_by_name(
     front = FRONT.replace("epochs: 10", f"epochs: 10\n{watch}")
     made = f"import pathlib\nthere = pathlib.Path({str(there)!r}).touch"
     shown = engine.open(front, Setup=SETUP.replace("1.0", "0.99") + made)
-    assert isinstance(shown, Shown)
+    assert isinstance(shown, FrameShown)
     number = engine.client.send(StepEpoch())
     wait_until(there.exists)
     engine.client.stop()
     answer = engine.answer_to(number)
-    assert isinstance(answer, Shown), answer
+    assert isinstance(answer, FrameShown), answer
     line = front.splitlines().index(watch.splitlines()[1]) + 1
     assert f"the value of endless, line {line}, was still running" in answer.note
     assert "stopped" in engine.shown(StepEpoch()).frame.watched["endless"].text
@@ -125,10 +133,10 @@ def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
     engine.client.send(StepEpoch())
     wait_until(there.exists)
     engine.client.stop()
-    ended = engine.wait_for(Ended)
+    ended = engine.wait_for(ProcessEnded)
     line = front.splitlines().index(watch.splitlines()[1]) + 1
     assert f"the value of größte, line {line}, would not stop" in ended.message
-    engine.wait_for(Shown)
+    engine.wait_for(FrameShown)
     assert "not evaluated" in engine.shown(StepEpoch()).frame.watched["größte"].text
 
 
@@ -151,5 +159,5 @@ def test_a_run_on_a_device_that_is_not_here_is_refused(engine: Conversation, cha
         shown.record, **({"changes": (change,)} if changed else {"device": "cuda:77"})
     )
     refused = engine.ask(msgspec.structs.replace(opening(), record=record, epoch=1))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, CommandRefused)
     assert "cuda" in refused.message

@@ -13,8 +13,8 @@ import pytest
 from tests import shipped as lessons
 from tests.export.conftest import printed_by
 from tests.training.conftest import FRONT, PLAIN, lesson_text
-from tutor.cli.reports import JsonLines
-from tutor.export import Settings, notebook, script
+from tutor.cli.reports import JsonLinesReport
+from tutor.export import ExportSettings, notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.training.devices import use_one_thread
@@ -29,7 +29,7 @@ LESSONS = tuple(lessons.lesson(slug) for slug in lessons.SAMPLE)
 class Case:
     lesson: Lesson
     mode: str
-    settings: Settings = Settings(epochs=5, every=2)  # noqa: RUF009 - it is frozen
+    settings: ExportSettings = ExportSettings(epochs=5, every=2)  # noqa: RUF009 - it is frozen
 
     @property
     def name(self) -> str:
@@ -41,17 +41,19 @@ class Case:
 
     def told_by_the_tutor(self) -> str:
         out, settings = io.StringIO(), self.settings
-        report = JsonLines(out)
+        report = JsonLinesReport(out)
         run = Run(programs_of(self.lesson), self.mode, "cpu", settings.learning_rate, settings.seed)
         for reading in readings(run, settings.epochs or run.program.epochs, settings.every):
             report.write(reading)
         return out.getvalue()
 
 
-def odd(name: str, front: str = FRONT, settings: Settings | None = None, **phases: str) -> Case:
+def odd(
+    name: str, front: str = FRONT, settings: ExportSettings | None = None, **phases: str
+) -> Case:
     """A lesson made to be hard to export, in its one mode."""
     lesson = parse(lesson_text(front, **phases), Path(f"{name}.md"))
-    return Case(lesson, lesson.modes[0], settings or Settings(epochs=3))
+    return Case(lesson, lesson.modes[0], settings or ExportSettings(epochs=3))
 
 
 NUMPY = {
@@ -74,14 +76,14 @@ ODD = (
         "y_pred = w * x * len(text) + len(more)\n\nif True:\n    # a comment\n    y_pred = (\n"
         "  y_pred\n        + 1)",
     ),
-    odd("diverges", settings=Settings(epochs=90, every=30, learning_rate=100.0)),
+    odd("diverges", settings=ExportSettings(epochs=90, every=30, learning_rate=100.0)),
     odd("no reset, None before", Reset="w.grad = None", Update=PLAIN["Update"] + "\nw.grad = None"),
     odd("without reset", Reset=""),
     odd(
         "random",
         Setup="import random\nx = torch.rand(3)\nw = torch.randn(2, 3, requires_grad=True)",
         Predict="y_pred = w * x + random.random() + np.random.rand()",
-        settings=Settings(epochs=3, seed=2**32 + 7),
+        settings=ExportSettings(epochs=3, seed=2**32 + 7),
     ),
     odd("by hand on tensors", **{**NUMPY, "Setup": "x = torch.ones(2)\nw = 0.5"}),
     odd("a loss in brackets", **NUMPY, Loss="loss = ((y_pred - x) ** 2).sum(keepdims=True)"),

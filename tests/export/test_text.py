@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from tests import shipped as lessons
 from tests.training.conftest import lesson_text
 from tutor.errors import RunError, UsageError
-from tutor.export import Settings, notebook, script
+from tutor.export import ExportSettings, notebook, script
 from tutor.export.notebook import legible
+from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse
-from tutor.lesson.faults import LessonFaults
-from tutor.lesson.model import Block, Formula, Lesson, Prose, Section
+from tutor.lesson.model import Block, DisplayFormula, Lesson, Prose, Section
 
 LINE = lessons.lesson("line-through-origin")
 PLAIN = parse(lesson_text(), Path("plain.md"))
@@ -41,7 +41,7 @@ HOSTILE = [
 
 def titled(text: str) -> Lesson:
     """A lesson that says nothing but this: title, summary, headings, prose and a formula."""
-    said: tuple[Block, ...] = (Prose(text, 1), Formula(text, 1))
+    said: tuple[Block, ...] = (Prose(text, 1), DisplayFormula(text, 1))
     sections = [replace(s, blocks=(*said, *s.blocks, *said)) for s in PLAIN.sections]
     sections = [Section("", 1, None, said), *sections, Section(text, 1, None, said)]
     return replace(PLAIN, title=text, summary=text, sections=tuple(sections))
@@ -118,7 +118,7 @@ def test_lines_of_prose_are_wrapped_to_be_read() -> None:
 
 def test_settings_are_the_lessons_own_unless_others_are_asked_for() -> None:
     assert "learning_rate = 0.01\nepochs = 100\n" in script(LINE, "manual")
-    settings = Settings("cuda:1", 0.5, 7, seed=3, every=2)
+    settings = ExportSettings("cuda:1", 0.5, 7, seed=3, every=2)
     lines = script(LINE, "model", settings).splitlines()
     asked = {'device = "cuda:1"', "learning_rate = 0.5", "epochs = 7", "every = 2"}
     assert {*asked, "torch.manual_seed(3)"} <= set(lines)
@@ -126,8 +126,8 @@ def test_settings_are_the_lessons_own_unless_others_are_asked_for() -> None:
 
 def test_a_run_that_was_changed_on_its_way_is_not_passed_off_as_the_same() -> None:
     for make in (script, notebook):
-        assert "was changed on its way" not in make(LINE, "manual", Settings())
-        assert "was changed on its way" in make(LINE, "manual", Settings(changed=True))
+        assert "was changed on its way" not in make(LINE, "manual", ExportSettings())
+        assert "was changed on its way" in make(LINE, "manual", ExportSettings(changed=True))
 
 
 def test_an_unknown_mode_is_named_with_those_there_are() -> None:
@@ -142,7 +142,7 @@ def test_code_that_cannot_stand_in_a_loop_is_told_in_words() -> None:
 
 
 def test_code_that_no_script_can_hold_is_no_lesson() -> None:
-    with pytest.raises(LessonFaults, match="from __future__"):
+    with pytest.raises(LessonDiagnostics, match="from __future__"):
         parse(lesson_text(Setup="from __future__ import annotations\nw = 1"), Path("f.md"))
 
 
@@ -196,6 +196,6 @@ def test_no_latex_is_left_in_the_comments_of_a_shipped_lessons_script(slug: str)
 def test_every_formula_of_the_lesson_is_in_the_notebook() -> None:
     cells = json.loads(notebook(LINE, "autograd"))["cells"]
     text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
-    formulas = [b for s in LINE.sections for b in s.blocks if isinstance(b, Formula)]
+    formulas = [b for s in LINE.sections for b in s.blocks if isinstance(b, DisplayFormula)]
     assert text.count("$$") == 2 * len(formulas)
     assert r"\boxed{\mathtt{y\_pred[3]}}" in text

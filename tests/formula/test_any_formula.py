@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from tutor.formula import Mark, Picture, draw, draw_inline, parse
+from tutor.formula import Picture, PictureMark, draw, draw_inline, parse
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _seen(text: str) -> Counter[str]:
     return Counter(c for c in plain if not c.isspace())
 
 
-def _cells(picture: Picture, mark: Mark) -> str:
+def _cells(picture: Picture, mark: PictureMark) -> str:
     text, at = "", 0
     for character in picture.rows[mark.row]:
         width = wcswidth(character)

@@ -12,7 +12,7 @@ from tutor.formula import parse
 from tutor.formula.nodes import Sym, walk
 from tutor.formula.words import definition, words
 from tutor.lesson.library import shipped_folder
-from tutor.lesson.markdown import Math, find
+from tutor.lesson.markdown import MathSpan, find
 
 LESSONS = sorted(shipped_folder().rglob("*.md"))
 MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
@@ -161,7 +161,7 @@ def test_before_a_step_only_what_holds_without_its_values_is_said(latex: str, sa
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_every_formula_that_is_shipped_can_be_said(path: Path):
-    found = [m.latex for m in find(path.read_text("utf-8").split("\n")) if isinstance(m, Math)]
+    found = [m.latex for m in find(path.read_text("utf-8").split("\n")) if isinstance(m, MathSpan)]
     for latex in dict.fromkeys(found):
         formula = parse(latex)
         said = words(formula, dict.fromkeys(formula.boxed, "7"))

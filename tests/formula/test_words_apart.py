@@ -17,23 +17,23 @@ from tutor.formula.nodes import (
     Node,
     Phantom,
     Root,
-    Row,
+    RowNode,
     Scripts,
     Soft,
     Space,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
+    TableNode,
+    TextNode,
     Unsupported,
-    Value,
+    ValueNode,
     single,
 )
 from tutor.formula.words import words
 from tutor.formula.words_patterns import with_bars
 from tutor.lesson.library import shipped_folder
-from tutor.lesson.markdown import Math, find
+from tutor.lesson.markdown import MathSpan, find
 
 _UNSAID = {"", "·", "⋅", "×", ",", ";"}
 """Signs of a product, which need not be written, and marks."""
@@ -47,11 +47,11 @@ def shape(node: Node):
 
 def _items(node: Node) -> list[Node]:
     match node:
-        case Row(items):
+        case RowNode(items):
             return [inner for item in items for inner in _items(item)]
         case Styled(body):
             return _items(body)
-        case Table(rows, display=True):
+        case TableNode(rows, display=True):
             return [inner for row in rows for cell in row for inner in _items(cell)]
         case Soft() | Space() | Phantom() | Break():
             return []
@@ -73,9 +73,9 @@ def _quotients(items: list[Node]) -> list[object]:
 
 def _shape(node: Node) -> object:
     match node:
-        case Sym(text) | Text(text):
+        case Sym(text) | TextNode(text):
             return text.strip()
-        case Value(text) | Unsupported(text):
+        case ValueNode(text) | Unsupported(text):
             return ("value", text)
         case Frac(over, under, bar):
             return ("over" if bar else "choose", shape(over), shape(under))
@@ -94,7 +94,7 @@ def _shape(node: Node) -> object:
             return shape(body)  # `log (z)` is `log z`
         case Fenced(opening, body, closing):
             return (opening, shape(body), closing)
-        case Table(rows):
+        case TableNode(rows):
             return ("table", *(tuple(map(shape, row)) for row in rows))
     raise AssertionError(node)
 
@@ -113,7 +113,7 @@ def test_the_formulas_of_the_lessons_are_told_apart() -> None:
     found: dict[str, None] = {}
     for path in sorted(shipped_folder().rglob("*.md")):
         lines = Path(path).read_text("utf-8").split("\n")
-        found |= {m.latex: None for m in find(lines) if isinstance(m, Math)}
+        found |= {m.latex: None for m in find(lines) if isinstance(m, MathSpan)}
     assert len(found) > 100
     told_apart(list(found))
 

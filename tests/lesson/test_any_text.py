@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse
-from tutor.lesson.faults import LessonFaults
 from tutor.plain import one_line
 
 HERE = Path(__file__).parent
@@ -43,10 +43,10 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-def outcome(text: str) -> LessonFaults | None:
+def outcome(text: str) -> LessonDiagnostics | None:
     try:
         lesson = parse(text, Path("any.md"))
-    except LessonFaults as faults:
+    except LessonDiagnostics as faults:
         return faults
     assert lesson.modes
     assert lesson.phase("Predict")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tutor.lesson.diagnostics import LessonDiagnostics
 
 from tutor.lesson.document import parse, read
-from tutor.lesson.faults import LessonFaults
 
 FOLDER = Path(__file__).parents[1] / "broken_lessons"
 BROKEN = sorted(FOLDER.glob("*.md"))
@@ -25,7 +25,7 @@ def test_there_are_broken_lessons_and_each_has_its_expected_lines() -> None:
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_a_broken_lesson_is_refused_with_every_fault_and_its_line(path: Path) -> None:
     expected = path.with_suffix(".expected").read_text("utf-8").splitlines()
-    with pytest.raises(LessonFaults) as caught:
+    with pytest.raises(LessonDiagnostics) as caught:
         read(path)
     told = str(caught.value).split("\n")
     assert len(told) == len(expected), "\n".join(told)
@@ -38,8 +38,8 @@ def test_a_broken_lesson_is_refused_with_every_fault_and_its_line(path: Path) ->
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_carriage_returns_do_not_shift_the_lines(path: Path) -> None:
     source = path.read_bytes().decode()
-    with pytest.raises(LessonFaults) as plain:
+    with pytest.raises(LessonDiagnostics) as plain:
         parse(source, path)
-    with pytest.raises(LessonFaults) as windows:
+    with pytest.raises(LessonDiagnostics) as windows:
         parse("\ufeff" + source.replace("\n", "\r\n"), path)
     assert windows.value.faults == plain.value.faults

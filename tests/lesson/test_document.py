@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tutor.lesson.checks import binds_data
+from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
-from tutor.lesson.faults import LessonFaults
-from tutor.lesson.model import DataNames, Fence, Formula, Lesson, Prose, Section
+from tutor.lesson.model import DataNames, DisplayFormula, Fence, Lesson, Prose, Section
 
 LINE = (Path(__file__).parent / "line.md").read_text("utf-8")
 
@@ -81,8 +81,8 @@ def test_the_introduction_is_the_prose_before_the_first_heading() -> None:
 def test_prose_formulas_and_fences_of_a_phase_keep_their_order() -> None:
     assert section(LINE).blocks == (
         Prose("The model has one weight …", 35),
-        Formula("\\hat{y}_i = w x_i", 36),
-        Formula(
+        DisplayFormula("\\hat{y}_i = w x_i", 36),
+        DisplayFormula(
             "\\hat{y}_4 = \\boxed{w} \\cdot \\boxed{x[3]} = \\boxed{y_pred[3]}",
             37,
             ("w", "x[3]", "y_pred[3]"),
@@ -133,9 +133,9 @@ def test_a_formula_in_mid_line_parts_the_prose_around_it(minimal: str) -> None:
     text = with_prose(minimal, "So $$a = b$$ holds,\nand $$\nc = d\n$$ too.")
     assert section(text).blocks[:5] == (
         Prose("So ", 12),
-        Formula("a = b", 12),
+        DisplayFormula("a = b", 12),
         Prose("holds,\nand ", 12),
-        Formula("c = d", 13),
+        DisplayFormula("c = d", 13),
         Prose("too.", 15),
     )
 
@@ -144,7 +144,7 @@ def test_a_formula_on_its_own_lines_needs_no_blank_line_before_it(minimal: str) 
     text = with_prose(minimal, "The model:\n$$\ny = w x\n+ b\n$$\nand so on.")
     assert section(text).blocks[:3] == (
         Prose("The model:", 12),
-        Formula("y = w x\n+ b", 13),
+        DisplayFormula("y = w x\n+ b", 13),
         Prose("and so on.", 17),
     )
 
@@ -153,7 +153,7 @@ def test_a_formula_in_a_list_is_shown_as_a_formula(minimal: str) -> None:
     text = with_prose(minimal, "- first\n- the loss\n  $$L = \\boxed{loss}$$\n- last")
     assert section(text).blocks[:3] == (
         Prose("- first\n- the loss", 12),
-        Formula("L = \\boxed{loss}", 14, ("loss",)),
+        DisplayFormula("L = \\boxed{loss}", 14, ("loss",)),
         Prose("- last", 15),
     )
 
@@ -242,7 +242,7 @@ def test_a_title_is_what_is_written_not_what_yaml_makes_of_it(minimal: str) -> N
 
 def test_faults_are_sorted_by_line_and_carry_it(minimal: str) -> None:
     text = minimal.replace("w * 2", "w *").replace("title", "titel")
-    with pytest.raises(LessonFaults) as caught:
+    with pytest.raises(LessonDiagnostics) as caught:
         lesson(text)
     assert [fault.line for fault in caught.value.faults] == [1, 2, 13]
     assert str(caught.value) == "\n".join(str(fault) for fault in caught.value.faults)
@@ -253,14 +253,14 @@ def test_a_front_matter_at_fault_is_not_told_again_for_each_fence(
     minimal: str, damage: str
 ) -> None:
     text = minimal.replace("parameters:", f"{damage}\nparameters:")
-    with pytest.raises(LessonFaults) as caught:
+    with pytest.raises(LessonDiagnostics) as caught:
         lesson(text.replace("```python\nloss.", "```python slow\nloss."))
     assert all(fault.line <= 5 for fault in caught.value.faults), str(caught.value)
 
 
 def test_a_fault_never_hands_an_escape_sequence_to_the_terminal(minimal: str) -> None:
     text = minimal.replace("loss.backward()", "loss.backward()\n```\n```python \x1b[31m\nx = 1")
-    with pytest.raises(LessonFaults) as caught:
+    with pytest.raises(LessonDiagnostics) as caught:
         parse(text, Path("a\x1b]0;b.md"))
     assert "\x1b" not in str(caught.value)
     assert "^[[31m" in str(caught.value)

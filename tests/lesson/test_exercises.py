@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 
+from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
 from tutor.lesson.exercise import (
     Again,
@@ -15,19 +16,18 @@ from tutor.lesson.exercise import (
     Choice,
     Choose,
     Exercise,
-    Place,
     Predict,
     Reach,
     Repair,
     Setting,
     Solution,
     Stage,
+    StartPlace,
     Symptom,
     Wrong,
 )
-from tutor.lesson.faults import LessonFaults
 from tutor.lesson.model import Fence, Lesson, Prose, Section
-from tutor.training.stage import standing
+from tutor.training.exercise_start import standing
 
 E = TypeVar("E", bound=Exercise)
 FILE = Path(__file__).parent / "exercises.md"
@@ -93,7 +93,7 @@ def test_a_stage_says_all_of_the_run_that_an_exercise_begins_with(lesson: Lesson
         learning_rate=0.1,
         seed=3,
         settings=(Setting("w", (), 3.0), Setting("W", (0, 1), 0.5)),
-        at=Place(2, "Gradient", 4),
+        at=StartPlace(2, "Gradient", 4),
     )
 
 
@@ -103,7 +103,7 @@ def test_a_stage_that_says_nothing_is_the_lessons_own_start(lesson: Lesson) -> N
 
 
 def test_a_phase_may_be_written_large_and_a_batch_left_out(lesson: Lesson) -> None:
-    assert named(lesson, "sign", Predict).stage.at == Place(7, "Update", 1)
+    assert named(lesson, "sign", Predict).stage.at == StartPlace(7, "Update", 1)
 
 
 def test_the_wrong_answers_of_a_predict_keep_their_replies(lesson: Lesson) -> None:
@@ -120,9 +120,9 @@ def test_what_an_again_leaves_out_is_as_in_the_question_before(lesson: Lesson) -
     asked = [first.asked_in(round_) for round_ in range(4)]
     assert [exercise.stage for exercise in asked] == [
         first.stage,
-        msgspec.structs.replace(first.stage, at=Place(3, "Gradient", 2)),
+        msgspec.structs.replace(first.stage, at=StartPlace(3, "Gradient", 2)),
         msgspec.structs.replace(first.stage, settings=(Setting("w", (), 5.0),)),
-        Stage(mode="manual", learning_rate=0.5, seed=0, at=Place(1, "Report")),
+        Stage(mode="manual", learning_rate=0.5, seed=0, at=StartPlace(1, "Report")),
     ]
     assert asked[0] == first == first.asked_in(4)
     for left in (asked[1], asked[3]):
@@ -142,14 +142,16 @@ def test_an_again_may_have_words_of_its_own(lesson: Lesson) -> None:
 
 def test_without_an_again_the_question_comes_again_one_epoch_later(lesson: Lesson) -> None:
     sign = named(lesson, "sign", Predict)
-    later = Again(Stage(mode="autograd", at=Place(8, "Update")), sign.ask, sign.hints, sign.explain)
+    later = Again(
+        Stage(mode="autograd", at=StartPlace(8, "Update")), sign.ask, sign.hints, sign.explain
+    )
     assert sign.again == (later,)
 
 
 def test_one_epoch_after_the_warm_up_is_a_batch_that_an_epoch_has(lesson: Lesson) -> None:
     way = named(lesson, "which-way", Predict)
-    assert way.stage.at == Place(0, "Loss", 6)
-    assert way.again[0].stage.at == Place(1, "Loss", 4)
+    assert way.stage.at == StartPlace(0, "Loss", 6)
+    assert way.again[0].stage.at == StartPlace(1, "Loss", 4)
 
 
 def test_choices_make_a_predict_a_choice_whose_keys_are_text(lesson: Lesson) -> None:
@@ -185,12 +187,12 @@ def test_a_solution_may_be_to_run_on(lesson: Lesson) -> None:
     waiting = named(lesson, "reach-by-waiting", Reach)
     assert waiting.solution == Solution(epochs=3)
     assert waiting.may == ("device", "seed")
-    assert waiting.stage.at == Place(2, "Predict")
+    assert waiting.stage.at == StartPlace(2, "Predict")
 
 
 def test_a_repair_may_be_of_a_phase_that_its_mode_has_no_code_for(lesson: Lesson) -> None:
     mend = named(lesson, "mend", Repair)
-    assert (mend.phase, mend.stage.at) == ("Update", Place(1, "Update"))
+    assert (mend.phase, mend.stage.at) == ("Update", StartPlace(1, "Update"))
     assert mend.code == "# nothing yet\n"
     assert mend.solution_code == "\nw = w - learning_rate * dw\n"
     assert mend.symptom == Symptom(condition="w == 1", line=line_of("symptom:"))
@@ -206,7 +208,7 @@ def test_the_code_to_mend_may_be_missing_altogether(lesson: Lesson) -> None:
 
 def test_autograd_is_played_before_the_first_gradient(lesson: Lesson) -> None:
     be = named(lesson, "be-it", BeAutograd)
-    assert be.stage == Stage(mode="autograd", at=Place(1, "Gradient"))
+    assert be.stage == Stage(mode="autograd", at=StartPlace(1, "Gradient"))
     assert be.tolerance == 0.01
 
 
@@ -248,13 +250,13 @@ def test_a_lesson_with_exercises_can_be_sent_to_another_process(lesson: Lesson) 
 
 
 def test_nothing_is_said_of_modes_that_are_not_known() -> None:
-    with pytest.raises(LessonFaults) as caught:
+    with pytest.raises(LessonDiagnostics) as caught:
         parse(SOURCE.replace("parameters:", "modes: []\nparameters:"), FILE)
     assert [fault.line for fault in caught.value.faults] == [5]
 
 
 def test_code_of_a_misspelt_mode_may_be_what_an_exercise_needs() -> None:
-    with pytest.raises(LessonFaults) as caught:
+    with pytest.raises(LessonDiagnostics) as caught:
         parse(SOURCE.replace("```python autograd\nwith", "```python autogrd\nwith"), FILE)
     (fault,) = caught.value.faults
     assert "autogrd" in fault.message

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from tutor.errors import LessonError
+from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import read
-from tutor.lesson.faults import LessonFaults
 from tutor.lesson.files import MAX_BYTES
 
 
 def refusal(path: Path) -> str:
     with pytest.raises(LessonError) as caught:
         read(path)
-    assert not isinstance(caught.value, LessonFaults)
+    assert not isinstance(caught.value, LessonDiagnostics)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -6,14 +6,14 @@ from itertools import permutations
 from pathlib import Path
 
 from tutor.lesson.library import Headline
-from tutor.lesson.map import Row, fault_of, rows
+from tutor.lesson.map import MapRow, fault_of, rows
 
 
 def lesson(slug: str, *builds_on: str) -> Headline:
     return Headline(slug, Path(f"/lessons/{slug}.md"), slug.title(), builds_on=builds_on)
 
 
-def drawn(found: tuple[Row, ...]) -> list[str]:
+def drawn(found: tuple[MapRow, ...]) -> list[str]:
     return [row.prefix + row.headline.slug for row in found]
 
 

@@ -16,14 +16,14 @@ import torch
 
 from tutor.lesson.exercise import Repair
 from tutor.lesson.model import SETUP, Lesson
-from tutor.training.bench import Bench
 from tutor.training.run import Run
+from tutor.validation.exercise_trial import ExerciseTrial
 
 RATES = (0, 0.1, 0.5, 4)
 """Multiples of the exercise's learning rate."""
 
 
-def cheats(bench: Bench, exercise: Repair) -> Iterator[tuple[str, str]]:
+def cheats(bench: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
     """Pairs of what is done, in words, and the code that does it."""
     solved = bench.from_the_start(exercise.stage, exercise.epochs, exercise.solution_code)
     made = _made_by_setup(bench.lesson, exercise)

@@ -15,11 +15,11 @@ import torch
 from tests import shipped
 from tutor.lesson.exercise import Predict, Repair
 from tutor.lesson.model import Lesson
-from tutor.training.frame import Element
+from tutor.protocol.frame import Element
+from tutor.training.exercise_start import standing
 from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-from tutor.training.stage import standing
 
 CONFUSIONS = {
     slug: shipped.lesson(slug)

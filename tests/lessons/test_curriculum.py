@@ -13,7 +13,7 @@ from tutor.lesson.exercise import Choose, Predict, kind_of
 from tutor.lesson.library import headlines
 from tutor.lesson.model import Prose
 from tutor.training.answers import expected_text
-from tutor.training.bench import Bench
+from tutor.validation.exercise_trial import ExerciseTrial
 
 IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)
 
@@ -72,7 +72,7 @@ def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
     for slug in (h.slug for h in IN_ORDER):
         for exercise in shipped.lesson(slug).exercises:
             if isinstance(exercise, Predict) and exercise.choices:
-                bench = Bench(shipped.lesson(slug), shipped.programs(slug), exercise)
+                bench = ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise)
                 run = bench.begin(exercise.stage)
                 run.step_phase()
                 (right,) = run.evaluate([exercise.answer])
@@ -106,7 +106,7 @@ def test_a_retry_asks_something_else_than_what_was_just_answered(slug: str, name
     lesson = shipped.lesson(slug)
     (exercise,) = (e for e in lesson.exercises if e.id == name)
     assert isinstance(exercise, Predict)
-    bench = Bench(lesson, shipped.programs(slug), exercise)
+    bench = ExerciseTrial(lesson, shipped.programs(slug), exercise)
     rounds = [exercise.asked_in(number) for number in range(1 + len(exercise.again))]
     asked = [(one.ask, answer_of(bench, one)) for one in rounds]
     assert len(set(asked)) == len(asked) > 1
@@ -116,7 +116,7 @@ def test_a_retry_asks_something_else_than_what_was_just_answered(slug: str, name
         assert len(answers) == len(asked)
 
 
-def answer_of(bench: Bench, asked: Predict) -> str:
+def answer_of(bench: ExerciseTrial, asked: Predict) -> str:
     run = bench.begin(asked.stage)
     run.step_phase()
     (value,) = run.evaluate([asked.answer])

@@ -19,18 +19,18 @@ import numpy as np
 import pytest
 
 from tests import shipped
-from tutor.lesson.exercise import BeAutograd, Exercise, Place, Predict, Setting, Stage
+from tutor.analysis.local_gradients import local_gradients
+from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Setting, Stage, StartPlace
 from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Position, Value
 from tutor.training import devices
 from tutor.training.answers import close, expected_text, is_right
-from tutor.training.bench import Bench
-from tutor.training.frame import Position, Value
-from tutor.training.local_gradients import local_gradients
+from tutor.training.exercise_start import record_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program
-from tutor.training.prove import prove
 from tutor.training.run import Run
-from tutor.training.stage import record_of
+from tutor.validation.exercise_check import prove
+from tutor.validation.exercise_trial import ExerciseTrial
 
 DRAWS = range(3)
 
@@ -63,7 +63,7 @@ def moved(lesson: Lesson, draw: int) -> Lesson:
 
 
 def _moved_stage(lesson: Lesson, stage: Stage, random: np.random.Generator) -> Stage:
-    at_start = msgspec.structs.replace(stage, at=Place())
+    at_start = msgspec.structs.replace(stage, at=StartPlace())
     recipe = record_of(lesson, at_start)
     run = Run.from_record(shipped.programs(lesson.slug), recipe, Position(0, 0))
     said = {(setting.parameter, setting.index) for setting in stage.settings}
@@ -96,7 +96,10 @@ def test_a_start_one_float32_step_away_is_graded_the_same(slug: str, draw: int) 
     assert [str(finding) for finding in prove(other, programs)] == []
     for one, there in zip(lesson.exercises, other.exercises, strict=True):
         for number, said in enumerate(answers(lesson, programs, one)):
-            assert is_accepted(Bench(other, programs, there), number, said), (one.id, number)
+            assert is_accepted(ExerciseTrial(other, programs, there), number, said), (
+                one.id,
+                number,
+            )
 
 
 # ── What is answered ────────────────────────────────────────────────────────────────
@@ -106,7 +109,7 @@ def answers(
     lesson: Lesson, programs: Mapping[str, Program], exercise: Exercise
 ) -> Iterator[str | float]:
     """What is right, as the solution shows it, round by round or step by step."""
-    bench = Bench(lesson, programs, exercise)
+    bench = ExerciseTrial(lesson, programs, exercise)
     if isinstance(exercise, BeAutograd):
         yield from _local(bench)
     elif isinstance(exercise, Predict):
@@ -115,7 +118,7 @@ def answers(
             yield value.text if asked.form == "choice" else expected_text(asked, value)
 
 
-def is_accepted(bench: Bench, number: int, said: str | float) -> bool:
+def is_accepted(bench: ExerciseTrial, number: int, said: str | float) -> bool:
     """Whether this is a right answer to the question of that number."""
     exercise = bench.exercise
     if isinstance(exercise, BeAutograd):
@@ -125,14 +128,14 @@ def is_accepted(bench: Bench, number: int, said: str | float) -> bool:
     return is_right(asked, _value(bench, asked), str(said))
 
 
-def _value(bench: Bench, asked: Predict) -> Value:
+def _value(bench: ExerciseTrial, asked: Predict) -> Value:
     run = bench.begin(asked.stage)
     run.step_phase()
     (value,) = run.evaluate([asked.answer])
     return value
 
 
-def _local(bench: Bench) -> list[float]:
+def _local(bench: ExerciseTrial) -> list[float]:
     run = bench.begin(bench.exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.seed)
     return [step.expected for step in local_gradients(probe, run.standpoint()).steps]
@@ -156,7 +159,7 @@ def test_without_vector_instructions_all_is_graded_the_same() -> None:
         lesson, programs = shipped.lesson(slug), shipped.programs(slug)
         for exercise, there in zip(lesson.exercises, elsewhere, strict=True):
             for number, said in enumerate(there):
-                accepted = is_accepted(Bench(lesson, programs, exercise), number, said)
+                accepted = is_accepted(ExerciseTrial(lesson, programs, exercise), number, said)
                 assert accepted, (slug, exercise.id, number)
 
 

@@ -11,11 +11,11 @@ from tests import shipped
 from tests.lessons.cheats import cheats
 from tutor.errors import RunError
 from tutor.lesson.exercise import Exercise, Reach, Repair
+from tutor.protocol.frame import Element
 from tutor.training import devices
 from tutor.training.answers import holds
-from tutor.training.bench import Bench
-from tutor.training.frame import Element
 from tutor.training.run import Run
+from tutor.validation.exercise_trial import ExerciseTrial
 
 Way = Callable[[Run], object]
 
@@ -29,9 +29,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def bench_of(slug: str, name: str) -> Bench:
+def bench_of(slug: str, name: str) -> ExerciseTrial:
     exercise: Exercise = next(e for e in shipped.lesson(slug).exercises if e.id == name)
-    return Bench(shipped.lesson(slug), shipped.programs(slug), exercise)
+    return ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise)
 
 
 def is_met(slug: str, name: str, *ways: Way) -> bool:
@@ -52,7 +52,7 @@ def is_mended(slug: str, name: str, old: str, new: str) -> bool:
     return passes(bench, code)
 
 
-def passes(bench: Bench, code: str) -> bool:
+def passes(bench: ExerciseTrial, code: str) -> bool:
     """Whether a repair is passed with this code."""
     exercise = bench.exercise
     assert isinstance(exercise, Repair)

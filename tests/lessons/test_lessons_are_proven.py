@@ -8,8 +8,8 @@ import pytest
 
 from tests import shipped
 from tutor.lesson.library import original_of
-from tutor.lesson.neighbours import faults_beside_others
-from tutor.training.check import check
+from tutor.lesson.related_lessons import faults_beside_others
+from tutor.validation.lesson_check import check
 
 
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)

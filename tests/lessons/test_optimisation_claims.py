@@ -12,11 +12,11 @@ import torch
 
 from tests import shipped
 from tutor.lesson.exercise import Predict, Repair
+from tutor.protocol.frame import Element, Frame
 from tutor.training import devices
-from tutor.training.frame import Element, Frame
+from tutor.training.exercise_start import with_code
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-from tutor.training.stage import with_code
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,10 +8,10 @@ import pytest
 from tests import shipped
 from tutor.lesson.document import parse
 from tutor.lesson.exercise import Predict, Repair
-from tutor.training.bench import Bench
-from tutor.training.frame import Element
+from tutor.protocol.frame import Element
 from tutor.training.program import programs_of
 from tutor.training.run import Run
+from tutor.validation.exercise_trial import ExerciseTrial
 
 
 def a_run(slug: str, mode: str, learning_rate: float | None = None) -> Run:
@@ -190,7 +190,7 @@ def test_the_squeezed_line_is_above_7_after_100_epochs_and_never_below_5() -> No
     lesson = shipped.lesson("line-through-origin")
     (exercise,) = (e for e in lesson.exercises if e.id == "squeezed")
     assert isinstance(exercise, Repair)
-    bench = Bench(lesson, shipped.programs("line-through-origin"), exercise)
+    bench = ExerciseTrial(lesson, shipped.programs("line-through-origin"), exercise)
     run = bench.from_the_start(exercise.stage, 3000, exercise.code)
     losses = run.history.losses.numbers()
     assert 7 < losses[99] < 8
@@ -284,7 +284,7 @@ def test_with_centred_inputs_eight_epochs_do_what_took_more_than_two_thousand() 
     lesson = shipped.lesson("thermometer")
     (exercise,) = (e for e in lesson.exercises if e.id == "centred")
     assert isinstance(exercise, Repair)
-    bench = Bench(lesson, shipped.programs("thermometer"), exercise)
+    bench = ExerciseTrial(lesson, shipped.programs("thermometer"), exercise)
     centred = bench.from_the_start(exercise.stage, 8, exercise.solution_code)
     assert centred.history.losses.numbers()[-2] > 2.95 > loss(centred)
     run = a_run("thermometer", "manual")
@@ -377,7 +377,7 @@ def test_a_question_quotes_the_numbers_of_its_run(
     (exercise,) = (e for e in lesson.exercises if e.id == name)
     assert isinstance(exercise, Predict)
     asked = exercise.asked_in(number)
-    run = Bench(lesson, shipped.programs(slug), exercise).begin(asked.stage)
+    run = ExerciseTrial(lesson, shipped.programs(slug), exercise).begin(asked.stage)
     run.step_phase()
     (value,) = run.evaluate([expression])
     assert value.data == pytest.approx((said,), rel=1e-3, abs=2e-3)

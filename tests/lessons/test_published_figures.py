@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests import moved_start, shipped
-from tutor.training.frame import Frame, Value
+from tutor.protocol.frame import Frame, Value
 from tutor.training.program import Program
 from tutor.training.run import Run
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from tutor.lesson.document import parse
-from tutor.training.check import check
 from tutor.ui.commands import LESSON_COMMANDS
+from tutor.validation.lesson_check import check
 
 README = Path(__file__).parents[2] / "README.md"
 

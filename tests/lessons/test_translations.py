@@ -8,9 +8,9 @@ import pytest
 
 from tests import shipped
 from tutor import formula
-from tutor.lesson.model import Formula, Lesson
+from tutor.lesson.model import DisplayFormula, Lesson
 from tutor.lesson.translation import differences
-from tutor.training.frame import Frame
+from tutor.protocol.frame import Frame
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.ui.prose import inline_formulas, prose_lines
@@ -38,8 +38,8 @@ def english(slug: str) -> Lesson:
     return shipped.lesson(slug)
 
 
-def formulas(lesson: Lesson) -> list[Formula]:
-    return [b for s in lesson.sections for b in s.blocks if isinstance(b, Formula)]
+def formulas(lesson: Lesson) -> list[DisplayFormula]:
+    return [b for s in lesson.sections for b in s.blocks if isinstance(b, DisplayFormula)]
 
 
 def prose(lesson: Lesson) -> list[str]:

@@ -8,8 +8,8 @@ import pytest
 
 from tests import shipped
 from tutor import formula
-from tutor.lesson.model import Formula, Lesson
-from tutor.training.frame import NONE
+from tutor.lesson.model import DisplayFormula, Lesson
+from tutor.protocol.frame import NONE
 from tutor.training.run import Run
 
 each_lesson = pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
@@ -23,8 +23,8 @@ WIDEST_PANE = 56
 """Cells that a formula may take: what the formula pane has at 120 columns."""
 
 
-def formulas(lesson: Lesson) -> list[Formula]:
-    return [b for s in lesson.sections for b in s.blocks if isinstance(b, Formula)]
+def formulas(lesson: Lesson) -> list[DisplayFormula]:
+    return [b for s in lesson.sections for b in s.blocks if isinstance(b, DisplayFormula)]
 
 
 @each_file

@@ -18,11 +18,11 @@ from tests.progress.conftest import MONDAY, Open, deed, draft, place
 from tutor.errors import ProgressError
 from tutor.lesson import library
 from tutor.progress import connection, schema
-from tutor.progress import place as place_module
-from tutor.progress.place import progress_file
+from tutor.progress import paths as place_module
+from tutor.progress.paths import progress_file
 from tutor.progress.records import RANK, Counts, DeedName
 from tutor.progress.store import Store
-from tutor.teaching.journal import Deed
+from tutor.session.journal import Deed
 
 KILLED = """
 import sys

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from tutor.lesson.exercise import Predict, Stage, Wrong
+from tutor.protocol.frame import NONE, Value
 from tutor.training.answers import (
     close,
     expected_text,
@@ -16,7 +17,6 @@ from tutor.training.answers import (
     read_number,
     read_sign,
 )
-from tutor.training.frame import NONE, Value
 
 
 def predict(**options: object) -> Predict:

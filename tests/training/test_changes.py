@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import shipped
+from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import RunError
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Frame, Value
 from tutor.training import devices, loop
-from tutor.training.check import check
-from tutor.training.frame import Frame, Value
-from tutor.training.lockstep import Lockstep
 from tutor.training.loop import Loop
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
+from tutor.validation.lesson_check import check
 
 
 def close(one: dict[str, Value], other: dict[str, Value]) -> bool:
@@ -336,7 +336,7 @@ def test_the_batches_of_a_checked_lesson_may_be_drawn(drawn: Lesson) -> None:
 def test_all_modes_are_compared_on_the_same_batch(drawn: Lesson) -> None:
     programs = programs_of(drawn)
     run = Run(programs, "autograd")
-    lockstep = Lockstep(programs, "cpu", run.learning_rate, 0)
+    lockstep = ModeLockstep(programs, "cpu", run.learning_rate, 0)
     for _ in range(2 * run.program.steps):
         run.step_phase()
         found = lockstep.compare(run.standpoint(), run.at.epoch)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import keep_every_epoch, shipped
-from tutor.training.frame import Frame, Position
+from tutor.protocol.frame import Frame, Position
 from tutor.training.run import Run
 
 

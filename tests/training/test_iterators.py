@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.training.conftest import FRONT
+from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.lesson.model import Lesson
-from tutor.training.check import check
-from tutor.training.frame import is_same
-from tutor.training.lockstep import Lockstep
+from tutor.protocol.frame import is_same
 from tutor.training.program import programs_of
 from tutor.training.run import Run
+from tutor.validation.lesson_check import check
 
 LOADER = (
     "data = torch.arange(1.0, 7.0)\n"
@@ -70,7 +70,7 @@ def test_back_and_forward_are_the_same_frames(lesson: Lesson) -> None:
 def test_looking_about_and_comparing_leave_its_batches_alone(lesson: Lesson) -> None:
     programs = programs_of(lesson)
     alone = Run(programs)
-    lockstep = Lockstep(programs, "cpu", 0.01, 0)
+    lockstep = ModeLockstep(programs, "cpu", 0.01, 0)
     expected = [alone.step_phase() for _ in range(14)]
     seen = Run(programs)
     for frame in expected:

@@ -17,16 +17,16 @@ import pytest
 import torch
 
 from tests.training.conftest import FRONT
+from tutor.analysis import finite_differences
+from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import RunError
 from tutor.export.script import script
 from tutor.lesson.model import Lesson
-from tutor.training import differences
-from tutor.training.check import check
-from tutor.training.frame import Frame, is_same
-from tutor.training.lockstep import Lockstep
+from tutor.protocol.frame import Frame, is_same
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.values import is_finite, to_numpy, value_of
+from tutor.validation.lesson_check import check
 
 Write = Callable[..., Lesson]
 
@@ -111,7 +111,7 @@ def test_another_mode_goes_on_with_its_value(trained: Lesson) -> None:
 def test_its_modes_are_compared(trained: Lesson) -> None:
     run = Run(programs_of(trained))
     run.run(2)
-    lockstep = Lockstep(run.programs, "cpu", run.learning_rate, 0)
+    lockstep = ModeLockstep(run.programs, "cpu", run.learning_rate, 0)
     assert lockstep.compare(run.standpoint(), run.at.epoch) is not None
 
 
@@ -255,24 +255,24 @@ def test_the_elements_of_a_large_parameter_are_sampled_and_it_is_said(write_less
 def test_the_gradient_of_a_large_parameter_is_checked_in_little_memory(
     write_lesson: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(differences, "_HUGE", 2**10)
+    monkeypatch.setattr(finite_differences, "_HUGE", 2**10)
     size = 2**18
     setup = f"x = 1.0\nw = torch.full(({size},), 0.5, requires_grad=True)"
     program = programs_of(write_lesson(Setup=setup))["autograd"]
-    probe = next(differences.probes_at_batches(program))
-    said = differences.gradients_by_program(probe)
+    probe = next(finite_differences.probes_at_batches(program))
+    said = finite_differences.gradients_by_program(probe)
     tracemalloc.start()
     try:
-        differences.gradients_by_differences(probe, said)
+        finite_differences.gradients_by_differences(probe, said)
         assert tracemalloc.get_traced_memory()[1] < 4 * 8 * size
     finally:
         tracemalloc.stop()
 
 
 def test_the_largest_numbers_are_found_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(differences, "_PIECE", 7)
+    monkeypatch.setattr(finite_differences, "_PIECE", 7)
     numbers = np.array([0.0, -9.0, np.nan, 3.0, *np.linspace(0, 2, 30), 8.0, np.inf])
-    largest = differences._largest(numbers, 4)
+    largest = finite_differences._largest(numbers, 4)
     assert sorted(largest.tolist()) == [1, 3, 34, 35]
 
 
@@ -283,7 +283,7 @@ def test_memory_that_does_not_do_for_a_check_is_told(
     def gradients(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("tutor.training.check.gradients_by_differences", gradients)
+    monkeypatch.setattr("tutor.validation.lesson_check.gradients_by_differences", gradients)
     (finding,) = check(write_lesson())
     assert "set TUTOR_MEMORY_MB" in finding.message
 

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from tutor.protocol.frame import Curve
 from tutor.training import losses
-from tutor.training.frame import Curve
 from tutor.training.losses import LossColumn
 
 

@@ -12,12 +12,12 @@ import torch
 
 from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import FRONT, PLAIN, shipped
-from tutor.lesson.model import Lesson
-from tutor.training.differences import (
+from tutor.analysis.finite_differences import (
     gradients_by_differences,
     gradients_by_program,
     probes_at_batches,
 )
+from tutor.lesson.model import Lesson
 from tutor.training.loop import LessonRaised, Loop
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import programs_of

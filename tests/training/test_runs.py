@@ -9,7 +9,7 @@ import pytest
 from tests.training.conftest import keep_every_epoch, shipped
 from tests.training.test_time_travel import DRAWING, all_of
 from tutor.errors import RunError
-from tutor.training.frame import Element, Position
+from tutor.protocol.frame import Element, Position
 from tutor.training.run import Run
 from tutor.training.runs import MAX_RUNS, Runs
 

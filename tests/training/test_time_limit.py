@@ -11,8 +11,8 @@ import pytest
 from tests.training.conftest import FRONT, PLAIN
 from tutor.lesson.model import Lesson
 from tutor.training import time_limit
-from tutor.training.check import check
 from tutor.training.run import Run
+from tutor.validation.lesson_check import check
 
 ENDLESS = PLAIN["Setup"] + "\ndef endless():\n    while True:\n        pass"
 

@@ -13,7 +13,7 @@ import torch
 from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import keep_every_epoch, shipped
 from tutor.errors import RunError
-from tutor.training.frame import NO_VALUE, Element, Position
+from tutor.protocol.frame import NO_VALUE, Element, Position
 from tutor.training.history import History
 from tutor.training.loop import LessonRaised
 from tutor.training.player import END

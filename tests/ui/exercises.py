@@ -12,12 +12,12 @@ from tutor.lesson.exercise import (
     Choice,
     Choose,
     Exercise,
-    Place,
     Predict,
     Reach,
     Repair,
     Solution,
     Stage,
+    StartPlace,
     Symptom,
     Wrong,
 )
@@ -25,7 +25,7 @@ from tutor.lesson.model import Lesson
 
 from .lessons import lesson, section
 
-BEFORE_GRADIENT = Stage(mode="autograd", at=Place(1, "Gradient"))
+BEFORE_GRADIENT = Stage(mode="autograd", at=StartPlace(1, "Gradient"))
 COMMON: dict[str, Any] = {
     "line": 1,
     "lines": {},
@@ -41,7 +41,7 @@ PREDICT = Predict(
     wrong=(Wrong('4 * gradient["w"]', "That is the sum."),),
     again=(
         Again(
-            Stage(mode="autograd", at=Place(2, "Gradient")),
+            Stage(mode="autograd", at=StartPlace(2, "Gradient")),
             "And in epoch 2?",
             hints=COMMON["hints"],
             explain=COMMON["explain"],

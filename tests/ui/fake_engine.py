@@ -11,46 +11,37 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from tutor.engine.messages import (
+from tutor.protocol.frame import NONE, Change, Curve, Frame, Position, RunRecipe, Value, devices_of
+from tutor.protocol.inspections import LocalGradients, RunInfo
+from tutor.protocol.messages import (
     AnyCommand,
     AnyEvent,
     BackEpoch,
     BackPhase,
+    CommandRefused,
     DeleteRun,
-    Derive,
-    Derived,
-    Evaluate,
-    Evaluated,
-    Failed,
+    EngineReady,
+    EvaluateExpressions,
+    ExpressionsEvaluated,
+    FindLocalGradients,
     Fork,
-    Look,
-    Open,
+    FramePainted,
+    FrameShown,
+    Inspect,
+    LessonFailed,
+    LocalGradientsFound,
+    OpenLesson,
     Pause,
-    Ready,
-    Refused,
     RenameRun,
     Restart,
     RunTo,
     Seek,
     SetElement,
     SetLearningRate,
-    Shown,
     StepEpoch,
     StepPhase,
     Switch,
-    Taken,
 )
-from tutor.training.frame import (
-    NONE,
-    Change,
-    Curve,
-    Frame,
-    Position,
-    Record,
-    Value,
-    devices_of,
-)
-from tutor.training.sights import Local, RunInfo
 
 LOOP = ("Predict", "Loss", "Gradient", "Update", "Reset")
 X = (1.0, 2.0, 3.0, 4.0)
@@ -175,7 +166,7 @@ class FakeEngine:
         self.holds = False
         """While it holds, nothing is answered."""
         self.ready_at_once = True
-        self.local = Local()
+        self.local = LocalGradients()
         """What it says to Derive."""
         self.fails_at: str | None = None
         """The phase that raises."""
@@ -227,7 +218,7 @@ class FakeEngine:
 
     def get_ready(self) -> None:
         self._is_ready = True
-        self.tell(Ready(torch="2.13.0", devices=self.devices))
+        self.tell(EngineReady(torch="2.13.0", devices=self.devices))
         self.release()
 
     def release(self) -> None:
@@ -237,17 +228,17 @@ class FakeEngine:
             self._answer(number, command)
 
     def tell(self, event: AnyEvent) -> None:
-        if not event.opening and not isinstance(event, Ready):
+        if not event.opening and not isinstance(event, EngineReady):
             event = msgspec.structs.replace(event, opening=self.opening)
         self._on_event(event)
 
     def kinds(self) -> list[str]:
         return [type(command).__name__ for command in self.sent]
 
-    def shown(self, answers: int = 0, note: str = "") -> Shown:
+    def shown(self, answers: int = 0, note: str = "") -> FrameShown:
         at = self.at
-        record = Record(at.mode, "cpu", at.learning_rate, 0, self.changes)
-        return Shown(
+        record = RunRecipe(at.mode, "cpu", at.learning_rate, 0, self.changes)
+        return FrameShown(
             answers=answers,
             opening=self.opening,
             frame=at.frame(),
@@ -278,51 +269,51 @@ class FakeEngine:
     # ── The run ─────────────────────────────────────────────────────────────────────
 
     def _answer(self, number: int, command: AnyCommand) -> None:
-        if isinstance(command, Open):
+        if isinstance(command, OpenLesson):
             self.opening = number
         refusal = self._apply(number, command)
         self.furthest = max(self.furthest, self.at.epoch)
-        if isinstance(command, Taken | RunTo):
+        if isinstance(command, FramePainted | RunTo):
             return
-        if isinstance(command, Evaluate):
+        if isinstance(command, EvaluateExpressions):
             values = tuple(self.at.evaluated(e) for e in command.expressions)
-            self.tell(Evaluated(answers=number, at=self._here(), values=values))
+            self.tell(ExpressionsEvaluated(answers=number, at=self._here(), values=values))
             return
-        if isinstance(command, Derive):
-            self.tell(Derived(answers=number, local=self.local))
+        if isinstance(command, FindLocalGradients):
+            self.tell(LocalGradientsFound(answers=number, local=self.local))
             return
         if isinstance(refusal, str):
-            self.tell(Refused(answers=number, message=refusal))
-        elif isinstance(refusal, Failed):
+            self.tell(CommandRefused(answers=number, message=refusal))
+        elif isinstance(refusal, LessonFailed):
             self.tell(refusal)
         else:
             shown = self.shown(number)
-            if isinstance(command, Open) and command.before is not None:
+            if isinstance(command, OpenLesson) and command.before is not None:
                 at = command.before
                 before = replace(self.at, epoch=at.epoch, step=at.step).frame()
                 shown = msgspec.structs.replace(shown, before=before)
             self.tell(shown)
 
-    def _apply(self, number: int, command: AnyCommand) -> str | Failed | None:
+    def _apply(self, number: int, command: AnyCommand) -> str | LessonFailed | None:
         at = self.at
         match command:
-            case Open(record=Record() as record) if devices_of(record) - {*self.devices}:
+            case OpenLesson(record=RunRecipe() as record) if devices_of(record) - {*self.devices}:
                 return f"there is no {max(devices_of(record))} here"
-            case Open(record=Record()) if self.refuses_records:
+            case OpenLesson(record=RunRecipe()) if self.refuses_records:
                 return self.refuses_records
-            case Open(record=Record() as record):
+            case OpenLesson(record=RunRecipe() as record):
                 self.changes, self.furthest = record.changes, command.epoch
                 self.at = Simulated(record.mode, record.learning_rate)
                 self.at = replace(self.at, epoch=command.epoch, step=command.step or 0)
                 if command.epoch and not command.step:
                     self.at = self.at.end_of(command.epoch)
-            case Open():
+            case OpenLesson():
                 self.changes, self.furthest = (), 0
                 self.at = Simulated(mode=command.mode or "autograd")
             case StepPhase():
                 if at.frame().next_phase == self.fails_at:
                     words = "ZeroDivisionError: division by zero"
-                    return Failed(
+                    return LessonFailed(
                         answers=number, lesson="line", phase="Loss", line=31, message=words
                     )
                 self.at = at.forward()
@@ -367,7 +358,7 @@ class FakeEngine:
                 self.advance(0)
             case Pause() if self.target is not None:
                 self._end_run()
-            case Look() | Taken() | Pause():
+            case Inspect() | FramePainted() | Pause():
                 pass
         return None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tutor.lesson.library import Headline
-from tutor.teaching.journal import Deed, Left, NoJournal
-from tutor.training.frame import Change, Position, Record
+from tutor.protocol.frame import Change, Position, RunRecipe
+from tutor.session.journal import Bookmark, Deed, NoJournal
 
 from .lessons import headline, lesson
 
@@ -26,11 +26,11 @@ def curriculum() -> tuple[Headline, ...]:
     )
 
 
-def left(slug: str = "line", exercise: str = "", epoch: int = 3) -> Left:
+def left(slug: str = "line", exercise: str = "", epoch: int = 3) -> Bookmark:
     """Left in mode autograd, to which it was switched on the way."""
     of = lesson(slug)
-    record = Record("manual", "cpu", 0.01, 0, (Change(Position(1, 0), mode="autograd"),))
-    return Left(
+    record = RunRecipe("manual", "cpu", 0.01, 0, (Change(Position(1, 0), mode="autograd"),))
+    return Bookmark(
         slug=slug,
         path=str(of.path),
         fingerprint=of.fingerprint(),
@@ -45,7 +45,7 @@ class Kept(NoJournal):
     """Holds what a test says has been done."""
 
     def __init__(
-        self, last: Left | None = None, done: dict[str, dict[str, Deed]] | None = None
+        self, last: Bookmark | None = None, done: dict[str, dict[str, Deed]] | None = None
     ) -> None:
         self.last, self.done = last, done or {}
         self.asked = 0
@@ -54,11 +54,11 @@ class Kept(NoJournal):
         self.asked += 1
         return self.done.get(lesson, {})
 
-    def left(self, left: Left) -> None:
+    def left(self, left: Bookmark) -> None:
         self.last = left
 
-    def left_of(self, lesson: str) -> Left | None:
+    def left_of(self, lesson: str) -> Bookmark | None:
         return self.last if self.last and self.last.slug == lesson else None
 
-    def last_left(self) -> Left | None:
+    def last_left(self) -> Bookmark | None:
         return self.last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutor.lesson.library import Headline
-from tutor.lesson.model import Block, Fence, Formula, Lesson, Prose, Section
+from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section
 
 MEAN_SQUARED_ERROR = r"L = \frac{1}{N}\sum_{i=1}^{N} (\hat{y}_i - y_i)^2 = \boxed{loss}"
 MODES = ("manual", "autograd")
@@ -41,14 +41,14 @@ def lesson(slug: str = "line", title: str = "A line through the origin") -> Less
                 "Predict",
                 15,
                 Prose("The model multiplies by `w`, see [bold]here[/bold].", 16),
-                Formula(r"\hat{y}_i = w x_i", 17),
-                Formula(r"\hat{y}_4 = \boxed{w} \cdot \boxed{x[3]}", 18, ("w", "x[3]")),
+                DisplayFormula(r"\hat{y}_i = w x_i", 17),
+                DisplayFormula(r"\hat{y}_4 = \boxed{w} \cdot \boxed{x[3]}", 18, ("w", "x[3]")),
                 Fence("y_pred = w * x\n", 20),
             ),
             section(
                 "Loss",
                 25,
-                Formula(
+                DisplayFormula(
                     MEAN_SQUARED_ERROR,
                     26,
                     ("loss",),

@@ -8,8 +8,8 @@ from typing import Any
 from textual.app import App, ComposeResult
 from textual.reactive import var
 
-from tutor.teaching.moment import Moment
-from tutor.training.frame import Frame
+from tutor.protocol.frame import Frame
+from tutor.session.run_view import RunView
 from tutor.ui.panes.lines import LinesPane
 
 from .fake_engine import Simulated
@@ -23,17 +23,17 @@ def frame(epoch: int, step: int, mode: str = "autograd") -> Frame:
 LESSON = lesson()
 
 
-def moment(now: Frame, before: Frame | None = None, **more: Any) -> Moment:
-    return Moment(LESSON, now.mode, "cpu", 20, frame=now, before=before, **more)
+def moment(now: Frame, before: Frame | None = None, **more: Any) -> RunView:
+    return RunView(LESSON, now.mode, "cpu", 20, frame=now, before=before, **more)
 
 
 class OnePane(App[None]):
     """The pane fills the screen; its border takes the first row."""
 
     CSS = "LinesPane { border-top: solid $foreground; padding: 0 1; scrollbar-size: 0 0; }"
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
-    def __init__(self, pane: LinesPane, first: Moment) -> None:
+    def __init__(self, pane: LinesPane, first: RunView) -> None:
         super().__init__()
         self.animation_level = "none"
         self.pane = pane

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from tutor.training.frame import Change, Curve, Element, Position
-from tutor.training.sights import (
+from tutor.protocol.frame import Change, Curve, Element, Position
+from tutor.protocol.inspections import (
     ContourPicture,
     DataPicture,
     PlanePicture,

@@ -8,18 +8,18 @@ import pytest
 from textual.pilot import Pilot
 
 from tutor.lesson.model import Fence
-from tutor.teaching.moment import Moment, Sight
-from tutor.training.frame import NONE, Value
-from tutor.training.sights import Facts
-from tutor.ui import looks
+from tutor.protocol.frame import NONE, Value
+from tutor.protocol.inspections import VariableInfo
+from tutor.session.run_view import Inspections, RunView
+from tutor.ui import text_styles
 from tutor.ui.code_lines import fence_rows
-from tutor.ui.facts_lines import HEIGHT, facts_lines
 from tutor.ui.panes.code import CodePane
+from tutor.ui.variable_lines import HEIGHT, facts_lines
 
 from .fake_engine import scalar
 from .panes import OnePane, frame, moment
 
-WEIGHT = Facts(
+WEIGHT = VariableInfo(
     name="w",
     value=scalar(0.3),
     type="torch.Tensor",
@@ -34,7 +34,7 @@ WEIGHT = Facts(
 class CodeApp(OnePane):
     """Keeps the names that were chosen."""
 
-    def __init__(self, first: Moment) -> None:
+    def __init__(self, first: RunView) -> None:
         super().__init__(CodePane(id="code"), first)
         self.chosen: list[str] = []
 
@@ -46,14 +46,14 @@ class CodeApp(OnePane):
         assert isinstance(self.pane, CodePane)
         return self.pane
 
-    def tell(self, facts: Facts) -> None:
+    def tell(self, facts: VariableInfo) -> None:
         assert self.moment is not None
-        self.moment = replace(self.moment, sight=Sight(facts=facts))
+        self.moment = replace(self.moment, sight=Inspections(facts=facts))
 
 
 @asynccontextmanager
 async def shown(
-    now: Moment, *keys: str, size: tuple[int, int] = (60, 30)
+    now: RunView, *keys: str, size: tuple[int, int] = (60, 30)
 ) -> AsyncIterator[tuple[CodeApp, Pilot[None]]]:
     app = CodeApp(now)
     async with app.run_test(size=size) as pilot:
@@ -68,7 +68,7 @@ def reversed_text(app: CodeApp) -> list[str]:
         content.plain[span.start : span.end]
         for content in app.pane.lines
         for span in content.spans
-        if span.style == looks.ACTIVE
+        if span.style == text_styles.ACTIVE
     ]
 
 
@@ -161,7 +161,7 @@ async def test_a_name_in_a_folded_line_is_chosen_where_it_stands() -> None:
     async with shown(moment(frame(1, 2, "manual")), size=(24, 30)) as (app, pilot):
         await pilot.press(*["right"] * 4)
         assert app.code.chosen == "y"
-        row = next(c for c in app.pane.lines if any(s.style == looks.ACTIVE for s in c.spans))
+        row = next(c for c in app.pane.lines if any(s.style == text_styles.ACTIVE for s in c.spans))
         assert row.plain.startswith("↪ ")
 
 
@@ -214,7 +214,7 @@ async def test_facts_of_another_name_are_not_shown_as_if_they_were_this_one_s() 
         assert "leaf" not in words
 
 
-def words(facts: Facts, width: int = 58) -> list[str]:
+def words(facts: VariableInfo, width: int = 58) -> list[str]:
     lines = [content.plain.rstrip() for content in facts_lines(facts.name, facts, width)]
     assert len(lines) == HEIGHT
     assert max(map(len, lines)) <= width
@@ -223,12 +223,14 @@ def words(facts: Facts, width: int = 58) -> list[str]:
 
 def test_no_gradient_yet_is_not_zero() -> None:
     assert words(WEIGHT)[2].startswith("gradient None (none yet: that is not the same as 0)")
-    zero = Facts(name="w", value=scalar(0.3), type="torch.Tensor", is_leaf=True, gradient=scalar(0))
+    zero = VariableInfo(
+        name="w", value=scalar(0.3), type="torch.Tensor", is_leaf=True, gradient=scalar(0)
+    )
     assert words(zero)[2] == "gradient 0"
 
 
 def test_what_an_operation_made_names_it_and_keeps_no_gradient() -> None:
-    made = Facts(
+    made = VariableInfo(
         name="y_pred",
         value=Value((0.3, 0.6), (2,), "float32"),
         type="torch.Tensor",
@@ -246,21 +248,21 @@ def test_what_an_operation_made_names_it_and_keeps_no_gradient() -> None:
 @pytest.mark.parametrize(
     ("facts", "first", "second"),
     [
-        (Facts(name="lr", value=Value((0.01,)), type="float"), "0.010000", "a plain number"),
+        (VariableInfo(name="lr", value=Value((0.01,)), type="float"), "0.010000", "a plain number"),
         (
-            Facts(name="x", value=Value((1.0,), (), "float32"), type="numpy.float32"),
+            VariableInfo(name="x", value=Value((1.0,), (), "float32"), type="numpy.float32"),
             "1   float32 · shape ()",
             "a NumPy value: autograd",
         ),
         (
-            Facts(name="net", value=Value((), (), "text", "Line\x1b[2J(1, 1)"), type="Line"),
+            VariableInfo(name="net", value=Value((), (), "text", "Line\x1b[2J(1, 1)"), type="Line"),
             "Line^[[2J(1, 1)",
             "",
         ),
-        (Facts(name="dw"), "no value yet", ""),
+        (VariableInfo(name="dw"), "no value yet", ""),
     ],
 )
-def test_what_is_no_tensor_says_what_it_is(facts: Facts, first: str, second: str) -> None:
+def test_what_is_no_tensor_says_what_it_is(facts: VariableInfo, first: str, second: str) -> None:
     value, autograd, gradient = words(facts)
     assert value.startswith(first)
     assert autograd.startswith(second)
@@ -269,7 +271,7 @@ def test_what_is_no_tensor_says_what_it_is(facts: Facts, first: str, second: str
 
 def test_a_long_value_leaves_room_for_what_it_is() -> None:
     big = Value(tuple(0.1 * i for i in range(64)), (8, 8), "float32")
-    facts = Facts(name="w", value=big, type="torch.nn.parameter.Parameter", device="cpu")
+    facts = VariableInfo(name="w", value=big, type="torch.nn.parameter.Parameter", device="cpu")
     assert words(facts)[0].endswith("…   float32 · shape (8, 8) · on cpu")
 
 

@@ -12,16 +12,16 @@ import msgspec
 import numpy as np
 from textual.app import App
 
-from tutor.teaching.moment import Moment, Notice, Sight
-from tutor.teaching.session import Session
-from tutor.training.differences import Slopes
-from tutor.training.frame import NONE, Value
-from tutor.training.sights import REFEREE, Agreement, Comparison
-from tutor.training.truth import Evidence
-from tutor.training.verdicts import judge
+from tutor.analysis.finite_differences import Slopes
+from tutor.analysis.gradient_diagnosis import diagnose
+from tutor.analysis.gradient_truth import ModeGradient
+from tutor.protocol.frame import NONE, Value
+from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
+from tutor.session.run_view import Inspections, Notice, RunView
+from tutor.session.session import Session
 from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
-from tutor.ui.panes.agreement import AgreementPane
+from tutor.ui.panes.comparison import ComparisonPane
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -33,10 +33,10 @@ SUM = "manual is 4.000 times autograd: a sum where the mean was meant"
 MODES = ("manual", "autograd", "optimizer", "model", REFEREE)
 
 
-def one_parameter() -> Agreement:
+def one_parameter() -> ParameterComparison:
     """A sum where the mean was meant, in a lesson of one parameter and four modes."""
     gradients = dict(zip(MODES, (-120.0, -30.0, -30.0, -30.0, -30.00001), strict=True))
-    return Agreement(
+    return ParameterComparison(
         parameter="w",
         gradients={mode: scalar(x) for mode, x in gradients.items()},
         ratio={"manual": 4.0, "optimizer": 1.0, "model": 1.0},
@@ -53,8 +53,8 @@ def array(shape: tuple[int, ...], *numbers: float) -> Value:
     return Value(numbers, shape, "float32")
 
 
-def agreeing(name: str, shape: tuple[int, ...], *numbers: float) -> Agreement:
-    return Agreement(
+def agreeing(name: str, shape: tuple[int, ...], *numbers: float) -> ParameterComparison:
+    return ParameterComparison(
         parameter=name,
         gradients=dict.fromkeys(MODES, array(shape, *numbers)),
         ratio=dict.fromkeys(MODES[2:-1], 1.0),
@@ -67,8 +67,8 @@ def agreeing(name: str, shape: tuple[int, ...], *numbers: float) -> Agreement:
 
 def differing(
     name: str, right: Value, manual: Value, verdict: str, apart: tuple[int, ...] = (0,)
-) -> Agreement:
-    return Agreement(
+) -> ParameterComparison:
+    return ParameterComparison(
         parameter=name,
         gradients={**dict.fromkeys(MODES, right), "manual": manual},
         ratio=dict.fromkeys(MODES[2:-1], 1.0),
@@ -81,8 +81,8 @@ def differing(
     )
 
 
-def xor(batch: int = 1) -> Comparison:
-    return Comparison(
+def xor(batch: int = 1) -> ModeComparison:
+    return ModeComparison(
         epoch=3,
         batch=batch,
         leader="autograd",
@@ -101,17 +101,17 @@ def sure_slopes(number: float) -> Slopes:
     return Slopes(np.array(number), np.array(1e-10), nothing, nothing, np.array(1.0), (1, 1))
 
 
-def comparison(*agreements: Agreement, epoch: int = 3, note: str = "") -> Comparison:
-    return Comparison(epoch=epoch, batch=0, leader="autograd", agreements=agreements, note=note)
+def comparison(*agreements: ParameterComparison, epoch: int = 3, note: str = "") -> ModeComparison:
+    return ModeComparison(epoch=epoch, batch=0, leader="autograd", agreements=agreements, note=note)
 
 
 class FakeSession:
     """Holds a moment, and notes what it was asked for."""
 
-    def __init__(self, seen: Comparison | None, epoch: int = 3, batches: int = 1) -> None:
+    def __init__(self, seen: ModeComparison | None, epoch: int = 3, batches: int = 1) -> None:
         frame = msgspec.structs.replace(Simulated(epoch=epoch, step=3).frame(), batches=batches)
-        self.moment: Moment | None = Moment(
-            lesson(), "autograd", "cpu", 20, frame=frame, sight=Sight(comparison=seen)
+        self.moment: RunView | None = RunView(
+            lesson(), "autograd", "cpu", 20, frame=frame, sight=Inspections(comparison=seen)
         )
         self.notice = Notice()
         self.calls: list[str] = []
@@ -146,7 +146,7 @@ async def shown(session: FakeSession, size: tuple[int, int] = SMALL) -> list[str
     app = CompareApp(session)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        pane = app.screen.query_one(AgreementPane)
+        pane = app.screen.query_one(ComparisonPane)
         assert max(content.cell_length for content in pane.lines) <= pane.size.width
         return [content.plain for content in pane.lines]
 
@@ -249,16 +249,16 @@ async def test_a_kink_is_no_error() -> None:
 
 async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
     """Autograd too: the marks, the words beside them and the verdict are of one judgement."""
-    said = judge(
+    said = diagnose(
         "w",
         [
-            Evidence("manual", np.array(-27.0), np.array(-27.0)),
-            Evidence("autograd", np.array(-81.0), np.array(-81.0), old=np.array(-54.0)),
+            ModeGradient("manual", np.array(-27.0), np.array(-27.0)),
+            ModeGradient("autograd", np.array(-81.0), np.array(-81.0), old=np.array(-54.0)),
         ],
         sure_slopes(-27.0),
     )
     gradients = {"manual": scalar(-27.0), "autograd": scalar(-81.0), REFEREE: scalar(-27.0)}
-    agreement = Agreement(parameter="w", gradients=gradients, **asdict(said))
+    agreement = ParameterComparison(parameter="w", gradients=gradients, **asdict(said))
     lines = await shown(FakeSession(comparison(agreement)))
     assert "✗ Not all are right: w" in lines[0]
     assert any("✗ autograd is 3.000 times finite differences" in found for found in lines)
@@ -363,7 +363,7 @@ async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
         session.moment = FakeSession(comparison(one_parameter())).moment
         await pilot.press("]")
         await pilot.pause()
-        pane = app.screen.query_one(AgreementPane)
+        pane = app.screen.query_one(ComparisonPane)
         assert any(SUM in content.plain for content in pane.lines)
 
 

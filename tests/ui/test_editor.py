@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from tutor.engine.messages import Failed, Open
-from tutor.teaching.journal import Draft, NoJournal
+from tutor.protocol.messages import LessonFailed, OpenLesson
+from tutor.session.journal import Draft, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.code_area import CodeArea
 from tutor.ui.screens import editor
@@ -78,7 +78,7 @@ async def test_mended_code_is_run_and_success_leads_back(
         await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
         assert learner.area.read_only
         assert learner.sees("esc stops it")
-        run = [c for c in engine.sent if isinstance(c, Open)][-1].lesson.phase("Update")
+        run = [c for c in engine.sent if isinstance(c, OpenLesson)][-1].lesson.phase("Update")
         assert run is not None
         assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
         engine.advance(3)
@@ -110,7 +110,7 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
     app = make_app(first=with_exercises(REPAIR), journal=journal)
 
     def has_run() -> bool:
-        lessons = [c.lesson for c in engine.sent if isinstance(c, Open)]
+        lessons = [c.lesson for c in engine.sent if isinstance(c, OpenLesson)]
         return any("os.system" in repr(lesson) for lesson in lessons)
 
     async with app.run_test(size=(80, 22)) as pilot:
@@ -155,7 +155,7 @@ async def test_the_real_error_is_shown_and_the_cursor_stays_where_it_is(
     async with opened() as learner:
         await learner.press("end", "left", "ctrl+s")
         message = "RuntimeError: [bold]a leaf\x1b[31m"
-        engine.tell(Failed(answers=engine.run_number, lesson="", phase="Update", line=2,
+        engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=2,
                            message=message))  # fmt: skip
         await settled(learner.pilot)
         assert learner.sees("✗ Not yet. Line 2 of your code: RuntimeError: [bold]a leaf^[[31m")
@@ -231,7 +231,7 @@ async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that
 async def test_a_solution_that_was_asked_for_is_in_view(opened: Opened, engine: FakeEngine) -> None:
     async with opened() as learner:
         await learner.press("ctrl+s")
-        engine.tell(Failed(answers=engine.run_number, lesson="", phase="Update", line=1,
+        engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=1,
                            message="a leaf Variable"))  # fmt: skip
         await settled(learner.pilot)
         await learner.press("escape", "h", "h", "H", "o")

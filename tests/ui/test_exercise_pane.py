@@ -12,10 +12,10 @@ import pytest
 from textual.content import Content
 from textual.widgets import Input
 
-from tutor.engine.messages import Failed, Open, StepPhase
 from tutor.lesson.exercise import Exercise
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.goal import Mark
+from tutor.protocol.messages import LessonFailed, OpenLesson, StepPhase
+from tutor.session.attempt import Attempt
+from tutor.session.goal_progress import ComparisonState
 from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
@@ -140,7 +140,7 @@ async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_wa
         assert not learner.field.has_focus
         await learner.press("escape")
         assert app.session.attempt is None
-        opened = [command for command in engine.sent if isinstance(command, Open)][-1]
+        opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
         assert (opened.epoch, opened.step) == (3, 1)
         assert learner.sees("Your own run is back", "status")
         assert app.screen.query_one("#numbers").display
@@ -211,7 +211,7 @@ async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(
     async with at(REPAIR) as learner:
         assert learner.sees("It fails with: a leaf Variable")
         assert learner.sees("o edits the code of Update")
-        failed = Failed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
+        failed = LessonFailed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
         engine.tell(failed)
         await settled(learner.pilot)
         assert learner.sees("line 1 of your code: RuntimeError", "error")
@@ -283,8 +283,8 @@ def test_a_condition_is_not_yet_met_and_the_keys_that_may_be_used_are_named() ->
 
 
 def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
-    near = Mark("last loss", False, "16", "below 10")
-    far = Mark("the run has diverged", True, "yes")
+    near = ComparisonState("last loss", False, "16", "below 10")
+    far = ComparisonState("the run has diverged", True, "yes")
     asked = Attempt(REACH, 1, 1, "asking", "condition", REACH.ask, is_met=False, marks=((near,),))
     assert "Goal: ✗ not yet\n  ✗ last loss: 16, should be below 10\n" in text(asked)
     assert REACH.condition not in text(asked)

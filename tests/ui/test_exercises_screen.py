@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from textual.app import App
 
-from tutor.teaching.journal import Deed
-from tutor.teaching.session import Session
+from tutor.session.journal import Deed
+from tutor.session.session import Session
 from tutor.ui.screens.exercises import ExerciseList, ExercisesScreen
 
 from .conftest import SMALL

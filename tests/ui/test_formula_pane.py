@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from textual.content import Content
 
-from tutor.lesson.model import Formula, Lesson, Prose, Section
-from tutor.teaching.attempt import Attempt
-from tutor.training.frame import NO_VALUE, Frame
-from tutor.ui import looks
+from tutor.lesson.model import DisplayFormula, Lesson, Prose, Section
+from tutor.protocol.frame import NO_VALUE, Frame
+from tutor.session.attempt import Attempt
+from tutor.ui import text_styles
 from tutor.ui.panes.formula import FormulaPane
 
 from .exercises import PREDICT
@@ -25,7 +25,7 @@ def row(app: OnePane, beginning: str) -> Content:
 
 
 def changed(content: Content) -> list[str]:
-    return [content.plain[s.start : s.end] for s in content.spans if s.style == looks.CHANGED]
+    return [content.plain[s.start : s.end] for s in content.spans if s.style == text_styles.CHANGED]
 
 
 def with_loss(at: Frame, loss: float | None) -> Frame:
@@ -193,7 +193,7 @@ async def test_of_several_formulas_all_that_find_room_are_in_view(
 ) -> None:
     """In a long phase, also in the last one before the loop begins again: the newest end."""
     plain = lesson()
-    many = tuple(Formula(rf"a_{{{n}}} = \boxed{{w}}", 18, ("w",)) for n in range(count))
+    many = tuple(DisplayFormula(rf"a_{{{n}}} = \boxed{{w}}", 18, ("w",)) for n in range(count))
     long = msgspec.structs.replace(
         plain,
         sections=tuple(

@@ -12,7 +12,7 @@ import pytest
 from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
-from tutor.teaching.journal import Deed, Left
+from tutor.session.journal import Bookmark, Deed
 from tutor.ui.app import TutorApp
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
@@ -53,7 +53,7 @@ def gone_on(engine: FakeEngine) -> GoneOn:
     return run
 
 
-def last(kept: Kept) -> Left:
+def last(kept: Kept) -> Bookmark:
     assert kept.last is not None
     return kept.last
 

@@ -12,12 +12,12 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import Input
 
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.moment import Moment, Sight
-from tutor.training.frame import NO_VALUE, NONE, Value
-from tutor.training.graph_tree import tree
-from tutor.training.sights import Graph, LocalStep, Node
-from tutor.ui import looks
+from tutor.analysis.graph_tree import tree
+from tutor.protocol.frame import NO_VALUE, NONE, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import Inspections, RunView
+from tutor.ui import text_styles
 from tutor.ui.charset import to_ascii
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.graph_rows import laid_out
@@ -35,8 +35,8 @@ def array(*numbers: float, shape: tuple[int, ...] = ()) -> Value:
 
 def node(id: int, op: str, says: str, *inputs: int, name: str = "", value: Value = NO_VALUE,
          gradient: Value = NO_VALUE, old: Value | None = None,
-         new: Value | None = None, order: int | None = None) -> Node:  # fmt: skip
-    return Node(
+         new: Value | None = None, order: int | None = None) -> GraphNode:  # fmt: skip
+    return GraphNode(
         id=id,
         op=op,
         says=says,
@@ -50,9 +50,9 @@ def node(id: int, op: str, says: str, *inputs: int, name: str = "", value: Value
     )
 
 
-def line_graph(old: Value = NONE, new: float = -30.0) -> Graph:
+def line_graph(old: Value = NONE, new: float = -30.0) -> AutogradGraph:
     """Of `loss = ((w * x - y) ** 2).mean()`, at w = 0."""
-    return Graph(
+    return AutogradGraph(
         nodes=(
             node(0, "MeanBackward0", "mean(…)", 1, name="loss", value=scalar(30.0),
                  gradient=scalar(1.0)),
@@ -68,15 +68,15 @@ def line_graph(old: Value = NONE, new: float = -30.0) -> Graph:
     )  # fmt: skip
 
 
-def leaf(id: int, name: str, value: Value, gradient: Value) -> Node:
+def leaf(id: int, name: str, value: Value, gradient: Value) -> GraphNode:
     return node(id, "AccumulateGrad", "", name=name, value=value, gradient=gradient, old=NONE,
                 new=gradient)  # fmt: skip
 
 
-def xor_graph() -> Graph:
+def xor_graph() -> AutogradGraph:
     """Of a network of two layers: deeper than a small pane is high."""
     one = array(0.4875)
-    return Graph(
+    return AutogradGraph(
         nodes=(
             node(0, "PowBackward0", "(…) ** 2", 1, name="loss", value=array(0.2377),
                  gradient=array(1.0)),
@@ -99,17 +99,17 @@ def xor_graph() -> Graph:
     )  # fmt: skip
 
 
-def moment(graph: Graph | None, step: int = 2, operations: int = 0) -> Moment:
+def moment(graph: AutogradGraph | None, step: int = 2, operations: int = 0) -> RunView:
     """After `step` of the five phases: Predict, Loss, Gradient, Update, Reset."""
     frame = Simulated(epoch=1, step=step).frame()
-    sight = Sight(graph=graph)
-    return Moment(lesson(), "autograd", "cpu", 20, frame=frame, sight=sight, operations=operations)
+    sight = Inspections(graph=graph)
+    return RunView(lesson(), "autograd", "cpu", 20, frame=frame, sight=sight, operations=operations)
 
 
 class GraphApp(App[None]):
     CSS_PATH: ClassVar = "../../tutor/ui/tutor.tcss"
 
-    def __init__(self, shown: Moment | None, height: int = 8) -> None:
+    def __init__(self, shown: RunView | None, height: int = 8) -> None:
         super().__init__()
         self.shown, self.height = shown, height
         self.looked: list[bool] = []
@@ -135,7 +135,7 @@ def visible(pane: GraphPane) -> list[str]:
     return ["".join(s.text for s in pane.render_line(y)).rstrip() for y in rows]
 
 
-async def shown(at: Moment, height: int = 8) -> list[str]:
+async def shown(at: RunView, height: int = 8) -> list[str]:
     """What can be seen of a pane of this height, its border included."""
     app = GraphApp(at, height)
     async with app.run_test(size=SMALL) as pilot:
@@ -143,7 +143,7 @@ async def shown(at: Moment, height: int = 8) -> list[str]:
         return visible(app.query_one(GraphPane))
 
 
-def drawn_lines(at: Moment, width: int) -> list[str]:
+def drawn_lines(at: RunView, width: int) -> list[str]:
     """The whole graph, unfolded, for so many columns."""
     graph = at.sight.graph
     assert graph is not None
@@ -194,14 +194,14 @@ def test_all_of_it_can_be_read_in_ascii() -> None:
 
 
 def test_what_a_lesson_names_is_no_escape_sequence() -> None:
-    graph = Graph(nodes=(node(0, "Op\x1b[31m", "f(\x1b]0;x)", name="a\nb"),))
+    graph = AutogradGraph(nodes=(node(0, "Op\x1b[31m", "f(\x1b]0;x)", name="a\nb"),))
     found = "\n".join(drawn_lines(moment(graph), 78)[1:])
     assert found.isprintable()
 
 
 def test_what_is_used_twice_is_told_of_once() -> None:
     twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
-    graph = Graph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
+    graph = AutogradGraph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
     lines = drawn_lines(moment(graph, 3), 78)
     assert sum("(see above)" in row for row in lines) == 1
     assert sum("None, so 5 is stored" in row for row in lines) == 1
@@ -210,7 +210,7 @@ def test_what_is_used_twice_is_told_of_once() -> None:
 # ── How far backward has come ───────────────────────────────────────────────────────
 
 
-def gradients(at: Moment) -> list[str]:
+def gradients(at: RunView) -> list[str]:
     """What stands in the last column, row by row, of the graph of the line."""
     lines = drawn_lines(at, 118)
     column = lines[0].index("gradient")
@@ -246,7 +246,9 @@ def test_the_learner_is_told_how_many_there_are() -> None:
 async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found_is_there(
     asks: Any, order: int, found: int
 ) -> None:
-    step = LocalStep(asks=asks, output="", input="w", values={}, expected=1.0, order=order)
+    step = LocalGradientQuestion(
+        asks=asks, output="", input="w", values={}, expected=1.0, order=order
+    )
     attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
     app = GraphApp(moment(line_graph(), step=2))
     async with app.run_test(size=(118, 20)) as pilot:
@@ -284,14 +286,16 @@ def test_zero_is_not_none() -> None:
 def test_where_backward_never_comes_there_is_no_gradient() -> None:
     nodes = line_graph().nodes
     cut = [msgspec.structs.replace(n, order=-1) if n.id == 2 else n for n in nodes]
-    assert gradients(moment(Graph(nodes=tuple(cut)), step=3))[2] == ""
+    assert gradients(moment(AutogradGraph(nodes=tuple(cut)), step=3))[2] == ""
 
 
 # ── The pane ────────────────────────────────────────────────────────────────────────
 
 
 async def test_why_there_is_no_graph_is_said() -> None:
-    why = Graph(why="In the mode manual nothing is recorded: the gradient is worked out by hand.")
+    why = AutogradGraph(
+        why="In the mode manual nothing is recorded: the gradient is worked out by hand."
+    )
     assert "worked out by hand" in " ".join(await shown(moment(why)))
     assert "reading the graph" in " ".join(await shown(moment(None)))
 
@@ -340,13 +344,15 @@ async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
 
 async def test_from_see_above_enter_goes_there() -> None:
     twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
-    graph = Graph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
+    graph = AutogradGraph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
     app = GraphApp(moment(graph, 3))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         await pilot.press("down", "down", "down", "enter")
         pane = app.query_one(GraphPane)
-        chosen = [i for i, content in enumerate(pane.lines) if looks.ACTIVE in styles(content)]
+        chosen = [
+            i for i, content in enumerate(pane.lines) if text_styles.ACTIVE in styles(content)
+        ]
         assert chosen == [3]
 
 
@@ -386,10 +392,10 @@ async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
-        assert any(looks.ACTIVE in styles(content) for content in pane.lines)
+        assert any(text_styles.ACTIVE in styles(content) for content in pane.lines)
         app.query_one(Input).focus()
         await pilot.pause()
-        assert not any(looks.ACTIVE in styles(content) for content in pane.lines)
+        assert not any(text_styles.ACTIVE in styles(content) for content in pane.lines)
 
 
 @pytest.mark.parametrize("operations", range(12))
@@ -401,7 +407,7 @@ async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None
         pane.moment = moment(xor_graph(), 2, operations)
         await pilot.pause()
         rows = visible(pane)
-        chosen = next(c.plain for c in pane.lines if looks.ACTIVE in styles(c))
+        chosen = next(c.plain for c in pane.lines if text_styles.ACTIVE in styles(c))
     assert chosen.startswith("▶" if operations < 11 else "┃")
     assert f"({operations} of 11)" in rows[0]
     assert any(row.startswith("▶" if operations < 11 else "┃") for row in rows)
@@ -409,5 +415,5 @@ async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None
 
 async def test_what_backward_never_reaches_stays_folded() -> None:
     nodes = (msgspec.structs.replace(n, order=-1) if n.id == 8 else n for n in xor_graph().nodes)
-    rows = await shown(moment(Graph(nodes=tuple(nodes)), step=3))
+    rows = await shown(moment(AutogradGraph(nodes=tuple(nodes)), step=3))
     assert "… 5 operations" in "\n".join(rows)

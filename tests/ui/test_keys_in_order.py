@@ -10,8 +10,8 @@ from textual import events
 from textual.app import App
 from textual.widgets import Input, TextArea
 
-from tutor.engine.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
-from tutor.training.frame import Element
+from tutor.protocol.frame import Element
+from tutor.protocol.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.ui.app import TutorApp
 from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen

@@ -8,13 +8,13 @@ from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from tutor.engine.messages import (
+from tutor.protocol.messages import (
     AnyCommand,
     BackEpoch,
     BackPhase,
-    Ended,
-    Failed,
-    Printed,
+    LessonFailed,
+    OutputPrinted,
+    ProcessEnded,
     Restart,
     RunTo,
     Seek,
@@ -23,7 +23,7 @@ from tutor.engine.messages import (
     StepPhase,
     Switch,
 )
-from tutor.teaching.moment import Notice
+from tutor.session.run_view import Notice
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.lines import LinesPane
@@ -71,7 +71,7 @@ async def test_a_key_sends_its_command(make_app: MakeApp, engine: FakeEngine) ->
         for key, command in KEYS:
             await pilot.press(key)
             await settled(pilot)
-            sent = [c for c in engine.sent if type(c).__name__ != "Taken"]
+            sent = [c for c in engine.sent if type(c).__name__ != "FramePainted"]
             assert sent[-1] == command, key
 
 
@@ -157,10 +157,10 @@ async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted
         await settled(pilot)
         await pilot.press("r")
         await settled(pilot)
-        assert engine.kinds()[-1] == "Taken"
+        assert engine.kinds()[-1] == "FramePainted"
         engine.advance(5)
         await settled(pilot)
-        assert engine.kinds().count("Taken") == 2
+        assert engine.kinds().count("FramePainted") == 2
         assert "epoch 5 of 20 · 120 epochs/s · r pauses" in text_of(app, "status")
         assert text_of(app, "status").startswith("█")
         await pilot.press("r")
@@ -175,7 +175,7 @@ async def test_a_run_goes_on_while_the_help_is_read(make_app: MakeApp, engine: F
         await pilot.press("r", "question_mark")
         engine.advance(5)
         await settled(pilot)
-        assert engine.kinds().count("Taken") == 2
+        assert engine.kinds().count("FramePainted") == 2
 
 
 async def test_d_shows_the_refusal(make_app: MakeApp) -> None:
@@ -238,7 +238,7 @@ async def test_x_stops_what_runs(make_app: MakeApp, engine: FakeEngine, key: str
         await pilot.press("space", key)
         await settled(pilot)
         assert engine.stopped == 1
-        app.session.receive(Ended(message="the lesson would not stop", restarting=True))
+        app.session.receive(ProcessEnded(message="the lesson would not stop", restarting=True))
         app._lesson_screen.update_from_session()
         await settled(pilot)
         assert "the lesson would not stop" in text_of(app, "status")
@@ -314,7 +314,7 @@ async def test_m_shows_the_menu_and_pauses_the_run(make_app: MakeApp, engine: Fa
         await pilot.press("enter")
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
-        assert engine.kinds().count("Open") == 1
+        assert engine.kinds().count("OpenLesson") == 1
 
 
 async def test_question_mark_shows_every_key(make_app: MakeApp) -> None:
@@ -440,9 +440,11 @@ async def test_what_a_lesson_prints_is_data(make_app: MakeApp, engine: FakeEngin
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
-        engine.tell(Printed(text="[red]loss[/red] \x1b[2Jgone\n", left_out=7))
+        engine.tell(OutputPrinted(text="[red]loss[/red] \x1b[2Jgone\n", left_out=7))
         engine.tell(
-            Failed(lesson="line", phase="Loss", line=1, message="KeyError: '[bold]\x1b]0;x\x07'")
+            LessonFailed(
+                lesson="line", phase="Loss", line=1, message="KeyError: '[bold]\x1b]0;x\x07'"
+            )
         )
         await settled(pilot)
         assert "[red]loss[/red] ^[[2Jgone" in text_of(app, "output")
@@ -502,7 +504,7 @@ async def test_resizing_while_a_run_is_on_keeps_all_panes_right(
             await settled(pilot)
         assert "epoch 5 of 20" in text_of(app, "header")
         assert "epoch 5" in text_of(app, "plot")
-        assert engine.kinds().count("Taken") == 6
+        assert engine.kinds().count("FramePainted") == 6
 
 
 async def test_ten_quick_steps_are_ten_steps(make_app: MakeApp, engine: FakeEngine) -> None:
@@ -549,11 +551,11 @@ async def test_the_output_follows_its_last_line_unless_it_has_been_scrolled_up(
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         pane = app.screen.query_one("#output", LinesPane)
-        engine.tell(Printed(text="x" * 3000 + "\n" + "line\n" * 20))
+        engine.tell(OutputPrinted(text="x" * 3000 + "\n" + "line\n" * 20))
         await settled(pilot)
         assert pane.scroll_offset.y == pane.max_scroll_y > 20
         await pilot.press("5", "home")
-        engine.tell(Printed(text="more\n"))
+        engine.tell(OutputPrinted(text="more\n"))
         await settled(pilot)
         assert pane.scroll_offset.y == 0
 

@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
-from tutor.ui import looks
-from tutor.ui.looks import line
+from tutor.ui import text_styles
 from tutor.ui.panes.lines import difference
+from tutor.ui.text_styles import line
 
 pieces = st.tuples(
-    st.text(st.sampled_from("ab ŷ数▲"), max_size=4), st.sampled_from([looks.PLAIN, looks.VALUE])
+    st.text(st.sampled_from("ab ŷ数▲"), max_size=4),
+    st.sampled_from([text_styles.PLAIN, text_styles.VALUE]),
 )
 contents = st.lists(pieces, max_size=4).map(lambda found: line(*found))
 
@@ -44,4 +45,4 @@ def test_a_shorter_line_leaves_nothing_behind() -> None:
 
 
 def test_another_style_is_a_change() -> None:
-    assert difference(line("w ", "3"), line("w ", ("3", looks.VALUE))) == (2, 3)
+    assert difference(line("w ", "3"), line("w ", ("3", text_styles.VALUE))) == (2, 3)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tutor.engine.messages import Printed
+from tutor.protocol.messages import OutputPrinted
 from tutor.ui.app import TutorApp
 
 from .conftest import LARGE, SMALL
@@ -50,7 +50,7 @@ def test_a_lesson_after_some_steps(
     make_app: MakeApp, engine: FakeEngine, snap_compare: Snap, size: tuple[int, int]
 ) -> None:
     keys = ["s", "s", "s", "g", "s", "space", "space"]
-    printed = Printed(text="epoch 4 [done]\n")
+    printed = OutputPrinted(text="epoch 4 [done]\n")
     run = after(*keys, do=lambda: engine.tell(printed))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
 

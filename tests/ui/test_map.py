@@ -7,10 +7,10 @@ from dataclasses import replace
 from tutor.lesson.map import rows as map_rows
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import map_row
+from tutor.ui.lesson_progress import LessonProgress
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.map import MapScreen
 from tutor.ui.screens.menu import MenuScreen
-from tutor.ui.standing import Standing
 
 from .conftest import SMALL, open_lesson
 from .fake_engine import FakeEngine
@@ -75,6 +75,8 @@ def test_what_else_a_lesson_builds_on_is_named_by_its_title() -> None:
     titles = {h.slug: h.title for h in HEADLINES}
     both = replace(headline("both", "Both"), builds_on=("line", "xor"))
     row = map_rows([HEADLINES[0], HEADLINES[1], both])[-1]
-    wide, narrow = (map_row(row, Standing(both), False, titles, width).plain for width in (78, 50))
+    wide, narrow = (
+        map_row(row, LessonProgress(both), False, titles, width).plain for width in (78, 50)
+    )
     assert wide.endswith("Both  also builds on A line through the origin")
     assert narrow.endswith("Both  also builds on 1 other")

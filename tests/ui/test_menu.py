@@ -6,17 +6,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from tutor.engine.messages import Open
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
-from tutor.teaching.journal import Deed, Journal, NoJournal
+from tutor.protocol.messages import OpenLesson
+from tutor.session.journal import Deed, Journal, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import matching
+from tutor.ui.lesson_progress import LessonProgress
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
-from tutor.ui.standing import Standing
 
 from .conftest import LARGE, SMALL, come_true
 from .exercises import CHOOSE, with_exercises
@@ -151,7 +151,7 @@ async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: F
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert "epoch 3" in text_of(app, "header")
-    (opened,) = (c for c in engine.sent if isinstance(c, Open))
+    (opened,) = (c for c in engine.sent if isinstance(c, OpenLesson))
     assert (opened.record, opened.epoch, opened.step) == (left().record, 3, 2)
 
 
@@ -163,7 +163,7 @@ async def test_enter_that_comes_before_the_journal_is_read_still_goes_on(
         await settled(pilot)
         app._menu_screen.is_known = False
         app._menu_screen.action_open_chosen()
-        assert not any(isinstance(c, Open) for c in engine.sent)
+        assert not any(isinstance(c, OpenLesson) for c in engine.sent)
         app._open_lesson = lambda path: lesson("line")
         app._menu_screen.on_screen_resume()
         await settled(pilot)
@@ -183,7 +183,7 @@ async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
         await pilot.press("O")
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
-    assert engine.kinds().count("Open") == 1
+    assert engine.kinds().count("OpenLesson") == 1
 
 
 async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
@@ -275,7 +275,7 @@ def test_what_has_the_words_in_its_title_comes_first_and_a_mode_is_no_word(
         Headline("c", Path(), "Twenty points", "A small rate."),
         Headline("d", Path(), "Learning rates"),
     ]
-    standings = [Standing(replace(h, modes=("manual", "autograd"))) for h in lessons]
+    standings = [LessonProgress(replace(h, modes=("manual", "autograd"))) for h in lessons]
     assert [number for number, _ in matching(standings, words)] == found
 
 
@@ -335,7 +335,7 @@ async def test_enter_opens_the_lesson_under_the_cursor(
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert "XOR" in text_of(app, "header")
-    assert engine.kinds().count("Open") == 1
+    assert engine.kinds().count("OpenLesson") == 1
 
 
 async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(make_app: MakeApp) -> None:
@@ -373,13 +373,13 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
         await pilot.press("down", "down", "enter")
         await settled(pilot)
         assert isinstance(app.screen, AskTrust)
-        assert engine.kinds().count("Open") == 0
+        assert engine.kinds().count("OpenLesson") == 0
         await pilot.press(key)
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen) is runs
         assert not runs or "the disk is full" in text_of(app, "status")
     assert [lesson.slug for lesson in trusted] == (["far"] if runs else [])
-    assert engine.kinds().count("Open") == int(runs)
+    assert engine.kinds().count("OpenLesson") == int(runs)
 
 
 async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(make_app: MakeApp) -> None:
@@ -413,7 +413,7 @@ async def test_a_path_is_read_after_the_first_paint_and_opened(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         assert "XOR" in text_of(app, "header")
-    assert engine.kinds().count("Open") == 1
+    assert engine.kinds().count("OpenLesson") == 1
 
 
 async def test_a_path_that_is_no_lesson_ends_the_app_with_its_words(
@@ -438,4 +438,4 @@ async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_me
         await settled(pilot)
         assert isinstance(app.screen, MenuScreen)
         assert text_of(app, "status") == "far.md is not opened"
-    assert engine.kinds().count("Open") == 0
+    assert engine.kinds().count("OpenLesson") == 0

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tutor.engine.messages import Failed
 from tutor.lesson.exercise import Exercise
-from tutor.training.sights import Local, LocalStep
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.messages import LessonFailed
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.screens.editor import EditorScreen
@@ -134,9 +134,11 @@ async def test_of_a_goal_that_is_reached_before_another_pane(
 async def test_of_playing_autograd(
     at: At, engine: FakeEngine, size: tuple[int, int], length: str
 ) -> None:
-    step = LocalStep(asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0)
-    last = LocalStep(asks="total", output="", input="w", values={}, expected=6.0)
-    engine.local = Local(steps=(step, last))
+    step = LocalGradientQuestion(
+        asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0
+    )
+    last = LocalGradientQuestion(asks="total", output="", input="w", values={}, expected=6.0)
+    engine.local = LocalGradients(steps=(step, last))
     async with at(grown(AUTOGRAD, length), size) as reader:
         reader.sees("ask-begins")
         await reader.press("4", "enter")
@@ -156,7 +158,7 @@ async def test_of_a_repair_whichever_pane_was_in_front(
 ) -> None:
     async with at(grown(REPAIR, length), size) as reader:
         await reader.press("h", "3", "o", "ctrl+s")
-        why = Failed(
+        why = LessonFailed(
             answers=engine.run_number, lesson="", phase="Update", line=1, message="a leaf Variable"
         )
         engine.tell(why)

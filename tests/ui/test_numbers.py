@@ -5,8 +5,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tutor.training.frame import NONE, Frame, Position, Value
-from tutor.training.sights import Then
+from tutor.protocol.frame import NONE, Frame, Position, Value
+from tutor.protocol.inspections import OtherRunState
 from tutor.ui.panes.numbers import NumbersPane, rows
 
 from .fake_engine import Simulated, scalar
@@ -19,15 +19,15 @@ def frame(step: int = 5, **more: object) -> Frame:
 
 
 def shown(
-    now: Frame, before: Frame | None = None, width: int = 78, then: Then | None = None
+    now: Frame, before: Frame | None = None, width: int = 78, then: OtherRunState | None = None
 ) -> list[str]:
-    from tutor.teaching.moment import Moment, Sight
+    from tutor.session.run_view import Inspections, RunView
 
     from .lessons import lesson
 
     pane = NumbersPane(id="numbers")
-    sight = Sight(then=then)
-    moment = Moment(lesson(), "autograd", "cpu", 20, frame=now, before=before, sight=sight)
+    sight = Inspections(then=then)
+    moment = RunView(lesson(), "autograd", "cpu", 20, frame=now, before=before, sight=sight)
     pane.set_reactive(NumbersPane.moment, moment)
     return [content.plain.rstrip() for content in pane.build(width)]
 
@@ -115,13 +115,13 @@ def test_the_advice_fits_what_is_not_finite(
     at: Position, batches: int, diverged_at: int | None, is_rate: bool
 ) -> None:
     """A loss that never was finite is no matter of the learning rate."""
-    from tutor.teaching.moment import Moment
+    from tutor.session.run_view import RunView
 
     from .lessons import lesson
 
     now = frame(at=at, loss=NAN, diverged=True, batches=batches)
     pane = NumbersPane(id="numbers")
-    moment = Moment(lesson(), "autograd", "cpu", 20, frame=now, diverged_at=diverged_at)
+    moment = RunView(lesson(), "autograd", "cpu", 20, frame=now, diverged_at=diverged_at)
     pane.set_reactive(NumbersPane.moment, moment)
     text = " ".join(content.plain.strip() for content in pane.build(78))
     assert ("Lower the learning rate" in text) == is_rate
@@ -170,8 +170,10 @@ def test_what_cannot_be_compared_leaves_no_empty_brackets() -> None:
 # ── Another run ─────────────────────────────────────────────────────────────────────
 
 
-def other(name: str = "A", **more: object) -> Then:
-    return Then(name=name, frame=frame(loss=scalar(12.5), values={"w": scalar(0.9)}, **more))
+def other(name: str = "A", **more: object) -> OtherRunState:
+    return OtherRunState(
+        name=name, frame=frame(loss=scalar(12.5), values={"w": scalar(0.9)}, **more)
+    )
 
 
 def test_another_run_stands_beside_the_present_figures() -> None:
@@ -189,7 +191,7 @@ def test_figures_of_a_place_that_was_left_are_not_shown_and_nothing_moves() -> N
 
 
 def test_a_run_that_never_came_here_says_so_first() -> None:
-    then = Then(name="[b]A", frame=None, note="never came to epoch 7")
+    then = OtherRunState(name="[b]A", frame=None, note="never came to epoch 7")
     lines = shown(frame(), then=then)
     assert lines[0] == "[b]A: never came to epoch 7"
     assert lines[1].split() == ["now", "was", "change"]
@@ -201,7 +203,7 @@ def test_a_run_that_never_came_here_says_so_first() -> None:
 )
 def test_beside_another_run_matrices_give_up_what_they_were(width: int, columns: str) -> None:
     matrix = {"w": Value((-0.1234, 2.5, -3.25, 4.0), (2, 2), "float32")}
-    then = Then(name="a very long name", frame=frame(values=matrix))
+    then = OtherRunState(name="a very long name", frame=frame(values=matrix))
     before = {"w": Value((1.125, 2.25, -3.5, 4.75), (2, 2), "float32")}
     lines = shown(frame(values=matrix), frame(4, values=before), width, then)
     assert " ".join(lines[0].split()) == columns
@@ -213,7 +215,7 @@ def test_beside_another_run_matrices_give_up_what_they_were(width: int, columns:
 def test_beside_another_run_a_row_too_wide_for_columns_has_its_figures_below(epoch: int) -> None:
     wide = Value(tuple(-1000.123 * i for i in range(1, 9)), (8,), "float32")
     other = Value(tuple(-2000.25 * i for i in range(1, 9)), (8,), "float32")
-    then = Then(name="A", frame=frame(values={"w": other}, at=Position(epoch, 5)))
+    then = OtherRunState(name="A", frame=frame(values={"w": other}, at=Position(epoch, 5)))
     lines = shown(frame(values={"w": wide}), frame(4, values={"w": wide}), 70, then)
     assert lines[0].split() == ["A", "then", "→", "now", "was", "change"]
     assert [row.split()[:2] for row in lines[2:6:2]] == [["w", "now"], ["then", "→"]]

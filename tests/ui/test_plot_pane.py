@@ -13,9 +13,9 @@ from textual.pilot import Pilot
 from textual.reactive import var
 
 from tutor.lesson.model import Fence, Section
-from tutor.teaching.moment import Moment, Sight
-from tutor.training.frame import Curve
-from tutor.training.sights import AnyPicture, NoPicture
+from tutor.protocol.frame import Curve
+from tutor.protocol.inspections import AnyPicture, NoPicture
+from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 from . import pictures
@@ -32,7 +32,7 @@ class OnePane(App[None]):
     CSS = """
     PlotPane { height: 9; border-top: solid white; padding: 0 1; scrollbar-size: 0 0; }
     """
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
     def __init__(self, ascii_only: bool = False) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class OnePane(App[None]):
 
 
 @asynccontextmanager
-async def showing(app: OnePane, moment: Moment | None) -> AsyncIterator[Pilot[None]]:
+async def showing(app: OnePane, moment: RunView | None) -> AsyncIterator[Pilot[None]]:
     async with app.run_test(size=(80, 24)) as pilot:
         app.moment = moment
         await settled(pilot)
@@ -69,10 +69,14 @@ async def settled(pilot: Pilot[None]) -> None:
 
 def moment(
     curve: Curve | None = None, picture: AnyPicture | None = None, epoch: int = 5, **more: object
-) -> Moment:
+) -> RunView:
     at = replace(Simulated(), epoch=epoch, step=5 if epoch else 0)
-    told: dict[str, object] = {"frame": at.frame(), "curve": curve, "sight": Sight(picture=picture)}
-    return Moment(lesson(), "autograd", "cpu", 20, **{**told, **more})  # type: ignore[arg-type]
+    told: dict[str, object] = {
+        "frame": at.frame(),
+        "curve": curve,
+        "sight": Inspections(picture=picture),
+    }
+    return RunView(lesson(), "autograd", "cpu", 20, **{**told, **more})  # type: ignore[arg-type]
 
 
 PICTURES: dict[str, AnyPicture] = {

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tutor.teaching.digits import number
-from tutor.training.frame import Change, Curve, Position
-from tutor.training.sights import ContourPicture, DataPicture, PlanePicture
+from tutor.protocol.frame import Change, Curve, Position
+from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
+from tutor.session.number_format import number
 from tutor.ui.charset import to_ascii
-from tutor.ui.looks import CURVE, PLAIN, VALUE
 from tutor.ui.plots import contour, data, loss, plane, slope
 from tutor.ui.plots.axes import Scale, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, clipped
-from tutor.ui.plots.field import Field
-from tutor.ui.plots.ghosts import ghosts_of, legend
+from tutor.ui.plots.field import ScalarField
 from tutor.ui.plots.loss import Losses
 from tutor.ui.plots.marks import marks_of, nearest
+from tutor.ui.plots.other_runs import ghosts_of, legend
 from tutor.ui.plots.sheet import Drawing, Note, Sheet
+from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 
 from . import pictures
 
@@ -142,7 +142,7 @@ def test_numbers_that_differ_by_rounding_alone_are_one() -> None:
 
 
 def test_a_field_is_bilinear_between_its_points_and_itself_at_them() -> None:
-    field = Field((0.0, 1.0, 4.0), (0.0, 2.0), ((0.0, 1.0, 4.0), (2.0, 3.0, 6.0)))
+    field = ScalarField((0.0, 1.0, 4.0), (0.0, 2.0), ((0.0, 1.0, 4.0), (2.0, 3.0, 6.0)))
     assert field.sampled((0.0, 0.5, 3.0, 4.0), (2.0, 1.0)) == [
         [2.0, 2.5, 5.0, 6.0],
         [1.0, 1.5, 4.0, 5.0],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input, TextArea
 
-from tutor.engine.messages import StepPhase
+from tutor.protocol.messages import StepPhase
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import PANE_TITLES
 

@@ -4,16 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tutor.engine.messages import (
-    DeleteRun,
-    Fork,
-    RenameRun,
-    Restart,
-    Seek,
-    SetElement,
-    TakeRun,
-)
-from tutor.training.frame import Element
+from tutor.protocol.frame import Element
+from tutor.protocol.messages import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.runs import RunsPane, RunsScreen
@@ -138,7 +130,7 @@ async def test_enter_in_the_list_goes_on_with_another_run(
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("s", "f", "F", "down", "enter")
-        assert TakeRun(name="B") in engine.sent
+        assert SelectRun(name="B") in engine.sent
         assert not isinstance(app.screen, RunsScreen)
 
 

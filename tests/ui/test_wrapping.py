@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
-from tutor.ui.looks import CODE, line
 from tutor.ui.prose import prose_lines
+from tutor.ui.text_styles import CODE, line
 from tutor.ui.wrapping import wrap
 
 

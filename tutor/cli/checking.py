@@ -11,15 +11,15 @@ from pathlib import Path
 
 from tutor.cli.lessons import trusted
 from tutor.cli.watching import changes
-from tutor.engine.proofs import Proofs
+from tutor.engine.lesson_checker import LessonChecker
 from tutor.errors import LessonError
 from tutor.lesson import library
-from tutor.lesson.faults import Fault, LessonFaults
+from tutor.lesson.diagnostics import Diagnostic, LessonDiagnostics
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
-from tutor.lesson.neighbours import faults_beside_others
+from tutor.lesson.related_lessons import faults_beside_others
 from tutor.plain import one_line, plain
-from tutor.training.finding import Finding
+from tutor.validation.finding import Finding
 
 
 def check_command(options: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def check_command(options: argparse.Namespace) -> int:
     there, or may not run.
     """
     wanted = _Wanted(options.lessons, options.lang)
-    with Proofs() as proofs:
+    with LessonChecker() as proofs:
         checker = _Checker(proofs, options.trust, options.answers)
         if options.watch:
             _Watch(wanted, checker, options.trust).go_on()
@@ -75,7 +75,7 @@ class _Wanted:
 class _Checker:
     """Proves lessons and tells what is wrong with each."""
 
-    def __init__(self, proofs: Proofs, trust_now: bool, with_answers: bool) -> None:
+    def __init__(self, proofs: LessonChecker, trust_now: bool, with_answers: bool) -> None:
         self._proofs = proofs
         self._trust_now = trust_now
         self._with_answers = with_answers
@@ -97,11 +97,11 @@ class _Checker:
             lesson = trusted(path, trust_now=self._trust_now)
         except LessonError as error:
             _tell(str(error))
-            if isinstance(error, LessonFaults):
+            if isinstance(error, LessonDiagnostics):
                 _tell(f"{path}: once that is mended, the code and the exercises are proven, too")
             return False
         beside = faults_beside_others(lesson)
-        found: list[Fault | Finding] = [*lesson.remarks, *beside]
+        found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
         is_same = not beside and library.original_of(path.absolute()) in proven
         told = found if is_same else [*found, *self._proven(lesson)]
         for finding in told:

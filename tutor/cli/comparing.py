@@ -12,9 +12,9 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
-from tutor.training.lockstep import Row, SideBySide
+from tutor.analysis.mode_comparison import GradientRow, GradientTable
+from tutor.protocol.inspections import REFEREE
 from tutor.training.series import named
-from tutor.training.sights import REFEREE
 
 Array = np.ndarray[Any, Any]
 
@@ -25,18 +25,18 @@ _MOST_SHOWN = 16
 class ComparisonReport(Protocol):
     """Something that comparisons are written to, one after the other."""
 
-    def write(self, found: SideBySide) -> None:
+    def write(self, found: GradientTable) -> None:
         """Print one epoch."""
 
 
-class Text:
+class ComparisonText:
     """For each epoch and parameter the verdict, then a line for each mode's gradient."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._note = ""
 
-    def write(self, found: SideBySide) -> None:
+    def write(self, found: GradientTable) -> None:
         """Print the rows; the note only where it is another than before."""
         if found.note and found.note != self._note:
             print(f"({found.note})", file=self._out)
@@ -50,7 +50,7 @@ class Text:
         self._out.flush()
 
 
-class Csv:
+class ComparisonCsv:
     """In long form: a row for each epoch, parameter, element and mode."""
 
     def __init__(self, out: TextIO) -> None:
@@ -59,7 +59,7 @@ class Csv:
         columns = ["epoch", "parameter", "element", "mode", "gradient", "ratio", "verdict"]
         self._writer.writerow(columns)
 
-    def write(self, found: SideBySide) -> None:
+    def write(self, found: GradientTable) -> None:
         """Print the rows; nothing stands where there is no gradient, or was not looked."""
         for row in found.rows:
             for mode, gradient in row.gradients.items():
@@ -70,13 +70,13 @@ class Csv:
         self._out.flush()
 
 
-class JsonLines:
+class ComparisonJsonLines:
     """One JSON object for each epoch and parameter."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def write(self, found: SideBySide) -> None:
+    def write(self, found: GradientTable) -> None:
         """Print the objects; NaN and infinities are strings, arrays nested lists.
 
         null stands where there is no gradient, or where the referee did not look.
@@ -98,13 +98,13 @@ class JsonLines:
 
 
 COMPARISONS: Mapping[str, Callable[[TextIO], ComparisonReport]] = {
-    "text": Text,
-    "csv": Csv,
-    "jsonl": JsonLines,
+    "text": ComparisonText,
+    "csv": ComparisonCsv,
+    "jsonl": ComparisonJsonLines,
 }
 
 
-def _blanks(row: Row, mode: str) -> bool:
+def _blanks(row: GradientRow, mode: str) -> bool:
     """Whether a NaN in this gradient only means that nobody has looked."""
     looked, size = row.checked
     return mode == REFEREE and looked < size
@@ -117,7 +117,7 @@ def _json(array: Array, blanks: bool) -> Any:
     return None if blanks and np.isnan(number) else named(number)
 
 
-def _elements(gradient: Array | None, row: Row, mode: str) -> list[tuple[str, str]]:
+def _elements(gradient: Array | None, row: GradientRow, mode: str) -> list[tuple[str, str]]:
     if gradient is None:
         return [("", "")]
     found = []

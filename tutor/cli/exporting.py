@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.running import Training, wish_of
 from tutor.errors import UsageError
-from tutor.export import FileThere, Settings, new_file, notebook, script, write
+from tutor.export import ExportSettings, FileThere, new_file, notebook, script, write
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 
@@ -53,10 +53,10 @@ def export_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace) -> ExportSettings:
     if not _DEVICE.match(options.device):
         raise UsageError(f"no device is called {options.device!r}; there is cpu, cuda, cuda:1, mps")
-    return Settings(
+    return ExportSettings(
         device=options.device,
         learning_rate=options.learning_rate,
         epochs=options.epochs,

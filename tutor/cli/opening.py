@@ -12,7 +12,7 @@ from pathlib import Path
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
-from tutor.teaching.keeper import Keeper
+from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
 """What TERM says of a terminal that only takes line after line."""
@@ -21,7 +21,7 @@ DUMB = ("dumb", "unknown")
 def open_command(options: argparse.Namespace) -> int:
     """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
     if options.plain:
-        from tutor.cli.aloud import plain_command  # noqa: PLC0415 - another front end
+        from tutor.cli.plain_mode import plain_command  # noqa: PLC0415 - another front end
 
         return plain_command(options)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -35,7 +35,7 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
-    engine, keeper = EngineClient(terminal=_terminal_path()), Keeper()
+    engine, keeper = EngineClient(terminal=_terminal_path()), ProgressWriter()
     try:
         return _open(engine, keeper, options)
     finally:
@@ -53,9 +53,9 @@ def _terminal_path() -> str:
         return ""
 
 
-def _open(engine: EngineClient, keeper: Keeper, options: argparse.Namespace) -> int:
+def _open(engine: EngineClient, keeper: ProgressWriter, options: argparse.Namespace) -> int:
     from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
-    from tutor.teaching.moment import Start  # noqa: PLC0415 - likewise
+    from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
     from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 

@@ -15,7 +15,7 @@ from tutor.errors import ProgressError, UsageError
 from tutor.export import FileThere, new_file
 from tutor.lesson import files, library
 from tutor.plain import one_line, plain
-from tutor.progress.place import free_name, progress_file
+from tutor.progress.paths import free_name, progress_file
 from tutor.progress.records import Counts, Record
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of, read_lines

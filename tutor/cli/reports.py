@@ -12,7 +12,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 
 from tutor.training import series
-from tutor.training.look import Reading
+from tutor.training.readings import Reading
 from tutor.training.series import named
 
 Array = np.ndarray[Any, Any]
@@ -28,7 +28,7 @@ class Report(Protocol):
         """Print one epoch."""
 
 
-class Text:
+class TextReport:
     """One aligned line for each epoch."""
 
     def __init__(self, out: TextIO) -> None:
@@ -43,12 +43,12 @@ class Text:
         print("  ".join(parts).rstrip(), file=self._out, flush=True)
 
 
-class Csv:
+class CsvReport:
     """A table: a header, then a row for each epoch."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._table = series.Csv(out)
+        self._table = series.SeriesTable(out)
 
     def write(self, reading: Reading) -> None:
         """Print a row, at once."""
@@ -56,7 +56,7 @@ class Csv:
         self._out.flush()
 
 
-class JsonLines:
+class JsonLinesReport:
     """One JSON object for each epoch: epoch, loss, values, gradients."""
 
     def __init__(self, out: TextIO) -> None:
@@ -74,9 +74,9 @@ class JsonLines:
 
 
 REPORTS: Mapping[str, Callable[[TextIO], Report]] = {
-    "text": Text,
-    "csv": Csv,
-    "jsonl": JsonLines,
+    "text": TextReport,
+    "csv": CsvReport,
+    "jsonl": JsonLinesReport,
 }
 
 

@@ -12,17 +12,17 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tutor.cli.lessons import trusted_lesson
-from tutor.engine.lesson_child import LessonChild
-from tutor.engine.proof_messages import (
-    Done,
+from tutor.engine.command_messages import (
     Event,
-    Figures,
-    LessonOutput,
-    Remark,
+    FiguresPrinted,
+    LessonPrinted,
+    LessonStopped,
+    RequestDone,
     RunFailed,
-    Stopped,
-    Train,
+    RunRemark,
+    TrainLesson,
 )
+from tutor.engine.lesson_child import LessonChild
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
@@ -40,9 +40,9 @@ def run_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def wish_of(options: argparse.Namespace, lesson: Lesson) -> Train:
+def wish_of(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
     """What the command line asks for; the figures as a table if it names no format."""
-    return Train(
+    return TrainLesson(
         lesson,
         options.mode,
         options.device,
@@ -71,7 +71,7 @@ class Training:
         """End the child, and all that the lesson has started in it."""
         self._child.end()
 
-    def go(self, wish: Train, write: Callable[[str], object], *, quiet: bool = False) -> None:
+    def go(self, wish: TrainLesson, write: Callable[[str], object], *, quiet: bool = False) -> None:
         """Train: figures go to `write`, all else to standard error, unless it is to be `quiet`.
 
         Raises RunError, UsageError or EngineError; KeyboardInterrupt at Ctrl+C, when the
@@ -82,9 +82,9 @@ class Training:
             self._child.wait_until_loaded()
             self._child.ask(wish)
             while (event := self._child.next(None)) is not None:
-                if isinstance(event, Done):
+                if isinstance(event, RequestDone):
                     return
-                if isinstance(event, Stopped):  # by a signal that the lesson sent to itself
+                if isinstance(event, LessonStopped):  # by a signal that the lesson sent to itself
                     raise RunError(f"{self._where(lesson)} raised KeyboardInterrupt")
                 _pass_on(event, write, quiet)
             self._tell_of_death(lesson)
@@ -110,11 +110,11 @@ class Training:
 
 def _pass_on(event: Event, write: Callable[[str], object], quiet: bool) -> None:
     match event:
-        case Figures():
+        case FiguresPrinted():
             write(event.text)
-        case Remark() if not quiet:
+        case RunRemark() if not quiet:
             _write_aside(f"tutor: {event.text}\n")
-        case LessonOutput() if not quiet:
+        case LessonPrinted() if not quiet:
             if event.left_out:
                 _write_aside(f"… {event.left_out} characters left out\n")
             # The figures, and what is told next, begin a line of their own.

@@ -9,18 +9,18 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO, cast
 
-from tutor.engine import proof_child
-from tutor.engine.limits import limit_memory
-from tutor.engine.proof_messages import (
-    Begun,
+from tutor.engine import command_child
+from tutor.engine.command_messages import (
     Event,
-    Figures,
-    LessonOutput,
-    Remark,
+    FiguresPrinted,
+    LessonPrinted,
+    LessonStopped,
+    PartBegun,
     RunFailed,
-    Stopped,
-    Train,
+    RunRemark,
+    TrainLesson,
 )
+from tutor.engine.limits import limit_memory
 from tutor.errors import RunError, TutorError, UsageError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
@@ -36,7 +36,7 @@ LONGEST_TRACE = 20_000
 """Characters of a traceback that are told."""
 
 
-def load() -> proof_child.Servant:
+def load() -> command_child.Servant:
     """What trains a lesson, in a process whose descriptors 1 and 2 are the lesson's."""
     from tutor.engine.capture import Capture  # noqa: PLC0415
     from tutor.training.devices import use_one_thread  # noqa: PLC0415 - loads torch
@@ -46,7 +46,7 @@ def load() -> proof_child.Servant:
     return lambda wish, tell: train(wish, tell, capture)
 
 
-def train(wish: Train, tell: Tell, capture: Capture) -> None:
+def train(wish: TrainLesson, tell: Tell, capture: Capture) -> None:
     """Train, and tell the figures; last, if it is so, what went wrong."""
     from tutor.training.loop import SOMEWHERE, LessonRaised  # noqa: PLC0415 - loads torch
 
@@ -56,9 +56,9 @@ def train(wish: Train, tell: Tell, capture: Capture) -> None:
     except LessonRaised as error:
         _tell_output(tell, capture)
         if error.stopped and error.phase == SOMEWHERE:  # it met code of ours
-            tell(Stopped(training.at.line, training.at.what))
+            tell(LessonStopped(training.at.line, training.at.what))
         elif error.stopped:
-            tell(Stopped(error.line or 1, f"mode {error.mode}, {error.phase}"))
+            tell(LessonStopped(error.line or 1, f"mode {error.mode}, {error.phase}"))
         else:
             tell(_failure(error, wish))
     except TutorError as error:
@@ -66,10 +66,10 @@ def train(wish: Train, tell: Tell, capture: Capture) -> None:
         tell(_failure(error, wish))
     except KeyboardInterrupt:  # it met code of ours
         _tell_output(tell, capture)
-        tell(Stopped(training.at.line, training.at.what))
+        tell(LessonStopped(training.at.line, training.at.what))
 
 
-def _failure(error: TutorError, wish: Train) -> RunFailed:
+def _failure(error: TutorError, wish: TrainLesson) -> RunFailed:
     trace = shortened(traceback.format_exc(), LONGEST_TRACE) if wish.with_debug else ""
     return RunFailed(shortened(str(error), 2 * LONGEST), isinstance(error, UsageError), trace)
 
@@ -77,7 +77,7 @@ def _failure(error: TutorError, wish: Train) -> RunFailed:
 def _tell_output(tell: Tell, capture: Capture) -> None:
     text, left_out = capture.take()
     if text or left_out:
-        tell(LessonOutput(text, left_out))
+        tell(LessonPrinted(text, left_out))
 
 
 class _Lines:
@@ -93,28 +93,28 @@ class _Lines:
 
     def flush(self) -> None:
         if self._text:
-            self._tell(Figures(self._text))
+            self._tell(FiguresPrinted(self._text))
             self._text = ""
 
 
 class _Training:
     """One run, and what is told of it."""
 
-    def __init__(self, wish: Train, tell: Tell, capture: Capture) -> None:
+    def __init__(self, wish: TrainLesson, tell: Tell, capture: Capture) -> None:
         self._wish = wish
         self._tell = tell
         self._capture = capture
         self._lines = _Lines(tell)
-        self.at = Begun(1, "")
+        self.at = PartBegun(1, "")
 
     def go(self) -> None:
         """Train to the last epoch. Raises RunError, LessonRaised or UsageError."""
         run = self._run()
         if run.note:
-            self._tell(Remark(run.note))
+            self._tell(RunRemark(run.note))
         if self._wish.seed and self._sets_a_seed(run.mode):
             text = "the lesson's code sets a seed: --seed changes only what it draws before that"
-            self._tell(Remark(text))
+            self._tell(RunRemark(text))
         self._begins(run.program.loop[0].name, run.program.mode)
         report = self._comparing(run) if self._wish.compare else self._reading(run)
         epochs, every = self._wish.epochs or run.program.epochs, self._wish.every
@@ -125,12 +125,12 @@ class _Training:
         for expression in run.program.expressions():
             if why := run.program.stopped.get(expression.source):
                 path, line = run.program.filename, expression.line
-                self._tell(Remark(f"{path}:{line}: {expression.label} has no value: {why}"))
+                self._tell(RunRemark(f"{path}:{line}: {expression.label} has no value: {why}"))
         if run.diverged_at is not None:
-            self._tell(Remark(f"the loss is not finite from epoch {run.diverged_at} on"))
+            self._tell(RunRemark(f"the loss is not finite from epoch {run.diverged_at} on"))
 
     def _run(self) -> Run:
-        from tutor.training.lockstep import BASE  # noqa: PLC0415 - loads torch
+        from tutor.analysis.mode_comparison import BASE  # noqa: PLC0415 - loads torch
         from tutor.training.program import programs_of  # noqa: PLC0415 - likewise
         from tutor.training.run import Run  # noqa: PLC0415 - likewise
 
@@ -154,7 +154,7 @@ class _Training:
     def _begins(self, phase: str, mode: str) -> None:
         section = self._wish.lesson.phase(phase)
         fences = section.fences(mode) if section else ()
-        self.at = Begun(fences[0].line if fences else 1, f"mode {mode}, {phase}")
+        self.at = PartBegun(fences[0].line if fences else 1, f"mode {mode}, {phase}")
         self._tell(self.at)
 
     def _reading(self, run: Run) -> Callable[[], None]:
@@ -166,11 +166,11 @@ class _Training:
 
     def _comparing(self, run: Run) -> Callable[[], None]:
         """What tells the gradients of all modes there. All modes go through all epochs."""
+        from tutor.analysis.mode_comparison import ModeLockstep  # noqa: PLC0415 - likewise
         from tutor.cli.comparing import COMPARISONS  # noqa: PLC0415 - loads torch
-        from tutor.training.lockstep import Lockstep  # noqa: PLC0415 - likewise
 
         report = COMPARISONS[self._wish.format](cast(TextIO, self._lines))
-        lockstep = Lockstep(run.programs, run.device_wanted, run.learning_rate, self._wish.seed,
+        lockstep = ModeLockstep(run.programs, run.device_wanted, run.learning_rate, self._wish.seed,
                             quiet=self._capture.muted, patience=self._wish.every)  # fmt: skip
 
         def tell() -> None:
@@ -182,4 +182,4 @@ class _Training:
 
 
 if __name__ == "__main__":
-    proof_child.main(load)
+    command_child.main(load)

@@ -14,26 +14,26 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tutor.engine.messages import (
-    AnyCommand,
-    AnyEvent,
-    Close,
-    Ended,
-    Open,
-    Pause,
-    Ready,
-    Refused,
-    Restart,
-    Shown,
-    Spent,
-    StepPhase,
-    Taken,
-    event_from_line,
-    to_line,
-)
 from tutor.engine.process import COMMAND, Process, how_ended
 from tutor.engine.stack_dumps import DUMP_SECONDS, DUMP_SIGNAL, LastPlace, last_place
 from tutor.errors import EngineError
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    CommandRefused,
+    EndProcess,
+    EngineReady,
+    FramePainted,
+    FrameShown,
+    OpenLesson,
+    Pause,
+    ProcessEnded,
+    Restart,
+    Spent,
+    StepPhase,
+    event_from_line,
+    to_line,
+)
 from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
@@ -76,8 +76,8 @@ class EngineClient:
         self._number = 0
         self._pending: dict[int, AnyCommand] = {}
         self._last_sign = time.monotonic()
-        self._opened: Open | None = None
-        self._shown: Shown | None = None
+        self._opened: OpenLesson | None = None
+        self._shown: FrameShown | None = None
         self._ready = self._closing = False
         self._wished = False
         self._spent = ""
@@ -102,7 +102,7 @@ class EngineClient:
         with self._lock:
             command = self._as_possible(command)
             self._number += 1
-            if isinstance(command, Open):
+            if isinstance(command, OpenLesson):
                 opening = command.opening or self._number
                 command = msgspec.structs.replace(command, opening=opening)
                 self._opened, self._shown = command, None
@@ -113,7 +113,7 @@ class EngineClient:
     def _ask(self, command: AnyCommand, number: int) -> int:
         with self._lock:
             command = msgspec.structs.replace(command, number=number)
-            if not isinstance(command, Taken | Close):
+            if not isinstance(command, FramePainted | EndProcess):
                 if not self._pending:
                     self._last_sign = time.monotonic()
                 self._pending[command.number] = command
@@ -122,7 +122,7 @@ class EngineClient:
 
     def _started_anew(self, command: AnyCommand) -> bool:
         """After too many ends: a lesson that is opened starts a process, if one can be started."""
-        if not isinstance(command, Open):
+        if not isinstance(command, OpenLesson):
             return False
         try:
             self._start_process()
@@ -134,7 +134,7 @@ class EngineClient:
     def _refused(self, number: int) -> int:
         """Answer a command that no process can: from a thread, as all answers come."""
         opening = self._opened.opening if self._opened else 0
-        refused = Refused(message=_NO_PROCESS, answers=number, opening=opening)
+        refused = CommandRefused(message=_NO_PROCESS, answers=number, opening=opening)
         threading.Thread(target=self._tell, args=(refused,), daemon=True).start()
         return number
 
@@ -176,7 +176,7 @@ class EngineClient:
         """End the child, and all that a lesson has started in it."""
         with self._lock:
             self._closing = True
-            self._write(Close())
+            self._write(EndProcess())
         self._process.has_screen(False)
         self._process.end(CLOSE_SECONDS)
 
@@ -185,7 +185,7 @@ class EngineClient:
     def _listen(self) -> None:
         """Hear what the child says, once it is told that there is somebody who listens."""
         threading.Thread(target=self._attend, args=(self._process,), daemon=True).start()
-        self._write(Taken())
+        self._write(FramePainted())
 
     def _write(self, command: AnyCommand) -> None:
         self._process.write(to_line(command))
@@ -222,10 +222,10 @@ class EngineClient:
                 process.kill()
                 return False
             self._pending.pop(event.answers, None)
-            if isinstance(event, Shown):
+            if isinstance(event, FrameShown):
                 if self._opened is not None and event.opening == self._opened.opening:
                     self._shown = event
-            elif isinstance(event, Ready):
+            elif isinstance(event, EngineReady):
                 self._ready = True
         self._tell(event)
         return True
@@ -280,7 +280,7 @@ class EngineClient:
             self._has_given_up = self._ready and not again
             self._ready = self._wished = False
             self._spent = ""
-        self._tell(Ended(message=message, restarting=again, opening=opening))
+        self._tell(ProcessEnded(message=message, restarting=again, opening=opening))
         if again:
             time.sleep(BACK_OFF[max(self._ends - 1, 0)])
             self._begin_again(reopen)
@@ -299,7 +299,7 @@ class EngineClient:
         else:
             self._ends += 1
 
-    def _begin_again(self, reopen: Open | None) -> None:
+    def _begin_again(self, reopen: OpenLesson | None) -> None:
         """Start another child; what was asked for since the end of the last one is asked again."""
         with self._lock:
             if self._closing:
@@ -310,15 +310,17 @@ class EngineClient:
             except EngineError as error:
                 self._has_given_up = True
                 opening = self._opened.opening if self._opened else 0
-                self._tell(Ended(message=str(error), restarting=False, opening=opening))
+                self._tell(ProcessEnded(message=str(error), restarting=False, opening=opening))
                 return
-            if reopen is not None and not any(isinstance(command, Open) for command in waiting):
+            if reopen is not None and not any(
+                isinstance(command, OpenLesson) for command in waiting
+            ):
                 self._number += 1
                 self._ask(reopen, self._number)
             for command in waiting:
                 self._write(command)
 
-    def _reopening(self) -> Open | None:
+    def _reopening(self) -> OpenLesson | None:
         """What leads back to where the run stood; None if that has been tried in vain.
 
         An opening that never came to a frame is tried once more: another lesson may have been

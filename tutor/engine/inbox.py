@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import BinaryIO
 
-from tutor.engine.messages import AnyCommand, Close, Taken, command_from_line
+from tutor.protocol.messages import AnyCommand, EndProcess, FramePainted, command_from_line
 
 
 class Inbox:
@@ -53,10 +53,10 @@ class Inbox:
     def _read_all(self) -> None:
         for line in self._source:
             command = command_from_line(line)
-            if isinstance(command, Close):
+            if isinstance(command, EndProcess):
                 break
             with self._arrived:
-                if isinstance(command, Taken):
+                if isinstance(command, FramePainted):
                     self.taken = True
                 else:
                     self._waiting.append(command)

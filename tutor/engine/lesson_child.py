@@ -13,17 +13,17 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 
-from tutor.engine.process import Process, how_ended
-from tutor.engine.proof_messages import (
-    Begun,
-    Done,
+from tutor.engine.command_messages import (
     Event,
-    Loaded,
-    Stopped,
+    LessonStopped,
+    PartBegun,
+    RequestDone,
+    TorchLoaded,
     Wish,
     event_from_line,
     to_line,
 )
+from tutor.engine.process import Process, how_ended
 from tutor.engine.stack_dumps import DUMP_SECONDS, DUMP_SIGNAL, last_place
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
@@ -52,7 +52,7 @@ class LessonChild:
     def __init__(self, command: Sequence[str]) -> None:
         """Start it; what it is asked waits until it has loaded. Raises EngineError."""
         self.process = Process(command)
-        self.at = Begun(1, "")
+        self.at = PartBegun(1, "")
         """What it has said last that it runs."""
         self.is_gone = False
         """Whether it has said its last word."""
@@ -67,7 +67,7 @@ class LessonChild:
         """Wait until PyTorch is there. Raises EngineError if the child does not come so far."""
         if self._is_loaded:
             return
-        self._is_loaded = isinstance(self.next(None), Loaded)
+        self._is_loaded = isinstance(self.next(None), TorchLoaded)
         if not self._is_loaded:
             self.process.end(POLL)
             why = self.process.last_error() or "it ended without an error message"
@@ -76,7 +76,7 @@ class LessonChild:
 
     def ask(self, wish: Wish) -> None:
         """Send a wish; what comes of it is told by `next`."""
-        self.at = Begun(1, "")
+        self.at = PartBegun(1, "")
         self.process.write(to_line(wish))
 
     def next(self, seconds: float | None) -> Event | None:
@@ -92,10 +92,10 @@ class LessonChild:
                 self.is_gone = not self.process.is_alive and self._said.empty()
                 continue
             self.is_gone = event is None
-            if isinstance(event, Begun):
+            if isinstance(event, PartBegun):
                 self.at = event
-            elif isinstance(event, Stopped):
-                self.at = Begun(event.line, event.what)
+            elif isinstance(event, LessonStopped):
+                self.at = PartBegun(event.line, event.what)
             return event
         return None
 
@@ -150,7 +150,7 @@ class LessonChild:
             if event is None:
                 break
             yield event
-            if isinstance(event, Stopped | Done):
+            if isinstance(event, LessonStopped | RequestDone):
                 return True
         return False
 
@@ -159,7 +159,7 @@ class LessonChild:
         place = last_place(self.process.error_text(), lesson)
         if place is not None and (place.is_expression or not self.at.what.startswith("exercise")):
             mode = mode or self.at.what.split(",")[0]
-            self.at = Begun(place.line, f"{mode}, {place.what}")
+            self.at = PartBegun(place.line, f"{mode}, {place.what}")
 
     def how_it_ended(self, lesson: Lesson) -> str:
         """In words, once it is gone, `at` being the place; closing its pipe is an end, too."""

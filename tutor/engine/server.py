@@ -20,44 +20,44 @@ from typing import BinaryIO, NoReturn
 import msgspec
 import torch
 
-from tutor.engine.acts import act
-from tutor.engine.aside import Aside
 from tutor.engine.capture import Capture
 from tutor.engine.inbox import Inbox
+from tutor.engine.inspector import Inspector
 from tutor.engine.limits import limit_memory
-from tutor.engine.looking import Looker
-from tutor.engine.messages import (
+from tutor.engine.paused_runs import PausedRuns
+from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
+from tutor.engine.run_commands import act
+from tutor.errors import RunError
+from tutor.plain import LONGEST, shortened
+from tutor.protocol.frame import Frame, Position, RunRecipe
+from tutor.protocol.messages import (
     AnyCommand,
-    Derive,
-    Derived,
-    Evaluate,
-    Evaluated,
+    CommandRefused,
+    EngineReady,
+    EvaluateExpressions,
     Event,
-    Failed,
-    Look,
-    Open,
+    ExpressionsEvaluated,
+    FindLocalGradients,
+    FrameShown,
+    Inspect,
+    LessonFailed,
+    LocalGradientsFound,
+    OpenLesson,
+    OutputPrinted,
     Pause,
-    Printed,
-    Ready,
-    Refused,
     Restart,
     RunTo,
     Seek,
-    Seeking,
+    SeekAdvanced,
+    SeriesWritten,
     SetElement,
     SetLearningRate,
-    Shown,
     Spent,
     Switch,
     WriteSeries,
-    Written,
     to_line,
 )
-from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.errors import RunError
-from tutor.plain import LONGEST, shortened
 from tutor.training import devices
-from tutor.training.frame import Frame, Position, Record
 from tutor.training.loop import LessonRaised
 from tutor.training.player import END
 from tutor.training.program import Program, programs_of
@@ -72,7 +72,7 @@ PATIENCE = 0.5
 """Seconds after which a long way through a run is told of."""
 
 
-_ON_THE_WAY = (Look, Switch, SetLearningRate, SetElement, Evaluate)
+_ON_THE_WAY = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
 """Commands that are done while a run is on, which then goes on."""
 
 
@@ -83,12 +83,12 @@ class Server:
     inbox: Inbox
     out: BinaryIO
     capture: Capture
-    looker: Looker = field(init=False)
+    looker: Inspector = field(init=False)
     runs: Runs | None = None
-    opened: Open | None = None
+    opened: OpenLesson | None = None
     opening: int = 0
     """What the events are marked with: the Open that they belong to."""
-    aside: Aside | None = None
+    aside: PausedRuns | None = None
     """What waits while an exercise has its own run."""
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
@@ -101,11 +101,11 @@ class Server:
 
     def __post_init__(self) -> None:
         """What is looked at is computed without a word of what the lesson prints."""
-        self.looker = Looker(self.capture.muted)
+        self.looker = Inspector(self.capture.muted)
 
     def serve(self) -> None:
         """Do one command after the other, for ever; look about while there is none."""
-        self.send(Ready(torch=str(torch.__version__), devices=devices.available()))
+        self.send(EngineReady(torch=str(torch.__version__), devices=devices.available()))
         while True:
             self.handle(self.inbox.next())
             self._load_ahead()
@@ -121,7 +121,9 @@ class Server:
             before.restore()  # the run went back to then
             self._tell_raised(error, command.number)
         except RunError as error:
-            self.send(Refused(message=shortened(str(error), 2 * LONGEST), answers=command.number))
+            self.send(
+                CommandRefused(message=shortened(str(error), 2 * LONGEST), answers=command.number)
+            )
         except KeyboardInterrupt:
             before.restore()
             self._take_up_again(command.number)
@@ -152,7 +154,7 @@ class Server:
         """Tell the app; first, whatever the lesson has printed until now."""
         text, left_out = self.capture.take()
         if text or left_out:
-            self._write(Printed(text=text, left_out=left_out))
+            self._write(OutputPrinted(text=text, left_out=left_out))
         self._write(event)
 
     def _write(self, event: Event) -> None:
@@ -170,9 +172,9 @@ class Server:
     def _do(self, command: AnyCommand) -> None:
         before = None
         self._wait_for_optimizers(command)
-        if isinstance(command, Open):
+        if isinstance(command, OpenLesson):
             before = self._open(command)
-        elif isinstance(command, Look):
+        elif isinstance(command, Inspect):
             self.looker.look = command
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
@@ -189,7 +191,7 @@ class Server:
         elif isinstance(command, WriteSeries):
             self._write_series(self.runs, command)
             return
-        elif isinstance(command, Evaluate | Derive):
+        elif isinstance(command, EvaluateExpressions | FindLocalGradients):
             self._look_into(self.runs.current, command)
             return
         else:
@@ -203,7 +205,7 @@ class Server:
 
     def _wait_for_optimizers(self, command: AnyCommand) -> None:
         """Let no lesson import what is being loaded: it would find it half loaded."""
-        opened = command if isinstance(command, Open) else self.opened
+        opened = command if isinstance(command, OpenLesson) else self.opened
         if (
             self.optimizers.is_alive()
             and opened is not None
@@ -211,7 +213,7 @@ class Server:
         ):
             self.optimizers.join()
 
-    def _open(self, command: Open) -> Frame | None:
+    def _open(self, command: OpenLesson) -> Frame | None:
         """Open what the command says; returns the frame before, if it asks for one."""
         self.opening = command.opening
         aside = self._put_aside(command)
@@ -254,7 +256,7 @@ class Server:
         return left
 
     def _gone_again(
-        self, command: Open, programs: Mapping[str, Program], record: Record
+        self, command: OpenLesson, programs: Mapping[str, Program], record: RunRecipe
     ) -> tuple[Run, Frame | None]:
         """The run of a record as far as it had come, but where the command says; the frame before.
 
@@ -268,26 +270,26 @@ class Server:
         run.seek(command.epoch, command.step)
         return run, before
 
-    def _put_aside(self, command: Open) -> Aside | None:
+    def _put_aside(self, command: OpenLesson) -> PausedRuns | None:
         """Put the open runs aside if the command says so, or else let go of what is there.
 
         Returns that, if it is just what the command asks for.
         """
         if command.aside:
             if self.aside is None and self.runs is not None and self.opened is not None:
-                self.aside = Aside.put(self.opened.lesson, self.runs)
+                self.aside = PausedRuns.put(self.opened.lesson, self.runs)
             return None
         aside, self.aside = self.aside, None
         return aside if aside is not None and aside.is_what(command) else None
 
-    def _look_into(self, run: Run, command: Evaluate | Derive) -> None:
+    def _look_into(self, run: Run, command: EvaluateExpressions | FindLocalGradients) -> None:
         """Tell what an exercise asks of the run, which stays as it is."""
-        if isinstance(command, Evaluate):
+        if isinstance(command, EvaluateExpressions):
             values = run.evaluate(command.expressions)
-            self.send(Evaluated(at=run.at, values=values, answers=command.number))
+            self.send(ExpressionsEvaluated(at=run.at, values=values, answers=command.number))
         else:
             local = self.looker.local(run, self._is_paused)
-            self.send(Derived(local=local, answers=command.number))
+            self.send(LocalGradientsFound(local=local, answers=command.number))
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted
@@ -296,7 +298,7 @@ class Server:
         done = write_series(run, Path(command.path), until=self._is_asked, quiet=self.capture.muted)
         if not done:
             raise RunError(f"{command.path} was not written: broken off")
-        self.send(Written(path=command.path, answers=command.number))
+        self.send(SeriesWritten(path=command.path, answers=command.number))
 
     # ── Long ways ───────────────────────────────────────────────────────────────────
 
@@ -320,7 +322,7 @@ class Server:
             now = time.perf_counter()
             if now - begun > PATIENCE and now - told > FRAME_SECONDS:
                 told = now
-                self._write(Seeking(epoch=runs.current.at.epoch, target=target))
+                self._write(SeekAdvanced(epoch=runs.current.at.epoch, target=target))
             return self._is_paused()
 
         return broken_off
@@ -387,7 +389,7 @@ class Server:
         run, columns = runs.current, self.looker.look.columns
         frame, infos = frame or run.frame(), runs.infos(columns)
         self.send(
-            Shown(
+            FrameShown(
                 answers=answers,
                 frame=frame,
                 before=before,
@@ -409,12 +411,14 @@ class Server:
             self._show(answers, note=f"stopped: {where} was still running; back to before it")
             return
         if error.stopped:
-            self.send(Refused(message=f"stopped: {where} was still running", answers=answers))
+            self.send(
+                CommandRefused(message=f"stopped: {where} was still running", answers=answers)
+            )
             return
         if self.runs is not None:
             self._show()
         self.send(
-            Failed(
+            LessonFailed(
                 answers=answers,
                 lesson=error.lesson,
                 phase=error.phase,
@@ -427,7 +431,7 @@ class Server:
         """The learner's stop came between two statements of ours: build the run anew."""
         runs = self.runs
         if runs is None:
-            self.send(Refused(message="stopped", answers=answers))
+            self.send(CommandRefused(message="stopped", answers=answers))
             return
         runs.take_up_again()
         self._show(answers, note="stopped")

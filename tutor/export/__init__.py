@@ -7,6 +7,6 @@ as a table are written by whoever has the run.
 from tutor.export.files import FileThere, free_path, new_file, write
 from tutor.export.notebook import notebook
 from tutor.export.script import script
-from tutor.export.settings import Settings
+from tutor.export.settings import ExportSettings
 
-__all__ = ["FileThere", "Settings", "free_path", "new_file", "notebook", "script", "write"]
+__all__ = ["ExportSettings", "FileThere", "free_path", "new_file", "notebook", "script", "write"]

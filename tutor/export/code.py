@@ -17,8 +17,8 @@ from io import StringIO
 from itertools import dropwhile
 
 from tutor.errors import RunError
-from tutor.export.outline import Outline, Part, outline
-from tutor.export.settings import Settings, check_mode, epochs_of, rate_of
+from tutor.export.outline import Outline, OutlinePart, outline
+from tutor.export.settings import ExportSettings, check_mode, epochs_of, rate_of
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
@@ -37,17 +37,17 @@ def {plain}(thing):
     return {{"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}}.get(str(thing), thing)
 '''
 
-PartLines = Callable[[Part, str], Iterator[str]]
+PartLines = Callable[[OutlinePart, str], Iterator[str]]
 """The lines of a phase, indented by so much: its code and what is said about it."""
 
 
 @dataclass(frozen=True)
-class Code:
+class ScriptCode:
     """The parts of a program that trains one lesson in one mode and prints its figures."""
 
     lesson: Lesson
     mode: str
-    settings: Settings
+    settings: ExportSettings
 
     def __post_init__(self) -> None:
         """Raise UsageError if there is no such mode."""
@@ -171,7 +171,7 @@ class Code:
         yield ""
         yield from self._print()
 
-    def _phase(self, part: Part, lines: Iterable[str], indent: str) -> Iterator[str]:
+    def _phase(self, part: OutlinePart, lines: Iterable[str], indent: str) -> Iterator[str]:
         """A phase's lines; after the Gradient what the update will use is taken down."""
         yield from lines
         if part.name == self.outline.gradient:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from tutor.export.code import Code, checked, indented
-from tutor.export.outline import Part
+from tutor.export.code import ScriptCode, checked, indented
+from tutor.export.outline import OutlinePart
 from tutor.export.script import CHANGED
-from tutor.export.settings import Settings
-from tutor.lesson.model import Block, Fence, Formula, Lesson, Prose, Section
+from tutor.export.settings import ExportSettings
+from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
 
 _BOXED = re.compile(r"\\boxed\s*\{")
@@ -35,12 +35,12 @@ THE_LOOP = (
 )
 
 
-def notebook(lesson: Lesson, mode: str, settings: Settings | None = None) -> str:
+def notebook(lesson: Lesson, mode: str, settings: ExportSettings | None = None) -> str:
     """The notebook's JSON; run from top to bottom it prints what the script prints.
 
     Raises UsageError if there is no such mode, RunError if the code can't stand in it.
     """
-    code = Code(lesson, mode, settings or Settings())
+    code = ScriptCode(lesson, mode, settings or ExportSettings())
     names = (f"cell-{number}" for number in count(1))
     cells = [{"id": next(names), **cell} for cell in _cells(code)]
     python = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -53,7 +53,7 @@ def notebook(lesson: Lesson, mode: str, settings: Settings | None = None) -> str
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _cells(code: Code) -> Iterator[dict[str, Any]]:
+def _cells(code: ScriptCode) -> Iterator[dict[str, Any]]:
     outline, lesson = code.outline, code.lesson
     yield _markdown(_title(code))
     yield from _sections(outline.opening)
@@ -67,7 +67,7 @@ def _cells(code: Code) -> Iterator[dict[str, Any]]:
     yield from _sections(outline.closing)
 
 
-def _title(code: Code) -> str:
+def _title(code: ScriptCode) -> str:
     lesson = code.lesson
     title = f"# {_as_text(lesson.title)}, in mode {_as_text(code.mode)}"
     return "\n\n".join(
@@ -75,7 +75,7 @@ def _title(code: Code) -> str:
     )
 
 
-def _setup(part: Part, lesson: Lesson) -> Iterator[dict[str, Any]]:
+def _setup(part: OutlinePart, lesson: Lesson) -> Iterator[dict[str, Any]]:
     """The Setup is run where it stands: its code cells between what is said of it."""
     heading, said, run = f"## {part.name}", list[Block](), list[str]()
     for block in part.blocks:
@@ -105,7 +105,7 @@ def _sections(sections: Iterable[Section]) -> Iterator[dict[str, Any]]:
         yield _markdown(_text(heading, section.blocks))
 
 
-def _phase(part: Part, indent: str) -> Iterator[str]:
+def _phase(part: OutlinePart, indent: str) -> Iterator[str]:
     """A phase in the loop: its name and its code."""
     yield f"{indent}# {part.name}"
     for fence in part.fences:
@@ -120,7 +120,7 @@ def _text(heading: str, blocks: Iterable[Block]) -> str:
 
 
 def _block(block: Block) -> str:
-    if isinstance(block, Formula):
+    if isinstance(block, DisplayFormula):
         return f"$$\n{legible(block.latex)}\n$$"
     if isinstance(block, Fence):
         runs = re.findall("`+", block.code)

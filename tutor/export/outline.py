@@ -14,7 +14,7 @@ from tutor.lesson.model import REPORT, SETUP, Block, Fence, Lesson, Prose, Secti
 
 
 @dataclass(slots=True)
-class Part:
+class OutlinePart:
     """One phase, and the sections without code that follow it."""
 
     name: str
@@ -33,11 +33,11 @@ class Outline:
 
     opening: tuple[Section, ...]
     """What is told before the first phase."""
-    setup: Part
+    setup: OutlinePart
     """Empty where the lesson has none."""
-    loop: tuple[Part, ...]
+    loop: tuple[OutlinePart, ...]
     """Each batch's phases; the last has no notes."""
-    report: Part | None
+    report: OutlinePart | None
     closing: tuple[Section, ...]
     """What is told after the last phase of the loop, or the Report."""
     gradient: str
@@ -53,13 +53,13 @@ class Outline:
 def outline(lesson: Lesson, mode: str) -> Outline:
     """The lesson as `mode` goes through it."""
     opening: list[Section] = []
-    parts: list[Part] = []
+    parts: list[OutlinePart] = []
     for section in lesson.sections:
         if section.phase is None:
             (parts[-1].notes if parts else opening).append(section)
         elif section.fences(mode):
-            parts.append(Part(section.phase, tuple(_of_mode(section, mode))))
-    setup = next((p for p in parts if p.name == SETUP), Part(SETUP, ()))
+            parts.append(OutlinePart(section.phase, tuple(_of_mode(section, mode))))
+    setup = next((p for p in parts if p.name == SETUP), OutlinePart(SETUP, ()))
     report = next((p for p in parts if p.name == REPORT), None)
     loop = tuple(p for p in parts if p.name not in (SETUP, REPORT))
     last = report or loop[-1]

@@ -11,12 +11,12 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from tutor.errors import FormulaError
-from tutor.export.code import Code, checked, indented
-from tutor.export.outline import Part
-from tutor.export.settings import Settings
+from tutor.export.code import ScriptCode, checked, indented
+from tutor.export.outline import OutlinePart
+from tutor.export.settings import ExportSettings
 from tutor.formula import draw, draw_inline, parse
 from tutor.lesson.markdown import with_inline_math
-from tutor.lesson.model import Block, Fence, Formula, Lesson, Prose, Section
+from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line, plain
 
 WIDTH = 92
@@ -31,17 +31,17 @@ _KEEPS_ITS_LINES = re.compile(r"\s*([-*+>#]\s|\d+[.)]\s|\||`{3}|~{3})|    ", re.
 """A line of a list, a quote, a table or verbatim text."""
 
 
-def script(lesson: Lesson, mode: str, settings: Settings | None = None) -> str:
+def script(lesson: Lesson, mode: str, settings: ExportSettings | None = None) -> str:
     """The text of the script; it prints what `tutor run --format jsonl` does, line by line.
 
     Raises UsageError if there is no such mode, RunError if the code can't stand in a script.
     """
-    settings = settings or Settings()
-    code = Code(lesson, mode, settings)
+    settings = settings or ExportSettings()
+    code = ScriptCode(lesson, mode, settings)
     return checked(_lines(code), lesson)
 
 
-def _lines(code: Code) -> Iterator[str]:
+def _lines(code: ScriptCode) -> Iterator[str]:
     outline = code.outline
     yield from _docstring(code)
     yield ""
@@ -58,7 +58,7 @@ def _lines(code: Code) -> Iterator[str]:
         yield from _section(section)
 
 
-def _docstring(code: Code) -> Iterator[str]:
+def _docstring(code: ScriptCode) -> Iterator[str]:
     lesson = code.lesson
     yield f'"""{_in_docstring(lesson.title)}, in mode {_in_docstring(code.mode)}.'
     said = [
@@ -84,7 +84,7 @@ def _section(section: Section) -> Iterator[str]:
     yield from _blocks(section.blocks, "")
 
 
-def _part(part: Part, indent: str) -> Iterator[str]:
+def _part(part: OutlinePart, indent: str) -> Iterator[str]:
     """A phase: what is said, its formulas and its code, in the lesson's order."""
     if part.blocks:
         yield from _heading(part.name, indent)
@@ -105,7 +105,7 @@ def _blocks(blocks: Iterable[Block], indent: str) -> Iterator[str]:
     for block in blocks:
         if isinstance(block, Fence):
             yield from indented(block.code, indent)
-        elif not isinstance(block, Prose | Formula):
+        elif not isinstance(block, Prose | DisplayFormula):
             continue  # an exercise: a script asks nothing
         else:
             if isinstance(before, Fence):
@@ -116,8 +116,8 @@ def _blocks(blocks: Iterable[Block], indent: str) -> Iterator[str]:
         before = block
 
 
-def _comment(block: Prose | Formula, indent: str) -> Iterator[str]:
-    if isinstance(block, Formula):
+def _comment(block: Prose | DisplayFormula, indent: str) -> Iterator[str]:
+    if isinstance(block, DisplayFormula):
         lines: Iterable[str] = _formula(block, WIDTH - len(indent) - 4)
     else:
         lines = _wrapped(_with_drawn_formulas(plain(block.markdown)), WIDTH - len(indent) - 2)
@@ -125,7 +125,7 @@ def _comment(block: Prose | Formula, indent: str) -> Iterator[str]:
         yield f"{indent}# {line}".rstrip()
 
 
-def _formula(block: Formula, width: int) -> list[str]:
+def _formula(block: DisplayFormula, width: int) -> list[str]:
     r"""The formula as a picture, the Python of each \boxed in its place; else its source."""
     try:
         picture = draw(parse(block.latex), {e: e for e in block.boxed}, width=width)

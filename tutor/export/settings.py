@@ -12,7 +12,7 @@ from tutor.lesson.model import Lesson
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ExportSettings:
     """What a learner may choose; None is what the lesson says."""
 
     device: str = "cpu"
@@ -25,13 +25,13 @@ class Settings:
     """Whether the run that is exported was changed on its way, which a script can't repeat."""
 
 
-def rate_of(lesson: Lesson, mode: str, settings: Settings) -> float:
+def rate_of(lesson: Lesson, mode: str, settings: ExportSettings) -> float:
     """The learning rate asked for, or the lesson's own for this mode."""
     asked = settings.learning_rate
     return lesson.learning_rate[mode] if asked is None else asked
 
 
-def epochs_of(lesson: Lesson, mode: str, settings: Settings) -> int:
+def epochs_of(lesson: Lesson, mode: str, settings: ExportSettings) -> int:
     """The number of epochs asked for, or the lesson's own for this mode."""
     return settings.epochs or lesson.epochs[mode]
 

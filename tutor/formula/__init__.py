@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
-from tutor.formula.model import Formula, Mark, Picture
+from tutor.formula.model import Formula, Picture, PictureMark
 
-__all__ = ["Formula", "Mark", "Picture", "define", "draw", "draw_inline", "parse", "say"]
+__all__ = ["Formula", "Picture", "PictureMark", "define", "draw", "draw_inline", "parse", "say"]
 
 _Made = TypeVar("_Made")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tutor.formula.cells import width as cell_width
-from tutor.formula.model import Mark, MarkKind
+from tutor.formula.model import MarkKind, PictureMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Box:
     above: int = 0
     """Rows above the baseline that a delimiter must embrace: those of scripts don't count."""
     below: int = 0
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[PictureMark, ...] = ()
 
     @property
     def height(self) -> int:
@@ -39,7 +39,7 @@ class Box:
 def text_box(text: str, kind: MarkKind | None = None, source: str = "") -> Box:
     """One row of text, marked as `kind` if given. The text must be free of controls."""
     cells = cell_width(text)
-    marks = () if kind is None else (Mark(0, 0, cells, kind, source),)
+    marks = () if kind is None else (PictureMark(0, 0, cells, kind, source),)
     return Box((text,), cells, marks=marks)
 
 
@@ -60,7 +60,7 @@ def compose(placed: Iterable[Placed], baseline: int, *, above: int = 0, below: i
     bottom = max([baseline, *(row + b.height - 1 for row, _, b in boxes)])
     total = max((column + b.width for _, column, b in boxes), default=0)
     segments: list[list[tuple[int, str, int]]] = [[] for _ in range(top, bottom + 1)]
-    marks: list[Mark] = []
+    marks: list[PictureMark] = []
     for row, column, box in boxes:
         for offset, text in enumerate(box.rows):
             segments[row - top + offset].append((column, text, box.width))

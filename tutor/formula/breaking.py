@@ -13,16 +13,16 @@ from dataclasses import replace
 from tutor.formula.box import Box, Placed, compose
 from tutor.formula.cells import width as cell_width
 from tutor.formula.folding import FEWEST_CELLS, folded
-from tutor.formula.model import Mark
+from tutor.formula.model import PictureMark
 from tutor.formula.nodes import (
     Break,
     Fenced,
-    Kind,
     Node,
-    Row,
+    NodeKind,
+    RowNode,
     Styled,
     Sym,
-    Table,
+    TableNode,
     Unsupported,
     single,
 )
@@ -52,18 +52,18 @@ def _items(node: Node) -> tuple[Node, ...]:
     node = single(node)
     if isinstance(node, Styled) and node.display:
         return _items(node.body)
-    return node.items if isinstance(node, Row) else (node,)
+    return node.items if isinstance(node, RowNode) else (node,)
 
 
 def _line(setter: Setter, items: Sequence[Node], width: int | None) -> Box:
     """One line of the formula, itself broken if it is too wide."""
-    only = single(Row(tuple(items)))
+    only = single(RowNode(tuple(items)))
     box = setter.box(only, Style())
     if width is None or box.width <= width:
         return box
     if isinstance(only, Unsupported):
         return _wrapped(box, width)
-    if isinstance(only, Table) and only.display:
+    if isinstance(only, TableNode) and only.display:
         return table_of(
             setter, only, lambda cell, start: _broken_row(setter, _items(cell), width - start)
         )
@@ -89,7 +89,7 @@ def _wrapped(box: Box, width: int) -> Box:
     boxes = []
     for row in rows:
         cells = cell_width(row)
-        boxes.append(Box((row,), cells, marks=(Mark(0, 0, cells, mark.kind, mark.text),)))
+        boxes.append(Box((row,), cells, marks=(PictureMark(0, 0, cells, mark.kind, mark.text),)))
     return _stacked([(0, b) for b in boxes])
 
 
@@ -111,7 +111,7 @@ class _Breaker:
     def __init__(self, setter: Setter, width: int, row: Sequence[Spaced]) -> None:
         self.setter = setter
         self.width = width
-        self.chunks = _split(row, Kind.REL)
+        self.chunks = _split(row, NodeKind.REL)
         self.indent = self._relation_column()
         self.lines: list[tuple[int, list[Spaced]]] = [(0, [])]
 
@@ -119,13 +119,13 @@ class _Breaker:
         """The lines as one box."""
         for chunk in self.chunks:
             if not self._add(chunk, self.indent, whole=True):
-                for part in _split(chunk, Kind.BIN):
+                for part in _split(chunk, NodeKind.BIN):
                     self._add_part(part)
         return _stacked([(indent, self._set(items)) for indent, items in self.lines])
 
     def _relation_column(self) -> int:
         """Where continued relations stand: below the first one, if it is not far right."""
-        if len(self.chunks) < 2 or self.chunks[0][0].kind is Kind.REL:
+        if len(self.chunks) < 2 or self.chunks[0][0].kind is NodeKind.REL:
             return _INDENT
         left = self._set(self.chunks[0]).width + 1
         return left if left <= self.width // 3 else _INDENT
@@ -134,13 +134,13 @@ class _Breaker:
         """Put a term on a line of its own, or the factors of one that is too wide for it."""
         indent = self._part_indent(part)
         if not self._add(part, indent, whole=True):
-            deeper = indent + _INDENT * (part[0].kind is Kind.REL)
+            deeper = indent + _INDENT * (part[0].kind is NodeKind.REL)
             for number, factor in enumerate(_factors(self.setter, part)):
                 self._add(factor, deeper if number else indent, whole=False)
 
     def _part_indent(self, part: list[Spaced]) -> int:
         """Where a continued term stands: behind the relation it belongs to, if there is one."""
-        belongs = len(self.chunks) > 1 and part[0].kind is not Kind.REL
+        belongs = len(self.chunks) > 1 and part[0].kind is not NodeKind.REL
         return self.indent + _INDENT if belongs else self.indent
 
     def _add(self, part: list[Spaced], indent: int, *, whole: bool) -> bool:
@@ -151,7 +151,7 @@ class _Breaker:
             return True
         if whole and indent + self._set(part).width > self.width:
             return False
-        left_side = len(self.lines) == 1 and line == self.chunks[0] and part[0].kind is Kind.REL
+        left_side = len(self.lines) == 1 and line == self.chunks[0] and part[0].kind is NodeKind.REL
         gains_nothing = left_side and self._set(line).width + 1 <= self.indent
         if not line or gains_nothing:
             line.extend(part)
@@ -165,7 +165,7 @@ class _Breaker:
         return self.setter.row([replace(items[0], gap=0), *items[1:]], Style())
 
 
-def _split(row: Sequence[Spaced], kind: Kind) -> list[list[Spaced]]:
+def _split(row: Sequence[Spaced], kind: NodeKind) -> list[list[Spaced]]:
     """Cut before each node of a kind, so that it begins a part."""
     parts: list[list[Spaced]] = [[]]
     for item in row:
@@ -179,7 +179,7 @@ def _factors(setter: Setter, part: Sequence[Spaced]) -> list[list[Spaced]]:
     """A term cut before each blank in it, those between low parentheses among them."""
     factors: list[list[Spaced]] = [[]]
     for item in _opened(setter, part):
-        is_behind_sign = bool(factors[-1]) and factors[-1][-1].kind in (Kind.BIN, Kind.REL)
+        is_behind_sign = bool(factors[-1]) and factors[-1][-1].kind in (NodeKind.BIN, NodeKind.REL)
         if item.gap > 0 and factors[-1] and not is_behind_sign:
             factors.append([])
         factors[-1].append(item)
@@ -191,13 +191,13 @@ def _opened(setter: Setter, part: Sequence[Spaced]) -> list[Spaced]:
     items: list[Spaced] = []
     for item in part:
         node = item.node
-        if isinstance(node, Fenced) and not isinstance(single(node.body), Table):
+        if isinstance(node, Fenced) and not isinstance(single(node.body), TableNode):
             box = setter.box(node, Style())
             if not (box.above or box.below):
                 inside = spaced(with_parentheses(_items(node.body), lambda f: f.compact))
-                items.append(replace(item, node=Sym(node.opening, Kind.OPEN)))
+                items.append(replace(item, node=Sym(node.opening, NodeKind.OPEN)))
                 items += _opened(setter, inside)
-                items.append(Spaced(0, Sym(node.closing, Kind.CLOSE), Kind.CLOSE))
+                items.append(Spaced(0, Sym(node.closing, NodeKind.CLOSE), NodeKind.CLOSE))
                 continue
         items.append(item)
     return items

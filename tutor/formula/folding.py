@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tutor.formula.box import Box, compose, text_box
 from tutor.formula.cells import width as cell_width
-from tutor.formula.model import Mark
+from tutor.formula.model import PictureMark
 
 FEWEST_CELLS = 4
 """The narrowest fold: a mark, a wide character, a mark."""
@@ -68,7 +68,7 @@ def _part(box: Box, start: int, end: int) -> Box:
     return Box(rows, end - start, box.baseline, marks=marks)
 
 
-def _moved(mark: Mark, start: int, end: int) -> Mark:
+def _moved(mark: PictureMark, start: int, end: int) -> PictureMark:
     return replace(mark, start=max(mark.start, start) - start, end=min(mark.end, end) - start)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from tutor.formula.nodes import Kind
+from tutor.formula.nodes import NodeKind
 
 # --- What a symbol is to its neighbours --------------------------------------------------
 
@@ -40,22 +40,22 @@ LIMIT_FUNCTIONS = frozenset(
 )
 
 
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> NodeKind:
     """The class of a symbol: TeX's, but by its Unicode character."""
     for members, kind in (
-        (BINARY, Kind.BIN),
-        (BIG, Kind.BIG),
-        (PUNCTUATION, Kind.PUNCT),
-        (OPENING, Kind.OPEN),
-        (CLOSING, Kind.CLOSE),
-        (ORDINARY, Kind.ORD),
-        (RELATIONS, Kind.REL),
+        (BINARY, NodeKind.BIN),
+        (BIG, NodeKind.BIG),
+        (PUNCTUATION, NodeKind.PUNCT),
+        (OPENING, NodeKind.OPEN),
+        (CLOSING, NodeKind.CLOSE),
+        (ORDINARY, NodeKind.ORD),
+        (RELATIONS, NodeKind.REL),
     ):
         if text in members:
             return kind
     if len(text) == 1 and (unicodedata.category(text) == "Sm" or "ARROW" in _name(text)):
-        return Kind.REL
-    return Kind.ORD
+        return NodeKind.REL
+    return NodeKind.ORD
 
 
 def _name(character: str) -> str:

@@ -15,19 +15,19 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Phantom,
     Root,
-    Row,
+    RowNode,
     Scripts,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
+    TableNode,
+    TextNode,
     Unsupported,
-    Value,
+    ValueNode,
     single,
     walk,
 )
@@ -63,12 +63,12 @@ class _Writer:
     def text(self, node: Node) -> str:
         """Any node as text."""
         match node:
-            case Sym(text) | Text(text) | Unsupported(text):
+            case Sym(text) | TextNode(text) | Unsupported(text):
                 return self._shown(text)
-            case Value(expression):
+            case ValueNode(expression):
                 value = self.values.get(expression, "?" if self.ascii else "□")
                 return self._shown(" ".join(value.split("\n")))
-            case Row(items):
+            case RowNode(items):
                 return self._row(items)
             case Frac(over, under, bar):
                 return self._frac(over, under, bar)
@@ -99,7 +99,7 @@ class _Writer:
                 return self._root(body, index)
             case Phantom(body):
                 return " " * cell_width(self.text(body))
-            case Table(rows):
+            case TableNode(rows):
                 return "; ".join(self._cells(row) for row in rows)
             case Break():
                 return "; "
@@ -115,7 +115,7 @@ class _Writer:
         before: Node = Sym("")
         for item in spaced(with_parentheses(items), stacked=False, script=self.script):
             text = self.text(item.node)
-            negative = isinstance(item.node, Value) and text.startswith(("-", "−"))
+            negative = isinstance(item.node, ValueNode) and text.startswith(("-", "−"))
             if item.after_operator and negative:
                 text = f"({text})"
             blank = " " * item.gap
@@ -133,7 +133,7 @@ class _Writer:
         before: Node = Sym("")
         for cell in row:
             text = self.text(cell)
-            is_aligned = isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
+            is_aligned = isinstance(cell, RowNode) and cell.items[:1] == (Sym(""),)
             is_aligned = is_aligned and not text[:1].isalnum()
             if is_aligned or not written.strip():
                 written += text
@@ -159,7 +159,7 @@ class _Writer:
     def _root(self, body: Node, index: Node | None) -> str:
         inner = self.text(body)
         is_fenced = isinstance(bare(body), Fenced) and inner[:1] + inner[-1:] == "()"
-        atom = is_fenced or isinstance(bare(body), Sym | Value | Accent)
+        atom = is_fenced or isinstance(bare(body), Sym | ValueNode | Accent)
         if self.ascii:
             inner = inner if is_fenced else f"({inner})"
         elif not atom:
@@ -173,7 +173,7 @@ class _Writer:
 
     def _scripts(self, base: Node, sub: Node | None, sup: Node | None) -> str:
         text = self.text(base)
-        negative = isinstance(single(base), Value) and text.startswith(("-", "−"))
+        negative = isinstance(single(base), ValueNode) and text.startswith(("-", "−"))
         if sup is not None and (negative or is_raised_twice(base)):
             text = f"({text})"
         if self.ascii and sup is not None:
@@ -210,22 +210,28 @@ class _Writer:
 
 def inner_values(node: Node) -> bool:
     """Whether live values stand in a node."""
-    return any(isinstance(inner, Value) for inner in walk(node))
+    return any(isinstance(inner, ValueNode) for inner in walk(node))
 
 
 def is_relation(node: Node) -> bool:
     """Whether a cell of an alignment begins with a relation or an operator."""
     shown = [i for i in _items(node) if i != Sym("")]
-    return bool(shown) and isinstance(shown[0], Sym) and shown[0].kind in (Kind.REL, Kind.BIN)
+    return (
+        bool(shown) and isinstance(shown[0], Sym) and shown[0].kind in (NodeKind.REL, NodeKind.BIN)
+    )
 
 
 def _ends_in_relation(node: Node) -> bool:
     shown = [i for i in _items(node) if i != Sym("")]
-    return bool(shown) and isinstance(shown[-1], Sym) and shown[-1].kind in (Kind.REL, Kind.BIN)
+    return (
+        bool(shown)
+        and isinstance(shown[-1], Sym)
+        and shown[-1].kind in (NodeKind.REL, NodeKind.BIN)
+    )
 
 
 def _items(node: Node) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Row) else (node,)
+    return node.items if isinstance(node, RowNode) else (node,)
 
 
 def _goes_on(before: Node, after: str) -> bool:
@@ -244,9 +250,9 @@ def _primes_and_rest(sup: Node) -> tuple[str, Node | None]:
         count += 1
     primes = "".join("'" * (1 + "′″‴".index(i.text)) for i in items[:count] if isinstance(i, Sym))
     rest = items[count:]
-    return primes, (Row(rest) if rest else None)
+    return primes, (RowNode(rest) if rest else None)
 
 
 def _is_function(node: Node) -> bool:
     base = bare(node.base) if isinstance(node, Scripts | Stack) else node
-    return isinstance(base, Sym) and base.kind is Kind.FUNC
+    return isinstance(base, Sym) and base.kind is NodeKind.FUNC

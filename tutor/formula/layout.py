@@ -28,19 +28,19 @@ from tutor.formula.nodes import (
     Brace,
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Phantom,
     Root,
-    Row,
+    RowNode,
     Scripts,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
+    TableNode,
+    TextNode,
     Unsupported,
-    Value,
+    ValueNode,
     single,
 )
 from tutor.formula.parentheses import (
@@ -82,9 +82,9 @@ class Typesetter:
     def box(self, node: Node, style: Style) -> Box:
         """The box of any node."""
         match node:
-            case Sym(text) | Text(text):
+            case Sym(text) | TextNode(text):
                 return text_box(self.shown(text))
-            case Row(items):
+            case RowNode(items):
                 items = tuple(with_parentheses(items, lambda f: f.compact or style.script))
                 return self.row(spaced(items, script=style.script, stacked=not style.script), style)
             case Frac():
@@ -97,14 +97,14 @@ class Typesetter:
                 return self._accent(node, style)
             case Fenced():
                 return self._fenced(node, style)
-            case Table():
+            case TableNode():
                 return table_box(self, node, style)
             case _:
                 return self._other(node, style)
 
     def _other(self, node: Node, style: Style) -> Box:
         match node:
-            case Value(expression):
+            case ValueNode(expression):
                 return self._value(expression)
             case Unsupported(source):
                 source = visible(source)
@@ -333,7 +333,7 @@ class Typesetter:
 
     def _fenced(self, node: Fenced, style: Style) -> Box:
         inner = single(node.body)
-        if not isinstance(inner, Table):
+        if not isinstance(inner, TableNode):
             return self._embrace(node.opening, self._parted(inner, style), node.closing)
         pointed = node.opening in glyphs.POINTED or node.closing in glyphs.POINTED
         body = table_box(self, inner, style, middle=pointed)
@@ -342,15 +342,15 @@ class Typesetter:
     def _parted(self, body: Node, style: Style) -> Box:
         r"""The body of delimiters; a \middle one in it is as tall as all of it."""
         box = self.box(body, style)
-        if not isinstance(body, Row) or box.height == 1:
+        if not isinstance(body, RowNode) or box.height == 1:
             return box
         parts: list[tuple[int, Box]] = []
         for item in spaced(body.items, script=style.script):
-            if isinstance(item.node, Sym) and item.kind is Kind.MIDDLE:
+            if isinstance(item.node, Sym) and item.kind is NodeKind.MIDDLE:
                 parts.append((item.gap, self._delimiter(item.node.text, box.above, box.below)))
             else:
                 parts.append((item.gap, self.box(item.node, style)))
-        has_middle = any(isinstance(i, Sym) and i.kind is Kind.MIDDLE for i in body.items)
+        has_middle = any(isinstance(i, Sym) and i.kind is NodeKind.MIDDLE for i in body.items)
         return beside(parts) if has_middle else box
 
     def _embrace(self, opening: str, body: Box, closing: str, *, pad: bool = False) -> Box:
@@ -378,4 +378,4 @@ def _line(box: Box) -> str:
 
 def _is_negative(node: Node, box: Box) -> bool:
     text = _line(box)
-    return isinstance(node, Value) and text.startswith(("-", "−")) and len(text) > 1
+    return isinstance(node, ValueNode) and text.startswith(("-", "−")) and len(text) > 1

@@ -27,7 +27,7 @@ class Formula:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PictureMark:
     """Cells of a picture that show a live value or LaTeX that can't be drawn."""
 
     row: int
@@ -48,4 +48,4 @@ class Picture:
     width: int
     baseline: int
     """The row that stands on the line of the text around it."""
-    marks: tuple[Mark, ...]
+    marks: tuple[PictureMark, ...]

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Literal, TypeAlias
 
 
-class Kind(Enum):
+class NodeKind(Enum):
     """What a node is to its neighbours; the space around it follows from that."""
 
     ORD = auto()
@@ -32,20 +32,20 @@ class Sym:
     """A symbol, a number, or the name of a function."""
 
     text: str
-    kind: Kind = Kind.ORD
+    kind: NodeKind = NodeKind.ORD
     limits: bool = False
     """Whether its scripts stand below and above it in a displayed formula."""
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextNode:
     """Words, with the spaces that the author wrote."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ValueNode:
     r"""A live value: the Python expression of a \boxed."""
 
     expression: str
@@ -76,7 +76,7 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RowNode:
     """Nodes beside each other."""
 
     items: tuple[Node, ...]
@@ -148,7 +148,7 @@ class Fenced:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableNode:
     """Cells in rows and columns."""
 
     rows: tuple[tuple[Node, ...], ...]
@@ -178,13 +178,13 @@ class Styled:
 
 Node: TypeAlias = (
     Sym
-    | Text
-    | Value
+    | TextNode
+    | ValueNode
     | Unsupported
     | Space
     | Soft
     | Break
-    | Row
+    | RowNode
     | Frac
     | Scripts
     | Stack
@@ -192,7 +192,7 @@ Node: TypeAlias = (
     | Brace
     | Root
     | Fenced
-    | Table
+    | TableNode
     | Phantom
     | Styled
 )
@@ -201,7 +201,7 @@ Node: TypeAlias = (
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly inside `node`, in reading order."""
     match node:
-        case Row(items):
+        case RowNode(items):
             return items
         case Frac(over, under):
             return over, under
@@ -215,7 +215,7 @@ def children(node: Node) -> tuple[Node, ...]:
             return (base,)
         case Fenced(_, body) | Phantom(body) | Styled(body):
             return (body,)
-        case Table(rows):
+        case TableNode(rows):
             return tuple(cell for row in rows for cell in row)
         case _:
             return ()
@@ -230,6 +230,6 @@ def walk(node: Node) -> Iterator[Node]:
 
 def single(node: Node) -> Node:
     """The one node inside nested rows of one item, or `node` itself."""
-    while isinstance(node, Row) and len(node.items) == 1:
+    while isinstance(node, RowNode) and len(node.items) == 1:
         node = node.items[0]
     return node

@@ -15,20 +15,20 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Phantom,
     Root,
-    Row,
+    RowNode,
     Scripts,
     Soft,
     Space,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
-    Value,
+    TableNode,
+    TextNode,
+    ValueNode,
     single,
 )
 from tutor.formula.words_patterns import applies
@@ -103,7 +103,7 @@ def _one(
             return [*([Soft()] if is_apart else []), Fenced("(", node, ")")]
     elif isinstance(node, Root):
         body = bare(node.body)
-        if isinstance(body, Sym | Value | Accent) and _multiplies(after, is_before=False):
+        if isinstance(body, Sym | ValueNode | Accent) and _multiplies(after, is_before=False):
             is_picture = is_in_line is not None
             body = body if is_picture else Fenced("(", body, ")")
             node = replace(node, body=body, is_lined=is_picture)
@@ -127,7 +127,7 @@ def bare(node: Node) -> Node:
 
 def _is_named(node: Node) -> bool:
     """Whether it is a function or a sum, of which what follows is taken."""
-    kinds = (Kind.FUNC, Kind.BIG)
+    kinds = (NodeKind.FUNC, NodeKind.BIG)
     node = bare(node)
     if isinstance(node, Scripts | Stack):
         node = bare(node.base)
@@ -141,19 +141,19 @@ def _multiplies(node: Node | None, *, is_before: bool) -> bool:
     node = bare(node)
     base = bare(node.base) if isinstance(node, Scripts | Stack) else node
     match node:
-        case Text(text):
+        case TextNode(text):
             edge = text[-1:] if is_before else text[:1]
             return bool(edge.strip()) and edge.isalnum()
-        case Break() | Table() | Space():
+        case Break() | TableNode() | Space():
             return False
     if isinstance(base, Sym):
         if base.text in _BARS:
             return isinstance(node, Scripts) and not is_before
-        if base.kind is Kind.BIG:
+        if base.kind is NodeKind.BIG:
             return not is_before
         if base.text in _OPERATORS_BEFORE or base.text == "mod":
             return is_before or base.text == "/"
-        return base.kind in (Kind.ORD, Kind.FUNC, Kind.INNER) and base.text[:1] not in (
+        return base.kind in (NodeKind.ORD, NodeKind.FUNC, NodeKind.INNER) and base.text[:1] not in (
             "…",
             ".",
             "⋯",
@@ -164,7 +164,7 @@ def _multiplies(node: Node | None, *, is_before: bool) -> bool:
 def is_raised_twice(base: Node) -> bool:
     """Whether a power of it on one line needs parentheses: `(1/2)²`, `(√x)²`, `(aᵇ)ᶜ`."""
     node = bare(base)
-    if isinstance(node, Row):
+    if isinstance(node, RowNode):
         return len([i for i in node.items if not isinstance(i, Soft | Space)]) > 1 and not _is_name(
             node
         )
@@ -173,22 +173,22 @@ def is_raised_twice(base: Node) -> bool:
     return isinstance(node, Frac | Root)
 
 
-def _is_name(row: Row) -> bool:
+def _is_name(row: RowNode) -> bool:
     """Whether a row is operators or the parts of a name, such as `arg min`."""
-    return all(isinstance(i, Sym) and i.kind is not Kind.ORD for i in row.items)
+    return all(isinstance(i, Sym) and i.kind is not NodeKind.ORD for i in row.items)
 
 
 def needs_parentheses(node: Node) -> bool:
     """Whether a part must be put in parentheses to stand beside a `/` or under a root."""
     node = bare(node)
     match node:
-        case Row(items):
+        case RowNode(items):
             if _is_barred(items):
                 return False
             return any(_breaks_apart(item, items[at + 1 :]) for at, item in enumerate(items))
-        case Frac(bar=True) | Table():
+        case Frac(bar=True) | TableNode():
             return True
-        case Text(text):
+        case TextNode(text):
             return " " in text.strip()
         case Sym(text):
             return text == "/"
@@ -200,20 +200,26 @@ def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
     """Whether an item of a row makes it more than one product."""
     node = bare(item)
     base = bare(node.base) if isinstance(node, Scripts | Stack) else node
-    if isinstance(node, Row):
+    if isinstance(node, RowNode):
         return needs_parentheses(node)
-    if isinstance(node, Text):
+    if isinstance(node, TextNode):
         return " " in node.text.strip()
-    if isinstance(node, Table | Break) or (isinstance(node, Space) and node.cells >= _APART):
+    if isinstance(node, TableNode | Break) or (isinstance(node, Space) and node.cells >= _APART):
         return True
     if not isinstance(base, Sym):
         return False
-    if base.kind is Kind.FUNC:
+    if base.kind is NodeKind.FUNC:
         follows = _near(after)
         return follows is not None and not (isinstance(bare(follows), Fenced) and len(after) == 1)
     if base.text in "|‖":
         return False
-    is_operator = base.kind in (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.BIG, Kind.MIDDLE)
+    is_operator = base.kind in (
+        NodeKind.BIN,
+        NodeKind.REL,
+        NodeKind.PUNCT,
+        NodeKind.BIG,
+        NodeKind.MIDDLE,
+    )
     return is_operator or base.text in ("/", "∣")
 
 
@@ -222,7 +228,7 @@ def is_product(node: Node) -> bool:
     node = bare(node)
     if isinstance(node, Brace):
         return is_product(node.base)
-    if not isinstance(node, Row):
+    if not isinstance(node, RowNode):
         return False
     factors = [i for i in node.items if not isinstance(i, Soft | Space | Phantom)]
     first: Node | None = factors[0] if factors else None

@@ -16,7 +16,7 @@ from tutor.formula import commands
 from tutor.formula.cells import REPLACEMENT, visible
 from tutor.formula.cursor import ENDS, argument_count, never_closed
 from tutor.formula.old_latex import modernised
-from tutor.formula.writer import Source, Writer
+from tutor.formula.writer import PreparedSource, Writer
 
 MAX_LENGTH = 10_000
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
@@ -30,7 +30,7 @@ _POINTS |= {"px": 1.004}
 _MOST_CELLS = 40
 
 
-def read(latex: str) -> Source:
+def read(latex: str) -> PreparedSource:
     r"""Read a formula's source.
 
     Raises FormulaError: empty, unbalanced braces, \left without \right, an unknown or
@@ -42,7 +42,7 @@ def read(latex: str) -> Source:
     scanner.scan()
     if not any(not p.isspace() for p in scanner.out):
         raise FormulaError("the formula is empty")
-    return Source("".join(scanner.out), scanner.pieces, scanner.leaves)
+    return PreparedSource("".join(scanner.out), scanner.pieces, scanner.leaves)
 
 
 class _Scanner(Writer):

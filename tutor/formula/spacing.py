@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from tutor.formula.nodes import (
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Phantom,
-    Row,
+    RowNode,
     Scripts,
     Soft,
     Space,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
+    TableNode,
+    TextNode,
     Unsupported,
     single,
 )
@@ -37,7 +37,7 @@ class Spaced:
 
     gap: int
     node: Node
-    kind: Kind
+    kind: NodeKind
     """Its class on its left side, a + or − in front of a term being ORD."""
     after_operator: bool = False
     """Whether a sign of its own would stand behind another operator."""
@@ -46,8 +46,8 @@ class Spaced:
 @dataclass(frozen=True, slots=True)
 class _Atom:
     node: Node
-    left: Kind
-    right: Kind
+    left: NodeKind
+    right: NodeKind
     soft: bool = False
     extra: int | None = None
     """Explicit space before it."""
@@ -84,48 +84,58 @@ def _atoms(items: Iterable[Node], stacked: bool) -> Iterator[_Atom]:
                 yield _Atom(item, left, right, soft, extra)
                 soft, extra = False, None
     if extra is not None and extra > 0:
-        yield _Atom(Sym(""), Kind.ORD, Kind.ORD, extra=extra)
+        yield _Atom(Sym(""), NodeKind.ORD, NodeKind.ORD, extra=extra)
 
 
-def _sides(node: Node, stacked: bool) -> tuple[Kind, Kind]:
+def _sides(node: Node, stacked: bool) -> tuple[NodeKind, NodeKind]:
     """What a node is to its left and to its right neighbour."""
     match node:
         case Sym(kind=kind):
             return kind, kind
         case Scripts(base=base) | Stack(base=base):
             left, right = _sides(single(base), stacked)
-            return left, Kind.ORD if right is Kind.CLOSE else right
+            return left, NodeKind.ORD if right is NodeKind.CLOSE else right
         case Fenced(opening, _, closing):
-            left = Kind.OPEN if opening else Kind.INNER
-            return left, Kind.CLOSE if closing else Kind.INNER
+            left = NodeKind.OPEN if opening else NodeKind.INNER
+            return left, NodeKind.CLOSE if closing else NodeKind.INNER
         case Frac():
-            kind = Kind.INNER if stacked and not node.compact else Kind.ORD
+            kind = NodeKind.INNER if stacked and not node.compact else NodeKind.ORD
             return kind, kind
-        case Table() | Unsupported() | Styled():
-            return Kind.INNER, Kind.INNER
+        case TableNode() | Unsupported() | Styled():
+            return NodeKind.INNER, NodeKind.INNER
         case Phantom(body):
             return _sides(single(body), stacked)
-        case Row(items) if items:
+        case RowNode(items) if items:
             left, right = _sides(items[0], stacked)[0], _sides(items[-1], stacked)[1]
-            inner = Kind.INNER
-            return (inner if left is inner else Kind.ORD, inner if right is inner else Kind.ORD)
+            inner = NodeKind.INNER
+            return (
+                inner if left is inner else NodeKind.ORD,
+                inner if right is inner else NodeKind.ORD,
+            )
         case _:
-            return Kind.ORD, Kind.ORD
+            return NodeKind.ORD, NodeKind.ORD
 
 
-_BEFORE_SIGN = (Kind.BIN, Kind.REL, Kind.OPEN, Kind.PUNCT, Kind.BIG, Kind.FUNC)
+_BEFORE_SIGN = (
+    NodeKind.BIN,
+    NodeKind.REL,
+    NodeKind.OPEN,
+    NodeKind.PUNCT,
+    NodeKind.BIG,
+    NodeKind.FUNC,
+)
 
 
 def _resolved(atoms: list[_Atom]) -> list[_Atom]:
     """Make an operator without a left or right operand an ordinary symbol: a sign."""
     done: list[_Atom] = []
     for index, atom in enumerate(atoms):
-        if atom.left is Kind.BIN:
+        if atom.left is NodeKind.BIN:
             before = done[-1].right if done else None
             after = atoms[index + 1].left if index + 1 < len(atoms) else None
             lonely = before is None or before in _BEFORE_SIGN
-            if lonely or after in (None, Kind.REL, Kind.CLOSE, Kind.PUNCT):
-                atom = replace(atom, left=Kind.ORD, right=Kind.ORD)
+            if lonely or after in (None, NodeKind.REL, NodeKind.CLOSE, NodeKind.PUNCT):
+                atom = replace(atom, left=NodeKind.ORD, right=NodeKind.ORD)
         done.append(atom)
     return done
 
@@ -134,27 +144,27 @@ def _gap(left: _Atom, right: _Atom, script: bool) -> int:
     kinds = (left.right, right.left)
     if _touches_blank(left.node, right.node):
         return 0
-    if Kind.MIDDLE in kinds:
+    if NodeKind.MIDDLE in kinds:
         return 1
-    if Kind.REL in kinds or Kind.BIN in kinds:
-        return 0 if script else int(kinds != (Kind.REL, Kind.REL))
-    if kinds[1] in (Kind.PUNCT, Kind.CLOSE) or kinds[0] is Kind.OPEN:
+    if NodeKind.REL in kinds or NodeKind.BIN in kinds:
+        return 0 if script else int(kinds != (NodeKind.REL, NodeKind.REL))
+    if kinds[1] in (NodeKind.PUNCT, NodeKind.CLOSE) or kinds[0] is NodeKind.OPEN:
         return 0
-    if kinds[0] is Kind.PUNCT:
+    if kinds[0] is NodeKind.PUNCT:
         return 0 if script else 1
-    if kinds == (Kind.FUNC, Kind.OPEN):
+    if kinds == (NodeKind.FUNC, NodeKind.OPEN):
         return 0
-    if Kind.INNER in kinds:
+    if NodeKind.INNER in kinds:
         return 0 if script and _is_sign(left) else 1
-    if kinds[0] in (Kind.FUNC, Kind.BIG) or kinds[1] in (Kind.FUNC, Kind.BIG):
+    if kinds[0] in (NodeKind.FUNC, NodeKind.BIG) or kinds[1] in (NodeKind.FUNC, NodeKind.BIG):
         return 0 if _is_sign(left) else 1
     return int(right.soft and not script and not _leans(left.node))
 
 
 def _touches_blank(left: Node, right: Node) -> bool:
     r"""Whether words bring their own blank along, as in `\text{if } x`."""
-    ends = isinstance(left, Text) and left.text.endswith(" ")
-    return ends or (isinstance(right, Text) and right.text.startswith(" "))
+    ends = isinstance(left, TextNode) and left.text.endswith(" ")
+    return ends or (isinstance(right, TextNode) and right.text.startswith(" "))
 
 
 def _is_sign(atom: _Atom) -> bool:
@@ -167,7 +177,7 @@ def _leans(node: Node) -> bool:
 
 
 def _is_operator(atom: _Atom | None) -> bool:
-    return atom is not None and (atom.right is Kind.BIN or _is_sign(atom))
+    return atom is not None and (atom.right is NodeKind.BIN or _is_sign(atom))
 
 
 def run_together(before: str, after: str) -> bool:
@@ -190,7 +200,7 @@ def _flat(node: Node) -> str:
     match node:
         case Sym(text):
             return text
-        case Row(items):
+        case RowNode(items):
             parts = [_flat(i) for i in items if not isinstance(i, Soft)]
             return "".join(parts) if all(parts) else ""
         case Fenced(opening, body, closing) if opening and closing:

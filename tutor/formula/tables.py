@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tutor.formula.box import Box, Placed, centred, compose, embraced, text_box
-from tutor.formula.nodes import Kind, Node, Row, Sym, Table
+from tutor.formula.nodes import Node, NodeKind, RowNode, Sym, TableNode
 from tutor.formula.style import Setter, Style
 
 _MATRIX_GAP, _PAIR_GAP = 2, 3
@@ -15,13 +15,15 @@ CellSetter = Callable[[Node, int], Box]
 """Sets a cell, given the column (in cells of text) at which it begins."""
 
 
-def table_box(setter: Setter, table: Table, style: Style, *, middle: bool = False) -> Box:
+def table_box(setter: Setter, table: TableNode, style: Style, *, middle: bool = False) -> Box:
     """A table; with `middle` its height is odd, for a brace whose point is in the middle."""
     inner = Style(display=table.display, script=style.script)
     return table_of(setter, table, lambda node, _: setter.box(node, inner), middle=middle)
 
 
-def table_of(setter: Setter, table: Table, set_cell: CellSetter, *, middle: bool = False) -> Box:
+def table_of(
+    setter: Setter, table: TableNode, set_cell: CellSetter, *, middle: bool = False
+) -> Box:
     """A table whose cells are set by `set_cell`."""
     columns = max((len(row) for row in table.rows), default=0)
     boxes: list[list[Box]] = [[] for _ in table.rows]
@@ -41,7 +43,7 @@ def table_of(setter: Setter, table: Table, set_cell: CellSetter, *, middle: bool
     return embraced(compose(placed, _baseline(boxes, placed, height)))
 
 
-def _gap(table: Table, column: int) -> int:
+def _gap(table: TableNode, column: int) -> int:
     if not table.display:
         return _MATRIX_GAP + int(_line_before(table, column))
     if column % 2 == 0 and all(_is_sign(row[column - 1]) for row in table.rows if row[column:]):
@@ -50,18 +52,18 @@ def _gap(table: Table, column: int) -> int:
 
 
 def _is_sign(cell: Node) -> bool:
-    items = cell.items if isinstance(cell, Row) else (cell,)
+    items = cell.items if isinstance(cell, RowNode) else (cell,)
     shown = [item for item in items if item != Sym("")]
-    return all(isinstance(i, Sym) and i.kind in (Kind.REL, Kind.BIN) for i in shown)
+    return all(isinstance(i, Sym) and i.kind in (NodeKind.REL, NodeKind.BIN) for i in shown)
 
 
-def _line_before(table: Table, column: int) -> bool:
+def _line_before(table: TableNode, column: int) -> bool:
     return table.column_lines[column - 1 : column] == (True,)
 
 
 def _rows(
     setter: Setter,
-    table: Table,
+    table: TableNode,
     boxes: list[list[Box]],
     starts: list[int],
     widths: list[int],
@@ -92,23 +94,23 @@ def _rows(
     return placed, top
 
 
-def _offset(table: Table, column: int, box: Box, width: int) -> int:
+def _offset(table: TableNode, column: int, box: Box, width: int) -> int:
     align = table.align[column] if column < len(table.align) else "center"
     return {"left": 0, "center": centred(box, width), "right": width - box.width}[align]
 
 
-def _row_line(setter: Setter, table: Table, starts: list[int], width: int) -> Box:
+def _row_line(setter: Setter, table: TableNode, starts: list[int], width: int) -> Box:
     line, crossing = ("-", "+") if setter.ascii else ("─", "┼")
     columns = _line_columns(table, starts)
     return text_box("".join(crossing if c in columns else line for c in range(width)))
 
 
-def _line_columns(table: Table, starts: list[int]) -> list[int]:
+def _line_columns(table: TableNode, starts: list[int]) -> list[int]:
     return [s - 2 for c, s in enumerate(starts) if c and _line_before(table, c)]
 
 
 def _column_lines(
-    setter: Setter, table: Table, starts: list[int], placed: list[Placed], height: int
+    setter: Setter, table: TableNode, starts: list[int], placed: list[Placed], height: int
 ) -> list[Placed]:
     """The cells of the lines between columns, but where a line between rows crosses them."""
     bar = text_box("|" if setter.ascii else "│")

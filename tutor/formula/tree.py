@@ -25,26 +25,26 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Phantom,
     Root,
-    Row,
+    RowNode,
     Scripts,
     Soft,
     Space,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
+    TableNode,
+    TextNode,
     Unsupported,
-    Value,
+    ValueNode,
     single,
     walk,
 )
 from tutor.formula.source import read
-from tutor.formula.writer import Piece, Source
+from tutor.formula.writer import PreparedSource, PutAsidePiece
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -93,7 +93,7 @@ def _mathml(latex: str) -> Element:
         raise FormulaError(reason) from error
 
 
-def _nothing_lost(source: Source, root: Node) -> bool:
+def _nothing_lost(source: PreparedSource, root: Node) -> bool:
     """Whether each letter, digit and placeholder of the source is in the tree."""
     symbols = [n.text for n in walk(root) if isinstance(n, Sym)]
     found = Counter("".join(_plain(s) for s in symbols))
@@ -107,9 +107,9 @@ def _nothing_lost(source: Source, root: Node) -> bool:
     return (
         plain <= found
         and words <= {word for symbol in symbols for word in (symbol, *symbol.split())}
-        and kinds[Value] == wanted["value"]
+        and kinds[ValueNode] == wanted["value"]
         and kinds[Unsupported] == wanted["unsupported"]
-        and kinds[Text] >= wanted["text"]
+        and kinds[TextNode] >= wanted["text"]
     )
 
 
@@ -126,7 +126,7 @@ _EM_CELLS = (0.08, 0.9, 1.9)
 class _Reader:
     """Turns MathML elements into nodes."""
 
-    pieces: Mapping[str, Piece]
+    pieces: Mapping[str, PutAsidePiece]
 
     def node(self, element: Element) -> Node:
         """The node that an element stands for."""
@@ -193,14 +193,14 @@ class _Reader:
             return Unsupported(text)
         text = {"~": "∼", "\u22c5": "·"}.get(text, text)
         if element.get("fence") == "true":
-            return Sym(text, Kind.MIDDLE)
+            return Sym(text, NodeKind.MIDDLE)
         text = glyphs.in_variant(text, element.get("mathvariant"))
         if text == "mod":
-            return Sym(text, Kind.BIN)
+            return Sym(text, NodeKind.BIN)
         if len(text) > 1 and text[0].isalpha() and element.tag != "mn":
-            return Sym(text, Kind.FUNC, limits=text in glyphs.LIMIT_FUNCTIONS)
+            return Sym(text, NodeKind.FUNC, limits=text in glyphs.LIMIT_FUNCTIONS)
         kind = glyphs.kind_of(text)
-        limits = kind is Kind.BIG and text not in glyphs.INTEGRALS
+        limits = kind is NodeKind.BIG and text not in glyphs.INTEGRALS
         return Sym(text, kind, limits=limits)
 
     def _style(self, element: Element) -> Node:
@@ -215,11 +215,11 @@ class _Reader:
 
     # --- rows -----------------------------------------------------------------------------
 
-    def _row(self, element: Element) -> Row:
+    def _row(self, element: Element) -> RowNode:
         if len(element) and element[0].get("form") == "prefix":
-            return Row((self._fenced(element),))
+            return RowNode((self._fenced(element),))
         items = [self.node(child) for child in element]
-        return Row(tuple(_paired(_merged(items))))
+        return RowNode(tuple(_paired(_merged(items))))
 
     def _fenced(self, element: Element) -> Fenced:
         r"""A \left … \right, or the brace of cases, which has no other end."""
@@ -227,7 +227,7 @@ class _Reader:
         closing = ""
         if inside and inside[-1].get("form") == "postfix":
             closing = html.unescape(inside.pop().text or "")
-        body = Row(tuple(_paired(_merged([self.node(e) for e in inside]))))
+        body = RowNode(tuple(_paired(_merged([self.node(e) for e in inside]))))
         return Fenced(html.unescape(element[0].text or ""), body, closing)
 
     def _stack(self, element: Element) -> Node:
@@ -254,12 +254,12 @@ class _Reader:
 
     # --- tables ---------------------------------------------------------------------------
 
-    def _table(self, element: Element) -> Table:
+    def _table(self, element: Element) -> TableNode:
         rows = [[self._row(cell) for cell in row] for row in element]
         lines, rows = _row_lines(rows)
         aligns = [[_alignment(cell.get("columnalign")) for cell in row] for row in element]
         widest = max(aligns, key=len, default=[])
-        return Table(
+        return TableNode(
             tuple(tuple(row) for row in rows),
             tuple(widest),
             element.get("displaystyle") == "true",
@@ -272,34 +272,34 @@ def _alignment(name: str | None) -> Literal["left", "center", "right"]:
     return "left" if name == "left" else "right" if name == "right" else "center"
 
 
-_LINE = Text("\x00line")
+_LINE = TextNode("\x00line")
 r"""What an \hline becomes until the table takes it out of its row."""
 
 
-def _row_lines(rows: list[list[Row]]) -> tuple[list[int], list[list[Row]]]:
+def _row_lines(rows: list[list[RowNode]]) -> tuple[list[int], list[list[RowNode]]]:
     r"""Take the \hline marks out of the rows: before which rows they stand."""
     lines: list[int] = []
-    kept: list[list[Row]] = []
+    kept: list[list[RowNode]] = []
     for row in rows:
         while row and row[0].items and row[0].items[0] == _LINE:
             lines.append(len(kept))
-            row = [Row(row[0].items[1:]), *row[1:]]
-        if row and not all(cell == Row(()) for cell in row):
+            row = [RowNode(row[0].items[1:]), *row[1:]]
+        if row and not all(cell == RowNode(()) for cell in row):
             kept.append(row)
     return lines, kept
 
 
-def _of_piece(piece: Piece) -> Node:
+def _of_piece(piece: PutAsidePiece) -> Node:
     match piece.kind:
         case "value":
-            return Value(piece.text)
+            return ValueNode(piece.text)
         case "unsupported":
             return Unsupported(piece.text)
         case "text":
-            return Text(piece.text)
+            return TextNode(piece.text)
         case "word" | "limits":
             limits = piece.kind == "limits" or piece.text in glyphs.LIMIT_FUNCTIONS
-            return Sym(piece.text, Kind.FUNC, limits=limits)
+            return Sym(piece.text, NodeKind.FUNC, limits=limits)
         case "not":
             struck = unicodedata.normalize("NFC", piece.text + "\u0338")
             return Sym(struck, glyphs.kind_of(piece.text))
@@ -308,7 +308,7 @@ def _of_piece(piece: Piece) -> Node:
         case "line":
             return _LINE
         case "bar":
-            return Sym(piece.text, Kind.MIDDLE)
+            return Sym(piece.text, NodeKind.MIDDLE)
         case "cancel":
             return Sym("")
         case "soft":
@@ -341,12 +341,12 @@ def _merged(items: Iterable[Node]) -> list[Node]:
         elif _is_thousands(merged, item):
             parts = [*merged[-2:], item]
             merged[-2:] = [Sym("".join(i.text for i in map(single, parts) if isinstance(i, Sym)))]
-        elif item == Sym("=", Kind.REL) and last is not None and single(last) == _PLUS:
-            merged[-1] = Sym("+=", Kind.REL)
+        elif item == Sym("=", NodeKind.REL) and last is not None and single(last) == _PLUS:
+            merged[-1] = Sym("+=", NodeKind.REL)
         elif last == _ARG and _follows_arg(item):
             merged[-1] = _with_arg(item)
-        elif item == Sym("=", Kind.REL) and merged and merged[-1] == Sym(":", Kind.PUNCT):
-            merged[-1] = Sym(":=", Kind.REL)
+        elif item == Sym("=", NodeKind.REL) and merged and merged[-1] == Sym(":", NodeKind.PUNCT):
+            merged[-1] = Sym(":=", NodeKind.REL)
         else:
             merged.append(item)
     return merged
@@ -372,11 +372,11 @@ def _tall_bars(items: list[Node]) -> list[Node]:
             done.append(item)
             continue
         if opened is not None:
-            body: Node = Row(tuple(done[opened + 1 :]))
+            body: Node = RowNode(tuple(done[opened + 1 :]))
             pair, start = Fenced(bar, body, bar), opened
         elif isinstance(item, Scripts) and item.sub is not None and done:
             start = _term_start(done)
-            pair = Fenced("", Row(tuple(done[start:])), bar)
+            pair = Fenced("", RowNode(tuple(done[start:])), bar)
         elif rest and not isinstance(item, Scripts):
             opened = len(done)
             done.append(item)
@@ -394,7 +394,7 @@ def _lone_bar(items: list[Node]) -> list[Node]:
     r"""A single `\|`, as in D(p \| q), stands between two sides."""
     if sum(_bar_of(item) == "‖" for item in items) != 1:
         return items
-    return [Sym("‖", Kind.MIDDLE) if item == Sym("‖") else item for item in items]
+    return [Sym("‖", NodeKind.MIDDLE) if item == Sym("‖") else item for item in items]
 
 
 def _bar_of(item: Node) -> str:
@@ -404,13 +404,13 @@ def _bar_of(item: Node) -> str:
 
 def _tall_bar(item: Node) -> str:
     base = single(item.base) if isinstance(item, Scripts) else item
-    is_bar = isinstance(base, Sym) and base.kind is Kind.MIDDLE and base.text in _BARS
+    is_bar = isinstance(base, Sym) and base.kind is NodeKind.MIDDLE and base.text in _BARS
     return base.text if is_bar and isinstance(base, Sym) else ""
 
 
 def _term_start(items: list[Node]) -> int:
     """Where the term begins that the last of the items belongs to."""
-    ends = (Kind.REL, Kind.BIN, Kind.PUNCT, Kind.OPEN, Kind.MIDDLE)
+    ends = (NodeKind.REL, NodeKind.BIN, NodeKind.PUNCT, NodeKind.OPEN, NodeKind.MIDDLE)
     for at in range(len(items) - 1, -1, -1):
         item = items[at]
         if isinstance(item, Sym) and item.kind in ends and at < len(items) - 1:
@@ -424,11 +424,11 @@ def _is_thousands(before: list[Node], item: Node) -> bool:
         return False
     number, comma = before[-2:]
     is_number = isinstance(number, Sym) and number.text.replace(",", "").isdecimal()
-    return is_number and isinstance(comma, Row) and single(comma) == Sym(",", Kind.PUNCT)
+    return is_number and isinstance(comma, RowNode) and single(comma) == Sym(",", NodeKind.PUNCT)
 
 
-_PLUS = Sym("+", Kind.BIN)
-_ARG = Sym("arg", Kind.FUNC)
+_PLUS = Sym("+", NodeKind.BIN)
+_ARG = Sym("arg", NodeKind.FUNC)
 
 
 def _follows_arg(item: Node) -> bool:
@@ -455,14 +455,14 @@ def _paired(items: list[Node]) -> list[Node]:
     opened: list[int] = []
     for item in items:
         closing = _closing(item)
-        if isinstance(item, Sym) and item.kind is Kind.OPEN:
+        if isinstance(item, Sym) and item.kind is NodeKind.OPEN:
             opened.append(len(done))
             if len(opened) > MAX_DEPTH:
                 raise FormulaError(TOO_DEEP)
         elif closing and opened:
             start = opened.pop()
             opening = done[start]
-            body = Row(tuple(_lone_bar(done[start + 1 :])))
+            body = RowNode(tuple(_lone_bar(done[start + 1 :])))
             del done[start:]
             pair = Fenced(opening.text if isinstance(opening, Sym) else "", body, closing)
             item = replace(item, base=pair) if isinstance(item, Scripts) else pair
@@ -472,7 +472,7 @@ def _paired(items: list[Node]) -> list[Node]:
 
 def _closing(item: Node) -> str:
     base = item.base if isinstance(item, Scripts) else item
-    return base.text if isinstance(base, Sym) and base.kind is Kind.CLOSE else ""
+    return base.text if isinstance(base, Sym) and base.kind is NodeKind.CLOSE else ""
 
 
 def _paired_bars(items: list[Node]) -> list[Node]:
@@ -482,7 +482,7 @@ def _paired_bars(items: list[Node]) -> list[Node]:
         base = item.base if isinstance(item, Scripts) else item
         table = done[-1] if done else None
         bar = base.text if isinstance(base, Sym) else ""
-        if bar in _BARS and isinstance(table, Table) and done[-2:-1] == [Sym(bar)]:
+        if bar in _BARS and isinstance(table, TableNode) and done[-2:-1] == [Sym(bar)]:
             pair = Fenced(bar, table, bar)
             del done[-2:]
             item = replace(item, base=pair) if isinstance(item, Scripts) else pair

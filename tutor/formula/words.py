@@ -19,19 +19,19 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Root,
-    Row,
+    RowNode,
     Scripts,
     Space,
     Stack,
     Styled,
     Sym,
-    Table,
-    Text,
+    TableNode,
+    TextNode,
     Unsupported,
-    Value,
+    ValueNode,
     single,
     walk,
 )
@@ -59,12 +59,12 @@ from tutor.formula.words_patterns import (
     stem,
     with_bars,
 )
-from tutor.formula.words_sentence import Part, Role, sentence
+from tutor.formula.words_sentence import PhrasePart, PhraseRole, sentence
 from tutor.formula.words_settled import SEPARATES, settled
 
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
 _MARKUP = re.compile(r"[\\{}$&^_\s]+")
-_STOP = Part("", Role.STOP)
+_STOP = PhrasePart("", PhraseRole.STOP)
 
 
 def words(formula: Formula, values: Mapping[str, str] | None = None) -> str:
@@ -105,20 +105,20 @@ class _Speaker:
     def grouped(self, node: Node) -> str:
         """A node in parentheses, unless it is plain without them where they begin and end."""
         text = self.whole(node)
-        is_negative = isinstance(single(node), Value) and text.startswith("-")
+        is_negative = isinstance(single(node), ValueNode) and text.startswith("-")
         return text if is_atom(node) and not is_negative else f"({text})"
 
     # ── Rows ────────────────────────────────────────────────────────────────────────────
 
-    def parts(self, items: Sequence[Node]) -> list[Part]:
+    def parts(self, items: Sequence[Node]) -> list[PhrasePart]:
         """What is said of the nodes of a row, each part with what it is to its neighbours."""
         items = with_bars(items)
-        parts: list[Part] = []
+        parts: list[PhrasePart] = []
         at = 0
         while at < len(items):
             if at and bare(items[at - 1]) == "/" and isinstance(items[at], Frac):
                 items = [*items[:at], Fenced("(", items[at], ")"), *items[at + 1 :]]
-            if at and isinstance(items[at], Space) and isinstance(items[at - 1], Text):
+            if at and isinstance(items[at], Space) and isinstance(items[at - 1], TextNode):
                 at += 1
                 continue
             said, taken = self._together(items, at)
@@ -126,22 +126,22 @@ class _Speaker:
             at += taken
         return parts
 
-    def _together(self, items: Sequence[Node], at: int) -> tuple[list[Part], int]:
+    def _together(self, items: Sequence[Node], at: int) -> tuple[list[PhrasePart], int]:
         """What is said of nodes that belong together, and how many; nothing of a single one."""
         item, *following = items[at : at + SLASHED]
         if bare(item) == "." and (not following or isinstance(following[0], Space | Break)):
             return [_STOP], 1
         follows = following[0] if following else None
         if isinstance(follows, Frac) and (function := self._function(item)):
-            return [Part(f"{function} of ({self.whole(follows)})")], 2
+            return [PhrasePart(f"{function} of ({self.whole(follows)})")], 2
         if (found := slashed(items[at : at + SLASHED])) is not None:
             return self._derivative(*found), SLASHED
         if follows is None:
             return [], 1
         if is_mean(item, follows):
-            return [Part(self._big("the mean", follows), Role.PREFIX)], 2
+            return [PhrasePart(self._big("the mean", follows), PhraseRole.PREFIX)], 2
         if is_expectation(item, follows):
-            return [Part(self._expectation(item, follows))], 2
+            return [PhrasePart(self._expectation(item, follows))], 2
         applied = single(follows.base) if isinstance(follows, Scripts) else None
         is_known = is_known_function(item) or bool(self._function(item))
         if (
@@ -151,14 +151,14 @@ class _Speaker:
             and applies(item, applied)
         ):
             said = f"({self._applied(item, applied)})"
-            return [Part(self._with_scripts(said, follows))], 2
+            return [PhrasePart(self._with_scripts(said, follows))], 2
         if self._is_nabla(item) and len(following) > 1 and isinstance(following[1], Scripts):
             raised = following[1]
             taken = single(raised.base)
             if raised.sup is not None and isinstance(taken, Fenced) and applies(follows, taken):
                 (nabla,) = self._nabla(item)
                 said = f"({nabla.text} {self._applied(follows, taken)})"
-                return [Part(self._with_scripts(said, raised))], 3
+                return [PhrasePart(self._with_scripts(said, raised))], 3
         if self._is_nabla(item):
             return self._nabla(item), 1
         if isinstance(follows, Fenced) and applies(item, follows):
@@ -167,14 +167,14 @@ class _Speaker:
             is_open = bool(function) and len(following) > 1 and is_factor(following[1])
             is_plain = is_atom(follows.body) and not is_open
             name = function or self.whole(item)
-            return [Part(f"{name} of {inside if is_plain else f'({inside})'}")], 2
+            return [PhrasePart(f"{name} of {inside if is_plain else f'({inside})'}")], 2
         if bare(item) == "d" and is_variable(follows):
             is_after = any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
             is_after = is_after or (at > 0 and isinstance(items[at - 1], Frac))
             before_equals = len(items) > 1 and bare(items[0]) == "d" and is_variable(items[1])
             if is_after or before_equals or len(items) == 2:
                 comma = ", " if at and isinstance(items[at - 1], Frac) else ""
-                return [Part(f"{comma}d {self.whole(follows)}", Role.TEXT)], 2
+                return [PhrasePart(f"{comma}d {self.whole(follows)}", PhraseRole.TEXT)], 2
         return [], 1
 
     def _applied(self, function: Node, to: Fenced) -> str:
@@ -209,51 +209,51 @@ class _Speaker:
     def _is_nabla(node: Node) -> bool:
         return bare(node) == "∇" or (isinstance(node, Scripts) and bare(node.base) == "∇")
 
-    def _nabla(self, node: Node) -> list[Part]:
+    def _nabla(self, node: Node) -> list[PhrasePart]:
         """A gradient, or with a square the Hessian, of what follows."""
         sub, sup = bounds(node)
         is_second = sup is not None and bare(sup) == "2"
         name = "the Hessian" if is_second else "the gradient"
         by = "" if sub is None else f" by {self.whole(sub)}"
         raised = "" if sup is None or is_second else self._power(sup, node)
-        return [Part(f"{name}{raised}{by} of", Role.PREFIX)]
+        return [PhrasePart(f"{name}{raised}{by} of", PhraseRole.PREFIX)]
 
     def _index(self, sub: Node) -> str:
         """A subscript: a function's name in it is only a name."""
         inner = single(sub)
-        if isinstance(inner, Sym) and inner.kind is Kind.FUNC:
+        if isinstance(inner, Sym) and inner.kind is NodeKind.FUNC:
             return inner.text
         index = self.whole(sub, product="").removeprefix("is ")
         return index if is_index(sub) else f"({index})"
 
-    def _one(self, item: Node, following: Sequence[Node]) -> list[Part]:
+    def _one(self, item: Node, following: Sequence[Node]) -> list[PhrasePart]:
         """What is said of a node, given the one that follows it, if one does."""
         match item:
             case Sym():
                 return self._symbol(item, following)
-            case Text(text):
+            case TextNode(text):
                 if text and not text.strip("_"):
-                    return [Part("blank")]
-                return [Part(glyphs.TEXTS.get(text.strip(), text), Role.TEXT)]
-            case Value(expression):
-                return [Part(self.values.get(expression) or _name(expression))]
+                    return [PhrasePart("blank")]
+                return [PhrasePart(glyphs.TEXTS.get(text.strip(), text), PhraseRole.TEXT)]
+            case ValueNode(expression):
+                return [PhrasePart(self.values.get(expression) or _name(expression))]
             case Unsupported(source):
-                return [Part("LaTeX " + _MARKUP.sub(" ", source))]
+                return [PhrasePart("LaTeX " + _MARKUP.sub(" ", source))]
             case Space(cells) if cells >= SEPARATES:
-                is_words = following and isinstance(following[0], Text)
-                return [Part(",", Role.MARK)] if is_words else [_STOP]
+                is_words = following and isinstance(following[0], TextNode)
+                return [PhrasePart(",", PhraseRole.MARK)] if is_words else [_STOP]
             case Break():
                 return [_STOP]
             case Frac():
                 return self._fraction(item)
             case Scripts(base, sub, sup) | Stack(base, sub, sup):
                 return self._scripted(base, sub, sup, following)
-            case Table(display=True):
+            case TableNode(display=True):
                 return self._lines(item)
             case Styled(body):
                 return self.parts(flat(body))
             case _:
-                return [Part(self._thing(item))]
+                return [PhrasePart(self._thing(item))]
 
     def _thing(self, node: Node) -> str:
         match node:
@@ -268,56 +268,67 @@ class _Speaker:
                 return f"the {which} of {self.grouped(body)}"
             case Fenced():
                 return self._fenced(node)
-            case Table():
+            case TableNode():
                 return self._matrix(node)
             case _:
                 return ""
 
     # ── Symbols ─────────────────────────────────────────────────────────────────────────
 
-    def _symbol(self, symbol: Sym, following: Sequence[Node]) -> list[Part]:
+    def _symbol(self, symbol: Sym, following: Sequence[Node]) -> list[PhrasePart]:
         text, name = symbol.text, glyphs.called(symbol.text)
         if not text:
             return []
         if following and text in glyphs.QUANTIFIERS:
-            return [Part(glyphs.QUANTIFIERS[text], Role.STOP)]
+            return [PhrasePart(glyphs.QUANTIFIERS[text], PhraseRole.STOP)]
         if following and text in glyphs.LEAN_ON:
-            return [Part(glyphs.LEAN_ON[text], Role.PREFIX)]
+            return [PhrasePart(glyphs.LEAN_ON[text], PhraseRole.PREFIX)]
         if text in glyphs.CONNECTIVES:
-            return [Part(glyphs.CONNECTIVES[text], Role.STOP)]
+            return [PhrasePart(glyphs.CONNECTIVES[text], PhraseRole.STOP)]
         if text in glyphs.POSTFIX:
-            return [Part(name, Role.POSTFIX)]
+            return [PhrasePart(name, PhraseRole.POSTFIX)]
         if text in glyphs.BETWEEN:
-            return [Part(name, Role.OPERATOR)]
+            return [PhrasePart(name, PhraseRole.OPERATOR)]
         match symbol.kind:
-            case Kind.REL:
-                return [Part(glyphs.RELATIONS.get(text, name), Role.RELATION)]
-            case Kind.BIN | Kind.MIDDLE:
-                return [Part(glyphs.OPERATORS.get(text, name), Role.OPERATOR)]
-            case Kind.PUNCT:
-                return [_STOP if text == ";" else Part(text, Role.MARK)]
-            case Kind.BIG:
-                return [Part(f"{glyphs.BIG.get(text, name)} of", Role.PREFIX)]
-            case Kind.FUNC:
+            case NodeKind.REL:
+                return [PhrasePart(glyphs.RELATIONS.get(text, name), PhraseRole.RELATION)]
+            case NodeKind.BIN | NodeKind.MIDDLE:
+                return [PhrasePart(glyphs.OPERATORS.get(text, name), PhraseRole.OPERATOR)]
+            case NodeKind.PUNCT:
+                return [_STOP if text == ";" else PhrasePart(text, PhraseRole.MARK)]
+            case NodeKind.BIG:
+                return [PhrasePart(f"{glyphs.BIG.get(text, name)} of", PhraseRole.PREFIX)]
+            case NodeKind.FUNC:
                 return self._before(glyphs.FUNCTIONS.get(text, text), following)
-            case Kind.OPEN | Kind.CLOSE:
-                return [Part(name, Role.TEXT)]
+            case NodeKind.OPEN | NodeKind.CLOSE:
+                return [PhrasePart(name, PhraseRole.TEXT)]
         name = f"capital {text}" if text in self.both_cases and text.isupper() else name
-        return [Part(name, Role.TEXT if text in glyphs.ELLIPSES else Role.FACTOR)]
+        return [PhrasePart(name, PhraseRole.TEXT if text in glyphs.ELLIPSES else PhraseRole.FACTOR)]
 
-    def _before(self, function: str, following: Sequence[Node]) -> list[Part]:
+    def _before(self, function: str, following: Sequence[Node]) -> list[PhrasePart]:
         """A function's name, and `of` where something follows that it may be taken of."""
         follows = following[0] if following else None
-        kind = follows.kind if isinstance(follows, Sym) else Kind.ORD
-        is_alone = follows is None or kind in (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.CLOSE)
-        return [Part(function)] if is_alone else [Part(f"{function} of", Role.PREFIX)]
+        kind = follows.kind if isinstance(follows, Sym) else NodeKind.ORD
+        is_alone = follows is None or kind in (
+            NodeKind.BIN,
+            NodeKind.REL,
+            NodeKind.PUNCT,
+            NodeKind.CLOSE,
+        )
+        return (
+            [PhrasePart(function)]
+            if is_alone
+            else [PhrasePart(f"{function} of", PhraseRole.PREFIX)]
+        )
 
     def _function(self, node: Node) -> str:
         """The name of a function, with its scripts; "" if the node is none."""
         match node:
-            case Sym(text, Kind.FUNC):
+            case Sym(text, NodeKind.FUNC):
                 return glyphs.FUNCTIONS.get(text, text)
-            case Scripts(Sym(text, Kind.FUNC), sub, sup) | Stack(Sym(text, Kind.FUNC), sub, sup):
+            case Scripts(Sym(text, NodeKind.FUNC), sub, sup) | Stack(
+                Sym(text, NodeKind.FUNC), sub, sup
+            ):
                 name = glyphs.FUNCTIONS.get(text, text)
                 if sub is not None:
                     link = "over" if text in glyphs.OVER else "as" if "lim" in text else "sub"
@@ -331,37 +342,39 @@ class _Speaker:
 
     def _scripted(
         self, base: Node, sub: Node | None, sup: Node | None, following: Sequence[Node]
-    ) -> list[Part]:
+    ) -> list[PhrasePart]:
         inner = single(base)
         whole = Scripts(inner, sub, sup)
-        if isinstance(inner, Sym) and inner.kind is Kind.BIG:
+        if isinstance(inner, Sym) and inner.kind is NodeKind.BIG:
             name = glyphs.BIG.get(inner.text, glyphs.called(inner.text))
-            return [Part(self._big(name, whole), Role.PREFIX)]
+            return [PhrasePart(self._big(name, whole), PhraseRole.PREFIX)]
         if function := self._function(whole):
             return self._before(function, following)
         if isinstance(inner, Brace):
-            return [Part(self._labelled(inner.base, [n for n in (sub, sup) if n is not None]))]
-        if isinstance(inner, Sym) and inner.kind in (Kind.REL, Kind.BIN):
+            return [
+                PhrasePart(self._labelled(inner.base, [n for n in (sub, sup) if n is not None]))
+            ]
+        if isinstance(inner, Sym) and inner.kind in (NodeKind.REL, NodeKind.BIN):
             (part,) = self._symbol(inner, [])
             above = " ".join(self.whole(n) for n in (sub, sup) if n is not None)
-            return [Part(f"{part.text} ({above})", part.role)]
+            return [PhrasePart(f"{part.text} ({above})", part.role)]
         if isinstance(inner, Fenced) and not inner.opening and inner.closing == "|" and sub:
             where = (
                 f"from {self.whole(sub)} to {self.whole(sup)}" if sup else f"at {self.whole(sub)}"
             )
-            return [Part(f"{self.whole(inner.body)}, {where},")]
+            return [PhrasePart(f"{self.whole(inner.body)}, {where},")]
         if isinstance(inner, Fenced) and inner.opening in ("‖", "∥") and sub is not None:
             text = f"the {self._index(sub)} norm of {self.grouped(inner.body)}"
-            return [Part(text if sup is None else f"({text}){self._power(sup, inner)}")]
+            return [PhrasePart(text if sup is None else f"({text}){self._power(sup, inner)}")]
         text = self.grouped(inner)
-        is_table = isinstance(inner, Fenced) and isinstance(single(inner.body), Table)
+        is_table = isinstance(inner, Fenced) and isinstance(single(inner.body), TableNode)
         is_named = isinstance(inner, Fenced) and (inner.opening, inner.closing) in glyphs.FENCES
         if is_named or is_table:
             text = f"({text})"
         if sub is not None:
             text += f" sub {self._index(sub)}"
             text += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
-        return [Part(text + (self._power(sup, inner) if sup is not None else ""))]
+        return [PhrasePart(text + (self._power(sup, inner) if sup is not None else ""))]
 
     def _power(self, power: Node, base: Node) -> str:
         """What an exponent is called, a blank before it."""
@@ -371,7 +384,7 @@ class _Speaker:
         inner = single(power)
         primes = [i for i in flat(power) if bare(i) in PRIMES]
         if primes and primes != flat(power):
-            rest = Row(tuple(flat(power)[len(primes) :]))
+            rest = RowNode(tuple(flat(power)[len(primes) :]))
             said = "".join(f" {glyphs.called(bare(i))}" for i in primes)
             return said + self._power(rest, base)
         if isinstance(inner, Fenced) and inner.opening == "(":
@@ -402,54 +415,54 @@ class _Speaker:
     def _limit(self, lower: Node) -> str:
         """What stands below a sum; of several lines, one after the other."""
         table = single(lower)
-        if not isinstance(table, Table):
+        if not isinstance(table, TableNode):
             return self.whole(lower, product="")
         said = [self.whole(cell, product="") for row in table.rows for cell in row]
         return ", ".join([said[0], *(text.replace(" is ", " ", 1) for text in said[1:])]) + ","
 
     def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
         """What stands over or under a brace, and its label: a name, or what it comes to."""
-        has_words = any(isinstance(n, Text) for label in labels for n in walk(label))
+        has_words = any(isinstance(n, TextNode) for label in labels for n in walk(label))
         label = " ".join(self.whole(n) for n in labels)
         text = self.whole(base)
         return f"({text}, {'called' if has_words else 'which is'} {label})" if label else text
 
     # ── Fractions ───────────────────────────────────────────────────────────────────────
 
-    def _fraction(self, node: Frac) -> list[Part]:
+    def _fraction(self, node: Frac) -> list[PhrasePart]:
         if (found := derivative(node.over, node.under)) is not None:
             return self._derivative(*found)
         over, under = self.whole(node.over), self.whole(node.under)
         if not node.bar:
-            return [Part(f"{self.grouped(node.over)} choose {self.grouped(node.under)}")]
+            return [PhrasePart(f"{self.grouped(node.over)} choose {self.grouped(node.under)}")]
         if any(isinstance(n, Frac) for part in (node.over, node.under) for n in walk(part)):
-            return [Part(f"the fraction {over}, over {under}, end fraction,")]
+            return [PhrasePart(f"the fraction {over}, over {under}, end fraction,")]
         sides = ((node.over, over), (node.under, under))
         over, under = (said if self._is_closed(side, said) else f"({said})" for side, said in sides)
-        return [Part(f"{over} over {under}")]
+        return [PhrasePart(f"{over} over {under}")]
 
     def _is_closed(self, node: Node, said: str) -> bool:
         """Whether it needs no parentheses beside another part."""
-        is_negative = isinstance(single(node), Value) and said.startswith("-")
+        is_negative = isinstance(single(node), ValueNode) and said.startswith("-")
         return is_closed(node) and not is_negative
 
     def _derivative(
         self, kind: str, order: str, of: Sequence[Node], by: Sequence[Node]
-    ) -> list[Part]:
+    ) -> list[PhrasePart]:
         """`the second partial derivative of L with respect to w and b`."""
         what = " ".join(w for w in ("the", glyphs.ORDERS.get(order, ""), kind, "derivative") if w)
         variables = " and ".join(self.whole(n) for n in by)
         if not of:
-            return [Part(f"{what} with respect to {variables} of", Role.PREFIX)]
-        said = f"{what} of {self.grouped(Row(tuple(of)))} with respect to {variables}"
-        return [Part(said, is_long=True)]
+            return [PhrasePart(f"{what} with respect to {variables} of", PhraseRole.PREFIX)]
+        said = f"{what} of {self.grouped(RowNode(tuple(of)))} with respect to {variables}"
+        return [PhrasePart(said, is_long=True)]
 
     # ── What stands between delimiters ──────────────────────────────────────────────────
 
     def _fenced(self, node: Fenced) -> str:
         body = single(node.body)
         pair = (node.opening, node.closing)
-        if isinstance(body, Table) and not body.display:
+        if isinstance(body, TableNode) and not body.display:
             if pair == ("{", ""):
                 return self._cases(body)
             is_bars = pair in (("|", "|"), ("∣", "∣"))
@@ -465,7 +478,7 @@ class _Speaker:
         opening, closing = (c if c in kept else f" {glyphs.called(c)} " for c in pair)
         return f"{opening}{text}{closing}"
 
-    def _cases(self, table: Table) -> str:
+    def _cases(self, table: TableNode) -> str:
         if all(len(row) == 1 for row in table.rows):  # equations that hold together
             return f"{', and '.join(self.whole(row[0]) for row in table.rows)};"
         rows = (", ".join(self._case(row)) for row in table.rows)
@@ -477,11 +490,11 @@ class _Speaker:
         said = [self.whole(value)]
         for condition in conditions:
             items = flat(condition)
-            is_bare = bool(items) and not any(isinstance(item, Text) for item in items)
+            is_bare = bool(items) and not any(isinstance(item, TextNode) for item in items)
             said.append(f"if {self.whole(condition)}" if is_bare else self.whole(condition))
         return [text for text in said if text]
 
-    def _matrix(self, table: Table) -> str:
+    def _matrix(self, table: TableNode) -> str:
         rows = [[self.whole(cell) for cell in row] for row in table.rows]
         height, width = len(rows), max(map(len, rows), default=0)
         if height == 1:
@@ -491,20 +504,23 @@ class _Speaker:
         said = (f"row {i}: {', '.join(row)}" for i, row in enumerate(rows, 1))
         return f"a {height} by {width} matrix: {'; '.join(said)};"
 
-    def _lines(self, table: Table) -> list[Part]:
+    def _lines(self, table: TableNode) -> list[PhrasePart]:
         """Displayed lines: statements, or one that goes on from line to line."""
-        parts: list[Part] = []
+        parts: list[PhrasePart] = []
         for row in table.rows:
             is_new_row = True
             for index, cell in enumerate(row):
                 said = self.parts(flat(cell))
-                goes_on = index > 0 and isinstance(cell, Row) and cell.items[:1] == (Sym(""),)
-                goes_on |= bool(said) and said[0].role in (Role.RELATION, Role.OPERATOR)
-                goes_on |= bool(parts) and parts[-1].role in (Role.RELATION, Role.OPERATOR)
-                if parts and said and said[0].role is Role.TEXT and index > 0:
-                    parts.append(Part(",", Role.MARK))
-                elif parts and said and parts[-1].role is Role.TEXT and is_new_row:
-                    parts.append(Part(",", Role.MARK) if goes_on else _STOP)
+                goes_on = index > 0 and isinstance(cell, RowNode) and cell.items[:1] == (Sym(""),)
+                goes_on |= bool(said) and said[0].role in (PhraseRole.RELATION, PhraseRole.OPERATOR)
+                goes_on |= bool(parts) and parts[-1].role in (
+                    PhraseRole.RELATION,
+                    PhraseRole.OPERATOR,
+                )
+                if parts and said and said[0].role is PhraseRole.TEXT and index > 0:
+                    parts.append(PhrasePart(",", PhraseRole.MARK))
+                elif parts and said and parts[-1].role is PhraseRole.TEXT and is_new_row:
+                    parts.append(PhrasePart(",", PhraseRole.MARK) if goes_on else _STOP)
                 elif parts and said and not goes_on:
                     parts.append(_STOP)
                 parts += said

@@ -15,18 +15,18 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Frac,
-    Kind,
     Node,
+    NodeKind,
     Phantom,
-    Row,
+    RowNode,
     Scripts,
     Soft,
     Space,
     Stack,
     Sym,
-    Table,
-    Text,
-    Value,
+    TableNode,
+    TextNode,
+    ValueNode,
     single,
 )
 
@@ -51,7 +51,7 @@ _THIN = 3
 
 def flat(node: Node) -> list[Node]:
     """The nodes of a row, those of rows in it among them, without what is only room."""
-    if isinstance(node, Row):
+    if isinstance(node, RowNode):
         return [inner for item in node.items for inner in flat(item)]
     is_room = isinstance(node, Soft | Phantom) or (isinstance(node, Space) and node.cells < _THIN)
     return [] if is_room else [node]
@@ -73,7 +73,7 @@ def is_variable(node: Node) -> bool:
     """Whether something may be derived by it: a letter, perhaps with scripts and a hat."""
     node = single(node)
     match node:
-        case Sym(text, Kind.ORD):
+        case Sym(text, NodeKind.ORD):
             return text.isalpha()
         case Scripts(base) | Accent(base):
             return is_variable(base)
@@ -87,7 +87,7 @@ def is_atom(node: Node) -> bool:
     if len(items) != 1:
         return len(items) == 2 and bare(items[0]) in ("∂", "Δ") and is_variable(items[1])
     match items[0]:
-        case Sym() | Text() | Value() | Fenced():
+        case Sym() | TextNode() | ValueNode() | Fenced():
             return True
         case Scripts(base, _, sup) if sup is None or _is_parenthesised(sup):
             return is_atom(base)
@@ -114,20 +114,23 @@ def is_signed_atom(node: Node) -> bool:
     """An atom, or one with a sign before it: `minus z`."""
     items = flat(node)
     is_signed = len(items) > 1 and bare(items[0]) in ("−", "-", "+")
-    return is_atom(Row(tuple(items[1:]))) if is_signed else is_atom(node)
+    return is_atom(RowNode(tuple(items[1:]))) if is_signed else is_atom(node)
 
 
 def is_factor(node: Node) -> bool:
     """Whether it is multiplied with what stands before it, as nothing else is between them."""
-    kind = node.kind if isinstance(node, Sym) else Kind.ORD
-    return kind in (Kind.ORD, Kind.FUNC, Kind.BIG) and not isinstance(node, Space | Break | Text)
+    kind = node.kind if isinstance(node, Sym) else NodeKind.ORD
+    return kind in (NodeKind.ORD, NodeKind.FUNC, NodeKind.BIG) and not isinstance(
+        node, Space | Break | TextNode
+    )
 
 
 def is_index(node: Node) -> bool:
     """One symbol, or letters and numbers side by side, as an index may be."""
     items = flat(node)
     return bool(bare(node)) or all(
-        isinstance(item, Text | Value) or (isinstance(item, Sym) and item.text[:1].isalnum())
+        isinstance(item, TextNode | ValueNode)
+        or (isinstance(item, Sym) and item.text[:1].isalnum())
         for item in items
     )
 
@@ -157,7 +160,7 @@ def slashed(items: Sequence[Node]) -> Derivative | None:
     r"""The same of `dL / dw`, written on one line."""
     if len(items) != SLASHED or bare(items[2]) != "/" or not is_variable(items[1]):
         return None
-    return derivative(Row(tuple(items[:2])), Row(tuple(items[3:])))
+    return derivative(RowNode(tuple(items[:2])), RowNode(tuple(items[3:])))
 
 
 def _differential(node: Node) -> tuple[str, str]:
@@ -201,24 +204,26 @@ def is_mean(fraction: Node, big: Node) -> bool:
 def applies(node: Node, to: Fenced) -> bool:
     """Whether parentheses behind a node hold what a function is taken of, not a factor."""
     base = stem(node)
-    is_function = isinstance(base, Sym) and base.kind is Kind.FUNC
+    is_function = isinstance(base, Sym) and base.kind is NodeKind.FUNC
     if to.opening not in ("([" if is_function else "("):
         return False
-    if not to.opening or isinstance(single(to.body), Table):
+    if not to.opening or isinstance(single(to.body), TableNode):
         return False
     if isinstance(node, Scripts | Stack):
         power = bounds(node)[1]
-        is_named = isinstance(base, Text) or (isinstance(base, Sym) and base.kind is Kind.FUNC)
+        is_named = isinstance(base, TextNode) or (
+            isinstance(base, Sym) and base.kind is NodeKind.FUNC
+        )
         is_order = power is not None and _is_order(power, bare(node.base))
         if not is_named and power is not None and not is_order:
             return False
         node = base
     match node:
-        case Sym(_, Kind.FUNC):
+        case Sym(_, NodeKind.FUNC):
             return True
-        case Text(text):
+        case TextNode(text):
             return text.isalpha()
-        case Sym(text, Kind.ORD) if text.isalpha() and text != "∂":
+        case Sym(text, NodeKind.ORD) if text.isalpha() and text != "∂":
             plain = unicodedata.normalize("NFKC", text)
             is_function = text in _ALWAYS_FUNCTIONS or _are_arguments(to.body)
             is_function = is_function and (text != "d" or pair_of(to.body) is not None)
@@ -259,7 +264,7 @@ def _are_arguments(body: Node) -> bool:
 
 def _is_event(body: Node) -> bool:
     """Whether it says of what a probability is: `X = 1`, `A ∪ B`."""
-    kinds = (Kind.REL, Kind.MIDDLE)
+    kinds = (NodeKind.REL, NodeKind.MIDDLE)
     return any(isinstance(i, Sym) and (i.kind in kinds or i.text in "∪∩") for i in flat(body))
 
 
@@ -280,7 +285,7 @@ def pair_of(body: Node) -> tuple[Node, Node] | None:
     commas = [at for at, item in enumerate(items) if bare(item) == ","]
     if len(commas) != 1 or not 0 < commas[0] < len(items) - 1:
         return None
-    return Row(tuple(items[: commas[0]])), Row(tuple(items[commas[0] + 1 :]))
+    return RowNode(tuple(items[: commas[0]])), RowNode(tuple(items[commas[0] + 1 :]))
 
 
 def with_bars(items: Sequence[Node]) -> list[Node]:
@@ -291,7 +296,7 @@ def with_bars(items: Sequence[Node]) -> list[Node]:
         base = item.base if isinstance(item, Scripts) else item
         bar = bare(base) if bare(base) in _BARS else ""
         if opened is not None and bar == opened[1] and len(done) > opened[0] + 1:
-            pair = Fenced(bar, Row(tuple(done[opened[0] + 1 :])), bar)
+            pair = Fenced(bar, RowNode(tuple(done[opened[0] + 1 :])), bar)
             del done[opened[0] :]
             done.append(replace(item, base=pair) if isinstance(item, Scripts) else pair)
             opened = None
@@ -315,7 +320,7 @@ def _opens(bar: str, before: Sequence[Node], rest: Sequence[Node]) -> bool:
 
 def _awaits_term(node: Node) -> bool:
     """Whether a bar behind it opens a pair, as nothing is there for it to close."""
-    kinds = (Kind.BIN, Kind.REL, Kind.PUNCT, Kind.OPEN, Kind.FUNC, Kind.BIG)
+    kinds = (NodeKind.BIN, NodeKind.REL, NodeKind.PUNCT, NodeKind.OPEN, NodeKind.FUNC, NodeKind.BIG)
     node = stem(node)
     if isinstance(node, Fenced):
         return node.opening in _BARS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
-class Role(Enum):
+class PhraseRole(Enum):
     """What a part is to its neighbours."""
 
     FACTOR = auto()
@@ -31,17 +31,17 @@ class Role(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PhrasePart:
     """A few words, and what they are to their neighbours."""
 
     text: str
-    role: Role = Role.FACTOR
+    role: PhraseRole = PhraseRole.FACTOR
     is_long: bool = False
     """Whether a comma is said before what it is multiplied with, as one loses its end else."""
 
 
-_MULTIPLIED = (Role.FACTOR, Role.POSTFIX)
-_MULTIPLIES = (Role.FACTOR, Role.PREFIX)
+_MULTIPLIED = (PhraseRole.FACTOR, PhraseRole.POSTFIX)
+_MULTIPLIES = (PhraseRole.FACTOR, PhraseRole.PREFIX)
 _TIDY = (
     (re.compile(r"\s+"), " "),
     (re.compile(r"\s+(?=[,;:.)\]])"), ""),
@@ -51,16 +51,16 @@ _TIDY = (
 )
 
 
-def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
+def sentence(parts: Iterable[PhrasePart], *, product: str = "times") -> str:
     """The parts as one text. `product` is said between factors."""
     said: list[str] = []
-    before: Role | None = None
+    before: PhraseRole | None = None
     is_chain = is_long = is_quantified = False
     for part in parts:
         match part.role:
-            case Role.STOP:
+            case PhraseRole.STOP:
                 said.append(f"; {part.text}")
-            case Role.RELATION:
+            case PhraseRole.RELATION:
                 verb = part.text.removeprefix("is ") if is_quantified else part.text
                 said.append(f", which {verb}" if is_chain else verb)
             case role:
@@ -71,10 +71,12 @@ def sentence(parts: Iterable[Part], *, product: str = "times") -> str:
                     said.append(product)
                 said.append(part.text)
         is_quantified = part.text in ("for all", "there is") or (
-            is_quantified and part.role is Role.FACTOR
+            is_quantified and part.role is PhraseRole.FACTOR
         )
-        is_chain = part.role is Role.RELATION or (
-            is_chain and part.role not in (Role.STOP, Role.MARK) and part.text != "given"
+        is_chain = part.role is PhraseRole.RELATION or (
+            is_chain
+            and part.role not in (PhraseRole.STOP, PhraseRole.MARK)
+            and part.text != "given"
         )
         before, is_long = part.role, part.is_long
     return tidy(" ".join(said))

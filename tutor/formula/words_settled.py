@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from tutor.formula.model import Formula
-from tutor.formula.nodes import Kind, Node, Row, Space, Sym, Table, Value, walk
+from tutor.formula.nodes import Node, NodeKind, RowNode, Space, Sym, TableNode, ValueNode, walk
 from tutor.formula.words_patterns import bare, flat
 
 SEPARATES = 3
@@ -27,7 +27,7 @@ def settled(formula: Formula) -> Formula:
         settled = list(takewhile(lambda side: not _is_live(side), sides))
         if settled and (len(settled) > 1 or _is_statement(settled[0])):
             kept += [*([Space(SEPARATES)] if kept else []), *_joined(settled)]
-    return replace(formula, root=Row(tuple(kept)), boxed=())
+    return replace(formula, root=RowNode(tuple(kept)), boxed=())
 
 
 def _split(items: Sequence[Node], is_border: Callable[[Node], bool]) -> list[list[Node]]:
@@ -43,13 +43,15 @@ def _split(items: Sequence[Node], is_border: Callable[[Node], bool]) -> list[lis
 def _joined(sides: Sequence[Sequence[Node]]) -> list[Node]:
     """The sides of an equation with the signs between them again."""
     first, *others = sides
-    return [*first, *(n for side in others for n in (Sym("=", Kind.REL), *side))]
+    return [*first, *(n for side in others for n in (Sym("=", NodeKind.REL), *side))]
 
 
 def _is_statement(items: Sequence[Node]) -> bool:
     """Whether it says something without an equals sign: `w ← w − η g`, or all by itself."""
-    return any(isinstance(i, Table) or (isinstance(i, Sym) and i.kind is Kind.REL) for i in items)
+    return any(
+        isinstance(i, TableNode) or (isinstance(i, Sym) and i.kind is NodeKind.REL) for i in items
+    )
 
 
 def _is_live(items: Sequence[Node]) -> bool:
-    return any(isinstance(node, Value) for item in items for node in walk(item))
+    return any(isinstance(node, ValueNode) for item in items for node in walk(item))

@@ -23,7 +23,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PutAsidePiece:
     """Something put aside: what it is, and its text."""
 
     kind: Kind
@@ -31,17 +31,17 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PreparedSource:
     """What latex2mathml is given, and what stands behind each placeholder in it."""
 
     latex: str
-    pieces: Mapping[str, Piece]
+    pieces: Mapping[str, PutAsidePiece]
     leaves: Mapping[str, int]
     """How often each letter, digit and placeholder occurs: none may be lost later."""
 
 
 @dataclass(slots=True)
-class Open:
+class OpenGroup:
     """Something still to be closed."""
 
     opener: str
@@ -55,9 +55,9 @@ class Writer(Cursor):
     def __init__(self, source: str) -> None:
         super().__init__(source)
         self.out: list[str] = []
-        self.pieces: dict[str, Piece] = {}
+        self.pieces: dict[str, PutAsidePiece] = {}
         self.leaves: Counter[str] = Counter()
-        self.open: list[Open] = []
+        self.open: list[OpenGroup] = []
         self.previous = ""
         """The token that was read before this one."""
         self.atom = False
@@ -71,7 +71,7 @@ class Writer(Cursor):
     def piece(self, kind: Kind, text: str = "", *, atom: bool = True) -> None:
         """Put something aside, and write a private-use character in its place."""
         character = chr(_FIRST_PIECE + len(self.pieces))
-        self.pieces[character] = Piece(kind, text)
+        self.pieces[character] = PutAsidePiece(kind, text)
         self.leaves[character] += 1
         self.emit(character, atom=atom)
 
@@ -79,9 +79,9 @@ class Writer(Cursor):
         """Open something; raises FormulaError where too much is open."""
         if len(self.open) >= MAX_DEPTH:
             raise FormulaError(TOO_DEEP)
-        self.open.append(Open(opener, atom))
+        self.open.append(OpenGroup(opener, atom))
 
-    def pop(self, wanted: str, closer: str) -> Open:
+    def pop(self, wanted: str, closer: str) -> OpenGroup:
         """Close what begins with `wanted`; raises FormulaError if that is not what is open."""
         if not self.open:
             raise FormulaError(f"{closer} without {wanted}")

@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import pairwise
 
 from tutor.lesson import code_checks
-from tutor.lesson.code_checks import Bad
-from tutor.lesson.faults import FaultList, did_you_mean
+from tutor.lesson.code_checks import PythonProblem
+from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, DataNames, Fence, Section
 
@@ -30,14 +30,14 @@ _EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).me
 
 
 def check(
-    front: FrontMatter, sections: Sequence[Section], modes: Sequence[str], faults: FaultList
+    front: FrontMatter, sections: Sequence[Section], modes: Sequence[str], faults: DiagnosticList
 ) -> None:
     """Add to `faults` all that is wrong with the lesson as a whole."""
     _Checker(front, sections, modes, faults).check()
 
 
 def with_meant_modes(
-    front: FrontMatter, sections: Sequence[Section], faults: FaultList
+    front: FrontMatter, sections: Sequence[Section], faults: DiagnosticList
 ) -> FrontMatter:
     """The front matter with the modes that were meant, where the fences say so.
 
@@ -80,7 +80,7 @@ class _Checker:
     front: FrontMatter
     sections: Sequence[Section]
     modes: Sequence[str]
-    faults: FaultList
+    faults: DiagnosticList
 
     def check(self) -> None:
         self._modes_of_front_matter()
@@ -104,7 +104,7 @@ class _Checker:
         return self.front.modes or STANDARD_MODES
 
     @cached_property
-    def _broken(self) -> Mapping[Fence, Bad]:
+    def _broken(self) -> Mapping[Fence, PythonProblem]:
         """The fences that are not Python, and why: what they do can't be known."""
         found = {f: code_checks.why_not_code(f.code, f.line) for f in self._fences_of_all}
         return {fence: bad for fence, bad in found.items() if bad}

@@ -26,7 +26,7 @@ _ON_LINE = re.compile(r"\bon line (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class PythonProblem:
     """Why a piece of code is not Python."""
 
     line: int
@@ -34,21 +34,21 @@ class Bad:
     reason: str
 
 
-def why_not_code(code: str, first: int = 1) -> Bad | None:
+def why_not_code(code: str, first: int = 1) -> PythonProblem | None:
     """What keeps the code from being compiled, or None; `first` is the line it begins on."""
     bad = _why_not(code, "exec") or _future_import(code)
     if bad is None:
         return None
     # Python names lines in its messages too: "… after 'if' statement on line 1".
     reason = _ON_LINE.sub(lambda match: f"on line {int(match[1]) + first - 1}", bad.reason)
-    return Bad(bad.line + first - 1, reason)
+    return PythonProblem(bad.line + first - 1, reason)
 
 
-def _future_import(code: str) -> Bad | None:
+def _future_import(code: str) -> PythonProblem | None:
     """A `from __future__ import`, which holds in one phase's code and in no exported script."""
     for node in _nodes(code):
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            return Bad(
+            return PythonProblem(
                 node.lineno, "`from __future__ import` has no place in a lesson; leave it out"
             )
     return None
@@ -60,17 +60,17 @@ def why_not_expression(expression: str) -> str | None:
     return bad.reason if bad else None
 
 
-def _why_not(code: str, kind: str) -> Bad | None:
+def _why_not(code: str, kind: str) -> PythonProblem | None:
     try:
         with _quiet():
             compile(code, "<lesson>", kind, dont_inherit=True)
     except SyntaxError as error:
         last = 1 + code.rstrip("\n").count("\n")
-        return Bad(min(max(error.lineno or 1, 1), last), error.msg)
+        return PythonProblem(min(max(error.lineno or 1, 1), last), error.msg)
     except (ValueError, OverflowError) as error:  # NUL characters, lone surrogates
-        return Bad(1, str(error))
+        return PythonProblem(1, str(error))
     except (RecursionError, MemoryError):  # what the compiler raises for deep nesting
-        return Bad(1, "it is nested too deeply")
+        return PythonProblem(1, "it is nested too deeply")
     return None
 
 

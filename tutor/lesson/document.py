@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tutor.lesson import checks, exercise_yaml, files, front_matter
-from tutor.lesson.exercise_ground import ground_of
-from tutor.lesson.faults import FaultList
+from tutor.lesson.diagnostics import DiagnosticList
+from tutor.lesson.exercise_context import ground_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import language_of
 from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
@@ -37,7 +37,7 @@ def parse(source: str, path: Path) -> Lesson:
     Raises LessonFaults with everything that is wrong with it.
     """
     text = files.normal(source)
-    faults = FaultList(path)
+    faults = DiagnosticList(path)
     _check_is_text(text, faults)
     lines = text.split("\n")
     front = front_matter.parse(lines, faults)
@@ -80,7 +80,7 @@ def parse(source: str, path: Path) -> Lesson:
     )
 
 
-def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: FaultList) -> None:
+def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: DiagnosticList) -> None:
     if files.slug_of(path) in front.builds_on:
         faults.add(
             front.line("builds_on"),
@@ -88,7 +88,7 @@ def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: FaultList
         )
 
 
-def _check_is_text(text: str, faults: FaultList) -> None:
+def _check_is_text(text: str, faults: DiagnosticList) -> None:
     """A NUL would be replaced in silence by the Markdown parser: then code shown is not run."""
     if found := _NOT_TEXT.search(text):
         line = text.count("\n", 0, found.start()) + 1

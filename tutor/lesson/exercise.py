@@ -31,7 +31,7 @@ finite.
 """
 
 
-class Place(msgspec.Struct, frozen=True):
+class StartPlace(msgspec.Struct, frozen=True):
     """Before which phase a run is to stand."""
 
     epoch: int = 0
@@ -58,7 +58,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """None: the lesson's own."""
     seed: int = 0
     settings: tuple[Setting, ...] = ()
-    at: Place = Place()
+    at: StartPlace = StartPlace()
 
 
 class Wrong(msgspec.Struct, frozen=True):

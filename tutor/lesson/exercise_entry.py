@@ -11,14 +11,14 @@ from typing import TypeVar
 import yaml
 
 from tutor.lesson import code_checks, formula_checks, markdown, scalars
-from tutor.lesson.markdown import Math, Unclosed
-from tutor.lesson.scalars import Kind
+from tutor.lesson.markdown import MathSpan, Unclosed
+from tutor.lesson.scalars import ScalarType
 from tutor.lesson.yaml_values import Keys, Values, first_line_of, line_of
 
 T = TypeVar("T")
 
 
-class Entry:
+class ExerciseEntry:
     """Gives the values of a mapping's keys, with a default for each that is left out or wrong."""
 
     def __init__(self, keys: Keys, values: Values, lines: dict[str, int], path: str = "") -> None:
@@ -49,12 +49,12 @@ class Entry:
         """
         self._values.faults.add(self.lines.get(self._path + key, self.line), message)
 
-    def one(self, key: str, kind: Kind[T], default: T) -> T:
+    def one(self, key: str, kind: ScalarType[T], default: T) -> T:
         """The value of one scalar."""
         value = self.optional(key, kind)
         return default if value is None else value
 
-    def optional(self, key: str, kind: Kind[T]) -> T | None:
+    def optional(self, key: str, kind: ScalarType[T]) -> T | None:
         """The value of one scalar, None where there is none."""
         return self._values.scalar(key, self._keys.nodes[key], kind) if key in self else None
 
@@ -75,7 +75,7 @@ class Entry:
             found.setdefault(text, line)
         return tuple(found)
 
-    def words(self, key: str, kind: Kind[str], example: str) -> tuple[str, ...]:
+    def words(self, key: str, kind: ScalarType[str], example: str) -> tuple[str, ...]:
         """A list of words, each once; each is told of as `key.WORD`."""
         found: dict[str, None] = {}
         for node in self._items(key, example):
@@ -103,16 +103,18 @@ class Entry:
             self._values.faults.add(bad.line, f"this is not Python ({bad.reason}); correct it")
         return written
 
-    def entry(self, key: str, known: Mapping[str, str], required: tuple[str, ...] = ()) -> Entry:
+    def entry(
+        self, key: str, known: Mapping[str, str], required: tuple[str, ...] = ()
+    ) -> ExerciseEntry:
         """The mapping under `key`; an empty one where there is none."""
         if key not in self:
-            return Entry(Keys(self.line), self._values, {})
+            return ExerciseEntry(Keys(self.line), self._values, {})
         node, line = self._keys.nodes[key], self._keys.lines[key]
         return self._entry(node, f"`{key}`", f"{key}.", line, known, required)
 
     def entries(
         self, key: str, known: Mapping[str, str], required: tuple[str, ...] = (), *, example: str
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[ExerciseEntry, ...]:
         """The mappings in the list under `key`."""
         return tuple(
             self._entry(
@@ -133,7 +135,7 @@ class Entry:
         self.lines.update({f"{self._path}{key}.{name}": line for name, line, _ in pairs})
         return [(name, value) for name, _, value in pairs]
 
-    def value(self, name: str, node: yaml.Node, kind: Kind[T]) -> T | None:
+    def value(self, name: str, node: yaml.Node, kind: ScalarType[T]) -> T | None:
         """The value of a node that `pairs` gave."""
         return self._values.scalar(name, node, kind)
 
@@ -149,11 +151,11 @@ class Entry:
         line: int,
         known: Mapping[str, str],
         required: tuple[str, ...],
-    ) -> Entry:
+    ) -> ExerciseEntry:
         keys = self._values.keys(node, known, within=within, line=line, required=required)
         path = self._path + path
         self.lines[path.removesuffix(".")] = line
-        return Entry(keys, self._values, self.lines, path)
+        return ExerciseEntry(keys, self._values, self.lines, path)
 
     def _items(self, key: str, example: str) -> list[yaml.Node]:
         if key not in self:
@@ -190,12 +192,12 @@ class Entry:
         first = first_line_of(node) + (_blank_lines_before(node.value) if keeps_lines else 0)
         faults = self._values.faults
         for found in markdown.find(text.split("\n")):
-            if not isinstance(found, Math | Unclosed):
+            if not isinstance(found, MathSpan | Unclosed):
                 continue
             line = first + (found.place.line if keeps_lines else 0)
             if isinstance(found, Unclosed) or found.display:
                 faults.add(line, "a formula in an exercise stands in its line; write $…$")
-            if isinstance(found, Math):
+            if isinstance(found, MathSpan):
                 formula_checks.check(found.latex, line, faults)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from tutor.lesson import code_checks, scalars
+from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.exercise import (
     MAY_CHANGE,
     Again,
@@ -19,17 +20,17 @@ from tutor.lesson.exercise import (
     Choice,
     Choose,
     Exercise,
-    Place,
     Predict,
     Reach,
     Repair,
     Solution,
     Stage,
+    StartPlace,
     Symptom,
     Wrong,
 )
-from tutor.lesson.exercise_entry import Entry
-from tutor.lesson.exercise_ground import Ground
+from tutor.lesson.exercise_context import ExerciseContext
+from tutor.lesson.exercise_entry import ExerciseEntry
 from tutor.lesson.exercise_stage import (
     STAGE_KEYS,
     mode_of,
@@ -37,7 +38,6 @@ from tutor.lesson.exercise_stage import (
     settings_of,
     stage_of,
 )
-from tutor.lesson.faults import did_you_mean
 
 Common = Mapping[str, Any]
 """The fields that all kinds have, `stage` excepted. Typed by the struct they go to."""
@@ -52,13 +52,13 @@ class KindKeys:
 
     known: Mapping[str, str]
     required: Sequence[str]
-    read: Callable[[Entry, Ground, Common], Exercise]
+    read: Callable[[ExerciseEntry, ExerciseContext, Common], Exercise]
 
 
 # ── predict ─────────────────────────────────────────────────────────────────────────
 
 
-def _predict(entry: Entry, ground: Ground, common: Common) -> Predict:
+def _predict(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Predict:
     choices = _named_choices(entry)
     predict = Predict(
         **common,
@@ -73,7 +73,7 @@ def _predict(entry: Entry, ground: Ground, common: Common) -> Predict:
     return msgspec.structs.replace(predict, again=again)
 
 
-def _form(entry: Entry) -> Literal["number", "sign", "choice"]:
+def _form(entry: ExerciseEntry) -> Literal["number", "sign", "choice"]:
     default = "choice" if "choices" in entry else "number"
     form = entry.one("form", scalars.TEXT, default)
     if "choices" in entry:
@@ -87,7 +87,7 @@ def _form(entry: Entry) -> Literal["number", "sign", "choice"]:
     return "sign" if form == "sign" else "number"
 
 
-def _named_choices(entry: Entry) -> dict[str, str]:
+def _named_choices(entry: ExerciseEntry) -> dict[str, str]:
     before = entry.faults
     pairs = entry.pairs("choices", _PREDICT["choices"])
     if "choices" in entry and entry.faults == before:
@@ -101,12 +101,12 @@ def _named_choices(entry: Entry) -> dict[str, str]:
     return found
 
 
-def _check_count(entry: Entry, count: int) -> None:
+def _check_count(entry: ExerciseEntry, count: int) -> None:
     if not 2 <= count <= MOST_CHOICES:
         entry.fault("choices", f"there must be 2 to {MOST_CHOICES} choices, not {count}")
 
 
-def _wrong(entry: Entry) -> tuple[Wrong, ...]:
+def _wrong(entry: ExerciseEntry) -> tuple[Wrong, ...]:
     found: dict[str, Wrong] = {}
     known = {"value": '4 * gradient["w"]', "reply": "…"}
     for one in entry.entries("wrong", known, tuple(known), example="[{value: …, reply: …}]"):
@@ -117,7 +117,7 @@ def _wrong(entry: Entry) -> tuple[Wrong, ...]:
     return tuple(found.values())
 
 
-def _again(entry: Entry, ground: Ground, first: Predict) -> tuple[Again, ...]:
+def _again(entry: ExerciseEntry, ground: ExerciseContext, first: Predict) -> tuple[Again, ...]:
     found: list[Again] = []
     for one in entry.entries("again", _AGAIN, example=_PREDICT["again"]):
         before = one.faults
@@ -135,7 +135,7 @@ def _again(entry: Entry, ground: Ground, first: Predict) -> tuple[Again, ...]:
     return tuple(found)
 
 
-def _later(ground: Ground, first: Predict) -> Again:
+def _later(ground: ExerciseContext, first: Predict) -> Again:
     stage = one_epoch_later(first.stage, ground)
     return Again(stage, first.ask, first.hints, first.explain, first.wrong)
 
@@ -143,7 +143,7 @@ def _later(ground: Ground, first: Predict) -> Again:
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-def _reach(entry: Entry, ground: Ground, common: Common) -> Reach:
+def _reach(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Reach:
     stage = stage_of(entry, ground)
     may = _may(entry)
     return Reach(
@@ -155,7 +155,7 @@ def _reach(entry: Entry, ground: Ground, common: Common) -> Reach:
     )
 
 
-def _may(entry: Entry) -> tuple[str, ...]:
+def _may(entry: ExerciseEntry) -> tuple[str, ...]:
     words = entry.words("may", scalars.TEXT, _REACH["may"])
     for word in words:
         if word not in MAY_CHANGE:
@@ -173,7 +173,9 @@ _CHANGED_BY = {
 """By key of a solution: what of MAY_CHANGE it changes."""
 
 
-def _solution(entry: Entry, ground: Ground, stage: Stage, may: Sequence[str]) -> Solution:
+def _solution(
+    entry: ExerciseEntry, ground: ExerciseContext, stage: Stage, may: Sequence[str]
+) -> Solution:
     one = entry.entry("solution", _SOLUTION, ("epochs",))
     can_tell = may and all(word in MAY_CHANGE for word in may)
     for key, changed in _CHANGED_BY.items():
@@ -194,7 +196,7 @@ def _solution(entry: Entry, ground: Ground, stage: Stage, may: Sequence[str]) ->
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-def _repair(entry: Entry, ground: Ground, common: Common) -> Repair:
+def _repair(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Repair:
     phase = entry.one("phase", scalars.TEXT, "").capitalize()
     if phase and phase not in ground.phases:
         entry.fault("phase", f"the lesson has no phase {phase}{did_you_mean(phase, ground.phases)}")
@@ -215,7 +217,7 @@ def _repair(entry: Entry, ground: Ground, common: Common) -> Repair:
     )
 
 
-def _symptom(entry: Entry) -> Symptom:
+def _symptom(entry: ExerciseEntry) -> Symptom:
     before = entry.faults
     one = entry.entry("symptom", {"error": "part of the error's text", "condition": "loss > 1"})
     told = [key for key in ("error", "condition") if key in one]
@@ -232,8 +234,8 @@ def _symptom(entry: Entry) -> Symptom:
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-def _be_autograd(entry: Entry, ground: Ground, common: Common) -> BeAutograd:
-    stage = stage_of(entry, ground, start=Place(1, "Gradient"))
+def _be_autograd(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> BeAutograd:
+    stage = stage_of(entry, ground, start=StartPlace(1, "Gradient"))
     if wrong := ground.why_no_graph(stage.mode):
         entry.fault("mode", wrong)
     if "at" in entry and stage.at.phase not in ("Gradient", ""):
@@ -244,7 +246,7 @@ def _be_autograd(entry: Entry, ground: Ground, common: Common) -> BeAutograd:
 # ── choose ──────────────────────────────────────────────────────────────────────────
 
 
-def _choose(entry: Entry, ground: Ground, common: Common) -> Choose:
+def _choose(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Choose:
     known = {"text": "…", "right": "true", "reply": "…"}
     entries = entry.entries("choices", known, ("text",), example=_CHOOSE["choices"])
     choices = tuple(
@@ -261,7 +263,9 @@ def _choose(entry: Entry, ground: Ground, common: Common) -> Choose:
     return Choose(**common, stage=stage_of(entry, ground), choices=choices)
 
 
-def _check_choices(entry: Entry, entries: Sequence[Entry], choices: Sequence[Choice]) -> None:
+def _check_choices(
+    entry: ExerciseEntry, entries: Sequence[ExerciseEntry], choices: Sequence[Choice]
+) -> None:
     _check_count(entry, len(choices))
     if (right := sum(choice.is_right for choice in choices)) != 1:
         entry.fault("choices", f"one choice must be right, not {right}; write `right: true` once")

@@ -10,10 +10,10 @@ import re
 import msgspec
 
 from tutor.lesson import scalars
-from tutor.lesson.exercise import Place, Setting, Stage
-from tutor.lesson.exercise_entry import Entry
-from tutor.lesson.exercise_ground import Ground
-from tutor.lesson.faults import did_you_mean
+from tutor.lesson.diagnostics import did_you_mean
+from tutor.lesson.exercise import Setting, Stage, StartPlace
+from tutor.lesson.exercise_context import ExerciseContext
+from tutor.lesson.exercise_entry import ExerciseEntry
 from tutor.lesson.model import PHASES, SETUP
 
 STAGE_KEYS = {
@@ -30,11 +30,11 @@ _TARGET = re.compile(r"([^\W\d]\w*)(?:\[( *\d{1,9} *(?:, *\d{1,9} *)*)\])?")
 
 
 def stage_of(
-    entry: Entry,
-    ground: Ground,
+    entry: ExerciseEntry,
+    ground: ExerciseContext,
     base: Stage | None = None,
     *,
-    start: Place = Place(),  # noqa: B008 - it is frozen
+    start: StartPlace = StartPlace(),  # noqa: B008 - it is frozen
     repaired: str = "",
 ) -> Stage:
     """The stage that the keys of `entry` say; what they leave out is as in `base`.
@@ -63,7 +63,7 @@ def stage_of(
     )
 
 
-def mode_of(entry: Entry, ground: Ground, default: str) -> str:
+def mode_of(entry: ExerciseEntry, ground: ExerciseContext, default: str) -> str:
     """The mode that an entry names."""
     mode = entry.one("mode", scalars.MODE, default)
     if wrong := ground.why_not_mode(mode):
@@ -71,7 +71,7 @@ def mode_of(entry: Entry, ground: Ground, default: str) -> str:
     return mode
 
 
-def settings_of(entry: Entry, ground: Ground, mode: str) -> tuple[Setting, ...]:
+def settings_of(entry: ExerciseEntry, ground: ExerciseContext, mode: str) -> tuple[Setting, ...]:
     """The numbers under `set`."""
     found: dict[tuple[str, tuple[int, ...]], Setting] = {}
     for key, node in entry.pairs("set", STAGE_KEYS["set"]):
@@ -92,14 +92,14 @@ def settings_of(entry: Entry, ground: Ground, mode: str) -> tuple[Setting, ...]:
     return tuple(found.values())
 
 
-def one_epoch_later(stage: Stage, ground: Ground) -> Stage:
+def one_epoch_later(stage: Stage, ground: ExerciseContext) -> Stage:
     """The same question with other numbers, where the author gives none."""
     at = stage.at
     batch = min(at.batch, ground.batches) if at.epoch == 0 else at.batch
-    return msgspec.structs.replace(stage, at=Place(at.epoch + 1, at.phase, batch))
+    return msgspec.structs.replace(stage, at=StartPlace(at.epoch + 1, at.phase, batch))
 
 
-def _place_of(entry: Entry, ground: Ground) -> Place:
+def _place_of(entry: ExerciseEntry, ground: ExerciseContext) -> StartPlace:
     """What `at` says; the start, and a fault, if it can't be read."""
     written = entry.one("at", scalars.TEXT, "")
     found = _PLACE.fullmatch(written)
@@ -110,16 +110,16 @@ def _place_of(entry: Entry, ground: Ground) -> Place:
                 f"`at` must be EPOCH PHASE or EPOCH PHASE BATCH, not `{written}`; "
                 "write `at: 1 gradient`",
             )
-        return Place()
+        return StartPlace()
     epoch, phase, batch = int(found[1]), found[2].capitalize(), int(found[3] or 1)
     if phase == SETUP:
         entry.fault("at", "Setup runs before anything else; leave `at` out to begin after it")
-        return Place()
+        return StartPlace()
     if phase not in PHASES:
         known = [p.lower() for p in PHASES if p != SETUP]
         entry.fault("at", f"unknown phase `{found[2]}`{did_you_mean(found[2], known)}")
-        return Place()
+        return StartPlace()
     if batch == 0:
         entry.fault("at", "batches count from 1; write `at: 1 gradient 1`")
-        return Place()
-    return Place(epoch, phase, batch)
+        return StartPlace()
+    return StartPlace(epoch, phase, batch)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import yaml
 
 from tutor.lesson import scalars, yaml_tree
+from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
 from tutor.lesson.exercise import Exercise
-from tutor.lesson.exercise_entry import Entry
-from tutor.lesson.exercise_ground import Ground
+from tutor.lesson.exercise_context import ExerciseContext
+from tutor.lesson.exercise_entry import ExerciseEntry
 from tutor.lesson.exercise_kinds import KIND_KEYS
 from tutor.lesson.exercise_stage import STAGE_KEYS
-from tutor.lesson.faults import FaultList, did_you_mean
 from tutor.lesson.yaml_values import Values
 
 _COMMON = {
@@ -31,7 +31,7 @@ _COMMON = {
 
 
 @dataclass(frozen=True, slots=True)
-class ExerciseText:
+class ExerciseBlock:
     """A block of a lesson's file that is an exercise, as it is written."""
 
     yaml: str
@@ -39,7 +39,9 @@ class ExerciseText:
     """1-based line of the fence that opens it; the YAML begins on the next."""
 
 
-def read(texts: Iterable[ExerciseText], ground: Ground, faults: FaultList) -> dict[int, Exercise]:
+def read(
+    texts: Iterable[ExerciseBlock], ground: ExerciseContext, faults: DiagnosticList
+) -> dict[int, Exercise]:
     """The exercises of one lesson, by the line of their fence; those that can't be are left out.
 
     What is wrong is added to `faults`; an exercise with faults is not to be used.
@@ -52,12 +54,12 @@ def read(texts: Iterable[ExerciseText], ground: Ground, faults: FaultList) -> di
 class _Reader:
     """Reads one exercise after the other, and remembers their ids."""
 
-    def __init__(self, ground: Ground, values: Values) -> None:
+    def __init__(self, ground: ExerciseContext, values: Values) -> None:
         self._ground = ground
         self._values = values
         self._ids: dict[str, int] = {}
 
-    def exercise(self, text: ExerciseText) -> Exercise | None:
+    def exercise(self, text: ExerciseBlock) -> Exercise | None:
         lines = text.yaml.removesuffix("\n").split("\n")
         root = yaml_tree.compose(
             lines, self._values.faults, first=text.line + 1, what="the exercise", example="id"
@@ -80,7 +82,7 @@ class _Reader:
             entry.fault("kind", f"unknown kind `{written}`{did_you_mean(written, KIND_KEYS)}")
         return None
 
-    def _entry(self, root: yaml.MappingNode, line: int, kind: str) -> Entry:
+    def _entry(self, root: yaml.MappingNode, line: int, kind: str) -> ExerciseEntry:
         """The keys of an exercise; where its kind is unknown, those of any kind may be there."""
         of = [KIND_KEYS[kind]] if kind in KIND_KEYS else list(KIND_KEYS.values())
         known = dict(_COMMON)
@@ -95,9 +97,9 @@ class _Reader:
             required=(*_COMMON, *(of[0].required if len(of) == 1 else ())),
             elsewhere=_elsewhere(known),
         )
-        return Entry(keys, self._values, {})
+        return ExerciseEntry(keys, self._values, {})
 
-    def _id(self, entry: Entry) -> str:
+    def _id(self, entry: ExerciseEntry) -> str:
         id_ = entry.one("id", scalars.ID, "")
         if id_ in self._ids:
             entry.fault("id", f"`{id_}` is the exercise on line {self._ids[id_]}; write another")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from tutor import formula
 from tutor.errors import FormulaError
 from tutor.lesson import code_checks
-from tutor.lesson.faults import FaultList
+from tutor.lesson.diagnostics import DiagnosticList
 
 
-def check(latex: str, line: int, faults: FaultList) -> tuple[str, ...]:
+def check(latex: str, line: int, faults: DiagnosticList) -> tuple[str, ...]:
     r"""The expressions in its `\boxed{…}`; what is wrong is added to `faults`, on `line`."""
     try:
         parsed = formula.parse(latex)

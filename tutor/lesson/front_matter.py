@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 import yaml
 
 from tutor.lesson import scalars, yaml_tree
-from tutor.lesson.faults import FaultList, did_you_mean
+from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
 from tutor.lesson.model import DataNames
-from tutor.lesson.scalars import Kind
+from tutor.lesson.scalars import ScalarType
 from tutor.lesson.yaml_values import Values
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class FrontMatter:
         return not self.lines or ("modes" in self.lines and not self.modes)
 
 
-def parse(lines: Sequence[str], faults: FaultList) -> FrontMatter:
+def parse(lines: Sequence[str], faults: DiagnosticList) -> FrontMatter:
     """The front matter of a file, given as its lines. Faults are added to `faults`."""
     end = yaml_tree.end_of(lines, faults)
     if not end:
@@ -91,7 +91,7 @@ def parse(lines: Sequence[str], faults: FaultList) -> FrontMatter:
 class _Reader:
     """Turns the nodes of the front matter into values, noting every fault."""
 
-    def __init__(self, faults: FaultList) -> None:
+    def __init__(self, faults: DiagnosticList) -> None:
         self._faults = faults
         self._values = Values(faults)
         self._nodes: dict[str, yaml.Node] = {}
@@ -130,13 +130,13 @@ class _Reader:
             if key not in self._nodes:
                 self._faults.add(1, f"the key `{key}` is missing; write `{key}: {example}`")
 
-    def _one(self, key: str, kind: Kind[T], default: T) -> T:
+    def _one(self, key: str, kind: ScalarType[T], default: T) -> T:
         if key not in self._nodes:
             return default
         value = self._values.scalar(key, self._nodes[key], kind)
         return default if value is None else value
 
-    def _list(self, key: str, node: yaml.Node, kind: Kind[str]) -> tuple[str, ...]:
+    def _list(self, key: str, node: yaml.Node, kind: ScalarType[str]) -> tuple[str, ...]:
         line = node.start_mark.line + 1
         if not isinstance(node, yaml.SequenceNode) or not node.value:
             self._faults.add(
@@ -154,7 +154,7 @@ class _Reader:
                 names[name] = None
         return tuple(names)
 
-    def _several(self, key: str, kind: Kind[str]) -> tuple[str, ...]:
+    def _several(self, key: str, kind: ScalarType[str]) -> tuple[str, ...]:
         node = self._nodes.get(key)
         return () if node is None else self._list(key, node, kind)
 
@@ -169,14 +169,16 @@ class _Reader:
         own = {mode: self._list(key, value, scalars.NAME) for mode, _, value in pairs}
         return ByMode(None, own, self._lines[key], {mode: line for mode, line, _ in pairs})
 
-    def _by_mode(self, key: str, kind: Kind[T], default: ByMode[T]) -> ByMode[T]:
+    def _by_mode(self, key: str, kind: ScalarType[T], default: ByMode[T]) -> ByMode[T]:
         if key not in self._nodes:
             return default
         found = self._value_or_mapping(key, self._nodes[key], self._lines[key], kind)
         # what could not be read falls back to the default, so that it is told only once
         return ByMode(default.common, {}, found.line) if _says_nothing(found) else found
 
-    def _value_or_mapping(self, name: str, node: yaml.Node, line: int, kind: Kind[T]) -> ByMode[T]:
+    def _value_or_mapping(
+        self, name: str, node: yaml.Node, line: int, kind: ScalarType[T]
+    ) -> ByMode[T]:
         if not isinstance(node, yaml.MappingNode):
             return ByMode(self._values.scalar(name, node, kind), line=line)
         own: dict[str, T] = {}

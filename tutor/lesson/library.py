@@ -15,8 +15,8 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError
-from tutor.lesson import files, front_matter, scan
-from tutor.lesson.faults import FaultList
+from tutor.lesson import fence_scan, files, front_matter
+from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import STANDARD_MODES
 from tutor.plain import one_line
@@ -92,24 +92,24 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     languages = languages or tuple(_beside(path))
     try:
         text = files.normal(files.load(path))
-        faults = FaultList(path)
+        faults = DiagnosticList(path)
         front = front_matter.parse(text.split("\n"), faults)
         faults.raise_if_any()
     except LessonError as error:
         return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
-    fences = tuple(scan.fences(text))
+    fences = tuple(fence_scan.fences(text))
     return Headline(
         files.slug_of(path),
         path,
         front.title,
         front.summary,
         front.order,
-        front.modes or _in_order(scan.modes_named(fences)),
+        front.modes or _in_order(fence_scan.modes_named(fences)),
         shipped,
         language=language_of(path),
         languages=languages,
         builds_on=front.builds_on,
-        exercises=tuple(scan.exercises(fences)),
+        exercises=tuple(fence_scan.exercises(fences)),
     )
 
 

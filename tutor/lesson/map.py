@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tutor.lesson.faults import did_you_mean
+from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.library import Headline
 
 BRANCH, LAST, TRUNK, GAP = "├─ ", "└─ ", "│  ", "   "
@@ -20,7 +20,7 @@ _ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MapRow:
     """One lesson on the map."""
 
     headline: Headline
@@ -38,7 +38,7 @@ class Row:
         return self.prefix.translate(_ASCII)
 
 
-def rows(headlines: Sequence[Headline]) -> tuple[Row, ...]:
+def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
     """A row for each lesson, as they are to stand below each other.
 
     Lessons that could come next stand in the order given. Two of the same slug are two rows,
@@ -107,18 +107,18 @@ class _Growing:
             self._builds_on.setdefault(headline.slug, headline.builds_on)
         self._placed: set[str] = set()
 
-    def grown(self) -> Iterator[Row]:
+    def grown(self) -> Iterator[MapRow]:
         while self._waiting:
             ready = next((h for h in self._waiting if not self._missing(h)), None)
             yield from self._place(ready or self._first_of_a_circle(), "", 0)
 
-    def _place(self, headline: Headline, above: str, depth: int) -> Iterator[Row]:
+    def _place(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
         """The lesson, and below it what only waited for it."""
         self._waiting.remove(headline)
         fault = fault_of(headline.slug, self._builds_on)
         others = self._others(headline, above)
         self._placed.add(headline.slug)
-        yield Row(headline, depth, "", others, fault)
+        yield MapRow(headline, depth, "", others, fault)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
             if following in self._waiting and not self._missing(following):
                 yield from self._place(following, headline.slug, depth + 1)
@@ -139,9 +139,9 @@ class _Growing:
         return next(h for h in self._waiting if _way_back(h.slug, self._builds_on))
 
 
-def _with_prefixes(found: Iterator[Row]) -> list[Row]:
+def _with_prefixes(found: Iterator[MapRow]) -> list[MapRow]:
     """Draw the tree: from the last row up, so that it is known whether another follows."""
-    drawn: list[Row] = []
+    drawn: list[MapRow] = []
     open_levels: set[int] = set()
     for row in reversed(list(found)):
         open_levels = {level for level in open_levels if level <= row.depth}

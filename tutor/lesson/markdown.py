@@ -26,7 +26,7 @@ MATH = ("math_inline", "math_inline_double")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceRange:
     """A stretch of the file: from (line, column) up to, not including, (line, column)."""
 
     line: int
@@ -42,28 +42,28 @@ class Heading:
 
     level: int
     text: str
-    place: Place
+    place: SourceRange
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CodeBlock:
     """A fenced block."""
 
     info: tuple[str, ...]
     """The words after the opening fence."""
     text: str
-    place: Place
+    place: SourceRange
     closed: bool
     nested: bool
     """Whether it stands inside a list or a quote."""
 
 
 @dataclass(frozen=True, slots=True)
-class Math:
+class MathSpan:
     """A formula between dollars."""
 
     latex: str
-    place: Place
+    place: SourceRange
     display: bool
     """Whether it can be cut out of the text around it and shown by itself."""
 
@@ -72,10 +72,10 @@ class Math:
 class Unclosed:
     """Two dollars that open a formula which nothing closes."""
 
-    place: Place
+    place: SourceRange
 
 
-Found: TypeAlias = Heading | Code | Math | Unclosed
+Found: TypeAlias = Heading | CodeBlock | MathSpan | Unclosed
 
 
 def parser() -> MarkdownIt:
@@ -132,7 +132,7 @@ def with_inline_math(markdown: str, drawn: Callable[[str], str]) -> str:
     starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
     said, end = "", 0
     for found in find(lines):
-        if not isinstance(found, Math):
+        if not isinstance(found, MathSpan):
             continue
         first = starts[found.place.line]
         dollars = "$$" if found.display else "$"
@@ -150,15 +150,15 @@ def _walk(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[Found]:
     for index, token in enumerate(tokens):
         if token.map is None:
             continue
-        whole = Place(token.map[0], 0, token.map[1], 0)
+        whole = SourceRange(token.map[0], 0, token.map[1], 0)
         if token.type == "heading_open" and token.level == 0:
             yield Heading(int(token.tag[1:]), tokens[index + 1].content.strip(), whole)
         elif token.type == "fence":
             closed = _is_closed(token, lines)
             info = tuple(token.info.split())
-            yield Code(info, token.content, whole, closed, nested=token.level > 0)
+            yield CodeBlock(info, token.content, whole, closed, nested=token.level > 0)
         elif token.type == "math_block":
-            yield Math(token.content, whole, display=True)
+            yield MathSpan(token.content, whole, display=True)
         elif token.type == "inline":
             in_paragraph = tokens[index - 1].type == "paragraph_open"
             yield from _inline(token, token.map[0], lines, in_paragraph)
@@ -172,19 +172,19 @@ def _is_closed(token: Token, lines: Sequence[str]) -> bool:
 
 def _inline(
     token: Token, first: int, lines: Sequence[str], in_paragraph: bool
-) -> Iterator[Math | Unclosed]:
+) -> Iterator[MathSpan | Unclosed]:
     text = _Paragraph(token.content, first, lines)
     line = first
     for child in token.children or ():
         if child.type in MATH:
-            place = Place(*text.at(child.meta["start"]), *text.at(child.meta["end"]))
+            place = SourceRange(*text.at(child.meta["start"]), *text.at(child.meta["end"]))
             display = in_paragraph and child.type == "math_inline_double"
-            yield Math(child.content, place, display)
+            yield MathSpan(child.content, place, display)
             line = place.end_line
         elif child.type in ("softbreak", "hardbreak"):
             line += 1
         elif child.type == "text" and "$$" in child.content:
-            yield Unclosed(Place(line, 0, line + 1, 0))
+            yield Unclosed(SourceRange(line, 0, line + 1, 0))
 
 
 class _Paragraph:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from tutor.lesson.diagnostics import Diagnostic
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
-from tutor.lesson.faults import Fault
 
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
 """The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
@@ -35,7 +35,7 @@ class Prose(msgspec.Struct, frozen=True, tag=True):
     """1-based line of its first character in the file."""
 
 
-class Formula(msgspec.Struct, frozen=True, tag=True):
+class DisplayFormula(msgspec.Struct, frozen=True, tag=True):
     """A display formula: the LaTeX between `$$` and `$$`."""
 
     latex: str
@@ -58,7 +58,7 @@ class Fence(msgspec.Struct, frozen=True, tag=True):
         return not self.modes or mode in self.modes
 
 
-Block: TypeAlias = Prose | Formula | Fence | Predict | Reach | Repair | BeAutograd | Choose
+Block: TypeAlias = Prose | DisplayFormula | Fence | Predict | Reach | Repair | BeAutograd | Choose
 """What a section consists of; the last five are exercises."""
 
 
@@ -129,7 +129,7 @@ class Lesson(msgspec.Struct, frozen=True):
     """The slugs of the lessons that should come before this one."""
     language: str = "en"
     """Of its prose: the code of a language, as in `lessons/zh/`."""
-    remarks: tuple[Fault, ...] = ()
+    remarks: tuple[Diagnostic, ...] = ()
     """What its author should mend, though it can be used as it is."""
 
     @property
@@ -184,7 +184,7 @@ class Lesson(msgspec.Struct, frozen=True):
         """
         found: dict[str, dict[str, int]] = {}
         for section in self.sections:
-            for formula in (block for block in section.blocks if isinstance(block, Formula)):
+            for formula in (block for block in section.blocks if isinstance(block, DisplayFormula)):
                 for expression in formula.boxed:
                     found.setdefault(section.phase or "", {}).setdefault(expression, formula.line)
         return found

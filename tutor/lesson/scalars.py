@@ -19,7 +19,7 @@ MAX_INTEGER = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class ScalarType(Generic[T]):
     """A type of scalar."""
 
     wanted: str
@@ -92,7 +92,7 @@ def _code(written: str) -> str:
     return written if written.strip() else ""
 
 
-def at_least(least: int) -> Kind[int]:
+def at_least(least: int) -> ScalarType[int]:
     """Whole numbers from `least` up."""
 
     def convert(written: str) -> int:
@@ -103,17 +103,17 @@ def at_least(least: int) -> Kind[int]:
             raise ValueError
         return value
 
-    return Kind(f"a whole number from {least} to {MAX_INTEGER}", convert)
+    return ScalarType(f"a whole number from {least} to {MAX_INTEGER}", convert)
 
 
-TEXT = Kind("one line of text", _text)
-NUMBER = Kind("a finite number", _number)
-RATE = Kind("a finite number above 0", _rate)
-NAME = Kind("a Python name", _name)
-MODE = Kind("a mode's name (letters, digits, - and _)", _mode)
-SLUG = Kind("a lesson's name (its file's without .md)", _slug)
-ID = Kind("letters, digits and - only", _id)
-YES_OR_NO = Kind("true or false", _yes_or_no)
-MARKDOWN = Kind("text", _markdown)
-CODE = Kind("Python code", _code)
-EXPRESSION = Kind("a Python expression on one line", _text)
+TEXT = ScalarType("one line of text", _text)
+NUMBER = ScalarType("a finite number", _number)
+RATE = ScalarType("a finite number above 0", _rate)
+NAME = ScalarType("a Python name", _name)
+MODE = ScalarType("a mode's name (letters, digits, - and _)", _mode)
+SLUG = ScalarType("a lesson's name (its file's without .md)", _slug)
+ID = ScalarType("letters, digits and - only", _id)
+YES_OR_NO = ScalarType("true or false", _yes_or_no)
+MARKDOWN = ScalarType("text", _markdown)
+CODE = ScalarType("Python code", _code)
+EXPRESSION = ScalarType("a Python expression on one line", _text)

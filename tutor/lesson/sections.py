@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from tutor.lesson import formula_checks, markdown
+from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.exercise import KINDS, Exercise
-from tutor.lesson.exercise_yaml import ExerciseText
-from tutor.lesson.faults import FaultList
-from tutor.lesson.markdown import Code, Heading, Math, Place, Unclosed
-from tutor.lesson.model import PHASES, Block, Fence, Formula, Prose, Section
+from tutor.lesson.exercise_yaml import ExerciseBlock
+from tutor.lesson.markdown import CodeBlock, Heading, MathSpan, SourceRange, Unclosed
+from tutor.lesson.model import PHASES, Block, DisplayFormula, Fence, Prose, Section
 
 _EXERCISE = ("yaml", "exercise")
 _OPENING = re.compile(r"^ {0,3}(?:```|~~~)[ ]*[A-Za-z]", re.MULTILINE)
@@ -31,16 +31,16 @@ class _Part:
     """A section while it is being put together."""
 
     heading: str
-    start: Place
+    start: SourceRange
     phase: str | None
-    cuts: list[tuple[Place, Block | ExerciseText]] = field(default_factory=list)
+    cuts: list[tuple[SourceRange, Block | ExerciseBlock]] = field(default_factory=list)
     """What is not prose, in order."""
 
 
 class Body:
     """What stands below the front matter. Its exercises are read once the rest is known."""
 
-    def __init__(self, lines: Sequence[str], first: int, faults: FaultList) -> None:
+    def __init__(self, lines: Sequence[str], first: int, faults: DiagnosticList) -> None:
         """`lines` are those of the whole file, the body beginning at index `first`."""
         self._lines = [""] * first + list(lines[first:])
         parts = _Parts(first, faults)
@@ -51,10 +51,10 @@ class Body:
         """False where a fence swallows another: what else is wrong can't be known then."""
 
     @property
-    def exercises(self) -> tuple[ExerciseText, ...]:
+    def exercises(self) -> tuple[ExerciseBlock, ...]:
         """The blocks that are exercises, in order."""
         cuts = (cut for part in self._parts for _, cut in part.cuts)
-        return tuple(cut for cut in cuts if isinstance(cut, ExerciseText))
+        return tuple(cut for cut in cuts if isinstance(cut, ExerciseBlock))
 
     def sections(self, exercises: Mapping[int, Exercise] | None = None) -> tuple[Section, ...]:
         """The sections, with those of the exercises that are given by the line of their block."""
@@ -75,8 +75,8 @@ class Body:
 class _Parts:
     """Sorts what is found in the Markdown into sections."""
 
-    def __init__(self, first: int, faults: FaultList) -> None:
-        self.all = [_Part("", Place(first, 0, first, 0), None)]
+    def __init__(self, first: int, faults: DiagnosticList) -> None:
+        self.all = [_Part("", SourceRange(first, 0, first, 0), None)]
         self.is_whole = True
         self._faults = faults
         self._phases: dict[str, int] = {}
@@ -85,9 +85,9 @@ class _Parts:
         match found:
             case Heading():
                 self._heading(found)
-            case Code():
+            case CodeBlock():
                 self._code(found)
-            case Math():
+            case MathSpan():
                 self._math(found)
             case Unclosed(place):
                 self._faults.add(
@@ -113,7 +113,7 @@ class _Parts:
             self._phases[phase] = line
         self.all.append(_Part(found.text, found.place, phase))
 
-    def _code(self, found: Code) -> None:
+    def _code(self, found: CodeBlock) -> None:
         line = found.place.line + 1
         kind = found.info[0] if found.info else ""
         is_exercise = _is_meant_as_exercise(found.info)
@@ -137,7 +137,7 @@ class _Parts:
         elif self.all[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
             self._faults.add(line, f"code of the kind `{kind}` is not run; write ```python")
 
-    def _python(self, found: Code, line: int) -> None:
+    def _python(self, found: CodeBlock, line: int) -> None:
         part = self.all[-1]
         if found.nested:
             self._faults.add(
@@ -151,7 +151,7 @@ class _Parts:
         modes = tuple(dict.fromkeys(found.info[1:]))
         part.cuts.append((found.place, Fence(found.text, line + 1, modes)))
 
-    def _exercise(self, found: Code, line: int) -> None:
+    def _exercise(self, found: CodeBlock, line: int) -> None:
         if found.info != _EXERCISE:
             written = " ".join(found.info)
             self._faults.add(line, f"`{written}` is no exercise; write ```{' '.join(_EXERCISE)}")
@@ -161,13 +161,13 @@ class _Parts:
                 "an exercise inside a list or a quote is not asked; move it to the left margin",
             )
         elif found.closed:  # or else it goes on to the file's end
-            self.all[-1].cuts.append((found.place, ExerciseText(found.text, line)))
+            self.all[-1].cuts.append((found.place, ExerciseBlock(found.text, line)))
 
-    def _math(self, found: Math) -> None:
+    def _math(self, found: MathSpan) -> None:
         line = found.place.line + 1
         boxed = formula_checks.check(found.latex, line, self._faults)
         if found.display:
-            block = Formula(found.latex.strip(), line, boxed)
+            block = DisplayFormula(found.latex.strip(), line, boxed)
             self.all[-1].cuts.append((found.place, block))
 
 
@@ -197,7 +197,7 @@ def _blocks(
     at = (part.start.end_line, part.start.end_column)
     for place, cut in part.cuts:
         yield from _prose(lines, at, (place.line, place.column))
-        block = exercises.get(cut.line) if isinstance(cut, ExerciseText) else cut
+        block = exercises.get(cut.line) if isinstance(cut, ExerciseBlock) else cut
         if block is not None:
             yield block
         at = (place.end_line, place.end_column)

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from tutor.lesson import front_matter
+from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
 from tutor.lesson.exercise import Exercise, Stage, kind_of
-from tutor.lesson.faults import Fault, FaultList
 from tutor.lesson.front_matter import ByMode, FrontMatter
-from tutor.lesson.model import Fence, Formula, Lesson, Section
+from tutor.lesson.model import DisplayFormula, Fence, Lesson, Section
 
 _WORDS_OF_LESSON = ("title", "summary", "lines", "end")
 """Of the front matter: what is translated, and where things stand."""
@@ -32,7 +32,7 @@ _KEYS = {"settings": "set", "solution_code": "solution"}
 """What the author calls a field, where it is not the field's name."""
 
 
-def differences(original: Lesson, translation: Lesson) -> tuple[Fault, ...]:
+def differences(original: Lesson, translation: Lesson) -> tuple[Diagnostic, ...]:
     """What is in a translation otherwise than in the original, by line of the translation."""
     found = _Comparison(original, translation).faults()
     return tuple(sorted(found, key=lambda fault: fault.line))
@@ -45,7 +45,7 @@ class _Comparison:
         self._original = original
         self._translation = translation
 
-    def faults(self) -> Iterator[Fault]:
+    def faults(self) -> Iterator[Diagnostic]:
         yield from self._settings()
         yield from self._phases()
         for phase in _phases(self._original):
@@ -55,8 +55,8 @@ class _Comparison:
             yield from self._boxed(phase)
         yield from self._exercises()
 
-    def _fault(self, line: int, message: str) -> Fault:
-        return Fault(self._translation.path, line, message)
+    def _fault(self, line: int, message: str) -> Diagnostic:
+        return Diagnostic(self._translation.path, line, message)
 
     def _there(self, line: int) -> str:
         """A place in the original."""
@@ -64,7 +64,7 @@ class _Comparison:
 
     # ── The lesson ──────────────────────────────────────────────────────────────────
 
-    def _settings(self) -> Iterator[Fault]:
+    def _settings(self) -> Iterator[Diagnostic]:
         theirs, mine = _front(self._original), _front(self._translation)
         for key in FrontMatter.__dataclass_fields__:
             if key in _WORDS_OF_LESSON or _plain(getattr(theirs, key)) == _plain(
@@ -77,7 +77,7 @@ class _Comparison:
                 message = f"`{key}` is not as in {self._there(theirs.line(key))}; copy that line"
             yield self._fault(mine.line(key), message)
 
-    def _phases(self) -> Iterator[Fault]:
+    def _phases(self) -> Iterator[Diagnostic]:
         theirs, mine = _phases(self._original), _phases(self._translation)
         for phase, section in theirs.items():
             if phase not in mine:
@@ -94,7 +94,7 @@ class _Comparison:
                 yield self._fault(mine[phase].line, message)
                 return
 
-    def _code(self, phase: str) -> Iterator[Fault]:
+    def _code(self, phase: str) -> Iterator[Diagnostic]:
         """The first fence of a phase that is another; what follows it is seldom worth telling."""
         section = _phases(self._translation)[phase]
         for theirs, mine in zip_longest(
@@ -119,7 +119,7 @@ class _Comparison:
                 yield self._fault(mine.line + at, f"the code is not that of {there}; copy it")
             return
 
-    def _boxed(self, phase: str) -> Iterator[Fault]:
+    def _boxed(self, phase: str) -> Iterator[Diagnostic]:
         r"""The first `\boxed` expression under the headings of a phase that is another."""
         theirs, mine = _boxed(self._original, phase), _boxed(self._translation, phase)
         last = mine[-1][1] if mine else self._heading_line(phase)
@@ -143,7 +143,7 @@ class _Comparison:
 
     # ── Its exercises ───────────────────────────────────────────────────────────────
 
-    def _exercises(self) -> Iterator[Fault]:
+    def _exercises(self) -> Iterator[Diagnostic]:
         theirs = {exercise.id: exercise for exercise in self._original.exercises}
         mine = {exercise.id: exercise for exercise in self._translation.exercises}
         for id_, exercise in theirs.items():
@@ -163,7 +163,7 @@ class _Comparison:
                 yield self._fault(mine[id_].line, message)
                 return
 
-    def _exercise(self, their: Exercise, my: Exercise) -> Iterator[Fault]:
+    def _exercise(self, their: Exercise, my: Exercise) -> Iterator[Diagnostic]:
         if kind_of(their) != kind_of(my):
             at, kind = my.lines.get("kind", my.line), kind_of(their)
             yield self._fault(
@@ -181,7 +181,7 @@ class _Comparison:
                 yield self._fault(my.lines.get(key, my.line), message)
         yield from self._own_words(their, my)
 
-    def _own_words(self, their: Exercise, my: Exercise) -> Iterator[Fault]:
+    def _own_words(self, their: Exercise, my: Exercise) -> Iterator[Diagnostic]:
         """The texts of an `again` that stand in one of the two alone."""
         theirs, mine = _asked_again(their), _asked_again(my)
         for path in theirs.keys() - mine.keys():
@@ -201,7 +201,7 @@ class _Comparison:
 
 def _front(lesson: Lesson) -> FrontMatter:
     """Its front matter once more: a lesson that was read doesn't keep the lines of the keys."""
-    return front_matter.parse(lesson.source.split("\n"), FaultList(lesson.path))
+    return front_matter.parse(lesson.source.split("\n"), DiagnosticList(lesson.path))
 
 
 def _plain(value: Any) -> Any:
@@ -234,7 +234,7 @@ def _first_difference(one: str, other: str) -> int:
 def _boxed(lesson: Lesson, phase: str) -> Sequence[tuple[str, int]]:
     """The expressions under a phase's heading ("": the others), and the lines of their formulas."""
     blocks = (b for s in lesson.sections if (s.phase or "") == phase for b in s.blocks)
-    return [(e, b.line) for b in blocks if isinstance(b, Formula) for e in b.boxed]
+    return [(e, b.line) for b in blocks if isinstance(b, DisplayFormula) for e in b.boxed]
 
 
 def _fields(exercise: Exercise) -> Mapping[str, Any]:

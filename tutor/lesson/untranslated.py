@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tutor.lesson.diagnostics import Diagnostic
 from tutor.lesson.exercise import Choose, Exercise, Predict
-from tutor.lesson.faults import Fault
 from tutor.lesson.model import Lesson, Prose
 
 _MATH_OR_CODE = re.compile(r"\$[^$]*\$|`[^`]*`")
@@ -19,14 +19,14 @@ LEAST = 3
 """Words that make a text which has to be translated; fewer may be a name, or what one types."""
 
 
-def untranslated(original: Lesson, translation: Lesson) -> Iterator[Fault]:
+def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
     """Each text that stands in both, by line of the translation."""
     theirs = {text for text, _ in _texts(original)}
     for text, line in sorted(_texts(translation), key=lambda found: found[1]):
         if text in theirs and len(_WORD.findall(_MATH_OR_CODE.sub("", text))) >= LEAST:
             short = text if len(text) <= 40 else f"{text[:39]}…"
             message = f"this is not translated: “{short}” is word for word that of {original.path}"
-            yield Fault(translation.path, line, message)
+            yield Diagnostic(translation.path, line, message)
 
 
 def _texts(lesson: Lesson) -> Iterator[tuple[str, int]]:

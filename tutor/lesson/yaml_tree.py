@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import yaml
 
-from tutor.lesson import yaml_slips
-from tutor.lesson.faults import FaultList
+from tutor.lesson import yaml_advice
+from tutor.lesson.diagnostics import DiagnosticList
 
 MAX_DEPTH = 8
 """libyaml's composer recurses in C and crashes on deep nesting; no key needs more than 2."""
@@ -24,7 +24,7 @@ _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
 )
 
 
-def end_of(lines: Sequence[str], faults: FaultList) -> int:
+def end_of(lines: Sequence[str], faults: DiagnosticList) -> int:
     """How many lines are front matter, both `---` included; 0 and a fault if there is none."""
     if not lines or lines[0].rstrip() != "---":
         faults.add(1, "no front matter; begin the file with --- , keys such as `title: …`, and ---")
@@ -37,7 +37,7 @@ def end_of(lines: Sequence[str], faults: FaultList) -> int:
 
 
 def compose(
-    lines: Sequence[str], faults: FaultList, *, first: int, what: str, example: str
+    lines: Sequence[str], faults: DiagnosticList, *, first: int, what: str, example: str
 ) -> yaml.MappingNode | None:
     """The tree of the YAML on `lines`, or None and a fault.
 
@@ -63,7 +63,7 @@ def compose(
     elif not isinstance(root, yaml.MappingNode):
         no_list = f"{what} is not a list of keys; write lines such as `{example}: …`"
         faults.add(*(_slip(lines, first) or (above, no_list)))
-    elif spoiled := list(yaml_slips.eaten(root, placed)):
+    elif spoiled := list(yaml_advice.eaten(root, placed)):
         for index, message in spoiled:
             faults.add(index + 1, message)
     else:
@@ -73,7 +73,7 @@ def compose(
 
 def _slip(lines: Sequence[str], first: int) -> tuple[int, str] | None:
     """The line in the file of a usual slip, and what to mend."""
-    found = yaml_slips.slip(lines)
+    found = yaml_advice.slip(lines)
     return found and (first + found[0], found[1])
 
 
@@ -95,4 +95,4 @@ def _told(error: yaml.YAMLError) -> tuple[int, str]:
     problem = getattr(error, "problem", None) or "it can't be read"
     line = mark.line + 1 if mark else 1
     advice = "write `key: value`, with 'single quotes' around a text with odd characters"
-    return line, yaml_slips.in_double_quotes(problem) or f"bad YAML: {problem}; {advice}"
+    return line, yaml_advice.in_double_quotes(problem) or f"bad YAML: {problem}; {advice}"

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import yaml
 
-from tutor.lesson.faults import FaultList, did_you_mean
-from tutor.lesson.scalars import Kind
+from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
+from tutor.lesson.scalars import ScalarType
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def first_line_of(node: yaml.Node) -> int:
 class Values:
     """Reads nodes, adding what is wrong with them to `faults`."""
 
-    faults: FaultList
+    faults: DiagnosticList
 
     def pairs(self, node: yaml.MappingNode) -> list[tuple[str, int, yaml.Node]]:
         """Key, line and value of each entry; the first of entries with the same key."""
@@ -50,7 +50,7 @@ class Values:
                 found[key.value] = (key.value, line, value)
         return list(found.values())
 
-    def scalar(self, name: str, node: yaml.Node, kind: Kind[T]) -> T | None:
+    def scalar(self, name: str, node: yaml.Node, kind: ScalarType[T]) -> T | None:
         """The value of one scalar node, or None and a fault."""
         line = line_of(node)
         if not isinstance(node, yaml.ScalarNode):

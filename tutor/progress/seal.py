@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from tutor.progress.place import APP
+from tutor.progress.paths import APP
 from tutor.progress.records import DraftRecord
 
 KEY_BYTES = 32

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tutor.errors import ProgressError
 from tutor.plain import one_line
-from tutor.progress import rescue, rows, schema, summary
+from tutor.progress import recovery, rows, schema, summary
 from tutor.progress.connection import (
     check_whole,
     connect_to_read,
@@ -204,7 +204,7 @@ class Store:
 
     def _begin_anew(self) -> None:
         """Set the damaged file aside, begin a new one, and save what can still be read."""
-        with rescue.only_one(self.file.parent):
+        with recovery.only_one(self.file.parent):
             try:
                 self._connection = self._opened()
                 return  # another tutor was faster
@@ -212,12 +212,12 @@ class Store:
                 if not is_damage(error):
                     raise
             try:
-                aside = rescue.set_aside(self.file)
+                aside = recovery.set_aside(self.file)
             except OSError as error:
                 why = f"it is damaged and can't be set aside, {reason(self.file, error)}"
                 raise self._failed(why) from error
             self._connection = self._opened()
-        saved = self._save(rescue.salvage(aside))
+        saved = self._save(recovery.salvage(aside))
         self.notice = one_line(
             f"the progress file was damaged and is set aside as {aside.name}; "
             f"{saved} {'entry' if saved == 1 else 'entries'} of it could be saved"

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from tutor.lesson.exercise import Predict
 from tutor.plain import one_line
+from tutor.protocol.frame import Value
 from tutor.training import arithmetic
-from tutor.training.frame import Value
 
 _NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 
 from tutor.errors import RunError
-from tutor.training import transfer
-from tutor.training.frame import Element
+from tutor.protocol.frame import Element
+from tutor.training import state_copy
 from tutor.training.iterators import make_replayable
 from tutor.training.loop import Loop
-from tutor.training.transfer import BatchStart
-from tutor.training.truth import is_near
-from tutor.training.values import to_numpy
+from tutor.training.state_copy import BatchStart
+from tutor.training.values import is_near, to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
@@ -64,11 +63,11 @@ def _bring(start: BatchStart, new: Loop) -> None:
     """What a batch of another mode began with besides its parameters, as far as it fits."""
     names = new.namespace
     make_replayable(names)
-    mine = {name: transfer.keep(names[name]) for name in start.carried if name in names}
+    mine = {name: state_copy.keep(names[name]) for name in start.carried if name in names}
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
-    shared = transfer.shared(start.carried, mine, new.program, is_numpy=by_hand)
+    shared = state_copy.shared(start.carried, mine, new.program, is_numpy=by_hand)
     for name, kept in shared.items():
-        names[name] = transfer.set_down(kept, names.get(name))
+        names[name] = state_copy.set_down(kept, names.get(name))
     start.dice.restore(new.device)
 
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tutor.training.frame import Position, Value
+from tutor.protocol.frame import Position, Value
 from tutor.training.losses import MAX_EXACT, LossColumn
 from tutor.training.randomness import Randomness
 from tutor.training.snapshot import Snapshot, size_of

@@ -23,13 +23,13 @@ from torch import no_grad
 from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
-from tutor.training.frame import NO_VALUE, NONE, Value
+from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.training.iterators import make_replayable
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.randomness import Randomness, seed_all
-from tutor.training.snapshot import LESSON_MODULE, Home, Namespace, Snapshot, take
+from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
+from tutor.training.state_copy import BatchStart
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.transfer import BatchStart
 from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
 
 SOMEWHERE = "the code"
@@ -60,7 +60,7 @@ class Loop:
     device: str
     """Where its tensors live; cpu for a program whose parameters are NumPy's."""
     namespace: Namespace
-    home: Home
+    home: SetupNamespace
     """The namespace once more, with what its Setup left in it."""
     step: int = 0
     """Steps done of this epoch: a step is one phase of one batch, or the Report."""
@@ -380,7 +380,7 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
     }
     # A dataclass with an annotation in quotes looks for its module there.
     sys.modules.setdefault(LESSON_MODULE, ModuleType(LESSON_MODULE))
-    home = Home(namespace)
+    home = SetupNamespace(namespace)
     loop = Loop(program, device, namespace, home)
     if program.setup is not None:
         loop.execute(_fresh(program.setup.code))

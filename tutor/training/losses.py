@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tutor.training.frame import Curve
+from tutor.protocol.frame import Curve
 from tutor.training.values import value_of
 
 MAX_EXACT = 2**21

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tutor.training.frame import Frame, Position, Record, settings_of
+from tutor.protocol.frame import Frame, Position, RunRecipe, settings_of
 from tutor.training.player import END
 from tutor.training.program import Program
 
 
-def same_place(programs: Mapping[str, Program], frame: Frame, record: Record) -> Position:
+def same_place(programs: Mapping[str, Program], frame: Frame, record: RunRecipe) -> Position:
     """Where the run of `record` has done what the run of `frame` has: epoch, batch and phases.
 
     Phases correspond by name: the modes' steps may differ.

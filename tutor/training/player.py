@@ -13,15 +13,15 @@ from functools import partial
 from typing import Any
 
 from tutor.lesson.model import SETUP
+from tutor.protocol.frame import Change, Position, RunRecipe
 from tutor.training.carry import carry_over, other_loss, set_element
-from tutor.training.frame import Change, Position, Record
 from tutor.training.history import INTERVAL, History, Keyframe
 from tutor.training.loop import Loop
 from tutor.training.loop import set_up as set_up_loop
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
 from tutor.training.randomness import Randomness, seed_all
-from tutor.training.snapshot import Home
+from tutor.training.snapshot import SetupNamespace
 
 UNDRAWN = "seed {seed}: no random number was drawn, all the same"
 """What to say of a new seed where no random number depends on it."""
@@ -44,7 +44,7 @@ def never() -> bool:
     return False
 
 
-class Turn:
+class GeneratorOwner:
     """Whose random numbers the generators of this process hold: there is one set for all runs."""
 
     def __init__(self) -> None:
@@ -72,10 +72,10 @@ class Player:
     def __init__(
         self,
         programs: Mapping[str, Program],
-        record: Record,
+        record: RunRecipe,
         quiet: Quiet,
         history: History | None = None,
-        turn: Turn | None = None,
+        turn: GeneratorOwner | None = None,
     ) -> None:
         """Stands at the start. Raises LessonRaised if Setup does, RunError if it binds too little.
 
@@ -88,12 +88,12 @@ class Player:
         self.note = ""
         """One line about what the last move did, where it needs a word."""
         self.history = history or History()
-        self.turn = turn or Turn()
+        self.turn = turn or GeneratorOwner()
         self.randomness: Randomness | None = None
         """The generators' state as this player left it, while another one has its turn."""
         self.pace = 0.0
         """Seconds that an epoch takes, as last measured; 0.0 before."""
-        self._homes: dict[tuple[str, str, float, int], Home] = {}
+        self._homes: dict[tuple[str, str, float, int], SetupNamespace] = {}
         self.turn.leave()
         self.set_up()
         self.turn.take(self)

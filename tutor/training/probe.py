@@ -17,12 +17,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training import transfer
+from tutor.training import state_copy
 from tutor.training.iterators import make_replayable
 from tutor.training.loop import LessonRaised, Loop, set_up, untouched_randomness
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
-from tutor.training.transfer import BatchStart, Dice, Kept
+from tutor.training.state_copy import BatchStart, GeneratorStates, Kept
 from tutor.training.values import to_numbers, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -46,7 +46,7 @@ class Standpoint:
     """As this batch's Gradient phase left them; None if it has not run yet."""
     is_updated: bool
     """Whether this batch's update has been made."""
-    dice: Dice | None = None
+    dice: GeneratorStates | None = None
     """Where the random number generators stood when the batch began."""
     carried: Mapping[str, Kept] = field(default_factory=dict)
     """What else the batch began with."""
@@ -71,7 +71,7 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
         gradients=_numbers(loop.gradients or {}) if known else None,
         is_updated=done > program.update_at,
         dice=before.dice,
-        carried={**transfer.carried(program, loop.namespace), **before.carried},
+        carried={**state_copy.carried(program, loop.namespace), **before.carried},
     )
 
 
@@ -105,7 +105,7 @@ class Probe:
             self.loop = set_up(program, self._device, learning_rate, seed)
             if precise:
                 _make_precise(self.loop)
-            self._dice = Dice.now(program, self._device)
+            self._dice = GeneratorStates.now(program, self._device)
         self.loop.begin_epoch()
         self._volatile = self._what_changes()
 
@@ -118,7 +118,7 @@ class Probe:
         the same type here are taken.
         """
         loop, names = self.loop, self.loop.namespace
-        self._dice = at.dice or Dice.now(self.program, self._device)
+        self._dice = at.dice or GeneratorStates.now(self.program, self._device)
         loop.set_learning_rate(names["learning_rate"], at.learning_rate)
         akin = at.program.mode == self.program.mode
         for name, kept in at.carried.items():
@@ -137,16 +137,16 @@ class Probe:
         make_replayable(self.loop.namespace)
         phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
         changed = {name for phase in phases for name in phase.changes}
-        return transfer.volatile(changed, self.program, self.loop.namespace)
+        return state_copy.volatile(changed, self.program, self.loop.namespace)
 
     def _bring(self, name: str, kept: Kept) -> None:
-        if transfer.is_large_data(kept) and name in self.program.liveness.fixed:
+        if state_copy.is_large_data(kept) and name in self.program.liveness.fixed:
             if self._brought.get(name) is kept:
                 return
             self._brought[name] = kept
         names = self.loop.namespace
-        kept = transfer.in_float64(kept) if self._precise else kept
-        names[name] = transfer.set_down(kept, names.get(name))
+        kept = state_copy.in_float64(kept) if self._precise else kept
+        names[name] = state_copy.set_down(kept, names.get(name))
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
         """Give the parameters these values; what does not fit stays as it is."""
@@ -221,7 +221,7 @@ class Probe:
     @contextmanager
     def _apart(self) -> Iterator[None]:
         """Unheard, and the random numbers of the run untouched."""
-        before = Dice.now(self.program, self._device)
+        before = GeneratorStates.now(self.program, self._device)
         try:
             with self.quiet():
                 yield
@@ -255,7 +255,7 @@ class Probe:
         """What an evaluation before has changed, and drawn, is as it was at the batch's start."""
         names = self.loop.namespace
         for name, kept in self._volatile.items():
-            names[name] = transfer.set_down(kept, names.get(name))
+            names[name] = state_copy.set_down(kept, names.get(name))
         self._dice.restore(self._device)
 
 
@@ -297,11 +297,11 @@ def _make_precise(loop: Loop) -> None:
         if isinstance(thing, torch.Tensor) and thing.is_leaf:
             continue
         if isinstance(thing, torch.Tensor | np.ndarray | np.floating):
-            names[name] = transfer.in_float64(thing)
+            names[name] = state_copy.in_float64(thing)
     for thing in names.values():
         if isinstance(thing, torch.nn.Module):
             thing.double()  # changes its parameters in place: names bound to them follow
         elif isinstance(thing, torch.Tensor) and thing.is_leaf:
-            wide = transfer.doubled(thing.data)
+            wide = state_copy.doubled(thing.data)
             if wide.dtype != thing.dtype:
                 thing.data = wide  # so that an optimizer made with it keeps it

@@ -18,18 +18,16 @@ from typing import Any
 import msgspec
 
 from tutor.errors import RunError
+from tutor.protocol.frame import Change, Curve, Element, Frame, Position, RunRecipe, Value
 from tutor.training import devices
-from tutor.training.facts import facts_of
-from tutor.training.frame import Change, Curve, Element, Frame, Position, Record, Value
+from tutor.training.conditions import evaluate, names_of
 from tutor.training.history import History
-from tutor.training.judge import evaluate, names_of
-from tutor.training.look import Reading, frame_of, reading_of
-from tutor.training.loop import LessonRaised, lesson_raised
-from tutor.training.player import END, UNDRAWN, Player, Turn, never
+from tutor.training.loop import LessonRaised, Loop, lesson_raised
+from tutor.training.player import END, UNDRAWN, GeneratorOwner, Player, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program
 from tutor.training.quiet import Quiet
-from tutor.training.sights import Facts
+from tutor.training.readings import Reading, frame_of, reading_of
 from tutor.training.values import to_numpy
 
 
@@ -53,7 +51,7 @@ class Run:
         learning_rate: float | None = None,
         seed: int = 0,
         quiet: Quiet = nullcontext,
-        turn: Turn | None = None,
+        turn: GeneratorOwner | None = None,
     ) -> None:
         """Stands at the start, in the lesson's first mode if none is named.
 
@@ -62,7 +60,7 @@ class Run:
         mode = mode or next(iter(programs))
         self.check_start(programs, mode, device)
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
-        record = Record(mode, devices.check(device), _checked_rate(rate), seed)
+        record = RunRecipe(mode, devices.check(device), _checked_rate(rate), seed)
         self._player = Player(programs, record, quiet, turn=turn)
 
     @staticmethod
@@ -76,13 +74,13 @@ class Run:
     def from_record(
         cls,
         programs: Mapping[str, Program],
-        record: Record,
+        record: RunRecipe,
         to: Position,
         quiet: Quiet = nullcontext,
         until: Callable[[], bool] = never,
         *,
         history: History | None = None,
-        turn: Turn | None = None,
+        turn: GeneratorOwner | None = None,
     ) -> Run:
         """The run of this record, standing at `to` (or where `until` broke it off).
 
@@ -110,7 +108,7 @@ class Run:
         return self._player.programs
 
     @property
-    def record(self) -> Record:
+    def record(self) -> RunRecipe:
         """The whole recipe of the run: where it began, and what was changed where."""
         return self._player.record
 
@@ -156,7 +154,7 @@ class Run:
         return at.epoch == 0 or at <= self._player.furthest
 
     @property
-    def turn(self) -> Turn:
+    def turn(self) -> GeneratorOwner:
         """What it shares with the runs that move in turn with it."""
         return self._player.turn
 
@@ -231,9 +229,10 @@ class Run:
         """The figures of this epoch, for who wants all of them."""
         return reading_of(self._player.loop)
 
-    def facts(self, name: str) -> Facts:
-        """All about one name of the lesson's code at this moment."""
-        return facts_of(self._player.loop, name)
+    @property
+    def loop(self) -> Loop:
+        """The training loop as it stands, to look at its names."""
+        return self._player.loop
 
     def evaluate(self, expressions: Sequence[str]) -> tuple[Value, ...]:
         """What an exercise's expressions are here: see `judge.evaluate`. Changes nothing."""
@@ -314,7 +313,7 @@ class Run:
         player, past, has_drawn = self._player, self.record, self.draws
         player.begin_move()
         player.note = ""
-        player.record = Record(
+        player.record = RunRecipe(
             self.mode, self.device_wanted, self.learning_rate, past.seed if seed is None else seed
         )
         try:

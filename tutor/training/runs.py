@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tutor.errors import RunError
-from tutor.training.frame import Change, Element, Frame, Position, Record, settings_of
+from tutor.protocol.frame import Change, Element, Frame, Position, RunRecipe, settings_of
+from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import History
 from tutor.training.loop import LessonRaised
 from tutor.training.place import same_place
 from tutor.training.player import END, never
 from tutor.training.run import Run
 from tutor.training.run_names import checked_name, free_letter, given_letters
-from tutor.training.sights import RunInfo, Then
 
 MAX_RUNS = 4
 
@@ -34,7 +34,7 @@ class _Kept:
     name: str
     letter: str
     """What its line in a plot is told by; it stays the same whatever the run is called."""
-    record: Record
+    record: RunRecipe
     history: History
     furthest: Position
     run: Run | None = None
@@ -133,7 +133,7 @@ class Runs:
     def restart(self, seed: int | None = None) -> Frame:
         """As Run.restart; the run as it was is kept, unless it would only be run once more."""
         run = self.current
-        new = Record(
+        new = RunRecipe(
             run.mode,
             run.device_wanted,
             run.learning_rate,
@@ -216,7 +216,7 @@ class Runs:
         self.note = f"this is {name}, at its end" if not run.came_to(there) else f"this is {name}"
         return frame
 
-    def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> Then:
+    def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> OtherRunState:
         """What another run was like at `at`, a place of the current run.
 
         Has no frame if it never came so far, or if `until` broke the way off; asked again, it
@@ -224,21 +224,21 @@ class Runs:
         """
         run = self.current
         if name == self.name:
-            return Then(name=name, frame=run.frame() if at == run.at else None)
+            return OtherRunState(name=name, frame=run.frame() if at == run.at else None)
         kept = self._named(name)
         try:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.record) if at == run.at else at
             if not other.came_to(there):
-                return Then(name=name, frame=None, note=f"has only come to {_end(kept)}")
+                return OtherRunState(name=name, frame=None, note=f"has only come to {_end(kept)}")
             with run.quiet():
                 frame = _go(other, there, until)
         except LessonRaised as error:
-            return Then(name=name, frame=None, note=str(error))
+            return OtherRunState(name=name, frame=None, note=str(error))
         if not _stands(other, there):
             note = f"is being run again: epoch {other.at.epoch} of {there.epoch}"
-            return Then(name=name, frame=None, note=note)
-        return Then(name=name, frame=frame)
+            return OtherRunState(name=name, frame=None, note=note)
+        return OtherRunState(name=name, frame=frame)
 
     def catch_up(self, until: Callable[[], bool]) -> bool:
         """Run again what is known of a kept run only by its record, until `until` says so.
@@ -350,7 +350,7 @@ def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
     )
 
 
-def _from_the_start(record: Record) -> Record:
+def _from_the_start(record: RunRecipe) -> RunRecipe:
     """The record with what was changed before the first step as what it began with."""
 
     def is_setting(change: Change) -> bool:
@@ -360,4 +360,4 @@ def _from_the_start(record: Record) -> Record:
     if record.changes[: len(first)] != tuple(first):
         return record
     mode, device, rate, _ = settings_of(first, record)
-    return Record(mode, device, rate, record.seed, record.changes[len(first) :])
+    return RunRecipe(mode, device, rate, record.seed, record.changes[len(first) :])

@@ -17,16 +17,16 @@ from msgspec.structs import replace
 
 from tutor.errors import RunError
 from tutor.export import new_file
-from tutor.training.frame import Position
-from tutor.training.look import Reading
+from tutor.protocol.frame import Position
 from tutor.training.loop import untouched_randomness
 from tutor.training.quiet import Quiet
+from tutor.training.readings import Reading
 from tutor.training.run import Run
 
 Array = np.ndarray[Any, Any]
 
 
-class Csv:
+class SeriesTable:
     """A header, then a row for each epoch; an array has a column for each element."""
 
     def __init__(self, out: TextIO, columns: tuple[str, ...] = ()) -> None:
@@ -72,7 +72,7 @@ def write_series(
         raise RunError("there are no figures yet: no epoch has been run to its end")
     try:
         with untouched_randomness(run.device_wanted), quiet(), new_file(path) as out:
-            table = Csv(out, _columns(run))
+            table = SeriesTable(out, _columns(run))
             before = _before_changes(run, epochs, quiet, until)
             again = Run.from_record(run.programs, run.record, Position(0, 0), quiet)
             for reading in readings(again, epochs, every):

@@ -27,7 +27,7 @@ import torch
 from tutor.training.liveness import Liveness
 from tutor.training.randomness import Randomness
 
-__all__ = ["Home", "Namespace", "Randomness", "Snapshot", "size_of", "take"]
+__all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "take"]
 
 Namespace = dict[str, Any]
 Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
@@ -44,7 +44,7 @@ _OBJECT = 60
 
 
 @dataclass(slots=True, eq=False)
-class Home:
+class SetupNamespace:
     """The namespace that a program runs in, as its Setup left it."""
 
     namespace: Namespace
@@ -76,12 +76,12 @@ class Snapshot:
     elements: tuple[Elements, ...]
     aliases: tuple[tuple[str, int], ...]
     """Idle names of tensors and arrays that are in the layout, and their numbers in it."""
-    home: Home | None
+    home: SetupNamespace | None
     """The only home that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
 
-    def restore(self, home: Home) -> Namespace:
+    def restore(self, home: SetupNamespace) -> Namespace:
         """Make the home's namespace (the same dict) what it was here, and return it."""
         parts = _rebuilt(self.layout, self.elements, home)
         names = _Unpickler(io.BytesIO(self.objects), parts).load()
@@ -103,7 +103,11 @@ class Snapshot:
 
 
 def take(
-    home: Home, liveness: Liveness, device: str, before: Snapshot | None, limit: int = 2**62
+    home: SetupNamespace,
+    liveness: Liveness,
+    device: str,
+    before: Snapshot | None,
+    limit: int = 2**62,
 ) -> Snapshot | None:
     """A snapshot of a home's namespace: dead names left out, and idle ones, which never change.
 
@@ -148,7 +152,7 @@ def size_of(snapshots: Iterable[Snapshot]) -> int:
 class _Pickler(pickle.Pickler):
     """Pickles objects; tensors, arrays, functions, classes and modules only by a number."""
 
-    def __init__(self, out: io.BytesIO, home: Home) -> None:
+    def __init__(self, out: io.BytesIO, home: SetupNamespace) -> None:
         super().__init__(out, protocol=5)
         self.layout: list[tuple[Any, ...]] = []
         self.storages: list[Any] = []
@@ -317,7 +321,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _rebuilt(
-    layout: Sequence[tuple[Any, ...]], elements: Sequence[Elements], home: Home
+    layout: Sequence[tuple[Any, ...]], elements: Sequence[Elements], home: SetupNamespace
 ) -> list[Any]:
     """Everything that the pickle names by a number, made anew."""
     storages: dict[int, Any] = {}

@@ -13,9 +13,12 @@ import numpy as np
 import torch
 
 from tutor.plain import one_line, shortened
-from tutor.training.frame import MAX_ELEMENTS, NONE, Value
+from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
 
 T = TypeVar("T")
+
+RELATIVE = 1e-5
+"""How far two gradients may be apart, by the size of the larger, and still agree."""
 
 _LONGEST_TEXT = 200
 _LARGEST_DENSE = 2**24
@@ -266,3 +269,18 @@ def named(error: BaseException) -> str:
         raise
     except BaseException:  # noqa: BLE001 - its __str__ is the lesson's own as well
         return type(error).__name__
+
+
+def largest_size(array: np.ndarray[Any, Any]) -> float:
+    """The largest absolute value; 0 if there is none that is finite."""
+    finite = array[np.isfinite(array)]
+    return float(np.abs(finite).max(initial=0.0))
+
+
+def is_near(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    """Whether two arrays are the same but for the rounding of float32."""
+    if one.size != other.size:
+        return False
+    one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    near = RELATIVE * max(largest_size(one), largest_size(other))
+    return bool(np.allclose(one, other, rtol=0, atol=near, equal_nan=True))

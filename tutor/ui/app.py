@@ -20,28 +20,28 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import TextArea
 
-from tutor.engine.messages import AnyEvent
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.teaching.engine_port import Engine
-from tutor.teaching.journal import Journal, Left, NoJournal
-from tutor.teaching.moment import Notice, Start
-from tutor.teaching.session import Follower, Session
+from tutor.protocol.messages import AnyEvent
+from tutor.session.engine_port import Engine
+from tutor.session.journal import Bookmark, Journal, NoJournal
+from tutor.session.run_view import Notice, Start
+from tutor.session.session import Session, SessionObserver
 from tutor.ui.charset import is_ascii_only
 from tutor.ui.exercise_lines import next_open
 from tutor.ui.keys_in_order import KeysInOrder
-from tutor.ui.lifeline import Lifeline
+from tutor.ui.lesson_progress import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
-from tutor.ui.screens.choosing import ChoosingScreen
-from tutor.ui.screens.following import FollowingScreen
 from tutor.ui.screens.lesson import LessonScreen
+from tutor.ui.screens.lesson_list import LessonListScreen
 from tutor.ui.screens.menu import MenuScreen
-from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.sized_screen import SizedScreen
 from tutor.ui.settings import SettingsFile
-from tutor.ui.standing import Standings
+from tutor.ui.terminal_watch import TerminalWatch
 from tutor.ui.theme_names import ThemeName
-from tutor.ui.themed import ThemedApp
+from tutor.ui.themed_app import ThemedApp
 from tutor.ui.themes import LOOKS
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ class TutorApp(ThemedApp):
         self._trouble = ""
         self.session = Session(engine, journal=journal)
         self._lesson_screen = LessonScreen(self.session, ascii_only, one_line(first_title))
-        self._standings = Standings(lessons if callable(lessons) else lambda: lessons, journal)
+        self._standings = CurriculumProgress(
+            lessons if callable(lessons) else lambda: lessons, journal
+        )
         self._menu_screen = MenuScreen(self._standings)
         self._came_to_map_from = "menu"
         self._keys = KeysInOrder(self, super().on_event)
@@ -133,7 +135,7 @@ class TutorApp(ThemedApp):
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
-            Lifeline(self.exit, self._engine.close, self._engine.suspend)
+            TerminalWatch(self.exit, self._engine.close, self._engine.suspend)
         self.app_resume_signal.subscribe(self, self._come_back)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._lesson_screen, "lesson")
@@ -186,14 +188,14 @@ class TutorApp(ThemedApp):
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
         for screen in self.screen_stack:
-            if isinstance(screen, Follower) and screen.is_mounted:
+            if isinstance(screen, SessionObserver) and screen.is_mounted:
                 screen.update_from_session()
         if is_owed:
             after_paint(self, self.session.taken)
 
     # ── From screen to screen ───────────────────────────────────────────────────────
 
-    def on_choosing_screen_lesson_chosen(self, message: ChoosingScreen.LessonChosen) -> None:
+    def on_lesson_list_screen_lesson_chosen(self, message: LessonListScreen.LessonChosen) -> None:
         """Open the chosen lesson, where it was left; if it is open already, go back to it."""
         moment = self.session.moment
         begin = self._begin_exercises if message.exercises_only else self._begin_where_left
@@ -205,7 +207,7 @@ class TutorApp(ThemedApp):
             self.session.begin_exercise()
             self._lesson_screen.update_from_session()
 
-    def on_choosing_screen_go_on_chosen(self, message: ChoosingScreen.GoOnChosen) -> None:
+    def on_lesson_list_screen_go_on_chosen(self, message: LessonListScreen.GoOnChosen) -> None:
         """Go on where the learner was last."""
         self.action_resume()
 
@@ -221,7 +223,7 @@ class TutorApp(ThemedApp):
             self.install_screen(MapScreen(self._standings), "map")
         self._came_to_map_from = "lesson" if self.screen is self._lesson_screen else "menu"
         screen = self.get_screen("map")
-        assert isinstance(screen, ChoosingScreen)
+        assert isinstance(screen, LessonListScreen)
         self._choose_on(screen, "map")
 
     def action_leave_map(self) -> None:
@@ -231,7 +233,7 @@ class TutorApp(ThemedApp):
         else:
             self.action_menu()
 
-    def _choose_on(self, screen: ChoosingScreen, name: str) -> None:
+    def _choose_on(self, screen: LessonListScreen, name: str) -> None:
         self.session.pause()
         if self.session.moment is not None:
             screen.open_slug = self.session.moment.lesson.slug
@@ -255,7 +257,7 @@ class TutorApp(ThemedApp):
         else:
             self._open_file(self._path_of(left), lambda lesson: self.session.resume(lesson, left))
 
-    def _path_of(self, left: Left) -> Path:
+    def _path_of(self, left: Bookmark) -> Path:
         """Its file as it was; where that has moved, the lesson that is called so now."""
         path = left.file
         found = (h.path for h in self._standings.headlines if h.slug == left.slug)
@@ -310,7 +312,7 @@ class TutorApp(ThemedApp):
 
     def on_key(self, event: events.Key) -> None:
         """Say it where a key does nothing: nobody else has taken it."""
-        is_seen = isinstance(self.screen, FollowingScreen | ChoosingScreen)
+        is_seen = isinstance(self.screen, SessionScreen | LessonListScreen)
         if is_seen and event.key not in self.active_bindings:
             typed = event.character if event.is_printable and event.character else event.key
             self.tell(Notice(one_line(f"{typed} does nothing here · ? shows all keys"), "told"))
@@ -422,10 +424,10 @@ class TutorApp(ThemedApp):
 
     def tell(self, notice: Notice) -> None:
         """Say one line on the screen that is seen."""
-        if isinstance(self.screen, ChoosingScreen):
+        if isinstance(self.screen, LessonListScreen):
             self.screen.tell(notice)
         else:
             self.session.notice = notice
             self._lesson_screen.update_from_session()
-            if isinstance(self.screen, FollowingScreen):
+            if isinstance(self.screen, SessionScreen):
                 self.screen.update_from_session()

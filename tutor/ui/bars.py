@@ -11,17 +11,17 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import var
 
-from tutor.engine.messages import Failed
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.digits import setting
-from tutor.teaching.moment import Moment, Notice
-from tutor.ui import looks, marks
-from tutor.ui.commands import Command, footer
+from tutor.protocol.messages import LessonFailed
+from tutor.session.attempt import Attempt
+from tutor.session.number_format import setting
+from tutor.session.run_view import Notice, RunView
+from tutor.ui import marks, text_styles
+from tutor.ui.commands import AppCommand, footer
 from tutor.ui.exercise_lines import tells_why_failed, where_failed
-from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import Piece, line
 
 PART = " · "
 """Between the parts of what is said."""
@@ -34,11 +34,11 @@ class Bar(LinesPane, can_focus=False):
 class Header(Bar):
     """What is open, and under which settings it runs."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     heading: var[str] = var("")
     """What stands there while no lesson is open."""
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, setting or epoch."""
         self.rebuild()
 
@@ -51,16 +51,16 @@ class Header(Bar):
         moment = self.moment
         title = one_line(moment.lesson.title) if moment else self.heading
         right = " · ".join(_settings(moment)) if moment else ""
-        left: Sequence[Piece] = (" tutor · ", (title, looks.STRONG)) if title else (" tutor",)
+        left: Sequence[Piece] = (" tutor · ", (title, text_styles.STRONG)) if title else (" tutor",)
         right = f"{right} "
         room = max(8, width - len(right) - 2)
         if line(*left).cell_length > room:
-            left = (" ", (title, looks.STRONG))
+            left = (" ", (title, text_styles.STRONG))
         named = line(*left).truncate(room, ellipsis=True)
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
 
-def _settings(moment: Moment) -> Iterable[str]:
+def _settings(moment: RunView) -> Iterable[str]:
     frame, lesson = moment.frame, moment.lesson
     rate = frame.learning_rate if frame else lesson.learning_rate[moment.mode]
     yield one_line(moment.mode)
@@ -75,13 +75,13 @@ def _settings(moment: Moment) -> Iterable[str]:
 class ErrorBar(Bar):
     """What the lesson's code raised; takes no room while there is nothing to say."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     """Whose code it may be."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._failed: Failed | None = None
+        self._failed: LessonFailed | None = None
         """The error that is told here."""
 
     def watch_moment(self) -> None:
@@ -110,18 +110,18 @@ class ErrorBar(Bar):
         where = f"{name}, line {failed.line}" if failed.line else name
         where = where_failed(failed, self.attempt) or where
         what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
-        shown = line((what, looks.ERROR)).wrap(width)[:3]
+        shown = line((what, text_styles.ERROR)).wrap(width)[:3]
         return [*shown, line("Its changes were discarded. R restarts, b goes back.")]
 
 
 class StatusBar(Bar):
     """What has just been said, what is awaited, or what comes next."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     notice: var[Notice] = var(Notice)
     waiting: var[str] = var("")
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another step."""
         self.rebuild()
 
@@ -137,13 +137,13 @@ class StatusBar(Bar):
         """The most urgent of what there is to say."""
         moment, notice = self.moment, self.notice
         if self.waiting:
-            said = line((self.waiting, looks.STRONG))
+            said = line((self.waiting, text_styles.STRONG))
         elif moment and moment.target is not None:
             said = _progress(moment, width)
         elif notice.kind in ("refused", "failed"):
-            said = line((_fitting("! " + notice.text, width), looks.ERROR))
+            said = line((_fitting("! " + notice.text, width), text_styles.ERROR))
         elif notice.text:
-            said = line((_fitting(notice.text, width), looks.STRONG))
+            said = line((_fitting(notice.text, width), text_styles.STRONG))
         else:
             said = line(*_next(moment))
         return [said.truncate(width, ellipsis=True)]
@@ -156,7 +156,7 @@ def _fitting(text: str, width: int) -> str:
     return text
 
 
-def _next(moment: Moment | None) -> Iterable[Piece]:
+def _next(moment: RunView | None) -> Iterable[Piece]:
     if moment is None or moment.frame is None:
         return
     frame = moment.frame
@@ -164,29 +164,29 @@ def _next(moment: Moment | None) -> Iterable[Piece]:
         has_batch = frame.batches > 1 and frame.phase != REPORT
         batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
         yield marks.DONE
-        yield (frame.phase, looks.DONE)
+        yield (frame.phase, text_styles.DONE)
         yield f"{batch} has run · "
     yield "next: "
-    yield (f"▶ {frame.next_phase}", looks.NEXT)
+    yield (f"▶ {frame.next_phase}", text_styles.NEXT)
 
 
-def _progress(moment: Moment, width: int) -> Content:
+def _progress(moment: RunView, width: int) -> Content:
     target, epoch = moment.target or 1, moment.epoch
     words = f" epoch {epoch} of {target} · {moment.rate:.0f} epochs/s · r pauses"
     cells = max(5, width - len(words) - 2)
     done = min(cells, cells * epoch // max(1, target))
-    return line(("█" * done, looks.CURVE), ("░" * (cells - done), looks.DIM), words)
+    return line(("█" * done, text_styles.CURVE), ("░" * (cells - done), text_styles.DIM), words)
 
 
 class Footer(Bar):
     """The keys of the commands, as many as fit whole."""
 
-    first: var[tuple[Command, ...]] = var(())
+    first: var[tuple[AppCommand, ...]] = var(())
     """Commands that come before the others for now."""
-    only: var[tuple[Command, ...]] = var(())
+    only: var[tuple[AppCommand, ...]] = var(())
     """The only ones for now, if any."""
 
-    def __init__(self, commands: Sequence[Command], *, id: str) -> None:
+    def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
         super().__init__(id=id)
         self._commands = commands
 
@@ -203,5 +203,5 @@ class Footer(Bar):
         pieces: list[Piece] = []
         commands, first = (self.only, ()) if self.only else (self._commands, self.first)
         for command in footer(commands, width, first):
-            pieces += [(command.key_label, looks.KEY), f" {command.label}  "]
+            pieces += [(command.key_label, text_styles.KEY), f" {command.label}  "]
         return [line(*pieces)]

@@ -15,19 +15,23 @@ from textual.style import Style
 
 from tutor.lesson.model import Fence
 from tutor.plain import plain
-from tutor.ui import looks
+from tutor.ui import text_styles
 from tutor.ui.code_diff import DiffLine
-from tutor.ui.looks import Piece, line
 from tutor.ui.marks import GUTTER
 from tutor.ui.names import Name
+from tutor.ui.text_styles import Piece, line
 
-FOLDED: Piece = ("↪ ", looks.DIM)
-FAILED: Piece = ("✗ ", looks.ERROR)
-SIGNS: dict[str, Piece] = {"-": ("- ", looks.STRONG), "+": ("+ ", looks.STRONG), " ": "  "}
+FOLDED: Piece = ("↪ ", text_styles.DIM)
+FAILED: Piece = ("✗ ", text_styles.ERROR)
+SIGNS: dict[str, Piece] = {
+    "-": ("- ", text_styles.STRONG),
+    "+": ("+ ", text_styles.STRONG),
+    " ": "  ",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class CodeRow:
     """One row of a pane, and which part of the code stands in it."""
 
     content: Content
@@ -44,15 +48,15 @@ class Row:
 
 def fence_rows(
     fence: Fence, width: int, mark: Piece, failed: int | None, chosen: Name | None
-) -> Iterator[Row]:
+) -> Iterator[CodeRow]:
     """The rows of a fence, `mark` before each of its lines; `failed` is a line that raised."""
     for number, content in enumerate(highlighted(fence.code), fence.line):
         first = FAILED if number == failed else mark
         if chosen is not None and chosen.line == number:
-            content = content.stylize(looks.ACTIVE, chosen.start, chosen.end)
+            content = content.stylize(text_styles.ACTIVE, chosen.start, chosen.end)
         at = 0
         for part, row in _folded(first, content, width):
-            yield Row(row, number, at, at + part)
+            yield CodeRow(row, number, at, at + part)
             at += part
 
 
@@ -89,7 +93,7 @@ def diff_rows(change: DiffLine, width: int) -> Iterator[Content]:
 
 
 def _gone(code: str) -> Content:
-    return line((plain(code), looks.DIM))
+    return line((plain(code), text_styles.DIM))
 
 
 @lru_cache(256)
@@ -115,9 +119,9 @@ def _style(kind: str) -> Style | None:
 
 
 _STYLES = {
-    "Token.Comment": looks.DIM,
-    "Token.Keyword": looks.KEYWORD,
-    "Token.Operator.Word": looks.KEYWORD,
-    "Token.Literal.String": looks.STRING,
-    "Token.Literal.Number": looks.CODE,
+    "Token.Comment": text_styles.DIM,
+    "Token.Keyword": text_styles.KEYWORD,
+    "Token.Operator.Word": text_styles.KEYWORD,
+    "Token.Literal.String": text_styles.STRING,
+    "Token.Literal.Number": text_styles.CODE,
 }

@@ -28,7 +28,7 @@ KEY_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class AppCommand:
     """One thing that the learner can ask for."""
 
     name: str
@@ -54,22 +54,22 @@ class Command:
         return KEY_NAMES.get(self.keys[0], self.keys[0])
 
 
-def _session(name: str, key: str, label: str, text: str, rank: int | None = None) -> Command:
-    return Command(name, (key,), label, text, f"screen.session('{name}')", rank)
+def _session(name: str, key: str, label: str, text: str, rank: int | None = None) -> AppCommand:
+    return AppCommand(name, (key,), label, text, f"screen.session('{name}')", rank)
 
 
-def _of_exercise(name: str, key: str, label: str, text: str, rank: int) -> Command:
-    return Command(name, (key,), label, text, f"screen.of_exercise('{name}')", rank)
+def _of_exercise(name: str, key: str, label: str, text: str, rank: int) -> AppCommand:
+    return AppCommand(name, (key,), label, text, f"screen.of_exercise('{name}')", rank)
 
 
-SUSPEND = Command(
+SUSPEND = AppCommand(
     "suspend", ("ctrl+z",), "suspend", "To the shell, until fg", "app.suspend_process"
 )
 
 LESSON_COMMANDS = (
     _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
     _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
-    Command("operation", ("i",), "inside", "One operation of backward", "screen.operation", 20),
+    AppCommand("operation", ("i",), "inside", "One operation of backward", "screen.operation", 20),
     _session("back_phase", "b", "back", "Back one phase", 3),
     _session("back_epoch", "B", "back epoch", "Back to the epoch's beginning", 12),
     _session("toggle_run", "r", "run", "Run to the last epoch; pause", 4),
@@ -81,49 +81,52 @@ LESSON_COMMANDS = (
     _session("next_device", "d", "device", "Next device", 9),
     _session("lower_learning_rate", "[", "lr down", "Learning rate down (1-2-5)", 13),
     _session("raise_learning_rate", "]", "lr up", "Learning rate up (1-2-5)", 14),
-    Command("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 12),
-    Command("value", ("w",), "value", "Set a parameter's value", "screen.ask('value')", 22),
-    Command("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
-    Command("jump", ("j",), "jump", "Jump to an epoch and phase", "screen.ask('place')", 16),
+    AppCommand("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 12),
+    AppCommand("value", ("w",), "value", "Set a parameter's value", "screen.ask('value')", 22),
+    AppCommand("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
+    AppCommand("jump", ("j",), "jump", "Jump to an epoch and phase", "screen.ask('place')", 16),
     _session("fork", "f", "fork", "Keep this run, go on with a copy", 17),
-    Command("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
-    Command("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
-    Command("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
-    Command("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
-    Command("difference", ("D",), "diff", "Show another mode's code", "screen.turn_difference", 21),
-    Command("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
-    Command("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
-    Command("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
-    Command("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
+    AppCommand("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
+    AppCommand("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
+    AppCommand("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
+    AppCommand("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
+    AppCommand(
+        "difference", ("D",), "diff", "Show another mode's code", "screen.turn_difference", 21
+    ),
+    AppCommand("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
+    AppCommand("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
+    AppCommand("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
+    AppCommand("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
     _session("take_up", "O", "go on", "Go on where you left before"),
-    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
-    Command("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
-    Command("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),
-    Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
-    Command("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
+    AppCommand("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
+    AppCommand("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
+    AppCommand("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),
+    AppCommand("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
+    AppCommand("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
     SUSPEND,
-    Command("quit", ("q",), "quit", "Quit", "app.quit", 8),
+    AppCommand("quit", ("q",), "quit", "Quit", "app.quit", 8),
 )
 
 EXERCISE_COMMANDS = (
-    Command("exercise", ("a",), "exercise", "Exercise: begin, answer", "screen.exercise", 1),
-    Command("edit", ("o",), "edit", "Edit the code of a repair", "screen.edit", 2),
+    AppCommand("exercise", ("a",), "exercise", "Exercise: begin, answer", "screen.exercise", 1),
+    AppCommand("edit", ("o",), "edit", "Edit the code of a repair", "screen.edit", 2),
     _of_exercise("hint", "h", "hint", "A hint", 3),
     _of_exercise("show_solution", "H", "solution", "The solution, after a try", 4),
     _of_exercise("skip", "k", "I know this", "I know this: the next one", 5),
     _session("unskip", "K", "skip back", "Take the last skip back"),
-    Command("leave", ("escape",), "leave", "Leave the field, then the exercise",
+    AppCommand("leave", ("escape",), "leave", "Leave the field, then the exercise",
             "screen.leave", 6, priority=True),
-    Command("exercises", ("A",), "exercises", "All exercises of this lesson", "screen.exercises"),
-    Command("interrupt", ("ctrl+c",), "stop", "Like x, but works while you type", "screen.stop",
+    AppCommand("exercises", ("A",), "exercises", "All exercises of this lesson",
+            "screen.exercises"),
+    AppCommand("interrupt", ("ctrl+c",), "stop", "Like x, but works while you type", "screen.stop",
             priority=True),
 )  # fmt: skip
 """The ranks are those of the footer while an exercise is on."""
 
 FIELD_COMMANDS = (
-    Command("submit", ("enter",), "answers", "Give the answer", "submit", 1, where="in a field"),
-    Command("look", ("tab",), "the other panes, and back", "", "app.focus_next", 2),
-    Command("leave", ("escape",), "then: the other keys", "", "screen.leave", 3),
+    AppCommand("submit", ("enter",), "answers", "Give the answer", "submit", 1, where="in a field"),
+    AppCommand("look", ("tab",), "the other panes, and back", "", "app.focus_next", 2),
+    AppCommand("leave", ("escape",), "then: the other keys", "", "screen.leave", 3),
 )
 """What the footer shows while letters are typed: no other key is one."""
 
@@ -140,19 +143,19 @@ PANE_TITLES = {
 """By the pane's id, in the order of the keys that show it: what it is called."""
 
 PANE_COMMANDS = tuple(
-    Command(f"pane_{id}", (str(i),), title.lower(), f"Pane: {title}", f"screen.show('{id}')")
+    AppCommand(f"pane_{id}", (str(i),), title.lower(), f"Pane: {title}", f"screen.show('{id}')")
     for i, (id, title) in enumerate(PANE_TITLES.items(), 1)
 )
 
 RUNS_COMMANDS = (
-    Command("up", ("up", "k"), "above", "The run above", "screen.choose(-1)"),
-    Command("down", ("down", "j"), "below", "The run below", "screen.choose(1)"),
-    Command("take", ("enter",), "take", "Go on with the chosen run", "screen.take", 1),
-    Command("then", ("t",), "then", "Show its figures as “then”", "screen.compare", 2),
-    Command("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
-    Command("delete", ("d",), "delete", "Forget it", "screen.delete", 4),
-    Command("fork", ("f",), "fork", "Keep the current run, go on with a copy", "screen.fork", 5),
-    Command(
+    AppCommand("up", ("up", "k"), "above", "The run above", "screen.choose(-1)"),
+    AppCommand("down", ("down", "j"), "below", "The run below", "screen.choose(1)"),
+    AppCommand("take", ("enter",), "take", "Go on with the chosen run", "screen.take", 1),
+    AppCommand("then", ("t",), "then", "Show its figures as “then”", "screen.compare", 2),
+    AppCommand("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
+    AppCommand("delete", ("d",), "delete", "Forget it", "screen.delete", 4),
+    AppCommand("fork", ("f",), "fork", "Keep the current run, go on with a copy", "screen.fork", 5),
+    AppCommand(
         "close",
         ("escape", "F", "q", "ctrl+c"),
         "close",
@@ -164,10 +167,10 @@ RUNS_COMMANDS = (
 )
 
 
-def _in_pane(where: str, *entries: tuple[str, str, str, str]) -> tuple[Command, ...]:
+def _in_pane(where: str, *entries: tuple[str, str, str, str]) -> tuple[AppCommand, ...]:
     """Commands of one pane: name, key, label and action of each."""
     return tuple(
-        Command(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where=where)
+        AppCommand(name, (key,), label, f"{label[0].upper()}{label[1:]}", action, where=where)
         for name, key, label, action in entries
     )
 
@@ -210,11 +213,11 @@ TIMELINE_COMMANDS = _in_pane(
 )
 
 EXERCISES_COMMANDS = (
-    *(Command(f"digit_{i}", (str(i),), str(i), "", f"screen.digit({i})") for i in range(10)),
-    Command("up", ("up",), "above", "The exercise above", "screen.choose(-1)"),
-    Command("down", ("down",), "below", "The exercise below", "screen.choose(1)"),
-    Command("begin", ("enter", "a"), "begin", "Begin the chosen exercise", "screen.begin", 1),
-    Command(
+    *(AppCommand(f"digit_{i}", (str(i),), str(i), "", f"screen.digit({i})") for i in range(10)),
+    AppCommand("up", ("up",), "above", "The exercise above", "screen.choose(-1)"),
+    AppCommand("down", ("down",), "below", "The exercise below", "screen.choose(1)"),
+    AppCommand("begin", ("enter", "a"), "begin", "Begin the chosen exercise", "screen.begin", 1),
+    AppCommand(
         "close",
         ("escape", "A", "q", "ctrl+c"),
         "close",
@@ -226,70 +229,70 @@ EXERCISES_COMMANDS = (
 )
 
 EDITOR_COMMANDS = (
-    Command("run_code", ("ctrl+s", "ctrl+r"), "run it", "Run the code: does it work now?",
+    AppCommand("run_code", ("ctrl+s", "ctrl+r"), "run it", "Run the code: does it work now?",
             "screen.run_code", 1, priority=True),
-    Command("close", ("escape",), "back", "Back to the lesson; your text is kept",
+    AppCommand("close", ("escape",), "back", "Back to the lesson; your text is kept",
             "screen.close", 2, priority=True),
-    Command("hint", ("ctrl+g",), "hint", "A hint", "screen.hint", 3, priority=True),
-    Command("undo", ("ctrl+z",), "undo", "Undo", "screen.undo", 6),
-    Command("redo", ("ctrl+y",), "redo", "Redo", "screen.redo", 7),
-    Command("original", ("ctrl+o",), "original", "The code as it was given",
+    AppCommand("hint", ("ctrl+g",), "hint", "A hint", "screen.hint", 3, priority=True),
+    AppCommand("undo", ("ctrl+z",), "undo", "Undo", "screen.undo", 6),
+    AppCommand("redo", ("ctrl+y",), "redo", "Redo", "screen.redo", 7),
+    AppCommand("original", ("ctrl+o",), "original", "The code as it was given",
             "screen.original", 5, priority=True),
-    Command("task", ("ctrl+t",), "scroll", "Focus the question, the code around it, your code",
+    AppCommand("task", ("ctrl+t",), "scroll", "Focus the question, the code around it, your code",
             "screen.turn_focus", 4, priority=True),
-    Command("copy", ("ctrl+c",), "copy", "Copy what is selected", "screen.copy"),
-    Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
+    AppCommand("copy", ("ctrl+c",), "copy", "Copy what is selected", "screen.copy"),
+    AppCommand("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
 )  # fmt: skip
 
-JUDGING_COMMANDS = (Command("close", ("escape",), "stops it", "", "screen.close", 1),)
+JUDGING_COMMANDS = (AppCommand("close", ("escape",), "stops it", "", "screen.close", 1),)
 """What the editor's footer shows while the code runs: no other key does anything."""
 
 _LIST_COMMANDS = (
-    Command("up", ("up", "k"), "above", "The lesson above", "screen.choose(-1)"),
-    Command("down", ("down", "j"), "below", "The lesson below", "screen.choose(1)"),
-    Command("page_up", ("pageup",), "page up", "A page of lessons up", "screen.page(-1)"),
-    Command("page_down", ("pagedown",), "page down", "A page of lessons down", "screen.page(1)"),
-    Command("first", ("home",), "first", "The first lesson", "screen.end(False)"),
-    Command("last", ("end",), "last", "The last lesson", "screen.end(True)"),
-    Command("open", ("enter",), "open", "Open the lesson, where you left it",
+    AppCommand("up", ("up", "k"), "above", "The lesson above", "screen.choose(-1)"),
+    AppCommand("down", ("down", "j"), "below", "The lesson below", "screen.choose(1)"),
+    AppCommand("page_up", ("pageup",), "page up", "A page of lessons up", "screen.page(-1)"),
+    AppCommand("page_down", ("pagedown",), "page down", "A page of lessons down", "screen.page(1)"),
+    AppCommand("first", ("home",), "first", "The first lesson", "screen.end(False)"),
+    AppCommand("last", ("end",), "last", "The last lesson", "screen.end(True)"),
+    AppCommand("open", ("enter",), "open", "Open the lesson, where you left it",
             "screen.open_chosen", 1),
-    Command("drill", ("a",), "exercises", "Fast track: only its exercises",
+    AppCommand("drill", ("a",), "exercises", "Fast track: only its exercises",
             "screen.open_chosen(True)", 2),
 )  # fmt: skip
 
 _GENERAL_COMMANDS = (
-    Command("resume", ("O",), "go on", "Go on where you were last", "app.resume", 4),
-    Command("theme", ("T",), "theme", "Next theme: colours, contrast", "app.turn_theme", 9),
-    Command("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
-    Command("help", ("question_mark",), "help", "All keys", "app.help", 6),
+    AppCommand("resume", ("O",), "go on", "Go on where you were last", "app.resume", 4),
+    AppCommand("theme", ("T",), "theme", "Next theme: colours, contrast", "app.turn_theme", 9),
+    AppCommand("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
+    AppCommand("help", ("question_mark",), "help", "All keys", "app.help", 6),
     SUSPEND,
-    Command("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 7),
+    AppCommand("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 7),
 )
 
 MENU_COMMANDS = (
     *_LIST_COMMANDS,
-    Command("find", ("slash",), "find", "Search lessons", "screen.find", 5),
-    Command("map", ("M",), "map", "The map: what builds on what", "app.map", 3),
-    Command("back", ("escape", "m"), "back", "Back to the open lesson", "screen.back", 8),
+    AppCommand("find", ("slash",), "find", "Search lessons", "screen.find", 5),
+    AppCommand("map", ("M",), "map", "The map: what builds on what", "app.map", 3),
+    AppCommand("back", ("escape", "m"), "back", "Back to the open lesson", "screen.back", 8),
     *_GENERAL_COMMANDS,
 )
 
 FIND_COMMANDS = (
-    Command("open", ("enter",), "opens", "", "submit", 1),
-    Command("up", ("up",), "↓ choose", "", "screen.choose(-1)", 2),
-    Command("back", ("escape",), "lists all again", "", "screen.back", 3),
+    AppCommand("open", ("enter",), "opens", "", "submit", 1),
+    AppCommand("up", ("up",), "↓ choose", "", "screen.choose(-1)", 2),
+    AppCommand("back", ("escape",), "lists all again", "", "screen.back", 3),
 )
 """What the footer shows while a lesson is looked for: no letter is a key."""
 
 MAP_COMMANDS = (
     *_LIST_COMMANDS,
-    Command("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 5),
-    Command("back", ("escape", "M"), "back", "Back to where you came from", "app.leave_map", 3),
+    AppCommand("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 5),
+    AppCommand("back", ("escape", "M"), "back", "Back to where you came from", "app.leave_map", 3),
     *_GENERAL_COMMANDS,
 )
 
 
-def bindings(commands: Iterable[Command]) -> list[Binding]:
+def bindings(commands: Iterable[AppCommand]) -> list[Binding]:
     """Textual's bindings of the commands."""
     return [
         Binding(
@@ -301,13 +304,13 @@ def bindings(commands: Iterable[Command]) -> list[Binding]:
 
 
 def footer(
-    commands: Iterable[Command], width: int, first: Iterable[Command] = (), gap: int = 2
-) -> list[Command]:
+    commands: Iterable[AppCommand], width: int, first: Iterable[AppCommand] = (), gap: int = 2
+) -> list[AppCommand]:
     """Those commands, the most needed first, that fit whole into so many cells.
 
     Those of `first` come before all others.
     """
-    chosen: list[Command] = []
+    chosen: list[AppCommand] = []
     used = 0
     for command in (*_ranked(first), *_ranked(commands)):
         cells = len(command.key_label) + 1 + len(command.label)
@@ -319,5 +322,5 @@ def footer(
     return chosen
 
 
-def _ranked(commands: Iterable[Command]) -> list[Command]:
+def _ranked(commands: Iterable[AppCommand]) -> list[AppCommand]:
     return sorted((c for c in commands if c.rank is not None), key=lambda c: c.rank or 0)

@@ -12,16 +12,16 @@ from types import MappingProxyType
 from textual.content import Content
 from textual.style import Style
 
-from tutor.engine.messages import Failed
 from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, kind_of
 from tutor.plain import one_line
-from tutor.teaching import rules, said
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.goal import Mark
-from tutor.teaching.journal import Deed, next_to_do
-from tutor.ui import looks
-from tutor.ui.looks import Piece, line
+from tutor.protocol.messages import LessonFailed
+from tutor.session import exercise_rules, feedback
+from tutor.session.attempt import Attempt
+from tutor.session.goal_progress import ComparisonState
+from tutor.session.journal import Deed, next_to_do
+from tutor.ui import text_styles
 from tutor.ui.prose import Inline, prose_lines
+from tutor.ui.text_styles import Piece, line
 
 Key = tuple[str, str]
 """A key as the learner reads it, and what it does."""
@@ -89,26 +89,28 @@ def list_row(
     """One exercise in a list: mark, number, kind, the beginning of its question, its state."""
     mark, word = state_words(deed)
     head = line(
-        (f"{mark} ", looks.STRONG),
+        (f"{mark} ", text_styles.STRONG),
         f"{number:>2}  ",
-        (KIND_WORDS[kind_of(exercise)].ljust(_KIND_CELLS + 2), looks.HEADING),
+        (KIND_WORDS[kind_of(exercise)].ljust(_KIND_CELLS + 2), text_styles.HEADING),
     )
     room = max(10, width - head.cell_length - _STATE_CELLS - 2)
     asked = prose_lines(exercise.ask, _ONE_ROW, inline)[:1] or [line()]
     asks = asked[0].truncate(room, ellipsis=True)
-    return head + asks.pad_right(max(0, room - asks.cell_length) + 2) + line((word, looks.DIM))
+    return (
+        head + asks.pad_right(max(0, room - asks.cell_length) + 2) + line((word, text_styles.DIM))
+    )
 
 
 def place_line(number: int, exercise: Exercise, deed: Deed | None, is_next: bool) -> Content:
     """The exercise's place in the text of the lesson: `◇ Exercise 2: predict · a`."""
     mark, word = state_words(deed)
     pieces: list[Piece] = [
-        (f"{mark} Exercise {number}: {kind_words(exercise)}", looks.HEADING),
+        (f"{mark} Exercise {number}: {kind_words(exercise)}", text_styles.HEADING),
     ]
     if deed is not None:
         pieces.append(f" · {word}")
     if is_next:
-        pieces += [" · ", ("a", looks.KEY)]
+        pieces += [" · ", ("a", text_styles.KEY)]
     return line(*pieces)
 
 
@@ -116,7 +118,7 @@ def place_line(number: int, exercise: Exercise, deed: Deed | None, is_next: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TextPart:
     """Lines that belong together: when they are new, they are what is to be seen."""
 
     name: str
@@ -130,7 +132,7 @@ class Part:
         return "".join("".join(content.plain.split()) for content in self.lines)
 
 
-def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator[Part]:
+def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator[TextPart]:
     """All that is to be seen of an exercise, from the title to the explanation.
 
     `picked` is the choice that the mark stands at, from 0; -1 for none.
@@ -147,8 +149,8 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
     is_done = attempt.state == "done"
     if not is_done:
         yield from _aims(attempt, width)
-    if said := reply(attempt, width, inline):
-        yield _part("reply", said)
+    if feedback := reply(attempt, width, inline):
+        yield _part("reply", feedback)
     if attempt.explain:
         yield _part("explain", prose(attempt.explain))
     if is_done:
@@ -159,7 +161,7 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
         yield _part("solution", _headed("Solution: ", attempt.solution, width, inline))
 
 
-def _aims(attempt: Attempt, width: int) -> Iterator[Part]:
+def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
     """What is to be reached or fixed, and with which keys."""
     if near := goal(attempt, width):
         yield _part("goal", near, is_tight=True)
@@ -167,7 +169,7 @@ def _aims(attempt: Attempt, width: int) -> Iterator[Part]:
         yield _part("task", more)
     if attempt.wants == "code" and attempt.state != "done":
         phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
-        yield _part("how", [line(("o", looks.KEY), f" edits the code of {phase}.")])
+        yield _part("how", [line(("o", text_styles.KEY), f" edits the code of {phase}.")])
 
 
 def choice_part(index: int) -> str:
@@ -175,18 +177,18 @@ def choice_part(index: int) -> str:
     return f"{CHOICE}{index + 1}"
 
 
-def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> Part:
-    return Part(name, tuple(lines), is_tight)
+def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> TextPart:
+    return TextPart(name, tuple(lines), is_tight)
 
 
 def title(attempt: Attempt) -> Content:
     """`Exercise 2 of 4 · predict`, and how far it is."""
     words = f"Exercise {attempt.number} of {attempt.count} · {kind_words(attempt.exercise)}"
-    pieces: list[Piece] = [(words, looks.HEADING)]
+    pieces: list[Piece] = [(words, text_styles.HEADING)]
     if attempt.steps:
         pieces.append(f" · question {attempt.step} of {attempt.steps}")
     if attempt.state == "done":
-        pieces += [" · ", ("✓ done", looks.NEXT)]
+        pieces += [" · ", ("✓ done", text_styles.NEXT)]
     elif attempt.state == "opening":
         pieces.append(" · is being set up …")
     elif attempt.state == "judging":
@@ -199,7 +201,9 @@ def _choice(
 ) -> Iterator[Content]:
     head = f"{'▶' if is_picked else ' '} {index + 1}  "
     for row in prose_lines(choice, max(10, width - len(head)), inline):
-        yield line((head, looks.STRONG)) + (row.stylize(looks.ACTIVE) if is_picked else row)
+        yield line((head, text_styles.STRONG)) + (
+            row.stylize(text_styles.ACTIVE) if is_picked else row
+        )
         head = " " * len(head)
 
 
@@ -217,28 +221,30 @@ def goal(attempt: Attempt, width: int) -> list[Content]:
     """Whether a condition is met, which the question says in words, and how near it is."""
     if not isinstance(attempt.exercise, Reach):
         return []
-    state: Piece = ("? not known yet: step or run", looks.DIM)
+    state: Piece = ("? not known yet: step or run", text_styles.DIM)
     if attempt.is_met:
-        state = ("✓ met", looks.NEXT)
+        state = ("✓ met", text_styles.NEXT)
     elif attempt.is_met is False:
-        state = ("✗ not yet", looks.ERROR)
+        state = ("✗ not yet", text_styles.ERROR)
     met = tuple(way for way in attempt.marks if all(mark.holds for mark in way))
     ways = met[:1] if attempt.is_met and met else attempt.marks
     count = "two" if len(ways) == 2 else str(len(ways))
     enough = f" · one of these {count} ways is enough" if len(ways) > 1 else ""
-    rows = [line("Goal: ", state, (enough, looks.DIM))]
+    rows = [line("Goal: ", state, (enough, text_styles.DIM))]
     for number, way in enumerate(ways):
         if number:
-            rows.append(line((" " * _MARKED + "or", looks.DIM)))
+            rows.append(line((" " * _MARKED + "or", text_styles.DIM)))
         rows += [row for mark in way for row in _marked(mark, width)]
     return rows
 
 
-def _marked(mark: Mark, width: int) -> Iterator[Content]:
+def _marked(mark: ComparisonState, width: int) -> Iterator[Content]:
     """`✗ last loss: 16, should be below 0.01`, folded below its beginning."""
-    sign: Piece = ("  ✓ ", looks.NEXT) if mark.holds else ("  ✗ ", looks.ERROR)
+    sign: Piece = ("  ✓ ", text_styles.NEXT) if mark.holds else ("  ✗ ", text_styles.ERROR)
     words = line(
-        f"{one_line(mark.what)}: ", (one_line(mark.stands), looks.VALUE), one_line(mark.should_be)
+        f"{one_line(mark.what)}: ",
+        (one_line(mark.stands), text_styles.VALUE),
+        one_line(mark.should_be),
     )
     for row in words.wrap(max(10, width - _MARKED)):
         yield line(sign) + row
@@ -246,35 +252,35 @@ def _marked(mark: Mark, width: int) -> Iterator[Content]:
 
 
 def _may(exercise: Reach, width: int) -> list[Content]:
-    words = f"You may change {rules.may_change(exercise)}; step and run as you like."
-    return line((words, looks.DIM)).wrap(width)
+    words = f"You may change {exercise_rules.may_change(exercise)}; step and run as you like."
+    return line((words, text_styles.DIM)).wrap(width)
 
 
 def _symptom(exercise: Repair, width: int) -> list[Content]:
     """The error that comes up. A condition stays unsaid: it would tell what is wrong."""
     error = one_line(exercise.symptom.error)
-    return line("It fails with: ", (error, looks.ERROR)).wrap(width) if error else []
+    return line("It fails with: ", (error, text_styles.ERROR)).wrap(width) if error else []
 
 
 def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     """What is said to the last answer, with ✓ or ✗ and a word before it."""
     if attempt.state == "done":
         word = "Done." if isinstance(attempt.exercise, Reach | Repair) else "Right."
-        return _headed(f"✓ {word} ", attempt.reply, width, inline, looks.NEXT)
+        return _headed(f"✓ {word} ", attempt.reply, width, inline, text_styles.NEXT)
     if not attempt.reply:
         return []
     if attempt.unread:
         told = attempt.reply + _KEYS_TYPED.get(attempt.unread, "")
-        return _headed("▸ ", told, width, inline, looks.STRONG)
+        return _headed("▸ ", told, width, inline, text_styles.STRONG)
     if attempt.is_from_elsewhere:
-        return _headed("▸ ", attempt.reply, width, inline, looks.STRONG)
+        return _headed("▸ ", attempt.reply, width, inline, text_styles.STRONG)
     if attempt.state == "wrong":
-        return _headed("✗ Not right. ", attempt.reply, width, inline, looks.ERROR)
+        return _headed("✗ Not right. ", attempt.reply, width, inline, text_styles.ERROR)
     if attempt.was_right:
-        return _headed("✓ ", attempt.reply, width, inline, looks.NEXT)
+        return _headed("✓ ", attempt.reply, width, inline, text_styles.NEXT)
     if attempt.was_right is False or attempt.wants in ("choice", "code"):
-        return _headed("✗ Not yet. ", attempt.reply, width, inline, looks.ERROR)
-    return _headed("▸ ", attempt.reply, width, inline, looks.STRONG)
+        return _headed("✗ Not yet. ", attempt.reply, width, inline, text_styles.ERROR)
+    return _headed("▸ ", attempt.reply, width, inline, text_styles.STRONG)
 
 
 _KEYS_TYPED = {
@@ -286,23 +292,23 @@ _KEYS_TYPED = {
 """What is said to who types a key as an answer."""
 
 
-def where_failed(failed: Failed, attempt: Attempt | None) -> str:
+def where_failed(failed: LessonFailed, attempt: Attempt | None) -> str:
     """`line 2 of your code`, where it is the learner's code that failed; else nothing."""
     exercise = attempt.exercise if attempt else None
     is_theirs = isinstance(exercise, Repair) and failed.phase == exercise.phase
     return f"line {failed.line} of your code" if is_theirs and failed.line else ""
 
 
-def tells_why_failed(attempt: Attempt, failed: Failed | None) -> bool:
+def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
     """Whether the reply tells what has been raised since the learner's code took its place."""
     if failed is None or not attempt.reply or not isinstance(attempt.exercise, Repair):
         return False
-    is_told = said.literal(failed.message) in attempt.reply or said.STILL in attempt.reply
+    is_told = feedback.literal(failed.message) in attempt.reply or feedback.STILL in attempt.reply
     return is_told or bool(where_failed(failed, attempt))
 
 
 def _headed(
-    head: str, markdown: str, width: int, inline: Inline, style: Style = looks.STRONG
+    head: str, markdown: str, width: int, inline: Inline, style: Style = text_styles.STRONG
 ) -> list[Content]:
     """Prose with a word before it, on its first line; code stands below the word."""
     if markdown.lstrip().startswith("```"):
@@ -356,7 +362,7 @@ def keys_line(
     gap = " · "
     pieces: list[Piece] = []
     if is_typing and asks_to_type(attempt):
-        pieces = [("enter", looks.KEY), " answers · ", ("esc", looks.KEY), " then: "]
+        pieces = [("enter", text_styles.KEY), " answers · ", ("esc", text_styles.KEY), " then: "]
         keys, gap = keys[1:], ", "
     used = line(*pieces).cell_length
     for number, (key, label) in enumerate(keys):
@@ -364,7 +370,7 @@ def keys_line(
         used += len(between) + len(key) + 1 + len(label)
         if used > width:
             break
-        pieces += [between, (key, looks.KEY), f" {label}"]
+        pieces += [between, (key, text_styles.KEY), f" {label}"]
     return line(*pieces)
 
 

@@ -12,17 +12,17 @@ from textual.content import Content
 
 from tutor.lesson.languages import LANGUAGES
 from tutor.plain import one_line
-from tutor.teaching.digits import setting
-from tutor.teaching.journal import Left
-from tutor.training.frame import settings_of
-from tutor.ui import looks
+from tutor.protocol.frame import settings_of
+from tutor.session.journal import Bookmark
+from tutor.session.number_format import setting
+from tutor.ui import text_styles
 from tutor.ui.exercise_lines import counted_kind
-from tutor.ui.looks import Piece, line
-from tutor.ui.standing import Standing
+from tutor.ui.lesson_progress import LessonProgress
+from tutor.ui.text_styles import Piece, line
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
-    from tutor.lesson.map import Row
+    from tutor.lesson.map import MapRow
 
 DETAILS = 6
 """Lines that the details of a lesson take."""
@@ -39,7 +39,7 @@ _SUMMARY_CELLS = 50
 """What a summary in a row needs at least; it is told in the details anyhow."""
 
 
-def mark(standing: Standing) -> str:
+def mark(standing: LessonProgress) -> str:
     """`✓ 5/5`, `· 3/5`, `·`; nothing where nothing is done yet.
 
     The figures are exercises done, of how many; ✓ where none is left, `✓ 4/5` if one was skipped.
@@ -52,13 +52,15 @@ def mark(standing: Standing) -> str:
     return ("✓" if standing.is_done else "·") + counted
 
 
-def menu_row(number: int, standing: Standing, is_open: bool, column: int, width: int) -> Content:
+def menu_row(
+    number: int, standing: LessonProgress, is_open: bool, column: int, width: int
+) -> Content:
     """Number, mark, title, and from `column` on what there is to say of it."""
     headline = standing.headline
     row = line(
         f"{number:>2} ",
-        (mark(standing).ljust(_MARK_CELLS), looks.STRONG),
-        (one_line(headline.title), looks.STRONG),
+        (mark(standing).ljust(_MARK_CELLS), text_styles.STRONG),
+        (one_line(headline.title), text_styles.STRONG),
     )
     tail = _tail(standing, is_open, width - column)
     if row.cell_length >= column and tail.plain:
@@ -67,69 +69,71 @@ def menu_row(number: int, standing: Standing, is_open: bool, column: int, width:
     return row.truncate(width, ellipsis=True)
 
 
-def title_column(standings: Sequence[Standing], width: int) -> int:
+def title_column(standings: Sequence[LessonProgress], width: int) -> int:
     """Where the titles end in a list that is so wide; half of it at most is theirs."""
     widest = max((line(one_line(s.headline.title)).cell_length for s in standings), default=0)
     return min(_NUMBER_CELLS + _MARK_CELLS + widest + 2, width * 2 // 3)
 
 
-def _tail(standing: Standing, is_open: bool, room: int) -> Content:
+def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
     """The most useful: what is wrong, where it was left, what it is about, or how much it asks."""
     headline = standing.headline
     if headline.fault:
-        return line((one_line(headline.fault), looks.ERROR))
+        return line((one_line(headline.fault), text_styles.ERROR))
     if is_open:
         return line("◂ open now")
     if standing.left is not None:
-        return line((_place(standing.left), looks.DIM))
+        return line((_place(standing.left), text_styles.DIM))
     if room >= _SUMMARY_CELLS:
-        return line((one_line(headline.summary), looks.DIM))
+        return line((one_line(headline.summary), text_styles.DIM))
     count = standing.count
-    return line((f"{count} exercise{'' if count == 1 else 's'}" if count else "", looks.DIM))
+    return line((f"{count} exercise{'' if count == 1 else 's'}" if count else "", text_styles.DIM))
 
 
 def map_row(
-    row: Row, standing: Standing, is_open: bool, titles: Mapping[str, str], width: int
+    row: MapRow, standing: LessonProgress, is_open: bool, titles: Mapping[str, str], width: int
 ) -> Content:
     """Mark, the lines that lead to it, title, and what else it builds on.
 
     Where there is no room to name that, it is counted: the details name it anyhow.
     """
     pieces: list[Piece] = [
-        (mark(standing).ljust(_MARK_CELLS), looks.STRONG),
-        (row.prefix, looks.DIM),
-        (one_line(row.headline.title), looks.STRONG),
+        (mark(standing).ljust(_MARK_CELLS), text_styles.STRONG),
+        (row.prefix, text_styles.DIM),
+        (one_line(row.headline.title), text_styles.STRONG),
     ]
     if is_open:
         pieces.append("  ◂ open now")
     if row.fault or row.headline.fault:
-        pieces.append((f"  ✗ {one_line(row.headline.fault or row.fault)}", looks.ERROR))
+        pieces.append((f"  ✗ {one_line(row.headline.fault or row.fault)}", text_styles.ERROR))
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
-        named = line(*pieces, (f"  also builds on {also}", looks.DIM))
+        named = line(*pieces, (f"  also builds on {also}", text_styles.DIM))
         if named.cell_length <= width:
             return named
         others = "1 other" if len(row.also) == 1 else f"{len(row.also)} others"
-        pieces.append((f"  also builds on {others}", looks.DIM))
+        pieces.append((f"  also builds on {others}", text_styles.DIM))
     return line(*pieces).truncate(width, ellipsis=True)
 
 
-def go_on_row(left: Left, headline: Headline | None, width: int) -> Content:
+def go_on_row(left: Bookmark, headline: Headline | None, width: int) -> Content:
     """`Go on: One weight · autograd · epoch 37 · exercise 2`; no headline: the lesson is gone."""
     title = one_line(headline.title if headline else left.slug)
     exercises = headline.exercises if headline else ()
     words = " · ".join(["", _place(left), *_exercise_on(left, exercises)])
-    return line((f"Go on: {title}", looks.STRONG), words).truncate(width, ellipsis=True)
+    return line((f"Go on: {title}", text_styles.STRONG), words).truncate(width, ellipsis=True)
 
 
-def details(standing: Standing, known: Mapping[str, Standing], width: int) -> list[Content]:
+def details(
+    standing: LessonProgress, known: Mapping[str, LessonProgress], width: int
+) -> list[Content]:
     """What the lesson is about, what it asks for, and how far the learner is; DETAILS lines.
 
     `known` holds every lesson by its slug, this one too.
     """
     headline = standing.headline
     if headline.fault:
-        wrong = line(("✗ " + one_line(headline.fault), looks.ERROR)).wrap(width)
+        wrong = line(("✗ " + one_line(headline.fault), text_styles.ERROR)).wrap(width)
         return [*wrong[: DETAILS - 1], line("It can't be opened before that is mended.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)
@@ -145,10 +149,10 @@ def details(standing: Standing, known: Mapping[str, Standing], width: int) -> li
 
 
 def _named(name: str, *pieces: Piece) -> Content:
-    return line((name.ljust(_NAME_CELLS), looks.DIM), *pieces)
+    return line((name.ljust(_NAME_CELLS), text_styles.DIM), *pieces)
 
 
-def _modes(standing: Standing) -> Content:
+def _modes(standing: LessonProgress) -> Content:
     headline = standing.headline
     words = " · ".join(one_line(mode) for mode in headline.modes)
     if len(headline.languages) > 1:
@@ -156,14 +160,14 @@ def _modes(standing: Standing) -> Content:
     return _named("Gradient", words)
 
 
-def _builds_on(standing: Standing, known: Mapping[str, Standing]) -> Content:
+def _builds_on(standing: LessonProgress, known: Mapping[str, LessonProgress]) -> Content:
     if not standing.headline.builds_on:
         return _named("Builds on", "nothing: you can start here")
     before = (known.get(slug, slug) for slug in standing.headline.builds_on)
     return _named("Builds on", ", ".join(_prerequisite(lesson) for lesson in before))
 
 
-def _prerequisite(lesson: Standing | str) -> str:
+def _prerequisite(lesson: LessonProgress | str) -> str:
     """Its title and how far the learner is there; its slug, if there is no such lesson."""
     if isinstance(lesson, str):
         return one_line(lesson)
@@ -171,7 +175,7 @@ def _prerequisite(lesson: Standing | str) -> str:
     return one_line(lesson.headline.title) + (f" {done}" if done else "")
 
 
-def _exercises(standing: Standing, width: int) -> list[Content]:
+def _exercises(standing: LessonProgress, width: int) -> list[Content]:
     """How many are done, and of which kinds they are; folded below its beginning."""
     name, rows = "Exercises", []
     for part in line(_exercises_words(standing)).wrap(max(10, width - _NAME_CELLS)):
@@ -180,7 +184,7 @@ def _exercises(standing: Standing, width: int) -> list[Content]:
     return rows
 
 
-def _exercises_words(standing: Standing) -> str:
+def _exercises_words(standing: LessonProgress) -> str:
     if not standing.count:
         return "none"
     kinds = ", ".join(counted_kind(kind, count) for kind, count in standing.kinds().items())
@@ -189,7 +193,7 @@ def _exercises_words(standing: Standing) -> str:
     return so_far + kinds
 
 
-def _was_left(left: Left | None, exercises: Sequence[tuple[str, str]]) -> Content:
+def _was_left(left: Bookmark | None, exercises: Sequence[tuple[str, str]]) -> Content:
     if left is None:
         return _named("Left", "not begun yet")
     mode, device, rate, seed = _settings(left)
@@ -200,7 +204,7 @@ def _was_left(left: Left | None, exercises: Sequence[tuple[str, str]]) -> Conten
     return _named("Left", one_line(" · ".join(words)))
 
 
-def _exercise_on(left: Left, exercises: Sequence[tuple[str, str]]) -> list[str]:
+def _exercise_on(left: Bookmark, exercises: Sequence[tuple[str, str]]) -> list[str]:
     """Its number, as the lesson itself counts; its id is the author's, not the learner's."""
     numbers = {id_: number for number, (id_, _) in enumerate(exercises, 1)}
     if left.exercise in numbers:
@@ -208,25 +212,25 @@ def _exercise_on(left: Left, exercises: Sequence[tuple[str, str]]) -> list[str]:
     return ["in an exercise"] if left.exercise else []
 
 
-def _place(left: Left) -> str:
+def _place(left: Bookmark) -> str:
     return one_line(f"{_settings(left)[0]} · epoch {left.at.epoch}")
 
 
-def _settings(left: Left) -> tuple[str, str, float, int]:
+def _settings(left: Bookmark) -> tuple[str, str, float, int]:
     """Those in force where it was left."""
     made = (change for change in left.record.changes if change.at <= left.at)
     return settings_of(made, left.record)
 
 
-def by_slug(standings: Sequence[Standing]) -> dict[str, Standing]:
+def by_slug(standings: Sequence[LessonProgress]) -> dict[str, LessonProgress]:
     """The lessons by slug; of two that have the same, the first, which is the one in use."""
-    found: dict[str, Standing] = {}
+    found: dict[str, LessonProgress] = {}
     for standing in standings:
         found.setdefault(standing.headline.slug, standing)
     return found
 
 
-def matching(standings: Sequence[Standing], words: str) -> list[tuple[int, Standing]]:
+def matching(standings: Sequence[LessonProgress], words: str) -> list[tuple[int, LessonProgress]]:
     """Number, from 1, and lesson: those in which every one of the words is found.
 
     First those that have them in their title, then in their slug, their summary, and the names

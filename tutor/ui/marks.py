@@ -5,14 +5,14 @@ They stand in a gutter of two cells, and can be told apart without colour and in
 
 from __future__ import annotations
 
-from tutor.teaching.moment import Moment
-from tutor.ui import looks
-from tutor.ui.looks import Piece
+from tutor.session.run_view import RunView
+from tutor.ui import text_styles
+from tutor.ui.text_styles import Piece
 
-NEXT: Piece = ("▶ ", looks.NEXT)
+NEXT: Piece = ("▶ ", text_styles.NEXT)
 """Before the phase that is about to run."""
 
-DONE: Piece = ("┃ ", looks.DONE)
+DONE: Piece = ("┃ ", text_styles.DONE)
 """Along all that belongs to the last step: the formula, the code, the changed numbers."""
 
 NONE: Piece = "  "
@@ -21,23 +21,23 @@ GUTTER = 2
 """Cells that a mark takes."""
 
 
-def is_next(phase: str | None, moment: Moment) -> bool:
+def is_next(phase: str | None, moment: RunView) -> bool:
     """Whether this phase is about to run."""
     return phase is not None and phase == moment.next_phase
 
 
-def has_just_run(phase: str | None, moment: Moment) -> bool:
+def has_just_run(phase: str | None, moment: RunView) -> bool:
     """Whether this phase is what the last step ran."""
     return phase is not None and moment.frame is not None and phase == moment.frame.phase
 
 
-def of_heading(phase: str | None, moment: Moment) -> Piece:
+def of_heading(phase: str | None, moment: RunView) -> Piece:
     """The mark before a phase's name."""
     if is_next(phase, moment):
         return NEXT
     return DONE if has_just_run(phase, moment) else NONE
 
 
-def of_line(phase: str | None, moment: Moment) -> Piece:
+def of_line(phase: str | None, moment: RunView) -> Piece:
     """The mark before a line of a phase's code or formula."""
     return DONE if has_just_run(phase, moment) else NONE

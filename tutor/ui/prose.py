@@ -14,8 +14,8 @@ from textual.content import Content
 
 from tutor.errors import FormulaError
 from tutor.plain import plain
-from tutor.ui import looks
-from tutor.ui.looks import Piece, line
+from tutor.ui import text_styles
+from tutor.ui.text_styles import Piece, line
 from tutor.ui.wrapping import at_line_end, wrap
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class _Writer:
                     self._paragraph([token.content.strip()])
                 case "hr":
                     self._gap()
-                    self.lines.append(line(("─" * self._width, looks.DIM)))
+                    self.lines.append(line(("─" * self._width, text_styles.DIM)))
 
     def _next_bullet(self) -> str:
         number = self._lists[-1]
@@ -134,7 +134,7 @@ class _Writer:
     def _verbatim(self, text: str) -> None:
         self._gap()
         for row in text.rstrip("\n").split("\n"):
-            self.lines.extend(line((f"  {row}", looks.CODE)).fold(self._width))
+            self.lines.extend(line((f"  {row}", text_styles.CODE)).fold(self._width))
 
     def _write_row(self) -> None:
         if not self.lines or " │ " not in self.lines[-1].plain:
@@ -152,9 +152,9 @@ class _Writer:
         for index, child in enumerate(children):
             match child.type:
                 case "em_open":
-                    styles.append(looks.EMPHASIS)
+                    styles.append(text_styles.EMPHASIS)
                 case "strong_open":
-                    styles.append(looks.STRONG)
+                    styles.append(text_styles.STRONG)
                 case "em_close" | "strong_close":
                     styles.pop()
                 case "softbreak":
@@ -162,9 +162,9 @@ class _Writer:
                 case "hardbreak":
                     yield "\n"
                 case "code_inline":
-                    yield (child.content, looks.CODE)
+                    yield (child.content, text_styles.CODE)
                 case "math_inline" | "math_inline_double":
-                    yield (self._inline(child.content), looks.EMPHASIS)
+                    yield (self._inline(child.content), text_styles.EMPHASIS)
                 case "link_open" | "link_close":
                     pass
                 case "image":

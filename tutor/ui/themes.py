@@ -24,7 +24,7 @@ _Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ThemeStyle:
     """One theme, as Textual needs it."""
 
     title: str
@@ -40,7 +40,7 @@ def _rgb(colour: str) -> _Colour:
     return value >> 16, value >> 8 & 255, value & 255
 
 
-def _look(name: str, title: str, *, dark: bool, paper: str, ink: str, colours: str) -> Look:
+def _look(name: str, title: str, *, dark: bool, paper: str, ink: str, colours: str) -> ThemeStyle:
     """`colours`: black, red, green, yellow, blue, magenta, cyan and white."""
     black, red, green, yellow, blue, magenta, cyan, white = colours.split()
     theme = Theme(
@@ -72,7 +72,7 @@ def _look(name: str, title: str, *, dark: bool, paper: str, ink: str, colours: s
         },
     )
     eight = [_rgb(c) for c in (black, red, green, yellow, blue, magenta, cyan, white)]
-    return Look(title, theme, TerminalTheme(_rgb(paper), _rgb(ink), eight, eight))
+    return ThemeStyle(title, theme, TerminalTheme(_rgb(paper), _rgb(ink), eight, eight))
 
 
 _BLACK, _WHITE = "#000000", "#ffffff"
@@ -86,8 +86,8 @@ _CONTRAST = _look(
     colours=" ".join([_WHITE] * 8),
 )
 
-LOOKS: Mapping[ThemeName, Look] = {
-    "terminal": Look("terminal: its own colours", BUILTIN_THEMES["ansi-dark"]),
+LOOKS: Mapping[ThemeName, ThemeStyle] = {
+    "terminal": ThemeStyle("terminal: its own colours", BUILTIN_THEMES["ansi-dark"]),
     "dark": _look(
         "dark",
         "dark: light text on a dark ground",
@@ -104,7 +104,9 @@ LOOKS: Mapping[ThemeName, Look] = {
         ink="#1d2025",
         colours="#1d2025 #a81e17 #17602a #6d4500 #0b4bb3 #74189a #00545f #5c6068",
     ),
-    "contrast": Look(_CONTRAST.title, _CONTRAST.theme, _CONTRAST.palette, is_black_and_white=True),
+    "contrast": ThemeStyle(
+        _CONTRAST.title, _CONTRAST.theme, _CONTRAST.palette, is_black_and_white=True
+    ),
 }
 
 

@@ -18,19 +18,19 @@ from textual.reactive import var
 from tutor.lesson.exercise import Repair
 from tutor.lesson.model import Fence, Section
 from tutor.plain import one_line
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.moment import Moment
-from tutor.ui import looks, marks
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import RunView
+from tutor.ui import marks, text_styles
 from tutor.ui.code_diff import Difference, compared_with, difference, turned
-from tutor.ui.code_lines import Row, diff_rows, fence_rows
+from tutor.ui.code_lines import CodeRow, diff_rows, fence_rows
 from tutor.ui.commands import CODE_COMMANDS, bindings
-from tutor.ui.facts_lines import facts_lines
-from tutor.ui.looks import line
 from tutor.ui.names import Name, again, beside, names_in, on_next_line
-from tutor.ui.panes.footed import FootedPane
+from tutor.ui.panes.footer_pane import FooterPane
+from tutor.ui.text_styles import line
+from tutor.ui.variable_lines import facts_lines
 
 
-class CodePane(FootedPane):
+class CodePane(FooterPane):
     """The fences of the current mode; the phase about to run is marked and in view."""
 
     class NameChosen(Message):
@@ -42,7 +42,7 @@ class CodePane(FootedPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     difference_to: var[str] = var("")
     """The mode whose code this mode's is compared with; empty to show the code itself."""
@@ -62,7 +62,7 @@ class CodePane(FootedPane):
         if (old and old.exercise.id) != (new and new.exercise.id):
             self.rebuild()
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, mode, phase, or other facts."""
         if old is None or new is None or old.lesson.digest != new.lesson.digest:
             self.difference_to = ""
@@ -193,7 +193,7 @@ class CodePane(FootedPane):
             return None
         return difference(moment.lesson, moment.mode, other)
 
-    def _code(self, moment: Moment, width: int) -> list[Content]:
+    def _code(self, moment: RunView, width: int) -> list[Content]:
         lines: list[Content] = []
         names = _by_line(_names(moment))
         for section in _sections(moment):
@@ -205,27 +205,29 @@ class CodePane(FootedPane):
             self._phases[section.phase or ""] = (first, len(lines) - 1)
         return lines
 
-    def _difference(self, found: Difference, moment: Moment, width: int) -> list[Content]:
+    def _difference(self, found: Difference, moment: RunView, width: int) -> list[Content]:
         lines: list[Content] = []
         for phase in found.phases:
             first = len(lines)
             heading = _heading(phase.phase, moment)
-            lines.append(heading + line((f"  {phase.says}", looks.DIM)) if phase.says else heading)
+            lines.append(
+                heading + line((f"  {phase.says}", text_styles.DIM)) if phase.says else heading
+            )
             lines += [row for change in phase.lines for row in diff_rows(change, width)]
             self._phases[phase.phase] = (first, len(lines) - 1)
         return lines
 
 
-def _sections(moment: Moment) -> Iterator[Section]:
+def _sections(moment: RunView) -> Iterator[Section]:
     """The phases that this mode runs."""
     return (s for s in moment.lesson.sections if s.phase and s.fences(moment.mode))
 
 
-def _fences(moment: Moment) -> Iterator[Fence]:
+def _fences(moment: RunView) -> Iterator[Fence]:
     return (fence for section in _sections(moment) for fence in section.fences(moment.mode))
 
 
-def _names(moment: Moment) -> tuple[Name, ...]:
+def _names(moment: RunView) -> tuple[Name, ...]:
     return names_in(tuple(_fences(moment)))
 
 
@@ -236,27 +238,34 @@ def _by_line(names: Sequence[Name]) -> dict[int, list[Name]]:
     return lines
 
 
-def _heading(phase: str, moment: Moment) -> Content:
-    style = looks.NEXT if marks.is_next(phase, moment) else looks.DIM
+def _heading(phase: str, moment: RunView) -> Content:
+    style = text_styles.NEXT if marks.is_next(phase, moment) else text_styles.DIM
     if marks.has_just_run(phase, moment):
-        style = looks.STRONG
+        style = text_styles.STRONG
     return line(marks.of_heading(phase, moment), (phase, style))
 
 
 def _section_rows(
-    section: Section, moment: Moment, width: int, chosen: Name | None
-) -> Iterator[Row]:
+    section: Section, moment: RunView, width: int, chosen: Name | None
+) -> Iterator[CodeRow]:
     failed = moment.failed.line if moment.failed else None
     mark = marks.of_line(section.phase, moment)
     for fence in section.fences(moment.mode):
         yield from fence_rows(fence, width, mark, failed, chosen)
 
 
-def _legend(found: Difference, moment: Moment, width: int) -> Content:
+def _legend(found: Difference, moment: RunView, width: int) -> Content:
     """A line across, with what the signs mean in it."""
     gone, new = (
         f"{one_line(mode)} (runs now)" if mode == moment.mode else one_line(mode)
         for mode in (found.before, found.after)
     )
-    signs = line(("── ", looks.DIM), ("- ", looks.STRONG), gone, ("   + ", looks.STRONG), new, " ")
-    return signs + line(("─" * max(0, width - signs.cell_length), looks.DIM))
+    signs = line(
+        ("── ", text_styles.DIM),
+        ("- ", text_styles.STRONG),
+        gone,
+        ("   + ", text_styles.STRONG),
+        new,
+        " ",
+    )
+    return signs + line(("─" * max(0, width - signs.cell_length), text_styles.DIM))

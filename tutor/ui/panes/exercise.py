@@ -19,17 +19,17 @@ from textual.reactive import var
 from textual.widgets import Input, Static
 
 from tutor.lesson.exercise import Exercise
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.journal import Deed
-from tutor.teaching.moment import Moment
+from tutor.session.attempt import Attempt
+from tutor.session.journal import Deed
+from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui import looks
+from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
-from tutor.ui.exercise_lines import Part
+from tutor.ui.exercise_lines import TextPart
 from tutor.ui.fields import Field
-from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane, Tab
 from tutor.ui.prose import inline_formulas
+from tutor.ui.text_styles import line
 
 Self = TypeVar("Self", bound="ExercisePane")
 
@@ -54,7 +54,7 @@ class PartsPane(LinesPane):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._parts: list[Part] = []
+        self._parts: list[TextPart] = []
         self._rows: dict[str, tuple[int, int]] = {}
         """By part: its first and last line."""
         self._newest: tuple[str, ...] = ()
@@ -63,11 +63,11 @@ class PartsPane(LinesPane):
         self._settled_in = (0, 0)
         """The room in which the newest was brought into view last."""
 
-    def parts(self, width: int) -> Iterable[Part]:
+    def parts(self, width: int) -> Iterable[TextPart]:
         """The parts for so many columns."""
         raise NotImplementedError
 
-    def is_news(self, part: Part) -> bool:
+    def is_news(self, part: TextPart) -> bool:
         """Whether a part that reads otherwise than before is to be brought into view."""
         return True
 
@@ -144,7 +144,7 @@ class ExerciseText(PartsPane):
 
     attempt: var[Attempt | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
@@ -165,15 +165,15 @@ class ExerciseText(PartsPane):
         """Something was done at an exercise."""
         self.rebuild()
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson has other exercises."""
         if _exercises(old) != _exercises(new):
             self.rebuild()
 
-    def parts(self, width: int) -> Iterable[Part]:
+    def parts(self, width: int) -> Iterable[TextPart]:
         """The exercise that is on, or the list."""
         if self.attempt is None:
-            return [Part("list", tuple(self._list(width)))]
+            return [TextPart("list", tuple(self._list(width)))]
         return lines_of.parts(self.attempt, self._picked, width, self._inline)
 
     def show_lines(self, lines: Sequence[Content]) -> None:
@@ -182,7 +182,7 @@ class ExerciseText(PartsPane):
         if self.parent is not None:
             self.parent.set_class(len(lines) <= BRIEF, "-brief")
 
-    def is_news(self, part: Part) -> bool:
+    def is_news(self, part: TextPart) -> bool:
         """What stands still or is only moved about is none; of choices, the one just picked is."""
         if part.name.startswith(lines_of.CHOICE):
             return part.name == lines_of.choice_part(self._picked)
@@ -191,7 +191,7 @@ class ExerciseText(PartsPane):
     def _list(self, width: int) -> list[Content]:
         every = _exercises(self.moment)
         if not every:
-            return [line(("This lesson has no exercises.", looks.DIM))]
+            return [line(("This lesson has no exercises.", text_styles.DIM))]
         deeds = self.deeds
         return [
             lines_of.list_row(number, exercise, deeds.get(exercise.id), width, self._inline)
@@ -249,7 +249,7 @@ class ExerciseKeys(LinesPane, can_focus=False):
     """The keys that work now."""
 
     attempt: var[Attempt | None] = var(None)
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
     is_typing: var[bool] = var(False)
 
@@ -261,7 +261,7 @@ class ExerciseKeys(LinesPane, can_focus=False):
         """Another one may be the next."""
         self.rebuild()
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """A lesson with exercises, or without."""
         if bool(_exercises(old)) != bool(_exercises(new)):
             self.rebuild()
@@ -305,7 +305,7 @@ class ExercisePane(Vertical):
 
     attempt: var[Attempt | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     tabs: var[tuple[Tab, ...]] = var(())
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
@@ -415,7 +415,7 @@ class ExercisePane(Vertical):
             self.post_message(ExerciseText.Answered(event.value.strip()))
 
 
-def _exercises(moment: Moment | None) -> tuple[Exercise, ...]:
+def _exercises(moment: RunView | None) -> tuple[Exercise, ...]:
     return moment.lesson.exercises if moment else ()
 
 

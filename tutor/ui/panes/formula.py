@@ -15,18 +15,18 @@ from textual.reactive import var
 
 from tutor.errors import FormulaError
 from tutor.lesson.exercise import Exercise
-from tutor.lesson.model import Formula, Lesson, Prose, Section
+from tutor.lesson.model import DisplayFormula, Lesson, Prose, Section
 from tutor.plain import one_line
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.digits import Span, changed_spans, short
-from tutor.teaching.journal import Deed
-from tutor.teaching.moment import Moment
-from tutor.training.frame import Frame, Value
-from tutor.ui import looks, marks
+from tutor.protocol.frame import Frame, Value
+from tutor.session.attempt import Attempt
+from tutor.session.journal import Deed
+from tutor.session.number_format import Span, changed_spans, short
+from tutor.session.run_view import RunView
+from tutor.ui import marks, text_styles
 from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
-from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas, prose_lines
+from tutor.ui.text_styles import Piece, line
 
 if TYPE_CHECKING:
     from tutor.formula import Picture
@@ -45,7 +45,7 @@ class FormulaPane(LinesPane):
     """
 
     loads_slowly = True
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
     """By exercise: the best that the learner has done there."""
     attempt: var[Attempt | None] = var(None)
@@ -67,7 +67,7 @@ class FormulaPane(LinesPane):
         """The line on which the sections behind the last phase begin."""
         self._followed: tuple[str, str | None, bool, bool] | None = None
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, step or value."""
         if new is None:
             return
@@ -152,7 +152,7 @@ class FormulaPane(LinesPane):
         elif moment.at_start:
             self._scroll_up_to(0)
 
-    def _is_through(self, moment: Moment) -> bool:
+    def _is_through(self, moment: RunView) -> bool:
         """Whether the run stands at an epoch's end, and has made all the lesson's epochs."""
         frame = moment.frame
         if frame is None or self.attempt is not None:
@@ -160,7 +160,7 @@ class FormulaPane(LinesPane):
         epoch, last = frame.at.epoch, moment.lesson.epochs[moment.mode]
         return frame.at.step >= frame.steps and (epoch >= last or epoch == moment.goal)
 
-    def _follow(self, moment: Moment, phase: str) -> None:
+    def _follow(self, moment: RunView, phase: str) -> None:
         ahead = self._sections[phase]
         done_phase = (moment.frame and moment.frame.phase) or ""
         done = self._sections.get(done_phase)
@@ -216,25 +216,27 @@ class FormulaPane(LinesPane):
         if top != self.scroll_offset.y:
             self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
-    def _followed_phase(self, moment: Moment) -> str | None:
+    def _followed_phase(self, moment: RunView) -> str | None:
         """What is about to run; but what has just run, if that is what was asked for."""
         if tells_what_came(self.attempt) and moment.frame is not None:
             return moment.frame.phase
         return moment.next_phase
 
     def _section(
-        self, section: Section, moment: Moment, width: int
+        self, section: Section, moment: RunView, width: int
     ) -> Iterator[tuple[Sequence[Content], Literal["words", "formula", "live"]]]:
         """The lines of the heading and of each block, and whether they are a formula's."""
         if section.heading:
-            style = looks.NEXT if marks.is_next(section.phase, moment) else looks.HEADING
+            style = (
+                text_styles.NEXT if marks.is_next(section.phase, moment) else text_styles.HEADING
+            )
             mark = marks.of_heading(section.phase, moment)
             yield line(mark, (one_line(section.heading), style)).wrap(width), "words"
         indent = INDENT if section.heading else ""
         for block in section.blocks:
             if isinstance(block, Prose):
                 yield self._prose(block, indent, width), "words"
-            elif isinstance(block, Formula):
+            elif isinstance(block, DisplayFormula):
                 lines = self._formula(block, section.phase or "", moment, width)
                 start = line(marks.of_line(section.phase, moment), FORMULA_INDENT)
                 yield [start + content for content in lines], "live" if block.boxed else "formula"
@@ -254,7 +256,9 @@ class FormulaPane(LinesPane):
             self._drawn[key] = [line(indent) + content for content in lines]
         return self._drawn[key]
 
-    def _formula(self, block: Formula, phase: str, moment: Moment, width: int) -> list[Content]:
+    def _formula(
+        self, block: DisplayFormula, phase: str, moment: RunView, width: int
+    ) -> list[Content]:
         values = moment.frame.boxed.get(phase, {}) if moment.frame else {}
         boxed = block.boxed
         if phase == moment.next_phase and asks_what_comes(self.attempt):
@@ -273,12 +277,16 @@ class FormulaPane(LinesPane):
             return ()
         return changed_spans(text, self._last.get((phase, expression), ""))
 
-    def _forget(self, block: Formula) -> None:
+    def _forget(self, block: DisplayFormula) -> None:
         for key in [k for k in self._drawn if k[0] is block]:
             del self._drawn[key]
 
     def _draw(
-        self, block: Formula, now: Mapping[str, str], changed: Mapping[str, Spans], width: int
+        self,
+        block: DisplayFormula,
+        now: Mapping[str, str],
+        changed: Mapping[str, Spans],
+        width: int,
     ) -> Iterator[Content]:
         from tutor.formula import draw, parse  # noqa: PLC0415  lazy, as above
 
@@ -286,14 +294,14 @@ class FormulaPane(LinesPane):
         try:
             picture = draw(parse(block.latex), now, width=room, ascii=self._ascii)
         except FormulaError as error:
-            yield line((one_line(block.latex), looks.UNSUPPORTED))
-            yield line((one_line(str(error)), looks.DIM))
+            yield line((one_line(block.latex), text_styles.UNSUPPORTED))
+            yield line((one_line(str(error)), text_styles.DIM))
             return
         for row in range(len(picture.rows)):
             yield line(*_pieces(picture, row, now, changed))
 
 
-def _before_the_result(block: Formula) -> tuple[str, ...]:
+def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
     """The expressions that stand before the formula's last `=`; none where all do."""
     count = block.latex.rpartition("=")[0].count(r"\boxed")
     return block.boxed[:count] if count < len(block.boxed) else ()
@@ -314,7 +322,7 @@ def _pieces(
         start, end = index_at(text, mark.start), index_at(text, mark.end)
         yield text[at:start]
         if mark.kind != "value":
-            yield (text[start:end], looks.UNSUPPORTED)
+            yield (text[start:end], text_styles.UNSUPPORTED)
         else:
             spans = changed.get(mark.text, ())
             is_whole = end - start == len(now.get(mark.text, ""))
@@ -327,10 +335,10 @@ def _value(text: str, changed: Spans) -> Iterator[Piece]:
     """A value, the changed stretches of it underlined."""
     at = 0
     for start, end in changed:
-        yield (text[at:start], looks.VALUE)
-        yield (text[start:end], looks.CHANGED)
+        yield (text[at:start], text_styles.VALUE)
+        yield (text[start:end], text_styles.CHANGED)
         at = end
-    yield (text[at:], looks.VALUE)
+    yield (text[at:], text_styles.VALUE)
 
 
 def index_at(text: str, cell: int) -> int:

@@ -16,18 +16,18 @@ from textual.reactive import var
 from textual.strip import Strip
 
 from tutor.plain import one_line
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.moment import Moment
-from tutor.training.sights import Graph
+from tutor.protocol.inspections import AutogradGraph
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui import looks
+from tutor.ui import text_styles
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
-from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import line
 
 if TYPE_CHECKING:
-    from tutor.training.graph_tree import Row
-    from tutor.ui.panes.graph_rows import Table
+    from tutor.analysis.graph_tree import GraphRow
+    from tutor.ui.panes.graph_rows import GraphTable
     from tutor.ui.panes.graph_walk import Backward
 
 HEADING_ROWS = 1
@@ -46,29 +46,29 @@ class GraphPane(LinesPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     """The exercise that may ask about one of its operations."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[GraphRow, ...] = ()
         self._folded: frozenset[int] = frozenset()
         self._folded_for: object = None
         self._chosen = 0
         self._active = -1
         self._is_behind = False
-        self._laid_out: tuple[tuple[object, ...], Table] | None = None
+        self._laid_out: tuple[tuple[object, ...], GraphTable] | None = None
         self._told: bool | None = None
 
     @property
-    def graph(self) -> Graph | None:
+    def graph(self) -> AutogradGraph | None:
         """What it shows; None until it has been told of one."""
         return self.moment.sight.graph if self.moment else None
 
     # ── What is shown ───────────────────────────────────────────────────────────────
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another graph, or backward has gone on."""
         if self.display:
             self.rebuild()
@@ -82,10 +82,10 @@ class GraphPane(LinesPane):
         """The heading and the rows that are not folded away; or why there is no graph."""
         moment, graph = self.moment, self.graph
         if moment is None or moment.frame is None:
-            return [line(("The graph comes as soon as the lesson has begun.", looks.DIM))]
+            return [line(("The graph comes as soon as the lesson has begun.", text_styles.DIM))]
         if graph is None:
-            return [line(("reading the graph …", looks.DIM))]
-        why = line((one_line(graph.why), looks.DIM)).wrap(width) if graph.why else []
+            return [line(("reading the graph …", text_styles.DIM))]
+        why = line((one_line(graph.why), text_styles.DIM)).wrap(width) if graph.why else []
         if not graph.nodes:
             return why
         # Lazy, here as below: the first paint comes before there is any graph.
@@ -103,7 +103,7 @@ class GraphPane(LinesPane):
         chosen = self._chosen if self.has_focus else -1
         return [*self._table(graph, so_far, width).lines(chosen), *why]
 
-    def _table(self, graph: Graph, so_far: Backward, width: int) -> Table:
+    def _table(self, graph: AutogradGraph, so_far: Backward, width: int) -> GraphTable:
         """The rows laid out: that takes a while in a large graph, and choosing a line does not."""
         made_for = (graph, self._rows, so_far, width)
         if self._laid_out is None or made_for != self._laid_out[0]:
@@ -118,7 +118,7 @@ class GraphPane(LinesPane):
             self._is_behind = False
             self._bring_row_into_view(self._chosen)
 
-    def _follow(self, graph: Graph, order: int) -> None:
+    def _follow(self, graph: AutogradGraph, order: int) -> None:
         """Choose the line of the operation that backward has come to."""
         self._active = order
         ids = {node.id for node in graph.nodes if node.order == order >= 0}
@@ -126,9 +126,9 @@ class GraphPane(LinesPane):
         if at is not None:
             self._chosen, self._is_behind = at, True
 
-    def _lay_out(self, graph: Graph) -> None:
+    def _lay_out(self, graph: AutogradGraph) -> None:
         """The rows anew; the chosen line stays the chosen one."""
-        from tutor.training.graph_tree import tree  # noqa: PLC0415
+        from tutor.analysis.graph_tree import tree  # noqa: PLC0415
 
         rows = tree(graph, self._folded)
         if rows != self._rows:
@@ -141,7 +141,7 @@ class GraphPane(LinesPane):
             self._chosen = next(same, min(self._chosen, len(rows) - 1))
             self._rows = rows
 
-    def _fold_what_does_not_fit(self, graph: Graph) -> bool:
+    def _fold_what_does_not_fit(self, graph: AutogradGraph) -> bool:
         """Of another graph, or in another height: unfold from the loss down what has room.
 
         Whether it has folded anew; else the learner's own folds stand.
@@ -150,7 +150,7 @@ class GraphPane(LinesPane):
         shape = (room, tuple((node.op, node.inputs) for node in graph.nodes))
         if shape == self._folded_for:
             return False
-        from tutor.training.graph_tree import tree  # noqa: PLC0415
+        from tutor.analysis.graph_tree import tree  # noqa: PLC0415
 
         self._folded_for = shape
         fold = frozenset(node.id for node in graph.nodes if node.inputs)

@@ -13,14 +13,14 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
+from tutor.analysis.graph_tree import GraphRow
 from tutor.plain import one_line
-from tutor.teaching import digits
-from tutor.training.frame import NO_VALUE, NONE, Value
-from tutor.training.graph_tree import Row
-from tutor.training.sights import Graph, Node
-from tutor.ui import looks, marks
-from tutor.ui.looks import Piece, line
+from tutor.protocol.frame import NO_VALUE, NONE, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode
+from tutor.session import number_format
+from tutor.ui import marks, text_styles
 from tutor.ui.panes.graph_walk import Backward, below
+from tutor.ui.text_styles import Piece, line
 
 GAP = 2
 WIDE, TIGHT = 3, 2
@@ -35,7 +35,7 @@ LEAST = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GraphDetail:
     """How much is said of each row."""
 
     has_ops: bool
@@ -51,14 +51,14 @@ class Look:
 
 
 LOOKS = (
-    Look(True, 5, 3, 3),
-    Look(False, 5, 2, 2),
-    Look(False, 5, 2, 2, indent=TIGHT),
-    Look(False, 4, 2, 2, indent=TIGHT),
-    Look(False, 4, 1, 1, indent=TIGHT),
-    Look(False, 3, 1, 1, indent=TIGHT),
-    Look(False, 3, 0, 1, indent=TIGHT),
-    Look(False, 3, 0, 0, indent=TIGHT),
+    GraphDetail(True, 5, 3, 3),
+    GraphDetail(False, 5, 2, 2),
+    GraphDetail(False, 5, 2, 2, indent=TIGHT),
+    GraphDetail(False, 4, 2, 2, indent=TIGHT),
+    GraphDetail(False, 4, 1, 1, indent=TIGHT),
+    GraphDetail(False, 3, 1, 1, indent=TIGHT),
+    GraphDetail(False, 3, 0, 1, indent=TIGHT),
+    GraphDetail(False, 3, 0, 0, indent=TIGHT),
 )
 """From the fullest to the shortest: the first that fits is taken, and more if there is room."""
 
@@ -72,13 +72,13 @@ class _Cells:
 
     prefix: str
     what: str
-    style: Style = looks.PLAIN
+    style: Style = text_styles.PLAIN
     """Of what was computed."""
     mark: Piece = marks.NONE
     op: str = ""
     value: str = ""
     gradient: str = ""
-    gradient_style: Style = looks.PLAIN
+    gradient_style: Style = text_styles.PLAIN
     room: int = 0
     """Cells that the gradient takes at most, now or once backward has come there."""
     folded: str = ""
@@ -86,7 +86,7 @@ class _Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class GraphTable:
     """The rows in so many columns, ready to be shown with any of them chosen."""
 
     words: str
@@ -103,7 +103,9 @@ class Table:
             yield self.columns.line(cells, index == chosen, self.width)
 
 
-def laid_out(rows: Sequence[Row], graph: Graph, so_far: Backward, width: int) -> Table:
+def laid_out(
+    rows: Sequence[GraphRow], graph: AutogradGraph, so_far: Backward, width: int
+) -> GraphTable:
     """As much of each row as fits, by the fullest look in which all of them do."""
     nodes = {node.id: node for node in graph.nodes}
     on_show = [(row, nodes[row.node]) for row in rows]
@@ -120,11 +122,16 @@ def laid_out(rows: Sequence[Row], graph: Graph, so_far: Backward, width: int) ->
         for cells, (row, node) in zip(table, on_show, strict=True)
     ]
     filled = _labelled(filled, on_show, width - columns.at_gradient)
-    return Table(so_far.words, columns, filled, width)
+    return GraphTable(so_far.words, columns, filled, width)
 
 
 def _filled(
-    cells: _Cells, node: Node, so_far: Backward, look: Look, columns: _Columns, width: int
+    cells: _Cells,
+    node: GraphNode,
+    so_far: Backward,
+    look: GraphDetail,
+    columns: _Columns,
+    width: int,
 ) -> _Cells:
     """With as many more elements of its arrays as have room in their columns."""
     room = width - columns.at_gradient - (GAP + len(cells.folded) if cells.folded else 0)
@@ -146,7 +153,7 @@ def _most(text_of: Callable[[int], str], room: int) -> int:
 
 
 def _labelled(
-    table: Sequence[_Cells], on_show: Sequence[tuple[Row, Node]], room: int
+    table: Sequence[_Cells], on_show: Sequence[tuple[GraphRow, GraphNode]], room: int
 ) -> list[_Cells]:
     """What the leaves' gradients are called before them, if there is room for all of it."""
     leaves = {
@@ -229,25 +236,27 @@ class _Columns:
         ):
             if len(text) + GAP <= at:
                 text = text.ljust(at) + name
-        return line((text, looks.DIM)).truncate(width, ellipsis=True)
+        return line((text, text_styles.DIM)).truncate(width, ellipsis=True)
 
     def line(self, cells: _Cells, is_chosen: bool, width: int) -> Content:
         """One row, cut to the width."""
-        what = line((cells.what, looks.ACTIVE if is_chosen else cells.style))
+        what = line((cells.what, text_styles.ACTIVE if is_chosen else cells.style))
         what = what.truncate(max(4, self.what - len(cells.prefix)), ellipsis=True)
         blank = " " * max(0, self.what - len(cells.prefix) - what.cell_length)
         pieces: list[Piece] = [blank]
         if self.op:
-            pieces.append((" " * GAP + cells.op.ljust(self.op), looks.DIM))
-        pieces.append((" " * GAP + cells.value.ljust(self.value), looks.PLAIN))
+            pieces.append((" " * GAP + cells.op.ljust(self.op), text_styles.DIM))
+        pieces.append((" " * GAP + cells.value.ljust(self.value), text_styles.PLAIN))
         pieces += [" " * GAP, (cells.gradient, cells.gradient_style)]
         if cells.folded:
-            pieces.append((" " * GAP + cells.folded, looks.DIM))
-        whole = line(cells.mark, (cells.prefix, looks.DIM)) + what + line(*pieces)
+            pieces.append((" " * GAP + cells.folded, text_styles.DIM))
+        whole = line(cells.mark, (cells.prefix, text_styles.DIM)) + what + line(*pieces)
         return whole.rstrip().truncate(width, ellipsis=True)
 
 
-def _cells(row: Row, node: Node, graph: Graph, so_far: Backward, look: Look) -> _Cells:
+def _cells(
+    row: GraphRow, node: GraphNode, graph: AutogradGraph, so_far: Backward, look: GraphDetail
+) -> _Cells:
     prefix = _set_in(row.prefix, look.indent)
     if row.seen_before:
         return _Cells(prefix=prefix, what=f"{_name(node)} (see above)")
@@ -263,15 +272,15 @@ def _cells(row: Row, node: Node, graph: Graph, so_far: Backward, look: Look) -> 
         gradient_style=_gradient_style(node, so_far),
         room=max(len(now), len(later)) + (GAP + len(_count(row)) if row.hidden else 0),
         folded=_folded(row, node, graph),
-        style=looks.STRONG if node.is_leaf or node.name else looks.PLAIN,
+        style=text_styles.STRONG if node.is_leaf or node.name else text_styles.PLAIN,
     )
 
 
-def _gradient_style(node: Node, so_far: Backward) -> Style:
+def _gradient_style(node: GraphNode, so_far: Backward) -> Style:
     """What has just arrived stands out; what a leaf had before recedes."""
     if so_far.mark(node) == marks.DONE:
-        return looks.CHANGED
-    return looks.VALUE if so_far.has_reached(node) else looks.DIM
+        return text_styles.CHANGED
+    return text_styles.VALUE if so_far.has_reached(node) else text_styles.DIM
 
 
 def _set_in(prefix: str, indent: int) -> str:
@@ -283,17 +292,17 @@ def _set_in(prefix: str, indent: int) -> str:
     return prefix
 
 
-def _what(node: Node) -> str:
+def _what(node: GraphNode) -> str:
     """`y_pred = w * x`, or what there is of it."""
     name, says = one_line(node.name), one_line(node.says)
     return f"{name} = {says}" if name and says and name != says else name or says or node.op
 
 
-def _name(node: Node) -> str:
+def _name(node: GraphNode) -> str:
     return one_line(node.name or node.says or node.op)
 
 
-def _folded(row: Row, node: Node, graph: Graph) -> str:
+def _folded(row: GraphRow, node: GraphNode, graph: AutogradGraph) -> str:
     """`… 12 operations to w1, b1`: what is folded away below a line."""
     if not row.hidden:
         return ""
@@ -302,7 +311,7 @@ def _folded(row: Row, node: Node, graph: Graph) -> str:
     return _count(row) + names
 
 
-def _count(row: Row) -> str:
+def _count(row: GraphRow) -> str:
     return f"… {row.hidden} operation{'s' if row.hidden > 1 else ''}"
 
 
@@ -311,17 +320,17 @@ def _count(row: Row) -> str:
 
 def _number(value: Value, precision: int, elements: int, with_shape: bool = True) -> str:
     """A number; `[2×3] 1 2 …` for an array, of which so many elements are shown."""
-    if digits.is_single(value):
-        return one_line(digits.short(value, precision)).strip("[]")
+    if number_format.is_single(value):
+        return one_line(number_format.short(value, precision)).strip("[]")
     shape = f"[{'×'.join(map(str, value.shape))}]"
-    shown = [digits.number(x, precision) for x in value.data[:elements]]
+    shown = [number_format.number(x, precision) for x in value.data[:elements]]
     if not with_shape:
         shown = shown or ["…"]
         return f"[{' '.join(shown)}{' …' if value.size > len(shown) and elements else ''}]"
     return " ".join([shape, *shown, *(["…"] if shown and value.size > len(shown) else [])])
 
 
-def _gradient(node: Node, is_known: bool, look: Look) -> str:
+def _gradient(node: GraphNode, is_known: bool, look: GraphDetail) -> str:
     """The gradient where backward has come; a leaf's accumulation as old + new."""
     precision = look.precision
     if node.old is None:
@@ -333,6 +342,6 @@ def _gradient(node: Node, is_known: bool, look: Look) -> str:
     arrived = _number(node.gradient, precision, some, with_shape=False)
     if node.old == NONE:
         return f"None, so {arrived} is stored" if some > 1 else f"None, now {arrived}"
-    if arrived.startswith(digits.MINUS):
+    if arrived.startswith(number_format.MINUS):
         arrived = f"({arrived})"
     return f"{old} + {arrived} = {_number(node.new, precision, some, with_shape=False)}"

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tutor.lesson.model import REPORT, Lesson
-from tutor.training.frame import Frame
-from tutor.training.sights import Graph, LocalStep, Node
+from tutor.protocol.frame import Frame
+from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.ui import marks
-from tutor.ui.looks import Piece
+from tutor.ui.text_styles import Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Backward:
     asked: int | None = None
     """The operation that an exercise asks about; None where none does."""
 
-    def mark(self, node: Node) -> Piece:
+    def mark(self, node: GraphNode) -> Piece:
         """The mark before an operation while the phase is gone into."""
         if not self.is_next or node.order < 0:
             return marks.NONE
@@ -36,7 +36,7 @@ class Backward:
             return marks.NEXT if node.order == self.asked else marks.NONE
         return {self.done: marks.NEXT, self.done - 1: marks.DONE}.get(node.order, marks.NONE)
 
-    def has_reached(self, node: Node) -> bool:
+    def has_reached(self, node: GraphNode) -> bool:
         """Whether the gradient of its output is known."""
         return 0 <= node.order < self.done
 
@@ -63,8 +63,8 @@ def backward(
     lesson: Lesson,
     frame: Frame,
     operations: int,
-    graph: Graph,
-    asked_of: LocalStep | None = None,
+    graph: AutogradGraph,
+    asked_of: LocalGradientQuestion | None = None,
 ) -> Backward:
     """How much of backward is to be seen at a frame, `operations` of it being gone into.
 
@@ -88,10 +88,10 @@ def _gradient_at(phases: Sequence[str]) -> int:
     return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
 
 
-def below(graph: Graph, node: Node) -> list[Node]:
+def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
     """All that it was computed from, each once."""
     by_id = {n.id: n for n in graph.nodes}
-    found: dict[int, Node] = {}
+    found: dict[int, GraphNode] = {}
     waiting = [i for i in node.inputs if i in by_id]
     while waiting:
         child = waiting.pop(0)
@@ -101,7 +101,7 @@ def below(graph: Graph, node: Node) -> list[Node]:
     return list(found.values())
 
 
-def above(graph: Graph, order: int) -> frozenset[int]:
+def above(graph: AutogradGraph, order: int) -> frozenset[int]:
     """The ids of all in whose branch the operation with this place in backward stands."""
     users: dict[int, list[int]] = {}
     for node in graph.nodes:

@@ -12,10 +12,10 @@ from textual.reactive import var
 
 from tutor.lesson.ladder import ladder
 from tutor.plain import one_line
-from tutor.teaching.moment import Moment
-from tutor.ui import looks
-from tutor.ui.looks import Piece, line
+from tutor.session.run_view import RunView
+from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import Piece, line
 
 WORDS = {True: "by hand", False: "PyTorch", None: "–"}
 NAME = 10
@@ -24,9 +24,9 @@ NAME = 10
 class LadderPane(LinesPane):
     """Who does what; the mode that runs now is marked."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson or mode."""
         if new and (old is None or (old.lesson, old.mode) != (new.lesson, new.mode)):
             self.rebuild()
@@ -42,14 +42,17 @@ class LadderPane(LinesPane):
         for mode in modes:
             here = mode == moment.mode
             text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
-            head.append((text.ljust(cell), looks.NEXT if here else looks.DIM))
+            head.append((text.ljust(cell), text_styles.NEXT if here else text_styles.DIM))
         lines = [line(*head)]
         for row in ladder(moment.lesson):
-            pieces: list[Piece] = [(row.phase.ljust(NAME), looks.DIM)]
+            pieces: list[Piece] = [(row.phase.ljust(NAME), text_styles.DIM)]
             for mode in modes:
                 word = "  " + WORDS[row.by_hand.get(mode)]
                 pieces.append(
-                    (word.ljust(cell), looks.STRONG if mode == moment.mode else looks.PLAIN)
+                    (
+                        word.ljust(cell),
+                        text_styles.STRONG if mode == moment.mode else text_styles.PLAIN,
+                    )
                 )
             lines.append(line(*pieces))
         return lines

@@ -15,17 +15,17 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
-from tutor.teaching.journal import Left
-from tutor.ui import looks
+from tutor.session.journal import Bookmark
+from tutor.ui import text_styles
 from tutor.ui.lesson_lines import DETAILS, details
-from tutor.ui.looks import line
+from tutor.ui.lesson_progress import LessonProgress
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.standing import Standing
+from tutor.ui.text_styles import line
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
 
-Target: TypeAlias = "Headline | Left | None"
+Target: TypeAlias = "Headline | Bookmark | None"
 """What choosing a row is for: a lesson, to go on where one was left, or nothing."""
 
 GUTTER = 2
@@ -33,7 +33,7 @@ GUTTER = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LessonRow:
     """One row of a list."""
 
     draw: Callable[[int], Content]
@@ -55,11 +55,11 @@ class LessonsPane(LinesPane, can_focus=False):
     class Picked(Message):
         """The chosen row was clicked on."""
 
-    entries: var[tuple[Entry, ...]] = var(())
+    entries: var[tuple[LessonRow, ...]] = var(())
     chosen: var[int] = var(0)
 
     @property
-    def entry(self) -> Entry | None:
+    def entry(self) -> LessonRow | None:
         """The chosen one; None where there is none to choose."""
         fits = 0 <= self.chosen < len(self.entries) and self.entries[self.chosen].target
         return self.entries[self.chosen] if fits else None
@@ -84,7 +84,7 @@ class LessonsPane(LinesPane, can_focus=False):
     @property
     def place(self) -> str:
         """Which of the rows it is, and whether there are more than can be seen."""
-        lessons = [i for i in self._choosable() if not isinstance(self.entries[i].target, Left)]
+        lessons = [i for i in self._choosable() if not isinstance(self.entries[i].target, Bookmark)]
         place = f"{lessons.index(self.chosen) + 1} of " if self.chosen in lessons else ""
         return f" {place}{len(lessons)} lessons{self._more()}"
 
@@ -106,7 +106,7 @@ class LessonsPane(LinesPane, can_focus=False):
     def choose_about(self, slug: str) -> bool:
         """The row of this lesson, not the one that goes on with it; whether there is one."""
         rows = (i for i in self._choosable() if self.entries[i].about == slug)
-        found = next((i for i in rows if not isinstance(self.entries[i].target, Left)), None)
+        found = next((i for i in rows if not isinstance(self.entries[i].target, Bookmark)), None)
         if found is not None:
             self.chosen = found
         return found is not None
@@ -120,7 +120,7 @@ class LessonsPane(LinesPane, can_focus=False):
         if index != self.chosen or self.entry is None:
             return line(" " * GUTTER) + row
         row = row.truncate(width).pad_right(max(0, width - row.cell_length))
-        return line("▶ ", (row.plain, looks.ACTIVE))  # of one style: dim is grey on grey
+        return line("▶ ", (row.plain, text_styles.ACTIVE))  # of one style: dim is grey on grey
 
     def settle(self) -> None:
         """The chosen row is in view, and the row before it if it is the first to choose."""
@@ -151,10 +151,10 @@ class DetailsPane(LinesPane, can_focus=False):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._known: Mapping[str, Standing] = {}
+        self._known: Mapping[str, LessonProgress] = {}
         self._slug = ""
 
-    def show(self, slug: str, known: Mapping[str, Standing], place: str) -> None:
+    def show(self, slug: str, known: Mapping[str, LessonProgress], place: str) -> None:
         """Show this lesson, and its place in the line above; an unknown one has no details."""
         self._slug, self._known = slug, known
         self.tabs = ((place.strip(), False),)

@@ -19,7 +19,7 @@ from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tutor.ui.looks import ACTIVE, DIM, Piece, line
+from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
 
 Tab = tuple[str, bool]
 """What a pane is called in the row of titles, and whether it is the one shown there."""

@@ -14,13 +14,13 @@ from textual.content import Content
 from textual.reactive import var
 
 from tutor.plain import one_line
-from tutor.teaching import digits
-from tutor.teaching.moment import Moment
-from tutor.training.frame import Frame, Value
-from tutor.training.sights import Then
-from tutor.ui import looks, marks
-from tutor.ui.looks import Piece, line
+from tutor.protocol.frame import Frame, Value
+from tutor.protocol.inspections import OtherRunState
+from tutor.session import number_format
+from tutor.session.run_view import RunView
+from tutor.ui import marks, text_styles
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import Piece, line
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
@@ -43,7 +43,7 @@ Block = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class NumberRow:
     """One thing to show: its name, what it is now, what it was, and what it is elsewhere."""
 
     name: str
@@ -60,9 +60,9 @@ class Row:
 class NumbersPane(LinesPane):
     """Loss, parameters, gradients and watched expressions as a table."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another frame, or another run's."""
         self.rebuild()
 
@@ -70,20 +70,20 @@ class NumbersPane(LinesPane):
         """The table in as many columns as there is room for."""
         moment = self.moment
         if moment is None or moment.frame is None:
-            return [line(("The numbers come as soon as the lesson has begun.", looks.DIM))]
+            return [line(("The numbers come as soon as the lesson has begun.", text_styles.DIM))]
         then, frame = moment.sight.then, moment.frame
         table = list(rows(frame, moment.before, then))
         was = when(frame, moment.before)
         lines = list(_table(table, width, _column(frame, then), was))
         if then is not None and then.note:
-            note = line((f"{one_line(then.name)}: {one_line(then.note)}", looks.DIM))
+            note = line((f"{one_line(then.name)}: {one_line(then.note)}", text_styles.DIM))
             lines = [*note.wrap(width), *lines]
         if frame.diverged:
-            lines = [*line((_not_finite(moment, frame), looks.ERROR)).wrap(width), *lines]
+            lines = [*line((_not_finite(moment, frame), text_styles.ERROR)).wrap(width), *lines]
         return lines
 
 
-def _not_finite(moment: Moment, frame: Frame) -> str:
+def _not_finite(moment: RunView, frame: Frame) -> str:
     """What is not finite, since when, and what to do about it."""
     names = [name for name, value in frame.values.items() if not value.is_finite]
     is_loss = moment.diverged_at is not None or not frame.loss.is_finite
@@ -113,7 +113,9 @@ def when(frame: Frame, before: Frame | None) -> str:
     return "was" if is_last else f"epoch {then.epoch}"
 
 
-def rows(frame: Frame, before: Frame | None, then: Then | None = None) -> Iterator[Row]:
+def rows(
+    frame: Frame, before: Frame | None, then: OtherRunState | None = None
+) -> Iterator[NumberRow]:
     """What the table shows: the loss, each parameter with its gradient below it, the watched.
 
     Where the mode has changed, loss and gradient come from other code: then they are not
@@ -128,7 +130,7 @@ def rows(frame: Frame, before: Frame | None, then: Then | None = None) -> Iterat
             continue
         label = name if kind in ("value", "watched") else _LABELS[kind]
         old = was.get(key) if is_comparable or kind in ("value", "watched") else None
-        yield Row(one_line(label), now, old, elsewhere.get(key))
+        yield NumberRow(one_line(label), now, old, elsewhere.get(key))
 
 
 Figure = tuple[Literal["loss", "value", "gradient", "left over", "watched"], str]
@@ -151,7 +153,7 @@ def _figures(frame: Frame) -> dict[Figure, Value]:
 
 
 def _differ(a: Value, b: Value) -> bool:
-    return digits.matrix(a, 9) != digits.matrix(b, 9)
+    return number_format.matrix(a, 9) != number_format.matrix(b, 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class _Column:
     """Whether its figures belong to a place that this run has left: then they are not shown."""
 
 
-def _column(frame: Frame, then: Then | None) -> _Column | None:
+def _column(frame: Frame, then: OtherRunState | None) -> _Column | None:
     if then is None or then.frame is None:
         return None
     name = line(one_line(then.name)).truncate(RUN_NAME, ellipsis=True).plain
@@ -181,7 +183,9 @@ class _Cells:
         return max(len(b) for b in self.blocks.values())
 
 
-def _table(table: Sequence[Row], width: int, then: _Column | None, was: str) -> Iterator[Content]:
+def _table(
+    table: Sequence[NumberRow], width: int, then: _Column | None, was: str
+) -> Iterator[Content]:
     cells = _aligned_scalars([_cells(row) for row in table], table)
     headings = {"now": "now", "was": was, "change": "change"}
     if then is not None:
@@ -192,7 +196,7 @@ def _table(table: Sequence[Row], width: int, then: _Column | None, was: str) -> 
     fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
     head = "".join(" " * GAP + headings[k].ljust(w) for k, w in widths.items())
-    yield line((" " * (marks.GUTTER + names) + head, looks.DIM))
+    yield line((" " * (marks.GUTTER + names) + head, text_styles.DIM))
     for cell in cells:
         if cell in fitting:
             yield from _lines(cell, names, widths, then)
@@ -225,8 +229,8 @@ def _alone(cell: _Cells, names: int, width: int, then: _Column | None) -> Iterat
     room = max(10, width - marks.GUTTER - names - GAP - label_cells)
     for label, column in columns.items():
         for text in cell.blocks[column]:
-            for part in line((text, looks.STRONG) if column == "now" else text).wrap(room):
-                head = line(mark, name, " " * GAP, (label.ljust(label_cells), looks.DIM))
+            for part in line((text, text_styles.STRONG) if column == "now" else text).wrap(room):
+                head = line(mark, name, " " * GAP, (label.ljust(label_cells), text_styles.DIM))
                 yield head if _is_unseen(column, then) else head + part.rstrip()
                 mark, name, label = marks.NONE, " " * names, ""
 
@@ -249,7 +253,7 @@ def _lines(
             block = cell.blocks[column]
             known = block[i] if i < len(block) and not _is_unseen(column, then) else ""
             text = " " * GAP + known.ljust(width)
-            pieces.append((text, looks.STRONG) if column == "now" else text)
+            pieces.append((text, text_styles.STRONG) if column == "now" else text)
         yield line(*pieces)
 
 
@@ -257,8 +261,8 @@ def _width(block: Block) -> int:
     return max((len(text) for text in block), default=0)
 
 
-def _cells(row: Row) -> _Cells:
-    if digits.is_single(row.now):
+def _cells(row: NumberRow) -> _Cells:
+    if number_format.is_single(row.now):
         blocks: dict[str, Block] = {"change": _change(row, SCALAR_DIGITS)}
     else:
         blocks = {
@@ -271,35 +275,35 @@ def _cells(row: Row) -> _Cells:
 
 
 def _block(value: Value | None) -> Block:
-    return tuple(map(one_line, digits.matrix(value, ARRAY_DIGITS))) if value else ()
+    return tuple(map(one_line, number_format.matrix(value, ARRAY_DIGITS))) if value else ()
 
 
-def _aligned_scalars(cells: list[_Cells], table: Sequence[Row]) -> list[_Cells]:
+def _aligned_scalars(cells: list[_Cells], table: Sequence[NumberRow]) -> list[_Cells]:
     """The scalars' texts, their decimal points in one column."""
-    scalar = [i for i, row in enumerate(table) if digits.is_single(row.now)]
+    scalar = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
     columns: dict[str, list[Value | None]] = {
         "now": [row.now for row in table],
         "was": [row.was for row in table],
         "then": [row.then for row in table],
     }
     for column, values in columns.items():
-        texts = digits.align([_text(values[i]) for i in scalar])
+        texts = number_format.align([_text(values[i]) for i in scalar])
         for i, text in zip(scalar, texts, strict=True):
             cells[i].blocks[column] = (text,)
     return cells
 
 
 def _text(value: Value | None) -> str:
-    return "" if value is None else one_line(digits.short(value, SCALAR_DIGITS))
+    return "" if value is None else one_line(number_format.short(value, SCALAR_DIGITS))
 
 
-def _change(row: Row, precision: int) -> Block:
-    moved = digits.each(row.now, row.was, lambda a, b: digits.change(a, b, precision))
+def _change(row: NumberRow, precision: int) -> Block:
+    moved = number_format.each(row.now, row.was, lambda a, b: number_format.change(a, b, precision))
     if moved is None or not any(moved):
         return ()
-    if digits.is_single(row.now):
+    if number_format.is_single(row.now):
         return moved
     if all(text == "=" for text in moved):
         return ("=",)
-    known = [text or digits.NO_CHANGE_KNOWN for text in moved]
-    return tuple(digits.boxed_rows(known, row.now.shape[-1]))
+    known = [text or number_format.NO_CHANGE_KNOWN for text in moved]
+    return tuple(number_format.boxed_rows(known, row.now.shape[-1]))

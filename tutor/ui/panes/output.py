@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.reactive import var
 
-from tutor.teaching.printed import PrintedText
-from tutor.ui import looks
-from tutor.ui.looks import line
+from tutor.session.printed_text import PrintedText
+from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import line
 
 
 class OutputPane(LinesPane):
@@ -29,10 +29,10 @@ class OutputPane(LinesPane):
         """Every line, folded where it is too long."""
         printed = self.printed
         if not printed.shown and not printed.left_out:
-            return [line(("The lesson has printed nothing.", looks.DIM))]
+            return [line(("The lesson has printed nothing.", text_styles.DIM))]
         lines: list[Content] = []
         if printed.left_out:
-            lines.append(line((f"… {printed.left_out} characters left out …", looks.DIM)))
+            lines.append(line((f"… {printed.left_out} characters left out …", text_styles.DIM)))
         for text in printed.shown:
             lines.extend(line(text).fold(width))
         return lines

@@ -17,8 +17,7 @@ from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
-from tutor.teaching.moment import Moment
-from tutor.training.sights import (
+from tutor.protocol.inspections import (
     AnyPicture,
     ContourPicture,
     DataPicture,
@@ -27,9 +26,10 @@ from tutor.training.sights import (
     PlanePicture,
     SlopePicture,
 )
-from tutor.ui.looks import DIM, HEADING, line
+from tutor.session.run_view import RunView
 from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, told
+from tutor.ui.text_styles import DIM, HEADING, line
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
 KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, "data", "landscape", "plane")
@@ -62,7 +62,7 @@ class PlotPane(LinesPane):
             self.kind = kind
             """The picture that can be seen; None if it is none, or nobody looks."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
         """`turn_key` is the key that is said to bring the next plot."""
@@ -103,14 +103,14 @@ class PlotPane(LinesPane):
         self._tell(self._is_seen)
         self.rebuild()
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Drawn anew only if something is different that can be seen."""
         self._pass_over(new)
         if not self._is_due and self._needs(old) != self._needs(new):
             self._is_due = True
             after_paint(self, self._draw_now)
 
-    def _pass_over(self, moment: Moment | None) -> None:
+    def _pass_over(self, moment: RunView | None) -> None:
         """Turn on from a plot of which this lesson has nothing to draw in this mode."""
         if moment is None:
             return
@@ -123,7 +123,7 @@ class PlotPane(LinesPane):
             self._never |= {self.kind}
             self.turn(self._turned_by)
 
-    def _needs(self, moment: Moment | None) -> object:
+    def _needs(self, moment: RunView | None) -> object:
         """All of a moment that the plot is drawn from."""
         if moment is None:
             return None
@@ -164,7 +164,7 @@ class PlotPane(LinesPane):
 
         return draw_picture(picture, sheet)
 
-    def _loss(self, moment: Moment | None, sheet: Sheet) -> Drawing:
+    def _loss(self, moment: RunView | None, sheet: Sheet) -> Drawing:
         if moment is None or moment.curve is None or not moment.curve.epochs:
             starting = moment is None or not moment.furthest
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
@@ -206,7 +206,7 @@ class PlotPane(LinesPane):
             self.post_message(self.Wanted(*wanted))
 
 
-def _is_of_a_batch(moment: Moment) -> bool:
+def _is_of_a_batch(moment: RunView) -> bool:
     """Whether an epoch's loss is that of its last batch: no Report computes one of the whole."""
     if moment.frame is None or moment.frame.batches == 1:
         return False

@@ -13,12 +13,12 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
-from tutor.teaching.digits import number
-from tutor.teaching.moment import Moment
-from tutor.ui import looks
+from tutor.session.number_format import number
+from tutor.session.run_view import RunView
+from tutor.ui import text_styles
 from tutor.ui.commands import TIMELINE_COMMANDS, bindings
-from tutor.ui.looks import Piece, line
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import Piece, line
 
 HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc leaves"
 
@@ -52,7 +52,7 @@ class Timeline(LinesPane):
             super().__init__()
             self.stay = stay
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -65,7 +65,7 @@ class Timeline(LinesPane):
             return self._wanted
         return self.moment.epoch if self.moment else 0
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another place."""
         if new is not None and new.epoch == self._wanted:
             self._wanted = None
@@ -119,10 +119,13 @@ class Timeline(LinesPane):
         moment = self.moment
         if moment is None:
             return []
-        return [line(*_time(moment, self.epoch, width)), line((HELP, looks.DIM)).truncate(width)]
+        return [
+            line(*_time(moment, self.epoch, width)),
+            line((HELP, text_styles.DIM)).truncate(width),
+        ]
 
 
-def _time(moment: Moment, epoch: int, width: int) -> Iterator[Piece]:
+def _time(moment: RunView, epoch: int, width: int) -> Iterator[Piece]:
     furthest = max(moment.furthest, epoch, 1)
     loss = moment.frame.loss.data if moment.frame else ()
     word = f" epoch {epoch} of {furthest}"
@@ -135,7 +138,7 @@ def _time(moment: Moment, epoch: int, width: int) -> Iterator[Piece]:
         track[_cell(change.at.epoch, furthest, cells)] = "│"
     here = _cell(epoch, furthest, cells)
     yield "├" + "".join(track[:here])
-    yield ("●", looks.NEXT)
+    yield ("●", text_styles.NEXT)
     yield "".join(track[here + 1 :]) + "┤"
     yield word
 

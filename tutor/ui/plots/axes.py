@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from textual.content import Content
 
-from tutor.teaching.digits import number
-from tutor.ui.looks import DIM, line
+from tutor.session.number_format import number
 from tutor.ui.plots.canvas import Canvas
 from tutor.ui.plots.sheet import GUTTER
+from tutor.ui.text_styles import DIM, line
 
 ALIKE = 1e-12
 """A relative spread below which numbers are shown as one."""

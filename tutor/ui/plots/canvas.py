@@ -16,7 +16,7 @@ from typing import TypeAlias
 from textual.content import Content
 from textual.style import Style
 
-from tutor.ui.looks import PLAIN, line
+from tutor.ui.text_styles import PLAIN, line
 
 Point: TypeAlias = tuple[float, float]
 """Fractions of the sheet: (0, 0) is its lower left corner. May be NaN."""

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from textual.content import Content
 
 from tutor.plain import one_line
-from tutor.teaching.digits import setting
-from tutor.training.sights import ContourPicture
-from tutor.ui.looks import CURVE, DIM, PLAIN, VALUE
+from tutor.protocol.inspections import ContourPicture
+from tutor.session.number_format import setting
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Dot, Pen
-from tutor.ui.plots.field import Field, bands, borders, draw_borders, on_dots
+from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_dots
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 
 LOG_FROM = 20.0
 """Greatest over least loss from which each level is a multiple of the one before."""
@@ -109,7 +109,7 @@ def _plot(
 ) -> list[Content]:
     upright = ys.upright(sheet.height - 1)
     canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
-    field = Field(picture.xs, picture.ys, picture.losses)
+    field = ScalarField(picture.xs, picture.ys, picture.losses)
     heights = bands(on_dots(field, canvas, xs, ys), levels)
     found = borders(heights)
     if sheet.ascii_only:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from textual.content import Content
 
 from tutor.plain import one_line
-from tutor.training.sights import DataPicture
-from tutor.ui.looks import CURVE, DIM, VALUE
+from tutor.protocol.inspections import DataPicture
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.text_styles import CURVE, DIM, VALUE
 
 
 def draw(picture: DataPicture, sheet: Sheet) -> Drawing:

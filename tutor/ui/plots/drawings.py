@@ -6,7 +6,7 @@ pane does without.
 
 from __future__ import annotations
 
-from tutor.training.sights import ContourPicture, DataPicture, PlanePicture, SlopePicture
+from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture, SlopePicture
 from tutor.ui.plots import contour, data, loss, plane, slope
 from tutor.ui.plots.loss import Losses
 from tutor.ui.plots.sheet import Drawing, Sheet

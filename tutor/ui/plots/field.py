@@ -15,7 +15,7 @@ from tutor.ui.plots.canvas import Canvas, Dot, Pen
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ScalarField:
     """A number at each crossing of `xs` and `ys` (both ascending): a row for each of `ys`."""
 
     xs: Sequence[float]
@@ -48,13 +48,13 @@ def _between(known: Sequence[float], wanted: Sequence[float]) -> list[tuple[int,
     return found
 
 
-def on_dots(field: Field, canvas: Canvas, xs: Scale, ys: Scale) -> list[list[float]]:
+def on_dots(field: ScalarField, canvas: Canvas, xs: Scale, ys: Scale) -> list[list[float]]:
     """The field at every dot of the canvas, the top row first."""
     across, down = canvas.dot_places()
     return field.sampled([xs.at(x) for x in across], [ys.at(y) for y in down])
 
 
-def on_cells(field: Field, canvas: Canvas, xs: Scale, ys: Scale) -> list[list[float]]:
+def on_cells(field: ScalarField, canvas: Canvas, xs: Scale, ys: Scale) -> list[list[float]]:
     """The field in the middle of every cell of the canvas, the top row first."""
     across, down = canvas.cell_places()
     return field.sampled([xs.at(x) for x in across], [ys.at(y) for y in down])

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from tutor.teaching.digits import number
-from tutor.training.frame import Change, Curve
-from tutor.training.sights import RunInfo
-from tutor.ui.looks import CURVE, DIM, HEADING, PLAIN, VALUE, line
-from tutor.ui.plots import ghosts as other_runs
+from tutor.protocol.frame import Change, Curve
+from tutor.protocol.inspections import RunInfo
+from tutor.session.number_format import number
+from tutor.ui.plots import other_runs as other_runs
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point
-from tutor.ui.plots.ghosts import Ghost, ghosts_of
-from tutor.ui.plots.marks import SEPARATOR, Mark, marks_of, nearest
+from tutor.ui.plots.marks import SEPARATOR, ChangeMark, marks_of, nearest
+from tutor.ui.plots.other_runs import OtherRunLine, ghosts_of
 from tutor.ui.plots.sheet import Drawing, Sheet, told
+from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, VALUE, line
 
 LOG_FROM = 20.0
 """Greatest over least loss from which the scale is logarithmic."""
@@ -111,7 +111,7 @@ def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
     yield from _plot(losses, scale, shown, rest)
 
 
-def _names(ghosts: Sequence[Ghost], sheet: Sheet) -> str:
+def _names(ghosts: Sequence[OtherRunLine], sheet: Sheet) -> str:
     """Which line is which run, if there is more than one."""
     if not ghosts:
         return ""
@@ -119,7 +119,7 @@ def _names(ghosts: Sequence[Ghost], sheet: Sheet) -> str:
     return own + other_runs.legend(ghosts, sheet.width - len(own))
 
 
-def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[Mark], str]:
+def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[ChangeMark], str]:
     """What was left out and what was changed; and the marks that are spoken of."""
     curve = losses.curve
     is_whole = all(map(math.isfinite, (*curve.low, *curve.high)))
@@ -138,7 +138,7 @@ def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[Mark], str]:
 # ── The plot ────────────────────────────────────────────────────────────────────────
 
 
-def _plot(losses: Losses, scale: Scale, shown: Sequence[Mark], sheet: Sheet) -> list[Content]:
+def _plot(losses: Losses, scale: Scale, shown: Sequence[ChangeMark], sheet: Sheet) -> list[Content]:
     upright = scale.upright(sheet.height - 1)
     canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
     curves, ghosts = losses.curves, ghosts_of(losses.runs)
@@ -172,7 +172,9 @@ def _points(curve: Curve, epochs: Scale, scale: Scale) -> list[Point]:
     return points
 
 
-def _draw_marks(canvas: Canvas, marks: Sequence[Mark], shown: Sequence[Mark], x: Scale) -> None:
+def _draw_marks(
+    canvas: Canvas, marks: Sequence[ChangeMark], shown: Sequence[ChangeMark], x: Scale
+) -> None:
     """An upright line for each mark, and its number at the top where it finds room."""
     free = [True] * canvas.width
     for mark in marks:

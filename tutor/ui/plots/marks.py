@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tutor.plain import one_line
-from tutor.teaching.digits import setting
-from tutor.training.frame import Change, Element
+from tutor.protocol.frame import Change, Element
+from tutor.session.number_format import setting
 
 SEPARATOR = " · "
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ChangeMark:
     """All that was changed in one epoch."""
 
     number: int
@@ -35,7 +35,7 @@ class Mark:
         return f"{'after' if self.is_at_end else 'in'} epoch {self.epoch}"
 
 
-def marks_of(changes: Sequence[Change], steps: int = 0) -> list[Mark]:
+def marks_of(changes: Sequence[Change], steps: int = 0) -> list[ChangeMark]:
     """One mark for each epoch in which something was changed, the first first.
 
     `steps` are those of an epoch, by which one that is over is known; 0 where that is not said.
@@ -44,12 +44,12 @@ def marks_of(changes: Sequence[Change], steps: int = 0) -> list[Mark]:
     return [_mark(i, epoch, list(found), steps) for i, (epoch, found) in enumerate(by_epoch, 1)]
 
 
-def _mark(number: int, epoch: int, changes: Sequence[Change], steps: int) -> Mark:
+def _mark(number: int, epoch: int, changes: Sequence[Change], steps: int) -> ChangeMark:
     is_over = epoch == 0 or (steps > 0 and all(change.at.step >= steps for change in changes))
-    return Mark(number, epoch, ", ".join(_words(changes)), is_over)
+    return ChangeMark(number, epoch, ", ".join(_words(changes)), is_over)
 
 
-def nearest(marks: Sequence[Mark], here: int, room: int) -> tuple[list[Mark], str]:
+def nearest(marks: Sequence[ChangeMark], here: int, room: int) -> tuple[list[ChangeMark], str]:
     """The marks nearest to an epoch whose words fit into so many cells, and those words.
 
     How many had to be left out is said at the end. The one that is nearest is always among

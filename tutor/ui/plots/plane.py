@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tutor.plain import one_line
-from tutor.teaching.digits import number
-from tutor.training.sights import PlanePicture
-from tutor.ui.looks import ACTIVE, CURVE, DIM
+from tutor.protocol.inspections import PlanePicture
+from tutor.session.number_format import number
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, is_inside
-from tutor.ui.plots.field import Field, bands, borders, draw_borders, on_cells, on_dots
+from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_cells, on_dots
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.text_styles import ACTIVE, CURVE, DIM
 
 FEW_POINTS = 16
 """So many points may take a blank on either side; more of them would cover the plane."""
@@ -85,7 +85,7 @@ def _notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[No
 def _plot(picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
     upright = ys.upright(sheet.height - 1)
     canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
-    field = Field(picture.xs, picture.ys, picture.outputs)
+    field = ScalarField(picture.xs, picture.ys, picture.outputs)
     shades = ASCII_SHADES if sheet.ascii_only else SHADES
     for y, row in enumerate(bands(on_cells(field, canvas, xs, ys), ends.levels)):
         canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)

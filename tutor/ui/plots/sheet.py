@@ -13,8 +13,8 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.teaching.digits import number, setting
-from tutor.ui.looks import DIM, line
+from tutor.session.number_format import number, setting
+from tutor.ui.text_styles import DIM, line
 
 SIDE_FROM = 50
 """Columns from which a legend stands at the right side, where it costs no row."""

@@ -13,9 +13,9 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
-from tutor.ui.commands import LESSON_COMMANDS, Command, bindings
-from tutor.ui.panes.agreement import AgreementPane
-from tutor.ui.screens.following import FollowingScreen
+from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
+from tutor.ui.panes.comparison import ComparisonPane
+from tutor.ui.screens.session_screen import SessionScreen
 
 SHARED = (
     "step_phase",
@@ -40,13 +40,13 @@ SHARED = (
 
 COMPARE_COMMANDS = (
     *(command for command in LESSON_COMMANDS if command.name in SHARED),
-    Command("stop", ("x", "ctrl+c"), "stop", "Stop what is running",
+    AppCommand("stop", ("x", "ctrl+c"), "stop", "Stop what is running",
             "screen.session('stop')", 16, priority=True),
-    Command("close", ("c", "escape"), "lesson", "Back to the lesson", "app.back", 4),
+    AppCommand("close", ("c", "escape"), "lesson", "Back to the lesson", "app.back", 4),
 )  # fmt: skip
 
 
-class CompareScreen(FollowingScreen):
+class CompareScreen(SessionScreen):
     """The gradients of all modes, between the same bars as the lesson's."""
 
     ALL_COMMANDS = COMPARE_COMMANDS
@@ -59,7 +59,7 @@ class CompareScreen(FollowingScreen):
         yield Header(id="header").data_bind(moment)
         yield ErrorBar(id="error").data_bind(moment, CompareScreen.attempt)
         with Container(id="panes"):
-            pane = AgreementPane(id="agreement").data_bind(moment)
+            pane = ComparisonPane(id="agreement").data_bind(moment)
             pane.tabs = (("Every mode's gradient at the same parameters", True),)
             yield pane
         status = StatusBar(id="status")

@@ -19,11 +19,11 @@ from textual.widgets import Input, Static
 
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.teaching.digits import setting
+from tutor.session.number_format import setting
 from tutor.training.answers import read_number
 from tutor.ui.fields import Field
-from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.text_styles import line
 
 T = TypeVar("T")
 

@@ -24,21 +24,21 @@ from textual.widgets import Static, TextArea
 
 from tutor.lesson.exercise import Repair
 from tutor.plain import one_line
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.moment import Moment, Notice
-from tutor.teaching.session import Session
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import Notice, RunView
+from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui import looks
+from tutor.ui import text_styles
 from tutor.ui.bars import Bar, Footer, Header, StatusBar
 from tutor.ui.code_area import CodeArea
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
-from tutor.ui.exercise_lines import Part
-from tutor.ui.looks import line
+from tutor.ui.exercise_lines import TextPart
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
-from tutor.ui.screens.following import FollowingScreen
+from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.text_styles import line
 
 PAUSE = 0.5
 """Seconds after the last key until the text is kept."""
@@ -47,7 +47,7 @@ GRACE = 1.5
 """Seconds after the code was stopped in which esc is still meant to stop it, not to leave."""
 
 
-class EditorScreen(FollowingScreen):
+class EditorScreen(SessionScreen):
     """What is to be fixed, the code around it, what came of the last run, and the code itself."""
 
     ALL_COMMANDS = EDITOR_COMMANDS
@@ -216,7 +216,7 @@ class TaskPane(PartsPane):
         """Another hint."""
         self.rebuild()
 
-    def parts(self, width: int) -> Iterable[Part]:
+    def parts(self, width: int) -> Iterable[TextPart]:
         """Those that are not said elsewhere on this screen."""
         if self.attempt is None:
             return
@@ -236,7 +236,7 @@ class TaskPane(PartsPane):
 class AroundPane(LinesPane):
     """The lesson's code in this mode, with a line where the code stands that is to be fixed."""
 
-    moment: var[Moment | None] = var(None)
+    moment: var[RunView | None] = var(None)
 
     def __init__(self, exercise: Repair, *, id: str) -> None:
         super().__init__(id=id)
@@ -246,7 +246,7 @@ class AroundPane(LinesPane):
         """The line that stands for the code to be fixed."""
         self._settled_in = 0
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """The lesson is there; its code stays as it is."""
         if old is None or new is None or old.lesson is not new.lesson or old.mode != new.mode:
             self.rebuild()
@@ -259,9 +259,11 @@ class AroundPane(LinesPane):
             fences = section.fences(moment.mode) if moment else ()
             if section.phase == self._phase:
                 self._own = len(lines)
-                lines.append(line((f"▶ {one_line(self._phase)}", looks.NEXT), ": your code, below"))
+                lines.append(
+                    line((f"▶ {one_line(self._phase)}", text_styles.NEXT), ": your code, below")
+                )
             elif section.phase and fences:
-                lines.append(line("  ", (one_line(section.phase), looks.DIM)))
+                lines.append(line("  ", (one_line(section.phase), text_styles.DIM)))
                 for fence in fences:
                     lines += [row.content for row in fence_rows(fence, width, "  ", None, None)]
         return lines
@@ -294,7 +296,7 @@ class Verdict(Bar):
         if attempt is None:
             return []
         if attempt.state == "judging":
-            return [line(("The code runs … esc stops it", looks.STRONG))]
+            return [line(("The code runs … esc stops it", text_styles.STRONG))]
         return lines_of.reply(attempt, width, self._inline)[:4]
 
 

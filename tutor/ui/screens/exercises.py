@@ -15,13 +15,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tutor.teaching.session import Session
-from tutor.ui import looks
+from tutor.session.session import Session
+from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISES_COMMANDS, bindings
 from tutor.ui.exercise_lines import list_row, next_open
-from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
+from tutor.ui.text_styles import line
 
 
 class ExercisesScreen(ModalScreen[None]):
@@ -108,7 +108,7 @@ class ExerciseList(LinesPane):
     def build(self, width: int) -> Sequence[Content]:
         """Mark, number, kind, question and state of each."""
         return (
-            [line(("This lesson has none.", looks.DIM))]
+            [line(("This lesson has none.", text_styles.DIM))]
             if not self._exercises
             else [self._row(index, width) for index in range(len(self._exercises))]
         )
@@ -119,7 +119,7 @@ class ExerciseList(LinesPane):
         here = index == self._chosen
         row = list_row(index + 1, exercise, deed, width - 2, self._inline)
         if here:
-            row = row.pad_right(max(0, width - 2 - row.cell_length)).stylize(looks.ACTIVE)
+            row = row.pad_right(max(0, width - 2 - row.cell_length)).stylize(text_styles.ACTIVE)
         return line("▶ " if here else "  ") + row
 
     def settle(self) -> None:

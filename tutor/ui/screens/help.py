@@ -12,12 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
 
-from tutor.ui import looks
+from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
-from tutor.ui.commands import Command
-from tutor.ui.looks import Piece, line
+from tutor.ui.commands import AppCommand
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.sized import SizedScreen
+from tutor.ui.screens.sized_screen import SizedScreen
+from tutor.ui.text_styles import Piece, line
 
 NOTES = (
     "tab and shift+tab go from pane to pane; the one with the double line has the focus.",
@@ -27,7 +27,9 @@ NOTES = (
 )
 
 HELP_COMMANDS = (
-    Command("close", ("escape", "question_mark", "q", "ctrl+c"), "close", "Close", "app.back", 1),
+    AppCommand(
+        "close", ("escape", "question_mark", "q", "ctrl+c"), "close", "Close", "app.back", 1
+    ),
 )
 
 
@@ -39,7 +41,7 @@ class HelpScreen(SizedScreen):
         Binding(key, "app.back", "close", priority=True) for key in HELP_COMMANDS[0].keys
     ]
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(self, commands: Sequence[AppCommand]) -> None:
         super().__init__()
         self._commands = commands
 
@@ -55,7 +57,7 @@ class HelpScreen(SizedScreen):
 class HelpPane(LinesPane):
     """Two columns of keys, then the notes."""
 
-    def __init__(self, commands: Sequence[Command], *, id: str) -> None:
+    def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
         super().__init__(id=id)
         self._commands = commands
 
@@ -63,7 +65,9 @@ class HelpPane(LinesPane):
         """Every command with its keys and what it does, then those of single panes."""
         everywhere = [c for c in self._commands if not c.where]
         keys = max(len(c.key_label) for c in everywhere)
-        entries = [line((c.key_label.rjust(keys), looks.KEY), f"  {c.help}") for c in everywhere]
+        entries = [
+            line((c.key_label.rjust(keys), text_styles.KEY), f"  {c.help}") for c in everywhere
+        ]
         half = (len(entries) + 1) // 2
         column = max(e.cell_length for e in entries[:half]) + 2
         if column + max(e.cell_length for e in entries[half:]) > width:
@@ -80,5 +84,5 @@ class HelpPane(LinesPane):
             mine = [c for c in self._commands if c.where == where]
             pieces: list[Piece] = [f"{where}: "]
             for command in mine:
-                pieces += [(command.key_label, looks.KEY), f" {command.label}   "]
+                pieces += [(command.key_label, text_styles.KEY), f" {command.label}   "]
             yield from line(*pieces).wrap(width - 2)

@@ -16,11 +16,11 @@ from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.lesson.exercise import BeAutograd, Exercise, Repair
-from tutor.teaching.attempt import Attempt
-from tutor.teaching.journal import Deed
-from tutor.teaching.moment import Moment
-from tutor.teaching.printed import PrintedText
-from tutor.teaching.session import Session
+from tutor.session.attempt import Attempt
+from tutor.session.journal import Deed
+from tutor.session.printed_text import PrintedText
+from tutor.session.run_view import RunView
+from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import (
@@ -33,7 +33,7 @@ from tutor.ui.commands import (
     PANE_COMMANDS,
     PANE_TITLES,
     TIMELINE_COMMANDS,
-    Command,
+    AppCommand,
     bindings,
 )
 from tutor.ui.panes.code import CodePane
@@ -46,7 +46,7 @@ from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
-from tutor.ui.screens.following import FollowingScreen
+from tutor.ui.screens.session_screen import SessionScreen
 
 TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
 
@@ -65,7 +65,7 @@ _EXERCISING = {**GROUPS, "all": _FIVE}
 """The same while an exercise is on: it needs room."""
 
 
-class LessonScreen(FollowingScreen):
+class LessonScreen(SessionScreen):
     """Formula, code, numbers, plot, output, ladder and graph of one run, and its exercises."""
 
     ALL_COMMANDS = (*LESSON_COMMANDS, *EXERCISE_COMMANDS, *PANE_COMMANDS)
@@ -194,7 +194,7 @@ class LessonScreen(FollowingScreen):
 
     # ── Exercises ───────────────────────────────────────────────────────────────────
 
-    def watch_moment(self, old: Moment | None, new: Moment | None) -> None:
+    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson begins with its introduction, whatever was looked at before."""
         if old is not None and new is not None and old.lesson.slug != new.lesson.slug:
             self._shown = {}
@@ -436,7 +436,7 @@ class LessonScreen(FollowingScreen):
                 pane.tabs = tuple((TITLES[n], n == name) for n in group)
 
 
-def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[Command]:
+def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[AppCommand]:
     """Those that can do something now, `a` by what it does."""
     labels = {"wrong": "ask again", "done": "go on"}
     if attempt is not None and attempt.wants not in ("code", "condition"):

@@ -14,19 +14,19 @@ from textual.binding import BindingType
 from tutor.lesson.map import rows
 from tutor.ui.commands import MAP_COMMANDS, bindings
 from tutor.ui.lesson_lines import map_row
-from tutor.ui.panes.lessons import Entry, LessonsPane
-from tutor.ui.screens.choosing import ChoosingScreen
-from tutor.ui.standing import Standing
+from tutor.ui.lesson_progress import LessonProgress
+from tutor.ui.panes.lessons import LessonRow, LessonsPane
+from tutor.ui.screens.lesson_list import LessonListScreen
 
 
-class MapScreen(ChoosingScreen):
+class MapScreen(LessonListScreen):
     """All lessons, each below one that it builds on; enter opens one."""
 
     ALL_COMMANDS = MAP_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MAP_COMMANDS)]
     HEADING = "What builds on what"
 
-    def entries(self, standings: Sequence[Standing]) -> Iterable[Entry]:
+    def entries(self, standings: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """The rows of the tree."""
         found = {s.headline.path: s for s in standings}
         titles = {s.headline.slug: s.headline.title for s in standings}
@@ -34,7 +34,7 @@ class MapScreen(ChoosingScreen):
             slug = row.headline.slug
             is_open = slug == self.open_slug
             draw = partial(map_row, row, found[row.headline.path], is_open, titles)
-            yield Entry(draw, row.headline, slug)
+            yield LessonRow(draw, row.headline, slug)
 
     def choose_first(self, pane: LessonsPane) -> None:
         """The lesson that is open; where none is, the first that is not done."""

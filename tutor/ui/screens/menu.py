@@ -11,55 +11,55 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Label
 
-from tutor.ui import looks
+from tutor.ui import text_styles
 from tutor.ui.bars import Footer
 from tutor.ui.commands import FIND_COMMANDS, MENU_COMMANDS, bindings
 from tutor.ui.fields import Field
 from tutor.ui.lesson_lines import WELCOME, go_on_row, matching, menu_row, title_column
-from tutor.ui.looks import line
-from tutor.ui.panes.lessons import Entry, LessonsPane
-from tutor.ui.screens.choosing import ChoosingScreen
-from tutor.ui.standing import Standing, Standings
+from tutor.ui.lesson_progress import CurriculumProgress, LessonProgress
+from tutor.ui.panes.lessons import LessonRow, LessonsPane
+from tutor.ui.screens.lesson_list import LessonListScreen
+from tutor.ui.text_styles import line
 
 
-class MenuScreen(ChoosingScreen):
+class MenuScreen(LessonListScreen):
     """All lessons in order; enter opens one, or goes on where the learner was."""
 
     ALL_COMMANDS = MENU_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
     HEADING = "Gradient descent, backpropagation and autograd, step by step"
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: CurriculumProgress) -> None:
         super().__init__(standings)
         self._words = ""
         """What is looked for."""
 
-    def entries(self, standings: Sequence[Standing]) -> Iterable[Entry]:
+    def entries(self, standings: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """What to go on with (or a welcome), then the lessons that are looked for."""
         found = matching(standings, self._words)
         if not self._words:
             yield self._first_entry(standings)
         elif not found:
-            yield Entry(lambda width: line("No lesson has these words"))
+            yield LessonRow(lambda width: line("No lesson has these words"))
         for number, standing in found:
             slug = standing.headline.slug
-            yield Entry(partial(self._row, number, standing), standing.headline, slug)
+            yield LessonRow(partial(self._row, number, standing), standing.headline, slug)
 
-    def _row(self, number: int, standing: Standing, width: int) -> Content:
+    def _row(self, number: int, standing: LessonProgress, width: int) -> Content:
         is_open = standing.headline.slug == self.open_slug
         column = title_column(tuple(self._known.values()), width)
         return menu_row(number, standing, is_open, column, width)
 
-    def _first_entry(self, standings: Sequence[Standing]) -> Entry:
+    def _first_entry(self, standings: Sequence[LessonProgress]) -> LessonRow:
         """Its line is there from the beginning, so that nothing moves when it is known."""
         left = self._standings.last_left() if self.is_known else None
         if left is not None:
             known = self._known.get(left.slug)
             headline = known.headline if known else None
-            return Entry(partial(go_on_row, left, headline), left, left.slug)
+            return LessonRow(partial(go_on_row, left, headline), left, left.slug)
         is_new = self.is_known and not any(s.has_begun for s in standings)
-        words = line((WELCOME if is_new else "", looks.STRONG))
-        return Entry(lambda width: words.truncate(width, ellipsis=True))
+        words = line((WELCOME if is_new else "", text_styles.STRONG))
+        return LessonRow(lambda width: words.truncate(width, ellipsis=True))
 
     def choose_first(self, pane: LessonsPane) -> None:
         """The lesson that is open; where none is, to go on; else the first lesson."""

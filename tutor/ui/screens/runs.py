@@ -19,15 +19,15 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tutor.plain import one_line
-from tutor.teaching.digits import number, setting
-from tutor.teaching.moment import Notice
-from tutor.teaching.session import Session
-from tutor.training.sights import RunInfo
-from tutor.ui import looks
+from tutor.protocol.inspections import RunInfo
+from tutor.session.number_format import number, setting
+from tutor.session.run_view import Notice
+from tutor.session.session import Session
+from tutor.ui import text_styles
 from tutor.ui.commands import RUNS_COMMANDS, bindings
-from tutor.ui.looks import line
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import Ask, Question
+from tutor.ui.text_styles import line
 
 MAX_NAME = 12
 
@@ -167,12 +167,14 @@ class RunsPane(LinesPane):
     def build(self, width: int) -> Sequence[Content]:
         """A heading, and a line each."""
         table = _table(self.runs, self.then, width - len(CURSOR))
-        heading = line((" " * len(CURSOR) + table[0], looks.DIM)).truncate(width, ellipsis=True)
+        heading = line((" " * len(CURSOR) + table[0], text_styles.DIM)).truncate(
+            width, ellipsis=True
+        )
         rows = []
         for index, text in enumerate(table[1:]):
             is_chosen = index == self._chosen
             cursor = line(CURSOR if is_chosen else " " * len(CURSOR))
-            row = line((text.ljust(width - len(CURSOR)), looks.ACTIVE) if is_chosen else text)
+            row = line((text.ljust(width - len(CURSOR)), text_styles.ACTIVE) if is_chosen else text)
             rows.append((cursor + row).truncate(width, ellipsis=True))
         return [heading, *rows]
 

@@ -1,0 +1,403 @@
+"""All modes from the same parameters, batch by batch beside a run that they leave alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import shipped as lessons
+from tutor.analysis.finite_differences import gradients_by_differences, probes_at_batches
+from tutor.analysis.mode_comparison import GradientRow, GradientTable, ModeLockstep, to_comparison
+from tutor.lesson.document import parse
+from tutor.protocol.inspections import REFEREE
+from tutor.training.devices import use_one_thread
+from tutor.training.program import Program, programs_of
+from tutor.training.run import Run
+
+FRONT = """---
+title: A test
+summary: A test.
+parameters: [w]
+learning_rate: 0.01
+epochs: 10
+---
+"""
+
+MANUAL = {
+    "Setup": "x = np.array([1.0, 2.0, 3.0], dtype=np.float32)\nw = np.float32(0.5)",
+    "Predict": "y_pred = w * x",
+    "Loss": "loss = ((y_pred - 2 * x) ** 2).mean()",
+    "Gradient": "dw = (2 * x * (y_pred - 2 * x)).mean()",
+    "Update": "w -= learning_rate * dw",
+    "Reset": "",
+}
+AUTOGRAD = {
+    "Setup": "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True)",
+    "Predict": "y_pred = w * x",
+    "Loss": "loss = ((y_pred - 2 * x) ** 2).mean()",
+    "Gradient": "loss.backward()",
+    "Update": "with torch.no_grad():\n    w -= learning_rate * w.grad",
+    "Reset": "w.grad.zero_()",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As the tutor itself computes; several would wait for each other on a busy machine."""
+    use_one_thread()
+
+
+def programs(tmp_path: Path, **modes: Mapping[str, str]) -> dict[str, Program]:
+    """A lesson in these modes: MANUAL or AUTOGRAD, but for the phases that are given."""
+    text = FRONT
+    usual = {"manual": MANUAL}
+    code = {mode: {**usual.get(mode, AUTOGRAD), **phases} for mode, phases in modes.items()}
+    for phase in AUTOGRAD:
+        text += f"## {phase}\n"
+        for mode, phases in code.items():
+            if phases[phase]:
+                text += f"```python {mode}\n{phases[phase]}\n```\n"
+    return programs_of(parse(text, tmp_path / "test.md"))
+
+
+def compared(
+    made: Mapping[str, Program], epochs: int = 1, lead: str = "autograd", patience: int = 1
+) -> list[GradientTable]:
+    """What is found in each of the first epochs."""
+    run = Run(made, lead)
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0, patience=patience)
+    found = []
+    for epoch in range(1, epochs + 1):
+        run.run_to(epoch)
+        found.append(one(lockstep, run))
+    return found
+
+
+def one(lockstep: ModeLockstep, run: Run) -> GradientTable:
+    found = lockstep.compare(run.standpoint(), run.at.epoch)
+    assert found is not None
+    return found
+
+
+def verdicts(found: GradientTable) -> dict[str, str]:
+    return {row.parameter: row.judgement.verdict for row in found.rows}
+
+
+def number(row: GradientRow, mode: str) -> float:
+    gradient = row.gradients[mode]
+    assert gradient is not None
+    return float(gradient.reshape(()))
+
+
+# ── The shipped lessons ─────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("slug", "factor"), [("sum-or-mean", 4.0), ("twenty-points", 20.0)], ids=str
+)
+def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: float) -> None:
+    for found in compared(lessons.programs(slug), epochs=3):
+        assert verdicts(found) == {
+            "w": f"manual is {factor:.3f} times autograd: a sum where the mean was meant"
+        }
+        assert found.rows[0].judgement.ratio == {"manual": factor}
+
+
+@pytest.mark.parametrize("slug", ["one-weight", "thermometer", "xor"])
+def test_in_the_other_lessons_all_modes_agree(slug: str) -> None:
+    made = lessons.programs(slug)
+    for found in compared(made, epochs=3):
+        assert [row.judgement.agrees for row in found.rows] == [True] * len(found.rows)
+        assert all(words.startswith("agree") for words in verdicts(found).values())
+
+
+def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
+    made = lessons.programs("line-through-origin")
+    for found in compared(made, epochs=3):
+        assert verdicts(found) == {
+            "w": "agree; model is another function (it has b too) and agrees with its own "
+            "finite differences",
+            "b": "only model has b: agrees with finite differences",
+        }
+        assert all(row.judgement.agrees for row in found.rows)
+        assert "in model b is held at its value in Setup" in found.note
+    held = compared(made, epochs=1)[0].rows[0].gradients["model"]
+    led = compared(made, epochs=1, lead="model")[0]
+    assert led.note == ""
+    assert held is not None
+    assert held.shape == ()  # as autograd's w, though the model's is a matrix
+
+
+def test_the_first_epoch_has_the_published_gradients() -> None:
+    row = compared(lessons.programs("sum-or-mean"))[0].rows[0]
+    assert {m: number(row, m) for m in row.gradients} == {
+        "manual": -120.0, "autograd": -30.0, REFEREE: -30.0}  # fmt: skip
+
+
+# ── ModeLockstep ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_mode_that_forgets_its_reset_shows_the_gradients_added_up(
+    tmp_path: Path, patience: int
+) -> None:
+    made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
+    found = compared(made, epochs=3)
+    right = [number(f.rows[0], "autograd") for f in found]
+    summed = [number(f.rows[0], "model") for f in found]
+    assert summed == pytest.approx(np.cumsum(right), rel=1e-6)
+    assert verdicts(found[0]) == {"w": "agree"} or "rounding" in verdicts(found[0])["w"]
+    assert "gradients added up (was the reset forgotten?)" in verdicts(found[2])["w"]
+    assert "the others agree" in verdicts(found[2])["w"]
+
+
+def test_with_patience_a_jump_shows_what_going_there_by_epochs_does(tmp_path: Path) -> None:
+    made = programs(tmp_path, autograd={}, model={"Reset": "pass"})
+    third = compared(made, epochs=3)[2]
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0, patience=2)
+    run.run_to(1)
+    one(lockstep, run)
+    run.run_to(3)
+    jumped = one(lockstep, run)
+    assert number(jumped.rows[0], "model") == number(third.rows[0], "model")
+    assert verdicts(jumped) == verdicts(third)
+
+
+def test_a_jump_back_begins_anew(tmp_path: Path) -> None:
+    made = programs(tmp_path, autograd={}, model={"Reset": "pass"})
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    for epoch in (1, 2, 3):
+        run.run_to(epoch)
+        one(lockstep, run)
+    run.seek(1)
+    assert number(one(lockstep, run).rows[0], "model") == number(
+        one(lockstep, run).rows[0], "autograd"
+    )
+
+
+def test_the_leader_that_forgets_its_reset_is_accused_itself(tmp_path: Path) -> None:
+    made = programs(tmp_path, manual={}, autograd={"Reset": "pass"})
+    second = compared(made, epochs=2)[1]
+    assert verdicts(second)["w"].startswith("autograd is ")
+    assert "times finite differences: gradients added up" in verdicts(second)["w"]
+    assert verdicts(second)["w"].endswith("the others agree")
+
+
+def test_comparing_twice_at_one_place_says_the_same(tmp_path: Path) -> None:
+    made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    seen = []
+    for _ in range(8):  # phase by phase through two epochs
+        run.step_phase()
+        seen.append((run.at.epoch, number(one(lockstep, run).rows[0], "model")))
+    assert len({value for epoch, value in seen if epoch == 1}) == 1
+    assert len(set(seen)) == 2
+
+
+def test_before_the_first_step_it_shows_the_gradient_to_come(tmp_path: Path) -> None:
+    made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    before = one(lockstep, run)
+    run.run_to(1)
+    after = one(lockstep, run)
+    assert before.epoch == after.epoch == 1
+    assert [number(before.rows[0], m) for m in made] == [number(after.rows[0], m) for m in made]
+
+
+def test_batches_follow_each_other_through_warm_up_and_epochs() -> None:
+    made = lessons.programs("xor")
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    places = []
+    for _ in range(22):
+        run.step_phase()
+        found = one(lockstep, run)
+        places.append((found.epoch, found.batch))
+        assert all(row.judgement.agrees for row in found.rows)
+    assert list(dict.fromkeys(places)) == [(0, 0), (1, 0), (1, 1), (1, 2), (1, 3)]
+
+
+def test_the_run_and_its_random_numbers_are_left_alone(tmp_path: Path) -> None:
+    noisy = {"Predict": "y_pred = w * x + torch.randn(3)"}
+    made = programs(tmp_path, autograd=noisy, model=noisy)
+    alone, watched = Run(made, "autograd"), []
+    frames = [alone.step_phase() for _ in range(10)]
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    for _ in range(10):
+        watched.append(run.step_phase())
+        assert one(lockstep, run).rows[0].judgement.agrees
+    assert watched == frames
+
+
+# ── What may go wrong ───────────────────────────────────────────────────────────────
+
+
+def test_a_mode_that_raises_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    made = programs(
+        tmp_path, manual={"Gradient": "dw = 1.0\nraise ValueError('three')"}, autograd={}
+    )
+    for found in compared(made, epochs=2):
+        words = verdicts(found)["w"]
+        assert words.startswith("manual raised ValueError: three (Gradient, line ")
+        assert found.rows[0].gradients["manual"] is None
+        assert number(found.rows[0], REFEREE) == pytest.approx(number(found.rows[0], "autograd"))
+
+
+def test_a_setup_that_raises_is_told_too(tmp_path: Path) -> None:
+    made = programs(tmp_path, manual={"Setup": "w = np.float32(1 // 0)"}, autograd={})
+    assert "manual raised ZeroDivisionError" in verdicts(compared(made)[0])["w"]
+
+
+def test_a_gradient_that_the_code_forgets_is_told(tmp_path: Path) -> None:
+    made = programs(
+        tmp_path, manual={"Gradient": "if not w:\n    dw = 0.0", "Update": "pass"}, autograd={}
+    )
+    assert verdicts(compared(made)[0]) == {"w": "manual has no gradient dw in its code"}
+
+
+def test_another_loss_is_told_as_such(tmp_path: Path) -> None:
+    made = programs(
+        tmp_path,
+        manual={
+            "Loss": "loss = ((y_pred - 2 * x) ** 2).sum()",
+            "Gradient": "dw = (2 * x * (y_pred - 2 * x)).sum()",
+        },
+        autograd={},
+    )
+    assert verdicts(compared(made)[0]) == {
+        "w": "manual is 3.000 times autograd, as its loss is 31.5, not 10.5"
+    }
+
+
+def test_a_mode_keeps_the_data_of_its_own_setup(tmp_path: Path) -> None:
+    halved = AUTOGRAD["Setup"].replace("3.0])", "3.0]) / 2")
+    made = programs(tmp_path, autograd={}, optimizer={"Setup": halved})
+    row = compared(made)[0].rows[0]
+    assert row.gradients["optimizer"] == pytest.approx(row.gradients["autograd"] / 4)
+    assert row.judgement.verdict == (
+        "optimizer is 0.250 times autograd, as its loss is 2.625, not 10.5"
+    )
+
+
+def test_at_a_kink_of_relu_both_answers_are_right(tmp_path: Path) -> None:
+    at_zero = {"Predict": "y_pred = -torch.relu(-w * x)"}
+    made = programs(
+        tmp_path,
+        manual={
+            "Setup": MANUAL["Setup"].replace("0.5", "0.0"),
+            "Predict": "y_pred = -np.maximum(-w * x, 0)",
+            "Gradient": "dw = (2 * x * (y_pred - 2 * x)).mean()",
+        },
+        autograd={**at_zero, "Setup": AUTOGRAD["Setup"].replace("0.5", "0.0")},
+    )
+    row = compared(made)[0].rows[0]
+    assert row.judgement.agrees
+    assert row.judgement.verdict == (
+        "on a kink: the slope is -18.67 on the left and 0 on the right; "
+        "manual takes -18.67, autograd takes 0"
+    )
+
+
+def test_close_to_a_kink_the_referee_sees_the_side_that_it_stands_on(tmp_path: Path) -> None:
+    near = {
+        "Setup": "x = torch.tensor([1.0])\nw = torch.tensor(1e-6, requires_grad=True)",
+        "Predict": "y_pred = torch.relu(w * x)",
+        "Loss": "loss = ((y_pred - 3) ** 2).mean()",
+    }
+    row = compared(programs(tmp_path, autograd=near))[0].rows[0]
+    assert row.judgement.verdict == "agrees with finite differences"
+    assert number(row, REFEREE) == pytest.approx(-6.0, rel=1e-4)
+
+
+def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
+    large = {
+        "Setup": "x = torch.linspace(0, 1, 20000)\nw = torch.zeros(20000, requires_grad=True)",
+        "Loss": "loss = ((y_pred - 2 * x) ** 2).sum()",
+    }
+    found = compared(programs(tmp_path, autograd=large))[0]
+    row = found.rows[0]
+    assert row.judgement.verdict == "agrees with finite differences; 64 of 20000 elements checked"
+    referee = row.gradients[REFEREE]
+    assert referee is not None
+    assert np.isfinite(referee).sum() == 64
+    agreement = to_comparison(found).agreements[0]
+    assert len(agreement.gradients["autograd"].data) == 64
+    assert agreement.gradients[REFEREE].text == "64 of 20000 elements checked"
+
+
+NETWORK = {
+    "Setup": """x = torch.rand(16, 3)
+net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout())
+w = net[0].weight
+optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate, momentum=0.9)""",
+    "Predict": "y_pred = net(x)",
+    "Loss": "loss = ((y_pred - 2) ** 2).mean()",
+    "Update": "optimizer.step()",
+    "Reset": "optimizer.zero_grad()",
+}
+"""More than its parameters is trained, kept and drawn: bias, running means, a dropout."""
+
+
+@pytest.mark.parametrize("epochs", [(1, 2, 3), (1, 5, 2, 30)], ids=["in steps", "in jumps"])
+def test_what_a_mode_has_besides_its_parameters_comes_along(
+    tmp_path: Path, epochs: tuple[int, ...]
+) -> None:
+    made = programs(tmp_path, autograd=NETWORK, model=NETWORK)
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    for epoch in epochs:
+        run.seek(epoch)
+        row = one(lockstep, run).rows[0]
+        assert row.judgement.verdict == "agree"
+        assert row.judgement.largest == 0
+
+
+def test_it_can_be_broken_off_and_asked_again(tmp_path: Path) -> None:
+    made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
+    run = Run(made, "autograd")
+    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run.run_to(1)
+    one(lockstep, run)
+    run.run_to(2)
+    for patience in range(4):
+        asked = iter([False] * patience)
+        assert lockstep.compare(run.standpoint(), 2, lambda: next(asked, True)) is None  # noqa: B023
+    assert "gradients added up" in verdicts(one(lockstep, run))["w"]
+
+
+def test_a_loss_too_large_for_differences_is_told(tmp_path: Path) -> None:
+    huge = {"Loss": "loss = ((y_pred - 2 * x) ** 2).mean() + 1e12"}
+    made = programs(tmp_path, autograd=huge, model=huge)
+    assert verdicts(compared(made)[0]) == {
+        "w": "agree; the loss is too large, or too flat, for finite differences to tell"
+    }
+
+
+def test_a_lesson_that_makes_float32_of_everything_is_refereed_more_coarsely(
+    tmp_path: Path,
+) -> None:
+    single = {"Predict": "y_pred = w.float() * x.float()"}
+    made = programs(tmp_path, manual={}, autograd=single)
+    assert compared(made)[0].rows[0].judgement.agrees
+
+
+def test_the_referee_leaves_its_probe_as_it_was(tmp_path: Path) -> None:
+    probe = next(probes_at_batches(programs(tmp_path, autograd={})["autograd"]))
+    before = probe.loop.parameter_values()
+    found = gradients_by_differences(probe, {})
+    assert found["w"].slopes == pytest.approx(-14.0)
+    assert probe.loop.parameter_values() == before
+
+
+def test_a_sight_carries_the_referee_last(tmp_path: Path) -> None:
+    comparison = to_comparison(compared(programs(tmp_path, manual={}, autograd={}))[0])
+    assert list(comparison.agreements[0].gradients) == ["manual", "autograd", REFEREE]
+    assert comparison.leader == "autograd"

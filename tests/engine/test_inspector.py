@@ -1,0 +1,222 @@
+"""What the app looks at comes by itself, and never instead of what it asks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests import shipped as lessons
+from tests.engine.conftest import Conversation
+from tutor.protocol.frame import Element
+from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
+from tutor.protocol.messages import (
+    BackEpoch,
+    CommandRefused,
+    DeleteRun,
+    Fork,
+    FrameShown,
+    Inspect,
+    InspectionReady,
+    OpenLesson,
+    Pause,
+    ProcessEnded,
+    RenameRun,
+    Reseed,
+    Restart,
+    RunTo,
+    Seek,
+    SeekAdvanced,
+    SelectRun,
+    SeriesWritten,
+    SetElement,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    WriteSeries,
+)
+
+
+def open_shipped(engine: Conversation, slug: str, mode: str) -> FrameShown:
+    return engine.shown(OpenLesson(lesson=lessons.lesson(slug), mode=mode))
+
+
+def seen_with(engine: Conversation, part: str) -> InspectionReady:
+    """The next InspectionReady that has this part."""
+    while True:
+        seen = engine.wait_for(InspectionReady)
+        if getattr(seen, part) is not None:
+            return seen
+
+
+def test_the_facts_of_a_name_follow_the_run(engine: Conversation) -> None:
+    open_shipped(engine, "line-through-origin", "autograd")
+    engine.shown(Inspect(name="w"))
+    facts = seen_with(engine, "facts").facts
+    assert facts is not None
+    assert (facts.name, facts.is_leaf, facts.gradient and facts.gradient.text) == (
+        "w",
+        True,
+        "None",
+    )
+    engine.shown(StepEpoch())
+    facts = seen_with(engine, "facts").facts
+    assert facts is not None
+    assert facts.value.data == pytest.approx((0.3,))
+
+
+def test_each_plot_is_computed_in_the_child(engine: Conversation) -> None:
+    open_shipped(engine, "line-through-origin", "autograd")
+    for _ in range(3):
+        engine.shown(StepPhase())
+    engine.shown(Inspect(picture="landscape"))
+    slope = seen_with(engine, "picture").picture
+    assert isinstance(slope, SlopePicture)
+    assert (slope.at, slope.loss, slope.slope) == (0.0, 30.0, -30.0)
+    assert slope.next_at == pytest.approx(0.3)
+    engine.shown(Inspect(picture="data"))
+    data = seen_with(engine, "picture").picture
+    assert isinstance(data, DataPicture)
+    assert data.targets == (2.0, 4.0, 6.0, 8.0)
+    open_shipped(engine, "xor", "model")
+    engine.shown(Inspect(picture="plane"))
+    assert isinstance(seen_with(engine, "picture").picture, PlanePicture)
+
+
+def test_the_graph_and_the_comparison_belong_to_the_step_at_hand(engine: Conversation) -> None:
+    open_shipped(engine, "sum-or-mean", "autograd")
+    engine.shown(StepPhase())
+    engine.shown(Inspect(graph=True, compare=True))
+    seen = seen_with(engine, "graph")
+    assert seen.at.step == 1
+    assert seen.graph is not None
+    leaf = next(node for node in seen.graph.nodes if node.name == "w")
+    assert leaf.new is not None
+    assert leaf.new.data == (-30.0,)
+    comparison = seen_with(engine, "comparison").comparison
+    assert comparison is not None
+    (agreement,) = comparison.agreements
+    assert agreement.gradients["manual"].data == (-120.0,)
+    assert agreement.ratio["manual"] == pytest.approx(4.0)
+
+
+def test_looking_changes_nothing_in_the_run(engine: Conversation) -> None:
+    def run_looking_at(look: Inspect) -> list[object]:
+        open_shipped(engine, "xor", "optimizer")
+        engine.shown(look)
+        return [engine.shown(StepPhase()).frame for _ in range(9)]
+
+    everything = Inspect(columns=70, picture="landscape", name="w1", graph=True, compare=True)
+    assert run_looking_at(everything) == run_looking_at(Inspect())
+
+
+def test_a_change_in_the_past_keeps_the_run_as_it_was_and_shows_its_figures_beside(
+    engine: Conversation,
+) -> None:
+    open_shipped(engine, "line-through-origin", "autograd")
+    engine.shown(Inspect(columns=40))
+    then = engine.shown(RunTo(epoch=10)).frame
+    engine.shown(Seek(epoch=5))
+    forked = engine.shown(SetLearningRate(value=0.02))
+    assert [(run.name, run.is_current) for run in forked.runs] == [("A", False), ("B", True)]
+    assert "kept as A" in forked.note
+    engine.shown(Inspect(columns=40, then="A"))
+    engine.shown(Seek(epoch=10))
+    beside = seen_with(engine, "then")
+    while beside.at.epoch != 10:
+        beside = seen_with(engine, "then")
+    assert beside.then is not None
+    assert beside.then.frame == then
+    ghost = next(run for run in engine.shown(Inspect(columns=40)).runs if run.name == "A")
+    assert ghost.curve is not None
+    assert ghost.furthest == 10
+    back = engine.shown(SelectRun(name="A"))
+    assert back.frame == then
+
+
+def test_runs_are_renamed_and_deleted(engine: Conversation) -> None:
+    open_shipped(engine, "line-through-origin", "manual")
+    engine.shown(StepEpoch())
+    engine.shown(Fork())
+    assert {run.name for run in engine.shown(RenameRun(name="A", new="slow")).runs} == {"slow", "B"}
+    assert isinstance(engine.ask(DeleteRun(name="B")), CommandRefused)
+    assert {run.name for run in engine.shown(DeleteRun(name="slow")).runs} == {"B"}
+
+
+def test_a_parameter_takes_a_value_of_the_learners_own(engine: Conversation) -> None:
+    open_shipped(engine, "xor", "model")
+    engine.shown(StepEpoch())
+    shown = engine.shown(SetElement(element=Element("w1", (0, 1), -0.75)))
+    assert shown.frame.values["w1"].data[1] == -0.75
+    assert shown.note.startswith("w1[0, 1] is −0.75 now")
+    refused = engine.ask(SetElement(element=Element("w1", (2, 0), 1.0)))
+    assert isinstance(refused, CommandRefused)
+
+
+def test_a_new_seed_is_drawn_and_shown(engine: Conversation) -> None:
+    opened = open_shipped(engine, "one-weight", "autograd")
+    engine.shown(StepEpoch())
+    again = engine.shown(Restart(new_seed=True))
+    assert again.frame.seed != opened.frame.seed
+    assert again.frame.at.epoch == 0
+    assert engine.shown(Restart()).frame.seed == again.frame.seed
+    engine.shown(Reseed())
+
+
+def test_a_long_way_back_is_told_of_and_can_be_broken_off(engine: Conversation) -> None:
+    slow = "import time\ntime.sleep(0.002 if first else 0.05)\ny_pred = w * x"
+    # A generator can't be copied: there are no keyframes, and every way back begins at Setup.
+    setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))\nimport sys"
+    setup += "\nfirst, sys.has_run = not hasattr(sys, 'has_run'), True"
+    loss, gradient = "loss = y_pred**2", "next(odd, 0)\ndw = 2 * w"
+    update = "w = w - learning_rate * dw"
+    engine.open(Setup=setup, Predict=slow, Loss=loss, Gradient=gradient, Update=update, Reset="")
+    engine.shown(RunTo(epoch=250))
+    number = engine.client.send(Seek(epoch=240))
+    told = engine.wait_for(SeekAdvanced)
+    assert told.target == 240
+    assert 0 < told.epoch < 240
+    engine.shown(Pause())
+    stood = next(e for e in engine.heard if isinstance(e, FrameShown) and e.answers == number)
+    assert 0 < stood.frame.at.epoch < 240
+    assert stood.furthest == 250, "nothing of the run is lost"
+
+
+def test_the_figures_are_written_once_and_never_over_another_file(
+    engine: Conversation, tmp_path: Path
+) -> None:
+    open_shipped(engine, "line-through-origin", "manual")
+    engine.shown(RunTo(epoch=3))
+    path = tmp_path / "figures.csv"
+    assert isinstance(engine.ask(WriteSeries(path=str(path))), SeriesWritten)
+    rows = path.read_text().splitlines()
+    assert len(rows) == 4
+    assert math.isclose(float(rows[1].split(",")[1]), 30.0)
+    refused = engine.ask(WriteSeries(path=str(path)))
+    assert isinstance(refused, CommandRefused)
+    assert "already" in refused.message
+    assert engine.shown(BackEpoch()).frame.at.epoch == 2
+
+
+def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversation) -> None:
+    engine.open(Predict="import os\nif learning_rate > 1:\n    os._exit(4)\ny_pred = w * x")
+    engine.shown(StepEpoch())
+    engine.shown(Fork())
+    engine.shown(RenameRun(name="A", new="before"))
+    engine.shown(SetLearningRate(value=2.0))
+    assert isinstance(engine.ask(StepPhase()), ProcessEnded)
+    back = engine.wait_for(FrameShown)
+    assert {run.name for run in back.runs} == {"before", "B"}
+    assert {run.furthest for run in back.runs} == {1}
+
+
+def test_a_name_that_no_run_has_any_more_is_not_looked_for(engine: Conversation) -> None:
+    open_shipped(engine, "one-weight", "manual")
+    engine.shown(StepEpoch())
+    engine.shown(Fork())
+    engine.shown(Inspect(then="A"))
+    engine.shown(RenameRun(name="A", new="slow"))
+    assert engine.shown(StepEpoch()).frame.at.epoch == 2
+    engine.shown(DeleteRun(name="slow"))
+    assert engine.shown(StepEpoch()).frame.at.epoch == 3

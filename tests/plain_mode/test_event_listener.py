@@ -1,0 +1,90 @@
+"""Waiting for the engine: what is said meanwhile, and when it is given up."""
+
+from __future__ import annotations
+
+import io
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.plain_mode.listening import said
+from tests.ui.fake_engine import FakeEngine
+from tests.ui.lessons import lesson
+from tutor.plain_mode import event_listener
+from tutor.plain_mode.event_listener import EventListener
+from tutor.plain_mode.line_writer import LineWriter
+from tutor.protocol.messages import AnyCommand, FramePainted, RunTo, StepPhase
+from tutor.session.session import Session
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_listener, "TICK", 0.01)
+    monkeypatch.setattr(event_listener, "LONG", 0.0)
+
+
+class Hanging(FakeEngine):
+    """The first step hangs until it is stopped."""
+
+    def send(self, command: AnyCommand) -> int:
+        if isinstance(command, StepPhase):
+            self.holds, self.busy = True, event_listener.GIVE_UP + 1
+        return super().send(command)
+
+    def stop(self) -> None:
+        super().stop()
+        self.busy = 0.0
+        self.release()
+
+
+def test_what_hangs_is_given_up_where_nobody_can_stop_it():
+    engine = Hanging()
+    text = said("next", "where", engine=engine)
+    assert engine.stopped == 1
+    assert "No sign of life for 60 seconds: it is stopped." in text
+    assert "after Predict" in text
+
+
+def test_ctrl_c_stops_what_runs_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    engine = Hanging()
+    pressed = iter([True])
+    busy_for = engine.busy_for
+
+    def interrupted() -> float:
+        if engine.busy and next(pressed, False):
+            signal.raise_signal(signal.SIGINT)
+        return busy_for()
+
+    monkeypatch.setattr(engine, "busy_for", interrupted)
+    text = said("next", "where", engine=engine, is_attended=True)
+    assert "Stopping." in text
+    assert engine.stopped == 1
+    assert "The run stands" in text
+
+
+class Long(FakeEngine):
+    """A run of many frames: each is taken before the next comes."""
+
+    def send(self, command: AnyCommand) -> int:
+        number = super().send(command)
+        if isinstance(command, RunTo | FramePainted) and self.target is not None:
+            self.advance(1)
+        return number
+
+
+def test_a_long_run_is_told_of_now_and_then():
+    out, engine = io.StringIO(), Long()
+    session = Session(engine)
+    seconds: Iterator[float] = iter(range(0, 1000, 4))
+    hearing = EventListener(
+        engine, session, LineWriter(out), is_attended=False, clock=lambda: float(next(seconds))
+    )
+    hearing.start()
+    session.open(lesson())
+    hearing.wait()
+    session.run_to(12)
+    hearing.wait()
+    lines = out.getvalue().splitlines()
+    assert 2 <= len(lines) < 6
+    assert lines[0].startswith("Epoch 2 of 12, the loss is ")

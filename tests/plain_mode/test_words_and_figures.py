@@ -1,0 +1,216 @@
+"""Prose, notices, numbers and lines, as they are said."""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from tests.ui.fake_engine import Simulated
+from tutor.plain_mode.command_hints import spoken_notice, without_keys
+from tutor.plain_mode.command_table import help_lines, nearest, read
+from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
+from tutor.plain_mode.spoken_output import spoken_printed
+from tutor.plain_mode.spoken_prose import following, sentence, spoken_formula, spoken_prose
+from tutor.plain_mode.spoken_python import spoken_python
+from tutor.plain_mode.spoken_values import changes, everything, figure, said_value
+from tutor.plain_mode.wrapping import cells, wrap
+from tutor.protocol.frame import NONE, Value
+
+
+@pytest.mark.parametrize(
+    ("markdown", "lines"),
+    [
+        ("One **bold** `w.grad` and $w_1$.\nGoes on.", ["One bold w.grad and w sub 1. Goes on."]),
+        ("- first\n- second\n\n1. a\n2. b", ["first", "second", "1. a", "2. b"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["a; b", "1; 2"]),
+        ("$$y = 2x$$", ["y equals 2 times x."]),
+        ("```python\nw = 1\n```", [SpokenCode("w = 1\n")]),
+        ("[a link](http://x) and <b>tags</b>", ["a link and <b>tags</b>"]),
+        ("a → b … “so” – fine", ['a to b ... "so" - fine']),
+    ],
+)
+def test_prose_is_said_line_by_line(markdown: str, lines: list[object]):
+    assert spoken_prose(markdown) == lines
+
+
+def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
+    assert spoken_formula(r"\frac{a") == r"\frac{a"
+
+
+@pytest.mark.parametrize(
+    ("notice", "said"),
+    [
+        ("This is the beginning · space goes on", "This is the beginning. Next goes on."),
+        ("Epoch 8 is reached · r again goes on to 16",
+         "Epoch 8 is reached. Run again goes on to 16."),
+        ("It ended · back at epoch 3", "It ended. Back at epoch 3."),
+        ("First say what you expect: a answers · k: I know this · esc leaves",
+         "First say what you expect. Skip says: I know this. Leave ends the exercise."),
+        ("The lesson stays · y does something", "The lesson stays."),
+        ("Stopping …", "Stopping."),
+        ("You left this lesson at exercise first-step · O goes on there",
+         "You left this lesson at exercise first-step. Go on takes you there."),
+        ("Your own run is back as you left it · a: exercises",
+         "Your own run is back as you left it. Exercises tells which there are."),
+        ("That was the last exercise; 1 and 3 are still open · A shows them",
+         "That was the last exercise; 1 and 3 are still open. Exercises tells which they are."),
+        ("That was the last exercise here · n: the next lesson",
+         "That was the last exercise here. Lessons tells which others there are."),
+    ],
+)  # fmt: skip
+def test_notices_name_commands_in_place_of_keys(notice: str, said: str):
+    assert spoken_notice(notice) == said
+
+
+def test_keys_in_passing_are_left_out_and_names_are_not():
+    assert without_keys("here you may change the learning rate ([ ] l), the mode (g)") == (
+        "here you may change the learning rate, the mode"
+    )
+    assert without_keys("Find a value of $w$ (key w) so that $f(w)$ (w) is 0.") == (
+        "Find a value of $w$ so that $f(w)$ (w) is 0."
+    )
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [(-30.0, "-30"), (21.675, "21.675"), (0.30000001192, "0.3"), (1e-5, "1e-5"), (-0.0, "0"),
+     (math.nan, "not a number"), (-math.inf, "minus infinity")],
+)  # fmt: skip
+def test_a_number_has_no_digits_that_say_nothing(x: float, said: str):
+    assert figure(x) == said
+
+
+def test_arrays_are_said_row_by_row():
+    assert said_value(Value((1.0, 2.0), (2,))) == "2 numbers: 1, 2"
+    assert said_value(Value((1.0, 2.0, 3.0, 4.0), (2, 2))) == (
+        "a 2 by 2 matrix: row 1: 1, 2; row 2: 3, 4"
+    )
+    assert said_value(Value((1.0, 2.0), (2, 1))) == "a column of 2: 1, 2"
+    assert said_value(Value((1.0, 2.0), (1, 2)), is_part=True) == "(a row of 2: 1, 2)"
+    assert said_value(Value((1.0,) * 64, (100,))).endswith("1; and 84 more")
+    assert said_value(NONE) == "None"
+
+
+def test_a_change_too_small_to_be_seen_is_told_as_such():
+    frame = Simulated(epoch=1, step=5).frame()
+    w = Value((frame.values["w"].data[0] + 1e-9,), (), "float32")
+    assert changes(msgspec.structs.replace(frame, values={"w": w}), frame) == [
+        "w rose by 1e-9, to 0.3."
+    ]
+
+
+def test_what_is_true_or_not_is_no_number_and_an_expression_no_name():
+    frame = Simulated(epoch=1, step=5).frame()
+    yes, no = (Value((x,), (), "bool") for x in (1.0, 0.0))
+    many = Value((1.0, 2.0), (2,))
+    leaf, other = ({"w is a leaf": x, "predictions": many} for x in (yes, no))
+    before, after = (msgspec.structs.replace(frame, watched=x) for x in (leaf, other))
+    assert changes(after, before) == ["w is a leaf: no longer true."]
+    assert changes(before, after) == ["w is a leaf: now true."]
+    assert "w is a leaf: false." in everything(after)
+    assert "predictions: 2 numbers: 1, 2." in everything(after)
+
+
+def test_a_warning_is_said_by_its_message_and_lines_of_signs_are_not():
+    assert list(
+        spoken_printed(
+            [
+                "/somewhere/a lesson.md:1: UserWarning: No leaf. (Triggered internally at x.)",
+                "  ---",
+                "======",
+                "w = 3",
+            ]
+        )
+    ) == ["A warning, UserWarning: No leaf.", "Printed: w = 3"]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("(y_pred - y) ** 2", "the square of (y_pred minus y)"),
+        ("mean(((y_pred - y) ** 2)[3])", "the mean of number 4 of the square of (y_pred minus y)"),
+        ("-(a * b / W[0, 1])", "minus ((a times b) over row 1, column 2 of W)"),
+        ("relu(x @ W + b)", "relu of ((x times, as matrices, W) plus b)"),
+        ("a - (b - c)", "a minus (b minus c)"),
+        ("loss.backward()", "loss.backward()"),
+        ("w -= 1", "w -= 1"),
+        ("x[1:3] + 1", "x[1:3] + 1"),
+    ],
+)
+def test_operations_of_python_are_put_in_words(code: str, said: str):
+    assert spoken_python(code) == said
+
+
+def test_in_chinese_prose_formulas_are_their_symbols_and_quotes_stay():
+    (said,) = spoken_prose("只有一个“权重”。\n一个点：$x = 1$ → 2", in_symbols=True)
+    assert said == "只有一个“权重”。一个点：x = 1 → 2"
+    assert spoken_formula(r"x = 1 \qquad y = 2", in_symbols=True) == "x = 1; y = 2."
+    assert following("一个权重。", "四个点。", "One.") == "一个权重。四个点。One."
+
+
+def test_capitals_are_told_from_small_letters_in_the_help():
+    (line,) = help_lines("restart")
+    assert line == "restart, or capital R: start again from the same weights."
+
+
+def test_signs_are_put_in_words():
+    assert in_words("w → 2, x ≤ 3 · −1") == "w to 2, x at most 3, -1"
+
+
+def test_a_line_can_not_carry_an_escape_sequence_and_is_wrapped_at_blanks():
+    out = io.StringIO()
+    voice = LineWriter(out, 20)
+    voice.say(
+        "\x1b[2Jone two three four five six",
+        "",
+        SpokenCode("a = 1"),
+        SpokenCode("a\nb", numbered=True),
+    )
+    assert out.getvalue().splitlines() == [
+        "^[[2Jone two three", "four five six",
+        "Code: a = 1", "Code:", "Line 1: a", "Line 2: b", "End of code.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("这是平均值。", "这是平均值。"), ("他说：“对。”", "他说：“对。”"), ("四个点", "四个点。"),
+     ("Four points", "Four points."), ("", "")],
+)  # fmt: skip
+def test_a_sentence_ends_as_its_language_has_it(text: str, said: str):
+    assert sentence(text) == said
+
+
+def test_chinese_is_wrapped_by_its_cells_and_no_row_begins_with_a_closing_mark():
+    text = "损失是平均值，所以梯度就是这四个导数的 mean。现在调用 loss.backward() 吧。"
+    for width in range(6, 40):
+        rows = wrap(text, width)
+        assert max(map(cells, rows)) <= width
+        assert "".join(rows).replace(" ", "") == text.replace(" ", "")
+        if width >= 20:
+            assert not [row for row in rows if row[0] in "，。"]
+    assert wrap(text, 14) == ["损失是平均值，", "所以梯度就是这", "四个导数的", "mean。现在调用",
+                              "loss.backward(", ") 吧。"]  # fmt: skip
+
+
+def test_single_letters_tell_capitals_apart_and_words_do_not():
+    commands = [read(line) for line in ("r", "R", "RUN 3", "mode  manual ", "5")]
+    names = [(c[0].name, c[1]) if c else None for c in commands]
+    assert names == [("run", ""), ("restart", ""), ("run", "3"), ("mode", "manual"), None]
+    assert nearest("exercize 3") == "exercise"
+    assert nearest("qqqq") == ""
+
+
+def test_it_is_loaded_without_torch_and_without_textual():
+    listing = "import sys, tutor.cli.plain_mode; print('\\n'.join(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    assert "tutor.plain_mode.command_reader" in loaded
+    assert not loaded & {"torch", "numpy", "textual", "rich", "sqlite3", "latex2mathml"}

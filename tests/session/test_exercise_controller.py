@@ -1,0 +1,788 @@
+"""Exercises without a screen: what is asked, what counts as an answer, what is said to it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+import pytest
+
+from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
+from tests.ui.fake_engine import FakeEngine
+from tutor.lesson.exercise import Exercise, Predict, Setting, Stage, Wrong
+from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Element, Position, Value
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.messages import (
+    AnyEvent,
+    CommandRefused,
+    Inspect,
+    LessonFailed,
+    OpenLesson,
+    ProcessEnded,
+    StepPhase,
+)
+from tutor.session import feedback
+from tutor.session.attempt import Attempt
+from tutor.session.exercise_controller import REPAIR_SECONDS
+from tutor.session.goal_progress import ComparisonState
+from tutor.session.journal import Bookmark, Deed, Draft, NoJournal, next_to_do
+from tutor.session.session import Session
+
+SIGN = msgspec.structs.replace(PREDICT, id="sign", form="sign", wrong=())
+PICK = msgspec.structs.replace(
+    PREDICT,
+    id="pick",
+    form="choice",
+    wrong=(),
+    choices={"up": "It rises", "down": "It falls"},
+    answer='"up" if gradient["w"] < 0 else "down"',
+)
+
+
+class Notebook(NoJournal):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.deeds: list[tuple[str, Deed]] = []
+        self.drafts: dict[str, Draft] = {}
+        self.places: list[Bookmark] = []
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        self.deeds.append((exercise, deed))
+
+    def left(self, left: Bookmark) -> None:
+        self.places.append(left)
+
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+        self.drafts[exercise] = draft
+
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
+        return self.drafts.get(exercise)
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        counted = ("done", "skipped", "unskipped")
+        found = {e: deed for e, deed in self.deeds if deed in counted}
+        return {e: deed for e, deed in found.items() if deed != "unskipped"}
+
+
+class Learner:
+    """A session and whoever types at it; events come one after the other, as to the app."""
+
+    def __init__(self, engine: FakeEngine, *exercises: Exercise) -> None:
+        self.engine, self.notebook = engine, Notebook()
+        self.session = Session(engine, journal=self.notebook)
+        self._events: deque[AnyEvent] = deque()
+        engine.start(self._events.append)
+        self.lesson: Lesson = with_exercises(*exercises)
+        self.session.open(self.lesson)
+        self.hear()
+
+    def hear(self) -> None:
+        while self._events:
+            self.session.receive(self._events.popleft())
+
+    def begins(self, id: str | None = None) -> Attempt:
+        self.session.begin_exercise(id)
+        self.hear()
+        return self.attempt
+
+    def says(self, text: str) -> Attempt:
+        self.session.answer(text)
+        self.hear()
+        return self.attempt
+
+    def does(self, wish: str, *args: object) -> Attempt | None:
+        getattr(self.session, wish)(*args)
+        self.hear()
+        return self.session.attempt
+
+    @property
+    def attempt(self) -> Attempt:
+        assert self.session.attempt is not None
+        return self.session.attempt
+
+    @property
+    def at(self) -> Position:
+        assert self.session.moment is not None
+        assert self.session.moment.frame is not None
+        return self.session.moment.frame.at
+
+
+def deeds_of(learner: Learner) -> list[Deed]:
+    return [deed for _, deed in learner.notebook.deeds]
+
+
+def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    begun = learner.begins()
+    assert (begun.state, begun.ask, learner.at) == (
+        "asking",
+        PREDICT.ask,
+        Position(1, 2),
+    )
+    done = learner.says("-30")
+    assert (done.state, done.explain) == ("done", PREDICT.explain)
+    assert learner.at == Position(1, 3)
+    assert deeds_of(learner) == ["tried", "done"]
+
+
+def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    wrong = learner.says("-120")
+    assert wrong.state == "wrong"
+    assert "−30" in wrong.reply
+    assert "That is the sum." in wrong.reply
+    assert wrong.reply == "You said: −120. That is the sum. It is: −30."
+    assert not wrong.explain
+
+
+def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    places = [learner.at]
+    for _ in range(3):
+        learner.says("7")
+        again = learner.does("go_on")
+        assert again is not None
+        assert again.state == "asking"
+        places.append(learner.at)
+    assert [place.epoch for place in places] == [1, 2, 1, 2]
+    assert learner.attempt.ask == "And in epoch 2?"
+    assert learner.says("-25.5").state == "done"
+
+
+def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine) -> None:
+    own = msgspec.structs.replace(
+        PREDICT.again[0],
+        hints=("Look at epoch 2.",),
+        explain="Epoch 2 is nearer.",
+        wrong=(Wrong('gradient["w"] + 1', "One too many."),),
+    )
+    learner = Learner(engine, msgspec.structs.replace(PREDICT, again=(own,)))
+    learner.begins()
+    learner.does("hint")
+    assert "That is the sum." in learner.says("-120").reply
+    assert learner.attempt.hints == PREDICT.hints[:1]
+    learner.does("go_on")
+    assert (learner.attempt.hints, learner.attempt.hints_left) == (own.hints, 0)
+    assert "One too many." in learner.says("-24.5").reply
+    learner.does("go_on")
+    assert learner.attempt.hints == PREDICT.hints[:1]
+    learner.says("7")
+    learner.does("go_on")
+    assert learner.says("-25.5").explain == own.explain
+
+
+def test_a_local_gradient_is_asked_for_with_all_else_held_fixed() -> None:
+    values = {"a": 2.0, "b": 3.0, "y": 6.0}
+    step = LocalGradientQuestion(asks="local", output="a * b", input="a", values=values, expected=3)
+    asked = feedback.local_question(step)
+    assert asked.startswith(
+        "Here `y` = `a * b`. How fast does `y` change with `a`, the rest held fixed?  (`a` = 2,"
+    )
+    alone = msgspec.structs.replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
+    assert feedback.local_question(alone).startswith(
+        "Here `b` = `a + 1`. How fast does `b` change with `a`?  (`a` = "
+    )
+
+
+def test_what_has_no_name_is_given_a_letter_that_the_lesson_does_not_use() -> None:
+    values = {"(u - y)[3]": 2.0, "((u - y) ** 2)[3]": 4.0}
+    step = LocalGradientQuestion(
+        asks="local",
+        output="((u - y) ** 2)[3]",
+        input="(u - y)[3]",
+        values=values,
+        expected=4.0,
+    )
+    assert feedback.local_question(step) == (
+        "Here `v` = `(u - y)[3]` and `p` = `((u - y) ** 2)[3]`. "
+        "How fast does `p` change with `v`?  (`v` = 2, `p` = 4)"
+    )
+    assert "to `v`" in feedback.local_help(step)
+    assert "out `p` again" in feedback.local_help(step)
+
+
+def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> None:
+    values = {"gradient with respect to a": (2.0, -1.0), "local gradient of a": (3.0, 4.0)}
+    step = LocalGradientQuestion(asks="total", output="", input="w", values=values, expected=2.0)
+    assert feedback.local_solution(step) == "2 × 3 + (−1) × 4 = 2"
+    assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
+
+
+def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    asked = learner.says("about *thirty*")
+    assert (asked.state, asked.tries) == ("asking", 0)
+    assert r"\*thirty\*" in asked.reply
+
+
+@pytest.mark.parametrize(
+    ("exercise", "right", "wrong"), [(SIGN, "-", "+"), (PICK, "1", "2"), (CHOOSE, "2", "1")]
+)
+def test_signs_and_choices_are_judged_too(
+    engine: FakeEngine, exercise: Exercise, right: str, wrong: str
+) -> None:
+    learner = Learner(engine, exercise)
+    learner.begins()
+    assert learner.says(wrong).state in ("wrong", "asking")
+    learner.begins()
+    assert learner.says(right).state == "done"
+
+
+def test_the_run_can_not_be_stepped_past_an_open_question(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
+        learner.does(wish)
+        assert learner.at == Position(1, 2)
+        assert learner.session.notice.kind == "refused"
+
+
+def test_who_went_back_to_look_answers_at_the_place_of_the_question(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.does("back_epoch")
+    assert learner.at == Position(0, 0)
+    assert learner.says("-30").state == "done"
+    assert learner.at == Position(1, 3)
+
+
+def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    assert learner.begins().is_met is False
+    learner.does("step_epoch")
+    assert learner.attempt.is_met is False
+    learner.does("set_learning_rate", 0.1)
+    for _ in range(5):
+        learner.does("step_epoch")
+    assert (learner.attempt.state, learner.attempt.is_met) == ("done", True)
+
+
+def test_of_a_condition_it_is_told_how_near_the_run_is(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    (mark,) = learner.begins().marks[0]
+    assert (mark.what, mark.stands, mark.wanted) == ("loss", "none yet", "below 10")
+    learner.does("step_epoch")
+    (mark,) = learner.attempt.marks[0]
+    assert (mark.stands, mark.holds) == ("30", False)
+
+
+def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    learner.begins()
+    learner.does("next_mode")
+    assert learner.session.notice.kind == "refused"
+    assert "the learning rate" in learner.session.notice.text
+    assert engine.at.mode == "autograd"
+
+
+def test_starting_again_keeps_the_learning_rate_that_was_reached_for(engine: FakeEngine) -> None:
+    learner = Learner(engine, REACH)
+    learner.begins()
+    learner.does("set_learning_rate", 0.02)
+    learner.does("step_epoch")
+    learner.does("restart")
+    assert (engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
+
+
+def test_mended_code_is_run_from_the_start_and_has_to_do_what_it_should(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, REPAIR)
+    assert learner.begins().code == REPAIR.code
+    learner.does("edit", "w -= learning_rate * w.grad\n")
+    assert learner.attempt.state == "judging"
+    engine.advance(3)
+    learner.hear()
+    assert learner.attempt.state == "done"
+    opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+    update = opened.lesson.phase("Update")
+    assert update is not None
+    assert [f.code for f in update.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
+    assert "learning_rate * dw" in update.fences("manual")[0].code
+
+
+def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
+    engine: FakeEngine,
+) -> None:
+    far = msgspec.structs.replace(REPAIR, condition="abs(w - 20) < 1e-3 and w < 9")
+    learner = Learner(engine, far)
+    learner.begins()
+    learner.does("edit", "w -= learning_rate * w.grad\n")
+    engine.advance(3)
+    learner.hear()
+    weight = engine.at.weight(3)
+    assert learner.attempt.reply.endswith(
+        f"does not yet do what it should: w is {weight:.6g}, should be within 0.001 of 20."
+    )
+
+
+def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    before = len(engine.sent)
+    learner.does("edit", "w -= 1\nif w\n")
+    assert learner.attempt.reply.startswith("Line 2 is not Python")
+    assert len(engine.sent) == before
+
+
+def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("edit", "exit()\n")
+    engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
+    learner.hear()
+    assert learner.attempt.reply == "`The lesson's process exited with status 0`"
+    assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
+
+
+def test_a_draft_is_there_again_when_the_exercise_is_begun_anew(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("keep_draft", "# half\n")
+    learner.does("leave_exercise")
+    assert learner.begins().code == "# half\n"
+
+
+FOREIGN = "import os; os.system('touch hacked')\n"
+
+
+def opened_code(engine: FakeEngine) -> list[str]:
+    """The code of the phase to be mended, each time that a run was opened."""
+    lessons = [c.lesson for c in engine.sent if isinstance(c, OpenLesson)]
+    sections = filter(None, (lesson.phase(REPAIR.phase) for lesson in lessons))
+    return [f.code for section in sections for f in section.fences("autograd")]
+
+
+def at_foreign_code(engine: FakeEngine) -> Learner:
+    learner = Learner(engine, REPAIR)
+    learner.notebook.drafts[REPAIR.id] = Draft(FOREIGN, is_own=False)
+    learner.begins()
+    return learner
+
+
+def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) -> None:
+    learner = at_foreign_code(engine)
+    assert (learner.attempt.code, learner.attempt.is_from_elsewhere) == (FOREIGN, True)
+    assert "has not been run" in learner.attempt.reply
+    learner.does("edit", FOREIGN)
+    learner.does("edit", FOREIGN + "w -= 1\n")  # what is made of it is from elsewhere, too
+    learner.does("restart")
+    engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
+    learner.hear()
+    learner.does("leave_exercise")
+    learner.begins()
+    assert not any("hacked" in code for code in opened_code(engine))
+    kept = learner.notebook.drafts[REPAIR.id]
+    assert kept == Draft(FOREIGN + "w -= 1\n", is_own=False)
+
+
+def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it(engine: FakeEngine) -> None:
+    learner = at_foreign_code(engine)
+    learner.does("agree_to", FOREIGN)
+    assert FOREIGN in opened_code(engine)
+    assert learner.notebook.drafts[REPAIR.id] == Draft(FOREIGN, is_own=True)
+
+
+def test_the_code_as_given_runs_whatever_came_from_elsewhere(engine: FakeEngine) -> None:
+    learner = at_foreign_code(engine)
+    before = len(engine.sent)
+    learner.does("edit", REPAIR.code)
+    assert len(engine.sent) > before
+
+
+def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:
+    steps = (
+        LocalGradientQuestion(
+            asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0
+        ),
+        LocalGradientQuestion(
+            asks="total", output="", input="w", values={"of w * x": 2.0}, expected=6.0
+        ),
+    )
+    engine.local = LocalGradients(steps=steps)
+    learner = Learner(engine, AUTOGRAD)
+    begun = learner.begins()
+    assert (begun.step, begun.steps) == (1, 2)
+    assert "`x` = 3" in begun.ask
+    assert begun.ask.startswith(AUTOGRAD.ask)
+    assert learner.says("2").step == 1
+    asked = learner.says("3")
+    assert (asked.step, asked.ask) == (
+        2,
+        "What is the gradient of the loss with respect to `w`?  (`of w * x` = 2)",
+    )
+    assert learner.says("6").state == "done"
+    assert isinstance(engine.sent[-1], StepPhase)
+
+
+def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: FakeEngine) -> None:
+    learner = Learner(engine, CHOOSE)
+    learner.begins()
+    learner.does("show_solution")
+    assert not learner.attempt.solution
+    for shown in (CHOOSE.hints[:1], CHOOSE.hints, CHOOSE.hints):
+        learner.does("hint")
+        assert learner.attempt.hints == shown
+    learner.says("1")
+    learner.does("show_solution")
+    assert learner.attempt.solution == "So"
+    assert deeds_of(learner) == ["hinted", "hinted", "tried", "shown"]
+
+
+def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.says("1")
+    learner.does("go_on")
+    learner.does("show_solution")
+    assert learner.attempt.solution == "−25.5, the gradient of w"
+    assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
+
+
+def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.says("1")
+    learner.does("go_on")
+    learner.session.show_solution()
+    while learner._events:
+        learner.session.receive(learner._events.popleft())
+        assert learner.attempt.state == "asking" or not learner.attempt.solution
+    assert learner.attempt.solution
+
+
+@pytest.mark.parametrize(
+    ("exercise", "right"),
+    [
+        (SIGN, "negative"),
+        (PICK, "It rises"),
+        (msgspec.structs.replace(PREDICT, answer='gradient["w"] if True else 12345678'), "−30"),
+    ],
+)
+def test_a_solution_does_not_show_the_expression_that_checks_it(
+    exercise: Exercise, right: str
+) -> None:
+    assert isinstance(exercise, Predict)
+    text = "up" if exercise.form == "choice" else ""
+    assert feedback.solution(exercise, Value(() if text else (-30.0,), text=text)) == right
+
+
+def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("set_learning_rate", 0.02)
+    learner.does("seek", 7, 3)
+    record = learner.session.talk.record
+    learner.begins()
+    learner.does("leave_exercise")
+    assert (learner.at, learner.session.talk.record) == (Position(7, 3), record)
+    assert learner.session.attempt is None
+
+
+def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT, CHOOSE)
+    learner.does("seek", 5)
+    learner.begins()
+    left = learner.notebook.places[-1]
+    learner.does("leave_exercise")
+    for wish in (("open", learner.lesson), ("resume", learner.lesson, left), ("step_epoch",)):
+        engine.holds = True
+        learner.does(*wish)
+        assert learner.does("begin_exercise", "first") is None
+        engine.release()
+        learner.hear()
+        assert learner.attempt.exercise.id == "first"
+        own = learner.session.coach.held
+        assert own is not None
+        learner.does("skip")
+        assert learner.attempt.exercise.id == "choose"
+        learner.does("leave_exercise")
+        assert (learner.at, learner.session.talk.record) == (own.at, own.record)
+    assert learner.at.epoch == 6
+
+
+def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    engine.holds = True
+    learner.does("open", learner.lesson)
+    learner.does("begin_exercise")
+    for number, command in enumerate(engine.sent, 1):
+        if isinstance(command, OpenLesson | Inspect):
+            learner.session.receive(CommandRefused(message="stopped", answers=number))
+    engine.release()
+    learner.hear()
+    assert learner.does("restart") is None
+
+
+def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT, CHOOSE)
+    learner.begins()
+    learner.does("skip")
+    assert learner.attempt.exercise is CHOOSE
+    learner.says("2")
+    assert learner.does("go_on") is None
+    assert learner.session.notice.text.startswith("That was the last exercise")
+    assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
+
+
+def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT, CHOOSE)
+    learner.begins()
+    learner.does("skip")
+    assert "1 is skipped" in learner.session.notice.text
+    assert "K takes that back" in learner.session.notice.text
+    learner.says("2")
+    learner.does("go_on")
+    assert "1 is skipped" in learner.session.notice.text
+    assert learner.begins().exercise is PREDICT  # all else is done
+    learner.does("leave_exercise")
+    assert learner.does("unskip").exercise is PREDICT
+    assert learner.notebook.states("line") == {"choose": "done"}
+    learner.does("unskip")
+    assert learner.session.notice.text == "No exercise of this lesson is skipped"
+
+
+def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT, REACH, CHOOSE)
+    learner.begins()
+    learner.does("skip")
+    learner.does("skip")
+    assert learner.does("unskip").exercise is REACH
+    learner.does("skip")
+    learner.begins("first")
+    assert learner.does("unskip").exercise is PREDICT
+    assert learner.notebook.states("line") == {"reach": "skipped"}
+
+
+def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_it_away() -> None:
+    formula = "w − w before + 0.01 × gradient of w"
+    whats = ("w", formula, "loss of epoch 2 / loss of epoch 1", "last bias", "loss")
+    marks = (tuple(ComparisonState(what, False, "3", "below 2") for what in whats),)
+    told = feedback.not_mended(5, marks)
+    assert "w is 3, should be below 2; last bias is 3, should be below 2." in told
+    assert "w before" not in told
+    assert "loss of epoch" not in told
+    only_formula = ((ComparisonState(formula, False, "3", "below 2"),),)
+    assert feedback.not_mended(5, only_formula).endswith("does not yet do what it should.")
+
+
+def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
+    every = ("one", "two", "three")
+    assert next_to_do(every, {"one": "done"}) == "two"
+    assert next_to_do(every, {"one": "done", "two": "skipped"}) == "three"
+    assert next_to_do(every, {"one": "done", "two": "skipped", "three": "done"}) == "two"
+    assert next_to_do(every, dict.fromkeys(every, "done")) is None
+
+
+def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT, REACH, CHOOSE)
+    learner.begins("choose")
+    learner.says("2")
+    learner.does("go_on")
+    assert learner.session.notice.text == (
+        "That was the last exercise; 1 and 2 are still open · A shows them"
+    )
+
+
+def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    last = learner.notebook.places[-1]
+    assert (last.at.epoch, last.exercise) == (5, "first")
+
+
+def test_a_lesson_is_taken_up_where_it_was_left_with_its_exercise(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    left = learner.notebook.places[-1]
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, left)
+    other.hear()
+    assert other.attempt.exercise is not None
+    assert (other.attempt.exercise.id, other.at) == ("first", Position(1, 2))
+    other.does("leave_exercise")
+    assert other.at.epoch == 5
+
+
+def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    left = msgspec.structs.replace(learner.notebook.places[-1], fingerprint="other")
+    learner.session.resume(learner.lesson, left)
+    learner.hear()
+    assert learner.at == Position(0, 0)
+    assert "has changed" in learner.session.notice.text
+
+
+def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
+    kept = len(learner.notebook.places)
+    learner.session.open(learner.lesson)
+    learner.hear()
+    assert learner.session.notice.text == "You left this lesson in epoch 5 · O goes on there"
+    assert len(learner.notebook.places) == kept
+    learner.does("take_up")
+    assert learner.at.epoch == 5
+
+
+def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with(engine: FakeEngine) -> None:
+    stage = Stage(mode="autograd", settings=(Setting("w", (), 3.0),))
+    learner = Learner(engine, msgspec.structs.replace(REACH, stage=stage, may=("seed",)))
+    learner.begins()
+    learner.does("new_seed")
+    opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+    assert opened.record is not None
+    assert opened.record.seed
+    assert [change.element for change in opened.record.changes] == [Element("w", (), 3.0)]
+
+
+def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    learner.does("hint")
+    learner.says("7")
+    left = learner.notebook.places[-1]
+    learner.does("leave_exercise")
+    back = learner.begins()
+    assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, left)
+    other.hear()
+    resumed = other.attempt
+    assert (resumed.ask, resumed.tries, resumed.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
+
+
+def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("edit", "while True: pass\n")
+    engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running; back"))
+    learner.hear()
+    assert learner.attempt.was_stopped
+    assert learner.attempt.reply == "You broke it off: line 1 of your code was still running."
+    assert not learner.session.notice.text, "once is enough"
+
+
+def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    replies = []
+    for phase, line, message in (
+        ("Update", 2, "NameError: v"),
+        ("Predict", 20, "NameError: x"),
+        ("Loss", 31, "a leaf Variable that requires"),
+    ):
+        learner.does("edit", "v += 1\n")
+        engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase=phase, line=line,
+                           message=message))  # fmt: skip
+        learner.hear()
+        replies.append(learner.attempt.reply)
+    assert replies == [
+        "Line 2 of your code: `NameError: v`",
+        "Predict, at `y_pred = w * x`: `NameError: x`",
+        "Loss, at `loss = ((y_pred - y) ** 2).mean()`, still raises this error.",
+    ]
+
+
+def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    engine.fails_at = "Gradient"
+    code = "loss = ((y_pred - y) ** 2).mean()"
+    assert learner.says("1").reply.startswith(f"Loss, at `{code}`: `ZeroDivisionError")
+    assert learner.session.notice.text == f"Loss failed at {code} · R starts again"
+    engine.tell(engine.shown(0, "stopped: Loss, line 31, was still running; back to before it"))
+    learner.hear()
+    stopped = f"Stopped: Loss was still running at {code}; back to before it"
+    assert learner.session.notice.text == stopped
+
+
+def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    for line, where in (
+        ("Update, line 2", "line 2 of your code"),
+        ("Predict, line 20", "Predict, at `y_pred = w * x`,"),
+    ):
+        learner.does("edit", "while True: pass\n")
+        learner.session.coach.feel_the_pulse(REPAIR_SECONDS + 1)
+        engine.tell(engine.shown(engine.run_number, f"stopped: {line}, was still running; back"))
+        learner.hear()
+        assert learner.attempt.was_stopped
+        told = f"The tutor stopped it after 10 s: {where} was still running."
+        assert learner.attempt.reply == told
+
+
+def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    engine.holds = True
+    learner.does("edit", "while True: pass\n")
+    message = "stopped: Update, line 1, was still running"
+    engine.tell(CommandRefused(answers=opening_of(engine), message=message))
+    learner.hear()
+    assert learner.attempt.reply == "You broke it off: line 1 of your code was still running."
+    assert learner.session.notice.text == (
+        "Stopped: Update was still running (line 1 of your code)"
+    )
+    learner.does("restart")
+    engine.tell(CommandRefused(answers=opening_of(engine), message=message))
+    engine.release()
+    learner.hear()
+    assert "here runs the code as given" in learner.session.notice.text
+
+
+def opening_of(engine: FakeEngine) -> int:
+    """The number of the last Open."""
+    return max(n for n, command in enumerate(engine.sent, 1) if isinstance(command, OpenLesson))
+
+
+def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> None:
+    learner = Learner(engine, CHOOSE)
+    learner.begins()
+    learner.says("1")
+    for _ in range(3):
+        learner.does("hint")
+    assert learner.session.notice.text == "No more hints"
+    learner.does("show_solution")
+    assert not learner.session.notice.text
+
+
+def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("edit", REPAIR.solution_code)
+    engine.advance(3)
+    learner.hear()
+    learner.does("leave_exercise")
+    assert learner.begins().code == REPAIR.code
+
+
+def test_after_an_exercise_it_is_written_down_that_none_is_on(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    learner.does("leave_exercise")
+    assert learner.notebook.places[-1].exercise == ""

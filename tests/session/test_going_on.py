@@ -1,0 +1,289 @@
+"""Who goes on finds all as it was left: the frame before, the goal, and what was half done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
+from tests.ui.fake_engine import FakeEngine
+from tutor.protocol.frame import Change, Frame, Position, devices_of
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.messages import AnyCommand, CommandRefused, LessonFailed, OpenLesson
+from tutor.session.exercise_controller import hold
+from tutor.session.journal import Bookmark
+from tutor.session.run_view import RunView
+from tutor.session.session import Session
+from tutor.training.exercise_start import code_of
+
+from .test_exercise_controller import Learner
+
+
+def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
+    """Somebody at another machine, who goes on where the learner was last."""
+    other = Learner(engine or FakeEngine(), *learner.lesson.exercises)
+    other.session.resume(other.lesson, learner.notebook.places[-1])
+    other.hear()
+    return other
+
+
+def moment_of(learner: Learner) -> RunView:
+    assert learner.session.moment is not None
+    return learner.session.moment
+
+
+def frames_of(learner: Learner) -> tuple[Frame | None, Frame | None]:
+    moment = moment_of(learner)
+    return moment.before, moment.frame
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        ["step_phase", "step_phase"],
+        ["step_epoch", "step_epoch"],
+        ["step_epoch", "step_phase", "back_phase"],
+        ["step_epoch", "step_epoch", "back_epoch"],
+    ],
+)
+def test_what_was_compared_is_compared_again(engine: FakeEngine, walk: list[str]) -> None:
+    learner = Learner(engine, PREDICT)
+    for wish in walk:
+        learner.does(wish)
+    assert moment_of(learner).before is not None
+    assert frames_of(gone_on(learner)) == frames_of(learner)
+
+
+def test_after_an_exercise_what_was_compared_is_compared_again(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("step_epoch")
+    learner.does("step_epoch")
+    frames = frames_of(learner)
+    learner.begins()
+    learner.does("leave_exercise")
+    assert frames_of(learner) == frames
+    learner.begins()
+    other = gone_on(learner)
+    other.does("leave_exercise")
+    assert frames_of(other) == frames
+
+
+def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.does("step_phase")
+    held = hold(learner.session.talk)
+    assert held is not None
+    assert held.left(None).before == Position(5, 5)
+    cut = tuple(msgspec.structs.replace(run, reached=Position(4, 1)) for run in held.runs)
+    object.__setattr__(held, "runs", cut)  # as after a change in the past
+    assert held.left(None).before is None
+
+
+def test_a_goal_beyond_the_lessons_own_stays(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    own = moment_of(learner).goal
+    learner.does("seek", own)
+    learner.does("toggle_run")
+    learner.does("toggle_run")
+    engine.advance(1)
+    learner.hear()
+    assert moment_of(learner).goal == 2 * own
+    assert moment_of(gone_on(learner)).goal == 2 * own
+
+
+def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.begins()
+    for text in ("-", "-2", "-2x"):
+        learner.does("keep_typed", text)
+    assert gone_on(learner).attempt.typed == "-2x"
+    assert learner.says("-2x").typed == "", "it is submitted, and half typed no more"
+    learner.does("leave_exercise")
+    assert learner.begins().typed == ""
+    assert learner.says("-2").state == "wrong"
+    assert (learner.attempt.typed, learner.notebook.places[-1].typed) == ("", "")
+    assert gone_on(learner).attempt.typed == ""
+
+
+def test_a_wrong_answer_is_counted_at_once(engine: FakeEngine) -> None:
+    engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
+    learner = Learner(engine, AUTOGRAD)
+    learner.begins()
+    learner.says("2")
+    assert learner.notebook.places[-1].tries == 1
+
+
+def step(name: str, expected: float) -> LocalGradientQuestion:
+    return LocalGradientQuestion(asks="local", output="y", input=name, values={}, expected=expected)
+
+
+def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> None:
+    engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
+    learner = Learner(engine, AUTOGRAD)
+    learner.begins()
+    asked = learner.says("3").ask
+    other = FakeEngine()
+    other.local = engine.local
+    resumed = gone_on(learner, other).attempt
+    assert (resumed.step, resumed.steps) == (2, 2)
+    assert resumed.ask == f"{AUTOGRAD.ask}\n\n{asked}"
+    other.local = LocalGradients(steps=engine.local.steps[:1])
+    assert gone_on(learner, other).attempt.step == 1, "there is no second one here"
+
+
+def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
+    engine: FakeEngine,
+) -> None:
+    learner = Learner(engine, PREDICT, REPAIR)
+    learner.begins("first")
+    learner.says("7")
+    asked = learner.does("go_on")
+    assert asked is not None
+    assert asked.ask == "And in epoch 2?"
+    assert gone_on(learner).attempt.ask == asked.ask
+    learner.begins("mend")
+    assert gone_on(learner).begins("first").ask == asked.ask
+    learner.does("leave_exercise")
+    other = Learner(FakeEngine(), *learner.lesson.exercises)
+    other.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
+    other.session.open(other.lesson)
+    other.hear()
+    again = other.begins("first")
+    assert (again.ask, again.tries) == (asked.ask, 1), "where it begins anew, too"
+    assert [half.exercise for half in gone_on(other).notebook.places[-1].halfway] == ["mend"]
+
+
+def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    assert not gone_on(learner).attempt.is_editing
+    learner.does("keep_editing", True)
+    assert gone_on(learner).attempt.is_editing
+    learner.does("keep_editing", False)
+    assert not gone_on(learner).attempt.is_editing
+
+
+@pytest.mark.parametrize(
+    "no_run",
+    [
+        CommandRefused(message="line 1 of Update is not Python"),
+        LessonFailed(lesson="line", phase="Update", line=1, message="NameError: name 'v'"),
+    ],
+)
+def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
+    engine: FakeEngine, no_run: CommandRefused | LessonFailed
+) -> None:
+    learner = Learner(engine, REPAIR)
+    learner.begins()
+    learner.does("keep_draft", "v -=\n")
+    learner.does("leave_exercise")
+    engine.holds = True
+    learner.session.begin_exercise()
+    number = next(i for i, c in enumerate(engine.sent, 1) if is_open_with(c, "v -="))
+    engine.tell(msgspec.structs.replace(no_run, answers=number))
+    engine.release()
+    learner.hear()
+    assert is_open_with(opened_by(engine), "w += learning_rate")
+    assert learner.attempt.code == "v -=\n"
+    assert (learner.attempt.state, learner.attempt.reply) == ("asking", "")
+    assert learner.session.moment is not None
+    assert learner.session.moment.frame is not None
+
+
+def opened_by(engine: FakeEngine) -> AnyCommand:
+    return [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+
+
+def is_open_with(command: AnyCommand, code: str) -> bool:
+    return isinstance(command, OpenLesson) and code_of(
+        command.lesson, "autograd", "Update"
+    ).startswith(code)
+
+
+def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    engine.holds, engine.busy = True, 2.0
+    seconds = [0.0]
+    session = Session(engine, clock=lambda: seconds[0])
+    session.talk.devices = ("cpu",)
+    session.resume(learner.lesson, learner.notebook.places[-1])
+    seconds[0] = 2.0
+    assert session.waiting_line() == "The way to epoch 5 is still running (2 s) · x stops it"
+
+
+def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    learner.begins()
+    kept: dict[str, Any] = msgspec.to_builtins(learner.notebook.places[-1])
+    for new in ("before", "goal", "step", "typed", "is_editing", "halfway"):
+        del kept[new]
+    learner.notebook.left(msgspec.convert(kept, Bookmark))
+    other = gone_on(learner)
+    assert (other.attempt.exercise, other.at) == (PREDICT, learner.at)
+    other.does("leave_exercise")
+    assert (other.at.epoch, moment_of(other).before) == (5, None)
+
+
+def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("step_epoch")
+    learner.does("leave_exercise")
+    held = hold(learner.session.talk)
+    assert held is not None
+    left = held.left(None)
+    unknown = msgspec.structs.replace(left, record=msgspec.structs.replace(left.record, mode="no"))
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, unknown)
+    other.hear()
+    frame = moment_of(other).frame
+    assert frame is not None
+    assert frame.mode == other.lesson.modes[0]
+
+
+def left_by(learner: Learner) -> Bookmark:
+    learner.does("step_epoch")
+    learner.does("leave_exercise")
+    held = hold(learner.session.talk)
+    assert held is not None
+    return held.left(None)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["from the start", "in mid-run"])
+def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
+    engine: FakeEngine, changed: bool
+) -> None:
+    left = left_by(Learner(engine, PREDICT))
+    change = Change(Position(0, 0), device="cuda")
+    on_cuda = {"changes": (change,)} if changed else {"device": "cuda"}
+    record = msgspec.structs.replace(left.record, **on_cuda)  # type: ignore[arg-type]
+    other = Learner(FakeEngine(), PREDICT)
+    other.session.resume(other.lesson, msgspec.structs.replace(left, record=record))
+    other.hear()
+    assert other.at == left.at
+    assert other.session.talk.record is not None
+    assert devices_of(other.session.talk.record) == {"cpu"}
+    assert "there is no cuda here" in other.session.notice.text
+    assert "CPU" in other.session.notice.text
+
+
+def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
+    left = left_by(Learner(engine, PREDICT))
+    other = Learner(FakeEngine(), PREDICT)
+    other.engine.refuses_records = "there is no parameter v"
+    other.session.resume(other.lesson, left)
+    other.hear()
+    assert other.at == Position(0, 0)
+    assert "there is no parameter v" in other.session.notice.text
+    other.engine.holds = True
+    other.session.resume(other.lesson, left)
+    other.session.stop()
+    other.engine.release()
+    other.hear()
+    last = opened_by(other.engine)
+    assert isinstance(last, OpenLesson)
+    assert last.record is not None, "what is stopped is not opened in another way"

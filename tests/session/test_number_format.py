@@ -1,0 +1,118 @@
+import math
+
+import pytest
+
+from tutor.protocol.frame import NONE, Value
+from tutor.session import number_format
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (0.3, "0.300000"),
+        (-30.0, "−30"),
+        (21.675, "21.6750"),
+        (597.7401, "597.740"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (0.00012345, "1.2345e−4"),
+        (1.5e300, "1.5000e300"),
+        (123456.7, "123456.7"),
+        (math.nan, "NaN"),
+        (math.inf, "inf"),
+        (-math.inf, "−inf"),
+    ],
+)
+def test_a_number_is_shown_with_six_digits_and_a_whole_one_without_decimals(
+    x: float, text: str
+) -> None:
+    assert number_format.number(x) == text
+
+
+def test_a_learning_rate_is_shown_as_one_would_type_it() -> None:
+    assert [number_format.setting(x) for x in (0.01, 1.0, 1e-5)] == ["0.01", "1", "1e−5"]
+
+
+def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:
+    assert number_format.short(NONE) == "None"
+    assert number_format.short(Value((0.0,))) == "0"
+
+
+def test_an_array_is_shown_as_rows_in_brackets() -> None:
+    value = Value((1.0, 0.25, -3.5, 4.0), (2, 2), "float32")
+    assert number_format.matrix(value, 4) == ["[ 1      0.2500]", "[−3.500  4     ]"]
+    assert number_format.short(value, 3) == "[[1 0.250] [−3.50 4]]"
+
+
+def test_what_a_long_array_leaves_out_is_counted() -> None:
+    value = Value(tuple(float(i) for i in range(64)), (100,), "float32")
+    assert number_format.matrix(value)[-1] == "… 36 more"
+    assert number_format.short(value) == "[0 1 2 3 …]"
+
+
+def test_truth_values_are_words() -> None:
+    assert number_format.short(Value((1.0,), (), "bool")) == "True"
+
+
+def test_an_array_of_one_number_is_shown_as_that_number() -> None:
+    assert number_format.short(Value((0.5,), (1,), "float32")) == "0.50000"
+
+
+def test_an_empty_array_is_shown() -> None:
+    assert number_format.short(Value((), (0,), "float32")) == "[]"
+
+
+def test_a_change_says_up_down_or_same_without_colour() -> None:
+    assert number_format.change(2.0, 1.0) == "▲1"
+    assert number_format.change(-2.0, 1.0) == "▼3"
+    assert number_format.change(2.0, 2.0) == "="
+    assert number_format.change(math.nan, 2.0) == ""
+    assert number_format.change(math.inf, 2.0) == "▲inf"
+
+
+def test_decimal_points_stand_in_one_column() -> None:
+    assert number_format.align(["30", "−0.5", "None"]) == ["  30  ", "  −0.5", "None  "]
+
+
+def marked(now: str, was: str) -> str:
+    """`now` with each changed stretch in angle brackets."""
+    for start, end in reversed(number_format.changed_spans(now, was)):
+        now = f"{now[:start]}<{now[start:end]}>{now[end:]}"
+    return now
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "shown"),
+    [
+        ("0.3000", "0.3000", "0.3000"),
+        ("0.30000", "0.55500", "0.<55500>"),
+        ("1.9960", "1.9962", "1.996<2>"),
+        ("21.675", "21.680", "21.6<80>"),
+        ("30", "21.675", "<21.675>"),
+        ("30", "30.5", "30.<5>"),
+        ("30.5", "30", "<30>"),
+        ("9.9999", "10.001", "<10.001>"),
+        ("−0.5", "0.5", "<0.5>"),
+        ("−0.50", "−0.51", "−0.5<1>"),
+        ("1.2345e−4", "1.2300e−4", "1.23<00>e−4"),
+        ("1.2345e−4", "1.2345e−5", "<1.2345e−5>"),
+        ("None", "0", "<0>"),
+        ("NaN", "inf", "<inf>"),
+        ("[1 2.50 3]", "[1 2.75 3]", "[1 2.<75> 3]"),
+        ("[[1 2] [3 4]]", "[[1 2] [3 5]]", "[[1 2] [3 <5>]]"),
+        ("[1 2]", "[1 2 3]", "<[1 2 3]>"),
+    ],
+)
+def test_a_number_is_marked_from_the_first_digit_that_has_changed(
+    was: str, now: str, shown: str
+) -> None:
+    assert marked(now, was) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("7.50000", "7.5"), ("−2.5000", "−2.5"), ("[1.0000 0.30000]", "[1 0.3]"),
+     ("1.2500e−7", "1.25e−7"), ("100", "100"), ("10.05", "10.05"), ("True", "True")],
+)  # fmt: skip
+def test_in_a_sentence_a_number_has_no_zeros_at_its_end(text: str, said: str) -> None:
+    assert number_format.without_tails(text) == said

@@ -1,0 +1,56 @@
+"""What a learner types to set a number of a parameter."""
+
+import pytest
+
+from tutor.protocol.frame import Element, Value
+from tutor.session import parameter_input
+
+ONE = {"w": Value((0.3,), (), "float32")}
+ONE_IN_A_ROW = {"w": Value((0.3,), (1, 1), "float32")}
+MANY = {"w1": Value((0.1, 0.2, 0.3, 0.4), (2, 2), "float32"), "b": Value((0.0,), (1,), "float32")}
+
+
+@pytest.mark.parametrize(
+    ("typed", "values_", "wanted"),
+    [
+        ("1.5", ONE, Element("w", (), 1.5)),
+        ("w = −2", ONE, Element("w", (), -2.0)),
+        ("w=0,5", ONE, Element("w", (), 0.5)),
+        ("3", ONE_IN_A_ROW, Element("w", (0, 0), 3.0)),
+        ("w1[0, 1] = 1e-3", MANY, Element("w1", (0, 1), 1e-3)),
+        (" w1 [1,1]= 4 ", MANY, Element("w1", (1, 1), 4.0)),
+        ("b = 1", MANY, Element("b", (0,), 1.0)),
+        ("-1/4", ONE, Element("w", (), -0.25)),
+        ("w1[0, 0] = 2 * (1 - 3)", MANY, Element("w1", (0, 0), -4.0)),
+    ],
+)
+def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element) -> None:
+    assert parameter_input.read(typed, values_) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "values_", "words"),
+    [
+        ("", ONE, "Type it like this: w = 0.5"),
+        ("much", ONE, "I can't read “much”"),
+        ("v = 1", ONE, "v is no parameter here; there is w"),
+        ("nan", ONE, "I can't read “nan”"),
+        ("1/0", ONE, "divided by 0"),
+        ("1.5", MANY, "Which one? Type it like this: w1[0, 0] = 0.5"),
+        ("w1 = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
+        ("w1[2, 0] = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
+        ("w1[0] = 1", MANY, "w1 goes from"),
+        ("w = [1", ONE, "I can't read “[1”"),
+    ],
+)
+def test_what_can_not_be_read_is_told_with_an_example(
+    typed: str, values_: dict[str, Value], words: str
+) -> None:
+    with pytest.raises(ValueError, match=r".") as error:
+        parameter_input.read(typed, values_)
+    assert words in str(error.value)
+
+
+def test_the_question_names_the_number_and_what_it_is_now() -> None:
+    assert parameter_input.question(ONE) == "A value for w (now 0.3):"
+    assert "w1[0, 0] = 0.5" in parameter_input.question(MANY)

@@ -1,0 +1,564 @@
+"""What the learner does is kept as it comes, and the screen never waits for it."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.waiting import PATIENCE, wait_until
+from tutor.progress import records
+from tutor.progress.records import Record
+from tutor.progress.store import Store
+from tutor.progress.transfer import read_lines
+from tutor.protocol.frame import Change, Position
+from tutor.protocol.frame import RunRecipe as Recipe
+from tutor.protocol.inspections import RunInfo
+from tutor.session import progress_writer as keeper_module
+from tutor.session.bookmark_packing import packed, unpacked
+from tutor.session.journal import Bookmark, Draft, Journal
+from tutor.session.pending_writes import FAST, PAUSE, RETRY, PendingWrites
+from tutor.session.progress_writer import ProgressWriter
+from tutor.training.player import END
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+STEPPING = """
+import sys
+from pathlib import Path
+from tests.session.test_progress_writer import Draft, left
+from tutor.session.progress_writer import ProgressWriter
+keeper = ProgressWriter(Path(sys.argv[1]))
+keeper.states("xor")
+keeper.did("xor", "first", "predict", "done")
+keeper.draft("xor", "mend", Draft("w = 1"))
+keeper.left(left(epoch=41))
+print("stepped", flush=True)
+sys.stdin.read()
+"""
+
+
+def left(slug: str = "xor", epoch: int = 1, exercise: str = "") -> Bookmark:
+    return Bookmark(
+        slug=slug,
+        path=f"{slug}.md",
+        fingerprint="f",
+        language="en",
+        record=Recipe("manual", "cpu", 0.1, 0),
+        at=Position(epoch, 2),
+        exercise=exercise,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "progress.sqlite3"
+
+
+Open = Callable[[], ProgressWriter]
+
+
+class PatientKeeper(ProgressWriter):
+    """A ProgressWriter on a machine that may be slow: all is written, however long that takes."""
+
+    def flush(self, timeout: float = PATIENCE) -> bool:
+        return super().flush(timeout)
+
+    def close(self, timeout: float = PATIENCE) -> None:
+        super().close(timeout)
+
+
+@pytest.fixture
+def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    monkeypatch.setattr(keeper_module, "PATIENCE", PATIENCE)
+    keepers: list[ProgressWriter] = []
+
+    def opened() -> ProgressWriter:
+        keepers.append(PatientKeeper(file))
+        return keepers[-1]
+
+    yield opened
+    for keeper in keepers:
+        keeper.close()
+
+
+def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> None:
+    keeper: Journal = opened()
+    keeper.did("xor", "first", "predict", "tried")
+    keeper.did("xor", "first", "predict", "skipped")
+    assert isinstance(keeper, ProgressWriter)
+    keeper.close()
+    keeper = opened()  # who has read it knows what stands behind the skip
+    assert keeper.states("xor") == {"first": "skipped"}
+    keeper.did("xor", "first", "predict", "unskipped")
+    keeper.did("xor", "second", "predict", "skipped")
+    keeper.did("xor", "second", "predict", "unskipped")
+    for _ in range(2):
+        assert keeper.states("xor") == {"first": "tried"}
+        keeper.close()
+        keeper = opened()
+
+
+def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
+    keeper: Journal = opened()
+    keeper.did("xor", "first", "predict", "done")
+    keeper.did("xor", "first", "predict", "tried")
+    keeper.did("xor", "second", "choose", "skipped")
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    keeper.draft("xor", "mend", Draft("w = 2"))
+    for _ in range(2):
+        assert keeper.states("xor") == {"first": "done", "second": "skipped"}
+        assert keeper.states("one-weight") == {}
+        assert keeper.draft_of("xor", "mend") == Draft("w = 2")
+        assert keeper.draft_of("xor", "first") is None
+        assert isinstance(keeper, ProgressWriter)
+        keeper.close()
+        keeper = opened()
+
+
+def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
+    keeper = opened()
+    assert keeper.last_left() is None
+    keeper.left(left("xor", 7, "mend"))
+    keeper.left(left("one-weight", 3))
+    for _ in range(2):
+        assert keeper.last_left() == left("one-weight", 3)
+        assert keeper.left_of("xor") == left("xor", 7, "mend")
+        visit = keeper.last_visit("xor")
+        assert visit is not None
+        assert abs((datetime.now(UTC) - visit).total_seconds()) < 60
+        keeper.close()
+        keeper = opened()
+
+
+def test_all_that_a_run_needs_is_kept_be_it_not_a_number() -> None:
+    run = RunInfo(
+        name="b", mode="manual", device="cpu", learning_rate=9, seed=1, furthest=4, loss=math.nan
+    )
+    full = replace(left(), runs=(run,))
+    again = unpacked(packed(full, NOON).data)
+    assert again is not None
+    assert math.isnan(again.runs[0].loss)
+    assert again.record == full.record
+
+
+def test_a_place_says_in_words_what_holds_there() -> None:
+    recipe = Recipe(
+        "manual",
+        "cpu",
+        0.1,
+        0,
+        (
+            Change(Position(1, 0), mode="autograd"),
+            Change(Position(2, 0), learning_rate=0.5),
+            Change(Position(9, 0), device="cuda"),
+        ),
+    )
+    run = RunInfo(
+        name="a", mode="manual", device="cpu", learning_rate=1, seed=0, furthest=1, loss=1.0
+    )
+    runs = (run, replace(run, name="b", is_current=True))
+    one = replace(left(exercise="mend"), record=recipe, runs=runs, at=Position(2, 3))
+    place = packed(one, NOON)
+    assert (place.lesson, place.mode, place.device, place.learning_rate) == (
+        "xor",
+        "autograd",
+        "cpu",
+        0.5,
+    )
+    assert (place.epoch, place.step, place.fork, place.exercise) == (2, 3, "b", "mend")
+
+
+def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
+    place = packed(left(), NOON)
+    with closing(Store(file)) as store:
+        store.add([type(place)(lesson="xor", at=NOON, data=b"\x93 from another version")])
+    assert opened().last_left() is None
+
+
+def test_with_a_clock_that_was_never_set_all_is_kept(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime(1969, 12, 31, 23, tzinfo=UTC)
+
+    monkeypatch.setattr(records, "datetime", Clock)
+    keeper = opened()
+    keeper.did("xor", "first", "predict", "done")
+    keeper.left(left(epoch=3))
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    keeper.close()
+    assert opened().states("xor") == {"first": "done"}
+    assert opened().last_left() == left(epoch=3)
+
+
+def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_back(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "BUSY", 0.05)
+    keeper = opened()
+    assert keeper.states("xor") == {}
+    with closing(sqlite3.connect(file, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        keeper.did("xor", "first", "predict", "done")
+        keeper.left(left(epoch=7))
+        keeper.close(timeout=0.3)
+    wait_until(lambda: ".unsaved-" in keeper.trouble, "what is put beside the file")
+    (beside,) = file.parent.glob("*.unsaved-*.jsonl")
+    assert str(beside) in keeper.trouble
+    assert beside.stat().st_mode & 0o077 == 0
+    with closing(Store(file)) as store:
+        store.merge(read_lines(beside.read_bytes().splitlines(), "file"))
+    assert opened().states("xor") == {"first": "done"}
+    assert opened().last_left() == left(epoch=7)
+
+
+RUN = RunInfo(
+    name="B", mode="manual", device="cpu", learning_rate=0.1, seed=0, furthest=3, loss=1.0
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"record": Recipe("manual", "\x1b]0;gone\x07", 0.1, 0)},
+        {"record": Recipe("m" * 1000, "cpu", 0.1, 0)},
+        {"record": Recipe("manual", "cpu", 0.1, -1)},
+        {"record": Recipe("manual", "cpu", 0.1, 0, (Change(Position(-1, 0), mode="manual"),))},
+        {"at": Position(-1, 0)},
+        {"at": Position(10**15, 0)},
+        {"runs": (replace(RUN, name="\x1b[2J"),)},
+        {"at": Position(0, 2**63 - 1)},
+        {"runs": (replace(RUN, reached=Position(1, -1)),)},
+        {"hints": -1},
+    ],
+)
+def test_a_place_that_makes_no_sense_is_none(change: dict[str, Any]) -> None:
+    assert unpacked(packed(replace(left(), runs=(RUN,)), NOON).data) is not None
+    assert unpacked(packed(replace(left(), **change), NOON).data) is None
+
+
+def test_a_kept_run_that_came_to_the_end_of_an_epoch_is_brought_back() -> None:
+    kept = replace(left(), runs=(replace(RUN, reached=Position(3, END)), RUN))
+    assert unpacked(packed(kept, NOON).data) == kept
+
+
+def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STEPPING, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"stepped\n"
+        wait_until(lambda: epoch_kept(file) == 41, "the step to be written")
+        process.kill()
+    keeper = opened()
+    assert keeper.last_left() == left(epoch=41)
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.draft_of("xor", "mend") == Draft("w = 1")
+    assert keeper.trouble == ""
+
+
+def epoch_kept(file: Path) -> int:
+    """That of the one place in the progress file; 0 while there is none."""
+    with closing(Store(file)) as store:
+        return next((place.epoch for place in store.places()), 0)
+
+
+def test_two_keepers_at_once_lose_nothing(opened: Open) -> None:
+    keepers = [opened(), opened()]
+
+    def work(keeper: ProgressWriter, name: str) -> None:
+        for n in range(50):
+            keeper.did("xor", f"{name}{n}", "predict", "done")
+            keeper.left(left(name, n))
+
+    threads = [
+        threading.Thread(target=work, args=(keeper, name))
+        for keeper, name in zip(keepers, "ab", strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for keeper in keepers:
+        keeper.close()
+        assert keeper.trouble == ""
+    after = opened()
+    assert len(after.states("xor")) == 100
+    assert [after.left_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
+
+
+def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None:
+    keeper, other = opened(), opened()
+    keeper.did("xor", "first", "predict", "tried")
+    keeper.left(left(epoch=2))
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    assert keeper.flush()
+    other.did("xor", "first", "predict", "done")
+    other.left(left(epoch=9))
+    other.draft("xor", "mend", Draft("w = 2"))
+    assert other.flush()
+    assert keeper.states("xor") == {"first": "tried"}
+    keeper.refresh()
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.last_left() == left(epoch=9)
+    assert keeper.draft_of("xor", "mend") == Draft("w = 2")
+    keeper.left(left(epoch=3))
+    keeper.refresh()
+    assert keeper.last_left() == left(epoch=3)
+
+
+def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "BUSY", 0.01)
+    keeper = opened()
+    keeper.states("xor")
+    with closing(Store(file)) as store:
+        store.add([packed(left(epoch=9), NOON), packed(left("line", 9), NOON)])
+    with closing(sqlite3.connect(file, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        keeper.left(left(epoch=3))
+        keeper.did("xor", "first", "predict", "done")
+        keeper.draft("xor", "mend", Draft("w = 1"))
+        keeper.refresh()
+        assert keeper.left_of("line") == left("line", 9)
+        assert keeper.left_of("xor") == left(epoch=3)
+        assert keeper.states("xor") == {"first": "done"}
+        assert keeper.draft_of("xor", "mend") == Draft("w = 1")
+        another.execute("ROLLBACK")
+
+
+def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = opened()
+    keeper.did("xor", "first", "predict", "done")
+    assert keeper.flush()
+    monkeypatch.setattr(Store, "exercises", None)
+    keeper.refresh()
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.trouble == ""
+
+
+def test_a_look_at_a_file_that_can_not_be_read_ends(opened: Open, file: Path) -> None:
+    file.mkdir()
+    keeper = opened()
+    keeper.refresh()
+    assert keeper.states("xor") == {}
+    keeper.close()
+    assert not keeper._thread.is_alive()
+    keeper.refresh()
+    assert keeper.states("xor") == {}
+
+
+def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    real = Store.add
+
+    def add(self: Store, records: list[Record]) -> object:
+        written.append(len(records))
+        return real(self, records)
+
+    monkeypatch.setattr(Store, "add", add)
+    keeper = opened()
+    keeper.states("xor")
+    began = time.monotonic()
+    for epoch in range(200):
+        keeper.left(left(epoch=epoch))
+        time.sleep(0.001)
+    seconds = time.monotonic() - began
+    keeper.close()
+    # One that comes FAST seconds after the one before is written at once, on a slow machine.
+    assert 1 <= len(written) <= 3 + seconds / FAST
+    with closing(Store(file)) as store:
+        assert store.places()[0].epoch == 199
+
+
+def test_a_full_second_is_enough_to_close(opened: Open) -> None:
+    fastest = math.inf
+    for trial in range(10):
+        keeper = opened()
+        for n in range(300):
+            keeper.did(f"lesson {trial}", f"e{n}", "predict", "done")
+        began = time.monotonic()
+        keeper.close()
+        fastest = min(fastest, time.monotonic() - began)
+        assert len(opened().states(f"lesson {trial}")) == 300
+        if fastest < 1:  # else the machine was perhaps busy with other things
+            break
+    assert fastest < 1
+
+
+def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    real = Store.__init__
+
+    def hang(self: Store, *arguments: object, **named: object) -> None:
+        gate.wait()
+        real(self, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "__init__", hang)
+    monkeypatch.setattr(keeper_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(keeper_module, "STUCK", 0.05)
+    keeper = ProgressWriter(file)
+    began = time.monotonic()
+    for n in range(1000):
+        keeper.did("xor", f"e{n}", "predict", "done")
+        assert len(keeper.states("xor")) == n + 1
+    keeper.close(timeout=0.05)
+    assert time.monotonic() - began < 50, "not a tenth of a second each time"
+    assert keeper.trouble.startswith(f"progress is not kept: waiting for {file}")
+    gate.set()
+    keeper._thread.join(PATIENCE)
+    assert not keeper._thread.is_alive()
+
+
+def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
+    opened: Open, file: Path
+) -> None:
+    file.mkdir()
+    keeper = opened()
+    assert keeper.states("xor") == {}
+    assert keeper.trouble == f"progress is not kept: it is a folder ({file})"
+    keeper.did("xor", "first", "predict", "done")
+    keeper.left(left())
+    assert keeper.states("xor") == {"first": "done"}
+    assert keeper.last_left() == left()
+    file.rmdir()
+    keeper.close()
+    assert opened().states("xor") == {"first": "done"}
+
+
+def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(Store(file)):
+        pass
+    monkeypatch.setattr(keeper_module, "BUSY", 0.05)
+    keeper = opened()
+    keeper.states("xor")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        keeper.did("xor", "first", "predict", "done")
+        assert not keeper.flush(timeout=0.3)
+        wait_until(lambda: "another program is writing it" in keeper.trouble, "the reason")
+        other.execute("ROLLBACK")
+    assert keeper.flush()
+    assert keeper.trouble == ""
+    assert opened().states("xor") == {"first": "done"}
+
+
+def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> None:
+    file.write_text("no database\n" * 100)
+    keeper = opened()
+    keeper.did("xor", "first", "predict", "done")
+    assert keeper.flush()
+    assert keeper.trouble.startswith("the progress file was damaged and is set aside as ")
+    assert "\n" not in keeper.trouble
+
+
+def test_whatever_goes_wrong_is_told_and_never_raised(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("never\nthought of")
+
+    monkeypatch.setattr(Store, "exercises", fail)
+    keeper = opened()
+    assert keeper.states("xor") == {}
+    keeper.did("xor", "first", "predict", "done")
+    assert keeper.states("xor") == {"first": "done"}
+    keeper.close()
+    told = f"progress is not kept: RuntimeError: never thought of ({file})"
+    assert keeper.trouble.startswith(told)
+
+
+def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
+    code = "import sys, tutor.session.progress_writer; sys.exit('sqlite3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ── When it is written ──────────────────────────────────────────────────────────────
+
+
+def test_what_was_typed_is_own_after_a_restart_whatever_file_it_is_kept_in(
+    opened: Open, file: Path
+) -> None:
+    keeper = opened()
+    keeper.draft("xor", "mend", Draft("w = 1"))
+    keeper.draft("xor", "other", Draft("import os", is_own=False))
+    keeper.close()
+    again = opened()
+    assert again.draft_of("xor", "mend") == Draft("w = 1", is_own=True)
+    assert again.draft_of("xor", "other") == Draft("import os", is_own=False)
+
+
+def test_what_was_typed_on_another_machine_is_not_own_here(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = opened()
+    theirs.draft("xor", "mend", Draft("import os"))
+    theirs.close()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
+    keeper = opened()  # the very file, copied there
+    assert keeper.draft_of("xor", "mend") == Draft("import os", is_own=False)
+    keeper.draft("xor", "mend", Draft("import os"))  # agreed to
+    keeper.close()
+    assert opened().draft_of("xor", "mend") == Draft("import os", is_own=True)
+
+
+def test_a_step_by_hand_is_due_at_once() -> None:
+    backlog = PendingWrites()
+    for clock in (10.0, 10.3, 10.6):
+        backlog.add_left(left(), NOON, clock)
+        assert backlog.due == clock
+        backlog.written(backlog.batch(), clock)
+        assert not backlog
+
+
+def test_what_comes_fast_waits_and_a_deed_does_not() -> None:
+    backlog = PendingWrites()
+    backlog.add_left(left(), NOON, 10.0)
+    backlog.written(backlog.batch(), 10.0)
+    backlog.add_left(left(epoch=2), NOON, 10.05)
+    assert backlog.due == 10.0 + PAUSE
+    backlog.add_left(left(epoch=3), NOON, 10.1)
+    assert backlog.due == 10.0 + PAUSE
+    assert list(backlog.batch().lefts.values()) == [(NOON, left(epoch=3))]
+
+
+def test_what_came_while_it_was_written_stays() -> None:
+    backlog = PendingWrites()
+    backlog.add_left(left(epoch=1), NOON, 10.0)
+    batch = backlog.batch()
+    backlog.add_left(left(epoch=2), NOON, 10.01)
+    backlog.written(batch, 10.02)
+    assert list(backlog.batch().lefts.values()) == [(NOON, left(epoch=2))]
+
+
+def test_after_a_failure_it_is_tried_again_later_and_not_at_once() -> None:
+    backlog = PendingWrites()
+    backlog.add_left(left(), NOON, 10.0)
+    backlog.failed(10.0)
+    assert backlog
+    backlog.add_left(left(epoch=2), NOON, 11.0)
+    assert backlog.due == 10.0 + RETRY

@@ -1,0 +1,422 @@
+"""The conversation with the engine, without a screen."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.ui.fake_engine import FakeEngine
+from tests.ui.lessons import lesson
+from tutor.protocol.frame import NO_VALUE, Position
+from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
+from tutor.protocol.messages import (
+    AnyEvent,
+    EngineReady,
+    Inspect,
+    InspectionReady,
+    LessonFailed,
+    OpenLesson,
+    OutputPrinted,
+    Pause,
+    ProcessEnded,
+    Restart,
+    RunTo,
+    Seek,
+    SetLearningRate,
+    StepPhase,
+    Switch,
+)
+from tutor.session.engine_session import QUEUE
+from tutor.session.number_format import next_of_1_2_5
+from tutor.session.session import Session
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Talk:
+    """A session that has heard all answers whenever something is asked of it or read from it."""
+
+    def __init__(self, engine: FakeEngine, clock: Callable[[], float] = time.monotonic) -> None:
+        self.heard: list[AnyEvent] = []
+        engine.start(self.heard.append)
+        self.session = Session(engine, clock)
+
+    def hear(self) -> None:
+        while self.heard:
+            self.session.receive(self.heard.pop(0))
+
+    def __getattr__(self, name: str) -> Any:
+        self.hear()
+        return getattr(self.session, name)
+
+
+@pytest.fixture
+def session(engine: FakeEngine, clock: Clock) -> Talk:
+    """A session with an open lesson."""
+    talk = Talk(engine, clock)
+    talk.open(lesson())
+    return talk
+
+
+def test_opening_a_lesson_sends_it_and_its_first_mode(session: Talk, engine: FakeEngine) -> None:
+    command = engine.sent[0]
+    assert isinstance(command, OpenLesson)
+    assert command.lesson == lesson()
+    assert command.mode == "manual"
+
+
+def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
+    engine: FakeEngine,
+) -> None:
+    engine.ready_at_once = False
+    session = Talk(engine)
+    session.open(lesson())
+    assert session.moment.frame is None
+    assert session.waiting_line() == "loading PyTorch …"
+    session.step_phase()
+    engine.get_ready()
+    assert session.waiting_line() == ""
+    assert session.moment.frame is not None
+    assert session.moment.frame.phase == "Predict"
+
+
+def test_each_step_keeps_the_frame_before(session: Talk) -> None:
+    for _ in range(4):
+        session.step_phase()
+    moment = session.moment
+    assert moment.before.phase == "Gradient"
+    assert moment.frame.phase == "Update"
+    assert moment.frame.values["w"].data[0] == pytest.approx(0.3)
+
+
+def test_looking_at_the_plot_does_not_forget_what_has_changed(session: Talk) -> None:
+    session.step_phase()
+    before = session.moment and session.moment.before
+    session.look(60)
+    assert session.moment.before is before
+
+
+def test_the_same_width_is_not_told_twice(session: Talk, engine: FakeEngine) -> None:
+    session.look(60)
+    session.look(60)
+    assert [c.columns for c in engine.sent if isinstance(c, Inspect)] == [0, 60]
+
+
+def test_r_runs_to_the_last_epoch_and_pauses(session: Talk, engine: FakeEngine) -> None:
+    session.toggle_run()
+    assert engine.sent[-1] == RunTo(epoch=20)
+    assert session.is_running
+    engine.advance(5)
+    session.toggle_run()
+    assert engine.sent[-1] == Pause()
+    assert not session.is_running
+    assert session.moment.epoch == 5
+
+
+def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.toggle_run()
+    engine.advance(20)
+    session.toggle_run()
+    assert engine.kinds().count("RunTo") == 1
+    assert session.notice.text == "Epoch 20 is reached · r again goes on to 40"
+    session.toggle_run()
+    assert engine.sent[-1] == RunTo(epoch=40)
+    assert session.moment.goal == 40
+
+
+def test_an_unasked_frame_of_a_run_owes_a_taken(session: Talk, engine: FakeEngine) -> None:
+    session.toggle_run()
+    engine.advance(3)
+    assert session.receive(engine.shown()) is True
+    engine.advance(17)
+    assert session.receive(engine.shown()) is False
+
+
+def test_a_step_in_mid_run_pauses(session: Talk, engine: FakeEngine) -> None:
+    session.toggle_run()
+    session.step_phase()
+    assert engine.kinds()[-1] == "Pause"
+    assert "StepPhase" not in engine.kinds()
+
+
+def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.toggle_run()
+    session.raise_learning_rate()
+    assert engine.sent[-3:] == [Pause(), SetLearningRate(value=0.02), RunTo(epoch=20)]
+    assert session.is_running
+
+
+@pytest.mark.parametrize(
+    ("act", "value"),
+    [("raise_learning_rate", 0.1), ("lower_learning_rate", 0.001)],
+)
+def test_keys_pressed_faster_than_the_engine_answers_add_up(
+    session: Talk, engine: FakeEngine, act: str, value: float
+) -> None:
+    engine.holds = True
+    for _ in range(3):
+        getattr(session, act)()
+    assert engine.sent[-1] == SetLearningRate(value=value)
+
+
+def test_g_goes_round_the_modes(session: Talk, engine: FakeEngine) -> None:
+    session.next_mode()
+    assert engine.sent[-1] == Switch(mode="autograd")
+    session.next_mode()
+    assert engine.sent[-1] == Switch(mode="manual")
+    session.previous_mode()
+    assert engine.sent[-1] == Switch(mode="autograd")
+
+
+def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.next_device()
+    assert engine.sent[-1] == Switch(device="cuda")
+    assert session.notice.kind == "refused"
+    assert session.notice.text == "there is no cuda here; there is cpu"
+
+
+def test_d_goes_round_the_devices_that_are_there() -> None:
+    engine = FakeEngine(devices=("cpu", "cuda", "cuda:1"))
+    session = Talk(engine)
+    session.open(lesson())
+    session.next_device()
+    assert engine.sent[-1] == Switch(device="cuda")
+
+
+def test_events_of_the_lesson_before_are_not_heard(session: Talk, engine: FakeEngine) -> None:
+    session.step_epoch()
+    old = engine.shown()
+    engine.holds = True
+    session.open(lesson("xor", "XOR with a hidden layer"))
+    session.receive(old)
+    late = LessonFailed(lesson="line", phase="Loss", line=3, message="late", opening=old.opening)
+    session.receive(late)
+    session.receive(ProcessEnded(message="late", restarting=True, opening=old.opening))
+    assert session.is_waiting
+    session.next_mode()
+    assert session.moment.frame is None
+    assert session.moment.failed is None
+    engine.release()
+    assert session.moment.frame is not None
+    assert session.moment.frame.phase == "Setup"
+
+
+def test_opening_another_lesson_in_mid_run_pauses_first(session: Talk, engine: FakeEngine) -> None:
+    session.toggle_run()
+    session.open(lesson("xor"))
+    assert engine.kinds()[-3:] == ["Pause", "OpenLesson", "Inspect"]
+    assert not session.is_running
+
+
+def test_an_error_leaves_the_last_good_frame(session: Talk, engine: FakeEngine) -> None:
+    session.step_phase()
+    engine.fails_at = "Loss"
+    good = session.moment and session.moment.frame
+    session.step_phase()
+    moment = session.moment
+    assert moment.failed is not None
+    assert moment.frame is good
+    assert session.notice.text == "Loss failed, line 31 · R starts again"
+    session.restart()
+    assert session.moment.failed is None
+
+
+def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: FakeEngine) -> None:
+    session = Talk(engine)
+    engine.holds = True
+    session.open(lesson())
+    failed = LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
+    session.receive(failed)
+    assert session.moment.failed is failed
+    session.restart()
+    assert not any(isinstance(c, Restart) for c in engine.sent)
+    assert engine.kinds().count("OpenLesson") == 2
+
+
+def test_what_the_lesson_prints_is_kept_safe(session: Talk) -> None:
+    session.receive(OutputPrinted(text="[bold]\x1b[2J\n"))
+    assert session.printed.shown == ("[bold]^[[2J",)
+
+
+def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.step_epoch()
+    engine.holds = True
+    session.step_phase()
+    session.stop()
+    assert engine.stopped == 1
+    session.receive(
+        ProcessEnded(message="the lesson would not stop: it was ended", restarting=True)
+    )
+    assert session.notice.text == "the lesson would not stop: it was ended"
+    assert session.waiting_line() == ""
+    session.receive(engine.shown(answers=99))
+    assert session.notice.text.endswith("it was ended · back at epoch 1")
+
+
+def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
+    session: Talk, engine: FakeEngine
+) -> None:
+    """Else the plot would stay as it was when the old process ended."""
+    session.look(70, None)
+    sent = len(engine.sent)
+    session.receive(ProcessEnded(message="it ended", restarting=True))
+    session.receive(EngineReady(torch="2.13.0", devices=("cpu",)))
+    looks = [command for command in engine.sent[sent:] if isinstance(command, Inspect)]
+    assert [look.columns for look in looks] == [70]
+
+
+def test_runs_that_were_run_again_are_shown_without_a_step(session: Talk) -> None:
+    """Also when the run has moved on meanwhile: what is known of them belongs to no place."""
+    other = RunInfo(name="B", letter="B", mode="manual", device="cpu", learning_rate=0.1, seed=0,
+                    furthest=7, loss=0.5)  # fmt: skip
+    session.receive(InspectionReady(at=Position(99, 1), run="A", runs=(other,)))
+    assert session.moment.runs == (other,)
+
+
+def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.step_phase()
+    engine.holds = True
+    session.step_phase()
+    session.stop()
+    session.receive(engine.shown(answers=len(engine.sent), note="stopped: Loss was running"))
+    session.receive(engine.shown(answers=99))
+    assert session.notice.text == "stopped: Loss was running"
+
+
+def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEngine) -> None:
+    session.step_epoch()
+    session.toggle_run()
+    engine.advance(3)
+    session.toggle_run()
+    assert session.moment.epoch == 4
+    assert session.moment.before.at.epoch < 4
+
+
+def test_stop_with_nothing_running_says_so(session: Talk, engine: FakeEngine) -> None:
+    session.stop()
+    assert engine.stopped == 0
+    assert session.notice.text == "Nothing is running · q quits"
+
+
+def test_what_takes_long_is_named_with_its_seconds(
+    session: Talk, engine: FakeEngine, clock: Clock
+) -> None:
+    engine.holds = True
+    session.step_phase()
+    assert session.waiting_line() == ""
+    engine.busy, clock.now = 3.2, clock.now + 3.2
+    assert session.waiting_line() == "Predict is still running (3 s) · x stops it"
+
+
+def test_a_run_that_shows_frames_is_not_called_slow(
+    session: Talk, engine: FakeEngine, clock: Clock
+) -> None:
+    session.toggle_run()
+    engine.busy, clock.now = 9.0, clock.now + 9.0
+    engine.advance(1)
+    assert session.waiting_line() == ""
+    clock.now += 5
+    assert session.waiting_line() == "The epoch is still running (5 s) · x stops it"
+
+
+def test_keys_held_down_do_not_queue_up_without_end(session: Talk, engine: FakeEngine) -> None:
+    engine.holds = True
+    for _ in range(100):
+        session.step_phase()
+    assert sum(isinstance(c, StepPhase) for c in engine.sent) <= QUEUE
+    assert session.notice.kind == "refused"
+
+
+def test_seek_goes_to_an_epoch(session: Talk, engine: FakeEngine) -> None:
+    session.seek(7)
+    assert engine.sent[-1] == Seek(epoch=7)
+    assert session.moment.epoch == 7
+
+
+def test_learning_rates_go_by_one_two_five() -> None:
+    values = [0.01]
+    for _ in range(4):
+        values.append(next_of_1_2_5(values[-1], up=True))
+    assert values == [0.01, 0.02, 0.05, 0.1, 0.2]
+    assert next_of_1_2_5(0.03, up=False) == 0.02
+    assert next_of_1_2_5(0.03, up=True) == 0.05
+
+
+# ── Inside the Gradient phase ───────────────────────────────────────────────────────
+
+
+def graph(operations: int, why: str = "") -> AutogradGraph:
+    nodes = (
+        GraphNode(
+            id=i, op="Op", says="", name="", inputs=(), value=NO_VALUE, gradient=NO_VALUE, order=i
+        )
+        for i in range(operations)
+    )
+    return AutogradGraph(nodes=tuple(nodes), why=why)
+
+
+def sees(session: Talk, engine: FakeEngine, found: AutogradGraph) -> None:
+    frame = engine.at.frame()
+    engine.tell(InspectionReady(at=frame.at, run="A", graph=found))
+    session.hear()
+
+
+def before_gradient(session: Talk) -> None:
+    session.open(lesson())
+    session.step_phase()
+    session.step_phase()
+
+
+def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
+    session: Talk, engine: FakeEngine
+) -> None:
+    before_gradient(session)
+    session.step_operation()
+    assert session.notice.text == "Reading the graph …"
+    sees(session, engine, graph(2))
+    assert (session.moment.operations, session.notice.text) == (1, "")
+    sees(session, engine, graph(2))
+    assert session.moment.operations == 1
+
+
+def test_where_there_is_no_graph_nothing_else_is_said_first(
+    session: Talk, engine: FakeEngine
+) -> None:
+    session.open(lesson())
+    session.step_operation()
+    assert "not there" not in session.notice.text
+    sees(session, engine, graph(0, "By hand there is no graph."))
+    assert session.notice.text == "By hand there is no graph."
+    session.step_operation()
+    assert session.notice.text == "By hand there is no graph."
+
+
+def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(
+    session: Talk, engine: FakeEngine
+) -> None:
+    before_gradient(session)
+    session.step_operation()
+    session.step_phase()
+    sees(session, engine, graph(2))
+    assert (session.moment.operations, session.moment.frame.at.step) == (0, 3)

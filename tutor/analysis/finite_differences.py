@@ -1,0 +1,310 @@
+"""The referee: gradients by finite differences in float64.
+
+Evaluates the program's own Predict and Loss in a precise probe, so it trusts nobody's
+derivative. Tells how sure it is of each number, and where there is no one slope to be
+found (a kink, as ReLU has at 0). Knows nothing of runs, or of what the modes say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+
+from tutor.training.loop import set_up
+from tutor.training.probe import Probe, standpoint_of
+from tutor.training.program import Program
+from tutor.training.values import real_pairs, to_numbers
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Numbers = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+MOST_CHECKED = 64
+"""How many elements of one parameter are checked; each costs two evaluations of the loss."""
+
+MOST_SAMPLED = 64
+"""The same where a lesson is proven: of parameters of more elements only a sample is checked."""
+_HUGE = 2**20
+_FEW = 8
+"""Elements that are checked of a parameter of more than _HUGE, where a loss takes its time."""
+
+_PIECE = 2**16
+
+_HALVINGS = 6
+"""How often h is halved where a slope is in doubt: a kink farther than h/64 is then behind."""
+
+_ROUNDINGS = 32
+"""Roundings, in units of eps, that a loss is reckoned to be off by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """What the referee found of one parameter. All arrays have the parameter's shape."""
+
+    central: Array
+    """(L(p + h) - L(p - h)) / 2h; NaN where it was not looked."""
+    uncertainty: Array
+    """How far `central` may be off, by rounding and by the size of h."""
+    left: Array
+    """The slope on the left of a kink, NaN where there is none."""
+    right: Array
+    """And on its right."""
+    steepening: Array
+    """How much the gradient changes by one relative rounding of p: |L''| max(1, |p|)."""
+    checked: tuple[int, int]
+    """How many elements were looked at, of how many."""
+
+    @property
+    def kinks(self) -> Array:
+        """Where the slope on the left is another than on the right."""
+        return ~np.isnan(self.left)
+
+    def sure_digits(self) -> Array:
+        """`central` without the digits that are noise: -30.0, not -30.000000000413266."""
+        pairs = zip(self.central.flat, self.uncertainty.flat, strict=True)
+        shown = [
+            round(float(number), math.floor(-math.log10(off))) + 0.0  # and no -0.0
+            if math.isfinite(number) and 0 < off < math.inf
+            else number
+            for number, off in pairs
+        ]
+        return np.array(shown, np.float64).reshape(self.central.shape)
+
+
+class DifferencesStopped(Exception):
+    """Whoever asked does not want to know any more."""
+
+
+def never() -> bool:
+    """The `until` of a search that nothing breaks off."""
+    return False
+
+
+def probes_at_batches(program: Program, seed: int = 0) -> Iterator[Probe]:
+    """A precise probe at the beginning of each batch of the first epoch, as a run comes to it.
+
+    What was left in the gradients before is not there: a batch's gradient is of its own loss.
+    Raises LessonRaised if the lesson's code does.
+    """
+    rate = program.learning_rate
+    probe = Probe(program, "cpu", rate, seed, precise=True)
+    loop = set_up(program, "cpu", rate, seed)
+    while not loop.at_end:  # the warm-up
+        loop.run_step(looking=False, resting=False)
+    loop.begin_epoch()
+    empty = dict.fromkeys(program.parameters)
+    for batch in range(program.batches):
+        step, loop.step = loop.step, 0  # what it has now is what the next batch begins with
+        here = replace(standpoint_of(loop, rate), batch=batch, old_gradients=empty)
+        loop.step = step
+        probe.stand(here)
+        yield probe
+        for _ in program.loop:
+            loop.run_step(looking=False, resting=False)
+
+
+class Sampled(NamedTuple):
+    """A parameter's gradient by finite differences, of the elements that were looked at."""
+
+    shape: tuple[int, ...]
+    """Of the parameter; of a complex one with a last axis for the real and imaginary part."""
+    at: list[int]
+    """Which elements, in row-major order."""
+    slopes: Array
+    """Of each of them, as float64."""
+
+
+def gradients_by_differences(probe: Probe, said: Mapping[str, Array]) -> dict[str, Sampled]:
+    """dL/dp of the elements of each parameter, by (L(p + h) - L(p - h)) / 2h.
+
+    Of a parameter of many elements only of some, the largest of `said` first. `probe`
+    stands before its batch; afterwards its parameters are what they were.
+    """
+    referee = FiniteDifferences(probe, probe.loop.parameter_values())
+    return {
+        name: referee.sampled(name, said.get(name), MOST_SAMPLED if value.size <= _HUGE else _FEW)
+        for name, value in referee.values.items()
+    }
+
+
+def gradients_by_program(probe: Probe) -> Numbers:
+    """The gradients that the program itself finds for the batch that `probe` stands before."""
+    probe.run_phases(probe.program.gradient_at + 1)
+    gradients = probe.loop.gradients or {}
+    found = {name: real_pairs(to_numbers(g)) for name, g in gradients.items()}
+    return {name: array.astype(np.float64) for name, array in found.items() if array is not None}
+
+
+class FiniteDifferences:
+    """Finite differences about one place: a probe, and the parameters there."""
+
+    def __init__(
+        self, probe: Probe, values: Mapping[str, Array], until: Callable[[], bool] = never
+    ) -> None:
+        """`probe` is precise and stands at the batch in question.
+
+        `until` is asked before each evaluation; DifferencesStopped is raised once it says so.
+        """
+        self._probe, self._until = probe, until
+        self._complex = {n for n, value in values.items() if np.iscomplexobj(value)}
+        pairs = {name: real_pairs(value) for name, value in values.items()}
+        self.values = {name: np.asarray(value, np.float64) for name, value in pairs.items()}
+        """Of a complex parameter the real and imaginary parts, along a last axis."""
+        self.loss = self._loss()
+        self._eps = _eps_of(probe.loop.loss())
+        self._step = math.cbrt(self._eps)
+        # The h that balances truncation (h²) against rounding (eps/h) in a central difference.
+        # Source: Press et al., Numerical Recipes, section 5.7: about eps^(1/3) of p's scale.
+
+    def slopes(self, name: str, said: Array | None = None, most: float = MOST_CHECKED) -> Slopes:
+        """dL/dp of this parameter; of at most so many elements, if it has more.
+
+        `said` is what some mode says it is: where it says otherwise the referee looks again,
+        more closely. Its largest elements come first where there are too many.
+        """
+        start = self.values[name]
+        said = said.reshape(start.shape) if said is not None and said.size == start.size else None
+        found = np.full((*start.shape, len(_Slope._fields)), np.nan)
+        chosen = _chosen(start, said, most)
+        try:
+            for at in chosen:
+                index = np.unravel_index(at, start.shape)
+                found[index] = self._slope(name, index, None if said is None else said[index])
+        finally:
+            self._probe.set_parameters(self._as_held({name: start}))
+        central, uncertainty, left, right, steepening = np.moveaxis(found, -1, 0)
+        checked = (len(chosen), start.size)
+        return Slopes(central, uncertainty, left, right, steepening, checked)
+
+    def sampled(self, name: str, said: Array | None, most: int) -> Sampled:
+        """As `slopes`, but in little memory: no array is as large as the parameter."""
+        start = self.values[name]
+        said = said if said is not None and said.size == start.size else None
+        chosen = _chosen(start, said, most)
+        try:
+            places = (np.unravel_index(at, start.shape) for at in chosen)
+            slopes = [self._slope(name, index, None).central for index in places]
+        finally:
+            self._probe.set_parameters(self._as_held({name: start}))
+        return Sampled(start.shape, chosen, np.array(slopes, np.float64))
+
+    def _as_held(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The values as the parameters hold them: the pairs of a complex one put together."""
+        return {
+            n: np.asarray(v[..., 0] + 1j * v[..., 1]) if n in self._complex else v
+            for n, v in values.items()
+        }
+
+    def _slope(self, name: str, index: tuple[Any, ...], said: float | None) -> _Slope:
+        scale = max(1.0, abs(float(self.values[name][index])))
+        h = self._step * scale
+        first = self._sides(name, index, h)
+        steepening = abs(first.bend) / h * scale
+        noise = first.noise + _ROUNDINGS * self._eps * steepening
+        found = _Slope(first.central, noise, np.nan, np.nan, steepening)
+        if said is None or not math.isfinite(first.central) or not math.isfinite(said):
+            return found
+        if abs(said - first.central) <= 1e-6 * abs(first.central) + noise:
+            return found
+        return self._look_again(name, index, h, first, found)
+
+    def _look_again(
+        self, name: str, index: tuple[Any, ...], h: float, first: _Sides, found: _Slope
+    ) -> _Slope:
+        """Do the slopes on both sides come together as h is halved? If not, it is a kink."""
+        second = self._sides(name, index, h / 2)
+        if abs(second.bend) <= 0.6 * abs(first.bend) + second.noise:
+            # Richardson: the part of the error that goes with h² falls out.
+            better = (4 * second.central - first.central) / 3
+            doubt = found.uncertainty + abs(second.central - first.central)
+            return found._replace(central=better, uncertainty=doubt)
+        last = self._sides(name, index, h / 2**_HALVINGS)
+        if abs(last.bend) <= abs(first.bend) / 4 + 2 * last.noise:  # the kink lay to one side
+            return _Slope(last.central, last.noise, np.nan, np.nan, 0.0)
+        return _Slope(last.central, last.noise, last.left, last.right, 0.0)
+
+    def _sides(self, name: str, index: tuple[Any, ...], h: float) -> _Sides:
+        values, losses = self.values[name], []
+        start = values[index]
+        try:
+            for moved in (start + h, start - h):
+                values[index] = moved  # in place: a copy of many numbers takes time and memory
+                losses.append(self._loss({name: values}))
+        finally:
+            values[index] = start
+        above, below = losses
+        noise = _ROUNDINGS * self._eps * max(map(abs, (above, below, self.loss))) / h
+        return _Sides((self.loss - below) / h, (above - self.loss) / h, (above - below) / (2 * h),
+                      noise)  # fmt: skip
+
+    def _loss(self, values: Mapping[str, Array] | None = None) -> float:
+        if self._until():
+            raise DifferencesStopped
+        return self._probe.loss(self._as_held(self.values if values is None else values))
+
+
+class _Slope(NamedTuple):
+    """One element of Slopes."""
+
+    central: float
+    uncertainty: float
+    left: float
+    right: float
+    steepening: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The slopes to both sides of a place, for one h."""
+
+    left: float
+    right: float
+    central: float
+    noise: float
+
+    @property
+    def bend(self) -> float:
+        """How much steeper it is on the right."""
+        return self.right - self.left
+
+
+def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
+    """Which elements to look at: all, or half the largest and half evenly spaced."""
+    if start.size <= most:
+        return list(range(start.size))
+    count = int(most)
+    half = count // 2
+    largest = _largest(said.reshape(-1), half) if said is not None else np.arange(half)
+    spaced = np.unique(np.linspace(0, start.size - 1, 2 * count).astype(int))
+    others = np.setdiff1d(spaced, largest)
+    spread = others[np.linspace(0, others.size - 1, min(count - half, others.size)).astype(int)]
+    return sorted([*largest.tolist(), *spread.tolist()])
+
+
+def _largest(numbers: Array, count: int) -> Array:
+    """The places of `count` of the numbers that are farthest from 0, NaN taken for 0.
+
+    In pieces: of 10⁷ numbers at once each array on the way would take 80 MB.
+    """
+    found = np.arange(0)
+    for begin in range(0, numbers.size, _PIECE):
+        places = np.concatenate([found, np.arange(begin, min(begin + _PIECE, numbers.size))])
+        sizes = np.abs(np.nan_to_num(numbers[places]))
+        found = places[np.argpartition(-sizes, count)[:count]] if places.size > count else places
+    return found
+
+
+def _eps_of(loss: Any) -> float:
+    """The spacing of numbers near 1 in the precision that a loss was computed in.
+
+    A lesson may make a float32 of its own on the way; Python's own numbers are float64.
+    """
+    if isinstance(loss, torch.Tensor) and loss.is_floating_point():
+        return torch.finfo(loss.dtype).eps
+    if isinstance(loss, np.ndarray | np.floating) and loss.dtype.kind == "f":
+        return float(np.finfo(loss.dtype).eps)
+    return float(np.finfo(np.float64).eps)

@@ -1,0 +1,350 @@
+"""What to say of the gradients that several modes found at one place, in words.
+
+Pure functions over arrays: knows nothing of programs, of probes or of runs. The words
+are ASCII, whatever the lesson is called in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tutor.analysis.finite_differences import Slopes
+from tutor.analysis.gradient_mistakes import (
+    GradientMistake,
+    Samples,
+    SuspectGradient,
+    factor_of,
+    times,
+)
+from tutor.analysis.gradient_truth import ModeGradient, TrueGradient
+from tutor.protocol.inspections import Standing
+from tutor.training.values import RELATIVE, is_near, largest_size
+
+REFEREES = "finite differences"
+"""What the referee's gradient is called."""
+
+_NEAR_ZERO = 1e-3
+"""Rounding above this part of a gradient means that its parts have cancelled each other."""
+
+_PLURAL = {"is": "are", "has": "have", "says": "say", "differs": "differ", "agrees": "agree"}
+
+
+@dataclass(frozen=True, slots=True)
+class GradientDiagnosis:
+    """What is to be said of one parameter; the fields are those of sights.Agreement."""
+
+    ratio: dict[str, float]
+    largest: float
+    verdict: str
+    agrees: bool
+    is_equal: bool
+    measure: str
+    standing: dict[str, Standing]
+    apart: dict[str, tuple[int, ...]]
+
+
+def diagnose(
+    parameter: str,
+    found: Sequence[ModeGradient],
+    referee: Slopes | None,
+    base: str = "autograd",
+    samples: Samples | None = None,
+) -> GradientDiagnosis:
+    """Compare the modes' gradients of one parameter with the referee's and with each other.
+
+    `base` is the mode that the others are measured by. `referee` is None if the loss
+    could not be evaluated in float64; then `base` is believed.
+    """
+    same = [e for e in found if not e.another and e.gradient is not None]
+    measure = next((e for e in same if e.mode == base), None)
+    believed = measure or next(iter(same), None)
+    truth = None if believed is None and referee is None else TrueGradient.of(believed, referee)
+    return _Case(parameter, found, measure, truth, samples).judgement()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One parameter's gradients, and what they are measured by."""
+
+    parameter: str
+    found: Sequence[ModeGradient]
+    measure: ModeGradient | None
+    """The mode that the others are compared with; None if it has no gradient."""
+    truth: TrueGradient | None
+    samples: Samples | None
+
+    def judgement(self) -> GradientDiagnosis:
+        """All that is to be said, the most telling first."""
+        if self.truth is not None and not self.truth.is_finite:
+            return self._not_finite()
+        wrong: dict[tuple[str, GradientMistake], list[str]] = {}
+        for evidence in self.found:
+            mistake = self._mistake(evidence)
+            if mistake is not None:
+                where = "in float64 " if self._hides_it(evidence) else ""
+                wrong.setdefault((where, mistake), []).append(evidence.mode)
+        accused = {mode for modes in wrong.values() for mode in modes}
+        fine = [e for e in self.found if e.mode not in accused]
+        parts = [where + _sentence(modes, mistake) for (where, mistake), modes in wrong.items()]
+        parts += [*self._of_the_right(fine, bool(wrong)), *self._asides(fine), *self._caveats()]
+        return GradientDiagnosis(
+            ratio=self._ratio(accused),
+            largest=self._largest(),
+            verdict="; ".join(parts),
+            agrees=not wrong,
+            is_equal=not wrong and self._is_equal(),
+            measure=self._right_one(),
+            standing={e.mode: self._standing(e, accused) for e in self.found},
+            apart={e.mode: self._apart(e) for e in self.found if e.mode in accused},
+        )
+
+    def _not_finite(self) -> GradientDiagnosis:
+        """Where there is no gradient there is nothing to compare, and no mode to accuse."""
+        names = [e.mode for e in self.found]
+        return GradientDiagnosis(
+            ratio={},
+            largest=math.nan,
+            verdict="not finite: there is nothing to compare",
+            agrees=False,
+            is_equal=False,
+            measure=self._right_one(),
+            standing=dict.fromkeys(names, "unknown"),
+            apart={},
+        )
+
+    # ── In marks ────────────────────────────────────────────────────────────────────
+
+    def _standing(self, evidence: ModeGradient, accused: set[str]) -> Standing:
+        if evidence.mode in accused:
+            return "wrong"
+        return "other" if evidence.another else "right"
+
+    def _is_equal(self) -> bool:
+        """Whether what is shown of all modes, none of them wrong, is one gradient."""
+        if any(e.another for e in self.found):
+            return False
+        if self.truth is None or not self.truth.is_on_a_kink:
+            return True
+        shown = [e.numbers.ravel() for e in self.found if e.gradient is not None]
+        return all(is_near(shown[0], numbers) for numbers in shown)
+
+    def _apart(self, evidence: ModeGradient) -> tuple[int, ...]:
+        """The elements of a wrong gradient that are wrong, counted row by row."""
+        truth = TrueGradient.of(evidence, evidence.own) if evidence.another else self.truth
+        if evidence.another and not evidence.is_meant:
+            truth = self.truth
+        if truth is None or evidence.gradient is None:
+            return ()
+        return tuple(int(i) for i in truth.missed_by(evidence))
+
+    # ── What is wrong ───────────────────────────────────────────────────────────────
+
+    def _mistake(self, evidence: ModeGradient) -> GradientMistake | None:
+        if evidence.gradient is None:
+            return self._absence(evidence)
+        if evidence.another:
+            return self._mistake_of_another(evidence)
+        assert self.truth is not None  # there is a gradient, so there is something to believe
+        return self.truth.mistake_of(evidence, self.parameter, self._right_one(), self.samples)
+
+    def _hides_it(self, evidence: ModeGradient) -> bool:
+        """Whether the numbers that are shown are all the same, the mistake being too small."""
+        if self.measure is None or evidence is self.measure or evidence.gradient is None:
+            return False
+        mine, theirs = np.ravel(evidence.gradient), np.ravel(np.asarray(self.measure.gradient))
+        return evidence.precise is not None and np.array_equal(mine, theirs)
+
+    def _right_one(self) -> str:
+        """What to compare with, by name: the base, if it is right itself."""
+        measure, truth = self.measure, self.truth
+        if measure is not None and truth is not None and truth.is_met_by(measure):
+            return measure.mode
+        return REFEREES
+
+    def _absence(self, evidence: ModeGradient) -> GradientMistake | None:
+        if evidence.raised:
+            return GradientMistake("raised", evidence.raised)
+        if self.truth is not None and self.truth.slopes is not None and not self.truth.values.any():
+            return None
+        if evidence.by_hand:
+            return GradientMistake("has", f"no gradient d{self.parameter} in its code")
+        return GradientMistake("says", "None: no gradient")
+
+    def _mistake_of_another(self, evidence: ModeGradient) -> GradientMistake | None:
+        own = TrueGradient.of(evidence, evidence.own)
+        named = own.mistake_of(evidence, self.parameter, f"its own {REFEREES}", self.samples)
+        if named is not None or evidence.is_meant:
+            return named
+        factor = self._factor(evidence)
+        if factor is None:
+            return GradientMistake("is", f"right for its own loss, but {evidence.another}")
+        return GradientMistake("is", f"{times(factor)} {self._right_one()}, as {evidence.another}")
+
+    # ── What is right ───────────────────────────────────────────────────────────────
+
+    def _of_the_right(self, fine: Sequence[ModeGradient], is_any_wrong: bool) -> list[str]:
+        """That they agree, if that is worth a word."""
+        right = [e for e in fine if not e.another and e.gradient is not None]
+        if not right or self.truth is None:
+            return []
+        if self.truth.is_on_a_kink:
+            return [self._kink(right)]
+        if is_any_wrong:  # that the measure itself is right goes without saying
+            return ["the others agree"] if right != [self.measure] else []
+        if len(right) == 1:
+            is_proven = self.truth.slopes is not None and self.truth.is_told
+            return [f"agrees with {REFEREES}{_rounding(right, self.truth)}"] if is_proven else []
+        return [f"agree{_rounding(right, self.truth)}"]
+
+    def _kink(self, right: Sequence[ModeGradient]) -> str:
+        """Where it lies, the two slopes, and what each mode takes."""
+        assert self.truth is not None
+        assert self.truth.slopes is not None
+        slopes = self.truth.slopes
+        index = tuple(int(i) for i in np.argwhere(slopes.kinks)[0])
+        taken: dict[str, list[str]] = {}
+        for evidence in right:
+            number = evidence.numbers.reshape(slopes.central.shape)[index]
+            taken.setdefault(_number(number), []).append(evidence.mode)
+        takes = ", ".join(f"{_names(modes)} {'takes' if len(modes) == 1 else 'take'} {number}"
+                          for number, modes in taken.items())  # fmt: skip
+        place = f" in element [{', '.join(map(str, index))}]" if index else ""
+        more = int(slopes.kinks.sum()) - 1
+        return (
+            f"on a kink{place}: the slope is {_number(slopes.left[index])} on the left and "
+            f"{_number(slopes.right[index])} on the right; {takes}"
+            + (f"; and on {more} more" if more else "")
+        )
+
+    def _asides(self, fine: Sequence[ModeGradient]) -> list[str]:
+        """What is no mistake, but has to be said."""
+        said = [f"{e.mode} says None, as the loss does not depend on it"
+                for e in fine if e.gradient is None]  # fmt: skip
+        others: dict[str, list[str]] = {}
+        for evidence in fine:
+            if evidence.another:
+                others.setdefault(evidence.another, []).append(evidence.mode)
+        for why, modes in others.items():
+            said.append(
+                f"{_names(modes)} {_verb('is', modes)} another function ({why}) and "
+                f"{_verb('agrees', modes)} with {'its' if len(modes) == 1 else 'their'} "
+                f"own {REFEREES}"
+            )
+        return said
+
+    def _caveats(self) -> list[str]:
+        """What the referee could not tell."""
+        if self.truth is None:
+            return []
+        if self.truth.slopes is None:
+            return [f"no {REFEREES}: its code does not compute in float64"]
+        said = []
+        if not self.truth.is_told:
+            said.append(f"the loss is too large, or too flat, for {REFEREES} to tell")
+        looked, size = self.truth.slopes.checked
+        if looked < size:
+            said.append(f"{looked} of {size} elements checked")
+        return said
+
+    # ── In numbers ──────────────────────────────────────────────────────────────────
+
+    @property
+    def _right(self) -> ModeGradient | None:
+        """What the others are measured by: the base, or finite differences if it is wrong."""
+        if self.truth is None or self._right_one() != REFEREES:
+            return self.measure
+        return ModeGradient(REFEREES, self.truth.values, self.truth.values)
+
+    def _ratio(self, accused: set[str]) -> dict[str, float]:
+        """To the right gradient, of each mode one factor away from it; 1.0 if it agrees."""
+        found: dict[str, float] = {}
+        for evidence in self.found:
+            is_measure = evidence is self.measure and evidence.mode not in accused
+            if is_measure or (evidence.another and evidence.is_meant):
+                continue
+            if self._is_plainly_right(evidence, accused):
+                found[evidence.mode] = 1.0
+            elif (factor := self._factor(evidence)) is not None:
+                found[evidence.mode] = factor
+        return found
+
+    def _is_plainly_right(self, evidence: ModeGradient, accused: set[str]) -> bool:
+        """Whether it is right, and there is but one right."""
+        if self.truth is None or evidence.gradient is None or evidence.mode in accused:
+            return False
+        return not self.truth.is_on_a_kink
+
+    def _factor(self, evidence: ModeGradient) -> float | None:
+        """How many times the right gradient it is, to seven digits; None if no one factor."""
+        right = self._right
+        if evidence.gradient is None or right is None or self.truth is None:
+            return None
+        both = (evidence, right)
+        are_precise = all(e.is_precise for e in both)
+        found, wanted = (
+            (e.numbers if are_precise else np.asarray(e.gradient, np.float64)).ravel() for e in both
+        )
+        if found.size != wanted.size or not np.isfinite([found, wanted]).all():
+            return None
+        tolerance = (self.truth.fine if are_precise else self.truth.coarse).ravel()
+        factor = factor_of(SuspectGradient(found, wanted, tolerance, ""))
+        return None if factor is None else float(f"{factor:.7g}")
+
+    def _largest(self) -> float:
+        """The largest difference of any mode's element to the right one's, as they are shown."""
+        right = self._right
+        if right is None:
+            return math.nan
+        shown = np.asarray(right.gradient, np.float64).ravel()
+        others = [np.asarray(e.gradient, np.float64).ravel() for e in self.found
+                  if not (e.another and e.is_meant) and e.gradient is not None]  # fmt: skip
+        return max((float(np.abs(o - shown).max(initial=0.0)) for o in others
+                    if o.size == shown.size), default=math.nan)  # fmt: skip
+
+
+def _rounding(right: Sequence[ModeGradient], truth: TrueGradient) -> str:
+    """How much of the size of the gradient is rounding; "" if nothing is.
+
+    That float32 is some 1e-7 from the referee goes without saying; more than that does not.
+    """
+    arrays = [np.asarray(e.gradient, np.float64).ravel() for e in right]
+    size = max(map(largest_size, arrays))
+    off = max(largest_size(a - arrays[0]) for a in arrays)
+    if truth.is_told and truth.slopes is not None:
+        of_referee = max(largest_size(a - truth.values.ravel()) for a in arrays)
+        off = max(off, of_referee if of_referee > RELATIVE * size else 0.0)
+    if not off or not size:
+        return ""
+    kind = _rounded_as(right)
+    if off > _NEAR_ZERO * size:
+        return f" but for {kind} ({off / size:.1%} of the size, so close to 0)"
+    return f" but for {kind} ({off / size:.0e} of the size)".replace("e-0", "e-")
+
+
+def _rounded_as(right: Sequence[ModeGradient]) -> str:
+    """`float32 rounding`: by the coarsest type of the gradients; `rounding` if all are float64."""
+    kinds = {np.asarray(e.gradient).dtype for e in right}
+    coarse = [k for k in kinds if k.kind == "f" and k.itemsize < np.dtype(np.float64).itemsize]
+    return f"{min(coarse, key=lambda k: k.itemsize)} rounding" if coarse else "rounding"
+
+
+def _sentence(modes: Sequence[str], mistake: GradientMistake) -> str:
+    return f"{_names(modes)} {_verb(mistake.verb, modes)} {mistake.words}"
+
+
+def _names(modes: Sequence[str]) -> str:
+    """`manual`; `manual and model`; `manual, autograd and model`."""
+    return " and ".join([", ".join(modes[:-1]), modes[-1]] if len(modes) > 1 else modes)
+
+
+def _verb(singular: str, modes: Sequence[str]) -> str:
+    return singular if len(modes) == 1 else _PLURAL.get(singular, singular)
+
+
+def _number(number: float) -> str:
+    """To four digits, a -0 as 0; what is next to nothing is 0."""
+    return f"{float(f'{number:.4g}') if abs(number) > 1e-9 else 0.0:g}"

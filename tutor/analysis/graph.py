@@ -1,0 +1,320 @@
+"""The autograd graph of one step: what the loss was computed from, and how its gradient came.
+
+The batch runs once more in a Probe, through its Gradient phase and no further, and a
+Recorder looks on; so a graph can be had at any place of the batch, and the run itself
+keeps its own. What is drawn is what backward really walked through, from wherever the
+lesson called it; if it has not been called, what hangs on `loss`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import zip_longest
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch.autograd.graph import Node as AutogradNode
+
+from tutor.analysis.graph_recorder import (
+    GradientArrival,
+    GraphRecorder,
+    GraphStopped,
+    KnownValue,
+    safe_value,
+)
+from tutor.analysis.graph_words import OperationWords
+from tutor.plain import one_line
+from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode
+from tutor.training.loop import LessonRaised
+from tutor.training.player import never
+from tutor.training.probe import Probe, Standpoint
+from tutor.training.values import text_value, to_numpy
+
+MOST_NODES = 400
+"""How many nodes a Graph carries (and so many leaves they hang on); the rest is only counted."""
+
+_LONGEST_WHY = 120
+
+BY_HAND = "By hand there is no graph: press g until autograd computes the gradient."
+_NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
+_NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
+_ELSEWHERE = "Backward was called on something else than `loss`."
+_MISSED = "Some of it could not be looked into."
+BROKEN_OFF = "The graph was not traced to its end."
+
+
+def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) -> AutogradGraph:
+    """The graph of the batch that `at` stands in, with the values and gradients of this step.
+
+    Never raises LessonRaised, but where the learner has stopped it: what the lesson raises
+    is told in `why`, as is that `until` (asked now and then) has broken it off.
+    """
+    probe.stand(at)
+    loop = probe.loop
+    left_over = loop.namespace.get("loss")  # of an earlier trace in this probe
+    recorder = GraphRecorder(loop.program.filename, loop.namespace, until)
+    try:
+        raised = trace(probe, recorder)
+    except GraphStopped:
+        return AutogradGraph(why=BROKEN_OFF)
+    names = recorder.names if recorder.names is not None else dict(loop.namespace)
+    loss = names.get("loss")
+    loss = None if raised and loss is left_over else loss
+    graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)
+    why = (raised, graph.why) if graph.nodes else (raised or graph.why,)
+    return AutogradGraph(nodes=graph.nodes, why=" ".join(filter(None, why)))
+
+
+def trace(probe: Probe, recorder: GraphRecorder) -> str:
+    """Run the batch that `probe` stands at through its Gradient phase, `recorder` looking on.
+
+    Returns what the lesson raised, in a few words; "" if nothing. Raises GraphStopped, and
+    LessonRaised where the learner has stopped it.
+    """
+    try:
+        with recorder.watching():
+            probe.run_phases(probe.program.gradient_at + 1)
+    except LessonRaised as error:
+        if isinstance(error.__cause__, GraphStopped):
+            raise error.__cause__ from None
+        if error.stopped:
+            raise
+        return _short(f"{error.phase} raised {error.message}")
+    return ""
+
+
+def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> AutogradGraph:
+    tallies = {id(tally.known.node): tally for tally in _tallies(recorder)}
+    top = loss.grad_fn if isinstance(loss, torch.Tensor) else None
+    executed = [t.known.node for t in sorted(tallies.values(), key=lambda tally: tally.last)]
+    roots = _roots(executed, top)
+    if not roots:
+        return AutogradGraph(why=_NO_GRAPH if isinstance(loss, torch.Tensor) else BY_HAND)
+    reached = _reached(roots)
+    kept = _kept(reached, roots[0], executed)
+    ids = {id(node): i for i, node in enumerate(kept)}
+    known = [recorder.nodes.get(id(node), KnownValue(node)) for node in kept]
+    order = steps_of_backward([recorder.nodes[id(node)] for node in executed if id(node) in ids])
+    nodes = (_node(k, ids, order, tallies.get(id(k.node)), words) for k in known)
+    left_out = len(reached) - len(kept)
+    is_elsewhere = bool(executed) and top is not None and all(node is not top for node in reached)
+    notes = (
+        _NO_BACKWARD if not executed else "",
+        _ELSEWHERE if is_elsewhere else "",
+        _how_it_came(recorder, tallies.values()),
+        f"{left_out} more nodes further down are left out." if left_out else "",
+        _MISSED if recorder.missed else "",
+    )
+    return AutogradGraph(nodes=tuple(nodes), why=" ".join(filter(None, notes)))
+
+
+def _node(
+    known: KnownValue,
+    ids: Mapping[int, int],
+    order: Mapping[int, int],
+    tally: _Tally | None,
+    words: OperationWords,
+) -> GraphNode:
+    node = known.node
+    inputs = (ids.get(id(child)) for child, _ in node.next_functions)
+    value, gradient = _value_and_gradient(known, tally)
+    old = new = None
+    if known.leaf is not None:
+        grad = known.old if tally is None else tally.old
+        old = NONE if grad is None else safe_value(grad)
+        new = safe_value(tally.new) if tally is not None and tally.new is not None else None
+    return GraphNode(
+        id=ids[id(node)],
+        op=node.name().rpartition("::")[2],
+        says=words.says(known),
+        name=words.name_of(known),
+        inputs=tuple(i for i in inputs if i is not None),
+        value=value,
+        gradient=gradient,
+        order=order.get(id(node), -1),
+        old=old,
+        new=new,
+        within=ids.get(id(known.within.node)) if known.within else None,
+    )
+
+
+def _value_and_gradient(known: KnownValue, tally: _Tally | None) -> tuple[Value, Value]:
+    value = _one_value(known.outputs)
+    if tally is None:
+        return value, NO_VALUE
+    gradients = {i: safe_value(g) for i, g in enumerate(tally.gradients) if g is not None}
+    if gradients and len(known.outputs) > 1:
+        # The loss may not hang on some of its outputs: nothing comes to them, which counts as 0.
+        gradients = {i: _zeros(v) for i, v in known.outputs.items()} | gradients
+    gradient = _one_value(gradients)
+    is_sure = not gradients or value.shape == gradient.shape
+    return value if is_sure else NO_VALUE, gradient
+
+
+def _one_value(outputs: Mapping[int, Value]) -> Value:
+    """The value of a node: of its one output, or of all of them on top of each other."""
+    values = [outputs[number] for number in sorted(outputs)]
+    if not values:
+        return NO_VALUE
+    if len(values) == 1:
+        return values[0]
+    first = values[0]
+    if any((v.shape, v.dtype) != (first.shape, first.dtype) for v in values):
+        return text_value(f"{len(values)} outputs of different shapes")
+    data = tuple(number for value in values for number in value.data)
+    if any(len(value.data) < value.size for value in values):
+        data = first.data  # of one that is cut off, what comes after it stands too far on
+    return Value(data[:MAX_ELEMENTS], (len(values), *first.shape), first.dtype)
+
+
+def _zeros(value: Value) -> Value:
+    return msgspec.structs.replace(value, data=(0.0,) * len(value.data))
+
+
+def steps_of_backward(executed: Sequence[KnownValue]) -> dict[int, int]:
+    """By a node's id(), its step of backward: the parts of one call are one step."""
+    order: dict[int, int] = {}
+    count = 0
+    for known in executed:
+        whole = order.get(id(known.within.node)) if known.within else None
+        order[id(known.node)] = count if whole is None else whole
+        count += whole is None
+    return order
+
+
+# ── Where it leads ──────────────────────────────────────────────────────────────────
+
+
+def _roots(executed: Sequence[AutogradNode], loss: AutogradNode | None) -> list[AutogradNode]:
+    """What backward began with, the loss first; the loss alone if it never began."""
+    inner = {id(child) for node in executed for child, _ in node.next_functions}
+    roots = [node for node in executed if id(node) not in inner]
+    if not roots:
+        return [loss] if loss is not None else []
+    return sorted(roots, key=lambda node: node is not loss)
+
+
+def _kept(
+    reached: Sequence[AutogradNode], root: AutogradNode, executed: Sequence[AutogradNode]
+) -> list[AutogradNode]:
+    """The nodes that a Graph carries, the root first, then as backward came to them.
+
+    Sorted like this, what is kept hangs on nothing that is cut off. The leaves that it hangs
+    on are kept too, though backward may come to them last.
+    """
+    order = {id(node): i for i, node in enumerate(executed)}
+    ranked = sorted(reached, key=lambda node: (node is not root, order.get(id(node), len(order))))
+    kept, cut = ranked[:MOST_NODES], ranked[MOST_NODES:]
+    needed = {id(child) for node in kept for child, _ in node.next_functions}
+    leaves = [node for node in cut if id(node) in needed and not node.next_functions]
+    return kept + leaves[:MOST_NODES]
+
+
+def _reached(roots: Iterable[AutogradNode]) -> list[AutogradNode]:
+    """All nodes from the roots down, each once and below one that it was computed from."""
+    found: dict[int, AutogradNode] = {}
+    waiting = list(roots)[::-1]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in found:
+            continue
+        found[id(node)] = node
+        waiting += [child for child, _ in reversed(node.next_functions) if child is not None]
+    return list(found.values())
+
+
+# ── What has arrived ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """All that has come to one node, added up as far as PyTorch added it up."""
+
+    known: KnownValue
+    gradients: tuple[torch.Tensor | None, ...]
+    times: int
+    """How often something came."""
+    last: int
+    """When the last of it came."""
+    old: torch.Tensor | None
+    new: torch.Tensor | None
+    """None where it was handed back and not added."""
+
+
+def _tallies(recorder: GraphRecorder) -> Iterator[_Tally]:
+    """What has come to each node in all walks through the graph that count.
+
+    Those count that added to a leaf's `.grad`, from the last time on that it was emptied
+    (or otherwise changed) in between. What `torch.autograd.grad` hands back is not added up:
+    there the last counts.
+    """
+    adding = {run for run, _ in recorder.after}
+    stale = {run for run in adding if run < _last_changed(recorder)}
+    by_node: dict[int, list[tuple[int, GradientArrival]]] = defaultdict(list)
+    for i, arrival in enumerate(recorder.arrivals):
+        if arrival.run not in stale:
+            by_node[id(arrival.known.node)].append((i, arrival))
+    for node, arrivals in by_node.items():
+        counted = [(i, a) for i, a in arrivals if a.run in adding] or arrivals[-1:]
+        last, newest = counted[-1]
+        yield _Tally(
+            known=newest.known,
+            gradients=_sum([a.gradients for _, a in counted]),
+            times=len(counted),
+            last=last,
+            old=counted[0][1].old,
+            new=recorder.after.get((newest.run, node)),
+        )
+
+
+def _last_changed(recorder: GraphRecorder) -> int:
+    """The first walk after a leaf's `.grad` was last changed between two walks; 0 if never."""
+    first, left = 0, dict[int, torch.Tensor]()  # runs count from 0, but none before has left any
+    for arrival in recorder.arrivals:
+        node = id(arrival.known.node)
+        if node in left and _bytes(arrival.old) != _bytes(left[node]):
+            first = arrival.run
+        if (new := recorder.after.get((arrival.run, node))) is not None:
+            left[node] = new
+    return first
+
+
+def _bytes(tensor: torch.Tensor | None) -> bytes | None:
+    """For comparing, NaN included."""
+    found = to_numpy(tensor.to_dense() if tensor is not None else None)
+    return np.ascontiguousarray(found).tobytes() if found is not None else None
+
+
+def _sum(
+    gradients: Sequence[tuple[torch.Tensor | None, ...]],
+) -> tuple[torch.Tensor | None, ...]:
+    """Output by output; None is nothing, not 0."""
+    if len(gradients) == 1:
+        return gradients[0]
+    there = ([g for g in of_one if g is not None] for of_one in zip_longest(*gradients))
+    with torch.no_grad():
+        return tuple(reduce(torch.add, found) if found else None for found in there)
+
+
+def _how_it_came(recorder: GraphRecorder, tallies: Iterable[_Tally]) -> str:
+    """A word on how backward ran, where it was not simply called once."""
+    if _last_changed(recorder):
+        return "Backward came again after the gradient had been changed: this is the last time."
+    leaves = [tally for tally in tallies if tally.known.leaf is not None]
+    times = max((tally.times for tally in leaves), default=1)
+    if times > 1:
+        return f"Backward came {times} times: what arrived is added up."
+    if leaves and all(tally.new is None for tally in leaves):
+        return "The gradients were handed back, not added to `.grad`."
+    return ""
+
+
+def _short(text: str) -> str:
+    text = one_line(text)
+    return text if len(text) <= _LONGEST_WHY else text[: _LONGEST_WHY - 1] + "…"

@@ -1,0 +1,308 @@
+"""What ran while a graph was built and walked back: calls, values, and gradients as they came.
+
+Recorded by a TorchFunctionMode, which sees each call as the lesson made it and its output
+with its `grad_fn`. (A TorchDispatchMode works below autograd: it sees the kernels that one
+call is composed of, but no output has a node there, and it makes PyTorch load its compiler,
+for seconds.) The way back is told by hooks. Knows no names and no words.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+
+from tutor.protocol.frame import Value
+from tutor.training.values import text_value, value_of
+
+_CALLS_BETWEEN = 64
+"""How many calls pass between two looks at whether to break off."""
+
+_WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
+
+
+class GraphStopped(BaseException):
+    """Nobody waits for the trace any more. No lesson's `except Exception` may catch it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedCall:
+    """One call of PyTorch, as the lesson made it."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    code: CodeType
+    """The lesson's code that it stands in."""
+
+
+@dataclass(slots=True, eq=False)
+class KnownValue:
+    """One node of the autograd graph, and what is known of how it came about."""
+
+    node: Node
+    leaf: torch.Tensor | None = None
+    """The tensor whose gradient is accumulated here."""
+    call: RecordedCall | None = None
+    """None for what a call is composed of, and for what was made out of sight."""
+    within: KnownValue | None = None
+    """The node that the call returned of which this one is a part."""
+    module: RecordedCall | None = None
+    """The module whose output this is; its `func` is the module."""
+    outputs: dict[int, Value] = field(default_factory=dict)
+    """Its outputs that have been seen, by their number."""
+    old: torch.Tensor | None = None
+    """What stood in the leaf's `.grad` when it was first met."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradientArrival:
+    """A gradient has come to a node. Arrivals stand in the order of backward."""
+
+    run: int
+    """Which of the walks through the graph it was: a number of PyTorch's own."""
+    known: KnownValue
+    gradients: tuple[torch.Tensor | None, ...]
+    """By output; where several paths meet, their sum."""
+    old: torch.Tensor | None = None
+    """A leaf's `.grad` then."""
+
+
+class GraphRecorder(TorchFunctionMode):
+    """Records while it is entered. What it returns to the lesson is what PyTorch returned."""
+
+    def __init__(self, filename: str, namespace: dict[str, Any], until: Callable[[], bool]) -> None:
+        """`filename` is what the lesson's code was compiled with."""
+        super().__init__()
+        self.nodes: dict[int, KnownValue] = {}
+        """By the id of the node, which lives as long as it stands here."""
+        self.made: dict[int, tuple[torch.Tensor, RecordedCall]] = {}
+        """By the id of a tensor: the call that returned it. Both are kept alive."""
+        self.locals: dict[str, list[torch.Tensor]] = {}
+        """What the names inside the lesson's functions have stood for."""
+        self.arrivals: list[GradientArrival] = []
+        self.after: dict[tuple[int, int], torch.Tensor] = {}
+        """A leaf's `.grad` after it was added to, by run and node."""
+        self.names: dict[str, Any] | None = None
+        """The lesson's names as they stood when backward began (the last time it did)."""
+        self.missed = 0
+        """How often something could not be taken down."""
+        self._filename, self._namespace, self._until = filename, namespace, until
+        self._handles: list[Any] = []
+        self._calls, self._is_busy = 0, False
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record inside; then take all hooks away."""
+        modules = torch.nn.modules.module.register_module_forward_hook(
+            self._module_returned, with_kwargs=True
+        )
+        try:
+            with self:
+                yield
+        finally:
+            modules.remove()
+            for handle in self._handles:
+                handle.remove()
+
+    # ── The way forward ─────────────────────────────────────────────────────────────
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, and take down what it did if the lesson's code called it."""
+        kwargs = kwargs or {}
+        frame = None if self._is_busy else self._lesson_frame()
+        if frame is None:
+            return func(*args, **kwargs)
+        self._calls += 1
+        if self._calls % _CALLS_BETWEEN == 0 and self._until():
+            raise GraphStopped
+        if func in _WAYS_BACK:
+            found = func(*args, **kwargs)
+            if func is torch.autograd.grad:
+                with self._looking():
+                    self._handed_back(args, found)
+            return found
+        with self._looking():
+            for tensor in tensors_in((args, kwargs)):
+                self._meet(tensor)
+        found = func(*args, **kwargs)
+        with self._looking():
+            self._note_locals(frame)
+            self._called(RecordedCall(func, args, kwargs, frame.f_code), found)
+        return found
+
+    def _lesson_frame(self) -> FrameType | None:
+        """The innermost of the lesson's own code that is running."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename != self._filename:
+            frame = frame.f_back
+        return frame
+
+    def _note_locals(self, frame: FrameType) -> None:
+        if frame.f_locals is frame.f_globals:
+            return
+        for name, thing in frame.f_locals.items():
+            if isinstance(thing, torch.Tensor):
+                known = self.locals.setdefault(name, [])
+                if not any(thing is other for other in known):
+                    known.append(thing)
+
+    def _called(self, call: RecordedCall, found: Any) -> None:
+        for tensor in tensors_in(found):
+            self.made[id(tensor)] = (tensor, call)
+            node = node_of(tensor)
+            if node is None or tensor.grad_fn is None:
+                continue
+            new = self._walk(node)
+            if new:
+                for part in new[1:]:
+                    part.within = new[0] if part.leaf is None else None
+            known = self.nodes[id(node)]
+            if known.within is not None or known in new[:1]:
+                known.within, known.call = None, call  # what the lesson gets is no mere part
+            known.outputs.setdefault(tensor.output_nr, safe_value(tensor))
+
+    def _meet(self, tensor: torch.Tensor) -> None:
+        """Get to know a tensor that no call in sight has returned."""
+        node = node_of(tensor)
+        if node is not None and id(node) not in self.nodes:
+            self._walk(node)
+            if tensor.grad_fn is not None:
+                self.nodes[id(node)].outputs[tensor.output_nr] = safe_value(tensor)
+
+    def _walk(self, start: Node) -> list[KnownValue]:
+        """Get to know all new nodes from here down, and hook them."""
+        found: list[KnownValue] = []
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if id(node) in self.nodes:
+                continue
+            known = self.nodes[id(node)] = KnownValue(node, _leaf_of(node))
+            self._hook(known)
+            found.append(known)
+            waiting += [child for child, _ in node.next_functions if child is not None]
+        return found
+
+    def _module_returned(
+        self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        """One of PyTorch's own modules that is not made up of others has computed something."""
+        is_own = not type(module).__module__.startswith("torch.nn.")
+        if is_own or not isinstance(output, torch.Tensor) or any(module.children()):
+            return
+        with self._looking():
+            known = self.nodes.get(id(node_of(output)))
+            came_in = [node_of(tensor) for tensor in tensors_in((args, kwargs))]
+            if known and known.call and not any(known.node is node for node in came_in):
+                known.module = RecordedCall(module, args, kwargs, known.call.code)
+
+    # ── The way back ────────────────────────────────────────────────────────────────
+
+    def _hook(self, known: KnownValue) -> None:
+        leaf, node = known.leaf, known.node
+        if leaf is None:
+            self._handles.append(node.register_prehook(lambda g: self._arrived(known, g)))
+            return
+        self._handles += [
+            leaf.register_hook(lambda g: self._arrived(known, (g,))),  # type: ignore[no-untyped-call]
+            leaf.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                lambda _: self._accumulated(known)
+            ),
+        ]
+        known.outputs[0], known.old = safe_value(leaf), _copy_of(leaf.grad)
+
+    def _arrived(self, known: KnownValue, gradients: tuple[torch.Tensor | None, ...]) -> None:
+        with self._looking():
+            run = _current_run()
+            if not self.arrivals or self.arrivals[-1].run != run:
+                self.names = dict(self._namespace)
+            old = None
+            if known.leaf is not None:
+                old, known.outputs[0] = _copy_of(known.leaf.grad), safe_value(known.leaf)
+            # Held, not copied: what somebody else holds, PyTorch does not write into.
+            self.arrivals.append(GradientArrival(run, known, gradients, old))
+
+    def _accumulated(self, known: KnownValue) -> None:
+        with self._looking():
+            new = _copy_of(known.leaf.grad) if known.leaf is not None else None
+            if new is not None:
+                self.after[_current_run(), id(known.node)] = new
+
+    def _handed_back(self, args: tuple[Any, ...], gradients: tuple[Any, ...]) -> None:
+        """`torch.autograd.grad` stops before the nodes that it was asked about."""
+        if not self.arrivals or len(args) < 2:
+            return
+        run = self.arrivals[-1].run
+        there = {id(a.known.node) for a in self.arrivals if a.run == run}
+        for tensor, gradient in zip(tensors_in(args[1]), gradients, strict=False):
+            known = self.nodes.get(id(node_of(tensor)))
+            if known and gradient is not None and id(known.node) not in there:
+                before = (None,) * tensor.output_nr
+                self.arrivals.append(GradientArrival(run, known, (*before, gradient)))
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """While something is taken down: what that calls is no call of the lesson's."""
+        self._is_busy = True
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - an exotic tensor may raise anything: the lesson goes on
+            self.missed += 1
+        finally:
+            self._is_busy = False
+
+
+def safe_value(tensor: torch.Tensor) -> Value:
+    """The tensor's Value, or words where it shows no numbers (sparse, or inside `vmap`)."""
+    try:
+        return value_of(tensor if tensor.layout == torch.strided else tensor.to_dense())
+    except Exception as error:  # noqa: BLE001 - whatever an exotic tensor raises, the lesson goes on
+        return text_value(f"{type(tensor).__name__} ({type(error).__name__})")
+
+
+def tensors_in(things: Any) -> Iterator[torch.Tensor]:
+    """The tensors in arguments or in what was returned."""
+    if isinstance(things, torch.Tensor):
+        yield things
+    elif isinstance(things, list | tuple):
+        for thing in things:
+            yield from tensors_in(thing)
+    elif isinstance(things, dict):
+        yield from tensors_in(list(things.values()))
+
+
+def node_of(tensor: torch.Tensor) -> Node | None:
+    """The node that a gradient of this tensor comes to; None if it needs none."""
+    if not tensor.requires_grad:
+        return None
+    return tensor.grad_fn if tensor.grad_fn is not None else get_gradient_edge(tensor).node
+
+
+def _leaf_of(node: Node) -> torch.Tensor | None:
+    if type(node).__name__ != "AccumulateGrad":
+        return None
+    leaf = node.variable  # type: ignore[attr-defined]
+    return leaf if isinstance(leaf, torch.Tensor) else None
+
+
+def _copy_of(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else gradient.detach().clone()
+
+
+def _current_run() -> int:
+    """The number of the walk through the graph that is under way (as torch's own hooks ask)."""
+    return torch._C._current_graph_task_id()

@@ -1,0 +1,320 @@
+"""The questions to who plays autograd: the local gradients of one step's graph, and their sums.
+
+The batch runs once more in a Probe, through its Gradient phase, as for a picture of the graph.
+Each local gradient is PyTorch's own: when backward comes to an operation, that operation's
+node is asked what it makes of a gradient of 1. Where values hold several numbers (a small batch),
+the way back is walked along the last of them, `y_pred[3]`; in what they share all ways meet.
+Knows nothing of who is asked, and how.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.graph import Node as AutogradNode
+
+from tutor.analysis.graph import BROKEN_OFF, BY_HAND, steps_of_backward, trace
+from tutor.analysis.graph_recorder import (
+    GraphRecorder,
+    GraphStopped,
+    KnownValue,
+    node_of,
+    safe_value,
+)
+from tutor.analysis.operation_spelling import Spelling, element_of
+from tutor.protocol.frame import Value
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.training.player import never
+from tutor.training.probe import Probe, Standpoint
+
+_NO_BACKWARD = "Nothing calls backward in this phase: there is no way back to go."
+_NOTHING_DONE = "The loss is a leaf itself: nothing was computed."
+
+MOST_ELEMENTS = 6
+"""A value of more numbers is not asked about: nobody wants to add up so many ways."""
+
+_NOTHING_TO_DO = frozenset({
+    "Alias", "Clone", "Detach", "Expand", "Lift", "Mean", "Permute", "Reshape", "Select", "Slice",
+    "Squeeze", "Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View",
+})  # fmt: skip
+"""Operations that may leave each number as it is: nobody is asked about those that do."""
+
+
+def local_gradients(
+    probe: Probe, at: Standpoint, until: Callable[[], bool] = never
+) -> LocalGradients:
+    """The questions of the batch that `at` stands in, in the order of backward.
+
+    Has none, and says why, where something holds more than MOST_ELEMENTS numbers or mixes them
+    (as a product of matrices does), where backward is not called, and where `until` (asked now
+    and then) has broken it off. Raises LessonRaised only where the learner has stopped it.
+    """
+    probe.stand(at)
+    loop = probe.loop
+    recorder = _LocalRecorder(loop.program.filename, loop.namespace, until)
+    try:
+        raised = trace(probe, recorder)
+    except GraphStopped:
+        return LocalGradients(why=BROKEN_OFF)
+    if raised or not recorder.arrivals:
+        is_by_hand = not isinstance(loop.namespace.get("loss"), torch.Tensor)
+        return LocalGradients(why=raised or (BY_HAND if is_by_hand else _NO_BACKWARD))
+    names = recorder.names if recorder.names is not None else dict(loop.namespace)
+    words = Spelling(recorder, names, loop.program.parameters)
+    try:
+        steps = tuple(_Questions(recorder, words).all())
+    except _NotAskedError as error:
+        return LocalGradients(why=str(error))
+    return LocalGradients(steps=steps, why="" if steps else _NOTHING_DONE)
+
+
+class _NotAskedError(Exception):
+    """Something in the graph can't be asked about. One line, fit to show."""
+
+
+class _LocalRecorder(GraphRecorder):
+    """Records also what each node makes of a gradient of 1, before backward lets go of it."""
+
+    def __init__(self, filename: str, namespace: dict[str, Any], until: Callable[[], bool]) -> None:
+        super().__init__(filename, namespace, until)
+        self.local: dict[int, list[tuple[torch.Tensor | None, ...]]] = {}
+        """By the id of the node and the element of its output in which the 1 stands (the others
+        are 0): what it hands back by input, None for one that needs no gradient."""
+
+    def _arrived(self, known: KnownValue, gradients: tuple[torch.Tensor | None, ...]) -> None:
+        super()._arrived(known, gradients)
+        if known.leaf is None and len(gradients) == 1 and gradients[0] is not None:
+            with self._looking(), torch.no_grad():
+                found = [known.node(one) for one in _ones(gradients[0])]  # type: ignore[operator]
+                self.local[id(known.node)] = [g if isinstance(g, tuple) else (g,) for g in found]
+
+
+def _ones(like: torch.Tensor) -> list[torch.Tensor]:
+    """A 1 in each element in turn; none where there are too many of them."""
+    count = like.numel()
+    if count > MOST_ELEMENTS:
+        return []
+    return list(torch.eye(count).to(like).reshape(count, *like.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """An operation that uses a value, and its local gradients in it."""
+
+    operation: KnownValue
+    locals: tuple[float, ...]
+    """By element of the operation's output: in the value's element of the same place, if it has
+    several; in its last one where the output is a single number."""
+
+
+class _Questions:
+    """What the last walk through the graph gives to ask."""
+
+    def __init__(self, recorder: _LocalRecorder, words: Spelling) -> None:
+        """Raises _NotAskedError where something holds too many numbers, or mixes them."""
+        self._nodes, self._local, self._words = recorder.nodes, recorder.local, words
+        last = recorder.arrivals[-1].run
+        arrivals = [a for a in recorder.arrivals if a.run == last]
+        self._gradients = {id(a.known.node): a.gradients for a in arrivals}
+        walked = {id(a.known.node): a.known for a in arrivals}
+        self._order = steps_of_backward(tuple(walked.values()))
+        self._walked = [k for k in walked.values() if not self._does_nothing(k)]
+        self._inputs = {id(k.node): self._inputs_of(k) for k in self._walked if k.leaf is None}
+        self._uses: dict[int, list[_Use]] = defaultdict(list)
+        for known in self._walked:
+            for source, locals_ in self._inputs.get(id(known.node), {}).items():
+                self._uses[source].append(_Use(known, locals_))
+
+    def all(self) -> Iterator[LocalGradientQuestion]:
+        """In the order of backward; what flows together is asked where backward has it."""
+        for known in self._walked:
+            uses = self._uses[id(known.node)]
+            ways = sum(len(self._elements(known, use)) for use in uses)
+            if ways > 1 or (ways and known.leaf is not None):
+                yield self._total(known, uses)
+            yield from self._locals(known)
+
+    def _elements(self, known: KnownValue, use: _Use) -> range:
+        """The elements of an operation's output from which a way leads to the value's last."""
+        count = len(use.locals)
+        return range(0 if _size(known) == 1 else count - 1, count)
+
+    # ── Questions ───────────────────────────────────────────────────────────────────
+
+    def _locals(self, known: KnownValue) -> Iterator[LocalGradientQuestion]:
+        inputs = self._inputs.get(id(known.node), {})
+        values = self._values(known) if inputs else {}
+        for source, locals_ in inputs.items():
+            yield LocalGradientQuestion(
+                asks="local",
+                output=_indexed(self._words.says(known), known.outputs[0]),
+                input=self._label(self._nodes[source]),
+                values=values,
+                expected=locals_[-1],
+                order=self._order[id(known.node)],
+            )
+
+    def _total(self, known: KnownValue, uses: list[_Use]) -> LocalGradientQuestion:
+        name = self._label(known)
+        values: dict[str, float | tuple[float, ...]] = {}
+        for number, use in enumerate(uses, 1):
+            elements = self._elements(known, use)
+            output = self._words.label(use.operation)
+            if len(elements) == 1:
+                output = self._label(use.operation, elements[0])
+            gradient = f"gradient with respect to {output}"
+            more = f" ({number})" if gradient in values else ""
+            flows = tuple(self._gradient(use.operation, element) for element in elements)
+            locals_ = tuple(use.locals[element] for element in elements)
+            values[f"{gradient}{more}"] = _one_or_all(flows)
+            local = f"local gradient of {output} with respect to {name}{more}"
+            values[local] = _one_or_all(locals_)
+        return LocalGradientQuestion(
+            asks="total",
+            output="",
+            input=name,
+            values=values,
+            expected=self._gradient(known),
+            order=self._order[id(known.node)],
+        )
+
+    def _values(self, known: KnownValue) -> dict[str, float | tuple[float, ...]]:
+        """The operation's inputs, constants among them, and its output."""
+        found: dict[str, float | tuple[float, ...]] = {}
+        for name, tensor in self._words.operands(known):
+            node = self._nodes.get(id(node_of(tensor)))
+            label = self._words.label(self._source(node)) if node else name
+            if 1 <= tensor.numel() <= MOST_ELEMENTS:
+                value = safe_value(tensor)
+                found[_indexed(label, value)] = _number(value, label)
+        for source in self._inputs[id(known.node)]:  # what PyTorch put between is not seen
+            label = self._label(self._nodes[source])
+            found[label] = _number(self._nodes[source].outputs.get(0), label)
+        label = self._label(known)
+        found[label] = _number(known.outputs.get(0), label)
+        return found
+
+    def _label(self, known: KnownValue, element: int = -1) -> str:
+        """What one number of the node's output (or of the leaf) is called."""
+        return _indexed(self._words.label(known), known.outputs[0], element)
+
+    # ── Numbers ─────────────────────────────────────────────────────────────────────
+
+    def _inputs_of(self, known: KnownValue) -> dict[int, tuple[float, ...]]:
+        """By the node it comes from: the local gradients in each input; of one used twice, in all.
+
+        Raises _NotAskedError if the output or an input is no number or too many, if a local
+        gradient is not known, and if the output mixes an input's numbers.
+        """
+        text = self._words.label(known)
+        _number(known.outputs.get(0) if len(known.outputs) == 1 else None, text)
+        by_element = self._local.get(id(known.node), [])
+        found: dict[int, tuple[float, ...]] = {}
+        for place, (child, _) in enumerate(known.node.next_functions):
+            gradients = [parts[place] for parts in by_element if place < len(parts)]
+            if child is None or not gradients:
+                continue
+            source = self._source(self._nodes[id(child)])
+            _number(source.outputs.get(0), self._words.label(source))
+            locals_ = [
+                _local(g, i, known, source) for i, g in enumerate(gradients) if g is not None
+            ]
+            if None in locals_:
+                raise _NotAskedError(f"`{text}` mixes its numbers: it can't be asked one by one.")
+            before = found.get(id(source.node), (0.0,) * len(locals_))
+            found[id(source.node)] = tuple(
+                a + b for a, b in zip(before, locals_, strict=True) if b is not None
+            )
+        if not any(found.values()):
+            raise _NotAskedError(f"`{text}` can't be asked about: its local gradient is not known.")
+        return {source: locals_ for source, locals_ in found.items() if locals_}
+
+    def _gradient(self, known: KnownValue, element: int = -1) -> float:
+        (gradient,) = self._gradients[id(known.node)]
+        value = None if gradient is None else safe_value(gradient)
+        return _number(value, "a gradient", element)
+
+    # ── What is passed over ─────────────────────────────────────────────────────────
+
+    def _source(self, known: KnownValue) -> KnownValue:
+        """The node that a value comes from, past all that leaves a single number as it is."""
+        while self._does_nothing(known):
+            known = self._nodes[id(_only_input(known.node))]
+        return known
+
+    def _does_nothing(self, known: KnownValue) -> bool:
+        operation = known.node.name().rpartition("::")[2].partition("Backward")[0]
+        if operation not in _NOTHING_TO_DO or _only_input(known.node) is None:
+            return False
+        if id(known.node) not in self._local:
+            return True
+        by_element = self._local[id(known.node)]
+        count = len(by_element)
+        return count > 0 and all(
+            gradient is None or _is_one(gradient, element, count)
+            for element, parts in enumerate(by_element)
+            for gradient in parts
+        )
+
+
+def _only_input(node: AutogradNode) -> AutogradNode | None:
+    inputs = [child for child, _ in node.next_functions if child is not None]
+    return inputs[0] if len(inputs) == 1 else None
+
+
+def _is_one(gradient: torch.Tensor, element: int, count: int) -> bool:
+    """Whether it is a 1 in this element of so many, and 0 in the others."""
+    flat = gradient.flatten()
+    return flat.numel() == count and float(flat[element]) == 1 and int(flat.count_nonzero()) == 1
+
+
+def _local(
+    gradient: torch.Tensor, element: int, known: KnownValue, source: KnownValue
+) -> float | None:
+    """How an element of a node's output changes with its source's number of the same place.
+
+    `gradient` is what the node makes of a 1 in that element. With the last number, where the
+    output is a single one. None if it changes with numbers of other places too.
+    """
+    flat = gradient.flatten()
+    if _size(source) == 1:
+        return float(flat.sum())
+    if _size(known) == 1:
+        return float(flat[-1])
+    is_alone = flat.numel() == _size(source) == _size(known)
+    others = int(flat.count_nonzero()) - int(bool(flat[element])) if is_alone else 1
+    return None if others else float(flat[element])
+
+
+def _size(known: KnownValue) -> int:
+    """How many numbers the node's output (or the leaf) has; 0 if that was not seen."""
+    value = known.outputs.get(0)
+    return value.size if value else 0
+
+
+def _indexed(label: str, value: Value, element: int = -1) -> str:
+    """What one of its numbers is called: `y_pred[3]`, `(y_pred - y)[3]`; a single one as it is."""
+    if value.size == 1:
+        return label
+    place = np.unravel_index(element % value.size, value.shape)
+    return element_of(label, [int(index) for index in place])
+
+
+def _one_or_all(numbers: tuple[float, ...]) -> float | tuple[float, ...]:
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _number(value: Value | None, what: str, element: int = -1) -> float:
+    """One of a value's numbers. Raises _NotAskedError if it has none, or too many."""
+    if value is None or not value.data:
+        raise _NotAskedError(f"`{what}` is no number: only numbers can be asked about.")
+    if value.size > MOST_ELEMENTS:
+        raise _NotAskedError(
+            f"`{what}` holds {value.size} numbers: only up to {MOST_ELEMENTS} can be asked about."
+        )
+    return value.data[element]

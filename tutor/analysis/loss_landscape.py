@@ -1,0 +1,351 @@
+"""The loss around the place where a run stands: along a line, or over a plane.
+
+Every loss is the lesson's own, by its Predict and Loss in a probe. The gradient is the one
+that the lesson computes, right or wrong. Knows nothing of how the picture is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
+from tutor.training.loop import LessonRaised
+from tutor.training.probe import Array, Probe, Standpoint
+from tutor.training.values import to_numpy
+from tutor.training.windows import Window, lowest, still_good, window
+
+Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Until: TypeAlias = Callable[[], bool]
+
+ALONG = "along the gradient"
+LINE = 60
+"""Places along a line, unless told."""
+GRID = (24, 16)
+"""Places over a plane, unless told."""
+_TOO_FAR = NoPicture(why="it leads beyond all numbers: the run diverges")
+_NEAR = 60
+"""Along the gradient, the lowest place is shown if it is at most so many steps away."""
+_BEHIND, _BEFORE = 4, 12
+"""So many steps are shown where it is not."""
+
+
+class LandscapeStopped(Exception):
+    """Somebody wants something else: the picture is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """The loss as a function of all parameters in one row, at one standpoint."""
+
+    probe: Probe
+    values: Mapping[str, Array]
+    until: Until
+
+    @property
+    def start(self) -> Vector:
+        """All parameters with which the batch began, one after the other."""
+        return self.row(self.values)
+
+    def row(self, arrays: Mapping[str, Array | None]) -> Vector:
+        """These arrays as one row in the parameters' order; 0 where there is none."""
+        parts = (_flat(arrays.get(name), value.size) for name, value in self.values.items())
+        return np.concatenate([np.zeros(0), *parts])
+
+    def rounded(self, row: Vector) -> Vector:
+        """The row in the precision of the parameters: what is evaluated in truth."""
+        return self.row(self._named(row))
+
+    def loss(self, row: Vector) -> float:
+        """The loss with these parameters. Raises LandscapeStopped, LessonRaised."""
+        if self.until():
+            raise LandscapeStopped
+        return self.probe.loss(self._named(row))
+
+    def names(self) -> list[str]:
+        """What each number of the row is called: `w`, `params[1]`."""
+        found = []
+        for name, value in self.values.items():
+            if value.size == 1:
+                found.append(name)
+                continue
+            for index in np.ndindex(value.shape):
+                found.append(f"{name}[{', '.join(map(str, index))}]")
+        return found
+
+    def _named(self, row: Vector) -> dict[str, Array]:
+        named, at = {}, 0
+        for name, value in self.values.items():
+            part = row[at : at + value.size].reshape(value.shape)
+            named[name] = part.astype(value.dtype)
+            at += value.size
+        return named
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What the lesson computes from here, whether it has come so far or not."""
+
+    gradient: Vector | None
+    next: Vector | None
+    is_known: bool
+    """Whether the run itself knows its gradient already."""
+    is_done: bool
+    batch: int | None
+
+    @property
+    def shown(self) -> tuple[Vector | None, Vector | None]:
+        """The gradient and the next place, as far as the run has come."""
+        return (self.gradient, self.next) if self.is_known else (None, None)
+
+
+def landscape(
+    probe: Probe,
+    at: Standpoint,
+    path: tuple[tuple[float, float], ...],
+    size: tuple[int, int] | None,
+    until: Until,
+    before: AnyPicture | None,
+) -> AnyPicture:
+    """The loss around the start of the batch. Raises LandscapeStopped, LessonRaised."""
+    if any(np.iscomplexobj(value) for value in at.values.values()):
+        return NoPicture(why="a parameter is complex: two numbers for each of its elements")
+    ground = _Ground(probe, at.values, until)
+    start = ground.start
+    if not start.size:
+        return NoPicture(why="the parameters of this lesson are no numbers")
+    if not np.isfinite(start).all():
+        return NoPicture(why="the parameters are not finite")
+    ahead = _ahead(ground, at)
+    probe.stand(at)
+    if not math.isfinite(ground.loss(start)):
+        return NoPicture(why="the loss is not finite here")
+    columns, rows = size or (GRID if start.size == 2 else (LINE, 0))
+    if start.size == 1:
+        return _along(ground, ahead, np.ones(1), columns, before)
+    if start.size == 2:
+        return _over(ground, ahead, path, (columns, rows), before)
+    return _along_gradient(ground, ahead, columns, before)
+
+
+def _ahead(ground: _Ground, at: Standpoint) -> _Ahead:
+    """The gradient and the next place: the run's own, or by the lesson's code in the probe."""
+    program = at.program
+    batch = at.batch if program.batches > 1 else None
+    is_known = at.gradients is not None
+    gradient = None if at.gradients is None else _row_of(ground, at.gradients)
+    if at.is_updated:
+        return _Ahead(gradient, _finite(ground.row(at.now)), is_known, True, batch)
+    ground.probe.stand(at)
+    try:
+        ground.probe.run_phases(program.update_at + 1)
+    except LessonRaised as error:
+        if error.stopped:
+            raise
+        return _Ahead(gradient, None, is_known, False, batch)
+    loop = ground.probe.loop
+    if gradient is None:
+        gradient = _row_of(ground, {n: to_numpy(g) for n, g in (loop.gradients or {}).items()})
+    following = _finite(ground.row(loop.parameter_values()))
+    return _Ahead(gradient, following, is_known, False, batch)
+
+
+def _row_of(ground: _Ground, gradients: Mapping[str, Array | None]) -> Vector | None:
+    """The gradient as one row; None if there is none of any parameter, or it is not finite."""
+    if all(g is None for g in gradients.values()):
+        return None
+    return _finite(ground.row(gradients))
+
+
+def _finite(row: Vector) -> Vector | None:
+    return row if np.isfinite(row).all() else None
+
+
+def _flat(array: Array | None, size: int) -> Vector:
+    fits = array is not None and array.size == size
+    return np.asarray(array, dtype=np.float64).reshape(-1) if fits else np.zeros(size)
+
+
+# ── Along a line ────────────────────────────────────────────────────────────────────
+
+
+def _along_gradient(
+    ground: _Ground, ahead: _Ahead, columns: int, before: AnyPicture | None
+) -> AnyPicture:
+    """A slice against the gradient: there is no plane with all of the parameters in it."""
+    gradient = ahead.gradient
+    if gradient is None:
+        return NoPicture(why="there is no gradient to look along")
+    length = float(np.linalg.norm(gradient))
+    if not length:
+        return NoPicture(why="the gradient is 0: there is no direction to look along")
+    return _along(ground, ahead, -gradient / length, columns, before)
+
+
+def _along(
+    ground: _Ground, ahead: _Ahead, way: Vector, columns: int, before: AnyPicture | None
+) -> AnyPicture:
+    """The loss along the unit vector `way`. With one parameter the axis is its value."""
+    start, is_one = ground.start, len(way) == 1
+    here, foot = (float(start[0]), start * 0) if is_one else (0.0, start)
+
+    def loss(place: float) -> float:
+        return ground.loss(foot + place * way)
+
+    def place_of(row: Vector) -> float:
+        return float((row - foot) @ way)
+
+    axis = ground.names()[0] if is_one else ALONG
+    old = before if isinstance(before, SlopePicture) and before.axis == axis else None
+    goal = here if ahead.next is None else place_of(ahead.next)
+    step = abs(goal - here)
+    points = [here, goal, *_around_lowest(loss, here, step, is_one=is_one)]
+    shown = window(points, None if is_one else step or 1e-2)
+    if shown is None:
+        return _TOO_FAR
+    columns = max(columns, 2)
+    losses: Numbers | None = None
+    if old and len(old.xs) == columns and still_good([old.xs], [shown]):
+        xs = old.xs
+        spots = (0, columns // 4, columns // 2, columns - 1)
+        if is_one and old.batch == ahead.batch and _still(old.losses, lambda i: loss(xs[i]), spots):
+            losses = old.losses
+    else:
+        xs = _places(shown, columns, lambda x: ground.rounded(np.array([x]))[0] if is_one else x)
+    gradient, following = ahead.shown
+    return SlopePicture(
+        axis=axis,
+        xs=xs,
+        losses=losses or tuple(loss(x) for x in xs),
+        at=here,
+        loss=loss(here),
+        slope=None if gradient is None else float(gradient @ way),
+        next_at=None if following is None else goal,
+        next_loss=None if following is None else ground.loss(following),
+        is_done=ahead.is_done,
+        batch=ahead.batch,
+    )
+
+
+def _around_lowest(
+    loss: Callable[[float], float], here: float, step: float, *, is_one: bool
+) -> list[float]:
+    """The lowest place, and one beyond it, so that both its slopes are seen; or nothing.
+
+    Along the gradient only if it is not so far that a step could not be told from none;
+    else the way of some steps, enough to see whether the loss bends.
+    """
+    reach = max(step, 1e-2 * max(abs(here), 1.0)) if is_one else step or 1e-2
+    found = lowest(loss, here, reach)
+    if not is_one and (found is None or abs(found - here) > _NEAR * reach):
+        return [here - _BEHIND * reach, here + _BEFORE * reach]
+    if found is None:
+        return []
+    return [found, found + 0.6 * (found - here)]
+
+
+# ── Over a plane ────────────────────────────────────────────────────────────────────
+
+
+def _over(
+    ground: _Ground,
+    ahead: _Ahead,
+    path: tuple[tuple[float, float], ...],
+    size: tuple[int, int],
+    before: AnyPicture | None,
+) -> AnyPicture:
+    """The loss over the plane of the two parameters."""
+    axes = (ground.names()[0], ground.names()[1])
+    old = before if isinstance(before, ContourPicture) and before.axes == axes else None
+    start, (gradient, following) = ground.start, ahead.shown
+    points = [start, *map(np.array, path), *([] if ahead.next is None else [ahead.next])]
+    found = _lowest_on_plane(ground)
+    points += [] if found is None else [found, found + 0.25 * (found - start)]
+    shown = [w for i in (0, 1) if (w := window(float(point[i]) for point in points))]
+    if len(shown) < 2:
+        return _TOO_FAR
+    columns, rows = max(size[0], 2), max(size[1], 2)
+    same_size = old is not None and (len(old.xs), len(old.ys)) == (columns, rows)
+    if old and same_size and still_good([old.xs, old.ys], shown):
+        xs, ys = old.xs, old.ys
+    else:
+        xs = _places(shown[0], columns, lambda x: ground.rounded(np.array([x, start[1]]))[0])
+        ys = _places(shown[1], rows, lambda y: ground.rounded(np.array([start[0], y]))[1])
+    return ContourPicture(
+        axes=axes,
+        xs=xs,
+        ys=ys,
+        losses=_losses(ground, xs, ys, old if old and old.batch == ahead.batch else None),
+        path=path,
+        at=_pair(start),
+        loss=ground.loss(start),
+        gradient=None if gradient is None else _pair(gradient),
+        next_at=None if following is None else _pair(following),
+        is_done=ahead.is_done,
+        batch=ahead.batch,
+    )
+
+
+def _places(shown: Window, count: int, rounded: Callable[[float], float]) -> Numbers:
+    """So many places over a window, in the parameters' own precision.
+
+    A number between two that a parameter can hold would never be evaluated.
+    """
+    return tuple(float(rounded(x)) for x in np.linspace(*shown, count).tolist())
+
+
+def _losses(
+    ground: _Ground, xs: Numbers, ys: Numbers, old: ContourPicture | None
+) -> tuple[Numbers, ...]:
+    """The loss at each place of the grid, a row for each of `ys`, taken over if it still is so."""
+
+    def row(i: int) -> Callable[[int], float]:
+        return lambda j: ground.loss(np.array([xs[j], ys[i]]))
+
+    if old is not None and (old.xs, old.ys) == (xs, ys):
+        across = (0, len(xs) // 2, len(xs) - 1)
+        if all(_still(old.losses[i], row(i), across) for i in (0, len(ys) // 2, len(ys) - 1)):
+            return old.losses
+    return tuple(tuple(map(row(i), range(len(xs)))) for i in range(len(ys)))
+
+
+def _still(losses: Numbers, loss: Callable[[int], float], spots: Iterable[int]) -> bool:
+    """Whether a few losses of the picture before, evaluated anew, come out the same to the bit.
+
+    Then nothing has moved but the run, and the others need not be evaluated again.
+    """
+    pairs = ((losses[i], loss(i)) for i in spots)
+    return all(old == new or (math.isnan(old) and math.isnan(new)) for old, new in pairs)
+
+
+def _lowest_on_plane(ground: _Ground) -> Vector | None:
+    """Where Newton's step leads by finite differences: the lowest place of a quadratic loss.
+
+    None if the loss is not a bowl here, or not lower there.
+    """
+    start = ground.start
+    h = 0.1 * np.maximum(np.abs(start), 1.0)
+    x, y = np.array([h[0], 0.0]), np.array([0.0, h[1]])
+    middle = ground.loss(start)
+    east, west, north, south = (ground.loss(start + d) for d in (x, -x, y, -y))
+    both = ground.loss(start + x + y)
+    slope = np.array([east - west, north - south]) / (2 * h)
+    across = (both - east - north + middle) / (h[0] * h[1])
+    bend = np.array(
+        [
+            [(east - 2 * middle + west) / h[0] ** 2, across],
+            [across, (north - 2 * middle + south) / h[1] ** 2],
+        ]
+    )
+    if not np.isfinite(bend).all() or np.linalg.eigvalsh(bend)[0] <= 0:
+        return None
+    found = start - np.linalg.solve(bend, slope)
+    return found if np.isfinite(found).all() and ground.loss(found) <= middle else None
+
+
+def _pair(row: Vector) -> tuple[float, float]:
+    return float(row[0]), float(row[1])

@@ -1,0 +1,366 @@
+"""All modes of a lesson from the same parameters at once: who finds which gradient?
+
+Follows a run from batch to batch. Each mode runs its own phases in a namespace of its
+own, gets the run's parameters at the beginning of each batch, and keeps all else that is
+its own: one that forgets to clear its gradient shows the gradients added up. The referee
+is finite differences in float64. Leaves the run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tutor.analysis.compared_mode import ComparedMode
+from tutor.analysis.finite_differences import (
+    Array,
+    DifferencesStopped,
+    FiniteDifferences,
+    Slopes,
+    never,
+)
+from tutor.analysis.gradient_diagnosis import GradientDiagnosis, diagnose
+from tutor.analysis.gradient_mistakes import Samples
+from tutor.analysis.gradient_truth import ModeGradient, TrueGradient
+from tutor.protocol.frame import Value
+from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
+from tutor.training.loop import LessonRaised
+from tutor.training.probe import Standpoint
+from tutor.training.program import Program
+from tutor.training.quiet import Quiet
+from tutor.training.values import is_near, real_pairs, text_value, to_numpy, value_of
+
+BASE = "autograd"
+"""The mode that the others are measured by, where the lesson has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientRow:
+    """One parameter's gradient by each mode, whole."""
+
+    parameter: str
+    gradients: Mapping[str, Array | None]
+    """By mode, the referee last, in the shape of the first; None where there is none.
+
+    NaN stands in the referee's where it was not looked: see `checked`.
+    """
+    checked: tuple[int, int]
+    """Of how many elements the referee has looked at how many."""
+    judgement: GradientDiagnosis
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTable:
+    """All modes at the same parameters; sights.Comparison with whole arrays."""
+
+    epoch: int
+    batch: int
+    leader: str
+    rows: tuple[GradientRow, ...]
+    note: str
+
+
+def to_comparison(found: GradientTable) -> ModeComparison:
+    """The same as plain data that can cross a process border, large arrays cut off."""
+    return ModeComparison(
+        epoch=found.epoch,
+        batch=found.batch,
+        leader=found.leader,
+        agreements=tuple(map(_agreement, found.rows)),
+        note=found.note,
+    )
+
+
+class ModeLockstep:
+    """The modes of a lesson, following one run. One of them, the leader, is the run's own."""
+
+    def __init__(
+        self,
+        programs: Mapping[str, Program],
+        device: str,
+        learning_rate: float,
+        seed: int,
+        quiet: Quiet = nullcontext,
+        patience: int = 1,
+    ) -> None:
+        """Runs each mode's Setup. Raises LessonRaised only if it is broken off.
+
+        `patience`: so many epochs after the last comparison the modes still follow, batch
+        by batch; after a longer jump, or one back, they begin anew.
+        """
+        self.programs, self._device, self._patience = programs, device, patience
+        self._contenders = {
+            mode: ComparedMode(program, device, learning_rate, seed, quiet)
+            for mode, program in programs.items()
+        }
+        self._last: tuple[int, Standpoint] | None = None
+
+    def compare(
+        self, at: Standpoint, epoch: int, until: Callable[[], bool] = never
+    ) -> GradientTable | None:
+        """All modes' gradients for the batch that the run stands in (or is about to begin).
+
+        `epoch` is the run's. `until` is asked between evaluations; None if it says so.
+        Raises LessonRaised only if the lesson's code is broken off.
+        """
+        try:
+            self._bring_along(at, epoch, until)
+            return self._compared(at, epoch, until)
+        except DifferencesStopped:
+            return None
+        except LessonRaised:
+            self._last = None
+            raise
+
+    # ── Following the run ───────────────────────────────────────────────────────────
+
+    def _bring_along(self, at: Standpoint, epoch: int, until: Callable[[], bool]) -> None:
+        """Bring all modes to the beginning of the run's batch, and on to their gradients."""
+        index = self._index(at, epoch)
+        if self._last is not None and self._last[0] == index and _same(self._last[1], at):
+            self._each(at, ComparedMode.stand_again)
+        elif self._can_follow(at, index) and self._follow(at, index, until):
+            self._each(at, lambda c: c.go_on(at) if c.is_standing else c.begin(at))
+        else:
+            self._each(at, lambda c: c.begin(at))
+        self._last = (index, at)
+        for contender in self._contenders.values():
+            contender.find_gradients()
+
+    def _each(self, at: Standpoint, move: Callable[[ComparedMode], object]) -> None:
+        """Move each mode to the place; the leader stands just where the run does."""
+        for mode, contender in self._contenders.items():
+            if mode == at.program.mode:
+                contender.follow(at)
+            else:
+                move(contender)
+
+    def _index(self, at: Standpoint, epoch: int) -> int:
+        """How many batches the run has begun before this one."""
+        if not epoch:  # the warm-up; without one, the first epoch is about to begin
+            return at.batch
+        return at.program.warm_up + (epoch - 1) * at.program.batches + at.batch
+
+    def _can_follow(self, at: Standpoint, index: int) -> bool:
+        if self._last is None:
+            return False
+        ahead, leader = index - self._last[0], self._last[1].program.mode
+        if ahead > 1 and leader != at.program.mode:
+            return False
+        return 1 <= ahead <= max(1, self._patience * at.program.batches)
+
+    def _follow(self, at: Standpoint, index: int, until: Callable[[], bool]) -> bool:
+        """Run on, in all modes, to the end of the batch before; whether that led to the run."""
+        assert self._last is not None
+        first, last = self._last[0], self._last
+        self._last = None
+        leader, everyone = self._contenders[at.program.mode], self._contenders.values()
+        for passed in range(first + 1, index + 1):
+            if passed > first + 1 and until():
+                raise DifferencesStopped
+            for contender in everyone:
+                contender.finish_batch()
+            if passed < index:
+                batch = (passed - at.program.warm_up) % at.program.batches
+                values = leader.parameters_now()
+                for contender in everyone:
+                    contender.pass_through(max(batch, 0), values)
+        self._last = last
+        arrived = leader.parameters_now()
+        if index == first + 1:
+            return True  # whatever the learner has changed meanwhile, it is the next batch
+        return all(n in arrived and is_near(arrived[n], value) for n, value in at.values.items())
+
+    # ── Comparing ───────────────────────────────────────────────────────────────────
+
+    def _compared(self, at: Standpoint, epoch: int, until: Callable[[], bool]) -> GradientTable:
+        for contender in self._contenders.values():
+            if until():
+                raise DifferencesStopped
+            contender.find_precise_gradients()
+        referees = _Referees(self._contenders, until)
+        leader = at.program.mode
+        names = [n for mode in self._in_order(leader) for n in self.programs[mode].parameters]
+        rows = tuple(self._row(name, at, referees) for name in dict.fromkeys(names))
+        first = 1 if not epoch and not at.program.warm_up else epoch
+        return GradientTable(first, at.batch, leader, rows, self._note(at))
+
+    def _in_order(self, leader: str) -> list[str]:
+        """The modes, the one that the others are measured by at the head."""
+        return list(dict.fromkeys([m for m in (BASE, leader) if m in self.programs])) + [
+            m for m in self.programs if m not in (BASE, leader)
+        ]
+
+    def _row(self, name: str, at: Standpoint, referees: _Referees) -> GradientRow:
+        modes = [m for m in self._in_order(at.program.mode) if name in self.programs[m].parameters]
+        base = modes[0]
+        evidence = {m: self._evidence(m, name, at, base) for m in modes}
+        slopes = self._slopes(
+            name, [m for m in modes if not evidence[m].another], evidence, referees
+        )
+        for mode, one in evidence.items():
+            evidence[mode] = self._of_its_own(one, name, base, slopes, referees)
+        found = [evidence[m] for m in self.programs if m in evidence]
+        judgement = diagnose(name, found, slopes, base, self._samples(base))
+        if len(modes) < len(self.programs):
+            words = f"only {' and '.join(m for m in self.programs if m in modes)} has {name}"
+            judgement = replace(judgement, verdict=f"{words}: {judgement.verdict}")
+        gradients = {e.mode: e.gradient for e in found}
+        referee = None if slopes is None else slopes.sure_digits()
+        shape = next((g.shape for g in gradients.values() if g is not None), ())
+        shape = shape if referee is None else referee.shape
+        gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
+        checked = (0, 0) if slopes is None else slopes.checked
+        return GradientRow(name, {**gradients, REFEREE: referee}, checked, judgement)
+
+    def _evidence(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
+        contender = self._contenders[mode]
+        gradient = contender.gradients.get(name)
+        precise = contender.precise_gradients.get(name)
+        if mode == at.program.mode and at.gradients is not None:
+            shown = at.gradients.get(name)
+            if shown is None or gradient is None or not is_near(shown, gradient):
+                precise = None  # of something else than what the run has found
+            gradient = shown
+        return ModeGradient(
+            mode=mode,
+            gradient=gradient,
+            precise=None if gradient is None else precise,
+            old=real_pairs(contender.old_gradients.get(name)),
+            by_hand=contender.is_by_hand(name),
+            raised=contender.raised,
+            another=self._difference(mode, base),
+        )
+
+    def _difference(self, mode: str, base: str) -> str:
+        """What makes this mode another function of its parameters than `base`; "" if nothing."""
+        mine, theirs = self.programs[mode].parameters, self.programs[base].parameters
+        more = [n for n in mine if n not in theirs]
+        less = [n for n in theirs if n not in mine]
+        words = [f"it has {' and '.join(more)} too"] if more else []
+        words += [f"it has no {' and '.join(less)}"] if less else []
+        return ", and ".join(words)
+
+    def _slopes(
+        self,
+        name: str,
+        modes: Sequence[str],
+        evidence: Mapping[str, ModeGradient],
+        referees: _Referees,
+    ) -> Slopes | None:
+        """By the first of these modes whose loss can be had in float64."""
+        said = next((e.numbers for m in modes if (e := evidence[m]).gradient is not None), None)
+        for mode in modes:
+            slopes = referees.slopes(mode, name, said)
+            if slopes is not None:
+                return slopes
+        return None
+
+    def _of_its_own(
+        self, one: ModeGradient, name: str, base: str, slopes: Slopes | None, referees: _Referees
+    ) -> ModeGradient:
+        """The evidence with the slopes of the mode's own function, where it is another one."""
+        if one.gradient is None:
+            return one
+        if one.another:
+            return replace(one, own=referees.slopes(one.mode, name, one.numbers))
+        if slopes is None or one.mode == base or TrueGradient.of(one, slopes).is_met_by(one):
+            return one
+        mine, theirs = referees.loss(one.mode), referees.loss(base)
+        if mine is None or theirs is None or is_near(np.array(mine), np.array(theirs)):
+            return one
+        own = referees.slopes(one.mode, name, one.numbers)
+        why = f"its loss is {mine:.6g}, not {theirs:.6g}"
+        return replace(one, another=why, is_meant=False, own=own)
+
+    def _samples(self, base: str) -> Samples | None:
+        contender = self._contenders[base]
+        return samples_in(contender.namespace, self.programs[base])
+
+    def _note(self, at: Standpoint) -> str:
+        """What the learner should know of the comparison as a whole."""
+        leader, said = at.program.mode, []
+        for mode, program in self.programs.items():
+            held = [n for n in program.parameters if n not in at.program.parameters]
+            if held:
+                be, value = ("is", "its value") if len(held) == 1 else ("are", "their values")
+                names = " and ".join(held)
+                said.append(f"in {mode} {names} {be} held at {value} in Setup: {leader} has none")
+        return "; ".join(said)
+
+
+class _Referees:
+    """Each mode's finite differences here, made when they are asked for, and kept."""
+
+    def __init__(self, contenders: Mapping[str, ComparedMode], until: Callable[[], bool]) -> None:
+        self._contenders, self._until = contenders, until
+        self._made: dict[str, FiniteDifferences | None] = {}
+
+    def slopes(self, mode: str, name: str, said: Array | None) -> Slopes | None:
+        """Of this parameter, by this mode's own loss; None if float64 can't be had."""
+        referee = self._of(mode)
+        return None if referee is None else referee.slopes(name, said)
+
+    def loss(self, mode: str) -> float | None:
+        """The loss in this mode, in float64."""
+        referee = self._of(mode)
+        return None if referee is None else referee.loss
+
+    def _of(self, mode: str) -> FiniteDifferences | None:
+        if mode not in self._made:
+            self._made[mode] = self._contenders[mode].referee(self._until)
+        return self._made[mode]
+
+
+def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | None:
+    """How many samples the loss is over: by what the lesson calls its data, else by shapes."""
+    if program.data is not None:
+        found = to_numpy(namespace.get(program.data.prediction))
+        if found is not None:
+            return Samples(tuple(dict.fromkeys((*found.shape[:1], found.size))))
+    own = {*program.parameters, *(f"d{name}" for name in program.parameters)}
+    arrays = (to_numpy(thing) for name, thing in namespace.items() if name not in own)
+    counts = dict.fromkeys(a.shape[0] for a in arrays if a is not None and a.ndim)
+    return Samples(tuple(counts), named=False) if counts else None
+
+
+def _agreement(row: GradientRow) -> ParameterComparison:
+    said, (looked, size) = row.judgement, row.checked
+    gradients = {mode: value_of(gradient) for mode, gradient in row.gradients.items()}
+    if looked < size:
+        gradients[REFEREE] = _partly_checked(row)
+    return ParameterComparison(
+        parameter=row.parameter,
+        gradients=gradients,
+        ratio=said.ratio,
+        largest=said.largest,
+        verdict=said.verdict,
+        agrees=said.agrees,
+        is_equal=said.is_equal,
+        measure=said.measure,
+        standing=said.standing,
+        apart=said.apart,
+    )
+
+
+def _partly_checked(row: GradientRow) -> Value:
+    """In place of numbers that are mostly not there."""
+    return text_value(f"{row.checked[0]} of {row.checked[1]} elements checked")
+
+
+def _same(before: Standpoint, now: Standpoint) -> bool:
+    """Whether it is the same batch with the same parameters as before."""
+    if before.program.mode != now.program.mode or before.values.keys() != now.values.keys():
+        return False
+    return all(np.array_equal(v, now.values[n], equal_nan=True) for n, v in before.values.items())
+
+
+def _in_shape(gradient: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """A gradient in the shape of the others, if it has as many elements."""
+    if gradient is None or gradient.size != np.prod(shape, dtype=int):
+        return gradient
+    mine, theirs = ([n for n in s if n != 1] for s in (gradient.shape, shape))
+    return gradient.reshape(shape) if mine == theirs else gradient

@@ -1,0 +1,240 @@
+"""What there is to plot of a lesson's step, as numbers: the data, the landscape, the plane.
+
+All of it comes from the lesson's own Predict and Loss, in a probe. Knows nothing of how it
+is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from tutor.analysis.loss_landscape import LandscapeStopped, landscape
+from tutor.lesson.model import DataNames
+from tutor.plain import one_line
+from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
+from tutor.training.loop import LessonRaised
+from tutor.training.probe import Array, Probe, Standpoint
+from tutor.training.values import to_numpy
+
+MOST_POINTS = 400
+"""More points than this are only counted."""
+LINE = 60
+"""Places of the model's line, unless told."""
+PLANE = (48, 24)
+"""Places over the plane, unless told: all of them take but one evaluation."""
+_LONGEST_WHY = 200
+_MARGIN = 0.05
+"""Beyond the data, of their breadth, on either side of a line."""
+_PLANE_MARGIN = 0.25
+
+Until = Callable[[], bool]
+Size = tuple[int, int]
+
+
+def never() -> bool:
+    """The `until` of a picture that nothing breaks off."""
+    return False
+
+
+def picture_of(
+    kind: PictureKind,
+    probe: Probe,
+    at: Standpoint,
+    path: tuple[tuple[float, float], ...] = (),
+    *,
+    size: Size | None = None,
+    until: Until = never,
+    before: AnyPicture | None = None,
+) -> AnyPicture | None:
+    """The picture of this kind of the batch that a run stands in.
+
+    `path`: where two parameters have been. `size`: how many places to evaluate across and
+    up. `before`: the picture shown last of this run, whose window is kept where that will
+    do. None if `until`, asked between evaluations, broke it off; NoPicture where there is
+    nothing of the kind to draw, the lesson's own error among the reasons. Raises
+    LessonRaised only where the learner has stopped the lesson's code.
+    """
+    try:
+        if kind == "landscape":
+            return landscape(probe, at, path, size, until, before)
+        return None if until() else _of_data(kind, probe, at, size)
+    except LandscapeStopped:
+        return None
+    except LessonRaised as error:
+        if error.stopped:
+            raise
+        return NoPicture(why=_shortened(f"{error.phase} raised {error.message}"))
+
+
+def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None) -> AnyPicture:
+    names = probe.program.data
+    if names is None:
+        return _never("this lesson does not say what its data are called (`data: …`)")
+    probe.stand(at)
+    probe.set_parameters(at.now)
+    found = _samples(probe, names)
+    if isinstance(found, NoPicture):
+        return found
+    if kind == "plane":
+        return _plane(probe, found, size or PLANE)
+    picture = _line(probe, found, (size or (LINE, 0))[0])
+    if probe.program.batches > 1 or not isinstance(picture, DataPicture):
+        return picture
+    probe.stand(at)
+    return msgspec.structs.replace(picture, loss=probe.loss(at.now))
+
+
+def _never(why: str) -> NoPicture:
+    """What holds wherever the run stands."""
+    return NoPicture(why=why, never=True)
+
+
+# ── The data ────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """The data as the lesson has them, one number to be predicted for each sample."""
+
+    names: DataNames
+    inputs: Array
+    """As the lesson has them: (N,), (N, 1), (N, F), or () for a single number."""
+    targets: Array
+    """(N,)."""
+    predictions: Array
+    """(N,), by the parameters of this moment."""
+
+    @property
+    def features(self) -> int:
+        """How many numbers go in for each sample."""
+        return self.inputs.size // max(len(self.targets), 1)
+
+    @property
+    def chosen(self) -> Array:
+        """Indices of the samples that are shown: all of them, or some all over."""
+        count = len(self.targets)
+        return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(int))
+
+
+def _samples(probe: Probe, names: DataNames) -> _Samples | NoPicture:
+    """The data and what the model makes of them now. Raises LessonRaised."""
+    things = probe.loop.namespace
+    inputs, targets = to_numpy(things.get(names.input)), to_numpy(things.get(names.target))
+    if inputs is None or targets is None or not targets.size:
+        return NoPicture(why=f"{names.input} and {names.target} hold no numbers to draw")
+    count = len(inputs) if inputs.ndim else 1
+    if targets.size != count:
+        return _never(f"there is more than one number of {names.target} for each of {names.input}")
+    predictions = _predict(probe, names, inputs)
+    if predictions is None:
+        return _never(f"{names.prediction} is not one number for each of {names.input}")
+    return _Samples(names, inputs, targets.reshape(-1), predictions)
+
+
+def _predict(probe: Probe, names: DataNames, inputs: Array) -> Array | None:
+    """One prediction for each sample, (N,); None if Predict makes something else of them.
+
+    All at once; if the lesson's batches are not for that, batch by batch.
+    """
+    count = len(inputs) if inputs.ndim else 1
+    try:
+        found = probe.predict({names.input: inputs}, names.prediction)
+        if found is not None and found.size == count:
+            return found.reshape(-1)
+    except LessonRaised as error:
+        if error.stopped or probe.program.batches == 1:
+            raise
+    return _predict_by_batches(probe, names, inputs) if inputs.ndim else None
+
+
+def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array | None:
+    """As many samples at a time as the lesson has, each by the batch that it falls into."""
+    there = to_numpy(probe.loop.namespace.get(names.input))
+    rows = len(there) if there is not None and there.ndim else 1
+    parts = []
+    for first in range(0, len(inputs), rows):
+        some = inputs[first : first + rows]
+        filled = np.concatenate([some, np.repeat(some[-1:], rows - len(some), axis=0)])
+        found = [
+            probe.predict({names.input: filled}, names.prediction, batch)
+            for batch in range(probe.program.batches)
+        ]
+        flat = np.concatenate([np.zeros(0) if f is None else f.reshape(-1) for f in found])
+        if len(flat) != rows:
+            return None
+        parts.append(flat[: len(some)])
+    return np.concatenate(parts)
+
+
+# ── Pictures of them ────────────────────────────────────────────────────────────────
+
+
+def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
+    """The points, what is predicted for each, and the model between them."""
+    if samples.features != 1:
+        return _never(f"each sample has {samples.features} inputs, and a line takes one")
+    xs = samples.inputs.reshape(-1).astype(np.float64)
+    finite = xs[np.isfinite(xs)]
+    if not len(finite):
+        return NoPicture(why=f"no number of {samples.names.input} is finite")
+    # A single sample has no breadth: then it is shown from 0 to twice its size.
+    breadth = float(np.ptp(finite)) or 2 * max(abs(float(finite[0])), 1.0) / (1 + 2 * _MARGIN)
+    middle = (float(finite.min()) + float(finite.max())) / 2
+    half = breadth * (0.5 + _MARGIN)
+    grid = np.linspace(middle - half, middle + half, max(columns, 2))
+    line = _predict(probe, samples.names, grid.reshape(-1, *samples.inputs.shape[1:]))
+    if line is None:
+        return _never(f"{samples.names.prediction} can't be computed for other inputs")
+    names, chosen = samples.names, samples.chosen
+    return DataPicture(
+        input=names.input,
+        target=names.target,
+        prediction=names.prediction,
+        xs=_floats(xs[chosen]),
+        targets=_floats(samples.targets[chosen]),
+        predictions=_floats(samples.predictions[chosen]),
+        line_xs=_floats(grid),
+        line=_floats(line),
+        left_out=len(xs) - len(chosen),
+    )
+
+
+def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
+    """The prediction over the plane of the two inputs, a little beyond the data."""
+    if samples.features != 2:
+        inputs = "input" if samples.features == 1 else "inputs"
+        return _never(f"each sample has {samples.features} {inputs}, and a plane takes two")
+    data = samples.inputs.reshape(-1, 2).astype(np.float64)
+    if not np.isfinite(data).all():
+        return NoPicture(why=f"not all numbers of {samples.names.input} are finite")
+    low, high = data.min(axis=0), data.max(axis=0)
+    margin = np.where(high > low, _PLANE_MARGIN * (high - low), 1.0)
+    xs = np.linspace(low[0] - margin[0], high[0] + margin[0], max(size[0], 2))
+    ys = np.linspace(low[1] - margin[1], high[1] + margin[1], max(size[1], 2))
+    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, *samples.inputs.shape[1:])
+    outputs = _predict(probe, samples.names, grid)
+    if outputs is None:
+        return _never(f"{samples.names.prediction} can't be computed for other inputs")
+    name, chosen = samples.names.input, samples.chosen
+    points = np.column_stack([data[chosen], samples.targets[chosen]])
+    return PlanePicture(
+        axes=(f"{name}[:, 0]", f"{name}[:, 1]"),
+        prediction=samples.names.prediction,
+        xs=_floats(xs),
+        ys=_floats(ys),
+        outputs=tuple(_floats(row) for row in outputs.reshape(len(ys), len(xs))),
+        points=tuple((float(a), float(b), float(target)) for a, b, target in points),
+    )
+
+
+def _floats(array: Array) -> tuple[float, ...]:
+    return tuple(array.astype(np.float64).tolist())
+
+
+def _shortened(text: str) -> str:
+    text = one_line(text)
+    return text if len(text) <= _LONGEST_WHY else text[: _LONGEST_WHY - 1] + "…"

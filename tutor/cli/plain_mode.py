@@ -1,0 +1,84 @@
+"""`tutor --plain LESSON`: the lesson as a stream of lines, with commands from the input."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from functools import partial
+from io import TextIOWrapper
+from typing import TextIO
+
+from tutor.cli.lessons import trusted_lesson
+from tutor.engine.client import EngineClient
+from tutor.errors import LessonError, UsageError
+from tutor.lesson import library
+from tutor.lesson.languages import LANGUAGES, ORIGINAL
+from tutor.plain_mode.command_reader import CommandReader, LessonSource
+from tutor.session.progress_writer import ProgressWriter
+from tutor.session.run_view import Start
+
+
+def plain_command(options: argparse.Namespace) -> int:
+    """Read a lesson aloud. Raises LessonError, UsageError or EngineError."""
+    options.lang = _readable(options.lang)
+    _check(options)
+    for stream in (sys.stdin, sys.stdout):
+        _take_anything(stream)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    engine, keeper = EngineClient(), ProgressWriter()
+    try:
+        reader = CommandReader(
+            engine,
+            keeper,
+            LessonSource(
+                partial(trusted_lesson, trust_now=options.trust, language=options.lang),
+                partial(library.headlines, options.lang),
+            ),
+            sys.stdin,
+            sys.stdout,
+            width=width,
+            is_attended=sys.stdin.isatty(),
+        )
+        start = Start(options.mode, options.device, options.learning_rate, options.seed)
+        reader.read(options.lesson, start)
+    finally:
+        engine.close()
+        keeper.close()
+        if keeper.trouble:
+            print(f"tutor: {keeper.trouble}", file=sys.stderr)
+    return 0
+
+
+def _readable(language: str) -> str:
+    """The language, or the original where standard output has no characters for it."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        LANGUAGES[language].encode(encoding)
+    except UnicodeEncodeError:
+        print(
+            f"tutor: standard output is in {encoding}, which has no characters for the language "
+            f"{language}: the lesson is read in {LANGUAGES[ORIGINAL]}. LC_ALL=C.UTF-8 helps "
+            "where the terminal can show them",
+            file=sys.stderr,
+        )
+        return ORIGINAL
+    return language
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Whether the lesson and its mode are there. Raises LessonError or UsageError."""
+    if not options.lesson:
+        return
+    headline = library.headline(library.find(options.lesson, options.lang))
+    if headline.fault:
+        raise LessonError(headline.fault)
+    if options.mode and headline.modes and options.mode not in headline.modes:
+        modes = ", ".join(headline.modes)
+        raise UsageError(f"no mode {options.mode!r} in this lesson; there is {modes}")
+
+
+def _take_anything(stream: TextIO) -> None:
+    """What a stream's encoding has no room for becomes `?`, and no error."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")

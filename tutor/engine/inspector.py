@@ -1,0 +1,162 @@
+"""What the app looks at besides frames, computed when nothing else is asked.
+
+Knows which of the training's onlookers (facts, pictures, graph, lockstep, other runs)
+answers which look, and keeps their probes from one look to the next. Knows nothing of
+how commands and events come and go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tutor.analysis.variable_info import facts_of
+from tutor.errors import RunError
+from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture
+from tutor.protocol.messages import Inspect, InspectionReady
+from tutor.training.loop import LessonRaised
+from tutor.training.probe import Probe, Standpoint
+from tutor.training.quiet import Quiet
+from tutor.training.run import Run
+from tutor.training.runs import Runs
+
+if TYPE_CHECKING:
+    from tutor.analysis.mode_comparison import ModeLockstep
+
+SHARE = 50
+"""During a run, looking may take one part in so many of the time: a plot never slows training."""
+
+Until = Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Inspector:
+    """The onlookers of one lesson's runs."""
+
+    quiet: Quiet
+    look: Inspect = field(default_factory=Inspect)
+    _probes: dict[tuple[str, str, int], Probe] = field(default_factory=dict)
+    _lockstep: ModeLockstep | None = None
+    _followed: tuple[str, str, int] | None = None
+    """The run that the lockstep follows: another one is followed from the start."""
+    _picture: AnyPicture | None = None
+    _pictured: str = ""
+    """The run that the picture is of: only its own next one may be like it."""
+    _not_before: float = 0.0
+    """When the next look during a run may be taken."""
+
+    def forget(self) -> None:
+        """Another lesson: nothing of the old one is of use."""
+        self._probes.clear()
+        self._lockstep = self._picture = None
+
+    def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """Everything that is looked at, the quick things first, until `until` breaks it off."""
+        run, look = runs.current, self.look
+        if look.name:
+            yield self._seen(runs, facts=facts_of(run.loop, look.name))
+        if look.then:
+            yield from self._then(runs, until)
+        if look.picture or look.graph or look.compare:
+            yield from self._of_step(runs, until)
+        if look.columns and runs.catch_up(until):
+            yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(look.columns))
+
+    def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """What belongs to the batch that the run stands in."""
+        run, look, at = runs.current, self.look, runs.current.standpoint()
+        if look.picture and not until():
+            yield from self._draw(runs, at, until)
+        if look.graph and not until():
+            yield self._seen(runs, graph=self._graph(run, at, until))
+        if look.compare and not until():
+            yield from self._compared(runs, at, until)
+
+    def glance(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The picture and the facts, during a run, as often as their share of time allows."""
+        started = time.perf_counter()
+        if started < self._not_before or not (self.look.picture or self.look.name):
+            return
+        if self.look.name:
+            yield self._seen(runs, facts=facts_of(runs.current.loop, self.look.name))
+        if self.look.picture:
+            yield from self._draw(runs, runs.current.standpoint(), until)
+        now = time.perf_counter()
+        self._not_before = now + SHARE * (now - started)
+
+    # ── How ─────────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def _seen(runs: Runs, **part: object) -> InspectionReady:
+        return InspectionReady(at=runs.current.at, run=runs.name, **part)  # type: ignore[arg-type]
+
+    def _probe(self, run: Run) -> Probe:
+        key = (run.mode, run.device, run.seed)
+        if key not in self._probes:
+            self._probes[key] = Probe(
+                run.program, run.device, run.learning_rate, run.seed, quiet=self.quiet
+            )
+        return self._probes[key]
+
+    def _draw(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
+        run, kind = runs.current, self.look.picture
+        assert kind is not None
+        # Lazy, like the others here: the first step comes before the first look.
+        from tutor.analysis.plot_data import picture_of  # noqa: PLC0415
+
+        before = self._picture if self._pictured == runs.name else None
+        try:
+            picture = picture_of(
+                kind, self._probe(run), at, path=run.trail(), before=before, until=until
+            )
+        except RunError as error:  # the lesson's own code raises there
+            picture = NoPicture(why=str(error))
+        if picture is not None:
+            self._picture, self._pictured = picture, runs.name
+            yield self._seen(runs, picture=picture)
+
+    def _graph(self, run: Run, at: Standpoint, until: Until) -> AutogradGraph:
+        from tutor.analysis.graph import graph_of  # noqa: PLC0415
+
+        try:
+            return graph_of(self._probe(run), at, until)
+        except RunError as error:
+            return AutogradGraph(why=str(error))
+
+    def local(self, run: Run, until: Until) -> LocalGradients:
+        """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""
+        from tutor.analysis.local_gradients import local_gradients  # noqa: PLC0415
+
+        try:
+            return local_gradients(self._probe(run), run.standpoint(), until)
+        except LessonRaised as error:
+            if error.stopped:
+                raise
+            return LocalGradients(why=str(error))
+
+    def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
+        from tutor.analysis.mode_comparison import ModeLockstep, to_comparison  # noqa: PLC0415
+
+        run = runs.current
+        follows = (runs.name, run.device, run.seed)
+        if self._lockstep is None or self._followed != follows:
+            self._followed = follows
+            self._lockstep = ModeLockstep(
+                run.programs, run.device, run.learning_rate, run.seed, quiet=self.quiet
+            )
+        found = self._lockstep.compare(at, run.at.epoch, until)
+        if found is not None:
+            yield self._seen(runs, comparison=to_comparison(found))
+
+    def _then(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The other run may have a long way to catch up: it is told once it is there.
+
+        One that has just been renamed or deleted is not looked for: the app finds that out.
+        """
+        if self.look.then not in runs.names:
+            return
+        then = runs.then(self.look.then, runs.current.at, until)
+        if then.frame is not None or not until():
+            yield self._seen(runs, then=then)

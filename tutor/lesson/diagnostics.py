@@ -1,0 +1,75 @@
+"""What is wrong with a lesson file: every fault at once, one line each.
+
+Knows nothing of what can be wrong, only how it is collected and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from tutor.errors import LessonError
+from tutor.plain import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong with a lesson file."""
+
+    path: Path
+    line: int
+    """1-based line in the file."""
+    message: str
+    """What is wrong and what to write instead, on one line."""
+
+    def __str__(self) -> str:
+        return one_line(f"{self.path}:{self.line}: {self.message}")
+
+
+class LessonDiagnostics(LessonError):
+    """A lesson file that can't be used as it is. Its text is one line a fault, by line."""
+
+    def __init__(self, faults: Iterable[Diagnostic]) -> None:
+        self.faults = tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class DiagnosticList:
+    """The faults found so far in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found: list[Diagnostic] = []
+        self._remarks: list[Diagnostic] = []
+
+    def add(self, line: int, message: str) -> None:
+        """Note one more fault."""
+        self._found.append(Diagnostic(self._path, line, message))
+
+    def remark(self, line: int, message: str) -> None:
+        """Note what an author should mend, and a lesson can be used with."""
+        self._remarks.append(Diagnostic(self._path, line, message))
+
+    @property
+    def remarks(self) -> tuple[Diagnostic, ...]:
+        """What was remarked, by line."""
+        return tuple(sorted(dict.fromkeys(self._remarks), key=lambda fault: fault.line))
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def raise_if_any(self) -> None:
+        """Raise LessonDiagnostics if there is anything to tell."""
+        if self._found:
+            raise LessonDiagnostics(self._found)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` if a known word is near, else the list of what is known."""
+    words = list(known)
+    near = get_close_matches(word, words, n=1)
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    return f"; write one of: {', '.join(words)}"

@@ -1,0 +1,59 @@
+"""What is wrong with a lesson beside the others: its prerequisites, and its original.
+
+A lesson that could be read is compared with the files around it. Runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tutor.errors import LessonError
+from tutor.lesson import document, front_matter, library
+from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
+from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
+from tutor.lesson.map import fault_of
+from tutor.lesson.model import Lesson
+from tutor.lesson.translation import differences
+from tutor.lesson.untranslated import untranslated
+
+
+def faults_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
+    """Slugs in `builds_on` that are none or lead back, and what a translation has otherwise."""
+    return (*_of_prerequisites(lesson), *_of_translation(lesson))
+
+
+def _of_prerequisites(lesson: Lesson) -> Iterator[Diagnostic]:
+    if lesson.builds_on:
+        known = {**_builds_on(lesson), lesson.slug: lesson.builds_on}
+        if wrong := fault_of(lesson.slug, known):
+            front = front_matter.parse(lesson.source.split("\n"), DiagnosticList(lesson.path))
+            yield Diagnostic(lesson.path, front.line("builds_on"), wrong)
+
+
+def _builds_on(lesson: Lesson) -> Mapping[str, tuple[str, ...]]:
+    """What each lesson builds on: those beside the lesson, and those that everybody finds."""
+    folder = lesson.path.absolute().parent
+    home = folder.parent if folder.name in TRANSLATED else folder
+    beside = (library.headline(path) for path in library.lesson_files(home))
+    found = {h.slug: h.builds_on for h in beside}
+    return found | {h.slug: h.builds_on for h in library.headlines()}
+
+
+def _of_translation(lesson: Lesson) -> Iterator[Diagnostic]:
+    path = library.original_of(lesson.path)
+    if path is None:
+        if lesson.language != ORIGINAL:
+            where = sibling(lesson.path, ORIGINAL)
+            what = f"there is no lesson that this one, in {lesson.language}/, is a translation of"
+            yield Diagnostic(
+                lesson.path, 1, f"{what}; write {where}, or call this file as that one"
+            )
+        return
+    try:
+        original = document.read(path)
+    except LessonError:
+        message = f"{path} has faults, so that nothing can be compared with it; mend it first"
+        yield Diagnostic(lesson.path, 1, message)
+        return
+    yield from differences(original, lesson)
+    yield from untranslated(original, lesson)

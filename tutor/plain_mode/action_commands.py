@@ -1,0 +1,301 @@
+"""Commands that change something: each becomes a wish of the session.
+
+Knows what may stand behind a command; says nothing, and waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from tutor.lesson.exercise import Repair
+from tutor.lesson.model import Lesson
+from tutor.plain_mode import exercise_text
+from tutor.plain_mode.run_narrator import Kind
+from tutor.plain_mode.spoken_sections import has_symbols, listed
+from tutor.session import parameter_input
+from tutor.session.run_view import RunView, Start
+from tutor.session.session import Session
+
+MOST_TIMES = 1000
+"""So often a command is done at once: it can be broken off only between two."""
+
+LONGEST_SEED = 9
+"""Digits of a seed that may be typed."""
+
+LONGEST_CODE = 100_000
+"""Characters of a file of code that are read: nobody mends more."""
+
+
+class UnclearCommandError(Exception):
+    """What was typed can't be done as it stands; its text says why, and is fit to say."""
+
+
+class ActionCommands:
+    """Does what was typed."""
+
+    def __init__(self, session: Session, more_lines: Callable[[], Iterable[str]]) -> None:
+        """`more_lines` reads on where a command takes more than one line.
+
+        It raises KeyboardInterrupt, or EOFError where the input ends before the last of them.
+        """
+        self._session = session
+        self._more_lines = more_lines
+        self._simple: Mapping[str, tuple[Callable[[], None], Kind]] = {
+            "back": (session.back_phase, "jump"),
+            "back-epoch": (session.back_epoch, "jump"),
+            "restart": (session.restart, "jump"),
+            "hint": (session.hint, "exercise"),
+            "solution": (session.show_solution, "solution"),
+            "skip": (session.skip, "exercise"),
+            "unskip": (session.unskip, "exercise"),
+            "leave": (session.leave_exercise, "exercise"),
+        }
+        self._others: Mapping[str, Callable[[str, RunView], Kind]] = {
+            "next": self._next,
+            "epoch": self._step_epochs,
+            "seed": self._seed,
+            "run": self._run,
+            "jump": self._jump,
+            "mode": self._mode,
+            "device": self._device,
+            "lr": self._learning_rate,
+            "set": self._set,
+            "exercise": self._exercise,
+            "answer": self._answer,
+            "edit": self._edit,
+            "agree": self._agree,
+            "go": self._go,
+        }
+
+    def do(self, name: str, argument: str) -> Kind:
+        """Wish for what the command says; what kind of change it makes. Raises UnclearError."""
+        moment = self._session.moment
+        if moment is None:
+            raise UnclearCommandError("No lesson is open: type open and its name.")
+        if name in ("hint", "solution", "skip", "leave", "answer", "edit", "agree"):
+            self._need_exercise()
+        if name in self._simple:
+            wish, kind = self._simple[name]
+            wish()
+            return kind
+        return self._others[name](argument, moment)
+
+    def _need_exercise(self) -> None:
+        if self._session.attempt is None:
+            raise UnclearCommandError("No exercise is on. Type exercise to begin one.")
+
+    # ── The run ─────────────────────────────────────────────────────────────────────────
+
+    def _next(self, argument: str, moment: RunView) -> Kind:
+        attempt = self._session.attempt
+        if attempt is None:
+            self._session.step_phase()
+            return "phase"
+        if attempt.state in ("wrong", "done"):
+            self._session.go_on()
+            return "exercise"
+        if attempt.wants in ("number", "sign", "choice"):
+            asked = exercise_text.question(attempt, has_symbols(moment.lesson))
+            how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
+            raise UnclearCommandError(f"An answer is awaited. {asked}\n{how}")
+        self._session.step_phase()
+        return "phase"
+
+    def _step_epochs(self, argument: str, moment: RunView) -> Kind:
+        count, frame = times("epoch", argument), moment.frame
+        if count == 1 or frame is None:
+            self._session.step_epoch()
+        else:
+            is_whole = not frame.at.epoch or frame.at.step >= frame.steps
+            self._session.run_to(frame.at.epoch + count - (not is_whole))
+        return "epochs"
+
+    def _run(self, argument: str, moment: RunView) -> Kind:
+        if not argument:
+            self._session.toggle_run()
+            return "epochs"
+        epoch = _epoch(argument)
+        if epoch <= moment.epoch and moment.frame and moment.frame.at.step >= moment.frame.steps:
+            raise UnclearCommandError(
+                f"Epoch {epoch} is behind you: the run stands at the end of epoch "
+                f"{moment.epoch}. jump {epoch} goes back to it."
+            )
+        self._session.run_to(epoch)
+        return "epochs"
+
+    def _seed(self, argument: str, moment: RunView) -> Kind:
+        if not argument:
+            self._session.new_seed()
+        elif self._session.attempt is not None:
+            raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
+        elif not argument.isdecimal() or len(argument) > LONGEST_SEED:
+            raise UnclearCommandError(f"{argument} is no seed. Type a whole number, like 20.")
+        else:
+            rate = self._session.learning_rate
+            start = Start(moment.mode, moment.device, rate, int(argument))
+            self._session.open(moment.lesson, start)
+        return "jump"
+
+    def _jump(self, argument: str, moment: RunView) -> Kind:
+        epoch, _, phase = argument.partition(" ")
+        if not epoch:
+            raise UnclearCommandError(
+                "To which epoch? Type jump and its number, and perhaps a phase."
+            )
+        number, phase = _epoch(epoch), phase.strip()
+        self._session.seek(number, _steps_to(moment, phase) if phase and number else None)
+        return "jump"
+
+    # ── Its settings ────────────────────────────────────────────────────────────────────
+
+    def _mode(self, argument: str, moment: RunView) -> Kind:
+        modes = moment.lesson.modes
+        if not argument:
+            self._session.next_mode()
+        elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
+            raise UnclearCommandError(f"There is no mode {argument}; there is {listed(modes)}.")
+        elif mode == moment.mode:
+            raise UnclearCommandError(f"The mode is {mode} already.")
+        else:
+            self._session.switch(mode=mode)
+        return "change"
+
+    def _device(self, argument: str, moment: RunView) -> Kind:
+        if argument:
+            self._session.switch(device=argument.lower())
+        elif len(self._session.devices) == 1:
+            raise UnclearCommandError(f"There is only one device here: {self._session.devices[0]}.")
+        else:
+            self._session.next_device()
+        return "change"
+
+    def _learning_rate(self, argument: str, moment: RunView) -> Kind:
+        try:
+            rate = float(argument.replace(",", "."))
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate < float("inf"):
+            raise UnclearCommandError(f"{argument} is not a number above 0. Type one like lr 0.01.")
+        self._session.set_learning_rate(rate)
+        return "change"
+
+    def _set(self, argument: str, moment: RunView) -> Kind:
+        if moment.frame is None:
+            raise UnclearCommandError("There is nothing to set yet.")
+        if "=" not in argument:
+            argument = " = ".join(argument.rsplit(" ", 1))
+        try:
+            self._session.set_element(parameter_input.read(argument, moment.frame.values))
+        except ValueError as error:
+            example = str(error).replace("Type it like this: ", "Type it like this: set ")
+            raise UnclearCommandError(example) from None
+        return "aside"  # the session says what was set
+
+    # ── Exercises ───────────────────────────────────────────────────────────────────────
+
+    def _exercise(self, argument: str, moment: RunView) -> Kind:
+        exercises = self._session.exercises
+        name = argument or None
+        if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
+            name = exercises[int(argument) - 1].id
+        if name is not None and name not in [e.id for e in exercises]:
+            raise UnclearCommandError(
+                f"There is no exercise {name}. Type exercises for their names."
+            )
+        self._session.begin_exercise(name)
+        return "begin"
+
+    def _answer(self, argument: str, moment: RunView) -> Kind:
+        attempt = self._session.attempt
+        if attempt is not None and attempt.wants in ("code", "condition"):
+            raise UnclearCommandError(exercise_text.HOW[attempt.wants])
+        if attempt is not None and attempt.state in ("wrong", "done"):
+            then = "go on" if attempt.state == "done" else "be asked again"
+            raise UnclearCommandError(f"That has been answered. Type next to {then}.")
+        is_sign = attempt is not None and attempt.wants == "sign"
+        self._session.answer(
+            exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
+        )
+        return "answer"
+
+    def _edit(self, argument: str, moment: RunView) -> Kind:
+        attempt = self._session.attempt
+        exercise = attempt.exercise if attempt else None
+        if not isinstance(exercise, Repair):
+            raise UnclearCommandError("There is no code to mend in this exercise.")
+        code = _code_in(Path(argument)) if argument else self._typed_code(exercise.phase)
+        if not code.strip():
+            raise UnclearCommandError("No code was typed: it stays as it was.")
+        self._session.agree_to(code + "\n")  # typed, or named, by the learner just now
+        return "edit"
+
+    def _agree(self, argument: str, moment: RunView) -> Kind:
+        attempt = self._session.attempt
+        if attempt is None or not attempt.is_from_elsewhere:
+            raise UnclearCommandError("There is no code from elsewhere to agree to.")
+        self._session.agree_to(attempt.code)
+        return "edit"
+
+    def _typed_code(self, phase: str) -> str:
+        """Lines up to the last; broken off, they are kept. Raises UnclearError then."""
+        lines: list[str] = []
+        try:
+            for line in self._more_lines():
+                lines.append(line)  # one by one: it may be broken off
+        except (KeyboardInterrupt, EOFError):
+            code = "\n".join(lines)
+            if not code.strip():
+                raise UnclearCommandError("Broken off: the code stays as it was.") from None
+            self._session.keep_draft(code + "\n")
+            raise UnclearCommandError(
+                "Broken off: the lines you typed are kept, and nothing was checked. "
+                f"Type code to hear them, code {phase} for the code before, edit to write it anew."
+            ) from None
+        return "\n".join(lines)
+
+    def _go(self, argument: str, moment: RunView) -> Kind:
+        attempt = self._session.attempt
+        if attempt is not None and attempt.state in ("wrong", "done"):
+            self._session.go_on()
+            return "exercise"
+        self._session.take_up()
+        return "jump"
+
+
+def times(name: str, argument: str) -> int:
+    """How often a command is to be done. Raises UnclearError, also where it is too often."""
+    if argument and not (argument.isdecimal() and 1 <= int(argument) <= MOST_TIMES):
+        raise UnclearCommandError(f"{name} may have a number from 1 to {MOST_TIMES} behind it.")
+    return int(argument or 1)
+
+
+def _epoch(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise UnclearCommandError(f"{text} is no epoch. Type a whole number, like 20.")
+    return int(text)
+
+
+def _steps_to(moment: RunView, phase: str) -> int:
+    """How many steps of an epoch are done once the phase has run in its first batch."""
+    names = phases_of(moment.lesson, moment.mode)
+    found = next((name for name in names if name.lower() == phase.lower()), None)
+    if found is None:
+        raise UnclearCommandError(f"There is no phase {phase}; there is {listed(names)}.")
+    last = (moment.lesson.batches - 1) * (len(names) - 1) if found == "Report" else 0
+    return names.index(found) + 1 + last
+
+
+def phases_of(lesson: Lesson, mode: str) -> list[str]:
+    """The phases that run in an epoch, each once, in order."""
+    report = lesson.phase("Report")
+    last = ["Report"] if report and report.fences(mode) else []
+    return [*(str(section.phase) for section in lesson.loop(mode)), *last]
+
+
+def _code_in(path: Path) -> str:
+    try:
+        with path.expanduser().open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST_CODE)
+    except OSError as error:
+        raise UnclearCommandError(f"{path} can't be read: {error.strerror}.") from None

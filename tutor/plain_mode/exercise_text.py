@@ -1,0 +1,271 @@
+"""What is said of an exercise: what is asked, what came of an answer, and what can be typed.
+
+Knows attempts; nothing of sessions and runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from tutor.lesson import code_checks
+from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Repair, kind_of
+from tutor.lesson.model import Lesson
+from tutor.plain_mode.command_hints import without_keys
+from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
+from tutor.plain_mode.spoken_prose import sentence, spoken_prose
+from tutor.plain_mode.spoken_python import spoken_python
+from tutor.protocol.messages import LessonFailed
+from tutor.session import failure_location
+from tutor.session.attempt import Attempt
+from tutor.session.exercise_rules import may_change
+from tutor.session.journal import Deed
+
+KINDS = {
+    "predict": "predict what comes",
+    "reach": "reach a goal",
+    "repair": "fix the code",
+    "autograd": "do autograd's work by hand",
+    "choose": "choose an answer",
+}
+HOW = {
+    "number": "Type a number.",
+    "sign": "Type plus, minus or zero.",
+    "choice": "Type the number of your answer.",
+    "code": "Type edit to write the code anew; code says it again.",
+    "condition": "Step and run until it is so.",
+}
+AGREE = "Type agree to run this very code, edit to write it anew, or code to hear it again."
+AFTER_SOLUTION = {
+    "number": "Type it as your answer, or skip.",
+    "sign": "Type it as your answer, or skip.",
+    "choice": "Type its number as your answer, or skip.",
+    "code": "Type edit to write it, or skip.",
+    "condition": "Do so, or type skip to go on.",
+}
+_WORDS = ("loss", "lowest", "highest", "epoch", "epochs")
+"""Words that a comparison of a goal may begin with; anything else is the lesson's own name."""
+AGAIN = "Type next to be asked again, hint for a hint, or solution."
+DEEDS: Mapping[Deed, str] = {
+    "tried": "tried",
+    "hinted": "begun",
+    "shown": "solution seen",
+    "done": "done",
+    "skipped": "skipped",
+    "unskipped": "not begun",
+}
+SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0", "null": "0"}
+"""Signs as they may be typed, for whom a lone sign is hard to hear."""
+
+
+def news(
+    now: Attempt,
+    was: Attempt | None,
+    standing: Sequence[Line] = (),
+    *,
+    wish: str = "",
+    in_symbols: bool = False,
+) -> Iterator[Line]:
+    """What is new since `was`; all of it if that was another exercise, or none.
+
+    `standing`: where its run stands, said before a question. `wish`: `answer`, `edit` or
+    `solution`, to which something is said even if it was said before.
+    """
+
+    def prose(markdown: str) -> list[Line]:
+        return _prose(now, markdown, in_symbols)
+
+    is_same = was is not None and was.exercise.id == now.exercise.id
+    old = was if is_same else None
+    if old is None:
+        yield _title(now)
+    if _is_asked_anew(now, old):
+        if not isinstance(now.exercise, Choose):  # which is not about the run
+            yield from standing
+        yield from _question(now, in_symbols)
+    is_wished = wish in ("answer", "edit")
+    is_new_reply = bool(now.reply) and (is_wished or _has_changed(now, old))
+    if verdict := _verdict(now, old, with_reply=is_new_reply):
+        yield from _led(verdict, prose(now.reply)) if is_new_reply else (verdict,)
+    elif is_new_reply:
+        yield from prose(now.reply)
+    if wish == "edit" and now.state == "asking":
+        yield from _after_edit(now)
+    is_new_solution = old is None or now.solution != old.solution or wish == "solution"
+    if old is not None and (now.step > old.step or (is_new_reply and _is_one_of_many(now))):
+        yield question(now)
+    for number, hint in enumerate(now.hints, 1):
+        if old is None or hint not in old.hints:
+            said = prose(without_keys(hint))
+            yield from _led(f"Hint {number} of {len(now.asked.hints)}:", said)
+    if now.solution and is_new_solution:
+        yield from _solution(now, prose(now.solution))
+    if old is None or now.state != old.state:
+        yield from _after(now, in_symbols)
+
+
+def _prose(attempt: Attempt, markdown: str, in_symbols: bool = False) -> list[Line]:
+    """Markdown of an exercise; where operations are asked about, their code is put in words."""
+    is_asked = isinstance(attempt.exercise, BeAutograd)
+    return spoken_prose(
+        markdown, in_symbols=in_symbols, spoken_code=spoken_python if is_asked else str
+    )
+
+
+def _is_one_of_many(attempt: Attempt) -> bool:
+    """Whether it asks one question after the other, so that one may forget at which one is."""
+    return isinstance(attempt.exercise, BeAutograd) and attempt.state == "asking"
+
+
+def question(attempt: Attempt, in_symbols: bool = False) -> str:
+    """What is asked now, in short: the end of what was asked."""
+    said = _prose(attempt, without_keys(attempt.ask), in_symbols)
+    return next((line for line in reversed(said) if isinstance(line, str)), "")
+
+
+def _is_asked_anew(now: Attempt, old: Attempt | None) -> bool:
+    if now.state not in ("asking", "done", "wrong"):
+        return False
+    return old is None or (old.state in ("opening", "wrong") and now.state == "asking")
+
+
+def _has_changed(now: Attempt, old: Attempt | None) -> bool:
+    return old is None or (now.reply, now.tries) != (old.reply, old.tries)
+
+
+def _verdict(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
+    """The word that an answer is told with first; empty where none has been judged since."""
+    if now.state in ("wrong", "done"):
+        is_judged = old is None or now.state != old.state
+        right = "Right: the goal is reached." if now.wants == "condition" else "Right."
+        return (right if now.state == "done" else "Not right.") if is_judged else ""
+    if old is None or now.tries == old.tries or not with_reply or now.was_right:
+        return ""
+    return "Not right." if isinstance(now.exercise, Choose) else "Not yet."
+
+
+def _title(attempt: Attempt) -> str:
+    exercise = attempt.exercise
+    kind = KINDS[kind_of(exercise)]
+    return f"Exercise {attempt.number} of {attempt.count}, {exercise.id}: {kind}."
+
+
+def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
+    yield from _prose(attempt, without_keys(attempt.ask), in_symbols)
+    for number, choice in enumerate(attempt.choices, 1):
+        yield from _led(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
+    if attempt.wants == "code":
+        yield from code_of(attempt)
+    if may := without_keys(may_change(attempt.exercise)):
+        yield sentence(f"You may change {may}")
+    yield AGREE if attempt.is_from_elsewhere else HOW[attempt.wants]
+
+
+def code_of(
+    attempt: Attempt, failed: LessonFailed | None = None, lesson: Lesson | None = None
+) -> Iterator[Line]:
+    """The code that is to be mended, and the error: its own, or that of the code as given."""
+    yield SpokenCode(attempt.code, numbered=True)
+    exercise = attempt.exercise
+    if failed is not None:
+        yield failure(failed, attempt, lesson)
+    elif isinstance(exercise, Repair) and exercise.symptom.error and attempt.code == exercise.code:
+        yield f"It fails with: {sentence(exercise.symptom.error.strip())}"
+
+
+def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None = None) -> str:
+    """Which code has failed, in which line, and what Python says.
+
+    In an exercise a line of the lesson's file is quoted: `lesson` is the one of the file.
+    """
+    line = f" in line {failed.line}" if failed.line else ""
+    if attempt is not None and not failure_location.is_own(attempt.exercise, failed.phase):
+        quoted = failure_location.code_at(lesson, failed.line) if lesson else ""
+        line = f" at {quoted}" if quoted else ""
+    if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
+        rows = attempt.code.split("\n")
+        if failed.phase == attempt.exercise.phase and failed.line <= len(rows):
+            line += f" of the code to mend, {rows[failed.line - 1].strip()}"
+    return f"{failed.phase} failed{line}: {sentence(failed.message)}"
+
+
+def still_to_do(attempt: Attempt) -> Iterator[Line]:
+    """How far a goal is, where it is not reached."""
+    if attempt.state == "asking" and attempt.is_met is False:
+        yield "Not yet: the goal is not reached here."
+        yield from still_to_reach(attempt)
+
+
+def still_to_reach(attempt: Attempt) -> Iterator[Line]:
+    """What of a goal does not hold where the run rests: what it is, and what it should be."""
+    for number, way in enumerate(attempt.marks):
+        for index, mark in enumerate(mark for mark in way if not mark.holds):
+            start = "Or this is enough. " if number and not index else ""
+            is_variable = mark.what.split(" ", 1)[0] not in _WORDS  # `w * 5 + b` stays as it is
+            what = mark.what if is_variable else mark.what[:1].upper() + mark.what[1:]
+            yield sentence(in_words(f"{start}{what}: {mark.stands}{mark.should_be}"))
+
+
+def _after_edit(attempt: Attempt) -> Iterator[Line]:
+    """What has become of code that did not do."""
+    if attempt.is_from_elsewhere:
+        yield AGREE
+        return
+    if code_checks.why_not_code(attempt.code):
+        yield "The run still has the code before. What you typed is kept as a draft."
+    yield "Type code to hear it, edit to write it anew, or hint."
+
+
+def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:
+    """The solution, with its number if it is one of several, and what to do now."""
+    picked = [n for n, c in enumerate(attempt.choices, 1) if attempt.solution.startswith(c)]
+    longest = max(picked, key=lambda n: len(attempt.choices[n - 1]), default=0)
+    yield from _led(f"The solution: number {longest}," if longest else "The solution:", said)
+    if attempt.state == "asking":
+        if _is_one_of_many(attempt):
+            yield question(attempt)
+        yield AFTER_SOLUTION[attempt.wants]
+    elif attempt.state == "wrong":
+        yield AGAIN
+
+
+def _after(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
+    if attempt.state == "wrong":
+        yield AGAIN
+    elif attempt.state == "done":
+        yield from _prose(attempt, attempt.explain, in_symbols)
+        yield "Type next for the next exercise, or leave to go back to the lesson."
+
+
+def _led(start: str, said: Sequence[Line]) -> Iterator[Line]:
+    """Lines with a word before them."""
+    first, *others = said or [""]
+    if isinstance(first, SpokenCode):
+        yield from (start, first)
+    else:
+        yield f"{start} {first}"
+    yield from others
+
+
+def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
+    """Whether a line is meant as an answer: no command, where an answer may be typed."""
+    takes_one = attempt.wants in ("number", "sign", "choice")
+    is_late = attempt.state != "asking" and not is_number(line)
+    return takes_one and bool(line.strip()) and not is_command and not is_late
+
+
+def is_number(line: str) -> bool:
+    """Whether it begins as a number does."""
+    return bool(re.match(r"[+−-]?[.,]?\d", line.strip()))
+
+
+def listing(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> Iterator[Line]:
+    """All exercises of a lesson, and how far the learner has come with each."""
+    if not exercises:
+        yield "This lesson has no exercises."
+        return
+    for number, exercise in enumerate(exercises, 1):
+        deed = deeds.get(exercise.id)
+        state = DEEDS[deed] if deed else "not begun"
+        yield f"Exercise {number}, {exercise.id}: {KINDS[kind_of(exercise)]}; {state}."
+    yield "Type exercise and a name to begin one; exercise alone begins the first that is open."

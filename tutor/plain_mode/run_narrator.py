@@ -1,0 +1,279 @@
+"""Says what has come of a command: where the run stands, what has changed, what is next.
+
+Remembers what has been said, so that prose and code are said once and only news after that.
+Knows the session, and changes nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+from tutor.lesson.model import SETUP, Lesson, Section
+from tutor.plain_mode import exercise_text, spoken_sections
+from tutor.plain_mode.command_hints import spoken_notice
+from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
+from tutor.plain_mode.spoken_output import spoken_printed
+from tutor.plain_mode.spoken_prose import sentence
+from tutor.plain_mode.spoken_sections import where
+from tutor.plain_mode.spoken_values import changes, everything
+from tutor.protocol.frame import Frame
+from tutor.protocol.messages import LessonFailed
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import Notice, RunView
+from tutor.session.session import Session
+
+Kind: TypeAlias = Literal[
+    "phase", "epochs", "jump", "change", "aside",
+    "exercise", "begin", "answer", "edit", "solution",
+]  # fmt: skip
+"""What a command was: a phase was run, or epochs; the run stands elsewhere; it goes on otherwise
+than before; nothing but what the session says. Something about an exercise; it is begun, answered,
+its code is written anew, or its solution is wished for."""
+_OF_EXERCISES = ("exercise", "begin", "edit", "solution")
+"""Those in which the run moves only where the exercise begins or its code is checked."""
+
+MOST_PRINTED = 20
+"""So many of the lines that a lesson prints are said at once."""
+
+
+class RunNarrator:
+    """What one listener has heard, and what is new."""
+
+    def __init__(self, session: Session, voice: LineWriter) -> None:
+        self._session = session
+        self._voice = voice
+        self._forget()
+
+    def _forget(self) -> None:
+        self._frame: Frame | None = None
+        self._attempt: Attempt | None = None
+        self._failed: LessonFailed | None = None
+        self._printed = 0
+        self._diverged_at: int | None = None
+        self._heard: set[tuple[int, str]] = set()
+        """Sections of which something was said: their line, and which part, or which code."""
+        self._has_offered_reading = False
+
+    # ── A lesson begins ─────────────────────────────────────────────────────────────────
+
+    def introduce(self, moment: RunView) -> None:
+        """What can be said before anything has run: title, introduction, Setup."""
+        self._forget()
+        lesson, mode = moment.lesson, moment.mode
+        rate = self._session.learning_rate or lesson.learning_rate[mode]
+        self._voice.apart(spoken_sections.introduction(lesson, mode, moment.device, rate))
+        self._voice.apart(self._before(lesson, SETUP, mode))
+
+    def begin(self) -> None:
+        """What came of Setup, what is next, and at last what the session says of it."""
+        moment, notice = self._session.moment, self._session.notice
+        is_standing = moment is not None and moment.frame is not None
+        if is_standing:
+            self._session.notice = Notice()
+        self._tell_asides()
+        if moment is not None and moment.frame is not None:
+            self._frame = moment.frame
+            if not moment.frame.at.step:
+                self._voice.say(*self._after(moment, SETUP))
+            self._tell_next(moment)
+            self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
+            self._tell_notice(notice)
+
+    # ── After a command ─────────────────────────────────────────────────────────────────
+
+    def tell(self, kind: Kind) -> None:
+        """All that is new."""
+        moment, attempt = self._session.moment, self._session.attempt
+        was_on = self._attempt is not None
+        rows = self._voice.rows
+        self._tell_asides(kind)
+        if moment is None:
+            return
+        if attempt is not None:
+            self._tell_exercise(moment, kind, attempt)
+        elif was_on:
+            self._voice.apart(["Back in the lesson.", *self._standing(moment)])
+        elif kind == "jump" and moment.frame == self._frame and self._voice.rows == rows:
+            self._voice.apart(self._standing(moment))  # it begins where it began
+        else:
+            self._tell_run(moment, kind)
+        self._attempt, self._frame = attempt, moment.frame
+
+    def _tell_exercise(self, moment: RunView, kind: Kind, attempt: Attempt) -> None:
+        """What came of it in the exercise's run, then what is said of it."""
+        frame, has_moved = moment.frame, moment.frame != self._frame
+        was = None if kind == "begin" else self._attempt
+        is_same = was is not None and was.exercise.id == attempt.exercise.id
+        if kind not in _OF_EXERCISES and is_same:  # else its news tell where the run stands
+            self._tell_run(moment, kind, attempt)
+        is_foreign = spoken_sections.has_symbols(moment.lesson)
+        self._voice.apart(
+            exercise_text.news(
+                attempt, was, self._standing(moment), wish=kind, in_symbols=is_foreign
+            )
+        )
+        at_end = frame is not None and frame.at.step >= frame.steps
+        if has_moved and at_end and kind in ("phase", "epochs", "jump"):
+            self._voice.say(*exercise_text.still_to_do(attempt))
+
+    def _tell_asides(self, kind: Kind = "aside") -> None:
+        """What the lesson printed, what went wrong, and what the session has to say."""
+        moment, notice = self._session.moment, self._session.notice
+        self._tell_printed()
+        failed = moment.failed if moment else None
+        attempt = self._session.attempt
+        is_judged = attempt is not None and bool(attempt.reply) and kind in _OF_EXERCISES
+        if failed is not None and failed != self._failed and not is_judged:
+            self._voice.say(exercise_text.failure(failed, attempt, self._session.coach.lesson))
+            is_mended = attempt is not None and attempt.wants == "code"
+            self._voice.say(f"Type {'edit to mend it' if is_mended else 'restart to start again'}.")
+        elif not (failed and is_judged):  # whose reply tells it
+            self._tell_notice(notice)
+        self._failed = failed
+        self._session.notice = Notice()
+        if moment is not None and moment.diverged_at != self._diverged_at:
+            self._diverged_at = moment.diverged_at
+            if self._diverged_at is not None:
+                since = f"from epoch {self._diverged_at} on"
+                self._voice.say(f"The loss is not finite {since}.")
+
+    def _tell_notice(self, notice: Notice) -> None:
+        if notice.text and notice.kind != "quiet":
+            self._voice.say(spoken_notice(notice.text))
+
+    def nothing_new(self) -> None:
+        """A command has changed nothing that is told: where it stands is an answer, too."""
+        moment, attempt = self._session.moment, self._session.attempt
+        if moment is None or moment.frame is None:
+            self._voice.say("Nothing has changed.")
+            return
+        self._voice.say(f"Nothing has changed. {where(moment.frame)}")
+        if attempt is not None and attempt.state == "asking":
+            self._voice.say(
+                exercise_text.question(attempt, spoken_sections.has_symbols(moment.lesson))
+            )
+
+    def _tell_printed(self) -> None:
+        printed = self._session.printed
+        count = len(printed.shown)
+        new = printed.shown[self._printed :] if count >= self._printed else printed.shown
+        self._printed = count
+        if len(new) > MOST_PRINTED:
+            self._voice.say(f"The lesson has printed {len(new)} lines; these are the last.")
+        self._voice.say(*spoken_printed(new[-MOST_PRINTED:]))
+
+    def _tell_run(self, moment: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
+        frame, was = moment.frame, self._frame
+        if frame is None or was is None or frame == was or kind == "aside":
+            return
+        match kind:
+            case "phase" | "answer" if frame.at != was.at:
+                self._voice.apart(self._what_ran(moment, frame, was, with_words=attempt is None))
+            case "epochs":
+                self._voice.apart([*self._ended(frame), *changes(frame, was)])
+            case "change":
+                self._voice.apart(changes(frame, was))
+                if (frame.mode, frame.device) == (was.mode, was.device):
+                    return
+                self._voice.say(f"The gradient mode is {frame.mode}, on {frame.device}.")
+            case _:
+                self._voice.apart(self._standing(moment))
+                return
+        if attempt is None:
+            self._tell_next(moment)
+
+    def _what_ran(
+        self, moment: RunView, frame: Frame, was: Frame, *, with_words: bool
+    ) -> Iterator[Line]:
+        phase = frame.phase or SETUP
+        said = list(self._after(moment, phase, with_words=with_words))
+        shown = frame.boxed.get(phase, {}) if any(said) else {}
+        batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+        yield f"{phase} has run, in epoch {frame.at.epoch}{batch}."
+        yield from changes(frame, was, shown)
+        yield from said
+
+    def _standing(self, moment: RunView) -> list[Line]:
+        frame = moment.frame
+        return [] if frame is None else [where(frame), *everything(frame)]
+
+    @staticmethod
+    def _ended(frame: Frame) -> Iterator[Line]:
+        if frame.at.step >= frame.steps:
+            yield f"Epoch {frame.at.epoch} is done."
+        else:
+            yield where(frame)
+
+    # ── Sections ────────────────────────────────────────────────────────────────────────
+
+    def _tell_next(self, moment: RunView) -> None:
+        """The phase that is next: all of it the first time, later its name."""
+        frame = moment.frame
+        if frame is None:
+            return
+        lesson, phase = moment.lesson, frame.next_phase
+        for section in spoken_sections.prose_before(lesson, phase):
+            self._tell_section(section, moment)
+        said = list(self._before(lesson, phase, frame.mode))
+        if len(said) > 1:
+            self._voice.apart(said)
+        else:
+            self._voice.say(*said)
+        if frame.at.step >= frame.steps and frame.at.epoch and not self._has_offered_reading:
+            self._has_offered_reading = True
+            if rest := [s.heading for s in spoken_sections.further_reading(lesson)]:
+                self._voice.say(
+                    f"There is more to read: {sentence('; '.join(rest))} Type read for it."
+                )
+
+    def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:
+        """What is said before a phase, as far as it has not been said."""
+        section = lesson.phase(phase)
+        if section is None:
+            return
+        fences = section.fences(mode)
+        is_new = self._is_new(section, "before")
+        is_new_code = self._is_new(section, "\n".join(fence.code for fence in fences))
+        yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
+        if is_new:
+            yield from spoken_sections.before(
+                section, mode, in_symbols=spoken_sections.has_symbols(lesson)
+            )
+        elif is_new_code:
+            yield from (SpokenCode(fence.code) for fence in fences)
+
+    def _after(self, moment: RunView, phase: str, *, with_words: bool = True) -> Iterator[Line]:
+        section, frame = moment.lesson.phase(phase), moment.frame
+        if section is not None and frame is not None:
+            is_new = with_words and self._is_new(section, "after")
+            yield from spoken_sections.after(
+                section,
+                frame.boxed.get(phase, {}),
+                with_words=is_new,
+                in_symbols=spoken_sections.has_symbols(moment.lesson),
+            )
+
+    def _tell_section(self, section: Section, moment: RunView) -> None:
+        if self._is_new(section, "before"):
+            is_foreign = spoken_sections.has_symbols(moment.lesson)
+            said = spoken_sections.before(section, moment.mode, in_symbols=is_foreign)
+            self._voice.apart([sentence(section.heading), *said])
+
+    def read_on(self, moment: RunView) -> None:
+        """The next of what stands behind the phases; all of it again once all has been said."""
+        rest = spoken_sections.further_reading(moment.lesson)
+        unheard = [s for s in rest if (s.line, "before") not in self._heard]
+        for section in unheard[:1] or rest:
+            self._heard.discard((section.line, "before"))
+            self._tell_section(section, moment)
+        if len(unheard) > 1:
+            self._voice.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
+        if not rest:
+            self._voice.say("Nothing stands behind the phases of this lesson.")
+
+    def _is_new(self, section: Section, what: str) -> bool:
+        key = (section.line, what)
+        is_new = key not in self._heard
+        self._heard.add(key)
+        return is_new

@@ -1,0 +1,165 @@
+"""A lesson's Markdown as lines to be said: formulas in words, code as it is written.
+
+Knows markdown-it's tokens; nothing of what a lesson is. Markup that has no words is said as
+its source: prose is never dropped. In another language than English, formulas are said as
+their symbols (`in_symbols`), as English words would stand in the midst of its sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tutor import formula
+from tutor.errors import FormulaError
+from tutor.formula.model import Formula
+from tutor.formula.words_settled import settled
+from tutor.lesson.markdown import MATH, parser
+from tutor.plain import plain
+from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
+from tutor.plain_mode.wrapping import is_wide
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+
+@cache
+def _parser() -> MarkdownIt:
+    return parser()
+
+
+def spoken_prose(
+    markdown: str, *, in_symbols: bool = False, spoken_code: Callable[[str], str] = str
+) -> list[Line]:
+    """The paragraphs, a line for each; so are the items of a list and the rows of a table.
+
+    `spoken_code`: how code in a sentence is said; as it is written, if nothing else is wished.
+    """
+
+    def inline(token: Token) -> str:
+        return _inline(token, in_symbols, spoken_code)
+
+    lines: list[Line] = []
+    cells: list[str] | None = None
+    numbers: list[int | None] = []
+    mark = ""
+    for token in _parser().parse(plain(markdown)):
+        match token.type:
+            case "ordered_list_open":
+                numbers.append(int(token.attrGet("start") or 1))
+            case "bullet_list_open":
+                numbers.append(None)
+            case "ordered_list_close" | "bullet_list_close":
+                numbers.pop()
+            case "list_item_open":
+                number = numbers[-1]
+                mark = "" if number is None else f"{number}. "
+                numbers[-1] = None if number is None else number + 1
+            case "tr_open":
+                cells = []
+            case "tr_close" if cells is not None:
+                lines.append("; ".join(cells))
+                cells = None
+            case "inline" if cells is not None:
+                cells.append(inline(token))
+            case "inline":
+                lines += (mark + inline(token)).split("\n")
+                mark = ""
+            case "fence" | "code_block":
+                lines.append(SpokenCode(token.content))
+            case "math_block":
+                lines.append(spoken_formula(token.content, in_symbols=in_symbols))
+            case "html_block":
+                lines.append(token.content.strip())
+    return lines
+
+
+def spoken_line(markdown: str, *, in_symbols: bool = False) -> str:
+    """Short Markdown as one line."""
+    lines = spoken_prose(markdown, in_symbols=in_symbols)
+    said = (line.text if isinstance(line, SpokenCode) else line for line in lines)
+    return " ".join(" ".join(said).split())
+
+
+def _inline(token: Token, in_symbols: bool, spoken_code: Callable[[str], str]) -> str:
+    said: list[str] = []
+    for child in token.children or []:
+        match child.type:
+            case "softbreak":
+                is_open = not said or not is_wide(said[-1][-1:])
+                said.append(" " if is_open else "")
+            case "hardbreak":
+                said.append("\n")
+            case kind if kind in MATH:
+                said.append(spoken_formula(child.content, is_inline=True, in_symbols=in_symbols))
+            case "text":
+                said.append(child.content if in_symbols else in_words(child.content))
+            case "code_inline":
+                said.append(spoken_code(child.content))
+            case _ if child.nesting == 0:
+                said.append(child.content)
+    return "".join(said)
+
+
+def spoken_formula(
+    latex: str,
+    values: Mapping[str, str] | None = None,
+    *,
+    is_inline: bool = False,
+    in_symbols: bool = False,
+) -> str:
+    """A formula in words; one of its own is a sentence. `values`: those of its live boxes."""
+    try:
+        parsed = formula.parse(latex)
+        said = _symbols(parsed, values) if in_symbols else formula.say(parsed, values)
+    except FormulaError:  # the lesson's check has told it; what was written is still something
+        return latex
+    return said if is_inline else sentence(said)
+
+
+def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
+    """What a formula says before its values are there; empty if it says nothing else."""
+    try:
+        parsed: Formula = formula.parse(latex)
+    except FormulaError:
+        return latex
+    if in_symbols:
+        return sentence(_symbols(settled(parsed)))
+    return sentence(formula.define(parsed))
+
+
+def _symbols(parsed: Formula, values: Mapping[str, str] | None = None) -> str:
+    """A formula on one line; what stands apart in it is apart by a mark, not by blanks."""
+    return _APART.sub("; ", formula.draw_inline(parsed, values).strip())
+
+
+_APART = re.compile(r"[ ,;]*(?: {3,}|; )[ ;]*")
+
+
+def following(*sentences: str) -> str:
+    """Sentences behind each other; no blank stands behind one that ends in a wide sign."""
+    said = ""
+    for one in filter(None, sentences):
+        said += one if not said or is_wide(said[-1]) else f" {one}"
+    return said
+
+
+_BEGINNERS = frozenset(
+    ["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left", "seed"]
+)
+"""Words that begin a sentence and are no names of the lesson's."""
+
+_ENDED = re.compile(r"(?:[.?!:]|[。？！：…][”’」』）》\"']*)\Z")
+"""A sentence with an end of its own; in Chinese a closing mark may stand behind it."""
+
+
+def sentence(text: str) -> str:
+    """A text with a full stop, unless it has an end of its own, and a large first letter."""
+    first = text.partition(" ")[0]
+    text = text[0].upper() + text[1:] if first in _BEGINNERS else text
+    if not text or _ENDED.search(text):
+        return text
+    return f"{text}。" if is_wide(text[-1]) else f"{text}."

@@ -1,0 +1,167 @@
+"""What a lesson says, section by section: before a phase runs, and after it has.
+
+Knows lessons and frames; nothing of the session. What stands behind a phase's last code is
+said after it has run, as it speaks of what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tutor.lesson.ladder import ladder as phase_ladder
+from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.model import (
+    LADDER_PHASES,
+    SETUP,
+    Block,
+    DisplayFormula,
+    Fence,
+    Lesson,
+    Prose,
+    Section,
+)
+from tutor.plain_mode.line_writer import Line, SpokenCode
+from tutor.plain_mode.spoken_prose import (
+    following,
+    sentence,
+    spoken_definition,
+    spoken_formula,
+    spoken_line,
+    spoken_prose,
+)
+from tutor.plain_mode.spoken_values import is_known, said_value
+from tutor.protocol.frame import Frame, Value
+
+
+def has_symbols(lesson: Lesson) -> bool:
+    """Whether its formulas are said as their symbols: English words are for English prose."""
+    return lesson.language != ORIGINAL
+
+
+WHO = {True: "by hand", False: "by PyTorch", None: "not at all"}
+
+
+def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -> Iterator[Line]:
+    """Its title, what is taught, how it begins, and its first words."""
+    is_foreign = has_symbols(lesson)
+    named = (spoken_line(text, in_symbols=is_foreign) for text in (lesson.title, lesson.summary))
+    yield f"Lesson: {following(*map(sentence, named))}"
+    yield beginning(lesson, mode, device, learning_rate)
+    if lesson.exercises:
+        count = _counted(len(lesson.exercises), "exercise")
+        yield f"It has {count}: type exercise to begin one."
+    for section in lesson.sections:
+        if not section.heading:
+            yield from before(section, mode, in_symbols=is_foreign)
+
+
+def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> str:
+    """Under which settings it runs."""
+    modes = listed(lesson.modes)
+    many = f"There are {len(lesson.modes)} gradient modes: {modes}. It begins with {mode}"
+    one = f"Its gradient mode is {mode}"
+    rest = f"on {device}, learning rate {learning_rate:g}, {lesson.epochs[mode]} epochs"
+    return f"{many if len(lesson.modes) > 1 else one}, {rest}."
+
+
+def before(section: Section, mode: str, *, in_symbols: bool) -> Iterator[Line]:
+    """What is said before a phase runs: its words, its formulas, the code of this mode."""
+    for block in section.blocks[: _border(section)]:
+        match block:
+            case Prose(markdown):
+                yield from spoken_prose(markdown, in_symbols=in_symbols)
+            case DisplayFormula(latex):
+                yield spoken_definition(latex, in_symbols=in_symbols)
+            case Fence() if block.runs_in(mode):
+                yield SpokenCode(block.code)
+
+
+def after(
+    section: Section, values: Mapping[str, Value], *, with_words: bool, in_symbols: bool
+) -> Iterator[Line]:
+    """What is said once a phase has run: its live formulas, and what stands behind its code."""
+    border = _border(section)
+    for block in section.blocks[:border]:
+        if isinstance(block, DisplayFormula):
+            yield live(block, values, in_symbols=in_symbols)
+    for block in section.blocks[border:]:
+        match block:
+            case DisplayFormula():
+                unknown = spoken_formula(block.latex, in_symbols=in_symbols) if with_words else ""
+                yield live(block, values, in_symbols=in_symbols) or unknown
+            case Prose(markdown) if with_words:
+                yield from spoken_prose(markdown, in_symbols=in_symbols)
+
+
+def live(block: DisplayFormula, values: Mapping[str, Value], *, in_symbols: bool) -> str:
+    """A formula with the numbers of this step; empty if it has none, or not all are known."""
+    if not block.boxed or not all(is_known(values.get(e)) for e in block.boxed):
+        return ""
+    numbers = {e: said_value(values[e], is_part=True) for e in block.boxed}
+    return spoken_formula(block.latex, numbers, in_symbols=in_symbols)
+
+
+def _border(section: Section) -> int:
+    """Index of the first block behind the last code; all is before it where there is none."""
+    blocks: Sequence[Block] = section.blocks
+    fences = [index for index, block in enumerate(blocks) if isinstance(block, Fence)]
+    return fences[-1] + 1 if fences else len(blocks)
+
+
+def prose_before(lesson: Lesson, phase: str) -> list[Section]:
+    """The sections that are no phase and stand between this phase and the one before it."""
+    found: list[Section] = []
+    for section in lesson.sections:
+        if section.phase == phase:
+            return found
+        found = [] if section.phase else [*found, *([section] if section.heading else [])]
+    return []
+
+
+def further_reading(lesson: Lesson) -> list[Section]:
+    """The sections that come when all phases have been met."""
+    last = max(i for i, section in enumerate(lesson.sections) if section.phase)
+    return list(lesson.sections[last + 1 :])
+
+
+def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
+    """Who does what: each phase, by hand or by PyTorch."""
+    for row in phase_ladder(lesson):
+        others = [m for m in lesson.modes if m != mode]
+        said = f"{row.phase}: {WHO[row.by_hand[mode]]} in {mode}, the mode that runs now"
+        rest = "; ".join(f"{WHO[row.by_hand[m]]} in {m}" for m in others)
+        yield f"{said}; {rest}." if rest else f"{said}."
+    if not phase_ladder(lesson):
+        yield f"None of {listed(LADDER_PHASES)} is in this lesson."
+
+
+def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
+    """The code of a phase."""
+    section = lesson.phase(phase)
+    fences = section.fences(mode) if section else ()
+    if fences:
+        yield f"{phase}, in the mode {mode}."
+    yield from (SpokenCode(fence.code) for fence in fences)
+
+
+def where(frame: Frame) -> str:
+    """Where a run stands, and which phase comes next."""
+    epoch = frame.at.epoch
+    if frame.phase in (None, SETUP) and not frame.at.step:
+        place = "The run stands at the start"
+    elif frame.at.step >= frame.steps and epoch:
+        return f"The run stands at the end of epoch {epoch}. Next: {frame.next_phase}."
+    else:
+        batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+        place = f"The run stands in epoch {epoch}{batch}, after {frame.phase}"
+    return f"{place}. Next: {frame.next_phase}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

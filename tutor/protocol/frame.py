@@ -1,0 +1,180 @@
+"""What one moment of a run looks like, as plain data that can cross a process border.
+
+Knows no torch, so that the screen may import it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+MAX_ELEMENTS = 64
+"""How many elements of an array a Value carries; the rest is only counted."""
+
+
+class Value(msgspec.Struct, frozen=True):
+    """A name's or an expression's value at one moment."""
+
+    data: tuple[float, ...]
+    """The elements in row-major order, at most MAX_ELEMENTS of them; empty if not numeric."""
+    shape: tuple[int, ...] = ()
+    """() for a single number."""
+    dtype: str = "float"
+    """float32, complex64, bool …; float and int for Python's own; none; text for all else.
+
+    And str, where an exercise's expression is a Python string: it stands in `text`.
+    """
+    text: str = ""
+    """What to show where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, an
+    error's message."""
+
+    @property
+    def size(self) -> int:
+        """How many elements the value really has."""
+        return math.prod(self.shape)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether there is a number (or an array of them) to show."""
+        return bool(self.data) or not (self.text or self.dtype in ("none", "text", "str"))
+
+    @property
+    def is_finite(self) -> bool:
+        """False if any carried element is NaN or infinite."""
+        return all(map(math.isfinite, self.data))
+
+
+NONE = Value((), (), "none", "None")
+"""Python's None: "no gradient yet", which is not 0."""
+
+
+NO_VALUE = Value((), (), "text", "")
+"""Nothing has been computed that could be shown."""
+
+
+class Position(msgspec.Struct, frozen=True, order=True):
+    """Where a run stands: after `step` of the steps of `epoch`.
+
+    Epoch 0 is what comes before the first epoch: its only steps are the warm-up's, if
+    the lesson has one. The end of epoch e is (e, all its steps), never (e + 1, 0).
+    """
+
+    epoch: int
+    step: int
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a screen or a file shows of one moment."""
+
+    at: Position
+    steps: int
+    """Steps in this epoch: batches times phases, plus one for a Report."""
+    batch: int
+    """Index, from 0, of the batch that the last step belonged to."""
+    batches: int
+    phase: str | None
+    """The phase that has just run; Setup at the very start."""
+    next_phase: str
+    mode: str
+    device: str
+    """The device that the values live on."""
+    learning_rate: float
+    seed: int
+    loss: Value
+    """The last loss computed; NONE before the first."""
+    values: dict[str, Value]
+    """Each parameter's value."""
+    gradients: dict[str, Value]
+    """Each parameter's gradient as the last Gradient phase left it: what the update uses."""
+    gradients_now: dict[str, Value]
+    """Each parameter's gradient at this very moment (after a Reset: 0, or None)."""
+    watched: dict[str, Value]
+    """The lesson's `watch` expressions, by label."""
+    boxed: dict[str, dict[str, Value]]
+    r"""By phase (`""` for sections that are none), by expression: the values of `\boxed{…}`.
+
+    Those of a phase that has run in this batch stand as they were then, so that its equation
+    stays true after an update. Of a phase still to come they are those of now; NO_VALUE
+    stands for what has yet to be computed.
+    """
+    diverged: bool
+    """Whether the loss or a parameter is NaN or infinite."""
+
+
+def is_same(one: Frame, other: Frame) -> bool:
+    """Whether two frames show the same to the bit; a NaN is the same as a NaN."""
+    return repr(one) == repr(other)
+
+
+class Element(msgspec.Struct, frozen=True):
+    """One number of a parameter, set to a value of the learner's own."""
+
+    parameter: str
+    index: tuple[int, ...]
+    """() for a single number."""
+    value: float
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Something the learner changed in mid-run, and where."""
+
+    at: Position
+    mode: str | None = None
+    device: str | None = None
+    learning_rate: float | None = None
+    element: Element | None = None
+    seed: int | None = None
+    """All random numbers from here on are those of this seed."""
+
+
+class RunRecipe(msgspec.Struct, frozen=True):
+    """The whole recipe of a run: replayed from here, every frame comes out the same."""
+
+    mode: str
+    device: str
+    learning_rate: float
+    seed: int
+    changes: tuple[Change, ...] = ()
+
+
+def modes_of(record: RunRecipe) -> set[str]:
+    """All gradient modes that a run goes through."""
+    return {record.mode, *(change.mode for change in record.changes if change.mode)}
+
+
+def devices_of(record: RunRecipe) -> set[str]:
+    """All devices that a run is computed on."""
+    return {record.device, *(change.device for change in record.changes if change.device)}
+
+
+def on_cpu(record: RunRecipe) -> RunRecipe:
+    """The same recipe, all of it computed on the CPU."""
+    changes = tuple(
+        msgspec.structs.replace(change, device="cpu") if change.device else change
+        for change in record.changes
+    )
+    return msgspec.structs.replace(record, device="cpu", changes=changes)
+
+
+def settings_of(changes: Iterable[Change], start: RunRecipe) -> tuple[str, str, float, int]:
+    """Mode, device, learning rate and seed of a record after these of its changes."""
+    mode, device, rate, seed = start.mode, start.device, start.learning_rate, start.seed
+    for change in changes:
+        mode, device = change.mode or mode, change.device or device
+        rate = rate if change.learning_rate is None else change.learning_rate
+        seed = seed if change.seed is None else change.seed
+    return mode, device, rate, seed
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """The loss by epoch, thinned to so many columns: least and greatest in each."""
+
+    epochs: tuple[int, ...]
+    """The first epoch of each column."""
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    last_epoch: int
+    here: int
+    """The epoch that the frame beside this curve stands at."""

@@ -1,0 +1,299 @@
+"""What there is to look at besides a frame, as plain data that can cross a process border.
+
+A name's facts, pictures to be plotted, the graph of one step, the modes side by side, and
+the other runs. Knows no torch, so that the screen may import it; how each is computed
+stands in a module of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from tutor.protocol.frame import NO_VALUE, Change, Curve, Frame, Position, RunRecipe, Value
+
+Numbers: TypeAlias = tuple[float, ...]
+
+
+class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """All about one name of the lesson's code, at one moment."""
+
+    name: str
+    value: Value = NO_VALUE
+    """NO_VALUE: nothing bears this name yet, or what it held is left over from before."""
+    type: str = ""
+    """`torch.Tensor`, `numpy.ndarray`, `float`, or a class of the lesson's own."""
+    device: str = ""
+    """Empty where it has none (Python's and NumPy's things)."""
+    requires_grad: bool | None = None
+    """None for what is no tensor; so with the two below."""
+    is_leaf: bool | None = None
+    grad_fn: str | None = None
+    """`MulBackward0`; empty for a tensor that has none."""
+    gradient: Value | None = None
+    """None: it can't have one. The Value NONE: no gradient yet, which is not 0."""
+    note: str = ""
+    """Why there is no value, or no gradient. One line, fit to show; often empty."""
+
+
+# ── Pictures ────────────────────────────────────────────────────────────────────────
+
+PictureKind: TypeAlias = Literal["data", "landscape", "plane"]
+
+
+class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The data and the model's line, where input and output are single numbers."""
+
+    input: str
+    target: str
+    prediction: str
+    """The lesson's names of the three."""
+    xs: Numbers
+    targets: Numbers
+    predictions: Numbers
+    """At each of `xs`; the residual is what lies between the two."""
+    line_xs: Numbers
+    line: Numbers
+    """The model over the whole breadth of the data."""
+    left_out: int = 0
+    """Points beyond those that are shown."""
+    loss: float | None = None
+    """Of this very line, by the lesson's own Predict and Loss; None where an epoch has batches."""
+
+
+class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The loss along one line through the place where the run stands."""
+
+    axis: str
+    """`w`; or `along the gradient` where there are more than two parameters."""
+    xs: Numbers
+    """The parameter's values; along the gradient: the distance walked against it."""
+    losses: Numbers
+    at: float
+    loss: float
+    slope: float | None
+    """The gradient as the lesson computed it, along this line; None before it has."""
+    next_at: float | None
+    next_loss: float | None
+    """Where the update leads from here; None before the gradient is known."""
+    is_done: bool
+    """Whether that update has been made already."""
+    batch: int | None = None
+    """The batch (from 0) whose loss this is; None where an epoch has but one."""
+
+
+class ContourPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The loss over the plane of two parameters, with the path so far."""
+
+    axes: tuple[str, str]
+    xs: Numbers
+    ys: Numbers
+    losses: tuple[Numbers, ...]
+    """A row for each of `ys`, ascending."""
+    path: tuple[tuple[float, float], ...]
+    """The parameters at the end of earlier epochs, oldest first; thinned out."""
+    at: tuple[float, float]
+    loss: float
+    gradient: tuple[float, float] | None
+    next_at: tuple[float, float] | None
+    is_done: bool
+    batch: int | None = None
+
+
+class PlanePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The model's one output over the plane of its two inputs."""
+
+    axes: tuple[str, str]
+    prediction: str
+    xs: Numbers
+    ys: Numbers
+    outputs: tuple[Numbers, ...]
+    """A row for each of `ys`, ascending."""
+    points: tuple[tuple[float, float, float], ...]
+    """The data: the two inputs, and the target."""
+
+
+class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """There is nothing of this kind to draw here, and why. One line, fit to show."""
+
+    why: str
+    never: bool = False
+    """Whether it is for all of the lesson in this mode: such a plot need not be turned to."""
+
+
+AnyPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture
+
+
+# ── The graph ───────────────────────────────────────────────────────────────────────
+
+
+class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of the graph, or one leaf."""
+
+    id: int
+    op: str
+    """As PyTorch calls it: `MulBackward0`; `AccumulateGrad` for a leaf."""
+    says: str
+    """What was computed, in the lesson's names where it has them: `w * x`, `mean(…)`."""
+    name: str
+    """The lesson's variable that holds its output (or the leaf); empty if none does."""
+    inputs: tuple[int, ...]
+    """The nodes whose outputs it was computed from, as backward will visit them."""
+    value: Value
+    """Its output, on the way forward; NO_VALUE where nobody kept it."""
+    gradient: Value
+    """The gradient of the loss in its output, on the way back; NO_VALUE if none arrived."""
+    order: int
+    """Its step of backward, from 0, in the order that it really took; -1 if it never comes.
+
+    What PyTorch composes one call of (see `within`) is one step.
+    """
+    old: Value | None = None
+    """A leaf's `.grad` before this backward; the Value NONE if there was none yet."""
+    new: Value | None = None
+    """And after it: old + what has arrived. None where `torch.autograd.grad` handed it back."""
+    within: int | None = None
+    """The node of the call that this one is a part of: `linear(x, w, b)` transposes `w` first.
+
+    A part's value is known to nobody.
+    """
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether a gradient is accumulated here."""
+        return self.old is not None
+
+
+class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
+    """The autograd graph of one step, from the loss down to the leaves."""
+
+    nodes: tuple[GraphNode, ...] = ()
+    """By id; the first is the loss. Empty where there is no graph."""
+    why: str = ""
+    """Why there is none, or what is left out. One line, fit to show."""
+
+    @property
+    def operations(self) -> int:
+        """How many steps backward takes."""
+        return max((node.order for node in self.nodes), default=-1) + 1
+
+
+class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to who plays autograd: how does one input of one operation move its output?
+
+    In the order in which backward goes; the gradients of leaves (and of what several operations
+    use) are sums of what flows in: those are questions of their own. Where a value holds several
+    numbers, the last one is asked about: `y_pred[3]`.
+    """
+
+    asks: Literal["local", "total"]
+    """`local`: d(output) / d(input); `total`: the gradient of the loss in `input`, by the chain
+    rule: the sum over its uses of (gradient of the output) × (local gradient)."""
+    output: str
+    """As the code says it: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
+    input: str
+    values: dict[str, float | tuple[float, ...]]
+    """What one needs: the values of the operation's inputs and output by what they are called;
+    for a `total` the gradients and local gradients that flow together, in words and in turn, and
+    where an operation gave several numbers, one for each of them."""
+    expected: float
+    order: int = -1
+    """The step of backward, as in a Graph, of the operation that is asked about; for a `total`
+    that of the node where the gradients flow together."""
+
+    @property
+    def known(self) -> int:
+        """How many steps of backward have left a gradient that may be shown while it is asked."""
+        return self.order + (self.asks == "local")
+
+
+class LocalGradients(msgspec.Struct, frozen=True, kw_only=True):
+    """All questions of one step's graph."""
+
+    steps: tuple[LocalGradientQuestion, ...] = ()
+    why: str = ""
+    """Why there are none. One line, fit to show."""
+
+
+# ── The modes side by side ──────────────────────────────────────────────────────────
+
+REFEREE = "finite_difference"
+"""What the referee is called among the modes."""
+
+
+Standing: TypeAlias = Literal["right", "wrong", "other", "unknown"]
+"""Of a mode's gradient. Other: right, but of another function. Unknown: it is not finite."""
+
+
+class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter's gradient by each mode and by the referee, and what to say of it."""
+
+    parameter: str
+    gradients: dict[str, Value]
+    """By mode, the referee last; NONE where a mode found none."""
+    ratio: dict[str, float]
+    """To the right gradient, of each mode that is one factor away from it; 1.0: it agrees."""
+    largest: float
+    """The largest difference of any mode's element to the right one's."""
+    verdict: str
+    """In words, fit to show."""
+    agrees: bool
+    """Whether no mode is wrong: rounding, a kink and another function are no mistake."""
+    is_equal: bool = True
+    """Whether the modes, none of them wrong, show one gradient, but for rounding."""
+    measure: str = "autograd"
+    """What the right gradient is called: autograd's, if finite differences confirm it."""
+    standing: dict[str, Standing] = {}
+    """By mode: what finite differences say of it."""
+    apart: dict[str, tuple[int, ...]] = {}
+    """By mode that is wrong: which of its elements are, counted row by row."""
+
+
+class ModeComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """All modes at the same parameters, for one batch of one epoch."""
+
+    epoch: int
+    batch: int
+    leader: str
+    """The mode with whose gradients the run goes on."""
+    agreements: tuple[ParameterComparison, ...]
+    note: str = ""
+    """What the learner should know of it as a whole; empty where it needs no word."""
+
+
+# ── Other runs ──────────────────────────────────────────────────────────────────────
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the runs of a lesson, for a list and as a ghost line."""
+
+    name: str
+    mode: str
+    device: str
+    learning_rate: float
+    seed: int
+    furthest: int
+    """The last whole epoch it has come to, be it run again already or not."""
+    loss: float
+    """The loss of that epoch; NaN if there is none."""
+    changes: tuple[Change, ...] = ()
+    curve: Curve | None = None
+    is_current: bool = False
+    forked_at: Position | None = None
+    """Where it parted from the run that it was made of."""
+    record: RunRecipe | None = None
+    """Its whole recipe."""
+    reached: Position | None = None
+    """The furthest place that it came to: with the record, all that it takes to have it again."""
+    letter: str = ""
+    """What it is told by in lists and plots; its name, too, unless the learner has named it."""
+
+
+class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):
+    """What another run was like at the place where this one stands."""
+
+    name: str
+    frame: Frame | None
+    """None if it never came so far, or is still being computed."""
+    note: str = ""

@@ -1,0 +1,441 @@
+"""All that crosses the border between the app and the process that holds the run.
+
+One line per message in each direction: msgpack in base64 (JSON has no NaN, and a
+diverged run has little else). Commands go down, events come up. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Curve, Element, Frame, Position, RunRecipe, Value
+from tutor.protocol.inspections import (
+    AnyPicture,
+    AutogradGraph,
+    LocalGradients,
+    ModeComparison,
+    OtherRunState,
+    PictureKind,
+    RunInfo,
+    VariableInfo,
+)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The root of commands and events; on the line, a tag tells which it is."""
+
+
+# ── Commands ────────────────────────────────────────────────────────────────────────
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """Something the app asks for. Every command is answered by exactly one event."""
+
+    number: int = 0
+    """Set by the client; the answer carries it back."""
+
+
+class OpenLesson(Command, frozen=True, kw_only=True):
+    """Load a lesson and go to a place in a run of it (its start, if `record` is None)."""
+
+    opening: int = 0
+    """Names this opening in all events that belong to it; set by the client.
+
+    A lesson that has to be opened once more, in another process, keeps it.
+    """
+    lesson: Lesson
+    """Parsed, from the text that is trusted: the engine knows no Markdown."""
+    mode: str | None = None
+    device: str = "cpu"
+    learning_rate: float | None = None
+    seed: int = 0
+    record: RunRecipe | None = None
+    """A run to take up again; mode, device, learning rate and seed are then its own."""
+    epoch: int = 0
+    step: int | None = None
+    """Where to go in that run; None is the end of the epoch."""
+    before: Position | None = None
+    """The place in that run whose frame is told beside the one that is asked for."""
+    runs: tuple[RunInfo, ...] = ()
+    """The runs to be had again beside that one, itself among them."""
+    without: tuple[str, ...] = ()
+    """Labels of expressions that are not evaluated: they had no end, and ended the process."""
+    aside: bool = False
+    """Put what is open now aside; what is aside already stays there.
+
+    The next Open that is not `aside` has it back at once if it asks for exactly that (lesson,
+    record, place and runs); else it is let go.
+    """
+
+
+class StepPhase(Command, frozen=True, kw_only=True):
+    """Run the next phase."""
+
+
+class StepEpoch(Command, frozen=True, kw_only=True):
+    """Run to the end of this epoch, or of the next if this one is at its end."""
+
+
+class RunTo(Command, frozen=True, kw_only=True):
+    """Train on until the end of this epoch, or until Pause. FrameShown comes as it goes."""
+
+    epoch: int
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    """Stop a RunTo at the end of the epoch it is in."""
+
+
+class BackPhase(Command, frozen=True, kw_only=True):
+    """Go to the frame before."""
+
+
+class BackEpoch(Command, frozen=True, kw_only=True):
+    """Go to where this epoch began, or the one before if it has just begun."""
+
+
+class Seek(Command, frozen=True, kw_only=True):
+    """Go to the end of an epoch, or into it: back by replay, forward by training.
+
+    A way that takes longer than half a second is told of by Seeking, and Pause breaks it off.
+    """
+
+    epoch: int
+    step: int | None = None
+    """So many of the epoch's steps done; None is its end."""
+
+
+class Restart(Command, frozen=True, kw_only=True):
+    """Begin again from Setup, with the same mode, device and learning rate."""
+
+    new_seed: bool = False
+    """Draw a new seed; else it stays the same, and so do the initial weights."""
+
+
+class Switch(Command, frozen=True, kw_only=True):
+    """Go on in another gradient mode or on another device, parameters carried over."""
+
+    mode: str | None = None
+    device: str | None = None
+
+
+class SetLearningRate(Command, frozen=True, kw_only=True):
+    """Go on with another learning rate."""
+
+    value: float
+
+
+class Reseed(Command, frozen=True, kw_only=True):
+    """Go on from here with the random numbers of a new seed."""
+
+
+class SetElement(Command, frozen=True, kw_only=True):
+    """Go on with another value of one number of a parameter."""
+
+    element: Element
+
+
+class Fork(Command, frozen=True, kw_only=True):
+    """Keep the run as it is, under its name, and go on with a copy from here."""
+
+
+class SelectRun(Command, frozen=True, kw_only=True):
+    """Go on with another of the runs, at the place where this one stands if it came so far."""
+
+    name: str
+
+
+class RenameRun(Command, frozen=True, kw_only=True):
+    """Call a run something else."""
+
+    name: str
+    new: str
+
+
+class DeleteRun(Command, frozen=True, kw_only=True):
+    """Forget one of the runs that are kept (not the current one)."""
+
+    name: str
+
+
+class Inspect(Command, frozen=True, kw_only=True):
+    """Say what the app looks at. Only that is computed; InspectionReady brings it."""
+
+    columns: int = 0
+    """Of the plot of the loss; 0 means that nobody looks at it."""
+    picture: PictureKind | None = None
+    name: str = ""
+    """A name of the lesson's code whose facts are shown."""
+    graph: bool = False
+    compare: bool = False
+    then: str = ""
+    """The run whose figures at this place are shown beside the present ones."""
+
+
+class WriteSeries(Command, frozen=True, kw_only=True):
+    """Write the figures of every epoch of this run so far to a new file, as CSV."""
+
+    path: str
+
+
+class EvaluateExpressions(Command, frozen=True, kw_only=True):
+    """Say what these expressions of an exercise are where the run stands. Changes nothing."""
+
+    expressions: tuple[str, ...]
+
+
+class FindLocalGradients(Command, frozen=True, kw_only=True):
+    """Say which local gradients this step's graph consists of. Changes nothing."""
+
+
+class FramePainted(Command, frozen=True, kw_only=True):
+    """The app has painted. Not answered.
+
+    The first says that its first screen stands (torch is loaded then), each further one that
+    the last FrameShown of a run under way does, so that the next may come.
+    """
+
+
+class EndProcess(Command, frozen=True, kw_only=True):
+    """End the process. Not answered."""
+
+
+# ── Events ──────────────────────────────────────────────────────────────────────────
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Something the engine tells."""
+
+    answers: int = 0
+    """The number of the command this answers; 0 if it answers none."""
+    opening: int = 0
+    """The number of the Open that the event belongs to; 0 before any."""
+
+
+class EngineReady(Event, frozen=True, kw_only=True):
+    """torch is loaded; a lesson can be opened."""
+
+    torch: str
+    """Its version."""
+    devices: tuple[str, ...]
+    """Those that are there: cpu first, then cuda, cuda:1 …, mps."""
+
+
+class FrameShown(Event, frozen=True, kw_only=True):
+    """Where the run stands now."""
+
+    frame: Frame
+    record: RunRecipe
+    before: Frame | None = None
+    """The frame at the place that an Open has named as the one before."""
+    curve: Curve | None = None
+    furthest: int = 0
+    """The last epoch this run has reached; beyond it nothing has been computed."""
+    diverged_at: int | None = None
+    """The first epoch whose loss is NaN or infinite, if this frame has diverged."""
+    target: int | None = None
+    """The epoch that a RunTo is on its way to; None while nothing runs."""
+    rate: float = 0.0
+    """Epochs a second while running."""
+    note: str = ""
+    """One line for the learner about what was done, where it needs a word."""
+    runs: tuple[RunInfo, ...] = ()
+    """All runs of this lesson, the current one among them."""
+
+
+class InspectionReady(Event, frozen=True, kw_only=True):
+    """What the app looks at, for the frame at this place. Comes after a FrameShown, unasked.
+
+    Each part is None where it is not looked at, or has not been computed anew.
+    """
+
+    at: Position
+    run: str
+    picture: AnyPicture | None = None
+    facts: VariableInfo | None = None
+    graph: AutogradGraph | None = None
+    comparison: ModeComparison | None = None
+    then: OtherRunState | None = None
+    runs: tuple[RunInfo, ...] | None = None
+    """All runs, when more is known of one that had to be run again; of no place in particular."""
+
+
+class SeekAdvanced(Event, frozen=True, kw_only=True):
+    """A Seek is on its way and takes its time."""
+
+    epoch: int
+    target: int
+
+
+class ExpressionsEvaluated(Event, frozen=True, kw_only=True):
+    """What the expressions are. One that can't be evaluated is a text that says why."""
+
+    at: Position
+    values: tuple[Value, ...]
+    """True and False are numbers; a Python string is of the dtype `str`, its `text` the string."""
+
+
+class LocalGradientsFound(Event, frozen=True, kw_only=True):
+    """The local gradients of this step's graph."""
+
+    local: LocalGradients
+
+
+class SeriesWritten(Event, frozen=True, kw_only=True):
+    """The file that was asked for is there."""
+
+    path: str
+
+
+class CommandRefused(Event, frozen=True, kw_only=True):
+    """The command can't be done; nothing has changed. One line, fit to show."""
+
+    message: str
+
+
+class LessonFailed(Event, frozen=True, kw_only=True):
+    """The lesson's own code raised. The run stands where the last FrameShown says."""
+
+    lesson: str
+    phase: str
+    line: int | None
+    """Line in the Markdown file."""
+    message: str
+    """The exception's type and text."""
+
+
+class OutputPrinted(Event, frozen=True, kw_only=True):
+    """What the lesson has printed since the last Printed. Raw: may hold anything."""
+
+    text: str
+    left_out: int = 0
+    """Characters dropped before `text` because the lesson printed faster than can be read."""
+
+
+class Spent(Event, frozen=True, kw_only=True):
+    """What was open has left the process in a state that no other lesson may find.
+
+    The client alone hears it: it starts another process and opens the lesson there.
+    """
+
+    reason: str
+    """What can't be undone, in words."""
+
+
+class ProcessEnded(Event, frozen=True, kw_only=True):
+    """The process is gone (told by the client itself, not by the process).
+
+    What had been asked of it and not answered will not be answered any more. If a lesson
+    was open and it is started again, a FrameShown of where the run was comes by itself.
+    """
+
+    message: str
+    """One line: what the lesson did, or that the learner stopped it."""
+    restarting: bool
+    """Whether a new process is being started and will go to where the run was."""
+
+
+AnyCommand: TypeAlias = (
+    OpenLesson
+    | StepPhase
+    | StepEpoch
+    | RunTo
+    | Pause
+    | BackPhase
+    | BackEpoch
+    | Seek
+    | Restart
+    | Switch
+    | SetLearningRate
+    | Reseed
+    | SetElement
+    | Fork
+    | SelectRun
+    | RenameRun
+    | DeleteRun
+    | Inspect
+    | WriteSeries
+    | EvaluateExpressions
+    | FindLocalGradients
+    | FramePainted
+    | EndProcess
+)
+Said: TypeAlias = (
+    EngineReady
+    | FrameShown
+    | InspectionReady
+    | SeekAdvanced
+    | ExpressionsEvaluated
+    | LocalGradientsFound
+    | SeriesWritten
+    | CommandRefused
+    | LessonFailed
+    | OutputPrinted
+    | Spent
+)
+"""What the process itself tells."""
+AnyEvent: TypeAlias = Said | ProcessEnded
+
+
+def path_of(kind: type, value: object) -> Path:
+    """A path, the one type in messages that msgpack does not know, from its bytes."""
+    assert kind is Path
+    assert isinstance(value, bytes)
+    return Path(os.fsdecode(value))
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=os.fsencode)
+_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(
+    AnyCommand, dec_hook=path_of
+)
+_events: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
+
+
+def to_line(message: Message) -> bytes:
+    """One message as one line, newline included."""
+    return base64.b64encode(packed(message)) + b"\n"
+
+
+def packed(message: msgspec.Struct) -> bytes:
+    """A message in msgpack. Half a surrogate pair, which no UTF-8 has, becomes `?`."""
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(message, builtin_types=(bytes,), enc_hook=os.fsencode)
+        return _encoder.encode(_whole(plain))
+
+
+def _whole(thing: Any) -> Any:
+    """The same data, its texts without halves of characters."""
+    if isinstance(thing, str):
+        return thing.encode(errors="replace").decode()
+    if isinstance(thing, dict):
+        return {_whole(key): _whole(value) for key, value in thing.items()}
+    return [_whole(one) for one in thing] if isinstance(thing, list | tuple) else thing
+
+
+def command_from_line(line: bytes) -> AnyCommand:
+    """The command on a line. Raises msgspec.DecodeError if there is none."""
+    return _commands.decode(_unwrapped(line))
+
+
+def event_from_line(line: bytes) -> Said:
+    """The event on a line. Raises msgspec.DecodeError if there is none, whatever it holds."""
+    try:
+        return _events.decode(_unwrapped(line))
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def _unwrapped(line: bytes) -> bytes:
+    try:
+        return base64.b64decode(line)
+    except binascii.Error as error:
+        raise msgspec.DecodeError(str(error)) from error

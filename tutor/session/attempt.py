@@ -1,0 +1,92 @@
+"""One attempt at an exercise, as the learner sees it: frozen data for panes and for a stream.
+
+Knows the exercise and what has been said; nothing of engines, runs and widgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from tutor.lesson.exercise import Exercise, Predict
+from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.session.goal_progress import Marks
+
+State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
+"""Its run is being set up; an answer is awaited; an answer is being checked on the run; the
+answer was wrong (`go_on` asks again: a Predict with other numbers); it is done."""
+
+Wants: TypeAlias = Literal["number", "sign", "choice", "code", "condition"]
+"""What is asked for: a typed number, a typed sign, one of `choices`, code that is mended in
+an editor, or nothing typed at all: a condition that the run has to meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An exercise that the learner is at."""
+
+    exercise: Exercise
+    number: int
+    """Which of the lesson's exercises, from 1."""
+    count: int
+    state: State
+    wants: Wants
+    ask: str
+    """What is asked now. Markdown."""
+    choices: tuple[str, ...] = ()
+    """Markdown, for `choice`; they are picked by their number, from 1."""
+    step: int = 0
+    """Of a BeAutograd: which of its questions, from 1; 0 elsewhere."""
+    steps: int = 0
+    asked_of: LocalGradientQuestion | None = None
+    """Of a BeAutograd: the operation that is asked about; None before the first question."""
+    said: str = ""
+    """The learner's last answer, as it was given."""
+    reply: str = ""
+    """What is said to it. Markdown; one or a few short sentences."""
+    was_right: bool | None = None
+    """Of a BeAutograd: whether the last answer was right; None before the first, and elsewhere."""
+    round: int = 0
+    """Of a Predict: how often it has been asked again."""
+    tries: int = 0
+    hints: tuple[str, ...] = ()
+    """Those that have been asked for so far. Markdown."""
+    solution: str = ""
+    """In words or code, once it has been asked for. Markdown."""
+    explain: str = ""
+    """After success. Markdown."""
+    is_met: bool | None = None
+    """Of a Reach: whether the condition holds where the run rests; None: not known yet."""
+    marks: Marks = ()
+    """Of a Reach: how near it is, comparison by comparison; empty where that is not known."""
+    unread: str = ""
+    """The last answer, if it could not be read; `reply` says so."""
+    typed: str = ""
+    """What stands in the field and is not answered yet."""
+    code: str = ""
+    """Of a Repair: the code as it was left. It runs, unless it is from elsewhere."""
+    is_from_elsewhere: bool = False
+    """Of a Repair: whether the code was not typed on this machine, and nobody has agreed to it.
+
+    It is shown, and stays so when it is changed; to run it takes a word of the learner.
+    """
+    was_stopped: bool = False
+    """Of a Repair: whether the code, the last time that it ran, had to be stopped."""
+    is_editing: bool = False
+    """Of a Repair: whether the code is open in the editor."""
+
+    @property
+    def asked(self) -> Exercise:
+        """The exercise as it is asked now: of a Predict, with what belongs to this round."""
+        exercise = self.exercise
+        return exercise.asked_in(self.round) if isinstance(exercise, Predict) else exercise
+
+    @property
+    def hints_left(self) -> int:
+        """How many more there are."""
+        return len(self.asked.hints) - len(self.hints)
+
+    @property
+    def may_see_solution(self) -> bool:
+        """It can be seen after a try."""
+        return self.tries > 0

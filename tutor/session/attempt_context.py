@@ -1,0 +1,121 @@
+"""What a way through an exercise works with: the attempt, its run, and who writes it down.
+
+Knows the talk with the engine and the journal; nothing of the kinds of exercises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from tutor.lesson.exercise import Stage, kind_of
+from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Position
+from tutor.protocol.messages import AnyCommand, AnyEvent
+from tutor.session.attempt import Attempt
+from tutor.session.engine_session import EngineSession
+from tutor.session.journal import Deed, Draft, Journal
+from tutor.training.exercise_start import standing
+
+Then = Callable[[AnyEvent], None]
+
+
+class AttemptContext:
+    """One attempt, and the questions to the engine that it has given rise to."""
+
+    def __init__(
+        self, talk: EngineSession, journal: Journal, lesson: Lesson, attempt: Attempt
+    ) -> None:
+        self.talk = talk
+        self.lesson = lesson
+        """As its file has it, whatever code the exercise puts into it."""
+        self.attempt = attempt
+        self._journal = journal
+        self._then: dict[int, Then] = {}
+        """By the number of a question: what to do with its answer."""
+
+    # ── The attempt ─────────────────────────────────────────────────────────────────
+
+    def set(self, **changes: object) -> None:
+        """Change what the learner sees of it."""
+        self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
+
+    def did(self, deed: Deed) -> None:
+        """Have it written down."""
+        exercise = self.attempt.exercise
+        self._journal.did(self.lesson.slug, exercise.id, kind_of(exercise), deed)
+
+    def tried(self) -> None:
+        """One more answer was given."""
+        self.set(tries=self.attempt.tries + 1)
+        self.did("tried")
+
+    def succeed(self, reply: str) -> None:
+        """It is done; now it may be explained."""
+        self.set(state="done", reply=reply, explain=self.attempt.asked.explain)
+        self.did("done")
+
+    def draft(self) -> Draft | None:
+        """The code that was left here; none once it is done: then it is broken anew."""
+        if self._journal.states(self.lesson.slug).get(self.attempt.exercise.id) == "done":
+            return None
+        return self._journal.draft_of(self.lesson.slug, self.attempt.exercise.id)
+
+    def keep_draft(self, code: str) -> None:
+        """Remember the code as it is now; what was made of code from elsewhere is so, too."""
+        self.set(code=code)
+        draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
+        self._journal.draft(self.lesson.slug, self.attempt.exercise.id, draft)
+
+    # ── Its run ─────────────────────────────────────────────────────────────────────
+
+    def ask(self, command: AnyCommand, then: Then) -> None:
+        """Ask the engine, and go on with its answer."""
+        number = self.talk.send(command)
+        if number is not None:
+            self._then[number] = then
+
+    def open(
+        self,
+        stage: Stage,
+        then: Then,
+        *,
+        at: Position | None = None,
+        code: str | None = None,
+        keep_settings: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        """Set up a run at `stage` (or `at` a place of it), with the learner's `code`.
+
+        With `keep_settings` its mode, learning rate and seed are those that hold now; a `seed`
+        goes before.
+        """
+        moment = self.talk.moment
+        device = moment.device if moment else "cpu"
+        begun = standing(self.lesson, self.attempt.exercise, stage=stage, code=code, device=device)
+        record = begun.record
+        if keep_settings and moment is not None and (frame := moment.frame) is not None:
+            record = msgspec.structs.replace(
+                record, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
+            )
+        if seed is not None:
+            record = msgspec.structs.replace(record, seed=seed)
+        self._then.clear()
+        place = begun.at if at is None else at
+        number = self.talk.open_run(begun.lesson, record, place, aside=True)
+        if number is not None:
+            self._then[number] = then
+
+    def heard(self, event: AnyEvent) -> bool:
+        """Go on with what was waited for; whether the event was that."""
+        then = self._then.pop(event.answers, None)
+        if then is None:
+            return False
+        then(event)
+        return True
+
+    def forget(self) -> None:
+        """Nothing that was asked will be answered any more."""
+        self._then.clear()

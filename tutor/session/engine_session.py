@@ -1,0 +1,421 @@
+"""The talk with the engine: which questions are open, and what the answers say is so.
+
+Knows the messages; knows neither widgets nor what a key means. All of it runs in the
+app's own thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+import msgspec
+
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
+from tutor.protocol.frame import Frame, Position, RunRecipe, devices_of, on_cpu, settings_of
+from tutor.protocol.inspections import RunInfo
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    CommandRefused,
+    EngineReady,
+    EvaluateExpressions,
+    FindLocalGradients,
+    FramePainted,
+    FrameShown,
+    Inspect,
+    InspectionReady,
+    LessonFailed,
+    OpenLesson,
+    OutputPrinted,
+    Pause,
+    ProcessEnded,
+    Restart,
+    RunTo,
+    Seek,
+    SeekAdvanced,
+    SelectRun,
+    SeriesWritten,
+    StepPhase,
+    Switch,
+    WriteSeries,
+)
+from tutor.session.engine_port import Engine
+from tutor.session.printed_text import PrintedText
+from tutor.session.run_view import Inspections, Notice, RunView, Start
+
+QUEUE = 12
+"""Unanswered commands at which further keys are dropped: nobody wants 200 steps queued up."""
+
+PATIENCE = 1.0
+"""Seconds after which the learner is told that something still runs."""
+
+Kind = TypeVar("Kind", bound=AnyCommand)
+
+
+class EngineSession:
+    """What has been asked of one engine, and what it has told."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._unanswered: dict[int, AnyCommand] = {}
+        self._opening: int | None = None
+        self._is_stopping = False
+        """Whether the learner has stopped what is being opened: then nothing else is opened."""
+        self._heard_at = clock()
+        self._ended_with = ""
+        self._welcome: Notice | None = None
+        self._seeking: SeekAdvanced | None = None
+        self.look = Inspect()
+        """What the panes look at."""
+        self.devices: tuple[str, ...] = ()
+        self.moment: RunView | None = None
+        self.record: RunRecipe | None = None
+        """The recipe of the run that the moment shows."""
+        self.notice = Notice()
+        self.printed = PrintedText()
+
+    # ── Asking ──────────────────────────────────────────────────────────────────────
+
+    def open(self, lesson: Lesson, start: Start) -> None:
+        """Begin a lesson; what is still said of the one before is no longer heard."""
+        if self.is_running:
+            self._engine.send(Pause())
+        mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
+        self._unanswered.clear()
+        self._is_stopping = False
+        self.printed = PrintedText()
+        self.moment = RunView(lesson, mode, start.device, lesson.epochs[mode])
+        self.notice = Notice()
+        self._welcome = None
+        self._opening = self.send(
+            OpenLesson(
+                lesson=lesson,
+                mode=mode,
+                device=start.device,
+                learning_rate=start.learning_rate,
+                seed=start.seed,
+            )
+        )
+        self._look_again()
+
+    def open_run(
+        self,
+        lesson: Lesson,
+        record: RunRecipe,
+        at: Position,
+        runs: tuple[RunInfo, ...] = (),
+        goal: int = 0,
+        *,
+        before: Frame | Position | None = None,
+        aside: bool = False,
+    ) -> int | None:
+        """Go to a place in a run that a record tells of; returns the number of the question.
+
+        `before` is the frame to compare with, or its place in that run. With `aside`, the run
+        that is open waits until it is asked for again.
+        """
+        if self.is_running:
+            self._engine.send(Pause())
+        mode = next((c.mode for c in reversed(record.changes) if c.mode), record.mode)
+        self._unanswered.clear()
+        self._is_stopping = False
+        goal = max(goal, lesson.epochs[mode], at.epoch)
+        known = before if isinstance(before, Frame) else None
+        self.moment = RunView(lesson, mode, record.device, goal, before=known)
+        self.notice = Notice()
+        self._welcome = None
+        self._opening = self.send(
+            OpenLesson(
+                lesson=lesson,
+                record=record,
+                epoch=at.epoch,
+                step=at.step,
+                before=before if isinstance(before, Position) else None,
+                runs=runs,
+                aside=aside,
+            )
+        )
+        opening = self._opening
+        self._look_again()
+        return opening
+
+    def _look_again(self) -> None:
+        """Another run has other names to look at, and nothing to compare with."""
+        self.look = msgspec.structs.replace(self.look, then="", name="")
+        self.send(self.look)
+
+    def send(self, command: AnyCommand) -> int | None:
+        """Ask, unless no lesson is open or too much is unanswered; returns its number."""
+        if self.moment is None:
+            return None
+        is_own = isinstance(
+            command, OpenLesson | Pause | Inspect | EvaluateExpressions | FindLocalGradients
+        )
+        if len(self._unanswered) >= QUEUE and not is_own:
+            self.notice = Notice("Still busy with the keys before · x stops", "refused")
+            return None
+        number = self._engine.send(command)
+        self._unanswered[number] = command
+        return number
+
+    def look_at(self, **changes: object) -> None:
+        """Change what is looked at, and say so once a lesson is open."""
+        look: Inspect = msgspec.structs.replace(self.look, **changes)
+        if look != self.look:
+            self.look = look
+            self.send(look)
+
+    def taken(self) -> None:
+        """The last frame of a run has been painted: the next may come."""
+        self._engine.send(FramePainted())
+
+    def stop(self) -> None:
+        """Break off whatever runs."""
+        if self._unanswered:
+            self._is_stopping = True
+            self.notice = Notice("Stopping …", "told")
+            self._engine.stop()
+        else:
+            self.notice = Notice("Nothing is running · q quits", "told")
+
+    def tell(self, text: str, kind: Literal["told", "refused"] = "told") -> None:
+        """Say one line to the learner."""
+        self.notice = Notice(one_line(text), kind)
+
+    def welcome(self, text: str, kind: Literal["told", "refused"] = "told") -> None:
+        """Say one line once what is being opened stands."""
+        self._welcome = Notice(one_line(text), kind)
+
+    # ── What is open, and what is awaited ───────────────────────────────────────────
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is on, or asked for, and has not been paused since."""
+        commands = [c for c in self._unanswered.values() if isinstance(c, RunTo | Pause)]
+        return bool(commands) and isinstance(commands[-1], RunTo)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was asked is still unanswered."""
+        return bool(self._unanswered)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether what was asked may still bring the run to another place, or to stand at all."""
+        still = Inspect | EvaluateExpressions | FindLocalGradients
+        return any(not isinstance(command, still) for command in self._unanswered.values())
+
+    def awaits(self, kind: type[AnyCommand]) -> bool:
+        """Whether a command of this kind is unanswered."""
+        return any(isinstance(c, kind) for c in self._unanswered.values())
+
+    def last(self, kind: type[Kind], such: Callable[[Kind], bool] = lambda _: True) -> Kind | None:
+        """The last unanswered command of a kind: what the learner has asked for already."""
+        commands = reversed(self._unanswered.values())
+        return next((c for c in commands if isinstance(c, kind) and such(c)), None)
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds without a sign of the engine while an answer is due; 0 if none is."""
+        if not self._unanswered:
+            return 0.0
+        return min(self._engine.busy_for(), self._clock() - self._heard_at)
+
+    def waiting_line(self, stop_key: str = "x") -> str:
+        """What the learner is waiting for, in words; empty while there is nothing to wait for.
+
+        `stop_key` is the key that is said to break it off.
+        """
+        if self.moment is not None and not self.devices:
+            return "loading PyTorch …"
+        seeking = self._seeking
+        if seeking is not None and self.awaits(Seek):
+            return (
+                f"epoch {seeking.epoch} on the way to {seeking.target} · {stop_key} breaks it off"
+            )
+        waited = self.silent_for
+        if waited < PATIENCE:
+            return ""
+        oldest = next(iter(self._unanswered.values()))
+        return f"{self._name(oldest)} is still running ({waited:.0f} s) · {stop_key} stops it"
+
+    # ── Hearing ─────────────────────────────────────────────────────────────────────
+
+    def asked(self, event: AnyEvent) -> AnyCommand | None:
+        """What an event answers; None if it answers nothing that is still awaited."""
+        return self._unanswered.get(event.answers)
+
+    def receive(self, event: AnyEvent) -> bool:
+        """Take in what the engine tells; whether a Taken is owed once it is painted."""
+        self._heard_at = self._clock()
+        command = self._unanswered.pop(event.answers, None)
+        owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
+        match event:
+            case EngineReady():
+                self.devices = event.devices
+                if self._ended_with:  # a new process: it knows nothing of what is looked at
+                    self.send(self.look)
+            case _ if self._is_of_another_lesson(event):
+                pass
+            case ProcessEnded():
+                self._ended(event)
+            case FrameShown():
+                self._shown(event, command)
+            case InspectionReady():
+                self._seen(event)
+            case SeekAdvanced():
+                self._seeking = event
+            case SeriesWritten():
+                self.tell(f"Written to {event.path}")
+            case CommandRefused():
+                self.notice = Notice(one_line(event.message), "refused")
+                if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
+                    self._open_otherwise(command)
+            case LessonFailed():
+                self._failed(event)
+            case OutputPrinted():
+                self.printed = self.printed.followed_by(event.text, event.left_out)
+        return owed
+
+    def _is_of_another_lesson(self, event: AnyEvent) -> bool:
+        return event.opening not in (0, self._opening)
+
+    def _open_otherwise(self, refused: OpenLesson) -> None:
+        """What was asked for can't be opened so: say why, and open what is nearest to it."""
+        moment, reason = self.moment, self.notice.text
+        if moment is None:
+            return
+        record = refused.record
+        if record is None:
+            if refused.device != "cpu":
+                start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
+                self.open(moment.lesson, start)
+                self.welcome(f"{reason} · it begins on the CPU", "refused")
+            return
+        moved = on_cpu(record)
+        if moved != record and not set(devices_of(record)) <= set(self.devices):
+            at = Position(refused.epoch, refused.step or 0)
+            runs = tuple(
+                msgspec.structs.replace(run, device="cpu", record=run.record and on_cpu(run.record))
+                for run in refused.runs
+            )
+            self.open_run(moment.lesson, moved, at, runs, moment.goal, before=refused.before)
+            self.welcome(f"{reason} · computed anew on the CPU", "refused")
+            return
+        mode, _, rate, seed = settings_of(record.changes, record)
+        self.open(moment.lesson, Start(mode, "cpu", rate, seed))
+        self.welcome(f"{reason} · it begins anew", "refused")
+
+    def _shown(self, event: FrameShown, command: AnyCommand | None) -> None:
+        moment = self.moment
+        if moment is None:
+            return
+        self.record = event.record
+        is_same_place = _place(moment.frame) == _place(event.frame)
+        # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
+        is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))
+        known = {run.name for run in moment.runs}
+        self.moment = replace(
+            moment,
+            mode=event.frame.mode,
+            device=event.frame.device,
+            goal=_goal(moment, event.frame),
+            frame=event.frame,
+            before=_before(moment, event, command, is_same_place),
+            curve=event.curve or moment.curve,
+            diverged_at=event.diverged_at,
+            changes=event.record.changes,
+            furthest=event.furthest,
+            target=event.target,
+            rate=event.rate,
+            failed=moment.failed if is_echo else None,
+            runs=event.runs,
+            operations=moment.operations if is_same_place else 0,
+        )
+        self._seeking = None
+        self._say(event, is_echo)
+        self._look_for_then(event, known)
+
+    def _say(self, event: FrameShown, is_echo: bool) -> None:
+        if self._ended_with:
+            back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
+            self.notice, self._ended_with = Notice(back, "failed"), ""
+        elif self._welcome is not None and not is_echo:
+            self.notice, self._welcome = self._welcome, None
+        elif event.note or not is_echo:
+            self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
+
+    def _look_for_then(self, event: FrameShown, known: set[str]) -> None:
+        """Compare with the run that was just left; with another if there is none any more."""
+        others = [run.name for run in event.runs if not run.is_current]
+        is_new_one = any(run.is_current and run.name not in known for run in event.runs)
+        if (is_new_one or self.look.then not in others) and (others or self.look.then):
+            self.look_at(then=others[-1] if others else "")
+
+    def _seen(self, event: InspectionReady) -> None:
+        if self.moment is not None and event.runs is not None:
+            self.moment = replace(self.moment, runs=event.runs)
+        moment = self.moment
+        if moment is None or moment.frame is None or event.at != moment.frame.at:
+            return
+        told = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
+        fresh = {name: part for name, part in told.items() if part is not None}
+        self.moment = replace(moment, sight=replace(moment.sight, **fresh))
+
+    def _failed(self, event: LessonFailed) -> None:
+        if self.moment is not None:
+            self.moment = replace(self.moment, failed=event, target=None)
+        where = f", line {event.line}" if event.line else ""
+        self.notice = Notice(f"{event.phase} failed{where} · R starts again", "failed")
+
+    def _ended(self, event: ProcessEnded) -> None:
+        self._unanswered.clear()
+        self._seeking = None
+        self.notice = Notice(one_line(event.message), "failed")
+        self._ended_with = self.notice.text if event.restarting else ""
+        if self.moment is not None:
+            self.moment = replace(self.moment, target=None)
+
+    def _name(self, command: AnyCommand) -> str:
+        match command:
+            case StepPhase():
+                return (self.moment and self.moment.next_phase) or "The phase"
+            case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
+                return f"The way to epoch {epoch}"
+            case OpenLesson() | Restart() | Switch():
+                return "Setup"
+            case Seek():
+                return f"The way to epoch {command.epoch}"
+            case SelectRun():
+                return f"The way to run {command.name}"
+            case WriteSeries():
+                return "The writing of the figures"
+            case _:
+                return "The epoch"
+
+
+def _goal(moment: RunView, frame: Frame) -> int:
+    """The goal, which follows the lesson's own for the mode unless the learner went beyond it."""
+    if frame.mode != moment.mode and moment.goal == moment.lesson.epochs[moment.mode]:
+        return moment.lesson.epochs[frame.mode]
+    return moment.goal
+
+
+def _before(
+    moment: RunView, event: FrameShown, command: AnyCommand | None, is_same_place: bool
+) -> Frame | None:
+    """What to compare with: nothing after a new start."""
+    if isinstance(command, Restart):
+        return None
+    if moment.frame is None:  # a run is gone on with
+        return event.before or moment.before
+    return moment.before if is_same_place else moment.frame
+
+
+def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
+    return (frame.at, frame.mode, frame.device) if frame else None

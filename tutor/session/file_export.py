@@ -1,0 +1,50 @@
+"""Writing a lesson or its figures to a file that the learner names.
+
+Knows the moment and the exporters; what the learner is asked, and who writes the figures
+(only the engine has them), is not its business.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tutor.plain import one_line
+from tutor.session.run_view import RunView
+
+SCRIPT, NOTEBOOK, FIGURES = ".py", ".ipynb", ".csv"
+
+
+def suggestion(moment: RunView) -> str:
+    """A name, in the folder where the tutor was started, that no file has yet."""
+    from tutor.export import free_path  # noqa: PLC0415  lazy: the first paint comes before
+
+    return free_path(Path(), moment.lesson.slug, moment.mode, SCRIPT).name
+
+
+def read_path(text: str) -> Path:
+    """The file to write, from what was typed. Raises ValueError, its text fit to show."""
+    path = Path(os.path.abspath(Path(text.strip()).expanduser()))
+    if path.suffix not in (SCRIPT, NOTEBOOK, FIGURES):
+        raise ValueError(".py is a script, .ipynb a notebook, .csv the figures: end the name so.")
+    if not path.parent.is_dir():
+        raise ValueError(f"There is no folder {one_line(str(path.parent))}.")
+    if os.path.lexists(path):
+        raise ValueError(f"{one_line(path.name)} is there already: choose another name.")
+    return path
+
+
+def write(moment: RunView, path: Path) -> Path:
+    """Write the lesson as a script or a notebook. Raises RunError in words."""
+    from tutor import export  # noqa: PLC0415  lazy, as above
+
+    made = export.notebook if path.suffix == NOTEBOOK else export.script
+    frame = moment.frame
+    settings = export.ExportSettings(
+        device=moment.device,
+        learning_rate=frame.learning_rate if frame else None,
+        epochs=max(moment.goal, moment.furthest),
+        seed=frame.seed if frame else 0,
+        changed=bool(moment.changes),
+    )
+    return export.write(made(moment.lesson, moment.mode, settings), path)

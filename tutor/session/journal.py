@@ -1,0 +1,164 @@
+"""What is written down of a learner's work, by whoever keeps it.
+
+Knows what happens in exercises and where a lesson is left; nothing of files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from tutor.protocol.frame import Position, RunRecipe
+from tutor.protocol.inspections import RunInfo
+
+Deed: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
+"""A wrong or right answer was given; a hint was seen; the solution was; done; `I know this`; and
+that taken back."""
+
+
+def next_to_do(exercises: Iterable[str], deeds: Mapping[str, Deed]) -> str | None:
+    """The first exercise that is neither done nor skipped; else the first that was skipped.
+
+    None if all are done.
+    """
+    left = [id_ for id_ in exercises if deeds.get(id_) != "done"]
+    return next((id_ for id_ in left if deeds.get(id_) != "skipped"), next(iter(left), None))
+
+
+class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the learner had come with an exercise that is not done."""
+
+    exercise: str
+    round: int = 0
+    step: int = 0
+    tries: int = 0
+    hints: int = 0
+    typed: str = ""
+    """These as they are in `Bookmark`."""
+
+
+class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a lesson was left: all that it takes to go on exactly there."""
+
+    slug: str
+    path: str
+    fingerprint: str
+    """Of what the lesson ran then: other code may run otherwise."""
+    language: str
+    record: RunRecipe
+    at: Position
+    before: Position | None = None
+    """The place of the frame that this one was compared with, where a replay leads to it."""
+    goal: int = 0
+    """The epoch that a run went to."""
+    runs: tuple[RunInfo, ...] = ()
+    """Without their curves."""
+    exercise: str = ""
+    """The id of the exercise that the learner was at; its own run is set up anew."""
+    round: int = 0
+    """How often it had been asked again."""
+    step: int = 0
+    """Which of its questions it was at, from 1; 0 where it has but one."""
+    tries: int = 0
+    hints: int = 0
+    typed: str = ""
+    """What stood in its field, not answered yet."""
+    is_editing: bool = False
+    """Whether its code was open in the editor."""
+    halfway: tuple[UnfinishedAttempt, ...] = ()
+    """The other exercises that had been begun and left."""
+    raw_path: bytes = b""
+    """The path where it is no text (a name that is not UTF-8); then `path` only shows it."""
+
+    @property
+    def file(self) -> Path:
+        """The lesson's file."""
+        return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A learner's code for a Repair."""
+
+    code: str
+    is_own: bool = True
+    """Whether it was typed, or agreed to, on this machine; else it must not run unasked."""
+
+
+class Journal(Protocol):
+    """Keeps what the learner does. No method ever raises; none but `flush` blocks."""
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        """Something happened at an exercise of the lesson with this slug, just now."""
+
+    def left(self, left: Bookmark) -> None:
+        """The lesson stands here now."""
+
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+        """The learner's code for a Repair, as it is now."""
+
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
+        """The code that was left there; None if there is none."""
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        """By exercise: the best that has happened there (done before skipped before tried)."""
+
+    def left_of(self, lesson: str) -> Bookmark | None:
+        """Where this lesson was left; None if it never was."""
+
+    def last_left(self) -> Bookmark | None:
+        """Where the learner was last, in whatever lesson."""
+
+    def refresh(self) -> None:
+        """What is asked for next is to include what others have written meanwhile."""
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait, for so many seconds at most, until all is written; whether it is."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is being kept, in one line; mostly empty."""
+
+
+class NoJournal:
+    """Keeps nothing."""
+
+    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+        """Forget it."""
+
+    def left(self, left: Bookmark) -> None:
+        """Forget it."""
+
+    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+        """Forget it."""
+
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
+        """Nothing is kept."""
+        return None
+
+    def states(self, lesson: str) -> dict[str, Deed]:
+        """Nothing is kept."""
+        return {}
+
+    def left_of(self, lesson: str) -> Bookmark | None:
+        """Nothing is kept."""
+        return None
+
+    def last_left(self) -> Bookmark | None:
+        """Nothing is kept."""
+        return None
+
+    def refresh(self) -> None:
+        """Nothing is kept."""
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Nothing is to be written."""
+        return True
+
+    @property
+    def trouble(self) -> str:
+        """Nothing was to be kept."""
+        return ""

@@ -1,0 +1,187 @@
+"""Numbers as text: as many digits as help, and never a number that is not there.
+
+Knows a Value and nothing of panes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+
+from tutor.protocol.frame import Value
+
+MINUS = "−"
+NO_CHANGE_KNOWN = "–"
+"""Stands for the change of an element that is not a number, or was none."""
+
+Span = tuple[int, int]
+"""Where something begins in a text, and where it has ended."""
+
+_INTEGRAL = 1e6
+"""Whole floats below this are shown without decimals: 30, and not 30.0000."""
+
+
+def number(x: float, digits: int = 6) -> str:
+    """A number with so many significant digits; whole ones without decimals."""
+    if math.isnan(x):
+        return "NaN"
+    if math.isinf(x):
+        return "inf" if x > 0 else MINUS + "inf"
+    if x == int(x) and abs(x) < _INTEGRAL:
+        text = str(int(x))
+    elif 1e-3 <= abs(x) < 10**digits:
+        text = f"{x:.{_decimals(x, digits)}f}"
+    else:
+        mantissa, _, exponent = f"{x:.{max(1, digits - 2)}e}".partition("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", MINUS)
+
+
+def without_tails(text: str) -> str:
+    """The numbers in a text without the zeros that their decimals end with: 7.50000 → 7.5."""
+    return _TAIL.sub(r"\1", text)
+
+
+_TAIL = re.compile(r"(?<=\d)(?:\.0+|(\.\d*[1-9])0+)(?!\d)")
+
+
+def setting(x: float) -> str:
+    """A number as somebody would type it: 0.01, 1e−5, 1e6."""
+    mantissa, e, exponent = f"{x:.6g}".partition("e")
+    return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", MINUS)
+
+
+def _decimals(x: float, digits: int) -> int:
+    """Decimals that leave `digits` significant ones (for 0.05 as for 0.5: no more than that)."""
+    whole = math.floor(math.log10(abs(x))) + 1
+    return max(1, digits - max(whole, 0))
+
+
+def short(value: Value, digits: int = 5) -> str:
+    """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
+    if not value.data:
+        return value.text if value.text or not value.is_number else "[]"
+    if is_single(value):
+        return _scalar(value, value.data[0], digits)
+    texts = [_scalar(value, x, digits) for x in value.data]
+    if value.size > len(texts) or len(value.shape) > 2:
+        return "[" + " ".join(texts[:4]) + " …]"
+    if len(value.shape) == 1:
+        return "[" + " ".join(texts) + "]"
+    return "[" + " ".join(f"[{' '.join(row)}]" for row in _rows(texts, value.shape[1])) + "]"
+
+
+def is_single(value: Value) -> bool:
+    """Whether there is at most one number to show, whatever array it lies in."""
+    return not value.data or value.size == 1
+
+
+def _scalar(value: Value, x: float, digits: int) -> str:
+    if value.dtype == "bool":
+        return str(bool(x))
+    return number(x, digits)
+
+
+def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
+    return [texts[i : i + width] for i in range(0, len(texts), width)] if width else []
+
+
+def matrix(value: Value, digits: int = 5) -> list[str]:
+    """An array as lines, its columns aligned; what is left out is counted on the last line."""
+    if not value.data:
+        return [short(value)]
+    texts = [_scalar(value, x, digits) for x in value.data]
+    lines = boxed_rows(texts, value.shape[-1] if value.shape else 1)
+    if value.size > len(value.data):
+        lines.append(f"… {value.size - len(value.data)} more")
+    return lines
+
+
+def boxed_rows(texts: Sequence[str], width: int) -> list[str]:
+    """The texts as rows of a matrix, so many to a row, decimal points below each other."""
+    rows = _rows(texts, width)
+    if len(rows) > 1 and all(len(row) == width for row in rows):
+        columns = [align(column) for column in zip(*rows, strict=True)]
+        rows = list(zip(*columns, strict=True))
+    return [f"[{'  '.join(row)}]" for row in rows]
+
+
+def align(texts: Sequence[str]) -> list[str]:
+    """The texts padded so that their decimal points stand in one column."""
+    parts = [text.partition(".") for text in texts]
+    left = max((len(p[0]) for p in parts), default=0)
+    right = max((len(p[1]) + len(p[2]) for p in parts), default=0)
+    return [whole.rjust(left) + (dot + rest).ljust(right) for whole, dot, rest in parts]
+
+
+def change(now: float, was: float, digits: int = 6) -> str:
+    """By how much a number has moved: an arrow and the amount, `=` if it has not."""
+    if math.isnan(now) or math.isnan(was):
+        return ""
+    if now == was:
+        return "="
+    return ("▲" if now > was else "▼") + number(abs(now - was), digits)
+
+
+def changed_spans(now: str, was: str) -> tuple[Span, ...]:
+    """Where the digits stand that have changed, in a number or an array on one line.
+
+    Each number is compared with the one in the same place, decimal point below decimal
+    point; all of it has changed if it is one more or one less, or no number.
+    """
+    new, old = list(_WORD.finditer(now)), _WORD.findall(was)
+    if len(new) != len(old):
+        return ((0, len(now)),) if now else ()
+    return tuple(_changed_spans(new, old))
+
+
+def _changed_spans(new: Sequence[re.Match[str]], old: Sequence[str]) -> Iterator[Span]:
+    for word, before in zip(new, old, strict=True):
+        if word.group() != before:
+            first, end = _changed_digits(word.group(), before)
+            yield word.start() + first, word.start() + end
+
+
+def _changed_digits(now: str, was: str) -> Span:
+    """From the first digit that differs; all of it where sign or magnitude do."""
+    new, old = _NUMBER.fullmatch(now), _NUMBER.fullmatch(was)
+    if not new or not old or not _alike(new, old):
+        return 0, len(now)
+    mantissas = zip_longest(_pointed(new), _pointed(old), fillvalue="0")
+    same = next((i for i, (a, b) in enumerate(mantissas) if a != b), len(now))
+    first, end = new.start("mantissa") + same, new.end("mantissa")
+    return (first, end) if first < end else (0, len(now))
+
+
+def _pointed(number: re.Match[str]) -> str:
+    return number["mantissa"] if "." in number["mantissa"] else number["mantissa"] + "."
+
+
+def _alike(a: re.Match[str], b: re.Match[str]) -> bool:
+    """Whether the decimal points of two numbers stand below each other, signs before them."""
+    return (a["sign"], len(a["whole"]), a["e"]) == (b["sign"], len(b["whole"]), b["e"])
+
+
+_WORD = re.compile(r"[^\s\[\]]+")
+_NUMBER = re.compile(
+    rf"(?P<sign>[{MINUS}-]?)(?P<mantissa>(?P<whole>\d+)(\.\d+)?)(?P<e>e[{MINUS}-]?\d+)?"
+)
+
+
+def each(
+    now: Value, was: Value | None, wording: Callable[[float, float], str]
+) -> tuple[str, ...] | None:
+    """`wording` of every element now and before; None if the two can't be compared."""
+    if was is None or not now.data or not was.data or now.shape != was.shape:
+        return None
+    return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))
+
+
+def next_of_1_2_5(value: float, up: bool) -> float:
+    """The next greater (or lesser) of … 0.1, 0.2, 0.5, 1, 2, 5, 10 …"""
+    steps = [float(f"{digit}e{power}") for power in range(-14, 8) for digit in (1, 2, 5)]
+    if up:
+        return next((s for s in steps if s > value * (1 + 1e-6)), steps[-1])
+    return next((s for s in reversed(steps) if s < value * (1 - 1e-6)), steps[0])

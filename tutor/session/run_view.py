@@ -1,0 +1,114 @@
+"""What the panes are told: one moment of a lesson's run, frozen.
+
+Knows no widgets and no engine; it is what flows down to the panes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tutor.lesson.model import SETUP, Lesson
+from tutor.protocol.frame import Change, Curve, Frame
+from tutor.protocol.inspections import (
+    AnyPicture,
+    AutogradGraph,
+    ModeComparison,
+    OtherRunState,
+    RunInfo,
+    VariableInfo,
+)
+from tutor.protocol.messages import LessonFailed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspections:
+    """What is looked at besides the frame, as it was last told; None where nothing was.
+
+    It comes a little after the frame it belongs to, and during a run only now and then.
+    """
+
+    picture: AnyPicture | None = None
+    facts: VariableInfo | None = None
+    graph: AutogradGraph | None = None
+    comparison: ModeComparison | None = None
+    then: OtherRunState | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunView:
+    """Where a lesson stands, and where it stood before."""
+
+    lesson: Lesson
+    mode: str
+    device: str
+    goal: int
+    """The epoch that a run goes to."""
+    frame: Frame | None = None
+    """None until the lesson's Setup has run (while PyTorch loads, the text is shown already)."""
+    before: Frame | None = None
+    """The frame shown before this one, to tell what has changed."""
+    curve: Curve | None = None
+    changes: tuple[Change, ...] = ()
+    furthest: int = 0
+    """The last epoch that this run has reached."""
+    target: int | None = None
+    """The epoch that a run under way goes to; None while nothing runs."""
+    rate: float = 0.0
+    """Epochs a second of the run under way."""
+    diverged_at: int | None = None
+    """The first epoch whose loss is not finite, if there is one."""
+    failed: LessonFailed | None = None
+    """The error that the lesson's code raised after this frame."""
+    runs: tuple[RunInfo, ...] = ()
+    """All runs of this lesson, the current one among them; the others are ghosts in the plots."""
+    sight: Inspections = Inspections()
+    operations: int = 0
+    """How many of backward's operations are shown, while the Gradient phase is gone into."""
+
+    @property
+    def next_phase(self) -> str | None:
+        """The phase that is about to run."""
+        return self.frame.next_phase if self.frame else None
+
+    @property
+    def was_never_finite(self) -> bool:
+        """Whether a loss or a parameter was not finite before any update was made.
+
+        No learning rate is to blame then.
+        """
+        frame = self.frame
+        if frame is None or not frame.diverged:
+            return False
+        if self.diverged_at is not None:
+            return self.diverged_at == 1 and frame.batches == 1
+        return self.at_start or (frame.at.epoch <= 1 and not frame.batch)
+
+    @property
+    def at_start(self) -> bool:
+        """Whether nothing but Setup has run."""
+        return self.frame is None or self.frame.phase in (None, SETUP)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that it stands in."""
+        return self.frame.at.epoch if self.frame else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a lesson is to begin; None leaves it to the lesson."""
+
+    mode: str | None = None
+    device: str = "cpu"
+    learning_rate: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for the status bar."""
+
+    text: str = ""
+    kind: Literal["quiet", "told", "refused", "failed"] = "quiet"
+    """Quiet ones may be covered by what is next; the others stay until something happens."""

@@ -1,0 +1,406 @@
+"""What the learner wishes, as commands to the engine.
+
+A key's meaning stands here, in one method each: the screens call them and show what the
+talk with the engine holds. Knows the messages, and nothing of widgets.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+from tutor.protocol.frame import Element, Position
+from tutor.protocol.inspections import PictureKind
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    BackEpoch,
+    BackPhase,
+    DeleteRun,
+    Fork,
+    FrameShown,
+    InspectionReady,
+    Pause,
+    RenameRun,
+    Reseed,
+    Restart,
+    RunTo,
+    Seek,
+    SelectRun,
+    SetElement,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    Switch,
+    WriteSeries,
+)
+from tutor.session.engine_port import Engine
+from tutor.session.journal import Journal, NoJournal
+from tutor.session.lesson_session import LessonSession
+from tutor.session.number_format import next_of_1_2_5, setting
+from tutor.session.printed_text import PrintedText
+from tutor.session.run_view import Notice, Start
+
+KNOWN_DEVICES = ("cpu", "cuda", "mps")
+"""What `d` asks for in turn where there is only one device: the refusal teaches the rest."""
+
+
+@runtime_checkable
+class SessionObserver(Protocol):
+    """A screen that shows what the session holds."""
+
+    def update_from_session(self) -> None:
+        """Take over what has changed."""
+
+
+class Session(LessonSession):
+    """One learner's wishes to one engine, about the run of one lesson at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.monotonic,
+        journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
+    ) -> None:
+        super().__init__(engine, clock, journal)
+        self._offered_to_go_on = False
+        self._scrubbed_to: tuple[int, int | None] | None = None
+        self._awaits_graph: tuple[Position, str] | None = None
+        """Where (place, mode) an operation was asked for before the graph was there."""
+
+    # ── What is so ──────────────────────────────────────────────────────────────────
+
+    @property
+    def printed(self) -> PrintedText:
+        """What the lesson has printed."""
+        return self.talk.printed
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Those that are there; empty while PyTorch loads."""
+        return self.talk.devices
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is on, or asked for, and has not been paused since."""
+        return self.talk.is_running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was asked is still unanswered."""
+        return self.talk.is_waiting
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The one in force, or the one that has been asked for since."""
+        wished = self.talk.last(SetLearningRate)
+        if wished is not None:
+            return wished.value
+        if self.moment is None:
+            return None
+        if self.moment.frame is not None:
+            return self.moment.frame.learning_rate
+        return self.moment.lesson.learning_rate[self.moment.mode]
+
+    def waiting_line(self, stop_key: str = "x") -> str:
+        """What the learner is waiting for, in words; empty while there is nothing to wait for."""
+        self.coach.feel_the_pulse(self.talk.silent_for)
+        return self.talk.waiting_line(stop_key)
+
+    def receive(self, event: AnyEvent) -> bool:
+        """Take in what the engine tells; whether a Taken is owed once it is painted."""
+        before, attempt = self.moment, self.attempt
+        command = self.talk.asked(event)
+        owed = self.talk.receive(event)
+        self.coach.heard(event, command)
+        if isinstance(event, FrameShown) or self.attempt is not attempt:
+            self._write_down()
+        if isinstance(event, FrameShown):
+            self._scrub_on()
+            moved = before is None or before.frame is None or before.frame.at != event.frame.at
+            self._offered_to_go_on = self._offered_to_go_on and not moved
+        if isinstance(event, InspectionReady):
+            self._step_operation_that_waits()
+        return owed
+
+    def _forget_wishes(self) -> None:
+        super()._forget_wishes()
+        self._offered_to_go_on = False
+        self._scrubbed_to = self._awaits_graph = None
+
+    def leave_exercise(self) -> None:
+        """Back to the lesson's own run, as it was."""
+        self._scrubbed_to = None
+        super().leave_exercise()
+
+    def taken(self) -> None:
+        """The last frame of a run has been painted: the next may come."""
+        self.talk.taken()
+
+    # ── Steps ───────────────────────────────────────────────────────────────────────
+
+    def step_phase(self) -> None:
+        """Run the next phase; while a run is on, pause it instead."""
+        self._step(StepPhase())
+
+    def step_epoch(self) -> None:
+        """Run to the end of an epoch; while a run is on, pause it instead."""
+        self._step(StepEpoch())
+
+    def step_operation(self) -> None:
+        """Inside the Gradient phase, one operation of backward; after the last, the phase."""
+        moment = self.moment
+        self._awaits_graph = None
+        if moment is None or moment.frame is None or self.is_running:
+            self.pause()
+            return
+        if reason := self.coach.why_not(StepPhase()):
+            self.talk.tell(reason, "refused")
+            return
+        graph = moment.sight.graph
+        if graph is None:  # whether there is one at all is not known yet
+            self._awaits_graph = (moment.frame.at, moment.mode)
+            self.talk.tell("Reading the graph …")
+        elif not graph.operations:
+            self.talk.tell(graph.why or "There is no operation of backward here")
+        elif moment.next_phase != "Gradient":
+            self.talk.tell("i goes into the Gradient phase, one operation at a time: step to it")
+        elif moment.operations < graph.operations:
+            self.talk.moment = replace(moment, operations=moment.operations + 1)
+            self.notice = Notice()
+        else:
+            self._step(StepPhase())
+
+    def _step_operation_that_waits(self) -> None:
+        """Do what was asked for before the graph was there, if the run has not moved since."""
+        moment = self.moment
+        if moment is not None and moment.frame is not None and moment.sight.graph is not None:
+            if self._awaits_graph == (moment.frame.at, moment.mode):
+                self.step_operation()
+            self._awaits_graph = None
+
+    def back_phase(self) -> None:
+        """Go to the frame before; inside the Gradient phase, to the operation before."""
+        moment = self.moment
+        if moment is not None and moment.operations:
+            self.talk.moment = replace(moment, operations=moment.operations - 1)
+            return
+        self._go_back(BackPhase())
+
+    def back_epoch(self) -> None:
+        """Go to where the epoch began."""
+        self._go_back(BackEpoch())
+
+    def toggle_run(self) -> None:
+        """Run to the goal; pause if a run is on; at the goal, offer to go on."""
+        moment = self.moment
+        if moment is None:
+            return
+        if self.is_running:
+            self.pause()
+            return
+        frame = moment.frame
+        if frame and (frame.at.epoch, frame.at.step) >= (moment.goal, frame.steps):
+            further = frame.at.epoch + moment.lesson.epochs[frame.mode]
+            if not self._offered_to_go_on:
+                self.talk.tell(f"Epoch {frame.at.epoch} is reached · r again goes on to {further}")
+                self._offered_to_go_on = True
+                return
+            self.talk.moment = moment = replace(moment, goal=further)
+        self._offered_to_go_on = False
+        self._send(RunTo(epoch=moment.goal))
+
+    def run_to(self, epoch: int) -> None:
+        """Run to the end of this epoch, wherever the goal is."""
+        self._send(RunTo(epoch=epoch))
+
+    def restart(self) -> None:
+        """Begin again; where the lesson never came to stand, open it again."""
+        self._restart(Restart())
+
+    def new_seed(self) -> None:
+        """Begin again with other random numbers."""
+        self._restart(Restart(new_seed=True))
+
+    def stop(self) -> None:
+        """Break off whatever runs."""
+        self._scrubbed_to = None
+        self.talk.stop()
+
+    # ── About in time ───────────────────────────────────────────────────────────────
+
+    def seek(self, epoch: int, step: int | None = None) -> None:
+        """Go to the end of an epoch, or to after `step` of its steps."""
+        self.pause()
+        self._send(Seek(epoch=epoch, step=step))
+
+    def scrub(self, epoch: int, step: int | None = None) -> None:
+        """Go there as soon as the way asked for last is done; wishes in between are dropped."""
+        self._scrubbed_to = (epoch, step)
+        if not self.talk.awaits(Seek):
+            self._scrub_on()
+
+    def _scrub_on(self) -> None:
+        if self._scrubbed_to is not None and not self.talk.awaits(Seek):
+            to, self._scrubbed_to = self._scrubbed_to, None
+            self.seek(*to)
+
+    # ── Changes ─────────────────────────────────────────────────────────────────────
+
+    def next_mode(self) -> None:
+        """Let the next rung of the ladder compute the gradient."""
+        self._turn_mode(1)
+
+    def previous_mode(self) -> None:
+        """Let the rung before compute the gradient."""
+        self._turn_mode(-1)
+
+    def next_device(self) -> None:
+        """Go on with the next device there is, or hear which there are."""
+        if self.moment is None:
+            return
+        wished = self.talk.last(Switch, lambda c: c.device is not None)
+        device = (wished.device if wished else None) or self.moment.device
+        ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
+        index = ring.index(device) if device in ring else -1
+        self._in_mid_run(Switch(device=ring[(index + 1) % len(ring)]))
+
+    def raise_learning_rate(self) -> None:
+        """To the next of 1, 2, 5, 10 …"""
+        self._scale_learning_rate(up=True)
+
+    def lower_learning_rate(self) -> None:
+        """To the one before of 1, 2, 5, 10 …"""
+        self._scale_learning_rate(up=False)
+
+    def switch(self, *, mode: str | None = None, device: str | None = None) -> None:
+        """Go on in this gradient mode, or on this device."""
+        self._in_mid_run(Switch(mode=mode, device=device))
+
+    def set_learning_rate(self, value: float) -> None:
+        """Go on with this learning rate."""
+        self._in_mid_run(SetLearningRate(value=value))
+
+    def set_element(self, element: Element) -> None:
+        """Go on with another value of one number of a parameter."""
+        self._in_mid_run(SetElement(element=element))
+
+    def reseed(self) -> None:
+        """Go on from here with other random numbers."""
+        self._in_mid_run(Reseed())
+
+    # ── Runs ────────────────────────────────────────────────────────────────────────
+
+    def fork(self) -> None:
+        """Keep this run as it is, and go on with a copy from here."""
+        self.pause()
+        self._send(Fork())
+
+    def take_run(self, name: str) -> None:
+        """Go on with another run."""
+        self.pause()
+        self._send(SelectRun(name=name))
+
+    def rename_run(self, name: str, new: str) -> None:
+        """Call a run something else."""
+        self._in_mid_run(RenameRun(name=name, new=new))
+
+    def delete_run(self, name: str) -> None:
+        """Forget a run."""
+        self._in_mid_run(DeleteRun(name=name))
+
+    def compare_with(self, name: str) -> None:
+        """Show this run's figures beside the present ones."""
+        self.talk.look_at(then=name)
+
+    def write_series(self, path: str) -> None:
+        """Write the figures of every epoch so far to a new file."""
+        self.pause()
+        self._send(WriteSeries(path=path))
+
+    # ── What is looked at ───────────────────────────────────────────────────────────
+
+    def look(self, columns: int, picture: PictureKind | None = None) -> None:
+        """Say how many columns the plot has (0 if it can't be seen), and what it is of."""
+        self.talk.look_at(columns=columns, picture=picture)
+
+    def look_at_name(self, name: str) -> None:
+        """Say whose facts are shown."""
+        self.talk.look_at(name=name)
+
+    def look_at_graph(self, is_seen: bool) -> None:
+        """Say whether the graph is in view."""
+        self.talk.look_at(graph=is_seen)
+
+    def look_at_comparison(self, is_seen: bool) -> None:
+        """Say whether the modes are seen side by side."""
+        self.talk.look_at(compare=is_seen)
+
+    # ── How ─────────────────────────────────────────────────────────────────────────
+
+    def _send(self, command: AnyCommand) -> None:
+        """Ask for it, unless the exercise that is on is against it."""
+        if reason := self.coach.why_not(command):
+            self.talk.tell(reason, "refused")
+        else:
+            self.talk.send(command)
+
+    def _go_back(self, command: BackPhase | BackEpoch) -> None:
+        at = self.moment.frame.at if self.moment and self.moment.frame else None
+        if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
+            self.talk.tell("This is the beginning · space goes on")
+            return
+        self.pause()
+        self._send(command)
+
+    def _step(self, command: StepPhase | StepEpoch) -> None:
+        self._send(Pause() if self.is_running else command)
+
+    def _restart(self, command: Restart) -> None:
+        moment = self.moment
+        if moment is None:
+            return
+        if moment.frame is None and self.attempt is None:
+            self.open(moment.lesson, Start(moment.mode, moment.device))
+            return
+        self.pause()
+        if self.attempt is not None:
+            if reason := self.coach.why_not(command):
+                self.talk.tell(reason, "refused")
+            else:
+                self.coach.again(new_seed=command.new_seed)
+            return
+        self.talk.printed = PrintedText()
+        self.talk.moment = replace(moment, goal=moment.lesson.epochs[moment.mode])
+        self._send(command)
+
+    def _turn_mode(self, by: int) -> None:
+        if self.moment is None:
+            return
+        modes = self.moment.lesson.modes
+        if len(modes) == 1:
+            self.talk.tell(f"This lesson has one gradient mode: {modes[0]}")
+            return
+        wished = self.talk.last(Switch, lambda c: c.mode is not None)
+        mode = (wished.mode if wished else None) or self.moment.mode
+        self._in_mid_run(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
+
+    def _scale_learning_rate(self, up: bool) -> None:
+        now = self.learning_rate
+        if now is None:
+            return
+        value = next_of_1_2_5(now, up)
+        if not 1e-12 <= value <= 1e6:
+            self.talk.tell(f"The learning rate stays at {setting(now)}", "refused")
+            return
+        self._in_mid_run(SetLearningRate(value=value))
+
+    def _in_mid_run(self, command: AnyCommand) -> None:
+        """Do it between two epochs, and let the run go on."""
+        run = self.talk.last(RunTo) if self.is_running else None
+        self.pause()
+        self._send(command)
+        if run is not None:
+            self._send(RunTo(epoch=run.epoch))

@@ -1,0 +1,75 @@
+"""The questions that a key of the lesson screen asks, and what is done with each answer.
+
+Knows the dialogs and the session; nothing of panes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from textual.app import App
+
+from tutor.errors import TutorError
+from tutor.session import file_export, parameter_input
+from tutor.session.run_view import RunView
+from tutor.session.session import Session
+from tutor.ui.screens.dialogs import Ask, Question, learning_rate_question, place_question
+
+T = TypeVar("T")
+
+
+def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -> None:
+    """Ask for `what` (lr, place, value or file), let the session act on it, and call `done`."""
+    moment = session.moment
+    if moment is None:
+        return
+    if what == "lr":
+        _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
+    elif what == "place":
+        question = place_question(moment.epoch, phases_of(moment))
+        _put(app, question, lambda place: session.seek(*place), done)
+    elif what == "file":
+        words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
+        given = file_export.suggestion(moment)
+        asked_for = Question(words, file_export.read_path, given)
+        _put(app, asked_for, lambda path: _write(session, path), done)
+    elif moment.frame is not None and moment.frame.values:
+        now = moment.frame.values
+        asked = Question(
+            parameter_input.question(now), lambda text: parameter_input.read(text, now)
+        )
+        _put(app, asked, session.set_element, done)
+
+
+def _write(session: Session, path: Path) -> None:
+    moment = session.moment
+    if path.suffix == file_export.FIGURES:
+        session.write_series(str(path))
+    elif moment is not None:
+        try:
+            file_export.write(moment, path)
+        except TutorError as error:
+            session.talk.tell(str(error), "refused")
+            return
+        session.talk.tell(f"Written to {path}")
+
+
+def _put(
+    app: App[None], question: Question[T], act: Callable[[T], object], done: Callable[[], None]
+) -> None:
+    def answered(answer: T | None) -> None:
+        if answer is not None:
+            act(answer)
+        done()
+
+    app.push_screen(Ask(question), answered)
+
+
+def phases_of(moment: RunView) -> list[str]:
+    """The phase of each step of an epoch in the present mode, in order."""
+    lesson = moment.lesson
+    loop = [str(section.phase) for section in lesson.loop(moment.mode)] * lesson.batches
+    report = lesson.phase("Report")
+    return [*loop, *(["Report"] if report and report.fences(moment.mode) else [])]

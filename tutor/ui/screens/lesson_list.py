@@ -1,0 +1,158 @@
+"""The screen on which a lesson is chosen: a list, the details of the chosen lesson, the keys.
+
+Knows headlines and how far the learner is, not lessons; opening one is the app's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.message import Message
+from textual.reactive import var
+from textual.widget import Widget
+
+from tutor.session.journal import Bookmark
+from tutor.session.run_view import Notice
+from tutor.ui.bars import Footer, Header, StatusBar
+from tutor.ui.lesson_lines import by_slug
+from tutor.ui.lesson_progress import CurriculumProgress, LessonProgress
+from tutor.ui.panes.lessons import DetailsPane, LessonRow, LessonsPane
+from tutor.ui.panes.lines import after_paint
+from tutor.ui.screens.sized_screen import SizedScreen
+
+if TYPE_CHECKING:
+    from tutor.lesson.library import Headline
+
+
+class LessonListScreen(SizedScreen):
+    """Lessons, of which one is opened. Subclasses say which rows there are."""
+
+    class LessonChosen(Message):
+        """The learner has chosen a lesson."""
+
+        def __init__(self, headline: Headline, exercises_only: bool = False) -> None:
+            super().__init__()
+            self.headline = headline
+            self.exercises_only = exercises_only
+            """Whether it is to begin with its exercises at once."""
+
+    class GoOnChosen(Message):
+        """The learner wants to go on where they were last."""
+
+    HEADING: ClassVar[str] = ""
+    AUTO_FOCUS = ""
+
+    notice: var[Notice] = var(Notice)
+    """What the status line says."""
+
+    def __init__(self, standings: CurriculumProgress) -> None:
+        super().__init__()
+        self._standings = standings
+        self._known: Mapping[str, LessonProgress] = {}
+        self._has_chosen = False
+        """Whether the learner has moved about in the list: then it stays where it is."""
+        self._awaits: bool | None = None
+        """What was asked for before the list was known: to open, with exercises only or not."""
+        self.is_known = False
+        """Whether the journal has been asked since the screen is shown."""
+        self.open_slug = ""
+        """The lesson that is open, if one is."""
+
+    # ── What subclasses do ──────────────────────────────────────────────────────────
+
+    def entries(self, standings: Sequence[LessonProgress]) -> Iterable[LessonRow]:
+        """The rows."""
+        raise NotImplementedError
+
+    def choose_first(self, pane: LessonsPane) -> None:
+        """Choose the row to begin with."""
+        pane.choose_about(self.open_slug)
+
+    # ── The parts ───────────────────────────────────────────────────────────────────
+
+    def parts(self) -> Iterable[Widget]:
+        """Header, list, details, status and footer."""
+        header = Header(id="header")
+        header.set_reactive(Header.heading, self.HEADING)
+        yield header
+        yield LessonsPane(id="lessons")
+        yield DetailsPane(id="details")
+        yield StatusBar(id="status").data_bind(LessonListScreen.notice)
+        yield Footer(self.ALL_COMMANDS, id="footer")
+
+    def on_mount(self) -> None:
+        """The lessons at once; what was done in them when the screen stands."""
+        self.show(self._standings.unknown())
+
+    def on_screen_resume(self) -> None:
+        """It is shown, again perhaps: how far the learner is may be something else now."""
+        self.is_known = self._has_chosen = False
+        after_paint(self, self._look)
+
+    def _look(self) -> None:
+        self.is_known = True
+        self._standings.refresh()
+        self.show(self._standings.now())
+        awaits, self._awaits = self._awaits, None
+        if awaits is not None:
+            self.action_open_chosen(awaits)
+
+    def show(self, standings: Sequence[LessonProgress]) -> None:
+        """Show these lessons."""
+        self._known = by_slug(standings)
+        pane = self.query_one(LessonsPane)
+        pane.entries = tuple(self.entries(standings))
+        if not self._has_chosen:
+            self.choose_first(pane)
+        self._show_details()
+
+    def tell(self, notice: Notice) -> None:
+        """Say something in the status line."""
+        self.notice = notice
+
+    def _show_details(self) -> None:
+        pane = self.query_one(LessonsPane)
+        slug = pane.entry.about if pane.entry else ""
+        self.query_one(DetailsPane).show(slug, self._known, pane.place)
+
+    def on_lessons_pane_chosen_moved(self) -> None:
+        """Another row is chosen: its details."""
+        self._show_details()
+
+    def on_lessons_pane_picked(self) -> None:
+        """As enter."""
+        self.action_open_chosen()
+
+    # ── Keys ────────────────────────────────────────────────────────────────────────
+
+    def action_choose(self, by: int) -> None:
+        """A row on, or back."""
+        self._has_chosen = True
+        self.query_one(LessonsPane).choose(by)
+
+    def action_page(self, by: int) -> None:
+        """A page on, or back."""
+        self._has_chosen = True
+        self.query_one(LessonsPane).turn_page(by)
+
+    def action_end(self, last: bool) -> None:
+        """The first or the last row."""
+        self._has_chosen = True
+        self.query_one(LessonsPane).choose_end(last)
+
+    def action_open_chosen(self, exercises_only: bool = False) -> None:
+        """Open the chosen lesson, or go on; who was quicker than the list is waited for."""
+        entry = self.query_one(LessonsPane).entry
+        if not self.is_known and not self._has_chosen:
+            self._awaits = exercises_only
+        elif entry is None or entry.target is None:
+            self.tell(Notice("There is no lesson to open here", "told"))
+        elif isinstance(entry.target, Bookmark) and not exercises_only:
+            self.post_message(self.GoOnChosen())
+        elif isinstance(entry.target, Bookmark):
+            known = self._known.get(entry.about)
+            if known is not None:
+                self.post_message(self.LessonChosen(known.headline, exercises_only))
+        else:
+            self.post_message(self.LessonChosen(entry.target, exercises_only))

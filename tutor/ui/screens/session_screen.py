@@ -1,0 +1,60 @@
+"""The screen that follows a session: it shows what the session holds, and hands it wishes.
+
+Knows the session; what is shown, and which keys there are, say the screens made of it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.reactive import var
+
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import Notice, RunView
+from tutor.session.session import Session
+from tutor.ui.screens.sized_screen import SizedScreen
+
+PULSE = 0.5
+"""Seconds between two looks at whether something takes long."""
+
+
+class SessionScreen(SizedScreen):
+    """Attributes go down from here: the moment, the exercise, what was said and is awaited."""
+
+    STOP_KEY: ClassVar[str] = "x"
+    """Breaks off what runs."""
+
+    moment: var[RunView | None] = var(None)
+    attempt: var[Attempt | None] = var(None)
+    notice: var[Notice] = var(Notice)
+    waiting: var[str] = var("")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def on_mount(self) -> None:
+        """Take over what there is, and look every now and then for what takes long."""
+        self.update_from_session()
+        self.set_interval(PULSE, self._feel_the_pulse)
+
+    def update_from_session(self) -> None:
+        """Take over what the session holds."""
+        self.moment = self.session.moment
+        self.attempt = self.session.attempt
+        self.notice = self.session.notice
+        self._feel_the_pulse()
+
+    def _feel_the_pulse(self) -> None:
+        self.waiting = self.session.waiting_line(self.STOP_KEY)
+
+    def action_session(self, name: str) -> None:
+        """Let the session do what the learner wishes."""
+        getattr(self.session, name)()
+        self.update_from_session()
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, a place or a file, and act on it."""
+        from tutor.ui.screens.key_questions import ask  # noqa: PLC0415  after the first paint
+
+        ask(self.app, self.session, what, self.update_from_session)

@@ -1,0 +1,67 @@
+"""The screen that all others are: it says what it needs where the terminal is too small.
+
+Knows sizes and nothing of what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tutor.ui.commands import AppCommand
+
+MIN_WIDTH, MIN_HEIGHT = 80, 22
+"""A terminal of 80×24 has room for a multiplexer's own lines besides."""
+
+
+class SizedScreen(Screen[None]):
+    """Hides all it has while there is no room for it, and shows it again when there is."""
+
+    ALL_COMMANDS: ClassVar[tuple[AppCommand, ...]] = ()
+    """What can be done here: keys, footer, help and palette are made from it."""
+    PANE_KEYS: ClassVar[tuple[AppCommand, ...]] = ()
+    """What its panes do with keys of their own while they have the focus; for the help."""
+
+    def compose(self) -> ComposeResult:
+        """The parts, and the words that replace them in a small terminal."""
+        yield Static("", id="too-small", markup=False)
+        yield from self.parts()
+
+    def parts(self) -> Iterable[Widget]:
+        """What the screen consists of."""
+        return ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._had_focus: Widget | None = None
+        """What had the focus when there was no room any more."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Is there room? What had the focus before it was hidden has it again afterwards."""
+        width, height = event.size
+        is_small, was_small = width < MIN_WIDTH or height < MIN_HEIGHT, self.is_too_small
+        if is_small and not was_small:
+            self._had_focus = self.focused
+        self.set_class(is_small, "-too-small")
+        words = (
+            f"The tutor needs a window of {MIN_WIDTH}×{MIN_HEIGHT}; this one is {width}×{height}"
+            " · q quits"
+        )
+        self.query_one("#too-small", Static).update(words)
+        if was_small and not is_small and self._had_focus is not None:
+            self.set_focus(self._had_focus)
+        self.resized(width, height)
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether nothing is shown but that."""
+        return self.has_class("-too-small")
+
+    def resized(self, width: int, height: int) -> None:
+        """Choose a layout."""

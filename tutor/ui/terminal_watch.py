@@ -1,0 +1,107 @@
+"""Ends the app when it is told to, or when its terminal is gone, whatever it is busy with.
+
+Also while it is suspended (Ctrl+Z): the signal to go on that comes with the one to end would
+only make it stop again, as it is not in the foreground.
+
+Knows signals and file descriptors; nothing of what the app does when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, TypeAlias
+
+Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
+GRACE = 3.0
+"""Seconds to end in an orderly way. A screen can hang on a terminal that takes nothing any more."""
+
+STATUS = 129
+"""The exit status where that took too long: that of a program ended by a hangup."""
+
+
+class TerminalWatch:
+    """Watches from a thread of its own, and costs nothing until something happens."""
+
+    def __init__(
+        self,
+        end: Callable[[], None],
+        end_at_once: Callable[[], None],
+        suspend: Callable[[], None],
+    ) -> None:
+        """`end` is called in the running event loop, whose thread has to be the main one.
+
+        `end_at_once` is called where that loop stands still: it ends what would outlive the app.
+        `suspend` is called before the app is stopped, by its own key or by `kill -TSTP`.
+        """
+        self._suspend = suspend
+        self._end_at_once = end_at_once
+        self._loop = asyncio.get_running_loop()
+        self._end = end
+        self._told, self._tell = os.pipe()
+        os.set_blocking(self._tell, False)
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with suppress(ValueError):  # not the main thread: then there are no signals either
+                signal.signal(number, self._on_signal)
+        self._is_suspended = False
+        self._stop: Handler = None
+        self._go_on: Handler = None
+        with suppress(ValueError):  # as above
+            self._stop = signal.signal(signal.SIGTSTP, self._on_stop)
+            self._go_on = signal.signal(signal.SIGCONT, self._on_going_on)
+        threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        """As Textual does it: leave the screen, and stop."""
+        self._is_suspended = True
+        self._suspend()
+        _handle(self._stop, number, frame)
+
+    def _on_going_on(self, number: int, frame: FrameType | None) -> None:
+        """As Textual does it: back to the screen, or, in the background, stop again."""
+        _handle(self._go_on, number, frame)
+        self._is_suspended = False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Also where the main thread waits for a lock that it will never get."""
+        if self._is_suspended:  # the terminal is the shell's, and what was done is kept
+            self._end_at_once()
+            os._exit(128 + number)
+        with suppress(BlockingIOError):  # it has been told often enough
+            os.write(self._tell, b"!")
+
+    def _watch(self) -> None:
+        watched = select.poll()
+        watched.register(self._told, select.POLLIN)
+        with suppress(OSError, ValueError):  # no standard input, so no terminal to lose
+            watched.register(sys.__stdin__.fileno() if sys.__stdin__ else -1, 0)
+        while not self._is_over(watched):
+            pass
+        with suppress(RuntimeError):  # the loop is closed: it is ending already
+            self._loop.call_soon_threadsafe(self._end)
+        time.sleep(GRACE)
+        os._exit(STATUS)
+
+    def _is_over(self, watched: select.poll) -> bool:
+        """Wait for something to happen; whether it is the end."""
+        is_over = False
+        for fd, event in watched.poll():
+            if event & select.POLLNVAL:  # some systems can't watch a terminal so
+                watched.unregister(fd)
+            else:
+                is_over = True
+        return is_over
+
+
+def _handle(handler: Handler, number: int, frame: FrameType | None) -> None:
+    if callable(handler):
+        handler(number, frame)

@@ -1,0 +1,365 @@
+"""Proves a lesson: what it shows is what it computes, in every mode, every time.
+
+Reading the file has found the faults of form; here the code is run. Knows no screen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from tutor.analysis.finite_differences import (
+    Array,
+    Sampled,
+    gradients_by_differences,
+    gradients_by_program,
+    probes_at_batches,
+)
+from tutor.errors import RunError
+from tutor.lesson.expression_names import names_in, slips
+from tutor.lesson.model import SETUP, Lesson
+from tutor.protocol.frame import Frame, is_same
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Expression, Program, programs_of
+from tutor.training.run import Run
+from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
+from tutor.validation.exercise_check import computed_answers, prove
+from tutor.validation.finding import NO_MEMORY, Begun, Finding, is_out_of_memory, nobody
+
+RELATIVE = 1e-5
+"""How far two gradients may be apart, by the size of the larger, and still agree."""
+
+_ROUNDINGS = 8
+"""The same in roundings of the parameters' dtype, for those of half a float's precision."""
+
+_EPOCHS = 3
+"""Epochs that are run by phase; in a proof by example more would add time, not trust."""
+
+
+def check(lesson: Lesson) -> tuple[Finding, ...]:
+    """All that is wrong with what a lesson computes. Runs its code."""
+    return tuple(findings(lesson))
+
+
+def findings(lesson: Lesson, begun: Begun = nobody) -> Iterator[Finding]:
+    """The same one after the other; `begun` is told what is proven next, before it is run.
+
+    Raises LessonRaised if somebody stops the lesson's code (Ctrl+C).
+    """
+    return _Check(lesson, begun).findings()
+
+
+def answers(lesson: Lesson) -> Iterator[tuple[int, str]]:
+    """The line and the computed answer of each exercise that has one. Runs the lesson's code."""
+    return computed_answers(lesson, programs_of(lesson))
+
+
+class _Check:
+    """The proofs of one lesson; each yields what it finds wrong."""
+
+    def __init__(self, lesson: Lesson, begun: Begun) -> None:
+        self.lesson = lesson
+        self.programs = programs_of(lesson)
+        self._begun = begun
+        self._valueless: dict[tuple[int, str], list[str]] = {}
+        """By line and message: the modes that show no value there."""
+        self._samples: dict[str, str] = {}
+        """What of a parameter has been checked, and the first mode that has it."""
+
+    def findings(self) -> Iterator[Finding]:
+        running = dict(self.programs)
+        for mode in self.lesson.modes:
+            try:
+                yield from self._runs(mode)
+                if self._is_cut_short(mode):
+                    del running[mode]
+                    continue
+                unfit = self._unfit(mode)
+                yield from [self._finding(line, f"mode {mode}: {why}") for line, why in unfit]
+                if not unfit:
+                    yield from self._gradient(mode)
+            except LessonRaised as error:
+                if error.stopped:  # Ctrl+C, which no lesson is to blame for
+                    raise
+                del running[mode]
+                yield self._finding(
+                    error.line or 1, f"mode {mode}: {error.phase} raised {error.message}"
+                )
+            except RunError as error:
+                del running[mode]
+                yield self._finding(1, f"mode {mode}: {error}")
+            except (MemoryError, RuntimeError) as error:  # in code of ours, not in the lesson's
+                if not is_out_of_memory(error):
+                    raise
+                del running[mode]
+                yield self._finding(self._phase_line(SETUP), f"mode {mode}: {NO_MEMORY}")
+        yield from self._without_value()
+        yield from self._told_samples()
+        yield from prove(self.lesson, running, self._begun)
+
+    def _finding(self, line: int, message: str) -> Finding:
+        return Finding(str(self.lesson.path), line, message)
+
+    def _begins(self, mode: str, phase: str) -> None:
+        """Say that this phase is run next, on its first line of code in this mode."""
+        section = self.lesson.phase(phase)
+        fences = section.fences(mode) if section else ()
+        line = fences[0].line if fences else self._phase_line(phase)
+        self._begun(line, f"mode {mode}, {phase}")
+
+    def _phase_line(self, name: str) -> int:
+        section = self.lesson.phase(name)
+        return section.line if section else 1
+
+    # ── Running ─────────────────────────────────────────────────────────────────────
+
+    def _runs(self, mode: str) -> Iterator[Finding]:
+        self._begins(mode, SETUP)
+        frames = _frames(Run(self.programs, mode), lambda phase: self._begins(mode, phase))
+        run = Run(self.programs, mode)
+        again = _frames(run)
+        if self._is_cut_short(mode):  # in one frame there may be a value, in another none
+            self._note_valueless(mode, again[-1])
+            return
+        if not all(map(is_same, frames, again)):
+            yield self._finding(
+                1, f"mode {mode}: two runs differ; take all random numbers from np or torch"
+            )
+        yield from self._goes_back(mode, run, again[:-1])
+        self._note_valueless(mode, frames[-1])
+
+    def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[Finding]:
+        """Back to the start and forward again must meet the frames that the run has shown."""
+        there = {frame.at: frame for frame in seen}
+        other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
+        if other is not None:
+            where = f"epoch {other.epoch}, step {other.step}"
+            yield self._finding(1, f"mode {mode}: going back to {where} shows other values")
+        forward = [run.seek(0, 0), *(run.step_phase() for _ in seen[1:])]
+        if not all(map(is_same, forward, seen)):
+            yield self._finding(1, f"mode {mode}: going forward again shows other values")
+
+    def _note_valueless(self, mode: str, frame: Frame) -> None:
+        """After whole epochs every live value has to be there."""
+        values = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
+        values.update(frame.watched)
+        for expression in self._shown(mode):
+            value = values[expression.label]
+            if value.dtype == "text":
+                why = self._why_no_value(expression.source, mode, value.text)
+                what = f"{expression.label} has no value: {why}"
+                self._valueless.setdefault((expression.line, what), []).append(mode)
+
+    def _shown(self, mode: str) -> Sequence[Expression]:
+        """What the lesson shows the value of in this mode, each once."""
+        by_label: dict[str, Expression] = {}
+        for expression in self.programs[mode].expressions():
+            by_label.setdefault(expression.label, expression)
+        return tuple(by_label.values())
+
+    def _is_cut_short(self, mode: str) -> bool:
+        """Whether an expression was stopped at its time limit: it is told as having no value."""
+        return any(e.source in self.programs[mode].stopped for e in self._shown(mode))
+
+    def _why_no_value(self, expression: str, mode: str, said: str) -> str:
+        if stopped := self.programs[mode].stopped.get(expression):
+            return f"{stopped}; let it end sooner, or leave it out"
+        known = names_in(self.lesson, [mode])
+        wrong = next(slips(expression, known, self.lesson.parameters[mode]), "")
+        return wrong or said or "it names something that the mode does not compute"
+
+    def _without_value(self) -> Iterator[Finding]:
+        """Each once, however many modes show it."""
+        for (line, what), modes in self._valueless.items():
+            yield self._finding(line, f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {what}")
+
+    # ── Gradients ───────────────────────────────────────────────────────────────────
+
+    def _gradient(self, mode: str) -> Iterator[Finding]:
+        self._begun(self._phase_line("Gradient"), f"mode {mode}, the gradient")
+        program = self.programs[mode]
+        own = mode in self.lesson.own_gradient
+        for probe in probes_at_batches(program):
+            found = gradients_by_program(probe)
+            referee = gradients_by_differences(probe, found)
+            wrong = _disagreement(found, referee)
+            if wrong and not own:
+                yield self._gradient_finding(mode, f"finite differences: {wrong}")
+                return
+            self._note_samples(mode, referee)
+            if wrong:
+                return  # on purpose: the lesson says so
+        apart = self.lesson.comparable and mode != "autograd" and "autograd" in self.programs
+        wrong = self._unlike_autograd(mode, program) if apart else ""
+        if own and not wrong:
+            yield self._finding(
+                self._phase_line("Gradient"),
+                f"mode {mode}: own_gradient names a mode whose gradient differs on purpose, but it "
+                f"is the gradient of its loss: take {mode} out of own_gradient",
+            )
+        elif wrong and not own:
+            yield self._gradient_finding(mode, f"autograd's: {wrong}")
+
+    def _note_samples(self, mode: str, referee: Mapping[str, Sampled]) -> None:
+        for name, sampled in referee.items():
+            size = math.prod(sampled.shape)
+            if len(sampled.at) < size:
+                self._samples.setdefault(f"{len(sampled.at)} of the {size} numbers of {name}", mode)
+
+    def _told_samples(self) -> Iterator[Finding]:
+        """Once for all modes: which gradients have been checked by a sample."""
+        if self._samples:
+            what = ", ".join(self._samples)
+            line = self._phase_line("Gradient")
+            yield Finding(
+                str(self.lesson.path), line, f"the gradient was checked at {what}", is_note=True
+            )
+
+    def _unfit(self, mode: str) -> list[tuple[int, str]]:
+        """By line: why the loss has no gradient that could be checked."""
+        run = Run(self.programs, mode)
+        parameters = {name: run.names.get(name) for name in run.program.parameters}
+        line = self._phase_line(SETUP)
+        found = [
+            (line, why) for n, thing in parameters.items() if (why := _why_no_weight(n, thing))
+        ]
+        run.step_epoch()
+        why = _why_no_loss(run.names.get("loss"))
+        return [*found, (self._phase_line("Loss"), why)] if why else found
+
+    def _unlike_autograd(self, mode: str, program: Program) -> str:
+        """Where it differs from autograd's in the lesson's own precision; "" if nowhere.
+
+        At the same parameters, phase by phase.
+        """
+        if program.parameters != self.programs["autograd"].parameters:
+            return ""  # another set of parameters is another function
+        run = Run(self.programs, mode)
+        for _ in range(_EPOCHS):
+            _to_gradient(run)
+            mine = _numbers(run.reading().gradients)
+            run.switch("autograd")
+            theirs = _numbers(run.reading().gradients)
+            if wrong := _disagreement(mine, _all_of(theirs), _rounding(run)):
+                return wrong
+            run.switch(mode)
+        return ""
+
+    def _gradient_finding(self, mode: str, what: str) -> Finding:
+        return self._finding(
+            self._phase_line("Gradient"), f"mode {mode}: the gradient is not that of {what}"
+        )
+
+
+def _to_gradient(run: Run) -> None:
+    run.step_phase()
+    while run.frame().phase != "Gradient" and not run.at_end:
+        run.step_phase()
+
+
+def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[Frame]:
+    """Every frame of the first epochs, then the end of some more.
+
+    `begins` is told of each phase before it is run.
+    """
+    frames = [run.frame()]
+    while run.at.epoch < _EPOCHS or not run.at_end:
+        begins(frames[-1].next_phase)
+        frames.append(run.step_phase())
+    begins("a run of 20 epochs")
+    frames.append(run.run(20))
+    return frames
+
+
+def _backwards(run: Run) -> Iterator[Frame]:
+    """What is met on the way back: phase by phase through a whole batch, then by epochs.
+
+    Every step back runs all from Setup on; forward again meets every frame at no such price.
+    """
+    yield run.seek(_EPOCHS)
+    for _ in range(len(run.program.loop) + 1):  # one more: the Report
+        yield run.back()
+    while run.at.epoch:
+        yield run.back_epoch()
+
+
+def _why_no_loss(loss: Any) -> str:
+    """Why a loss can't be gone down; "" if it can."""
+    numbers = to_numbers(loss)
+    if loss is None:
+        return ""
+    if numbers is None:
+        return "the loss is no number"
+    if numbers.size != 1:
+        return (
+            f"the loss is {dtype_and_shape(loss)}: make it a single number, as mean() or sum() do"
+        )
+    if numbers.dtype.kind == "c":
+        return f"the loss is {dtype_and_shape(loss)}: make it real, as abs() or .real do"
+    return ""
+
+
+def _why_no_weight(name: str, thing: Any) -> str:
+    """Why what Setup binds to a parameter's name can't be trained; "" if it can."""
+    numbers = to_numbers(thing)
+    if isinstance(thing, list | tuple | dict | torch.nn.Module):
+        kind = type(thing).__name__
+        return (
+            f"{name} is a {kind}: give each tensor in it a name of its own in Setup, and list "
+            f"those names under parameters"
+        )
+    if numbers is None:
+        known = isinstance(thing, torch.Tensor | np.ndarray)
+        what = dtype_and_shape(thing) if known else type(thing).__name__
+        return (
+            f"{name} holds no numbers to train ({what}): a parameter is a tensor, array or number"
+        )
+    if numbers.dtype.kind in "biu":
+        what = dtype_and_shape(thing) if hasattr(thing, "dtype") else type(thing).__name__
+        return f"{name} is a whole number ({what}): write it with a decimal point, as in 0.0"
+    return ""
+
+
+def _rounding(run: Run) -> float:
+    """How far two gradients may be apart in the coarsest dtype of the parameters."""
+    dtypes = (getattr(run.names.get(n), "dtype", None) for n in run.program.parameters)
+    coarse = [torch.finfo(d).eps for d in dtypes if isinstance(d, torch.dtype) and _has_eps(d)]
+    return max([RELATIVE, *(_ROUNDINGS * eps for eps in coarse)])
+
+
+def _has_eps(dtype: torch.dtype) -> bool:
+    return dtype.is_floating_point or dtype.is_complex
+
+
+def _numbers(gradients: Mapping[str, Array | None]) -> dict[str, Array]:
+    found = {name: real_pairs(gradient) for name, gradient in gradients.items()}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def _all_of(gradients: Mapping[str, Array]) -> dict[str, Sampled]:
+    return {n: Sampled(a.shape, list(range(a.size)), a.ravel()) for n, a in gradients.items()}
+
+
+def _disagreement(
+    found: Mapping[str, Array], wanted: Mapping[str, Sampled], relative: float = RELATIVE
+) -> str:
+    """In words, where two sets of gradients differ by more than rounding; "" if nowhere."""
+    for name, right in wanted.items():
+        if name not in found:
+            return f"there is no gradient of {name}"
+        if found[name].size != math.prod(right.shape):
+            return f"of {name} it has the shape {found[name].shape}, not {right.shape}"
+        mine = found[name].reshape(-1)[right.at].astype(np.float64)
+        theirs = right.slopes.astype(np.float64)
+        unlike = ~((np.isnan(mine) & np.isnan(theirs)) | (mine == theirs))
+        apart = np.abs(mine - theirs)[unlike]
+        scale = max(np.nanmax(np.abs(each), initial=0.0) for each in (mine, theirs))
+        # What is 0 to one and 1e-9 to the other (a silent unit) is rounding.
+        if not apart.max(initial=0.0) <= relative * max(float(scale), 1e-3):
+            worst = np.flatnonzero(unlike)[np.nan_to_num(apart, nan=np.inf).argmax()]
+            return f"of {name} it is {mine[worst]:.6g}, not {theirs[worst]:.6g}"
+    return ""
