@@ -37,39 +37,39 @@ SILENCE = 0.15
 STEPS = 12
 
 
-def _moment(step: int, **more: object) -> RunView:
+def _view(step: int, **more: object) -> RunView:
     frame = replace(Simulated(), epoch=step + 1, step=5).frame()
     told: dict[str, object] = {"frame": frame, **more}
     return RunView(lesson(), "autograd", "cpu", 20, **told)  # type: ignore[arg-type]
 
 
 def _loss(step: int) -> RunView:
-    return _moment(step, curve=pictures.falling(100 + step, 0.02))
+    return _view(step, curve=pictures.falling(100 + step, 0.02))
 
 
 def _runs(step: int) -> RunView:
     curve = pictures.falling(100 + step, 0.02)
-    return _moment(step, curve=curve, changes=pictures.CHANGES, runs=pictures.GHOSTS)
+    return _view(step, curve=curve, changes=pictures.CHANGES, runs=pictures.GHOSTS)
 
 
 def _back(step: int) -> RunView:
-    return _moment(step, curve=pictures.falling(100, 0.02, here=100 - step))
+    return _view(step, curve=pictures.falling(100, 0.02, here=100 - step))
 
 
 def _data(step: int) -> RunView:
-    return _moment(step, sight=Inspections(picture=pictures.data(w=1.0 + 0.05 * step)))
+    return _view(step, inspections=Inspections(picture=pictures.data(w=1.0 + 0.05 * step)))
 
 
 def _slope(step: int) -> RunView:
-    return _moment(step, sight=Inspections(picture=pictures.slope(w=0.1 * step)))
+    return _view(step, inspections=Inspections(picture=pictures.slope(w=0.1 * step)))
 
 
 def _contour(step: int) -> RunView:
-    return _moment(step, sight=Inspections(picture=pictures.contour(steps=1 + step)))
+    return _view(step, inspections=Inspections(picture=pictures.contour(steps=1 + step)))
 
 
 def _plane(step: int) -> RunView:
-    return _moment(step, sight=Inspections(picture=pictures.plane(slope=2.0 + 0.3 * step)))
+    return _view(step, inspections=Inspections(picture=pictures.plane(slope=2.0 + 0.3 * step)))
 
 
 CASES: dict[str, tuple[int, Callable[[int], RunView]]] = {
@@ -89,7 +89,7 @@ class OnePane(App[None]):
 
     CSS = "Screen, PlotPane { background: $background; color: $foreground; }"
     BINDINGS: ClassVar[list[BindingType]] = [("space", "step", "Step")]
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, case: str, room: tuple[int, int]) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class OnePane(App[None]):
 
     def compose(self) -> ComposeResult:
         """The pane in the size that it has beside the others."""
-        pane = PlotPane(id="plot", ascii_only=False).data_bind(OnePane.moment)
+        pane = PlotPane(id="plot", ascii_only=False).data_bind(OnePane.view)
         pane.styles.width, pane.styles.height = self._room
         pane.styles.scrollbar_size_horizontal = pane.styles.scrollbar_size_vertical = 0
         pane.turn(self._kind)
@@ -108,12 +108,12 @@ class OnePane(App[None]):
 
     def on_mount(self) -> None:
         """Begin at the first step."""
-        self.moment = self._told(self._step)
+        self.view = self._told(self._step)
 
     def action_step(self) -> None:
         """Go on."""
         self._step += 1
-        self.moment = self._told(self._step)
+        self.view = self._told(self._step)
 
 
 def draw_time(case: str, room: tuple[int, int], draws: int) -> float:
@@ -123,7 +123,7 @@ def draw_time(case: str, room: tuple[int, int], draws: int) -> float:
     pane.turn(kind)
     times = []
     for i in range(draws):
-        pane.set_reactive(PlotPane.moment, told(i % STEPS))
+        pane.set_reactive(PlotPane.view, told(i % STEPS))
         started = time.process_time()
         pane.drawn(*room)
         times.append(time.process_time() - started)

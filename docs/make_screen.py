@@ -30,7 +30,7 @@ async def picture() -> str:
             if key:
                 await pilot.press(key)
             await pilot.pause(0.5)
-            while app.session.moment is None or app.session.moment.frame is None:
+            while app.session.view is None or app.session.view.frame is None:
                 await pilot.pause(0.1)
             while app.session.is_running:
                 await pilot.pause(0.1)

@@ -26,12 +26,12 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_lesson_is_read_in_the_language_asked_for(
     tutor: Tutor, shelf: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fault = f"tutor: {shelf}/zh/a.md:6: unknown key `epocks`; did you mean `epochs`?\n"
+    diagnostic = f"tutor: {shelf}/zh/a.md:6: unknown key `epocks`; did you mean `epochs`?\n"
     assert tutor(*command, "a").returncode == 0
-    assert tutor(*command, "a", "--lang", "zh").stderr == fault
+    assert tutor(*command, "a", "--lang", "zh").stderr == diagnostic
     assert tutor(*command, "b", "--lang", "zh").returncode == 0  # there is only the original
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    assert tutor(*command, "a").stderr == fault
+    assert tutor(*command, "a").stderr == diagnostic
     assert tutor(*command, "a", "--lang", "en").returncode == 0
     assert tutor(*command, str(shelf / "a.md")).returncode == 0  # a path is that very file
 

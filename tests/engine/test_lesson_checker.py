@@ -126,12 +126,12 @@ def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(proofs: Lesso
 def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label: str) -> None:
     child = """
 from tutor.engine import command_child
-from tutor.engine.command_messages import Begun
+from tutor.engine.command_messages import PartBegun
 from tutor.training import program, time_limit
 time_limit.SECONDS, time_limit._MORE = 0.1, 0.1
 
 def prove(wish, tell):
-    tell(Begun(16, "mode autograd, Predict"))
+    tell(PartBegun(16, "mode autograd, Predict"))
     (watched,) = program.programs_of(wish.lesson)["autograd"].watch
     with time_limit.limited():
         eval(watched.code, {})

@@ -57,7 +57,7 @@ class Talk:
 
 
 @pytest.fixture
-def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Talk]]:
+def engine_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Talk]]:
     monkeypatch.setattr(client, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(client, "LET_GO_SECONDS", PATIENCE)
     monkeypatch.setattr(process, "LONGEST_LINE", 4096)
@@ -68,8 +68,8 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Talk]]:
         return talks[-1]
 
     yield make
-    for talk in talks:
-        talk.client.close()
+    for engine_session in talks:
+        engine_session.client.close()
 
 
 WROTE = "wrote into the tutor's own pipe and was ended"
@@ -91,11 +91,11 @@ WROTE = "wrote into the tutor's own pipe and was ended"
     ],
 )
 def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
-    talk: Callable[[str], Talk], mischief: str, how: str, monkeypatch: pytest.MonkeyPatch
+    engine_session: Callable[[str], Talk], mischief: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mischief.startswith("exec >&-"):  # which lives on; for all others a slow machine has time
         monkeypatch.setattr(client, "LET_GO_SECONDS", 0.05)
-    told = talk(mischief)
+    told = engine_session(mischief)
     ended = told.ended()
     assert ended.message == f"the lesson's process {how}; it starts again"
     assert ended.restarting
@@ -177,9 +177,9 @@ on_linux = pytest.mark.skipif(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
 def test_what_a_lesson_has_started_ends_with_its_process(
-    talk: Callable[[str], Talk], held: Path, kind: str, end: str
+    engine_session: Callable[[str], Talk], held: Path, kind: str, end: str
 ) -> None:
-    told = talk(f"{started(kind, held)} read there <{held}.there; {end}")
+    told = engine_session(f"{started(kind, held)} read there <{held}.there; {end}")
     assert_it_ends(told, held, lambda: None)
 
 
@@ -200,9 +200,9 @@ def assert_it_ends(told: Talk, held: Path, end: Callable[[], None]) -> None:
 @on_linux
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_lesson_has_started_ends_with_the_tutor(
-    talk: Callable[[str], Talk], held: Path, kind: str
+    engine_session: Callable[[str], Talk], held: Path, kind: str
 ) -> None:
-    told = talk(f"{started(kind, held)} cat")
+    told = engine_session(f"{started(kind, held)} cat")
     assert_it_ends(told, held, told.client.close)
 
 
@@ -210,9 +210,11 @@ def test_what_a_lesson_has_started_ends_with_the_tutor(
 @pytest.mark.parametrize("to_parent", ["KILL", "STOP", "TERM"])
 @pytest.mark.parametrize("kind", ["child", "forked twice"])
 def test_a_lesson_that_acts_against_its_parent_ends_with_all_it_has_started(
-    talk: Callable[[str], Talk], held: Path, kind: str, to_parent: str
+    engine_session: Callable[[str], Talk], held: Path, kind: str, to_parent: str
 ) -> None:
-    told = talk(f"{started(kind, held)} read there <{held}.there; kill -{to_parent} $PPID; cat")
+    told = engine_session(
+        f"{started(kind, held)} read there <{held}.there; kill -{to_parent} $PPID; cat"
+    )
     assert_it_ends(told, held, told.client.close)
 
 
@@ -250,15 +252,15 @@ def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
 
 
 def test_the_pipe_of_a_lesson_is_its_own_alone(
-    talk: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
+    engine_session: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "LET_GO_SECONDS", 0.05)
-    told = talk("exec >&- <&-; sleep 99")
+    told = engine_session("exec >&- <&-; sleep 99")
     assert "closed the tutor's own pipe" in told.ended().message
 
 
-def test_to_ask_never_blocks_where_nobody_reads(talk: Callable[[str], Talk]) -> None:
-    told = talk("sleep 99")
+def test_to_ask_never_blocks_where_nobody_reads(engine_session: Callable[[str], Talk]) -> None:
+    told = engine_session("sleep 99")
     ask = threading.Thread(
         target=lambda: told.client.send(EvaluateExpressions(expressions=("x" * 2**20,))),
         daemon=True,

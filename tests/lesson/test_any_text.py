@@ -46,8 +46,8 @@ def mutated(draw: st.DrawFn) -> str:
 def outcome(text: str) -> LessonDiagnostics | None:
     try:
         lesson = parse(text, Path("any.md"))
-    except LessonDiagnostics as faults:
-        return faults
+    except LessonDiagnostics as diagnostics:
+        return diagnostics
     assert lesson.modes
     assert lesson.phase("Predict")
     return None
@@ -56,14 +56,14 @@ def outcome(text: str) -> LessonDiagnostics | None:
 @settings(max_examples=150, deadline=None)
 @given(mutated())
 def test_a_mutated_lesson_is_a_lesson_or_faults_on_lines_that_exist(text: str) -> None:
-    faults = outcome(text)
-    if faults is not None:
+    diagnostics = outcome(text)
+    if diagnostics is not None:
         last = text.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
-        lines = [fault.line for fault in faults.faults]
+        lines = [diagnostic.line for diagnostic in diagnostics.diagnostics]
         assert lines
         assert all(1 <= line <= last for line in lines)
         assert all(a <= b for a, b in pairwise(lines))
-        assert all(told == one_line(told) for told in str(faults).split("\n"))
+        assert all(told == one_line(told) for told in str(diagnostics).split("\n"))
 
 
 @settings(max_examples=50, deadline=None)

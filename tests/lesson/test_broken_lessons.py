@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tutor.lesson.diagnostics import LessonDiagnostics
 
+from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
 
 FOLDER = Path(__file__).parents[1] / "broken_lessons"
@@ -42,4 +42,4 @@ def test_carriage_returns_do_not_shift_the_lines(path: Path) -> None:
         parse(source, path)
     with pytest.raises(LessonDiagnostics) as windows:
         parse("\ufeff" + source.replace("\n", "\r\n"), path)
-    assert windows.value.faults == plain.value.faults
+    assert windows.value.diagnostics == plain.value.diagnostics

@@ -244,8 +244,10 @@ def test_faults_are_sorted_by_line_and_carry_it(minimal: str) -> None:
     text = minimal.replace("w * 2", "w *").replace("title", "titel")
     with pytest.raises(LessonDiagnostics) as caught:
         lesson(text)
-    assert [fault.line for fault in caught.value.faults] == [1, 2, 13]
-    assert str(caught.value) == "\n".join(str(fault) for fault in caught.value.faults)
+    assert [diagnostic.line for diagnostic in caught.value.diagnostics] == [1, 2, 13]
+    assert str(caught.value) == "\n".join(
+        str(diagnostic) for diagnostic in caught.value.diagnostics
+    )
 
 
 @pytest.mark.parametrize("damage", ["modes: [a", "modes: slow", "title: x: y\nmodes: [slow]"])
@@ -255,7 +257,7 @@ def test_a_front_matter_at_fault_is_not_told_again_for_each_fence(
     text = minimal.replace("parameters:", f"{damage}\nparameters:")
     with pytest.raises(LessonDiagnostics) as caught:
         lesson(text.replace("```python\nloss.", "```python slow\nloss."))
-    assert all(fault.line <= 5 for fault in caught.value.faults), str(caught.value)
+    assert all(diagnostic.line <= 5 for diagnostic in caught.value.diagnostics), str(caught.value)
 
 
 def test_a_fault_never_hands_an_escape_sequence_to_the_terminal(minimal: str) -> None:

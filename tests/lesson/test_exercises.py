@@ -252,14 +252,14 @@ def test_a_lesson_with_exercises_can_be_sent_to_another_process(lesson: Lesson) 
 def test_nothing_is_said_of_modes_that_are_not_known() -> None:
     with pytest.raises(LessonDiagnostics) as caught:
         parse(SOURCE.replace("parameters:", "modes: []\nparameters:"), FILE)
-    assert [fault.line for fault in caught.value.faults] == [5]
+    assert [diagnostic.line for diagnostic in caught.value.diagnostics] == [5]
 
 
 def test_code_of_a_misspelt_mode_may_be_what_an_exercise_needs() -> None:
     with pytest.raises(LessonDiagnostics) as caught:
         parse(SOURCE.replace("```python autograd\nwith", "```python autogrd\nwith"), FILE)
-    (fault,) = caught.value.faults
-    assert "autogrd" in fault.message
+    (diagnostic,) = caught.value.diagnostics
+    assert "autogrd" in diagnostic.message
 
 
 def test_another_fence_of_yaml_is_prose() -> None:

@@ -79,13 +79,13 @@ def test_a_broken_file_is_a_headline_with_its_fault_and_the_list_goes_on(shelf: 
     (shelf / "folder.md").mkdir()
     (shelf / "gone.md").symlink_to(shelf / "nowhere")
     good, *broken = library.headlines()
-    assert (good.slug, good.fault) == ("good", "")
+    assert (good.slug, good.diagnostic) == ("good", "")
     assert [h.slug for h in broken] == ["bad", "binary", "folder", "gone"]
     assert broken[0].title == "bad"
-    assert broken[0].fault.startswith(f"{shelf}/bad.md:1: no front matter")
-    assert "not UTF-8" in broken[1].fault
-    assert "directory" in broken[2].fault
-    assert "no such file" in broken[3].fault
+    assert broken[0].diagnostic.startswith(f"{shelf}/bad.md:1: no front matter")
+    assert "not UTF-8" in broken[1].diagnostic
+    assert "directory" in broken[2].diagnostic
+    assert "no such file" in broken[3].diagnostic
 
 
 def test_subfolders_readmes_and_other_files_are_no_lessons(shelf: Path) -> None:
@@ -118,9 +118,9 @@ def test_a_file_of_the_learner_never_hides_a_shipped_lesson(shelf: Path) -> None
     mine = put(own_folder(shelf), "xor", 0)
     assert library.find("xor") == shipped
     first, second = library.headlines()
-    assert (first.path, first.fault) == (shipped, "")
+    assert (first.path, first.diagnostic) == (shipped, "")
     assert second.path == mine
-    assert "already named `xor`; rename this one" in second.fault
+    assert "already named `xor`; rename this one" in second.diagnostic
 
 
 def test_a_name_that_is_nearly_right_gets_a_hint(shelf: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_learner_may_translate_a_shipped_lesson_but_never_replace_one(shelf:
     put(shelf / "zh", "xor", 1)
     *_, mine = library.headlines("zh")
     assert mine.path == first
-    assert "already named `xor`" in mine.fault
+    assert "already named `xor`" in mine.diagnostic
 
 
 def test_a_path_brings_the_translations_beside_it(

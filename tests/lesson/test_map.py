@@ -6,7 +6,7 @@ from itertools import permutations
 from pathlib import Path
 
 from tutor.lesson.library import Headline
-from tutor.lesson.map import MapRow, fault_of, rows
+from tutor.lesson.map import MapRow, diagnostic_of, rows
 
 
 def lesson(slug: str, *builds_on: str) -> Headline:
@@ -62,32 +62,32 @@ def test_every_lesson_comes_after_all_that_it_builds_on_in_whatever_order_they_a
         assert sorted(order) == ["a", "b", "c", "e", "x", "y"]
         for at, row in enumerate(found):
             assert set(row.headline.builds_on) <= set(order[:at])
-            assert not row.fault
+            assert not row.diagnostic
 
 
 def test_a_circle_is_told_at_each_of_its_lessons_and_hides_none() -> None:
     found = rows([lesson("start"), lesson("a", "c", "start"), lesson("b", "a"), lesson("c", "b"),
                   lesson("after", "c")])  # fmt: skip
     assert drawn(found) == ["start", "a", "└─ b", "   └─ c", "      └─ after"]
-    faults = {row.headline.slug: row.fault for row in found}
-    assert "it builds on itself: a → c → b → a" in faults["a"]
-    assert "b → a → c → b" in faults["b"]
-    assert faults["after"] == faults["start"] == ""
+    diagnostics = {row.headline.slug: row.diagnostic for row in found}
+    assert "it builds on itself: a → c → b → a" in diagnostics["a"]
+    assert "b → a → c → b" in diagnostics["b"]
+    assert diagnostics["after"] == diagnostics["start"] == ""
 
 
 def test_a_lesson_that_builds_on_itself_alone_is_told() -> None:
     (row,) = rows([lesson("a", "a")])
-    assert "a → a" in row.fault
+    assert "a → a" in row.diagnostic
     assert row.also == ()
 
 
 def test_a_prerequisite_that_there_is_none_of_is_told_and_the_lesson_stays() -> None:
     found = rows([lesson("one-weight"), lesson("b", "one-wait")])
     assert drawn(found) == ["one-weight", "b"]
-    assert found[1].fault == (
+    assert found[1].diagnostic == (
         "it builds on `one-wait`, which is no lesson; did you mean `one-weight`?"
     )
-    assert "`tutor list` shows" in fault_of("b", {"b": ("zzz",), "a": ()})
+    assert "`tutor list` shows" in diagnostic_of("b", {"b": ("zzz",), "a": ()})
 
 
 def test_two_lessons_of_one_slug_are_two_rows() -> None:

@@ -207,10 +207,10 @@ def test_anything_else_is_told_with_the_translations_line(
     assert text.count(was) == 1
     changed = text.replace(was, becomes)
     found = differences(original, lesson(changed, THERE))
-    fault = next(fault for fault in found if told in fault.message)
+    diagnostic = next(diagnostic for diagnostic in found if told in diagnostic.message)
     first = changed[: changed.index(becomes)].count("\n") + 1
-    assert first <= fault.line <= first + becomes.count("\n")
-    assert str(fault).startswith(f"{THERE}:{fault.line}: ")
+    assert first <= diagnostic.line <= first + becomes.count("\n")
+    assert str(diagnostic).startswith(f"{THERE}:{diagnostic.line}: ")
 
 
 def at(piece: str, more: int = 0) -> str:

@@ -23,13 +23,13 @@ RATES = (0, 0.1, 0.5, 4)
 """Multiples of the exercise's learning rate."""
 
 
-def cheats(bench: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
+def cheats(trial: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
     """Pairs of what is done, in words, and the code that does it."""
-    solved = bench.from_the_start(exercise.stage, exercise.epochs, exercise.solution_code)
-    made = _made_by_setup(bench.lesson, exercise)
+    solved = trial.from_the_start(exercise.stage, exercise.epochs, exercise.solution_code)
+    made = _made_by_setup(trial.lesson, exercise)
     before_or_after = dict(_results(solved)) | dict(_changed_data(solved, made))
     after = dict(_rates(solved, made)) | _no_loss(exercise)
-    for base, code in _bases(bench.lesson, exercise, solved):
+    for base, code in _bases(trial.lesson, exercise, solved):
         if base != "broken":  # `tutor check` tries that alone
             yield base, code
         for label, addition in (before_or_after | after).items():

@@ -72,8 +72,8 @@ def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
     for slug in (h.slug for h in IN_ORDER):
         for exercise in shipped.lesson(slug).exercises:
             if isinstance(exercise, Predict) and exercise.choices:
-                bench = ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise)
-                run = bench.begin(exercise.stage)
+                trial = ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise)
+                run = trial.begin(exercise.stage)
                 run.step_phase()
                 (right,) = run.evaluate([exercise.answer])
                 places.append([*exercise.choices].index(right.text))
@@ -106,9 +106,9 @@ def test_a_retry_asks_something_else_than_what_was_just_answered(slug: str, name
     lesson = shipped.lesson(slug)
     (exercise,) = (e for e in lesson.exercises if e.id == name)
     assert isinstance(exercise, Predict)
-    bench = ExerciseTrial(lesson, shipped.programs(slug), exercise)
+    trial = ExerciseTrial(lesson, shipped.programs(slug), exercise)
     rounds = [exercise.asked_in(number) for number in range(1 + len(exercise.again))]
-    asked = [(one.ask, answer_of(bench, one)) for one in rounds]
+    asked = [(one.ask, answer_of(trial, one)) for one in rounds]
     assert len(set(asked)) == len(asked) > 1
     answers = {answer for _, answer in asked}
     assert len(answers) > 1
@@ -116,8 +116,8 @@ def test_a_retry_asks_something_else_than_what_was_just_answered(slug: str, name
         assert len(answers) == len(asked)
 
 
-def answer_of(bench: ExerciseTrial, asked: Predict) -> str:
-    run = bench.begin(asked.stage)
+def answer_of(trial: ExerciseTrial, asked: Predict) -> str:
+    run = trial.begin(asked.stage)
     run.step_phase()
     (value,) = run.evaluate([asked.answer])
     return expected_text(asked, value)

@@ -109,34 +109,34 @@ def answers(
     lesson: Lesson, programs: Mapping[str, Program], exercise: Exercise
 ) -> Iterator[str | float]:
     """What is right, as the solution shows it, round by round or step by step."""
-    bench = ExerciseTrial(lesson, programs, exercise)
+    trial = ExerciseTrial(lesson, programs, exercise)
     if isinstance(exercise, BeAutograd):
-        yield from _local(bench)
+        yield from _local(trial)
     elif isinstance(exercise, Predict):
         for asked in map(exercise.asked_in, range(1 + len(exercise.again))):
-            value = _value(bench, asked)
+            value = _value(trial, asked)
             yield value.text if asked.form == "choice" else expected_text(asked, value)
 
 
-def is_accepted(bench: ExerciseTrial, number: int, said: str | float) -> bool:
+def is_accepted(trial: ExerciseTrial, number: int, said: str | float) -> bool:
     """Whether this is a right answer to the question of that number."""
-    exercise = bench.exercise
+    exercise = trial.exercise
     if isinstance(exercise, BeAutograd):
-        return close(float(said), _local(bench)[number], exercise.tolerance)
+        return close(float(said), _local(trial)[number], exercise.tolerance)
     assert isinstance(exercise, Predict)
     asked = exercise.asked_in(number)
-    return is_right(asked, _value(bench, asked), str(said))
+    return is_right(asked, _value(trial, asked), str(said))
 
 
-def _value(bench: ExerciseTrial, asked: Predict) -> Value:
-    run = bench.begin(asked.stage)
+def _value(trial: ExerciseTrial, asked: Predict) -> Value:
+    run = trial.begin(asked.stage)
     run.step_phase()
     (value,) = run.evaluate([asked.answer])
     return value
 
 
-def _local(bench: ExerciseTrial) -> list[float]:
-    run = bench.begin(bench.exercise.stage)
+def _local(trial: ExerciseTrial) -> list[float]:
+    run = trial.begin(trial.exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.seed)
     return [step.expected for step in local_gradients(probe, run.standpoint()).steps]
 

@@ -35,29 +35,29 @@ def bench_of(slug: str, name: str) -> ExerciseTrial:
 
 
 def is_met(slug: str, name: str, *ways: Way) -> bool:
-    bench = bench_of(slug, name)
-    assert isinstance(bench.exercise, Reach)
-    run = bench.begin(bench.exercise.stage)
+    trial = bench_of(slug, name)
+    assert isinstance(trial.exercise, Reach)
+    run = trial.begin(trial.exercise.stage)
     for way in ways:
         way(run)
-    return holds(*run.evaluate([bench.exercise.condition]))
+    return holds(*run.evaluate([trial.exercise.condition]))
 
 
 def is_mended(slug: str, name: str, old: str, new: str) -> bool:
     """Whether it counts as mended with this much of the solution changed."""
-    bench = bench_of(slug, name)
-    assert isinstance(bench.exercise, Repair)
-    code = bench.exercise.solution_code.replace(old, new)
-    assert not old or code != bench.exercise.solution_code
-    return passes(bench, code)
+    trial = bench_of(slug, name)
+    assert isinstance(trial.exercise, Repair)
+    code = trial.exercise.solution_code.replace(old, new)
+    assert not old or code != trial.exercise.solution_code
+    return passes(trial, code)
 
 
-def passes(bench: ExerciseTrial, code: str) -> bool:
+def passes(trial: ExerciseTrial, code: str) -> bool:
     """Whether a repair is passed with this code."""
-    exercise = bench.exercise
+    exercise = trial.exercise
     assert isinstance(exercise, Repair)
     try:
-        run = bench.from_the_start(exercise.stage, exercise.epochs, code)
+        run = trial.from_the_start(exercise.stage, exercise.epochs, code)
     except RunError:
         return False
     return holds(*run.evaluate([exercise.condition]))
@@ -198,11 +198,11 @@ UGLY_AND_RIGHT = {("twice-as-fast", "error caught")}
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("slug", "name"), REPAIRS)
 def test_a_repair_is_not_passed_by_making_its_end_come_out(slug: str, name: str) -> None:
-    bench = bench_of(slug, name)
-    assert isinstance(bench.exercise, Repair)
-    tried = dict(cheats(bench, bench.exercise))
+    trial = bench_of(slug, name)
+    assert isinstance(trial.exercise, Repair)
+    tried = dict(cheats(trial, trial.exercise))
     assert len(tried) > 15
-    passed = {label for label, code in tried.items() if passes(bench, code)}
+    passed = {label for label, code in tried.items() if passes(trial, code)}
     assert {label for label in passed if (name, label) not in UGLY_AND_RIGHT} == set()
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from tests import shipped
 from tutor.lesson.library import original_of
-from tutor.lesson.related_lessons import faults_beside_others
+from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.validation.lesson_check import check
 
 
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
 def test_a_shipped_lesson_is_proven(path: Path) -> None:
     lesson = shipped.read_once(path)
-    found = [*lesson.remarks, *faults_beside_others(lesson), *check(lesson)]
+    found = [*lesson.remarks, *diagnostics_beside_others(lesson), *check(lesson)]
     assert [str(finding) for finding in found] == []
 
 
@@ -23,5 +23,5 @@ def test_a_shipped_lesson_is_proven(path: Path) -> None:
 def test_a_translation_runs_the_code_that_is_proven_and_asks_the_same(path: Path) -> None:
     lesson = shipped.read_once(path)
     assert original_of(path) == shipped.FOLDER / path.name
-    found = [*lesson.remarks, *faults_beside_others(lesson)]
+    found = [*lesson.remarks, *diagnostics_beside_others(lesson)]
     assert [str(finding) for finding in found] == []

@@ -53,7 +53,7 @@ def test_the_six_published_lessons_are_there_in_chinese() -> None:
 
 @each_lesson
 def test_a_translation_is_its_original_in_all_but_words(slug: str) -> None:
-    assert [str(fault) for fault in differences(english(slug), chinese(slug))] == []
+    assert [str(diagnostic) for diagnostic in differences(english(slug), chinese(slug))] == []
 
 
 @each_lesson

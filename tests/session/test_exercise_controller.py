@@ -104,9 +104,9 @@ class Learner:
 
     @property
     def at(self) -> Position:
-        assert self.session.moment is not None
-        assert self.session.moment.frame is not None
-        return self.session.moment.frame.at
+        assert self.session.view is not None
+        assert self.session.view.frame is not None
+        return self.session.view.frame.at
 
 
 def deeds_of(learner: Learner) -> list[Deed]:
@@ -482,10 +482,10 @@ def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.does("set_learning_rate", 0.02)
     learner.does("seek", 7, 3)
-    record = learner.session.talk.record
+    record = learner.session.engine_session.record
     learner.begins()
     learner.does("leave_exercise")
-    assert (learner.at, learner.session.talk.record) == (Position(7, 3), record)
+    assert (learner.at, learner.session.engine_session.record) == (Position(7, 3), record)
     assert learner.session.attempt is None
 
 
@@ -504,12 +504,12 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
         engine.release()
         learner.hear()
         assert learner.attempt.exercise.id == "first"
-        own = learner.session.coach.held
+        own = learner.session.controller.held
         assert own is not None
         learner.does("skip")
         assert learner.attempt.exercise.id == "choose"
         learner.does("leave_exercise")
-        assert (learner.at, learner.session.talk.record) == (own.at, own.record)
+        assert (learner.at, learner.session.engine_session.record) == (own.at, own.record)
     assert learner.at.epoch == 6
 
 
@@ -726,7 +726,7 @@ def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
         ("Predict, line 20", "Predict, at `y_pred = w * x`,"),
     ):
         learner.does("edit", "while True: pass\n")
-        learner.session.coach.feel_the_pulse(REPAIR_SECONDS + 1)
+        learner.session.controller.feel_the_pulse(REPAIR_SECONDS + 1)
         engine.tell(engine.shown(engine.run_number, f"stopped: {line}, was still running; back"))
         learner.hear()
         assert learner.attempt.was_stopped

@@ -30,13 +30,13 @@ def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
 
 
 def moment_of(learner: Learner) -> RunView:
-    assert learner.session.moment is not None
-    return learner.session.moment
+    assert learner.session.view is not None
+    return learner.session.view
 
 
 def frames_of(learner: Learner) -> tuple[Frame | None, Frame | None]:
-    moment = moment_of(learner)
-    return moment.before, moment.frame
+    view = moment_of(learner)
+    return view.before, view.frame
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngi
     learner = Learner(engine, PREDICT)
     learner.does("seek", 5)
     learner.does("step_phase")
-    held = hold(learner.session.talk)
+    held = hold(learner.session.engine_session)
     assert held is not None
     assert held.left(None).before == Position(5, 5)
     cut = tuple(msgspec.structs.replace(run, reached=Position(4, 1)) for run in held.runs)
@@ -189,8 +189,8 @@ def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
     assert is_open_with(opened_by(engine), "w += learning_rate")
     assert learner.attempt.code == "v -=\n"
     assert (learner.attempt.state, learner.attempt.reply) == ("asking", "")
-    assert learner.session.moment is not None
-    assert learner.session.moment.frame is not None
+    assert learner.session.view is not None
+    assert learner.session.view.frame is not None
 
 
 def opened_by(engine: FakeEngine) -> AnyCommand:
@@ -209,7 +209,7 @@ def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
     engine.holds, engine.busy = True, 2.0
     seconds = [0.0]
     session = Session(engine, clock=lambda: seconds[0])
-    session.talk.devices = ("cpu",)
+    session.engine_session.devices = ("cpu",)
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
     assert session.waiting_line() == "The way to epoch 5 is still running (2 s) · x stops it"
@@ -233,7 +233,7 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
     learner = Learner(engine, PREDICT)
     learner.does("step_epoch")
     learner.does("leave_exercise")
-    held = hold(learner.session.talk)
+    held = hold(learner.session.engine_session)
     assert held is not None
     left = held.left(None)
     unknown = msgspec.structs.replace(left, record=msgspec.structs.replace(left.record, mode="no"))
@@ -248,7 +248,7 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
 def left_by(learner: Learner) -> Bookmark:
     learner.does("step_epoch")
     learner.does("leave_exercise")
-    held = hold(learner.session.talk)
+    held = hold(learner.session.engine_session)
     assert held is not None
     return held.left(None)
 
@@ -265,8 +265,8 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
     other.session.resume(other.lesson, msgspec.structs.replace(left, record=record))
     other.hear()
     assert other.at == left.at
-    assert other.session.talk.record is not None
-    assert devices_of(other.session.talk.record) == {"cpu"}
+    assert other.session.engine_session.record is not None
+    assert devices_of(other.session.engine_session.record) == {"cpu"}
     assert "there is no cuda here" in other.session.notice.text
     assert "CPU" in other.session.notice.text
 

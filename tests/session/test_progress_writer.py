@@ -89,57 +89,57 @@ def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         return keepers[-1]
 
     yield opened
-    for keeper in keepers:
-        keeper.close()
+    for progress_writer in keepers:
+        progress_writer.close()
 
 
 def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> None:
-    keeper: Journal = opened()
-    keeper.did("xor", "first", "predict", "tried")
-    keeper.did("xor", "first", "predict", "skipped")
-    assert isinstance(keeper, ProgressWriter)
-    keeper.close()
-    keeper = opened()  # who has read it knows what stands behind the skip
-    assert keeper.states("xor") == {"first": "skipped"}
-    keeper.did("xor", "first", "predict", "unskipped")
-    keeper.did("xor", "second", "predict", "skipped")
-    keeper.did("xor", "second", "predict", "unskipped")
+    progress_writer: Journal = opened()
+    progress_writer.did("xor", "first", "predict", "tried")
+    progress_writer.did("xor", "first", "predict", "skipped")
+    assert isinstance(progress_writer, ProgressWriter)
+    progress_writer.close()
+    progress_writer = opened()  # who has read it knows what stands behind the skip
+    assert progress_writer.states("xor") == {"first": "skipped"}
+    progress_writer.did("xor", "first", "predict", "unskipped")
+    progress_writer.did("xor", "second", "predict", "skipped")
+    progress_writer.did("xor", "second", "predict", "unskipped")
     for _ in range(2):
-        assert keeper.states("xor") == {"first": "tried"}
-        keeper.close()
-        keeper = opened()
+        assert progress_writer.states("xor") == {"first": "tried"}
+        progress_writer.close()
+        progress_writer = opened()
 
 
 def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
-    keeper: Journal = opened()
-    keeper.did("xor", "first", "predict", "done")
-    keeper.did("xor", "first", "predict", "tried")
-    keeper.did("xor", "second", "choose", "skipped")
-    keeper.draft("xor", "mend", Draft("w = 1"))
-    keeper.draft("xor", "mend", Draft("w = 2"))
+    progress_writer: Journal = opened()
+    progress_writer.did("xor", "first", "predict", "done")
+    progress_writer.did("xor", "first", "predict", "tried")
+    progress_writer.did("xor", "second", "choose", "skipped")
+    progress_writer.draft("xor", "mend", Draft("w = 1"))
+    progress_writer.draft("xor", "mend", Draft("w = 2"))
     for _ in range(2):
-        assert keeper.states("xor") == {"first": "done", "second": "skipped"}
-        assert keeper.states("one-weight") == {}
-        assert keeper.draft_of("xor", "mend") == Draft("w = 2")
-        assert keeper.draft_of("xor", "first") is None
-        assert isinstance(keeper, ProgressWriter)
-        keeper.close()
-        keeper = opened()
+        assert progress_writer.states("xor") == {"first": "done", "second": "skipped"}
+        assert progress_writer.states("one-weight") == {}
+        assert progress_writer.draft_of("xor", "mend") == Draft("w = 2")
+        assert progress_writer.draft_of("xor", "first") is None
+        assert isinstance(progress_writer, ProgressWriter)
+        progress_writer.close()
+        progress_writer = opened()
 
 
 def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
-    keeper = opened()
-    assert keeper.last_left() is None
-    keeper.left(left("xor", 7, "mend"))
-    keeper.left(left("one-weight", 3))
+    progress_writer = opened()
+    assert progress_writer.last_left() is None
+    progress_writer.left(left("xor", 7, "mend"))
+    progress_writer.left(left("one-weight", 3))
     for _ in range(2):
-        assert keeper.last_left() == left("one-weight", 3)
-        assert keeper.left_of("xor") == left("xor", 7, "mend")
-        visit = keeper.last_visit("xor")
+        assert progress_writer.last_left() == left("one-weight", 3)
+        assert progress_writer.left_of("xor") == left("xor", 7, "mend")
+        visit = progress_writer.last_visit("xor")
         assert visit is not None
         assert abs((datetime.now(UTC) - visit).total_seconds()) < 60
-        keeper.close()
-        keeper = opened()
+        progress_writer.close()
+        progress_writer = opened()
 
 
 def test_all_that_a_run_needs_is_kept_be_it_not_a_number() -> None:
@@ -196,11 +196,11 @@ def test_with_a_clock_that_was_never_set_all_is_kept(
             return datetime(1969, 12, 31, 23, tzinfo=UTC)
 
     monkeypatch.setattr(records, "datetime", Clock)
-    keeper = opened()
-    keeper.did("xor", "first", "predict", "done")
-    keeper.left(left(epoch=3))
-    keeper.draft("xor", "mend", Draft("w = 1"))
-    keeper.close()
+    progress_writer = opened()
+    progress_writer.did("xor", "first", "predict", "done")
+    progress_writer.left(left(epoch=3))
+    progress_writer.draft("xor", "mend", Draft("w = 1"))
+    progress_writer.close()
     assert opened().states("xor") == {"first": "done"}
     assert opened().last_left() == left(epoch=3)
 
@@ -209,16 +209,16 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "BUSY", 0.05)
-    keeper = opened()
-    assert keeper.states("xor") == {}
+    progress_writer = opened()
+    assert progress_writer.states("xor") == {}
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        keeper.did("xor", "first", "predict", "done")
-        keeper.left(left(epoch=7))
-        keeper.close(timeout=0.3)
-    wait_until(lambda: ".unsaved-" in keeper.trouble, "what is put beside the file")
+        progress_writer.did("xor", "first", "predict", "done")
+        progress_writer.left(left(epoch=7))
+        progress_writer.close(timeout=0.3)
+    wait_until(lambda: ".unsaved-" in progress_writer.trouble, "what is put beside the file")
     (beside,) = file.parent.glob("*.unsaved-*.jsonl")
-    assert str(beside) in keeper.trouble
+    assert str(beside) in progress_writer.trouble
     assert beside.stat().st_mode & 0o077 == 0
     with closing(Store(file)) as store:
         store.merge(read_lines(beside.read_bytes().splitlines(), "file"))
@@ -267,11 +267,11 @@ def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open)
         assert process.stdout.readline() == b"stepped\n"
         wait_until(lambda: epoch_kept(file) == 41, "the step to be written")
         process.kill()
-    keeper = opened()
-    assert keeper.last_left() == left(epoch=41)
-    assert keeper.states("xor") == {"first": "done"}
-    assert keeper.draft_of("xor", "mend") == Draft("w = 1")
-    assert keeper.trouble == ""
+    progress_writer = opened()
+    assert progress_writer.last_left() == left(epoch=41)
+    assert progress_writer.states("xor") == {"first": "done"}
+    assert progress_writer.draft_of("xor", "mend") == Draft("w = 1")
+    assert progress_writer.trouble == ""
 
 
 def epoch_kept(file: Path) -> int:
@@ -283,89 +283,89 @@ def epoch_kept(file: Path) -> int:
 def test_two_keepers_at_once_lose_nothing(opened: Open) -> None:
     keepers = [opened(), opened()]
 
-    def work(keeper: ProgressWriter, name: str) -> None:
+    def work(progress_writer: ProgressWriter, name: str) -> None:
         for n in range(50):
-            keeper.did("xor", f"{name}{n}", "predict", "done")
-            keeper.left(left(name, n))
+            progress_writer.did("xor", f"{name}{n}", "predict", "done")
+            progress_writer.left(left(name, n))
 
     threads = [
-        threading.Thread(target=work, args=(keeper, name))
-        for keeper, name in zip(keepers, "ab", strict=True)
+        threading.Thread(target=work, args=(progress_writer, name))
+        for progress_writer, name in zip(keepers, "ab", strict=True)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for keeper in keepers:
-        keeper.close()
-        assert keeper.trouble == ""
+    for progress_writer in keepers:
+        progress_writer.close()
+        assert progress_writer.trouble == ""
     after = opened()
     assert len(after.states("xor")) == 100
     assert [after.left_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
 
 
 def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None:
-    keeper, other = opened(), opened()
-    keeper.did("xor", "first", "predict", "tried")
-    keeper.left(left(epoch=2))
-    keeper.draft("xor", "mend", Draft("w = 1"))
-    assert keeper.flush()
+    progress_writer, other = opened(), opened()
+    progress_writer.did("xor", "first", "predict", "tried")
+    progress_writer.left(left(epoch=2))
+    progress_writer.draft("xor", "mend", Draft("w = 1"))
+    assert progress_writer.flush()
     other.did("xor", "first", "predict", "done")
     other.left(left(epoch=9))
     other.draft("xor", "mend", Draft("w = 2"))
     assert other.flush()
-    assert keeper.states("xor") == {"first": "tried"}
-    keeper.refresh()
-    assert keeper.states("xor") == {"first": "done"}
-    assert keeper.last_left() == left(epoch=9)
-    assert keeper.draft_of("xor", "mend") == Draft("w = 2")
-    keeper.left(left(epoch=3))
-    keeper.refresh()
-    assert keeper.last_left() == left(epoch=3)
+    assert progress_writer.states("xor") == {"first": "tried"}
+    progress_writer.refresh()
+    assert progress_writer.states("xor") == {"first": "done"}
+    assert progress_writer.last_left() == left(epoch=9)
+    assert progress_writer.draft_of("xor", "mend") == Draft("w = 2")
+    progress_writer.left(left(epoch=3))
+    progress_writer.refresh()
+    assert progress_writer.last_left() == left(epoch=3)
 
 
 def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "BUSY", 0.01)
-    keeper = opened()
-    keeper.states("xor")
+    progress_writer = opened()
+    progress_writer.states("xor")
     with closing(Store(file)) as store:
         store.add([packed(left(epoch=9), NOON), packed(left("line", 9), NOON)])
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        keeper.left(left(epoch=3))
-        keeper.did("xor", "first", "predict", "done")
-        keeper.draft("xor", "mend", Draft("w = 1"))
-        keeper.refresh()
-        assert keeper.left_of("line") == left("line", 9)
-        assert keeper.left_of("xor") == left(epoch=3)
-        assert keeper.states("xor") == {"first": "done"}
-        assert keeper.draft_of("xor", "mend") == Draft("w = 1")
+        progress_writer.left(left(epoch=3))
+        progress_writer.did("xor", "first", "predict", "done")
+        progress_writer.draft("xor", "mend", Draft("w = 1"))
+        progress_writer.refresh()
+        assert progress_writer.left_of("line") == left("line", 9)
+        assert progress_writer.left_of("xor") == left(epoch=3)
+        assert progress_writer.states("xor") == {"first": "done"}
+        assert progress_writer.draft_of("xor", "mend") == Draft("w = 1")
         another.execute("ROLLBACK")
 
 
 def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = opened()
-    keeper.did("xor", "first", "predict", "done")
-    assert keeper.flush()
+    progress_writer = opened()
+    progress_writer.did("xor", "first", "predict", "done")
+    assert progress_writer.flush()
     monkeypatch.setattr(Store, "exercises", None)
-    keeper.refresh()
-    assert keeper.states("xor") == {"first": "done"}
-    assert keeper.trouble == ""
+    progress_writer.refresh()
+    assert progress_writer.states("xor") == {"first": "done"}
+    assert progress_writer.trouble == ""
 
 
 def test_a_look_at_a_file_that_can_not_be_read_ends(opened: Open, file: Path) -> None:
     file.mkdir()
-    keeper = opened()
-    keeper.refresh()
-    assert keeper.states("xor") == {}
-    keeper.close()
-    assert not keeper._thread.is_alive()
-    keeper.refresh()
-    assert keeper.states("xor") == {}
+    progress_writer = opened()
+    progress_writer.refresh()
+    assert progress_writer.states("xor") == {}
+    progress_writer.close()
+    assert not progress_writer._thread.is_alive()
+    progress_writer.refresh()
+    assert progress_writer.states("xor") == {}
 
 
 def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
@@ -379,14 +379,14 @@ def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
         return real(self, records)
 
     monkeypatch.setattr(Store, "add", add)
-    keeper = opened()
-    keeper.states("xor")
+    progress_writer = opened()
+    progress_writer.states("xor")
     began = time.monotonic()
     for epoch in range(200):
-        keeper.left(left(epoch=epoch))
+        progress_writer.left(left(epoch=epoch))
         time.sleep(0.001)
     seconds = time.monotonic() - began
-    keeper.close()
+    progress_writer.close()
     # One that comes FAST seconds after the one before is written at once, on a slow machine.
     assert 1 <= len(written) <= 3 + seconds / FAST
     with closing(Store(file)) as store:
@@ -396,11 +396,11 @@ def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
 def test_a_full_second_is_enough_to_close(opened: Open) -> None:
     fastest = math.inf
     for trial in range(10):
-        keeper = opened()
+        progress_writer = opened()
         for n in range(300):
-            keeper.did(f"lesson {trial}", f"e{n}", "predict", "done")
+            progress_writer.did(f"lesson {trial}", f"e{n}", "predict", "done")
         began = time.monotonic()
-        keeper.close()
+        progress_writer.close()
         fastest = min(fastest, time.monotonic() - began)
         assert len(opened().states(f"lesson {trial}")) == 300
         if fastest < 1:  # else the machine was perhaps busy with other things
@@ -419,32 +419,32 @@ def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Store, "__init__", hang)
     monkeypatch.setattr(keeper_module, "PATIENCE", 0.1)
     monkeypatch.setattr(keeper_module, "STUCK", 0.05)
-    keeper = ProgressWriter(file)
+    progress_writer = ProgressWriter(file)
     began = time.monotonic()
     for n in range(1000):
-        keeper.did("xor", f"e{n}", "predict", "done")
-        assert len(keeper.states("xor")) == n + 1
-    keeper.close(timeout=0.05)
+        progress_writer.did("xor", f"e{n}", "predict", "done")
+        assert len(progress_writer.states("xor")) == n + 1
+    progress_writer.close(timeout=0.05)
     assert time.monotonic() - began < 50, "not a tenth of a second each time"
-    assert keeper.trouble.startswith(f"progress is not kept: waiting for {file}")
+    assert progress_writer.trouble.startswith(f"progress is not kept: waiting for {file}")
     gate.set()
-    keeper._thread.join(PATIENCE)
-    assert not keeper._thread.is_alive()
+    progress_writer._thread.join(PATIENCE)
+    assert not progress_writer._thread.is_alive()
 
 
 def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
     opened: Open, file: Path
 ) -> None:
     file.mkdir()
-    keeper = opened()
-    assert keeper.states("xor") == {}
-    assert keeper.trouble == f"progress is not kept: it is a folder ({file})"
-    keeper.did("xor", "first", "predict", "done")
-    keeper.left(left())
-    assert keeper.states("xor") == {"first": "done"}
-    assert keeper.last_left() == left()
+    progress_writer = opened()
+    assert progress_writer.states("xor") == {}
+    assert progress_writer.trouble == f"progress is not kept: it is a folder ({file})"
+    progress_writer.did("xor", "first", "predict", "done")
+    progress_writer.left(left())
+    assert progress_writer.states("xor") == {"first": "done"}
+    assert progress_writer.last_left() == left()
     file.rmdir()
-    keeper.close()
+    progress_writer.close()
     assert opened().states("xor") == {"first": "done"}
 
 
@@ -454,26 +454,26 @@ def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
     with closing(Store(file)):
         pass
     monkeypatch.setattr(keeper_module, "BUSY", 0.05)
-    keeper = opened()
-    keeper.states("xor")
+    progress_writer = opened()
+    progress_writer.states("xor")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        keeper.did("xor", "first", "predict", "done")
-        assert not keeper.flush(timeout=0.3)
-        wait_until(lambda: "another program is writing it" in keeper.trouble, "the reason")
+        progress_writer.did("xor", "first", "predict", "done")
+        assert not progress_writer.flush(timeout=0.3)
+        wait_until(lambda: "another program is writing it" in progress_writer.trouble, "the reason")
         other.execute("ROLLBACK")
-    assert keeper.flush()
-    assert keeper.trouble == ""
+    assert progress_writer.flush()
+    assert progress_writer.trouble == ""
     assert opened().states("xor") == {"first": "done"}
 
 
 def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> None:
     file.write_text("no database\n" * 100)
-    keeper = opened()
-    keeper.did("xor", "first", "predict", "done")
-    assert keeper.flush()
-    assert keeper.trouble.startswith("the progress file was damaged and is set aside as ")
-    assert "\n" not in keeper.trouble
+    progress_writer = opened()
+    progress_writer.did("xor", "first", "predict", "done")
+    assert progress_writer.flush()
+    assert progress_writer.trouble.startswith("the progress file was damaged and is set aside as ")
+    assert "\n" not in progress_writer.trouble
 
 
 def test_whatever_goes_wrong_is_told_and_never_raised(
@@ -483,13 +483,13 @@ def test_whatever_goes_wrong_is_told_and_never_raised(
         raise RuntimeError("never\nthought of")
 
     monkeypatch.setattr(Store, "exercises", fail)
-    keeper = opened()
-    assert keeper.states("xor") == {}
-    keeper.did("xor", "first", "predict", "done")
-    assert keeper.states("xor") == {"first": "done"}
-    keeper.close()
+    progress_writer = opened()
+    assert progress_writer.states("xor") == {}
+    progress_writer.did("xor", "first", "predict", "done")
+    assert progress_writer.states("xor") == {"first": "done"}
+    progress_writer.close()
     told = f"progress is not kept: RuntimeError: never thought of ({file})"
-    assert keeper.trouble.startswith(told)
+    assert progress_writer.trouble.startswith(told)
 
 
 def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
@@ -503,10 +503,10 @@ def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
 def test_what_was_typed_is_own_after_a_restart_whatever_file_it_is_kept_in(
     opened: Open, file: Path
 ) -> None:
-    keeper = opened()
-    keeper.draft("xor", "mend", Draft("w = 1"))
-    keeper.draft("xor", "other", Draft("import os", is_own=False))
-    keeper.close()
+    progress_writer = opened()
+    progress_writer.draft("xor", "mend", Draft("w = 1"))
+    progress_writer.draft("xor", "other", Draft("import os", is_own=False))
+    progress_writer.close()
     again = opened()
     assert again.draft_of("xor", "mend") == Draft("w = 1", is_own=True)
     assert again.draft_of("xor", "other") == Draft("import os", is_own=False)
@@ -519,10 +519,10 @@ def test_what_was_typed_on_another_machine_is_not_own_here(
     theirs.draft("xor", "mend", Draft("import os"))
     theirs.close()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
-    keeper = opened()  # the very file, copied there
-    assert keeper.draft_of("xor", "mend") == Draft("import os", is_own=False)
-    keeper.draft("xor", "mend", Draft("import os"))  # agreed to
-    keeper.close()
+    progress_writer = opened()  # the very file, copied there
+    assert progress_writer.draft_of("xor", "mend") == Draft("import os", is_own=False)
+    progress_writer.draft("xor", "mend", Draft("import os"))  # agreed to
+    progress_writer.close()
     assert opened().draft_of("xor", "mend") == Draft("import os", is_own=True)
 
 

@@ -64,9 +64,9 @@ class Talk:
 @pytest.fixture
 def session(engine: FakeEngine, clock: Clock) -> Talk:
     """A session with an open lesson."""
-    talk = Talk(engine, clock)
-    talk.open(lesson())
-    return talk
+    engine_session = Talk(engine, clock)
+    engine_session.open(lesson())
+    return engine_session
 
 
 def test_opening_a_lesson_sends_it_and_its_first_mode(session: Talk, engine: FakeEngine) -> None:
@@ -82,29 +82,29 @@ def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
     engine.ready_at_once = False
     session = Talk(engine)
     session.open(lesson())
-    assert session.moment.frame is None
+    assert session.view.frame is None
     assert session.waiting_line() == "loading PyTorch …"
     session.step_phase()
     engine.get_ready()
     assert session.waiting_line() == ""
-    assert session.moment.frame is not None
-    assert session.moment.frame.phase == "Predict"
+    assert session.view.frame is not None
+    assert session.view.frame.phase == "Predict"
 
 
 def test_each_step_keeps_the_frame_before(session: Talk) -> None:
     for _ in range(4):
         session.step_phase()
-    moment = session.moment
-    assert moment.before.phase == "Gradient"
-    assert moment.frame.phase == "Update"
-    assert moment.frame.values["w"].data[0] == pytest.approx(0.3)
+    view = session.view
+    assert view.before.phase == "Gradient"
+    assert view.frame.phase == "Update"
+    assert view.frame.values["w"].data[0] == pytest.approx(0.3)
 
 
 def test_looking_at_the_plot_does_not_forget_what_has_changed(session: Talk) -> None:
     session.step_phase()
-    before = session.moment and session.moment.before
+    before = session.view and session.view.before
     session.look(60)
-    assert session.moment.before is before
+    assert session.view.before is before
 
 
 def test_the_same_width_is_not_told_twice(session: Talk, engine: FakeEngine) -> None:
@@ -121,7 +121,7 @@ def test_r_runs_to_the_last_epoch_and_pauses(session: Talk, engine: FakeEngine) 
     session.toggle_run()
     assert engine.sent[-1] == Pause()
     assert not session.is_running
-    assert session.moment.epoch == 5
+    assert session.view.epoch == 5
 
 
 def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
@@ -134,7 +134,7 @@ def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
     assert session.notice.text == "Epoch 20 is reached · r again goes on to 40"
     session.toggle_run()
     assert engine.sent[-1] == RunTo(epoch=40)
-    assert session.moment.goal == 40
+    assert session.view.goal == 40
 
 
 def test_an_unasked_frame_of_a_run_owes_a_taken(session: Talk, engine: FakeEngine) -> None:
@@ -211,11 +211,11 @@ def test_events_of_the_lesson_before_are_not_heard(session: Talk, engine: FakeEn
     session.receive(ProcessEnded(message="late", restarting=True, opening=old.opening))
     assert session.is_waiting
     session.next_mode()
-    assert session.moment.frame is None
-    assert session.moment.failed is None
+    assert session.view.frame is None
+    assert session.view.failed is None
     engine.release()
-    assert session.moment.frame is not None
-    assert session.moment.frame.phase == "Setup"
+    assert session.view.frame is not None
+    assert session.view.frame.phase == "Setup"
 
 
 def test_opening_another_lesson_in_mid_run_pauses_first(session: Talk, engine: FakeEngine) -> None:
@@ -228,14 +228,14 @@ def test_opening_another_lesson_in_mid_run_pauses_first(session: Talk, engine: F
 def test_an_error_leaves_the_last_good_frame(session: Talk, engine: FakeEngine) -> None:
     session.step_phase()
     engine.fails_at = "Loss"
-    good = session.moment and session.moment.frame
+    good = session.view and session.view.frame
     session.step_phase()
-    moment = session.moment
-    assert moment.failed is not None
-    assert moment.frame is good
+    view = session.view
+    assert view.failed is not None
+    assert view.frame is good
     assert session.notice.text == "Loss failed, line 31 · R starts again"
     session.restart()
-    assert session.moment.failed is None
+    assert session.view.failed is None
 
 
 def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: FakeEngine) -> None:
@@ -244,7 +244,7 @@ def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: Fa
     session.open(lesson())
     failed = LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
     session.receive(failed)
-    assert session.moment.failed is failed
+    assert session.view.failed is failed
     session.restart()
     assert not any(isinstance(c, Restart) for c in engine.sent)
     assert engine.kinds().count("OpenLesson") == 2
@@ -289,7 +289,7 @@ def test_runs_that_were_run_again_are_shown_without_a_step(session: Talk) -> Non
     other = RunInfo(name="B", letter="B", mode="manual", device="cpu", learning_rate=0.1, seed=0,
                     furthest=7, loss=0.5)  # fmt: skip
     session.receive(InspectionReady(at=Position(99, 1), run="A", runs=(other,)))
-    assert session.moment.runs == (other,)
+    assert session.view.runs == (other,)
 
 
 def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
@@ -309,8 +309,8 @@ def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEng
     session.toggle_run()
     engine.advance(3)
     session.toggle_run()
-    assert session.moment.epoch == 4
-    assert session.moment.before.at.epoch < 4
+    assert session.view.epoch == 4
+    assert session.view.before.at.epoch < 4
 
 
 def test_stop_with_nothing_running_says_so(session: Talk, engine: FakeEngine) -> None:
@@ -351,7 +351,7 @@ def test_keys_held_down_do_not_queue_up_without_end(session: Talk, engine: FakeE
 def test_seek_goes_to_an_epoch(session: Talk, engine: FakeEngine) -> None:
     session.seek(7)
     assert engine.sent[-1] == Seek(epoch=7)
-    assert session.moment.epoch == 7
+    assert session.view.epoch == 7
 
 
 def test_learning_rates_go_by_one_two_five() -> None:
@@ -395,9 +395,9 @@ def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
     session.step_operation()
     assert session.notice.text == "Reading the graph …"
     sees(session, engine, graph(2))
-    assert (session.moment.operations, session.notice.text) == (1, "")
+    assert (session.view.operations, session.notice.text) == (1, "")
     sees(session, engine, graph(2))
-    assert session.moment.operations == 1
+    assert session.view.operations == 1
 
 
 def test_where_there_is_no_graph_nothing_else_is_said_first(
@@ -419,4 +419,4 @@ def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(
     session.step_operation()
     session.step_phase()
     sees(session, engine, graph(2))
-    assert (session.moment.operations, session.moment.frame.at.step) == (0, 3)
+    assert (session.view.operations, session.view.frame.at.step) == (0, 3)

@@ -68,9 +68,9 @@ def lesson(slug: str = "line", title: str = "A line through the origin") -> Less
     )
 
 
-def headline(slug: str, title: str, fault: str = "") -> Headline:
+def headline(slug: str, title: str, diagnostic: str = "") -> Headline:
     path = Path(f"/lessons/{slug}.md")
-    return Headline(slug, path, title, "One weight learns y = 2x.", 1, MODES, True, fault)
+    return Headline(slug, path, title, "One weight learns y = 2x.", 1, MODES, True, diagnostic)
 
 
 HEADLINES = (

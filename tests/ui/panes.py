@@ -23,7 +23,7 @@ def frame(epoch: int, step: int, mode: str = "autograd") -> Frame:
 LESSON = lesson()
 
 
-def moment(now: Frame, before: Frame | None = None, **more: Any) -> RunView:
+def view(now: Frame, before: Frame | None = None, **more: Any) -> RunView:
     return RunView(LESSON, now.mode, "cpu", 20, frame=now, before=before, **more)
 
 
@@ -31,16 +31,16 @@ class OnePane(App[None]):
     """The pane fills the screen; its border takes the first row."""
 
     CSS = "LinesPane { border-top: solid $foreground; padding: 0 1; scrollbar-size: 0 0; }"
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, pane: LinesPane, first: RunView) -> None:
         super().__init__()
         self.animation_level = "none"
         self.pane = pane
-        self.set_reactive(OnePane.moment, first)
+        self.set_reactive(OnePane.view, first)
 
     def compose(self) -> ComposeResult:
-        yield self.pane.data_bind(OnePane.moment)
+        yield self.pane.data_bind(OnePane.view)
 
     def on_mount(self) -> None:
         self.pane.focus()

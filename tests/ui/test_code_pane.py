@@ -17,7 +17,7 @@ from tutor.ui.panes.code import CodePane
 from tutor.ui.variable_lines import HEIGHT, facts_lines
 
 from .fake_engine import scalar
-from .panes import OnePane, frame, moment
+from .panes import OnePane, frame, view
 
 WEIGHT = VariableInfo(
     name="w",
@@ -47,8 +47,8 @@ class CodeApp(OnePane):
         return self.pane
 
     def tell(self, facts: VariableInfo) -> None:
-        assert self.moment is not None
-        self.moment = replace(self.moment, sight=Inspections(facts=facts))
+        assert self.view is not None
+        self.view = replace(self.view, inspections=Inspections(facts=facts))
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ def reversed_text(app: CodeApp) -> list[str]:
 
 
 async def test_what_has_just_run_and_what_is_about_to_run_bear_different_marks() -> None:
-    async with shown(moment(frame(1, 2))) as (app, _):
+    async with shown(view(frame(1, 2))) as (app, _):
         marked = [row for row in app.text.split("\n") if not row.startswith("  ")]
         assert marked == [
             "┃ Loss",
@@ -87,7 +87,7 @@ async def test_what_has_just_run_and_what_is_about_to_run_bear_different_marks()
 
 
 async def test_before_pytorch_is_there_nothing_is_marked() -> None:
-    async with shown(replace(moment(frame(0, 0)), frame=None)) as (app, _):
+    async with shown(replace(view(frame(0, 0)), frame=None)) as (app, _):
         assert "┃" not in app.text
         assert "▶" not in app.text
 
@@ -96,13 +96,13 @@ async def test_before_pytorch_is_there_nothing_is_marked() -> None:
 
 
 async def test_the_first_name_is_one_that_is_about_to_run() -> None:
-    async with shown(moment(frame(1, 1)), "right") as (app, _):
+    async with shown(view(frame(1, 1)), "right") as (app, _):
         assert app.chosen == ["loss"]
         assert reversed_text(app) == ["loss"]
 
 
 async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
-    async with shown(moment(frame(1, 1)), "right", "right", "right", "left", "up") as (app, _):
+    async with shown(view(frame(1, 1)), "right", "right", "right", "left", "up") as (app, _):
         assert app.chosen == ["loss", "y_pred", "y", "y_pred", "w"]
         for _ in range(5):
             app.code.action_name(-1)
@@ -114,7 +114,7 @@ async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
 
 
 async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
-    async with shown(moment(frame(0, 0)), size=(60, 8)) as (app, pilot):
+    async with shown(view(frame(0, 0)), size=(60, 8)) as (app, pilot):
         await pilot.press("home", "down", "down")
         assert app.chosen == []
         assert app.pane.scroll_offset.y == 2
@@ -123,14 +123,14 @@ async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
 
 
 async def test_backspace_chooses_nothing_and_gives_the_room_back() -> None:
-    async with shown(moment(frame(1, 1)), "right", "backspace") as (app, _):
+    async with shown(view(frame(1, 1)), "right", "backspace") as (app, _):
         assert app.chosen == ["loss", ""]
         assert reversed_text(app) == []
         assert app.code.foot_lines == ()
 
 
 async def test_the_chosen_name_is_in_view_above_the_facts() -> None:
-    async with shown(moment(frame(0, 0)), size=(40, 12)) as (app, pilot):
+    async with shown(view(frame(0, 0)), size=(40, 12)) as (app, pilot):
         for _ in range(30):
             app.code.action_name(1)
         await pilot.pause()
@@ -141,24 +141,24 @@ async def test_the_chosen_name_is_in_view_above_the_facts() -> None:
 
 
 async def test_in_another_mode_the_same_name_stays_chosen_or_none() -> None:
-    async with shown(moment(frame(1, 4)), "right") as (app, pilot):
+    async with shown(view(frame(1, 4)), "right") as (app, pilot):
         assert app.code.chosen == "w.grad"
         await pilot.press("up")
         assert app.code.chosen == "w"
-        app.moment = moment(frame(1, 3, "manual"))
+        app.view = view(frame(1, 3, "manual"))
         await pilot.pause()
         assert app.code.chosen == "w"
-        app.moment = moment(frame(1, 4))
+        app.view = view(frame(1, 4))
         await pilot.press("down")
         assert app.code.chosen == "w.grad"
-        app.moment = moment(frame(1, 4, "manual"))
+        app.view = view(frame(1, 4, "manual"))
         await pilot.pause()
         assert app.code.chosen == ""
     assert app.chosen == ["w.grad", "w", "w.grad", ""]
 
 
 async def test_a_name_in_a_folded_line_is_chosen_where_it_stands() -> None:
-    async with shown(moment(frame(1, 2, "manual")), size=(24, 30)) as (app, pilot):
+    async with shown(view(frame(1, 2, "manual")), size=(24, 30)) as (app, pilot):
         await pilot.press(*["right"] * 4)
         assert app.code.chosen == "y"
         row = next(c for c in app.pane.lines if any(s.style == text_styles.ACTIVE for s in c.spans))
@@ -187,7 +187,7 @@ def test_a_line_too_long_is_folded_between_words_and_no_character_is_lost(
 
 
 async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
-    async with shown(moment(frame(1, 2)), *["right"] * 2, size=(78, 9)) as (app, pilot):
+    async with shown(view(frame(1, 2)), *["right"] * 2, size=(78, 9)) as (app, pilot):
         assert app.code.chosen == "w"
         app.tell(WEIGHT)
         for key in ("home", "end", "pageup"):
@@ -205,7 +205,7 @@ async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
 
 
 async def test_facts_of_another_name_are_not_shown_as_if_they_were_this_one_s() -> None:
-    async with shown(moment(frame(1, 1)), "right") as (app, pilot):
+    async with shown(view(frame(1, 1)), "right") as (app, pilot):
         app.tell(WEIGHT)
         await pilot.pause()
         words = "\n".join(row.plain for row in app.code.foot_lines)
@@ -279,7 +279,7 @@ def test_a_long_value_leaves_room_for_what_it_is() -> None:
 
 
 async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
-    async with shown(moment(frame(1, 2))) as (app, pilot):
+    async with shown(view(frame(1, 2))) as (app, pilot):
         assert app.code.turn_difference() == "manual"
         await pilot.pause()
         rows = app.text.split("\n")
@@ -298,7 +298,7 @@ async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
 
 
 async def test_a_difference_has_no_names_to_point_at() -> None:
-    async with shown(moment(frame(1, 2)), "right") as (app, pilot):
+    async with shown(view(frame(1, 2)), "right") as (app, pilot):
         app.code.turn_difference()
         await pilot.press("right", "down", "left")
         assert app.code.chosen == ""
@@ -306,9 +306,9 @@ async def test_a_difference_has_no_names_to_point_at() -> None:
 
 
 async def test_climbing_the_ladder_goes_on_comparing() -> None:
-    async with shown(moment(frame(1, 2, "manual"))) as (app, pilot):
+    async with shown(view(frame(1, 2, "manual"))) as (app, pilot):
         assert app.code.turn_difference() == "autograd"
-        app.moment = moment(frame(1, 2))
+        app.view = view(frame(1, 2))
         await pilot.pause()
         assert app.code.difference_to == "manual"
         assert "+ loss.backward()" in app.text

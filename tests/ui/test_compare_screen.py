@@ -110,8 +110,8 @@ class FakeSession:
 
     def __init__(self, seen: ModeComparison | None, epoch: int = 3, batches: int = 1) -> None:
         frame = msgspec.structs.replace(Simulated(epoch=epoch, step=3).frame(), batches=batches)
-        self.moment: RunView | None = RunView(
-            lesson(), "autograd", "cpu", 20, frame=frame, sight=Inspections(comparison=seen)
+        self.view: RunView | None = RunView(
+            lesson(), "autograd", "cpu", 20, frame=frame, inspections=Inspections(comparison=seen)
         )
         self.notice = Notice()
         self.calls: list[str] = []
@@ -360,7 +360,7 @@ async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
         await pilot.press("space", "s", "b", "B", "g", "left_square_bracket", "x")
         assert session.calls == ["step_phase", "step_epoch", "back_phase", "back_epoch",
                                  "next_mode", "lower_learning_rate", "stop"]  # fmt: skip
-        session.moment = FakeSession(comparison(one_parameter())).moment
+        session.view = FakeSession(comparison(one_parameter())).view
         await pilot.press("]")
         await pilot.pause()
         pane = app.screen.query_one(ComparisonPane)

@@ -25,7 +25,7 @@ from tutor.ui.panes.timeline import Timeline
 from .conftest import LARGE, SMALL
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
-from .panes import OnePane, frame, moment
+from .panes import OnePane, frame, view
 from .test_lesson_screen import settled, text_of
 
 MakeApp = Callable[..., TutorApp]
@@ -243,7 +243,7 @@ def attempt(state: Any = "asking", **more: Any) -> Attempt:
 
 async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_done() -> None:
     pane = FormulaPane(id="formula", ascii_only=False)
-    shown = replace(moment(frame(0, 0)), lesson=with_exercises(PREDICT, REPAIR, CHOOSE))
+    shown = replace(view(frame(0, 0)), lesson=with_exercises(PREDICT, REPAIR, CHOOSE))
     app = OnePane(pane, shown)
     async with app.run_test(size=(80, 60)) as pilot:
         await pilot.pause()
@@ -256,7 +256,7 @@ async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_do
 
 async def test_the_formula_does_not_tell_what_is_asked_before_it_is_answered() -> None:
     pane = FormulaPane(id="formula", ascii_only=False)
-    app = OnePane(pane, moment(frame(2, 1)))  # the loss of epoch 1 is still there
+    app = OnePane(pane, view(frame(2, 1)))  # the loss of epoch 1 is still there
     async with app.run_test(size=(80, 60)) as pilot:
         await pilot.pause()
         assert "= 30" in app.text

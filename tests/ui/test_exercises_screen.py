@@ -40,14 +40,14 @@ class Alone(App[None]):
         self.push_screen(ExercisesScreen(self._session, ascii_only=False))
 
 
-def pupil() -> Pupil:
+def lesson_session() -> Pupil:
     session = Pupil(FakeEngine())
     session.open(with_exercises(PREDICT, REPAIR, CHOOSE))
     return session
 
 
 async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
-    session = pupil()
+    session = lesson_session()
     app = Alone(session)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
@@ -66,7 +66,7 @@ async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
 
 
 async def test_a_number_begins_the_exercise_that_has_it() -> None:
-    session = pupil()
+    session = lesson_session()
     app = Alone(session)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("0", "7")  # there are none
@@ -92,7 +92,7 @@ async def test_of_many_a_number_of_two_digits_can_be_typed() -> None:
 
 
 async def test_escape_begins_nothing() -> None:
-    session = pupil()
+    session = lesson_session()
     app = Alone(session)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("down", "escape")

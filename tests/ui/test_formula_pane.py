@@ -15,7 +15,7 @@ from tutor.ui.panes.formula import FormulaPane
 from .exercises import PREDICT
 from .fake_engine import scalar
 from .lessons import lesson
-from .panes import OnePane, frame, moment
+from .panes import OnePane, frame, view
 
 SIZE = (78, 60)
 
@@ -34,7 +34,7 @@ def with_loss(at: Frame, loss: float | None) -> Frame:
 
 
 def app_at(now: Frame, before: Frame | None = None, ascii_only: bool = False) -> OnePane:
-    return OnePane(FormulaPane(id="formula", ascii_only=ascii_only), moment(now, before))
+    return OnePane(FormulaPane(id="formula", ascii_only=ascii_only), view(now, before))
 
 
 async def test_the_formulas_of_the_last_step_bear_its_mark_and_prose_does_not() -> None:
@@ -59,10 +59,10 @@ async def test_a_box_that_was_empty_in_between_is_compared_with_what_it_held() -
     app = app_at(first)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        app.moment = moment(empty, first)
+        app.view = view(empty, first)
         await pilot.pause()
         assert "□" in app.text
-        app.moment = moment(now, empty)
+        app.view = view(now, empty)
         await pilot.pause()
         assert changed(next(c for c in app.pane.lines if "21.683" in c.plain)) == ["83"]
 
@@ -115,12 +115,12 @@ def results(pane: FormulaPane) -> list[str]:
 @pytest.mark.parametrize("rows", [11, 13, 18])
 async def test_what_has_just_run_stays_in_view_while_stepping(words: int, rows: int) -> None:
     """Its result is the point of the step; what is next stands below it if there is room."""
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
     long = told(words)
     async with app.run_test(size=(78, rows)) as pilot:
         for step in (1, 2, 6, 7):
             at, before = frame(1 + step // 6, step % 6 or 1), frame(1, 1)
-            app.moment = replace(moment(at, before), lesson=long)
+            app.view = replace(view(at, before), lesson=long)
             await pilot.pause()
             assert isinstance(app.pane, FormulaPane)
             if at.phase in app.pane._results:
@@ -139,11 +139,11 @@ async def test_what_was_asked_for_is_in_view_once_it_is_answered() -> None:
             for s in plain.sections
         ),
     )
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
     async with app.run_test(size=(78, 9)) as pilot:
         assert isinstance(app.pane, FormulaPane)
         app.pane.attempt = Attempt(PREDICT, 1, 1, "done", "number", PREDICT.ask)
-        app.moment = replace(moment(frame(1, 2), frame(1, 1)), lesson=long)
+        app.view = replace(view(frame(1, 2), frame(1, 1)), lesson=long)
         await pilot.pause()
         assert "Loss" in results(app.pane)
 
@@ -154,32 +154,32 @@ def has_closed(app: OnePane) -> bool:
 
 async def test_the_sections_behind_the_last_phase_are_shown_at_the_end() -> None:
     """Whether the run came there by steps, by epochs or by running; back goes back."""
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
     long = told(2)
     epochs = long.epochs["autograd"]
     async with app.run_test(size=(78, 12)) as pilot:
         for before in (frame(epochs, 4), frame(epochs - 1, 5), frame(epochs, 5)):
-            app.moment = replace(moment(frame(epochs, 4), None), lesson=long)
+            app.view = replace(view(frame(epochs, 4), None), lesson=long)
             await pilot.pause()
             assert not has_closed(app)
             for last in (epochs, epochs + 7):
-                app.moment = replace(moment(frame(last, 5), before), lesson=long)
+                app.view = replace(view(frame(last, 5), before), lesson=long)
                 await pilot.pause()
                 assert "What to remember" in app.screen_rows[0]
-        app.moment = replace(moment(frame(epochs, 4), frame(epochs, 5)), lesson=long)
+        app.view = replace(view(frame(epochs, 4), frame(epochs, 5)), lesson=long)
         await pilot.pause()
         assert not has_closed(app)
 
 
 async def test_the_sections_behind_the_last_phase_come_by_stepping_on() -> None:
     """Below what has run; not in the first epoch, whose exercises they would answer."""
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
     long = told(0)
     async with app.run_test(size=(78, 12)) as pilot:
-        app.moment = replace(moment(frame(1, 5), frame(1, 4)), lesson=long)
+        app.view = replace(view(frame(1, 5), frame(1, 4)), lesson=long)
         await pilot.pause()
         first_top = app.pane.scroll_offset.y
-        app.moment = replace(moment(frame(2, 5), frame(2, 4)), lesson=long)
+        app.view = replace(view(frame(2, 5), frame(2, 4)), lesson=long)
         await pilot.pause()
         assert has_closed(app)
         assert any(row.strip().startswith("┃ Reset") for row in app.screen_rows)
@@ -204,10 +204,10 @@ async def test_of_several_formulas_all_that_find_room_are_in_view(
             if s.phase != "Reset"
         ),
     )
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), moment(frame(0, 0), None))
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
     async with app.run_test(size=(78, rows)) as pilot:
         for step in (1, 5):
-            app.moment = replace(moment(frame(1, step), frame(1, step - 1)), lesson=long)
+            app.view = replace(view(frame(1, step), frame(1, step - 1)), lesson=long)
             await pilot.pause()
             seen = [row.strip() for row in app.screen_rows if row.strip().startswith("┃   a")]
             ends = [row.plain.strip() for row in app.pane.lines if row.plain.startswith("┃   a")]

@@ -99,11 +99,13 @@ def xor_graph() -> AutogradGraph:
     )  # fmt: skip
 
 
-def moment(graph: AutogradGraph | None, step: int = 2, operations: int = 0) -> RunView:
+def view(graph: AutogradGraph | None, step: int = 2, operations: int = 0) -> RunView:
     """After `step` of the five phases: Predict, Loss, Gradient, Update, Reset."""
     frame = Simulated(epoch=1, step=step).frame()
-    sight = Inspections(graph=graph)
-    return RunView(lesson(), "autograd", "cpu", 20, frame=frame, sight=sight, operations=operations)
+    inspections = Inspections(graph=graph)
+    return RunView(
+        lesson(), "autograd", "cpu", 20, frame=frame, inspections=inspections, operations=operations
+    )
 
 
 class GraphApp(App[None]):
@@ -117,7 +119,7 @@ class GraphApp(App[None]):
     def compose(self) -> ComposeResult:
         pane = GraphPane(id="graph")
         pane.styles.height = self.height
-        pane.moment = self.shown
+        pane.view = self.shown
         yield pane
         yield Input()
 
@@ -145,7 +147,7 @@ async def shown(at: RunView, height: int = 8) -> list[str]:
 
 def drawn_lines(at: RunView, width: int) -> list[str]:
     """The whole graph, unfolded, for so many columns."""
-    graph = at.sight.graph
+    graph = at.inspections.graph
     assert graph is not None
     assert at.frame is not None
     so_far = backward(at.lesson, at.frame, at.operations, graph)
@@ -157,7 +159,7 @@ def drawn_lines(at: RunView, width: int) -> list[str]:
 
 
 def test_the_tree_goes_from_the_loss_down_to_the_leaf_in_the_lessons_names() -> None:
-    lines = drawn_lines(moment(line_graph()), 120)
+    lines = drawn_lines(view(line_graph()), 120)
     names = ["loss = mean(…)", "(…) ** 2", "y_pred - y", "y_pred = w * x", "w"]
     assert [name in row for name, row in zip(names, lines[1:], strict=True)] == [True] * 5
     indents = [len(row) - len(row.lstrip(" ▶└─")) for row in lines[1:]]
@@ -167,7 +169,7 @@ def test_the_tree_goes_from_the_loss_down_to_the_leaf_in_the_lessons_names() -> 
 
 
 def test_on_a_narrow_pane_the_operations_names_go_first_and_the_numbers_then() -> None:
-    at = moment(xor_graph(), step=3)
+    at = view(xor_graph(), step=3)
     by_width = {width: "\n".join(drawn_lines(at, width)) for width in range(20, 170)}
     with_ops = {width for width, found in by_width.items() if "SigmoidBackward0" in found}
     with_digits = {width for width, found in by_width.items() if "0.48750" in found}
@@ -181,12 +183,12 @@ def test_on_a_narrow_pane_the_operations_names_go_first_and_the_numbers_then() -
 @pytest.mark.parametrize("width", [10, 20, 38, 58, 78, 118])
 @pytest.mark.parametrize("operations", [0, 3, 11])
 def test_no_line_is_wider_than_the_pane(width: int, operations: int) -> None:
-    lines = drawn_lines(moment(xor_graph(), 2, operations), width)
+    lines = drawn_lines(view(xor_graph(), 2, operations), width)
     assert max(map(cell_len, lines)) <= width
 
 
 def test_all_of_it_can_be_read_in_ascii() -> None:
-    found = to_ascii("\n".join(drawn_lines(moment(xor_graph(), 2, 8), 78)))
+    found = to_ascii("\n".join(drawn_lines(view(xor_graph(), 2, 8), 78)))
     assert found.isascii()
     assert "?" not in found
     marked = [row for row in found.splitlines() if row.startswith(("> ", "| "))]
@@ -195,14 +197,14 @@ def test_all_of_it_can_be_read_in_ascii() -> None:
 
 def test_what_a_lesson_names_is_no_escape_sequence() -> None:
     graph = AutogradGraph(nodes=(node(0, "Op\x1b[31m", "f(\x1b]0;x)", name="a\nb"),))
-    found = "\n".join(drawn_lines(moment(graph), 78)[1:])
+    found = "\n".join(drawn_lines(view(graph), 78)[1:])
     assert found.isprintable()
 
 
 def test_what_is_used_twice_is_told_of_once() -> None:
     twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
     graph = AutogradGraph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
-    lines = drawn_lines(moment(graph, 3), 78)
+    lines = drawn_lines(view(graph, 3), 78)
     assert sum("(see above)" in row for row in lines) == 1
     assert sum("None, so 5 is stored" in row for row in lines) == 1
 
@@ -221,13 +223,13 @@ ALL = ["1", "[4] 0.25000 0.25000 0.25000 0.25000", "[4] −1 −2 −3 −4", "[
 
 
 def test_before_the_gradient_phase_there_is_none_but_what_a_leaf_had() -> None:
-    assert gradients(moment(line_graph(), step=1)) == ["", "", "", "", "w.grad: None"]
-    assert gradients(moment(line_graph(), step=2))[:4] == [""] * 4
+    assert gradients(view(line_graph(), step=1)) == ["", "", "", "", "w.grad: None"]
+    assert gradients(view(line_graph(), step=2))[:4] == [""] * 4
 
 
 @pytest.mark.parametrize("operations", range(6))
 def test_they_come_one_operation_at_a_time(operations: int) -> None:
-    at = moment(line_graph(), step=2, operations=operations)
+    at = view(line_graph(), step=2, operations=operations)
     last = "w.grad: None, so −30 is stored" if operations == 5 else "w.grad: None"
     assert gradients(at) == [*ALL[:operations], *[""] * (4 - operations), last]
     lines = drawn_lines(at, 118)
@@ -236,8 +238,8 @@ def test_they_come_one_operation_at_a_time(operations: int) -> None:
 
 
 def test_the_learner_is_told_how_many_there_are() -> None:
-    assert "i: next operation (2 of 5)" in drawn_lines(moment(line_graph(), 2, 2), 78)[0]
-    assert "(5 of 5)" in drawn_lines(moment(line_graph(), 2, 5), 78)[0]
+    assert "i: next operation (2 of 5)" in drawn_lines(view(line_graph(), 2, 2), 78)[0]
+    assert "(5 of 5)" in drawn_lines(view(line_graph(), 2, 5), 78)[0]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
         asks=asks, output="", input="w", values={}, expected=1.0, order=order
     )
     attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
-    app = GraphApp(moment(line_graph(), step=2))
+    app = GraphApp(view(line_graph(), step=2))
     async with app.run_test(size=(118, 20)) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
@@ -268,25 +270,25 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
 
 @pytest.mark.parametrize("step", [3, 4, 5])
 def test_after_the_gradient_phase_all_are_there(step: int) -> None:
-    at = moment(line_graph(), step)
+    at = view(line_graph(), step)
     assert gradients(at) == [*ALL, "w.grad: None, so −30 is stored"]
     assert not any(row.startswith(("▶", "┃")) for row in drawn_lines(at, 118))
 
 
 def test_a_leaf_adds_what_arrives_to_what_it_had() -> None:
-    at = moment(line_graph(old=scalar(-25.5), new=-55.5), step=3)
+    at = view(line_graph(old=scalar(-25.5), new=-55.5), step=3)
     assert gradients(at)[-1] == "w.grad: −25.500 + (−30) = −55.500"
 
 
 def test_zero_is_not_none() -> None:
-    at = moment(line_graph(old=scalar(0.0), new=-30.0), step=3)
+    at = view(line_graph(old=scalar(0.0), new=-30.0), step=3)
     assert gradients(at)[-1] == "w.grad: 0 + (−30) = −30"
 
 
 def test_where_backward_never_comes_there_is_no_gradient() -> None:
     nodes = line_graph().nodes
     cut = [msgspec.structs.replace(n, order=-1) if n.id == 2 else n for n in nodes]
-    assert gradients(moment(AutogradGraph(nodes=tuple(cut)), step=3))[2] == ""
+    assert gradients(view(AutogradGraph(nodes=tuple(cut)), step=3))[2] == ""
 
 
 # ── The pane ────────────────────────────────────────────────────────────────────────
@@ -296,20 +298,20 @@ async def test_why_there_is_no_graph_is_said() -> None:
     why = AutogradGraph(
         why="In the mode manual nothing is recorded: the gradient is worked out by hand."
     )
-    assert "worked out by hand" in " ".join(await shown(moment(why)))
-    assert "reading the graph" in " ".join(await shown(moment(None)))
+    assert "worked out by hand" in " ".join(await shown(view(why)))
+    assert "reading the graph" in " ".join(await shown(view(None)))
 
 
 async def test_a_graph_that_does_not_fit_is_folded_and_says_what_it_hides() -> None:
-    rows = await shown(moment(xor_graph(), step=3))
+    rows = await shown(view(xor_graph(), step=3))
     assert len([row for row in rows if row]) == 7
     assert "5 operations to w2, w1, b1" in "\n".join(rows)
     assert "relu" not in "\n".join(rows)
-    assert "relu" in "\n".join(await shown(moment(xor_graph(), step=3), height=14))
+    assert "relu" in "\n".join(await shown(view(xor_graph(), step=3), height=14))
 
 
 async def test_enter_unfolds_the_chosen_line_and_folds_it_again() -> None:
-    app = GraphApp(moment(xor_graph(), step=3))
+    app = GraphApp(view(xor_graph(), step=3))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
@@ -326,7 +328,7 @@ async def test_enter_unfolds_the_chosen_line_and_folds_it_again() -> None:
 
 
 async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
-    app = GraphApp(moment(xor_graph(), step=3))
+    app = GraphApp(view(xor_graph(), step=3))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
@@ -345,7 +347,7 @@ async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
 async def test_from_see_above_enter_goes_there() -> None:
     twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
     graph = AutogradGraph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
-    app = GraphApp(moment(graph, 3))
+    app = GraphApp(view(graph, 3))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         await pilot.press("down", "down", "down", "enter")
@@ -361,26 +363,26 @@ def styles(content: Content) -> list[object]:
 
 
 async def test_another_step_of_the_same_graph_leaves_the_learners_folds_alone() -> None:
-    app = GraphApp(moment(line_graph(), step=3))
+    app = GraphApp(view(line_graph(), step=3))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         await pilot.press("down", "down", "enter")
         pane = app.query_one(GraphPane)
         folded = text(pane)
         assert "2 operations to w" in folded
-        pane.moment = moment(line_graph(old=scalar(1.0), new=-29.0), step=4)
+        pane.view = view(line_graph(old=scalar(1.0), new=-29.0), step=4)
         await pilot.pause()
         assert "2 operations to w" in text(pane)
 
 
 async def test_it_says_when_it_comes_into_view_and_when_it_goes() -> None:
-    app = GraphApp(moment(line_graph()))
+    app = GraphApp(view(line_graph()))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
         pane.display = False
         await pilot.pause()
-        pane.moment = moment(line_graph(), step=2, operations=1)
+        pane.view = view(line_graph(), step=2, operations=1)
         pane.display = True
         await pilot.pause()
         assert app.looked == [True, False, True]
@@ -388,7 +390,7 @@ async def test_it_says_when_it_comes_into_view_and_when_it_goes() -> None:
 
 
 async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
-    app = GraphApp(moment(line_graph()))
+    app = GraphApp(view(line_graph()))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
@@ -400,11 +402,11 @@ async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
 
 @pytest.mark.parametrize("operations", range(12))
 async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None:
-    app = GraphApp(moment(xor_graph(), 2, 0))
+    app = GraphApp(view(xor_graph(), 2, 0))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.pause()
         pane = app.query_one(GraphPane)
-        pane.moment = moment(xor_graph(), 2, operations)
+        pane.view = view(xor_graph(), 2, operations)
         await pilot.pause()
         rows = visible(pane)
         chosen = next(c.plain for c in pane.lines if text_styles.ACTIVE in styles(c))
@@ -415,5 +417,5 @@ async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None
 
 async def test_what_backward_never_reaches_stays_folded() -> None:
     nodes = (msgspec.structs.replace(n, order=-1) if n.id == 8 else n for n in xor_graph().nodes)
-    rows = await shown(moment(AutogradGraph(nodes=tuple(nodes)), step=3))
+    rows = await shown(view(AutogradGraph(nodes=tuple(nodes)), step=3))
     assert "… 5 operations" in "\n".join(rows)

@@ -68,7 +68,7 @@ async def test_enter_opens_a_lesson_from_the_map_and_escape_leads_back_to_it(
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
-    assert app.session.moment is not None
+    assert app.session.view is not None
 
 
 def test_what_else_a_lesson_builds_on_is_named_by_its_title() -> None:

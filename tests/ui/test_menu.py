@@ -131,7 +131,7 @@ async def test_nothing_is_read_of_the_journal_before_the_first_paint(menu: Menu)
             super().on_mount()
             asked.append(kept.asked)
 
-    app._menu_screen = Watched(app._standings)
+    app._menu_screen = Watched(app._curriculum)
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         assert asked == [0]
@@ -275,8 +275,8 @@ def test_what_has_the_words_in_its_title_comes_first_and_a_mode_is_no_word(
         Headline("c", Path(), "Twenty points", "A small rate."),
         Headline("d", Path(), "Learning rates"),
     ]
-    standings = [LessonProgress(replace(h, modes=("manual", "autograd"))) for h in lessons]
-    assert [number for number, _ in matching(standings, words)] == found
+    curriculum = [LessonProgress(replace(h, modes=("manual", "autograd"))) for h in lessons]
+    assert [number for number, _ in matching(curriculum, words)] == found
 
 
 async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:

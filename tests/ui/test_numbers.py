@@ -26,9 +26,11 @@ def shown(
     from .lessons import lesson
 
     pane = NumbersPane(id="numbers")
-    sight = Inspections(then=then)
-    moment = RunView(lesson(), "autograd", "cpu", 20, frame=now, before=before, sight=sight)
-    pane.set_reactive(NumbersPane.moment, moment)
+    inspections = Inspections(then=then)
+    view = RunView(
+        lesson(), "autograd", "cpu", 20, frame=now, before=before, inspections=inspections
+    )
+    pane.set_reactive(NumbersPane.view, view)
     return [content.plain.rstrip() for content in pane.build(width)]
 
 
@@ -121,8 +123,8 @@ def test_the_advice_fits_what_is_not_finite(
 
     now = frame(at=at, loss=NAN, diverged=True, batches=batches)
     pane = NumbersPane(id="numbers")
-    moment = RunView(lesson(), "autograd", "cpu", 20, frame=now, diverged_at=diverged_at)
-    pane.set_reactive(NumbersPane.moment, moment)
+    view = RunView(lesson(), "autograd", "cpu", 20, frame=now, diverged_at=diverged_at)
+    pane.set_reactive(NumbersPane.view, view)
     text = " ".join(content.plain.strip() for content in pane.build(78))
     assert ("Lower the learning rate" in text) == is_rate
     assert ("a lower learning rate does not help" in text) != is_rate

@@ -32,7 +32,7 @@ class OnePane(App[None]):
     CSS = """
     PlotPane { height: 9; border-top: solid white; padding: 0 1; scrollbar-size: 0 0; }
     """
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, ascii_only: bool = False) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class OnePane(App[None]):
         self.wanted: list[tuple[int, str | None]] = []
 
     def compose(self) -> ComposeResult:
-        yield PlotPane(id="plot", ascii_only=self.ascii_only).data_bind(OnePane.moment)
+        yield PlotPane(id="plot", ascii_only=self.ascii_only).data_bind(OnePane.view)
 
     def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
         self.wanted.append((message.columns, message.kind))
@@ -55,9 +55,9 @@ class OnePane(App[None]):
 
 
 @asynccontextmanager
-async def showing(app: OnePane, moment: RunView | None) -> AsyncIterator[Pilot[None]]:
+async def showing(app: OnePane, view: RunView | None) -> AsyncIterator[Pilot[None]]:
     async with app.run_test(size=(80, 24)) as pilot:
-        app.moment = moment
+        app.view = view
         await settled(pilot)
         yield pilot
 
@@ -67,14 +67,14 @@ async def settled(pilot: Pilot[None]) -> None:
         await pilot.pause()
 
 
-def moment(
+def view(
     curve: Curve | None = None, picture: AnyPicture | None = None, epoch: int = 5, **more: object
 ) -> RunView:
     at = replace(Simulated(), epoch=epoch, step=5 if epoch else 0)
     told: dict[str, object] = {
         "frame": at.frame(),
         "curve": curve,
-        "sight": Inspections(picture=picture),
+        "inspections": Inspections(picture=picture),
     }
     return RunView(lesson(), "autograd", "cpu", 20, **{**told, **more})  # type: ignore[arg-type]
 
@@ -88,29 +88,29 @@ PICTURES: dict[str, AnyPicture] = {
 
 async def test_it_opens_with_the_loss_and_says_how_to_go_on() -> None:
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))):
+    async with showing(app, view(pictures.curve(30.0, 20.0, 1.0))):
         assert app.text.startswith("loss by epoch, log scale · ● epoch 3 · 1/5 · v next\n")
         assert app.wanted == [(COLUMNS, None)]
 
 
 async def test_until_the_first_epoch_is_over_it_says_when_there_will_be_a_plot() -> None:
     app = OnePane()
-    async with showing(app, moment(epoch=0)) as pilot:
+    async with showing(app, view(epoch=0)) as pilot:
         assert "plotted from the end of the first epoch" in app.text
-        app.moment = moment(epoch=1)
+        app.view = view(epoch=1)
         await settled(pilot)
         assert "plotted from the end of the first epoch" in app.text
-        app.moment = moment(epoch=1, furthest=3)
+        app.view = view(epoch=1, furthest=3)
         await settled(pilot)
         assert "It is being computed" in app.text
-        app.moment = None
+        app.view = None
         await settled(pilot)
         assert "plotted from the end of the first epoch" in app.text
 
 
 async def test_turning_goes_through_all_kinds_and_round() -> None:
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))) as pilot:
+    async with showing(app, view(pictures.curve(30.0, 20.0, 1.0))) as pilot:
         titles = []
         for _ in KINDS:
             titles.append(app.text.partition("\n")[0])
@@ -126,7 +126,7 @@ async def test_turning_goes_through_all_kinds_and_round() -> None:
 
 async def test_what_can_be_seen_is_what_is_wanted() -> None:
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 1.0))) as pilot:
+    async with showing(app, view(pictures.curve(30.0, 1.0))) as pilot:
         for _ in range(4):
             app.pane.turn(1)
             await settled(pilot)
@@ -148,10 +148,10 @@ async def test_what_can_be_seen_is_what_is_wanted() -> None:
 
 async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -> None:
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 20.0))) as pilot:
+    async with showing(app, view(pictures.curve(30.0, 20.0))) as pilot:
         app.pane.turn(1)
         assert "log scale" in app.text
-        app.moment = moment(pictures.curve(30.0, 20.0, 0.1))
+        app.view = view(pictures.curve(30.0, 20.0, 0.1))
         await settled(pilot)
         assert "log scale" in app.text
         app.pane.turn(-1)
@@ -162,10 +162,10 @@ async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -
 @pytest.mark.parametrize("ascii_only", [False, True])
 async def test_each_picture_is_drawn_when_it_comes(kind: str, ascii_only: bool) -> None:
     app = OnePane(ascii_only)
-    async with showing(app, moment()) as pilot:
+    async with showing(app, view()) as pilot:
         app.pane.turn(KINDS.index(kind))
         assert "It is being computed" in app.text
-        app.moment = moment(picture=PICTURES[kind])
+        app.view = view(picture=PICTURES[kind])
         await settled(pilot)
         assert "It is being computed" not in app.text
         assert len(app.pane.lines) == 8
@@ -174,17 +174,17 @@ async def test_each_picture_is_drawn_when_it_comes(kind: str, ascii_only: bool) 
 
 async def test_a_contour_is_a_landscape_too() -> None:
     app = OnePane()
-    async with showing(app, moment(picture=pictures.contour())):
+    async with showing(app, view(picture=pictures.contour())):
         app.pane.turn(3)
         assert app.text.startswith("landscape: loss by w → and b ↑ · 4/5")
 
 
 async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> None:
     app = OnePane()
-    async with showing(app, moment()) as pilot:
+    async with showing(app, view()) as pilot:
         app.pane.turn(4)
         why = "The model has [bold]one[/bold] input,\x1b[31m and a plane needs two of them"
-        app.moment = moment(picture=NoPicture(why=f"{why}, as in the lesson on XOR."))
+        app.view = view(picture=NoPicture(why=f"{why}, as in the lesson on XOR."))
         await settled(pilot)
         words = app.text.replace("\n", " ")
         assert "Nothing to draw here: The model" in words
@@ -194,9 +194,9 @@ async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> N
 
 async def test_why_there_is_no_picture_is_not_told_of_another_kind() -> None:
     app = OnePane()
-    async with showing(app, moment()) as pilot:
+    async with showing(app, view()) as pilot:
         app.pane.turn(2)
-        app.moment = moment(picture=NoPicture(why="There are no data."))
+        app.view = view(picture=NoPicture(why="There are no data."))
         await settled(pilot)
         assert "There are no data." in app.text
         app.pane.turn(1)
@@ -206,10 +206,10 @@ async def test_why_there_is_no_picture_is_not_told_of_another_kind() -> None:
 
 async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> None:
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 1.0))) as pilot:
+    async with showing(app, view(pictures.curve(30.0, 1.0))) as pilot:
         app.pane.turn(1)
         app.pane.turn(1)
-        app.moment = moment(picture=NoPicture(why="two inputs", never=True))
+        app.view = view(picture=NoPicture(why="two inputs", never=True))
         await settled(pilot)
         assert app.pane.kind == "landscape"
         assert app.wanted[-1] == (0, "landscape")
@@ -221,19 +221,19 @@ async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> 
         app.pane.turn(-1)
         app.pane.turn(-1)
         assert app.pane.kind == "plane"
-        app.moment = moment(picture=NoPicture(why="one input", never=True))
+        app.view = view(picture=NoPicture(why="one input", never=True))
         await settled(pilot)
         assert app.pane.kind == "landscape"
 
 
 async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
     app = OnePane()
-    async with showing(app, moment()) as pilot:
+    async with showing(app, view()) as pilot:
         app.pane.turn(-1)
-        app.moment = moment(picture=NoPicture(why="one input", never=True))
+        app.view = view(picture=NoPicture(why="one input", never=True))
         await settled(pilot)
         assert app.text.split("\n")[0].endswith("4/4 · v next")
-        app.moment = replace(moment(), mode="manual")
+        app.view = replace(view(), mode="manual")
         await settled(pilot)
         app.pane.turn(1)
         assert app.pane.kind == "plane"
@@ -242,7 +242,7 @@ async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
 async def test_the_loss_of_the_line_that_is_drawn_stands_beside_the_data() -> None:
     app = OnePane()
     picture = msgspec.structs.replace(pictures.data(), loss=11.314)
-    async with showing(app, moment(picture=picture)):
+    async with showing(app, view(picture=picture)):
         app.pane.turn(2)
         assert "loss 11.314" in app.text
 
@@ -250,7 +250,7 @@ async def test_the_loss_of_the_line_that_is_drawn_stands_beside_the_data() -> No
 async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> None:
     app = OnePane()
     curve = pictures.curve(3.0, 2.0)
-    async with showing(app, moment(curve)) as pilot:
+    async with showing(app, view(curve)) as pilot:
         builds = 0
         build = app.pane.build
 
@@ -260,10 +260,10 @@ async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> No
             return build(width)
 
         app.pane.build = counted  # type: ignore[method-assign, assignment]
-        app.moment = moment(pictures.curve(3.0, 2.0), picture=pictures.data())
+        app.view = view(pictures.curve(3.0, 2.0), picture=pictures.data())
         await settled(pilot)
         assert builds == 0
-        app.moment = moment(pictures.curve(3.0, 2.0, 1.5))
+        app.view = view(pictures.curve(3.0, 2.0, 1.5))
         await settled(pilot)
         assert builds == 1
 
@@ -271,9 +271,9 @@ async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> No
 async def test_a_new_ghost_is_drawn_at_once() -> None:
     app = OnePane()
     curve = pictures.curve(3.0, 2.0, 1.0)
-    async with showing(app, moment(curve)) as pilot:
+    async with showing(app, view(curve)) as pilot:
         assert "A = manual" not in app.text
-        app.moment = moment(curve, runs=pictures.GHOSTS[:2])
+        app.view = view(curve, runs=pictures.GHOSTS[:2])
         await settled(pilot)
         assert "A = manual lr 0.01" in app.text
 
@@ -281,11 +281,11 @@ async def test_a_new_ghost_is_drawn_at_once() -> None:
 async def test_the_plot_is_drawn_even_if_its_paint_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A screen that closes may take with it what waited for its paint: then nothing froze."""
     app = OnePane()
-    async with showing(app, moment(pictures.curve(30.0, 20.0, 1.0))):
+    async with showing(app, view(pictures.curve(30.0, 20.0, 1.0))):
         monkeypatch.setattr(app.pane, "call_after_refresh", lambda *_: True)
-        app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5))
+        app.view = view(pictures.curve(30.0, 20.0, 1.0, 0.5))
         await come_true(lambda: "epoch 4" in app.text)
-        app.moment = moment(pictures.curve(30.0, 20.0, 1.0, 0.5, 0.1))
+        app.view = view(pictures.curve(30.0, 20.0, 1.0, 0.5, 0.1))
         await come_true(lambda: "epoch 5" in app.text)
 
 
@@ -297,7 +297,7 @@ async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch(
     batches: int, report: str, is_of_a_batch: bool
 ) -> None:
     """Not where a Report computes the loss of the whole epoch, as in the lesson on XOR."""
-    now = moment(pictures.curve(30.0, 20.0, 1.0))
+    now = view(pictures.curve(30.0, 20.0, 1.0))
     assert now.frame is not None
     end = [Section("Report", 999, "Report", (Fence(report, 1000),))] if report else []
     long = msgspec.structs.replace(now.lesson, sections=(*now.lesson.sections, *end))

@@ -140,4 +140,4 @@ async def test_a_run_that_is_kept_is_compared_with_at_once(
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("s", "f")
-        assert app.session.talk.look.then == "B"
+        assert app.session.engine_session.look.then == "B"

@@ -118,7 +118,7 @@ class ComparedMode:
             learning_rate=run.learning_rate,
             batch=run.batch,
             values=self._own_values(run.values),
-            dice=run.dice,
+            generator_states=run.generator_states,
             carried={**mine.carried, **shared},
         )
 

@@ -92,7 +92,7 @@ class ModeLockstep:
         by batch; after a longer jump, or one back, they begin anew.
         """
         self.programs, self._device, self._patience = programs, device, patience
-        self._contenders = {
+        self._compared_modes = {
             mode: ComparedMode(program, device, learning_rate, seed, quiet)
             for mode, program in programs.items()
         }
@@ -127,16 +127,16 @@ class ModeLockstep:
         else:
             self._each(at, lambda c: c.begin(at))
         self._last = (index, at)
-        for contender in self._contenders.values():
-            contender.find_gradients()
+        for compared in self._compared_modes.values():
+            compared.find_gradients()
 
     def _each(self, at: Standpoint, move: Callable[[ComparedMode], object]) -> None:
         """Move each mode to the place; the leader stands just where the run does."""
-        for mode, contender in self._contenders.items():
+        for mode, compared in self._compared_modes.items():
             if mode == at.program.mode:
-                contender.follow(at)
+                compared.follow(at)
             else:
-                move(contender)
+                move(compared)
 
     def _index(self, at: Standpoint, epoch: int) -> int:
         """How many batches the run has begun before this one."""
@@ -157,17 +157,17 @@ class ModeLockstep:
         assert self._last is not None
         first, last = self._last[0], self._last
         self._last = None
-        leader, everyone = self._contenders[at.program.mode], self._contenders.values()
+        leader, everyone = self._compared_modes[at.program.mode], self._compared_modes.values()
         for passed in range(first + 1, index + 1):
             if passed > first + 1 and until():
                 raise DifferencesStopped
-            for contender in everyone:
-                contender.finish_batch()
+            for compared in everyone:
+                compared.finish_batch()
             if passed < index:
                 batch = (passed - at.program.warm_up) % at.program.batches
                 values = leader.parameters_now()
-                for contender in everyone:
-                    contender.pass_through(max(batch, 0), values)
+                for compared in everyone:
+                    compared.pass_through(max(batch, 0), values)
         self._last = last
         arrived = leader.parameters_now()
         if index == first + 1:
@@ -177,11 +177,11 @@ class ModeLockstep:
     # ── Comparing ───────────────────────────────────────────────────────────────────
 
     def _compared(self, at: Standpoint, epoch: int, until: Callable[[], bool]) -> GradientTable:
-        for contender in self._contenders.values():
+        for compared in self._compared_modes.values():
             if until():
                 raise DifferencesStopped
-            contender.find_precise_gradients()
-        referees = _Referees(self._contenders, until)
+            compared.find_precise_gradients()
+        referees = _Referees(self._compared_modes, until)
         leader = at.program.mode
         names = [n for mode in self._in_order(leader) for n in self.programs[mode].parameters]
         rows = tuple(self._row(name, at, referees) for name in dict.fromkeys(names))
@@ -217,9 +217,9 @@ class ModeLockstep:
         return GradientRow(name, {**gradients, REFEREE: referee}, checked, judgement)
 
     def _evidence(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
-        contender = self._contenders[mode]
-        gradient = contender.gradients.get(name)
-        precise = contender.precise_gradients.get(name)
+        compared = self._compared_modes[mode]
+        gradient = compared.gradients.get(name)
+        precise = compared.precise_gradients.get(name)
         if mode == at.program.mode and at.gradients is not None:
             shown = at.gradients.get(name)
             if shown is None or gradient is None or not is_near(shown, gradient):
@@ -229,9 +229,9 @@ class ModeLockstep:
             mode=mode,
             gradient=gradient,
             precise=None if gradient is None else precise,
-            old=real_pairs(contender.old_gradients.get(name)),
-            by_hand=contender.is_by_hand(name),
-            raised=contender.raised,
+            old=real_pairs(compared.old_gradients.get(name)),
+            by_hand=compared.is_by_hand(name),
+            raised=compared.raised,
             another=self._difference(mode, base),
         )
 
@@ -277,8 +277,8 @@ class ModeLockstep:
         return replace(one, another=why, is_meant=False, own=own)
 
     def _samples(self, base: str) -> Samples | None:
-        contender = self._contenders[base]
-        return samples_in(contender.namespace, self.programs[base])
+        compared = self._compared_modes[base]
+        return samples_in(compared.namespace, self.programs[base])
 
     def _note(self, at: Standpoint) -> str:
         """What the learner should know of the comparison as a whole."""
@@ -295,8 +295,10 @@ class ModeLockstep:
 class _Referees:
     """Each mode's finite differences here, made when they are asked for, and kept."""
 
-    def __init__(self, contenders: Mapping[str, ComparedMode], until: Callable[[], bool]) -> None:
-        self._contenders, self._until = contenders, until
+    def __init__(
+        self, compared_modes: Mapping[str, ComparedMode], until: Callable[[], bool]
+    ) -> None:
+        self._compared_modes, self._until = compared_modes, until
         self._made: dict[str, FiniteDifferences | None] = {}
 
     def slopes(self, mode: str, name: str, said: Array | None) -> Slopes | None:
@@ -311,7 +313,7 @@ class _Referees:
 
     def _of(self, mode: str) -> FiniteDifferences | None:
         if mode not in self._made:
-            self._made[mode] = self._contenders[mode].referee(self._until)
+            self._made[mode] = self._compared_modes[mode].referee(self._until)
         return self._made[mode]
 
 

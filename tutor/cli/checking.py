@@ -17,7 +17,7 @@ from tutor.lesson import library
 from tutor.lesson.diagnostics import Diagnostic, LessonDiagnostics
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
-from tutor.lesson.related_lessons import faults_beside_others
+from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.validation.finding import Finding
 
@@ -76,7 +76,7 @@ class _Checker:
     """Proves lessons and tells what is wrong with each."""
 
     def __init__(self, proofs: LessonChecker, trust_now: bool, with_answers: bool) -> None:
-        self._proofs = proofs
+        self._checker = proofs
         self._trust_now = trust_now
         self._with_answers = with_answers
 
@@ -100,7 +100,7 @@ class _Checker:
             if isinstance(error, LessonDiagnostics):
                 _tell(f"{path}: once that is mended, the code and the exercises are proven, too")
             return False
-        beside = faults_beside_others(lesson)
+        beside = diagnostics_beside_others(lesson)
         found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
         is_same = not beside and library.original_of(path.absolute()) in proven
         told = found if is_same else [*found, *self._proven(lesson)]
@@ -111,14 +111,14 @@ class _Checker:
             seconds = time.perf_counter() - started
             print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
         if self._with_answers and not is_same:
-            for answer in self._proofs.answers:
+            for answer in self._checker.answers:
                 print(f"    {one_line(answer.text)}", flush=True)
         return good
 
     def _proven(self, lesson: Lesson) -> Sequence[Finding]:
         """What running the lesson finds wrong; Ctrl+C is told with what was being proven."""
         try:
-            return self._proofs.prove(lesson, with_answers=self._with_answers)
+            return self._checker.prove(lesson, with_answers=self._with_answers)
         except KeyboardInterrupt as stopped:
             if where := str(stopped):
                 _tell(f"stopped at {where}")

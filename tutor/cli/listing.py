@@ -38,7 +38,7 @@ def _as_json(h: Headline) -> dict[str, Any]:
         "builds_on": list(h.builds_on),
         "exercises": [{"id": id_, "kind": kind} for id_, kind in h.exercises],
         "path": str(h.path),
-        **({"fault": h.fault} if h.fault else {}),
+        **({"fault": h.diagnostic} if h.diagnostic else {}),
     }
 
 
@@ -46,7 +46,7 @@ def _print_list(headlines: Sequence[Headline]) -> None:
     """A line for each lesson, with as many columns as the screen is wide enough for."""
     cells = [tuple(map(one_line, _cells(h))) for h in headlines]
     width = screen()
-    is_long = [h.fault or any(wcwidth.wcswidth(text) > WIDEST for text in row[:3])
+    is_long = [h.diagnostic or any(wcwidth.wcswidth(text) > WIDEST for text in row[:3])
                for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
     for count in (5, 4, 3):
         lines = columns([row[:count] for row in cells])
@@ -54,13 +54,13 @@ def _print_list(headlines: Sequence[Headline]) -> None:
         if all(map(any, zip(is_long, fits, strict=True))):
             break
     for h, line in zip(headlines, lines, strict=True):
-        print(line if h.fault else cut(line, width))
+        print(line if h.diagnostic else cut(line, width))
 
 
 def _cells(h: Headline) -> tuple[str, ...]:
     """Slug, title and modes (or the fault), then what a narrow screen does without."""
-    if h.fault:
-        return h.slug, h.title, h.fault
+    if h.diagnostic:
+        return h.slug, h.title, h.diagnostic
     count = len(h.exercises)
     exercises = f"{count} exercise{'' if count == 1 else 's'}" if count else ""
     after = f"after {', '.join(h.builds_on)}" if h.builds_on else ""
@@ -77,7 +77,7 @@ def _print_map(headlines: Sequence[Headline]) -> None:
     width = max(map(wcwidth.wcswidth, trees), default=0)
     for row, tree in zip(drawn, trees, strict=True):
         also = f" (also after {', '.join(row.also)})" if row.also else ""
-        wrong = row.headline.fault or row.fault
+        wrong = row.headline.diagnostic or row.diagnostic
         title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
         line = f"{padded(tree, width)}  {one_line(title)}"
         print(line if wrong else cut(line, screen()))

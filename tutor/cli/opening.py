@@ -35,14 +35,14 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
-    engine, keeper = EngineClient(terminal=_terminal_path()), ProgressWriter()
+    engine, progress_writer = EngineClient(terminal=_terminal_path()), ProgressWriter()
     try:
-        return _open(engine, keeper, options)
+        return _open(engine, progress_writer, options)
     finally:
-        keeper.close()
+        progress_writer.close()
         engine.close()
-        if keeper.trouble:
-            print(f"tutor: {keeper.trouble}", file=sys.stderr)
+        if progress_writer.trouble:
+            print(f"tutor: {progress_writer.trouble}", file=sys.stderr)
 
 
 def _terminal_path() -> str:
@@ -53,7 +53,9 @@ def _terminal_path() -> str:
         return ""
 
 
-def _open(engine: EngineClient, keeper: ProgressWriter, options: argparse.Namespace) -> int:
+def _open(
+    engine: EngineClient, progress_writer: ProgressWriter, options: argparse.Namespace
+) -> int:
     from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
     from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
@@ -72,7 +74,7 @@ def _open(engine: EngineClient, keeper: ProgressWriter, options: argparse.Namesp
         first=path,
         first_title=headline.title if headline else "",
         start=Start(options.mode, options.device, options.learning_rate, options.seed),
-        journal=keeper,
+        journal=progress_writer,
         settings=settings,
         theme=options.theme,
     )

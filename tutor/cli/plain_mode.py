@@ -26,11 +26,11 @@ def plain_command(options: argparse.Namespace) -> int:
     for stream in (sys.stdin, sys.stdout):
         _take_anything(stream)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    engine, keeper = EngineClient(), ProgressWriter()
+    engine, progress_writer = EngineClient(), ProgressWriter()
     try:
         reader = CommandReader(
             engine,
-            keeper,
+            progress_writer,
             LessonSource(
                 partial(trusted_lesson, trust_now=options.trust, language=options.lang),
                 partial(library.headlines, options.lang),
@@ -44,9 +44,9 @@ def plain_command(options: argparse.Namespace) -> int:
         reader.read(options.lesson, start)
     finally:
         engine.close()
-        keeper.close()
-        if keeper.trouble:
-            print(f"tutor: {keeper.trouble}", file=sys.stderr)
+        progress_writer.close()
+        if progress_writer.trouble:
+            print(f"tutor: {progress_writer.trouble}", file=sys.stderr)
     return 0
 
 
@@ -71,8 +71,8 @@ def _check(options: argparse.Namespace) -> None:
     if not options.lesson:
         return
     headline = library.headline(library.find(options.lesson, options.lang))
-    if headline.fault:
-        raise LessonError(headline.fault)
+    if headline.diagnostic:
+        raise LessonError(headline.diagnostic)
     if options.mode and headline.modes and options.mode not in headline.modes:
         modes = ", ".join(headline.modes)
         raise UsageError(f"no mode {options.mode!r} in this lesson; there is {modes}")

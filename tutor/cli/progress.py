@@ -53,7 +53,7 @@ def _show(store: Store, options: argparse.Namespace) -> None:
     elif found:
         print_table(found)
     else:
-        usable = [headline.slug for headline in library.headlines() if not headline.fault]
+        usable = [headline.slug for headline in library.headlines() if not headline.diagnostic]
         print("Nothing has been done yet. Type `tutor` to choose a lesson", end="")
         print(f",\nor `tutor {one_line(usable[0])}` to begin with the first." if usable else ".")
 

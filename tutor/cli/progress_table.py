@@ -68,7 +68,7 @@ def overviews(
 def _in_order(
     found: list[ExerciseSummary], headline: Headline | None
 ) -> tuple[ExerciseSummary, ...]:
-    if headline is None or headline.fault:
+    if headline is None or headline.diagnostic:
         return tuple(found)
     by_id = {exercise.exercise: exercise for exercise in found}
     return tuple(by_id[id_] for id_, _ in headline.exercises if id_ in by_id)

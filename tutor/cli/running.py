@@ -99,8 +99,8 @@ class Training:
     def _tell_of_death(self, lesson: Lesson) -> None:
         """Raises RunError that says how the child has ended, and where it was."""
         how = self._child.how_it_ended(lesson)
-        if fault := self._child.fault_of_ours():
-            raise RunError(f"{lesson.path}: the run broke off: {fault}")
+        if diagnostic := self._child.fault_of_ours():
+            raise RunError(f"{lesson.path}: the run broke off: {diagnostic}")
         raise RunError(f"{self._where(lesson)} {how}")
 
     def _where(self, lesson: Lesson) -> str:

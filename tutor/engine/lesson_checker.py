@@ -103,10 +103,10 @@ class LessonChecker:
             how = f"did not come to its end within {self._seconds:g} s"
         else:
             how = child.how_it_ended(lesson)
-            fault = child.fault_of_ours()
-            if fault:  # a lesson's own errors do not get there
+            diagnostic = child.fault_of_ours()
+            if diagnostic:  # a lesson's own errors do not get there
                 self._end()
-                raise EngineError(f"the proof of {lesson.path} broke off: {fault}")
+                raise EngineError(f"the proof of {lesson.path} broke off: {diagnostic}")
         self._end()
         what = f"{child.at.what} {how}; nothing more of this lesson was proven"
         return Finding(str(lesson.path), child.at.line, what)

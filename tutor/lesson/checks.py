@@ -30,14 +30,17 @@ _EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).me
 
 
 def check(
-    front: FrontMatter, sections: Sequence[Section], modes: Sequence[str], faults: DiagnosticList
+    front: FrontMatter,
+    sections: Sequence[Section],
+    modes: Sequence[str],
+    diagnostics: DiagnosticList,
 ) -> None:
-    """Add to `faults` all that is wrong with the lesson as a whole."""
-    _Checker(front, sections, modes, faults).check()
+    """Add to `diagnostics` all that is wrong with the lesson as a whole."""
+    _Checker(front, sections, modes, diagnostics).check()
 
 
 def with_meant_modes(
-    front: FrontMatter, sections: Sequence[Section], faults: DiagnosticList
+    front: FrontMatter, sections: Sequence[Section], diagnostics: DiagnosticList
 ) -> FrontMatter:
     """The front matter with the modes that were meant, where the fences say so.
 
@@ -52,7 +55,7 @@ def with_meant_modes(
         if mode not in named and (near := get_close_matches(mode, unlisted, n=1)):
             meant[mode] = near[0]
             what = f"no code is of the mode `{mode}`; did you mean `{near[0]}`?"
-            faults.add(front.line("modes"), what)
+            diagnostics.add(front.line("modes"), what)
     return replace(front, modes=tuple(meant.get(mode, mode) for mode in front.modes))
 
 
@@ -80,7 +83,7 @@ class _Checker:
     front: FrontMatter
     sections: Sequence[Section]
     modes: Sequence[str]
-    faults: DiagnosticList
+    diagnostics: DiagnosticList
 
     def check(self) -> None:
         self._modes_of_front_matter()
@@ -137,7 +140,7 @@ class _Checker:
             self._known(by.lines)
             silent = [m for m in self.modes if by.lines and m not in by.lines]
             if silent:
-                self.faults.add(
+                self.diagnostics.add(
                     by.line, f"`{key}` says nothing for {_named(silent)}; write `  {silent[0]}: …`"
                 )
         for watched in front.watch.values():
@@ -149,7 +152,7 @@ class _Checker:
         """Note each mode that the lesson does not have, given the line that names it."""
         for mode, line in lines.items():
             if mode not in self.modes:
-                self.faults.add(line, f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}")
+                self.diagnostics.add(line, f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}")
 
     # ── Expressions and code ────────────────────────────────────────────────────────
 
@@ -158,7 +161,7 @@ class _Checker:
             lines = {by.common: by.line} | {by.own[mode]: by.lines[mode] for mode in by.own}
             for expression, line in lines.items():
                 if expression and (reason := code_checks.why_not_expression(expression)):
-                    self.faults.add(
+                    self.diagnostics.add(
                         line,
                         f"`{expression}`, watched as `{label}`, is not a Python expression "
                         f"({reason}); write one such as `{label}: w * 2`",
@@ -167,9 +170,9 @@ class _Checker:
     def _fences(self) -> None:
         for fence in self._fences_of_all:
             for mode in self._unknown_modes(fence):
-                self.faults.add(fence.line - 1, self._unknown(mode))
+                self.diagnostics.add(fence.line - 1, self._unknown(mode))
             if bad := self._broken.get(fence):
-                self.faults.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+                self.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
 
     def _unknown_modes(self, fence: Fence) -> list[str]:
         if self.front.are_modes_unread:
@@ -185,15 +188,19 @@ class _Checker:
 
     def _phases(self) -> None:
         if not self._fences_of_all:
-            self.faults.add(1, "the lesson has no Python; write ```python fences under its phases")
+            self.diagnostics.add(
+                1, "the lesson has no Python; write ```python fences under its phases"
+            )
         for name in NEEDED:
             section = self._phase(name)
             if section is None:
-                self.faults.add(1, f"no phase {name}; write a heading ## {name} and its code below")
+                self.diagnostics.add(
+                    1, f"no phase {name}; write a heading ## {name} and its code below"
+                )
             elif self._is_unsure(name):
                 continue
             elif without := [m for m in self.modes if not self._phase_fences(name, m)]:
-                self.faults.add(
+                self.diagnostics.add(
                     section.line,
                     f"{name} has no code for {_named(without)}; "
                     f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
@@ -206,7 +213,7 @@ class _Checker:
             first, then = str(above.phase), str(below.phase)
             if _IN_ORDER.index(first) > _IN_ORDER.index(then):
                 what = f"{then} stands below {first} here, and phases run in the order of the file"
-                self.faults.remark(below.line, f"{what}; move ## {then} above ## {first}")
+                self.diagnostics.remark(below.line, f"{what}; move ## {then} above ## {first}")
 
     def _gradient(self, mode: str) -> None:
         names = self.front.parameters.get(mode) or ()
@@ -222,7 +229,7 @@ class _Checker:
         if bound is None or code_checks.computes_gradient(codes):
             return
         if missing := [f"d{name}" for name in names if f"d{name}" not in bound]:
-            self.faults.add(
+            self.diagnostics.add(
                 self._line_of("Gradient"),
                 f"mode `{mode}` has no gradient: nothing assigns {_quoted(missing)}; "
                 f"write `{missing[0]} = …` or `loss.backward()` under ## Gradient",
@@ -237,7 +244,7 @@ class _Checker:
         if bound is None:
             return
         if missing := [name for name in names if name not in bound]:
-            self.faults.add(
+            self.diagnostics.add(
                 self._line_of(SETUP),
                 f"Setup does not bind {_quoted(missing)} in mode `{mode}`; "
                 f"write `{missing[0]} = …` under ## Setup, or correct `parameters`",
@@ -255,7 +262,7 @@ class _Checker:
         ):
             bound = [_bound(self.sections, phase, mode) for mode in self.modes]
             if not self._is_unsure(phase) and all(b is not None and name not in b for b in bound):
-                self.faults.add(
+                self.diagnostics.add(
                     self.front.line("data"),
                     f"`data` calls its {what} `{name}`, but {phase} binds no such name; "
                     f"write `{name} = …` under ## {phase}, or correct `data`",

@@ -31,9 +31,11 @@ class Diagnostic:
 class LessonDiagnostics(LessonError):
     """A lesson file that can't be used as it is. Its text is one line a fault, by line."""
 
-    def __init__(self, faults: Iterable[Diagnostic]) -> None:
-        self.faults = tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
-        super().__init__("\n".join(map(str, self.faults)))
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(
+            sorted(dict.fromkeys(diagnostics), key=lambda diagnostic: diagnostic.line)
+        )
+        super().__init__("\n".join(map(str, self.diagnostics)))
 
 
 class DiagnosticList:
@@ -55,7 +57,7 @@ class DiagnosticList:
     @property
     def remarks(self) -> tuple[Diagnostic, ...]:
         """What was remarked, by line."""
-        return tuple(sorted(dict.fromkeys(self._remarks), key=lambda fault: fault.line))
+        return tuple(sorted(dict.fromkeys(self._remarks), key=lambda diagnostic: diagnostic.line))
 
     def __len__(self) -> int:
         return len(self._found)

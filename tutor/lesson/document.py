@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tutor.lesson import checks, exercise_yaml, files, front_matter
 from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.exercise_context import ground_of
+from tutor.lesson.exercise_context import context_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import language_of
 from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
@@ -37,20 +37,20 @@ def parse(source: str, path: Path) -> Lesson:
     Raises LessonFaults with everything that is wrong with it.
     """
     text = files.normal(source)
-    faults = DiagnosticList(path)
-    _check_is_text(text, faults)
+    diagnostics = DiagnosticList(path)
+    _check_is_text(text, diagnostics)
     lines = text.split("\n")
-    front = front_matter.parse(lines, faults)
-    body = Body(lines, front.end, faults)
+    front = front_matter.parse(lines, diagnostics)
+    body = Body(lines, front.end, diagnostics)
     if not body.is_whole:
-        faults.raise_if_any()
+        diagnostics.raise_if_any()
     sections = body.sections()
-    front = checks.with_meant_modes(front, sections, faults)
+    front = checks.with_meant_modes(front, sections, diagnostics)
     modes = front.modes or _modes_named(sections)
-    exercises = exercise_yaml.read(body.exercises, ground_of(front, sections, modes), faults)
-    checks.check(front, sections, modes, faults)
-    _check_is_not_its_own_base(front, path, faults)
-    faults.raise_if_any()
+    exercises = exercise_yaml.read(body.exercises, context_of(front, sections, modes), diagnostics)
+    checks.check(front, sections, modes, diagnostics)
+    _check_is_not_its_own_base(front, path, diagnostics)
+    diagnostics.raise_if_any()
     return Lesson(
         slug=files.slug_of(path),
         path=path,
@@ -76,24 +76,24 @@ def parse(source: str, path: Path) -> Lesson:
         data=front.data or checks.usual_data(sections, modes),
         builds_on=front.builds_on,
         language=language_of(path),
-        remarks=faults.remarks,
+        remarks=diagnostics.remarks,
     )
 
 
-def _check_is_not_its_own_base(front: FrontMatter, path: Path, faults: DiagnosticList) -> None:
+def _check_is_not_its_own_base(front: FrontMatter, path: Path, diagnostics: DiagnosticList) -> None:
     if files.slug_of(path) in front.builds_on:
-        faults.add(
+        diagnostics.add(
             front.line("builds_on"),
             f"`{files.slug_of(path)}` is this lesson; write in `builds_on` what comes before it",
         )
 
 
-def _check_is_text(text: str, faults: DiagnosticList) -> None:
+def _check_is_text(text: str, diagnostics: DiagnosticList) -> None:
     """A NUL would be replaced in silence by the Markdown parser: then code shown is not run."""
     if found := _NOT_TEXT.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        faults.add(line, f"the character {found[0]!r} is not text; delete it")
-        faults.raise_if_any()
+        diagnostics.add(line, f"the character {found[0]!r} is not text; delete it")
+        diagnostics.raise_if_any()
 
 
 def _modes_named(sections: tuple[Section, ...]) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def _to_choose(most: int, phase: str) -> str:
     return f"in an epoch; write one from 1 to {most}"
 
 
-def ground_of(
+def context_of(
     front: FrontMatter, sections: Sequence[Section], modes: tuple[str, ...]
 ) -> ExerciseContext:
     """What the exercises of a lesson can refer to; the lesson may have faults."""

@@ -38,16 +38,16 @@ class ExerciseEntry:
         return self._keys.line
 
     @property
-    def faults(self) -> int:
+    def diagnostics(self) -> int:
         """How many there are so far in the file."""
-        return len(self._values.faults)
+        return len(self._values.diagnostics)
 
-    def fault(self, key: str, message: str) -> None:
+    def diagnostic(self, key: str, message: str) -> None:
         """Note what is wrong with `key`, or with the mapping where the key is left out.
 
         A key of a mapping within this one is written `set.w`.
         """
-        self._values.faults.add(self.lines.get(self._path + key, self.line), message)
+        self._values.diagnostics.add(self.lines.get(self._path + key, self.line), message)
 
     def one(self, key: str, kind: ScalarType[T], default: T) -> T:
         """The value of one scalar."""
@@ -69,7 +69,7 @@ class ExerciseEntry:
             line = self.lines[f"{self._path}{key}.{number}"] = line_of(node)
             text = self._text(key, node)
             if text and text in found:
-                self._values.faults.add(
+                self._values.diagnostics.add(
                     line, f"this is in `{key}` already, on line {found[text]}; keep one of them"
                 )
             found.setdefault(text, line)
@@ -81,7 +81,7 @@ class ExerciseEntry:
         for node in self._items(key, example):
             word = self._values.scalar(key, node, kind)
             if word in found:
-                self._values.faults.add(
+                self._values.diagnostics.add(
                     line_of(node), f"`{word}` is twice in `{key}`; keep one of them"
                 )
             elif word is not None:
@@ -93,14 +93,14 @@ class ExerciseEntry:
         """A Python expression that compiles; "" where there is none."""
         written = self.one(key, scalars.EXPRESSION, "")
         if written and (reason := code_checks.why_not_expression(written)):
-            self.fault(key, f"`{key}` is not a Python expression ({reason}); correct it")
+            self.diagnostic(key, f"`{key}` is not a Python expression ({reason}); correct it")
         return written
 
     def code(self, key: str) -> str:
         """Python code that compiles, perhaps only a comment, perhaps empty."""
         written = self.one(key, scalars.CODE, "")
         if written and (bad := code_checks.why_not_code(written, self._first_line(key))):
-            self._values.faults.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+            self._values.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
         return written
 
     def entry(
@@ -129,7 +129,7 @@ class ExerciseEntry:
             return []
         node = self._keys.nodes[key]
         if not isinstance(node, yaml.MappingNode):
-            self.fault(key, f"`{key}` must be a mapping; write `{key}: {example}`")
+            self.diagnostic(key, f"`{key}` must be a mapping; write `{key}: {example}`")
             return []
         pairs = self._values.pairs(node)
         self.lines.update({f"{self._path}{key}.{name}": line for name, line, _ in pairs})
@@ -164,12 +164,12 @@ class ExerciseEntry:
         if not isinstance(node, yaml.SequenceNode):
             found = "a mapping" if isinstance(node, yaml.MappingNode) else "a text"
             how = f"write `{key}:` and below it `  - …`, or `{key}: {example}`"
-            self.fault(
+            self.diagnostic(
                 key, f"`{key}` must be a list, not {found if node.value else 'empty'}; {how}"
             )
             return []
         if not node.value:
-            self.fault(key, f"`{key}` must be a list, not empty; write `{key}: {example}`")
+            self.diagnostic(key, f"`{key}` must be a list, not empty; write `{key}: {example}`")
             return []
         return list(node.value)
 
@@ -179,7 +179,7 @@ class ExerciseEntry:
     def _text(self, name: str, node: yaml.Node) -> str:
         if isinstance(node, yaml.MappingNode):  # what a text with a colon is to YAML
             how = "put 'single quotes' around it if it has a `:`"
-            self._values.faults.add(line_of(node), f"`{name}` must be text; {how}")
+            self._values.diagnostics.add(line_of(node), f"`{name}` must be text; {how}")
             return ""
         text = self._values.scalar(name, node, scalars.MARKDOWN) or ""
         if "$" in text:
@@ -190,15 +190,15 @@ class ExerciseEntry:
         """Each formula is told on its own line, where the YAML keeps the lines of the text."""
         keeps_lines = isinstance(node, yaml.ScalarNode) and node.style == "|"
         first = first_line_of(node) + (_blank_lines_before(node.value) if keeps_lines else 0)
-        faults = self._values.faults
+        diagnostics = self._values.diagnostics
         for found in markdown.find(text.split("\n")):
             if not isinstance(found, MathSpan | Unclosed):
                 continue
             line = first + (found.place.line if keeps_lines else 0)
             if isinstance(found, Unclosed) or found.display:
-                faults.add(line, "a formula in an exercise stands in its line; write $…$")
+                diagnostics.add(line, "a formula in an exercise stands in its line; write $…$")
             if isinstance(found, MathSpan):
-                formula_checks.check(found.latex, line, faults)
+                formula_checks.check(found.latex, line, diagnostics)
 
 
 def _blank_lines_before(text: str) -> int:

@@ -58,18 +58,18 @@ class KindKeys:
 # ── predict ─────────────────────────────────────────────────────────────────────────
 
 
-def _predict(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Predict:
+def _predict(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Predict:
     choices = _named_choices(entry)
     predict = Predict(
         **common,
-        stage=stage_of(entry, ground),
+        stage=stage_of(entry, context),
         answer=entry.expression("answer"),
         form=_form(entry),
         tolerance=entry.one("tolerance", scalars.RATE, 0.01),
         choices=choices,
         wrong=_wrong(entry),
     )
-    again = _again(entry, ground, predict) or (_later(ground, predict),)
+    again = _again(entry, context, predict) or (_later(context, predict),)
     return msgspec.structs.replace(predict, again=again)
 
 
@@ -78,32 +78,38 @@ def _form(entry: ExerciseEntry) -> Literal["number", "sign", "choice"]:
     form = entry.one("form", scalars.TEXT, default)
     if "choices" in entry:
         if form != "choice":
-            entry.fault("form", "with `choices` the form is a choice; delete `form`, or `choices`")
+            entry.diagnostic(
+                "form", "with `choices` the form is a choice; delete `form`, or `choices`"
+            )
         return "choice"
     if form == "choice":
-        entry.fault("form", "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`")
+        entry.diagnostic(
+            "form", "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`"
+        )
     elif form not in ("number", "sign"):
-        entry.fault("form", f"unknown form `{form}`{did_you_mean(form, ('number', 'sign'))}")
+        entry.diagnostic("form", f"unknown form `{form}`{did_you_mean(form, ('number', 'sign'))}")
     return "sign" if form == "sign" else "number"
 
 
 def _named_choices(entry: ExerciseEntry) -> dict[str, str]:
-    before = entry.faults
+    before = entry.diagnostics
     pairs = entry.pairs("choices", _PREDICT["choices"])
-    if "choices" in entry and entry.faults == before:
+    if "choices" in entry and entry.diagnostics == before:
         _check_count(entry, len(pairs))
     found: dict[str, str] = {}
     for key, node in pairs:
         text = entry.text_of(key, node)
         if text and text in found.values():
-            entry.fault(f"choices.{key}", "another choice has the same text; write it otherwise")
+            entry.diagnostic(
+                f"choices.{key}", "another choice has the same text; write it otherwise"
+            )
         found[key] = text
     return found
 
 
 def _check_count(entry: ExerciseEntry, count: int) -> None:
     if not 2 <= count <= MOST_CHOICES:
-        entry.fault("choices", f"there must be 2 to {MOST_CHOICES} choices, not {count}")
+        entry.diagnostic("choices", f"there must be 2 to {MOST_CHOICES} choices, not {count}")
 
 
 def _wrong(entry: ExerciseEntry) -> tuple[Wrong, ...]:
@@ -112,46 +118,46 @@ def _wrong(entry: ExerciseEntry) -> tuple[Wrong, ...]:
     for one in entry.entries("wrong", known, tuple(known), example="[{value: …, reply: …}]"):
         wrong = Wrong(value=one.expression("value"), reply=one.text("reply"))
         if wrong.value and wrong.value in found:
-            one.fault("value", f"`{wrong.value}` is in `wrong` already; keep one of them")
+            one.diagnostic("value", f"`{wrong.value}` is in `wrong` already; keep one of them")
         found[wrong.value] = wrong
     return tuple(found.values())
 
 
-def _again(entry: ExerciseEntry, ground: ExerciseContext, first: Predict) -> tuple[Again, ...]:
+def _again(entry: ExerciseEntry, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
     found: list[Again] = []
     for one in entry.entries("again", _AGAIN, example=_PREDICT["again"]):
-        before = one.faults
+        before = one.diagnostics
         again = Again(
-            stage=stage_of(one, ground, first.stage),
+            stage=stage_of(one, context, first.stage),
             ask=one.text("ask", first.ask),
             hints=one.texts("hints", _AGAIN["hints"]) or first.hints,
             explain=one.text("explain", first.explain),
             wrong=_wrong(one) or first.wrong,
         )
         asked = [first.stage, *(earlier.stage for earlier in found)]
-        if again.stage in asked and one.faults == before:
-            one.fault("", "this asks for the same number again; change `at`, `set` or `seed`")
+        if again.stage in asked and one.diagnostics == before:
+            one.diagnostic("", "this asks for the same number again; change `at`, `set` or `seed`")
         found.append(again)
     return tuple(found)
 
 
-def _later(ground: ExerciseContext, first: Predict) -> Again:
-    stage = one_epoch_later(first.stage, ground)
+def _later(context: ExerciseContext, first: Predict) -> Again:
+    stage = one_epoch_later(first.stage, context)
     return Again(stage, first.ask, first.hints, first.explain, first.wrong)
 
 
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-def _reach(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Reach:
-    stage = stage_of(entry, ground)
+def _reach(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Reach:
+    stage = stage_of(entry, context)
     may = _may(entry)
     return Reach(
         **common,
         stage=stage,
         condition=entry.expression("condition"),
         may=may,
-        solution=_solution(entry, ground, stage, may),
+        solution=_solution(entry, context, stage, may),
     )
 
 
@@ -159,7 +165,9 @@ def _may(entry: ExerciseEntry) -> tuple[str, ...]:
     words = entry.words("may", scalars.TEXT, _REACH["may"])
     for word in words:
         if word not in MAY_CHANGE:
-            entry.fault(f"may.{word}", f"unknown `{word}` in `may`{did_you_mean(word, MAY_CHANGE)}")
+            entry.diagnostic(
+                f"may.{word}", f"unknown `{word}` in `may`{did_you_mean(word, MAY_CHANGE)}"
+            )
     return words
 
 
@@ -174,40 +182,42 @@ _CHANGED_BY = {
 
 
 def _solution(
-    entry: ExerciseEntry, ground: ExerciseContext, stage: Stage, may: Sequence[str]
+    entry: ExerciseEntry, context: ExerciseContext, stage: Stage, may: Sequence[str]
 ) -> Solution:
     one = entry.entry("solution", _SOLUTION, ("epochs",))
     can_tell = may and all(word in MAY_CHANGE for word in may)
     for key, changed in _CHANGED_BY.items():
         if key in one and can_tell and changed not in may:
-            one.fault(
+            one.diagnostic(
                 key, f"the solution changes `{key}`, but `may` lacks `{changed}`; add it there"
             )
-    mode = mode_of(one, ground, stage.mode)
+    mode = mode_of(one, context, stage.mode)
     return Solution(
         epochs=one.one("epochs", scalars.at_least(1), 1),
         mode=mode if "mode" in one else None,
         learning_rate=one.optional("learning_rate", scalars.RATE),
         seed=one.optional("seed", scalars.at_least(0)),
-        settings=settings_of(one, ground, mode),
+        settings=settings_of(one, context, mode),
     )
 
 
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-def _repair(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Repair:
+def _repair(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Repair:
     phase = entry.one("phase", scalars.TEXT, "").capitalize()
-    if phase and phase not in ground.phases:
-        entry.fault("phase", f"the lesson has no phase {phase}{did_you_mean(phase, ground.phases)}")
+    if phase and phase not in context.phases:
+        entry.diagnostic(
+            "phase", f"the lesson has no phase {phase}{did_you_mean(phase, context.phases)}"
+        )
     code, solution = entry.code("code"), entry.code("solution")
     if "solution" in entry and not solution:
-        entry.fault("solution", "`solution` must be Python code, not empty")
+        entry.diagnostic("solution", "`solution` must be Python code, not empty")
     elif solution and code_checks.is_same(code, solution):
-        entry.fault("solution", "`solution` is the code with the mistake; mend it here")
+        entry.diagnostic("solution", "`solution` is the code with the mistake; mend it here")
     return Repair(
         **common,
-        stage=stage_of(entry, ground, repaired=phase),
+        stage=stage_of(entry, context, repaired=phase),
         phase=phase,
         code=code,
         solution_code=solution,
@@ -218,11 +228,11 @@ def _repair(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Re
 
 
 def _symptom(entry: ExerciseEntry) -> Symptom:
-    before = entry.faults
+    before = entry.diagnostics
     one = entry.entry("symptom", {"error": "part of the error's text", "condition": "loss > 1"})
     told = [key for key in ("error", "condition") if key in one]
-    if "symptom" in entry and entry.faults == before and len(told) != 1:
-        entry.fault(
+    if "symptom" in entry and entry.diagnostics == before and len(told) != 1:
+        entry.diagnostic(
             "symptom",
             "`symptom` must have one of `error` and `condition`; "
             "write `{error: part of the error's text}` or `{condition: loss > 1}`",
@@ -234,19 +244,19 @@ def _symptom(entry: ExerciseEntry) -> Symptom:
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-def _be_autograd(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> BeAutograd:
-    stage = stage_of(entry, ground, start=StartPlace(1, "Gradient"))
-    if wrong := ground.why_no_graph(stage.mode):
-        entry.fault("mode", wrong)
+def _be_autograd(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> BeAutograd:
+    stage = stage_of(entry, context, start=StartPlace(1, "Gradient"))
+    if wrong := context.why_no_graph(stage.mode):
+        entry.diagnostic("mode", wrong)
     if "at" in entry and stage.at.phase not in ("Gradient", ""):
-        entry.fault("at", "autograd works in the phase Gradient; write `at: 1 gradient`")
+        entry.diagnostic("at", "autograd works in the phase Gradient; write `at: 1 gradient`")
     return BeAutograd(**common, stage=stage, tolerance=entry.one("tolerance", scalars.RATE, 0.01))
 
 
 # ── choose ──────────────────────────────────────────────────────────────────────────
 
 
-def _choose(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Choose:
+def _choose(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Choose:
     known = {"text": "…", "right": "true", "reply": "…"}
     entries = entry.entries("choices", known, ("text",), example=_CHOOSE["choices"])
     choices = tuple(
@@ -260,7 +270,7 @@ def _choose(entry: ExerciseEntry, ground: ExerciseContext, common: Common) -> Ch
     )
     if choices:
         _check_choices(entry, entries, choices)
-    return Choose(**common, stage=stage_of(entry, ground), choices=choices)
+    return Choose(**common, stage=stage_of(entry, context), choices=choices)
 
 
 def _check_choices(
@@ -268,16 +278,20 @@ def _check_choices(
 ) -> None:
     _check_count(entry, len(choices))
     if (right := sum(choice.is_right for choice in choices)) != 1:
-        entry.fault("choices", f"one choice must be right, not {right}; write `right: true` once")
+        entry.diagnostic(
+            "choices", f"one choice must be right, not {right}; write `right: true` once"
+        )
     texts: set[str] = set()
     replies: set[str] = set()
     for one, choice in zip(entries, choices, strict=True):
         if choice.text in texts:
-            one.fault("text", "another choice has the same text; write it otherwise")
+            one.diagnostic("text", "another choice has the same text; write it otherwise")
         if choice.reply and choice.reply in replies:
-            one.fault("reply", "another choice has the same reply; write why this one is wrong")
+            one.diagnostic(
+                "reply", "another choice has the same reply; write why this one is wrong"
+            )
         if not choice.is_right and "reply" not in one:
-            one.fault("reply", "this choice has no reply; write `reply: …`, why it is wrong")
+            one.diagnostic("reply", "this choice has no reply; write `reply: …`, why it is wrong")
         texts |= {choice.text} - {""}
         replies.add(choice.reply)
 

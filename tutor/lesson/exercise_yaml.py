@@ -40,13 +40,13 @@ class ExerciseBlock:
 
 
 def read(
-    texts: Iterable[ExerciseBlock], ground: ExerciseContext, faults: DiagnosticList
+    texts: Iterable[ExerciseBlock], context: ExerciseContext, diagnostics: DiagnosticList
 ) -> dict[int, Exercise]:
     """The exercises of one lesson, by the line of their fence; those that can't be are left out.
 
-    What is wrong is added to `faults`; an exercise with faults is not to be used.
+    What is wrong is added to `diagnostics`; an exercise with faults is not to be used.
     """
-    reader = _Reader(ground, Values(faults))
+    reader = _Reader(context, Values(diagnostics))
     found = {text.line: reader.exercise(text) for text in texts}
     return {line: exercise for line, exercise in found.items() if exercise}
 
@@ -54,15 +54,15 @@ def read(
 class _Reader:
     """Reads one exercise after the other, and remembers their ids."""
 
-    def __init__(self, ground: ExerciseContext, values: Values) -> None:
-        self._ground = ground
+    def __init__(self, context: ExerciseContext, values: Values) -> None:
+        self._context = context
         self._values = values
         self._ids: dict[str, int] = {}
 
     def exercise(self, text: ExerciseBlock) -> Exercise | None:
         lines = text.yaml.removesuffix("\n").split("\n")
         root = yaml_tree.compose(
-            lines, self._values.faults, first=text.line + 1, what="the exercise", example="id"
+            lines, self._values.diagnostics, first=text.line + 1, what="the exercise", example="id"
         )
         if root is None:
             return None
@@ -77,9 +77,9 @@ class _Reader:
             "explain": entry.text("explain"),
         }
         if kind in KIND_KEYS:
-            return KIND_KEYS[kind].read(entry, self._ground, common)
+            return KIND_KEYS[kind].read(entry, self._context, common)
         if written := entry.one("kind", scalars.TEXT, ""):
-            entry.fault("kind", f"unknown kind `{written}`{did_you_mean(written, KIND_KEYS)}")
+            entry.diagnostic("kind", f"unknown kind `{written}`{did_you_mean(written, KIND_KEYS)}")
         return None
 
     def _entry(self, root: yaml.MappingNode, line: int, kind: str) -> ExerciseEntry:
@@ -102,7 +102,9 @@ class _Reader:
     def _id(self, entry: ExerciseEntry) -> str:
         id_ = entry.one("id", scalars.ID, "")
         if id_ in self._ids:
-            entry.fault("id", f"`{id_}` is the exercise on line {self._ids[id_]}; write another")
+            entry.diagnostic(
+                "id", f"`{id_}` is the exercise on line {self._ids[id_]}; write another"
+            )
         elif id_:
             self._ids[id_] = entry.line
         return id_

@@ -11,18 +11,18 @@ from tutor.lesson import code_checks
 from tutor.lesson.diagnostics import DiagnosticList
 
 
-def check(latex: str, line: int, faults: DiagnosticList) -> tuple[str, ...]:
-    r"""The expressions in its `\boxed{…}`; what is wrong is added to `faults`, on `line`."""
+def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]:
+    r"""The expressions in its `\boxed{…}`; what is wrong is added to `diagnostics`, on `line`."""
     try:
         parsed = formula.parse(latex)
     except FormulaError as error:
-        faults.add(line, f"the formula does not parse: {error}")
+        diagnostics.add(line, f"the formula does not parse: {error}")
         return ()
     for piece in parsed.unsupported:
-        faults.remark(line, f"the formula's {piece} can't be drawn; write it another way")
+        diagnostics.remark(line, f"the formula's {piece} can't be drawn; write it another way")
     for expression in parsed.boxed:
         if reason := code_checks.why_not_expression(expression):
-            faults.add(
+            diagnostics.add(
                 line,
                 f"`{expression}` in \\boxed is not a Python expression ({reason}); "
                 "write one such as \\boxed{w}",

@@ -75,25 +75,25 @@ class FrontMatter:
         return not self.lines or ("modes" in self.lines and not self.modes)
 
 
-def parse(lines: Sequence[str], faults: DiagnosticList) -> FrontMatter:
-    """The front matter of a file, given as its lines. Faults are added to `faults`."""
-    end = yaml_tree.end_of(lines, faults)
+def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
+    """The front matter of a file, given as its lines. Faults are added to `diagnostics`."""
+    end = yaml_tree.end_of(lines, diagnostics)
     if not end:
         return FrontMatter()
     root = yaml_tree.compose(
-        lines[1 : end - 1], faults, first=2, what="the front matter", example="title"
+        lines[1 : end - 1], diagnostics, first=2, what="the front matter", example="title"
     )
     if root is None:
         return FrontMatter(end=end)
-    return _Reader(faults).read(root, end)
+    return _Reader(diagnostics).read(root, end)
 
 
 class _Reader:
     """Turns the nodes of the front matter into values, noting every fault."""
 
-    def __init__(self, faults: DiagnosticList) -> None:
-        self._faults = faults
-        self._values = Values(faults)
+    def __init__(self, diagnostics: DiagnosticList) -> None:
+        self._diagnostics = diagnostics
+        self._values = Values(diagnostics)
         self._nodes: dict[str, yaml.Node] = {}
         self._lines: dict[str, int] = {}
 
@@ -123,12 +123,12 @@ class _Reader:
         known = [name for name in FrontMatter.__dataclass_fields__ if name not in ("lines", "end")]
         for key, line, node in self._values.pairs(root):
             if key not in known:
-                self._faults.add(line, f"unknown key `{key}`{did_you_mean(key, known)}")
+                self._diagnostics.add(line, f"unknown key `{key}`{did_you_mean(key, known)}")
                 continue
             self._nodes[key], self._lines[key] = node, line
         for key, example in _REQUIRED.items():
             if key not in self._nodes:
-                self._faults.add(1, f"the key `{key}` is missing; write `{key}: {example}`")
+                self._diagnostics.add(1, f"the key `{key}` is missing; write `{key}: {example}`")
 
     def _one(self, key: str, kind: ScalarType[T], default: T) -> T:
         if key not in self._nodes:
@@ -139,7 +139,7 @@ class _Reader:
     def _list(self, key: str, node: yaml.Node, kind: ScalarType[str]) -> tuple[str, ...]:
         line = node.start_mark.line + 1
         if not isinstance(node, yaml.SequenceNode) or not node.value:
-            self._faults.add(
+            self._diagnostics.add(
                 line, f"`{key}` must be a list of names; write `{key}: [{_EXAMPLES[key]}]`"
             )
             return ()
@@ -147,7 +147,7 @@ class _Reader:
         for item in node.value:
             name = self._values.scalar(key, item, kind)
             if name in names:
-                self._faults.add(
+                self._diagnostics.add(
                     item.start_mark.line + 1, f"`{name}` is twice in `{key}`; keep one of them"
                 )
             elif name is not None:
@@ -183,14 +183,14 @@ class _Reader:
             return ByMode(self._values.scalar(name, node, kind), line=line)
         own: dict[str, T] = {}
         lines: dict[str, int] = {}
-        before = len(self._faults)
+        before = len(self._diagnostics)
         for mode, mode_line, value in self._values.pairs(node):
             lines[mode] = mode_line
             converted = self._values.scalar(name, value, kind)
             if converted is not None:
                 own[mode] = converted
-        if not own and len(self._faults) == before:
-            self._faults.add(line, f"`{name}` is empty; write a value for each mode")
+        if not own and len(self._diagnostics) == before:
+            self._diagnostics.add(line, f"`{name}` is empty; write a value for each mode")
         return ByMode(None, own, line, lines)
 
     def _watch(self) -> Mapping[str, ByMode[str]]:
@@ -198,7 +198,7 @@ class _Reader:
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
-            self._faults.add(
+            self._diagnostics.add(
                 self._lines["watch"],
                 "`watch` must be a mapping; write `watch:` and below it `  label: expression`",
             )
@@ -206,7 +206,7 @@ class _Reader:
         pairs = self._values.pairs(node)
         for label, line, _ in pairs:
             if not label.strip() or not label.isprintable():
-                self._faults.add(line, f"`{label}` is no label; write a word or two")
+                self._diagnostics.add(line, f"`{label}` is no label; write a word or two")
         return {
             label: self._value_or_mapping(label, value, line, scalars.EXPRESSION)
             for label, line, value in pairs
@@ -218,7 +218,7 @@ class _Reader:
         if node is None:
             return None
         if not isinstance(node, yaml.MappingNode):
-            self._faults.add(self._lines["data"], f"`data` must be a mapping; write `{_DATA}`")
+            self._diagnostics.add(self._lines["data"], f"`data` must be a mapping; write `{_DATA}`")
             return None
         known, found = DataNames.__struct_fields__, dict[str, str | None]()
         for key, line, value in self._values.pairs(node):
@@ -226,10 +226,10 @@ class _Reader:
                 found[key] = self._values.scalar(key, value, scalars.NAME)
             else:
                 wrong = f"unknown key `{key}` in `data`"
-                self._faults.add(line, f"{wrong}{did_you_mean(key, known)}")
+                self._diagnostics.add(line, f"{wrong}{did_you_mean(key, known)}")
         if missing := [key for key in known if key not in found]:
             names = ", ".join(f"`{key}`" for key in missing)
-            self._faults.add(self._lines["data"], f"`data` lacks {names}; write `{_DATA}`")
+            self._diagnostics.add(self._lines["data"], f"`data` lacks {names}; write `{_DATA}`")
         names_of = {key: name for key, name in found.items() if name is not None}
         return DataNames(**names_of) if len(names_of) == len(known) else None
 

@@ -38,7 +38,7 @@ class Headline:
     order: float = front_matter.LAST
     modes: tuple[str, ...] = ()
     shipped: bool = True
-    fault: str = ""
+    diagnostic: str = ""
     """One line about why it can't be used; empty if its front matter is right."""
     language: str = ORIGINAL
     """Of this very file."""
@@ -80,7 +80,7 @@ def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
     shelf = _Shelf()
     found = [headline(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
     found += map(_shadowed, shelf.shadowed)
-    return tuple(sorted(found, key=lambda h: (bool(h.fault), h.order, h.slug)))
+    return tuple(sorted(found, key=lambda h: (bool(h.diagnostic), h.order, h.slug)))
 
 
 def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
@@ -92,9 +92,9 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     languages = languages or tuple(_beside(path))
     try:
         text = files.normal(files.load(path))
-        faults = DiagnosticList(path)
-        front = front_matter.parse(text.split("\n"), faults)
-        faults.raise_if_any()
+        diagnostics = DiagnosticList(path)
+        front = front_matter.parse(text.split("\n"), diagnostics)
+        diagnostics.raise_if_any()
     except LessonError as error:
         return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
     fences = tuple(fence_scan.fences(text))
@@ -224,17 +224,17 @@ def _is_path(name: str) -> bool:
 
 def _shadowed(path: Path) -> Headline:
     slug = files.slug_of(path)
-    fault = f"{path}: another lesson is already named `{slug}`; rename this one"
-    return _faulty(path, is_shipped(path), one_line(fault), (language_of(path),))
+    diagnostic = f"{path}: another lesson is already named `{slug}`; rename this one"
+    return _faulty(path, is_shipped(path), one_line(diagnostic), (language_of(path),))
 
 
-def _faulty(path: Path, shipped: bool, fault: str, languages: tuple[str, ...]) -> Headline:
+def _faulty(path: Path, shipped: bool, diagnostic: str, languages: tuple[str, ...]) -> Headline:
     return Headline(
         files.slug_of(path),
         path,
         files.slug_of(path),
         shipped=shipped,
-        fault=fault,
+        diagnostic=diagnostic,
         language=language_of(path),
         languages=languages,
     )

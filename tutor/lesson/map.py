@@ -30,7 +30,7 @@ class MapRow:
     """The lines of the tree that lead to it, as text to put before its title."""
     also: tuple[str, ...] = ()
     """The slugs of what else it builds on, without what these and the way to it imply."""
-    fault: str = ""
+    diagnostic: str = ""
     """One line about a prerequisite that there is none of, or that leads back to it."""
 
     def ascii_prefix(self) -> str:
@@ -47,7 +47,7 @@ def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
     return tuple(_with_prefixes(_Growing(headlines).grown()))
 
 
-def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
+def diagnostic_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
     """What is wrong with what a lesson builds on; empty if nothing is.
 
     `builds_on` holds every lesson there is, this one too.
@@ -115,10 +115,10 @@ class _Growing:
     def _place(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
         """The lesson, and below it what only waited for it."""
         self._waiting.remove(headline)
-        fault = fault_of(headline.slug, self._builds_on)
+        diagnostic = diagnostic_of(headline.slug, self._builds_on)
         others = self._others(headline, above)
         self._placed.add(headline.slug)
-        yield MapRow(headline, depth, "", others, fault)
+        yield MapRow(headline, depth, "", others, diagnostic)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
             if following in self._waiting and not self._missing(following):
                 yield from self._place(following, headline.slug, depth + 1)

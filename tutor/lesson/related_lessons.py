@@ -11,13 +11,13 @@ from tutor.errors import LessonError
 from tutor.lesson import document, front_matter, library
 from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
 from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
-from tutor.lesson.map import fault_of
+from tutor.lesson.map import diagnostic_of
 from tutor.lesson.model import Lesson
 from tutor.lesson.translation import differences
 from tutor.lesson.untranslated import untranslated
 
 
-def faults_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
+def diagnostics_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
     """Slugs in `builds_on` that are none or lead back, and what a translation has otherwise."""
     return (*_of_prerequisites(lesson), *_of_translation(lesson))
 
@@ -25,7 +25,7 @@ def faults_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
 def _of_prerequisites(lesson: Lesson) -> Iterator[Diagnostic]:
     if lesson.builds_on:
         known = {**_builds_on(lesson), lesson.slug: lesson.builds_on}
-        if wrong := fault_of(lesson.slug, known):
+        if wrong := diagnostic_of(lesson.slug, known):
             front = front_matter.parse(lesson.source.split("\n"), DiagnosticList(lesson.path))
             yield Diagnostic(lesson.path, front.line("builds_on"), wrong)
 

@@ -40,10 +40,10 @@ class _Part:
 class Body:
     """What stands below the front matter. Its exercises are read once the rest is known."""
 
-    def __init__(self, lines: Sequence[str], first: int, faults: DiagnosticList) -> None:
+    def __init__(self, lines: Sequence[str], first: int, diagnostics: DiagnosticList) -> None:
         """`lines` are those of the whole file, the body beginning at index `first`."""
         self._lines = [""] * first + list(lines[first:])
-        parts = _Parts(first, faults)
+        parts = _Parts(first, diagnostics)
         for found in markdown.find(self._lines):
             parts.add(found)
         self._parts = parts.all
@@ -75,10 +75,10 @@ class Body:
 class _Parts:
     """Sorts what is found in the Markdown into sections."""
 
-    def __init__(self, first: int, faults: DiagnosticList) -> None:
+    def __init__(self, first: int, diagnostics: DiagnosticList) -> None:
         self.all = [_Part("", SourceRange(first, 0, first, 0), None)]
         self.is_whole = True
-        self._faults = faults
+        self._diagnostics = diagnostics
         self._phases: dict[str, int] = {}
 
     def add(self, found: markdown.Found) -> None:
@@ -90,7 +90,7 @@ class _Parts:
             case MathSpan():
                 self._math(found)
             case Unclosed(place):
-                self._faults.add(
+                self._diagnostics.add(
                     place.line + 1, "`$$` opens a formula that is never closed; write `$$` after it"
                 )
 
@@ -99,14 +99,14 @@ class _Parts:
         phase = found.text if found.level == 2 and found.text in PHASES else None
         meant = found.text.strip(" :.").title()
         if phase is None and meant in PHASES:
-            self._faults.add(
+            self._diagnostics.add(
                 line, f"this heading is not quite a phase; write ## {meant}, or call it otherwise"
             )
         if phase is None and found.level >= 3 and self.all[-1].phase:
             return  # a lesser heading stays, as prose, inside its phase
         if phase in self._phases:
             first = self._phases[phase]
-            self._faults.add(
+            self._diagnostics.add(
                 line, f"the phase {phase} is already on line {first}; put its fences there"
             )
         elif phase:
@@ -122,41 +122,43 @@ class _Parts:
             self.is_whole = False
             where = line + found.text.count("\n", 0, swallowed.start()) + 1
             what = f"the fence on line {line} is not closed before the next, on line {where}"
-            self._faults.add(line, f"{what}; write ``` below its last line")
+            self._diagnostics.add(line, f"{what}; write ``` below its last line")
             return
         if not found.closed:
-            self._faults.add(line, "this fence is never closed; write ``` below its last line")
+            self._diagnostics.add(line, "this fence is never closed; write ``` below its last line")
         if is_exercise:
             self._exercise(found, line)
         elif kind in ("yaml", "yml") and _EXERCISE_KEY.search(found.text):
-            self._faults.add(
+            self._diagnostics.add(
                 line, f"`{kind}` alone is shown, not asked; write ```{' '.join(_EXERCISE)}"
             )
         elif kind == "python":
             self._python(found, line)
         elif self.all[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
-            self._faults.add(line, f"code of the kind `{kind}` is not run; write ```python")
+            self._diagnostics.add(line, f"code of the kind `{kind}` is not run; write ```python")
 
     def _python(self, found: CodeBlock, line: int) -> None:
         part = self.all[-1]
         if found.nested:
-            self._faults.add(
+            self._diagnostics.add(
                 line, "Python inside a list or a quote is not run; move it to the left margin"
             )
             return
         if part.phase is None:
-            self._faults.add(line, _outside(part.heading))
+            self._diagnostics.add(line, _outside(part.heading))
         elif not found.text.strip():
-            self._faults.add(line, "this fence is empty; write code in it, or delete it")
+            self._diagnostics.add(line, "this fence is empty; write code in it, or delete it")
         modes = tuple(dict.fromkeys(found.info[1:]))
         part.cuts.append((found.place, Fence(found.text, line + 1, modes)))
 
     def _exercise(self, found: CodeBlock, line: int) -> None:
         if found.info != _EXERCISE:
             written = " ".join(found.info)
-            self._faults.add(line, f"`{written}` is no exercise; write ```{' '.join(_EXERCISE)}")
+            self._diagnostics.add(
+                line, f"`{written}` is no exercise; write ```{' '.join(_EXERCISE)}"
+            )
         elif found.nested:
-            self._faults.add(
+            self._diagnostics.add(
                 line,
                 "an exercise inside a list or a quote is not asked; move it to the left margin",
             )
@@ -165,7 +167,7 @@ class _Parts:
 
     def _math(self, found: MathSpan) -> None:
         line = found.place.line + 1
-        boxed = formula_checks.check(found.latex, line, self._faults)
+        boxed = formula_checks.check(found.latex, line, self._diagnostics)
         if found.display:
             block = DisplayFormula(found.latex.strip(), line, boxed)
             self.all[-1].cuts.append((found.place, block))

@@ -34,8 +34,8 @@ _KEYS = {"settings": "set", "solution_code": "solution"}
 
 def differences(original: Lesson, translation: Lesson) -> tuple[Diagnostic, ...]:
     """What is in a translation otherwise than in the original, by line of the translation."""
-    found = _Comparison(original, translation).faults()
-    return tuple(sorted(found, key=lambda fault: fault.line))
+    found = _Comparison(original, translation).diagnostics()
+    return tuple(sorted(found, key=lambda diagnostic: diagnostic.line))
 
 
 class _Comparison:
@@ -45,7 +45,7 @@ class _Comparison:
         self._original = original
         self._translation = translation
 
-    def faults(self) -> Iterator[Diagnostic]:
+    def diagnostics(self) -> Iterator[Diagnostic]:
         yield from self._settings()
         yield from self._phases()
         for phase in _phases(self._original):
@@ -55,7 +55,7 @@ class _Comparison:
             yield from self._boxed(phase)
         yield from self._exercises()
 
-    def _fault(self, line: int, message: str) -> Diagnostic:
+    def _diagnostic(self, line: int, message: str) -> Diagnostic:
         return Diagnostic(self._translation.path, line, message)
 
     def _there(self, line: int) -> str:
@@ -75,23 +75,25 @@ class _Comparison:
                 message = f"`{key}` is not in {self._original.path}; delete it here"
             else:
                 message = f"`{key}` is not as in {self._there(theirs.line(key))}; copy that line"
-            yield self._fault(mine.line(key), message)
+            yield self._diagnostic(mine.line(key), message)
 
     def _phases(self) -> Iterator[Diagnostic]:
         theirs, mine = _phases(self._original), _phases(self._translation)
         for phase, section in theirs.items():
             if phase not in mine:
                 there = self._there(section.line)
-                yield self._fault(1, f"the phase {phase} of {there} is missing; add ## {phase}")
+                yield self._diagnostic(
+                    1, f"the phase {phase} of {there} is missing; add ## {phase}"
+                )
         for phase, section in mine.items():
             if phase not in theirs:
                 message = f"there is no phase {phase} in {self._original.path}; delete it here"
-                yield self._fault(section.line, message)
+                yield self._diagnostic(section.line, message)
         order = [phase for phase in theirs if phase in mine]
         for wanted, phase in zip(order, (p for p in mine if p in theirs), strict=True):
             if phase != wanted:
                 message = f"{phase} stands where {self._original.path} has {wanted}"
-                yield self._fault(mine[phase].line, message)
+                yield self._diagnostic(mine[phase].line, message)
                 return
 
     def _code(self, phase: str) -> Iterator[Diagnostic]:
@@ -104,19 +106,19 @@ class _Comparison:
                 continue
             if mine is None and theirs:
                 message = f"the code of {self._there(theirs.line)} is missing in {phase}"
-                yield self._fault(section.line, message)
+                yield self._diagnostic(section.line, message)
             elif theirs is None and mine:
                 message = f"there is no such code in {phase} of {self._original.path}"
-                yield self._fault(mine.line, message)
+                yield self._diagnostic(mine.line, message)
             elif theirs and mine and theirs.modes != mine.modes:
                 there = (
                     f"{' '.join(['```python', *theirs.modes])}` of {self._there(theirs.line - 1)}"
                 )
-                yield self._fault(mine.line - 1, f"the modes are not those of `{there}")
+                yield self._diagnostic(mine.line - 1, f"the modes are not those of `{there}")
             elif theirs and mine:
                 at = _first_difference(theirs.code, mine.code)
                 there = self._there(theirs.line + at)
-                yield self._fault(mine.line + at, f"the code is not that of {there}; copy it")
+                yield self._diagnostic(mine.line + at, f"the code is not that of {there}; copy it")
             return
 
     def _boxed(self, phase: str) -> Iterator[Diagnostic]:
@@ -126,13 +128,15 @@ class _Comparison:
         for their, my in zip_longest(theirs, mine):
             if their and my and their[0] != my[0]:
                 there = f"`{their[0]}` in {self._there(their[1])}"
-                yield self._fault(my[1], f"\\boxed has `{my[0]}` instead of {there}")
+                yield self._diagnostic(my[1], f"\\boxed has `{my[0]}` instead of {there}")
             elif their and not my:
                 there = self._there(their[1])
-                yield self._fault(last, f"\\boxed{{{their[0]}}} of {there} is missing after this")
+                yield self._diagnostic(
+                    last, f"\\boxed{{{their[0]}}} of {there} is missing after this"
+                )
             elif my and not their:
                 message = f"\\boxed{{{my[0]}}} is not in {self._original.path}; delete it here"
-                yield self._fault(my[1], message)
+                yield self._diagnostic(my[1], message)
             else:
                 continue
             return
@@ -149,24 +153,24 @@ class _Comparison:
         for id_, exercise in theirs.items():
             if id_ not in mine:
                 there = self._there(exercise.line)
-                yield self._fault(1, f"the exercise `{id_}` of {there} is missing")
+                yield self._diagnostic(1, f"the exercise `{id_}` of {there} is missing")
         for id_, exercise in mine.items():
             if id_ not in theirs:
                 message = f"there is no exercise `{id_}` in {self._original.path}"
-                yield self._fault(exercise.lines.get("id", exercise.line), message)
+                yield self._diagnostic(exercise.lines.get("id", exercise.line), message)
             else:
                 yield from self._exercise(theirs[id_], exercise)
         order = [id_ for id_ in theirs if id_ in mine]
         for wanted, id_ in zip(order, (i for i in mine if i in theirs), strict=True):
             if id_ != wanted:
                 message = f"`{id_}` stands where {self._original.path} has `{wanted}`"
-                yield self._fault(mine[id_].line, message)
+                yield self._diagnostic(mine[id_].line, message)
                 return
 
     def _exercise(self, their: Exercise, my: Exercise) -> Iterator[Diagnostic]:
         if kind_of(their) != kind_of(my):
             at, kind = my.lines.get("kind", my.line), kind_of(their)
-            yield self._fault(
+            yield self._diagnostic(
                 at, f"the kind of `{my.id}` is not {kind}, as in {self._there(their.line)}"
             )
             return
@@ -178,7 +182,7 @@ class _Comparison:
                 message = f"`{key}` of `{my.id}` is not as in {there}; copy it"
                 if key == "hints":
                     message = f"the hints of `{my.id}` are {mine[name]}, and {value} in {there}"
-                yield self._fault(my.lines.get(key, my.line), message)
+                yield self._diagnostic(my.lines.get(key, my.line), message)
         yield from self._own_words(their, my)
 
     def _own_words(self, their: Exercise, my: Exercise) -> Iterator[Diagnostic]:
@@ -188,12 +192,12 @@ class _Comparison:
             entry, key = path.rsplit(".", 1)
             if entry in my.lines:
                 message = f"`{key}` of {self._there(theirs[path])} is missing; add it here"
-                yield self._fault(my.lines[entry], message)
+                yield self._diagnostic(my.lines[entry], message)
         for path in mine.keys() - theirs.keys():
             entry, key = path.rsplit(".", 1)
             if entry in their.lines:
                 message = f"there is no `{key}` in {self._there(their.lines[entry])}; delete it"
-                yield self._fault(mine[path], message)
+                yield self._diagnostic(mine[path], message)
 
 
 # ── Lessons without their words ─────────────────────────────────────────────────────

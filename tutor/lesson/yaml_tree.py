@@ -24,20 +24,22 @@ _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
 )
 
 
-def end_of(lines: Sequence[str], faults: DiagnosticList) -> int:
+def end_of(lines: Sequence[str], diagnostics: DiagnosticList) -> int:
     """How many lines are front matter, both `---` included; 0 and a fault if there is none."""
     if not lines or lines[0].rstrip() != "---":
-        faults.add(1, "no front matter; begin the file with --- , keys such as `title: …`, and ---")
+        diagnostics.add(
+            1, "no front matter; begin the file with --- , keys such as `title: …`, and ---"
+        )
         return 0
     for number, line in enumerate(lines[1:], start=2):
         if line.rstrip() == "---":
             return number
-    faults.add(1, "the front matter is not closed; write a line --- below its last key")
+    diagnostics.add(1, "the front matter is not closed; write a line --- below its last key")
     return 0
 
 
 def compose(
-    lines: Sequence[str], faults: DiagnosticList, *, first: int, what: str, example: str
+    lines: Sequence[str], diagnostics: DiagnosticList, *, first: int, what: str, example: str
 ) -> yaml.MappingNode | None:
     """The tree of the YAML on `lines`, or None and a fault.
 
@@ -46,7 +48,7 @@ def compose(
     """
     for number, line in enumerate(lines, start=first):
         if found := _UNREADABLE.search(line):
-            faults.add(number, f"the character {found[0]!r} may not stand here; delete it")
+            diagnostics.add(number, f"the character {found[0]!r} may not stand here; delete it")
             return None
     above = first - 1
     placed = [""] * above + list(lines)  # a mark counts the lines of the file
@@ -56,16 +58,18 @@ def compose(
         root = None if too_deep else yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         at, message = _slip(lines, first) or _told(error)
-        faults.add(min(max(at, first), above + len(lines)), message)  # the end is seen below
+        diagnostics.add(min(max(at, first), above + len(lines)), message)  # the end is seen below
         return None
     if too_deep:
-        faults.add(too_deep, "the YAML is nested too deeply; no key needs more than two levels")
+        diagnostics.add(
+            too_deep, "the YAML is nested too deeply; no key needs more than two levels"
+        )
     elif not isinstance(root, yaml.MappingNode):
         no_list = f"{what} is not a list of keys; write lines such as `{example}: …`"
-        faults.add(*(_slip(lines, first) or (above, no_list)))
+        diagnostics.add(*(_slip(lines, first) or (above, no_list)))
     elif spoiled := list(yaml_advice.eaten(root, placed)):
         for index, message in spoiled:
-            faults.add(index + 1, message)
+            diagnostics.add(index + 1, message)
     else:
         return root
     return None

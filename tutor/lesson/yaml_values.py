@@ -30,9 +30,9 @@ def first_line_of(node: yaml.Node) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Reads nodes, adding what is wrong with them to `faults`."""
+    """Reads nodes, adding what is wrong with them to `diagnostics`."""
 
-    faults: DiagnosticList
+    diagnostics: DiagnosticList
 
     def pairs(self, node: yaml.MappingNode) -> list[tuple[str, int, yaml.Node]]:
         """Key, line and value of each entry; the first of entries with the same key."""
@@ -40,10 +40,10 @@ class Values:
         for key, value in node.value:
             line = line_of(key)
             if not isinstance(key, yaml.ScalarNode):
-                self.faults.add(line, "a key must be one word; write `key: value`")
+                self.diagnostics.add(line, "a key must be one word; write `key: value`")
             elif key.value in found:
                 first = found[key.value][1]
-                self.faults.add(
+                self.diagnostics.add(
                     line, f"the key `{key.value}` is already on line {first}; keep one of them"
                 )
             else:
@@ -55,14 +55,16 @@ class Values:
         line = line_of(node)
         if not isinstance(node, yaml.ScalarNode):
             found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
-            self.faults.add(line, f"`{name}` must be {kind.wanted}, not {found}; write `{name}: …`")
+            self.diagnostics.add(
+                line, f"`{name}` must be {kind.wanted}, not {found}; write `{name}: …`"
+            )
             return None
         try:
             return kind.convert(node.value)
         except ValueError:
             short = node.value if len(node.value) <= 40 else node.value[:39] + "…"
             shown = f"`{short}`" if short.strip() else "empty"
-            self.faults.add(line, f"`{name}` must be {kind.wanted}, not {shown}")
+            self.diagnostics.add(line, f"`{name}` must be {kind.wanted}, not {shown}")
             return None
 
     def keys(
@@ -84,17 +86,19 @@ class Values:
         found = Keys(line_of(node) if line is None else line)
         if not isinstance(node, yaml.MappingNode):
             example = ", ".join(f"{key}: {known[key]}" for key in required or list(known)[:1])
-            self.faults.add(found.line, f"{within} must be a mapping; write `{{{example}}}`")
+            self.diagnostics.add(found.line, f"{within} must be a mapping; write `{{{example}}}`")
             return found
         for key, at, value in self.pairs(node):
             if key in known:
                 found.nodes[key], found.lines[key] = value, at
             else:
                 hint = (elsewhere or {}).get(key) or did_you_mean(key, known)
-                self.faults.add(at, f"unknown key `{key}` in {within}{hint}")
+                self.diagnostics.add(at, f"unknown key `{key}` in {within}{hint}")
         for key in required:
             if key not in found:
-                self.faults.add(found.line, f"{within} lacks `{key}`; write `{key}: {known[key]}`")
+                self.diagnostics.add(
+                    found.line, f"{within} lacks `{key}`; write `{key}: {known[key]}`"
+                )
         return found
 
 

@@ -70,8 +70,8 @@ class ActionCommands:
 
     def do(self, name: str, argument: str) -> Kind:
         """Wish for what the command says; what kind of change it makes. Raises UnclearError."""
-        moment = self._session.moment
-        if moment is None:
+        view = self._session.view
+        if view is None:
             raise UnclearCommandError("No lesson is open: type open and its name.")
         if name in ("hint", "solution", "skip", "leave", "answer", "edit", "agree"):
             self._need_exercise()
@@ -79,7 +79,7 @@ class ActionCommands:
             wish, kind = self._simple[name]
             wish()
             return kind
-        return self._others[name](argument, moment)
+        return self._others[name](argument, view)
 
     def _need_exercise(self) -> None:
         if self._session.attempt is None:
@@ -87,7 +87,7 @@ class ActionCommands:
 
     # ── The run ─────────────────────────────────────────────────────────────────────────
 
-    def _next(self, argument: str, moment: RunView) -> Kind:
+    def _next(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         if attempt is None:
             self._session.step_phase()
@@ -96,14 +96,14 @@ class ActionCommands:
             self._session.go_on()
             return "exercise"
         if attempt.wants in ("number", "sign", "choice"):
-            asked = exercise_text.question(attempt, has_symbols(moment.lesson))
+            asked = exercise_text.question(attempt, has_symbols(view.lesson))
             how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
             raise UnclearCommandError(f"An answer is awaited. {asked}\n{how}")
         self._session.step_phase()
         return "phase"
 
-    def _step_epochs(self, argument: str, moment: RunView) -> Kind:
-        count, frame = times("epoch", argument), moment.frame
+    def _step_epochs(self, argument: str, view: RunView) -> Kind:
+        count, frame = times("epoch", argument), view.frame
         if count == 1 or frame is None:
             self._session.step_epoch()
         else:
@@ -111,20 +111,20 @@ class ActionCommands:
             self._session.run_to(frame.at.epoch + count - (not is_whole))
         return "epochs"
 
-    def _run(self, argument: str, moment: RunView) -> Kind:
+    def _run(self, argument: str, view: RunView) -> Kind:
         if not argument:
             self._session.toggle_run()
             return "epochs"
         epoch = _epoch(argument)
-        if epoch <= moment.epoch and moment.frame and moment.frame.at.step >= moment.frame.steps:
+        if epoch <= view.epoch and view.frame and view.frame.at.step >= view.frame.steps:
             raise UnclearCommandError(
                 f"Epoch {epoch} is behind you: the run stands at the end of epoch "
-                f"{moment.epoch}. jump {epoch} goes back to it."
+                f"{view.epoch}. jump {epoch} goes back to it."
             )
         self._session.run_to(epoch)
         return "epochs"
 
-    def _seed(self, argument: str, moment: RunView) -> Kind:
+    def _seed(self, argument: str, view: RunView) -> Kind:
         if not argument:
             self._session.new_seed()
         elif self._session.attempt is not None:
@@ -133,35 +133,35 @@ class ActionCommands:
             raise UnclearCommandError(f"{argument} is no seed. Type a whole number, like 20.")
         else:
             rate = self._session.learning_rate
-            start = Start(moment.mode, moment.device, rate, int(argument))
-            self._session.open(moment.lesson, start)
+            start = Start(view.mode, view.device, rate, int(argument))
+            self._session.open(view.lesson, start)
         return "jump"
 
-    def _jump(self, argument: str, moment: RunView) -> Kind:
+    def _jump(self, argument: str, view: RunView) -> Kind:
         epoch, _, phase = argument.partition(" ")
         if not epoch:
             raise UnclearCommandError(
                 "To which epoch? Type jump and its number, and perhaps a phase."
             )
         number, phase = _epoch(epoch), phase.strip()
-        self._session.seek(number, _steps_to(moment, phase) if phase and number else None)
+        self._session.seek(number, _steps_to(view, phase) if phase and number else None)
         return "jump"
 
     # ── Its settings ────────────────────────────────────────────────────────────────────
 
-    def _mode(self, argument: str, moment: RunView) -> Kind:
-        modes = moment.lesson.modes
+    def _mode(self, argument: str, view: RunView) -> Kind:
+        modes = view.lesson.modes
         if not argument:
             self._session.next_mode()
         elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
             raise UnclearCommandError(f"There is no mode {argument}; there is {listed(modes)}.")
-        elif mode == moment.mode:
+        elif mode == view.mode:
             raise UnclearCommandError(f"The mode is {mode} already.")
         else:
             self._session.switch(mode=mode)
         return "change"
 
-    def _device(self, argument: str, moment: RunView) -> Kind:
+    def _device(self, argument: str, view: RunView) -> Kind:
         if argument:
             self._session.switch(device=argument.lower())
         elif len(self._session.devices) == 1:
@@ -170,7 +170,7 @@ class ActionCommands:
             self._session.next_device()
         return "change"
 
-    def _learning_rate(self, argument: str, moment: RunView) -> Kind:
+    def _learning_rate(self, argument: str, view: RunView) -> Kind:
         try:
             rate = float(argument.replace(",", "."))
         except ValueError:
@@ -180,13 +180,13 @@ class ActionCommands:
         self._session.set_learning_rate(rate)
         return "change"
 
-    def _set(self, argument: str, moment: RunView) -> Kind:
-        if moment.frame is None:
+    def _set(self, argument: str, view: RunView) -> Kind:
+        if view.frame is None:
             raise UnclearCommandError("There is nothing to set yet.")
         if "=" not in argument:
             argument = " = ".join(argument.rsplit(" ", 1))
         try:
-            self._session.set_element(parameter_input.read(argument, moment.frame.values))
+            self._session.set_element(parameter_input.read(argument, view.frame.values))
         except ValueError as error:
             example = str(error).replace("Type it like this: ", "Type it like this: set ")
             raise UnclearCommandError(example) from None
@@ -194,7 +194,7 @@ class ActionCommands:
 
     # ── Exercises ───────────────────────────────────────────────────────────────────────
 
-    def _exercise(self, argument: str, moment: RunView) -> Kind:
+    def _exercise(self, argument: str, view: RunView) -> Kind:
         exercises = self._session.exercises
         name = argument or None
         if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
@@ -206,7 +206,7 @@ class ActionCommands:
         self._session.begin_exercise(name)
         return "begin"
 
-    def _answer(self, argument: str, moment: RunView) -> Kind:
+    def _answer(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         if attempt is not None and attempt.wants in ("code", "condition"):
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
@@ -219,7 +219,7 @@ class ActionCommands:
         )
         return "answer"
 
-    def _edit(self, argument: str, moment: RunView) -> Kind:
+    def _edit(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         exercise = attempt.exercise if attempt else None
         if not isinstance(exercise, Repair):
@@ -230,7 +230,7 @@ class ActionCommands:
         self._session.agree_to(code + "\n")  # typed, or named, by the learner just now
         return "edit"
 
-    def _agree(self, argument: str, moment: RunView) -> Kind:
+    def _agree(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         if attempt is None or not attempt.is_from_elsewhere:
             raise UnclearCommandError("There is no code from elsewhere to agree to.")
@@ -254,7 +254,7 @@ class ActionCommands:
             ) from None
         return "\n".join(lines)
 
-    def _go(self, argument: str, moment: RunView) -> Kind:
+    def _go(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         if attempt is not None and attempt.state in ("wrong", "done"):
             self._session.go_on()
@@ -276,13 +276,13 @@ def _epoch(text: str) -> int:
     return int(text)
 
 
-def _steps_to(moment: RunView, phase: str) -> int:
+def _steps_to(view: RunView, phase: str) -> int:
     """How many steps of an epoch are done once the phase has run in its first batch."""
-    names = phases_of(moment.lesson, moment.mode)
+    names = phases_of(view.lesson, view.mode)
     found = next((name for name in names if name.lower() == phase.lower()), None)
     if found is None:
         raise UnclearCommandError(f"There is no phase {phase}; there is {listed(names)}.")
-    last = (moment.lesson.batches - 1) * (len(names) - 1) if found == "Report" else 0
+    last = (view.lesson.batches - 1) * (len(names) - 1) if found == "Report" else 0
     return names.index(found) + 1 + last
 
 

@@ -138,7 +138,7 @@ class CommandReader:
     def _carry_out(
         self, line: str, found: tuple[command_table.TypedCommand, str] | None, start: Start
     ) -> None:
-        moment, attempt = self._session.moment, self._session.attempt
+        view, attempt = self._session.view, self._session.attempt
         name, argument = (found[0].name, found[1]) if found else ("", "")
         if found and argument and not found[0].argument:
             raise UnclearCommandError(f"Nothing is to stand behind {name}: type it alone.")
@@ -150,13 +150,13 @@ class CommandReader:
             self._list_lessons()
         elif name == "open":
             self._open(self._shelf.open(self._chosen(argument)), start)
-        elif moment is None:
+        elif view is None:
             self._open(self._shelf.open(self._chosen(line.strip())), start)
         elif not name and attempt is not None and exercise_text.is_number(line):
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
         elif not name:
             self._voice.say(_unknown(line))
-        elif not self._asking.answers(name, argument, moment):
+        elif not self._asking.answers(name, argument, view):
             self._act(name, argument)
 
     def _act(self, name: str, argument: str) -> None:
@@ -184,9 +184,9 @@ class CommandReader:
 
     def _open(self, lesson: Lesson, start: Start) -> None:
         """Begin a lesson; what the command line asked for holds for the first alone."""
-        self._session.open(lesson, Start() if self._session.moment else start)
-        if self._session.moment is not None:
-            self._teller.introduce(self._session.moment)
+        self._session.open(lesson, Start() if self._session.view else start)
+        if self._session.view is not None:
+            self._teller.introduce(self._session.view)
         self._listener.wait()
         self._teller.begin()
         self._tell_trouble()
@@ -194,14 +194,18 @@ class CommandReader:
     def _list_lessons(self) -> None:
         lines = []
         for number, headline in enumerate(self._shelf.headlines(), 1):
-            fault = f" It can't be opened: {headline.fault}" if headline.fault else ""
+            diagnostic = (
+                f" It can't be opened: {headline.diagnostic}" if headline.diagnostic else ""
+            )
             in_symbols = headline.language != ORIGINAL
             texts = (headline.title, headline.summary)
             named = [spoken_line(text, in_symbols=in_symbols) for text in texts]
-            lines.append(f"{number}, {headline.slug}: {following(*map(sentence, named))}{fault}")
+            lines.append(
+                f"{number}, {headline.slug}: {following(*map(sentence, named))}{diagnostic}"
+            )
         self._voice.apart(lines or ["There are no lessons."])
         how = "Type open and the name or number of a lesson."
-        self._voice.say(how if self._session.moment else "Which lesson? Type its name or number.")
+        self._voice.say(how if self._session.view else "Which lesson? Type its name or number.")
 
     def _chosen(self, name: str) -> str:
         """The name of a lesson that was called by its name or by its number in the list."""

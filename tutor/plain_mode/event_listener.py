@@ -109,8 +109,8 @@ class EventListener:
         elif isinstance(event, FrameShown | CommandRefused | LessonFailed):
             self._is_coming_back = False
         elif isinstance(event, EngineReady) and self._is_coming_back:
-            moment = self._session.moment  # where nothing stood, nothing is taken up again
-            self._is_coming_back = moment is not None and moment.frame is not None
+            view = self._session.view  # where nothing stood, nothing is taken up again
+            self._is_coming_back = view is not None and view.frame is not None
         if is_owed and isinstance(event, FrameShown):
             self._tell_progress(event)
             self._session.taken()

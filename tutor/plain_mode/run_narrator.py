@@ -57,26 +57,26 @@ class RunNarrator:
 
     # ── A lesson begins ─────────────────────────────────────────────────────────────────
 
-    def introduce(self, moment: RunView) -> None:
+    def introduce(self, view: RunView) -> None:
         """What can be said before anything has run: title, introduction, Setup."""
         self._forget()
-        lesson, mode = moment.lesson, moment.mode
+        lesson, mode = view.lesson, view.mode
         rate = self._session.learning_rate or lesson.learning_rate[mode]
-        self._voice.apart(spoken_sections.introduction(lesson, mode, moment.device, rate))
+        self._voice.apart(spoken_sections.introduction(lesson, mode, view.device, rate))
         self._voice.apart(self._before(lesson, SETUP, mode))
 
     def begin(self) -> None:
         """What came of Setup, what is next, and at last what the session says of it."""
-        moment, notice = self._session.moment, self._session.notice
-        is_standing = moment is not None and moment.frame is not None
+        view, notice = self._session.view, self._session.notice
+        is_standing = view is not None and view.frame is not None
         if is_standing:
             self._session.notice = Notice()
         self._tell_asides()
-        if moment is not None and moment.frame is not None:
-            self._frame = moment.frame
-            if not moment.frame.at.step:
-                self._voice.say(*self._after(moment, SETUP))
-            self._tell_next(moment)
+        if view is not None and view.frame is not None:
+            self._frame = view.frame
+            if not view.frame.at.step:
+                self._voice.say(*self._after(view, SETUP))
+            self._tell_next(view)
             self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
             self._tell_notice(notice)
 
@@ -84,34 +84,32 @@ class RunNarrator:
 
     def tell(self, kind: Kind) -> None:
         """All that is new."""
-        moment, attempt = self._session.moment, self._session.attempt
+        view, attempt = self._session.view, self._session.attempt
         was_on = self._attempt is not None
         rows = self._voice.rows
         self._tell_asides(kind)
-        if moment is None:
+        if view is None:
             return
         if attempt is not None:
-            self._tell_exercise(moment, kind, attempt)
+            self._tell_exercise(view, kind, attempt)
         elif was_on:
-            self._voice.apart(["Back in the lesson.", *self._standing(moment)])
-        elif kind == "jump" and moment.frame == self._frame and self._voice.rows == rows:
-            self._voice.apart(self._standing(moment))  # it begins where it began
+            self._voice.apart(["Back in the lesson.", *self._progress(view)])
+        elif kind == "jump" and view.frame == self._frame and self._voice.rows == rows:
+            self._voice.apart(self._progress(view))  # it begins where it began
         else:
-            self._tell_run(moment, kind)
-        self._attempt, self._frame = attempt, moment.frame
+            self._tell_run(view, kind)
+        self._attempt, self._frame = attempt, view.frame
 
-    def _tell_exercise(self, moment: RunView, kind: Kind, attempt: Attempt) -> None:
+    def _tell_exercise(self, view: RunView, kind: Kind, attempt: Attempt) -> None:
         """What came of it in the exercise's run, then what is said of it."""
-        frame, has_moved = moment.frame, moment.frame != self._frame
+        frame, has_moved = view.frame, view.frame != self._frame
         was = None if kind == "begin" else self._attempt
         is_same = was is not None and was.exercise.id == attempt.exercise.id
         if kind not in _OF_EXERCISES and is_same:  # else its news tell where the run stands
-            self._tell_run(moment, kind, attempt)
-        is_foreign = spoken_sections.has_symbols(moment.lesson)
+            self._tell_run(view, kind, attempt)
+        is_foreign = spoken_sections.has_symbols(view.lesson)
         self._voice.apart(
-            exercise_text.news(
-                attempt, was, self._standing(moment), wish=kind, in_symbols=is_foreign
-            )
+            exercise_text.news(attempt, was, self._progress(view), wish=kind, in_symbols=is_foreign)
         )
         at_end = frame is not None and frame.at.step >= frame.steps
         if has_moved and at_end and kind in ("phase", "epochs", "jump"):
@@ -119,21 +117,21 @@ class RunNarrator:
 
     def _tell_asides(self, kind: Kind = "aside") -> None:
         """What the lesson printed, what went wrong, and what the session has to say."""
-        moment, notice = self._session.moment, self._session.notice
+        view, notice = self._session.view, self._session.notice
         self._tell_printed()
-        failed = moment.failed if moment else None
+        failed = view.failed if view else None
         attempt = self._session.attempt
         is_judged = attempt is not None and bool(attempt.reply) and kind in _OF_EXERCISES
         if failed is not None and failed != self._failed and not is_judged:
-            self._voice.say(exercise_text.failure(failed, attempt, self._session.coach.lesson))
+            self._voice.say(exercise_text.failure(failed, attempt, self._session.controller.lesson))
             is_mended = attempt is not None and attempt.wants == "code"
             self._voice.say(f"Type {'edit to mend it' if is_mended else 'restart to start again'}.")
         elif not (failed and is_judged):  # whose reply tells it
             self._tell_notice(notice)
         self._failed = failed
         self._session.notice = Notice()
-        if moment is not None and moment.diverged_at != self._diverged_at:
-            self._diverged_at = moment.diverged_at
+        if view is not None and view.diverged_at != self._diverged_at:
+            self._diverged_at = view.diverged_at
             if self._diverged_at is not None:
                 since = f"from epoch {self._diverged_at} on"
                 self._voice.say(f"The loss is not finite {since}.")
@@ -144,14 +142,14 @@ class RunNarrator:
 
     def nothing_new(self) -> None:
         """A command has changed nothing that is told: where it stands is an answer, too."""
-        moment, attempt = self._session.moment, self._session.attempt
-        if moment is None or moment.frame is None:
+        view, attempt = self._session.view, self._session.attempt
+        if view is None or view.frame is None:
             self._voice.say("Nothing has changed.")
             return
-        self._voice.say(f"Nothing has changed. {where(moment.frame)}")
+        self._voice.say(f"Nothing has changed. {where(view.frame)}")
         if attempt is not None and attempt.state == "asking":
             self._voice.say(
-                exercise_text.question(attempt, spoken_sections.has_symbols(moment.lesson))
+                exercise_text.question(attempt, spoken_sections.has_symbols(view.lesson))
             )
 
     def _tell_printed(self) -> None:
@@ -163,13 +161,13 @@ class RunNarrator:
             self._voice.say(f"The lesson has printed {len(new)} lines; these are the last.")
         self._voice.say(*spoken_printed(new[-MOST_PRINTED:]))
 
-    def _tell_run(self, moment: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
-        frame, was = moment.frame, self._frame
+    def _tell_run(self, view: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
+        frame, was = view.frame, self._frame
         if frame is None or was is None or frame == was or kind == "aside":
             return
         match kind:
             case "phase" | "answer" if frame.at != was.at:
-                self._voice.apart(self._what_ran(moment, frame, was, with_words=attempt is None))
+                self._voice.apart(self._what_ran(view, frame, was, with_words=attempt is None))
             case "epochs":
                 self._voice.apart([*self._ended(frame), *changes(frame, was)])
             case "change":
@@ -178,24 +176,24 @@ class RunNarrator:
                     return
                 self._voice.say(f"The gradient mode is {frame.mode}, on {frame.device}.")
             case _:
-                self._voice.apart(self._standing(moment))
+                self._voice.apart(self._progress(view))
                 return
         if attempt is None:
-            self._tell_next(moment)
+            self._tell_next(view)
 
     def _what_ran(
-        self, moment: RunView, frame: Frame, was: Frame, *, with_words: bool
+        self, view: RunView, frame: Frame, was: Frame, *, with_words: bool
     ) -> Iterator[Line]:
         phase = frame.phase or SETUP
-        said = list(self._after(moment, phase, with_words=with_words))
+        said = list(self._after(view, phase, with_words=with_words))
         shown = frame.boxed.get(phase, {}) if any(said) else {}
         batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
         yield f"{phase} has run, in epoch {frame.at.epoch}{batch}."
         yield from changes(frame, was, shown)
         yield from said
 
-    def _standing(self, moment: RunView) -> list[Line]:
-        frame = moment.frame
+    def _progress(self, view: RunView) -> list[Line]:
+        frame = view.frame
         return [] if frame is None else [where(frame), *everything(frame)]
 
     @staticmethod
@@ -207,14 +205,14 @@ class RunNarrator:
 
     # ── Sections ────────────────────────────────────────────────────────────────────────
 
-    def _tell_next(self, moment: RunView) -> None:
+    def _tell_next(self, view: RunView) -> None:
         """The phase that is next: all of it the first time, later its name."""
-        frame = moment.frame
+        frame = view.frame
         if frame is None:
             return
-        lesson, phase = moment.lesson, frame.next_phase
+        lesson, phase = view.lesson, frame.next_phase
         for section in spoken_sections.prose_before(lesson, phase):
-            self._tell_section(section, moment)
+            self._tell_section(section, view)
         said = list(self._before(lesson, phase, frame.mode))
         if len(said) > 1:
             self._voice.apart(said)
@@ -243,30 +241,30 @@ class RunNarrator:
         elif is_new_code:
             yield from (SpokenCode(fence.code) for fence in fences)
 
-    def _after(self, moment: RunView, phase: str, *, with_words: bool = True) -> Iterator[Line]:
-        section, frame = moment.lesson.phase(phase), moment.frame
+    def _after(self, view: RunView, phase: str, *, with_words: bool = True) -> Iterator[Line]:
+        section, frame = view.lesson.phase(phase), view.frame
         if section is not None and frame is not None:
             is_new = with_words and self._is_new(section, "after")
             yield from spoken_sections.after(
                 section,
                 frame.boxed.get(phase, {}),
                 with_words=is_new,
-                in_symbols=spoken_sections.has_symbols(moment.lesson),
+                in_symbols=spoken_sections.has_symbols(view.lesson),
             )
 
-    def _tell_section(self, section: Section, moment: RunView) -> None:
+    def _tell_section(self, section: Section, view: RunView) -> None:
         if self._is_new(section, "before"):
-            is_foreign = spoken_sections.has_symbols(moment.lesson)
-            said = spoken_sections.before(section, moment.mode, in_symbols=is_foreign)
+            is_foreign = spoken_sections.has_symbols(view.lesson)
+            said = spoken_sections.before(section, view.mode, in_symbols=is_foreign)
             self._voice.apart([sentence(section.heading), *said])
 
-    def read_on(self, moment: RunView) -> None:
+    def read_on(self, view: RunView) -> None:
         """The next of what stands behind the phases; all of it again once all has been said."""
-        rest = spoken_sections.further_reading(moment.lesson)
+        rest = spoken_sections.further_reading(view.lesson)
         unheard = [s for s in rest if (s.line, "before") not in self._heard]
         for section in unheard[:1] or rest:
             self._heard.discard((section.line, "before"))
-            self._tell_section(section, moment)
+            self._tell_section(section, view)
         if len(unheard) > 1:
             self._voice.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
         if not rest:

@@ -24,14 +24,14 @@ class PredictHandler(ExerciseHandler[Predict]):
 
     def begin(self) -> None:
         """Set up the run that is asked about now."""
-        seen = len(self.desk.attempt.hints)
-        self.desk.set(ask=self.asked.ask, hints=self.asked.hints[:seen])
+        seen = len(self.context.attempt.hints)
+        self.context.set(ask=self.asked.ask, hints=self.asked.hints[:seen])
         super().begin()
 
     @property
     def asked(self) -> Predict:
         """Each time it is asked, other numbers."""
-        return self.exercise.asked_in(self.desk.attempt.round)
+        return self.exercise.asked_in(self.context.attempt.round)
 
     @property
     def stage(self) -> Stage:
@@ -41,61 +41,63 @@ class PredictHandler(ExerciseHandler[Predict]):
     def answer(self, text: str) -> None:
         """Let the phase run, and look."""
         answer = _read(self.exercise, text)
-        self.desk.set(state="judging", said=answer, reply="")
-        moment = self.desk.talk.moment
-        if moment is None or moment.frame is None or moment.frame.at != self.place:
-            self.desk.open(self.stage, lambda _: None)
-        self.desk.ask(StepPhase(), self._stepped)
+        self.context.set(state="judging", said=answer, reply="")
+        view = self.context.engine_session.view
+        if view is None or view.frame is None or view.frame.at != self.place:
+            self.context.open(self.stage, lambda _: None)
+        self.context.ask(StepPhase(), self._stepped)
 
     def _stepped(self, event: AnyEvent) -> None:
         if isinstance(event, FrameShown):
             wrong = (wrong.value for wrong in self.asked.wrong)
-            self.desk.ask(
+            self.context.ask(
                 EvaluateExpressions(expressions=(self.exercise.answer, *wrong)), self._judge
             )
         else:
-            self.desk.set(state="asking", reply=self.why(event))
+            self.context.set(state="asking", reply=self.why(event))
 
     def _judge(self, event: AnyEvent) -> None:
         if not isinstance(event, ExpressionsEvaluated):
-            self.desk.set(state="asking", reply=self.why(event))
+            self.context.set(state="asking", reply=self.why(event))
             return
         value, *mistaken = event.values
-        given = self.desk.attempt.said
-        self.desk.tried()
+        given = self.context.attempt.said
+        self.context.tried()
         if answers.is_right(self.exercise, value, given):
-            self.desk.succeed(feedback.outcome(self.exercise, given, value))
+            self.context.succeed(feedback.outcome(self.exercise, given, value))
         else:
             reply = answers.matching_reply(self.asked, given, mistaken)
-            self.desk.set(state="wrong", reply=feedback.outcome(self.exercise, given, value, reply))
+            self.context.set(
+                state="wrong", reply=feedback.outcome(self.exercise, given, value, reply)
+            )
 
     def go_on(self) -> None:
         """The same question with other numbers."""
-        asked = self.desk.attempt.round + 1
-        self.desk.set(state="opening", round=asked, said="", reply="", solution="")
+        asked = self.context.attempt.round + 1
+        self.context.set(state="opening", round=asked, said="", reply="", solution="")
         self.begin()
 
     def show_solution(self) -> None:
         """Run the phase to see what comes out; then, if it is still asked for, back again."""
-        if self.desk.attempt.state != "asking":
-            self.desk.ask(EvaluateExpressions(expressions=(self.exercise.answer,)), self._solved)
+        if self.context.attempt.state != "asking":
+            self.context.ask(EvaluateExpressions(expressions=(self.exercise.answer,)), self._solved)
             return
-        self.desk.set(state="judging")
+        self.context.set(state="judging")
         seen: list[AnyEvent] = []
-        self.desk.ask(StepPhase(), lambda _: None)
-        self.desk.ask(EvaluateExpressions(expressions=(self.exercise.answer,)), seen.append)
-        self.desk.ask(BackPhase(), lambda _: self._back(seen))
+        self.context.ask(StepPhase(), lambda _: None)
+        self.context.ask(EvaluateExpressions(expressions=(self.exercise.answer,)), seen.append)
+        self.context.ask(BackPhase(), lambda _: self._back(seen))
 
     def _back(self, seen: list[AnyEvent]) -> None:
         """Tell it when it can be answered: a key that is pressed on seeing it must not be lost."""
-        self.desk.set(state="asking")
+        self.context.set(state="asking")
         for event in seen:
             self._solved(event)
 
     def _solved(self, event: AnyEvent) -> None:
         if isinstance(event, ExpressionsEvaluated):
-            self.desk.set(solution=feedback.solution(self.exercise, event.values[0]))
-            self.desk.did("shown")
+            self.context.set(solution=feedback.solution(self.exercise, event.values[0]))
+            self.context.did("shown")
 
 
 class SignHandler(PredictHandler):
@@ -118,12 +120,12 @@ class ChooseHandler(ExerciseHandler[Choose]):
     def answer(self, text: str) -> None:
         """Say whether it is this one, and why not."""
         choice = self.exercise.choices[_read_choice(text, len(self.exercise.choices))]
-        self.desk.tried()
-        self.desk.set(said=choice.text)
+        self.context.tried()
+        self.context.set(said=choice.text)
         if choice.is_right:
-            self.desk.succeed(choice.reply)
+            self.context.succeed(choice.reply)
         else:
-            self.desk.set(reply=choice.reply)
+            self.context.set(reply=choice.reply)
 
     def solution(self) -> str:
         """The right one."""

@@ -26,9 +26,9 @@ class AttemptContext:
     """One attempt, and the questions to the engine that it has given rise to."""
 
     def __init__(
-        self, talk: EngineSession, journal: Journal, lesson: Lesson, attempt: Attempt
+        self, engine_session: EngineSession, journal: Journal, lesson: Lesson, attempt: Attempt
     ) -> None:
-        self.talk = talk
+        self.engine_session = engine_session
         self.lesson = lesson
         """As its file has it, whatever code the exercise puts into it."""
         self.attempt = attempt
@@ -73,7 +73,7 @@ class AttemptContext:
 
     def ask(self, command: AnyCommand, then: Then) -> None:
         """Ask the engine, and go on with its answer."""
-        number = self.talk.send(command)
+        number = self.engine_session.send(command)
         if number is not None:
             self._then[number] = then
 
@@ -92,11 +92,11 @@ class AttemptContext:
         With `keep_settings` its mode, learning rate and seed are those that hold now; a `seed`
         goes before.
         """
-        moment = self.talk.moment
-        device = moment.device if moment else "cpu"
+        view = self.engine_session.view
+        device = view.device if view else "cpu"
         begun = standing(self.lesson, self.attempt.exercise, stage=stage, code=code, device=device)
         record = begun.record
-        if keep_settings and moment is not None and (frame := moment.frame) is not None:
+        if keep_settings and view is not None and (frame := view.frame) is not None:
             record = msgspec.structs.replace(
                 record, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
             )
@@ -104,7 +104,7 @@ class AttemptContext:
             record = msgspec.structs.replace(record, seed=seed)
         self._then.clear()
         place = begun.at if at is None else at
-        number = self.talk.open_run(begun.lesson, record, place, aside=True)
+        number = self.engine_session.open_run(begun.lesson, record, place, aside=True)
         if number is not None:
             self._then[number] = then
 

@@ -17,54 +17,54 @@ from tutor.training import answers
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):
     """Fills in the gradients of the graph, one after the other."""
 
-    def __init__(self, exercise: BeAutograd, desk: AttemptContext) -> None:
-        super().__init__(exercise, desk)
+    def __init__(self, exercise: BeAutograd, context: AttemptContext) -> None:
+        super().__init__(exercise, context)
         self._steps: tuple[LocalGradientQuestion, ...] = ()
 
     @property
     def _step(self) -> LocalGradientQuestion:
-        return self._steps[self.desk.attempt.step - 1]
+        return self._steps[self.context.attempt.step - 1]
 
     def opened(self, event: AnyEvent) -> None:
         """The run stands before its Gradient phase: which questions are there?"""
         super().opened(event)
         if not self._steps:
-            self.desk.ask(FindLocalGradients(), self._derived)
+            self.context.ask(FindLocalGradients(), self._derived)
 
     def _derived(self, event: AnyEvent) -> None:
         if isinstance(event, LocalGradientsFound) and event.local.steps:
             self._steps = event.local.steps
-            self.desk.set(steps=len(self._steps))
-            step = min(max(1, self.desk.attempt.step), len(self._steps))
+            self.context.set(steps=len(self._steps))
+            step = min(max(1, self.context.attempt.step), len(self._steps))
             self._ask(step, begins=True)
         else:
             why = event.local.why if isinstance(event, LocalGradientsFound) else self.why(event)
-            self.desk.set(reply=f"There is nothing to fill in: {why}")
+            self.context.set(reply=f"There is nothing to fill in: {why}")
 
     def _ask(self, step: int, *, begins: bool = False) -> None:
         """One question; the exercise's own words stand before the first that is asked."""
         asked_of = self._steps[step - 1]
         question = feedback.local_question(asked_of)
         task = f"{self.exercise.ask.rstrip()}\n\n" if begins else ""
-        self.desk.set(step=step, ask=f"{task}{question}", asked_of=asked_of)
+        self.context.set(step=step, ask=f"{task}{question}", asked_of=asked_of)
 
     def answer(self, text: str) -> None:
         """One number of the graph."""
         if not self._steps:
             return
         value = answers.read_number(text)
-        self.desk.tried()
-        self.desk.set(said=feedback.plain_number(value), solution="")
-        attempt, expected = self.desk.attempt, self._step.expected
+        self.context.tried()
+        self.context.set(said=feedback.plain_number(value), solution="")
+        attempt, expected = self.context.attempt, self._step.expected
         if not answers.close(value, expected, self.exercise.tolerance):
             reply = f"It is not {feedback.plain_number(value)}. {feedback.local_help(self._step)}"
-            self.desk.set(was_right=False, reply=reply)
+            self.context.set(was_right=False, reply=reply)
         elif attempt.step < attempt.steps:
-            self.desk.set(was_right=True, reply=f"{feedback.plain_number(expected)} is right.")
+            self.context.set(was_right=True, reply=f"{feedback.plain_number(expected)} is right.")
             self._ask(attempt.step + 1)
         else:
-            self.desk.set(state="judging")
-            self.desk.ask(StepPhase(), lambda _: self.desk.succeed(feedback.LIKE_AUTOGRAD))
+            self.context.set(state="judging")
+            self.context.ask(StepPhase(), lambda _: self.context.succeed(feedback.LIKE_AUTOGRAD))
 
     def solution(self) -> str:
         """The number that is asked for, and how it is worked out."""

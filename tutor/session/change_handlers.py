@@ -30,8 +30,8 @@ class ReachHandler(ExerciseHandler[Reach]):
 
     wants = "condition"
 
-    def __init__(self, exercise: Reach, desk: AttemptContext) -> None:
-        super().__init__(exercise, desk)
+    def __init__(self, exercise: Reach, context: AttemptContext) -> None:
+        super().__init__(exercise, context)
         self._goal = goal_of(exercise.condition)
 
     def opened(self, event: AnyEvent) -> None:
@@ -41,26 +41,26 @@ class ReachHandler(ExerciseHandler[Reach]):
 
     def again(self, seed: int | None = None) -> None:
         """From the start, under the settings that hold now; with another seed if one is given."""
-        self.desk.open(self.stage, self.opened, keep_settings=True, seed=seed)
+        self.context.open(self.stage, self.opened, keep_settings=True, seed=seed)
 
     def rested(self, command: AnyCommand | None) -> None:
         """Does it hold here?"""
-        if self.desk.attempt.state == "asking":
+        if self.context.attempt.state == "asking":
             asked = EvaluateExpressions(
                 expressions=(self.exercise.condition, *self._goal.expressions)
             )
-            self.desk.ask(asked, lambda event: self._met(event, isinstance(command, RunTo)))
+            self.context.ask(asked, lambda event: self._met(event, isinstance(command, RunTo)))
 
     def _met(self, event: AnyEvent, has_run: bool) -> None:
-        if not isinstance(event, ExpressionsEvaluated) or self.desk.attempt.state != "asking":
+        if not isinstance(event, ExpressionsEvaluated) or self.context.attempt.state != "asking":
             return
         condition, *values = event.values
         is_met = answers.holds(condition)
-        self.desk.set(is_met=is_met, marks=self._goal.marks(values))
+        self.context.set(is_met=is_met, marks=self._goal.marks(values))
         if has_run or is_met:
-            self.desk.tried()
+            self.context.tried()
         if is_met:
-            self.desk.succeed("")
+            self.context.succeed("")
 
     def solution(self) -> str:
         """The settings."""
@@ -72,78 +72,80 @@ class RepairHandler(ExerciseHandler[Repair]):
 
     wants = "code"
 
-    def __init__(self, exercise: Repair, desk: AttemptContext) -> None:
-        super().__init__(exercise, desk)
+    def __init__(self, exercise: Repair, context: AttemptContext) -> None:
+        super().__init__(exercise, context)
         self._goal = goal_of(exercise.condition)
         self._stopped_after: float | None = None
         """Seconds of silence after which the tutor itself has stopped the code."""
-        draft = desk.draft()
+        draft = context.draft()
         code = (draft and draft.code) or exercise.code
         is_own = draft is None or draft.is_own or code == exercise.code
-        desk.set(code=code, is_from_elsewhere=not is_own)
+        context.set(code=code, is_from_elsewhere=not is_own)
 
     @property
     def _code_to_run(self) -> str:
         """The learner's code; the code as it was given, where the other is from elsewhere."""
-        attempt = self.desk.attempt
+        attempt = self.context.attempt
         return self.exercise.code if attempt.is_from_elsewhere else attempt.code
 
     def begin(self) -> None:
         """Set up the run with the code as the learner left it."""
-        if self.desk.attempt.is_from_elsewhere:
-            self.desk.set(reply=feedback.CODE_FROM_ELSEWHERE)
-        self.desk.open(self.stage, self._begun, code=self._code_to_run)
+        if self.context.attempt.is_from_elsewhere:
+            self.context.set(reply=feedback.CODE_FROM_ELSEWHERE)
+        self.context.open(self.stage, self._begun, code=self._code_to_run)
 
     def _begun(self, event: AnyEvent) -> None:
         """Code that was left half mended may be none: then it runs as it was given."""
         if isinstance(event, FrameShown):
             self.opened(event)
         else:
-            self.desk.open(self.stage, self.opened, code=self.exercise.code)
-            self.desk.talk.welcome("Your code did not get this far: here runs the code as given")
+            self.context.open(self.stage, self.opened, code=self.exercise.code)
+            self.context.engine_session.welcome(
+                "Your code did not get this far: here runs the code as given"
+            )
 
     def agree(self) -> None:
         """The learner has read the code from elsewhere and lets it run, as it is now."""
-        self.desk.set(is_from_elsewhere=False)
+        self.context.set(is_from_elsewhere=False)
 
     def edit(self, code: str) -> None:
         """Let this code take the place of the phase's, and run it.
 
         Code from elsewhere that nobody has agreed to is kept, and not run.
         """
-        self.desk.keep_draft(code)
-        if self.desk.attempt.is_from_elsewhere and code != self.exercise.code:
-            self.desk.set(state="asking", reply=feedback.CODE_FROM_ELSEWHERE)
+        self.context.keep_draft(code)
+        if self.context.attempt.is_from_elsewhere and code != self.exercise.code:
+            self.context.set(state="asking", reply=feedback.CODE_FROM_ELSEWHERE)
             return
         if bad := code_checks.why_not_code(code):
-            self.desk.set(state="asking", reply=f"Line {bad.line} is not Python: {bad.reason}.")
+            self.context.set(state="asking", reply=f"Line {bad.line} is not Python: {bad.reason}.")
             return
         self._stopped_after = None
-        self.desk.set(state="judging", reply="", was_stopped=False)
-        self.desk.open(self.stage, self._run, at=Position(0, 0), code=code)
+        self.context.set(state="judging", reply="", was_stopped=False)
+        self.context.open(self.stage, self._run, at=Position(0, 0), code=code)
 
     def _run(self, event: AnyEvent) -> None:
         if isinstance(event, FrameShown):
-            self.desk.ask(RunTo(epoch=self.exercise.epochs), self._ran)
+            self.context.ask(RunTo(epoch=self.exercise.epochs), self._ran)
         else:
             self._failed(self._endless(event) or self.why(event))
 
     def stop(self, after: float) -> None:
         """The code has been silent for so many seconds: the tutor stops it."""
         self._stopped_after = after
-        self.desk.talk.stop()
+        self.context.engine_session.stop()
 
     def _ran(self, event: AnyEvent) -> None:
         if not isinstance(event, FrameShown):
             self._failed(self.why(event))
         elif not self._is_through(event.frame) and not event.frame.diverged:
-            self.desk.talk.tell("")  # where it was stopped is said here
+            self.context.engine_session.tell("")  # where it was stopped is said here
             self._failed(self._endless(event) or feedback.endless("", self._stopped_after))
         else:
             asked = EvaluateExpressions(
                 expressions=(self.exercise.condition, *self._goal.expressions)
             )
-            self.desk.ask(asked, self._judge)
+            self.context.ask(asked, self._judge)
 
     def why(self, event: AnyEvent) -> str:
         """An error is told in full once: the one that is to be mended stands above."""
@@ -156,7 +158,7 @@ class RepairHandler(ExerciseHandler[Repair]):
     def _endless(self, event: AnyEvent) -> str:
         """Who stopped the code, and where it was; empty if nobody did."""
         stopped = failure_location.stopped_in(event)
-        self.desk.set(was_stopped=stopped is not None)
+        self.context.set(was_stopped=stopped is not None)
         return feedback.endless(self.place_of(*stopped), self._stopped_after) if stopped else ""
 
     def _is_through(self, frame: Frame) -> bool:
@@ -164,27 +166,27 @@ class RepairHandler(ExerciseHandler[Repair]):
 
     def _judge(self, event: AnyEvent) -> None:
         if isinstance(event, ExpressionsEvaluated) and answers.holds(event.values[0]):
-            self.desk.tried()
-            self.desk.succeed(feedback.mended(self.exercise.epochs))
+            self.context.tried()
+            self.context.succeed(feedback.mended(self.exercise.epochs))
         else:
             values = event.values[1:] if isinstance(event, ExpressionsEvaluated) else ()
             marks = self._goal.marks(values) if values else ()
             self._failed(feedback.not_mended(self.exercise.epochs, marks))
 
     def _failed(self, why: str) -> None:
-        self.desk.tried()
-        self.desk.set(state="asking", reply=why)
+        self.context.tried()
+        self.context.set(state="asking", reply=why)
 
     def ended(self, event: ProcessEnded) -> None:
         """The code ended its process, or had to be ended: that is its answer."""
-        if self.desk.attempt.state == "judging":
-            self.desk.set(was_stopped=True)
+        if self.context.attempt.state == "judging":
+            self.context.set(was_stopped=True)
             self._failed(feedback.reason(event))
         if event.restarting:
             # What a learner has written into Setup may be what can't be set up.
             is_setup = self.exercise.phase == "Setup"
             code = self.exercise.code if is_setup else self._code_to_run
-            self.desk.open(self.stage, self.opened, code=code)
+            self.context.open(self.stage, self.opened, code=code)
 
     def solution(self) -> str:
         """The code without the mistake."""

@@ -73,7 +73,7 @@ class EngineSession:
         self.look = Inspect()
         """What the panes look at."""
         self.devices: tuple[str, ...] = ()
-        self.moment: RunView | None = None
+        self.view: RunView | None = None
         self.record: RunRecipe | None = None
         """The recipe of the run that the moment shows."""
         self.notice = Notice()
@@ -89,7 +89,7 @@ class EngineSession:
         self._unanswered.clear()
         self._is_stopping = False
         self.printed = PrintedText()
-        self.moment = RunView(lesson, mode, start.device, lesson.epochs[mode])
+        self.view = RunView(lesson, mode, start.device, lesson.epochs[mode])
         self.notice = Notice()
         self._welcome = None
         self._opening = self.send(
@@ -126,7 +126,7 @@ class EngineSession:
         self._is_stopping = False
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
-        self.moment = RunView(lesson, mode, record.device, goal, before=known)
+        self.view = RunView(lesson, mode, record.device, goal, before=known)
         self.notice = Notice()
         self._welcome = None
         self._opening = self.send(
@@ -151,7 +151,7 @@ class EngineSession:
 
     def send(self, command: AnyCommand) -> int | None:
         """Ask, unless no lesson is open or too much is unanswered; returns its number."""
-        if self.moment is None:
+        if self.view is None:
             return None
         is_own = isinstance(
             command, OpenLesson | Pause | Inspect | EvaluateExpressions | FindLocalGradients
@@ -231,7 +231,7 @@ class EngineSession:
 
         `stop_key` is the key that is said to break it off.
         """
-        if self.moment is not None and not self.devices:
+        if self.view is not None and not self.devices:
             return "loading PyTorch …"
         seeking = self._seeking
         if seeking is not None and self.awaits(Seek):
@@ -287,14 +287,14 @@ class EngineSession:
 
     def _open_otherwise(self, refused: OpenLesson) -> None:
         """What was asked for can't be opened so: say why, and open what is nearest to it."""
-        moment, reason = self.moment, self.notice.text
-        if moment is None:
+        view, reason = self.view, self.notice.text
+        if view is None:
             return
         record = refused.record
         if record is None:
             if refused.device != "cpu":
                 start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
-                self.open(moment.lesson, start)
+                self.open(view.lesson, start)
                 self.welcome(f"{reason} · it begins on the CPU", "refused")
             return
         moved = on_cpu(record)
@@ -304,38 +304,38 @@ class EngineSession:
                 msgspec.structs.replace(run, device="cpu", record=run.record and on_cpu(run.record))
                 for run in refused.runs
             )
-            self.open_run(moment.lesson, moved, at, runs, moment.goal, before=refused.before)
+            self.open_run(view.lesson, moved, at, runs, view.goal, before=refused.before)
             self.welcome(f"{reason} · computed anew on the CPU", "refused")
             return
         mode, _, rate, seed = settings_of(record.changes, record)
-        self.open(moment.lesson, Start(mode, "cpu", rate, seed))
+        self.open(view.lesson, Start(mode, "cpu", rate, seed))
         self.welcome(f"{reason} · it begins anew", "refused")
 
     def _shown(self, event: FrameShown, command: AnyCommand | None) -> None:
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return
         self.record = event.record
-        is_same_place = _place(moment.frame) == _place(event.frame)
+        is_same_place = _place(view.frame) == _place(event.frame)
         # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
         is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))
-        known = {run.name for run in moment.runs}
-        self.moment = replace(
-            moment,
+        known = {run.name for run in view.runs}
+        self.view = replace(
+            view,
             mode=event.frame.mode,
             device=event.frame.device,
-            goal=_goal(moment, event.frame),
+            goal=_goal(view, event.frame),
             frame=event.frame,
-            before=_before(moment, event, command, is_same_place),
-            curve=event.curve or moment.curve,
+            before=_before(view, event, command, is_same_place),
+            curve=event.curve or view.curve,
             diverged_at=event.diverged_at,
             changes=event.record.changes,
             furthest=event.furthest,
             target=event.target,
             rate=event.rate,
-            failed=moment.failed if is_echo else None,
+            failed=view.failed if is_echo else None,
             runs=event.runs,
-            operations=moment.operations if is_same_place else 0,
+            operations=view.operations if is_same_place else 0,
         )
         self._seeking = None
         self._say(event, is_echo)
@@ -358,18 +358,18 @@ class EngineSession:
             self.look_at(then=others[-1] if others else "")
 
     def _seen(self, event: InspectionReady) -> None:
-        if self.moment is not None and event.runs is not None:
-            self.moment = replace(self.moment, runs=event.runs)
-        moment = self.moment
-        if moment is None or moment.frame is None or event.at != moment.frame.at:
+        if self.view is not None and event.runs is not None:
+            self.view = replace(self.view, runs=event.runs)
+        view = self.view
+        if view is None or view.frame is None or event.at != view.frame.at:
             return
         told = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
         fresh = {name: part for name, part in told.items() if part is not None}
-        self.moment = replace(moment, sight=replace(moment.sight, **fresh))
+        self.view = replace(view, inspections=replace(view.inspections, **fresh))
 
     def _failed(self, event: LessonFailed) -> None:
-        if self.moment is not None:
-            self.moment = replace(self.moment, failed=event, target=None)
+        if self.view is not None:
+            self.view = replace(self.view, failed=event, target=None)
         where = f", line {event.line}" if event.line else ""
         self.notice = Notice(f"{event.phase} failed{where} · R starts again", "failed")
 
@@ -378,13 +378,13 @@ class EngineSession:
         self._seeking = None
         self.notice = Notice(one_line(event.message), "failed")
         self._ended_with = self.notice.text if event.restarting else ""
-        if self.moment is not None:
-            self.moment = replace(self.moment, target=None)
+        if self.view is not None:
+            self.view = replace(self.view, target=None)
 
     def _name(self, command: AnyCommand) -> str:
         match command:
             case StepPhase():
-                return (self.moment and self.moment.next_phase) or "The phase"
+                return (self.view and self.view.next_phase) or "The phase"
             case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
                 return f"The way to epoch {epoch}"
             case OpenLesson() | Restart() | Switch():
@@ -399,22 +399,22 @@ class EngineSession:
                 return "The epoch"
 
 
-def _goal(moment: RunView, frame: Frame) -> int:
+def _goal(view: RunView, frame: Frame) -> int:
     """The goal, which follows the lesson's own for the mode unless the learner went beyond it."""
-    if frame.mode != moment.mode and moment.goal == moment.lesson.epochs[moment.mode]:
-        return moment.lesson.epochs[frame.mode]
-    return moment.goal
+    if frame.mode != view.mode and view.goal == view.lesson.epochs[view.mode]:
+        return view.lesson.epochs[frame.mode]
+    return view.goal
 
 
 def _before(
-    moment: RunView, event: FrameShown, command: AnyCommand | None, is_same_place: bool
+    view: RunView, event: FrameShown, command: AnyCommand | None, is_same_place: bool
 ) -> Frame | None:
     """What to compare with: nothing after a new start."""
     if isinstance(command, Restart):
         return None
-    if moment.frame is None:  # a run is gone on with
-        return event.before or moment.before
-    return moment.before if is_same_place else moment.frame
+    if view.frame is None:  # a run is gone on with
+        return event.before or view.before
+    return view.before if is_same_place else view.frame
 
 
 def _place(frame: Frame | None) -> tuple[Position, str, str] | None:

@@ -25,7 +25,7 @@ from tutor.session.attempt import Attempt
 from tutor.session.attempt_context import AttemptContext
 from tutor.session.change_handlers import ReachHandler, RepairHandler
 from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handlers import AnyWay, way_through
+from tutor.session.exercise_handlers import AnyWay, handler_for
 from tutor.session.journal import Bookmark, Deed, Journal, UnfinishedAttempt, next_to_do
 from tutor.session.run_view import Start
 
@@ -89,10 +89,10 @@ class PausedRun:
 class ExerciseController:
     """One learner at the exercises of the lesson that is open."""
 
-    def __init__(self, talk: EngineSession, journal: Journal) -> None:
-        self._talk = talk
+    def __init__(self, engine_session: EngineSession, journal: Journal) -> None:
+        self._engine_session = engine_session
         self._journal = journal
-        self._way: AnyWay | None = None
+        self._handler: AnyWay | None = None
         self._wished = ""
         """The exercise to begin once the lesson's own run stands."""
         self._known: dict[str, Attempt] = {}
@@ -106,14 +106,14 @@ class ExerciseController:
     @property
     def attempt(self) -> Attempt | None:
         """The exercise that the learner is at."""
-        return self._way.desk.attempt if self._way else None
+        return self._handler.context.attempt if self._handler else None
 
     @property
     def lesson(self) -> Lesson | None:
         """The lesson as its file has it, whatever code an exercise has put into it."""
-        if self._way is not None:
-            return self._way.desk.lesson
-        return self._talk.moment.lesson if self._talk.moment else None
+        if self._handler is not None:
+            return self._handler.context.lesson
+        return self._engine_session.view.lesson if self._engine_session.view else None
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:
@@ -126,11 +126,13 @@ class ExerciseController:
 
     def why_not(self, command: AnyCommand) -> str:
         """Why the exercise that is on doesn't let this be done; empty if it does."""
-        moment = self._talk.moment
-        if self._way is None or moment is None:
+        view = self._engine_session.view
+        if self._handler is None or view is None:
             return ""
-        at = moment.frame.at if moment.frame else Position(0, 0)
-        return exercise_rules.why_not(self._way.desk.attempt, command, at, self._way.place)
+        at = view.frame.at if view.frame else Position(0, 0)
+        return exercise_rules.why_not(
+            self._handler.context.attempt, command, at, self._handler.place
+        )
 
     # ── From one to the next ────────────────────────────────────────────────────────
 
@@ -144,14 +146,14 @@ class ExerciseController:
             return
         if found is None:
             none = "This lesson has no exercises"
-            self._talk.tell(none if not self.exercises else f"There is no exercise {id}")
+            self._engine_session.tell(none if not self.exercises else f"There is no exercise {id}")
             return
-        if self._way is None:
-            if self._talk.is_moving:
+        if self._handler is None:
+            if self._engine_session.is_moving:
                 self._wished = found.id
-                self._talk.tell("The exercise starts when the current run has finished")
+                self._engine_session.tell("The exercise starts when the current run has finished")
                 return
-            self.held = hold(self._talk)
+            self.held = hold(self._engine_session)
         number = [e.id for e in self.exercises].index(found.id) + 1
         self._remember()
         before = self._known.get(found.id)
@@ -170,10 +172,10 @@ class ExerciseController:
             typed=before.typed if before else "",
             is_editing=before.is_editing if before else False,
         )
-        desk = AttemptContext(self._talk, self._journal, lesson, attempt)
-        self._way = way_through(found, desk)
-        desk.set(wants=self._way.wants)
-        self._way.begin()
+        context = AttemptContext(self._engine_session, self._journal, lesson, attempt)
+        self._handler = handler_for(found, context)
+        context.set(wants=self._handler.wants)
+        self._handler.begin()
 
     def begin_when_open(self, exercise: Exercise) -> None:
         """Begin it once the lesson's own run stands, so that it can be held."""
@@ -209,28 +211,28 @@ class ExerciseController:
         """Back to the learner's own run, as it was."""
         held, lesson = self.held, self.lesson
         self._remember()
-        self._way = self.held = None
+        self._handler = self.held = None
         self._wished = ""
         if held is not None:
-            self._talk.open_run(
+            self._engine_session.open_run(
                 held.lesson, held.record, held.at, held.runs, held.goal, before=held.before
             )
         elif lesson is not None:  # it was begun before the lesson's own run came to stand
-            self._talk.open(lesson, Start())
+            self._engine_session.open(lesson, Start())
 
     def forget(self) -> None:
         """Another lesson is opened: nothing of this one is awaited any more."""
-        self._way = self.held = None
+        self._handler = self.held = None
         self._wished = ""
         self._known.clear()
         self._skipped_last = ""
 
     def again(self, *, new_seed: bool = False) -> None:
         """Begin the exercise's run again; a Reach keeps the settings that it is now under."""
-        if isinstance(self._way, ReachHandler):
-            self._way.again(random.randrange(1, MOST_SEEDS) if new_seed else None)
-        elif self._way is not None:
-            self._way.begin()
+        if isinstance(self._handler, ReachHandler):
+            self._handler.again(random.randrange(1, MOST_SEEDS) if new_seed else None)
+        elif self._handler is not None:
+            self._handler.begin()
 
     def _next(self) -> None:
         """The next one that is not done; after the last, back to the lesson."""
@@ -241,7 +243,7 @@ class ExerciseController:
             self.begin(following.id)
         else:
             self.leave()
-            self._talk.welcome(self._end_of_the_last())
+            self._engine_session.welcome(self._end_of_the_last())
 
     def _end_of_the_last(self) -> str:
         """What is left to be done here, and what was skipped; else that the next may come."""
@@ -257,96 +259,99 @@ class ExerciseController:
 
     def answer(self, text: str) -> None:
         """Check an answer: a number, a sign, or the number of a choice."""
-        way = self._way
-        if way is None:
+        handler = self._handler
+        if handler is None:
             return
-        if way.desk.attempt.state in ("wrong", "done"):
+        if handler.context.attempt.state in ("wrong", "done"):
             self.go_on()
-        elif way.desk.attempt.state == "asking":
+        elif handler.context.attempt.state == "asking":
             try:
-                way.answer(text)
+                handler.answer(text)
             except ValueError as error:  # it can't be read: that is no try
                 # Submitted, it is half typed no more; the field has it still, to be mended.
-                way.desk.set(reply=feedback.escaped(str(error)), unread=text, typed="")
+                handler.context.set(reply=feedback.escaped(str(error)), unread=text, typed="")
             else:
-                way.desk.set(typed="", unread="")
+                handler.context.set(typed="", unread="")
 
     def keep_typed(self, text: str) -> None:
         """Remember what stands in the field."""
-        if self._way is not None:
-            self._way.desk.set(typed=text)
+        if self._handler is not None:
+            self._handler.context.set(typed=text)
 
     def edit(self, code: str) -> None:
         """Let a Repair's code take its place, and run it."""
-        if isinstance(self._way, RepairHandler):
-            self._way.edit(code)
+        if isinstance(self._handler, RepairHandler):
+            self._handler.edit(code)
 
     def agree(self) -> None:
         """Let a Repair's code run, though it came from elsewhere."""
-        if isinstance(self._way, RepairHandler):
-            self._way.agree()
+        if isinstance(self._handler, RepairHandler):
+            self._handler.agree()
 
     def keep_draft(self, code: str) -> None:
         """Remember a Repair's code as the learner has it now."""
-        if isinstance(self._way, RepairHandler):
-            self._way.desk.keep_draft(code)
+        if isinstance(self._handler, RepairHandler):
+            self._handler.context.keep_draft(code)
 
     def forget_reply(self) -> None:
         """Say no more what came of code that is not there any more."""
-        if isinstance(self._way, RepairHandler) and self._way.desk.attempt.state == "asking":
-            self._way.desk.set(reply="")
+        if (
+            isinstance(self._handler, RepairHandler)
+            and self._handler.context.attempt.state == "asking"
+        ):
+            self._handler.context.set(reply="")
 
     def keep_editing(self, is_editing: bool) -> None:
         """Remember whether a Repair's code is open in the editor."""
-        if isinstance(self._way, RepairHandler):
-            self._way.desk.set(is_editing=is_editing)
+        if isinstance(self._handler, RepairHandler):
+            self._handler.context.set(is_editing=is_editing)
 
     def go_on(self) -> None:
         """After a wrong answer, the same question anew; after success, the next exercise."""
         state = self.attempt.state if self.attempt else None
-        if state == "wrong" and self._way is not None:
-            self._way.go_on()
+        if state == "wrong" and self._handler is not None:
+            self._handler.go_on()
         elif state == "done":
             self._next()
 
     def hint(self) -> None:
         """One more hint."""
-        if self._way is None:
+        if self._handler is None:
             return
-        desk = self._way.desk
-        if not desk.attempt.hints_left:
-            self._talk.tell("No more hints")
+        context = self._handler.context
+        if not context.attempt.hints_left:
+            self._engine_session.tell("No more hints")
             return
-        self._talk.tell("")  # what was said of solutions and hints is so no more
-        desk.set(hints=desk.attempt.asked.hints[: len(desk.attempt.hints) + 1])
-        desk.did("hinted")
+        self._engine_session.tell("")  # what was said of solutions and hints is so no more
+        context.set(hints=context.attempt.asked.hints[: len(context.attempt.hints) + 1])
+        context.did("hinted")
 
     def show_solution(self) -> None:
         """How it is done; only after a try."""
         attempt = self.attempt
-        if self._way is None or attempt is None or attempt.state in ("opening", "judging"):
+        if self._handler is None or attempt is None or attempt.state in ("opening", "judging"):
             return
         if attempt.may_see_solution:
-            self._talk.tell("")
-            self._way.show_solution()
+            self._engine_session.tell("")
+            self._handler.show_solution()
         else:
-            self._talk.tell("Try once to unlock the solution")
+            self._engine_session.tell("Try once to unlock the solution")
 
     def skip(self) -> None:
         """`I know this`: on to the next."""
         attempt = self.attempt
-        if self._way is None or attempt is None:
+        if self._handler is None or attempt is None:
             return
         is_skipped = attempt.state != "done"
         if is_skipped:
-            self._way.desk.did("skipped")
+            self._handler.context.did("skipped")
             self._skipped_last = attempt.exercise.id
         self._next()
         if is_skipped:
             told = "" if self.attempt else f" · {self._end_of_the_last()}"
             is_typed = self.attempt is not None and self.attempt.wants in ("number", "sign")
             key = "esc, then K takes that back" if is_typed else "K takes that back"
-            self._talk.welcome(f"Exercise {attempt.number} is skipped · {key}{told}")
+            self._engine_session.welcome(f"Exercise {attempt.number} is skipped · {key}{told}")
 
     def unskip(self) -> None:
         """Take the last skip back, and begin that exercise."""
@@ -357,7 +362,7 @@ class ExerciseController:
         found = next((e for id_ in first for e in skipped if e.id == id_), None)
         found = found or (skipped[-1] if skipped else None)
         if lesson is None or found is None:
-            self._talk.tell("No exercise of this lesson is skipped")
+            self._engine_session.tell("No exercise of this lesson is skipped")
             return
         self._journal.did(lesson.slug, found.id, kind_of(found), "unskipped")
         self.begin(found.id)
@@ -366,33 +371,37 @@ class ExerciseController:
 
     def heard(self, event: AnyEvent, command: AnyCommand | None) -> None:
         """Go on with what was waited for. `command` is what the event answers."""
-        way = self._way
-        if way is None:
+        handler = self._handler
+        if handler is None:
             self._begin_what_is_wished(event)
             return
-        if words := way.notice(event):  # the learner sees no file, and no numbers of its lines
-            self._talk.notice = replace(self._talk.notice, text=one_line(words))
+        if words := handler.notice(event):  # the learner sees no file, and no numbers of its lines
+            self._engine_session.notice = replace(self._engine_session.notice, text=one_line(words))
         if isinstance(event, ProcessEnded):
-            way.desk.forget()
-            way.ended(event)
-        elif not way.desk.heard(event) and isinstance(event, FrameShown) and event.target is None:
-            way.rested(command)
+            handler.context.forget()
+            handler.ended(event)
+        elif (
+            not handler.context.heard(event)
+            and isinstance(event, FrameShown)
+            and event.target is None
+        ):
+            handler.rested(command)
 
     def _begin_what_is_wished(self, event: AnyEvent) -> None:
         """As soon as the lesson stands still; if it never came to stand, that is forgotten."""
-        if not self._wished or isinstance(event, ProcessEnded) or self._talk.is_moving:
+        if not self._wished or isinstance(event, ProcessEnded) or self._engine_session.is_moving:
             return
         wished, self._wished = self._wished, ""
-        if hold(self._talk) is not None:
+        if hold(self._engine_session) is not None:
             self.begin(wished)
 
     def feel_the_pulse(self, silent_for: float) -> None:
         """Stop mended code that has given no sign of life for too long."""
-        way = self._way
-        if not isinstance(way, RepairHandler) or way.desk.attempt.state != "judging":
+        handler = self._handler
+        if not isinstance(handler, RepairHandler) or handler.context.attempt.state != "judging":
             return
         if silent_for > REPAIR_SECONDS:
-            way.stop(REPAIR_SECONDS)
+            handler.stop(REPAIR_SECONDS)
 
 
 def _told(numbers: Sequence[int], how: str) -> str:
@@ -402,10 +411,10 @@ def _told(numbers: Sequence[int], how: str) -> str:
     return f"{named} {'are' if before else 'is'} {how}" if named else ""
 
 
-def hold(talk: EngineSession) -> PausedRun | None:
+def hold(engine_session: EngineSession) -> PausedRun | None:
     """All that it takes to have the present run again; None while there is none."""
-    moment, record = talk.moment, talk.record
-    if moment is None or moment.frame is None or record is None:
+    view, record = engine_session.view, engine_session.record
+    if view is None or view.frame is None or record is None:
         return None
-    runs = tuple(msgspec.structs.replace(run, curve=None) for run in moment.runs)
-    return PausedRun(moment.lesson, record, moment.frame.at, runs, moment.goal, moment.before)
+    runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
+    return PausedRun(view.lesson, record, view.frame.at, runs, view.goal, view.before)

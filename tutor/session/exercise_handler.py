@@ -31,9 +31,9 @@ class ExerciseHandler(Generic[E]):
 
     wants: ClassVar[Wants] = "number"
 
-    def __init__(self, exercise: E, desk: AttemptContext) -> None:
+    def __init__(self, exercise: E, context: AttemptContext) -> None:
         self.exercise = exercise
-        self.desk = desk
+        self.context = context
 
     @property
     def stage(self) -> Stage:
@@ -43,18 +43,18 @@ class ExerciseHandler(Generic[E]):
     @property
     def place(self) -> Position:
         """Where it is asked."""
-        return position_of(self.desk.lesson, self.stage)
+        return position_of(self.context.lesson, self.stage)
 
     def begin(self) -> None:
         """Set up the run, and ask."""
-        self.desk.open(self.stage, self.opened)
+        self.context.open(self.stage, self.opened)
 
     def opened(self, event: AnyEvent) -> None:
         """The run stands, or can't be set up."""
         if isinstance(event, CommandRefused):
-            self.desk.set(reply=f"It can't be set up: {feedback.reason(event)}")
-        if self.desk.attempt.state == "opening":
-            self.desk.set(state="asking")
+            self.context.set(reply=f"It can't be set up: {feedback.reason(event)}")
+        if self.context.attempt.state == "opening":
+            self.context.set(state="asking")
 
     def answer(self, text: str) -> None:
         """Check what was typed. Raises ValueError, fit to show, if it can't be read."""
@@ -79,7 +79,7 @@ class ExerciseHandler(Generic[E]):
     def place_of(self, phase: str, line: int | None) -> str:
         """A line of a phase's code, as the learner can find it."""
         is_own = failure_location.is_own(self.exercise, phase)
-        quoted = "" if is_own else failure_location.code_at(self.desk.lesson, line)
+        quoted = "" if is_own else failure_location.code_at(self.context.lesson, line)
         return feedback.place_in_code(phase, line, quoted, is_own=is_own)
 
     def notice(self, event: AnyEvent) -> str:
@@ -95,13 +95,13 @@ class ExerciseHandler(Generic[E]):
         """To be said behind the phase: ` (line 2 of your code)`, ` at loss = …`."""
         if failure_location.is_own(self.exercise, phase):
             return f" (line {line} of your code)" if line else ""
-        quoted = failure_location.code_at(self.desk.lesson, line)
+        quoted = failure_location.code_at(self.context.lesson, line)
         return f" at {quoted}" if quoted else ""
 
     def show_solution(self) -> None:
         """How it is done."""
-        self.desk.set(solution=self.solution())
-        self.desk.did("shown")
+        self.context.set(solution=self.solution())
+        self.context.did("shown")
 
     def solution(self) -> str:
         """In words or code."""

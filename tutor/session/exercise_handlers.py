@@ -16,17 +16,17 @@ from tutor.session.change_handlers import ReachHandler, RepairHandler
 AnyWay = PredictHandler | ReachHandler | RepairHandler | BeAutogradHandler | ChooseHandler
 
 
-def way_through(exercise: Exercise, desk: AttemptContext) -> AnyWay:
+def handler_for(exercise: Exercise, context: AttemptContext) -> AnyWay:
     """The way for an exercise of its kind."""
     match exercise:
         case Predict():
             kinds = {"number": PredictHandler, "sign": SignHandler, "choice": PredictChoiceHandler}
-            return kinds[exercise.form](exercise, desk)
+            return kinds[exercise.form](exercise, context)
         case Reach():
-            return ReachHandler(exercise, desk)
+            return ReachHandler(exercise, context)
         case Repair():
-            return RepairHandler(exercise, desk)
+            return RepairHandler(exercise, context)
         case BeAutograd():
-            return BeAutogradHandler(exercise, desk)
+            return BeAutogradHandler(exercise, context)
         case Choose():
-            return ChooseHandler(exercise, desk)
+            return ChooseHandler(exercise, context)

@@ -15,11 +15,11 @@ from tutor.session.run_view import RunView
 SCRIPT, NOTEBOOK, FIGURES = ".py", ".ipynb", ".csv"
 
 
-def suggestion(moment: RunView) -> str:
+def suggestion(view: RunView) -> str:
     """A name, in the folder where the tutor was started, that no file has yet."""
     from tutor.export import free_path  # noqa: PLC0415  lazy: the first paint comes before
 
-    return free_path(Path(), moment.lesson.slug, moment.mode, SCRIPT).name
+    return free_path(Path(), view.lesson.slug, view.mode, SCRIPT).name
 
 
 def read_path(text: str) -> Path:
@@ -34,17 +34,17 @@ def read_path(text: str) -> Path:
     return path
 
 
-def write(moment: RunView, path: Path) -> Path:
+def write(view: RunView, path: Path) -> Path:
     """Write the lesson as a script or a notebook. Raises RunError in words."""
     from tutor import export  # noqa: PLC0415  lazy, as above
 
     made = export.notebook if path.suffix == NOTEBOOK else export.script
-    frame = moment.frame
+    frame = view.frame
     settings = export.ExportSettings(
-        device=moment.device,
+        device=view.device,
         learning_rate=frame.learning_rate if frame else None,
-        epochs=max(moment.goal, moment.furthest),
+        epochs=max(view.goal, view.furthest),
         seed=frame.seed if frame else 0,
-        changed=bool(moment.changes),
+        changed=bool(view.changes),
     )
-    return export.write(made(moment.lesson, moment.mode, settings), path)
+    return export.write(made(view.lesson, view.mode, settings), path)

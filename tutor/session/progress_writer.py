@@ -54,7 +54,7 @@ class ProgressWriter:
         """`file`: None for the platform's, or the one that TUTOR_PROGRESS names."""
         self.file = file or progress_file()
         self._news = threading.Condition()
-        self._backlog = PendingWrites()
+        self._pending = PendingWrites()
         self._deeds: dict[tuple[str, str], set[Deed]] = {}
         """By lesson and exercise: what has happened there and counts."""
         self._states: dict[str, dict[str, Deed]] = {}
@@ -82,7 +82,7 @@ class ProgressWriter:
         )
         with self._news:
             self._count_in(lesson, exercise, deed)
-            self._backlog.add_deed(record, time.monotonic())
+            self._pending.add_deed(record, time.monotonic())
             self._news.notify_all()
 
     def left(self, left: Bookmark) -> None:
@@ -90,14 +90,14 @@ class ProgressWriter:
         at = now()
         with self._news:
             self._places[left.slug] = (at, left)
-            self._backlog.add_left(left, at, time.monotonic())
+            self._pending.add_left(left, at, time.monotonic())
             self._news.notify_all()
 
     def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """The learner's code for a Repair, as it is now."""
         with self._news:
             self._drafts[lesson, exercise] = draft
-            self._backlog.add_draft((lesson, exercise), draft, now(), time.monotonic())
+            self._pending.add_draft((lesson, exercise), draft, now(), time.monotonic())
             self._news.notify_all()
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
@@ -154,16 +154,16 @@ class ProgressWriter:
         with self._news:
             if self._unsaved or self._trouble:
                 return self._unsaved or self._trouble
-            if self._backlog and time.monotonic() - self._backlog.since > STUCK:
+            if self._pending and time.monotonic() - self._pending.since > STUCK:
                 return one_line(f"progress is not kept yet: waiting for {self.file}")
             return self._notice
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait, for so many seconds at most, until all is written; whether it is."""
         with self._news:
-            self._backlog.due = time.monotonic()
+            self._pending.due = time.monotonic()
             self._news.notify_all()
-            return self._news.wait_for(lambda: not self._backlog, timeout)
+            return self._news.wait_for(lambda: not self._pending, timeout)
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is yet to be written, for so many seconds at most; let go of the file.
@@ -175,7 +175,7 @@ class ProgressWriter:
             self._news.notify_all()
         self._thread.join(timeout)
         with self._news:
-            unwritten, why = self._backlog.batch(), self._trouble
+            unwritten, why = self._pending.batch(), self._trouble
         if any(unwritten):
             why = why or f"progress is not kept: waiting for {self.file}"
             # A thread, as above: the same file system may hang.
@@ -255,14 +255,14 @@ class ProgressWriter:
         """What is to be written next, when it is due or a look is wished; None at the end."""
         with self._news:
             while self._closes_at is None and not self._is_to_look:
-                seconds = self._backlog.due - time.monotonic() if self._backlog else None
+                seconds = self._pending.due - time.monotonic() if self._pending else None
                 if seconds is not None and seconds <= 0:
                     break
                 self._news.wait(seconds)
             has_time = self._closes_at is None or time.monotonic() < self._closes_at
-            if self._closes_at is not None and not self._backlog:
+            if self._closes_at is not None and not self._pending:
                 return None
-            return self._backlog.batch() if has_time else None
+            return self._pending.batch() if has_time else None
 
     def _has_news(self, store: Store) -> bool:
         """Whether somebody wants to know what others have written, and they have."""
@@ -288,7 +288,7 @@ class ProgressWriter:
         finally:
             self._tell_trouble(store)
         with self._news:
-            ours = self._backlog.batch()
+            ours = self._pending.batch()
             self._deeds, self._states = {}, {}
             for known in exercises:
                 for deed in known.deeds:
@@ -313,10 +313,10 @@ class ProgressWriter:
     def _settle(self, batch: WriteBatch, is_written: bool) -> None:
         with self._news:
             if is_written:
-                self._backlog.written(batch, time.monotonic())
+                self._pending.written(batch, time.monotonic())
                 self._news.notify_all()
             else:
-                self._backlog.failed(time.monotonic())
+                self._pending.failed(time.monotonic())
                 if self._closes_at is not None:
                     self._news.wait(_AGAIN)
 

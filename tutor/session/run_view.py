@@ -62,7 +62,7 @@ class RunView:
     """The error that the lesson's code raised after this frame."""
     runs: tuple[RunInfo, ...] = ()
     """All runs of this lesson, the current one among them; the others are ghosts in the plots."""
-    sight: Inspections = Inspections()
+    inspections: Inspections = Inspections()
     operations: int = 0
     """How many of backward's operations are shown, while the Gradient phase is gone into."""
 

@@ -75,46 +75,46 @@ class Session(LessonSession):
     @property
     def printed(self) -> PrintedText:
         """What the lesson has printed."""
-        return self.talk.printed
+        return self.engine_session.printed
 
     @property
     def devices(self) -> tuple[str, ...]:
         """Those that are there; empty while PyTorch loads."""
-        return self.talk.devices
+        return self.engine_session.devices
 
     @property
     def is_running(self) -> bool:
         """Whether a run is on, or asked for, and has not been paused since."""
-        return self.talk.is_running
+        return self.engine_session.is_running
 
     @property
     def is_waiting(self) -> bool:
         """Whether anything that was asked is still unanswered."""
-        return self.talk.is_waiting
+        return self.engine_session.is_waiting
 
     @property
     def learning_rate(self) -> float | None:
         """The one in force, or the one that has been asked for since."""
-        wished = self.talk.last(SetLearningRate)
+        wished = self.engine_session.last(SetLearningRate)
         if wished is not None:
             return wished.value
-        if self.moment is None:
+        if self.view is None:
             return None
-        if self.moment.frame is not None:
-            return self.moment.frame.learning_rate
-        return self.moment.lesson.learning_rate[self.moment.mode]
+        if self.view.frame is not None:
+            return self.view.frame.learning_rate
+        return self.view.lesson.learning_rate[self.view.mode]
 
     def waiting_line(self, stop_key: str = "x") -> str:
         """What the learner is waiting for, in words; empty while there is nothing to wait for."""
-        self.coach.feel_the_pulse(self.talk.silent_for)
-        return self.talk.waiting_line(stop_key)
+        self.controller.feel_the_pulse(self.engine_session.silent_for)
+        return self.engine_session.waiting_line(stop_key)
 
     def receive(self, event: AnyEvent) -> bool:
         """Take in what the engine tells; whether a Taken is owed once it is painted."""
-        before, attempt = self.moment, self.attempt
-        command = self.talk.asked(event)
-        owed = self.talk.receive(event)
-        self.coach.heard(event, command)
+        before, attempt = self.view, self.attempt
+        command = self.engine_session.asked(event)
+        owed = self.engine_session.receive(event)
+        self.controller.heard(event, command)
         if isinstance(event, FrameShown) or self.attempt is not attempt:
             self._write_down()
         if isinstance(event, FrameShown):
@@ -137,7 +137,7 @@ class Session(LessonSession):
 
     def taken(self) -> None:
         """The last frame of a run has been painted: the next may come."""
-        self.talk.taken()
+        self.engine_session.taken()
 
     # ── Steps ───────────────────────────────────────────────────────────────────────
 
@@ -151,41 +151,43 @@ class Session(LessonSession):
 
     def step_operation(self) -> None:
         """Inside the Gradient phase, one operation of backward; after the last, the phase."""
-        moment = self.moment
+        view = self.view
         self._awaits_graph = None
-        if moment is None or moment.frame is None or self.is_running:
+        if view is None or view.frame is None or self.is_running:
             self.pause()
             return
-        if reason := self.coach.why_not(StepPhase()):
-            self.talk.tell(reason, "refused")
+        if reason := self.controller.why_not(StepPhase()):
+            self.engine_session.tell(reason, "refused")
             return
-        graph = moment.sight.graph
+        graph = view.inspections.graph
         if graph is None:  # whether there is one at all is not known yet
-            self._awaits_graph = (moment.frame.at, moment.mode)
-            self.talk.tell("Reading the graph …")
+            self._awaits_graph = (view.frame.at, view.mode)
+            self.engine_session.tell("Reading the graph …")
         elif not graph.operations:
-            self.talk.tell(graph.why or "There is no operation of backward here")
-        elif moment.next_phase != "Gradient":
-            self.talk.tell("i goes into the Gradient phase, one operation at a time: step to it")
-        elif moment.operations < graph.operations:
-            self.talk.moment = replace(moment, operations=moment.operations + 1)
+            self.engine_session.tell(graph.why or "There is no operation of backward here")
+        elif view.next_phase != "Gradient":
+            self.engine_session.tell(
+                "i goes into the Gradient phase, one operation at a time: step to it"
+            )
+        elif view.operations < graph.operations:
+            self.engine_session.view = replace(view, operations=view.operations + 1)
             self.notice = Notice()
         else:
             self._step(StepPhase())
 
     def _step_operation_that_waits(self) -> None:
         """Do what was asked for before the graph was there, if the run has not moved since."""
-        moment = self.moment
-        if moment is not None and moment.frame is not None and moment.sight.graph is not None:
-            if self._awaits_graph == (moment.frame.at, moment.mode):
+        view = self.view
+        if view is not None and view.frame is not None and view.inspections.graph is not None:
+            if self._awaits_graph == (view.frame.at, view.mode):
                 self.step_operation()
             self._awaits_graph = None
 
     def back_phase(self) -> None:
         """Go to the frame before; inside the Gradient phase, to the operation before."""
-        moment = self.moment
-        if moment is not None and moment.operations:
-            self.talk.moment = replace(moment, operations=moment.operations - 1)
+        view = self.view
+        if view is not None and view.operations:
+            self.engine_session.view = replace(view, operations=view.operations - 1)
             return
         self._go_back(BackPhase())
 
@@ -195,22 +197,24 @@ class Session(LessonSession):
 
     def toggle_run(self) -> None:
         """Run to the goal; pause if a run is on; at the goal, offer to go on."""
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return
         if self.is_running:
             self.pause()
             return
-        frame = moment.frame
-        if frame and (frame.at.epoch, frame.at.step) >= (moment.goal, frame.steps):
-            further = frame.at.epoch + moment.lesson.epochs[frame.mode]
+        frame = view.frame
+        if frame and (frame.at.epoch, frame.at.step) >= (view.goal, frame.steps):
+            further = frame.at.epoch + view.lesson.epochs[frame.mode]
             if not self._offered_to_go_on:
-                self.talk.tell(f"Epoch {frame.at.epoch} is reached · r again goes on to {further}")
+                self.engine_session.tell(
+                    f"Epoch {frame.at.epoch} is reached · r again goes on to {further}"
+                )
                 self._offered_to_go_on = True
                 return
-            self.talk.moment = moment = replace(moment, goal=further)
+            self.engine_session.view = view = replace(view, goal=further)
         self._offered_to_go_on = False
-        self._send(RunTo(epoch=moment.goal))
+        self._send(RunTo(epoch=view.goal))
 
     def run_to(self, epoch: int) -> None:
         """Run to the end of this epoch, wherever the goal is."""
@@ -227,7 +231,7 @@ class Session(LessonSession):
     def stop(self) -> None:
         """Break off whatever runs."""
         self._scrubbed_to = None
-        self.talk.stop()
+        self.engine_session.stop()
 
     # ── About in time ───────────────────────────────────────────────────────────────
 
@@ -239,11 +243,11 @@ class Session(LessonSession):
     def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there as soon as the way asked for last is done; wishes in between are dropped."""
         self._scrubbed_to = (epoch, step)
-        if not self.talk.awaits(Seek):
+        if not self.engine_session.awaits(Seek):
             self._scrub_on()
 
     def _scrub_on(self) -> None:
-        if self._scrubbed_to is not None and not self.talk.awaits(Seek):
+        if self._scrubbed_to is not None and not self.engine_session.awaits(Seek):
             to, self._scrubbed_to = self._scrubbed_to, None
             self.seek(*to)
 
@@ -259,10 +263,10 @@ class Session(LessonSession):
 
     def next_device(self) -> None:
         """Go on with the next device there is, or hear which there are."""
-        if self.moment is None:
+        if self.view is None:
             return
-        wished = self.talk.last(Switch, lambda c: c.device is not None)
-        device = (wished.device if wished else None) or self.moment.device
+        wished = self.engine_session.last(Switch, lambda c: c.device is not None)
+        device = (wished.device if wished else None) or self.view.device
         ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
         index = ring.index(device) if device in ring else -1
         self._in_mid_run(Switch(device=ring[(index + 1) % len(ring)]))
@@ -313,7 +317,7 @@ class Session(LessonSession):
 
     def compare_with(self, name: str) -> None:
         """Show this run's figures beside the present ones."""
-        self.talk.look_at(then=name)
+        self.engine_session.look_at(then=name)
 
     def write_series(self, path: str) -> None:
         """Write the figures of every epoch so far to a new file."""
@@ -324,33 +328,33 @@ class Session(LessonSession):
 
     def look(self, columns: int, picture: PictureKind | None = None) -> None:
         """Say how many columns the plot has (0 if it can't be seen), and what it is of."""
-        self.talk.look_at(columns=columns, picture=picture)
+        self.engine_session.look_at(columns=columns, picture=picture)
 
     def look_at_name(self, name: str) -> None:
         """Say whose facts are shown."""
-        self.talk.look_at(name=name)
+        self.engine_session.look_at(name=name)
 
     def look_at_graph(self, is_seen: bool) -> None:
         """Say whether the graph is in view."""
-        self.talk.look_at(graph=is_seen)
+        self.engine_session.look_at(graph=is_seen)
 
     def look_at_comparison(self, is_seen: bool) -> None:
         """Say whether the modes are seen side by side."""
-        self.talk.look_at(compare=is_seen)
+        self.engine_session.look_at(compare=is_seen)
 
     # ── How ─────────────────────────────────────────────────────────────────────────
 
     def _send(self, command: AnyCommand) -> None:
         """Ask for it, unless the exercise that is on is against it."""
-        if reason := self.coach.why_not(command):
-            self.talk.tell(reason, "refused")
+        if reason := self.controller.why_not(command):
+            self.engine_session.tell(reason, "refused")
         else:
-            self.talk.send(command)
+            self.engine_session.send(command)
 
     def _go_back(self, command: BackPhase | BackEpoch) -> None:
-        at = self.moment.frame.at if self.moment and self.moment.frame else None
+        at = self.view.frame.at if self.view and self.view.frame else None
         if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
-            self.talk.tell("This is the beginning · space goes on")
+            self.engine_session.tell("This is the beginning · space goes on")
             return
         self.pause()
         self._send(command)
@@ -359,32 +363,32 @@ class Session(LessonSession):
         self._send(Pause() if self.is_running else command)
 
     def _restart(self, command: Restart) -> None:
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return
-        if moment.frame is None and self.attempt is None:
-            self.open(moment.lesson, Start(moment.mode, moment.device))
+        if view.frame is None and self.attempt is None:
+            self.open(view.lesson, Start(view.mode, view.device))
             return
         self.pause()
         if self.attempt is not None:
-            if reason := self.coach.why_not(command):
-                self.talk.tell(reason, "refused")
+            if reason := self.controller.why_not(command):
+                self.engine_session.tell(reason, "refused")
             else:
-                self.coach.again(new_seed=command.new_seed)
+                self.controller.again(new_seed=command.new_seed)
             return
-        self.talk.printed = PrintedText()
-        self.talk.moment = replace(moment, goal=moment.lesson.epochs[moment.mode])
+        self.engine_session.printed = PrintedText()
+        self.engine_session.view = replace(view, goal=view.lesson.epochs[view.mode])
         self._send(command)
 
     def _turn_mode(self, by: int) -> None:
-        if self.moment is None:
+        if self.view is None:
             return
-        modes = self.moment.lesson.modes
+        modes = self.view.lesson.modes
         if len(modes) == 1:
-            self.talk.tell(f"This lesson has one gradient mode: {modes[0]}")
+            self.engine_session.tell(f"This lesson has one gradient mode: {modes[0]}")
             return
-        wished = self.talk.last(Switch, lambda c: c.mode is not None)
-        mode = (wished.mode if wished else None) or self.moment.mode
+        wished = self.engine_session.last(Switch, lambda c: c.mode is not None)
+        mode = (wished.mode if wished else None) or self.view.mode
         self._in_mid_run(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
 
     def _scale_learning_rate(self, up: bool) -> None:
@@ -393,13 +397,13 @@ class Session(LessonSession):
             return
         value = next_of_1_2_5(now, up)
         if not 1e-12 <= value <= 1e6:
-            self.talk.tell(f"The learning rate stays at {setting(now)}", "refused")
+            self.engine_session.tell(f"The learning rate stays at {setting(now)}", "refused")
             return
         self._in_mid_run(SetLearningRate(value=value))
 
     def _in_mid_run(self, command: AnyCommand) -> None:
         """Do it between two epochs, and let the run go on."""
-        run = self.talk.last(RunTo) if self.is_running else None
+        run = self.engine_session.last(RunTo) if self.is_running else None
         self.pause()
         self._send(command)
         if run is not None:

@@ -68,7 +68,7 @@ def _bring(start: BatchStart, new: Loop) -> None:
     shared = state_copy.shared(start.carried, mine, new.program, is_numpy=by_hand)
     for name, kept in shared.items():
         names[name] = state_copy.set_down(kept, names.get(name))
-    start.dice.restore(new.device)
+    start.generator_states.restore(new.device)
 
 
 def other_loss(old: Loop, new: Loop) -> str:

@@ -168,7 +168,7 @@ class History:
         """
         new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
         new.budget, new.interval = KEPT_BYTES, self.interval
-        if not portable or all(k.snapshot.home is None for k in self._keyframes):
+        if not portable or all(k.snapshot.setup_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]
             new._total, new._latest = self._total, self._latest[:]
             new._waited = self._waited

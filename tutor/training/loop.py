@@ -60,7 +60,7 @@ class Loop:
     device: str
     """Where its tensors live; cpu for a program whose parameters are NumPy's."""
     namespace: Namespace
-    home: SetupNamespace
+    setup_namespace: SetupNamespace
     """The namespace once more, with what its Setup left in it."""
     step: int = 0
     """Steps done of this epoch: a step is one phase of one batch, or the Report."""
@@ -348,7 +348,7 @@ class Loop:
             raise RunError("this batch can't be run again from its start: finish it first")
         done, dead = self.phases_done, self.program.liveness.dead
         left_over = {k: v for k, v in self.namespace.items() if k in dead}
-        restored = self.origin.restore(self.home)
+        restored = self.origin.restore(self.setup_namespace)
         restored.update(left_over)
         self.set_parameters(values)
         self.step -= done
@@ -360,7 +360,7 @@ class Loop:
 
         None if it can't be copied, or takes more than `limit` bytes.
         """
-        return take(self.home, self.program.liveness, self.device, before, limit)
+        return take(self.setup_namespace, self.program.liveness, self.device, before, limit)
 
 
 def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:
@@ -380,8 +380,8 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
     }
     # A dataclass with an annotation in quotes looks for its module there.
     sys.modules.setdefault(LESSON_MODULE, ModuleType(LESSON_MODULE))
-    home = SetupNamespace(namespace)
-    loop = Loop(program, device, namespace, home)
+    setup_namespace = SetupNamespace(namespace)
+    loop = Loop(program, device, namespace, setup_namespace)
     if program.setup is not None:
         loop.execute(_fresh(program.setup.code))
     loop.keep_boxed(SETUP)
@@ -390,7 +390,7 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
         raise RunError(f"{program.filename}: Setup does not bind {', '.join(missing)}")
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
-    home.remember(program.liveness, draws=Randomness.now(device) != seeded)
+    setup_namespace.remember(program.liveness, draws=Randomness.now(device) != seeded)
     return loop
 
 

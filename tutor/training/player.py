@@ -135,7 +135,7 @@ class Player:
         loop = set_up_loop(self.programs[mode], device, rate, seed)
         self.device_wanted, self.rate, self.seed = device, rate, seed
         self.set_up_with, self.fresh = rate, Randomness.now(loop.device)
-        self._homes[mode, device, rate, seed] = loop.home
+        self._homes[mode, device, rate, seed] = loop.setup_namespace
         if len(self._homes) > _HOMES:
             del self._homes[next(iter(self._homes))]
         return loop
@@ -144,10 +144,18 @@ class Player:
         """Stand at the end of a keyframe's epoch, as far as a snapshot goes."""
         start = (keyframe.mode, keyframe.device_wanted, keyframe.set_up_with, keyframe.seed)
         snapshot = keyframe.snapshot
-        home = snapshot.home or self._homes.get(start) or self._set_up(*start).home
+        setup_namespace = (
+            snapshot.setup_namespace
+            or self._homes.get(start)
+            or self._set_up(*start).setup_namespace
+        )
         program = self.programs[keyframe.mode]
         self.loop = Loop(
-            program, snapshot.device, snapshot.restore(home), home, epoch=keyframe.epoch
+            program,
+            snapshot.device,
+            snapshot.restore(setup_namespace),
+            setup_namespace,
+            epoch=keyframe.epoch,
         )
         self.loop.step = self.tick = self.loop.steps
         self.loop.boxed = dict(keyframe.boxed)

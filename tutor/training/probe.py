@@ -46,7 +46,7 @@ class Standpoint:
     """As this batch's Gradient phase left them; None if it has not run yet."""
     is_updated: bool
     """Whether this batch's update has been made."""
-    dice: GeneratorStates | None = None
+    generator_states: GeneratorStates | None = None
     """Where the random number generators stood when the batch began."""
     carried: Mapping[str, Kept] = field(default_factory=dict)
     """What else the batch began with."""
@@ -70,7 +70,7 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
         old_gradients=_numbers(loop.gradients_before if done else loop.gradients_now()),
         gradients=_numbers(loop.gradients or {}) if known else None,
         is_updated=done > program.update_at,
-        dice=before.dice,
+        generator_states=before.generator_states,
         carried={**state_copy.carried(program, loop.namespace), **before.carried},
     )
 
@@ -105,7 +105,7 @@ class Probe:
             self.loop = set_up(program, self._device, learning_rate, seed)
             if precise:
                 _make_precise(self.loop)
-            self._dice = GeneratorStates.now(program, self._device)
+            self._generator_states = GeneratorStates.now(program, self._device)
         self.loop.begin_epoch()
         self._volatile = self._what_changes()
 
@@ -118,7 +118,9 @@ class Probe:
         the same type here are taken.
         """
         loop, names = self.loop, self.loop.namespace
-        self._dice = at.dice or GeneratorStates.now(self.program, self._device)
+        self._generator_states = at.generator_states or GeneratorStates.now(
+            self.program, self._device
+        )
         loop.set_learning_rate(names["learning_rate"], at.learning_rate)
         akin = at.program.mode == self.program.mode
         for name, kept in at.carried.items():
@@ -256,7 +258,7 @@ class Probe:
         names = self.loop.namespace
         for name, kept in self._volatile.items():
             names[name] = state_copy.set_down(kept, names.get(name))
-        self._dice.restore(self._device)
+        self._generator_states.restore(self._device)
 
 
 def _evaluated(program: Program, last: str) -> list[CodeType]:

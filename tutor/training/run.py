@@ -176,7 +176,7 @@ class Run:
     @property
     def draws(self) -> bool:
         """Whether a random number has been drawn, in Setup or later, as far as it has come."""
-        return self._player.loop.home.draws or self._player.draws()
+        return self._player.loop.setup_namespace.draws or self._player.draws()
 
     @property
     def mode(self) -> str:

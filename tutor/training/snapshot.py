@@ -76,22 +76,22 @@ class Snapshot:
     elements: tuple[Elements, ...]
     aliases: tuple[tuple[str, int], ...]
     """Idle names of tensors and arrays that are in the layout, and their numbers in it."""
-    home: SetupNamespace | None
+    setup_namespace: SetupNamespace | None
     """The only home that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
 
-    def restore(self, home: SetupNamespace) -> Namespace:
+    def restore(self, setup_namespace: SetupNamespace) -> Namespace:
         """Make the home's namespace (the same dict) what it was here, and return it."""
-        parts = _rebuilt(self.layout, self.elements, home)
+        parts = _rebuilt(self.layout, self.elements, setup_namespace)
         names = _Unpickler(io.BytesIO(self.objects), parts).load()
-        compiled = {k: v for k, v in home.namespace.items() if k.startswith(_COMPILED)}
-        home.namespace.clear()
-        home.namespace.update(compiled)
-        home.namespace.update(home.idle | names)
-        home.namespace.update((name, parts[number]) for name, number in self.aliases)
+        compiled = {k: v for k, v in setup_namespace.namespace.items() if k.startswith(_COMPILED)}
+        setup_namespace.namespace.clear()
+        setup_namespace.namespace.update(compiled)
+        setup_namespace.namespace.update(setup_namespace.idle | names)
+        setup_namespace.namespace.update((name, parts[number]) for name, number in self.aliases)
         self.randomness.restore(self.device)
-        return home.namespace
+        return setup_namespace.namespace
 
     def parts(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another snapshot may share all but the first."""
@@ -103,7 +103,7 @@ class Snapshot:
 
 
 def take(
-    home: SetupNamespace,
+    setup_namespace: SetupNamespace,
     liveness: Liveness,
     device: str,
     before: Snapshot | None,
@@ -117,11 +117,11 @@ def take(
     """
     names = {
         k: v
-        for k, v in home.namespace.items()
+        for k, v in setup_namespace.namespace.items()
         if k not in liveness.dead and not k.startswith(_COMPILED) and not liveness.is_idle(k)
     }
     out = io.BytesIO()
-    pickler = _Pickler(out, home)
+    pickler = _Pickler(out, setup_namespace)
     try:
         pickler.dump(names)
         elements = _elements(pickler.storages, before, limit)
@@ -130,14 +130,18 @@ def take(
     except BaseException:  # noqa: BLE001 - whatever a lesson's objects raise when copied: no snapshot
         return None
     randomness = Randomness.now(device)
-    aliases = tuple((k, n) for k in home.idle for n in pickler.number_of(home.namespace.get(k)))
+    aliases = tuple(
+        (k, n)
+        for k in setup_namespace.idle
+        for n in pickler.number_of(setup_namespace.namespace.get(k))
+    )
     objects, layout = out.getvalue(), tuple(pickler.layout)
     if before is not None:
         objects = before.objects if objects == before.objects else objects
         layout = before.layout if layout == before.layout else layout
         aliases = before.aliases if aliases == before.aliases else aliases
         randomness = randomness.sharing(before.randomness)
-    only_home = home if pickler.is_bound else None
+    only_home = setup_namespace if pickler.is_bound else None
     return Snapshot(objects, layout, elements, aliases, only_home, randomness, device)
 
 
@@ -152,13 +156,13 @@ def size_of(snapshots: Iterable[Snapshot]) -> int:
 class _Pickler(pickle.Pickler):
     """Pickles objects; tensors, arrays, functions, classes and modules only by a number."""
 
-    def __init__(self, out: io.BytesIO, home: SetupNamespace) -> None:
+    def __init__(self, out: io.BytesIO, setup_namespace: SetupNamespace) -> None:
         super().__init__(out, protocol=5)
         self.layout: list[tuple[Any, ...]] = []
         self.storages: list[Any] = []
         """Whose elements are to be copied: torch storages, numpy arrays and numbers."""
         self.is_bound = False
-        self._home = home
+        self._setup_namespace = setup_namespace
         self._known: dict[int, int] = {}
         self._alive: list[Any] = []
         self._storage_at: dict[tuple[str, int], int] = {}
@@ -197,11 +201,11 @@ class _Pickler(pickle.Pickler):
         return None
 
     def _reference(self, thing: Any) -> tuple[Any, ...]:
-        name = self._home.named.get(id(thing))
+        name = self._setup_namespace.named.get(id(thing))
         if name is not None:
             return ("named", name)
         if isinstance(thing, FunctionType):
-            own = thing.__globals__ is self._home.namespace
+            own = thing.__globals__ is self._setup_namespace.namespace
             self.is_bound |= own or thing.__closure__ is not None
         elif isinstance(thing, type):
             self.is_bound |= thing.__module__ == LESSON_MODULE
@@ -321,7 +325,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _rebuilt(
-    layout: Sequence[tuple[Any, ...]], elements: Sequence[Elements], home: SetupNamespace
+    layout: Sequence[tuple[Any, ...]], elements: Sequence[Elements], setup_namespace: SetupNamespace
 ) -> list[Any]:
     """Everything that the pickle names by a number, made anew."""
     storages: dict[int, Any] = {}
@@ -339,7 +343,7 @@ def _rebuilt(
         elif kind == "number":
             parts.append(elements[place])
         else:
-            parts.append(home.definitions[place] if kind == "named" else place)
+            parts.append(setup_namespace.definitions[place] if kind == "named" else place)
     return parts
 
 

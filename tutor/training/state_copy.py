@@ -99,7 +99,7 @@ class GeneratorStates:
 class BatchStart:
     """What a batch changes on its way, as it was before."""
 
-    dice: GeneratorStates
+    generator_states: GeneratorStates
     carried: Mapping[str, Kept]
 
     @property

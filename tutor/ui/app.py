@@ -125,10 +125,10 @@ class TutorApp(ThemedApp):
         self._trouble = ""
         self.session = Session(engine, journal=journal)
         self._lesson_screen = LessonScreen(self.session, ascii_only, one_line(first_title))
-        self._standings = CurriculumProgress(
+        self._curriculum = CurriculumProgress(
             lessons if callable(lessons) else lambda: lessons, journal
         )
-        self._menu_screen = MenuScreen(self._standings)
+        self._menu_screen = MenuScreen(self._curriculum)
         self._came_to_map_from = "menu"
         self._keys = KeysInOrder(self, super().on_event)
 
@@ -197,9 +197,9 @@ class TutorApp(ThemedApp):
 
     def on_lesson_list_screen_lesson_chosen(self, message: LessonListScreen.LessonChosen) -> None:
         """Open the chosen lesson, where it was left; if it is open already, go back to it."""
-        moment = self.session.moment
+        view = self.session.view
         begin = self._begin_exercises if message.exercises_only else self._begin_where_left
-        if moment is None or moment.lesson.path != message.headline.path:
+        if view is None or view.lesson.path != message.headline.path:
             self._open(message.headline, begin)
             return
         self.action_lesson()
@@ -220,7 +220,7 @@ class TutorApp(ThemedApp):
         if not self.is_screen_installed("map"):
             from tutor.ui.screens.map import MapScreen  # noqa: PLC0415  after the first paint
 
-            self.install_screen(MapScreen(self._standings), "map")
+            self.install_screen(MapScreen(self._curriculum), "map")
         self._came_to_map_from = "lesson" if self.screen is self._lesson_screen else "menu"
         screen = self.get_screen("map")
         assert isinstance(screen, LessonListScreen)
@@ -235,24 +235,24 @@ class TutorApp(ThemedApp):
 
     def _choose_on(self, screen: LessonListScreen, name: str) -> None:
         self.session.pause()
-        if self.session.moment is not None:
-            screen.open_slug = self.session.moment.lesson.slug
+        if self.session.view is not None:
+            screen.open_slug = self.session.view.lesson.slug
         screen.notice = Notice()
         self.switch_screen(name)
 
     def action_lesson(self) -> None:
         """Back to the lesson that is open, if one is."""
-        if self.session.moment is not None:
+        if self.session.view is not None:
             self.switch_screen("lesson")
         else:
             self.tell(Notice("No lesson is open yet · enter opens one", "told"))
 
     def action_resume(self) -> None:
         """Go on where the learner was last, in whatever lesson that was."""
-        left, moment = self._standings.last_left(), self.session.moment
+        left, view = self._curriculum.last_left(), self.session.view
         if left is None:
             self.tell(Notice("There is nothing to go on with yet · enter opens a lesson", "told"))
-        elif moment and moment.lesson.slug == left.slug and self.session.has_begun:
+        elif view and view.lesson.slug == left.slug and self.session.has_begun:
             self.action_lesson()
         else:
             self._open_file(self._path_of(left), lambda lesson: self.session.resume(lesson, left))
@@ -260,16 +260,14 @@ class TutorApp(ThemedApp):
     def _path_of(self, left: Bookmark) -> Path:
         """Its file as it was; where that has moved, the lesson that is called so now."""
         path = left.file
-        found = (h.path for h in self._standings.headlines if h.slug == left.slug)
+        found = (h.path for h in self._curriculum.headlines if h.slug == left.slug)
         return path if path.exists() else next(found, path)
 
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson, where it was left."""
-        moment = self.session.moment
-        usable = [h for h in self._standings.headlines if not h.fault]
-        index = next(
-            (i for i, h in enumerate(usable) if moment and h.path == moment.lesson.path), None
-        )
+        view = self.session.view
+        usable = [h for h in self._curriculum.headlines if not h.diagnostic]
+        index = next((i for i, h in enumerate(usable) if view and h.path == view.lesson.path), None)
         if index is None:
             index = -1 if by > 0 else len(usable)
         if 0 <= index + by < len(usable):
@@ -358,8 +356,8 @@ class TutorApp(ThemedApp):
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 
     def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:
-        if headline.fault:
-            self.tell(Notice(one_line(headline.fault), "refused"))
+        if headline.diagnostic:
+            self.tell(Notice(one_line(headline.diagnostic), "refused"))
         else:
             self._open_file(headline.path, begin)
 
@@ -382,14 +380,14 @@ class TutorApp(ThemedApp):
 
     def _trusted(self, lesson: Lesson, yes: bool, begin: Callable[[Lesson], None]) -> None:
         if not yes:
-            if self.session.moment is None:
+            if self.session.view is None:
                 self.action_menu()
             self.tell(Notice(f"{lesson.path.name} is not opened", "told"))
             return
         trouble = self._trust(lesson)
         self._begin(lesson, begin)
         if trouble:  # it runs; only that it may is not remembered
-            self.session.talk.welcome(one_line(trouble), "refused")
+            self.session.engine_session.welcome(one_line(trouble), "refused")
 
     def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         begin(lesson)
@@ -418,7 +416,7 @@ class TutorApp(ThemedApp):
         if exercises:
             first = next_open(exercises, self.session.deeds())
             chosen = next((e for e in exercises if e.id == first), exercises[0])
-            self.session.coach.begin_when_open(chosen)
+            self.session.controller.begin_when_open(chosen)
         else:
             self.tell(Notice("This lesson has no exercises", "told"))
 

@@ -34,11 +34,11 @@ class Bar(LinesPane, can_focus=False):
 class Header(Bar):
     """What is open, and under which settings it runs."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     heading: var[str] = var("")
     """What stands there while no lesson is open."""
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, setting or epoch."""
         self.rebuild()
 
@@ -48,9 +48,9 @@ class Header(Bar):
 
     def build(self, width: int) -> Sequence[Content]:
         """The title left, the settings right; the title gives way if both don't fit."""
-        moment = self.moment
-        title = one_line(moment.lesson.title) if moment else self.heading
-        right = " · ".join(_settings(moment)) if moment else ""
+        view = self.view
+        title = one_line(view.lesson.title) if view else self.heading
+        right = " · ".join(_settings(view)) if view else ""
         left: Sequence[Piece] = (" tutor · ", (title, text_styles.STRONG)) if title else (" tutor",)
         right = f"{right} "
         room = max(8, width - len(right) - 2)
@@ -60,22 +60,22 @@ class Header(Bar):
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
 
-def _settings(moment: RunView) -> Iterable[str]:
-    frame, lesson = moment.frame, moment.lesson
-    rate = frame.learning_rate if frame else lesson.learning_rate[moment.mode]
-    yield one_line(moment.mode)
-    yield one_line(moment.device)
+def _settings(view: RunView) -> Iterable[str]:
+    frame, lesson = view.frame, view.lesson
+    rate = frame.learning_rate if frame else lesson.learning_rate[view.mode]
+    yield one_line(view.mode)
+    yield one_line(view.device)
     yield f"lr {setting(rate)}"
     if frame and frame.seed:
         yield f"seed {frame.seed}"
-    goal = f" of {moment.goal}" if moment.epoch <= moment.goal else ""
-    yield f"epoch {moment.epoch}{goal}"
+    goal = f" of {view.goal}" if view.epoch <= view.goal else ""
+    yield f"epoch {view.epoch}{goal}"
 
 
 class ErrorBar(Bar):
     """What the lesson's code raised; takes no room while there is nothing to say."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     """Whose code it may be."""
 
@@ -84,7 +84,7 @@ class ErrorBar(Bar):
         self._failed: LessonFailed | None = None
         """The error that is told here."""
 
-    def watch_moment(self) -> None:
+    def watch_view(self) -> None:
         """An error came or went."""
         self._look()
 
@@ -93,7 +93,7 @@ class ErrorBar(Bar):
         self._look()
 
     def _look(self) -> None:
-        failed = self.moment.failed if self.moment else None
+        failed = self.view.failed if self.view else None
         is_told = self.attempt is not None and tells_why_failed(self.attempt, failed)
         told = None if is_told else failed
         if told is not self._failed:
@@ -104,9 +104,9 @@ class ErrorBar(Bar):
     def build(self, width: int) -> Sequence[Content]:
         """Where it happened, what, and what to do."""
         failed = self._failed
-        if failed is None or self.moment is None:
+        if failed is None or self.view is None:
             return []
-        name = self.moment.lesson.path.name
+        name = self.view.lesson.path.name
         where = f"{name}, line {failed.line}" if failed.line else name
         where = where_failed(failed, self.attempt) or where
         what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
@@ -117,11 +117,11 @@ class ErrorBar(Bar):
 class StatusBar(Bar):
     """What has just been said, what is awaited, or what comes next."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     notice: var[Notice] = var(Notice)
     waiting: var[str] = var("")
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another step."""
         self.rebuild()
 
@@ -135,17 +135,17 @@ class StatusBar(Bar):
 
     def build(self, width: int) -> Sequence[Content]:
         """The most urgent of what there is to say."""
-        moment, notice = self.moment, self.notice
+        view, notice = self.view, self.notice
         if self.waiting:
             said = line((self.waiting, text_styles.STRONG))
-        elif moment and moment.target is not None:
-            said = _progress(moment, width)
+        elif view and view.target is not None:
+            said = _progress(view, width)
         elif notice.kind in ("refused", "failed"):
             said = line((_fitting("! " + notice.text, width), text_styles.ERROR))
         elif notice.text:
             said = line((_fitting(notice.text, width), text_styles.STRONG))
         else:
-            said = line(*_next(moment))
+            said = line(*_next(view))
         return [said.truncate(width, ellipsis=True)]
 
 
@@ -156,11 +156,11 @@ def _fitting(text: str, width: int) -> str:
     return text
 
 
-def _next(moment: RunView | None) -> Iterable[Piece]:
-    if moment is None or moment.frame is None:
+def _next(view: RunView | None) -> Iterable[Piece]:
+    if view is None or view.frame is None:
         return
-    frame = moment.frame
-    if frame.phase and not moment.at_start:
+    frame = view.frame
+    if frame.phase and not view.at_start:
         has_batch = frame.batches > 1 and frame.phase != REPORT
         batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
         yield marks.DONE
@@ -170,9 +170,9 @@ def _next(moment: RunView | None) -> Iterable[Piece]:
     yield (f"▶ {frame.next_phase}", text_styles.NEXT)
 
 
-def _progress(moment: RunView, width: int) -> Content:
-    target, epoch = moment.target or 1, moment.epoch
-    words = f" epoch {epoch} of {target} · {moment.rate:.0f} epochs/s · r pauses"
+def _progress(view: RunView, width: int) -> Content:
+    target, epoch = view.target or 1, view.epoch
+    words = f" epoch {epoch} of {target} · {view.rate:.0f} epochs/s · r pauses"
     cells = max(5, width - len(words) - 2)
     done = min(cells, cells * epoch // max(1, target))
     return line(("█" * done, text_styles.CURVE), ("░" * (cells - done), text_styles.DIM), words)

@@ -44,7 +44,7 @@ def mark(standing: LessonProgress) -> str:
 
     The figures are exercises done, of how many; ✓ where none is left, `✓ 4/5` if one was skipped.
     """
-    if standing.headline.fault:
+    if standing.headline.diagnostic:
         return "✗"
     if not standing.has_begun:
         return ""
@@ -69,17 +69,17 @@ def menu_row(
     return row.truncate(width, ellipsis=True)
 
 
-def title_column(standings: Sequence[LessonProgress], width: int) -> int:
+def title_column(curriculum: Sequence[LessonProgress], width: int) -> int:
     """Where the titles end in a list that is so wide; half of it at most is theirs."""
-    widest = max((line(one_line(s.headline.title)).cell_length for s in standings), default=0)
+    widest = max((line(one_line(s.headline.title)).cell_length for s in curriculum), default=0)
     return min(_NUMBER_CELLS + _MARK_CELLS + widest + 2, width * 2 // 3)
 
 
 def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
     """The most useful: what is wrong, where it was left, what it is about, or how much it asks."""
     headline = standing.headline
-    if headline.fault:
-        return line((one_line(headline.fault), text_styles.ERROR))
+    if headline.diagnostic:
+        return line((one_line(headline.diagnostic), text_styles.ERROR))
     if is_open:
         return line("◂ open now")
     if standing.left is not None:
@@ -104,8 +104,10 @@ def map_row(
     ]
     if is_open:
         pieces.append("  ◂ open now")
-    if row.fault or row.headline.fault:
-        pieces.append((f"  ✗ {one_line(row.headline.fault or row.fault)}", text_styles.ERROR))
+    if row.diagnostic or row.headline.diagnostic:
+        pieces.append(
+            (f"  ✗ {one_line(row.headline.diagnostic or row.diagnostic)}", text_styles.ERROR)
+        )
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
         named = line(*pieces, (f"  also builds on {also}", text_styles.DIM))
@@ -132,8 +134,8 @@ def details(
     `known` holds every lesson by its slug, this one too.
     """
     headline = standing.headline
-    if headline.fault:
-        wrong = line(("✗ " + one_line(headline.fault), text_styles.ERROR)).wrap(width)
+    if headline.diagnostic:
+        wrong = line(("✗ " + one_line(headline.diagnostic), text_styles.ERROR)).wrap(width)
         return [*wrong[: DETAILS - 1], line("It can't be opened before that is mended.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)
@@ -222,22 +224,22 @@ def _settings(left: Bookmark) -> tuple[str, str, float, int]:
     return settings_of(made, left.record)
 
 
-def by_slug(standings: Sequence[LessonProgress]) -> dict[str, LessonProgress]:
+def by_slug(curriculum: Sequence[LessonProgress]) -> dict[str, LessonProgress]:
     """The lessons by slug; of two that have the same, the first, which is the one in use."""
     found: dict[str, LessonProgress] = {}
-    for standing in standings:
+    for standing in curriculum:
         found.setdefault(standing.headline.slug, standing)
     return found
 
 
-def matching(standings: Sequence[LessonProgress], words: str) -> list[tuple[int, LessonProgress]]:
+def matching(curriculum: Sequence[LessonProgress], words: str) -> list[tuple[int, LessonProgress]]:
     """Number, from 1, and lesson: those in which every one of the words is found.
 
     First those that have them in their title, then in their slug, their summary, and the names
     of their exercises; without words all of them, in their order.
     """
     wanted = words.casefold().split()
-    ranked = ((_rank(s.headline, wanted), n, s) for n, s in enumerate(standings, 1))
+    ranked = ((_rank(s.headline, wanted), n, s) for n, s in enumerate(curriculum, 1))
     found = [(rank, number, standing) for rank, number, standing in ranked if rank is not None]
     return [(number, standing) for _, number, standing in sorted(found, key=lambda f: f[:2])]
 

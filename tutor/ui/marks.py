@@ -21,23 +21,23 @@ GUTTER = 2
 """Cells that a mark takes."""
 
 
-def is_next(phase: str | None, moment: RunView) -> bool:
+def is_next(phase: str | None, view: RunView) -> bool:
     """Whether this phase is about to run."""
-    return phase is not None and phase == moment.next_phase
+    return phase is not None and phase == view.next_phase
 
 
-def has_just_run(phase: str | None, moment: RunView) -> bool:
+def has_just_run(phase: str | None, view: RunView) -> bool:
     """Whether this phase is what the last step ran."""
-    return phase is not None and moment.frame is not None and phase == moment.frame.phase
+    return phase is not None and view.frame is not None and phase == view.frame.phase
 
 
-def of_heading(phase: str | None, moment: RunView) -> Piece:
+def of_heading(phase: str | None, view: RunView) -> Piece:
     """The mark before a phase's name."""
-    if is_next(phase, moment):
+    if is_next(phase, view):
         return NEXT
-    return DONE if has_just_run(phase, moment) else NONE
+    return DONE if has_just_run(phase, view) else NONE
 
 
-def of_line(phase: str | None, moment: RunView) -> Piece:
+def of_line(phase: str | None, view: RunView) -> Piece:
     """The mark before a line of a phase's code or formula."""
-    return DONE if has_just_run(phase, moment) else NONE
+    return DONE if has_just_run(phase, view) else NONE

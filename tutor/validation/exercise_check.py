@@ -53,16 +53,16 @@ def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterato
     """Of each prediction: its line, and its id with its answer at each stage that asks for it."""
     for exercise in lesson.exercises:
         if isinstance(exercise, Predict):
-            bench = ExerciseTrial(lesson, programs, exercise)
+            trial = ExerciseTrial(lesson, programs, exercise)
             stages = [exercise.stage, *(again.stage for again in exercise.again)]
-            said = ", then ".join(_answer(bench, exercise, stage) for stage in stages)
+            said = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
             yield exercise.line, f"{exercise.id}: {said}"
 
 
-def _answer(bench: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
+def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
     """The answer as a learner could give it."""
     try:
-        run = bench.begin(stage)
+        run = trial.begin(stage)
         run.step_phase()
         (value,) = run.evaluate([exercise.answer])
     except (EndError, RunError) as error:
@@ -70,43 +70,43 @@ def _answer(bench: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
     return expected_text(exercise, value)
 
 
-def _found(bench: ExerciseTrial) -> list[Finding]:
+def _found(trial: ExerciseTrial) -> list[Finding]:
     """What is wrong with one exercise. Broken code may print and warn: it is not listened to."""
     found: list[Finding] = []
     with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            for finding in _findings(bench):
+            for finding in _findings(trial):
                 found.append(finding)  # what was found before an end counts
         except EndError as end:
             found.append(end.finding)
         except (MemoryError, RuntimeError) as error:  # in code of ours: the lesson's is a RunError
             if not is_out_of_memory(error):
                 raise
-            found.append(bench.finding(f"`{bench.exercise.id}`: {NO_MEMORY}"))
+            found.append(trial.finding(f"`{trial.exercise.id}`: {NO_MEMORY}"))
     return found
 
 
-def _findings(bench: ExerciseTrial) -> Iterator[Finding]:
-    if misnamed := list(_misnamed(bench)):
+def _findings(trial: ExerciseTrial) -> Iterator[Finding]:
+    if misnamed := list(_misnamed(trial)):
         yield from misnamed  # to play it would say no more than that it has no value
         return
-    match bench.exercise:
+    match trial.exercise:
         case Predict() as exercise:
-            yield from predict_findings(bench, exercise)
+            yield from predict_findings(trial, exercise)
         case Reach() as exercise:
-            yield from _reach(bench, exercise)
+            yield from _reach(trial, exercise)
         case Repair() as exercise:
-            yield from _repair(bench, exercise)
+            yield from _repair(trial, exercise)
         case BeAutograd() as exercise:
-            yield from _be_autograd(bench, exercise)
+            yield from _be_autograd(trial, exercise)
         case exercise:
-            bench.begin(exercise.stage)
+            trial.begin(exercise.stage)
 
 
-def _misnamed(bench: ExerciseTrial) -> Iterator[Finding]:
+def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
     """What its expressions read that nobody binds, in whichever mode."""
-    lesson, exercise = bench.lesson, bench.exercise
+    lesson, exercise = trial.lesson, trial.exercise
     more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
     known = names_in(lesson, lesson.modes, more)
     if known:
@@ -114,7 +114,7 @@ def _misnamed(bench: ExerciseTrial) -> Iterator[Finding]:
     parameters = {name for names in lesson.parameters.values() for name in names}
     for key, expression in _expressions(exercise):
         for slip in slips(expression, known, parameters):
-            yield bench.finding(f"`{exercise.id}`: {slip}", key)
+            yield trial.finding(f"`{exercise.id}`: {slip}", key)
 
 
 def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
@@ -139,29 +139,29 @@ def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-def _reach(bench: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
+def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
     """Not met at the start, nor by waiting; met by the solution."""
     condition, epochs = exercise.condition, exercise.solution.epochs
-    start = bench.begin(exercise.stage)
+    start = trial.begin(exercise.stage)
     # What can't be evaluated yet (an index into no losses) is not met yet.
     if holds(*start.evaluate([condition])):
-        yield bench.finding("the condition holds from the start; ask for more", "condition")
+        yield trial.finding("the condition holds from the start; ask for more", "condition")
         return
     try:
-        waited = bench.from_the_start(exercise.stage, epochs)
+        waited = trial.from_the_start(exercise.stage, epochs)
     except RunError as error:
         said_by(error)  # what can't even run so far is not met by waiting
     else:
-        if bench.truth(waited, condition, "condition"):
+        if trial.truth(waited, condition, "condition"):
             what = f"after {epochs} epochs the condition holds with nothing changed; ask for more"
-            yield bench.finding(what, "condition")
+            yield trial.finding(what, "condition")
     try:
-        solved = bench.from_the_start(_solved(exercise), epochs)
+        solved = trial.from_the_start(_solved(exercise), epochs)
     except RunError as error:
-        yield bench.finding(f"the solution can't be run: {said_by(error)}", "solution")
+        yield trial.finding(f"the solution can't be run: {said_by(error)}", "solution")
         return
-    if not bench.truth(solved, condition, "condition"):
-        yield bench.finding(
+    if not trial.truth(solved, condition, "condition"):
+        yield trial.finding(
             f"after {epochs} epochs of the solution the condition does not hold; "
             "correct the solution, or the condition",
             "solution",
@@ -184,61 +184,61 @@ def _solved(exercise: Reach) -> Stage:
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-def _repair(bench: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     """The mistake shows as is said, and is gone with the solution."""
-    bench.begin(exercise.stage)
-    yield from _symptom(bench, exercise)
-    yield from _mended(bench, exercise)
+    trial.begin(exercise.stage)
+    yield from _symptom(trial, exercise)
+    yield from _mended(trial, exercise)
 
 
-def _symptom(bench: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     symptom, epochs = exercise.symptom, exercise.epochs
-    ran = _run(bench, exercise, "code")
+    ran = _run(trial, exercise, "code")
     if isinstance(ran, str):
-        yield from _raised(bench, exercise, ran)
+        yield from _raised(trial, exercise, ran)
         return
     if symptom.error:
         what = f"`code` of `{exercise.id}` raises nothing in {epochs} epochs; put the mistake "
-        yield bench.finding(f"{what}into `code`, or mend `symptom`", "symptom.error")
-    elif not bench.truth(ran, symptom.condition, "symptom.condition"):
+        yield trial.finding(f"{what}into `code`, or mend `symptom`", "symptom.error")
+    elif not trial.truth(ran, symptom.condition, "symptom.condition"):
         what = f"after {epochs} epochs of `code` of `{exercise.id}` this does not hold; "
         advice = "say what does go wrong, or put the mistake into `code`"
-        yield bench.finding(what + advice, "symptom.condition")
+        yield trial.finding(what + advice, "symptom.condition")
     if holds(*ran.evaluate([exercise.condition])):
         what = f"the condition of `{exercise.id}` holds with the mistake in `code`, too"
-        yield bench.finding(f"{what}; ask for more", "condition")
+        yield trial.finding(f"{what}; ask for more", "condition")
 
 
-def _raised(bench: ExerciseTrial, exercise: Repair, error: str) -> Iterator[Finding]:
+def _raised(trial: ExerciseTrial, exercise: Repair, error: str) -> Iterator[Finding]:
     """The code with the mistake has raised: as the symptom says?"""
     wanted = " ".join(exercise.symptom.error.split())
     if not wanted:
         what = f"`code` of `{exercise.id}` can't be run ({error})"
         advice = "write `symptom: {error: part of that}`"
-        yield bench.finding(f"{what}; {advice}", "symptom.condition", "symptom")
+        yield trial.finding(f"{what}; {advice}", "symptom.condition", "symptom")
     elif wanted not in " ".join(error.partition(" raised ")[2].split()):
         what = f"this is no part of the error that `code` of `{exercise.id}` raises"
-        yield bench.finding(f"{what}; copy a part of it: {error}", "symptom.error")
+        yield trial.finding(f"{what}; copy a part of it: {error}", "symptom.error")
 
 
-def _mended(bench: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+def _mended(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     """(The lesson's own code need not do: an exercise may ask for more than the lesson does.)"""
-    epochs, ran = exercise.epochs, _run(bench, exercise, "solution")
+    epochs, ran = exercise.epochs, _run(trial, exercise, "solution")
     if isinstance(ran, str):
         what = f"`solution` of `{exercise.id}` can't be run for {epochs} epochs"
-        yield bench.finding(f"{what}; correct it: {ran}", "solution")
-    elif not bench.truth(ran, exercise.condition, "condition"):
+        yield trial.finding(f"{what}; correct it: {ran}", "solution")
+    elif not trial.truth(ran, exercise.condition, "condition"):
         what = f"after {epochs} epochs of `solution` of `{exercise.id}` the condition does not hold"
         advice = "correct `solution` or `condition`, or give it more `epochs`"
-        yield bench.finding(f"{what}; {advice}", "solution")
+        yield trial.finding(f"{what}; {advice}", "solution")
 
 
-def _run(bench: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
+def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
     """The run of its `code` or its `solution`, or what that raised."""
     code = exercise.code if key == "code" else exercise.solution_code
-    bench.begun(exercise.lines.get(key, exercise.line), f"exercise {exercise.id}, its {key}")
+    trial.begun(exercise.lines.get(key, exercise.line), f"exercise {exercise.id}, its {key}")
     try:
-        return bench.from_the_start(exercise.stage, exercise.epochs, code)
+        return trial.from_the_start(exercise.stage, exercise.epochs, code)
     except RunError as error:
         return said_by(error)
 
@@ -246,22 +246,22 @@ def _run(bench: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-def _be_autograd(bench: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding]:
+def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding]:
     """There are a few questions, each with a number for an answer."""
-    run = bench.begin(exercise.stage)
+    run = trial.begin(exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.seed)
     try:
         local = local_gradients(probe, run.standpoint())
     except RunError as error:
-        raise EndError(bench.finding(f"there is no graph: {said_by(error)}", "at")) from error
+        raise EndError(trial.finding(f"there is no graph: {said_by(error)}", "at")) from error
     if not local.steps:
-        yield bench.finding(f"there is nothing to ask here: {local.why}", "at", "mode")
+        yield trial.finding(f"there is nothing to ask here: {local.why}", "at", "mode")
     if (count := len(local.steps)) > MOST_STEPS:
         what = f"there are {count} questions here, more than {MOST_STEPS}; take a smaller graph"
-        yield bench.finding(what, "at", "mode")
+        yield trial.finding(what, "at", "mode")
     for step in local.steps:
         if not math.isfinite(step.expected):
             asked = (
                 f"the gradient in `{step.input}`" if step.asks == "total" else f"`{step.output}`"
             )
-            yield bench.finding(f"{asked} has no finite answer ({step.expected})", "set", "at")
+            yield trial.finding(f"{asked} has no finite answer ({step.expected})", "set", "at")

@@ -16,44 +16,44 @@ from tutor.validation.exercise_trial import EndError, ExerciseTrial, is_what, sa
 from tutor.validation.finding import Finding
 
 
-def predict_findings(bench: ExerciseTrial, exercise: Predict) -> Iterator[Finding]:
+def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Finding]:
     """There is an answer wherever it is asked for, and it is none of the wrong ones.
 
     Where it is asked again, the answer is another number. Raises EndError.
     """
-    first = yield from _asked(bench, exercise)
+    first = yield from _asked(trial, exercise)
     if first is None:
         return
     for number in range(len(exercise.again)):
-        value = yield from _asked(bench, exercise.asked_in(number + 1), f"again.{number}")
+        value = yield from _asked(trial, exercise.asked_in(number + 1), f"again.{number}")
         if exercise.form == "number" and value is not None and _is_same(exercise, first, value):
             how = (
                 "choose other numbers" if "again" in exercise.lines else "write `again: [{set: …}]`"
             )
             what = f"asked again, the answer is {expected_text(exercise, value)} once more; {how}"
-            yield bench.finding(what, f"again.{number}", "answer")
+            yield trial.finding(what, f"again.{number}", "answer")
 
 
 def _asked(
-    bench: ExerciseTrial, asked: Predict, again: str = ""
+    trial: ExerciseTrial, asked: Predict, again: str = ""
 ) -> Generator[Finding, None, Value | None]:
     """The answer to one asking; None after any finding. `again` is the key of who asks again."""
     expressions = [asked.answer, *(wrong.value for wrong in asked.wrong)]
-    answer, *mistaken = _values(bench, asked.stage, expressions, again)
+    answer, *mistaken = _values(trial, asked.stage, expressions, again)
     where = "asked again, " if again else ""
     if why := _why_not(asked, answer):
-        yield bench.finding(f"{where}the answer {why}", again, "answer")
+        yield trial.finding(f"{where}the answer {why}", again, "answer")
         return None
     has_own = f"{again}.wrong" in asked.lines
     if again and asked.form != "number" and not has_own:
         return answer  # there a wrong answer of the first question may well be the right one
-    found = [*_wrong(bench, asked, answer, mistaken, again)]
+    found = [*_wrong(trial, asked, answer, mistaken, again)]
     yield from found
     return None if found else answer
 
 
 def _wrong(
-    bench: ExerciseTrial, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
+    trial: ExerciseTrial, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
 ) -> Iterator[Finding]:
     """The wrong answers are answers, none is right, and each is another."""
     where = "asked again, " if again else ""
@@ -62,10 +62,10 @@ def _wrong(
     for number, value in enumerate(mistaken):
         key = f"{path}.{number}.value"
         if why := _why_not(asked, value):
-            yield bench.finding(f"{where}this wrong answer {why}", key)
+            yield trial.finding(f"{where}this wrong answer {why}", key)
         elif _is_same(asked, answer, value):
             shown = expected_text(asked, value)
-            yield bench.finding(f"{where}this wrong answer is right: {shown}; choose another", key)
+            yield trial.finding(f"{where}this wrong answer is right: {shown}; choose another", key)
         else:
             good.append((number, value))
     for (one, value), (other, same) in combinations(good, 2):
@@ -73,19 +73,19 @@ def _wrong(
             line = asked.lines.get(f"{path}.{one}.value", asked.line)
             shown = expected_text(asked, same)
             what = f"{where}this is {shown}, as on line {line}: its reply would never be given"
-            yield bench.finding(what, f"{path}.{other}.value")
+            yield trial.finding(what, f"{path}.{other}.value")
 
 
 def _values(
-    bench: ExerciseTrial, stage: Stage, expressions: Sequence[str], again: str
+    trial: ExerciseTrial, stage: Stage, expressions: Sequence[str], again: str
 ) -> tuple[Value, ...]:
     """What the expressions are once the phase that is asked about has run. Raises EndError."""
-    run = bench.begin(stage, again)
+    run = trial.begin(stage, again)
     try:
         run.step_phase()
     except RunError as error:
         what = f"the phase that is asked about can't be run: {said_by(error)}"
-        raise EndError(bench.finding(what, f"{again}.at", again, "at")) from error
+        raise EndError(trial.finding(what, f"{again}.at", again, "at")) from error
     return run.evaluate(expressions)
 
 

@@ -42,7 +42,7 @@ class CodePane(FooterPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     difference_to: var[str] = var("")
     """The mode whose code this mode's is compared with; empty to show the code itself."""
@@ -62,7 +62,7 @@ class CodePane(FooterPane):
         if (old and old.exercise.id) != (new and new.exercise.id):
             self.rebuild()
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, mode, phase, or other facts."""
         if old is None or new is None or old.lesson.digest != new.lesson.digest:
             self.difference_to = ""
@@ -85,9 +85,9 @@ class CodePane(FooterPane):
 
         Returns the mode that is compared with now; empty if none is.
         """
-        moment = self.moment
-        if moment is not None:
-            self.difference_to = turned(moment.lesson.modes, moment.mode, self.difference_to)
+        view = self.view
+        if view is not None:
+            self.difference_to = turned(view.lesson.modes, view.mode, self.difference_to)
         return self.difference_to
 
     # ── The cursor ──────────────────────────────────────────────────────────────────
@@ -140,7 +140,7 @@ class CodePane(FooterPane):
     @property
     def _next(self) -> str:
         """The phase about to run."""
-        return (self.moment.next_phase if self.moment else None) or ""
+        return (self.view.next_phase if self.view else None) or ""
 
     # ── What is shown ───────────────────────────────────────────────────────────────
 
@@ -149,12 +149,12 @@ class CodePane(FooterPane):
 
         Where code is to be fixed and nothing has run yet, it is that, and what runs before it.
         """
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return
         exercise = self.attempt.exercise if self.attempt else None
-        to_fix = exercise.phase if isinstance(exercise, Repair) and moment.at_start else ""
-        place = (moment.lesson.digest, moment.mode, moment.next_phase, to_fix, self.room)
+        to_fix = exercise.phase if isinstance(exercise, Repair) and view.at_start else ""
+        place = (view.lesson.digest, view.mode, view.next_phase, to_fix, self.room)
         if place == self._followed:
             return
         self._followed = place
@@ -167,49 +167,49 @@ class CodePane(FooterPane):
 
     def foot(self, width: int) -> Sequence[Content]:
         """The facts of the chosen name; or what the difference comes to."""
-        moment, found = self.moment, self._found
-        if moment is not None and found is not None:
-            lines = [_legend(found, moment, width), *map(line, found.summary())]
+        view, found = self.view, self._found
+        if view is not None and found is not None:
+            lines = [_legend(found, view, width), *map(line, found.summary())]
             return [content.truncate(width, ellipsis=True) for content in lines]
-        if moment is None or self._chosen is None:
+        if view is None or self._chosen is None:
             return []
-        return facts_lines(self._chosen.text, moment.sight.facts, width)
+        return facts_lines(self._chosen.text, view.inspections.facts, width)
 
     def build(self, width: int) -> Sequence[Content]:
         """Each phase: its name and its code, or what is different in it."""
-        moment = self.moment
+        view = self.view
         self._phases.clear()
         self._rows.clear()
-        if moment is None:
+        if view is None:
             return []
         found = self._found
-        return self._difference(found, moment, width) if found else self._code(moment, width)
+        return self._difference(found, view, width) if found else self._code(view, width)
 
     @property
     def _found(self) -> Difference | None:
         """The difference that is shown, if one is."""
-        moment, other = self.moment, self.difference_to
-        if moment is None or other not in compared_with(moment.lesson.modes, moment.mode):
+        view, other = self.view, self.difference_to
+        if view is None or other not in compared_with(view.lesson.modes, view.mode):
             return None
-        return difference(moment.lesson, moment.mode, other)
+        return difference(view.lesson, view.mode, other)
 
-    def _code(self, moment: RunView, width: int) -> list[Content]:
+    def _code(self, view: RunView, width: int) -> list[Content]:
         lines: list[Content] = []
-        names = _by_line(_names(moment))
-        for section in _sections(moment):
+        names = _by_line(_names(view))
+        for section in _sections(view):
             first = len(lines)
-            lines.append(_heading(section.phase or "", moment))
-            for row in _section_rows(section, moment, width, self._chosen):
+            lines.append(_heading(section.phase or "", view))
+            for row in _section_rows(section, view, width, self._chosen):
                 self._rows |= {n: len(lines) for n in names.get(row.line, ()) if row.shows(n)}
                 lines.append(row.content)
             self._phases[section.phase or ""] = (first, len(lines) - 1)
         return lines
 
-    def _difference(self, found: Difference, moment: RunView, width: int) -> list[Content]:
+    def _difference(self, found: Difference, view: RunView, width: int) -> list[Content]:
         lines: list[Content] = []
         for phase in found.phases:
             first = len(lines)
-            heading = _heading(phase.phase, moment)
+            heading = _heading(phase.phase, view)
             lines.append(
                 heading + line((f"  {phase.says}", text_styles.DIM)) if phase.says else heading
             )
@@ -218,17 +218,17 @@ class CodePane(FooterPane):
         return lines
 
 
-def _sections(moment: RunView) -> Iterator[Section]:
+def _sections(view: RunView) -> Iterator[Section]:
     """The phases that this mode runs."""
-    return (s for s in moment.lesson.sections if s.phase and s.fences(moment.mode))
+    return (s for s in view.lesson.sections if s.phase and s.fences(view.mode))
 
 
-def _fences(moment: RunView) -> Iterator[Fence]:
-    return (fence for section in _sections(moment) for fence in section.fences(moment.mode))
+def _fences(view: RunView) -> Iterator[Fence]:
+    return (fence for section in _sections(view) for fence in section.fences(view.mode))
 
 
-def _names(moment: RunView) -> tuple[Name, ...]:
-    return names_in(tuple(_fences(moment)))
+def _names(view: RunView) -> tuple[Name, ...]:
+    return names_in(tuple(_fences(view)))
 
 
 def _by_line(names: Sequence[Name]) -> dict[int, list[Name]]:
@@ -238,26 +238,26 @@ def _by_line(names: Sequence[Name]) -> dict[int, list[Name]]:
     return lines
 
 
-def _heading(phase: str, moment: RunView) -> Content:
-    style = text_styles.NEXT if marks.is_next(phase, moment) else text_styles.DIM
-    if marks.has_just_run(phase, moment):
+def _heading(phase: str, view: RunView) -> Content:
+    style = text_styles.NEXT if marks.is_next(phase, view) else text_styles.DIM
+    if marks.has_just_run(phase, view):
         style = text_styles.STRONG
-    return line(marks.of_heading(phase, moment), (phase, style))
+    return line(marks.of_heading(phase, view), (phase, style))
 
 
 def _section_rows(
-    section: Section, moment: RunView, width: int, chosen: Name | None
+    section: Section, view: RunView, width: int, chosen: Name | None
 ) -> Iterator[CodeRow]:
-    failed = moment.failed.line if moment.failed else None
-    mark = marks.of_line(section.phase, moment)
-    for fence in section.fences(moment.mode):
+    failed = view.failed.line if view.failed else None
+    mark = marks.of_line(section.phase, view)
+    for fence in section.fences(view.mode):
         yield from fence_rows(fence, width, mark, failed, chosen)
 
 
-def _legend(found: Difference, moment: RunView, width: int) -> Content:
+def _legend(found: Difference, view: RunView, width: int) -> Content:
     """A line across, with what the signs mean in it."""
     gone, new = (
-        f"{one_line(mode)} (runs now)" if mode == moment.mode else one_line(mode)
+        f"{one_line(mode)} (runs now)" if mode == view.mode else one_line(mode)
         for mode in (found.before, found.after)
     )
     signs = line(

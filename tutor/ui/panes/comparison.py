@@ -32,41 +32,41 @@ PRECISIONS = (6, 5, 4, 3)
 class ComparisonPane(LinesPane):
     """A block for each parameter: the verdict, and a table with a row for each mode."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another comparison, or the run has gone on without one."""
         if old is None or new is None or _seen(old) != _seen(new):
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """What is compared, then the parameters; or that it is still on its way."""
-        moment = self.moment
-        comparison = moment.sight.comparison if moment else None
-        if moment is None or comparison is None:
+        view = self.view
+        comparison = view.inspections.comparison if view else None
+        if view is None or comparison is None:
             return [line(("comparing …", text_styles.DIM))]
-        lines = [part for words in _heading(comparison, moment) for part in words.wrap(width)]
+        lines = [part for words in _heading(comparison, view) for part in words.wrap(width)]
         for agreement in comparison.agreements:
             lines += [line(), *_block(agreement, width)]
         return lines
 
 
-def _seen(moment: RunView) -> tuple[ModeComparison | None, int]:
-    return moment.sight.comparison, moment.epoch
+def _seen(view: RunView) -> tuple[ModeComparison | None, int]:
+    return view.inspections.comparison, view.epoch
 
 
 # ── The heading ─────────────────────────────────────────────────────────────────────
 
 
-def _heading(comparison: ModeComparison, moment: RunView) -> Iterator[Content]:
+def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
     """Which place is compared, with whose gradient the run goes on, and how it went."""
-    batches = moment.frame.batches if moment.frame else 1
+    batches = view.frame.batches if view.frame else 1
     where = f"Epoch {comparison.epoch}"
     if batches > 1:
         where += f", batch {comparison.batch + 1} of {batches}"
-    if not 0 <= comparison.epoch - moment.epoch <= 1:
-        where += f" (the run stands at epoch {moment.epoch})"
-    elif comparison.epoch > moment.epoch:
+    if not 0 <= comparison.epoch - view.epoch <= 1:
+        where += f" (the run stands at epoch {view.epoch})"
+    elif comparison.epoch > view.epoch:
         where += ", which comes next"
     pieces: list[Piece] = [(where, text_styles.STRONG)]
     if comparison.agreements:

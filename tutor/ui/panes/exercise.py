@@ -144,7 +144,7 @@ class ExerciseText(PartsPane):
 
     attempt: var[Attempt | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
@@ -165,7 +165,7 @@ class ExerciseText(PartsPane):
         """Something was done at an exercise."""
         self.rebuild()
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson has other exercises."""
         if _exercises(old) != _exercises(new):
             self.rebuild()
@@ -189,7 +189,7 @@ class ExerciseText(PartsPane):
         return part.name not in lines_of.NEVER_NEW
 
     def _list(self, width: int) -> list[Content]:
-        every = _exercises(self.moment)
+        every = _exercises(self.view)
         if not every:
             return [line(("This lesson has no exercises.", text_styles.DIM))]
         deeds = self.deeds
@@ -249,7 +249,7 @@ class ExerciseKeys(LinesPane, can_focus=False):
     """The keys that work now."""
 
     attempt: var[Attempt | None] = var(None)
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
     is_typing: var[bool] = var(False)
 
@@ -261,7 +261,7 @@ class ExerciseKeys(LinesPane, can_focus=False):
         """Another one may be the next."""
         self.rebuild()
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """A lesson with exercises, or without."""
         if bool(_exercises(old)) != bool(_exercises(new)):
             self.rebuild()
@@ -272,9 +272,9 @@ class ExerciseKeys(LinesPane, can_focus=False):
 
     def build(self, width: int) -> Sequence[Content]:
         """One line."""
-        if self.attempt is None and not _exercises(self.moment):
+        if self.attempt is None and not _exercises(self.view):
             return []
-        every = _exercises(self.moment)
+        every = _exercises(self.view)
         return [lines_of.keys_line(self.attempt, self.is_typing, width, every, self.deeds)]
 
 
@@ -305,7 +305,7 @@ class ExercisePane(Vertical):
 
     attempt: var[Attempt | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     tabs: var[tuple[Tab, ...]] = var(())
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
@@ -318,12 +318,12 @@ class ExercisePane(Vertical):
         """The parts, which take what they show from here."""
         pane = ExercisePane
         text = ExerciseText(ascii_only=self._ascii, id="exercise-text")
-        yield text.data_bind(pane.attempt, pane.deeds, pane.moment, pane.tabs)
+        yield text.data_bind(pane.attempt, pane.deeds, pane.view, pane.tabs)
         with Horizontal(id="exercise-field"):
             yield Static(LABELS[False], id="exercise-label", markup=False)
             yield Field(id="exercise-answer", compact=True, select_on_focus=False)
         keys = ExerciseKeys(id="exercise-keys")
-        yield keys.data_bind(pane.attempt, pane.moment, pane.deeds)
+        yield keys.data_bind(pane.attempt, pane.view, pane.deeds)
 
     def on_mount(self) -> None:
         """The field is there only where it is wanted."""
@@ -415,8 +415,8 @@ class ExercisePane(Vertical):
             self.post_message(ExerciseText.Answered(event.value.strip()))
 
 
-def _exercises(moment: RunView | None) -> tuple[Exercise, ...]:
-    return moment.lesson.exercises if moment else ()
+def _exercises(view: RunView | None) -> tuple[Exercise, ...]:
+    return view.lesson.exercises if view else ()
 
 
 def _asked(attempt: Attempt) -> tuple[object, ...]:

@@ -45,7 +45,7 @@ class FormulaPane(LinesPane):
     """
 
     loads_slowly = True
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     deeds: var[Mapping[str, Deed]] = var(dict)
     """By exercise: the best that the learner has done there."""
     attempt: var[Attempt | None] = var(None)
@@ -67,7 +67,7 @@ class FormulaPane(LinesPane):
         """The line on which the sections behind the last phase begin."""
         self._followed: tuple[str, str | None, bool, bool] | None = None
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, step or value."""
         if new is None:
             return
@@ -102,20 +102,20 @@ class FormulaPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """Every section, one below the other."""
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return []
         lines: list[Content] = []
         self._sections.clear()
         self._results.clear()
         self._formulas.clear()
-        phases = [i for i, section in enumerate(moment.lesson.sections) if section.phase]
+        phases = [i for i, section in enumerate(view.lesson.sections) if section.phase]
         self._behind_phases = None
-        for index, section in enumerate(moment.lesson.sections):
+        for index, section in enumerate(view.lesson.sections):
             first = len(lines)
             if phases and index == phases[-1] + 1:
                 self._behind_phases = first
-            for block_lines, kind in self._section(section, moment, width):
+            for block_lines, kind in self._section(section, view, width):
                 if kind != "words":
                     self._formulas.append((len(lines), len(lines) + len(block_lines) - 1))
                 if kind == "live" and section.phase:
@@ -136,43 +136,43 @@ class FormulaPane(LinesPane):
         they stand below what has just run (in the first they would answer what the exercises
         ask), and from the lesson's last epoch on they come first.
         """
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return
-        is_closing = self._behind_phases is not None and self._is_through(moment)
-        next_phase = None if moment.at_start else self._followed_phase(moment)
-        place = (moment.mode, next_phase, is_closing, moment.epoch > 1)
+        is_closing = self._behind_phases is not None and self._is_through(view)
+        next_phase = None if view.at_start else self._followed_phase(view)
+        place = (view.mode, next_phase, is_closing, view.epoch > 1)
         if place == self._followed:
             return
         self._followed = place
         if is_closing and self._behind_phases is not None:
             self._scroll_up_to(self._behind_phases)
         elif next_phase in self._sections:
-            self._follow(moment, str(next_phase))
-        elif moment.at_start:
+            self._follow(view, str(next_phase))
+        elif view.at_start:
             self._scroll_up_to(0)
 
-    def _is_through(self, moment: RunView) -> bool:
+    def _is_through(self, view: RunView) -> bool:
         """Whether the run stands at an epoch's end, and has made all the lesson's epochs."""
-        frame = moment.frame
+        frame = view.frame
         if frame is None or self.attempt is not None:
             return False
-        epoch, last = frame.at.epoch, moment.lesson.epochs[moment.mode]
-        return frame.at.step >= frame.steps and (epoch >= last or epoch == moment.goal)
+        epoch, last = frame.at.epoch, view.lesson.epochs[view.mode]
+        return frame.at.step >= frame.steps and (epoch >= last or epoch == view.goal)
 
-    def _follow(self, moment: RunView, phase: str) -> None:
+    def _follow(self, view: RunView, phase: str) -> None:
         ahead = self._sections[phase]
-        done_phase = (moment.frame and moment.frame.phase) or ""
+        done_phase = (view.frame and view.frame.phase) or ""
         done = self._sections.get(done_phase)
         if done is None:
             self.bring_into_view(*ahead)
         elif done == ahead:  # what has come was asked for
             self._scroll_up_to(self._top(done_phase, done[1]))
         elif done > ahead:
-            below = self._behind_phases if moment.epoch > 1 and self.attempt is None else None
+            below = self._behind_phases if view.epoch > 1 and self.attempt is None else None
             self._scroll_up_to(self._top(done_phase, done[1] if below is None else below + 1))
         else:
-            _, result = self._results.get(moment.next_phase or "", ahead)
+            _, result = self._results.get(view.next_phase or "", ahead)
             self._scroll_up_to(self._top(done_phase, result, ahead[0] + 2))
 
     def _top(self, done: str, *below: int) -> int:
@@ -216,32 +216,30 @@ class FormulaPane(LinesPane):
         if top != self.scroll_offset.y:
             self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
-    def _followed_phase(self, moment: RunView) -> str | None:
+    def _followed_phase(self, view: RunView) -> str | None:
         """What is about to run; but what has just run, if that is what was asked for."""
-        if tells_what_came(self.attempt) and moment.frame is not None:
-            return moment.frame.phase
-        return moment.next_phase
+        if tells_what_came(self.attempt) and view.frame is not None:
+            return view.frame.phase
+        return view.next_phase
 
     def _section(
-        self, section: Section, moment: RunView, width: int
+        self, section: Section, view: RunView, width: int
     ) -> Iterator[tuple[Sequence[Content], Literal["words", "formula", "live"]]]:
         """The lines of the heading and of each block, and whether they are a formula's."""
         if section.heading:
-            style = (
-                text_styles.NEXT if marks.is_next(section.phase, moment) else text_styles.HEADING
-            )
-            mark = marks.of_heading(section.phase, moment)
+            style = text_styles.NEXT if marks.is_next(section.phase, view) else text_styles.HEADING
+            mark = marks.of_heading(section.phase, view)
             yield line(mark, (one_line(section.heading), style)).wrap(width), "words"
         indent = INDENT if section.heading else ""
         for block in section.blocks:
             if isinstance(block, Prose):
                 yield self._prose(block, indent, width), "words"
             elif isinstance(block, DisplayFormula):
-                lines = self._formula(block, section.phase or "", moment, width)
-                start = line(marks.of_line(section.phase, moment), FORMULA_INDENT)
+                lines = self._formula(block, section.phase or "", view, width)
+                start = line(marks.of_line(section.phase, view), FORMULA_INDENT)
                 yield [start + content for content in lines], "live" if block.boxed else "formula"
             elif isinstance(block, Exercise):
-                yield [line(indent), line(indent) + self._place(block, moment.lesson)], "words"
+                yield [line(indent), line(indent) + self._place(block, view.lesson)], "words"
 
     def _place(self, exercise: Exercise, lesson: Lesson) -> Content:
         """Where an exercise stands in the text: which it is, and whether it is done."""
@@ -257,14 +255,14 @@ class FormulaPane(LinesPane):
         return self._drawn[key]
 
     def _formula(
-        self, block: DisplayFormula, phase: str, moment: RunView, width: int
+        self, block: DisplayFormula, phase: str, view: RunView, width: int
     ) -> list[Content]:
-        values = moment.frame.boxed.get(phase, {}) if moment.frame else {}
+        values = view.frame.boxed.get(phase, {}) if view.frame else {}
         boxed = block.boxed
-        if phase == moment.next_phase and asks_what_comes(self.attempt):
+        if phase == view.next_phase and asks_what_comes(self.attempt):
             boxed = _before_the_result(block)  # the formula would say what is asked
         now = {e: text for e in boxed if (text := _text(values, e))}
-        changed = {e: self._changed(phase, e, text, moment.before) for e, text in now.items()}
+        changed = {e: self._changed(phase, e, text, view.before) for e, text in now.items()}
         key = (block, width, tuple(now.items()), tuple(changed.items()))
         if key not in self._drawn:
             self._forget(block)

@@ -46,7 +46,7 @@ class GraphPane(LinesPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     """The exercise that may ask about one of its operations."""
 
@@ -64,11 +64,11 @@ class GraphPane(LinesPane):
     @property
     def graph(self) -> AutogradGraph | None:
         """What it shows; None until it has been told of one."""
-        return self.moment.sight.graph if self.moment else None
+        return self.view.inspections.graph if self.view else None
 
     # ── What is shown ───────────────────────────────────────────────────────────────
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another graph, or backward has gone on."""
         if self.display:
             self.rebuild()
@@ -80,8 +80,8 @@ class GraphPane(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and the rows that are not folded away; or why there is no graph."""
-        moment, graph = self.moment, self.graph
-        if moment is None or moment.frame is None:
+        view, graph = self.view, self.graph
+        if view is None or view.frame is None:
             return [line(("The graph comes as soon as the lesson has begun.", text_styles.DIM))]
         if graph is None:
             return [line(("reading the graph …", text_styles.DIM))]
@@ -93,7 +93,7 @@ class GraphPane(LinesPane):
 
         is_asked = lines_of.asks_what_comes(self.attempt)
         asked_of = self.attempt.asked_of if self.attempt and is_asked else None
-        so_far = backward(moment.lesson, moment.frame, moment.operations, graph, asked_of)
+        so_far = backward(view.lesson, view.frame, view.operations, graph, asked_of)
         has_moved = self._fold_what_does_not_fit(graph) or so_far.order != self._active
         if has_moved:
             self._folded -= above(graph, so_far.order)

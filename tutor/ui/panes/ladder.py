@@ -24,34 +24,34 @@ NAME = 10
 class LadderPane(LinesPane):
     """Who does what; the mode that runs now is marked."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson or mode."""
         if new and (old is None or (old.lesson, old.mode) != (new.lesson, new.mode)):
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """A row for each phase, a column for each mode."""
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return []
-        modes = moment.lesson.modes
+        modes = view.lesson.modes
         cell = max(9, *(len(one_line(m)) + 2 for m in modes)) + 1
         head: list[Piece] = [" " * NAME]
         for mode in modes:
-            here = mode == moment.mode
+            here = mode == view.mode
             text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
             head.append((text.ljust(cell), text_styles.NEXT if here else text_styles.DIM))
         lines = [line(*head)]
-        for row in ladder(moment.lesson):
+        for row in ladder(view.lesson):
             pieces: list[Piece] = [(row.phase.ljust(NAME), text_styles.DIM)]
             for mode in modes:
                 word = "  " + WORDS[row.by_hand.get(mode)]
                 pieces.append(
                     (
                         word.ljust(cell),
-                        text_styles.STRONG if mode == moment.mode else text_styles.PLAIN,
+                        text_styles.STRONG if mode == view.mode else text_styles.PLAIN,
                     )
                 )
             lines.append(line(*pieces))

@@ -60,41 +60,41 @@ class NumberRow:
 class NumbersPane(LinesPane):
     """Loss, parameters, gradients and watched expressions as a table."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another frame, or another run's."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The table in as many columns as there is room for."""
-        moment = self.moment
-        if moment is None or moment.frame is None:
+        view = self.view
+        if view is None or view.frame is None:
             return [line(("The numbers come as soon as the lesson has begun.", text_styles.DIM))]
-        then, frame = moment.sight.then, moment.frame
-        table = list(rows(frame, moment.before, then))
-        was = when(frame, moment.before)
+        then, frame = view.inspections.then, view.frame
+        table = list(rows(frame, view.before, then))
+        was = when(frame, view.before)
         lines = list(_table(table, width, _column(frame, then), was))
         if then is not None and then.note:
             note = line((f"{one_line(then.name)}: {one_line(then.note)}", text_styles.DIM))
             lines = [*note.wrap(width), *lines]
         if frame.diverged:
-            lines = [*line((_not_finite(moment, frame), text_styles.ERROR)).wrap(width), *lines]
+            lines = [*line((_not_finite(view, frame), text_styles.ERROR)).wrap(width), *lines]
         return lines
 
 
-def _not_finite(moment: RunView, frame: Frame) -> str:
+def _not_finite(view: RunView, frame: Frame) -> str:
     """What is not finite, since when, and what to do about it."""
     names = [name for name, value in frame.values.items() if not value.is_finite]
-    is_loss = moment.diverged_at is not None or not frame.loss.is_finite
+    is_loss = view.diverged_at is not None or not frame.loss.is_finite
     what = "The loss is" if is_loss else f"{one_line(names[0]) if names else 'A parameter'} is"
-    if moment.was_never_finite:
+    if view.was_never_finite:
         return (
             f"{what} not finite from the start: a lower learning rate does not help. "
             "Look at what Predict and Loss compute."
         )
-    since = f"not finite from epoch {moment.diverged_at} on"
-    state = since if moment.diverged_at else "no longer finite"
+    since = f"not finite from epoch {view.diverged_at} on"
+    state = since if view.diverged_at else "no longer finite"
     return f"{what} {state}. Lower the learning rate ([), then start again (R)."
 
 

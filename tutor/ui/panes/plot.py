@@ -62,7 +62,7 @@ class PlotPane(LinesPane):
             self.kind = kind
             """The picture that can be seen; None if it is none, or nobody looks."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
         """`turn_key` is the key that is said to bring the next plot."""
@@ -99,37 +99,37 @@ class PlotPane(LinesPane):
         kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
         self._turned, self._turned_by = KINDS.index(kind), by
         self._other_is_log = None
-        self._outdated = self.moment.sight.picture if self.moment else None
+        self._outdated = self.view.inspections.picture if self.view else None
         self._tell(self._is_seen)
         self.rebuild()
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Drawn anew only if something is different that can be seen."""
         self._pass_over(new)
         if not self._is_due and self._needs(old) != self._needs(new):
             self._is_due = True
             after_paint(self, self._draw_now)
 
-    def _pass_over(self, moment: RunView | None) -> None:
+    def _pass_over(self, view: RunView | None) -> None:
         """Turn on from a plot of which this lesson has nothing to draw in this mode."""
-        if moment is None:
+        if view is None:
             return
-        if self._never_in != (moment.lesson.slug, moment.mode):
-            self._never_in, self._never = (moment.lesson.slug, moment.mode), frozenset()
-        picture = moment.sight.picture
+        if self._never_in != (view.lesson.slug, view.mode):
+            self._never_in, self._never = (view.lesson.slug, view.mode), frozenset()
+        picture = view.inspections.picture
         if not isinstance(picture, NoPicture) or picture is self._outdated:
             return
         if picture.never and self.kind in _PICTURES:
             self._never |= {self.kind}
             self.turn(self._turned_by)
 
-    def _needs(self, moment: RunView | None) -> object:
+    def _needs(self, view: RunView | None) -> object:
         """All of a moment that the plot is drawn from."""
-        if moment is None:
+        if view is None:
             return None
         if self.kind in _PICTURES:
-            return moment.sight.picture, moment.lesson.slug
-        return moment.curve, moment.changes, moment.runs, moment.furthest > 0, moment.lesson.slug
+            return view.inspections.picture, view.lesson.slug
+        return view.curve, view.changes, view.runs, view.furthest > 0, view.lesson.slug
 
     def _draw_now(self) -> None:
         self._is_due = False
@@ -152,10 +152,10 @@ class PlotPane(LinesPane):
         return [title + line((turn, DIM)), *lines]
 
     def _drawing(self, sheet: Sheet) -> Drawing:
-        moment = self.moment
+        view = self.view
         if self.kind not in _PICTURES:
-            return self._loss(moment, sheet)
-        picture = moment.sight.picture if moment else None
+            return self._loss(view, sheet)
+        picture = view.inspections.picture if view else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
             return told(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
         if not isinstance(picture, _SHOWN_AS[self.kind]) or isinstance(picture, NoPicture):
@@ -164,17 +164,17 @@ class PlotPane(LinesPane):
 
         return draw_picture(picture, sheet)
 
-    def _loss(self, moment: RunView | None, sheet: Sheet) -> Drawing:
-        if moment is None or moment.curve is None or not moment.curve.epochs:
-            starting = moment is None or not moment.furthest
+    def _loss(self, view: RunView | None, sheet: Sheet) -> Drawing:
+        if view is None or view.curve is None or not view.curve.epochs:
+            starting = view is None or not view.furthest
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return told("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
         from tutor.ui.plots.drawings import Losses, draw_losses, is_log  # noqa: PLC0415
 
-        frame = moment.frame
+        frame = view.frame
         steps = frame.steps if frame else 0
-        losses = Losses(moment.curve, moment.changes, moment.runs, steps, _is_of_a_batch(moment))
+        losses = Losses(view.curve, view.changes, view.runs, steps, _is_of_a_batch(view))
         if self.kind == LOSS:
             return draw_losses(losses, is_log(losses), sheet)
         if self._other_is_log is None:
@@ -206,12 +206,12 @@ class PlotPane(LinesPane):
             self.post_message(self.Wanted(*wanted))
 
 
-def _is_of_a_batch(moment: RunView) -> bool:
+def _is_of_a_batch(view: RunView) -> bool:
     """Whether an epoch's loss is that of its last batch: no Report computes one of the whole."""
-    if moment.frame is None or moment.frame.batches == 1:
+    if view.frame is None or view.frame.batches == 1:
         return False
-    report = moment.lesson.phase(REPORT)
-    codes = [fence.code for fence in report.fences(moment.mode)] if report else []
+    report = view.lesson.phase(REPORT)
+    codes = [fence.code for fence in report.fences(view.mode)] if report else []
     return not any(map(_binds_loss, codes))
 
 

@@ -52,7 +52,7 @@ class Timeline(LinesPane):
             super().__init__()
             self.stay = stay
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -63,9 +63,9 @@ class Timeline(LinesPane):
         """Where it points to: the epoch wished for last, if the run is not there yet."""
         if self._wanted is not None:
             return self._wanted
-        return self.moment.epoch if self.moment else 0
+        return self.view.epoch if self.view else 0
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another place."""
         if new is not None and new.epoch == self._wanted:
             self._wanted = None
@@ -83,20 +83,20 @@ class Timeline(LinesPane):
 
     def action_page(self, pages: int) -> None:
         """A tenth of the run on."""
-        furthest = self.moment.furthest if self.moment else 0
+        furthest = self.view.furthest if self.view else 0
         self._wish(self.epoch + pages * max(1, furthest // PARTS))
 
     def action_to(self, epoch: int) -> None:
         """To the start, or (-1) to the end."""
-        furthest = self.moment.furthest if self.moment else 0
+        furthest = self.view.furthest if self.view else 0
         self._wish(furthest if epoch < 0 else epoch)
 
     def action_phase(self, by: int) -> None:
         """A phase on, within the run so far, or one back."""
-        moment = self.moment
-        if moment is None or moment.frame is None:
+        view = self.view
+        if view is None or view.frame is None:
             return
-        at_end = (moment.epoch, moment.frame.at.step) >= (moment.furthest, moment.frame.steps)
+        at_end = (view.epoch, view.frame.at.step) >= (view.furthest, view.frame.steps)
         if by < 0 or not at_end:
             self._wanted = None
             self.post_message(self.PhaseMoved(by > 0))
@@ -107,7 +107,7 @@ class Timeline(LinesPane):
         self.post_message(self.Left(stay))
 
     def _wish(self, epoch: int) -> None:
-        furthest = self.moment.furthest if self.moment else 0
+        furthest = self.view.furthest if self.view else 0
         self._wanted = min(max(epoch, 0), furthest)
         self.rebuild()
         self.post_message(self.Moved(self._wanted))
@@ -116,25 +116,25 @@ class Timeline(LinesPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """The line of time, and the keys."""
-        moment = self.moment
-        if moment is None:
+        view = self.view
+        if view is None:
             return []
         return [
-            line(*_time(moment, self.epoch, width)),
+            line(*_time(view, self.epoch, width)),
             line((HELP, text_styles.DIM)).truncate(width),
         ]
 
 
-def _time(moment: RunView, epoch: int, width: int) -> Iterator[Piece]:
-    furthest = max(moment.furthest, epoch, 1)
-    loss = moment.frame.loss.data if moment.frame else ()
+def _time(view: RunView, epoch: int, width: int) -> Iterator[Piece]:
+    furthest = max(view.furthest, epoch, 1)
+    loss = view.frame.loss.data if view.frame else ()
     word = f" epoch {epoch} of {furthest}"
-    if loss and epoch == moment.epoch:
+    if loss and epoch == view.epoch:
         word += f" · loss {number(loss[0], 4)}"
     word = word.ljust(max(len(word), width // 3))
     cells = max(10, width - len(word) - 2)
     track = ["─"] * cells
-    for change in moment.changes:
+    for change in view.changes:
         track[_cell(change.at.epoch, furthest, cells)] = "│"
     here = _cell(epoch, furthest, cells)
     yield "├" + "".join(track[:here])

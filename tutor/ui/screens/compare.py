@@ -55,15 +55,15 @@ class CompareScreen(SessionScreen):
 
     def parts(self) -> Iterable[Widget]:
         """Header, the one pane, status and footer; all take what they show from here."""
-        moment = CompareScreen.moment
-        yield Header(id="header").data_bind(moment)
-        yield ErrorBar(id="error").data_bind(moment, CompareScreen.attempt)
+        view = CompareScreen.view
+        yield Header(id="header").data_bind(view)
+        yield ErrorBar(id="error").data_bind(view, CompareScreen.attempt)
         with Container(id="panes"):
-            pane = ComparisonPane(id="agreement").data_bind(moment)
+            pane = ComparisonPane(id="agreement").data_bind(view)
             pane.tabs = (("Every mode's gradient at the same parameters", True),)
             yield pane
         status = StatusBar(id="status")
-        yield status.data_bind(moment, CompareScreen.notice, CompareScreen.waiting)
+        yield status.data_bind(view, CompareScreen.notice, CompareScreen.waiting)
         yield Footer(COMPARE_COMMANDS, id="footer")
 
     def on_mount(self) -> None:

@@ -69,16 +69,16 @@ class EditorScreen(SessionScreen):
     def parts(self) -> Iterable[Widget]:
         """Header, question, the code around, verdict, code, status and footer."""
         here = EditorScreen
-        yield Header(id="header").data_bind(here.moment)
+        yield Header(id="header").data_bind(here.view)
         with Container(id="panes"):
             task = TaskPane(ascii_only=self._ascii, id="task").data_bind(here.attempt)
             task.tabs = (("Question", True),)
             yield task
-            yield AroundPane(self._exercise, id="around").data_bind(here.moment)
+            yield AroundPane(self._exercise, id="around").data_bind(here.view)
             yield Verdict(ascii_only=self._ascii, id="verdict").data_bind(here.attempt)
             self._area.border_title = line(f" Your code of {one_line(self._exercise.phase)} ")
             yield self._area
-        yield StatusBar(id="status").data_bind(here.moment, here.notice, here.waiting)
+        yield StatusBar(id="status").data_bind(here.view, here.notice, here.waiting)
         yield Footer(EDITOR_COMMANDS, id="footer")
 
     def on_mount(self) -> None:
@@ -199,7 +199,9 @@ class EditorScreen(SessionScreen):
 
     def action_copy(self) -> None:
         """Nothing is selected: say how, instead of ending anything."""
-        self.session.talk.tell("Nothing is selected (shift+arrows select) · esc goes back")
+        self.session.engine_session.tell(
+            "Nothing is selected (shift+arrows select) · esc goes back"
+        )
         self.update_from_session()
 
 
@@ -236,7 +238,7 @@ class TaskPane(PartsPane):
 class AroundPane(LinesPane):
     """The lesson's code in this mode, with a line where the code stands that is to be fixed."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
 
     def __init__(self, exercise: Repair, *, id: str) -> None:
         super().__init__(id=id)
@@ -246,7 +248,7 @@ class AroundPane(LinesPane):
         """The line that stands for the code to be fixed."""
         self._settled_in = 0
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """The lesson is there; its code stays as it is."""
         if old is None or new is None or old.lesson is not new.lesson or old.mode != new.mode:
             self.rebuild()
@@ -254,9 +256,9 @@ class AroundPane(LinesPane):
     def build(self, width: int) -> Sequence[Content]:
         """Phase by phase."""
         lines: list[Content] = []
-        moment = self.moment
-        for section in moment.lesson.sections if moment else ():
-            fences = section.fences(moment.mode) if moment else ()
+        view = self.view
+        for section in view.lesson.sections if view else ():
+            fences = section.fences(view.mode) if view else ()
             if section.phase == self._phase:
                 self._own = len(lines)
                 lines.append(

@@ -22,21 +22,21 @@ T = TypeVar("T")
 
 def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -> None:
     """Ask for `what` (lr, place, value or file), let the session act on it, and call `done`."""
-    moment = session.moment
-    if moment is None:
+    view = session.view
+    if view is None:
         return
     if what == "lr":
         _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
     elif what == "place":
-        question = place_question(moment.epoch, phases_of(moment))
+        question = place_question(view.epoch, phases_of(view))
         _put(app, question, lambda place: session.seek(*place), done)
     elif what == "file":
         words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
-        given = file_export.suggestion(moment)
+        given = file_export.suggestion(view)
         asked_for = Question(words, file_export.read_path, given)
         _put(app, asked_for, lambda path: _write(session, path), done)
-    elif moment.frame is not None and moment.frame.values:
-        now = moment.frame.values
+    elif view.frame is not None and view.frame.values:
+        now = view.frame.values
         asked = Question(
             parameter_input.question(now), lambda text: parameter_input.read(text, now)
         )
@@ -44,16 +44,16 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
 
 
 def _write(session: Session, path: Path) -> None:
-    moment = session.moment
+    view = session.view
     if path.suffix == file_export.FIGURES:
         session.write_series(str(path))
-    elif moment is not None:
+    elif view is not None:
         try:
-            file_export.write(moment, path)
+            file_export.write(view, path)
         except TutorError as error:
-            session.talk.tell(str(error), "refused")
+            session.engine_session.tell(str(error), "refused")
             return
-        session.talk.tell(f"Written to {path}")
+        session.engine_session.tell(f"Written to {path}")
 
 
 def _put(
@@ -67,9 +67,9 @@ def _put(
     app.push_screen(Ask(question), answered)
 
 
-def phases_of(moment: RunView) -> list[str]:
+def phases_of(view: RunView) -> list[str]:
     """The phase of each step of an epoch in the present mode, in order."""
-    lesson = moment.lesson
-    loop = [str(section.phase) for section in lesson.loop(moment.mode)] * lesson.batches
+    lesson = view.lesson
+    loop = [str(section.phase) for section in lesson.loop(view.mode)] * lesson.batches
     report = lesson.phase("Report")
-    return [*loop, *(["Report"] if report and report.fences(moment.mode) else [])]
+    return [*loop, *(["Report"] if report and report.fences(view.mode) else [])]

@@ -95,26 +95,26 @@ class LessonScreen(SessionScreen):
 
     def parts(self) -> Iterable[Widget]:
         """Header, panes, timeline, status and footer; all take what they show from here."""
-        moment = LessonScreen.moment
-        header = Header(id="header").data_bind(moment)
+        view = LessonScreen.view
+        header = Header(id="header").data_bind(view)
         header.set_reactive(Header.heading, self._heading)
         yield header
         attempt, deeds = LessonScreen.attempt, LessonScreen.deeds
-        yield ErrorBar(id="error").data_bind(moment, attempt)
+        yield ErrorBar(id="error").data_bind(view, attempt)
         with Container(id="panes"):
             formula = FormulaPane(id="formula", ascii_only=self._ascii)
-            yield formula.data_bind(moment, attempt, deeds)
-            yield CodePane(id="code").data_bind(moment, attempt)
-            yield GraphPane(id="graph").data_bind(moment, attempt)
-            yield NumbersPane(id="numbers").data_bind(moment)
-            yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(moment)
+            yield formula.data_bind(view, attempt, deeds)
+            yield CodePane(id="code").data_bind(view, attempt)
+            yield GraphPane(id="graph").data_bind(view, attempt)
+            yield NumbersPane(id="numbers").data_bind(view)
+            yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(view)
             yield OutputPane(id="output").data_bind(LessonScreen.printed)
-            yield LadderPane(id="ladder").data_bind(moment)
+            yield LadderPane(id="ladder").data_bind(view)
             exercise = ExercisePane(id="exercise", ascii_only=self._ascii)
-            yield exercise.data_bind(moment, attempt, deeds)
-        yield Timeline(id="timeline").data_bind(moment)
+            yield exercise.data_bind(view, attempt, deeds)
+        yield Timeline(id="timeline").data_bind(view)
         status = StatusBar(id="status")
-        yield status.data_bind(moment, LessonScreen.notice, LessonScreen.waiting)
+        yield status.data_bind(view, LessonScreen.notice, LessonScreen.waiting)
         yield Footer(LESSON_COMMANDS, id="footer")
 
     def update_from_session(self) -> None:
@@ -122,9 +122,9 @@ class LessonScreen(SessionScreen):
         if not self.query(ExercisePane):
             return
         self.printed = self.session.printed
-        lesson, attempt = self.moment and self.moment.lesson, self.attempt
+        lesson, attempt = self.view and self.view.lesson, self.attempt
         super().update_from_session()
-        if self.attempt is not attempt or (self.moment and self.moment.lesson) is not lesson:
+        if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:
             self.deeds = self.session.deeds()
             self._name_first_keys()
 
@@ -170,7 +170,7 @@ class LessonScreen(SessionScreen):
         """The list of runs."""
         from tutor.ui.screens.runs import RunsScreen  # noqa: PLC0415  after the first paint
 
-        if self.session.moment is not None:
+        if self.session.view is not None:
             self.session.pause()
             self.app.push_screen(RunsScreen(self.session))
 
@@ -178,11 +178,13 @@ class LessonScreen(SessionScreen):
         """All modes side by side."""
         from tutor.ui.screens.compare import CompareScreen  # noqa: PLC0415  as above
 
-        moment = self.session.moment
-        if moment is not None and not moment.lesson.comparable:
-            self.session.talk.tell("Here each mode is a run of its own: none to lay side by side")
+        view = self.session.view
+        if view is not None and not view.lesson.comparable:
+            self.session.engine_session.tell(
+                "Here each mode is a run of its own: none to lay side by side"
+            )
             self.update_from_session()
-        elif moment is not None:
+        elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
 
     def action_stop(self) -> None:
@@ -194,7 +196,7 @@ class LessonScreen(SessionScreen):
 
     # ── Exercises ───────────────────────────────────────────────────────────────────
 
-    def watch_moment(self, old: RunView | None, new: RunView | None) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson begins with its introduction, whatever was looked at before."""
         if old is not None and new is not None and old.lesson.slug != new.lesson.slug:
             self._shown = {}
@@ -261,7 +263,7 @@ class LessonScreen(SessionScreen):
         """The list of exercises."""
         from tutor.ui.screens.exercises import ExercisesScreen  # noqa: PLC0415  as above
 
-        if self.session.moment is not None:
+        if self.session.view is not None:
             self.session.pause()
             screen = ExercisesScreen(self.session, self._ascii)
             self.app.push_screen(screen, lambda _: self.update_from_session())
@@ -269,7 +271,7 @@ class LessonScreen(SessionScreen):
     def action_of_exercise(self, name: str) -> None:
         """Let the session do it, where it can be seen."""
         if self.session.attempt is None:
-            self.session.talk.tell("No exercise is on · a begins one")
+            self.session.engine_session.tell("No exercise is on · a begins one")
             self.update_from_session()
         else:
             if not self.query_one(ExercisePane).display:
@@ -284,7 +286,7 @@ class LessonScreen(SessionScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self.session.talk.tell("o edits the code of a repair: no repair is on")
+            self.session.engine_session.tell("o edits the code of a repair: no repair is on")
             self.update_from_session()
         elif attempt.state == "done":
             self.action_show("exercise")
@@ -306,7 +308,9 @@ class LessonScreen(SessionScreen):
             pane.leave_field()
         else:
             self.session.leave_exercise()
-            self.session.talk.welcome("Your own run is back as you left it · a: exercises")
+            self.session.engine_session.welcome(
+                "Your own run is back as you left it · a: exercises"
+            )
             self.update_from_session()
 
     def on_exercise_text_answered(self, message: ExerciseText.Answered) -> None:
@@ -340,12 +344,12 @@ class LessonScreen(SessionScreen):
 
     def action_timeline(self) -> None:
         """Open the timeline; if it is open, stay where it is."""
-        timeline, moment = self.query_one(Timeline), self.session.moment
+        timeline, view = self.query_one(Timeline), self.session.view
         if timeline.display:
             timeline.action_leave(True)
-        elif moment is not None and moment.frame is not None:
+        elif view is not None and view.frame is not None:
             self.session.pause()
-            self._left_from = (moment.frame.at.epoch, moment.frame.at.step)
+            self._left_from = (view.frame.at.epoch, view.frame.at.step)
             timeline.display = True
             timeline.focus()
 

@@ -46,9 +46,9 @@ class LessonListScreen(SizedScreen):
     notice: var[Notice] = var(Notice)
     """What the status line says."""
 
-    def __init__(self, standings: CurriculumProgress) -> None:
+    def __init__(self, curriculum: CurriculumProgress) -> None:
         super().__init__()
-        self._standings = standings
+        self._curriculum = curriculum
         self._known: Mapping[str, LessonProgress] = {}
         self._has_chosen = False
         """Whether the learner has moved about in the list: then it stays where it is."""
@@ -61,7 +61,7 @@ class LessonListScreen(SizedScreen):
 
     # ── What subclasses do ──────────────────────────────────────────────────────────
 
-    def entries(self, standings: Sequence[LessonProgress]) -> Iterable[LessonRow]:
+    def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """The rows."""
         raise NotImplementedError
 
@@ -83,7 +83,7 @@ class LessonListScreen(SizedScreen):
 
     def on_mount(self) -> None:
         """The lessons at once; what was done in them when the screen stands."""
-        self.show(self._standings.unknown())
+        self.show(self._curriculum.unknown())
 
     def on_screen_resume(self) -> None:
         """It is shown, again perhaps: how far the learner is may be something else now."""
@@ -92,17 +92,17 @@ class LessonListScreen(SizedScreen):
 
     def _look(self) -> None:
         self.is_known = True
-        self._standings.refresh()
-        self.show(self._standings.now())
+        self._curriculum.refresh()
+        self.show(self._curriculum.now())
         awaits, self._awaits = self._awaits, None
         if awaits is not None:
             self.action_open_chosen(awaits)
 
-    def show(self, standings: Sequence[LessonProgress]) -> None:
+    def show(self, curriculum: Sequence[LessonProgress]) -> None:
         """Show these lessons."""
-        self._known = by_slug(standings)
+        self._known = by_slug(curriculum)
         pane = self.query_one(LessonsPane)
-        pane.entries = tuple(self.entries(standings))
+        pane.entries = tuple(self.entries(curriculum))
         if not self._has_chosen:
             self.choose_first(pane)
         self._show_details()

@@ -26,11 +26,11 @@ class MapScreen(LessonListScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MAP_COMMANDS)]
     HEADING = "What builds on what"
 
-    def entries(self, standings: Sequence[LessonProgress]) -> Iterable[LessonRow]:
+    def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """The rows of the tree."""
-        found = {s.headline.path: s for s in standings}
-        titles = {s.headline.slug: s.headline.title for s in standings}
-        for row in rows([s.headline for s in standings]):
+        found = {s.headline.path: s for s in curriculum}
+        titles = {s.headline.slug: s.headline.title for s in curriculum}
+        for row in rows([s.headline for s in curriculum]):
             slug = row.headline.slug
             is_open = slug == self.open_slug
             draw = partial(map_row, row, found[row.headline.path], is_open, titles)

@@ -29,16 +29,16 @@ class MenuScreen(LessonListScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
     HEADING = "Gradient descent, backpropagation and autograd, step by step"
 
-    def __init__(self, standings: CurriculumProgress) -> None:
-        super().__init__(standings)
+    def __init__(self, curriculum: CurriculumProgress) -> None:
+        super().__init__(curriculum)
         self._words = ""
         """What is looked for."""
 
-    def entries(self, standings: Sequence[LessonProgress]) -> Iterable[LessonRow]:
+    def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """What to go on with (or a welcome), then the lessons that are looked for."""
-        found = matching(standings, self._words)
+        found = matching(curriculum, self._words)
         if not self._words:
-            yield self._first_entry(standings)
+            yield self._first_entry(curriculum)
         elif not found:
             yield LessonRow(lambda width: line("No lesson has these words"))
         for number, standing in found:
@@ -50,14 +50,14 @@ class MenuScreen(LessonListScreen):
         column = title_column(tuple(self._known.values()), width)
         return menu_row(number, standing, is_open, column, width)
 
-    def _first_entry(self, standings: Sequence[LessonProgress]) -> LessonRow:
+    def _first_entry(self, curriculum: Sequence[LessonProgress]) -> LessonRow:
         """Its line is there from the beginning, so that nothing moves when it is known."""
-        left = self._standings.last_left() if self.is_known else None
+        left = self._curriculum.last_left() if self.is_known else None
         if left is not None:
             known = self._known.get(left.slug)
             headline = known.headline if known else None
             return LessonRow(partial(go_on_row, left, headline), left, left.slug)
-        is_new = self.is_known and not any(s.has_begun for s in standings)
+        is_new = self.is_known and not any(s.has_begun for s in curriculum)
         words = line((WELCOME if is_new else "", text_styles.STRONG))
         return LessonRow(lambda width: words.truncate(width, ellipsis=True))
 
@@ -96,7 +96,7 @@ class MenuScreen(LessonListScreen):
     def _find(self, words: str) -> None:
         self._words = words
         self._has_chosen = False
-        self.show(self._standings.now())
+        self.show(self._curriculum.now())
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Other words."""

@@ -63,10 +63,10 @@ class RunsScreen(ModalScreen[None]):
 
     def update_from_session(self) -> None:
         """Take over what the session holds."""
-        moment = self.session.moment
+        view = self.session.view
         pane = self.query_one(RunsPane)
-        pane.then = self.session.talk.look.then
-        pane.runs = moment.runs if moment else ()
+        pane.then = self.session.engine_session.look.then
+        pane.runs = view.runs if view else ()
         self.query_one("#runs-notice", Static).update(line(self.session.notice.text))
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
@@ -97,7 +97,7 @@ class RunsScreen(ModalScreen[None]):
             self._doomed = ""
         else:
             self._doomed = chosen.name
-            self.session.talk.tell(f"d again forgets {chosen.name} for good")
+            self.session.engine_session.tell(f"d again forgets {chosen.name} for good")
             self.update_from_session()
 
     def action_compare(self) -> None:
@@ -106,10 +106,12 @@ class RunsScreen(ModalScreen[None]):
         if chosen is None:
             return
         if chosen.is_current:
-            self.session.talk.tell("This is the run you are in: choose another to compare with")
+            self.session.engine_session.tell(
+                "This is the run you are in: choose another to compare with"
+            )
         else:
             self.session.compare_with(chosen.name)
-            self.session.talk.tell(f"{chosen.name} stands beside the numbers as “then”")
+            self.session.engine_session.tell(f"{chosen.name} stands beside the numbers as “then”")
         self.update_from_session()
 
     def action_rename(self) -> None:

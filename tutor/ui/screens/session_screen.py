@@ -24,7 +24,7 @@ class SessionScreen(SizedScreen):
     STOP_KEY: ClassVar[str] = "x"
     """Breaks off what runs."""
 
-    moment: var[RunView | None] = var(None)
+    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     notice: var[Notice] = var(Notice)
     waiting: var[str] = var("")
@@ -40,7 +40,7 @@ class SessionScreen(SizedScreen):
 
     def update_from_session(self) -> None:
         """Take over what the session holds."""
-        self.moment = self.session.moment
+        self.view = self.session.view
         self.attempt = self.session.attempt
         self.notice = self.session.notice
         self._feel_the_pulse()
