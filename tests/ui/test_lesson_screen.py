@@ -23,11 +23,11 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.session.parameter_input import read_learning_rate
 from tutor.session.run_view import Notice
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.dialogs import read_learning_rate
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.menu import MenuScreen
@@ -199,9 +199,14 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(
         assert "esc: cancel" in said
         examples = re.findall(r"-?\d[\d./e-]*", said)
         assert examples
-        assert all(read_learning_rate(example.rstrip(".")) >= 0 for example in examples)
+        assert all(read_learning_rate(example.rstrip(".")) > 0 for example in examples)
         assert app.screen.query_one("#answer").value == "0.x"  # type: ignore[attr-defined]
-        await pilot.press("backspace", *"03", "enter")
+        await pilot.press("backspace", "enter")
+        await settled(pilot)
+        assert not [c for c in engine.sent if isinstance(c, SetLearningRate)], (
+            "0. is no learning rate"
+        )
+        await pilot.press(*"03", "enter")
         await settled(pilot)
     assert engine.sent[-1] == SetLearningRate(value=0.03)
 

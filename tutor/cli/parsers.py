@@ -7,7 +7,6 @@ Imports next to nothing, so that `tutor --help` answers at once.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -288,10 +287,9 @@ def _seed(text: str) -> int:
 
 
 def _rate(text: str) -> float:
+    from tutor.session.parameter_input import read_learning_rate  # noqa: PLC0415 - rarely wanted
+
     try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return rate
+        return read_learning_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

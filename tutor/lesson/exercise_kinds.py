@@ -65,7 +65,7 @@ def _predict(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> 
         stage=stage_of(entry, context),
         answer=entry.expression("answer"),
         form=_form(entry),
-        tolerance=entry.one("tolerance", scalars.RATE, 0.01),
+        tolerance=entry.one("tolerance", scalars.POSITIVE, 0.01),
         choices=choices,
         wrong=_wrong(entry),
     )
@@ -250,7 +250,9 @@ def _be_autograd(entry: ExerciseEntry, context: ExerciseContext, common: Common)
         entry.diagnostic("mode", wrong)
     if "at" in entry and stage.at.phase not in ("Gradient", ""):
         entry.diagnostic("at", "autograd works in the phase Gradient; write `at: 1 gradient`")
-    return BeAutograd(**common, stage=stage, tolerance=entry.one("tolerance", scalars.RATE, 0.01))
+    return BeAutograd(
+        **common, stage=stage, tolerance=entry.one("tolerance", scalars.POSITIVE, 0.01)
+    )
 
 
 # ── choose ──────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from tutor.lesson.learning_rate import WANTED, is_learning_rate
+
 T = TypeVar("T")
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -42,9 +44,16 @@ def _number(written: str) -> float:
     return value
 
 
-def _rate(written: str) -> float:
+def _positive(written: str) -> float:
     value = _number(written)
     if value <= 0:
+        raise ValueError
+    return value
+
+
+def _rate(written: str) -> float:
+    value = _number(written)
+    if not is_learning_rate(value):
         raise ValueError
     return value
 
@@ -108,7 +117,8 @@ def at_least(least: int) -> ScalarType[int]:
 
 TEXT = ScalarType("one line of text", _text)
 NUMBER = ScalarType("a finite number", _number)
-RATE = ScalarType("a finite number above 0", _rate)
+POSITIVE = ScalarType("a finite number above 0", _positive)
+RATE = ScalarType(WANTED, _rate)
 NAME = ScalarType("a Python name", _name)
 MODE = ScalarType("a mode's name (letters, digits, - and _)", _mode)
 SLUG = ScalarType("a lesson's name (its file's without .md)", _slug)

@@ -14,6 +14,7 @@ from tutor.plain_mode import exercise_text
 from tutor.plain_mode.run_narrator import Kind
 from tutor.plain_mode.spoken_sections import has_symbols, listed
 from tutor.session import parameter_input
+from tutor.session.parameter_input import read_learning_rate
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 
@@ -107,7 +108,7 @@ class ActionCommands:
         if count == 1 or frame is None:
             self._session.step_epoch()
         else:
-            is_whole = not frame.at.epoch or frame.at.step >= frame.steps
+            is_whole = not frame.at.epoch or frame.is_epoch_end
             self._session.run_to(frame.at.epoch + count - (not is_whole))
         return "epochs"
 
@@ -116,7 +117,7 @@ class ActionCommands:
             self._session.toggle_run()
             return "epochs"
         epoch = _epoch(argument)
-        if epoch <= view.epoch and view.frame and view.frame.at.step >= view.frame.steps:
+        if epoch <= view.epoch and view.frame and view.frame.is_epoch_end:
             raise UnclearCommandError(
                 f"Epoch {epoch} is behind you: the run stands at the end of epoch "
                 f"{view.epoch}. jump {epoch} goes back to it."
@@ -172,11 +173,9 @@ class ActionCommands:
 
     def _learning_rate(self, argument: str, view: RunView) -> Kind:
         try:
-            rate = float(argument.replace(",", "."))
-        except ValueError:
-            rate = 0.0
-        if not 0 < rate < float("inf"):
-            raise UnclearCommandError(f"{argument} is not a number above 0. Type one like lr 0.01.")
+            rate = read_learning_rate(argument)
+        except ValueError as error:
+            raise UnclearCommandError(str(error)) from None
         self._session.set_learning_rate(rate)
         return "change"
 

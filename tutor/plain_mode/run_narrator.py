@@ -111,7 +111,7 @@ class RunNarrator:
         self._voice.apart(
             exercise_text.news(attempt, was, self._progress(view), wish=kind, in_symbols=is_foreign)
         )
-        at_end = frame is not None and frame.at.step >= frame.steps
+        at_end = frame is not None and frame.is_epoch_end
         if has_moved and at_end and kind in ("phase", "epochs", "jump"):
             self._voice.say(*exercise_text.still_to_do(attempt))
 
@@ -198,7 +198,7 @@ class RunNarrator:
 
     @staticmethod
     def _ended(frame: Frame) -> Iterator[Line]:
-        if frame.at.step >= frame.steps:
+        if frame.is_epoch_end:
             yield f"Epoch {frame.at.epoch} is done."
         else:
             yield where(frame)
@@ -218,7 +218,7 @@ class RunNarrator:
             self._voice.apart(said)
         else:
             self._voice.say(*said)
-        if frame.at.step >= frame.steps and frame.at.epoch and not self._has_offered_reading:
+        if frame.is_epoch_end and frame.at.epoch and not self._has_offered_reading:
             self._has_offered_reading = True
             if rest := [s.heading for s in spoken_sections.further_reading(lesson)]:
                 self._voice.say(

@@ -149,7 +149,7 @@ def where(frame: Frame) -> str:
     epoch = frame.at.epoch
     if frame.phase in (None, SETUP) and not frame.at.step:
         place = "The run stands at the start"
-    elif frame.at.step >= frame.steps and epoch:
+    elif frame.is_epoch_end and epoch:
         return f"The run stands at the end of epoch {epoch}. Next: {frame.next_phase}."
     else:
         batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""

@@ -102,6 +102,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     diverged: bool
     """Whether the loss or a parameter is NaN or infinite."""
 
+    @property
+    def is_epoch_end(self) -> bool:
+        """Whether all steps of the epoch have run. Epoch 0, before the first, is at its end."""
+        return self.at.step >= self.steps
+
 
 def is_same(one: Frame, other: Frame) -> bool:
     """Whether two frames show the same to the bit; a NaN is the same as a NaN."""

@@ -162,7 +162,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         return feedback.endless(self.place_of(*stopped), self._stopped_after) if stopped else ""
 
     def _is_through(self, frame: Frame) -> bool:
-        return frame.at.epoch >= self.exercise.epochs and frame.at.step >= frame.steps
+        return frame.at.epoch >= self.exercise.epochs and frame.is_epoch_end
 
     def _judge(self, event: AnyEvent) -> None:
         if isinstance(event, ExpressionsEvaluated) and answers.holds(event.values[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from tutor.lesson.learning_rate import WANTED, is_learning_rate
 from tutor.protocol.frame import Element, Value
 from tutor.session.number_format import setting
 from tutor.training.answers import read_number
@@ -61,3 +62,14 @@ def _example(values: Mapping[str, Value]) -> str:
 
 def _index_text(value: Value) -> str:
     return f"[{', '.join('0' * len(value.shape))}]" if value.size > 1 else ""
+
+
+def read_learning_rate(text: str) -> float:
+    """Return the learning rate that was typed. Raises ValueError, its text fit to show."""
+    try:
+        value = read_number(text)
+    except ValueError:
+        value = 0.0
+    if not is_learning_rate(value):
+        raise ValueError(f"Type a learning rate, like 0.01, 1/4 or 1e-3: {WANTED}.")
+    return value

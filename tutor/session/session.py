@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from tutor.lesson.learning_rate import LARGEST
 from tutor.protocol.frame import Element, Position
 from tutor.protocol.inspections import PictureKind
 from tutor.protocol.messages import (
@@ -396,7 +397,7 @@ class Session(LessonSession):
         if now is None:
             return
         value = next_of_1_2_5(now, up)
-        if not 1e-12 <= value <= 1e6:
+        if not 1e-12 <= value <= LARGEST:
             self.engine_session.tell(f"The learning rate stays at {setting(now)}", "refused")
             return
         self._in_mid_run(SetLearningRate(value=value))

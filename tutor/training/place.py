@@ -18,7 +18,7 @@ def same_place(programs: Mapping[str, Program], frame: Frame, record: RunRecipe)
     Phases correspond by name: the modes' steps may differ.
     """
     epoch = frame.at.epoch
-    if frame.at.step >= frame.steps:
+    if frame.is_epoch_end:
         return Position(epoch, END)
     here = programs[frame.mode].loop
     mode, *_ = settings_of((c for c in record.changes if c.at.epoch < epoch), record)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from tutor.errors import RunError
+from tutor.lesson.learning_rate import WANTED, is_learning_rate
 from tutor.protocol.frame import Change, Curve, Element, Frame, Position, RunRecipe, Value
 from tutor.training import devices
 from tutor.training.conditions import evaluate, names_of
@@ -412,6 +413,6 @@ class Run:
 
 
 def _checked_rate(rate: float) -> float:
-    if not 0 < rate < float("inf"):
-        raise RunError(f"a learning rate is a number above 0, not {rate:g}")
+    if not is_learning_rate(rate):
+        raise RunError(f"a learning rate is {WANTED}, not {rate:g}")
     return float(rate)

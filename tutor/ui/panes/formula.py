@@ -158,7 +158,7 @@ class FormulaPane(LinesPane):
         if frame is None or self.attempt is not None:
             return False
         epoch, last = frame.at.epoch, view.lesson.epochs[view.mode]
-        return frame.at.step >= frame.steps and (epoch >= last or epoch == view.goal)
+        return frame.is_epoch_end and (epoch >= last or epoch == view.goal)
 
     def _follow(self, view: RunView, phase: str) -> None:
         ahead = self._sections[phase]

@@ -5,7 +5,6 @@ Each knows its question and hands back the answer; what is done with it is not i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
@@ -20,14 +19,13 @@ from textual.widgets import Input, Static
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.session.number_format import setting
-from tutor.training.answers import read_number
+from tutor.session.parameter_input import read_learning_rate
 from tutor.ui.fields import Field
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import line
 
 T = TypeVar("T")
 
-MAX_LEARNING_RATE = 1e6
 MAX_EPOCH = 10_000_000
 
 
@@ -46,17 +44,6 @@ def learning_rate_question(now: float | None) -> Question[float]:
     """Ask for a learning rate."""
     is_now = f" (now {setting(now)})" if now is not None else ""
     return Question(f"Learning rate{is_now}:", read_learning_rate)
-
-
-def read_learning_rate(text: str) -> float:
-    """A learning rate, from what was typed. Raises ValueError."""
-    try:
-        value = read_number(text)
-    except ValueError:
-        raise ValueError("Type a learning rate, like 0.01, 1/4 or 1e-3.") from None
-    if not math.isfinite(value) or not 0 <= value <= MAX_LEARNING_RATE:
-        raise ValueError("A learning rate is 0 or more, and at most a million.")
-    return value
 
 
 def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
