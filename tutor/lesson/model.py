@@ -173,6 +173,12 @@ class Lesson(msgspec.Struct, frozen=True):
             s for s in self.sections if s.phase not in (None, SETUP, REPORT) and s.fences(mode)
         )
 
+    def steps(self, mode: str) -> tuple[str, ...]:
+        """The phase of each step of an epoch in `mode`: all batches, then the Report."""
+        batches = [str(section.phase) for section in self.loop(mode)] * self.batches
+        report = self.phase("Report")
+        return (*batches, "Report") if report and report.fences(mode) else tuple(batches)
+
     def boxed(self) -> tuple[str, ...]:
         r"""Every expression in a `\boxed{…}`, once, in the file's order."""
         return tuple(dict.fromkeys(e for found in self.boxed_by_phase().values() for e in found))

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tutor.lesson.exercise import Repair
-from tutor.lesson.model import Lesson
 from tutor.plain_mode import exercise_text
 from tutor.plain_mode.run_narrator import Kind
 from tutor.plain_mode.spoken_sections import has_symbols, listed
 from tutor.session import parameter_input
-from tutor.session.parameter_input import read_learning_rate
+from tutor.session.parameter_input import read_learning_rate, read_place
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 
@@ -139,13 +138,15 @@ class ActionCommands:
         return "jump"
 
     def _jump(self, argument: str, view: RunView) -> Kind:
-        epoch, _, phase = argument.partition(" ")
-        if not epoch:
+        if not argument:
             raise UnclearCommandError(
                 "To which epoch? Type jump and its number, and perhaps a phase."
             )
-        number, phase = _epoch(epoch), phase.strip()
-        self._session.seek(number, _steps_to(view, phase) if phase and number else None)
+        try:
+            place = read_place(argument, view.lesson.steps(view.mode))
+        except ValueError as error:
+            raise UnclearCommandError(str(error)) from None
+        self._session.seek(*place)
         return "jump"
 
     # ── Its settings ────────────────────────────────────────────────────────────────────
@@ -273,23 +274,6 @@ def _epoch(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise UnclearCommandError(f"{text} is no epoch. Type a whole number, like 20.")
     return int(text)
-
-
-def _steps_to(view: RunView, phase: str) -> int:
-    """How many steps of an epoch are done once the phase has run in its first batch."""
-    names = phases_of(view.lesson, view.mode)
-    found = next((name for name in names if name.lower() == phase.lower()), None)
-    if found is None:
-        raise UnclearCommandError(f"There is no phase {phase}; there is {listed(names)}.")
-    last = (view.lesson.batches - 1) * (len(names) - 1) if found == "Report" else 0
-    return names.index(found) + 1 + last
-
-
-def phases_of(lesson: Lesson, mode: str) -> list[str]:
-    """The phases that run in an epoch, each once, in order."""
-    report = lesson.phase("Report")
-    last = ["Report"] if report and report.fences(mode) else []
-    return [*(str(section.phase) for section in lesson.loop(mode)), *last]
 
 
 def _code_in(path: Path) -> str:

@@ -6,12 +6,14 @@ Knows the parameters' present values; what is done with the answer is not its bu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tutor.lesson.learning_rate import WANTED, is_learning_rate
 from tutor.protocol.frame import Element, Value
 from tutor.session.number_format import setting
 from tutor.training.answers import read_number
+
+MAX_EPOCH = 10_000_000
 
 _TYPED = re.compile(
     r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S.*?)\s*$"
@@ -73,3 +75,28 @@ def read_learning_rate(text: str) -> float:
     if not is_learning_rate(value):
         raise ValueError(f"Type a learning rate, like 0.01, 1/4 or 1e-3: {WANTED}.")
     return value
+
+
+def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
+    """Return the epoch and how many of its steps have run (None: all) at a typed place.
+
+    `12` is the end of an epoch, `12 loss` after a phase in its first batch, `12 lo 3` in its third.
+    `phases` has the phase of each step. Raises ValueError, its text fit to show.
+    """
+    first, *rest = text.split() or [""]
+    try:
+        epoch, batch = int(first), int(rest[1]) if len(rest) > 1 else 1
+    except ValueError:
+        raise ValueError("Type an epoch, like 50, or one and a phase, like 12 loss.") from None
+    if not 0 <= epoch <= MAX_EPOCH:
+        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+    if not rest or not epoch:
+        return epoch, None
+    wanted = rest[0].lower()
+    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(wanted)]
+    if not steps:
+        names = ", ".join(dict.fromkeys(name.lower() for name in phases))
+        raise ValueError(f"The phases of an epoch are {names}.")
+    if not 1 <= batch <= len(steps):
+        raise ValueError(f"There is no batch {batch}: an epoch has {len(steps)}.")
+    return epoch, steps[batch - 1]

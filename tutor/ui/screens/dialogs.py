@@ -19,14 +19,12 @@ from textual.widgets import Input, Static
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.session.number_format import setting
-from tutor.session.parameter_input import read_learning_rate
+from tutor.session.parameter_input import read_learning_rate, read_place
 from tutor.ui.fields import Field
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import line
 
 T = TypeVar("T")
-
-MAX_EPOCH = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +49,6 @@ def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int |
     example = phases[1].lower() if len(phases) > 1 else "loss"
     words = f"Jump to the end of epoch (now {now}), or to a phase in it, like 12 {example}:"
     return Question(words, lambda text: read_place(text, phases))
-
-
-def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
-    """Epoch and steps of it (None: all), from `12`, `12 loss` or `12 loss 3`. Raises ValueError.
-
-    The last number is the batch, from 1.
-    """
-    first, *rest = text.split() or [""]
-    try:
-        epoch, batch = int(first), int(rest[1]) if len(rest) > 1 else 1
-    except ValueError:
-        raise ValueError("Type an epoch, like 50, or one and a phase, like 12 loss.") from None
-    if not 0 <= epoch <= MAX_EPOCH:
-        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
-    if not rest:
-        return epoch, None
-    wanted = rest[0].lower()
-    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(wanted)]
-    if not steps:
-        names = ", ".join(dict.fromkeys(name.lower() for name in phases))
-        raise ValueError(f"The phases of an epoch are {names}.")
-    if not 1 <= batch <= len(steps):
-        raise ValueError(f"There is no batch {batch}: an epoch has {len(steps)}.")
-    return epoch, steps[batch - 1]
 
 
 class Ask(ModalScreen[T | None], Generic[T]):

@@ -13,7 +13,6 @@ from textual.app import App
 
 from tutor.errors import TutorError
 from tutor.session import file_export, parameter_input
-from tutor.session.run_view import RunView
 from tutor.session.session import Session
 from tutor.ui.screens.dialogs import Ask, Question, learning_rate_question, place_question
 
@@ -28,7 +27,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     if what == "lr":
         _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
     elif what == "place":
-        question = place_question(view.epoch, phases_of(view))
+        question = place_question(view.epoch, view.lesson.steps(view.mode))
         _put(app, question, lambda place: session.seek(*place), done)
     elif what == "file":
         words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
@@ -65,11 +64,3 @@ def _put(
         done()
 
     app.push_screen(Ask(question), answered)
-
-
-def phases_of(view: RunView) -> list[str]:
-    """The phase of each step of an epoch in the present mode, in order."""
-    lesson = view.lesson
-    loop = [str(section.phase) for section in lesson.loop(view.mode)] * lesson.batches
-    report = lesson.phase("Report")
-    return [*loop, *(["Report"] if report and report.fences(view.mode) else [])]
