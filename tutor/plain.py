@@ -1,7 +1,7 @@
 """Text from lessons and runs made safe to show: it is data, whatever it looks like.
 
-Knows nothing of Textual. What a terminal would obey (control characters, escapes, marks
-that turn the reading direction) comes out as characters that can be read.
+What a terminal would obey (control characters, escapes, marks that turn the reading direction)
+comes out as characters that can be read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """One mode that is held in lockstep with a run: its own code, at the run's parameters.
 
 Two probes: one computes as the mode does, on its device; the other the same in float64.
-Knows nothing of the other modes, and judges nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The referee: gradients by finite differences in float64.
 
-Evaluates the program's own Predict and Loss in a precise probe, so it trusts nobody's
-derivative. Tells how sure it is of each number, and where there is no one slope to be
-found (a kink, as ReLU has at 0). Knows nothing of runs, or of what the modes say.
+Evaluates the program's own Predict and Loss in a precise probe, so it trusts nobody's derivative.
+Tells how sure it is of each number, and where there is no one slope to be found (a kink, as ReLU
+has at 0).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What to say of the gradients that several modes found at one place, in words.
 
-Pure functions over arrays: knows nothing of programs, of probes or of runs. The words
-are ASCII, whatever the lesson is called in.
+Pure functions over arrays. The words are ASCII, whatever the lesson is called in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Names the mistake in a wrong gradient, as far as its numbers tell: a factor, a sign, a row.
 
-Pure functions over arrays; knows nothing of modes. What it says is a verb and what
-follows it, so that the same words fit one mode and several.
+Pure functions over arrays. What it says is a verb and what follows it, so that the same words fit
+one mode and several.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What ran while a graph was built and walked back: calls, values, and gradients as they came.
 
-Recorded by a TorchFunctionMode, which sees each call as the lesson made it and its output
-with its `grad_fn`. (A TorchDispatchMode works below autograd: it sees the kernels that one
-call is composed of, but no output has a node there, and it makes PyTorch load its compiler,
-for seconds.) The way back is told by hooks. Knows no names and no words.
+Recorded by a TorchFunctionMode, which sees each call as the lesson made it and its output with
+its `grad_fn`. (A TorchDispatchMode works below autograd: it sees the kernels that one call is
+composed of, but no output has a node there, and it makes PyTorch load its compiler, for seconds.)
+The way back is told by hooks.
 """
 
 from __future__ import annotations

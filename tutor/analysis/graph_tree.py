@@ -1,8 +1,8 @@
 """A graph as the rows of a tree in text: the loss above, what it was computed from below it.
 
-Pure: it knows neither torch nor a screen. A node that several operations use stands where
-it is met first; where it is met again, a row only says so. A call that PyTorch composes of
-several operations is one node, as the lesson wrote it, unless its parts are asked for.
+A node that several operations use stands where it is met first; where it is met again, a
+row only says so. A call that PyTorch composes of several operations is one node, as the lesson
+wrote it, unless its parts are asked for.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The questions to who plays autograd: the local gradients of one step's graph, and their sums.
 
 The batch runs once more in a Probe, through its Gradient phase, as for a picture of the graph.
-Each local gradient is PyTorch's own: when backward comes to an operation, that operation's
-node is asked what it makes of a gradient of 1. Where values hold several numbers (a small batch),
-the way back is walked along the last of them, `y_pred[3]`; in what they share all ways meet.
-Knows nothing of who is asked, and how.
+Each local gradient is PyTorch's own: when backward comes to an operation, that operation's node
+is asked what it makes of a gradient of 1. Where values hold several numbers (a small batch), the
+way back is walked along the last of them, `y_pred[3]`; in what they share all ways meet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The loss around the place where a run stands: along a line, or over a plane.
 
-Every loss is the lesson's own, by its Predict and Loss in a probe. The gradient is the one
-that the lesson computes, right or wrong. Knows nothing of how the picture is drawn.
+Every loss is the lesson's own, by its Predict and Loss in a probe. The gradient is the one that
+the lesson computes, right or wrong.
 """
 
 from __future__ import annotations

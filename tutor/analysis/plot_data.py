@@ -1,7 +1,6 @@
 """What there is to plot of a lesson's step, as numbers: the data, the landscape, the plane.
 
-All of it comes from the lesson's own Predict and Loss, in a probe. Knows nothing of how it
-is drawn.
+All of it comes from the lesson's own Predict and Loss, in a probe.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How `tutor run --compare` prints what the modes found: as a table, csv, or lines of JSON.
-
-Knows comparisons and a stream; nothing of running or of judging.
-"""
+"""How `tutor run --compare` prints what the modes found: as a table, csv, or lines of JSON."""
 
 from __future__ import annotations
 

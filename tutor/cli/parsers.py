@@ -1,6 +1,5 @@
 """What can be typed after `tutor`: its commands, their options and their help.
 
-Knows what a word on the command line may look like, not what a command does with it.
 Imports next to nothing, so that `tutor --help` answers at once.
 """
 

@@ -1,7 +1,4 @@
-"""How `tutor run` prints what it reads: for people, as csv, or as a line of JSON each.
-
-Knows readings and a stream; nothing of running.
-"""
+"""How `tutor run` prints what it reads: for people, as csv, or as a line of JSON each."""
 
 from __future__ import annotations
 

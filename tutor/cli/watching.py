@@ -1,4 +1,4 @@
-"""Notices that files change, by looking twice a second. Knows nothing of what is in them."""
+"""Notices that files change, by looking twice a second."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A run in a child process, spoken to by messages. Knows no screen."""
+"""A run in a child process, spoken to by messages."""

@@ -1,7 +1,7 @@
 """Catches what a process writes to its standard output and error, Python's and C's alike.
 
-Works on the file descriptors, so that nothing a lesson prints can reach the terminal by
-itself. Knows nothing of lessons or messages. Text beyond a bound is counted, not kept.
+Works on the file descriptors, so that nothing a lesson prints can reach the terminal by itself.
+Text beyond a bound is counted, not kept.
 """
 
 from __future__ import annotations

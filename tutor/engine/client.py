@@ -1,8 +1,7 @@
 """The app's side of the engine: starts the child process, speaks to it, outlives it.
 
-Knows no screen. Events are handed to one callback, from a thread. A child that ends by
-itself, or has to be killed because the lesson in it will not stop, is started again and
-brought back to where its run stood.
+Events are handed to one callback, from a thread. A child that ends by itself, or has to be killed
+because the lesson in it will not stop, is started again and brought back to where its run stood.
 """
 
 from __future__ import annotations

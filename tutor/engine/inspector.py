@@ -1,9 +1,4 @@
-"""What the app looks at besides frames, computed when nothing else is asked.
-
-Knows which of the training's onlookers (facts, pictures, graph, lockstep, other runs)
-answers which look, and keeps their probes from one look to the next. Knows nothing of
-how commands and events come and go.
-"""
+"""What the app looks at besides frames, computed when nothing else is asked."""
 
 from __future__ import annotations
 

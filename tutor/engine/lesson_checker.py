@@ -2,7 +2,6 @@
 
 The side of who asks. The child (`proof_child`) is started for the first lesson and proves one
 after the other; one that has ended, or had to be ended, is started again for the next lesson.
-Knows no screen and nothing of what is proven.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs that are put aside while others are open, and had again just as they were.
 
-An exercise has a run of its own; the learner's runs of the lesson, which may have cost
-minutes, wait here meanwhile. Knows nothing of why they are put aside.
+An exercise has a run of its own; the learner's runs of the lesson, which may have cost minutes,
+wait here meanwhile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What each command does to the runs, where it is one call.
-
-Knows the commands and the runs; nothing of answers, long ways and looks.
-"""
+"""What each command does to the runs, where it is one call."""
 
 from __future__ import annotations
 

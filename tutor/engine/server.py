@@ -1,8 +1,4 @@
-"""Holds the Run, does what commands ask, and tells what happened.
-
-Knows no screen; knows nothing of the app but its messages, and nothing of how they come
-and go but an inbox and a stream.
-"""
+"""Holds the Run, does what commands ask, and tells what happened."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The Python of an exported file: what comes before the lesson's code, and the loop around it.
 
-The lesson's own code stands in it to the character. Whatever is set, seeded or counted is
-as the tutor's own runs have it, so that the figures agree to the digit. Knows nothing of
-prose.
+The lesson's own code stands in it to the character. Whatever is set, seeded or counted is as the
+tutor's own runs have it, so that the figures agree to the digit.
 """
 
 from __future__ import annotations

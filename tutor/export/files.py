@@ -1,7 +1,4 @@
-"""Files that are written for the learner: never over another one unasked, never by halves.
-
-Knows nothing of what is written.
-"""
+"""Files that are written for the learner: never over another one unasked, never by halves."""
 
 from __future__ import annotations
 

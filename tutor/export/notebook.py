@@ -1,7 +1,7 @@
 r"""A lesson in one mode as a Jupyter notebook (nbformat 4.5) that runs without the tutor.
 
-Prose, formulas and the code of each phase are Markdown cells; what is run is the cells of
-the preparations, the Setup and, with all phases in it, the loop. Knows nothing of files.
+Prose, formulas and the code of each phase are Markdown cells; what is run is the cells of the
+preparations, the Setup and, with all phases in it, the loop.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A lesson in one mode, in the order in which a script goes through it.
 
-Setup first, then the phases of the loop, the Report last; what is told between two phases
-stays with the one before it. What speaks of another mode's code is left out. Knows
-nothing of files or of how anything is written.
+Setup first, then the phases of the loop, the Report last; what is told between two phases stays
+with the one before it. What speaks of another mode's code is left out.
 """
 
 from __future__ import annotations

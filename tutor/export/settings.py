@@ -1,7 +1,4 @@
-"""With what an exported file is to train: plain data.
-
-Knows nothing of how a file looks.
-"""
+"""With what an exported file is to train: plain data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Boxes of text: rows of equal width with a baseline, put beside or above each other.
-
-Knows nothing of formulas, only of cells.
-"""
+"""Boxes of text: rows of equal width with a baseline, put beside or above each other."""
 
 from __future__ import annotations
 

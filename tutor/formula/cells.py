@@ -1,7 +1,4 @@
-"""Text as terminal cells: how wide it is, and how to make it harmless.
-
-Knows nothing of formulas.
-"""
+"""Text as terminal cells: how wide it is, and how to make it harmless."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A place in LaTeX source that moves from token to token; finds groups and arguments.
-
-Knows which commands need arguments, and nothing else of what they mean.
-"""
+"""A place in LaTeX source that moves from token to token; finds groups and arguments."""
 
 from __future__ import annotations
 

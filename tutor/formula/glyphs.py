@@ -1,7 +1,4 @@
-"""Tables of glyphs: classes of symbols, script forms, accents, delimiters, ASCII spellings.
-
-Only data and look-ups; knows nothing of trees and boxes.
-"""
+"""Tables of glyphs: classes of symbols, script forms, accents, delimiters, ASCII spellings."""
 
 from __future__ import annotations
 

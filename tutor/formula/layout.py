@@ -1,6 +1,6 @@
 """The tree of a formula → a picture of aligned rows of text.
 
-How each kind of node is set is one method of `Typesetter`. Knows nothing of LaTeX.
+How each kind of node is set is one method of `Typesetter`.
 """
 
 from __future__ import annotations

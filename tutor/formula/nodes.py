@@ -1,7 +1,4 @@
-"""The tree of a formula: small frozen nodes, each one thing that is drawn.
-
-Knows nothing of LaTeX, MathML or of how the nodes are drawn.
-"""
+"""The tree of a formula: small frozen nodes, each one thing that is drawn."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 r"""LaTeX source → LaTeX that latex2mathml reads without loss, and the pieces taken out of it.
 
 latex2mathml drops or garbles some things silently (unknown commands and environments, nested
-braces in \text, a missing brace). So the source is read here first: faults are raised, and
-what the library must not see (live values, words, unsupported commands) is put aside, a
-private-use character in its place. Knows nothing of MathML or of drawing.
+braces in \text, a missing brace). So the source is read here first: faults are raised, and what
+the library must not see (live values, words, unsupported commands) is put aside, a private-use
+character in its place.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How many blank cells stand between the nodes of a row: TeX's classes, in whole cells.
 
-Used by the picture and by the one-row form alike. Knows nothing of boxes.
+Used by the picture and by the one-row form alike.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """LaTeX → MathML (by latex2mathml) → our own small tree.
 
-Nothing may be lost on the way: a MathML element that is not known here, or a letter of the
-source that is not found in the tree, makes the whole formula "unsupported", and it is then
-shown as its source. Knows nothing of how the tree is drawn.
+Nothing may be lost on the way: a MathML element that is not known here, or a letter of the source
+that is not found in the tree, makes the whole formula "unsupported", and it is then shown as its
+source.
 """
 
 from __future__ import annotations

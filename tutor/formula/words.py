@@ -1,8 +1,8 @@
 """The tree of a formula → the words in which it is said to somebody who listens.
 
-Parentheses stay, as they group, and stand wherever one could not hear what belongs to a
-fraction, a power, a root: no two different trees get the same words. A fraction with a fraction
-in it says where it ends. Knows nothing of LaTeX and of who says the words.
+Parentheses stay, as they group, and stand wherever one could not hear what belongs to a fraction,
+a power, a root: no two different trees get the same words. A fraction with a fraction in it says
+where it ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How symbols are called in English: operators, relations, Greek letters, functions.
-
-Only data and look-ups; knows nothing of trees and sentences.
-"""
+"""How symbols are called in English: operators, relations, Greek letters, functions."""
 
 from __future__ import annotations
 

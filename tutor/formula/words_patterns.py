@@ -1,7 +1,4 @@
-"""What nodes of a formula mean together: a derivative, a mean, a function of something.
-
-Knows the tree; says nothing.
-"""
+"""What nodes of a formula mean together: a derivative, a mean, a function of something."""
 
 from __future__ import annotations
 

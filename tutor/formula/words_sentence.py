@@ -1,7 +1,4 @@
-"""The parts of a spoken formula put together: `times` between factors, commas in chains.
-
-Knows what each part is to its neighbours; nothing of formulas.
-"""
+"""The parts of a spoken formula put together: `times` between factors, commas in chains."""
 
 from __future__ import annotations
 

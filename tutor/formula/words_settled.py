@@ -1,7 +1,4 @@
-"""A formula without its live values: what it says before a step has run.
-
-Knows the tree; says nothing.
-"""
+"""A formula without its live values: what it says before a step has run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What reading a formula's source brings forth: LaTeX, pieces put aside, and what is open.
-
-Knows nothing of commands: `source.py` reads them and says what to write here.
-"""
+"""What reading a formula's source brings forth: LaTeX, pieces put aside, and what is open."""
 
 from __future__ import annotations
 

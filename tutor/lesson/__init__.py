@@ -1,1 +1,1 @@
-"""Lesson files: text in, checked lessons out. Knows neither torch nor Textual."""
+"""Lesson files: text in, checked lessons out."""

@@ -1,6 +1,6 @@
 """Whether the parts of a lesson fit together: modes, phases, code and parameters.
 
-Notes every fault it finds. Knows nothing of Markdown or YAML and runs no code.
+Notes every fault it finds.
 """
 
 from __future__ import annotations

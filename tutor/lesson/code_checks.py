@@ -1,7 +1,4 @@
-"""What can be known of a lesson's Python without running it.
-
-Knows nothing of Markdown.
-"""
+"""What can be known of a lesson's Python without running it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is wrong with a lesson file: every fault at once, one line each.
-
-Knows nothing of what can be wrong, only how it is collected and told.
-"""
+"""What is wrong with a lesson file: every fault at once, one line each."""
 
 from __future__ import annotations
 

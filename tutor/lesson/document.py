@@ -1,7 +1,6 @@
 """A lesson's file as a checked Lesson, or every fault in it.
 
 Puts together what front_matter, markdown and sections find and what checks says of it.
-Knows nothing of where lessons are kept and never runs their code.
 """
 
 from __future__ import annotations

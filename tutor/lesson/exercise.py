@@ -1,8 +1,7 @@
 """What an exercise is, once its block has been read: plain frozen data.
 
-Knows nothing of YAML and of how an answer is checked. An expression here is Python, to be
-evaluated in the run that the exercise is done in; besides the lesson's own names it may read
-those in EXERCISE_NAMES.
+An expression here is Python, to be evaluated in the run that the exercise is done in; besides the
+lesson's own names it may read those in EXERCISE_NAMES.
 """
 
 from __future__ import annotations

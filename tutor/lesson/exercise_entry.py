@@ -1,7 +1,4 @@
-"""One mapping in the YAML of an exercise: its text, expressions and code, checked as they are read.
-
-Knows nothing of the kinds of exercises and of the lesson around them.
-"""
+"""One mapping in the YAML of an exercise: its text, expressions and code, checked as they are read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What each kind of exercise has besides what all have: its keys, read and checked.
-
-Knows nothing of the keys that all kinds share and of files.
-"""
+"""What each kind of exercise has besides what all have: its keys, read and checked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The stage of an exercise: the keys `mode`, `learning_rate`, `seed`, `set` and `at`.
-
-Knows nothing of the kinds of exercises.
-"""
+"""The stage of an exercise: the keys `mode`, `learning_rate`, `seed`, `set` and `at`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The YAML of a lesson's exercises as exercises, with every fault and its line.
 
-Takes every scalar as it is written, as the front matter does. Knows nothing of Markdown
-and of how an exercise is judged.
+Takes every scalar as it is written, as the front matter does.
 """
 
 from __future__ import annotations

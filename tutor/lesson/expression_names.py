@@ -1,6 +1,6 @@
 """Names that an expression reads and that nobody binds: most likely slips of the pen.
 
-Looks at the code; runs none of it. Knows nothing of Markdown and YAML.
+Looks at the code; runs none of it.
 """
 
 from __future__ import annotations

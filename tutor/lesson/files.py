@@ -1,7 +1,4 @@
-"""The bytes of a lesson file as text, or one clear line about why there are none.
-
-Knows nothing of what the text means.
-"""
+"""The bytes of a lesson file as text, or one clear line about why there are none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whether a formula parses, can be drawn, and has boxes that can be evaluated.
-
-Knows nothing of where in a lesson it stands.
-"""
+"""Whether a formula parses, can be drawn, and has boxes that can be evaluated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The front matter of a lesson: YAML between two `---` lines, checked key by key.
 
-Takes every scalar of the YAML tree as it is written: no `yes` becomes True and no
-`1e-3` stays text. Knows nothing of the Markdown below.
+Takes every scalar of the YAML tree as it is written: no `yes` becomes True and no `1e-3` stays
+text.
 """
 
 from __future__ import annotations

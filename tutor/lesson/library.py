@@ -1,7 +1,6 @@
 """Where lessons are kept: found by name, listed in order, in the language that is asked for.
 
-Reads only front matter and glances at the fences, so that a menu of lessons costs nearly
-nothing. Knows nothing of what is in a lesson's body and does not say whether it would run.
+Reads only front matter and glances at the fences, so that a menu of lessons costs nearly nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The map of lessons: what builds on what, as the rows of a tree. Pure layout, plain data.
 
-A lesson may build on several, so the lessons are no tree. Here each stands below the one of
-its prerequisites that comes last, and names the others; every row comes after all that its
-lesson builds on. Knows nothing of files and of screens.
+A lesson may build on several, so the lessons are no tree. Here each stands below the one of its
+prerequisites that comes last, and names the others; every row comes after all that its lesson
+builds on.
 """
 
 from __future__ import annotations

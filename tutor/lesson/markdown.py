@@ -1,7 +1,6 @@
 """The Markdown of a lesson: the parser with its `$` rules, and where each thing stands.
 
-Finds headings, fences and formulas with their exact places. Knows nothing of phases and
-modes, and does not say whether a formula or a fence is right.
+Finds headings, fences and formulas with their exact places.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a lesson is, once its file has been read: plain frozen data.
 
-Knows nothing of files, Markdown, LaTeX or of running the code it holds. Structs, so that a
-lesson can be sent to the process that runs it and need not be parsed there again.
+Structs, so that a lesson can be sent to the process that runs it and need not be parsed there
+again.
 """
 
 from __future__ import annotations

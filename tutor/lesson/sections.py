@@ -1,7 +1,6 @@
 """The body of a lesson as sections of prose, formulas and fences.
 
 Notes what is out of place (a fence outside a phase, a formula that does not parse).
-Knows nothing of the front matter and judges neither the code in the fences nor the exercises.
 """
 
 from __future__ import annotations

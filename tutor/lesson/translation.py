@@ -1,8 +1,8 @@
 """Whether a translation is the same lesson: all but its words must be the original's.
 
-What runs, what is measured and what is asked has to be alike to the character, so that the
-two show the same figures and what was done in one is done in the other. Compares lessons
-that have been read; knows nothing of where they are kept and of the languages.
+What runs, what is measured and what is asked has to be alike to the character, so that the two
+show the same figures and what was done in one is done in the other. Compares lessons that have
+been read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which lessons may run: those that came with the tutor, and content that was allowed.
 
-A lesson is a program. One that did not ship runs only after the learner has said so
-once for that exact content. Knows nothing of how the learner is asked.
+A lesson is a program. One that did not ship runs only after the learner has said so once for that
+exact content.
 """
 
 from __future__ import annotations

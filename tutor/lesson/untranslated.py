@@ -1,6 +1,6 @@
 """What of a translation is still word for word the original.
 
-Compares lessons that have been read; knows nothing of where they are kept.
+Compares lessons that have been read.
 """
 
 from __future__ import annotations

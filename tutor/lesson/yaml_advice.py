@@ -1,6 +1,6 @@
 """What an author most likely did where YAML gives up, or reads something else than was meant.
 
-Looks at the lines as they are written. Knows nothing of keys and what they mean.
+Looks at the lines as they are written.
 """
 
 from __future__ import annotations

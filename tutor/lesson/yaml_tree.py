@@ -1,7 +1,4 @@
-"""YAML in a lesson's file as a tree of nodes that know their lines in it.
-
-Knows nothing of keys and what they mean.
-"""
+"""YAML in a lesson's file as a tree of nodes that know their lines in it."""
 
 from __future__ import annotations
 

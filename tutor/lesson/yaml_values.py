@@ -1,7 +1,4 @@
-"""The values that nodes of a YAML tree hold, with a fault for each that is not as it must be.
-
-Knows nothing of which keys there are and what they mean.
-"""
+"""The values that nodes of a YAML tree hold, with a fault for each that is not as it must be."""
 
 from __future__ import annotations
 

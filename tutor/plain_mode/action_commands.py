@@ -1,7 +1,4 @@
-"""Commands that change something: each becomes a wish of the session.
-
-Knows what may stand behind a command; says nothing, and waits for nothing.
-"""
+"""Commands that change something: each becomes a wish of the session."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the session says to whoever has keys, said to whoever types commands.
-
-Knows the words of its notices: behind a `·` they tell which key does what.
-"""
+"""What the session says to whoever has keys, said to whoever types commands."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Reads commands line by line, has each done, and hears its answer before the next is read.
-
-Knows where lessons come from only as a function that opens one by its name.
-"""
+"""Reads commands line by line, has each done, and hears its answer before the next is read."""
 
 from __future__ import annotations
 

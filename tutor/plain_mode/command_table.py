@@ -1,6 +1,6 @@
 """Every command that can be typed, defined once: its words, its argument and what it does.
 
-Reading and help are made from these. Knows no sessions.
+Reading and help are made from these.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is said of an exercise: what is asked, what came of an answer, and what can be typed.
-
-Knows attempts; nothing of sessions and runs.
-"""
+"""What is said of an exercise: what is asked, what came of an answer, and what can be typed."""
 
 from __future__ import annotations
 

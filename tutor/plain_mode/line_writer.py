@@ -1,7 +1,4 @@
-"""Writes lines: plain text, wrapped where a terminal has a width, never an escape sequence.
-
-Knows nothing of lessons.
-"""
+"""Writes lines: plain text, wrapped where a terminal has a width, never an escape sequence."""
 
 from __future__ import annotations
 

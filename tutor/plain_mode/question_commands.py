@@ -1,7 +1,4 @@
-"""Commands that only ask: where the run stands, its figures, formulas, code, who does what.
-
-Knows the session and changes nothing in it.
-"""
+"""Commands that only ask: where the run stands, its figures, formulas, code, who does what."""
 
 from __future__ import annotations
 

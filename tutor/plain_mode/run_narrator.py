@@ -1,7 +1,6 @@
 """Says what has come of a command: where the run stands, what has changed, what is next.
 
 Remembers what has been said, so that prose and code are said once and only news after that.
-Knows the session, and changes nothing in it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a lesson prints, as it is said: a warning as its message, lines of signs not at all.
-
-Knows how Python writes a warning; nothing of who says it.
-"""
+"""What a lesson prints, as it is said: a warning as its message, lines of signs not at all."""
 
 from __future__ import annotations
 

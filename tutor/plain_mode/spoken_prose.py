@@ -1,8 +1,8 @@
 """A lesson's Markdown as lines to be said: formulas in words, code as it is written.
 
-Knows markdown-it's tokens; nothing of what a lesson is. Markup that has no words is said as
-its source: prose is never dropped. In another language than English, formulas are said as
-their symbols (`in_symbols`), as English words would stand in the midst of its sentences.
+Markup that has no words is said as its source: prose is never dropped. In another language than
+English, formulas are said as their symbols (`in_symbols`), as English words would stand in the
+midst of its sentences.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A Python expression in words: `((y_pred - y) ** 2)[3]` is number 4 of the square of it.
 
-For screen readers, which leave operators out. Knows Python's syntax; evaluates nothing. What
-has no operator in it is a name, and stays as it is written.
+For screen readers, which leave operators out. What has no operator in it is a name, and stays as
+it is written.
 """
 
 from __future__ import annotations

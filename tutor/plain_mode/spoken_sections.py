@@ -1,7 +1,6 @@
 """What a lesson says, section by section: before a phase runs, and after it has.
 
-Knows lessons and frames; nothing of the session. What stands behind a phase's last code is
-said after it has run, as it speaks of what came out.
+What stands behind a phase's last code is said after it has run, as it speaks of what came out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Values, and what has changed from one frame to the next, in words.
-
-Knows frames; nothing of lessons and of who says it.
-"""
+"""Values, and what has changed from one frame to the next, in words."""
 
 from __future__ import annotations
 

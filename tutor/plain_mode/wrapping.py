@@ -1,7 +1,7 @@
 """Text wrapped into rows by the cells it takes, also where it is written without blanks.
 
-Between two characters of which one is wide, as in Chinese, a row may end; but none begins with
-a closing mark or ends with an opening one. Knows nothing of what is said.
+Between two characters of which one is wide, as in Chinese, a row may end; but none begins with a
+closing mark or ends with an opening one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the learner has done, kept in a SQLite file. Knows nothing of lessons and of screens.
+"""What the learner has done, kept in a SQLite file.
 
 `records` and `place` load no SQLite; `store` does, so whoever minds how soon the screen is
 there imports it late.

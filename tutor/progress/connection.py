@@ -1,4 +1,4 @@
-"""The file as an open database, and what is wrong with it in words. Knows none of the tables."""
+"""The file as an open database, and what is wrong with it in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept, as plain data: deeds, places and drafts. Knows no SQLite.
+"""What is kept, as plain data: deeds, places and drafts.
 
 A deed is never changed once it is written; of places and drafts only the latest is kept.
 """

@@ -1,6 +1,6 @@
 """A damaged file: set aside under a dated name, and what can still be read of it.
 
-Nothing is ever deleted here. Knows no lessons.
+Nothing is ever deleted here.
 """
 
 from __future__ import annotations

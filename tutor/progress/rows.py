@@ -1,4 +1,4 @@
-"""Records as rows of the tables, and back. Knows SQL; whatever fails is sqlite3's own error."""
+"""Records as rows of the tables, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the file and their versions. Knows SQL, and nothing of files and errors.
+"""The tables of the file and their versions.
 
 To change the tables: append a migration. What is in the field is never edited.
 """

@@ -1,6 +1,6 @@
 """The file of the learner's progress: written at once, and never lost to another tutor.
 
-A store belongs to the thread that made it. It knows records, and nothing of what is in them.
+A store belongs to the thread that made it.
 """
 
 from __future__ import annotations

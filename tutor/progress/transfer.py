@@ -1,7 +1,4 @@
-"""Progress as a text file to take along: one JSON object a line, the first says what it is.
-
-Knows no SQLite: what is read here is merged by a store.
-"""
+"""Progress as a text file to take along: one JSON object a line, the first says what it is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What one moment of a run looks like, as plain data that can cross a process border.
-
-Knows no torch, so that the screen may import it.
-"""
+"""What one moment of a run looks like, as plain data that can cross a process border."""
 
 from __future__ import annotations
 

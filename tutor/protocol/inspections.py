@@ -1,8 +1,7 @@
 """What there is to look at besides a frame, as plain data that can cross a process border.
 
-A name's facts, pictures to be plotted, the graph of one step, the modes side by side, and
-the other runs. Knows no torch, so that the screen may import it; how each is computed
-stands in a module of its own.
+A name's facts, pictures to be plotted, the graph of one step, the modes side by side, and the
+other runs.
 """
 
 from __future__ import annotations

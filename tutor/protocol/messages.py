@@ -1,7 +1,7 @@
 """All that crosses the border between the app and the process that holds the run.
 
-One line per message in each direction: msgpack in base64 (JSON has no NaN, and a
-diverged run has little else). Commands go down, events come up. Knows no torch.
+One line per message in each direction: msgpack in base64 (JSON has no NaN, and a diverged run has
+little else). Commands go down, events come up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One attempt at an exercise, as the learner sees it: frozen data for panes and for a stream.
-
-Knows the exercise and what has been said; nothing of engines, runs and widgets.
-"""
+"""One attempt at an exercise, as the learner sees it: frozen data for panes and for a stream."""
 
 from __future__ import annotations
 

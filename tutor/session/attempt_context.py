@@ -1,7 +1,4 @@
-"""What a way through an exercise works with: the attempt, its run, and who writes it down.
-
-Knows the talk with the engine and the journal; nothing of the kinds of exercises.
-"""
+"""What a way through an exercise works with: the attempt, its run, and who writes it down."""
 
 from __future__ import annotations
 

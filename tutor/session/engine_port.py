@@ -1,7 +1,6 @@
 """What the screen asks of whoever holds the run: the engine, seen from above.
 
-Knows the messages and nothing of processes. The real one is `tutor.engine.client`;
-the tests bring their own.
+The real one is `tutor.engine.client`; the tests bring their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The talk with the engine: which questions are open, and what the answers say is so.
 
-Knows the messages; knows neither widgets nor what a key means. All of it runs in the
-app's own thread.
+All of it runs in the app's own thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """From exercise to exercise: begins one, hands on what the learner says, and goes to the next.
 
-Knows the exercises of the lesson and the talk with the engine; how an answer is checked is the
-way's business. An exercise has a run of its own; the learner's run of the lesson is held
-meanwhile, as all that it takes to have it again.
+An exercise has a run of its own; the learner's run of the lesson is held meanwhile, as all that
+it takes to have it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The way that all exercises go: a run is set up, then an answer is awaited and checked.
 
-Knows the desk (the attempt and its run); nothing of which exercise comes before or after, and
-nothing of keys, widgets and streams. Whatever is expected is evaluated in the live run.
+Whatever is expected is evaluated in the live run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What may be asked of the run while an exercise is on, and why the rest may not.
-
-Knows commands and exercises; asks nobody and shows nothing.
-"""
+"""What may be asked of the run while an exercise is on, and why the rest may not."""
 
 from __future__ import annotations
 

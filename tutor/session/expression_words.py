@@ -1,7 +1,4 @@
-"""An exercise's expression in words: `losses[:10].min()` is the lowest loss of epochs 1 to 10.
-
-Knows Python's syntax and the names that an exercise may read; evaluates nothing.
-"""
+"""An exercise's expression in words: `losses[:10].min()` is the lowest loss of epochs 1 to 10."""
 
 from __future__ import annotations
 

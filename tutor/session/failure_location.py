@@ -1,8 +1,7 @@
 """Where in its code a run failed or hung, in words for who is at an exercise.
 
-Knows lessons and exercises. There the lesson's file is not before the learner's eyes, so that
-its line numbers say nothing: the line itself is quoted. Code that the learner edits has the
-numbers of the editor.
+There the lesson's file is not before the learner's eyes, so that its line numbers say nothing:
+the line itself is quoted. Code that the learner edits has the numbers of the editor.
 """
 
 from __future__ import annotations

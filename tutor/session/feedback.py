@@ -1,7 +1,4 @@
-"""What is said of answers and solutions, as short Markdown.
-
-Knows exercises, values and how numbers are written; nothing of runs and of when it is said.
-"""
+"""What is said of answers and solutions, as short Markdown."""
 
 from __future__ import annotations
 

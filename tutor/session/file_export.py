@@ -1,8 +1,4 @@
-"""Writing a lesson or its figures to a file that the learner names.
-
-Knows the moment and the exporters; what the learner is asked, and who writes the figures
-(only the engine has them), is not its business.
-"""
+"""Writing a lesson or its figures to a file that the learner names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """How near a run is to a condition: each of its comparisons, with what it looks at now.
 
-Knows conditions and Values; nothing of runs, and nothing of who asks for the values. Whether the
-condition holds as a whole is not decided here.
+Whether the condition holds as a whole is not decided here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is written down of a learner's work, by whoever keeps it.
-
-Knows what happens in exercises and where a lesson is left; nothing of files.
-"""
+"""What is written down of a learner's work, by whoever keeps it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What the learner wishes of a lesson as a whole: to open it, to go on with it, its exercises.
-
-Knows the talk with the engine, the coach and the journal; what is done to the lesson's run is
-the session's business.
-"""
+"""What the learner wishes of a lesson as a whole: to open it, to go on with it, its exercises."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Numbers as text: as many digits as help, and never a number that is not there.
-
-Knows a Value and nothing of panes.
-"""
+"""Numbers as text: as many digits as help, and never a number that is not there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a learner types to set a number of a parameter: `w = 1.5`, `w1[0, 1] = -3`, `1/4`.
-
-Knows the parameters' present values; what is done with the answer is not its business.
-"""
+"""What a learner types to set a number of a parameter: `w = 1.5`, `w1[0, 1] = -3`, `1/4`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What has happened and is yet to be written down, and when that is to be done.
 
-Knows no file. Not to be used by two threads at once: whoever shares it has the lock.
+Not to be used by two threads at once: whoever shares it has the lock.
 """
 
 from __future__ import annotations

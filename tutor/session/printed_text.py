@@ -1,7 +1,4 @@
-"""What a lesson has printed, bounded and safe to show.
-
-Knows nothing of where it is shown.
-"""
+"""What a lesson has printed, bounded and safe to show."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Keeps what the learner does in the progress file, from a thread of its own.
 
-The screen never waits for it: what happens is noted in memory and written a moment later by
-the one thread that knows the file. Loads SQLite only there, beside the first paint.
+The screen never waits for it: what happens is noted in memory and written a moment later by the
+one thread that knows the file. Loads SQLite only there, beside the first paint.
 """
 
 from __future__ import annotations

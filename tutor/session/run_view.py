@@ -1,7 +1,4 @@
-"""What the panes are told: one moment of a lesson's run, frozen.
-
-Knows no widgets and no engine; it is what flows down to the panes.
-"""
+"""What the panes are told: one moment of a lesson's run, frozen."""
 
 from __future__ import annotations
 

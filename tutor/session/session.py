@@ -1,7 +1,7 @@
 """What the learner wishes, as commands to the engine.
 
-A key's meaning stands here, in one method each: the screens call them and show what the
-talk with the engine holds. Knows the messages, and nothing of widgets.
+A key's meaning stands here, in one method each: the screens call them and show what the talk with
+the engine holds.
 """
 
 from __future__ import annotations

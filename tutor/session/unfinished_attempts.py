@@ -1,7 +1,4 @@
-"""Exercises that were begun and not done: from attempts to what is written down, and back.
-
-Knows attempts and the journal's words; nothing of files and of which exercise is on.
-"""
+"""Exercises that were begun and not done: from attempts to what is written down, and back."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A lesson's code as a run one can step. Knows torch; knows neither processes nor screens."""
+"""A lesson's code as a run one can step."""

@@ -1,7 +1,4 @@
-"""What a learner's answer means, and whether it is right: pure functions on text and Values.
-
-Knows exercises and no run; what the right answer is has been evaluated before. Knows no torch.
-"""
+"""What a learner's answer means, and whether it is right: pure functions on text and Values."""
 
 from __future__ import annotations
 

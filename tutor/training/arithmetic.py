@@ -1,7 +1,7 @@
 """What a learner's sum comes to: `2*(1-2)*1`, `-log(1/2)`, `sqrt(2)`.
 
 Reads numbers, + - * / ** ( ), log or ln, exp, sqrt, e and pi, and nothing else: whatever was
-typed can do no more than calculate. Knows no exercises.
+typed can do no more than calculate.
 """
 
 from __future__ import annotations

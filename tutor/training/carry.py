@@ -1,7 +1,4 @@
-"""Going on in another mode, on another device or with another value: the same place.
-
-Knows loops, and nothing of where in a run they stand.
-"""
+"""Going on in another mode, on another device or with another value: the same place."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What an exercise's expressions are where a run stands. Evaluating them changes nothing.
-
-Knows a Loop and the names that are given beside the lesson's own; nothing of exercises, and
-nothing of what is right.
-"""
+"""What an exercise's expressions are where a run stands. Evaluating them changes nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where an exercise begins, as a lesson, a record and a position: all that opens a run.
 
-Plain data in and out; knows no torch and does not run anything.
+Plain data in and out.
 """
 
 from __future__ import annotations

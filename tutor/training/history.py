@@ -1,8 +1,8 @@
 """What a run remembers of its epochs: the loss of each, a trail, and a snapshot now and then.
 
-Knows nothing of how an epoch is run. The snapshots are thinned out as the run grows, so
-that they stay within a budget; where that leaves long stretches between them, the end of
-the run and the last place that was sought have some closer by, for going back from there.
+The snapshots are thinned out as the run grows, so that they stay within a budget; where that
+leaves long stretches between them, the end of the run and the last place that was sought have
+some closer by, for going back from there.
 """
 
 from __future__ import annotations

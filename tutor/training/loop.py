@@ -1,8 +1,4 @@
-"""A program's namespace and the running of its phases in it: one training loop.
-
-Knows where it stands within an epoch; knows nothing of going back, of switching, or of
-what happened in earlier epochs.
-"""
+"""A program's namespace and the running of its phases in it: one training loop."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The loss of every epoch, in bounded memory.
 
-Knows nothing of how an epoch is run. The latest epochs are kept one by one; of those far
-back in a very long run only the least and the greatest of each block are kept, which is
-all that a plot has columns for.
+The latest epochs are kept one by one; of those far back in a very long run only the least and the
+greatest of each block are kept, which is all that a plot has columns for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The same place in another run: which of its steps corresponds to a frame of this one.
-
-Knows records and programs; runs nothing.
-"""
+"""The same place in another run: which of its steps corresponds to a frame of this one."""
 
 from __future__ import annotations
 

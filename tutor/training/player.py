@@ -1,8 +1,7 @@
 """Plays a run's Record: forward, and to any place in it, by snapshots and replay.
 
-Knows where every recorded change lies and applies it on the way. Does not know what a
-learner may ask for, nor how to tell of errors: a lesson's exception goes right through,
-and leaves the player in mid-phase.
+Does not know what a learner may ask for, nor how to tell of errors: a lesson's exception goes
+right through, and leaves the player in mid-phase.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A second copy of a lesson's loop: what would the loss be elsewhere? It leaves the run alone.
 
-Its Setup has run in a namespace of its own; it is brought to a place of the run by value.
-So whatever is tried in it (other parameters, other inputs, a backward pass that is looked
-into) leaves the run as it was, the random number generators included. Knows nothing of
-pictures, graphs or comparisons: those ask it.
+Its Setup has run in a namespace of its own; it is brought to a place of the run by value. So
+whatever is tried in it (other parameters, other inputs, a backward pass that is looked into)
+leaves the run as it was, the random number generators included.
 """
 
 from __future__ import annotations

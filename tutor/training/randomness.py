@@ -1,6 +1,6 @@
 """The state of the random number generators that a lesson can reach without asking.
 
-A process has one set of them. Knows nothing of lessons.
+A process has one set of them.
 """
 
 from __future__ import annotations

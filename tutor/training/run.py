@@ -1,8 +1,8 @@
 """The heart: a training run one can step, rewind, jump about in and change in mid-run.
 
-Synchronous and without threads; knows no screen and no process. A run is its Record
-(start and changes) and nothing else: every frame can be computed again from it, and
-that is how going back works: from the last snapshot before the place, by replay.
+Synchronous and without threads. A run is its Record (start and changes) and nothing else: every
+frame can be computed again from it, and that is how going back works: from the last snapshot
+before the place, by replay.
 
 The timeline: going back forgets nothing. Stepping forward from the past replays what
 was recorded, changes included; a new change made in the past cuts off what came after it

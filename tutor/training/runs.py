@@ -1,9 +1,8 @@
 """Up to four runs of one lesson by name: forks, ghosts, and going from one to another.
 
-One of them is the current run. A change made in its past keeps the run as it was, under
-its name, and goes on as a new one. A kept run is its Record and its History; a Run of its
-own, in namespaces of its own, is built of them when somebody wants to see a frame of it.
-Knows no screen, and of a run no more than its public face.
+One of them is the current run. A change made in its past keeps the run as it was, under its name,
+and goes on as a new one. A kept run is its Record and its History; a Run of its own, in
+namespaces of its own, is built of them when somebody wants to see a frame of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The figures of a run, epoch by epoch, as rows of a table: what `--format csv` prints.
-
-Knows readings and a stream; how a run is brought to an epoch is the run's own business.
-"""
+"""The figures of a run, epoch by epoch, as rows of a table: what `--format csv` prints."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a loop has besides its parameters: taken along as values, and set down in another loop.
 
-Both loops have run the same Setup, each in a namespace of its own. Values go into the
-things that are there already: whatever else knows these things (closures, optimizers,
-lists) sees the new values too, and a float64 stays one. Knows nothing of runs.
+Both loops have run the same Setup, each in a namespace of its own. Values go into the things that
+are there already: whatever else knows these things (closures, optimizers, lists) sees the new
+values too, and a float64 stays one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where two parameters have been, by epoch: the path that a contour plot draws.
 
-Knows nothing of how an epoch is run. Early epochs are all kept, later ones ever more
-thinly, so that a run ten times as long takes a few hundred places more.
+Early epochs are all kept, later ones ever more thinly, so that a run ten times as long takes a
+few hundred places more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Which part of an axis to show: all that matters in view, and no jumping about.
-
-Knows numbers only.
-"""
+"""Which part of an axis to show: all that matters in view, and no jumping about."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The app: owns the engine's events and the way from screen to screen.
-
-Knows the session, the list of lessons and the screens; never torch.
-"""
+"""The app: owns the engine's events and the way from screen to screen."""
 
 from __future__ import annotations
 

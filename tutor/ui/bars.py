@@ -1,7 +1,4 @@
-"""The lines around the panes: header, error, status and footer.
-
-Each knows what it says and nothing of the panes.
-"""
+"""The lines around the panes: header, error, status and footer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which characters the terminal can show, decided once, and a filter that holds to it.
-
-Knows locales and character tables; nothing of lessons or panes.
-"""
+"""Which characters the terminal can show, decided once, and a filter that holds to it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The field in which code is edited: Textual's text area, with Python's habits.
-
-Knows lines and indentation, and nothing of what the code is for.
-"""
+"""The field in which code is edited: Textual's text area, with Python's habits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What changes in a lesson's code when another mode takes over, phase by phase.
 
-Compares the lines of the fences as text; knows nothing of what they do, nor of panes.
+Compares the lines of the fences as text.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Code as lines to show: its syntax made visible, folded where it is too wide, marked.
 
-Not a character of it is changed. Knows fences and differences, and nothing of panes.
+Not a character of it is changed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Every command of the app, defined once: its key, its words and what it does.
 
-Bindings, footer, help screen and command palette are all made from these. Knows Textual's
-bindings and nothing of screens: `action` names what the screen (or its session) does.
+Bindings, footer, help screen and command palette are all made from these.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is said of exercises on the screen, as lines: their list, a question, a reply, the keys.
-
-Knows exercises, attempts and how prose is drawn; nothing of widgets and of who answers.
-"""
+"""What is said of exercises on the screen, as lines: their list, a question, a reply, the keys."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Textual lets a letter act at once, but a key with a binding (backspace, an arrow) only after it
 has wandered up to the app. On a slow line, where several keys arrive together, `0.1`, backspace,
-`2` would become `0.1`. Knows nothing of what is typed.
+`2` would become `0.1`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Keys that arrive together, as a slow line bundles them, are done one after the other.
 
-Textual sends a key to what has the focus when the key is read, though a key before it may be about
-to open a screen or a field: mounting, focusing and what widgets tell each other all go through
-queues. Here a key waits until all that the key before it has set going stands: behind what is in
-those queues, so that nothing is kept where nothing opens. Knows neither screens nor what keys do.
+Textual sends a key to what has the focus when the key is read, though a key before it may be
+about to open a screen or a field: mounting, focusing and what widgets tell each other all go
+through queues. Here a key waits until all that the key before it has set going stands: behind
+what is in those queues, so that nothing is kept where nothing opens.
 """
 
 from __future__ import annotations

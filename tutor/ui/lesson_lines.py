@@ -1,7 +1,4 @@
-"""What is said of lessons on the screen, as lines: a row in a list or on the map, the details.
-
-Knows headlines and how far the learner is in them; nothing of widgets.
-"""
+"""What is said of lessons on the screen, as lines: a row in a list or on the map, the details."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How far the learner is in each lesson: the lessons there are, beside what the journal has.
-
-Knows headlines and the journal; nothing of how either is kept or shown.
-"""
+"""How far the learner is in each lesson: the lessons there are, beside what the journal has."""
 
 from __future__ import annotations
 

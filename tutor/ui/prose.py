@@ -1,7 +1,6 @@
 """A lesson's prose as lines of so many columns: Markdown in, styled text out.
 
-Knows markdown-it's tokens and nothing of panes. Markup that it has no picture for is
-shown as its source: prose is never dropped.
+Markup that it has no picture for is shown as its source: prose is never dropped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What the learner has settled once and for all: a small file in the platform's folder.
 
-Knows which settings there are; nothing of what they do. A file that can't be read or
-written is told of in one line, and never stops anything.
+A file that can't be read or written is told of in one line, and never stops anything.
 """
 
 from __future__ import annotations

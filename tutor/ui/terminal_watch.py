@@ -2,8 +2,6 @@
 
 Also while it is suspended (Ctrl+Z): the signal to go on that comes with the one to end would
 only make it stop again, as it is not in the foreground.
-
-Knows signals and file descriptors; nothing of what the app does when it ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""An app that wears one of our themes, with the characters and colours that the terminal has.
-
-Knows themes and the file they are settled in; nothing of lessons or screens.
-"""
+"""An app that wears one of our themes, with the characters and colours that the terminal has."""
 
 from __future__ import annotations
 

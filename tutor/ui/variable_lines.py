@@ -1,7 +1,4 @@
-"""The facts of one name in words: what it is, what autograd makes of it, its gradient.
-
-Knows the facts and how wide the place is; nothing of the pane they stand in.
-"""
+"""The facts of one name in words: what it is, what autograd makes of it, its gradient."""
 
 from __future__ import annotations
 

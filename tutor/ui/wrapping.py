@@ -1,7 +1,7 @@
 """Styled text wrapped into rows, also where it is written without blanks, as Chinese is.
 
-Between two wide characters a row may end anywhere, except that none begins with a closing
-mark or ends with an opening one. Knows nothing of Markdown and of panes.
+Between two wide characters a row may end anywhere, except that none begins with a closing mark or
+ends with an opening one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Proves a lesson's exercises: each can begin, asks for what can be answered, and is solvable.
 
-Reading the file has found the faults of form; here the exercises are played, on runs of
-their own. Knows no screen, and nothing of how a learner is asked.
+Reading the file has found the faults of form; here the exercises are played, on runs of their
+own.
 """
 
 from __future__ import annotations

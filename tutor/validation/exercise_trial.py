@@ -1,7 +1,4 @@
-"""Where one exercise is tried out: it begins its runs, and tells a finding by the right line.
-
-Knows nothing of what is proven of an exercise.
-"""
+"""Where one exercise is tried out: it begins its runs, and tells a finding by the right line."""
 
 from __future__ import annotations
 

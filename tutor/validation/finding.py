@@ -1,4 +1,4 @@
-"""What a proof says: what it found wrong, and what it is at. Knows nothing of proofs."""
+"""What a proof says: what it found wrong, and what it is at."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Proves a lesson: what it shows is what it computes, in every mode, every time.
 
-Reading the file has found the faults of form; here the code is run. Knows no screen.
+Reading the file has found the faults of form; here the code is run.
 """
 
 from __future__ import annotations

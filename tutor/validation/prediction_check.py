@@ -1,7 +1,4 @@
-"""Proves an exercise of the kind `predict`, at every place where it is asked.
-
-Knows nothing of other kinds.
-"""
+"""Proves an exercise of the kind `predict`, at every place where it is asked."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The code pane: the very code that runs in this mode, phase by phase.
 
 A cursor goes from name to name, and the facts of the chosen one stand at the foot; or the
-difference to another mode's code is shown. Knows the lesson's fences; nothing of formulas
-or numbers.
+difference to another mode's code is shown.
 """
 
 from __future__ import annotations

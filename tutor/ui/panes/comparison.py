@@ -1,8 +1,4 @@
-"""The agreement pane: each parameter's gradient by every mode and by the referee, side by side.
-
-Knows a Comparison and where the run stands; who computed it, and how the verdict came about,
-is none of its business.
-"""
+"""The agreement pane: each parameter's gradient by every mode and by the referee, side by side."""
 
 from __future__ import annotations
 

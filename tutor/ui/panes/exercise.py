@@ -1,8 +1,4 @@
-"""The exercise pane: one exercise with its answer field, or the list of the lesson's exercises.
-
-Knows attempts and says, as messages, what the learner answers; who checks it is not its
-business.
-"""
+"""The exercise pane: one exercise with its answer field, or the list of the lesson's exercises."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A pane with a block of lines at its foot that stays while the rest scrolls.
-
-Knows where the foot stands, and nothing of what it says.
-"""
+"""A pane with a block of lines at its foot that stays while the rest scrolls."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The formula pane: the lesson's prose and formulas, with this step's numbers in them.
-
-Knows the lesson's sections and how to draw a formula; nothing of code or of the run.
-"""
+"""The formula pane: the lesson's prose and formulas, with this step's numbers in them."""
 
 from __future__ import annotations
 

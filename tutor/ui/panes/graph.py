@@ -1,8 +1,4 @@
-"""The graph pane: the live autograd graph of this step, as a tree from the loss to the leaves.
-
-Knows which branches are folded and which line is chosen; what a line says stands in
-`graph_rows`, and how the tree is laid out in `graph_tree`.
-"""
+"""The graph pane: the live autograd graph of this step, as a tree from the loss to the leaves."""
 
 from __future__ import annotations
 

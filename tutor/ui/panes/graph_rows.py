@@ -1,7 +1,4 @@
-"""The rows of the autograd graph as text: what, by which operation, its value, its gradient.
-
-Knows a Graph's rows and how far backward has come; nothing of widgets, keys or folding.
-"""
+"""The rows of the autograd graph as text: what, by which operation, its value, its gradient."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Where backward stands in an autograd graph, and what lies above and below an operation.
-
-Knows a Graph and the phases of a lesson; nothing of text, keys or folding.
-"""
+"""Where backward stands in an autograd graph, and what lies above and below an operation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The ladder pane: which phase is done by hand and which by PyTorch, mode by mode.
-
-Knows a lesson's ladder and the current mode.
-"""
+"""The ladder pane: which phase is done by hand and which by PyTorch, mode by mode."""
 
 from __future__ import annotations
 

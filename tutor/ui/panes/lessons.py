@@ -1,8 +1,4 @@
-"""A list of lessons of which one is chosen, and the details of that one.
-
-Knows rows and which of them can be chosen; what a row says, and what comes of choosing it,
-is the screen's business.
-"""
+"""A list of lessons of which one is chosen, and the details of that one."""
 
 from __future__ import annotations
 

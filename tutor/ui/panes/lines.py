@@ -1,7 +1,4 @@
-"""The pane that all others are: lines of text of which only the changed ones are repainted.
-
-Knows Textual's line API and nothing of what the lines say.
-"""
+"""The pane that all others are: lines of text of which only the changed ones are repainted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The numbers pane: each watched value now, before, and by how much it has moved.
 
-Beside them, as they were at this place of another run, if one is looked at. Knows frames;
-nothing of formulas, code or curves.
+Beside them, as they were at this place of another run, if one is looked at.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The output pane: what the lesson has printed.
-
-Knows lines of text and nothing else.
-"""
+"""The output pane: what the lesson has printed."""
 
 from __future__ import annotations
 

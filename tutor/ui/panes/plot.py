@@ -1,8 +1,4 @@
-"""The plot pane: one of several pictures of a run, and which one it is.
-
-Knows which kinds of plot there are and what each needs; how they are drawn is the business of
-`tutor.ui.plots`.
-"""
+"""The plot pane: one of several pictures of a run, and which one it is."""
 
 from __future__ import annotations
 

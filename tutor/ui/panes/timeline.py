@@ -1,7 +1,4 @@
-"""The timeline: the run so far as one line, on which the learner goes to and fro.
-
-Knows a run's length, its changes and where it stands; how one gets there is not its business.
-"""
+"""The timeline: the run so far as one line, on which the learner goes to and fro."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Scales, and the frame of a drawing: numbers to the left of it and below.
-
-Knows numbers and a canvas; not what they stand for.
-"""
+"""Scales, and the frame of a drawing: numbers to the left of it and below."""
 
 from __future__ import annotations
 

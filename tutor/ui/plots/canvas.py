@@ -1,8 +1,7 @@
 """A sheet of character cells to draw lines and marks on: braille, or one character a cell.
 
-Knows fractions of the sheet (x to the right, y upwards, both from 0 to 1), characters and
-styles; nothing of losses, models or axes. What is drawn last lies on top. A coordinate that
-is no finite number is a gap in a line, never an error.
+What is drawn last lies on top. A coordinate that is no finite number is a gap in a line, never an
+error.
 """
 
 from __future__ import annotations

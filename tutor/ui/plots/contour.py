@@ -1,7 +1,6 @@
 """The loss over the plane of two parameters: level lines, the path so far, the next step.
 
-Knows a ContourPicture; nothing of how it was computed. Without braille the height is told by
-shades in place of lines.
+Without braille the height is told by shades in place of lines.
 """
 
 from __future__ import annotations

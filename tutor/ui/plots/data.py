@@ -1,7 +1,4 @@
-"""The data, the model's line through them, and the residuals between the two.
-
-Knows a DataPicture; nothing of how it was computed.
-"""
+"""The data, the model's line through them, and the residuals between the two."""
 
 from __future__ import annotations
 

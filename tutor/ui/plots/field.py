@@ -1,7 +1,4 @@
-"""Numbers over a plane: what lies between the points that were computed, and level lines.
-
-Knows a grid of numbers and a canvas; not what the numbers stand for.
-"""
+"""Numbers over a plane: what lies between the points that were computed, and level lines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The loss by epoch: this run, the earlier ones as ghosts, and what was changed where.
-
-Knows curves, marks and ghosts; nothing of Textual's widgets.
-"""
+"""The loss by epoch: this run, the earlier ones as ghosts, and what was changed where."""
 
 from __future__ import annotations
 

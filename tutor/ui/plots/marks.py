@@ -1,7 +1,4 @@
-"""What the learner changed in mid-run and where, as numbered marks and as words.
-
-Knows the changes of a run; not how a mark is drawn.
-"""
+"""What the learner changed in mid-run and where, as numbered marks and as words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The other runs of a lesson, each with its letter, which tells its line without colour.
-
-Knows what is told of a run; not how its line is drawn.
-"""
+"""The other runs of a lesson, each with its letter, which tells its line without colour."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The model's output over the plane of its two inputs, with the data on it.
-
-Knows a PlanePicture; nothing of how it was computed.
-"""
+"""The model's output over the plane of its two inputs, with the data on it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a drawing is given and what it gives: room, a title and lines; and its legend's place.
-
-Knows nothing of what is drawn.
-"""
+"""What a drawing is given and what it gives: room, a title and lines; and its legend's place."""
 
 from __future__ import annotations
 

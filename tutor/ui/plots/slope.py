@@ -1,7 +1,4 @@
-"""The loss along one line: the point, its tangent, whose slope is the gradient, and the next.
-
-Knows a SlopePicture; nothing of how it was computed.
-"""
+"""The loss along one line: the point, its tangent, whose slope is the gradient, and the next."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The compare screen: all modes of a lesson at the same parameters, while the run is stepped.
-
-Knows the session, whose commands are the lesson screen's; what is compared is the pane's.
-"""
+"""The compare screen: all modes of a lesson at the same parameters, while the run is stepped."""
 
 from __future__ import annotations
 

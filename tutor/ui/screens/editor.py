@@ -1,7 +1,4 @@
-"""The editor: the code of a Repair, fixed here and run by ctrl+s, below the code around it.
-
-Knows the session, whose exercise it is about; what the code does is seen by the engine alone.
-"""
+"""The editor: the code of a Repair, fixed here and run by ctrl+s, below the code around it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The list of a lesson's exercises: any of them can be begun.
-
-Knows the exercises and what has been done there, and hands the wish to the session.
-"""
+"""The list of a lesson's exercises: any of them can be begun."""
 
 from __future__ import annotations
 

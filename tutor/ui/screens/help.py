@@ -1,7 +1,4 @@
-"""The help screen: every key, from the commands' one definition, and how to read the panes.
-
-Knows the commands of the screen it was called from, and nothing of lessons.
-"""
+"""The help screen: every key, from the commands' one definition, and how to read the panes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The questions that a key of the lesson screen asks, and what is done with each answer.
-
-Knows the dialogs and the session; nothing of panes.
-"""
+"""The questions that a key of the lesson screen asks, and what is done with each answer."""
 
 from __future__ import annotations
 

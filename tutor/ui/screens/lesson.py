@@ -1,8 +1,4 @@
-"""The lesson screen: composes the panes, and carries keys to the session.
-
-Knows which panes there are and where they stand; what they show is theirs, and what is
-said to the engine the session's.
-"""
+"""The lesson screen: composes the panes, and carries keys to the session."""
 
 from __future__ import annotations
 

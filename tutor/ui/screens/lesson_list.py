@@ -1,7 +1,4 @@
-"""The screen on which a lesson is chosen: a list, the details of the chosen lesson, the keys.
-
-Knows headlines and how far the learner is, not lessons; opening one is the app's business.
-"""
+"""The screen on which a lesson is chosen: a list, the details of the chosen lesson, the keys."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The list of a lesson's runs: take one up again, name it, forget it, compare with it.
-
-Knows the runs' descriptions and hands the learner's wishes to the session.
-"""
+"""The list of a lesson's runs: take one up again, name it, forget it, compare with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The screen that follows a session: it shows what the session holds, and hands it wishes.
-
-Knows the session; what is shown, and which keys there are, say the screens made of it.
-"""
+"""The screen that follows a session: it shows what the session holds, and hands it wishes."""
 
 from __future__ import annotations
 

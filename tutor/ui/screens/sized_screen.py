@@ -1,7 +1,4 @@
-"""The screen that all others are: it says what it needs where the terminal is too small.
-
-Knows sizes and nothing of what is shown.
-"""
+"""The screen that all others are: it says what it needs where the terminal is too small."""
 
 from __future__ import annotations
 
