@@ -26,8 +26,8 @@ class EngineError(TutorError):
 
 
 class ProgressError(TutorError):
-    """What the learner has done can't be read or written down."""
+    """The progress file can't be read or written."""
 
 
 class UsageError(TutorError):
-    """What was typed on the command line makes no sense; the exit status says so."""
+    """The command line can't be understood; the exit status is 2."""

@@ -60,12 +60,12 @@ class ComparedMode:
 
     @property
     def namespace(self) -> Mapping[str, Any]:
-        """What its code has bound, as far as it has run."""
+        """The names that its code has bound so far."""
         return {} if self._probe is None else self._probe.loop.namespace
 
     @property
     def old_gradients(self) -> Mapping[str, Array | None]:
-        """What stood in the gradients' place when the batch began."""
+        """The gradients at the start of the batch."""
         return {} if self._began is None else self._began.old_gradients
 
     def values(self) -> Mapping[str, Array]:
@@ -186,7 +186,7 @@ class ComparedMode:
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:
-        """What its code raises becomes `raised`; it can't go on from there."""
+        """Keep an error of its code as `raised`; the mode stops there."""
         try:
             yield
         except RunError as error:
@@ -196,7 +196,7 @@ class ComparedMode:
 
 @contextmanager
 def _leaving_out_what_fails() -> Iterator[None]:
-    """What can't be had in float64 is done without."""
+    """Leave out what fails in float64."""
     try:
         yield
     except RunError as error:

@@ -43,7 +43,7 @@ _ROUNDINGS = 32
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """What the referee found of one parameter. All arrays have the parameter's shape."""
+    """Finite differences of one parameter. All arrays have its shape."""
 
     central: Array
     """(L(p + h) - L(p - h)) / 2h; NaN where it was not looked."""
@@ -76,7 +76,7 @@ class Slopes:
 
 
 class DifferencesStopped(Exception):
-    """Whoever asked does not want to know any more."""
+    """The finite differences were stopped before they were complete."""
 
 
 def never() -> bool:
@@ -273,7 +273,7 @@ class _Sides:
 
 
 def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
-    """Which elements to look at: all, or half the largest and half evenly spaced."""
+    """Indices of the elements to sample: all, or half the largest and half evenly spaced."""
     if start.size <= most:
         return list(range(start.size))
     count = int(most)

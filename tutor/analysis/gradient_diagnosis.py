@@ -1,4 +1,4 @@
-"""What to say of the gradients that several modes found at one place, in words.
+"""Diagnosis, in words, of the gradients that several modes found at the same parameters.
 
 Pure functions over arrays. The words are ASCII, whatever the lesson is called in.
 """
@@ -34,7 +34,7 @@ _PLURAL = {"is": "are", "has": "have", "says": "say", "differs": "differ", "agre
 
 @dataclass(frozen=True, slots=True)
 class GradientDiagnosis:
-    """What is to be said of one parameter; the fields are those of sights.Agreement."""
+    """The diagnosis of one parameter; the fields are those of `ParameterComparison`."""
 
     ratio: dict[str, float]
     largest: float
@@ -158,7 +158,7 @@ class _Case:
         return evidence.precise is not None and np.array_equal(mine, theirs)
 
     def _right_one(self) -> str:
-        """What to compare with, by name: the base, if it is right itself."""
+        """The name of the gradient to compare with: the base, if it is right itself."""
         measure, truth = self.measure, self.truth
         if measure is not None and truth is not None and truth.is_met_by(measure):
             return measure.mode
@@ -186,7 +186,7 @@ class _Case:
     # ── What is right ───────────────────────────────────────────────────────────────
 
     def _of_the_right(self, fine: Sequence[ModeGradient], is_any_wrong: bool) -> list[str]:
-        """That they agree, if that is worth a word."""
+        """A sentence that they agree, where that needs saying."""
         right = [e for e in fine if not e.another and e.gradient is not None]
         if not right or self.truth is None:
             return []
@@ -220,7 +220,7 @@ class _Case:
         )
 
     def _asides(self, fine: Sequence[ModeGradient]) -> list[str]:
-        """What is no mistake, but has to be said."""
+        """Remarks that are no mistakes."""
         said = [f"{e.mode} says None, as the loss does not depend on it"
                 for e in fine if e.gradient is None]  # fmt: skip
         others: dict[str, list[str]] = {}
@@ -236,7 +236,7 @@ class _Case:
         return said
 
     def _caveats(self) -> list[str]:
-        """What the referee could not tell."""
+        """Remarks on what finite differences could not decide."""
         if self.truth is None:
             return []
         if self.truth.slopes is None:
@@ -253,7 +253,7 @@ class _Case:
 
     @property
     def _right(self) -> ModeGradient | None:
-        """What the others are measured by: the base, or finite differences if it is wrong."""
+        """The gradient to compare with: the base, or finite differences if that is wrong."""
         if self.truth is None or self._right_one() != REFEREES:
             return self.measure
         return ModeGradient(REFEREES, self.truth.values, self.truth.values)

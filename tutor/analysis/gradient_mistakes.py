@@ -25,7 +25,7 @@ class Samples:
 
 
 class GradientMistake(NamedTuple):
-    """What is to be said: `manual`, the verb, the words."""
+    """A mistake in a gradient as a sentence: its subject, verb and rest."""
 
     verb: str
     """`is`, `has` or `differs`."""

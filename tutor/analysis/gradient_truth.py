@@ -1,4 +1,4 @@
-"""What one parameter's gradient ought to be, and whether what a mode found is that.
+"""The true gradient of one parameter, and whether a mode's gradient equals it.
 
 Pure functions over arrays. The referee's finite differences are believed where they are
 sure; a mode is judged by what its code computes in float64: if that is right, what is
@@ -37,7 +37,7 @@ A difference over h is 1/h times as uncertain as what it is taken of, and h is n
 
 @dataclass(frozen=True, slots=True)
 class ModeGradient:
-    """What one mode found of one parameter. Arrays of any shape and dtype."""
+    """One mode's gradient of one parameter. Arrays of any shape and dtype."""
 
     mode: str
     gradient: Array | None
@@ -71,7 +71,7 @@ class ModeGradient:
 
 @dataclass(frozen=True, slots=True)
 class TrueGradient:
-    """What the gradient ought to be. All arrays are float64 in the parameter's shape."""
+    """The true gradient. All arrays are float64 in the parameter's shape."""
 
     values: Array
     low: Array
@@ -134,7 +134,7 @@ class TrueGradient:
         return self._fits(evidence.numbers) and not self.missed_by(evidence).size
 
     def missed_by(self, evidence: ModeGradient) -> Array:
-        """Which elements of a mode's gradient are not this, counted row by row.
+        """Indices of the elements in which a mode's gradient differs, counted row by row.
 
         All of them if it is of another shape.
         """
@@ -148,7 +148,7 @@ class TrueGradient:
     def mistake_of(
         self, evidence: ModeGradient, parameter: str, measure: str, samples: Samples | None = None
     ) -> GradientMistake | None:
-        """What is wrong with a mode's gradient; None if nothing is.
+        """The mistake in a mode's gradient; None if there is none.
 
         `measure` is what to call the right one. The mode has a gradient.
         """

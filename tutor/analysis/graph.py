@@ -192,7 +192,7 @@ def steps_of_backward(executed: Sequence[KnownValue]) -> dict[int, int]:
 
 
 def _roots(executed: Sequence[AutogradNode], loss: AutogradNode | None) -> list[AutogradNode]:
-    """What backward began with, the loss first; the loss alone if it never began."""
+    """The nodes that backward began with, the loss first; the loss alone if it never began."""
     inner = {id(child) for node in executed for child, _ in node.next_functions}
     roots = [node for node in executed if id(node) not in inner]
     if not roots:
@@ -248,7 +248,7 @@ class _Tally:
 
 
 def _tallies(recorder: GraphRecorder) -> Iterator[_Tally]:
-    """What has come to each node in all walks through the graph that count.
+    """The gradient that arrived at each node, added up over all backward passes that count.
 
     Those count that added to a leaf's `.grad`, from the last time on that it was emptied
     (or otherwise changed) in between. What `torch.autograd.grad` hands back is not added up:

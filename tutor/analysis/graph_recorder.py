@@ -1,4 +1,4 @@
-"""What ran while a graph was built and walked back: calls, values, and gradients as they came.
+"""A recorder of one step's graph: the calls, their values, and the gradients of backward.
 
 Recorded by a TorchFunctionMode, which sees each call as the lesson made it and its output with
 its `grad_fn`. (A TorchDispatchMode works below autograd: it sees the kernels that one call is

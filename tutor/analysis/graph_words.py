@@ -70,7 +70,7 @@ class OperationWords:
         return ", ".join(name for name in held if name)
 
     def says(self, known: KnownValue) -> str:
-        """What the node computed; in general words where it was not seen how."""
+        """The expression that the node computed; in general words where it is not known."""
         text = self.name_of(known) or "a leaf without a name" if known.leaf is not None else ""
         text = text or self._module_text(known.module) or self._text(known.call)
         text = one_line(text or _in_words(known))
@@ -172,7 +172,7 @@ class OperationWords:
 
 
 def _all_named(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What has a name, variables first, then what hangs on them: `model.linear.weight`."""
+    """All named values: variables first, then their attributes such as `model.linear.weight`."""
     yield from ((name, thing) for name, thing in names.items() if _is_nameable(thing))
     for name, thing in names.items():
         if name.startswith("__") or isinstance(thing, ModuleType):

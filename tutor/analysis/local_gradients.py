@@ -112,7 +112,7 @@ class _Use:
 
 
 class _Questions:
-    """What the last walk through the graph gives to ask."""
+    """The questions about the last backward pass."""
 
     def __init__(self, recorder: _LocalRecorder, words: Spelling) -> None:
         """Raises _NotAskedError where something holds too many numbers, or mixes them."""
@@ -199,7 +199,7 @@ class _Questions:
         return found
 
     def _label(self, known: KnownValue, element: int = -1) -> str:
-        """What one number of the node's output (or of the leaf) is called."""
+        """The name of one number of the node's output (or of the leaf)."""
         return _indexed(self._words.label(known), known.outputs[0], element)
 
     # ── Numbers ─────────────────────────────────────────────────────────────────────
@@ -297,7 +297,7 @@ def _size(known: KnownValue) -> int:
 
 
 def _indexed(label: str, value: Value, element: int = -1) -> str:
-    """What one of its numbers is called: `y_pred[3]`, `(y_pred - y)[3]`; a single one as it is."""
+    """The name of one number of a value: `y_pred[3]`, `(y_pred - y)[3]`; scalars keep theirs."""
     if value.size == 1:
         return label
     place = np.unravel_index(element % value.size, value.shape)

@@ -67,7 +67,7 @@ class _Ground:
         return self.probe.loss(self._named(row))
 
     def names(self) -> list[str]:
-        """What each number of the row is called: `w`, `params[1]`."""
+        """The name of each number in the row: `w`, `params[1]`."""
         found = []
         for name, value in self.values.items():
             if value.size == 1:
@@ -88,7 +88,7 @@ class _Ground:
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """What the lesson computes from here, whether it has come so far or not."""
+    """The rest of this batch, computed ahead of the run."""
 
     gradient: Vector | None
     next: Vector | None

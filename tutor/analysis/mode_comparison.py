@@ -236,7 +236,7 @@ class ModeLockstep:
         )
 
     def _difference(self, mode: str, base: str) -> str:
-        """What makes this mode another function of its parameters than `base`; "" if nothing."""
+        """Why this mode computes another function than `base`; "" if it does not."""
         mine, theirs = self.programs[mode].parameters, self.programs[base].parameters
         more = [n for n in mine if n not in theirs]
         less = [n for n in theirs if n not in mine]
@@ -281,7 +281,7 @@ class ModeLockstep:
         return samples_in(compared.namespace, self.programs[base])
 
     def _note(self, at: Standpoint) -> str:
-        """What the learner should know of the comparison as a whole."""
+        """A remark on the comparison as a whole."""
         leader, said = at.program.mode, []
         for mode, program in self.programs.items():
             held = [n for n in program.parameters if n not in at.program.parameters]

@@ -26,11 +26,11 @@ class Spelling(OperationWords):
     _depth = 0
 
     def label(self, known: KnownValue) -> str:
-        """What the node's output (or the leaf) is called: its name, or else its text."""
+        """The label of the node's output (or of the leaf): its name, or else its expression."""
         return self.name_of(known) or self.says(known)
 
     def says(self, known: KnownValue) -> str:
-        """What the node computed, with no more parentheses than Python needs."""
+        """The expression that the node computed, with no more parentheses than Python needs."""
         text = super().says(known)
         body = _parsed(text)
         return ast.unparse(body) if body is not None else text
@@ -64,7 +64,7 @@ class Spelling(OperationWords):
 
 
 def element_of(text: str, place: Sequence[int]) -> str:
-    """What one element of an expression's value is called: `y_pred[3]`, `(y_pred - y)[3, 0]`."""
+    """The name of one element of an expression's value: `y_pred[3]`, `(y_pred - y)[3, 0]`."""
     body = _parsed(text)
     index = ", ".join(map(str, place))
     if body is None:

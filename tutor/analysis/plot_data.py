@@ -1,4 +1,4 @@
-"""What there is to plot of a lesson's step, as numbers: the data, the landscape, the plane.
+"""Plot data of a lesson's step: its data, the loss landscape, the plane of its inputs.
 
 All of it comes from the lesson's own Predict and Loss, in a probe.
 """
@@ -88,7 +88,7 @@ def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None)
 
 
 def _never(why: str) -> NoPicture:
-    """What holds wherever the run stands."""
+    """A reason that holds at every position of the run."""
     return NoPicture(why=why, never=True)
 
 

@@ -56,7 +56,7 @@ class _ShortRepr(reprlib.Repr):
     """A repr that stays short whatever it is of, and runs no code of the lesson."""
 
     def repr1(self, x: Any, level: int) -> str:
-        """What each thing inside goes through, too."""
+        """The repr of a value inside another one."""
         if isinstance(x, torch.Tensor | np.ndarray) and x.ndim:
             return f"{type(x).__name__} of shape {tuple(x.shape)}"
         if isinstance(x, torch.Tensor):
@@ -69,7 +69,7 @@ class _ShortRepr(reprlib.Repr):
 
 
 def facts_of(loop: Loop, name: str) -> VariableInfo:
-    """What `name`, perhaps with dots (`w.grad`, `model.linear.weight`), stands for now.
+    """The present value of `name`, which may have dots (`w.grad`, `model.linear.weight`).
 
     A name that nothing bears now has the value NO_VALUE and a note that says why.
     """
@@ -212,7 +212,7 @@ def _type(thing: Any) -> str:
 
 
 def _called(thing: Any) -> str:
-    """What something is, in a word or two, where a repr would run code or be too long."""
+    """A short description of a value, where its repr would run code or be too long."""
     if isinstance(thing, ModuleType):
         return f"module {thing.__name__}"
     if isinstance(thing, type):

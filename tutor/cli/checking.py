@@ -52,7 +52,7 @@ def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
 
 
 class _Wanted:
-    """Which lessons are to be proven: those named, or all that are shipped."""
+    """The lessons to check: those named, or all that are shipped."""
 
     def __init__(self, names: Sequence[str], language: str | None) -> None:
         self.names = names or [h.slug for h in library.headlines() if h.shipped]
@@ -116,7 +116,7 @@ class _Checker:
         return good
 
     def _proven(self, lesson: Lesson) -> Sequence[Finding]:
-        """What running the lesson finds wrong; Ctrl+C is told with what was being proven."""
+        """Diagnostics of running the lesson; Ctrl+C is reported with the part that was checked."""
         try:
             return self._checker.prove(lesson, with_answers=self._with_answers)
         except KeyboardInterrupt as stopped:

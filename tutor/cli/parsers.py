@@ -1,4 +1,4 @@
-"""What can be typed after `tutor`: its commands, their options and their help.
+"""The command line's parsers: the commands of `tutor`, their options and their help.
 
 Imports next to nothing, so that `tutor --help` answers at once.
 """

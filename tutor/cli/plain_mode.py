@@ -79,6 +79,6 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _take_anything(stream: TextIO) -> None:
-    """What a stream's encoding has no room for becomes `?`, and no error."""
+    """Have a stream write `?` for characters that its encoding lacks, instead of raising."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="replace")

@@ -154,7 +154,7 @@ def _entries(count: int) -> str:
 
 
 def _words(new: Counts) -> str:
-    """What was new, in words: 12 deeds, 1 place."""
+    """The number of new records in words: 12 deeds, 1 place."""
     parts = []
     for noun, count in (("deed", new.deeds), ("place", new.places), ("draft", new.drafts)):
         if count:

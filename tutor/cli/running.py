@@ -41,7 +41,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 
 def wish_of(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
-    """What the command line asks for; the figures as a table if it names no format."""
+    """The training request of the command line; the figures as a table if it names no format."""
     return TrainLesson(
         lesson,
         options.mode,
@@ -135,7 +135,7 @@ def _write_figures(text: str) -> None:
 
 
 def _write_aside(text: str) -> None:
-    """What is not a figure, made harmless, to standard error, if that can be written."""
+    """Write text that is no figure to standard error, without escape sequences."""
     try:
         sys.stderr.write(plain(text))
         sys.stderr.flush()

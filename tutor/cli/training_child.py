@@ -37,7 +37,7 @@ LONGEST_TRACE = 20_000
 
 
 def load() -> command_child.Servant:
-    """What trains a lesson, in a process whose descriptors 1 and 2 are the lesson's."""
+    """The function that trains a lesson; descriptors 1 and 2 are the lesson's."""
     from tutor.engine.capture import Capture  # noqa: PLC0415
     from tutor.training.devices import use_one_thread  # noqa: PLC0415 - loads torch
 
@@ -81,7 +81,7 @@ def _tell_output(tell: Tell, capture: Capture) -> None:
 
 
 class _Lines:
-    """What the reports write to: figures are told line by line."""
+    """The stream that reports write to: it sends whole lines of figures."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -158,14 +158,14 @@ class _Training:
         self._tell(self.at)
 
     def _reading(self, run: Run) -> Callable[[], None]:
-        """What tells the figures of the epoch that the run stands in."""
+        """The function that sends the figures of the run's present epoch."""
         from tutor.cli.reports import REPORTS  # noqa: PLC0415 - loads torch
 
         report = REPORTS[self._wish.format](cast(TextIO, self._lines))
         return lambda: report.write(run.reading())
 
     def _comparing(self, run: Run) -> Callable[[], None]:
-        """What tells the gradients of all modes there. All modes go through all epochs."""
+        """Return what sends the gradients of all modes. All modes go through all epochs."""
         from tutor.analysis.mode_comparison import ModeLockstep  # noqa: PLC0415 - likewise
         from tutor.cli.comparing import COMPARISONS  # noqa: PLC0415 - loads torch
 

@@ -70,7 +70,7 @@ class Capture:
 
     @contextmanager
     def muted(self) -> Iterator[None]:
-        """What is printed inside is thrown away."""
+        """Discard everything that is printed inside the `with` block."""
         self._flush()
         with self._lock:
             self._drain()

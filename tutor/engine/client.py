@@ -320,7 +320,7 @@ class EngineClient:
                 self._write(command)
 
     def _reopening(self) -> OpenLesson | None:
-        """What leads back to where the run stood; None if that has been tried in vain.
+        """The command that leads back to the run's position; None if that has failed before.
 
         An opening that never came to a frame is tried once more: another lesson may have been
         what ended the process.

@@ -103,7 +103,7 @@ def _tell_where_it_ends(errors: TextIO) -> None:
 
 
 def _load() -> Servant:
-    """What loads torch, which takes seconds."""
+    """The function that checks a lesson. Loads torch, which takes seconds."""
     from tutor.engine.process_state import CleanProcess  # noqa: PLC0415
     from tutor.training import devices  # noqa: PLC0415
     from tutor.training.loop import LessonRaised  # noqa: PLC0415
@@ -163,7 +163,7 @@ def _stopped(at: PartBegun, line: int | None, phase: str) -> LessonStopped:
 
 
 def _wishes(source: BinaryIO) -> Iterator[Wish]:
-    """What is asked for, read by a thread: at the input's end it ends the process at once.
+    """Requests, read by a thread, which ends the process at once at the end of the input.
 
     The main thread may then be deep in a lesson's endless loop.
     """

@@ -132,12 +132,12 @@ def to_line(message: Wish | Event) -> bytes:
 
 
 def wish_from_line(line: bytes) -> Wish:
-    """What is asked for on a line."""
+    """The request on a line."""
     return _wishes.decode(base64.b64decode(line))
 
 
 def event_from_line(line: bytes) -> Event:
-    """What is told on a line. Raises EngineError if it is none of these messages."""
+    """The event on a line. Raises EngineError if it is none of these messages."""
     try:
         return _events.decode(base64.b64decode(line.rstrip(b"\n"), validate=True))
     except (binascii.Error, msgspec.MsgspecError) as error:

@@ -1,4 +1,4 @@
-"""What the app looks at besides frames, computed when nothing else is asked."""
+"""Inspections that the app has asked for, computed while no command waits."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Inspector:
             yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(look.columns))
 
     def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """What belongs to the batch that the run stands in."""
+        """The inspections of the batch that the run stands in."""
         run, look, at = runs.current, self.look, runs.current.standpoint()
         if look.picture and not until():
             yield from self._draw(runs, at, until)

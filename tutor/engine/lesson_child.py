@@ -143,7 +143,7 @@ class LessonChild:
         return False
 
     def _last_events(self, seconds: float) -> Generator[Event, None, bool]:
-        """What it says until it has done what it was asked; whether it came so far in time."""
+        """Its events until the request is done; returns whether that was in time."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             event = self.next(left)

@@ -37,7 +37,7 @@ def limit_memory(device: str) -> None:
 
 
 def allowed_megabytes() -> int:
-    """What TUTOR_MEMORY_MB says. Raises EngineError if that is no number that can be."""
+    """The value of TUTOR_MEMORY_MB. Raises EngineError if it is no possible number."""
     asked = os.environ.get("TUTOR_MEMORY_MB", "").strip()
     if not asked:
         return DEFAULT_MEGABYTES

@@ -96,7 +96,7 @@ class Process:
             self._child.stdin.close()
 
     def lines(self) -> Iterator[bytes]:
-        """What it says, until its pipe ends. Raises EngineError at a line that has no end.
+        """The lines that it writes. Raises EngineError at a line without an end.
 
         The pipe stays open: closed too early, it would end a child that writes on by SIGPIPE.
         """

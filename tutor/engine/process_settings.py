@@ -208,7 +208,7 @@ def _set_dispatch_modes(modes: list[Any]) -> None:
 
 
 def _global_hooks() -> dict[str, Any]:
-    """What is called at every module, and at every step of an optimizer."""
+    """The global hooks of modules and optimizers."""
     found = {}
     for owner in _OWNERS_OF_HOOKS:
         for name, thing in vars(owner).items():
@@ -229,7 +229,7 @@ def _set_global_hooks(values: dict[str, Any]) -> None:
 
 
 def _torch_configs() -> dict[tuple[str, str], Any]:
-    """What has been set in `torch._dynamo.config` and the like, where they are loaded."""
+    """The changed settings of `torch._dynamo.config` and its siblings, where they are loaded."""
     found = {}
     for module in [m for name, m in list(sys.modules.items()) if name in _TORCH_CONFIGS]:
         for name, entry in vars(module).get("_config", {}).items():  # it may still be loading

@@ -1,4 +1,4 @@
-"""What each command does to the runs, where it is one call."""
+"""Commands that are a single call on the runs."""
 
 from __future__ import annotations
 

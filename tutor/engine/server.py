@@ -96,7 +96,7 @@ class Server:
     """Loads them while the first lesson that uses them stands."""
 
     def __post_init__(self) -> None:
-        """What is looked at is computed without a word of what the lesson prints."""
+        """Compute inspections without showing what the lesson prints in them."""
         self.looker = Inspector(self.capture.muted)
 
     def serve(self) -> None:

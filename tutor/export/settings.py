@@ -10,7 +10,7 @@ from tutor.lesson.model import Lesson
 
 @dataclass(frozen=True, slots=True)
 class ExportSettings:
-    """What a learner may choose; None is what the lesson says."""
+    """The learner's choices for an exported file; None stands for the lesson's own setting."""
 
     device: str = "cpu"
     learning_rate: float | None = None

@@ -71,7 +71,7 @@ def define(formula: Formula) -> str:
 
 
 def _or_source(make: Callable[[Formula], _Made], formula: Formula) -> _Made:
-    """What `make` returns for a formula, or for its bare source if `make` fails."""
+    """The result of `make` for a formula, or for its source as text if `make` fails."""
     from tutor.formula.nodes import Unsupported  # noqa: PLC0415 - deferred, see above
 
     try:

@@ -1,4 +1,4 @@
-"""Which LaTeX commands and environments are understood, and how many arguments they take.
+"""The LaTeX commands and environments that are understood, with their numbers of arguments.
 
 Only data: what is not listed here (and is no plain symbol) is shown as its source.
 """

@@ -1,4 +1,4 @@
-"""What the other parts of the tutor see of a formula: plain frozen data.
+"""The public data of a formula: plain frozen classes.
 
 Kept apart from the code that makes it, so that naming these types costs no import time.
 """

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 
 class NodeKind(Enum):
-    """What a node is to its neighbours; the space around it follows from that."""
+    """The class of a node (TeX's atom types); the space around it follows from that."""
 
     ORD = auto()
     FUNC = auto()

@@ -88,7 +88,7 @@ def _atoms(items: Iterable[Node], stacked: bool) -> Iterator[_Atom]:
 
 
 def _sides(node: Node, stacked: bool) -> tuple[NodeKind, NodeKind]:
-    """What a node is to its left and to its right neighbour."""
+    """The class of a node for its left neighbour and for its right neighbour."""
     match node:
         case Sym(kind=kind):
             return kind, kind

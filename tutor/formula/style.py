@@ -1,4 +1,4 @@
-"""What the makers of boxes share: the style of a place, and who sets a node there."""
+"""The interface of the box makers: the style of a position, and the setter of nodes."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def words(formula: Formula, values: Mapping[str, str] | None = None) -> str:
 
 
 def definition(formula: Formula) -> str:
-    r"""What a formula says before its live values: `a = b` of `a = b = \boxed{c}`.
+    r"""The part of a formula before its live values: `a = b` of `a = b = \boxed{c}`.
 
     Empty where it says nothing but live values and their names.
     """
@@ -111,7 +111,7 @@ class _Speaker:
     # ── Rows ────────────────────────────────────────────────────────────────────────────
 
     def parts(self, items: Sequence[Node]) -> list[PhrasePart]:
-        """What is said of the nodes of a row, each part with what it is to its neighbours."""
+        """The spoken parts of a row's nodes, each with its role between its neighbours."""
         items = with_bars(items)
         parts: list[PhrasePart] = []
         at = 0
@@ -127,7 +127,7 @@ class _Speaker:
         return parts
 
     def _together(self, items: Sequence[Node], at: int) -> tuple[list[PhrasePart], int]:
-        """What is said of nodes that belong together, and how many; nothing of a single one."""
+        """The words for nodes that are read together, and their number; none for a single node."""
         item, *following = items[at : at + SLASHED]
         if bare(item) == "." and (not following or isinstance(following[0], Space | Break)):
             return [_STOP], 1
@@ -196,7 +196,7 @@ class _Speaker:
         return self._with_scripts(f"({said})", scripts) if isinstance(scripts, Scripts) else said
 
     def _range(self, sub: Node) -> str:
-        """What stands below an operator: `x in A`, `x distributed as p`, `j not equal to i`."""
+        """The words for a range below an operator: `x in A`, `x distributed as p`."""
         return self.whole(sub, product="").replace(" is ", " ", 1)
 
     def _with_scripts(self, said: str, scripts: Scripts) -> str:
@@ -227,7 +227,7 @@ class _Speaker:
         return index if is_index(sub) else f"({index})"
 
     def _one(self, item: Node, following: Sequence[Node]) -> list[PhrasePart]:
-        """What is said of a node, given the one that follows it, if one does."""
+        """The words for one node, given the node that follows it, if any."""
         match item:
             case Sym():
                 return self._symbol(item, following)
@@ -377,7 +377,7 @@ class _Speaker:
         return [PhrasePart(text + (self._power(sup, inner) if sup is not None else ""))]
 
     def _power(self, power: Node, base: Node) -> str:
-        """What an exponent is called, a blank before it."""
+        """The words for an exponent, with a leading space."""
         text = bare(power)
         if text in POWERS:
             return f" {POWERS[text]}"
@@ -413,7 +413,7 @@ class _Speaker:
         return f"{said} of"
 
     def _limit(self, lower: Node) -> str:
-        """What stands below a sum; of several lines, one after the other."""
+        """The words for the range below a sum, line by line."""
         table = single(lower)
         if not isinstance(table, TableNode):
             return self.whole(lower, product="")
@@ -421,7 +421,7 @@ class _Speaker:
         return ", ".join([said[0], *(text.replace(" is ", " ", 1) for text in said[1:])]) + ","
 
     def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
-        """What stands over or under a brace, and its label: a name, or what it comes to."""
+        """The words for a brace's label: a name, or the value of the part."""
         has_words = any(isinstance(n, TextNode) for label in labels for n in walk(label))
         label = " ".join(self.whole(n) for n in labels)
         text = self.whole(base)

@@ -244,7 +244,7 @@ ELLIPSES = frozenset("…⋯⋮⋱")
 
 
 def called(text: str) -> str:
-    """What a symbol is called: `eta`, `infinity`; a letter or a number is itself.
+    """The spoken name of a symbol: `eta`, `infinity`; letters and numbers are unchanged.
 
     Letters of other alphabets are those behind them; what has no name here has Unicode's.
     """

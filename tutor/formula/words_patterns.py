@@ -1,4 +1,4 @@
-"""What nodes of a formula mean together: a derivative, a mean, a function of something."""
+"""Patterns in a formula's nodes: derivatives, means, function calls."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def is_index(node: Node) -> bool:
 
 
 def derivative(over: Node, under: Node) -> Derivative | None:
-    """What a fraction is the derivative of, if it is one."""
+    """The variable and function of a fraction that is a derivative; None if it is none."""
     above, below = flat(over), flat(under)
     if not above or len(below) < 2:
         return None
@@ -181,7 +181,7 @@ def _without_order(variable: Node, order: str) -> Node:
 
 
 def bounds(node: Node) -> tuple[Node | None, Node | None]:
-    """What stands below and above a sum."""
+    """The lower and the upper bound of a sum."""
     match node:
         case Scripts(_, sub, sup) | Stack(_, sub, sup):
             return sub, sup

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 
 class PhraseRole(Enum):
-    """What a part is to its neighbours."""
+    """The role of a part between its neighbours."""
 
     FACTOR = auto()
     """Something to be multiplied: between two of them stands `times`."""

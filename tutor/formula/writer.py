@@ -1,4 +1,4 @@
-"""What reading a formula's source brings forth: LaTeX, pieces put aside, and what is open."""
+"""A writer for prepared LaTeX: the text, the pieces put aside, and the groups still open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PutAsidePiece:
 
 @dataclass(frozen=True, slots=True)
 class PreparedSource:
-    """What latex2mathml is given, and what stands behind each placeholder in it."""
+    """LaTeX prepared for latex2mathml, with the piece behind each placeholder."""
 
     latex: str
     pieces: Mapping[str, PutAsidePiece]

@@ -1,4 +1,4 @@
-"""What can be known of a lesson's Python without running it."""
+"""Checks of a lesson's Python that do not run it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PythonProblem:
 
 
 def why_not_code(code: str, first: int = 1) -> PythonProblem | None:
-    """What keeps the code from being compiled, or None; `first` is the line it begins on."""
+    """Why the code can't be compiled, or None; `first` is the line it begins on."""
     bad = _why_not(code, "exec") or _future_import(code)
     if bad is None:
         return None
@@ -52,7 +52,7 @@ def _future_import(code: str) -> PythonProblem | None:
 
 
 def why_not_expression(expression: str) -> str | None:
-    """What keeps the text from being one Python expression, or None."""
+    """Why the text is not one Python expression, or None."""
     bad = _why_not(expression.strip(), "eval")
     return bad.reason if bad else None
 

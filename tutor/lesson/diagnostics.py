@@ -1,4 +1,4 @@
-"""What is wrong with a lesson file: every fault at once, one line each."""
+"""Diagnostics of a lesson file: all at once, one line each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DiagnosticList:
 
     @property
     def remarks(self) -> tuple[Diagnostic, ...]:
-        """What was remarked, by line."""
+        """The remarks, by line."""
         return tuple(sorted(dict.fromkeys(self._remarks), key=lambda diagnostic: diagnostic.line))
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What an exercise is, once its block has been read: plain frozen data.
+"""Exercises as plain frozen data, once their blocks have been read.
 
 An expression here is Python, to be evaluated in the run that the exercise is done in; besides the
 lesson's own names it may read those in EXERCISE_NAMES.
@@ -91,7 +91,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Symptom(msgspec.Struct, frozen=True):
-    """What goes wrong with broken code: an error with these words, or a condition that holds."""
+    """The symptom of broken code: an error with these words, or a condition that holds."""
 
     error: str = ""
     condition: str = ""
@@ -109,7 +109,7 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
-    """What all kinds have. All text is Markdown with inline `$formulas$`."""
+    """The fields that all kinds of exercises share. Text is Markdown with inline `$formulas$`."""
 
     id: str
     """Letters, digits and -; once in a lesson."""
@@ -126,7 +126,7 @@ class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
-    """What will the next phase (`stage.at.phase`) compute? Answered before it runs."""
+    """A prediction of what the next phase (`stage.at.phase`) computes, made before it runs."""
 
     answer: str
     """Evaluated after the phase: a number, or (with choices) the key of the right one."""
@@ -204,5 +204,5 @@ MAY_CHANGE = ("learning_rate", "mode", "device", "values", "seed")
 
 
 def kind_of(exercise: Exercise) -> str:
-    """What its author calls its kind."""
+    """The name of its kind in a lesson file."""
     return next(kind for kind, type_ in KINDS.items() if isinstance(exercise, type_))

@@ -1,4 +1,4 @@
-"""What an exercise can refer to: the modes, parameters and phases of the lesson it is in."""
+"""The context of an exercise: the modes, parameters and phases of its lesson."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ class ExerciseContext:
     warm_up: int
 
     def why_not_mode(self, mode: str) -> str | None:
-        """What is wrong with the name of a mode, or None."""
+        """Why a name is no mode of the lesson, or None."""
         if not self.are_modes_known or mode in self.modes:
             return None
         return f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}"
 
     def why_not_parameter(self, mode: str, name: str) -> str | None:
-        """What keeps `name` from being set in `mode`, or None."""
+        """Why `name` can't be set in `mode`, or None."""
         names = self.parameters.get(mode)
         if not self.are_modes_known or not names or name in names:
             return None
         return f"`{name}` is no parameter of mode `{mode}`{did_you_mean(name, names)}"
 
     def why_no_graph(self, mode: str) -> str | None:
-        """What keeps a mode from having a graph of its step, or None."""
+        """Why a mode has no graph of its step, or None."""
         if not self.are_modes_known or mode not in self.modes or mode in self.with_graph:
             return None
         others = f"; write `mode: {self.with_graph[0]}`" if self.with_graph else ""
         return f"mode `{mode}` has no graph: its code calls no backward(){others}"
 
     def why_not_place(self, mode: str, at: StartPlace, repaired: str = "") -> str | None:
-        """What keeps a run in `mode` from standing at `at`, or None.
+        """Why a run in `mode` can't stand at `at`, or None.
 
         A phase whose code an exercise replaces (`repaired`) is run, if it was not before.
         """
@@ -92,7 +92,7 @@ def _to_choose(most: int, phase: str) -> str:
 def context_of(
     front: FrontMatter, sections: Sequence[Section], modes: tuple[str, ...]
 ) -> ExerciseContext:
-    """What the exercises of a lesson can refer to; the lesson may have faults."""
+    """The context of a lesson's exercises; the lesson may have diagnostics."""
     known = not front.are_modes_unread
     phases = [s for s in sections if s.phase]
     run = {

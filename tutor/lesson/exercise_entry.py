@@ -1,4 +1,4 @@
-"""One mapping in the YAML of an exercise: its text, expressions and code, checked as they are read."""
+"""One mapping in the YAML of an exercise: its text, expressions and code, read and checked."""
 
 from __future__ import annotations
 

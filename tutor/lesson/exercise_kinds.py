@@ -1,4 +1,4 @@
-"""What each kind of exercise has besides what all have: its keys, read and checked."""
+"""The keys of each kind of exercise, read and checked."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def one_epoch_later(stage: Stage, context: ExerciseContext) -> Stage:
 
 
 def _place_of(entry: ExerciseEntry, context: ExerciseContext) -> StartPlace:
-    """What `at` says; the start, and a fault, if it can't be read."""
+    """The place that `at` names; the start, and a diagnostic, if it can't be read."""
     written = entry.one("at", scalars.TEXT, "")
     found = _PLACE.fullmatch(written)
     if found is None:

@@ -33,7 +33,7 @@ def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> 
 
 
 def slips(expression: str, known: Collection[str], parameters: Collection[str]) -> Iterator[str]:
-    """What is wrong with the names in an expression that compiles; nothing if `known` is empty."""
+    """Diagnostics of the names in an expression that compiles; none if `known` is empty."""
     tree = ast.parse(expression.strip(), mode="eval")
     for node in ast.walk(tree):
         match node:

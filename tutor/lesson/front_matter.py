@@ -42,7 +42,7 @@ class ByMode(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """What the front matter says, with the defaults for what it leaves out."""
+    """The values of the front matter, with defaults for missing keys."""
 
     title: str = ""
     summary: str = ""

@@ -1,4 +1,4 @@
-"""Which phase of a lesson is done by hand and which by PyTorch, told from a mode's own code.
+"""The table "who does what": which phases a mode's code does by hand, and which PyTorch does.
 
 By PyTorch is a gradient of its autograd, an update by an optimizer's `step`, and a prediction
 or a loss that a module or a function of `torch.nn` computes. Everything else is by hand.

@@ -27,7 +27,7 @@ FOLDERS = "TUTOR_LESSONS"
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What a list of lessons shows of one lesson."""
+    """One lesson in a list of lessons."""
 
     slug: str
     path: Path
@@ -83,7 +83,7 @@ def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
 
 
 def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
-    """What a list shows of the lesson in a file; never raises for what is in the file.
+    """The headline of the lesson in a file. Never raises for what is in the file.
 
     `languages` are those of its translations beside it, where they are not given.
     """

@@ -48,7 +48,7 @@ def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
 
 
 def diagnostic_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
-    """What is wrong with what a lesson builds on; empty if nothing is.
+    """The diagnostic of a lesson's `builds_on`; empty if there is none.
 
     `builds_on` holds every lesson there is, this one too.
     """
@@ -124,7 +124,7 @@ class _Growing:
                 yield from self._place(following, headline.slug, depth + 1)
 
     def _others(self, headline: Headline, above: str) -> tuple[str, ...]:
-        """What it builds on besides `above`, as few slugs as imply the rest."""
+        """The other lessons that it builds on: the fewest slugs that imply the rest."""
         placed = [s for s in headline.builds_on if s in self._placed]
         implied = {above}
         for slug in placed:

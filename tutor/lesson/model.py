@@ -1,4 +1,4 @@
-"""What a lesson is, once its file has been read: plain frozen data.
+"""Lessons as plain frozen data, once their files have been read.
 
 Structs, so that a lesson can be sent to the process that runs it and need not be parsed there
 again.
@@ -63,7 +63,7 @@ Block: TypeAlias = Prose | DisplayFormula | Fence | Predict | Reach | Repair | B
 
 
 class Section(msgspec.Struct, frozen=True):
-    """What stands under one heading (the introduction has the heading "")."""
+    """One section: a heading and all below it (the introduction has the heading "")."""
 
     heading: str
     line: int
@@ -85,7 +85,7 @@ class LadderRow(msgspec.Struct, frozen=True):
 
 
 class DataNames(msgspec.Struct, frozen=True):
-    """What a lesson's code calls its data, for pictures of them."""
+    """The names of a lesson's data in its code, for plots."""
 
     input: str
     target: str

@@ -1,4 +1,4 @@
-"""What is wrong with a lesson beside the others: its prerequisites, and its original.
+"""Diagnostics of a lesson beside the others: its prerequisites, and its original.
 
 A lesson that could be read is compared with the files around it. Runs nothing.
 """
@@ -31,7 +31,7 @@ def _of_prerequisites(lesson: Lesson) -> Iterator[Diagnostic]:
 
 
 def _builds_on(lesson: Lesson) -> Mapping[str, tuple[str, ...]]:
-    """What each lesson builds on: those beside the lesson, and those that everybody finds."""
+    """The prerequisites of each lesson: of those beside this lesson, and of the shipped ones."""
     folder = lesson.path.absolute().parent
     home = folder.parent if folder.name in TRANSLATED else folder
     beside = (library.headline(path) for path in library.lesson_files(home))

@@ -37,7 +37,7 @@ class _Part:
 
 
 class Body:
-    """What stands below the front matter. Its exercises are read once the rest is known."""
+    """The body of a lesson, below the front matter. Its exercises are read last."""
 
     def __init__(self, lines: Sequence[str], first: int, diagnostics: DiagnosticList) -> None:
         """`lines` are those of the whole file, the body beginning at index `first`."""

@@ -33,7 +33,7 @@ _KEYS = {"settings": "set", "solution_code": "solution"}
 
 
 def differences(original: Lesson, translation: Lesson) -> tuple[Diagnostic, ...]:
-    """What is in a translation otherwise than in the original, by line of the translation."""
+    """The differences between a translation and its original, by line of the translation."""
     found = _Comparison(original, translation).diagnostics()
     return tuple(sorted(found, key=lambda diagnostic: diagnostic.line))
 
@@ -242,7 +242,7 @@ def _boxed(lesson: Lesson, phase: str) -> Sequence[tuple[str, int]]:
 
 
 def _fields(exercise: Exercise) -> Mapping[str, Any]:
-    """What an exercise says besides words, by field; its stage's fields among them."""
+    """The fields of an exercise, and of its stage, that hold no words."""
     found: dict[str, Any] = {}
     for name in exercise.__struct_fields__:
         value = getattr(exercise, name)

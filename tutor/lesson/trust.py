@@ -1,4 +1,4 @@
-"""Which lessons may run: those that came with the tutor, and content that was allowed.
+"""Trust in lessons: those that came with the tutor, and content that the learner allowed.
 
 A lesson is a program. One that did not ship runs only after the learner has said so once for that
 exact content.
@@ -94,7 +94,7 @@ def _repair(handle: int) -> bytes:
 
 
 def _digests(store: Path) -> frozenset[bytes]:
-    """What the file allows; nothing, if it is missing or can't be read."""
+    """The digests that the file allows; none if it is missing or can't be read."""
     try:
         lines = store.read_bytes().splitlines()
     except OSError:

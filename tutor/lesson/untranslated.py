@@ -1,4 +1,4 @@
-"""What of a translation is still word for word the original.
+"""Parts of a translation that are still word for word the original.
 
 Compares lessons that have been read.
 """

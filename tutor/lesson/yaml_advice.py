@@ -1,4 +1,4 @@
-"""What an author most likely did where YAML gives up, or reads something else than was meant.
+"""Advice for YAML that can't be read, or that is read otherwise than its author meant.
 
 Looks at the lines as they are written.
 """

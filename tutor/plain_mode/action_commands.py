@@ -25,7 +25,7 @@ LONGEST_CODE = 100_000
 
 
 class UnclearCommandError(Exception):
-    """What was typed can't be done as it stands; its text says why, and is fit to say."""
+    """A typed command that can't be done; the text says why, and can be shown."""
 
 
 class ActionCommands:

@@ -1,4 +1,4 @@
-"""What the session says to whoever has keys, said to whoever types commands."""
+"""Notices about keys, reworded for typed commands."""
 
 from __future__ import annotations
 

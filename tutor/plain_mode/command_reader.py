@@ -171,7 +171,7 @@ class CommandReader:
         self._tell_trouble()
 
     def _tell_trouble(self) -> None:
-        """That nothing is kept, where it is so."""
+        """Say that no progress is saved, where that is so."""
         trouble = self._journal.trouble
         if trouble and trouble != self._trouble:
             self._voice.say(sentence(trouble))

@@ -22,7 +22,7 @@ class TypedCommand:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The first of its words."""
         return self.words[0]
 
 

@@ -1,4 +1,4 @@
-"""What is said of an exercise: what is asked, what came of an answer, and what can be typed."""
+"""The words of an exercise: its question, the reply to an answer, and the commands."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def news(
     wish: str = "",
     in_symbols: bool = False,
 ) -> Iterator[Line]:
-    """What is new since `was`; all of it if that was another exercise, or none.
+    """The news since `was`; the whole exercise if that was another one, or none.
 
     `standing`: where its run stands, said before a question. `wish`: `answer`, `edit` or
     `solution`, to which something is said even if it was said before.
@@ -115,7 +115,7 @@ def _is_one_of_many(attempt: Attempt) -> bool:
 
 
 def question(attempt: Attempt, in_symbols: bool = False) -> str:
-    """What is asked now, in short: the end of what was asked."""
+    """The present question in short: its last sentence."""
     said = _prose(attempt, without_keys(attempt.ask), in_symbols)
     return next((line for line in reversed(said) if isinstance(line, str)), "")
 
@@ -171,7 +171,7 @@ def code_of(
 
 
 def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None = None) -> str:
-    """Which code has failed, in which line, and what Python says.
+    """The failed code: its line, and Python's message.
 
     In an exercise a line of the lesson's file is quoted: `lesson` is the one of the file.
     """
@@ -194,7 +194,7 @@ def still_to_do(attempt: Attempt) -> Iterator[Line]:
 
 
 def still_to_reach(attempt: Attempt) -> Iterator[Line]:
-    """What of a goal does not hold where the run rests: what it is, and what it should be."""
+    """The parts of a goal that do not hold yet: the present value, and the wanted one."""
     for number, way in enumerate(attempt.marks):
         for index, mark in enumerate(mark for mark in way if not mark.holds):
             start = "Or this is enough. " if number and not index else ""
@@ -204,7 +204,7 @@ def still_to_reach(attempt: Attempt) -> Iterator[Line]:
 
 
 def _after_edit(attempt: Attempt) -> Iterator[Line]:
-    """What has become of code that did not do."""
+    """The reply to code that did not pass."""
     if attempt.is_from_elsewhere:
         yield AGREE
         return

@@ -37,7 +37,7 @@ MOST_PRINTED = 20
 
 
 class RunNarrator:
-    """What one listener has heard, and what is new."""
+    """The state of the narration: what has been said, and what is new."""
 
     def __init__(self, session: Session, voice: LineWriter) -> None:
         self._session = session
@@ -57,7 +57,7 @@ class RunNarrator:
     # ── A lesson begins ─────────────────────────────────────────────────────────────────
 
     def introduce(self, view: RunView) -> None:
-        """What can be said before anything has run: title, introduction, Setup."""
+        """Say the title, the introduction and Setup, before anything has run."""
         self._forget()
         lesson, mode = view.lesson, view.mode
         rate = self._session.learning_rate or lesson.learning_rate[mode]
@@ -65,7 +65,7 @@ class RunNarrator:
         self._voice.apart(self._before(lesson, SETUP, mode))
 
     def begin(self) -> None:
-        """What came of Setup, what is next, and at last what the session says of it."""
+        """Say the result of Setup, the next phase, and the session's notice."""
         view, notice = self._session.view, self._session.notice
         is_standing = view is not None and view.frame is not None
         if is_standing:
@@ -100,7 +100,7 @@ class RunNarrator:
         self._attempt, self._frame = attempt, view.frame
 
     def _tell_exercise(self, view: RunView, kind: Kind, attempt: Attempt) -> None:
-        """What came of it in the exercise's run, then what is said of it."""
+        """Say the change in the exercise's run, then the reply."""
         frame, has_moved = view.frame, view.frame != self._frame
         was = None if kind == "begin" else self._attempt
         is_same = was is not None and was.exercise.id == attempt.exercise.id
@@ -115,7 +115,7 @@ class RunNarrator:
             self._voice.say(*exercise_text.still_to_do(attempt))
 
     def _tell_asides(self, kind: Kind = "aside") -> None:
-        """What the lesson printed, what went wrong, and what the session has to say."""
+        """Say the lesson's output, its errors, and the session's notice."""
         view, notice = self._session.view, self._session.notice
         self._tell_printed()
         failed = view.failed if view else None
@@ -225,7 +225,7 @@ class RunNarrator:
                 )
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:
-        """What is said before a phase, as far as it has not been said."""
+        """The texts before a phase that have not been said yet."""
         section = lesson.phase(phase)
         if section is None:
             return

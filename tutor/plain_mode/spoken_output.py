@@ -1,4 +1,4 @@
-"""What a lesson prints, as it is said: a warning as its message, lines of signs not at all."""
+"""A lesson's output in words: a warning as its message; lines of symbols are left out."""
 
 from __future__ import annotations
 

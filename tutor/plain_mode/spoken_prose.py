@@ -121,7 +121,7 @@ def spoken_formula(
 
 
 def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
-    """What a formula says before its values are there; empty if it says nothing else."""
+    """A formula in words, without its live values; empty if nothing else is in it."""
     try:
         parsed: Formula = formula.parse(latex)
     except FormulaError:

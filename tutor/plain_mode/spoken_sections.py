@@ -1,4 +1,4 @@
-"""What a lesson says, section by section: before a phase runs, and after it has.
+"""A lesson's text by section: before a phase runs, and after it has run.
 
 What stands behind a phase's last code is said after it has run, as it speaks of what came out.
 """
@@ -64,7 +64,7 @@ def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> s
 
 
 def before(section: Section, mode: str, *, in_symbols: bool) -> Iterator[Line]:
-    """What is said before a phase runs: its words, its formulas, the code of this mode."""
+    """The text before a phase runs: its prose, its formulas, the code of this mode."""
     for block in section.blocks[: _border(section)]:
         match block:
             case Prose(markdown):
@@ -78,7 +78,7 @@ def before(section: Section, mode: str, *, in_symbols: bool) -> Iterator[Line]:
 def after(
     section: Section, values: Mapping[str, Value], *, with_words: bool, in_symbols: bool
 ) -> Iterator[Line]:
-    """What is said once a phase has run: its live formulas, and what stands behind its code."""
+    """The text after a phase has run: its live formulas, and the text below its code."""
     border = _border(section)
     for block in section.blocks[:border]:
         if isinstance(block, DisplayFormula):
@@ -124,7 +124,7 @@ def further_reading(lesson: Lesson) -> list[Section]:
 
 
 def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
-    """Who does what: each phase, by hand or by PyTorch."""
+    """The table "who does what" in words: each phase, by hand or by PyTorch."""
     for row in phase_ladder(lesson):
         others = [m for m in lesson.modes if m != mode]
         said = f"{row.phase}: {WHO[row.by_hand[mode]]} in {mode}, the mode that runs now"

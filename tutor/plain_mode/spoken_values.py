@@ -40,7 +40,7 @@ def said_value(value: Value, *, is_part: bool = False) -> str:
 
 
 def _array(words: Sequence[str], value: Value) -> str:
-    """What it is, and what is in it, row by row."""
+    """An array in words: its shape, then its rows."""
     match value.shape:
         case (1, width):
             return f"a row of {width}: {', '.join(words)}"
@@ -59,7 +59,7 @@ def is_known(value: Value | None) -> bool:
 
 
 def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[str]:
-    """What is otherwise than it was, a sentence for each.
+    """A sentence for each value that has changed.
 
     `shown`: expressions whose values are said by formulas; the arrays in them are left out.
     """

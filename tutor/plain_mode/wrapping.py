@@ -43,7 +43,7 @@ def is_wide(character: str) -> bool:
 
 
 def _units(text: str) -> Iterator[str]:
-    """What stays on one row: a wide character or a word, with its marks; then blanks."""
+    """Units that are not broken: a wide character or a word, with its marks; then spaces."""
     start = 0
     for at in range(1, len(text)):
         if _may_part(text[at - 1], text[at]):

@@ -1,4 +1,4 @@
-"""What the learner has done, kept in a SQLite file.
+"""The learner's progress, saved in a SQLite file.
 
 `records` and `place` load no SQLite; `store` does, so whoever minds how soon the screen is
 there imports it late.

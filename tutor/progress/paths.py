@@ -1,4 +1,4 @@
-"""Which file the progress is kept in, and what is called after it. Opens nothing."""
+"""The paths of the progress file and of the files named after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept, as plain data: deeds, places and drafts.
+"""The records of the progress file as plain data: exercise events, bookmarks and drafts.
 
 A deed is never changed once it is written; of places and drafts only the latest is kept.
 """
@@ -27,7 +27,7 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What belongs to a lesson and happened at some time."""
+    """A record that belongs to a lesson and has a time."""
 
     lesson: str
     at: Moment

@@ -43,7 +43,7 @@ def set_aside(file: Path) -> Path:
 
 
 def salvage(file: Path) -> list[Record]:
-    """What can be read of a damaged file, perhaps nothing. Never raises for what is in it.
+    """The records that can be read from a damaged file. Never raises for its content.
 
     Each table is read from both ends, up to the damage.
     """

@@ -101,7 +101,7 @@ def _statement(table: str, is_merge: bool) -> str:
 
 
 def _new(column: str, is_merge: bool) -> str:
-    """What stands in a column after an update: the very code that was agreed to stays so."""
+    """The SQL of a column's value after an update. Code that was agreed to stays agreed to."""
     if column == "seal" and is_merge:
         return "CASE WHEN excluded.code = code THEN seal ELSE excluded.seal END"
     return f"excluded.{column}"

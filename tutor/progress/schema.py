@@ -67,7 +67,7 @@ State = Literal["empty", "older", "current", "newer", "foreign", "broken"]
 
 
 def state_of(connection: sqlite3.Connection) -> State:
-    """What a database is to this version of the tutor.
+    """The state of a database for this version of the tutor.
 
     `foreign`: another program's. `broken`: it says that it is ours, and lacks what we need.
     """

@@ -96,7 +96,7 @@ class Store:
         return self._read(lambda connection: list(rows.read(connection, DraftRecord)))
 
     def exercises(self) -> list[ExerciseSummary]:
-        """What has happened at each exercise, in the order in which they were begun."""
+        """A summary of each exercise, in the order in which they were started."""
         return self._read(summary.exercises)
 
     def has_news(self) -> bool:

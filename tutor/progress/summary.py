@@ -1,4 +1,4 @@
-"""What all deeds at an exercise come to. One question in SQL, whatever their number."""
+"""The summary of all events of an exercise, by a single SQL query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one moment of a run looks like, as plain data that can cross a process border."""
+"""Frames: one moment of a run as plain data that can be sent to another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to look at besides a frame, as plain data that can cross a process border.
+"""Inspections: views of a run besides its frames, as plain data that can be sent on.
 
 A name's facts, pictures to be plotted, the graph of one step, the modes side by side, and the
 other runs.
@@ -290,7 +290,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):
-    """What another run was like at the place where this one stands."""
+    """The state of another run at the current run's position."""
 
     name: str
     frame: Frame | None

@@ -251,7 +251,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
 
 
 class InspectionReady(Event, frozen=True, kw_only=True):
-    """What the app looks at, for the frame at this place. Comes after a FrameShown, unasked.
+    """An inspection of the frame at this position. Comes after a FrameShown, unasked.
 
     Each part is None where it is not looked at, or has not been computed anew.
     """
@@ -275,7 +275,7 @@ class SeekAdvanced(Event, frozen=True, kw_only=True):
 
 
 class ExpressionsEvaluated(Event, frozen=True, kw_only=True):
-    """What the expressions are. One that can't be evaluated is a text that says why."""
+    """The values of expressions. A text says why one can't be evaluated."""
 
     at: Position
     values: tuple[Value, ...]
@@ -312,7 +312,7 @@ class LessonFailed(Event, frozen=True, kw_only=True):
 
 
 class OutputPrinted(Event, frozen=True, kw_only=True):
-    """What the lesson has printed since the last Printed. Raw: may hold anything."""
+    """The lesson's output since the last OutputPrinted. Raw: may hold anything."""
 
     text: str
     left_out: int = 0
@@ -320,7 +320,7 @@ class OutputPrinted(Event, frozen=True, kw_only=True):
 
 
 class Spent(Event, frozen=True, kw_only=True):
-    """What was open has left the process in a state that no other lesson may find.
+    """The last lesson has changed the process in a way that can't be undone.
 
     The client alone hears it: it starts another process and opens the lesson there.
     """

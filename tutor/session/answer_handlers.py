@@ -35,7 +35,7 @@ class PredictHandler(ExerciseHandler[Predict]):
 
     @property
     def stage(self) -> Stage:
-        """That of the question that is asked now."""
+        """The stage of the present question."""
         return self.asked.stage
 
     def answer(self, text: str) -> None:
@@ -143,7 +143,7 @@ def choices_of(exercise: Exercise) -> tuple[str, ...]:
 
 
 def _read(exercise: Predict, text: str) -> str:
-    """What was meant, in the form in which it is judged. Raises ValueError, fit to show."""
+    """The answer as it is compared. Raises ValueError, its text fit to show."""
     match exercise.form:
         case "number":
             return repr(answers.read_number(text))

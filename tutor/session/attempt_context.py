@@ -1,4 +1,4 @@
-"""What a way through an exercise works with: the attempt, its run, and who writes it down."""
+"""The context of an exercise handler: the attempt, its run, and the journal."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def packed(left: Bookmark, at: datetime) -> PlaceRecord:
 
 
 def unpacked(data: bytes) -> Bookmark | None:
-    """What was packed; None if it can't be read, or makes no sense.
+    """The packed bookmark; None if it can't be read or is not plausible.
 
     Another version may have packed it in another way, and a file from elsewhere may say anything.
     """

@@ -156,7 +156,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         return super().why(event)
 
     def _endless(self, event: AnyEvent) -> str:
-        """Who stopped the code, and where it was; empty if nobody did."""
+        """A sentence on who stopped the code, and where; empty if it was not stopped."""
         stopped = failure_location.stopped_in(event)
         self.context.set(was_stopped=stopped is not None)
         return feedback.endless(self.place_of(*stopped), self._stopped_after) if stopped else ""

@@ -1,4 +1,4 @@
-"""What the screen asks of whoever holds the run: the engine, seen from above.
+"""The interface of the engine, as the session uses it.
 
 The real one is `tutor.engine.client`; the tests bring their own.
 """

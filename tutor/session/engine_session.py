@@ -56,7 +56,7 @@ Kind = TypeVar("Kind", bound=AnyCommand)
 
 
 class EngineSession:
-    """What has been asked of one engine, and what it has told."""
+    """The conversation with one engine: commands that wait for an answer, and the view so far."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
@@ -226,7 +226,7 @@ class EngineSession:
         return min(self._engine.busy_for(), self._clock() - self._heard_at)
 
     def waiting_line(self, stop_key: str = "x") -> str:
-        """What the learner is waiting for, in words; empty while there is nothing to wait for.
+        """The command that the learner waits for, in words; empty if there is none.
 
         `stop_key` is the key that is said to break it off.
         """
@@ -246,7 +246,7 @@ class EngineSession:
     # ── Hearing ─────────────────────────────────────────────────────────────────────
 
     def asked(self, event: AnyEvent) -> AnyCommand | None:
-        """What an event answers; None if it answers nothing that is still awaited."""
+        """The command that an event answers; None if no command waits for it."""
         return self._unanswered.get(event.answers)
 
     def receive(self, event: AnyEvent) -> bool:
@@ -285,7 +285,7 @@ class EngineSession:
         return event.opening not in (0, self._opening)
 
     def _open_otherwise(self, refused: OpenLesson) -> None:
-        """What was asked for can't be opened so: say why, and open what is nearest to it."""
+        """Say why a lesson can't be opened as asked, and open it as closely as possible."""
         view, reason = self.view, self.notice.text
         if view is None:
             return
@@ -408,7 +408,7 @@ def _goal(view: RunView, frame: Frame) -> int:
 def _before(
     view: RunView, event: FrameShown, command: AnyCommand | None, is_same_place: bool
 ) -> Frame | None:
-    """What to compare with: nothing after a new start."""
+    """The frame to compare with; None after a new start."""
     if isinstance(command, Restart):
         return None
     if view.frame is None:  # a run is gone on with

@@ -54,7 +54,7 @@ class PausedRun:
         return self.at > Position(0, 0) or bool(self.record.changes) or len(self.runs) > 1
 
     def left(self, attempt: Attempt | None, others: tuple[UnfinishedAttempt, ...] = ()) -> Bookmark:
-        """What is written down of it, of the exercise that the learner is at, and of others."""
+        """The unfinished attempts to save: the present one and the others."""
         lesson = self.lesson
         return Bookmark(
             slug=lesson.slug,
@@ -181,7 +181,7 @@ class ExerciseController:
         self._wished = exercise.id
 
     def recall(self, left: Bookmark, lesson: Lesson) -> None:
-        """Who comes to what had been begun the time before finds it as it was."""
+        """Restore the exercises that were left unfinished last time."""
         self._known.update(unfinished_attempts.recalled(left, lesson.exercises))
 
     def halfway(self) -> tuple[UnfinishedAttempt, ...]:
@@ -245,7 +245,7 @@ class ExerciseController:
             self._engine_session.welcome(self._end_of_the_last())
 
     def _end_of_the_last(self) -> str:
-        """What is left to be done here, and what was skipped; else that the next may come."""
+        """Say which exercises are open or were skipped; else that the next lesson may follow."""
         deeds, every = self.deeds(), list(enumerate(self.exercises, 1))
         left = [n for n, e in every if deeds.get(e.id) not in ("done", "skipped")]
         skipped = [n for n, e in every if deeds.get(e.id) == "skipped"]

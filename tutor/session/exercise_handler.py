@@ -82,7 +82,7 @@ class ExerciseHandler(Generic[E]):
         return feedback.place_in_code(phase, line, quoted, is_own=is_own)
 
     def notice(self, event: AnyEvent) -> str:
-        """What is said in one line of code that failed or was stopped; empty of all else."""
+        """A notice on code that failed or was stopped; empty for other events."""
         if isinstance(event, LessonFailed):
             return f"{event.phase} failed{self._at(event.phase, event.line)} · R starts again"
         if stopped := failure_location.stopped_in(event):

@@ -1,4 +1,4 @@
-"""Which way an exercise goes: one for each kind."""
+"""The handler of each kind of exercise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of the run while an exercise is on, and why the rest may not."""
+"""Commands that an exercise allows, and why it refuses the others."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _KEYS = {"learning_rate": "[ ] l", "mode": "g", "device": "d", "values": "w", "s
 
 
 def may_change(exercise: Exercise) -> str:
-    """What a Reach lets the learner change, in words, with the keys; empty for other kinds."""
+    """The changes that a Reach allows, in words, with the keys; empty for other kinds."""
     if not isinstance(exercise, Reach):
         return ""
     return ", ".join(f"{_WORDS[what]} ({_KEYS[what]})" for what in exercise.may)

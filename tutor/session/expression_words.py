@@ -26,7 +26,7 @@ _ATOM = 4
 
 
 def words_of(node: ast.expr) -> str:
-    """What it is, in words that stand on less than a line; empty where there are none."""
+    """An expression in words, shorter than a line; empty if it has no words."""
     found = _words(node)
     return one_line(found) if found and len(found) <= _MOST_CELLS else ""
 

@@ -1,4 +1,4 @@
-"""What is said of answers and solutions, as short Markdown."""
+"""Feedback to answers, and solutions, as short Markdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STILL = "still raises this error."
 
 
 def outcome(exercise: Predict, said: str, value: Value, reply: str = "") -> str:
-    """What was expected, what there is to say of that, and what came out.
+    """Feedback to an answer: the given value, the reply, and the computed value.
 
     `You said: 4. That is the sum. It is: −30.`
     """
@@ -35,7 +35,7 @@ def plain_number(x: float) -> str:
 
 
 def answer(exercise: Predict, value: Value) -> str:
-    """What a Predict's expression came to, in the form that is asked for."""
+    """The answer of a prediction, in the form that was asked for."""
     if exercise.form == "choice":
         return exercise.choices.get(value.text, value.text)
     if exercise.form == "sign" and value.data:
@@ -195,7 +195,7 @@ def local_question(step: LocalGradientQuestion) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What the two numbers of a local gradient are called: a letter where they have no name."""
+    """The names of the two numbers of a local gradient: letters where they have none."""
 
     input: str
     output: str
@@ -230,7 +230,7 @@ def _numbers(one_or_all: float | tuple[float, ...]) -> str:
 
 
 def local_help(step: LocalGradientQuestion) -> str:
-    """What to think of after a wrong answer."""
+    """A hint after a wrong answer."""
     if step.asks == "local":
         names = _Names.of(step)
         source, output = literal(names.input), literal(names.output)

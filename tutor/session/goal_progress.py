@@ -52,7 +52,7 @@ class ComparisonState:
 
     @property
     def stands(self) -> str:
-        """What it is now, in words where it is nothing yet."""
+        """The present value; words where there is none yet."""
         return self.now or "none yet"
 
     @property
@@ -79,7 +79,7 @@ class GoalComparison:
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        """What is to be evaluated to know how it stands."""
+        """The expressions to evaluate for the present state."""
         return (f"not not ({self.truth})", *filter(None, (self.now, self.target, self.tolerance)))
 
     def mark(self, values: Sequence[Value]) -> ComparisonState:
@@ -123,7 +123,7 @@ class Goal:
 
     @property
     def expressions(self) -> tuple[str, ...]:
-        """What is to be evaluated to know how it stands."""
+        """The expressions to evaluate for the present state."""
         return tuple(e for way in self.ways for part in way for e in part.expressions)
 
     def marks(self, values: Sequence[Value]) -> Marks:

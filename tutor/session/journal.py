@@ -1,4 +1,4 @@
-"""What is written down of a learner's work, by whoever keeps it."""
+"""The interface through which the learner's progress is saved."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Journal(Protocol):
         """Where the learner was last, in whatever lesson."""
 
     def refresh(self) -> None:
-        """What is asked for next is to include what others have written meanwhile."""
+        """Have the next query include records that other processes have written."""
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait, for so many seconds at most, until all is written; whether it is."""

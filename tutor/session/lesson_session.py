@@ -1,4 +1,4 @@
-"""What the learner wishes of a lesson as a whole: to open it, to go on with it, its exercises."""
+"""A learner in one lesson: opening and resuming it, its exercises, its bookmark."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LessonSession:
 
     @property
     def notice(self) -> Notice:
-        """What has just been said to the learner."""
+        """The latest notice to the learner."""
         return self.engine_session.notice
 
     @notice.setter
@@ -73,7 +73,7 @@ class LessonSession:
         return self.controller.deeds()
 
     def refresh(self) -> None:
-        """What another tutor has written down meanwhile is to be known."""
+        """Read the records that another tutor has written meanwhile."""
         self._journal.refresh()
 
     # ── A lesson ────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""What a learner types to set a number of a parameter: `w = 1.5`, `w1[0, 1] = -3`, `1/4`."""
+"""Typed values: a parameter's number (`w1[0, 1] = -3`), a learning rate, a place in a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has happened and is yet to be written down, and when that is to be done.
+"""Records that wait to be written, and when they are due.
 
 Not to be used by two threads at once: whoever shares it has the lock.
 """
@@ -26,7 +26,7 @@ Drafts: TypeAlias = dict[tuple[str, str], tuple[datetime, Draft]]
 
 
 class WriteBatch(NamedTuple):
-    """What is written in one go."""
+    """Records that are written in one transaction."""
 
     deeds: tuple[DeedRecord, ...]
     lefts: Lefts
@@ -68,7 +68,7 @@ class PendingWrites:
         self._drafts[of] = (at, draft)
 
     def batch(self) -> WriteBatch:
-        """What is there now; it stays until it is `written`."""
+        """The waiting records; they stay until they are `written`."""
         return WriteBatch(tuple(self._deeds), dict(self._lefts), dict(self._drafts))
 
     def written(self, batch: WriteBatch, clock: float) -> None:

@@ -1,4 +1,4 @@
-"""What a lesson has printed, bounded and safe to show."""
+"""A lesson's output, bounded and safe to show."""
 
 from __future__ import annotations
 

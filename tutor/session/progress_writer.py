@@ -113,7 +113,7 @@ class ProgressWriter:
             return dict(self._states.get(lesson, {}))
 
     def refresh(self) -> None:
-        """What is asked for next is to include what another tutor has written meanwhile."""
+        """Have the next query include records that another tutor has written."""
         with self._news:
             if self._thread.is_alive():
                 self._is_to_look = True
@@ -252,7 +252,7 @@ class ProgressWriter:
             store.close()
 
     def _next_batch(self) -> WriteBatch | None:
-        """What is to be written next, when it is due or a look is wished; None at the end."""
+        """The next batch, once it is due or a refresh is asked for; None at the end."""
         with self._news:
             while self._closes_at is None and not self._is_to_look:
                 seconds = self._pending.due - time.monotonic() if self._pending else None
@@ -271,7 +271,7 @@ class ProgressWriter:
         return is_asked and store.has_news()
 
     def _tell_loaded(self, is_read: bool) -> None:
-        """Who waits for the file needs wait no longer, unless a look was wished for since."""
+        """Wake those who wait for the file, unless a refresh was asked for meanwhile."""
         with self._news:
             if is_read:
                 self._patience = PATIENCE
@@ -326,7 +326,7 @@ class ProgressWriter:
 
 
 def _records(batch: WriteBatch, seals: Seals | None = None) -> list[Record]:
-    """What is written of a batch; drafts typed on this machine with its seal."""
+    """The records of a batch; drafts typed on this machine carry its seal."""
     records: list[Record] = [*batch.deeds]
     records += [packed(left, at) for at, left in batch.lefts.values()]
     for (lesson, exercise), (at, draft) in batch.drafts.items():

@@ -1,4 +1,4 @@
-"""What the panes are told: one moment of a lesson's run, frozen."""
+"""The run view: all that the panes draw of one moment of a run, frozen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutor.protocol.messages import LessonFailed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspections:
-    """What is looked at besides the frame, as it was last told; None where nothing was.
+    """The latest inspections besides the frame; None where there is none.
 
     It comes a little after the frame it belongs to, and during a run only now and then.
     """

@@ -1,4 +1,4 @@
-"""What the learner wishes, as commands to the engine.
+"""The learner's actions as commands to the engine.
 
 A key's meaning stands here, in one method each: the screens call them and show what the talk with
 the engine holds.
@@ -75,7 +75,7 @@ class Session(LessonSession):
 
     @property
     def printed(self) -> PrintedText:
-        """What the lesson has printed."""
+        """The lesson's output."""
         return self.engine_session.printed
 
     @property
@@ -106,7 +106,7 @@ class Session(LessonSession):
         return self.view.lesson.learning_rate[self.view.mode]
 
     def waiting_line(self, stop_key: str = "x") -> str:
-        """What the learner is waiting for, in words; empty while there is nothing to wait for."""
+        """The command that the learner waits for, in words; empty if there is none."""
         self.controller.feel_the_pulse(self.engine_session.silent_for)
         return self.engine_session.waiting_line(stop_key)
 

@@ -1,4 +1,4 @@
-"""What a learner's answer means, and whether it is right: pure functions on text and Values."""
+"""Reading and judging of a learner's answers: pure functions on text and Values."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def is_right(exercise: Predict, value: Value, said: str) -> bool:
 
 
 def matching_reply(exercise: Predict, said: str, values: Sequence[Value]) -> str:
-    """What is said to the first wrong answer that this is; empty if it is none of them.
+    """The reply to the first expected wrong answer that matches; empty if none does.
 
     `values` are those of `exercise.wrong`, in their order. Raises what `is_right` raises.
     """

@@ -1,4 +1,4 @@
-"""What a learner's sum comes to: `2*(1-2)*1`, `-log(1/2)`, `sqrt(2)`.
+"""Typed arithmetic: the value of `2*(1-2)*1`, `-log(1/2)`, `sqrt(2)`.
 
 Reads numbers, + - * / ** ( ), log or ln, exp, sqrt, e and pi, and nothing else: whatever was
 typed can do no more than calculate.
@@ -32,7 +32,7 @@ _CONSTANTS: Mapping[str, float] = {"e": math.e, "pi": math.pi}
 
 
 def result(text: str) -> float:
-    """What it comes to, perhaps an infinity or NaN.
+    """The value of typed arithmetic, perhaps an infinity or NaN.
 
     Raises SyntaxError where it is no sum of these, and ArithmeticError or ValueError where it
     comes to nothing (a division by 0, the log of 0).

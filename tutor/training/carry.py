@@ -57,7 +57,7 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
 
 
 def _bring(start: BatchStart, new: Loop) -> None:
-    """What a batch of another mode began with besides its parameters, as far as it fits."""
+    """Carry over the state at the start of a batch in another mode, as far as it fits."""
     names = new.namespace
     make_replayable(names)
     mine = {name: state_copy.keep(names[name]) for name in start.carried if name in names}
@@ -69,7 +69,7 @@ def _bring(start: BatchStart, new: Loop) -> None:
 
 
 def other_loss(old: Loop, new: Loop) -> str:
-    """What to say where two modes compute another loss of the same batch and parameters.
+    """A notice if two modes compute different losses from the same batch and parameters.
 
     Empty where they don't, or where one of them has not computed it yet.
     """

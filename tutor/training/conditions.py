@@ -1,4 +1,4 @@
-"""What an exercise's expressions are where a run stands. Evaluating them changes nothing."""
+"""The values of an exercise's expressions at a run's position. Evaluation changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def evaluate(loop: Loop, expressions: Sequence[str], names: Mapping[str, Any]) -
 
 
 def names_of(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """What an exercise's expression may read besides the lesson's names (EXERCISE_NAMES).
+    """The names that an exercise's expression may read besides the lesson's (EXERCISE_NAMES).
 
     `losses` are those of the whole epochs so far. `learning_rate` is a name of the lesson's,
     as its code uses it. The gradients are of the types that the lesson has them in.

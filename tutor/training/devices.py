@@ -1,4 +1,4 @@
-"""Which devices there are, and a plain word about one that is not there."""
+"""The devices of this machine, and the message for one that it lacks."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tutor.protocol.frame import Change, Element, Position, RunRecipe
 
 @dataclass(frozen=True, slots=True)
 class ExerciseStart:
-    """What to open so that a run stands where an exercise begins."""
+    """The lesson, recipe and position with which an exercise starts."""
 
     lesson: Lesson
     record: RunRecipe

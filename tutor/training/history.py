@@ -1,4 +1,4 @@
-"""What a run remembers of its epochs: the loss of each, a trail, and a snapshot now and then.
+"""The history of a run: the loss of each epoch, the trail of parameters, and keyframes.
 
 The snapshots are thinned out as the run grows, so that they stay within a budget; where that
 leaves long stretches between them, the end of the run and the last place that was sought have

@@ -1,4 +1,4 @@
-"""Which names an epoch needs from the one before it, told from the code alone.
+"""Liveness of names: those that an epoch needs from the one before it, by the code alone.
 
 A name that every epoch writes before it reads it (`y_pred`, `loss`) is dead between
 epochs: a snapshot may leave it out, which matters because such tensors hang on a graph

@@ -215,7 +215,7 @@ class Loop:
         return {name: array for name, array in found.items() if array is not None}
 
     def loss(self) -> Any:
-        """What `loss` is bound to; None before the first."""
+        """The value of the name `loss`; None before the first."""
         return self.namespace.get("loss")
 
     def is_finite(self) -> bool:
@@ -352,7 +352,7 @@ class Loop:
             self.run_step()
 
     def snapshot(self, before: Snapshot | None, limit: int = 2**62) -> Snapshot | None:
-        """What is carried on from here, at the end of a batch.
+        """A snapshot of the state at the end of a batch.
 
         None if it can't be copied, or takes more than `limit` bytes.
         """

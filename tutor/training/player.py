@@ -44,7 +44,7 @@ def never() -> bool:
 
 
 class GeneratorOwner:
-    """Whose random numbers the generators of this process hold: there is one set for all runs."""
+    """The run that owns the process's random number generators: all runs share one set."""
 
     def __init__(self) -> None:
         self.holder: Player | None = None
@@ -420,4 +420,4 @@ class Player:
 
 
 def _ignored(loss: Any) -> None:
-    """What becomes of the loss of an epoch whose loss is known."""
+    """Discard the loss of an epoch whose loss is known."""

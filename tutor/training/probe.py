@@ -134,7 +134,7 @@ class Probe:
         self._volatile = self._what_changes()
 
     def _what_changes(self) -> dict[str, Kept]:
-        """What an evaluation reads and changes, as it is now: each begins with the same."""
+        """The present state that an evaluation reads and changes: each starts from the same."""
         make_replayable(self.loop.namespace)
         phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
         changed = {name for phase in phases for name in phase.changes}
@@ -182,7 +182,7 @@ class Probe:
     def predict(
         self, inputs: Mapping[str, Array], prediction: str, batch: int | None = None
     ) -> Array | None:
-        """What Predict makes of other inputs: the value of the name `prediction` then.
+        """The value of `prediction` after Predict has run on other inputs.
 
         `inputs` replace the names they stand for, in the dtype and on the device of what was
         there. Where no `batch` is given, `batch` is a slice over all of them meanwhile, so
@@ -253,7 +253,7 @@ class Probe:
             self.loop.execute(code)
 
     def _begin_anew(self) -> None:
-        """What an evaluation before has changed, and drawn, is as it was at the batch's start."""
+        """Reset the state and the generators to the start of the batch."""
         names = self.loop.namespace
         for name, kept in self._volatile.items():
             names[name] = state_copy.set_down(kept, names.get(name))

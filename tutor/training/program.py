@@ -110,7 +110,7 @@ class Program:
         return names.index("Update") if "Update" in names else len(names) - 1
 
     def pending(self, done: int) -> frozenset[str]:
-        """What stands for nothing yet when `done` phases of a batch have run.
+        """The names that have no value of this batch yet when `done` of its phases have run.
 
         The names that each epoch makes anew and that a later phase will bind (what they hold
         is left over from before), and `gradient` until there is one.

@@ -1,4 +1,4 @@
-"""What is entered while a lesson's code runs again only to find something out.
+"""A context in which a lesson's code runs again without printing.
 
 The run that the learner steps may print; a replay or a trial must not print once more.
 """

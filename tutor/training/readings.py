@@ -1,4 +1,4 @@
-"""What there is to see of a loop at one moment: a frame for a screen, a reading for a file.
+"""Readings of a loop at one moment: a frame for a screen, whole figures for a file.
 
 Changes nothing in the loop.
 """

@@ -156,17 +156,17 @@ class Run:
 
     @property
     def turn(self) -> GeneratorOwner:
-        """What it shares with the runs that move in turn with it."""
+        """The generator owner that it shares with the runs that take turns with it."""
         return self._player.turn
 
     @property
     def quiet(self) -> Quiet:
-        """What is entered while the lesson's code runs again only to get somewhere."""
+        """The context in which the lesson's code is replayed without printing."""
         return self._player.quiet
 
     @property
     def history(self) -> History:
-        """What is remembered of its epochs."""
+        """The history of its epochs."""
         return self._player.history
 
     @property
@@ -236,7 +236,7 @@ class Run:
         return self._player.loop
 
     def evaluate(self, expressions: Sequence[str]) -> tuple[Value, ...]:
-        """What an exercise's expressions are here: see `judge.evaluate`. Changes nothing."""
+        """The values of an exercise's expressions here: see `conditions.evaluate`."""
         player = self._player
         player.turn.take(player)
         losses = player.history.losses.until(max(self.at.epoch - (not self.at_end), 0))

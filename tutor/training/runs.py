@@ -54,7 +54,7 @@ class _Kept:
 
     @property
     def loss(self) -> float:
-        """That of its last whole epoch; NaN if there is none."""
+        """The loss of its last whole epoch; NaN if there is none."""
         losses = self.history.losses
         return losses.last if len(losses) == self.epochs else self.told_loss
 
@@ -98,7 +98,7 @@ class Runs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What all runs are called, the current one last."""
+        """The names of all runs, the current one last."""
         return (*(kept.name for kept in self._kept), self.name)
 
     @property
@@ -188,7 +188,7 @@ class Runs:
     # ── The others ──────────────────────────────────────────────────────────────────
 
     def infos(self, columns: int) -> tuple[RunInfo, ...]:
-        """What there is to tell of each run, the current one last; curves of so many columns."""
+        """A description of each run, the current one last; curves have so many columns."""
         mine = _info(self._as_kept(None), columns, self.current.at.epoch)
         return (
             *(_info(kept, columns, len(kept.history.losses)) for kept in self._kept),
@@ -216,7 +216,7 @@ class Runs:
         return frame
 
     def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> OtherRunState:
-        """What another run was like at `at`, a place of the current run.
+        """The state of another run at `at`, a position of the current run.
 
         Has no frame if it never came so far, or if `until` broke the way off; asked again, it
         goes on from where it was.

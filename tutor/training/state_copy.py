@@ -1,4 +1,4 @@
-"""What a loop has besides its parameters: taken along as values, and set down in another loop.
+"""Copies of a loop's state besides its parameters, to carry into another loop.
 
 Both loops have run the same Setup, each in a namespace of its own. Values go into the things that
 are there already: whatever else knows these things (closures, optimizers, lists) sees the new
@@ -97,7 +97,7 @@ class GeneratorStates:
 
 @dataclass(frozen=True, slots=True)
 class BatchStart:
-    """What a batch changes on its way, as it was before."""
+    """The state that a batch changes, as it was at its start."""
 
     generator_states: GeneratorStates
     carried: Mapping[str, Kept]
@@ -300,7 +300,7 @@ def in_float64(kept: Kept) -> Kept:
 def shared(
     theirs: Mapping[str, Kept], mine: Mapping[str, Kept], program: Program, *, is_numpy: bool
 ) -> dict[str, Kept]:
-    """What a loop of `program` can take over of what was kept of a loop in another mode.
+    """The part of another mode's kept state that a loop of `program` can take over.
 
     `mine` is what was kept of its own. Taken over is what is of the same kind and size there
     (a tensor in place of an array where the mode has a tensor), and what its code only makes on
@@ -333,7 +333,7 @@ def _is_data(kept: Kept) -> bool:
 
 
 def _as_mine(kept: Kept, mine: Kept) -> Kept:
-    """What was kept in another mode, as it can stand for `mine`; _NOTHING if it can't."""
+    """A kept value of another mode in the form of `mine`; _NOTHING if that can't be."""
     arrays = (np.ndarray, torch.Tensor)
     if isinstance(kept, arrays) and isinstance(mine, arrays):
         return _as_array(kept, mine)
@@ -394,7 +394,7 @@ def doubled(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def set_down(kept: Kept, mine: Any) -> Any:
-    """What to bind here: `mine` with the value of `kept` where that can be, else a copy.
+    """The value to bind here: `mine` with the content of `kept` where possible, else a copy.
 
     `mine` is what stands here so far; None if there is nothing.
     """

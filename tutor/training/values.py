@@ -137,7 +137,7 @@ def real_pairs(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | Non
 
 
 def _read(read: Callable[[Any], T], thing: Any, otherwise: T) -> T:
-    """What `read` makes of a thing; `otherwise` if the lesson's own class gets in its way."""
+    """The result of `read`; `otherwise` if a class of the lesson raises in it."""
     try:
         return read(thing)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Which part of an axis to show: all that matters in view, and no jumping about."""
+"""The range of an axis: it holds all that matters, and moves seldom."""
 
 from __future__ import annotations
 

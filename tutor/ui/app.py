@@ -394,7 +394,7 @@ class TutorApp(ThemedApp):
             self._lesson_screen.update_from_session()
 
     def _begin_as_asked(self, lesson: Lesson) -> None:
-        """What the command line asked for holds for the first lesson alone."""
+        """Apply the command line's settings to the first lesson only."""
         start, self._start = self._start, Start()
         self.session.open(lesson, start)
 

@@ -29,7 +29,7 @@ class Bar(LinesPane, can_focus=False):
 
 
 class Header(Bar):
-    """What is open, and under which settings it runs."""
+    """The header: the open lesson and the settings of its run."""
 
     view: var[RunView | None] = var(None)
     heading: var[str] = var("")
@@ -70,7 +70,7 @@ def _settings(view: RunView) -> Iterable[str]:
 
 
 class ErrorBar(Bar):
-    """What the lesson's code raised; takes no room while there is nothing to say."""
+    """The error of the lesson's code; it takes no room while there is none."""
 
     view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
@@ -112,7 +112,7 @@ class ErrorBar(Bar):
 
 
 class StatusBar(Bar):
-    """What has just been said, what is awaited, or what comes next."""
+    """The status bar: the latest notice, the pending command, or the next phase."""
 
     view: var[RunView | None] = var(None)
     notice: var[Notice] = var(Notice)

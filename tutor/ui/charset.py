@@ -1,4 +1,4 @@
-"""Which characters the terminal can show, decided once, and a filter that holds to it."""
+"""The characters that the terminal can show, and a filter for all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes in a lesson's code when another mode takes over, phase by phase.
+"""The difference between a lesson's code in two modes, phase by phase.
 
 Compares the lines of the fences as text.
 """
@@ -27,7 +27,7 @@ class DiffLine:
 
 @dataclass(frozen=True, slots=True)
 class PhaseDifference:
-    """What becomes of one phase."""
+    """The difference of one phase."""
 
     phase: str
     lines: tuple[DiffLine, ...]
@@ -66,7 +66,7 @@ def _lines(count: int) -> str:
 
 
 def difference(lesson: Lesson, one: str, other: str) -> Difference:
-    """What changes from the lower of two modes on the lesson's ladder to the higher.
+    """The difference between two modes, from the lower to the higher in the lesson's order.
 
     Which of the two is named first makes no difference. Raises ValueError if one of them
     is no mode of the lesson.

@@ -1,4 +1,4 @@
-"""What is said of exercises on the screen, as lines: their list, a question, a reply, the keys."""
+"""Exercises as lines on the screen: their list, a question, a reply, the keys."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _STATES: Mapping[Deed | None, tuple[str, str]] = {
 
 
 def kind_words(exercise: Exercise) -> str:
-    """What its kind is called on the screen."""
+    """The name of its kind on the screen."""
     return KIND_WORDS[kind_of(exercise)]
 
 
@@ -159,7 +159,7 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
 
 
 def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
-    """What is to be reached or fixed, and with which keys."""
+    """Lines for the goal, or for the code to fix, with the keys."""
     if near := goal(attempt, width):
         yield _part("goal", near, is_tight=True)
     if attempt.state != "done" and (more := task(attempt, width)):
@@ -205,7 +205,7 @@ def _choice(
 
 
 def task(attempt: Attempt, width: int) -> list[Content]:
-    """What is to be done where nothing is typed: what may be changed, the error of the code."""
+    """Lines for an exercise without a field: the changes it allows, or the code's error."""
     exercise = attempt.exercise
     if isinstance(exercise, Reach):
         return _may(exercise, width)
@@ -260,7 +260,7 @@ def _symptom(exercise: Repair, width: int) -> list[Content]:
 
 
 def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
-    """What is said to the last answer, with ✓ or ✗ and a word before it."""
+    """Lines of the reply to the last answer, after ✓ or ✗ and a word."""
     if attempt.state == "done":
         word = "Done." if isinstance(attempt.exercise, Reach | Repair) else "Right."
         return _headed(f"✓ {word} ", attempt.reply, width, inline, text_styles.NEXT)

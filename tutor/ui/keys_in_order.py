@@ -53,7 +53,7 @@ class KeysInOrder:
             self._go_round(node, 1)
 
     def _focus(self) -> DOMNode:
-        """What would be given a key now."""
+        """The widget that would be given a key now."""
         stack = self._app.screen_stack
         return (stack[-1].focused or stack[-1]) if stack else self._app
 

@@ -1,4 +1,4 @@
-"""What is said of lessons on the screen, as lines: a row in a list or on the map, the details."""
+"""Lessons as lines on the screen: a row in a list or on the map, the details."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def go_on_row(left: Bookmark, headline: Headline | None, width: int) -> Content:
 def details(
     standing: LessonProgress, known: Mapping[str, LessonProgress], width: int
 ) -> list[Content]:
-    """What the lesson is about, what it asks for, and how far the learner is; DETAILS lines.
+    """A lesson's summary, its prerequisites, and the learner's progress in it; DETAILS lines.
 
     `known` holds every lesson by its slug, this one too.
     """

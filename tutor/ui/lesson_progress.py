@@ -80,7 +80,7 @@ class CurriculumProgress:
         return tuple(LessonProgress(headline) for headline in self.headlines)
 
     def refresh(self) -> None:
-        """What another tutor has written down meanwhile is to be known."""
+        """Read the records that another tutor has written meanwhile."""
         self._journal.refresh()
 
     def now(self) -> tuple[LessonProgress, ...]:

@@ -78,7 +78,7 @@ def _place(name: ast.expr, rows: Sequence[str]) -> tuple[int, int] | None:
 
 
 class _Bound:
-    """What the code binds, and as what."""
+    """The names that the code binds, and their kinds."""
 
     def __init__(self, trees: Sequence[ast.Module]) -> None:
         nodes = [node for tree in trees for node in ast.walk(tree)]

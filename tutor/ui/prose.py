@@ -36,7 +36,7 @@ def _parser() -> MarkdownIt:
 
 
 def inline_formulas(ascii_only: bool) -> Inline:
-    """What draws inline formulas, with ASCII alone if need be; one that can't be read as it is."""
+    """The function that draws inline formulas; one that can't be read stays as it is."""
 
     def draw(latex: str) -> str:
         # Lazy: the first paint comes before the formula's parser is loaded.

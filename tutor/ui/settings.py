@@ -1,4 +1,4 @@
-"""What the learner has settled once and for all: a small file in the platform's folder.
+"""The learner's settings: a small file in the platform's folder.
 
 A file that can't be read or written is told of in one line, and never stops anything.
 """

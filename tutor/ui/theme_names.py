@@ -1,4 +1,4 @@
-"""What the themes are called: all that the command line has to know of them."""
+"""The names of the themes, for the command line."""
 
 from __future__ import annotations
 

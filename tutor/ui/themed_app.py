@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ThemedApp(App[None]):
-    """What is left to say how: `tell`."""
+    """An app with themes. Subclasses define `tell`."""
 
     def __init__(
         self, settings: SettingsFile, theme: ThemeName | None, *, ascii_only: bool
@@ -46,7 +46,7 @@ class ThemedApp(App[None]):
 
     @property
     def ansi_theme(self) -> TerminalTheme:
-        """What the terminal's sixteen colours are, where they are not left to it."""
+        """The terminal's sixteen colours, where the tutor sets them."""
         return LOOKS[self._look].palette or super().ansi_theme
 
     def action_turn_theme(self) -> None:

@@ -64,7 +64,7 @@ def _kind(facts: VariableInfo) -> list[str]:
 
 
 def _autograd(facts: VariableInfo, width: int) -> str:
-    """What autograd makes of it."""
+    """Lines on the variable's part in autograd."""
     if facts.requires_grad is None:
         if facts.type.startswith("numpy."):
             return "a NumPy value: autograd does not track it"

@@ -35,7 +35,7 @@ def wrap(content: Content, width: int) -> list[Content]:
 
 
 def at_line_end(before: str, after: str) -> str:
-    """What the end of a line in the source stands for: a blank, but none between wide characters.
+    """The text for a line's end in the source: a space, but none between wide characters.
 
     `before` and `after` are the texts on both its sides.
     """

@@ -71,7 +71,7 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
 
 
 def _found(trial: ExerciseTrial) -> list[Finding]:
-    """What is wrong with one exercise. Broken code may print and warn: it is not listened to."""
+    """Diagnostics of one exercise. Output of its broken code is discarded."""
     found: list[Finding] = []
     with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,7 +105,7 @@ def _findings(trial: ExerciseTrial) -> Iterator[Finding]:
 
 
 def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
-    """What its expressions read that nobody binds, in whichever mode."""
+    """Names in its expressions that no mode binds."""
     lesson, exercise = trial.lesson, trial.exercise
     more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
     known = names_in(lesson, lesson.modes, more)

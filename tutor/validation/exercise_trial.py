@@ -38,7 +38,7 @@ class ExerciseTrial:
     begun: Begun = nobody
 
     def finding(self, message: str, *keys: str) -> Finding:
-        """What is wrong, on the line of the first of these keys that the author has written."""
+        """A finding on the line of the first of these keys that the author has written."""
         lines = self.exercise.lines
         line = next((lines[key] for key in keys if key in lines), self.exercise.line)
         return Finding(str(self.lesson.path), line, message)
@@ -88,7 +88,7 @@ class ExerciseTrial:
 
 
 def is_what(value: Value) -> str:
-    """What came out instead of what should have: `is an array of shape (4,)`."""
+    """An unexpected value in words: `is an array of shape (4,)`."""
     if value.dtype == "text":
         return f"has no value ({one_line(value.text)})"
     if value.dtype == "str":
@@ -99,7 +99,7 @@ def is_what(value: Value) -> str:
 
 
 def said_by(error: RunError) -> str:
-    """What the lesson raised, or what was refused, on one line.
+    """The error of the lesson, or the refusal, on one line.
 
     Raises the error itself if somebody has stopped it (Ctrl+C): no lesson is to blame for that.
     """

@@ -1,4 +1,4 @@
-"""What a proof says: what it found wrong, and what it is at."""
+"""Findings of a check, and its progress."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class _Check:
                 self._valueless.setdefault((expression.line, what), []).append(mode)
 
     def _shown(self, mode: str) -> Sequence[Expression]:
-        """What the lesson shows the value of in this mode, each once."""
+        """The expressions whose values the lesson shows in this mode, each once."""
         by_label: dict[str, Expression] = {}
         for expression in self.programs[mode].expressions():
             by_label.setdefault(expression.label, expression)
@@ -276,7 +276,7 @@ def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[
 
 
 def _backwards(run: Run) -> Iterator[Frame]:
-    """What is met on the way back: phase by phase through a whole batch, then by epochs.
+    """The frames on the way back: by phase through a whole batch, then by epoch.
 
     Every step back runs all from Setup on; forward again meets every frame at no such price.
     """

@@ -76,7 +76,7 @@ def _wrong(
 def _values(
     trial: ExerciseTrial, stage: Stage, expressions: Sequence[str], again: str
 ) -> tuple[Value, ...]:
-    """What the expressions are once the phase that is asked about has run. Raises EndError."""
+    """The values of the expressions after the phase in question has run. Raises EndError."""
     run = trial.begin(stage, again)
     try:
         run.step_phase()

@@ -36,7 +36,7 @@ class ComparisonPane(LinesPane):
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """What is compared, then the parameters; or that it is still on its way."""
+        """The heading and a block for each parameter; or that the comparison is being computed."""
         view = self.view
         comparison = view.inspections.comparison if view else None
         if view is None or comparison is None:
@@ -55,7 +55,7 @@ def _seen(view: RunView) -> tuple[ModeComparison | None, int]:
 
 
 def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
-    """Which place is compared, with whose gradient the run goes on, and how it went."""
+    """The heading: the compared position, the mode that trains, and the result."""
     batches = view.frame.batches if view.frame else 1
     where = f"Epoch {comparison.epoch}"
     if batches > 1:

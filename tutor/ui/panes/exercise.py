@@ -179,7 +179,7 @@ class ExerciseText(PartsPane):
             self.parent.set_class(len(lines) <= BRIEF, "-brief")
 
     def is_news(self, part: TextPart) -> bool:
-        """What stands still or is only moved about is none; of choices, the one just picked is."""
+        """Whether a part is new: it has other lines, or is the choice that was just picked."""
         if part.name.startswith(lines_of.CHOICE):
             return part.name == lines_of.choice_part(self._picked)
         return part.name not in lines_of.NEVER_NEW
@@ -208,7 +208,7 @@ class ExerciseText(PartsPane):
         return True
 
     def on_key(self, event: events.Key) -> None:
-        """Who types the next answer at once has to be asked first: with other numbers."""
+        """Ask the question again, with other numbers, before the next answer is typed."""
         attempt = self.attempt
         if attempt is None or attempt.state != "wrong" or attempt.wants not in ("number", "sign"):
             return
@@ -416,5 +416,5 @@ def _exercises(view: RunView | None) -> tuple[Exercise, ...]:
 
 
 def _asked(attempt: Attempt) -> tuple[object, ...]:
-    """What makes an answer in the field stale: another question, or that it was judged."""
+    """The question and its state: an answer in the field is stale once they change."""
     return (attempt.exercise.id, attempt.ask, attempt.step, attempt.tries)

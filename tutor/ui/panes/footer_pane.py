@@ -25,7 +25,7 @@ class FooterPane(LinesPane):
 
     @property
     def foot_lines(self) -> tuple[Content, ...]:
-        """What stands at the foot now."""
+        """The lines at the foot."""
         return tuple(self._foot)
 
     @property

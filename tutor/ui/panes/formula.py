@@ -81,7 +81,7 @@ class FormulaPane(LinesPane):
         self.rebuild()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """What the next phase will compute is asked for, or has been answered."""
+        """Scroll when a prediction is asked for or has been answered."""
         if asks_what_comes(old) != asks_what_comes(new):
             self.rebuild()
 
@@ -91,7 +91,7 @@ class FormulaPane(LinesPane):
         super().on_resize(event)
 
     def _remember(self, before: Frame | None) -> None:
-        """What stood there: a box that was empty in between is compared with what it held."""
+        """Remember the values: a box that was empty in between is compared with its last value."""
         for phase, values in before.boxed.items() if before else ():
             for expression in values:
                 if text := _text(values, expression):
@@ -214,7 +214,7 @@ class FormulaPane(LinesPane):
             self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
     def _followed_phase(self, view: RunView) -> str | None:
-        """What is about to run; but what has just run, if that is what was asked for."""
+        """The phase to keep in view: the next one, or the last one if a prediction was about it."""
         if tells_what_came(self.attempt) and view.frame is not None:
             return view.frame.phase
         return view.next_phase

@@ -59,7 +59,7 @@ class GraphPane(LinesPane):
 
     @property
     def graph(self) -> AutogradGraph | None:
-        """What it shows; None until it has been told of one."""
+        """The graph on show; None until there is one."""
         return self.view.inspections.graph if self.view else None
 
     # ── What is shown ───────────────────────────────────────────────────────────────

@@ -152,7 +152,7 @@ def _most(text_of: Callable[[int], str], room: int) -> int:
 def _labelled(
     table: Sequence[_Cells], on_show: Sequence[tuple[GraphRow, GraphNode]], room: int
 ) -> list[_Cells]:
-    """What the leaves' gradients are called before them, if there is room for all of it."""
+    """The table with a label before each leaf's gradient, if all of it fits."""
     leaves = {
         i: f"{_name(node)}.grad: "
         for i, (row, node) in enumerate(on_show)
@@ -223,7 +223,7 @@ class _Columns:
         return replace(self, value=value)
 
     def heading(self, words: str, width: int) -> Content:
-        """What the columns are, and the words: behind that, or else before as much as fits."""
+        """The names of the columns and the words, as far as they fit."""
         last = f"gradient · {words}"
         fits = self.at_gradient + len(last) <= width
         text = "operation" if fits else words
@@ -274,7 +274,7 @@ def _cells(
 
 
 def _gradient_style(node: GraphNode, so_far: Backward) -> Style:
-    """What has just arrived stands out; what a leaf had before recedes."""
+    """The style of a gradient: strong if it has just arrived, dim if it was there before."""
     if so_far.mark(node) == marks.DONE:
         return text_styles.CHANGED
     return text_styles.VALUE if so_far.has_reached(node) else text_styles.DIM

@@ -46,7 +46,7 @@ class Backward:
 
     @property
     def words(self) -> str:
-        """What there is to say of the gradients, in a few words."""
+        """The state of the gradients in a few words."""
         if not self.is_next:
             return "backward has run" if self.done == self.total else f"filled in by {self.phase}"
         if self.asked is not None:

@@ -19,7 +19,7 @@ NAME = 10
 
 
 class LadderPane(LinesPane):
-    """Who does what; the mode that runs now is marked."""
+    """The table "who does what"; the present mode is marked."""
 
     view: var[RunView | None] = var(None)
 

@@ -79,7 +79,7 @@ class LessonsPane(LinesPane, can_focus=False):
 
     @property
     def place(self) -> str:
-        """Which of the rows it is, and whether there are more than can be seen."""
+        """The position among the rows, and whether more rows are out of view."""
         lessons = [i for i in self._choosable() if not isinstance(self.entries[i].target, Bookmark)]
         place = f"{lessons.index(self.chosen) + 1} of " if self.chosen in lessons else ""
         return f" {place}{len(lessons)} lessons{self._more()}"

@@ -135,7 +135,7 @@ class LinesPane(ScrollView, can_focus=True):
 
     @property
     def lines(self) -> tuple[Content, ...]:
-        """What it shows now."""
+        """The lines on show."""
         return tuple(self._lines)
 
     # ── How ─────────────────────────────────────────────────────────────────────────

@@ -83,7 +83,7 @@ class NumbersPane(LinesPane):
 
 
 def _not_finite(view: RunView, frame: Frame) -> str:
-    """What is not finite, since when, and what to do about it."""
+    """A message that a value is not finite, since when, and what to do."""
     names = [name for name, value in frame.values.items() if not value.is_finite]
     is_loss = view.diverged_at is not None or not frame.loss.is_finite
     what = "The loss is" if is_loss else f"{one_line(names[0]) if names else 'A parameter'} is"
@@ -98,7 +98,7 @@ def _not_finite(view: RunView, frame: Frame) -> str:
 
 
 def when(frame: Frame, before: Frame | None) -> str:
-    """What the column of the figures before is called: they need not be those of the last step.
+    """The heading of the column with the earlier values.
 
     Who has run, or gone about in time, compares with where they came from.
     """
@@ -115,7 +115,7 @@ def when(frame: Frame, before: Frame | None) -> str:
 def rows(
     frame: Frame, before: Frame | None, then: OtherRunState | None = None
 ) -> Iterator[NumberRow]:
-    """What the table shows: the loss, each parameter with its gradient below it, the watched.
+    """The rows of the table: the loss, each parameter with its gradient, watched values.
 
     Where the mode has changed, loss and gradient come from other code: then they are not
     compared with what they were before.

@@ -49,7 +49,7 @@ class PlotPane(LinesPane):
     """Drawn after the text has been painted: on a slow line the numbers come first."""
 
     class Wanted(Message):
-        """What the plot needs has changed."""
+        """The plot needs other data."""
 
         def __init__(self, columns: int, kind: PictureKind | None) -> None:
             super().__init__()
@@ -81,7 +81,7 @@ class PlotPane(LinesPane):
 
     @property
     def kind(self) -> str:
-        """Which of KINDS it shows."""
+        """The kind of plot on show, of KINDS."""
         return KINDS[self._turned]
 
     @property

@@ -60,7 +60,7 @@ class Scale:
         return self.low * (1 - place) + self.high * place
 
     def ticks(self, places: Sequence[float]) -> tuple[Tick, ...]:
-        """What is written at these places; if there is but one number, that one alone."""
+        """The labels at these places; a single label if all numbers are equal."""
         if self.high == self.low:
             return ((0.5, number(self.low, 4)),)
         return tuple((place, number(self._round(self.at(place)), 3)) for place in places)

@@ -29,7 +29,7 @@ _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """What a line looks like."""
+    """The look of a line."""
 
     style: Style
     letter: str = "*"
@@ -83,7 +83,7 @@ class Canvas:
         )
 
     def text_at(self, cell: Dot) -> str:
-        """What a cell shows."""
+        """The text of a cell."""
         at = self._index(cell)
         return chr(_BRAILLE + self._bits[at]) if self._bits[at] else self._texts[at]
 

@@ -109,7 +109,7 @@ def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
 
 
 def _names(ghosts: Sequence[OtherRunLine], sheet: Sheet) -> str:
-    """Which line is which run, if there is more than one."""
+    """The names of the runs beside their lines, if there is more than one."""
     if not ghosts:
         return ""
     own = f"* this run{SEPARATOR}" if sheet.ascii_only else ""
@@ -117,7 +117,7 @@ def _names(ghosts: Sequence[OtherRunLine], sheet: Sheet) -> str:
 
 
 def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[ChangeMark], str]:
-    """What was left out and what was changed; and the marks that are spoken of."""
+    """Words for omitted points and for changes; and the marks they refer to."""
     curve = losses.curve
     is_whole = all(map(math.isfinite, (*curve.low, *curve.high)))
     has_zero = scale.log and 0 in (*curve.low, *curve.high)

@@ -1,4 +1,4 @@
-"""What the learner changed in mid-run and where, as numbered marks and as words."""
+"""The learner's changes in a run as numbered marks and as words."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def nearest(marks: Sequence[ChangeMark], here: int, room: int) -> tuple[list[Cha
 
 
 def _words(changes: Sequence[Change]) -> Iterator[str]:
-    """What these changes, one after the other, come to."""
+    """The changes of one epoch in words."""
     values: dict[str, str] = {}
     for change in changes:
         for what, word in _facts(change):
@@ -74,7 +74,7 @@ def _words(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _facts(change: Change) -> Iterator[tuple[str, str]]:
-    """What was changed, and how to say it."""
+    """The settings that a change sets, each with its words."""
     if change.mode is not None:
         yield "mode", one_line(change.mode)
     if change.device is not None:

@@ -42,7 +42,7 @@ class _Range:
 
     @property
     def middle(self) -> float:
-        """What decides between the two."""
+        """The output that separates the two classes."""
         return self.low / 2 + self.high / 2
 
 

@@ -1,4 +1,4 @@
-"""What a drawing is given and what it gives: room, a title and lines; and its legend's place."""
+"""The interface of a drawing: its room, its title and lines, and the place of its legend."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What to call it, and its lines from top to bottom."""
+    """A finished drawing: its title, and its lines from top to bottom."""
 
     title: str
     lines: tuple[Content, ...]

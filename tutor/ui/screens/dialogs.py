@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """What is asked, and how an answer is read."""
+    """A question and the function that reads its answer."""
 
     text: str
     read: Callable[[str], T]
@@ -95,7 +95,7 @@ class AskTrust(ModalScreen[bool]):
         self._lesson = lesson
 
     def compose(self) -> ComposeResult:
-        """What would run, and the three answers."""
+        """The lesson that would run, and the three answers."""
         lesson = self._lesson
         words = (
             "This lesson did not come with the tutor, and a lesson is a program:\n"

@@ -45,7 +45,7 @@ GRACE = 1.5
 
 
 class EditorScreen(SessionScreen):
-    """What is to be fixed, the code around it, what came of the last run, and the code itself."""
+    """The editor of a repair: the task, the code around, the last result, and the code."""
 
     ALL_COMMANDS = EDITOR_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_COMMANDS)]
@@ -79,7 +79,7 @@ class EditorScreen(SessionScreen):
         yield Footer(EDITOR_COMMANDS, id="footer")
 
     def on_mount(self) -> None:
-        """Who goes on another time finds it open, unless it is left."""
+        """Note that the editor is open, so that resuming opens it again."""
         self.session.notice = Notice()  # it names keys that are letters here
         super().on_mount()
         self.session.keep_editing(True)
@@ -224,7 +224,7 @@ class TaskPane(PartsPane):
                 yield replace(part, is_tight=True)
 
     def newest_at_first(self) -> Sequence[str]:
-        """Who comes to the editor after a hint or the solution sees the last of them."""
+        """Show the latest hint, or the solution, first."""
         return [p.name for p in self._parts if p.name.startswith(lines_of.ASKED_FOR)][-1:]
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
@@ -268,7 +268,7 @@ class AroundPane(LinesPane):
         return lines
 
     def settle(self) -> None:
-        """What runs just before the code to be fixed, as far as there is room."""
+        """Scroll to the code just before the code to fix."""
         height = self.scrollable_content_region.height
         if height != self._settled_in:
             self._settled_in = height
@@ -277,7 +277,7 @@ class AroundPane(LinesPane):
 
 
 class Verdict(Bar):
-    """What came of the last run: the real error, or what is said to it."""
+    """The result of the last run: its error, or the reply."""
 
     attempt: var[Attempt | None] = var(None)
 
@@ -312,7 +312,7 @@ class AskCode(ModalScreen[bool]):
         self._code = code
 
     def compose(self) -> ComposeResult:
-        """What would run, how long it is, and the answers."""
+        """The code that would run, its length, and the answers."""
         count = self._code.rstrip().count("\n") + 1
         digest = hashlib.sha256(self._code.encode(errors="replace")).hexdigest()
         words = (

@@ -138,7 +138,7 @@ class LessonScreen(SessionScreen):
 
     @property
     def focus_chain(self) -> list[Widget]:
-        """What tab leads to in turn: of an exercise its field, so to the formula and back."""
+        """The widgets that tab visits; not an exercise's text while its field is open."""
         chain, text = super().focus_chain, self.query_one(ExerciseText)
         passes_by = lines_of.asks_to_type(self.attempt) and self.focused is not text
         return [widget for widget in chain if not (passes_by and widget is text)]
@@ -158,7 +158,7 @@ class LessonScreen(SessionScreen):
         self.action_show("plot")
 
     def action_turn_difference(self) -> None:
-        """What another mode writes instead, phase by phase."""
+        """Show the code of another mode, phase by phase."""
         self.query_one(CodePane).turn_difference()
         self.action_show("code")
 
@@ -223,7 +223,7 @@ class LessonScreen(SessionScreen):
             self.action_edit()
 
     def _upper_pane(self, attempt: Attempt) -> str:
-        """What is worth looking at beside an exercise: the code to be fixed, the graph to fill in.
+        """The pane beside an exercise: Code for a repair, Graph for a backward pass.
 
         For the others it is what was looked at before; but the graph, which there may not be.
         """
@@ -403,7 +403,7 @@ class LessonScreen(SessionScreen):
 
     @property
     def _focused_pane(self) -> str:
-        """Which pane has the focus, itself or within it; empty if none has."""
+        """The pane that has the focus, or holds it; empty if none has."""
         within = self.focused.ancestors_with_self if self.focused else []
         ids = [node.id or "" for node in within]
         return next((id for id in ids if any(id in group for group in self._groups)), "")
@@ -414,7 +414,7 @@ class LessonScreen(SessionScreen):
         return (_EXERCISING if self.attempt else GROUPS)[self._layout]
 
     def _keep_focus_in_view(self) -> None:
-        """What shares a place in another layout may have hidden what had the focus."""
+        """Keep the focused pane in view when the layout changes."""
         focused = self._focused_pane
         for group in self._groups:
             panes = [self.query_one(f"#{name}") for name in group]

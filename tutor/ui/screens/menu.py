@@ -35,7 +35,7 @@ class MenuScreen(LessonListScreen):
         """What is looked for."""
 
     def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
-        """What to go on with (or a welcome), then the lessons that are looked for."""
+        """The row to resume (or a welcome), then the lessons that match the search."""
         found = matching(curriculum, self._words)
         if not self._words:
             yield self._first_entry(curriculum)

@@ -31,7 +31,7 @@ class SizedScreen(Screen[None]):
         yield from self.parts()
 
     def parts(self) -> Iterable[Widget]:
-        """What the screen consists of."""
+        """The parts of the screen."""
         return ()
 
     def __init__(self) -> None:
