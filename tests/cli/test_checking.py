@@ -78,7 +78,7 @@ def test_a_lesson_that_is_not_there_in_a_language_is_told(tutor: Tutor, shelf: P
     assert (done.returncode, proven(done.stdout)) == (1, ["ok  zh/a"])
     assert done.stderr == "tutor: b is not there in zh, only in en\n"
     (shelf / "zh" / "a.md").unlink()
-    assert "no lesson is there in zh" in tutor("check", "--lang", "zh").stderr
+    assert "no lesson is written in zh" in tutor("check", "--lang", "zh").stderr
 
 
 @pytest.mark.usefixtures("unproven")

@@ -162,8 +162,8 @@ def test_compare_of_what_diverges_is_valid_json(tutor: Tutor) -> None:
     [
         (["run", "nonsuch"], 1, "no lesson is named `nonsuch`"),
         (["run", "thermometre"], 1, "thermometer"),
-        (["run", "xor", "--mode", "magic"], 2, "there is manual, autograd, optimizer, model"),
-        (["run", "xor", "--device", "cuda:5"], 2, "there is cpu"),
+        (["run", "xor", "--mode", "magic"], 2, "available: manual, autograd, optimizer, model"),
+        (["run", "xor", "--device", "cuda:5"], 2, "available: cpu"),
         (["run", "xor", "--epochs", "-3"], 2, "'-3' is not a whole number from 1"),
         (["run", "xor", "--learning-rate", "nan"], 2, "a positive number"),
         (["run", "xor", "--format", "xml"], 2, "xml"),

@@ -48,10 +48,10 @@ def test_a_file_is_replaced_only_on_demand(tutor: Tutor, tmp_path: Path, suffix:
     [
         (["-o", "a.txt"], "FILE.py (a script), FILE.ipynb (a notebook) or FILE.csv (the figures)"),
         (["-o", "py"], "FILE.csv"),
-        (["--mode", "magic"], "there is manual, autograd"),
-        (["--mode", "magic", "-o", "a.csv"], "there is manual, autograd"),
+        (["--mode", "magic"], "available: manual, autograd"),
+        (["--mode", "magic", "-o", "a.csv"], "available: manual, autograd"),
         (["--device", "gpu"], "no device is called 'gpu'"),
-        (["--device", "cuda:77", "-o", "a.csv"], "there is cpu"),
+        (["--device", "cuda:77", "-o", "a.csv"], "available: cpu"),
     ],
 )
 def test_wrong_usage_is_one_line_and_writes_nothing(

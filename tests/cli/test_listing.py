@@ -100,7 +100,7 @@ def test_a_language_that_there_is_none_of_is_wrong_usage(tutor: Tutor) -> None:
     for command in (["list"], ["run", "xor"], ["export", "xor"], ["check"], ["open"], []):
         done = tutor(*command, "--lang", "tlh")
         assert done.returncode == 2
-        assert "no lesson is in 'tlh'; there is en, zh" in done.stderr
+        assert "no lesson is in 'tlh'; available: en, zh" in done.stderr
         assert done.stderr.count("\n") == 1
 
 
@@ -171,5 +171,5 @@ def test_a_plain_list_tells_each_circle_of_lessons_once(tutor: Tutor, shelf: Pat
     done = tutor("list")
     assert done.returncode == 0
     assert done.stderr == (
-        "tutor: a → b → a build on one another; mend `builds_on` in one of them\n"
+        "tutor: a → b → a build on one another; fix `builds_on` in one of them\n"
     )

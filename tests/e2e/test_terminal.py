@@ -154,7 +154,7 @@ def test_an_endless_loop_is_told_and_x_ends_it(home: Path) -> None:
         terminal.wait_for("still running")
         terminal.press("x")
         # On a machine that leaves it no time to give way, its process is ended instead.
-        gave_way, was_ended = "was still running; back to before it", "its process was ended"
+        gave_way, was_ended = "was still running; its changes were undone", "its process was ended"
         terminal.wait_until(lambda: gave_way in terminal.text() or was_ended in terminal.text())
         terminal.press("b")
         terminal.wait_for("next: ▶ Loss")

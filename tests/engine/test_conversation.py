@@ -147,7 +147,7 @@ def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversat
     before = open_shipped(engine, "xor", "model")
     answer = engine.ask(Switch(device="cuda:7"))
     assert isinstance(answer, CommandRefused)
-    assert answer.message.startswith("no device 'cuda:7' on this machine; there is cpu")
+    assert answer.message.startswith("no device 'cuda:7' on this machine; available: cpu")
     assert engine.shown(Pause()).frame == before.frame
 
 

@@ -68,7 +68,7 @@ def test_an_endless_loop_is_broken_off(engine: Conversation, tmp_path: Path) -> 
     answer = engine.answer_to(number)
     assert isinstance(answer, FrameShown)
     assert answer.frame == before.frame
-    assert answer.note == "stopped: Predict, line 20, was still running; back to before it"
+    assert answer.note == "stopped: Predict, line 20, was still running; its changes were undone"
 
 
 def test_what_will_not_stop_is_ended_and_the_run_is_there_again(

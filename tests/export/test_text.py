@@ -131,7 +131,7 @@ def test_a_run_that_was_changed_on_its_way_is_not_passed_off_as_the_same() -> No
 
 
 def test_an_unknown_mode_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="there is manual, autograd, optimizer, model"):
+    with pytest.raises(UsageError, match="available: manual, autograd, optimizer, model"):
         script(LINE, "magic")
 
 

@@ -90,7 +90,7 @@ def test_settings_are_changed_and_told():
         assert "positive" in answer_to(f"lr {typed}")
     assert "The gradient mode is manual, on cpu." in answer_to("mode manual")
     assert "The gradient mode is manual, on cpu." in answer_to("g")
-    assert answer_to("mode x") == "There is no mode x; there is manual and autograd."
+    assert answer_to("mode x") == "There is no mode x; available: manual and autograd."
     assert "There is no cuda here" in answer_to("device cuda")
     assert "is no parameter here" in answer_to("set q 3")
 

@@ -226,14 +226,14 @@ def test_the_error_of_the_given_code_is_told_with_its_line_and_as_often_as_it_is
         code = "loss = ((y_pred - y) ** 2).mean()"
         failed = f"Loss failed at {code}: ZeroDivisionError: division by zero."
         assert text.count(failed) == 2
-    assert text.count("Type edit to mend it.") == 1
+    assert text.count("Type edit to fix it.") == 1
 
 
 def test_an_error_in_the_learners_code_is_told_with_that_line():
     failed = LessonFailed(lesson="line", phase="Update", line=1, message="NameError: q")
     attempt = Attempt(REPAIR, 1, 1, "asking", "code", "Mend.", code="w -= q\n")
     assert failure(failed, attempt) == (
-        "Update failed in line 1 of the code to mend, w -= q: NameError: q."
+        "Update failed in line 1 of the code to fix, w -= q: NameError: q."
     )
 
 

@@ -712,9 +712,11 @@ def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: Fa
     code = "loss = ((y_pred - y) ** 2).mean()"
     assert learner.says("1").reply.startswith(f"Loss, at `{code}`: `ZeroDivisionError")
     assert learner.session.notice.text == f"Loss failed at {code} · R starts again"
-    engine.tell(engine.shown(0, "stopped: Loss, line 31, was still running; back to before it"))
+    engine.tell(
+        engine.shown(0, "stopped: Loss, line 31, was still running; its changes were undone")
+    )
     learner.hear()
-    stopped = f"Stopped: Loss was still running at {code}; back to before it"
+    stopped = f"Stopped: Loss was still running at {code}; its changes were undone"
     assert learner.session.notice.text == stopped
 
 

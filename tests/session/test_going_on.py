@@ -212,7 +212,7 @@ def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
     session.engine_session.devices = ("cpu",)
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
-    assert session.waiting_line() == "The way to epoch 5 is still running (2 s) · x stops it"
+    assert session.waiting_line() == "The run to epoch 5 is still running (2 s) · x stops it"
 
 
 def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:

@@ -121,7 +121,9 @@ def test_a_switch_before_backward_leaves_the_graph_intact() -> None:
 
 def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
     run = shipped("one-weight", "manual")
-    with pytest.raises(RunError, match="no mode 'model' in this lesson; there is manual, autograd"):
+    with pytest.raises(
+        RunError, match="no mode 'model' in this lesson; available: manual, autograd"
+    ):
         run.switch(mode="model")
     assert run.record.changes == ()
 
@@ -129,7 +131,7 @@ def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
     run = shipped("one-weight", "autograd")
     before = run.step_epoch()
-    with pytest.raises(RunError, match="no device 'cuda:9' on this machine; there is cpu"):
+    with pytest.raises(RunError, match="no device 'cuda:9' on this machine; available: cpu"):
         run.switch(device="cuda:9")
     assert run.frame() == before
 

@@ -250,7 +250,7 @@ def test_runs_that_there_are_not_are_refused_with_those_that_there_are() -> None
         lambda: runs.then("X", Position(1, 1)),
     ]
     for ask in asks:
-        with pytest.raises(RunError, match="there is no run 'X'; there is A, B"):
+        with pytest.raises(RunError, match="there is no run 'X'; available: A, B"):
             ask()
     with pytest.raises(RunError, match="the run you are in"):
         runs.delete("B")

@@ -269,7 +269,7 @@ def test_after_the_gradient_only_the_value_changes_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("element", "message"),
     [
-        (Element("v", (), 1.0), "there is no parameter 'v' here; there is w1, b1, w2, b2"),
+        (Element("v", (), 1.0), "there is no parameter 'v' here; available: w1, b1, w2, b2"),
         (Element("w1", (0,), 1.0), r"w1 has no element \[0\]: its last is \[1, 1\]"),
         (Element("w1", (0, 2), 1.0), r"w1 has no element \[0, 2\]: its last is \[1, 1\]"),
         (Element("w1", (0, -1), 1.0), r"w1 has no element \[0, -1\]"),

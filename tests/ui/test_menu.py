@@ -192,7 +192,7 @@ async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
         await settled(pilot)
         await pilot.press("O")
         await settled(pilot)
-        assert "nothing to go on with yet" in text_of(app, "status")
+        assert "Nothing to resume yet" in text_of(app, "status")
 
 
 async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_again(

@@ -86,7 +86,7 @@ class ModeLockstep:
         quiet: Quiet = nullcontext,
         patience: int = 1,
     ) -> None:
-        """Runs each mode's Setup. Raises LessonRaised only if it is broken off.
+        """Runs each mode's Setup. Raises LessonRaised only if it is stopped.
 
         `patience`: so many epochs after the last comparison the modes still follow, batch
         by batch; after a longer jump, or one back, they begin anew.
@@ -104,7 +104,7 @@ class ModeLockstep:
         """All modes' gradients for the batch that the run stands in (or is about to begin).
 
         `epoch` is the run's. `until` is asked between evaluations; None if it says so.
-        Raises LessonRaised only if the lesson's code is broken off.
+        Raises LessonRaised only if the lesson's code is stopped.
         """
         try:
             self._bring_along(at, epoch, until)

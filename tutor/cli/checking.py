@@ -46,7 +46,7 @@ def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
             _tell(str(error))
             good = False
     if good and not files:
-        raise LessonError(f"no lesson is there in {wanted.language}; there is nothing to prove")
+        raise LessonError(f"no lesson is written in {wanted.language}: there is nothing to check")
     results = checker.check_all(files)
     return 0 if good and all(results) else 1
 

@@ -36,8 +36,8 @@ def new_command(options: argparse.Namespace) -> int:
     trouble = trust.trust(document.parse(text, path))
     print(
         f"{path} is a small lesson that works: open it in your editor and make it yours.\n"
-        f"  tutor check {path} --trust          prove it (what you have written is run)\n"
-        f"  tutor check --watch --trust {path}  prove it again each time you save it\n"
+        f"  tutor check {path} --trust          check it (what you have written is run)\n"
+        f"  tutor check --watch --trust {path}  check it again each time you save it\n"
         f"  tutor {path}                        see it as a learner does"
     )
     if trouble:

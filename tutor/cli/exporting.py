@@ -55,7 +55,9 @@ def export_command(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> ExportSettings:
     if not _DEVICE.match(options.device):
-        raise UsageError(f"no device is called {options.device!r}; there is cpu, cuda, cuda:1, mps")
+        raise UsageError(
+            f"no device is called {options.device!r}; available: cpu, cuda, cuda:1, mps"
+        )
     return ExportSettings(
         device=options.device,
         learning_rate=options.learning_rate,

@@ -44,7 +44,7 @@ def _says_yes(lesson: Lesson) -> bool:
         return False
     print(
         f"{one_line(str(lesson.path))} did not come with the tutor. It is Python code and "
-        "can do all that you can do.",
+        "runs with your permissions.",
         file=sys.stderr,
     )
     print("Run exactly this content from now on? [y/N] ", end="", file=sys.stderr, flush=True)

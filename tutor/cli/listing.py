@@ -89,7 +89,7 @@ def _tell_circles(headlines: Sequence[Headline]) -> None:
 
     sys.stdout.flush()
     for way in circles({h.slug: h.builds_on for h in headlines}):
-        what = f"{' → '.join(way)} build on one another; mend `builds_on` in one of them"
+        what = f"{' → '.join(way)} build on one another; fix `builds_on` in one of them"
         print(f"tutor: {one_line(what)}", file=sys.stderr)
 
 

@@ -90,7 +90,7 @@ def _trust(path: Path) -> None:
 
 def _check_mode(mode: str | None, modes: Sequence[str]) -> None:
     if mode and modes and mode not in modes:
-        raise UsageError(f"no mode {mode!r} in this lesson; there is {', '.join(modes)}")
+        raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")
 
 
 def _read(path: Path) -> Lesson:

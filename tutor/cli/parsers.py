@@ -46,7 +46,7 @@ _EXAMPLES = """examples:
   tutor export xor --mode model -o xor.ipynb
                                    take it along as a notebook, a script or a table
   tutor new mine                   write a lesson of your own: mine.md
-  tutor check mine.md              prove it
+  tutor check mine.md              check it
   tutor progress                   what you have done, and where you left each lesson
   tutor devices                    where PyTorch can compute
 
@@ -183,7 +183,7 @@ def _add_length(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(commands: _Commands) -> None:
-    about = "prove lessons: they parse, run, agree with autograd and repeat"
+    about = "check lessons: they parse, run, agree with autograd and repeat"
     parser = _command(commands, "check", about, "tutor check --watch --trust mine.md")
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="all that are shipped if none")
     parser.add_argument(
@@ -269,7 +269,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
 
 def _language(text: str) -> str:
     if text not in LANGUAGES:
-        raise argparse.ArgumentTypeError(f"no lesson is in {text!r}; there is {_LANGUAGES}")
+        raise argparse.ArgumentTypeError(f"no lesson is in {text!r}; available: {_LANGUAGES}")
     return text
 
 

@@ -75,7 +75,7 @@ def _check(options: argparse.Namespace) -> None:
         raise LessonError(headline.diagnostic)
     if options.mode and headline.modes and options.mode not in headline.modes:
         modes = ", ".join(headline.modes)
-        raise UsageError(f"no mode {options.mode!r} in this lesson; there is {modes}")
+        raise UsageError(f"no mode {options.mode!r} in this lesson; available: {modes}")
 
 
 def _take_anything(stream: TextIO) -> None:

@@ -20,7 +20,7 @@ Stamp: TypeAlias = tuple[int, int, int] | None
 def changes(
     files: Callable[[], Iterable[Path]], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[Path, ...]]:
-    """The files that changed since the last look, for ever; first all that there are.
+    """The files that changed since the last look, forever; first all that there are.
 
     `files` is asked at every look, so one that is new is noticed. One that is gone has
     changed, and so has one that is back.

@@ -150,7 +150,7 @@ class EngineClient:
             return time.monotonic() - self._last_sign if waiting else 0.0
 
     def stop(self) -> None:
-        """Break off what runs: by asking, then by an interrupt, then by ending the child."""
+        """Stop what runs: by asking, then by an interrupt, then by ending the child."""
         with self._lock:
             if not self._pending or not self._ready:
                 return

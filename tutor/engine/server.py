@@ -100,7 +100,7 @@ class Server:
         self.looker = Inspector(self.capture.muted)
 
     def serve(self) -> None:
-        """Do one command after the other, for ever; look about while there is none."""
+        """Do one command after the other, forever; look about while there is none."""
         self.send(EngineReady(torch=str(torch.__version__), devices=devices.available()))
         while True:
             self.handle(self.inbox.next())
@@ -293,7 +293,7 @@ class Server:
         run = runs.current
         done = write_series(run, Path(command.path), until=self._is_asked, quiet=self.capture.muted)
         if not done:
-            raise RunError(f"{command.path} was not written: broken off")
+            raise RunError(f"{command.path} was not written: stopped")
         self.send(SeriesWritten(path=command.path, answers=command.number))
 
     # ── Long ways ───────────────────────────────────────────────────────────────────
@@ -404,7 +404,7 @@ class Server:
         """The frame that the run went back to, and what the lesson raised."""
         where = f"{error.phase}, line {error.line}," if error.line else error.phase
         if error.stopped and self.runs is not None:
-            self._show(answers, note=f"stopped: {where} was still running; back to before it")
+            self._show(answers, note=f"stopped: {where} was still running; its changes were undone")
             return
         if error.stopped:
             self.send(

@@ -37,4 +37,4 @@ def check_mode(lesson: Lesson, mode: str) -> None:
     """Raise UsageError, saying what there is, if the lesson has no such mode."""
     if mode not in lesson.modes:
         there = ", ".join(lesson.modes)
-        raise UsageError(f"no mode {mode!r} in this lesson; there is {there}")
+        raise UsageError(f"no mode {mode!r} in this lesson; available: {there}")

@@ -58,7 +58,7 @@ def _bytes(path: Path) -> bytes:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise _error(path, "this is a directory; name a .md file in it")
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
         raise _error(path, "this is not a plain file; name a .md file")
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)

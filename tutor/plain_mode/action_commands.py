@@ -15,13 +15,13 @@ from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 
 MOST_TIMES = 1000
-"""So often a command is done at once: it can be broken off only between two."""
+"""So often a command is done at once: it can be stopped only between two."""
 
 LONGEST_SEED = 9
 """Digits of a seed that may be typed."""
 
 LONGEST_CODE = 100_000
-"""Characters of a file of code that are read: nobody mends more."""
+"""Characters of a file of code that are read: nobody fixes more."""
 
 
 class UnclearCommandError(Exception):
@@ -153,7 +153,7 @@ class ActionCommands:
         if not argument:
             self._session.next_mode()
         elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
-            raise UnclearCommandError(f"There is no mode {argument}; there is {listed(modes)}.")
+            raise UnclearCommandError(f"There is no mode {argument}; available: {listed(modes)}.")
         elif mode == view.mode:
             raise UnclearCommandError(f"The mode is {mode} already.")
         else:
@@ -220,7 +220,7 @@ class ActionCommands:
         attempt = self._session.attempt
         exercise = attempt.exercise if attempt else None
         if not isinstance(exercise, Repair):
-            raise UnclearCommandError("There is no code to mend in this exercise.")
+            raise UnclearCommandError("There is no code to fix in this exercise.")
         code = _code_in(Path(argument)) if argument else self._typed_code(exercise.phase)
         if not code.strip():
             raise UnclearCommandError("No code was typed: it stays as it was.")
@@ -235,11 +235,11 @@ class ActionCommands:
         return "edit"
 
     def _typed_code(self, phase: str) -> str:
-        """Lines up to the last; broken off, they are kept. Raises UnclearError then."""
+        """Lines up to the last; if stopped, they are kept. Raises UnclearError then."""
         lines: list[str] = []
         try:
             for line in self._more_lines():
-                lines.append(line)  # one by one: it may be broken off
+                lines.append(line)  # one by one: it may be stopped
         except (KeyboardInterrupt, EOFError):
             code = "\n".join(lines)
             if not code.strip():

@@ -161,7 +161,7 @@ def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
 def code_of(
     attempt: Attempt, failed: LessonFailed | None = None, lesson: Lesson | None = None
 ) -> Iterator[Line]:
-    """The code that is to be mended, and the error: its own, or that of the code as given."""
+    """The code to fix, and the error: its own, or that of the code as given."""
     yield SpokenCode(attempt.code, numbered=True)
     exercise = attempt.exercise
     if failed is not None:
@@ -182,7 +182,7 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
     if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
         rows = attempt.code.split("\n")
         if failed.phase == attempt.exercise.phase and failed.line <= len(rows):
-            line += f" of the code to mend, {rows[failed.line - 1].strip()}"
+            line += f" of the code to fix, {rows[failed.line - 1].strip()}"
     return f"{failed.phase} failed{line}: {sentence(failed.message)}"
 
 

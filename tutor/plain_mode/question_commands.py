@@ -122,5 +122,5 @@ class QuestionCommands:
         found = [s for s in named if name.lower() in s.heading.lower()]
         if not found:
             headings = spoken_sections.listed([s.heading for s in named])
-            raise UnclearCommandError(f"Nothing here is called {name}; there is {headings}.")
+            raise UnclearCommandError(f"Nothing here is called {name}; available: {headings}.")
         return found[0]

@@ -124,7 +124,7 @@ class RunNarrator:
         if failed is not None and failed != self._failed and not is_judged:
             self._voice.say(exercise_text.failure(failed, attempt, self._session.controller.lesson))
             is_mended = attempt is not None and attempt.wants == "code"
-            self._voice.say(f"Type {'edit to mend it' if is_mended else 'restart to start again'}.")
+            self._voice.say(f"Type {'edit to fix it' if is_mended else 'restart to start again'}.")
         elif not (failed and is_judged):  # whose reply tells it
             self._tell_notice(notice)
         self._failed = failed
@@ -267,7 +267,7 @@ class RunNarrator:
         if len(unheard) > 1:
             self._voice.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
         if not rest:
-            self._voice.say("Nothing stands behind the phases of this lesson.")
+            self._voice.say("There is nothing to read after the phases of this lesson.")
 
     def _is_new(self, section: Section, what: str) -> bool:
         key = (section.line, what)

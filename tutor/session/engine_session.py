@@ -174,7 +174,7 @@ class EngineSession:
         self._engine.send(FramePainted())
 
     def stop(self) -> None:
-        """Break off whatever runs."""
+        """Stop whatever runs."""
         if self._unanswered:
             self._is_stopping = True
             self.notice = Notice("Stopping …", "told")
@@ -385,13 +385,13 @@ class EngineSession:
             case StepPhase():
                 return (self.view and self.view.next_phase) or "The phase"
             case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
-                return f"The way to epoch {epoch}"
+                return f"The run to epoch {epoch}"
             case OpenLesson() | Restart() | Switch():
                 return "Setup"
             case Seek():
-                return f"The way to epoch {command.epoch}"
+                return f"The run to epoch {command.epoch}"
             case SelectRun():
-                return f"The way to run {command.name}"
+                return f"The change to run {command.name}"
             case WriteSeries():
                 return "The writing of the figures"
             case _:

@@ -32,7 +32,7 @@ MOST_SEEDS = 1000
 """A seed that is drawn is below this: short enough to be remembered."""
 
 REPAIR_SECONDS = 10.0
-"""So long may mended code run without a sign of life; then it is stopped."""
+"""So long may fixed code run without a sign of life; then it is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class ExerciseController:
             try:
                 handler.answer(text)
             except ValueError as error:  # it can't be read: that is no try
-                # Submitted, it is half typed no more; the field has it still, to be mended.
+                # Submitted, it is half typed no more; the field has it still, to be fixed.
                 handler.context.set(reply=feedback.escaped(str(error)), unread=text, typed="")
             else:
                 handler.context.set(typed="", unread="")

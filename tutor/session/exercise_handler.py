@@ -86,7 +86,7 @@ class ExerciseHandler(Generic[E]):
         if isinstance(event, LessonFailed):
             return f"{event.phase} failed{self._at(event.phase, event.line)} · R starts again"
         if stopped := failure_location.stopped_in(event):
-            back = "; back to before it" if isinstance(event, FrameShown) else ""
+            back = "; its changes were undone" if isinstance(event, FrameShown) else ""
             return f"Stopped: {stopped[0]} was still running{self._at(*stopped)}{back}"
         return ""
 

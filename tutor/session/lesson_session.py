@@ -98,9 +98,7 @@ class LessonSession:
         if self.view is None:
             return
         if left is None:
-            self.engine_session.tell(
-                "There is nothing to go on with: the lesson is where you left it"
-            )
+            self.engine_session.tell("Nothing to resume: the lesson is where you left it")
         else:
             self.resume(self.view.lesson, left)
 

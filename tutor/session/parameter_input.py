@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from tutor.lesson.learning_rate import WANTED, is_learning_rate
+from tutor.lesson.learning_rate import LARGEST, is_learning_rate
 from tutor.protocol.frame import Element, Value
 from tutor.session.number_format import setting
 from tutor.training.answers import read_number
@@ -33,7 +33,7 @@ def read(text: str, values: Mapping[str, Value]) -> Element:
         raise ValueError(f"Type it like this: {_example(values)}")
     name = typed["name"] or next(iter(values))
     if name not in values:
-        raise ValueError(f"{name} is no parameter here; there is {', '.join(values)}")
+        raise ValueError(f"{name} is no parameter here. Parameters: {', '.join(values)}")
     if typed["name"] is None and (len(values) > 1 or values[name].size > 1):
         raise ValueError(f"Which one? Type it like this: {_example(values)}")
     return Element(
@@ -70,7 +70,8 @@ def read_learning_rate(text: str) -> float:
     except ValueError:
         value = 0.0
     if not is_learning_rate(value):
-        raise ValueError(f"Type a learning rate, like 0.01, 1/4 or 1e-3: {WANTED}.")
+        example = "at most a million" if value > LARGEST else "like 0.01, 1/4 or 1e-3"
+        raise ValueError(f"Type a positive number, {example}.")
     return value
 
 

@@ -230,7 +230,7 @@ class Session(LessonSession):
         self._restart(Restart(new_seed=True))
 
     def stop(self) -> None:
-        """Break off whatever runs."""
+        """Stop whatever runs."""
         self._scrubbed_to = None
         self.engine_session.stop()
 

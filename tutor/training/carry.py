@@ -110,7 +110,7 @@ def set_element(loop: Loop, element: Element) -> str:
     array = now.get(element.parameter)
     if array is None:
         names = ", ".join(now)
-        raise RunError(f"there is no parameter {element.parameter!r} here; there is {names}")
+        raise RunError(f"there is no parameter {element.parameter!r} here; available: {names}")
     new = array.copy()
     new[_checked_index(element, array)] = _checked_value(element, array)
     phases = [phase.name for phase in loop.program.loop]

@@ -35,7 +35,7 @@ def check(device: str) -> str:
     name = "cuda" if device == "cuda:0" else device
     there = available()
     if name not in there:
-        raise RunError(f"no device {device!r} on this machine; there is {', '.join(there)}")
+        raise RunError(f"no device {device!r} on this machine; available: {', '.join(there)}")
     return name
 
 

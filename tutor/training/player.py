@@ -326,7 +326,7 @@ class Player:
         self.note = ""  # what was said of the changes on the way has been said before
 
     def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
-        """To the end of `epoch`; returns whether it was broken off.
+        """To the end of `epoch`; returns whether it was stopped.
 
         A long way is gone by halves, with a keyframe after each: who goes back from there
         step by step does not go all the way again.

@@ -68,7 +68,7 @@ class Run:
     def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
         """Raise RunError, saying what there is, if there is no such mode or device."""
         if mode not in programs:
-            raise RunError(f"no mode {mode!r} in this lesson; there is {', '.join(programs)}")
+            raise RunError(f"no mode {mode!r} in this lesson; available: {', '.join(programs)}")
         devices.check(device)
 
     @classmethod

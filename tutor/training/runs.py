@@ -242,7 +242,7 @@ class Runs:
     def catch_up(self, until: Callable[[], bool]) -> bool:
         """Run again what is known of a kept run only by its record, until `until` says so.
 
-        Returns whether more is known of one now. Raises LessonRaised only if it is broken off
+        Returns whether more is known of one now. Raises LessonRaised only if it is stopped
         by the learner.
         """
         is_more = False
@@ -298,7 +298,7 @@ class Runs:
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> RunError:
-        return RunError(f"there is no run {name!r}; there is {', '.join(self.names)}")
+        return RunError(f"there is no run {name!r}; available: {', '.join(self.names)}")
 
     def _built(self, kept: _Kept) -> Run:
         """The kept run itself: Setup runs in a namespace of its own when it is first wanted."""

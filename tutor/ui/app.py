@@ -248,7 +248,7 @@ class TutorApp(ThemedApp):
         """Go on where the learner was last, in whatever lesson that was."""
         left, view = self._curriculum.last_left(), self.session.view
         if left is None:
-            self.tell(Notice("There is nothing to go on with yet · enter opens a lesson", "told"))
+            self.tell(Notice("Nothing to resume yet · enter opens a lesson", "told"))
         elif view and view.lesson.slug == left.slug and self.session.has_begun:
             self.action_lesson()
         else:

@@ -86,7 +86,7 @@ class ErrorBar(Bar):
         self._look()
 
     def watch_attempt(self) -> None:
-        """It is said, or no more, to who mends the code."""
+        """It is said, or no more, while code is to be fixed."""
         self._look()
 
     def _look(self) -> None:

@@ -133,7 +133,7 @@ def details(
     headline = standing.headline
     if headline.diagnostic:
         wrong = line(("✗ " + one_line(headline.diagnostic), text_styles.ERROR)).wrap(width)
-        return [*wrong[: DETAILS - 1], line("It can't be opened before that is mended.")]
+        return [*wrong[: DETAILS - 1], line("It can't be opened before that is fixed.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)
     if len(summary) + len(exercises) + 3 > DETAILS:

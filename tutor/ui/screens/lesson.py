@@ -177,7 +177,7 @@ class LessonScreen(SessionScreen):
         view = self.session.view
         if view is not None and not view.lesson.comparable:
             self.session.engine_session.tell(
-                "Here each mode is a run of its own: none to lay side by side"
+                "Here each mode is a run of its own: there is nothing to compare"
             )
             self.update_from_session()
         elif view is not None:
