@@ -1,1 +1,1 @@
-"""The Textual app. Never imports torch: all it knows of a run comes in messages."""
+"""The Textual app. It never imports torch: the engine sends all that it shows of a run."""

@@ -1,4 +1,4 @@
-"""The app: owns the engine's events and the way from screen to screen."""
+"""The app: passes the engine's events on and switches between screens."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TutorApp(ThemedApp):
     """Menu, map and lesson over one engine."""
 
     class EngineSpoke(Message):
-        """The engine has told something."""
+        """The engine has sent an event."""
 
         def __init__(self, event: AnyEvent) -> None:
             super().__init__()
@@ -99,7 +99,7 @@ class TutorApp(ThemedApp):
         settings: SettingsFile | None = None,
         theme: ThemeName | None = None,
     ) -> None:
-        """Nothing is started before the app runs.
+        """Prepare the app. Nothing is started before it runs.
 
         `lessons` may be a function: it is called when the list is first needed.
         `first` is opened at once, else the menu is shown. A path is read after the first
@@ -147,7 +147,7 @@ class TutorApp(ThemedApp):
             after_paint(self, self._start_engine)
 
     def _tell_trouble(self) -> None:
-        """Say it once if what the learner does can't be kept."""
+        """Say once that the learner's progress can't be saved."""
         trouble = self._journal.trouble or self.settings.trouble
         if trouble != self._trouble:
             self._trouble = trouble
@@ -155,11 +155,11 @@ class TutorApp(ThemedApp):
                 self.tell(Notice(one_line(trouble), "refused"))
 
     def _start_engine(self) -> None:
-        """Once the first screen stands, which loading torch beside it would keep waiting."""
+        """Start the engine after the first screen is painted: loading torch would delay it."""
         self._engine.start(self._hear)
 
     def on_lines_pane_painted(self) -> None:
-        """Read the lesson that the app was started with: the empty screen stands."""
+        """Read the lesson that the app was started with, now that the empty screen is painted."""
         path, self._first = self._first, None
         if not isinstance(path, Path):
             return
@@ -172,15 +172,15 @@ class TutorApp(ThemedApp):
         self._begin_if_trusted(lesson, self._begin_as_asked)
 
     def _hear(self, event: AnyEvent) -> None:
-        """Called from the engine's thread: a message is all that is safe."""
+        """Post the event as a message, which alone is safe from the engine's thread."""
         self.post_message(self.EngineSpoke(event))
 
     def on_unmount(self) -> None:
-        """The engine ends with the app."""
+        """Stop the engine when the app ends."""
         self._engine.close()
 
     def on_tutor_app_engine_spoke(self, message: EngineSpoke) -> None:
-        """Let the session hear it, show what is so now, and ask for the next frame."""
+        """Pass the event to the session, update the screen, and ask for the next frame."""
         is_owed = self.session.receive(message.event)
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
@@ -193,7 +193,7 @@ class TutorApp(ThemedApp):
     # ── From screen to screen ───────────────────────────────────────────────────────
 
     def on_lesson_list_screen_lesson_chosen(self, message: LessonListScreen.LessonChosen) -> None:
-        """Open the chosen lesson, where it was left; if it is open already, go back to it."""
+        """Open the chosen lesson at its bookmark; if it is open already, go back to it."""
         view = self.session.view
         begin = self._begin_exercises if message.exercises_only else self._begin_where_left
         if view is None or view.lesson.path != message.headline.path:
@@ -205,7 +205,7 @@ class TutorApp(ThemedApp):
             self._lesson_screen.update_from_session()
 
     def on_lesson_list_screen_go_on_chosen(self, message: LessonListScreen.GoOnChosen) -> None:
-        """Go on where the learner was last."""
+        """Resume where the learner was last."""
         self.action_resume()
 
     def action_menu(self) -> None:
@@ -213,7 +213,7 @@ class TutorApp(ThemedApp):
         self._choose_on(self._menu_screen, "menu")
 
     def action_map(self) -> None:
-        """Show what builds on what; a run is paused meanwhile."""
+        """Show the map of lessons; a run is paused meanwhile."""
         if not self.is_screen_installed("map"):
             from tutor.ui.screens.map import MapScreen  # noqa: PLC0415  after the first paint
 
@@ -224,7 +224,7 @@ class TutorApp(ThemedApp):
         self._choose_on(screen, "map")
 
     def action_leave_map(self) -> None:
-        """Back to where the map was asked for."""
+        """Go back to the screen from which the map was opened."""
         if self._came_to_map_from == "lesson":
             self.action_lesson()
         else:
@@ -238,14 +238,14 @@ class TutorApp(ThemedApp):
         self.switch_screen(name)
 
     def action_lesson(self) -> None:
-        """Back to the lesson that is open, if one is."""
+        """Go back to the open lesson, if there is one."""
         if self.session.view is not None:
             self.switch_screen("lesson")
         else:
             self.tell(Notice("No lesson is open yet · enter opens one", "told"))
 
     def action_resume(self) -> None:
-        """Go on where the learner was last, in whatever lesson that was."""
+        """Resume where the learner was last, in any lesson."""
         left, view = self._curriculum.last_left(), self.session.view
         if left is None:
             self.tell(Notice("Nothing to resume yet · enter opens a lesson", "told"))
@@ -255,13 +255,13 @@ class TutorApp(ThemedApp):
             self._open_file(self._path_of(left), lambda lesson: self.session.resume(lesson, left))
 
     def _path_of(self, left: Bookmark) -> Path:
-        """Its file as it was; where that has moved, the lesson that is called so now."""
+        """Return the lesson's file; if it has moved, the file of the lesson with the same slug."""
         path = left.file
         found = (h.path for h in self._curriculum.headlines if h.slug == left.slug)
         return path if path.exists() else next(found, path)
 
     def action_turn_lesson(self, by: int) -> None:
-        """Open the next or the previous lesson, where it was left."""
+        """Open the next or the previous lesson at its bookmark."""
         view = self.session.view
         usable = [h for h in self._curriculum.headlines if not h.diagnostic]
         index = next((i for i, h in enumerate(usable) if view and h.path == view.lesson.path), None)
@@ -276,7 +276,7 @@ class TutorApp(ThemedApp):
     # ── Keys and commands ───────────────────────────────────────────────────────────
 
     async def on_event(self, event: events.Event) -> None:
-        """Where nothing of a screen is shown, nothing is done in it: q quits, that is all."""
+        """Ignore all keys but q while the terminal is too small to show the screen."""
         screen = self.screen_stack[-1] if self.screen_stack else None
         is_input = isinstance(event, (events.InputEvent, events.Paste))
         if is_input and isinstance(screen, SizedScreen) and screen.is_too_small:
@@ -290,23 +290,23 @@ class TutorApp(ThemedApp):
             await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the editor Ctrl+Z takes back what was typed."""
+        """Disable suspending in the editor, where Ctrl+Z is undo."""
         if action == "suspend_process" and isinstance(self.focused, TextArea):
             return False
         return super().check_action(action, parameters)
 
     def action_suspend_process(self) -> None:
-        """Give the terminal back to the shell, until `fg`; what runs stands still meanwhile."""
+        """Give the terminal back to the shell, until `fg`; a run is paused meanwhile."""
         self._journal.flush()  # or the file could stay locked for another tutor
         super().action_suspend_process()
 
     def _come_back(self, _: object) -> None:
-        """Go on; the shell has used the screen meanwhile."""
+        """Resume after a suspension; the shell has used the screen meanwhile."""
         self._engine.resume()
         self.refresh(repaint=True, layout=True)
 
     def on_key(self, event: events.Key) -> None:
-        """Say it where a key does nothing: nobody else has taken it."""
+        """Say that a key does nothing here, if no widget has handled it."""
         is_seen = isinstance(self.screen, SessionScreen | LessonListScreen)
         if is_seen and event.key not in self.active_bindings:
             typed = event.character if event.is_printable and event.character else event.key
@@ -338,7 +338,7 @@ class TutorApp(ThemedApp):
                 yield SystemCommand(f"Theme {name}", look.title.capitalize(), take)
 
     def action_take_mouse(self, takes: bool) -> None:
-        """Settle whose the mouse is."""
+        """Set whether the app or the terminal handles the mouse."""
         self.settings.keep(msgspec.structs.replace(self.settings.settings, mouse=takes))
         if not self.settings.trouble:
             whose = "tutor" if takes else "terminal"
@@ -359,7 +359,7 @@ class TutorApp(ThemedApp):
             self._open_file(headline.path, begin)
 
     def _open_file(self, path: Path, begin: Callable[[Lesson], None]) -> None:
-        """Read a lesson and let it begin, if the learner trusts it."""
+        """Read a lesson and start it, if the learner trusts it."""
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:
@@ -399,7 +399,7 @@ class TutorApp(ThemedApp):
         self.session.open(lesson, start)
 
     def _begin_where_left(self, lesson: Lesson) -> None:
-        """Where it was left; at its beginning if it never was, or settings were asked for."""
+        """Start at the bookmark; at the beginning without one, or if settings were given."""
         left = self._journal.left_of(lesson.slug)
         if left is None or self._start != Start():
             self._begin_as_asked(lesson)
@@ -407,7 +407,7 @@ class TutorApp(ThemedApp):
             self.session.resume(lesson, left)
 
     def _begin_exercises(self, lesson: Lesson) -> None:
-        """The fast track: the first exercise that is not done, as soon as the lesson stands."""
+        """Begin the first exercise that is not done (the fast track), once the lesson is ready."""
         self._begin_where_left(lesson)
         exercises = self.session.exercises
         if exercises:
@@ -418,7 +418,7 @@ class TutorApp(ThemedApp):
             self.tell(Notice("This lesson has no exercises", "told"))
 
     def tell(self, notice: Notice) -> None:
-        """Say one line on the screen that is seen."""
+        """Show a one-line message on the current screen."""
         if isinstance(self.screen, LessonListScreen):
             self.screen.tell(notice)
         else:

@@ -36,15 +36,15 @@ class Header(Bar):
     """What stands there while no lesson is open."""
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another lesson, setting or epoch."""
+        """Redraw for another lesson, setting or epoch."""
         self.rebuild()
 
     def watch_heading(self) -> None:
-        """Another title."""
+        """Redraw for another title."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """The title left, the settings right; the title gives way if both don't fit."""
+        """The title on the left, the settings on the right; the title is cut if both don't fit."""
         view = self.view
         title = one_line(view.lesson.title) if view else self.heading
         right = " · ".join(_settings(view)) if view else ""
@@ -82,11 +82,11 @@ class ErrorBar(Bar):
         """The error that is told here."""
 
     def watch_view(self) -> None:
-        """An error came or went."""
+        """Redraw when an error appears or disappears."""
         self._look()
 
     def watch_attempt(self) -> None:
-        """It is said, or no more, while code is to be fixed."""
+        """Redraw when an exercise begins or ends: the editor of a repair shows the error itself."""
         self._look()
 
     def _look(self) -> None:
@@ -99,7 +99,7 @@ class ErrorBar(Bar):
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """Where it happened, what, and what to do."""
+        """Where the error happened, what it is, and what to do."""
         failed = self._failed
         if failed is None or self.view is None:
             return []
@@ -119,19 +119,19 @@ class StatusBar(Bar):
     waiting: var[str] = var("")
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another step."""
+        """Redraw for another step."""
         self.rebuild()
 
     def watch_notice(self) -> None:
-        """Something was said."""
+        """Redraw for another notice."""
         self.rebuild()
 
     def watch_waiting(self) -> None:
-        """The wait began, goes on or is over."""
+        """Redraw when a wait begins, continues or ends."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """The most urgent of what there is to say."""
+        """The most urgent message."""
         view, notice = self.view, self.notice
         if self.waiting:
             said = line((self.waiting, text_styles.STRONG))
@@ -147,7 +147,7 @@ class StatusBar(Bar):
 
 
 def _fitting(text: str, width: int) -> str:
-    """The text without those of its last parts that would be cut off; parts stand beside a dot."""
+    """The text without the last parts that don't fit; a dot separates parts."""
     while cell_len(text) > width and PART in text:
         text = text.rpartition(PART)[0]
     return text
@@ -188,15 +188,15 @@ class Footer(Bar):
         self._commands = commands
 
     def watch_first(self) -> None:
-        """Other keys are needed most."""
+        """Redraw when other keys come first."""
         self.rebuild()
 
     def watch_only(self) -> None:
-        """No others work now, or they do again."""
+        """Redraw when only some keys work, or all work again."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """Key and word, the most needed first."""
+        """Each key with its label, the most needed first."""
         pieces: list[Piece] = []
         commands, first = (self.only, ()) if self.only else (self._commands, self.first)
         for command in footer(commands, width, first):

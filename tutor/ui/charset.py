@@ -44,7 +44,7 @@ def is_ascii_only(environ: Mapping[str, str], utf8_mode: bool = False) -> bool:
 
 @lru_cache(4096)
 def _in_ascii(character: str) -> str:
-    """ASCII as wide as the character: its stand-in, its bare letter, or question marks."""
+    """ASCII of the character's width: its substitute, its letter without accent, or `?`."""
     if found := _STAND_INS.get(character):
         return found
     code, width = ord(character), cell_len(character)
@@ -64,7 +64,7 @@ def to_ascii(text: str) -> str:
 
 
 class NoControls(LineFilter):
-    """Lets no control character of a text out to the terminal, whichever widget shows it.
+    """A filter that removes control characters from the text of every widget.
 
     They have no width, so that the line stays as wide as it was laid out. What Textual itself
     tells the terminal is a segment with a control of its own.
@@ -83,7 +83,7 @@ def _without_controls(text: str) -> str:
 
 
 class AsciiOnly(LineFilter):
-    """Lets nothing but ASCII out to the terminal: borders, markers and lessons alike."""
+    """A filter that turns all text into ASCII: borders, markers and lessons alike."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same line, cell for cell, in ASCII."""

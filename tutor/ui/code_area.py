@@ -60,7 +60,7 @@ class CodeArea(TextArea):
         return self._burst >= PASTED
 
     def action_new_line(self) -> None:
-        """A new line, as deep as this one; one deeper after a colon. A pasted line is as it is."""
+        """Insert a line, indented like this one, deeper after a colon; a pasted line is unchanged."""
         row, column = min(self.selection)
         before = self.document.get_line(row)[:column]
         depth = len(before) - len(before.lstrip(" "))
@@ -70,7 +70,7 @@ class CodeArea(TextArea):
         self._type("\n" + " " * self._added)
 
     def action_indent(self) -> None:
-        """Four spaces, or all selected lines four cells further in."""
+        """Insert four spaces, or indent all selected lines by four."""
         first, last = sorted(self.selection)
         if first[0] == last[0]:
             self._type(" " * (INDENT - first[1] % INDENT))
@@ -78,12 +78,12 @@ class CodeArea(TextArea):
             self._shift_lines(first[0], last[0], INDENT)
 
     def action_outdent(self) -> None:
-        """The line, or all selected ones, four cells further out."""
+        """Outdent the line, or all selected lines, by four."""
         first, last = sorted(self.selection)
         self._shift_lines(first[0], last[0], -INDENT)
 
     def put(self, text: str) -> None:
-        """Another text in place of all that is there; undo brings that back."""
+        """Replace the whole text; undo restores the old text."""
         self.replace(text, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor((0, 0))
 
@@ -105,6 +105,6 @@ class CodeArea(TextArea):
 
 
 def _shifted(row: str, by: int) -> str:
-    """The line further in or out; an empty one stays empty."""
+    """The line indented or outdented; an empty line stays empty."""
     depth = len(row) - len(row.lstrip(" "))
     return row and " " * max(0, depth + by) + row.lstrip(" ")

@@ -27,7 +27,7 @@ class DiffLine:
 
 @dataclass(frozen=True, slots=True)
 class PhaseDifference:
-    """The difference of one phase."""
+    """The difference of one phase between two modes."""
 
     phase: str
     lines: tuple[DiffLine, ...]
@@ -36,7 +36,7 @@ class PhaseDifference:
     """What there is to say of the phase as a whole; empty where the lines say it."""
 
     def count(self, sign: Sign) -> int:
-        """How many lines bear this sign."""
+        """The number of lines with this sign."""
         return sum(line.sign == sign for line in self.lines)
 
 
@@ -50,7 +50,7 @@ class Difference:
     phases: tuple[PhaseDifference, ...]
 
     def summary(self) -> tuple[str, str]:
-        """Two lines: what is not written any more in a step, and what is instead."""
+        """Two lines: the code that a step no longer needs, and the code that replaces it."""
         steps = [phase for phase in self.phases if phase.phase != SETUP]
         gone = _lines(sum(phase.count("-") for phase in steps))
         new = _lines(sum(phase.count("+") for phase in steps))
@@ -87,7 +87,7 @@ _Rows: TypeAlias = tuple[str, ...]
 def _difference(
     before: str, after: str, phases: tuple[tuple[str, _Rows, _Rows], ...]
 ) -> Difference:
-    """Worked out once, as a pane asks at every step: from rows, as a section can't be a key."""
+    """The cached difference, as a pane asks at every step. Rows are hashable, sections are not."""
     return Difference(before, after, tuple(_phases(before, after, phases)))
 
 
@@ -113,7 +113,7 @@ def _bare(rows: Sequence[str]) -> list[str]:
 
 
 def _diff(old: Sequence[str], new: Sequence[str]) -> Iterator[DiffLine]:
-    """A line that only stands further in or out is the same; it stands where the new one does."""
+    """The differing lines. A line whose indentation alone changes counts as the same."""
     matcher = SequenceMatcher(None, _bare(old), _bare(new), autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
@@ -140,7 +140,7 @@ def turned(modes: Sequence[str], current: str, shown: str) -> str:
 
 
 def compared_with(modes: Sequence[str], current: str) -> tuple[str, ...]:
-    """The modes other than the current one, that below it on the ladder first."""
+    """The modes other than the current one; the next lower mode comes first."""
     here = modes.index(current)
     below = modes[here - 1 : here] if here else ()
     return (*below, *(mode for mode in modes if mode != current and mode not in below))

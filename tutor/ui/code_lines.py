@@ -1,4 +1,4 @@
-"""Code as lines to show: its syntax made visible, folded where it is too wide, marked.
+"""Code as lines to show: highlighted, marked, and folded where it is too wide.
 
 Not a character of it is changed.
 """
@@ -32,7 +32,7 @@ SIGNS: dict[str, Piece] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodeRow:
-    """One row of a pane, and which part of the code stands in it."""
+    """One row of a pane, and the part of the code that it shows."""
 
     content: Content
     line: int
@@ -61,7 +61,7 @@ def fence_rows(
 
 
 def _folded(mark: Piece, content: Content, width: int) -> Iterator[tuple[int, Content]]:
-    """The rows that a line takes, each with how many characters of it stand in it."""
+    """The rows of a line, each with the number of its characters."""
     room = max(10, width - GUTTER)
     rest = content
     while rest.cell_length > room:
@@ -72,7 +72,7 @@ def _folded(mark: Piece, content: Content, width: int) -> Iterator[tuple[int, Co
 
 
 def _fold_at(code: str, most: int) -> int:
-    """How many characters stand in the first row: up to a blank or an operator, if one is near."""
+    """The number of characters in the first row, up to a blank or an operator if one is near."""
     for end in (_BLANK, _OPERATOR):
         ends = (found.end() for found in end.finditer(code, most // 2))
         near = max((at for at in ends if at <= most), default=0)
@@ -86,7 +86,7 @@ _OPERATOR = re.compile(r"[-+*/%@=<>,.:(\[{]+(?=[\w\"'(\[])")
 
 
 def diff_rows(change: DiffLine, width: int) -> Iterator[Content]:
-    """The rows of one line of a difference; what is gone is dim."""
+    """The rows of one line of a difference; removed code is dim."""
     (content,) = highlighted(change.code) if change.sign != "-" else (_gone(change.code),)
     for _, row in _folded(SIGNS[change.sign], content, width):
         yield row
@@ -98,7 +98,7 @@ def _gone(code: str) -> Content:
 
 @lru_cache(256)
 def highlighted(code: str) -> tuple[Content, ...]:
-    """The code's lines with Python's syntax made visible; not a character is changed."""
+    """The code's lines with Python's syntax highlighted; not a character is changed."""
     # Lazy: the first paint comes before the lexer is loaded.
     from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]  # noqa: PLC0415
 

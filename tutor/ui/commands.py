@@ -1,4 +1,4 @@
-"""Every command of the app, defined once: its key, its words and what it does.
+"""Every command of the app, defined once: its key, its words and its action.
 
 Bindings, footer, help screen and command palette are all made from these.
 """
@@ -28,7 +28,7 @@ KEY_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class AppCommand:
-    """One thing that the learner can ask for."""
+    """One command that the learner can give."""
 
     name: str
     """One word, unique on its screen."""
@@ -305,7 +305,7 @@ def bindings(commands: Iterable[AppCommand]) -> list[Binding]:
 def footer(
     commands: Iterable[AppCommand], width: int, first: Iterable[AppCommand] = (), gap: int = 2
 ) -> list[AppCommand]:
-    """Those commands, the most needed first, that fit whole into so many cells.
+    """The commands that fit whole into `width` cells, the most needed first.
 
     Those of `first` come before all others.
     """

@@ -68,12 +68,12 @@ def counted_kind(kind: str, count: int) -> str:
 
 
 def state_words(deed: Deed | None) -> tuple[str, str]:
-    """The mark and the word for the best that has been done there."""
+    """The mark and the word for the best result in an exercise."""
     return _STATES[deed]
 
 
 def next_open(exercises: Iterable[Exercise], deeds: Mapping[str, Deed]) -> str | None:
-    """The id of the one that `a` begins, if it is not done yet."""
+    """The id of the exercise that `a` begins, if it is not done yet."""
     return next_to_do((e.id for e in exercises), deeds)
 
 
@@ -116,7 +116,7 @@ def place_line(number: int, exercise: Exercise, deed: Deed | None, is_next: bool
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """Lines that belong together: when they are new, they are what is to be seen."""
+    """Lines that belong together; when they are new, the pane scrolls to them."""
 
     name: str
     lines: tuple[Content, ...]
@@ -125,12 +125,12 @@ class TextPart:
 
     @property
     def says(self) -> str:
-        """Its text, however it is folded."""
+        """The text of the part, without its folding."""
         return "".join("".join(content.plain.split()) for content in self.lines)
 
 
 def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator[TextPart]:
-    """All that is to be seen of an exercise, from the title to the explanation.
+    """All parts of an exercise, from the title to the explanation.
 
     `picked` is the choice that the mark stands at, from 0; -1 for none.
     """
@@ -215,7 +215,7 @@ def task(attempt: Attempt, width: int) -> list[Content]:
 
 
 def goal(attempt: Attempt, width: int) -> list[Content]:
-    """Whether a condition is met, which the question says in words, and how near it is."""
+    """Whether the condition that the question states is met, and how near it is."""
     if not isinstance(attempt.exercise, Reach):
         return []
     state: Piece = ("? not known yet: step or run", text_styles.DIM)
@@ -254,7 +254,7 @@ def _may(exercise: Reach, width: int) -> list[Content]:
 
 
 def _symptom(exercise: Repair, width: int) -> list[Content]:
-    """The error that comes up. A condition stays unsaid: it would tell what is wrong."""
+    """The error that the code raises. A condition is not shown: it would give the answer away."""
     error = one_line(exercise.symptom.error)
     return line("It fails with: ", (error, text_styles.ERROR)).wrap(width) if error else []
 
@@ -290,14 +290,14 @@ _KEYS_TYPED = {
 
 
 def where_failed(failed: LessonFailed, attempt: Attempt | None) -> str:
-    """`line 2 of your code`, where it is the learner's code that failed; else nothing."""
+    """`line 2 of your code` if the learner's code failed; else nothing."""
     exercise = attempt.exercise if attempt else None
     is_theirs = isinstance(exercise, Repair) and failed.phase == exercise.phase
     return f"line {failed.line} of your code" if is_theirs and failed.line else ""
 
 
 def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
-    """Whether the reply tells what has been raised since the learner's code took its place."""
+    """Whether the reply names the error that the learner's code has raised."""
     if failed is None or not attempt.reply or not isinstance(attempt.exercise, Repair):
         return False
     is_told = feedback.literal(failed.message) in attempt.reply or feedback.STILL in attempt.reply
@@ -329,7 +329,7 @@ def asks_to_choose(attempt: Attempt | None) -> bool:
 
 
 def asks_what_comes(attempt: Attempt | None) -> bool:
-    """Whether what the next phase will compute is being asked for."""
+    """Whether the question is about the result of the next phase."""
     return (
         attempt is not None
         and attempt.state in ("opening", "asking")
@@ -338,7 +338,7 @@ def asks_what_comes(attempt: Attempt | None) -> bool:
 
 
 def tells_what_came(attempt: Attempt | None) -> bool:
-    """Whether the phase that was asked about has run, and the answer is being talked over."""
+    """Whether the phase in question has run, and the reply is shown."""
     return (
         attempt is not None
         and attempt.state in ("judging", "wrong", "done")

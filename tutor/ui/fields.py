@@ -1,4 +1,4 @@
-"""Fields to type in, whose keys are done in the order in which they were typed.
+"""Input fields that handle keys in the order in which they were typed.
 
 Textual lets a letter act at once, but a key with a binding (backspace, an arrow) only after it
 has wandered up to the app. On a slow line, where several keys arrive together, `0.1`, backspace,
@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 
 async def act_in_order(widget: Widget, event: events.Key) -> None:
-    """Do what a widget itself binds to a key, now; leave all other keys as they are.
+    """Run at once the action that a widget itself binds to a key; leave other keys alone.
 
     To be called by its `_on_key`; Textual calls that of its base after it, unless this has acted.
     """
@@ -30,10 +30,10 @@ async def act_in_order(widget: Widget, event: events.Key) -> None:
 
 
 class Field(Input):
-    """One line to type in. It doesn't blink: each blink costs bytes on a slow line."""
+    """A one-line input field. It doesn't blink: each blink costs bytes on a slow line."""
 
     def on_mount(self) -> None:
-        """Keep still."""
+        """Turn the blinking off."""
         self.cursor_blink = False
 
     async def _on_key(self, event: events.Key) -> None:

@@ -1,4 +1,4 @@
-"""Keys that arrive together, as a slow line bundles them, are done one after the other.
+"""Handling of keys that arrive together, as a slow line bundles them, one after the other.
 
 Textual sends a key to what has the focus when the key is read, though a key before it may be
 about to open a screen or a field: mounting, focusing and what widgets tell each other all go
@@ -39,7 +39,7 @@ class KeysInOrder:
         self._since = 0.0
 
     async def take(self, typed: Typed) -> None:
-        """Hand it on: now, or when what came before it is done."""
+        """Pass a key on: now, or when the keys before it are done."""
         self._waiting.append(typed)
         if not self._is_under_way or time.monotonic() > self._since + PATIENCE:
             await self._next()
@@ -58,7 +58,7 @@ class KeysInOrder:
         return (stack[-1].focused or stack[-1]) if stack else self._app
 
     def _go_round(self, node: DOMNode, count: int) -> None:
-        """Queue behind all that waits in a widget, then in those around it, then in the app."""
+        """Wait for the message queues of a widget, then of its ancestors, then of the app."""
 
         async def came_back() -> None:
             focus = self._focus()

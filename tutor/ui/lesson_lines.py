@@ -52,7 +52,7 @@ def mark(standing: LessonProgress) -> str:
 def menu_row(
     number: int, standing: LessonProgress, is_open: bool, column: int, width: int
 ) -> Content:
-    """Number, mark, title, and from `column` on what there is to say of it."""
+    """A lesson's number, mark and title, and from `column` on its most useful detail."""
     headline = standing.headline
     row = line(
         f"{number:>2} ",
@@ -67,13 +67,13 @@ def menu_row(
 
 
 def title_column(curriculum: Sequence[LessonProgress], width: int) -> int:
-    """Where the titles end in a list that is so wide; half of it at most is theirs."""
+    """The column where titles end in a list of this width; at most half of the list."""
     widest = max((line(one_line(s.headline.title)).cell_length for s in curriculum), default=0)
     return min(_NUMBER_CELLS + _MARK_CELLS + widest + 2, width * 2 // 3)
 
 
 def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
-    """The most useful: what is wrong, where it was left, what it is about, or how much it asks."""
+    """The most useful detail: the error, the bookmark, the topic, or the number of exercises."""
     headline = standing.headline
     if headline.diagnostic:
         return line((one_line(headline.diagnostic), text_styles.ERROR))
@@ -90,9 +90,9 @@ def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
 def map_row(
     row: MapRow, standing: LessonProgress, is_open: bool, titles: Mapping[str, str], width: int
 ) -> Content:
-    """Mark, the lines that lead to it, title, and what else it builds on.
+    """A lesson's mark, tree lines and title, and its other prerequisites.
 
-    Where there is no room to name that, it is counted: the details name it anyhow.
+    Without room for their names, they are counted: the details name them all.
     """
     pieces: list[Piece] = [
         (mark(standing).ljust(_MARK_CELLS), text_styles.STRONG),
@@ -167,7 +167,7 @@ def _builds_on(standing: LessonProgress, known: Mapping[str, LessonProgress]) ->
 
 
 def _prerequisite(lesson: LessonProgress | str) -> str:
-    """Its title and how far the learner is there; its slug, if there is no such lesson."""
+    """The title and progress of a prerequisite; its slug, if there is no such lesson."""
     if isinstance(lesson, str):
         return one_line(lesson)
     done = mark(lesson)
@@ -175,7 +175,7 @@ def _prerequisite(lesson: LessonProgress | str) -> str:
 
 
 def _exercises(standing: LessonProgress, width: int) -> list[Content]:
-    """How many are done, and of which kinds they are; folded below its beginning."""
+    """How many exercises are done, and their kinds, with a hanging indent."""
     name, rows = "Exercises", []
     for part in line(_exercises_words(standing)).wrap(max(10, width - _NAME_CELLS)):
         rows.append(_named(name) + part)
@@ -204,7 +204,7 @@ def _was_left(left: Bookmark | None, exercises: Sequence[tuple[str, str]]) -> Co
 
 
 def _exercise_on(left: Bookmark, exercises: Sequence[tuple[str, str]]) -> list[str]:
-    """Its number, as the lesson itself counts; its id is the author's, not the learner's."""
+    """The number of the exercise in the lesson; learners never see its id."""
     numbers = {id_: number for number, (id_, _) in enumerate(exercises, 1)}
     if left.exercise in numbers:
         return [f"exercise {numbers[left.exercise]}"]
@@ -216,7 +216,7 @@ def _place(left: Bookmark) -> str:
 
 
 def _settings(left: Bookmark) -> tuple[str, str, float, int]:
-    """Those in force where it was left."""
+    """The settings at the bookmark."""
     made = (change for change in left.record.changes if change.at <= left.at)
     return settings_of(made, left.record)
 
@@ -230,9 +230,9 @@ def by_slug(curriculum: Sequence[LessonProgress]) -> dict[str, LessonProgress]:
 
 
 def matching(curriculum: Sequence[LessonProgress], words: str) -> list[tuple[int, LessonProgress]]:
-    """Number, from 1, and lesson: those in which every one of the words is found.
+    """The lessons that contain every word, each with its number (from 1).
 
-    First those that have them in their title, then in their slug, their summary, and the names
+    Matches in the title come first, then in the slug, in the summary, and in the names
     of their exercises; without words all of them, in their order.
     """
     wanted = words.casefold().split()
@@ -242,7 +242,7 @@ def matching(curriculum: Sequence[LessonProgress], words: str) -> list[tuple[int
 
 
 def _rank(headline: Headline, wanted: Sequence[str]) -> int | None:
-    """How far one has to read on until all words have been found; None where one never has."""
+    """The rank of the field that completes the match; None if a word is missing."""
     exercises = " ".join(id_ for id_, _ in headline.exercises)
     texts = (headline.title, headline.slug, headline.summary, exercises)
     for rank in range(len(texts)):

@@ -1,4 +1,4 @@
-"""How far the learner is in each lesson: the lessons there are, beside what the journal has."""
+"""The learner's progress in each lesson: the list of lessons joined with the journal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSED: tuple[Deed, ...] = ("done", "skipped")
 
 @dataclass(frozen=True, slots=True)
 class LessonProgress:
-    """One lesson, and what the learner has done in it."""
+    """One lesson and the learner's progress in it."""
 
     headline: Headline
     deeds: Mapping[str, Deed] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class LessonProgress:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the learner has been at it."""
+        """Whether the learner has begun the lesson."""
         return bool(self.deeds) or self.left is not None
 
     def kinds(self) -> Mapping[str, int]:
@@ -72,7 +72,7 @@ class CurriculumProgress:
 
     @cached_property
     def headlines(self) -> tuple[Headline, ...]:
-        """The lessons there are. Reads their files when it is first asked for."""
+        """The headlines of all lessons. The first call reads their files."""
         return tuple(self._list_lessons())
 
     def unknown(self) -> tuple[LessonProgress, ...]:
@@ -92,12 +92,12 @@ class CurriculumProgress:
         )
 
     def last_left(self) -> Bookmark | None:
-        """Where the learner was last; None if there is no such lesson here any more."""
+        """The learner's last bookmark; None if its lesson no longer exists here."""
         left = self._journal.last_left()
         slugs = {h.slug for h in self.headlines}
         return left if left is not None and (left.slug in slugs or _is_there(left)) else None
 
 
 def _is_there(left: Bookmark) -> bool:
-    """Whether its file is where it was: a lesson need not be in the list."""
+    """Whether the lesson's file still exists; a lesson need not be in the list."""
     return left.file.is_file()

@@ -1,4 +1,4 @@
-"""The marks that lead the eye from pane to pane: what is about to run, and what has just run.
+"""The marks in the panes for the phase about to run and the phase that has just run.
 
 They stand in a gutter of two cells, and can be told apart without colour and in ASCII.
 """
@@ -27,7 +27,7 @@ def is_next(phase: str | None, view: RunView) -> bool:
 
 
 def has_just_run(phase: str | None, view: RunView) -> bool:
-    """Whether this phase is what the last step ran."""
+    """Whether the last step ran this phase."""
     return phase is not None and view.frame is not None and phase == view.frame.phase
 
 

@@ -1,6 +1,6 @@
-"""The names in a lesson's code that one can point at, and the way from one to the next.
+"""The names in a lesson's code that the learner can select, and how to move between them.
 
-Read from the code as text: nothing of it is run, and nothing is known of their values.
+They are read from the code as text; nothing is run.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def _parsed(fence: Fence) -> ast.Module:
 
 
 def _place(name: ast.expr, rows: Sequence[str]) -> tuple[int, int] | None:
-    """First character and the one after the last; None for what goes over several lines.
+    """The first character and the one after the last; None for a node of several lines.
 
-    ast counts bytes, and inside an f-string older Pythons count wrongly: hence the look.
+    ast counts bytes, and older Pythons count wrongly in f-strings, so the text is checked.
     """
     row = rows[name.lineno - 1].encode() if name.lineno <= len(rows) else b""
     if name.end_lineno != name.lineno or name.end_col_offset is None:
@@ -99,7 +99,7 @@ class _Bound:
 
 
 class _Finder:
-    """Walks one fence; knows which names are hidden where it is."""
+    """A visitor of one fence that keeps track of the hidden names."""
 
     def __init__(self, bound: _Bound) -> None:
         self._bound = bound

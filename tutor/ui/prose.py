@@ -1,6 +1,6 @@
-"""A lesson's prose as lines of so many columns: Markdown in, styled text out.
+"""A lesson's prose as lines of a given width: Markdown in, styled text out.
 
-Markup that it has no picture for is shown as its source: prose is never dropped.
+Markup without a style of its own is shown as its source: prose is never dropped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _parser() -> MarkdownIt:
 
 
 def inline_formulas(ascii_only: bool) -> Inline:
-    """The function that draws inline formulas; one that can't be read stays as it is."""
+    """The function that draws inline formulas; a formula that can't be parsed is unchanged."""
 
     def draw(latex: str) -> str:
         # Lazy: the first paint comes before the formula's parser is loaded.
@@ -58,7 +58,7 @@ def prose_lines(markdown: str, width: int, inline: Inline) -> list[Content]:
 
 
 class _Writer:
-    """Walks the tokens of one piece of Markdown once."""
+    """A single pass over the tokens of one piece of Markdown."""
 
     def __init__(self, width: int, inline: Inline) -> None:
         self.lines: list[Content] = []

@@ -1,6 +1,6 @@
 """The learner's settings: a small file in the platform's folder.
 
-A file that can't be read or written is told of in one line, and never stops anything.
+A file that can't be read or written is reported in one line and never stops the tutor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ APP = "gradient-tutor"
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """All of them, as they are where nothing was settled."""
+    """All settings, with their defaults."""
 
     theme: ThemeName = "terminal"
     mouse: bool = True
@@ -27,12 +27,12 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def settings_file() -> Path:
-    """The file in the platform's folder for what is configured."""
+    """The path of the settings file in the platform's configuration folder."""
     return platformdirs.user_config_path(APP) / "settings.json"
 
 
 class SettingsFile:
-    """The settings, kept in a file; without a file they hold until the tutor ends."""
+    """The settings, saved in a file; without a file they last until the tutor ends."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
@@ -54,7 +54,7 @@ class SettingsFile:
             self.trouble = one_line(f"the settings are not used: {error} ({file})")
 
     def keep(self, settings: Settings) -> None:
-        """Use these from now on, and write them down in one stroke."""
+        """Use these settings from now on, and save them atomically."""
         self.settings = settings
         if self._file is None:
             return

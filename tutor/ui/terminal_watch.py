@@ -1,4 +1,4 @@
-"""Ends the app when it is told to, or when its terminal is gone, whatever it is busy with.
+"""A watch that ends the app on a signal, or when its terminal is gone, even if it is busy.
 
 Also while it is suspended (Ctrl+Z): the signal to go on that comes with the one to end would
 only make it stop again, as it is not in the foreground.
@@ -28,7 +28,7 @@ STATUS = 129
 
 
 class TerminalWatch:
-    """Watches from a thread of its own, and costs nothing until something happens."""
+    """A watch in a thread of its own, which costs nothing until something happens."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class TerminalWatch:
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        """As Textual does it: leave the screen, and stop."""
+        """Leave the screen and stop, as Textual does."""
         self._is_suspended = True
         self._suspend()
         _handle(self._stop, number, frame)
 
     def _on_going_on(self, number: int, frame: FrameType | None) -> None:
-        """As Textual does it: back to the screen, or, in the background, stop again."""
+        """Return to the screen, or stop again in the background, as Textual does."""
         _handle(self._go_on, number, frame)
         self._is_suspended = False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Also where the main thread waits for a lock that it will never get."""
+        """Handle a signal, even if the main thread waits for a lock that it will never get."""
         if self._is_suspended:  # the terminal is the shell's, and what was done is kept
             self._end_at_once()
             os._exit(128 + number)
@@ -90,7 +90,7 @@ class TerminalWatch:
         os._exit(STATUS)
 
     def _is_over(self, watched: select.poll) -> bool:
-        """Wait for something to happen; whether it is the end."""
+        """Wait for a signal or the terminal; return whether the app must end."""
         is_over = False
         for fd, event in watched.poll():
             if event & select.POLLNVAL:  # some systems can't watch a terminal so

@@ -1,4 +1,4 @@
-"""An app that wears one of our themes, with the characters and colours that the terminal has."""
+"""An app with the tutor's themes, in the characters and colours that the terminal has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ThemedApp(App[None]):
     def __init__(
         self, settings: SettingsFile, theme: ThemeName | None, *, ascii_only: bool
     ) -> None:
-        """`theme` goes before what is settled, this once."""
+        """Prepare the app. `theme` replaces the saved theme for this session only."""
         super().__init__()
         self.settings = settings
         self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
@@ -36,25 +36,25 @@ class ThemedApp(App[None]):
         self._wear(theme or settings.settings.theme)
 
     def tell(self, notice: Notice) -> None:
-        """Say one line on the screen that is seen."""
+        """Show a one-line message on the current screen."""
         raise NotImplementedError
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own, no colour at all where none is wanted, and ASCII where it must be."""
+        """Textual's line filters, plus ours for no colour and for ASCII where they are needed."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
         return [*self._colours, *filters, NoControls(), *self._ascii]
 
     @property
     def ansi_theme(self) -> TerminalTheme:
-        """The terminal's sixteen colours, where the tutor sets them."""
+        """The values of the terminal's sixteen colours in this theme."""
         return LOOKS[self._look].palette or super().ansi_theme
 
     def action_turn_theme(self) -> None:
-        """The next theme."""
+        """Change to the next theme."""
         self.action_take_theme(THEMES[(THEMES.index(self._look) + 1) % len(THEMES)])
 
     def action_take_theme(self, name: ThemeName) -> None:
-        """Wear this theme, now and the next time."""
+        """Use this theme now and save it in the settings."""
         if self.no_color:
             self.tell(Notice("NO_COLOR is set: there are no colours to choose from", "told"))
             return
@@ -64,7 +64,7 @@ class ThemedApp(App[None]):
             self.tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
 
     def _wear(self, name: ThemeName) -> None:
-        """Without colours only the terminal's own theme leaves everything to the terminal."""
+        """Apply a theme; without colours, only the terminal's own theme uses ANSI defaults."""
         self._look = "terminal" if self.no_color else name
         look = LOOKS[self._look]
         is_plain = look.is_black_and_white

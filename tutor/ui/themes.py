@@ -1,4 +1,4 @@
-"""The themes: what the sixteen colours of `looks` and `tutor.tcss` are in each of them.
+"""The themes: the values of the sixteen colours that text styles and `tutor.tcss` use.
 
 Text is styled once, in the terminal's own sixteen colours. The theme `terminal` leaves them
 to the terminal; `dark` and `light` give each a value that can be read on their background

@@ -1,4 +1,4 @@
-"""The facts of one name in words: what it is, what autograd makes of it, its gradient."""
+"""The inspection of one variable in words: its value, its part in autograd, its gradient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEAST_VALUE = 12
 
 
 def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Content]:
-    """HEIGHT lines on `name`; facts of another name are not shown as if they were its own."""
+    """HEIGHT lines on `name`; the facts of another name are never shown for it."""
     mine = facts if facts is not None and facts.name == name else None
     if mine is None:
         said: Sequence[Content] = [line(("…", text_styles.DIM))]
@@ -44,7 +44,7 @@ def _rule(name: str, kind: str, width: int) -> Content:
 
 
 def _value(facts: VariableInfo, width: int) -> Content:
-    """The value, and beside it what kind of number it is."""
+    """The value and its kind of number."""
     kind = " · ".join(_kind(facts))
     room = max(_LEAST_VALUE, width - len(kind) - 3) if kind else width
     text = line((_shown(facts.value), text_styles.VALUE)).truncate(room, ellipsis=True)
@@ -79,7 +79,7 @@ def _autograd(facts: VariableInfo, width: int) -> str:
 
 
 def _gradient(facts: VariableInfo) -> list[Piece]:
-    """Its gradient; None in words, for it is not 0."""
+    """The variable's gradient; None in words, because None is not 0."""
     gradient = facts.gradient
     if gradient == NONE:
         return ["gradient None", (" (none yet: that is not the same as 0)", text_styles.DIM)]
@@ -91,5 +91,5 @@ def _gradient(facts: VariableInfo) -> list[Piece]:
 
 
 def _shown(value: Value) -> str:
-    """As many digits as the numbers pane has."""
+    """The number with as many digits as in the numbers pane."""
     return one_line(short(value, 6 if is_single(value) else 4))

@@ -44,14 +44,14 @@ COMPARE_COMMANDS = (
 
 
 class CompareScreen(SessionScreen):
-    """The gradients of all modes, between the same bars as the lesson's."""
+    """The screen with the gradients of all modes, between the same bars as the lesson's."""
 
     ALL_COMMANDS = COMPARE_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_COMMANDS)]
     AUTO_FOCUS = "#agreement"
 
     def parts(self) -> Iterable[Widget]:
-        """Header, the one pane, status and footer; all take what they show from here."""
+        """Header, the one pane, status and footer; all bind to this screen's attributes."""
         view = CompareScreen.view
         yield Header(id="header").data_bind(view)
         yield ErrorBar(id="error").data_bind(view, CompareScreen.attempt)
@@ -64,9 +64,9 @@ class CompareScreen(SessionScreen):
         yield Footer(COMPARE_COMMANDS, id="footer")
 
     def on_mount(self) -> None:
-        """From now on the modes are compared."""
+        """Start comparing the modes."""
         self.session.look_at_comparison(True)
 
     def on_unmount(self) -> None:
-        """Nobody looks any more: comparing costs time."""
+        """Stop comparing the modes, because it costs time."""
         self.session.look_at_comparison(False)

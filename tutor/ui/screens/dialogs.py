@@ -1,6 +1,6 @@
 """Small questions over the screen: a number, and whether a lesson may run.
 
-Each knows its question and hands back the answer; what is done with it is not its business.
+Each dialog returns its answer; the caller acts on it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int |
 
 
 class Ask(ModalScreen[T | None], Generic[T]):
-    """Asks until the answer can be read or the learner gives up."""
+    """A dialog that asks until the answer is valid or the learner cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "dismiss(None)", "cancel", priority=True)
@@ -70,7 +70,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
             yield Static("enter: take it · esc: cancel, nothing changes", id="hint", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the answer, or say why it is none."""
+        """Take the answer, or say why it is not valid."""
         try:
             value = self._question.read(event.value)
         except ValueError as error:
@@ -82,7 +82,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
 
 
 class AskTrust(ModalScreen[bool]):
-    """Asks whether a lesson that did not come with the tutor may run."""
+    """A dialog that asks whether a lesson from elsewhere may run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "run it"),
@@ -114,7 +114,7 @@ class AskTrust(ModalScreen[bool]):
 
 
 class ViewText(ModalScreen[None]):
-    """A lesson's file as it is."""
+    """A dialog that shows a lesson's file unchanged."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,v,ctrl+c", "dismiss", "close", priority=True)

@@ -1,4 +1,4 @@
-"""The editor: the code of a Repair, fixed here and run by ctrl+s, below the code around it."""
+"""The editor for the code of a Repair exercise; ctrl+s runs it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class EditorScreen(SessionScreen):
         self.session.keep_editing(True)
 
     def update_from_session(self) -> None:
-        """Take over what the session holds; that the code failed is said above it."""
+        """Take over the session's state; a failure of the code is shown above the code."""
         super().update_from_session()
         if self.notice.kind == "failed":
             self.notice = Notice()
@@ -93,7 +93,7 @@ class EditorScreen(SessionScreen):
     # ── What becomes of the code ────────────────────────────────────────────────────
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """It was judged, or the exercise is over."""
+        """Update when the code was judged or the exercise is over."""
         if not self.is_mounted:
             return
         if new is None or new.exercise.id != self._exercise.id or new.state == "done":
@@ -120,13 +120,13 @@ class EditorScreen(SessionScreen):
             self.session.keep_draft(text)
 
     def on_unmount(self) -> None:
-        """However it is left, the text is kept."""
+        """Save the text, however the editor is closed."""
         self._keep()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_run_code(self) -> None:
-        """Let the session run it; what is no Python is told at once. The cursor stays."""
+        """Have the session run the code; a syntax error is shown at once. The cursor stays."""
         if self._area.read_only:
             return
         self._keep()
@@ -139,7 +139,7 @@ class EditorScreen(SessionScreen):
         self.update_from_session()
 
     def _ask_about(self, text: str) -> None:
-        """Code from elsewhere runs when the learner has agreed to it."""
+        """Ask before code from elsewhere runs."""
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -149,9 +149,9 @@ class EditorScreen(SessionScreen):
         self.app.push_screen(AskCode(text), answered)
 
     def action_close(self) -> None:
-        """Back to the lesson; while the code runs, break that off first.
+        """Go back to the lesson; while the code runs, stop it first.
 
-        Who meant to break off code that the tutor has just stopped does not leave it.
+        If the tutor has just stopped the code, the key that was meant to stop it does not close.
         """
         if self._area.read_only:
             self.action_session("stop")
@@ -165,15 +165,15 @@ class EditorScreen(SessionScreen):
             self.dismiss()
 
     def action_undo(self) -> None:
-        """One change back."""
+        """Undo one change."""
         self._area.undo()
 
     def action_redo(self) -> None:
-        """One change on again."""
+        """Redo one change."""
         self._area.redo()
 
     def action_original(self) -> None:
-        """The code as it was given, if the learner is sure."""
+        """Restore the original code, if the learner confirms."""
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -185,17 +185,17 @@ class EditorScreen(SessionScreen):
             self.app.push_screen(AskOriginal(), answered)
 
     def action_hint(self) -> None:
-        """One more hint, below the question."""
+        """Show one more hint, below the question."""
         self.action_session("hint")
 
     def action_turn_focus(self) -> None:
-        """To the question, to the code around it, and back to the code."""
+        """Focus the question, then the code around it, then the code again."""
         ring = (self.query_one("#task"), self.query_one("#around"), self._area)
         after = dict(zip(ring, (*ring[1:], ring[0]), strict=True))
         after.get(self.focused or self._area, self._area).focus()
 
     def action_copy(self) -> None:
-        """Nothing is selected: say how, instead of ending anything."""
+        """Say how to select text, as nothing is selected."""
         self.session.engine_session.tell(
             "Nothing is selected (shift+arrows select) · esc goes back"
         )
@@ -216,7 +216,7 @@ class TaskPane(PartsPane):
         self.rebuild()
 
     def parts(self, width: int) -> Iterable[TextPart]:
-        """Those that are not said elsewhere on this screen."""
+        """The parts that this screen shows nowhere else."""
         if self.attempt is None:
             return
         for part in lines_of.parts(self.attempt, -1, width, self._inline):
@@ -246,12 +246,12 @@ class AroundPane(LinesPane):
         self._settled_in = 0
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """The lesson is there; its code stays as it is."""
+        """Draw when the lesson is there; its code does not change."""
         if old is None or new is None or old.lesson is not new.lesson or old.mode != new.mode:
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """Phase by phase."""
+        """The code, phase by phase."""
         lines: list[Content] = []
         view = self.view
         for section in view.lesson.sections if view else ():
@@ -290,7 +290,7 @@ class Verdict(Bar):
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """As long as it is, up to a few lines."""
+        """The result, up to a few lines."""
         attempt = self.attempt
         if attempt is None:
             return []
@@ -300,7 +300,7 @@ class Verdict(Bar):
 
 
 class AskCode(ModalScreen[bool]):
-    """Asks whether code that was not typed on this machine may run."""
+    """A dialog that asks whether code that was not typed on this machine may run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "yes"),
@@ -328,7 +328,7 @@ class AskCode(ModalScreen[bool]):
 
 
 class AskOriginal(ModalScreen[bool]):
-    """Asks whether the code as it was given is to come back."""
+    """A dialog that asks whether to restore the original code."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "yes"),

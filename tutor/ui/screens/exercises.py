@@ -22,7 +22,7 @@ from tutor.ui.text_styles import line
 
 
 class ExercisesScreen(ModalScreen[None]):
-    """Every exercise on a line; one of them is chosen."""
+    """The screen that lists every exercise on a line; one of them is chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(EXERCISES_COMMANDS)]
 
@@ -42,7 +42,7 @@ class ExercisesScreen(ModalScreen[None]):
             yield Static(f"number, or ↑↓ and {keys}", id="exercises-keys", markup=False)
 
     def on_mount(self) -> None:
-        """The list has the keys."""
+        """Give the list the focus."""
         self.query_one(ExerciseList).focus()
 
     def action_choose(self, by: int) -> None:
@@ -62,7 +62,7 @@ class ExercisesScreen(ModalScreen[None]):
                 self.action_begin()
 
     def action_begin(self) -> None:
-        """Begin the chosen one."""
+        """Begin the chosen exercise."""
         chosen = self.query_one(ExerciseList).chosen
         if chosen is not None:
             self._session.begin_exercise(chosen)
@@ -90,7 +90,7 @@ class ExerciseList(LinesPane):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of exercises."""
         return len(self._exercises)
 
     def choose_number(self, number: int) -> None:
@@ -120,5 +120,5 @@ class ExerciseList(LinesPane):
         return line("▶ " if here else "  ") + row
 
     def settle(self) -> None:
-        """The chosen one is in view."""
+        """Scroll the chosen exercise into view."""
         self.bring_into_view(self._chosen, self._chosen)

@@ -31,7 +31,7 @@ HELP_COMMANDS = (
 
 
 class HelpScreen(SizedScreen):
-    """All keys on one page."""
+    """The screen with all keys on one page."""
 
     ALL_COMMANDS = HELP_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,7 +76,7 @@ class HelpPane(LinesPane):
         return [*lines, line(), *self._of_panes(width), line(), *notes]
 
     def _of_panes(self, width: int) -> Iterator[Content]:
-        """The keys of each pane that has some of its own, one below the other."""
+        """The keys of each pane with keys of its own, in a column."""
         for where in dict.fromkeys(c.where for c in self._commands if c.where):
             mine = [c for c in self._commands if c.where == where]
             pieces: list[Piece] = [f"{where}: "]

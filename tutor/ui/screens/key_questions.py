@@ -1,4 +1,4 @@
-"""The questions that a key of the lesson screen asks, and what is done with each answer."""
+"""The questions that keys of the lesson screen ask, and the action on each answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson screen: composes the panes, and carries keys to the session."""
+"""The lesson screen: composes the panes, and passes keys to the session."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class LessonScreen(SessionScreen):
         """Where the run stood when the timeline was entered."""
 
     def parts(self) -> Iterable[Widget]:
-        """Header, panes, timeline, status and footer; all take what they show from here."""
+        """Header, panes, timeline, status and footer; all bind to this screen's attributes."""
         view = LessonScreen.view
         header = Header(id="header").data_bind(view)
         header.set_reactive(Header.heading, self._heading)
@@ -114,7 +114,7 @@ class LessonScreen(SessionScreen):
         yield Footer(LESSON_COMMANDS, id="footer")
 
     def update_from_session(self) -> None:
-        """Take over what the session holds, as soon as the panes are there."""
+        """Take over the session's state, as soon as the panes are there."""
         if not self.query(ExercisePane):
             return
         self.printed = self.session.printed
@@ -144,14 +144,14 @@ class LessonScreen(SessionScreen):
         return [widget for widget in chain if not (passes_by and widget is text)]
 
     def action_operation(self) -> None:
-        """One operation of backward, seen in the graph."""
+        """Run one operation of backward and show it in the graph."""
         if not self.query_one("#graph").display:
             self.action_show("graph")
         self.session.step_operation()
         self.update_from_session()
 
     def action_turn_plot(self, by: int) -> None:
-        """Another plot."""
+        """Show another plot."""
         plot = self.query_one(PlotPane)
         if plot.display:
             plot.turn(by)
@@ -163,7 +163,7 @@ class LessonScreen(SessionScreen):
         self.action_show("code")
 
     def action_runs(self) -> None:
-        """The list of runs."""
+        """Open the list of runs."""
         from tutor.ui.screens.runs import RunsScreen  # noqa: PLC0415  after the first paint
 
         if self.session.view is not None:
@@ -171,7 +171,7 @@ class LessonScreen(SessionScreen):
             self.app.push_screen(RunsScreen(self.session))
 
     def action_compare(self) -> None:
-        """All modes side by side."""
+        """Open the comparison of all modes."""
         from tutor.ui.screens.compare import CompareScreen  # noqa: PLC0415  as above
 
         view = self.session.view
@@ -184,7 +184,7 @@ class LessonScreen(SessionScreen):
             self.app.push_screen(CompareScreen(self.session))
 
     def action_stop(self) -> None:
-        """Leave the timeline, or break off what runs."""
+        """Leave the timeline, or stop what is running."""
         if self.query_one(Timeline).display:
             self.query_one(Timeline).action_leave(False)
         else:
@@ -193,7 +193,7 @@ class LessonScreen(SessionScreen):
     # ── Exercises ───────────────────────────────────────────────────────────────────
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another lesson begins with its introduction, whatever was looked at before."""
+        """Show the introduction when another lesson begins."""
         if old is not None and new is not None and old.lesson.slug != new.lesson.slug:
             self._shown = {}
             self._before = {}
@@ -201,7 +201,7 @@ class LessonScreen(SessionScreen):
             self.query_one("#formula").focus()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """An exercise that begins, or is done, is shown; after the last, all stands as before."""
+        """Show an exercise that begins or is done; after it, restore the layout."""
         if (old and old.exercise.id) == (new and new.exercise.id):
             is_done = old and new and new.state == "done" != old.state
             if is_done and not self.query_one(ExercisePane).display:
@@ -225,7 +225,7 @@ class LessonScreen(SessionScreen):
     def _upper_pane(self, attempt: Attempt) -> str:
         """The pane beside an exercise: Code for a repair, Graph for a backward pass.
 
-        For the others it is what was looked at before; but the graph, which there may not be.
+        For the other kinds it is the pane in view before, except the graph, which may be absent.
         """
         if isinstance(attempt.exercise, Repair):
             return "code"
@@ -236,7 +236,7 @@ class LessonScreen(SessionScreen):
         return "formula" if before == "graph" else before
 
     def action_exercise(self) -> None:
-        """Begin the next one; go to where it is answered; after an answer, go on."""
+        """Begin the next exercise, focus its answer field, or continue after an answer."""
         attempt, pane = self.session.attempt, self.query_one(ExercisePane)
         if attempt is None:
             self.action_session("begin_exercise")
@@ -248,7 +248,7 @@ class LessonScreen(SessionScreen):
             self.action_show("exercise")
 
     def action_enter(self) -> None:
-        """From any pane that has no use for it: on with the exercise that is on.
+        """Continue the current exercise from any pane that doesn't use enter itself.
 
         A binding, and no handler of the key: that would let the field it leads to have it as well.
         """
@@ -256,7 +256,7 @@ class LessonScreen(SessionScreen):
             self.action_exercise()
 
     def action_exercises(self) -> None:
-        """The list of exercises."""
+        """Open the list of exercises."""
         from tutor.ui.screens.exercises import ExercisesScreen  # noqa: PLC0415  as above
 
         if self.session.view is not None:
@@ -265,7 +265,7 @@ class LessonScreen(SessionScreen):
             self.app.push_screen(screen, lambda _: self.update_from_session())
 
     def action_of_exercise(self, name: str) -> None:
-        """Let the session do it, where it can be seen."""
+        """Have the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
             self.session.engine_session.tell("No exercise is on · a begins one")
             self.update_from_session()
@@ -276,7 +276,7 @@ class LessonScreen(SessionScreen):
             self.action_session(name)
 
     def action_edit(self) -> None:
-        """The editor, for the code of a repair."""
+        """Open the editor for the code of a repair."""
         from tutor.ui.screens.editor import EditorScreen  # noqa: PLC0415  as above
 
         attempt = self.session.attempt
@@ -291,7 +291,7 @@ class LessonScreen(SessionScreen):
             self.app.push_screen(screen, lambda _: self.update_from_session())
 
     def action_leave(self) -> None:
-        """Leave the answer's field, then the exercise; break off what runs before."""
+        """Leave the answer's field, then the exercise; stop what is running first."""
         pane = self.query_one(ExercisePane)
         if self.query_one(Timeline).display:
             self.action_stop()
@@ -310,18 +310,18 @@ class LessonScreen(SessionScreen):
             self.update_from_session()
 
     def on_exercise_text_answered(self, message: ExerciseText.Answered) -> None:
-        """The session checks it."""
+        """Have the session check the answer."""
         self.session.answer(message.text)
         self.update_from_session()
 
     def on_exercise_pane_typed(self, message: ExercisePane.Typed) -> None:
-        """The session remembers it, for who goes on another time."""
+        """Have the session save the typed text, so that the learner can resume later."""
         self.session.keep_typed(message.text)
         if self.notice != self.session.notice:
             self.update_from_session()
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
-        """As the key `a`; for code, to the editor."""
+        """Do the same as the key `a`; for code, open the editor."""
         attempt = self.session.attempt
         if attempt is not None and attempt.wants == "code" and attempt.state == "asking":
             self.action_edit()
@@ -329,17 +329,17 @@ class LessonScreen(SessionScreen):
             self.action_exercise()
 
     def on_exercise_pane_typing_changed(self, message: ExercisePane.TypingChanged) -> None:
-        """While letters are typed, the footer names no key that would be one."""
+        """Update the footer: while the learner types, it shows no letter keys."""
         self.query_one(Footer).only = FIELD_COMMANDS if message.is_typing else ()
 
     def _name_first_keys(self) -> None:
-        """The keys of the exercise that is on come first; of none, how to begin one."""
+        """Put the keys of the current exercise first in the footer, or the key that begins one."""
         self.query_one(Footer).first = tuple(_first_keys(self.attempt, self.session.exercises))
 
     # ── The timeline ────────────────────────────────────────────────────────────────
 
     def action_timeline(self) -> None:
-        """Open the timeline; if it is open, stay where it is."""
+        """Open the timeline; if it is open, stay at its position."""
         timeline, view = self.query_one(Timeline), self.session.view
         if timeline.display:
             timeline.action_leave(True)
@@ -350,16 +350,16 @@ class LessonScreen(SessionScreen):
             timeline.focus()
 
     def on_timeline_moved(self, message: Timeline.Moved) -> None:
-        """Go there, as fast as the run can be played."""
+        """Go to that epoch, as fast as the run can be replayed."""
         self.session.scrub(message.epoch)
         self.update_from_session()
 
     def on_timeline_phase_moved(self, message: Timeline.PhaseMoved) -> None:
-        """A phase on, or one back."""
+        """Go one phase forward or back."""
         self.action_session("step_phase" if message.forward else "back_phase")
 
     def on_timeline_left(self, message: Timeline.Left) -> None:
-        """Put it away; where the learner does not stay, go back to where it began."""
+        """Close the timeline; unless the learner stays, return to the position before it."""
         self.query_one(Timeline).display = False
         self.query_one("#formula").focus()
         if not message.stay and self._left_from is not None:
@@ -370,21 +370,21 @@ class LessonScreen(SessionScreen):
     # ── What the panes look at ──────────────────────────────────────────────────────
 
     def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
-        """The engine thins the curve to what can be seen, and computes what is plotted."""
+        """Ask the engine for the plot's data, thinned to the visible points."""
         self.session.look(message.columns, message.kind)
 
     def on_code_pane_name_chosen(self, message: CodePane.NameChosen) -> None:
-        """The engine tells all about this name."""
+        """Ask the engine to inspect this name."""
         self.session.look_at_name(message.name)
 
     def on_graph_pane_looked(self, message: GraphPane.Looked) -> None:
-        """The engine follows the graph while it is in view."""
+        """Have the engine send the graph while it is in view."""
         self.session.look_at_graph(message.is_seen)
 
     # ── Layout ──────────────────────────────────────────────────────────────────────
 
     def resized(self, width: int, height: int) -> None:
-        """All panes where there is room, else two at a time."""
+        """Show all panes if there is room, else two at a time."""
         layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
         if not self.has_class(f"-{layout}"):
             looked_at = self._focused_pane if self.attempt is None else ""
@@ -410,7 +410,7 @@ class LessonScreen(SessionScreen):
 
     @property
     def _groups(self) -> Sequence[tuple[str, ...]]:
-        """The panes that share a place, in the present layout."""
+        """The groups of panes that share a place in the current layout."""
         return (_EXERCISING if self.attempt else GROUPS)[self._layout]
 
     def _keep_focus_in_view(self) -> None:
@@ -437,7 +437,7 @@ class LessonScreen(SessionScreen):
 
 
 def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[AppCommand]:
-    """Those that can do something now, `a` by what it does."""
+    """The exercise keys that work now, with `a` labelled by its action."""
     labels = {"wrong": "ask again", "done": "go on"}
     if attempt is not None and attempt.wants not in ("code", "condition"):
         labels["asking"] = "answer"

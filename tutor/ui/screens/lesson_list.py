@@ -1,4 +1,4 @@
-"""The screen on which a lesson is chosen: a list, the details of the chosen lesson, the keys."""
+"""The screen to choose a lesson: a list, the details of the chosen lesson, the keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LessonListScreen(SizedScreen):
-    """Lessons, of which one is opened. Subclasses say which rows there are."""
+    """A screen that lists lessons and opens one. Subclasses define the rows."""
 
     class LessonChosen(Message):
         """The learner has chosen a lesson."""
@@ -35,7 +35,7 @@ class LessonListScreen(SizedScreen):
             """Whether it is to begin with its exercises at once."""
 
     class GoOnChosen(Message):
-        """The learner wants to go on where they were last."""
+        """The learner wants to resume where they were last."""
 
     HEADING: ClassVar[str] = ""
     AUTO_FOCUS = ""
@@ -79,11 +79,11 @@ class LessonListScreen(SizedScreen):
         yield Footer(self.ALL_COMMANDS, id="footer")
 
     def on_mount(self) -> None:
-        """The lessons at once; what was done in them when the screen stands."""
+        """Show the lessons at once, and their progress after the first paint."""
         self.show(self._curriculum.unknown())
 
     def on_screen_resume(self) -> None:
-        """It is shown, again perhaps: how far the learner is may be something else now."""
+        """Refresh the progress whenever the screen is shown."""
         self.is_known = self._has_chosen = False
         after_paint(self, self._look)
 
@@ -105,7 +105,7 @@ class LessonListScreen(SizedScreen):
         self._show_details()
 
     def tell(self, notice: Notice) -> None:
-        """Say something in the status line."""
+        """Show a message in the status line."""
         self.notice = notice
 
     def _show_details(self) -> None:
@@ -114,32 +114,32 @@ class LessonListScreen(SizedScreen):
         self.query_one(DetailsPane).show(slug, self._known, pane.place)
 
     def on_lessons_pane_chosen_moved(self) -> None:
-        """Another row is chosen: its details."""
+        """Show the details of the newly chosen row."""
         self._show_details()
 
     def on_lessons_pane_picked(self) -> None:
-        """As enter."""
+        """Do the same as enter."""
         self.action_open_chosen()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_choose(self, by: int) -> None:
-        """A row on, or back."""
+        """Move one row on, or back."""
         self._has_chosen = True
         self.query_one(LessonsPane).choose(by)
 
     def action_page(self, by: int) -> None:
-        """A page on, or back."""
+        """Move one page on, or back."""
         self._has_chosen = True
         self.query_one(LessonsPane).turn_page(by)
 
     def action_end(self, last: bool) -> None:
-        """The first or the last row."""
+        """Move to the first or the last row."""
         self._has_chosen = True
         self.query_one(LessonsPane).choose_end(last)
 
     def action_open_chosen(self, exercises_only: bool = False) -> None:
-        """Open the chosen lesson, or go on; who was quicker than the list is waited for."""
+        """Open the chosen lesson, or resume; if the list is not loaded yet, wait for it."""
         entry = self.query_one(LessonsPane).entry
         if not self.is_known and not self._has_chosen:
             self._awaits = exercises_only

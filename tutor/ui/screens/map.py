@@ -1,6 +1,6 @@
-"""The map: what builds on what, as a tree, and how far the learner is on it.
+"""The map: a tree of lessons and their prerequisites, with the learner's progress.
 
-No lesson is locked: the map only says what comes before.
+No lesson is locked: the map only shows prerequisites.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tutor.ui.screens.lesson_list import LessonListScreen
 
 
 class MapScreen(LessonListScreen):
-    """All lessons, each below one that it builds on; enter opens one."""
+    """The screen with all lessons, each below a prerequisite; enter opens one."""
 
     ALL_COMMANDS = MAP_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MAP_COMMANDS)]
@@ -37,7 +37,7 @@ class MapScreen(LessonListScreen):
             yield LessonRow(draw, row.headline, slug)
 
     def choose_first(self, pane: LessonsPane) -> None:
-        """The lesson that is open; where none is, the first that is not done."""
+        """Choose the open lesson; without one, the first that is not done."""
         undone = (slug for slug, s in self._known.items() if not s.is_done)
         if not pane.choose_about(self.open_slug):
             pane.choose_about(next(undone, ""))

@@ -1,4 +1,4 @@
-"""The menu: where the learner left off, and all lessons in the curriculum's order."""
+"""The menu: the last bookmark, and all lessons in the curriculum's order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tutor.ui.text_styles import line
 
 
 class MenuScreen(LessonListScreen):
-    """All lessons in order; enter opens one, or goes on where the learner was."""
+    """The screen with all lessons in order; enter opens one, or resumes the last."""
 
     ALL_COMMANDS = MENU_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
@@ -51,7 +51,7 @@ class MenuScreen(LessonListScreen):
         return menu_row(number, standing, is_open, column, width)
 
     def _first_entry(self, curriculum: Sequence[LessonProgress]) -> LessonRow:
-        """Its line is there from the beginning, so that nothing moves when it is known."""
+        """The row to resume. It takes a line from the start, so that nothing moves later."""
         left = self._curriculum.last_left() if self.is_known else None
         if left is not None:
             known = self._known.get(left.slug)
@@ -62,14 +62,14 @@ class MenuScreen(LessonListScreen):
         return LessonRow(lambda width: words.truncate(width, ellipsis=True))
 
     def choose_first(self, pane: LessonsPane) -> None:
-        """The lesson that is open; where none is, to go on; else the first lesson."""
+        """Choose the open lesson; without one, the row to resume; else the first lesson."""
         if self._words or not pane.choose_about(self.open_slug):
             pane.choose_end(False)
 
     # ── Finding ─────────────────────────────────────────────────────────────────────
 
     async def action_find(self) -> None:
-        """A field: only lessons that have its words are listed."""
+        """Open the search field, which filters the lessons by its words."""
         if not self.query("#find"):
             field = Field(id="find-text", compact=True, select_on_focus=False)
             await self.mount(Horizontal(Label("Find: "), field, id="find"), before="#status")
@@ -77,14 +77,14 @@ class MenuScreen(LessonListScreen):
             field.focus()
 
     async def action_back(self) -> None:
-        """Leave the field; then back to the lesson that is open."""
+        """Leave the field; then go back to the open lesson."""
         if self.query("#find"):
             self._leave_field()
         else:
             await self.run_action("app.lesson")
 
     def on_screen_suspend(self) -> None:
-        """A lesson was found and opened: all are listed when the menu is shown again."""
+        """Clear the search when a lesson was opened, so that the menu lists all next time."""
         self._leave_field()
 
     def _leave_field(self) -> None:
@@ -99,12 +99,12 @@ class MenuScreen(LessonListScreen):
         self.show(self._curriculum.now())
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Other words."""
+        """Filter the lessons by the new words."""
         event.stop()
         if self.query("#find"):
             self._find(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Open the lesson that is chosen among those found."""
+        """Open the chosen search result."""
         event.stop()
         self.action_open_chosen()

@@ -1,4 +1,4 @@
-"""The list of a lesson's runs: take one up again, name it, forget it, compare with it."""
+"""The list of a lesson's runs: resume, name, delete or compare with a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_NAME = 12
 
 
 class RunsScreen(ModalScreen[None]):
-    """Every run on a line; one of them is chosen."""
+    """The screen that lists every run on a line; one of them is chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(RUNS_COMMANDS)]
     notice: var[Notice] = var(Notice)
@@ -42,7 +42,7 @@ class RunsScreen(ModalScreen[None]):
         """The run that goes if `d` is pressed once more."""
 
     def compose(self) -> ComposeResult:
-        """The list, what has been said, and the keys."""
+        """The list, the latest notice, and the keys."""
         with Vertical(classes="dialog", id="runs-dialog"):
             yield from self._parts()
 
@@ -54,12 +54,12 @@ class RunsScreen(ModalScreen[None]):
         yield Static(keys, id="runs-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Show what there is."""
+        """Show the runs."""
         self.update_from_session()
         self.query_one(RunsPane).focus()
 
     def update_from_session(self) -> None:
-        """Take over what the session holds."""
+        """Take over the session's state."""
         view = self.session.view
         pane = self.query_one(RunsPane)
         pane.then = self.session.engine_session.look.then
@@ -69,23 +69,23 @@ class RunsScreen(ModalScreen[None]):
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_choose(self, by: int) -> None:
-        """The run above or below."""
+        """Choose the run above or below."""
         self._doomed = ""
         self.query_one(RunsPane).choose(by)
 
     def action_take(self) -> None:
-        """Go on with the chosen run."""
+        """Resume the chosen run."""
         chosen = self.query_one(RunsPane).chosen
         if chosen is not None and not chosen.is_current:
             self.session.take_run(chosen.name)
         self.dismiss()
 
     def action_fork(self) -> None:
-        """Keep the current run and go on with a copy."""
+        """Keep the current run and continue with a copy."""
         self.session.fork()
 
     def action_delete(self) -> None:
-        """Forget the chosen run."""
+        """Delete the chosen run."""
         chosen = self.query_one(RunsPane).chosen
         if chosen is None:
             return
@@ -112,7 +112,7 @@ class RunsScreen(ModalScreen[None]):
         self.update_from_session()
 
     def action_rename(self) -> None:
-        """Ask for another name."""
+        """Ask for another name for the chosen run."""
         chosen = self.query_one(RunsPane).chosen
         if chosen is None:
             return
@@ -126,7 +126,7 @@ class RunsScreen(ModalScreen[None]):
 
 
 def _read_name(text: str) -> str:
-    """A name, from what was typed. Raises ValueError."""
+    """The run name in the typed text. Raises ValueError."""
     name = text.strip()
     if not name or not name.isprintable() or len(name) > MAX_NAME:
         raise ValueError(f"A name has 1 to {MAX_NAME} characters.")
@@ -150,17 +150,17 @@ class RunsPane(LinesPane):
         return self.runs[self._chosen] if self._chosen < len(self.runs) else None
 
     def choose(self, by: int) -> None:
-        """The run above or below."""
+        """Choose the run above or below."""
         self._chosen = min(max(0, self._chosen + by), max(0, len(self.runs) - 1))
         self.rebuild()
 
     def watch_runs(self) -> None:
-        """A run came, went or got another name."""
+        """Redraw when a run was added, deleted or renamed."""
         self._chosen = min(self._chosen, max(0, len(self.runs) - 1))
         self.rebuild()
 
     def watch_then(self) -> None:
-        """Another run is compared with."""
+        """Redraw when another run is compared with."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:

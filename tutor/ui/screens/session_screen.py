@@ -1,4 +1,4 @@
-"""The screen that follows a session: it shows what the session holds, and hands it wishes."""
+"""The base of screens on a session: they show its state and pass it commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PULSE = 0.5
 
 
 class SessionScreen(SizedScreen):
-    """Attributes go down from here: the moment, the exercise, what was said and is awaited."""
+    """A screen whose attributes feed its panes: run view, attempt, notice and pending command."""
 
     STOP_KEY: ClassVar[str] = "x"
     """Breaks off what runs."""
@@ -31,12 +31,12 @@ class SessionScreen(SizedScreen):
         self.session = session
 
     def on_mount(self) -> None:
-        """Take over what there is, and look every now and then for what takes long."""
+        """Take over the session's state, and check regularly for long waits."""
         self.update_from_session()
         self.set_interval(PULSE, self._feel_the_pulse)
 
     def update_from_session(self) -> None:
-        """Take over what the session holds."""
+        """Take over the session's state."""
         self.view = self.session.view
         self.attempt = self.session.attempt
         self.notice = self.session.notice
@@ -46,7 +46,7 @@ class SessionScreen(SizedScreen):
         self.waiting = self.session.waiting_line(self.STOP_KEY)
 
     def action_session(self, name: str) -> None:
-        """Let the session do what the learner wishes."""
+        """Have the session run a command."""
         getattr(self.session, name)()
         self.update_from_session()
 

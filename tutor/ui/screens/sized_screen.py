@@ -1,4 +1,4 @@
-"""The screen that all others are: it says what it needs where the terminal is too small."""
+"""The base of all screens: in a terminal that is too small it says what size it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_WIDTH, MIN_HEIGHT = 80, 22
 
 
 class SizedScreen(Screen[None]):
-    """Hides all it has while there is no room for it, and shows it again when there is."""
+    """A screen that hides its parts while the terminal is too small for them."""
 
     ALL_COMMANDS: ClassVar[tuple[AppCommand, ...]] = ()
     """What can be done here: keys, footer, help and palette are made from it."""
@@ -26,7 +26,7 @@ class SizedScreen(Screen[None]):
     """What its panes do with keys of their own while they have the focus; for the help."""
 
     def compose(self) -> ComposeResult:
-        """The parts, and the words that replace them in a small terminal."""
+        """The parts, and the message that replaces them in a small terminal."""
         yield Static("", id="too-small", markup=False)
         yield from self.parts()
 
@@ -40,7 +40,7 @@ class SizedScreen(Screen[None]):
         """What had the focus when there was no room any more."""
 
     def on_resize(self, event: events.Resize) -> None:
-        """Is there room? What had the focus before it was hidden has it again afterwards."""
+        """Hide or show the parts by the new size; the focus returns to where it was."""
         width, height = event.size
         is_small, was_small = width < MIN_WIDTH or height < MIN_HEIGHT, self.is_too_small
         if is_small and not was_small:
@@ -57,7 +57,7 @@ class SizedScreen(Screen[None]):
 
     @property
     def is_too_small(self) -> bool:
-        """Whether nothing is shown but that."""
+        """Whether only the message about the size is shown."""
         return self.has_class("-too-small")
 
     def resized(self, width: int, height: int) -> None:
