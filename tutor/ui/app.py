@@ -50,7 +50,7 @@ _MOUSE_HELP = {
 }
 
 TROUBLE_SECONDS = 1.0
-"""Between two looks at whether the journal is in trouble."""
+"""Seconds between two checks of the journal for errors."""
 
 
 def _is_trusted(lesson: Lesson) -> bool:
@@ -190,7 +190,7 @@ class TutorApp(ThemedApp):
         if is_owed:
             after_paint(self, self.session.taken)
 
-    # ── From screen to screen ───────────────────────────────────────────────────────
+    # ── Changing screens ────────────────────────────────────────────────────────────
 
     def on_lesson_list_screen_lesson_chosen(self, message: LessonListScreen.LessonChosen) -> None:
         """Open the chosen lesson at its bookmark; if it is open already, go back to it."""
@@ -276,7 +276,7 @@ class TutorApp(ThemedApp):
     # ── Keys and commands ───────────────────────────────────────────────────────────
 
     async def on_event(self, event: events.Event) -> None:
-        """Ignore all keys but q while the terminal is too small to show the screen."""
+        """Pass keys on in order; in a terminal that is too small, only q and Ctrl+Z work."""
         screen = self.screen_stack[-1] if self.screen_stack else None
         is_input = isinstance(event, (events.InputEvent, events.Paste))
         if is_input and isinstance(screen, SizedScreen) and screen.is_too_small:
@@ -383,7 +383,7 @@ class TutorApp(ThemedApp):
             return
         trouble = self._trust(lesson)
         self._begin(lesson, begin)
-        if trouble:  # it runs; only that it may is not remembered
+        if trouble:  # the lesson runs; only the permission is not saved
             self.session.engine_session.welcome(one_line(trouble), "refused")
 
     def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:

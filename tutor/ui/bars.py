@@ -21,7 +21,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 
 PART = " · "
-"""Between the parts of what is said."""
+"""The separator between the parts of a message."""
 
 
 class Bar(LinesPane, can_focus=False):
@@ -33,7 +33,7 @@ class Header(Bar):
 
     view: var[RunView | None] = var(None)
     heading: var[str] = var("")
-    """What stands there while no lesson is open."""
+    """The title while no lesson is open."""
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw for another lesson, setting or epoch."""
@@ -74,28 +74,28 @@ class ErrorBar(Bar):
 
     view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
-    """Whose code it may be."""
+    """The attempt whose code may have failed."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._failed: LessonFailed | None = None
-        """The error that is told here."""
+        """The error that this bar shows."""
 
     def watch_view(self) -> None:
         """Redraw when an error appears or disappears."""
-        self._look()
+        self._show_error()
 
     def watch_attempt(self) -> None:
-        """Redraw when an exercise begins or ends: the editor of a repair shows the error itself."""
-        self._look()
+        """Redraw when the attempt changes: its reply may already name the error."""
+        self._show_error()
 
-    def _look(self) -> None:
+    def _show_error(self) -> None:
         failed = self.view.failed if self.view else None
-        is_told = self.attempt is not None and tells_why_failed(self.attempt, failed)
-        told = None if is_told else failed
-        if told is not self._failed:
-            self._failed = told
-            self.set_class(told is not None, "-failed")
+        is_in_reply = self.attempt is not None and tells_why_failed(self.attempt, failed)
+        shown = None if is_in_reply else failed
+        if shown is not self._failed:
+            self._failed = shown
+            self.set_class(shown is not None, "-failed")
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
@@ -179,9 +179,9 @@ class Footer(Bar):
     """The keys of the commands, as many as fit whole."""
 
     first: var[tuple[AppCommand, ...]] = var(())
-    """Commands that come before the others for now."""
+    """The commands that come first for now."""
     only: var[tuple[AppCommand, ...]] = var(())
-    """The only ones for now, if any."""
+    """The only commands that work for now, if any."""
 
     def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
         super().__init__(id=id)

@@ -20,7 +20,7 @@ _STAND_INS = {
     "≤": "<", "≥": ">", "≈": "~", "∞": "8", "√": "V", "∑": "S", "∂": "d",
     "°": "o",
 }  # fmt: skip
-"""What stands in for a character, one cell for one cell."""
+"""The ASCII substitutes for characters, of the same width in cells."""
 
 _BOX_DRAWING = range(0x2500, 0x2580)
 _DASHES = "─━┄┅┈┉╌╍╴╶╸╺╼╾"

@@ -14,10 +14,10 @@ from tutor.ui.fields import act_in_order
 INDENT = 4
 
 FAST = 0.01
-"""Seconds between two keys that nobody types: they were pasted, or bundled by a slow line."""
+"""Keys closer together than this (in seconds) were pasted, or bundled by a slow line."""
 
 PASTED = 8
-"""So many keys that fast are a paste, in a terminal that doesn't mark it as one."""
+"""This many fast keys are a paste, in a terminal that doesn't mark pasted text."""
 
 PAUSE = 0.3
 """Seconds that a paste may pause, as between two packets."""
@@ -41,15 +41,15 @@ class CodeArea(TextArea):
         self.highlight_cursor_line = False
         self._last_key_at = -math.inf
         self._burst = 0
-        """How many keys have come so fast that they may be a paste."""
+        """The number of fast keys so far, which may be a paste."""
         self._added = 0
-        """Blanks that the last key, enter, has put before the cursor."""
+        """The number of blanks that the last key, enter, has inserted before the cursor."""
 
     async def _on_key(self, event: events.Key) -> None:
         gap, self._last_key_at = event.time - self._last_key_at, event.time
         self._burst = 1 + (self._burst if gap < (PAUSE if self._is_pasted else FAST) else 0)
         is_blank = event.key in ("space", "tab")
-        if self._added and gap < FAST and is_blank:  # it brings an indentation of its own
+        if self._added and gap < FAST and is_blank:  # it has its own indentation
             row, column = self.cursor_location
             self.delete((row, column - self._added), (row, column))
         self._added = 0
@@ -60,7 +60,7 @@ class CodeArea(TextArea):
         return self._burst >= PASTED
 
     def action_new_line(self) -> None:
-        """Insert a line, indented like this one, deeper after a colon; a pasted line is unchanged."""
+        """Insert a line, indented like this, or deeper after a colon; pasted text is unchanged."""
         row, column = min(self.selection)
         before = self.document.get_line(row)[:column]
         depth = len(before) - len(before.lstrip(" "))

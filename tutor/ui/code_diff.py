@@ -31,9 +31,9 @@ class PhaseDifference:
 
     phase: str
     lines: tuple[DiffLine, ...]
-    """Empty where both modes run the same code. No blank ones: they are no change."""
+    """Empty if both modes run the same code. Blank lines are left out: they are no change."""
     says: str
-    """What there is to say of the phase as a whole; empty where the lines say it."""
+    """A remark on the phase as a whole; empty if the lines are enough."""
 
     def count(self, sign: Sign) -> int:
         """The number of lines with this sign."""
@@ -46,7 +46,7 @@ class Difference:
 
     before: str
     after: str
-    """Of the two the one that stands later in the lesson's ladder."""
+    """The mode that comes later in the lesson's ladder."""
     phases: tuple[PhaseDifference, ...]
 
     def summary(self) -> tuple[str, str]:

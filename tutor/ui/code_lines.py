@@ -36,9 +36,9 @@ class CodeRow:
 
     content: Content
     line: int
-    """Of the lesson's file."""
+    """The line number in the lesson's file."""
     start: int
-    """Its first character of that line, and the one after its last."""
+    """The row's first character in that line, and the one after its last."""
     end: int
 
     def shows(self, name: Name) -> bool:

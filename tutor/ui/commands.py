@@ -23,7 +23,7 @@ KEY_NAMES = {
     "home": "Home",
     "end": "End",
 }
-"""How keys are called on the screen where it is not their own name."""
+"""The names of keys on the screen, where they differ from Textual's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class AppCommand:
     name: str
     """One word, unique on its screen."""
     keys: tuple[str, ...]
-    """The first is the one that is shown."""
+    """The first key is the one shown."""
     label: str
     """A word or two for the footer."""
     help: str
@@ -43,9 +43,9 @@ class AppCommand:
     rank: int | None = None
     """Its place in the footer, the smallest first; None keeps it out."""
     priority: bool = False
-    """Whether it goes before what the focused widget does with the key."""
+    """Whether the command comes before the focused widget's own use of the key."""
     where: str = ""
-    """`in the code`: the pane that has to have the focus; empty for the whole screen."""
+    """The pane that must have the focus, such as `in the code`; empty for the whole screen."""
 
     @property
     def key_label(self) -> str:
@@ -120,14 +120,14 @@ EXERCISE_COMMANDS = (
     AppCommand("interrupt", ("ctrl+c",), "stop", "Like x, but works while you type", "screen.stop",
             priority=True),
 )  # fmt: skip
-"""The ranks are those of the footer while an exercise is on."""
+"""The ranks apply in the footer during an exercise."""
 
 FIELD_COMMANDS = (
     AppCommand("submit", ("enter",), "answers", "Give the answer", "submit", 1, where="in a field"),
     AppCommand("look", ("tab",), "the other panes, and back", "", "app.focus_next", 2),
     AppCommand("leave", ("escape",), "then: the other keys", "", "screen.leave", 3),
 )
-"""What the footer shows while letters are typed: no other key is one."""
+"""The footer's commands while the learner types: all other keys are text."""
 
 PANE_TITLES = {
     "formula": "Formula",
@@ -139,7 +139,7 @@ PANE_TITLES = {
     "graph": "Graph",
     "exercise": "Exercise",
 }
-"""By the pane's id, in the order of the keys that show it: what it is called."""
+"""The title of each pane by its id, in the order of the keys that show the panes."""
 
 PANE_COMMANDS = tuple(
     AppCommand(f"pane_{id}", (str(i),), title.lower(), f"Pane: {title}", f"screen.show('{id}')")
@@ -244,7 +244,7 @@ EDITOR_COMMANDS = (
 )  # fmt: skip
 
 JUDGING_COMMANDS = (AppCommand("close", ("escape",), "stops it", "", "screen.close", 1),)
-"""What the editor's footer shows while the code runs: no other key does anything."""
+"""The editor's footer while the code runs: no other key does anything."""
 
 _LIST_COMMANDS = (
     AppCommand("up", ("up", "k"), "above", "The lesson above", "screen.choose(-1)"),
@@ -281,7 +281,7 @@ FIND_COMMANDS = (
     AppCommand("up", ("up",), "↓ choose", "", "screen.choose(-1)", 2),
     AppCommand("back", ("escape",), "lists all again", "", "screen.back", 3),
 )
-"""What the footer shows while a lesson is looked for: no letter is a key."""
+"""The footer during a search for lessons: letters are text."""
 
 MAP_COMMANDS = (
     *_LIST_COMMANDS,

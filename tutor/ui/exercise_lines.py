@@ -21,7 +21,7 @@ from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
 
 Key = tuple[str, str]
-"""A key as the learner reads it, and what it does."""
+"""A key as the learner reads it, and its action."""
 
 KIND_WORDS = {
     "predict": "prediction",
@@ -33,15 +33,15 @@ KIND_WORDS = {
 _KIND_CELLS = max(map(len, KIND_WORDS.values()))
 _STATE_CELLS = 13
 _MARKED = 4
-"""Cells before a comparison of the goal: the mark, and what sets it in."""
+"""Cells before a comparison of the goal: the indentation and the mark."""
 CHOICE = "choice "
-"""How the names of the parts begin that are choices."""
+"""The prefix of the names of parts that are choices."""
 ASKED_FOR = ("hint", "solution")
-"""How the names of the parts begin that the learner asks for."""
+"""The prefix of the names of parts that the learner asks for."""
 NEVER_NEW = ("title", "goal", "task", "how")
-"""Parts that change without anything having been said: the state, the figures of a goal."""
+"""Parts that change without a new text: the state, the figures of a goal."""
 _ONE_ROW = 1000
-"""Columns in which a question's first paragraph is not folded."""
+"""The width at which a question's first paragraph is not folded."""
 
 _STATES: Mapping[Deed | None, tuple[str, str]] = {
     None: ("◇", "new"),
@@ -52,7 +52,7 @@ _STATES: Mapping[Deed | None, tuple[str, str]] = {
     "skipped": ("–", "skipped"),
     "done": ("✓", "done"),
 }
-"""By what has been done: mark and word."""
+"""The mark and the word of each result."""
 
 
 def kind_words(exercise: Exercise) -> str:
@@ -286,7 +286,7 @@ _KEYS_TYPED = {
     "k": " (For “I know this” press esc, then k.)",
     "K": " (To take the last skip back press esc, then K.)",
 }
-"""What is said to who types a key as an answer."""
+"""The message for a learner who types a key as an answer."""
 
 
 def where_failed(failed: LessonFailed, attempt: Attempt | None) -> str:
@@ -297,11 +297,13 @@ def where_failed(failed: LessonFailed, attempt: Attempt | None) -> str:
 
 
 def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
-    """Whether the reply names the error that the learner's code has raised."""
+    """Whether the reply already names the error raised since the learner's code was put in."""
     if failed is None or not attempt.reply or not isinstance(attempt.exercise, Repair):
         return False
-    is_told = feedback.literal(failed.message) in attempt.reply or feedback.STILL in attempt.reply
-    return is_told or bool(where_failed(failed, attempt))
+    is_in_reply = (
+        feedback.literal(failed.message) in attempt.reply or feedback.STILL in attempt.reply
+    )
+    return is_in_reply or bool(where_failed(failed, attempt))
 
 
 def _headed(

@@ -20,11 +20,11 @@ from textual.dom import DOMNode
 Typed: TypeAlias = events.Key | events.Paste
 
 LEAST_ROUNDS = 2
-"""One follows the key to where it is done; one follows what doing it has told others."""
+"""The fewest rounds through the queues: one for the key, one for the messages it causes."""
 MOST_ROUNDS = 8
-"""Who goes on moving the focus is not waited for any longer."""
+"""The limit of rounds for widgets that keep moving the focus."""
 PATIENCE = 2.0
-"""Seconds after which a key waits no longer for the one before: whatever hangs, `q` must act."""
+"""The most seconds that a key waits for the one before: `q` must work whatever hangs."""
 
 
 class KeysInOrder:

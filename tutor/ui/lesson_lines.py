@@ -25,15 +25,15 @@ DETAILS = 6
 """Lines that the details of a lesson take."""
 
 WELCOME = "Welcome. enter opens a lesson · space steps · ? shows all keys"
-"""What is said to a learner who has not begun anything yet."""
+"""The message for a learner who has not begun anything yet."""
 
 _NUMBER_CELLS = 3
 _MARK_CELLS = 8
-"""Of the mark and how many exercises are done: `✓ 12/12 `."""
+"""The width of the mark and the count of exercises: `✓ 12/12 `."""
 _NAME_CELLS = 11
-"""Of what a line of the details is about: `Builds on  `."""
+"""The width of the label of a line of details: `Builds on  `."""
 _SUMMARY_CELLS = 50
-"""What a summary in a row needs at least; it is told in the details anyhow."""
+"""The least width of a summary in a row; the details show it anyway."""
 
 
 def mark(standing: LessonProgress) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tutor.lesson.library import Headline
 
 PASSED: tuple[Deed, ...] = ("done", "skipped")
-"""What makes an exercise one that need not be done any more."""
+"""The results after which an exercise need not be done any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class LessonProgress:
 
     headline: Headline
     deeds: Mapping[str, Deed] = field(default_factory=dict)
-    """By exercise: the best that has happened there."""
+    """The best result of each exercise."""
     left: Bookmark | None = None
-    """Where it was left; None if it never was."""
+    """The lesson's bookmark; None without one."""
 
     @property
     def count(self) -> int:

@@ -13,12 +13,12 @@ NEXT: Piece = ("▶ ", text_styles.NEXT)
 """Before the phase that is about to run."""
 
 DONE: Piece = ("┃ ", text_styles.DONE)
-"""Along all that belongs to the last step: the formula, the code, the changed numbers."""
+"""Beside all that belongs to the last step: the formula, the code, the changed numbers."""
 
 NONE: Piece = "  "
 
 GUTTER = 2
-"""Cells that a mark takes."""
+"""The width of a mark in cells."""
 
 
 def is_next(phase: str | None, view: RunView) -> bool:

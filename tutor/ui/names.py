@@ -15,7 +15,7 @@ from tutor.lesson.model import Fence
 from tutor.plain import plain
 
 _MODULES = frozenset({"np", "torch"})
-"""What every run has; they are no values of the lesson."""
+"""Names that every run has; they are no values of the lesson."""
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -26,7 +26,7 @@ class Name:
 
     text: str
     line: int
-    """Of the lesson's file, from 1."""
+    """The line number in the lesson's file, from 1."""
     start: int
     """Its first character in the line as it is shown (tabs expanded)."""
     end: int
@@ -135,7 +135,7 @@ class _Finder:
         root: ast.expr = node
         while isinstance(root, ast.Attribute):
             root = root.value
-        if not isinstance(root, ast.Name):  # an attribute of what an expression gives
+        if not isinstance(root, ast.Name):  # an attribute of the value of an expression
             yield from self.names(root, hidden)
         elif root.id not in hidden and self._bound.is_value(root.id, called):
             yield node
@@ -145,7 +145,7 @@ def _all_names(node: ast.AST) -> Iterator[ast.Name]:
     return (n for n in ast.walk(node) if isinstance(n, ast.Name))
 
 
-# ── From one to the next ────────────────────────────────────────────────────────────
+# ── Moving between names ────────────────────────────────────────────────────────────
 
 
 def beside(names: Sequence[Name], chosen: Name, by: int) -> Name | None:

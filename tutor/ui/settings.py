@@ -23,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     theme: ThemeName = "terminal"
     mouse: bool = True
-    """Whether the tutor takes the mouse; else it is the terminal's, which selects text with it."""
+    """Whether the tutor handles the mouse; if not, the terminal does and can select text."""
 
 
 def settings_file() -> Path:
@@ -38,7 +38,7 @@ class SettingsFile:
         self._file = file
         self.settings = Settings()
         self.trouble = ""
-        """Why they could not be read or kept, in one line; mostly empty."""
+        """Why the settings could not be read or saved, in one line; empty without an error."""
         if file is not None:
             self._read(file)
 
@@ -46,7 +46,7 @@ class SettingsFile:
         try:
             self.settings = msgspec.json.decode(file.read_bytes(), type=Settings)
         except FileNotFoundError:
-            return  # nothing has been settled yet
+            return  # no settings have been saved yet
         except OSError as error:
             why = error.strerror or str(error)
             self.trouble = one_line(f"the settings can't be read: {why} ({file})")

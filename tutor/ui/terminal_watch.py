@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 GRACE = 3.0
-"""Seconds to end in an orderly way. A screen can hang on a terminal that takes nothing any more."""
+"""Seconds for an orderly end. A screen can hang on a terminal that accepts no more output."""
 
 STATUS = 129
-"""The exit status where that took too long: that of a program ended by a hangup."""
+"""The exit status if that took too long: that of a program ended by a hangup."""
 
 
 class TerminalWatch:
@@ -45,8 +45,8 @@ class TerminalWatch:
         self._end_at_once = end_at_once
         self._loop = asyncio.get_running_loop()
         self._end = end
-        self._told, self._tell = os.pipe()
-        os.set_blocking(self._tell, False)
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
         for number in (signal.SIGHUP, signal.SIGTERM):
             with suppress(ValueError):  # not the main thread: then there are no signals either
                 signal.signal(number, self._on_signal)
@@ -71,15 +71,15 @@ class TerminalWatch:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal, even if the main thread waits for a lock that it will never get."""
-        if self._is_suspended:  # the terminal is the shell's, and what was done is kept
+        if self._is_suspended:  # the shell has the terminal, and the progress is saved
             self._end_at_once()
             os._exit(128 + number)
-        with suppress(BlockingIOError):  # it has been told often enough
-            os.write(self._tell, b"!")
+        with suppress(BlockingIOError):  # enough signals are waiting in the pipe
+            os.write(self._write_end, b"!")
 
     def _watch(self) -> None:
         watched = select.poll()
-        watched.register(self._told, select.POLLIN)
+        watched.register(self._read_end, select.POLLIN)
         with suppress(OSError, ValueError):  # no standard input, so no terminal to lose
             watched.register(sys.__stdin__.fileno() if sys.__stdin__ else -1, 0)
         while not self._is_over(watched):
@@ -93,7 +93,7 @@ class TerminalWatch:
         """Wait for a signal or the terminal; return whether the app must end."""
         is_over = False
         for fd, event in watched.poll():
-            if event & select.POLLNVAL:  # some systems can't watch a terminal so
+            if event & select.POLLNVAL:  # some systems cannot poll a terminal
                 watched.unregister(fd)
             else:
                 is_over = True

@@ -17,7 +17,7 @@ HEADING = Style(bold=True)
 NEXT = Style(bold=True, foreground=Color.parse("ansi_green"))
 """The phase that is about to run (with its ▶)."""
 DONE = Style(bold=True, foreground=Color.parse("ansi_yellow"))
-"""What the last step ran and changed (with its ┃)."""
+"""The code and values that the last step ran and changed (with its ┃)."""
 DIM = Style(dim=True)
 CODE = Style(foreground=Color.parse("ansi_cyan"))
 KEYWORD = Style(bold=True, foreground=Color.parse("ansi_magenta"))

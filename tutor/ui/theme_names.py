@@ -8,4 +8,4 @@ ThemeName: TypeAlias = Literal["terminal", "dark", "light", "contrast"]
 """The terminal's own colours; light on dark; dark on light; white on black, nothing else."""
 
 THEMES: tuple[ThemeName, ...] = get_args(ThemeName)
-"""In the order in which the key goes through them."""
+"""All themes, in the order of the key that changes them."""

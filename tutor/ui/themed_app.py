@@ -64,7 +64,7 @@ class ThemedApp(App[None]):
             self.tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
 
     def _wear(self, name: ThemeName) -> None:
-        """Apply a theme; without colours, only the terminal's own theme uses ANSI defaults."""
+        """Apply a theme; without colours always `terminal`, which sets no colour."""
         self._look = "terminal" if self.no_color else name
         look = LOOKS[self._look]
         is_plain = look.is_black_and_white

@@ -28,10 +28,10 @@ class ThemeStyle:
     """One theme, as Textual needs it."""
 
     title: str
-    """What it is called when it is chosen."""
+    """The theme's name for the learner."""
     theme: Theme
     palette: TerminalTheme | None = None
-    """What the sixteen colours are; None leaves them to the terminal."""
+    """The values of the sixteen colours; None leaves them to the terminal."""
     is_black_and_white: bool = False
 
 
@@ -127,6 +127,6 @@ class BlackAndWhite(LineFilter):
         ]
 
     def _style(self, text: str, style: Style) -> Style:
-        has_words = any(character.isalpha() for character in text)  # and is no line of a tree
+        has_words = any(character.isalpha() for character in text)  # not the lines of a tree
         slanted = self._SLANTED if style.dim and has_words else Style.null()
         return style + slanted + self._INK

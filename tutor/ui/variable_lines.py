@@ -14,10 +14,10 @@ from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
 
 HEIGHT = 4
-"""Always so many lines, so that nothing jumps from name to name."""
+"""The number of lines, the same for all names so that nothing jumps."""
 
 _LEAST_VALUE = 12
-"""Cells that a value has at least, whatever else there is to say beside it."""
+"""The least width of a value in cells."""
 
 
 def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Content]:

@@ -23,7 +23,7 @@ _HAS_WIDE = re.compile(f"[{_WIDE}]")
 _UNIT = re.compile(
     rf"(?:[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}]+)|.)[{_CLOSING}]*\s*", re.DOTALL
 )
-"""What stays on one row: a wide character or a word, with its marks; then blanks."""
+"""A unit that is never split: a wide character or a word, with its marks; then blanks."""
 
 
 def wrap(content: Content, width: int) -> list[Content]:

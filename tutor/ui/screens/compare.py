@@ -33,7 +33,7 @@ SHARED = (
     "help",
     "quit",
 )
-"""What can be done here as on the lesson screen, by the same keys."""
+"""The lesson screen's commands that work here, too, by the same keys."""
 
 COMPARE_COMMANDS = (
     *(command for command in LESSON_COMMANDS if command.name in SHARED),

@@ -33,9 +33,9 @@ class Question(Generic[T]):
 
     text: str
     read: Callable[[str], T]
-    """What the typed text means. Raises ValueError, its text fit to show."""
+    """A function that reads the typed text. Raises ValueError with a message for the learner."""
     given: str = ""
-    """What stands in the field at first, selected: typing replaces it."""
+    """The initial text of the field. It is selected, so that typing replaces it."""
 
 
 def learning_rate_question(now: float | None) -> Question[float]:

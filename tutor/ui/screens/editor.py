@@ -38,10 +38,10 @@ from tutor.ui.screens.session_screen import SessionScreen
 from tutor.ui.text_styles import line
 
 PAUSE = 0.5
-"""Seconds after the last key until the text is kept."""
+"""Seconds after the last key until the text is saved."""
 
 GRACE = 1.5
-"""Seconds after the code was stopped in which esc is still meant to stop it, not to leave."""
+"""Seconds after the code was stopped during which esc doesn't leave: it was meant to stop it."""
 
 
 class EditorScreen(SessionScreen):
@@ -58,13 +58,13 @@ class EditorScreen(SessionScreen):
         self._exercise = exercise
         self._ascii = ascii_only
         self._kept = session.attempt.code if session.attempt else exercise.code
-        """The text that the session has been told of."""
+        """The text that was last sent to the session."""
         self._area = CodeArea(self._kept, id="editor")
         self._timer: Timer | None = None
         self._stopped_at = -math.inf
 
     def parts(self) -> Iterable[Widget]:
-        """Header, question, the code around, verdict, code, status and footer."""
+        """Header, question, the code around, result, code, status and footer."""
         here = EditorScreen
         yield Header(id="header").data_bind(here.view)
         with Container(id="panes"):
@@ -80,7 +80,7 @@ class EditorScreen(SessionScreen):
 
     def on_mount(self) -> None:
         """Note that the editor is open, so that resuming opens it again."""
-        self.session.notice = Notice()  # it names keys that are letters here
+        self.session.notice = Notice()  # it names keys that type letters here
         super().on_mount()
         self.session.keep_editing(True)
 
@@ -90,7 +90,7 @@ class EditorScreen(SessionScreen):
         if self.notice.kind == "failed":
             self.notice = Notice()
 
-    # ── What becomes of the code ────────────────────────────────────────────────────
+    # ── Changes of the code ─────────────────────────────────────────────────────────
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """Update when the code was judged or the exercise is over."""
@@ -242,7 +242,7 @@ class AroundPane(LinesPane):
         self.tabs = (("Code around it", True),)
         self._phase = exercise.phase
         self._own = 0
-        """The line that stands for the code to be fixed."""
+        """The line that marks the place of the code to fix."""
         self._settled_in = 0
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:

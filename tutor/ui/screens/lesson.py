@@ -47,7 +47,7 @@ from tutor.ui.screens.session_screen import SessionScreen
 TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
 
 WIDE, TALL = 110, 34
-"""From this size on all panes are shown at once; only wide, two of them side by side."""
+"""From this size on all panes are shown; if only the width is enough, two side by side."""
 
 _TWO = (("formula", "code", "graph"), ("numbers", "plot", "output", "ladder", "exercise"))
 _SIX = (
@@ -55,10 +55,10 @@ _SIX = (
 )  # fmt: skip
 _FIVE = (("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output", "ladder", "exercise"))
 GROUPS = {"tabs": _TWO, "beside": _TWO, "all": _SIX}
-"""By layout: the panes that share a place."""
+"""The panes that share a place, by layout."""
 
 _EXERCISING = {**GROUPS, "all": _FIVE}
-"""The same while an exercise is on: it needs room."""
+"""The panes that share a place during an exercise, which needs room."""
 
 
 class LessonScreen(SessionScreen):
@@ -74,7 +74,7 @@ class LessonScreen(SessionScreen):
 
     printed: var[PrintedText] = var(PrintedText)
     deeds: var[Mapping[str, Deed]] = var(dict)
-    """By exercise: the best that the learner has done there."""
+    """The learner's best result in each exercise."""
 
     def __init__(self, session: Session, ascii_only: bool, heading: str = "") -> None:
         """`heading` is the title to show until a lesson is open."""
@@ -82,12 +82,12 @@ class LessonScreen(SessionScreen):
         self._heading = heading
         self._ascii = ascii_only
         self._shown: dict[tuple[str, ...], str] = {}
-        """By group: the pane of it that is shown, if it is not the first."""
+        """The visible pane of each group, if it is not the first."""
         self._before: dict[tuple[str, ...], str] = {}
-        """What was shown before the exercise that is on."""
+        """The panes in view before the current exercise."""
         self._layout = "tabs"
         self._left_from: tuple[int, int] | None = None
-        """Where the run stood when the timeline was entered."""
+        """The position of the run when the timeline was opened."""
 
     def parts(self) -> Iterable[Widget]:
         """Header, panes, timeline, status and footer; all bind to this screen's attributes."""
@@ -210,7 +210,7 @@ class LessonScreen(SessionScreen):
             return
         if old is None:
             self._before = dict(self._shown)
-        self.query_one(Timeline).display, self._left_from = False, None  # it is another run's
+        self.query_one(Timeline).display, self._left_from = False, None  # it belongs to another run
         self.set_class(new is not None, "-exercising")
         self._shown = dict(self._before)
         if new is None:
@@ -242,7 +242,7 @@ class LessonScreen(SessionScreen):
             self.action_session("begin_exercise")
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
-                self.action_show("exercise")  # what is asked next is answered there
+                self.action_show("exercise")  # the next question is answered there
             self.action_session("go_on")
         else:
             self.action_show("exercise")
@@ -367,7 +367,7 @@ class LessonScreen(SessionScreen):
         self._left_from = None
         self.update_from_session()
 
-    # ── What the panes look at ──────────────────────────────────────────────────────
+    # ── Requests of the panes ───────────────────────────────────────────────────────
 
     def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
         """Ask the engine for the plot's data, thinned to the visible points."""
@@ -392,7 +392,7 @@ class LessonScreen(SessionScreen):
             self._layout = layout
             for name in GROUPS:
                 self.set_class(name == layout, f"-{name}")
-            if self.attempt is not None:  # what shares a place may do so for the first time
+            if self.attempt is not None:  # panes may share a place for the first time
                 upper = self._upper_pane(self.attempt)
                 self._shown.setdefault(next(g for g in self._groups if upper in g), upper)
             if is_at_exercise or looked_at:
@@ -421,7 +421,7 @@ class LessonScreen(SessionScreen):
             if any(pane.id == focused for pane in panes if not pane.display):
                 shown = next(pane for pane in panes if pane.display)
                 if isinstance(shown, ExercisePane):
-                    shown.leave_field()  # letters were keys, and stay so
+                    shown.leave_field()  # letters were keys, and remain keys
                 else:
                     shown.focus()
 

@@ -32,7 +32,7 @@ class LessonListScreen(SizedScreen):
             super().__init__()
             self.headline = headline
             self.exercises_only = exercises_only
-            """Whether it is to begin with its exercises at once."""
+            """Whether to begin the lesson with its exercises."""
 
     class GoOnChosen(Message):
         """The learner wants to resume where they were last."""
@@ -41,22 +41,22 @@ class LessonListScreen(SizedScreen):
     AUTO_FOCUS = ""
 
     notice: var[Notice] = var(Notice)
-    """What the status line says."""
+    """The text of the status line."""
 
     def __init__(self, curriculum: CurriculumProgress) -> None:
         super().__init__()
         self._curriculum = curriculum
         self._known: Mapping[str, LessonProgress] = {}
         self._has_chosen = False
-        """Whether the learner has moved about in the list: then it stays where it is."""
+        """Whether the learner has moved in the list: then the choice stays."""
         self._awaits: bool | None = None
-        """What was asked for before the list was known: to open, with exercises only or not."""
+        """A request to open before the list was loaded: with exercises only, or not."""
         self.is_known = False
-        """Whether the journal has been asked since the screen is shown."""
+        """Whether the journal has been read since the screen was shown."""
         self.open_slug = ""
-        """The lesson that is open, if one is."""
+        """The open lesson, if there is one."""
 
-    # ── What subclasses do ──────────────────────────────────────────────────────────
+    # ── For subclasses ──────────────────────────────────────────────────────────────
 
     def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """The rows."""

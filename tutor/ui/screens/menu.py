@@ -32,7 +32,7 @@ class MenuScreen(LessonListScreen):
     def __init__(self, curriculum: CurriculumProgress) -> None:
         super().__init__(curriculum)
         self._words = ""
-        """What is looked for."""
+        """The words of the search."""
 
     def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """The row to resume (or a welcome), then the lessons that match the search."""

@@ -39,7 +39,7 @@ class RunsScreen(ModalScreen[None]):
         super().__init__()
         self.session = session
         self._doomed = ""
-        """The run that goes if `d` is pressed once more."""
+        """The run that is deleted if `d` is pressed once more."""
 
     def compose(self) -> ComposeResult:
         """The list, the latest notice, and the keys."""
@@ -138,7 +138,7 @@ class RunsPane(LinesPane):
 
     runs: var[tuple[RunInfo, ...]] = var(())
     then: var[str] = var("")
-    """The run whose figures are shown beside the present ones."""
+    """The run whose figures are shown beside the current ones."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -183,7 +183,7 @@ CURSOR = "▶ "
 
 COLUMNS = ("run", "mode", "lr", "seed", "epochs", "loss", "from", "")
 GIVEN_UP = ("seed", "from", "lr")
-"""The columns that give way, in this order, where there is no room for all."""
+"""The columns left out, in this order, if there is no room for all."""
 
 
 def _table(runs: Sequence[RunInfo], then: str, width: int) -> list[str]:

@@ -12,14 +12,14 @@ from tutor.session.session import Session
 from tutor.ui.screens.sized_screen import SizedScreen
 
 PULSE = 0.5
-"""Seconds between two looks at whether something takes long."""
+"""Seconds between two checks for long waits."""
 
 
 class SessionScreen(SizedScreen):
     """A screen whose attributes feed its panes: run view, attempt, notice and pending command."""
 
     STOP_KEY: ClassVar[str] = "x"
-    """Breaks off what runs."""
+    """The key that stops what is running."""
 
     view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)

@@ -14,16 +14,16 @@ from textual.widgets import Static
 from tutor.ui.commands import AppCommand
 
 MIN_WIDTH, MIN_HEIGHT = 80, 22
-"""A terminal of 80×24 has room for a multiplexer's own lines besides."""
+"""Less than 80×24, which leaves room for a multiplexer's own lines."""
 
 
 class SizedScreen(Screen[None]):
     """A screen that hides its parts while the terminal is too small for them."""
 
     ALL_COMMANDS: ClassVar[tuple[AppCommand, ...]] = ()
-    """What can be done here: keys, footer, help and palette are made from it."""
+    """The screen's commands: keys, footer, help and palette are made from them."""
     PANE_KEYS: ClassVar[tuple[AppCommand, ...]] = ()
-    """What its panes do with keys of their own while they have the focus; for the help."""
+    """The commands of single panes, which work while they have the focus; for the help."""
 
     def compose(self) -> ComposeResult:
         """The parts, and the message that replaces them in a small terminal."""
@@ -37,7 +37,7 @@ class SizedScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._had_focus: Widget | None = None
-        """What had the focus when there was no room any more."""
+        """The widget that had the focus before the parts were hidden."""
 
     def on_resize(self, event: events.Resize) -> None:
         """Hide or show the parts by the new size; the focus returns to where it was."""
