@@ -124,7 +124,7 @@ def test_no_fault_ends_it_but_ctrl_c_does(
     assert all(head.endswith(f" {mine} ----") for head in heads)
     syntax, more, gone, binary = done.stderr.splitlines()
     assert "this is not Python" in syntax
-    assert "once that is mended, the code and the exercises are proven, too" in more
+    assert "once that is fixed, the code and the exercises are checked, too" in more
     assert "no such file" in gone
     assert "not UTF-8" in binary
 

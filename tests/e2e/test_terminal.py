@@ -138,7 +138,7 @@ def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked() -
         terminal.wait_for("epoch 9 of")
         terminal.wait_until(lambda: f"{number(terminal, 'w'):.3f}" == "1.999")
         terminal.press("d")
-        terminal.wait_for("no device", "there is cpu")
+        terminal.wait_for("no device", "available: cpu")
         terminal.press("m")
         terminal.wait_for("One weight", "A line through the origin")
 

@@ -81,7 +81,7 @@ class _Checker:
         self._with_answers = with_answers
 
     def check_all(self, paths: Iterable[Path]) -> list[bool]:
-        """Whether each lesson is proven."""
+        """Whether each lesson passes the check."""
         proven: set[Path] = set()
         results = []
         for path in paths:
@@ -91,14 +91,14 @@ class _Checker:
         return results
 
     def _check(self, path: Path, proven: Collection[Path]) -> bool:
-        """Whether a lesson is proven. The code of one `proven` isn't run for a translation."""
+        """Whether a lesson passes the check. The code of one `proven` isn't run for a translation."""
         started = time.perf_counter()
         try:
             lesson = trusted(path, trust_now=self._trust_now)
         except LessonError as error:
             _tell(str(error))
             if isinstance(error, LessonDiagnostics):
-                _tell(f"{path}: once that is mended, the code and the exercises are proven, too")
+                _tell(f"{path}: once that is fixed, the code and the exercises are checked, too")
             return False
         beside = diagnostics_beside_others(lesson)
         found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
@@ -139,7 +139,7 @@ def _tell(text: str) -> None:
     try:
         for line in plain(text).splitlines():
             print(f"tutor: {line}", file=sys.stderr, flush=True)
-    except OSError:  # it can't be told: the exit status says it, and the next lesson is proven
+    except OSError:  # it can't be told: the exit status says it, and the next lesson is checked
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 

@@ -48,7 +48,7 @@ class DiagnosticList:
         self._found.append(Diagnostic(self._path, line, message))
 
     def remark(self, line: int, message: str) -> None:
-        """Note what an author should mend, and a lesson can be used with."""
+        """Note what an author should fix, and a lesson can be used with."""
         self._remarks.append(Diagnostic(self._path, line, message))
 
     @property

@@ -166,7 +166,7 @@ class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):
 
 
 class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
-    """Code with a real mistake takes the place of a phase's; the learner mends it."""
+    """Code with a real mistake takes the place of a phase's; the learner fixes it."""
 
     phase: str
     code: str
@@ -174,7 +174,7 @@ class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
     solution_code: str
     symptom: Symptom
     condition: str
-    """What holds after so many epochs with the code mended."""
+    """What holds after so many epochs with the code fixed."""
     epochs: int
 
 

@@ -211,7 +211,7 @@ def _repair(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> R
     if "solution" in entry and not solution:
         entry.diagnostic("solution", "`solution` must be Python code, not empty")
     elif solution and code_checks.is_same(code, solution):
-        entry.diagnostic("solution", "`solution` is the code with the mistake; mend it here")
+        entry.diagnostic("solution", "`solution` is the code with the mistake; fix it here")
     return Repair(
         **common,
         stage=stage_of(entry, context, repaired=phase),

@@ -130,7 +130,7 @@ class Lesson(msgspec.Struct, frozen=True):
     language: str = "en"
     """Of its prose: the code of a language, as in `lessons/zh/`."""
     remarks: tuple[Diagnostic, ...] = ()
-    """What its author should mend, though it can be used as it is."""
+    """What its author should fix, though it can be used as it is."""
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:

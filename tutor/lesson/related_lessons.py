@@ -52,7 +52,7 @@ def _of_translation(lesson: Lesson) -> Iterator[Diagnostic]:
     try:
         original = document.read(path)
     except LessonError:
-        message = f"{path} has faults, so that nothing can be compared with it; mend it first"
+        message = f"{path} has faults, so that nothing can be compared with it; fix it first"
         yield Diagnostic(lesson.path, 1, message)
         return
     yield from differences(original, lesson)

@@ -26,7 +26,7 @@ SINGLE = "write the text in 'single quotes', or below `|`"
 
 
 def slip(lines: Sequence[str]) -> tuple[int, str] | None:
-    """The index of the line to mend, and what to mend; None if it is none of the usual slips.
+    """The index of the line to fix, and what to fix; None if it is none of the usual slips.
 
     The lines are YAML that can't be read, or is no list of keys.
     """

@@ -73,7 +73,7 @@ def compose(
 
 
 def _slip(lines: Sequence[str], first: int) -> tuple[int, str] | None:
-    """The line in the file of a usual slip, and what to mend."""
+    """The line in the file of a usual slip, and what to fix."""
     found = yaml_advice.slip(lines)
     return found and (first + found[0], found[1])
 

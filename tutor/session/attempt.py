@@ -14,7 +14,7 @@ State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
 answer was wrong (`go_on` asks again: a Predict with other numbers); it is done."""
 
 Wants: TypeAlias = Literal["number", "sign", "choice", "code", "condition"]
-"""What is asked for: a typed number, a typed sign, one of `choices`, code that is mended in
+"""What is asked for: a typed number, a typed sign, one of `choices`, code that is fixed in
 an editor, or nothing typed at all: a condition that the run has to meet."""
 
 

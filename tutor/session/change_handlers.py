@@ -95,7 +95,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         self.context.open(self.stage, self._begun, code=self._code_to_run)
 
     def _begun(self, event: AnyEvent) -> None:
-        """Code that was left half mended may be none: then it runs as it was given."""
+        """Half-fixed code may not be Python: then it runs as it was given."""
         if isinstance(event, FrameShown):
             self.opened(event)
         else:
@@ -148,7 +148,7 @@ class RepairHandler(ExerciseHandler[Repair]):
             self.context.ask(asked, self._judge)
 
     def why(self, event: AnyEvent) -> str:
-        """An error is told in full once: the one that is to be mended stands above."""
+        """An error is told in full once: the error to fix stands above."""
         symptom = self.exercise.symptom.error
         if isinstance(event, LessonFailed) and symptom and symptom in event.message:
             where = self.place_of(event.phase, event.line)

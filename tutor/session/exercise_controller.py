@@ -395,7 +395,7 @@ class ExerciseController:
             self.begin(wished)
 
     def feel_the_pulse(self, silent_for: float) -> None:
-        """Stop mended code that has given no sign of life for too long."""
+        """Stop fixed code that has given no sign of life for too long."""
         handler = self._handler
         if not isinstance(handler, RepairHandler) or handler.context.attempt.state != "judging":
             return

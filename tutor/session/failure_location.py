@@ -19,7 +19,7 @@ _STOPPED = re.compile(r"stopped: (?P<phase>.+?)(?:, line (?P<line>\d+))?,? was s
 
 
 def is_own(exercise: Exercise, phase: str) -> bool:
-    """Whether the code of this phase is what the learner mends."""
+    """Whether the code of this phase is what the learner fixes."""
     return isinstance(exercise, Repair) and exercise.phase == phase
 
 

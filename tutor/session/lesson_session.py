@@ -155,7 +155,7 @@ class LessonSession:
             self._write_down()
 
     def edit(self, code: str) -> None:
-        """Let this code take the place of what is to be mended, and check it."""
+        """Let this code take the place of what is to be fixed, and check it."""
         self.controller.edit(code)
 
     def agree_to(self, code: str) -> None:

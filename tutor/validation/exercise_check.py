@@ -199,7 +199,7 @@ def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
         return
     if symptom.error:
         what = f"`code` of `{exercise.id}` raises nothing in {epochs} epochs; put the mistake "
-        yield trial.finding(f"{what}into `code`, or mend `symptom`", "symptom.error")
+        yield trial.finding(f"{what}into `code`, or fix `symptom`", "symptom.error")
     elif not trial.truth(ran, symptom.condition, "symptom.condition"):
         what = f"after {epochs} epochs of `code` of `{exercise.id}` this does not hold; "
         advice = "say what does go wrong, or put the mistake into `code`"

@@ -24,7 +24,7 @@ from tutor.ui.text_styles import Piece, line
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
 THEN = "then →"
-"""What another run's figures are called."""
+"""The heading of another run's figures."""
 RUN_NAME = 10
 """Cells that another run's name may take in the heading of its column."""
 
