@@ -91,7 +91,7 @@ class _Checker:
         return results
 
     def _check(self, path: Path, proven: Collection[Path]) -> bool:
-        """Whether a lesson passes the check. The code of one `proven` isn't run for a translation."""
+        """Whether a lesson passes the check. A translation of one `proven` isn't run again."""
         started = time.perf_counter()
         try:
             lesson = trusted(path, trust_now=self._trust_now)
