@@ -1,4 +1,4 @@
-"""What holds forevery test: nobody's home is written to, and the long files begin first."""
+"""Fixtures for every test: nobody's home is written to, and the long files begin first."""
 
 from __future__ import annotations
 

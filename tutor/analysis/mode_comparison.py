@@ -54,7 +54,7 @@ class GradientRow:
 
 @dataclass(frozen=True, slots=True)
 class GradientTable:
-    """All modes at the same parameters; sights.Comparison with whole arrays."""
+    """All modes at the same parameters; `inspections.ModeComparison` with whole arrays."""
 
     epoch: int
     batch: int

@@ -1,6 +1,6 @@
-"""Lessons proven in a child process, which may print, hang or die: it costs a finding.
+"""Lessons checked in a child process, which may print, hang or die: that costs a finding.
 
-The side of who asks. The child (`proof_child`) is started for the first lesson and proves one
+This is the parent's side. The child (`command_child`) is started for the first lesson; it checks one
 after the other; one that has ended, or had to be ended, is started again for the next lesson.
 """
 

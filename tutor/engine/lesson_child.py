@@ -1,6 +1,6 @@
 """The child process of a command: started, asked, interrupted, and told of when it ends.
 
-The child's own side is `proof_child`. Whatever a lesson does to it, nothing here waits
+The child's own side is `command_child`. Whatever a lesson does to it, nothing here waits
 longer than it says.
 """
 

@@ -104,7 +104,7 @@ class BackEpoch(Command, frozen=True, kw_only=True):
 class Seek(Command, frozen=True, kw_only=True):
     """Go to the end of an epoch, or into it: back by replay, forward by training.
 
-    A way that takes longer than half a second is told of by Seeking, and Pause breaks it off.
+    A Seek of more than half a second is reported by SeekAdvanced; Pause stops it.
     """
 
     epoch: int

@@ -1,7 +1,4 @@
-"""The ways of who answers: predicts what a phase will compute, or picks one of several answers.
-
-As all ways: see `way.py`.
-"""
+"""Handlers of exercises that are answered: predict a value or a sign, or choose an answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The way of who plays autograd: one local gradient after the other, and their sums.
-
-As all ways: see `way.py`.
-"""
+"""Handler of be-autograd exercises: one local gradient after another, then their sums."""
 
 from __future__ import annotations
 

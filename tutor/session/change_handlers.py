@@ -1,7 +1,4 @@
-"""The ways of who changes something: the run until a goal is met, or code that has a mistake.
-
-As all ways: see `way.py`.
-"""
+"""Handlers of exercises that change the run (reach a goal) or the code (repair)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The talk with the engine: which questions are open, and what the answers say is so.
+"""The conversation with the engine: commands that wait for an answer, and the run view so far.
 
 All of it runs in the app's own thread.
 """

@@ -1,6 +1,6 @@
-"""The way that all exercises go: a run is set up, then an answer is awaited and checked.
+"""Base class of the exercise handlers: set up a run, wait for an answer, check it.
 
-Whatever is expected is evaluated in the live run.
+The expected values are evaluated in the live run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ E = TypeVar("E", bound=Exercise)
 
 
 class ExerciseHandler(Generic[E]):
-    """The way that all kinds go: a run is set up, then an answer is awaited."""
+    """Base class of the handlers: a run is set up, then an answer is awaited."""
 
     wants: ClassVar[Wants] = "number"
 

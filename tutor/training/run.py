@@ -1,6 +1,6 @@
-"""The heart: a training run one can step, rewind, jump about in and change in mid-run.
+"""A training run: step it, rewind it, jump in it, and change it in the middle.
 
-Synchronous and without threads. A run is its Record (start and changes) and nothing else: every
+Synchronous and without threads. A run is its RunRecipe (start and changes) and nothing else: every
 frame can be computed again from it, and that is how going back works: from the last snapshot
 before the place, by replay.
 
