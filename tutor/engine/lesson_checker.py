@@ -1,7 +1,7 @@
 """Lessons checked in a child process, which may print, hang or die: that costs a finding.
 
-This is the parent's side. The child (`command_child`) is started for the first lesson; it checks one
-after the other; one that has ended, or had to be ended, is started again for the next lesson.
+This is the parent's side. The child (`command_child`) is started for the first lesson and checks
+one after the other. If it has ended, or had to be ended, it is started again for the next lesson.
 """
 
 from __future__ import annotations
