@@ -24,7 +24,7 @@ _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 def read(path: Path) -> Lesson:
     """The lesson in a file.
 
-    Raises LessonError, one line, if there is no readable text there, and LessonFaults,
+    Raises LessonError, one line, if there is no readable text there, and LessonDiagnostics,
     one line a fault, if the text is not a lesson.
     """
     return parse(files.load(path), path)
@@ -33,7 +33,7 @@ def read(path: Path) -> Lesson:
 def parse(source: str, path: Path) -> Lesson:
     """The lesson that `source` is, `path` being the file it came from.
 
-    Raises LessonFaults with everything that is wrong with it.
+    Raises LessonDiagnostics with everything that is wrong with it.
     """
     text = files.normal(source)
     diagnostics = DiagnosticList(path)

@@ -66,7 +66,7 @@ class ActionCommands:
         }
 
     def do(self, name: str, argument: str) -> Kind:
-        """Wish for what the command says; what kind of change it makes. Raises UnclearError."""
+        """Do the command; returns the kind of change it makes. Raises UnclearCommandError."""
         view = self._session.view
         if view is None:
             raise UnclearCommandError("No lesson is open: type open and its name.")
@@ -235,7 +235,7 @@ class ActionCommands:
         return "edit"
 
     def _typed_code(self, phase: str) -> str:
-        """Lines up to the last; if stopped, they are kept. Raises UnclearError then."""
+        """Lines up to the last; if stopped, they are kept. Raises UnclearCommandError then."""
         lines: list[str] = []
         try:
             for line in self._more_lines():
@@ -261,7 +261,7 @@ class ActionCommands:
 
 
 def times(name: str, argument: str) -> int:
-    """How often a command is to be done. Raises UnclearError, also where it is too often."""
+    """How often a command is to be done. Raises UnclearCommandError, also where it is too often."""
     if argument and not (argument.isdecimal() and 1 <= int(argument) <= MOST_TIMES):
         raise UnclearCommandError(f"{name} may have a number from 1 to {MOST_TIMES} behind it.")
     return int(argument or 1)

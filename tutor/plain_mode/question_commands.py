@@ -32,7 +32,7 @@ class QuestionCommands:
         }
 
     def answers(self, name: str, argument: str, view: RunView) -> bool:
-        """Answer, if the command is a question. Raises UnclearError."""
+        """Answer, if the command is a question. Raises UnclearCommandError."""
         if name == "lr" and not argument:
             rate = self._session.learning_rate
             said = f"is {figure(rate)}" if rate else "is not known yet"
@@ -117,7 +117,7 @@ class QuestionCommands:
         )
 
     def _phase(self, name: str, view: RunView) -> Section:
-        """The first section with this in its heading. Raises UnclearError if there is none."""
+        """The first section with this in its heading. Raises UnclearCommandError."""
         named = [s for s in view.lesson.sections if s.heading]
         found = [s for s in named if name.lower() in s.heading.lower()]
         if not found:

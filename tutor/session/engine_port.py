@@ -24,7 +24,7 @@ class Engine(Protocol):
         """Seconds that the oldest unanswered command has been waiting; 0.0 if none has."""
 
     def stop(self) -> None:
-        """Stop what runs: politely first, by force a second later. An Ended tells."""
+        """Stop what runs: politely first, by force a second later. ProcessEnded reports it."""
 
     def suspend(self) -> None:
         """Let the process that runs lessons stand still, until `resume`."""

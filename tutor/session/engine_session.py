@@ -250,7 +250,7 @@ class EngineSession:
         return self._unanswered.get(event.answers)
 
     def receive(self, event: AnyEvent) -> bool:
-        """Take in what the engine tells; whether a Taken is owed once it is painted."""
+        """Take in what the engine tells; whether a FramePainted is owed after the paint."""
         self._heard_at = self._clock()
         command = self._unanswered.pop(event.answers, None)
         owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None

@@ -111,7 +111,7 @@ class Session(LessonSession):
         return self.engine_session.waiting_line(stop_key)
 
     def receive(self, event: AnyEvent) -> bool:
-        """Take in what the engine tells; whether a Taken is owed once it is painted."""
+        """Take in what the engine tells; whether a FramePainted is owed after the paint."""
         before, attempt = self.view, self.attempt
         command = self.engine_session.asked(event)
         owed = self.engine_session.receive(event)
