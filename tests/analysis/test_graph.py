@@ -11,7 +11,6 @@ import torch
 from tests import shipped as lessons
 from tests.training.conftest import FRONT
 from tutor.analysis.graph import BY_HAND, MOST_NODES, graph_of
-from tutor.analysis.graph_tree import tree
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
@@ -19,6 +18,7 @@ from tutor.training.exercise_start import code_of
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
+from tutor.ui.panes.graph_tree import tree
 
 AUTOGRAD_MODES = [
     (path.stem, mode)

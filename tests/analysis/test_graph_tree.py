@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from tutor.analysis.graph_tree import DEEPEST, tree
 from tutor.protocol.frame import NO_VALUE
 from tutor.protocol.inspections import AutogradGraph, GraphNode
+from tutor.ui.panes.graph_tree import DEEPEST, tree
 
 
 def graph(*inputs: tuple[int, ...]) -> AutogradGraph:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import FRONT, PLAIN, shipped
+from tutor.analysis.loss_landscape import lowest, still_good, window
 from tutor.analysis.plot_data import picture_of
 from tutor.protocol.inspections import (
     AnyPicture,
@@ -23,7 +24,6 @@ from tutor.protocol.inspections import (
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.run import Run
-from tutor.training.windows import lowest, still_good, window
 
 
 class Looker:

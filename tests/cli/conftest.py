@@ -10,8 +10,8 @@ import pytest
 
 from tutor.cli import checking, exporting, main, running
 from tutor.cli.training_child import train
-from tutor.engine.capture import Capture
 from tutor.engine.command_messages import AnswerComputed, Event, LessonStopped, TrainLesson
+from tutor.engine.streams import Capture
 from tutor.lesson.model import Lesson
 from tutor.training.loop import LessonRaised
 from tutor.validation.finding import Finding

@@ -21,8 +21,8 @@ from tests.waiting import PATIENCE, wait_until
 from tutor.cli import training_child
 from tutor.cli.training_child import train
 from tutor.engine import command_child
-from tutor.engine.capture import Capture
 from tutor.engine.command_messages import CheckLesson, Event, LessonStopped, TrainLesson
+from tutor.engine.streams import Capture
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
 from tutor.training.loop import lesson_raised

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Tutor
 from tests.progress.conftest import deed, draft, place
-from tutor.cli import progress_table
+from tutor.cli import progress
 from tutor.progress.records import Record, now
 from tutor.progress.store import Store
 
@@ -93,7 +93,7 @@ def test_the_table_has_a_line_for_each_lesson(tutor: Tutor, file: Path, some: ob
 def test_no_line_is_wider_than_the_screen(
     tutor: Tutor, file: Path, some: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress_table, "screen", lambda: 80)
+    monkeypatch.setattr(progress, "screen", lambda: 80)
     put(file, place("一" * 40, epoch=10**9), deed(lesson="\x1b[31mred"))
     lines = tutor("progress").stdout.splitlines()
     assert max(map(wcwidth.wcswidth, lines)) <= 80
@@ -106,7 +106,7 @@ def test_no_line_is_wider_than_the_screen(
 )
 def test_a_visit_is_told_as_people_do(ago: int, words: str) -> None:
     noon = datetime(2026, 3, 2, 12, 30, tzinfo=UTC)
-    assert progress_table._day(noon - timedelta(days=ago), noon) == words
+    assert progress._day(noon - timedelta(days=ago), noon) == words
 
 
 def test_json_tells_all_of_it(tutor: Tutor, file: Path, some: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import CheckerHere, Tutor
 from tests.training.conftest import FRONT, lesson_text
 from tutor.cli import checking
-from tutor.cli.watching import PAUSE, changes
+from tutor.cli.checking import PAUSE, changes
 from tutor.lesson import document, trust
 
 Deed = Callable[[], object]

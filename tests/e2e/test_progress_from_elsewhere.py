@@ -16,8 +16,7 @@ from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of
 from tutor.protocol.frame import Position
 from tutor.protocol.frame import RunRecipe as Recipe
-from tutor.session.bookmark_packing import packed
-from tutor.session.journal import Bookmark
+from tutor.session.journal import Bookmark, packed
 
 LESSON, EXERCISE = "cpu-and-gpu", "leaf-that-travelled"
 """A repair of Setup, which runs as soon as the exercise is begun."""

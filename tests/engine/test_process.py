@@ -272,7 +272,7 @@ def test_to_ask_never_blocks_where_nobody_reads(engine_session: Callable[[str], 
 
 IN_THE_CHILD = """
 import subprocess, sys, time
-from tutor.engine.inbox import Inbox
+from tutor.engine.streams import Inbox
 subprocess.Popen(["sleep", "99"])
 Inbox(open(0, "rb"))
 time.sleep(99)

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tutor.engine.original_names import OriginalNames
-from tutor.engine.process_state import UNREADABLE, ProcessState, stop_timers
+from tutor.engine.process_state import UNREADABLE, OriginalNames, ProcessState, stop_timers
 
 LEAKS = {
     # PyTorch's

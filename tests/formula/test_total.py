@@ -14,7 +14,7 @@ from wcwidth import wcswidth
 from tests.formula.test_any_formula import VALUES, Made, formulas
 from tutor import formula as formulas_of
 from tutor.formula import inline, layout, parse, words
-from tutor.formula.folding import FEWEST_CELLS
+from tutor.formula.breaking import FEWEST_CELLS
 from tutor.plain_mode.spoken_prose import spoken_formula
 from tutor.ui.prose import inline_formulas
 

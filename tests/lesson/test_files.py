@@ -10,7 +10,7 @@ import pytest
 from tutor.errors import LessonError
 from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import read
-from tutor.lesson.files import MAX_BYTES
+from tutor.lesson.library import MAX_BYTES
 
 
 def refusal(path: Path) -> str:

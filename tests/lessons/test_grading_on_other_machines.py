@@ -29,8 +29,7 @@ from tutor.training.exercise_start import record_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program
 from tutor.training.run import Run
-from tutor.validation.exercise_check import prove
-from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.validation.exercise_check import ExerciseTrial, prove
 
 DRAWS = range(3)
 

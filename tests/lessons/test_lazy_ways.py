@@ -15,7 +15,7 @@ from tutor.protocol.frame import Element
 from tutor.training import devices
 from tutor.training.answers import holds
 from tutor.training.run import Run
-from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.validation.exercise_check import ExerciseTrial
 
 Way = Callable[[Run], object]
 

@@ -11,7 +11,7 @@ from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.validation.exercise_check import ExerciseTrial
 
 
 def a_run(slug: str, mode: str, learning_rate: float | None = None) -> Run:

@@ -13,12 +13,15 @@ import pytest
 from tests.ui.fake_engine import Simulated
 from tutor.plain_mode.command_hints import spoken_notice, without_keys
 from tutor.plain_mode.command_table import help_lines, nearest, read
-from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
-from tutor.plain_mode.spoken_output import spoken_printed
-from tutor.plain_mode.spoken_prose import following, sentence, spoken_formula, spoken_prose
-from tutor.plain_mode.spoken_python import spoken_python
-from tutor.plain_mode.spoken_values import changes, everything, figure, said_value
-from tutor.plain_mode.wrapping import cells, wrap
+from tutor.plain_mode.line_writer import LineWriter, SpokenCode, cells, in_words, wrap
+from tutor.plain_mode.spoken_prose import (
+    following,
+    sentence,
+    spoken_formula,
+    spoken_prose,
+    spoken_python,
+)
+from tutor.plain_mode.spoken_values import changes, everything, figure, said_value, spoken_printed
 from tutor.protocol.frame import NONE, Value
 
 

@@ -18,9 +18,8 @@ from tests.progress.conftest import MONDAY, Open, deed, draft, place
 from tutor.errors import ProgressError
 from tutor.lesson import library
 from tutor.progress import connection, schema
-from tutor.progress import paths as place_module
-from tutor.progress.paths import progress_file
-from tutor.progress.records import RANK, Counts, DeedName
+from tutor.progress import records as place_module
+from tutor.progress.records import RANK, Counts, DeedName, progress_file
 from tutor.progress.store import Store
 from tutor.session.journal import Deed
 

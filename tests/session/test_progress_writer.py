@@ -26,10 +26,8 @@ from tutor.protocol.frame import Change, Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as keeper_module
-from tutor.session.bookmark_packing import packed, unpacked
-from tutor.session.journal import Bookmark, Draft, Journal
-from tutor.session.pending_writes import FAST, PAUSE, RETRY, PendingWrites
-from tutor.session.progress_writer import ProgressWriter
+from tutor.session.journal import Bookmark, Draft, Journal, packed, unpacked
+from tutor.session.progress_writer import FAST, PAUSE, RETRY, PendingWrites, ProgressWriter
 from tutor.training.player import END
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

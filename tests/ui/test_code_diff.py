@@ -3,7 +3,7 @@
 import pytest
 
 from tutor.lesson.model import Fence, Section
-from tutor.ui.code_diff import Difference, compared_with, difference, turned
+from tutor.ui.code_lines import Difference, compared_with, difference, turned
 
 from .exercises import PREDICT, REACH, REPAIR, with_exercises
 from .lessons import lesson

@@ -13,8 +13,8 @@ import numpy as np
 from textual.app import App
 
 from tutor.analysis.finite_differences import Slopes
+from tutor.analysis.gradient_agreement import ModeGradient
 from tutor.analysis.gradient_diagnosis import diagnose
-from tutor.analysis.gradient_truth import ModeGradient
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView

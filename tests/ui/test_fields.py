@@ -8,7 +8,7 @@ from textual.widget import Widget
 from textual.widgets import TextArea
 
 from tutor.ui.code_area import CodeArea
-from tutor.ui.fields import Field
+from tutor.ui.keys_in_order import Field
 
 CHARACTERS = {"space": " ", "equals_sign": "=", "colon": ":"}
 

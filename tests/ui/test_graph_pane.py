@@ -12,7 +12,6 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import Input
 
-from tutor.analysis.graph_tree import tree
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.session.attempt import Attempt
@@ -21,7 +20,7 @@ from tutor.ui import text_styles
 from tutor.ui.charset import to_ascii
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.graph_rows import laid_out
-from tutor.ui.panes.graph_walk import backward
+from tutor.ui.panes.graph_tree import backward, tree
 
 from .conftest import SMALL
 from .exercises import AUTOGRAD

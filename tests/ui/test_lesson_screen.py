@@ -30,7 +30,7 @@ from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindi
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.screens.lesson_list import MenuScreen
 
 from .conftest import LARGE, SMALL, come_true
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises

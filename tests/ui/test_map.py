@@ -6,11 +6,9 @@ from dataclasses import replace
 
 from tutor.lesson.map import rows as map_rows
 from tutor.ui.app import TutorApp
-from tutor.ui.lesson_lines import map_row
-from tutor.ui.lesson_progress import LessonProgress
+from tutor.ui.lesson_lines import LessonProgress, map_row
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.map import MapScreen
-from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.screens.lesson_list import MapScreen, MenuScreen
 
 from .conftest import SMALL, open_lesson
 from .fake_engine import FakeEngine

@@ -11,12 +11,11 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.messages import OpenLesson
 from tutor.session.journal import Deed, Journal, NoJournal
 from tutor.ui.app import TutorApp
-from tutor.ui.lesson_lines import matching
-from tutor.ui.lesson_progress import LessonProgress
+from tutor.ui.lesson_lines import LessonProgress, matching
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.menu import MenuScreen
+from tutor.ui.screens.lesson_list import MenuScreen
 
 from .conftest import LARGE, SMALL, come_true
 from .exercises import CHOOSE, with_exercises

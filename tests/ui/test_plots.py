@@ -15,12 +15,9 @@ from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
 from tutor.session.number_format import number
 from tutor.ui.charset import to_ascii
 from tutor.ui.plots import contour, data, loss, plane, slope
-from tutor.ui.plots.axes import Scale, scale_over
+from tutor.ui.plots.axes import ScalarField, Scale, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, clipped
-from tutor.ui.plots.field import ScalarField
-from tutor.ui.plots.loss import Losses
-from tutor.ui.plots.marks import marks_of, nearest
-from tutor.ui.plots.other_runs import ghosts_of, legend
+from tutor.ui.plots.loss import Losses, ghosts_of, legend, marks_of, nearest
 from tutor.ui.plots.sheet import Drawing, Note, Sheet
 from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 

@@ -13,8 +13,7 @@ from textual.pilot import Pilot
 
 from tutor.cli.parsers import parser_of_all
 from tutor.ui.app import TutorApp
-from tutor.ui.settings import Settings, SettingsFile
-from tutor.ui.theme_names import THEMES
+from tutor.ui.settings import THEMES, Settings, SettingsFile
 from tutor.ui.themes import LOOKS
 
 from .conftest import SMALL

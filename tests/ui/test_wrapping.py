@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
-from tutor.ui.prose import prose_lines
+from tutor.ui.prose import prose_lines, wrap
 from tutor.ui.text_styles import CODE, line
-from tutor.ui.wrapping import wrap
 
 
 def rows(text: str, width: int) -> list[str]:

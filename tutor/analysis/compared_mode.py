@@ -15,8 +15,7 @@ from tutor.errors import RunError
 from tutor.training import state_copy
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of
-from tutor.training.program import Program
-from tutor.training.quiet import Quiet
+from tutor.training.program import Program, Quiet
 from tutor.training.values import real_pairs, to_numbers
 
 Gradients = dict[str, Array | None]

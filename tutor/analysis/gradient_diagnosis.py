@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from tutor.analysis.finite_differences import Slopes
-from tutor.analysis.gradient_mistakes import (
+from tutor.analysis.gradient_agreement import (
     GradientMistake,
+    ModeGradient,
     Samples,
     SuspectGradient,
+    TrueGradient,
     factor_of,
     times,
 )
-from tutor.analysis.gradient_truth import ModeGradient, TrueGradient
 from tutor.protocol.inspections import Standing
 from tutor.training.values import RELATIVE, is_near, largest_size
 

@@ -25,7 +25,7 @@ from tutor.analysis.graph_recorder import (
     node_of,
     safe_value,
 )
-from tutor.analysis.operation_spelling import Spelling, element_of
+from tutor.analysis.graph_words import Spelling, element_of
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.training.player import never

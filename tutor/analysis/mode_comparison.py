@@ -22,15 +22,13 @@ from tutor.analysis.finite_differences import (
     Slopes,
     never,
 )
+from tutor.analysis.gradient_agreement import ModeGradient, Samples, TrueGradient
 from tutor.analysis.gradient_diagnosis import GradientDiagnosis, diagnose
-from tutor.analysis.gradient_mistakes import Samples
-from tutor.analysis.gradient_truth import ModeGradient, TrueGradient
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Standpoint
-from tutor.training.program import Program
-from tutor.training.quiet import Quiet
+from tutor.training.program import Program, Quiet
 from tutor.training.values import is_near, real_pairs, text_value, to_numpy, value_of
 
 BASE = "autograd"

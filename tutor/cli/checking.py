@@ -1,4 +1,7 @@
-"""`tutor check`: proves lessons, and tells what is wrong line by line."""
+"""`tutor check`: checks lessons, and reports what is wrong line by line.
+
+With `--watch` it looks twice a second whether a file has changed.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from tutor.cli.lessons import trusted
-from tutor.cli.watching import changes
 from tutor.engine.lesson_checker import LessonChecker
 from tutor.errors import LessonError
 from tutor.lesson import library
@@ -20,6 +23,55 @@ from tutor.lesson.model import Lesson
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.validation.finding import Finding
+
+PAUSE = 0.5
+"""Seconds from one look to the next."""
+
+SETTLED = 0.1
+"""Seconds that a file has to stay as it is: an editor may write it in several goes."""
+
+Stamp: TypeAlias = tuple[int, int, int] | None
+"""When it was written, its size and which file it is; None where there is none."""
+
+
+def changes(
+    files: Callable[[], Iterable[Path]], sleep: Callable[[float], None] = time.sleep
+) -> Iterator[tuple[Path, ...]]:
+    """The files that changed since the last look, forever; first all that there are.
+
+    `files` is asked at every look, so one that is new is noticed. One that is gone has
+    changed, and so has one that is back.
+    """
+    known: Mapping[Path, Stamp] = {}
+    while True:
+        now = _stamps(files())
+        changed = _changed(known, now)
+        while changed:
+            sleep(SETTLED)
+            later = _stamps(files())
+            if later == now:
+                break
+            now, changed = later, _changed(known, later)
+        if changed:
+            yield changed
+        known = now
+        sleep(PAUSE)
+
+
+def _changed(known: Mapping[Path, Stamp], now: Mapping[Path, Stamp]) -> tuple[Path, ...]:
+    return tuple(path for path, stamp in now.items() if known.get(path, ()) != stamp)
+
+
+def _stamps(files: Iterable[Path]) -> Mapping[Path, Stamp]:
+    return {path: _stamp(path) for path in files}
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # gone for the moment; whoever reads it tells why
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def check_command(options: argparse.Namespace) -> int:

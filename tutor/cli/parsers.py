@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 from tutor import __version__
 from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.plain import one_line
-from tutor.ui.theme_names import THEMES
+from tutor.ui.settings import THEMES
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""

@@ -20,14 +20,14 @@ from tutor.engine.command_messages import (
     RunRemark,
     TrainLesson,
 )
-from tutor.engine.limits import limit_memory
+from tutor.engine.process import limit_memory
 from tutor.errors import RunError, TutorError, UsageError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
 from tutor.plain import LONGEST, shortened
 
 if TYPE_CHECKING:
-    from tutor.engine.capture import Capture
+    from tutor.engine.streams import Capture
     from tutor.training.run import Run
 
 Tell = Callable[[Event], None]
@@ -38,7 +38,7 @@ LONGEST_TRACE = 20_000
 
 def load() -> command_child.Servant:
     """The function that trains a lesson; descriptors 1 and 2 are the lesson's."""
-    from tutor.engine.capture import Capture  # noqa: PLC0415
+    from tutor.engine.streams import Capture  # noqa: PLC0415
     from tutor.training.devices import use_one_thread  # noqa: PLC0415 - loads torch
 
     use_one_thread()
@@ -167,7 +167,7 @@ class _Training:
     def _comparing(self, run: Run) -> Callable[[], None]:
         """Return what sends the gradients of all modes. All modes go through all epochs."""
         from tutor.analysis.mode_comparison import ModeLockstep  # noqa: PLC0415 - likewise
-        from tutor.cli.comparing import COMPARISONS  # noqa: PLC0415 - loads torch
+        from tutor.cli.reports import COMPARISONS  # noqa: PLC0415
 
         report = COMPARISONS[self._wish.format](cast(TextIO, self._lines))
         lockstep = ModeLockstep(run.programs, run.device_wanted, run.learning_rate, self._wish.seed,

@@ -14,8 +14,8 @@ import traceback
 
 import numpy as np  # noqa: F401 - what torch needs and loads quickly, while there is time
 
-from tutor.engine.inbox import Inbox
-from tutor.engine.stack_dumps import dump_stack_at
+from tutor.engine.process import dump_stack_at
+from tutor.engine.streams import Inbox
 from tutor.training import time_limit
 from tutor.training.time_limit import limit_expressions
 
@@ -35,8 +35,8 @@ def main() -> None:
     inbox.wait_until_painted()
     gc.disable()  # all that loading torch makes stays: to look for garbage takes a tenth longer
     try:
-        from tutor.engine.capture import Capture  # noqa: PLC0415 - after the first paint
         from tutor.engine.server import Server  # noqa: PLC0415 - likewise: loads torch
+        from tutor.engine.streams import Capture  # noqa: PLC0415 - after the first paint
         from tutor.training import devices  # noqa: PLC0415 - likewise
 
         gc.freeze()

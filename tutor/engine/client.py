@@ -13,8 +13,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tutor.engine.process import COMMAND, Process, how_ended
-from tutor.engine.stack_dumps import DUMP_SECONDS, DUMP_SIGNAL, LastPlace, last_place
+from tutor.engine.process import (
+    COMMAND,
+    DUMP_SECONDS,
+    DUMP_SIGNAL,
+    LastPlace,
+    Process,
+    how_ended,
+    last_place,
+)
 from tutor.errors import EngineError
 from tutor.protocol.messages import (
     AnyCommand,

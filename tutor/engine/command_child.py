@@ -30,8 +30,7 @@ from tutor.engine.command_messages import (
     to_line,
     wish_from_line,
 )
-from tutor.engine.limits import limit_memory
-from tutor.engine.stack_dumps import dump_stack_at
+from tutor.engine.process import dump_stack_at, limit_memory
 from tutor.plain import one_line
 from tutor.training.time_limit import limit_expressions
 
@@ -107,7 +106,7 @@ def _load() -> Servant:
     from tutor.engine.process_state import CleanProcess  # noqa: PLC0415
     from tutor.training import devices  # noqa: PLC0415
     from tutor.training.loop import LessonRaised  # noqa: PLC0415
-    from tutor.training.quiet import UnheardOutput  # noqa: PLC0415
+    from tutor.training.program import UnheardOutput  # noqa: PLC0415
     from tutor.validation.lesson_check import answers, findings  # noqa: PLC0415
 
     devices.use_one_thread()

@@ -13,7 +13,7 @@ from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients
 from tutor.protocol.messages import Inspect, InspectionReady
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
-from tutor.training.quiet import Quiet
+from tutor.training.program import Quiet
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 

@@ -23,8 +23,7 @@ from tutor.engine.command_messages import (
     event_from_line,
     to_line,
 )
-from tutor.engine.process import Process, how_ended
-from tutor.engine.stack_dumps import DUMP_SECONDS, DUMP_SIGNAL, last_place
+from tutor.engine.process import DUMP_SECONDS, DUMP_SIGNAL, Process, how_ended, last_place
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.training import time_limit

@@ -1,13 +1,15 @@
-"""A lesson's process as such: its pipes, and its end with all that the lesson has started.
+"""A lesson's process: its pipes, its memory limit, its stack when it hangs, and its end.
 
-Passes lines of bytes, whatever they say. Nothing here waits for a child that hangs, or for a
-process that a lesson has left behind. Between the tutor and the child stands a `supervisor`.
+It ends with everything that the lesson has started.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
+import re
+import resource
 import secrets
 import signal
 import subprocess
@@ -17,11 +19,123 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tutor.engine import supervisor
-from tutor.engine.limits import allowed_megabytes
 from tutor.errors import EngineError
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
+from tutor.training.time_limit import VALUE_OF
+
+DEFAULT_MEGABYTES = 1024
+"""What a lesson may take beyond what torch takes itself, unless TUTOR_MEMORY_MB says more."""
+
+LEAST_MEGABYTES, MOST_MEGABYTES = 64, 2**30
+"""With less than the least, no lesson comes up."""
+
+_STATUS = Path("/proc/self/status")
+
+
+def limit_memory(device: str) -> None:
+    """Let this process take so much more memory on the CPU; without bound on another device.
+
+    Beyond it Python raises MemoryError and torch a RuntimeError, which name the line.
+    """
+    if not _STATUS.exists():
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = hard if device != "cpu" else _data_bytes() + allowed_megabytes() * 2**20
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def allowed_megabytes() -> int:
+    """The value of TUTOR_MEMORY_MB. Raises EngineError if it is no possible number."""
+    asked = os.environ.get("TUTOR_MEMORY_MB", "").strip()
+    if not asked:
+        return DEFAULT_MEGABYTES
+    is_number = asked.isascii() and asked.isdecimal() and len(asked) <= len(str(MOST_MEGABYTES))
+    if not is_number or not LEAST_MEGABYTES <= int(asked) <= MOST_MEGABYTES:
+        raise EngineError(
+            f"TUTOR_MEMORY_MB is {one_line(asked)[:30]!r}: set it to a whole number of megabytes "
+            f"from {LEAST_MEGABYTES} to {MOST_MEGABYTES}, or leave it unset"
+        )
+    return int(asked)
+
+
+def _data_bytes() -> int:
+    """The private writable memory that this process has mapped."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+DUMP_SIGNAL = signal.SIGUSR1
+"""At this signal the process writes its stack down, and goes on."""
+
+DUMP_SECONDS = 1.5
+"""Seconds in which it has done so.
+
+A thousandth of that is enough, unless the machine is busy with other things.
+"""
+
+_STACK = re.compile(r"\(most recent call first\):\n((?:  .*\n?)+)")
+_STACK_LINE = re.compile(r'  File "(.*)", line (\d+) in (.*)')
+_ESCAPED = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
+_LONGEST_NAME = 500
+"""Characters that faulthandler writes of a name."""
+
+
+def dump_stack_at(errors: TextIO, *deadly: signal.Signals) -> None:
+    """Have this process's stack written to `errors` at DUMP_SIGNAL, and where one of these ends it.
+
+    A signal that has a handler of Python's is left to that.
+    """
+    faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
+    for number in deadly:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN):
+            faulthandler.register(number, errors, all_threads=False, chain=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LastPlace:
+    """Where a lesson's process was."""
+
+    line: int
+    """Of the lesson's file."""
+    what: str
+    """The phase, or the expression whose value was asked for."""
+    is_expression: bool
+
+
+def last_place(written: str, lesson: Lesson) -> LastPlace | None:
+    """The place that the last stack with code of the lesson tells; None if there is none."""
+    path = _as_written(str(lesson.path))
+    for stack in reversed(_STACK.findall(written)):
+        frames = [(int(n), name) for file, n, name in _STACK_LINE.findall(stack) if file == path]
+        if not frames:
+            continue
+        line, name = frames[-1]  # the outermost
+        if name.startswith(VALUE_OF):
+            return LastPlace(line, _ESCAPED.sub(_unescaped, name), True)
+        phase = lesson.phase_of_line(line)
+        return LastPlace(frames[0][0], phase, False) if phase else None
+    return None
+
+
+def _as_written(name: str) -> str:
+    """A name as faulthandler writes it: only ASCII, and no more than so much of it."""
+    cut = name[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
+    return cut + "..." * (len(name) > _LONGEST_NAME)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[0][2:], 16))
+
 
 LONGEST_LINE = 16 * 2**20
 """Bytes. The longest line of the engine's own has some ten thousand."""

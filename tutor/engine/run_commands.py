@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from tutor.engine.limits import limit_memory
+from tutor.engine.process import limit_memory
 from tutor.protocol.messages import (
     AnyCommand,
     BackEpoch,

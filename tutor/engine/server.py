@@ -16,13 +16,12 @@ from typing import BinaryIO, NoReturn
 import msgspec
 import torch
 
-from tutor.engine.capture import Capture
-from tutor.engine.inbox import Inbox
 from tutor.engine.inspector import Inspector
-from tutor.engine.limits import limit_memory
 from tutor.engine.paused_runs import PausedRuns
+from tutor.engine.process import limit_memory
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.run_commands import act
+from tutor.engine.streams import Capture, Inbox
 from tutor.errors import RunError
 from tutor.plain import LONGEST, shortened
 from tutor.protocol.frame import Frame, Position, RunRecipe

@@ -4,9 +4,9 @@ Made from the lesson alone, without running it: never imports torch. The figures
 as a table are written by whoever has the run.
 """
 
+from tutor.export.code import ExportSettings
 from tutor.export.files import FileThere, free_path, new_file, write
 from tutor.export.notebook import notebook
 from tutor.export.script import script
-from tutor.export.settings import ExportSettings
 
 __all__ = ["ExportSettings", "FileThere", "free_path", "new_file", "notebook", "script", "write"]

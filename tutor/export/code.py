@@ -1,8 +1,4 @@
-"""The Python of an exported file: what comes before the lesson's code, and the loop around it.
-
-The lesson's own code stands in it to the character. Whatever is set, seeded or counted is as the
-tutor's own runs have it, so that the figures agree to the digit.
-"""
+"""The Python of an exported file: the lesson's code in one mode, and the loop around it."""
 
 from __future__ import annotations
 
@@ -10,17 +6,137 @@ import ast
 import json
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import StringIO
 from itertools import dropwhile
 
-from tutor.errors import RunError
-from tutor.export.outline import Outline, OutlinePart, outline
-from tutor.export.settings import ExportSettings, check_mode, epochs_of, rate_of
+from tutor.errors import RunError, UsageError
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import REPORT, SETUP, Block, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """The learner's choices for an exported file; None stands for the lesson's own setting."""
+
+    device: str = "cpu"
+    learning_rate: float | None = None
+    epochs: int | None = None
+    seed: int = 0
+    every: int = 1
+    """The epochs that this divides are printed, and the last."""
+    changed: bool = False
+    """Whether the run that is exported was changed on its way, which a script can't repeat."""
+
+
+def rate_of(lesson: Lesson, mode: str, settings: ExportSettings) -> float:
+    """The learning rate asked for, or the lesson's own for this mode."""
+    asked = settings.learning_rate
+    return lesson.learning_rate[mode] if asked is None else asked
+
+
+def epochs_of(lesson: Lesson, mode: str, settings: ExportSettings) -> int:
+    """The number of epochs asked for, or the lesson's own for this mode."""
+    return settings.epochs or lesson.epochs[mode]
+
+
+def check_mode(lesson: Lesson, mode: str) -> None:
+    """Raise UsageError, saying what there is, if the lesson has no such mode."""
+    if mode not in lesson.modes:
+        there = ", ".join(lesson.modes)
+        raise UsageError(f"no mode {mode!r} in this lesson; available: {there}")
+
+
+@dataclass(slots=True)
+class OutlinePart:
+    """One phase, and the sections without code that follow it."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    notes: list[Section] = field(default_factory=list)
+
+    @property
+    def fences(self) -> tuple[Fence, ...]:
+        """The phase's code, in order."""
+        return tuple(block for block in self.blocks if isinstance(block, Fence))
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The whole lesson in one mode."""
+
+    opening: tuple[Section, ...]
+    """What is told before the first phase."""
+    setup: OutlinePart
+    """Empty where the lesson has none."""
+    loop: tuple[OutlinePart, ...]
+    """Each batch's phases; the last has no notes."""
+    report: OutlinePart | None
+    closing: tuple[Section, ...]
+    """What is told after the last phase of the loop, or the Report."""
+    gradient: str
+    """The phase after which the gradients are as the update uses them."""
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """All code of the mode, a piece for each fence."""
+        parts = [self.setup, *self.loop, *([self.report] if self.report else [])]
+        return tuple(fence.code for part in parts for fence in part.fences)
+
+
+def outline(lesson: Lesson, mode: str) -> Outline:
+    """The lesson as `mode` goes through it."""
+    opening: list[Section] = []
+    parts: list[OutlinePart] = []
+    for section in lesson.sections:
+        if section.phase is None:
+            (parts[-1].notes if parts else opening).append(section)
+        elif section.fences(mode):
+            parts.append(OutlinePart(section.phase, tuple(_of_mode(section, mode))))
+    setup = next((p for p in parts if p.name == SETUP), OutlinePart(SETUP, ()))
+    report = next((p for p in parts if p.name == REPORT), None)
+    loop = tuple(p for p in parts if p.name not in (SETUP, REPORT))
+    last = report or loop[-1]
+    closing, last.notes = tuple(last.notes), []
+    names = [part.name for part in loop]
+    return Outline(tuple(opening), setup, loop, report, closing, _gradient_phase(names))
+
+
+def _gradient_phase(names: list[str]) -> str:
+    """As the tutor reads it: Gradient, else what comes before the Update, else the last."""
+    if "Gradient" in names:
+        return "Gradient"
+    return names[max(names.index("Update") - 1, 0)] if "Update" in names else names[-1]
+
+
+def _of_mode(section: Section, mode: str) -> Iterator[Block]:
+    """The blocks of a phase without the other modes' code and the words that lead up to it."""
+    blocks = section.blocks
+    for index, block in enumerate(blocks):
+        if isinstance(block, Prose):
+            if _introduces_others(blocks[index + 1 :], mode):
+                block = _without_last_paragraph(block)
+            if block.markdown:
+                yield block
+        elif not isinstance(block, Fence) or block.runs_in(mode):
+            yield block
+
+
+def _introduces_others(following: tuple[Block, ...], mode: str) -> bool:
+    """Whether what follows is code, but none of this mode."""
+    fences = []
+    for block in following:
+        if not isinstance(block, Fence):
+            break
+        fences.append(block)
+    return bool(fences) and not any(fence.runs_in(mode) for fence in fences)
+
+
+def _without_last_paragraph(prose: Prose) -> Prose:
+    return Prose(prose.markdown.rpartition("\n\n")[0].rstrip(), prose.line)
+
 
 INDENT = "    "
 

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from tutor.export.code import ScriptCode, checked, indented
-from tutor.export.outline import OutlinePart
+from tutor.export.code import ExportSettings, OutlinePart, ScriptCode, checked, indented
 from tutor.export.script import CHANGED
-from tutor.export.settings import ExportSettings
 from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
 

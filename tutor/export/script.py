@@ -11,9 +11,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from tutor.errors import FormulaError
-from tutor.export.code import ScriptCode, checked, indented
-from tutor.export.outline import OutlinePart
-from tutor.export.settings import ExportSettings
+from tutor.export.code import ExportSettings, OutlinePart, ScriptCode, checked, indented
 from tutor.formula import draw, draw_inline, parse
 from tutor.lesson.markdown import with_inline_math
 from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
-from tutor.formula.model import Formula, Picture, PictureMark
+from tutor.formula.nodes import Formula, Picture, PictureMark
 
 __all__ = ["Formula", "Picture", "PictureMark", "define", "draw", "draw_inline", "parse", "say"]
 

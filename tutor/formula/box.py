@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tutor.formula.cells import width as cell_width
-from tutor.formula.model import MarkKind, PictureMark
+from tutor.formula.nodes import MarkKind, PictureMark
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from tutor.formula import glyphs
 from tutor.formula.cells import struck, visible
 from tutor.formula.cells import width as cell_width
-from tutor.formula.model import Formula
 from tutor.formula.nodes import (
     Accent,
     Brace,
     Break,
     Fenced,
+    Formula,
     Frac,
     Node,
     NodeKind,

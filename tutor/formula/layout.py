@@ -22,15 +22,16 @@ from tutor.formula.box import (
 )
 from tutor.formula.breaking import broken
 from tutor.formula.cells import struck, visible
-from tutor.formula.model import Formula, Picture
 from tutor.formula.nodes import (
     Accent,
     Brace,
     Fenced,
+    Formula,
     Frac,
     Node,
     NodeKind,
     Phantom,
+    Picture,
     Root,
     RowNode,
     Scripts,
@@ -50,8 +51,7 @@ from tutor.formula.parentheses import (
     with_parentheses,
 )
 from tutor.formula.spacing import Spaced, run_together, script_text, spaced
-from tutor.formula.style import SCRIPT_STYLE, TEXT_STYLE, Style
-from tutor.formula.tables import table_box
+from tutor.formula.tables import SCRIPT_STYLE, TEXT_STYLE, Style, table_box
 
 
 def draw(

@@ -1,4 +1,4 @@
-"""The tree of a formula: small frozen nodes, each one thing that is drawn."""
+"""The tree of a formula as small frozen nodes, and the public data of a drawn formula."""
 
 from __future__ import annotations
 
@@ -230,3 +230,43 @@ def single(node: Node) -> Node:
     while isinstance(node, RowNode) and len(node.items) == 1:
         node = node.items[0]
     return node
+
+
+MarkKind: TypeAlias = Literal["value", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """A formula that has been read."""
+
+    latex: str
+    boxed: tuple[str, ...]
+    r"""The Python expressions of its \boxed{…}, in order."""
+    unsupported: tuple[str, ...]
+    """The pieces of LaTeX that are shown as their source."""
+    root: Node
+
+
+@dataclass(frozen=True, slots=True)
+class PictureMark:
+    """Cells of a picture that show a live value or LaTeX that can't be drawn."""
+
+    row: int
+    start: int
+    """First terminal cell, counted from the picture's left edge."""
+    end: int
+    """The cell after the last."""
+    kind: MarkKind
+    text: str
+    """The value's expression, or the LaTeX source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A formula as rows of text, each exactly `width` terminal cells."""
+
+    rows: tuple[str, ...]
+    width: int
+    baseline: int
+    """The row that stands on the line of the text around it."""
+    marks: tuple[PictureMark, ...]

@@ -12,11 +12,16 @@ import re
 import unicodedata
 
 from tutor.errors import FormulaError
-from tutor.formula import commands
+from tutor.formula import latex_tokens
 from tutor.formula.cells import REPLACEMENT, visible
-from tutor.formula.cursor import ENDS, argument_count, never_closed
-from tutor.formula.old_latex import modernised
-from tutor.formula.writer import PreparedSource, Writer
+from tutor.formula.latex_tokens import (
+    ENDS,
+    PreparedSource,
+    Writer,
+    argument_count,
+    modernised,
+    never_closed,
+)
 
 MAX_LENGTH = 10_000
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
@@ -87,7 +92,7 @@ class _Scanner(Writer):
     def _character(self, token: str) -> None:
         if token == "{":
             before = self.previous[1:] if self.previous.startswith("\\") else ""
-            self.push("{", atom=not before or before in commands.ONE_ARGUMENT)
+            self.push("{", atom=not before or before in latex_tokens.ONE_ARGUMENT)
             self.emit(token)
         elif token == "}":
             self._close_brace()
@@ -128,22 +133,22 @@ class _Scanner(Writer):
             raise FormulaError("the formula ends in a lone backslash")
         if name in _SPECIAL:
             _SPECIAL[name](self, token)
-        elif name in commands.TEXT:
+        elif name in latex_tokens.TEXT:
             self._text(token)
-        elif name in commands.WORDS and self._word(token):
+        elif name in latex_tokens.WORDS and self._word(token):
             return
-        elif name in commands.BIG_DELIMITERS:
+        elif name in latex_tokens.BIG_DELIMITERS:
             self._sized(name)
-        elif name in commands.DROPPED_WITH_ARGUMENT:
+        elif name in latex_tokens.DROPPED_WITH_ARGUMENT:
             self.take_group(token)
             self.out.append(" ")
-        elif name in commands.TRANSPARENT:
+        elif name in latex_tokens.TRANSPARENT:
             self.argument_end(self.at, token)
-        elif name in commands.COLOURS:
+        elif name in latex_tokens.COLOURS:
             self.take_group(token)
-        elif name in commands.SPELLED_FUNCTIONS:
-            self.piece("word", commands.SPELLED_FUNCTIONS[name], atom=False)
-        elif name in commands.DROPPED:
+        elif name in latex_tokens.SPELLED_FUNCTIONS:
+            self.piece("word", latex_tokens.SPELLED_FUNCTIONS[name], atom=False)
+        elif name in latex_tokens.DROPPED:
             self.out.append(" ")
         else:
             self._structure_or_symbol(token)
@@ -156,11 +161,11 @@ class _Scanner(Writer):
             for _ in range(count):
                 end = self.argument_end(end, token)
             self.emit(token)
-        elif name in commands.ESCAPED or name in commands.OTHER_STRUCTURE:
+        elif name in latex_tokens.ESCAPED or name in latex_tokens.OTHER_STRUCTURE:
             self.emit(token)
         elif name == " " or name.isspace():
             self.emit(r"\ ")
-        elif name in commands.FUNCTIONS or _symbol(token):
+        elif name in latex_tokens.FUNCTIONS or _symbol(token):
             is_script = self.previous in ("_", "^")
             self.emit(token, atom=is_script or (len(name) > 1 and _symbol(token).isalpha()))
         else:
@@ -308,8 +313,8 @@ class _Scanner(Writer):
         r"""The delimiter that must follow \left, \middle or \right, as the library reads it."""
         self.at = self.skip_blanks(self.at)
         token = self.take()
-        known = token in commands.DELIMITERS or (
-            token.startswith("\\") and token[1:] in commands.DELIMITER_COMMANDS
+        known = token in latex_tokens.DELIMITERS or (
+            token.startswith("\\") and token[1:] in latex_tokens.DELIMITER_COMMANDS
         )
         if not known:
             raise FormulaError(f"{command} needs a delimiter such as ( [ \\{{ | or . behind it")
@@ -331,14 +336,14 @@ class _Scanner(Writer):
 
     def _begin(self, token: str) -> None:
         name = self.take_group(token).strip()
-        if name in commands.PLAIN_ENVIRONMENTS:
+        if name in latex_tokens.PLAIN_ENVIRONMENTS:
             self.push(rf"\begin{{{name}}}")
             return
-        if name not in commands.ENVIRONMENTS:
+        if name not in latex_tokens.ENVIRONMENTS:
             known = "aligned, cases, matrix, pmatrix, bmatrix, array"
             raise FormulaError(f"unknown environment {name!r}; there are {known} and their kin")
         self.push(rf"\begin{{{name}}}")
-        self.emit(rf"\begin{{{commands.ENVIRONMENTS[name]}}} ")
+        self.emit(rf"\begin{{{latex_tokens.ENVIRONMENTS[name]}}} ")
         self._environment_options(name)
 
     def _environment_options(self, name: str) -> None:
@@ -346,7 +351,7 @@ class _Scanner(Writer):
         found = re.compile(r"\s*\[[tcb]\]").match(self.source, self.at)
         if found:
             self.at = found.end()
-        if name in commands.COLUMNS_ARGUMENT:
+        if name in latex_tokens.COLUMNS_ARGUMENT:
             columns = self.take_group(rf"\begin{{{name}}}")
             if name == "array":
                 self.out.append("{" + "".join(c for c in columns if c in "lcr|") + "} ")
@@ -357,8 +362,8 @@ class _Scanner(Writer):
     def _end(self, token: str) -> None:
         name = self.take_group(token).strip()
         self.pop(rf"\begin{{{name}}}", rf"\end{{{name}}}")
-        if name not in commands.PLAIN_ENVIRONMENTS:
-            self.emit(rf"\end{{{commands.ENVIRONMENTS[name]}}} ", atom=True)
+        if name not in latex_tokens.PLAIN_ENVIRONMENTS:
+            self.emit(rf"\end{{{latex_tokens.ENVIRONMENTS[name]}}} ", atom=True)
 
     def _new_line(self, token: str) -> None:
         if self.source[self.at : self.at + 1] == "*":
@@ -366,7 +371,7 @@ class _Scanner(Writer):
         spacing = _DIMENSION.match(self.source, self.skip_blanks(self.at))
         if spacing:
             self.at = spacing.end()
-        plain = {rf"\begin{{{n}}}" for n in commands.PLAIN_ENVIRONMENTS}
+        plain = {rf"\begin{{{n}}}" for n in latex_tokens.PLAIN_ENVIRONMENTS}
         if self.open and self.open[-1].opener not in plain:
             self.require_table(token)
         self.emit(r"\\ ")

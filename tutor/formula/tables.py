@@ -1,12 +1,43 @@
-"""Matrices, cases and aligned lines as boxes."""
+"""Matrices, cases and aligned lines as boxes; and the style of a position in a formula."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from tutor.formula.box import Box, Placed, centred, compose, embraced, text_box
 from tutor.formula.nodes import Node, NodeKind, RowNode, Sym, TableNode
-from tutor.formula.style import Setter, Style
+from tutor.formula.spacing import Spaced
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Where in the formula a node stands."""
+
+    display: bool = True
+    """Whether limits go above and below."""
+    script: bool = False
+    """Whether it is a sub- or superscript or a limit: set tightly."""
+
+
+TEXT_STYLE = Style(display=False)
+SCRIPT_STYLE = Style(display=False, script=True)
+
+
+class Setter(Protocol):
+    """Sets a node, or a row of nodes with their blanks, as a box."""
+
+    @property
+    def ascii(self) -> bool:
+        """Whether only ASCII may be used."""
+
+    def box(self, node: Node, style: Style) -> Box:
+        """The box of a node."""
+
+    def row(self, items: Sequence[Spaced], style: Style) -> Box:
+        """The box of a row."""
+
 
 _MATRIX_GAP, _PAIR_GAP = 2, 3
 """Cells between the columns of a matrix, and between the pairs of an alignment."""

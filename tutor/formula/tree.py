@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Literal
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
-from tutor.formula.cursor import MAX_DEPTH, TOO_DEEP
-from tutor.formula.model import Formula
+from tutor.formula.latex_tokens import MAX_DEPTH, TOO_DEEP, PreparedSource, PutAsidePiece
 from tutor.formula.nodes import (
     Accent,
     Brace,
     Break,
     Fenced,
+    Formula,
     Frac,
     Node,
     NodeKind,
@@ -44,7 +44,6 @@ from tutor.formula.nodes import (
     walk,
 )
 from tutor.formula.source import read
-from tutor.formula.writer import PreparedSource, PutAsidePiece
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

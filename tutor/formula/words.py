@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tutor.formula import words_glyphs as glyphs
-from tutor.formula.model import Formula
 from tutor.formula.nodes import (
     Accent,
     Brace,
     Break,
     Fenced,
+    Formula,
     Frac,
     Node,
     NodeKind,
@@ -40,6 +40,8 @@ from tutor.formula.words_patterns import (
     POWERS,
     PRIMES,
     SLASHED,
+    PhrasePart,
+    PhraseRole,
     applies,
     bare,
     bounds,
@@ -55,11 +57,11 @@ from tutor.formula.words_patterns import (
     is_signed_atom,
     is_variable,
     pair_of,
+    sentence,
     slashed,
     stem,
     with_bars,
 )
-from tutor.formula.words_sentence import PhrasePart, PhraseRole, sentence
 from tutor.formula.words_settled import SEPARATES, settled
 
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")

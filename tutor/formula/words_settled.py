@@ -6,8 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from tutor.formula.model import Formula
-from tutor.formula.nodes import Node, NodeKind, RowNode, Space, Sym, TableNode, ValueNode, walk
+from tutor.formula.nodes import (
+    Formula,
+    Node,
+    NodeKind,
+    RowNode,
+    Space,
+    Sym,
+    TableNode,
+    ValueNode,
+    walk,
+)
 from tutor.formula.words_patterns import bare, flat
 
 SEPARATES = 3

@@ -1,14 +1,21 @@
-"""Checks of a lesson's Python that do not run it."""
+"""Checks of a lesson's Python and formulas that run neither."""
 
 from __future__ import annotations
 
 import ast
+import builtins
 import dis
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import CodeType
+
+from tutor import formula
+from tutor.errors import FormulaError
+from tutor.lesson.diagnostics import DiagnosticList
+from tutor.lesson.model import Fence, Lesson
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
@@ -165,3 +172,61 @@ def _called(function: ast.expr) -> str:
             return name
         case _:
             return ""
+
+
+GIVEN = ("np", "torch", "device", "learning_rate", "batch", "gradient", "gradient_now")
+"""What a lesson's code, or its formulas, have without binding it."""
+
+_BY_PARAMETER = ("gradient", "gradient_now", "was")
+"""What is asked for a parameter by its name, in quotes."""
+
+
+def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> frozenset[str]:
+    """The names that code of some of these modes, or `more` code, binds, and those that are given.
+
+    Empty if that can't be known.
+    """
+    fences = (b for s in lesson.sections for b in s.blocks if isinstance(b, Fence))
+    wanted = set(modes)
+    codes = [f.code for f in fences if not f.modes or wanted & {*f.modes}]
+    bound = bound_names([*codes, *more])
+    return frozenset() if bound is None else bound.union(GIVEN)
+
+
+def slips(expression: str, known: Collection[str], parameters: Collection[str]) -> Iterator[str]:
+    """Diagnostics of the names in an expression that compiles; none if `known` is empty."""
+    tree = ast.parse(expression.strip(), mode="eval")
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(ast.Name(of), ast.Constant(str(name))) if of in _BY_PARAMETER:
+                if name not in parameters:
+                    near = _near(name, parameters, f'{of}["{{}}"]')
+                    yield f"there is no parameter `{name}`{near}"
+    if known:
+        for name in sorted(free_names(expression)):
+            if name not in known and not hasattr(builtins, name):
+                yield f"nothing is called `{name}`{_near(name, known)}"
+
+
+def _near(name: str, known: Collection[str], form: str = "{}") -> str:
+    near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean `{form.format(near[0])}`?" if near else "; correct it"
+
+
+def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]:
+    r"""The expressions in its `\boxed{…}`; what is wrong is added to `diagnostics`, on `line`."""
+    try:
+        parsed = formula.parse(latex)
+    except FormulaError as error:
+        diagnostics.add(line, f"the formula does not parse: {error}")
+        return ()
+    for piece in parsed.unsupported:
+        diagnostics.remark(line, f"the formula's {piece} can't be drawn; write it another way")
+    for expression in parsed.boxed:
+        if reason := why_not_expression(expression):
+            diagnostics.add(
+                line,
+                f"`{expression}` in \\boxed is not a Python expression ({reason}); "
+                "write one such as \\boxed{w}",
+            )
+    return tuple(parsed.boxed)

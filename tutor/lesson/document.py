@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutor.lesson import checks, exercise_yaml, files, front_matter
+from tutor.lesson import checks, exercise_yaml, front_matter, library
 from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.exercise_context import context_of
+from tutor.lesson.exercise_entry import context_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import language_of
 from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
@@ -27,7 +27,7 @@ def read(path: Path) -> Lesson:
     Raises LessonError, one line, if there is no readable text there, and LessonDiagnostics,
     one line a fault, if the text is not a lesson.
     """
-    return parse(files.load(path), path)
+    return parse(library.load(path), path)
 
 
 def parse(source: str, path: Path) -> Lesson:
@@ -35,7 +35,7 @@ def parse(source: str, path: Path) -> Lesson:
 
     Raises LessonDiagnostics with everything that is wrong with it.
     """
-    text = files.normal(source)
+    text = library.normal(source)
     diagnostics = DiagnosticList(path)
     _check_is_text(text, diagnostics)
     lines = text.split("\n")
@@ -51,7 +51,7 @@ def parse(source: str, path: Path) -> Lesson:
     _check_is_not_its_own_base(front, path, diagnostics)
     diagnostics.raise_if_any()
     return Lesson(
-        slug=files.slug_of(path),
+        slug=library.slug_of(path),
         path=path,
         digest=hashlib.sha256(source.encode()).hexdigest(),
         source=text,
@@ -80,10 +80,10 @@ def parse(source: str, path: Path) -> Lesson:
 
 
 def _check_is_not_its_own_base(front: FrontMatter, path: Path, diagnostics: DiagnosticList) -> None:
-    if files.slug_of(path) in front.builds_on:
+    if library.slug_of(path) in front.builds_on:
         diagnostics.add(
             front.line("builds_on"),
-            f"`{files.slug_of(path)}` is this lesson; write in `builds_on` what comes before it",
+            f"`{library.slug_of(path)}` is this lesson; write in `builds_on` what comes before it",
         )
 
 

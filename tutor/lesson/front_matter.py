@@ -12,11 +12,10 @@ from typing import Generic, TypeVar
 
 import yaml
 
-from tutor.lesson import scalars, yaml_tree
+from tutor.lesson import yaml_values
 from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
 from tutor.lesson.model import DataNames
-from tutor.lesson.scalars import ScalarType
-from tutor.lesson.yaml_values import Values
+from tutor.lesson.yaml_values import ScalarType, Values
 
 T = TypeVar("T")
 
@@ -77,10 +76,10 @@ class FrontMatter:
 
 def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
     """The front matter of a file, given as its lines. Faults are added to `diagnostics`."""
-    end = yaml_tree.end_of(lines, diagnostics)
+    end = yaml_values.end_of(lines, diagnostics)
     if not end:
         return FrontMatter()
-    root = yaml_tree.compose(
+    root = yaml_values.compose(
         lines[1 : end - 1], diagnostics, first=2, what="the front matter", example="title"
     )
     if root is None:
@@ -101,20 +100,20 @@ class _Reader:
         self._collect(root)
         default = FrontMatter()
         return FrontMatter(
-            title=self._one("title", scalars.TEXT, ""),
-            summary=self._one("summary", scalars.TEXT, ""),
-            order=self._one("order", scalars.NUMBER, LAST),
-            modes=self._several("modes", scalars.MODE),
+            title=self._one("title", yaml_values.TEXT, ""),
+            summary=self._one("summary", yaml_values.TEXT, ""),
+            order=self._one("order", yaml_values.NUMBER, LAST),
+            modes=self._several("modes", yaml_values.MODE),
             parameters=self._parameters(),
-            learning_rate=self._by_mode("learning_rate", scalars.RATE, default.learning_rate),
-            epochs=self._by_mode("epochs", scalars.at_least(1), default.epochs),
-            batches=self._one("batches", scalars.at_least(1), 1),
-            warm_up=self._one("warm_up", scalars.at_least(0), 0),
+            learning_rate=self._by_mode("learning_rate", yaml_values.RATE, default.learning_rate),
+            epochs=self._by_mode("epochs", yaml_values.at_least(1), default.epochs),
+            batches=self._one("batches", yaml_values.at_least(1), 1),
+            warm_up=self._one("warm_up", yaml_values.at_least(0), 0),
             watch=self._watch(),
-            own_gradient=self._several("own_gradient", scalars.MODE),
-            comparable=self._one("comparable", scalars.YES_OR_NO, True),
+            own_gradient=self._several("own_gradient", yaml_values.MODE),
+            comparable=self._one("comparable", yaml_values.YES_OR_NO, True),
             data=self._data(),
-            builds_on=self._several("builds_on", scalars.SLUG),
+            builds_on=self._several("builds_on", yaml_values.SLUG),
             lines=self._lines,
             end=end,
         )
@@ -164,9 +163,9 @@ class _Reader:
         if node is None:
             return ByMode()
         if not isinstance(node, yaml.MappingNode):
-            return ByMode(self._list(key, node, scalars.NAME), line=self._lines[key])
+            return ByMode(self._list(key, node, yaml_values.NAME), line=self._lines[key])
         pairs = self._values.pairs(node)
-        own = {mode: self._list(key, value, scalars.NAME) for mode, _, value in pairs}
+        own = {mode: self._list(key, value, yaml_values.NAME) for mode, _, value in pairs}
         return ByMode(None, own, self._lines[key], {mode: line for mode, line, _ in pairs})
 
     def _by_mode(self, key: str, kind: ScalarType[T], default: ByMode[T]) -> ByMode[T]:
@@ -208,7 +207,7 @@ class _Reader:
             if not label.strip() or not label.isprintable():
                 self._diagnostics.add(line, f"`{label}` is no label; write a word or two")
         return {
-            label: self._value_or_mapping(label, value, line, scalars.EXPRESSION)
+            label: self._value_or_mapping(label, value, line, yaml_values.EXPRESSION)
             for label, line, value in pairs
         }
 
@@ -223,7 +222,7 @@ class _Reader:
         known, found = DataNames.__struct_fields__, dict[str, str | None]()
         for key, line, value in self._values.pairs(node):
             if key in known:
-                found[key] = self._values.scalar(key, value, scalars.NAME)
+                found[key] = self._values.scalar(key, value, yaml_values.NAME)
             else:
                 wrong = f"unknown key `{key}` in `data`"
                 self._diagnostics.add(line, f"{wrong}{did_you_mean(key, known)}")

@@ -1,12 +1,15 @@
-"""Where lessons are kept: found by name, listed in order, in the language that is asked for.
+"""Lesson files: found by name, listed in order in the learner's language, and read as text.
 
-Reads only front matter and glances at the fences, so that a menu of lessons costs nearly nothing.
+A list must cost next to nothing: it takes a lesson's fences from a glance at its lines, and parses
+no Markdown.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,11 +17,117 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError
-from tutor.lesson import fence_scan, files, front_matter
+from tutor.lesson import front_matter
 from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import STANDARD_MODES
 from tutor.plain import one_line
+
+MAX_BYTES = 256 * 1024
+"""A lesson is some pages of text; what is larger is some other file."""
+
+BOM = "\ufeff"
+
+
+def load(path: Path) -> str:
+    """The file's text as it is, byte order mark and carriage returns included.
+
+    Raises LessonError, one line, if the file is missing, not a plain file, empty, too
+    large, unreadable or not UTF-8.
+    """
+    try:
+        data = _bytes(path)
+    except FileNotFoundError:
+        raise _error(path, "there is no such file; `tutor list` shows the lessons") from None
+    except PermissionError:
+        raise _error(path, "you may not read it; change its permissions") from None
+    except OSError as error:
+        raise _error(path, f"it can't be read ({error.strerror or error})") from None
+    except ValueError as error:  # a path with a NUL character in it
+        raise _error(path, f"it can't be read ({error})") from None
+    if not data.strip():
+        raise _error(path, "the file is empty; begin it with front matter between --- lines")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LessonError(
+            one_line(
+                f"{path}:{line}: byte 0x{data[error.start]:02x} at offset {error.start} "
+                "is not UTF-8; save the file as UTF-8"
+            )
+        ) from None
+
+
+def slug_of(path: Path) -> str:
+    """The slug of the lesson in a file: its name without `.md`, made safe to show and to keep."""
+    return one_line(path.stem)
+
+
+def normal(text: str) -> str:
+    """The text without a byte order mark, every line ended by a plain newline."""
+    return text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _bytes(path: Path) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise _error(path, "this is a directory; name a .md file in it")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
+        raise _error(path, "this is not a plain file; name a .md file")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise _error(path, "the file is larger than 256 KB; a lesson is a few pages of text")
+    return data
+
+
+def _error(path: Path, message: str) -> LessonError:
+    return LessonError(one_line(f"{path}: {message}"))
+
+
+_MARKER = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
+_KEY = re.compile(r"^(id|kind)[ \t]*:[ \t]*[\"']?([A-Za-z0-9-]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class FenceGlimpse:
+    """A fence: the words after its opening line's marks, and what is in it."""
+
+    info: tuple[str, ...]
+    text: str
+
+
+def fences(text: str) -> Iterator[FenceGlimpse]:
+    """Every fence that is closed, in order; `text` has plain newlines."""
+    opened = ""
+    info, start = "", 0
+    for found in _MARKER.finditer(text):
+        marks, rest = found.groups()
+        if not opened:
+            if marks[0] == "`" and "`" in rest:
+                continue  # code in the middle of a line
+            opened, info, start = marks, rest, found.end() + 1
+        elif marks.startswith(opened) and not rest.strip():
+            yield FenceGlimpse(tuple(info.split()), text[start : found.start()])
+            opened = ""
+
+
+def modes_named(found: Iterable[FenceGlimpse]) -> frozenset[str]:
+    """The words after `python`."""
+    return frozenset(word for f in found if f.info[:1] == ("python",) for word in f.info[1:])
+
+
+def exercises(found: Iterable[FenceGlimpse]) -> Iterator[tuple[str, str]]:
+    """The id and the kind of each exercise that says both, in order."""
+    for fence in found:
+        if fence.info[:2] == ("yaml", "exercise"):
+            said: dict[str, str] = {}
+            for key, value in _KEY.findall(fence.text):
+                said.setdefault(key, value)
+            if len(said) == 2:
+                yield said["id"], said["kind"]
+
 
 APP = "gradient-tutor"
 FOLDERS = "TUTOR_LESSONS"
@@ -90,25 +199,25 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     shipped = is_shipped(path)
     languages = languages or tuple(_beside(path))
     try:
-        text = files.normal(files.load(path))
+        text = normal(load(path))
         diagnostics = DiagnosticList(path)
         front = front_matter.parse(text.split("\n"), diagnostics)
         diagnostics.raise_if_any()
     except LessonError as error:
         return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
-    fences = tuple(fence_scan.fences(text))
+    in_file = tuple(fences(text))
     return Headline(
-        files.slug_of(path),
+        slug_of(path),
         path,
         front.title,
         front.summary,
         front.order,
-        front.modes or _in_order(fence_scan.modes_named(fences)),
+        front.modes or _in_order(modes_named(in_file)),
         shipped,
         language=language_of(path),
         languages=languages,
         builds_on=front.builds_on,
-        exercises=tuple(fence_scan.exercises(fences)),
+        exercises=tuple(exercises(in_file)),
     )
 
 
@@ -146,9 +255,7 @@ def original_of(path: Path) -> Path | None:
     if language_of(path) == ORIGINAL:
         return None
     beside = sibling(path, ORIGINAL)
-    return (
-        beside if beside.is_file() else _Shelf().lessons.get(files.slug_of(path), {}).get(ORIGINAL)
-    )
+    return beside if beside.is_file() else _Shelf().lessons.get(slug_of(path), {}).get(ORIGINAL)
 
 
 def _named(name: str, slugs: Collection[str]) -> Path:
@@ -157,7 +264,7 @@ def _named(name: str, slugs: Collection[str]) -> Path:
     if _is_path(name) and _exists(path):
         return path  # whether it is a lesson is told by whoever reads it
     what = f"there is no file {name}" if _is_path(name) else f"no lesson is named `{name}`"
-    near = get_close_matches(files.slug_of(path), slugs, n=3)
+    near = get_close_matches(slug_of(path), slugs, n=3)
     hint = f"did you mean {' or '.join(f'`{slug}`' for slug in near)}? " if near else ""
     raise LessonError(one_line(f"{what}; {hint}`tutor list` shows the lessons there are"))
 
@@ -188,7 +295,7 @@ class _Shelf:
                     self._add(path, language)
 
     def _add(self, path: Path, language: str) -> None:
-        by_language = self.lessons.setdefault(files.slug_of(path), {})
+        by_language = self.lessons.setdefault(slug_of(path), {})
         if by_language.setdefault(language, path) is not path:
             self.shadowed.append(path)
 
@@ -222,16 +329,16 @@ def _is_path(name: str) -> bool:
 
 
 def _shadowed(path: Path) -> Headline:
-    slug = files.slug_of(path)
+    slug = slug_of(path)
     diagnostic = f"{path}: another lesson is already named `{slug}`; rename this one"
     return _faulty(path, is_shipped(path), one_line(diagnostic), (language_of(path),))
 
 
 def _faulty(path: Path, shipped: bool, diagnostic: str, languages: tuple[str, ...]) -> Headline:
     return Headline(
-        files.slug_of(path),
+        slug_of(path),
         path,
-        files.slug_of(path),
+        slug_of(path),
         shipped=shipped,
         diagnostic=diagnostic,
         language=language_of(path),

@@ -2,6 +2,8 @@
 
 Structs, so that a lesson can be sent to the process that runs it and need not be parsed there
 again.
+
+The numbers that can be a learning rate: one rule for lessons, runs, dialogs and commands.
 """
 
 from __future__ import annotations
@@ -15,6 +17,17 @@ import msgspec
 
 from tutor.lesson.diagnostics import Diagnostic
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
+
+LARGEST = 1e6
+"""Far above every rate at which a lesson converges; the update of a float32 stays finite longer."""
+
+WANTED = "a positive number, at most a million"
+
+
+def is_learning_rate(value: float) -> bool:
+    """Whether a number can be a learning rate. NaN can't."""
+    return 0 < value <= LARGEST
+
 
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
 """The four rungs of the ladder: who computes the gradient, loss, update and prediction."""

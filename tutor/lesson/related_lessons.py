@@ -13,8 +13,7 @@ from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
 from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
 from tutor.lesson.map import diagnostic_of
 from tutor.lesson.model import Lesson
-from tutor.lesson.translation import differences
-from tutor.lesson.untranslated import untranslated
+from tutor.lesson.translation import differences, untranslated
 
 
 def diagnostics_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from tutor.lesson import formula_checks, markdown
+from tutor.lesson import code_checks, markdown
 from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.exercise import KINDS, Exercise
 from tutor.lesson.exercise_yaml import ExerciseBlock
@@ -166,7 +166,7 @@ class _Parts:
 
     def _math(self, found: MathSpan) -> None:
         line = found.place.line + 1
-        boxed = formula_checks.check(found.latex, line, self._diagnostics)
+        boxed = code_checks.check(found.latex, line, self._diagnostics)
         if found.display:
             block = DisplayFormula(found.latex.strip(), line, boxed)
             self.all[-1].cuts.append((found.place, block))

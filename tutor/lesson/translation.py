@@ -3,10 +3,15 @@
 What runs, what is measured and what is asked has to be alike to the character, so that the two
 show the same figures and what was done in one is done in the other. Compares lessons that have
 been read.
+
+Parts of a translation that are still word for word the original.
+
+Compares lessons that have been read.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -15,9 +20,58 @@ import msgspec
 
 from tutor.lesson import front_matter
 from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
-from tutor.lesson.exercise import Exercise, Stage, kind_of
+from tutor.lesson.exercise import Choose, Exercise, Predict, Stage, kind_of
 from tutor.lesson.front_matter import ByMode, FrontMatter
-from tutor.lesson.model import DisplayFormula, Fence, Lesson, Section
+from tutor.lesson.model import DisplayFormula, Fence, Lesson, Prose, Section
+
+_MATH_OR_CODE = re.compile(r"\$[^$]*\$|`[^`]*`")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+
+LEAST = 3
+"""Words that make a text which has to be translated; fewer may be a name, or what one types."""
+
+
+def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
+    """Each text that stands in both, by line of the translation."""
+    theirs = {text for text, _ in _texts(original)}
+    for text, line in sorted(_texts(translation), key=lambda found: found[1]):
+        if text in theirs and len(_WORD.findall(_MATH_OR_CODE.sub("", text))) >= LEAST:
+            short = text if len(text) <= 40 else f"{text[:39]}…"
+            message = f"this is not translated: “{short}” is word for word that of {original.path}"
+            yield Diagnostic(translation.path, line, message)
+
+
+def _texts(lesson: Lesson) -> Iterator[tuple[str, int]]:
+    """All that is said in words, on one line each, and where it stands."""
+    for section in lesson.sections:
+        yield section.heading, section.line
+        for block in section.blocks:
+            if isinstance(block, Prose):
+                yield " ".join(block.markdown.split()), block.line
+    for exercise in lesson.exercises:
+        for text, key in _said(exercise):
+            yield " ".join(text.split()), exercise.lines.get(key, exercise.line)
+
+
+def _said(exercise: Exercise) -> Iterator[tuple[str, str]]:
+    """Its texts, and the keys of their lines."""
+    yield exercise.ask, "ask"
+    yield exercise.explain, "explain"
+    for number, hint in enumerate(exercise.hints):
+        yield hint, f"hints.{number}"
+    if isinstance(exercise, Predict):
+        for key, choice in exercise.choices.items():
+            yield choice, f"choices.{key}"
+        for number, wrong in enumerate(exercise.wrong):
+            yield wrong.reply, f"wrong.{number}.reply"
+        for number, again in enumerate(exercise.again):
+            if f"again.{number}.ask" in exercise.lines:
+                yield again.ask, f"again.{number}.ask"
+    elif isinstance(exercise, Choose):
+        for number, one in enumerate(exercise.choices):
+            yield one.text, f"choices.{number}.text"
+            yield one.reply, f"choices.{number}.reply"
+
 
 _WORDS_OF_LESSON = ("title", "summary", "lines", "end")
 """Of the front matter: what is translated, and where things stand."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError
-from tutor.lesson import files
+from tutor.lesson import library
 from tutor.lesson.library import APP, is_shipped
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
@@ -47,7 +47,7 @@ def _is_as_shipped(lesson: Lesson) -> bool:
     if not is_shipped(lesson.path):
         return False
     try:
-        source = files.load(lesson.path.resolve())
+        source = library.load(lesson.path.resolve())
     except (LessonError, OSError, RuntimeError):
         return False
     return hashlib.sha256(source.encode()).hexdigest() == lesson.digest

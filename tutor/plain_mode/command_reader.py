@@ -12,13 +12,12 @@ from tutor.errors import LessonError
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.plain_mode import command_table, exercise_text
-from tutor.plain_mode.action_commands import ActionCommands, UnclearCommandError, times
+from tutor.plain_mode.commands import ActionCommands, QuestionCommands, UnclearCommandError, times
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import LineWriter
-from tutor.plain_mode.question_commands import QuestionCommands
 from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.plain_mode.spoken_prose import following, sentence, spoken_line
-from tutor.session.engine_port import Engine
+from tutor.session.engine_session import Engine
 from tutor.session.journal import Journal
 from tutor.session.run_view import Start
 from tutor.session.session import Session

@@ -25,7 +25,7 @@ from tutor.protocol.messages import (
     LessonFailed,
     ProcessEnded,
 )
-from tutor.session.engine_port import Engine
+from tutor.session.engine_session import Engine
 from tutor.session.session import Session
 
 TICK = 0.5

@@ -10,12 +10,10 @@ from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.command_hints import without_keys
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
-from tutor.plain_mode.spoken_prose import sentence, spoken_prose
-from tutor.plain_mode.spoken_python import spoken_python
+from tutor.plain_mode.spoken_prose import sentence, spoken_prose, spoken_python
 from tutor.protocol.messages import LessonFailed
-from tutor.session import failure_location
-from tutor.session.attempt import Attempt
-from tutor.session.exercise_rules import may_change
+from tutor.session import feedback
+from tutor.session.attempt import Attempt, may_change
 from tutor.session.journal import Deed
 
 KINDS = {
@@ -176,8 +174,8 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
     In an exercise a line of the lesson's file is quoted: `lesson` is the one of the file.
     """
     line = f" in line {failed.line}" if failed.line else ""
-    if attempt is not None and not failure_location.is_own(attempt.exercise, failed.phase):
-        quoted = failure_location.code_at(lesson, failed.line) if lesson else ""
+    if attempt is not None and not feedback.is_own(attempt.exercise, failed.phase):
+        quoted = feedback.code_at(lesson, failed.line) if lesson else ""
         line = f" at {quoted}" if quoted else ""
     if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
         rows = attempt.code.split("\n")

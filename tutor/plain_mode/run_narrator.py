@@ -12,10 +12,9 @@ from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain_mode import exercise_text, spoken_sections
 from tutor.plain_mode.command_hints import spoken_notice
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
-from tutor.plain_mode.spoken_output import spoken_printed
 from tutor.plain_mode.spoken_prose import sentence
 from tutor.plain_mode.spoken_sections import where
-from tutor.plain_mode.spoken_values import changes, everything
+from tutor.plain_mode.spoken_values import changes, everything, spoken_printed
 from tutor.protocol.frame import Frame
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt

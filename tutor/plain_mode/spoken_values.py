@@ -1,4 +1,4 @@
-"""Values, and what has changed from one frame to the next, in words."""
+"""Values, their changes from frame to frame, and printed output in words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tutor.protocol.frame import NO_VALUE, NONE, Frame, Value
 from tutor.session.number_format import is_single, setting
+
+_WARNING = re.compile(r".*?:\d+: (?P<kind>\w*Warning): (?P<message>.*)")
+"""`path:line: UserWarning: message`. A row with the source of that line follows, indented; the
+line counts within the piece of code that ran, so that neither says where it is."""
+_INTERNAL = re.compile(r" \(Triggered internally at [^)]*\)")
+
+
+def spoken_printed(lines: Sequence[str]) -> Iterator[str]:
+    """The lines that are fit to be said."""
+    is_after_warning = False
+    for line in lines:
+        if warning := _WARNING.fullmatch(line):
+            message = _INTERNAL.sub("", warning["message"])
+            yield f"A warning, {warning['kind']}: {message.rstrip('. ')}."
+        elif any(c.isalnum() for c in line) and not (is_after_warning and line.startswith("  ")):
+            yield f"Printed: {line}"
+        is_after_warning = warning is not None
+
 
 MOST = 16
 """So many numbers of an array are said; the rest is only counted."""

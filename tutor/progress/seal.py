@@ -19,8 +19,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from tutor.progress.paths import APP
-from tutor.progress.records import DraftRecord
+from tutor.progress.records import APP, DraftRecord
 
 KEY_BYTES = 32
 

@@ -1,6 +1,8 @@
 """The file of the learner's progress: written at once, and never lost to another tutor.
 
 A store belongs to the thread that made it.
+
+The summary of all events of an exercise, by a single SQL query.
 """
 
 from __future__ import annotations
@@ -10,27 +12,79 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from tutor.errors import ProgressError
 from tutor.plain import one_line
-from tutor.progress import recovery, rows, schema, summary
+from tutor.progress import schema
 from tutor.progress.connection import (
     check_whole,
     connect_to_read,
     connect_to_write,
     damage,
     is_damage,
+    only_one,
     reason,
+    salvage,
+    set_aside,
     write_safely,
 )
 from tutor.progress.records import (
+    RANK,
     Counts,
     DraftRecord,
     ExerciseSummary,
     PlaceRecord,
     Record,
 )
+
+_DEEDS = (*RANK, "unskipped")
+_BEST = " ".join(f"WHEN '{deed}' THEN {i}" for i, deed in enumerate(RANK) if deed != "skipped")
+_SKIPPED = """
+    max(CASE deed WHEN 'skipped' THEN at END)
+    > coalesce(max(CASE deed WHEN 'unskipped' THEN at END), '')
+"""
+"""Whether the last skip has not been taken back since."""
+
+_QUESTION = f"""
+    SELECT lesson, exercise,
+        max(kind) AS kind,
+        nullif(max(
+            coalesce(max(CASE deed {_BEST} END), -1),
+            CASE WHEN {_SKIPPED} THEN {RANK.index("skipped")} ELSE -1 END
+        ), -1) AS state,
+        sum(deed = 'tried') AS tries,
+        sum(deed = 'hinted') AS hints,
+        min(CASE deed WHEN 'done' THEN at END) AS first_done,
+        min(CASE deed WHEN 'shown' THEN at END) AS first_shown,
+        max(at) AS last
+    FROM deeds
+    WHERE deed IN ({", ".join(f"'{deed}'" for deed in _DEEDS)})
+    GROUP BY lesson, exercise
+    HAVING state IS NOT NULL
+    ORDER BY min(at)
+"""
+
+
+def exercises(connection: sqlite3.Connection) -> list[ExerciseSummary]:
+    """Each exercise that anything has happened at, in the order in which they were begun."""
+    found = []
+    answer = connection.execute(_QUESTION)
+    names = [column[0] for column in answer.description]
+    for row in answer:
+        with suppress(msgspec.ValidationError):  # written by nobody we know
+            found.append(_summary(dict(zip(names, row, strict=True))))
+    return found
+
+
+def _summary(row: dict[str, Any]) -> ExerciseSummary:
+    shown, done = row.pop("first_shown"), row["first_done"]
+    was_shown_first = shown is not None and (done is None or shown < done)
+    row.update(state=RANK[row["state"]], was_shown_first=was_shown_first)
+    return msgspec.convert(row, ExerciseSummary)
+
 
 T = TypeVar("T")
 
@@ -63,12 +117,12 @@ class Store:
     def add(self, records: Iterable[Record]) -> Counts:
         """Write down what has just happened, all of it or nothing; returns what was new."""
         records = list(records)
-        return self._write(lambda connection: rows.add(connection, records, is_merge=False))
+        return self._write(lambda connection: schema.add(connection, records, is_merge=False))
 
     def merge(self, records: Iterable[Record]) -> Counts:
         """Add what was kept elsewhere: all deeds, and places and drafts that are later."""
         records = list(records)
-        return self._write(lambda connection: rows.add(connection, records, is_merge=True))
+        return self._write(lambda connection: schema.add(connection, records, is_merge=True))
 
     def forget(self, lesson: str | None, first: Callable[[list[Record]], object]) -> None:
         """Delete all that is kept of a lesson (None: of all lessons).
@@ -78,7 +132,7 @@ class Store:
 
         def forget(connection: sqlite3.Connection) -> None:
             first(_records(connection, lesson))
-            rows.forget(connection, lesson)
+            schema.forget(connection, lesson)
 
         self._write(forget)
 
@@ -88,16 +142,16 @@ class Store:
 
     def places(self) -> list[PlaceRecord]:
         """Where each lesson was left, the latest first."""
-        places = self._read(lambda connection: list(rows.read(connection, PlaceRecord)))
+        places = self._read(lambda connection: list(schema.read(connection, PlaceRecord)))
         return sorted(places, key=lambda place: place.at, reverse=True)
 
     def drafts(self) -> list[DraftRecord]:
         """All unfinished code."""
-        return self._read(lambda connection: list(rows.read(connection, DraftRecord)))
+        return self._read(lambda connection: list(schema.read(connection, DraftRecord)))
 
     def exercises(self) -> list[ExerciseSummary]:
         """A summary of each exercise, in the order in which they were started."""
-        return self._read(summary.exercises)
+        return self._read(exercises)
 
     def has_news(self) -> bool:
         """Whether another program may have written since this was asked last; costs no reading."""
@@ -204,7 +258,7 @@ class Store:
 
     def _begin_anew(self) -> None:
         """Set the damaged file aside, begin a new one, and save what can still be read."""
-        with recovery.only_one(self.file.parent):
+        with only_one(self.file.parent):
             try:
                 self._connection = self._opened()
                 return  # another tutor was faster
@@ -212,12 +266,12 @@ class Store:
                 if not is_damage(error):
                     raise
             try:
-                aside = recovery.set_aside(self.file)
+                aside = set_aside(self.file)
             except OSError as error:
                 why = f"it is damaged and can't be set aside, {reason(self.file, error)}"
                 raise self._failed(why) from error
             self._connection = self._opened()
-        saved = self._save(recovery.salvage(aside))
+        saved = self._save(salvage(aside))
         self.notice = one_line(
             f"the progress file was damaged and is set aside as {aside.name}; "
             f"{saved} {'entry' if saved == 1 else 'entries'} of it could be saved"
@@ -228,7 +282,7 @@ class Store:
         assert self._connection is not None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            rows.add(self._connection, records, is_merge=True)
+            schema.add(self._connection, records, is_merge=True)
             self._connection.execute("COMMIT")
         except sqlite3.Error:  # no room: it still lies where it was set aside
             self._connection.rollback()
@@ -254,4 +308,4 @@ class Store:
 
 
 def _records(connection: sqlite3.Connection, lesson: str | None) -> list[Record]:
-    return [record for kind in rows.KINDS for record in rows.read(connection, kind, lesson)]
+    return [record for kind in schema.KINDS for record in schema.read(connection, kind, lesson)]

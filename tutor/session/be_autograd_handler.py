@@ -6,8 +6,7 @@ from tutor.lesson.exercise import BeAutograd
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.protocol.messages import AnyEvent, FindLocalGradients, LocalGradientsFound, StepPhase
 from tutor.session import feedback
-from tutor.session.attempt_context import AttemptContext
-from tutor.session.exercise_handler import ExerciseHandler
+from tutor.session.exercise_handler import AttemptContext, ExerciseHandler
 from tutor.training import answers
 
 

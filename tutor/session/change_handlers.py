@@ -15,9 +15,8 @@ from tutor.protocol.messages import (
     ProcessEnded,
     RunTo,
 )
-from tutor.session import failure_location, feedback
-from tutor.session.attempt_context import AttemptContext
-from tutor.session.exercise_handler import ExerciseHandler
+from tutor.session import feedback
+from tutor.session.exercise_handler import AttemptContext, ExerciseHandler
 from tutor.session.goal_progress import goal_of
 from tutor.training import answers
 
@@ -154,7 +153,7 @@ class RepairHandler(ExerciseHandler[Repair]):
 
     def _endless(self, event: AnyEvent) -> str:
         """A sentence on who stopped the code, and where; empty if it was not stopped."""
-        stopped = failure_location.stopped_in(event)
+        stopped = feedback.stopped_in(event)
         self.context.set(was_stopped=stopped is not None)
         return feedback.endless(self.place_of(*stopped), self._stopped_after) if stopped else ""
 

@@ -1,6 +1,10 @@
 """The conversation with the engine: commands that wait for an answer, and the run view so far.
 
 All of it runs in the app's own thread.
+
+The interface of the engine, as the session uses it.
+
+The real one is `tutor.engine.client`; the tests bring their own.
 """
 
 from __future__ import annotations
@@ -8,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -42,9 +46,33 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
-from tutor.session.engine_port import Engine
-from tutor.session.printed_text import PrintedText
-from tutor.session.run_view import Inspections, Notice, RunView, Start
+from tutor.session.run_view import Inspections, Notice, PrintedText, RunView, Start
+
+
+class Engine(Protocol):
+    """Takes commands without ever blocking, and tells events from a thread of its own."""
+
+    def start(self, on_event: Callable[[AnyEvent], None]) -> None:
+        """Begin. `on_event` is called from another thread: it may only post a message."""
+
+    def send(self, command: AnyCommand) -> int:
+        """Pass a command on and return its number, which the answer carries."""
+
+    def busy_for(self) -> float:
+        """Seconds that the oldest unanswered command has been waiting; 0.0 if none has."""
+
+    def stop(self) -> None:
+        """Stop what runs: politely first, by force a second later. ProcessEnded reports it."""
+
+    def suspend(self) -> None:
+        """Let the process that runs lessons stand still, until `resume`."""
+
+    def resume(self) -> None:
+        """Let it go on."""
+
+    def close(self) -> None:
+        """End the engine for good."""
+
 
 QUEUE = 12
 """Unanswered commands at which further keys are dropped: nobody wants 200 steps queued up."""

@@ -2,6 +2,8 @@
 
 An exercise has a run of its own; the learner's run of the lesson is held meanwhile, as all that
 it takes to have it again.
+
+The handler of each kind of exercise.
 """
 
 from __future__ import annotations
@@ -12,21 +14,46 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from tutor.lesson.exercise import Exercise, kind_of
+from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import AnyCommand, AnyEvent, FrameShown, ProcessEnded
-from tutor.session import exercise_rules, feedback, unfinished_attempts
-from tutor.session.answer_handlers import choices_of
-from tutor.session.attempt import Attempt
-from tutor.session.attempt_context import AttemptContext
+from tutor.session import feedback
+from tutor.session.answer_handlers import (
+    ChooseHandler,
+    PredictChoiceHandler,
+    PredictHandler,
+    SignHandler,
+    choices_of,
+)
+from tutor.session.attempt import Attempt, noted, recalled, why_not
+from tutor.session.be_autograd_handler import BeAutogradHandler
 from tutor.session.change_handlers import ReachHandler, RepairHandler
 from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handlers import AnyWay, handler_for
+from tutor.session.exercise_handler import AttemptContext
 from tutor.session.journal import Bookmark, Deed, Journal, UnfinishedAttempt, next_to_do
 from tutor.session.run_view import Start
+
+AnyWay = PredictHandler | ReachHandler | RepairHandler | BeAutogradHandler | ChooseHandler
+
+
+def handler_for(exercise: Exercise, context: AttemptContext) -> AnyWay:
+    """The way for an exercise of its kind."""
+    match exercise:
+        case Predict():
+            kinds = {"number": PredictHandler, "sign": SignHandler, "choice": PredictChoiceHandler}
+            return kinds[exercise.form](exercise, context)
+        case Reach():
+            return ReachHandler(exercise, context)
+        case Repair():
+            return RepairHandler(exercise, context)
+        case BeAutograd():
+            return BeAutogradHandler(exercise, context)
+        case Choose():
+            return ChooseHandler(exercise, context)
+
 
 MOST_SEEDS = 1000
 """A seed that is drawn is below this: short enough to be remembered."""
@@ -129,9 +156,7 @@ class ExerciseController:
         if self._handler is None or view is None:
             return ""
         at = view.frame.at if view.frame else Position(0, 0)
-        return exercise_rules.why_not(
-            self._handler.context.attempt, command, at, self._handler.place
-        )
+        return why_not(self._handler.context.attempt, command, at, self._handler.place)
 
     # ── From one to the next ────────────────────────────────────────────────────────
 
@@ -182,12 +207,12 @@ class ExerciseController:
 
     def recall(self, left: Bookmark, lesson: Lesson) -> None:
         """Restore the exercises that were left unfinished last time."""
-        self._known.update(unfinished_attempts.recalled(left, lesson.exercises))
+        self._known.update(recalled(left, lesson.exercises))
 
     def halfway(self) -> tuple[UnfinishedAttempt, ...]:
         """Those that had been begun and left, without the one that is on."""
         on = self.attempt.exercise.id if self.attempt else ""
-        return unfinished_attempts.noted(known for id, known in self._known.items() if id != on)
+        return noted(known for id, known in self._known.items() if id != on)
 
     def _remember(self) -> None:
         """How far the learner has come with the exercise that is on, unless it is done."""

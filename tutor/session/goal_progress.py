@@ -1,6 +1,7 @@
-"""How near a run is to a condition: each of its comparisons, with what it looks at now.
+"""How near a run is to an exercise's condition, and the condition in words.
 
-Whether the condition holds as a whole is not decided here.
+Each comparison of the condition stands beside its value now: `losses[:10].min()` is the lowest
+loss of epochs 1 to 10.
 """
 
 from __future__ import annotations
@@ -9,10 +10,123 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tutor.plain import one_line
 from tutor.protocol.frame import Value
-from tutor.session.expression_words import words_of
 from tutor.session.number_format import setting, short
 from tutor.training.answers import holds
+
+_MOST_CELLS = 44
+_NAMES = {"learning_rate": "learning rate", "losses": "the losses"}
+_OF = {"min": "lowest", "max": "highest", "mean": "mean of", "sum": "sum of", "abs": "size of"}
+_SAME = {"item", "detach", "float", "int"}
+"""What a number goes through without becoming another one."""
+_BY_PARAMETER = {"gradient": "gradient of {}", "gradient_now": "gradient of {}", "was": "{} before"}
+_SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
+    ast.Add: ("+", 1),
+    ast.Sub: ("−", 1),
+    ast.Mult: ("×", 2),
+    ast.Div: ("/", 2),
+    ast.Pow: ("^", 3),
+}
+"""How an operation is written, and how tightly it binds."""
+_ATOM = 4
+
+
+def words_of(node: ast.expr) -> str:
+    """An expression in words, shorter than a line; empty if it has no words."""
+    found = _words(node)
+    return one_line(found) if found and len(found) <= _MOST_CELLS else ""
+
+
+def _words(node: ast.expr) -> str:
+    match node:
+        case ast.Constant(value=bool()):
+            return ""
+        case ast.Constant(value=int() | float() as number):
+            return setting(number)
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Name(id=name):
+            return _NAMES.get(name, name)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _joined("−", _operand(operand, _ATOM))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
+            sign, binding = _SIGNS[type(op)]
+            return _joined(_operand(left, binding), f" {sign} ", _operand(right, binding + 1))
+        case ast.Subscript(value=ast.Name(id="losses"), slice=index):
+            return _loss_of(index)
+        case ast.Subscript(value=value, slice=index):
+            return _element(value, index)
+        case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id="losses")]):
+            return "epochs so far"
+        case ast.Call(func=ast.Name(id=name), args=[of], keywords=[]):
+            return _called(name, of)
+        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]):
+            return _called(name, of)
+    return ""
+
+
+def _joined(*parts: str) -> str:
+    """The parts as one; empty where one of them has no words."""
+    return "".join(parts) if all(parts) else ""
+
+
+def _operand(node: ast.expr, binding: int) -> str:
+    """In brackets where it binds less tightly than that."""
+    words = _words(node)
+    while isinstance(node, ast.Call) and (inner := _unwrapped(node)) is not None:
+        node = inner
+    is_loose = isinstance(node, ast.BinOp) and _SIGNS.get(type(node.op), ("", 0))[1] < binding
+    return f"({words})" if words and is_loose else words
+
+
+def _unwrapped(node: ast.Call) -> ast.expr | None:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[of]) if name in _SAME:
+            return of
+        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[]) if name in _SAME:
+            return of
+    return None
+
+
+def _called(name: str, of: ast.expr) -> str:
+    if name in _SAME:
+        return _words(of)
+    match name, of:
+        case "max", ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(op=ast.Sub()) as apart]):
+            return _joined(
+                "largest distance of ", _words(apart.left), " from ", _words(apart.right)
+            )
+    return _joined(_OF.get(name, ""), " ", _operand(of, _ATOM))
+
+
+def _loss_of(index: ast.expr) -> str:
+    match index:
+        case ast.Constant(value=int(epoch)):
+            return f"loss of epoch {epoch + 1}"
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1)):
+            return "loss of the last epoch"
+        case ast.Slice(lower=None, upper=ast.Constant(value=int(last)), step=None):
+            return f"loss of epochs 1 to {last}"
+        case ast.Slice(
+            lower=ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(count))),
+            upper=None,
+            step=None,
+        ):
+            return f"loss of the last {count} epochs"
+    return ""
+
+
+def _element(value: ast.expr, index: ast.expr) -> str:
+    match value, index:
+        case ast.Name(id=name), ast.Constant(value=str(parameter)) if name in _BY_PARAMETER:
+            return _BY_PARAMETER[name].format(parameter)
+        case _, ast.Constant(value=int()):
+            return _joined(_operand(value, _ATOM), f"[{ast.unparse(index)}]")
+        case _, ast.Tuple(elts=[ast.Constant(value=int()), *_]):
+            return _joined(_operand(value, _ATOM), f"[{ast.unparse(index).strip('()')}]")
+    return ""
+
 
 THE_REST = "the rest of what is asked"
 """A part of a condition that has no words of its own."""

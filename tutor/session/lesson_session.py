@@ -12,8 +12,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import modes_of, settings_of
 from tutor.protocol.messages import Pause
 from tutor.session.attempt import Attempt
-from tutor.session.engine_port import Engine
-from tutor.session.engine_session import EngineSession
+from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController, hold
 from tutor.session.journal import Bookmark, Deed, Journal, NoJournal
 from tutor.session.run_view import Notice, RunView, Start

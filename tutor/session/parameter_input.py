@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from tutor.lesson.learning_rate import LARGEST, is_learning_rate
+from tutor.lesson.model import LARGEST, is_learning_rate
 from tutor.protocol.frame import Element, Value
 from tutor.session.number_format import setting
 from tutor.training.answers import read_number

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from tutor.lesson.learning_rate import LARGEST
+from tutor.lesson.model import LARGEST
 from tutor.protocol.frame import Element, Position
 from tutor.protocol.inspections import PictureKind
 from tutor.protocol.messages import (
@@ -37,12 +37,11 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
-from tutor.session.engine_port import Engine
+from tutor.session.engine_session import Engine
 from tutor.session.journal import Journal, NoJournal
 from tutor.session.lesson_session import LessonSession
 from tutor.session.number_format import next_of_1_2_5, setting
-from tutor.session.printed_text import PrintedText
-from tutor.session.run_view import Notice, Start
+from tutor.session.run_view import Notice, PrintedText, Start
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
 """What `d` asks for in turn where there is only one device: the refusal teaches the rest."""

@@ -17,8 +17,7 @@ from tutor.training.carry import carry_over, other_loss, set_element
 from tutor.training.history import INTERVAL, History, Keyframe
 from tutor.training.loop import Loop
 from tutor.training.loop import set_up as set_up_loop
-from tutor.training.program import Program
-from tutor.training.quiet import Quiet
+from tutor.training.program import Program, Quiet
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import SetupNamespace
 

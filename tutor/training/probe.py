@@ -19,8 +19,7 @@ import torch
 from tutor.training import state_copy
 from tutor.training.iterators import make_replayable
 from tutor.training.loop import LessonRaised, Loop, set_up, untouched_randomness
-from tutor.training.program import Program
-from tutor.training.quiet import Quiet
+from tutor.training.program import Program, Quiet
 from tutor.training.state_copy import BatchStart, GeneratorStates, Kept
 from tutor.training.values import to_numbers, to_numpy
 

@@ -3,12 +3,19 @@
 A Program need not come from a lesson file: anything that can be cut into the same
 phases makes one. Line numbers in the compiled code are those of the source file, so
 that an error names the line the author wrote.
+
+A context in which a lesson's code runs again without printing.
+
+The run that the learner steps may print; a replay or a trial must not print once more.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping
+import io
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import CodeType
 
@@ -19,6 +26,21 @@ from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson
 from tutor.plain import one_line
 from tutor.training.liveness import Liveness, changed_in_place, liveness
 from tutor.training.time_limit import VALUE_OF
+
+Quiet = Callable[[], AbstractContextManager[object]]
+
+
+class UnheardOutput(io.TextIOWrapper):
+    """A stream for what nobody reads: counts the characters, and neither encodes nor keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        self.characters = 0
+
+    def write(self, text: str) -> int:
+        """Count it."""
+        self.characters += len(text)
+        return len(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,15 @@ from typing import Any
 import msgspec
 
 from tutor.errors import RunError
-from tutor.lesson.learning_rate import WANTED, is_learning_rate
+from tutor.lesson.model import WANTED, is_learning_rate
 from tutor.protocol.frame import Change, Curve, Element, Frame, Position, RunRecipe, Value
 from tutor.training import devices
-from tutor.training.conditions import evaluate, names_of
 from tutor.training.history import History
 from tutor.training.loop import LessonRaised, Loop, lesson_raised
 from tutor.training.player import END, UNDRAWN, GeneratorOwner, Player, never
 from tutor.training.probe import Standpoint, standpoint_of
-from tutor.training.program import Program
-from tutor.training.quiet import Quiet
-from tutor.training.readings import Reading, frame_of, reading_of
+from tutor.training.program import Program, Quiet
+from tutor.training.readings import Reading, evaluate, frame_of, names_of, reading_of
 from tutor.training.values import to_numpy
 
 

@@ -3,12 +3,17 @@
 One of them is the current run. A change made in its past keeps the run as it was, under its name,
 and goes on as a new one. A kept run is its Record and its History; a Run of its own, in
 namespaces of its own, is built of them when somebody wants to see a frame of it.
+
+The names of runs: the letter that each is given, or a short name of the learner's own.
+
+The same place in another run: which of its steps corresponds to a frame of this one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,10 +23,75 @@ from tutor.protocol.frame import Change, Element, Frame, Position, RunRecipe, se
 from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import History
 from tutor.training.loop import LessonRaised
-from tutor.training.place import same_place
 from tutor.training.player import END, never
+from tutor.training.program import Program
 from tutor.training.run import Run
-from tutor.training.run_names import checked_name, free_letter, given_letters
+
+LETTERS = "ABCDEFGH"
+"""Twice as many as there can be runs: a file from elsewhere may name runs by them, too."""
+MAX_CELLS = 12
+
+
+def free_letter(taken: Collection[str]) -> str:
+    """The first letter that no run is called by."""
+    return next(letter for letter in LETTERS if letter not in taken)
+
+
+def given_letters(runs: Sequence[tuple[str, str]]) -> list[str]:
+    """A letter for each run, from its name and the letter that it had; no two are the same.
+
+    A run that had no letter is given the one that it is called by, else a free one.
+    """
+    wished = [letter or name for name, letter in runs]
+    found: list[str] = []
+    for wish in wished:
+        is_free = wish in LETTERS and len(wish) == 1 and wish not in found
+        found.append(wish if is_free else free_letter([*found, *wished]))
+    return found
+
+
+def checked_name(name: str, others: Collection[str], letter: str) -> str:
+    """The name without blanks around it. Raises RunError, saying what a name may be.
+
+    `letter` is the run's own: it may be called by no other.
+    """
+    name = name.strip()
+    if not name or not name.isprintable():
+        raise RunError("a run's name is one line of letters, digits or signs")
+    if cells(name) > MAX_CELLS:
+        raise RunError(f"a run's name has at most {MAX_CELLS} characters; this has {cells(name)}")
+    if name in others:
+        raise RunError(f"there is a run {name} already")
+    if len(name) == 1 and name in LETTERS and name != letter:
+        raise RunError(f"the letter of this run is {letter}: a name has more than one letter")
+    return name
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal the text takes: wide characters take two."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def same_place(programs: Mapping[str, Program], frame: Frame, record: RunRecipe) -> Position:
+    """Where the run of `record` has done what the run of `frame` has: epoch, batch and phases.
+
+    Phases correspond by name: the modes' steps may differ.
+    """
+    epoch = frame.at.epoch
+    if frame.is_epoch_end:
+        return Position(epoch, END)
+    here = programs[frame.mode].loop
+    mode, *_ = settings_of((c for c in record.changes if c.at.epoch < epoch), record)
+    there = programs[mode].loop
+    names = [phase.name for phase in here]
+    if frame.phase not in names:  # Setup: the run has not begun, or is not carried over yet
+        return Position(epoch, 0)
+    done = names[: names.index(frame.phase) + 1]
+    shared = [i for i, phase in enumerate(there) if phase.name in done]
+    step = frame.batch * len(there) + (shared[-1] + 1 if shared else 0)
+    return Position(epoch, step) if step or not epoch else Position(epoch - 1, END)
+
 
 MAX_RUNS = 4
 

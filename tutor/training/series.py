@@ -16,7 +16,7 @@ from tutor.errors import RunError
 from tutor.export import new_file
 from tutor.protocol.frame import Position
 from tutor.training.loop import untouched_randomness
-from tutor.training.quiet import Quiet
+from tutor.training.program import Quiet
 from tutor.training.readings import Reading
 from tutor.training.run import Run
 

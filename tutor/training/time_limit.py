@@ -5,7 +5,7 @@ before every frame, and one without an end would leave no frame at all. After SE
 by an exception. Where that does not reach it (a loop in C code, an `except:` that catches all),
 the process is ended by END_SIGNAL after _MORE seconds of the processor's time: the stack that
 faulthandler writes down then tells the expression. What it may take in memory meanwhile is
-bounded by the limit of the process (`tutor.engine.limits`).
+bounded by the limit of the process (`tutor.engine.process`).
 """
 
 from __future__ import annotations

@@ -21,25 +21,21 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
-from tutor.session.engine_port import Engine
+from tutor.session.engine_session import Engine
 from tutor.session.journal import Bookmark, Journal, NoJournal
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session, SessionObserver
 from tutor.ui.charset import is_ascii_only
 from tutor.ui.exercise_lines import next_open
 from tutor.ui.keys_in_order import KeysInOrder
-from tutor.ui.lesson_progress import CurriculumProgress
+from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
+from tutor.ui.screens.base import SessionScreen, SizedScreen
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.lesson_list import LessonListScreen
-from tutor.ui.screens.menu import MenuScreen
-from tutor.ui.screens.session_screen import SessionScreen
-from tutor.ui.screens.sized_screen import SizedScreen
-from tutor.ui.settings import SettingsFile
+from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
+from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch
-from tutor.ui.theme_names import ThemeName
-from tutor.ui.themed_app import ThemedApp
-from tutor.ui.themes import LOOKS
+from tutor.ui.themes import LOOKS, ThemedApp
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -215,8 +211,6 @@ class TutorApp(ThemedApp):
     def action_map(self) -> None:
         """Show the map of lessons; a run is paused meanwhile."""
         if not self.is_screen_installed("map"):
-            from tutor.ui.screens.map import MapScreen  # noqa: PLC0415  after the first paint
-
             self.install_screen(MapScreen(self._curriculum), "map")
         self._came_to_map_from = "lesson" if self.screen is self._lesson_screen else "menu"
         screen = self.get_screen("map")

@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
-from tutor.ui.fields import act_in_order
+from tutor.ui.keys_in_order import act_in_order
 
 INDENT = 4
 

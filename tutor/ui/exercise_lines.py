@@ -12,8 +12,8 @@ from textual.style import Style
 from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, kind_of
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
-from tutor.session import exercise_rules, feedback
-from tutor.session.attempt import Attempt
+from tutor.session import feedback
+from tutor.session.attempt import Attempt, may_change
 from tutor.session.goal_progress import ComparisonState
 from tutor.session.journal import Deed, next_to_do
 from tutor.ui import text_styles
@@ -249,7 +249,7 @@ def _marked(mark: ComparisonState, width: int) -> Iterator[Content]:
 
 
 def _may(exercise: Reach, width: int) -> list[Content]:
-    words = f"You may change {exercise_rules.may_change(exercise)}; step and run as you like."
+    words = f"You may change {may_change(exercise)}; step and run as you like."
     return line((words, text_styles.DIM)).wrap(width)
 
 

@@ -1,6 +1,8 @@
 """The learner's settings: a small file in the platform's folder.
 
 A file that can't be read or written is reported in one line and never stops the tutor.
+
+The names of the themes, for the command line.
 """
 
 from __future__ import annotations
@@ -8,12 +10,19 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 import platformdirs
 
 from tutor.plain import one_line
-from tutor.ui.theme_names import ThemeName
+
+ThemeName: TypeAlias = Literal["terminal", "dark", "light", "contrast"]
+"""The terminal's own colours; light on dark; dark on light; white on black, nothing else."""
+
+THEMES: tuple[ThemeName, ...] = get_args(ThemeName)
+"""All themes, in the order of the key that changes them."""
+
 
 APP = "gradient-tutor"
 

@@ -1,24 +1,30 @@
-"""The themes: the values of the sixteen colours that text styles and `tutor.tcss` use.
+"""The themes, and the app that has them, in the characters and colours of its terminal.
 
-Text is styled once, in the terminal's own sixteen colours. The theme `terminal` leaves them
-to the terminal; `dark` and `light` give each a value that can be read on their background
-(WCAG's AA, 4.5 to 1, dimmed text too); `contrast` has white on black only (AAA, 21 to 1), and
-tells by bold, underlined and reversed text what others tell by colour as well.
+A theme gives the sixteen colours that text styles and `tutor.tcss` use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import msgspec
 from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
+from textual.app import App
 from textual.color import Color
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.theme import BUILTIN_THEMES, Theme
 
-from tutor.ui.theme_names import ThemeName
+from tutor.session.run_view import Notice
+from tutor.ui.charset import AsciiOnly, NoControls
+from tutor.ui.settings import THEMES, SettingsFile, ThemeName
+
+if TYPE_CHECKING:
+    from rich.terminal_theme import TerminalTheme
+
 
 _Colour = tuple[int, int, int]
 
@@ -130,3 +136,56 @@ class BlackAndWhite(LineFilter):
         has_words = any(character.isalpha() for character in text)  # not the lines of a tree
         slanted = self._SLANTED if style.dim and has_words else Style.null()
         return style + slanted + self._INK
+
+
+class ThemedApp(App[None]):
+    """An app with themes. Subclasses define `tell`."""
+
+    def __init__(
+        self, settings: SettingsFile, theme: ThemeName | None, *, ascii_only: bool
+    ) -> None:
+        """Prepare the app. `theme` replaces the saved theme for this session only."""
+        super().__init__()
+        self.settings = settings
+        self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
+        self._look: ThemeName = "terminal"
+        self._colours: Sequence[LineFilter] = ()
+        for look in LOOKS.values():
+            self.register_theme(look.theme)
+        self._wear(theme or settings.settings.theme)
+
+    def tell(self, notice: Notice) -> None:
+        """Show a one-line message on the current screen."""
+        raise NotImplementedError
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's line filters, plus ours for no colour and for ASCII where they are needed."""
+        filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
+        return [*self._colours, *filters, NoControls(), *self._ascii]
+
+    @property
+    def ansi_theme(self) -> TerminalTheme:
+        """The values of the terminal's sixteen colours in this theme."""
+        return LOOKS[self._look].palette or super().ansi_theme
+
+    def action_turn_theme(self) -> None:
+        """Change to the next theme."""
+        self.action_take_theme(THEMES[(THEMES.index(self._look) + 1) % len(THEMES)])
+
+    def action_take_theme(self, name: ThemeName) -> None:
+        """Use this theme now and save it in the settings."""
+        if self.no_color:
+            self.tell(Notice("NO_COLOR is set: there are no colours to choose from", "told"))
+            return
+        self._wear(name)
+        self.settings.keep(msgspec.structs.replace(self.settings.settings, theme=name))
+        if not self.settings.trouble:
+            self.tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
+
+    def _wear(self, name: ThemeName) -> None:
+        """Apply a theme; without colours always `terminal`, which sets no colour."""
+        self._look = "terminal" if self.no_color else name
+        look = LOOKS[self._look]
+        is_plain = look.is_black_and_white
+        self._colours = (NoColor(),) if self.no_color else (BlackAndWhite(),) if is_plain else ()
+        self.theme = look.theme.name

@@ -1,20 +1,22 @@
-"""Proves a lesson's exercises: each can begin, asks for what can be answered, and is solvable.
+"""The check of a lesson's exercises: each can begin, can be answered, and can be solved.
 
-Reading the file has found the faults of form; here the exercises are played, on runs of their
-own.
+A `predict` is checked at every place where it is asked.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
+from itertools import combinations
 
 import msgspec
 
 from tutor.analysis.local_gradients import local_gradients
 from tutor.errors import RunError
+from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.exercise import (
     EXERCISE_NAMES,
     BeAutograd,
@@ -23,17 +25,202 @@ from tutor.lesson.exercise import (
     Reach,
     Repair,
     Stage,
+    StartPlace,
 )
-from tutor.lesson.expression_names import names_in, slips
 from tutor.lesson.model import Lesson
-from tutor.training.answers import expected_text, holds
+from tutor.plain import one_line
+from tutor.protocol.frame import Value
+from tutor.training.answers import close, expected_text, has_one_number, holds, is_truth, sign_of
+from tutor.training.exercise_start import position_of, record_of, with_code
+from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe
-from tutor.training.program import Program
-from tutor.training.quiet import UnheardOutput
+from tutor.training.program import Program, UnheardOutput, programs_of
 from tutor.training.run import Run
-from tutor.validation.exercise_trial import EndError, ExerciseTrial, said_by
 from tutor.validation.finding import NO_MEMORY, Begun, Finding, is_out_of_memory, nobody
-from tutor.validation.prediction_check import predict_findings
+
+
+class EndError(Exception):
+    """An exercise can't be tried out any further; `finding` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+@dataclass(frozen=True, slots=True)
+class ExerciseTrial:
+    """An exercise, the lesson it is in, and that lesson's programs."""
+
+    lesson: Lesson
+    programs: Mapping[str, Program]
+    exercise: Exercise
+    begun: Begun = nobody
+
+    def finding(self, message: str, *keys: str) -> Finding:
+        """A finding on the line of the first of these keys that the author has written."""
+        lines = self.exercise.lines
+        line = next((lines[key] for key in keys if key in lines), self.exercise.line)
+        return Finding(str(self.lesson.path), line, message)
+
+    def begin(self, stage: Stage, again: str = "") -> Run:
+        """A run that stands at `stage`, that of the entry `again` if it is asked again.
+
+        Raises EndError.
+        """
+        try:
+            return self._begun(self.lesson, self.programs, stage)
+        except RunError as error:
+            keys = ("at", "set") if isinstance(error, LessonRaised) else ("set", "at")
+            own = [f"{again}.{key}" for key in keys] if again else []
+            what = f"the exercise can't begin here: {said_by(error)}"
+            raise EndError(self.finding(what, *own, again, *keys)) from error
+
+    def from_the_start(self, stage: Stage, epochs: int, code: str | None = None) -> Run:
+        """The run of a stage after so many epochs; with other code for a Repair's phase.
+
+        Raises RunError.
+        """
+        lesson, programs = self.lesson, self.programs
+        if code is not None:
+            lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
+            programs = programs_of(lesson, [stage.mode])
+        run = self._begun(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
+        run.run_to(epochs)
+        return run
+
+    @staticmethod
+    def _begun(lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
+        return Run.from_record(programs, record_of(lesson, stage), position_of(lesson, stage))
+
+    def truth(self, run: Run, condition: str, *keys: str) -> bool:
+        """Whether a condition holds. Raises EndError if it is neither True nor False."""
+        (value,) = run.evaluate([condition])
+        if not is_truth(value):
+            what = f"this {is_what(value)}; it must be True or False"
+            if "is ambiguous" in value.text:  # Python's words for an array where a truth has to be
+                what = (
+                    "this asks whether a whole array is true, and `losses` is an array; "
+                    "write `len(losses) > 0 and …`, or `(…).all()`"
+                )
+            raise EndError(self.finding(what, *keys))
+        return bool(value.data[0])
+
+
+def is_what(value: Value) -> str:
+    """An unexpected value in words: `is an array of shape (4,)`."""
+    if value.dtype == "text":
+        return f"has no value ({one_line(value.text)})"
+    if value.dtype == "str":
+        return f"is the text “{one_line(value.text)}”"
+    if value.size != 1:
+        return f"is an array of shape {value.shape}" if value.shape else f"is {value.text}"
+    return f"is {bool(value.data[0])}" if value.dtype == "bool" else f"is {value.data[0]:.6g}"
+
+
+def said_by(error: RunError) -> str:
+    """The error of the lesson, or the refusal, on one line.
+
+    Raises the error itself if somebody has stopped it (Ctrl+C): no lesson is to blame for that.
+    """
+    if not isinstance(error, LessonRaised):
+        return one_line(str(error))
+    if error.stopped:
+        raise error
+    return f"{error.phase} raised {one_line(error.message)}"
+
+
+def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Finding]:
+    """There is an answer wherever it is asked for, and it is none of the wrong ones.
+
+    Where it is asked again, the answer is another number. Raises EndError.
+    """
+    first = yield from _asked(trial, exercise)
+    if first is None:
+        return
+    for number in range(len(exercise.again)):
+        value = yield from _asked(trial, exercise.asked_in(number + 1), f"again.{number}")
+        if exercise.form == "number" and value is not None and _is_same(exercise, first, value):
+            how = (
+                "choose other numbers" if "again" in exercise.lines else "write `again: [{set: …}]`"
+            )
+            what = f"asked again, the answer is {expected_text(exercise, value)} once more; {how}"
+            yield trial.finding(what, f"again.{number}", "answer")
+
+
+def _asked(
+    trial: ExerciseTrial, asked: Predict, again: str = ""
+) -> Generator[Finding, None, Value | None]:
+    """The answer to one asking; None after any finding. `again` is the key of who asks again."""
+    expressions = [asked.answer, *(wrong.value for wrong in asked.wrong)]
+    answer, *mistaken = _values(trial, asked.stage, expressions, again)
+    where = "asked again, " if again else ""
+    if why := _why_not(asked, answer):
+        yield trial.finding(f"{where}the answer {why}", again, "answer")
+        return None
+    has_own = f"{again}.wrong" in asked.lines
+    if again and asked.form != "number" and not has_own:
+        return answer  # there a wrong answer of the first question may well be the right one
+    found = [*_wrong(trial, asked, answer, mistaken, again)]
+    yield from found
+    return None if found else answer
+
+
+def _wrong(
+    trial: ExerciseTrial, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
+) -> Iterator[Finding]:
+    """The wrong answers are answers, none is right, and each is another."""
+    where = "asked again, " if again else ""
+    path = f"{again}.wrong" if f"{again}.wrong" in asked.lines else "wrong"
+    good: list[tuple[int, Value]] = []
+    for number, value in enumerate(mistaken):
+        key = f"{path}.{number}.value"
+        if why := _why_not(asked, value):
+            yield trial.finding(f"{where}this wrong answer {why}", key)
+        elif _is_same(asked, answer, value):
+            shown = expected_text(asked, value)
+            yield trial.finding(f"{where}this wrong answer is right: {shown}; choose another", key)
+        else:
+            good.append((number, value))
+    for (one, value), (other, same) in combinations(good, 2):
+        if _is_same(asked, value, same):
+            line = asked.lines.get(f"{path}.{one}.value", asked.line)
+            shown = expected_text(asked, same)
+            what = f"{where}this is {shown}, as on line {line}: its reply would never be given"
+            yield trial.finding(what, f"{path}.{other}.value")
+
+
+def _values(
+    trial: ExerciseTrial, stage: Stage, expressions: Sequence[str], again: str
+) -> tuple[Value, ...]:
+    """The values of the expressions after the phase in question has run. Raises EndError."""
+    run = trial.begin(stage, again)
+    try:
+        run.step_phase()
+    except RunError as error:
+        what = f"the phase that is asked about can't be run: {said_by(error)}"
+        raise EndError(trial.finding(what, f"{again}.at", again, "at")) from error
+    return run.evaluate(expressions)
+
+
+def _why_not(exercise: Predict, value: Value) -> str:
+    """Why a value can't be given as an answer; empty if it can."""
+    if exercise.form != "choice":
+        return "" if has_one_number(value) else f"{is_what(value)}; it must be one finite number"
+    if value.dtype == "str" and value.text in exercise.choices:
+        return ""
+    return f"{is_what(value)}; it must be a key of `choices`: {', '.join(exercise.choices)}"
+
+
+def _is_same(exercise: Predict, right: Value, value: Value) -> bool:
+    """Whether `value` would be taken for `right`."""
+    match exercise.form:
+        case "number":
+            return close(value.data[0], right.data[0], exercise.tolerance)
+        case "sign":
+            return sign_of(value.data[0]) == sign_of(right.data[0])
+        case "choice":
+            return value.text == right.text
+
 
 MOST_STEPS = 20
 """Questions that an exercise in being autograd may have."""

@@ -20,7 +20,7 @@ from tutor.analysis.finite_differences import (
     probes_at_batches,
 )
 from tutor.errors import RunError
-from tutor.lesson.expression_names import names_in, slips
+from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import Frame, is_same
 from tutor.training.loop import LessonRaised

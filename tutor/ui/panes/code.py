@@ -20,11 +20,18 @@ from tutor.plain import one_line
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
 from tutor.ui import marks, text_styles
-from tutor.ui.code_diff import Difference, compared_with, difference, turned
-from tutor.ui.code_lines import CodeRow, diff_rows, fence_rows
+from tutor.ui.code_lines import (
+    CodeRow,
+    Difference,
+    compared_with,
+    diff_rows,
+    difference,
+    fence_rows,
+    turned,
+)
 from tutor.ui.commands import CODE_COMMANDS, bindings
 from tutor.ui.names import Name, again, beside, names_in, on_next_line
-from tutor.ui.panes.footer_pane import FooterPane
+from tutor.ui.panes.lines import FooterPane
 from tutor.ui.text_styles import line
 from tutor.ui.variable_lines import facts_lines
 

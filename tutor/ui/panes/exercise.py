@@ -22,7 +22,7 @@ from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
-from tutor.ui.fields import Field
+from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane, Tab
 from tutor.ui.prose import inline_formulas
 from tutor.ui.text_styles import line

@@ -22,9 +22,8 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import line
 
 if TYPE_CHECKING:
-    from tutor.analysis.graph_tree import GraphRow
     from tutor.ui.panes.graph_rows import GraphTable
-    from tutor.ui.panes.graph_walk import Backward
+    from tutor.ui.panes.graph_tree import Backward, GraphRow
 
 HEADING_ROWS = 1
 """They stay where they are when the tree is scrolled."""
@@ -85,7 +84,7 @@ class GraphPane(LinesPane):
         if not graph.nodes:
             return why
         # Lazy, here as below: the first paint comes before there is any graph.
-        from tutor.ui.panes.graph_walk import above, backward  # noqa: PLC0415
+        from tutor.ui.panes.graph_tree import above, backward  # noqa: PLC0415
 
         is_asked = lines_of.asks_what_comes(self.attempt)
         asked_of = self.attempt.asked_of if self.attempt and is_asked else None
@@ -124,7 +123,7 @@ class GraphPane(LinesPane):
 
     def _lay_out(self, graph: AutogradGraph) -> None:
         """The rows anew; the chosen line stays the chosen one."""
-        from tutor.analysis.graph_tree import tree  # noqa: PLC0415
+        from tutor.ui.panes.graph_tree import tree  # noqa: PLC0415
 
         rows = tree(graph, self._folded)
         if rows != self._rows:
@@ -146,7 +145,7 @@ class GraphPane(LinesPane):
         shape = (room, tuple((node.op, node.inputs) for node in graph.nodes))
         if shape == self._folded_for:
             return False
-        from tutor.analysis.graph_tree import tree  # noqa: PLC0415
+        from tutor.ui.panes.graph_tree import tree  # noqa: PLC0415
 
         self._folded_for = shape
         fold = frozenset(node.id for node in graph.nodes if node.inputs)
@@ -178,7 +177,7 @@ class GraphPane(LinesPane):
             self.action_choose(first - self._chosen)
             return
         if row.hidden:
-            from tutor.ui.panes.graph_walk import below  # noqa: PLC0415
+            from tutor.ui.panes.graph_tree import below  # noqa: PLC0415
 
             node = next(node for node in graph.nodes if node.id == row.node)
             self._folded -= {row.node, *(n.id for n in below(graph, node))}

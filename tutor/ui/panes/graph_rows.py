@@ -10,13 +10,12 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.analysis.graph_tree import GraphRow
 from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.session import number_format
 from tutor.ui import marks, text_styles
-from tutor.ui.panes.graph_walk import Backward, below
+from tutor.ui.panes.graph_tree import Backward, GraphRow, below
 from tutor.ui.text_styles import Piece, line
 
 GAP = 2

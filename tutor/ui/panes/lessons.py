@@ -13,8 +13,7 @@ from textual.reactive import var
 
 from tutor.session.journal import Bookmark
 from tutor.ui import text_styles
-from tutor.ui.lesson_lines import DETAILS, details
-from tutor.ui.lesson_progress import LessonProgress
+from tutor.ui.lesson_lines import DETAILS, LessonProgress, details
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import line
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.reactive import var
 
-from tutor.session.printed_text import PrintedText
+from tutor.session.run_view import PrintedText
 from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import line

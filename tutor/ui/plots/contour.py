@@ -13,9 +13,18 @@ from textual.content import Content
 from tutor.plain import one_line
 from tutor.protocol.inspections import ContourPicture
 from tutor.session.number_format import setting
-from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
+from tutor.ui.plots.axes import (
+    ScalarField,
+    Scale,
+    bands,
+    borders,
+    draw_borders,
+    framed,
+    gutter,
+    on_dots,
+    scale_over,
+)
 from tutor.ui.plots.canvas import Canvas, Dot, Pen
-from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_dots
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 

@@ -1,23 +1,165 @@
-"""The loss by epoch: this run, the earlier ones as ghosts, and what was changed where."""
+"""The loss by epoch: this run, other runs as ghosts with their letters, the changes as numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from textual.content import Content
 
-from tutor.protocol.frame import Change, Curve
+from tutor.plain import one_line
+from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
-from tutor.session.number_format import number
-from tutor.ui.plots import other_runs as other_runs
+from tutor.session.number_format import number, setting
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point
-from tutor.ui.plots.marks import SEPARATOR, ChangeMark, marks_of, nearest
-from tutor.ui.plots.other_runs import OtherRunLine, ghosts_of
 from tutor.ui.plots.sheet import Drawing, Sheet, told
 from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, VALUE, line
+
+SEPARATOR = " · "
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMark:
+    """All that was changed in one epoch."""
+
+    number: int
+    """1 for the first; what is written at the mark and before its words."""
+    epoch: int
+    words: str
+    is_at_end: bool = False
+    """Whether the epoch was over: what was changed is first seen in the next."""
+
+    def __str__(self) -> str:
+        return f"{self.number} = {self.words} {self._when}"
+
+    @property
+    def _when(self) -> str:
+        return f"{'after' if self.is_at_end else 'in'} epoch {self.epoch}"
+
+
+def marks_of(changes: Sequence[Change], steps: int = 0) -> list[ChangeMark]:
+    """One mark for each epoch in which something was changed, the first first.
+
+    `steps` are those of an epoch, by which one that is over is known; 0 where that is not said.
+    """
+    by_epoch = groupby(changes, key=lambda change: change.at.epoch)
+    return [_mark(i, epoch, list(found), steps) for i, (epoch, found) in enumerate(by_epoch, 1)]
+
+
+def _mark(number: int, epoch: int, changes: Sequence[Change], steps: int) -> ChangeMark:
+    is_over = epoch == 0 or (steps > 0 and all(change.at.step >= steps for change in changes))
+    return ChangeMark(number, epoch, ", ".join(_change_words(changes)), is_over)
+
+
+def nearest(marks: Sequence[ChangeMark], here: int, room: int) -> tuple[list[ChangeMark], str]:
+    """The marks nearest to an epoch whose words fit into so many cells, and those words.
+
+    How many had to be left out is said at the end. The one that is nearest is always among
+    them, cut short if need be.
+    """
+    by_distance = sorted(marks, key=lambda mark: (abs(mark.epoch - here), -mark.number))
+    for count in range(len(marks), 0, -1):
+        chosen = sorted(by_distance[:count], key=lambda mark: mark.number)
+        more = [f"and {len(marks) - count} more"] if count < len(marks) else []
+        text = SEPARATOR.join([*map(str, chosen), *more])
+        if len(text) <= room:
+            return chosen, text
+    if not marks:
+        return [], ""
+    return by_distance[:1], str(by_distance[0])[: max(0, room - 1)] + "…"
+
+
+def _change_words(changes: Sequence[Change]) -> Iterator[str]:
+    """The changes of one epoch in words."""
+    values: dict[str, str] = {}
+    for change in changes:
+        for what, word in _facts(change):
+            values[what] = word
+    yield from values.values()
+
+
+def _facts(change: Change) -> Iterator[tuple[str, str]]:
+    """The settings that a change sets, each with its words."""
+    if change.mode is not None:
+        yield "mode", one_line(change.mode)
+    if change.device is not None:
+        yield "device", one_line(change.device)
+    if change.learning_rate is not None:
+        yield "learning rate", f"lr {setting(change.learning_rate)}"
+    if change.seed is not None:
+        yield "seed", f"seed {change.seed}"
+    if change.element is not None:
+        name = _name(change.element)
+        yield name, f"{name} = {setting(change.element.value)}"
+
+
+def _name(element: Element) -> str:
+    where = ", ".join(map(str, element.index))
+    return one_line(element.parameter) + (f"[{where}]" if where else "")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRunLine:
+    """An earlier run, as a line to be drawn and words to tell it by."""
+
+    letter: str
+    name: str
+    """Empty if that is its letter and no more."""
+    settings: str
+    """What it was trained with, as far as the name does not say so."""
+    curve: Curve
+
+    def __str__(self) -> str:
+        return f"{self.letter} = " + " ".join(filter(None, (self.name, self.settings)))
+
+    @property
+    def in_short(self) -> str:
+        """Just enough to tell it from the others."""
+        return f"{self.letter} = {self.name or self.settings}"
+
+
+def ghosts_of(runs: Sequence[RunInfo]) -> list[OtherRunLine]:
+    """Those of the other runs that have a curve, in the order in which they are listed."""
+    return [
+        OtherRunLine(
+            run.letter,
+            "" if run.name == run.letter else one_line(run.name),
+            _settings(run, one_line(run.name)),
+            run.curve,
+        )
+        for run in runs
+        if not run.is_current and run.curve is not None and run.curve.epochs
+    ]
+
+
+def legend(ghosts: Sequence[OtherRunLine], room: int) -> str:
+    """The ghosts by letter and words, in short or cut short alike where they don't all fit."""
+    separator = " · "
+    text = separator.join(map(str, ghosts))
+    if len(text) <= room:
+        return text
+    names = [ghost.in_short for ghost in ghosts]
+    for limit in range(max(map(len, names), default=0), 1, -1):
+        text = separator.join(_cut(name, limit) for name in names)
+        if len(text) <= room:
+            return text
+    return " ".join(ghost.letter for ghost in ghosts)[: max(0, room)]
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def _settings(run: RunInfo, name: str) -> str:
+    """Mode and learning rate, unless the name says them already."""
+    rate = f"lr {setting(run.learning_rate)}"
+    words = [] if run.mode in name.split() else [one_line(run.mode)]
+    words += [] if rate in name else [rate]
+    return " ".join(words)
+
 
 LOG_FROM = 20.0
 """Greatest over least loss from which the scale is logarithmic."""
@@ -113,7 +255,7 @@ def _names(ghosts: Sequence[OtherRunLine], sheet: Sheet) -> str:
     if not ghosts:
         return ""
     own = f"* this run{SEPARATOR}" if sheet.ascii_only else ""
-    return own + other_runs.legend(ghosts, sheet.width - len(own))
+    return own + legend(ghosts, sheet.width - len(own))
 
 
 def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[ChangeMark], str]:

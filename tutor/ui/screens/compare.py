@@ -12,7 +12,7 @@ from textual.widget import Widget
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
 from tutor.ui.panes.comparison import ComparisonPane
-from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.base import SessionScreen
 
 SHARED = (
     "step_phase",

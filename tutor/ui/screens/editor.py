@@ -34,7 +34,7 @@ from tutor.ui.exercise_lines import TextPart
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
-from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.base import SessionScreen
 from tutor.ui.text_styles import line
 
 PAUSE = 0.5

@@ -13,7 +13,7 @@ from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
 from tutor.ui.commands import AppCommand
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.sized_screen import SizedScreen
+from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import Piece, line
 
 NOTES = (

@@ -14,8 +14,7 @@ from textual.widget import Widget
 from tutor.lesson.exercise import BeAutograd, Exercise, Repair
 from tutor.session.attempt import Attempt
 from tutor.session.journal import Deed
-from tutor.session.printed_text import PrintedText
-from tutor.session.run_view import RunView
+from tutor.session.run_view import PrintedText, RunView
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
@@ -42,7 +41,7 @@ from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
-from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.base import SessionScreen
 
 TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
 

@@ -1,22 +1,40 @@
-"""The screen to choose a lesson: a list, the details of the chosen lesson, the keys."""
+"""The screens to choose a lesson: the menu, the list and the map of prerequisites."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 from textual.widget import Widget
+from textual.widgets import Input, Label
 
 from tutor.session.journal import Bookmark
 from tutor.session.run_view import Notice
+from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header, StatusBar
-from tutor.ui.lesson_lines import by_slug
-from tutor.ui.lesson_progress import CurriculumProgress, LessonProgress
+from tutor.ui.commands import FIND_COMMANDS, MAP_COMMANDS, MENU_COMMANDS, bindings
+from tutor.ui.keys_in_order import Field
+from tutor.ui.lesson_lines import (
+    WELCOME,
+    CurriculumProgress,
+    LessonProgress,
+    by_slug,
+    go_on_row,
+    map_row,
+    matching,
+    menu_row,
+    title_column,
+)
 from tutor.ui.panes.lessons import DetailsPane, LessonRow, LessonsPane
 from tutor.ui.panes.lines import after_paint
-from tutor.ui.screens.sized_screen import SizedScreen
+from tutor.ui.screens.base import SizedScreen
+from tutor.ui.text_styles import line
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -153,3 +171,117 @@ class LessonListScreen(SizedScreen):
                 self.post_message(self.LessonChosen(known.headline, exercises_only))
         else:
             self.post_message(self.LessonChosen(entry.target, exercises_only))
+
+
+class MapScreen(LessonListScreen):
+    """The screen with all lessons, each below a prerequisite; enter opens one."""
+
+    ALL_COMMANDS = MAP_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(MAP_COMMANDS)]
+    HEADING = "What builds on what"
+
+    def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
+        """The rows of the tree."""
+        from tutor.lesson.map import rows  # noqa: PLC0415 - loads the YAML parser
+
+        found = {s.headline.path: s for s in curriculum}
+        titles = {s.headline.slug: s.headline.title for s in curriculum}
+        for row in rows([s.headline for s in curriculum]):
+            slug = row.headline.slug
+            is_open = slug == self.open_slug
+            draw = partial(map_row, row, found[row.headline.path], is_open, titles)
+            yield LessonRow(draw, row.headline, slug)
+
+    def choose_first(self, pane: LessonsPane) -> None:
+        """Choose the open lesson; without one, the first that is not done."""
+        undone = (slug for slug, s in self._known.items() if not s.is_done)
+        if not pane.choose_about(self.open_slug):
+            pane.choose_about(next(undone, ""))
+
+
+class MenuScreen(LessonListScreen):
+    """The screen with all lessons in order; enter opens one, or resumes the last."""
+
+    ALL_COMMANDS = MENU_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
+    HEADING = "Gradient descent, backpropagation and autograd, step by step"
+
+    def __init__(self, curriculum: CurriculumProgress) -> None:
+        super().__init__(curriculum)
+        self._words = ""
+        """The words of the search."""
+
+    def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
+        """The row to resume (or a welcome), then the lessons that match the search."""
+        found = matching(curriculum, self._words)
+        if not self._words:
+            yield self._first_entry(curriculum)
+        elif not found:
+            yield LessonRow(lambda width: line("No lesson has these words"))
+        for number, standing in found:
+            slug = standing.headline.slug
+            yield LessonRow(partial(self._row, number, standing), standing.headline, slug)
+
+    def _row(self, number: int, standing: LessonProgress, width: int) -> Content:
+        is_open = standing.headline.slug == self.open_slug
+        column = title_column(tuple(self._known.values()), width)
+        return menu_row(number, standing, is_open, column, width)
+
+    def _first_entry(self, curriculum: Sequence[LessonProgress]) -> LessonRow:
+        """The row to resume. It takes a line from the start, so that nothing moves later."""
+        left = self._curriculum.last_left() if self.is_known else None
+        if left is not None:
+            known = self._known.get(left.slug)
+            headline = known.headline if known else None
+            return LessonRow(partial(go_on_row, left, headline), left, left.slug)
+        is_new = self.is_known and not any(s.has_begun for s in curriculum)
+        words = line((WELCOME if is_new else "", text_styles.STRONG))
+        return LessonRow(lambda width: words.truncate(width, ellipsis=True))
+
+    def choose_first(self, pane: LessonsPane) -> None:
+        """Choose the open lesson; without one, the row to resume; else the first lesson."""
+        if self._words or not pane.choose_about(self.open_slug):
+            pane.choose_end(False)
+
+    # ── Finding ─────────────────────────────────────────────────────────────────────
+
+    async def action_find(self) -> None:
+        """Open the search field, which filters the lessons by its words."""
+        if not self.query("#find"):
+            field = Field(id="find-text", compact=True, select_on_focus=False)
+            await self.mount(Horizontal(Label("Find: "), field, id="find"), before="#status")
+            self.query_one(Footer).only = FIND_COMMANDS
+            field.focus()
+
+    async def action_back(self) -> None:
+        """Leave the field; then go back to the open lesson."""
+        if self.query("#find"):
+            self._leave_field()
+        else:
+            await self.run_action("app.lesson")
+
+    def on_screen_suspend(self) -> None:
+        """Clear the search when a lesson was opened, so that the menu lists all next time."""
+        self._leave_field()
+
+    def _leave_field(self) -> None:
+        if self.query("#find"):
+            self.query("#find").remove()
+            self.query_one(Footer).only = ()
+            self._find("")
+
+    def _find(self, words: str) -> None:
+        self._words = words
+        self._has_chosen = False
+        self.show(self._curriculum.now())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter the lessons by the new words."""
+        event.stop()
+        if self.query("#find"):
+            self._find(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Open the chosen search result."""
+        event.stop()
+        self.action_open_chosen()

@@ -1,4 +1,8 @@
-"""The base of all screens: in a terminal that is too small it says what size it needs."""
+"""The base classes of the screens.
+
+Every screen says what size it needs in a terminal that is too small. A session screen also shows
+the session's state and passes commands to it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,14 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.reactive import var
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from tutor.session.attempt import Attempt
+from tutor.session.run_view import Notice, RunView
+from tutor.session.session import Session
 from tutor.ui.commands import AppCommand
 
 MIN_WIDTH, MIN_HEIGHT = 80, 22
@@ -62,3 +70,49 @@ class SizedScreen(Screen[None]):
 
     def resized(self, width: int, height: int) -> None:
         """Choose a layout."""
+
+
+PULSE = 0.5
+"""Seconds between two checks for long waits."""
+
+
+class SessionScreen(SizedScreen):
+    """A screen whose attributes feed its panes: run view, attempt, notice and pending command."""
+
+    STOP_KEY: ClassVar[str] = "x"
+    """The key that stops what is running."""
+
+    view: var[RunView | None] = var(None)
+    attempt: var[Attempt | None] = var(None)
+    notice: var[Notice] = var(Notice)
+    waiting: var[str] = var("")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def on_mount(self) -> None:
+        """Take over the session's state, and check regularly for long waits."""
+        self.update_from_session()
+        self.set_interval(PULSE, self._feel_the_pulse)
+
+    def update_from_session(self) -> None:
+        """Take over the session's state."""
+        self.view = self.session.view
+        self.attempt = self.session.attempt
+        self.notice = self.session.notice
+        self._feel_the_pulse()
+
+    def _feel_the_pulse(self) -> None:
+        self.waiting = self.session.waiting_line(self.STOP_KEY)
+
+    def action_session(self, name: str) -> None:
+        """Have the session run a command."""
+        getattr(self.session, name)()
+        self.update_from_session()
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, a place or a file, and act on it."""
+        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415
+
+        ask(self.app, self.session, what, self.update_from_session)

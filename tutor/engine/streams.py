@@ -1,7 +1,6 @@
-"""Catches what a process writes to its standard output and error, Python's and C's alike.
+"""The standard streams of a lesson's process: commands read by a thread, output caught.
 
-Works on the file descriptors, so that nothing a lesson prints can reach the terminal by itself.
-Text beyond a bound is counted, not kept.
+Caught is what Python and C code write to standard output and error.
 """
 
 from __future__ import annotations
@@ -10,11 +9,69 @@ import codecs
 import ctypes
 import os
 import select
+import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import BinaryIO, TextIO
+
+from tutor.protocol.messages import AnyCommand, EndProcess, FramePainted, command_from_line
+
+
+class Inbox:
+    """Commands as they come in, read by a thread."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._waiting: deque[AnyCommand] = deque()
+        self._arrived = threading.Condition()
+        self.taken = False
+        """Whether the app has painted: its first screen, and then the last frame."""
+        threading.Thread(target=self._read_on, name="inbox", daemon=True).start()
+
+    def __bool__(self) -> bool:
+        """Whether a command waits."""
+        return bool(self._waiting)
+
+    def peek(self) -> AnyCommand:
+        """The next command, left where it is. There must be one."""
+        return self._waiting[0]
+
+    def next(self) -> AnyCommand:
+        """The next command; waits for it."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: bool(self._waiting))
+            return self._waiting.popleft()
+
+    def wait_until_painted(self) -> None:
+        """Wait for the first Taken."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self.taken)
+
+    def _read_on(self) -> None:
+        try:
+            self._read_all()
+        finally:  # a lesson has closed the descriptor, say: nothing could be asked any more
+            os._exit(1)
+
+    def _read_all(self) -> None:
+        for line in self._source:
+            command = command_from_line(line)
+            if isinstance(command, EndProcess):
+                break
+            with self._arrived:
+                if isinstance(command, FramePainted):
+                    self.taken = True
+                else:
+                    self._waiting.append(command)
+                self._arrived.notify()
+        # The app is gone. The main thread may be deep in a lesson's endless loop.
+        if os.getpgrp() == os.getpid():  # then nobody else is in the group
+            os.killpg(0, signal.SIGKILL)
+        os._exit(0)
+
 
 KEPT_CHARACTERS = 32_768
 """How much printed text is kept between two readings; the oldest goes first."""
