@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 from textual import events
 from textual.app import App
+from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
+from tests import waiting
 from tutor.protocol.frame import Element
 from tutor.protocol.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.ui.app import TutorApp
@@ -32,6 +35,23 @@ def at_once(app: TutorApp, text: str) -> None:
         app.post_message(events.Key(NAMES.get(character, character), character))
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine a key may take long: it is not given up."""
+    monkeypatch.setattr("tutor.ui.keys_in_order.PATIENCE", waiting.PATIENCE)
+
+
+async def acted(app: TutorApp, pilot: Pilot[None]) -> None:
+    """Wait until every key has been handled."""
+    await settled(pilot)
+    until = time.monotonic() + waiting.PATIENCE
+    while not app._keys.are_done:
+        assert time.monotonic() < until
+        await pilot.pause()
+    await settled(pilot)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_words_after_the_slash_find_a_lesson_enter_opens_it_and_the_next_key_acts_there(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
@@ -39,11 +59,12 @@ async def test_words_after_the_slash_find_a_lesson_enter_opens_it_and_the_next_k
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         at_once(app, "/xor\r ")
-        await settled(pilot)
+        await acted(app, pilot)
         assert "XOR with a hidden layer" in text_of(app, "header")
         assert engine.sent[-1] == StepPhase()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
@@ -53,7 +74,7 @@ async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
         at_once(app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
         app.post_message(events.Paste(".2"))
         at_once(app, "5\r ")
-        await settled(pilot)
+        await acted(app, pilot)
         assert isinstance(app.screen, LessonScreen)
         assert [c for c in engine.sent if isinstance(c, DONE)] == [
             SetLearningRate(value=0.5),
@@ -65,6 +86,7 @@ async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
         ]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_the_editor(
     make_app: MakeApp,
 ) -> None:
@@ -72,10 +94,10 @@ async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_t
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         at_once(app, "a0.5")
-        await settled(pilot)
+        await acted(app, pilot)
         assert app.screen.query_one("#exercise-answer", Input).value == "0.5"
         at_once(app, "\x1bkopq")
-        await settled(pilot)
+        await acted(app, pilot)
         assert app.screen.query_one(TextArea).text.startswith("pq")
 
 

@@ -67,6 +67,11 @@ class KeysInOrder:
         self._is_under_way = False
         self._since = 0.0
 
+    @property
+    def are_done(self) -> bool:
+        """Whether no key waits for another."""
+        return not self._is_under_way
+
     async def take(self, typed: Typed) -> None:
         """Pass a key on: now, or when the keys before it are done."""
         self._waiting.append(typed)

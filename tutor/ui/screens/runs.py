@@ -59,9 +59,11 @@ class RunsScreen(ModalScreen[None]):
         self.query_one(RunsPane).focus()
 
     def update_from_session(self) -> None:
-        """Take over the session's state."""
+        """Take over the session's state, while the list is there: an app that ends removes it."""
+        if not (panes := self.query(RunsPane)):
+            return
         view = self.session.view
-        pane = self.query_one(RunsPane)
+        pane = panes.first()
         pane.then = self.session.engine_session.look.then
         pane.runs = view.runs if view else ()
         self.query_one("#runs-notice", Static).update(line(self.session.notice.text))
