@@ -108,6 +108,14 @@ def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
+def _input_of_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty standard input for each test: a lesson's `exit()` closes the one that is there."""
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        yield
+
+
+@pytest.fixture(autouse=True)
 def _home_of_the_test(_nobodys_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home for each test, which is made when somebody writes there: no test finds another's."""
     _move_home(monkeypatch, _nobodys_home / str(next(_homes)))
