@@ -21,6 +21,7 @@ from tutor.protocol.messages import (
     Seek,
     StepEpoch,
     StepPhase,
+    StoppedAt,
 )
 
 # Predict does its mischief the third time that it runs.
@@ -68,7 +69,7 @@ def test_an_endless_loop_is_broken_off(engine: Conversation, tmp_path: Path) -> 
     answer = engine.answer_to(number)
     assert isinstance(answer, FrameShown)
     assert answer.frame == before.frame
-    assert answer.note == "stopped: Predict, line 20, was still running; its changes were undone"
+    assert answer.stopped == StoppedAt("Predict", 20)
 
 
 def test_what_will_not_stop_is_ended_and_the_run_is_there_again(

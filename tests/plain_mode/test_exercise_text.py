@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.plain_mode.listening import Finishing, answer_to, said
@@ -20,11 +21,13 @@ from tests.session.test_exercise_controller import (
     Notebook,
 )
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import Exercise
+from tutor.lesson.exercise import Choice, Exercise
 from tutor.plain_mode.exercise_text import failure, news, still_to_reach
+from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt, Wants
+from tutor.session.feedback import Reply
 from tutor.session.goal_progress import ComparisonState
 
 
@@ -161,10 +164,17 @@ def test_leaving_goes_back_to_the_lesson():
     assert told("s", "a", "leave").startswith("Back in the lesson.\nThe run stands at the end of")
 
 
+def reply(markdown: str) -> Reply:
+    return Reply("lesson", {"markdown": markdown})
+
+
+DIVERGES = reply("It diverges.")
+
+
 def test_a_wrong_answer_is_told_with_what_can_be_done():
     asked = Attempt(PREDICT, 1, 1, "asking", "number", "What is it?", hints=("Look.",))
     wrong = Attempt(
-        PREDICT, 1, 1, "wrong", "number", "What is it?", reply="It is $-30$.", tries=1,
+        PREDICT, 1, 1, "wrong", "number", "What is it?", reply=reply("It is $-30$."), tries=1,
         hints=("Look.",),
     )  # fmt: skip
     assert list(news(wrong, asked)) == [
@@ -179,12 +189,22 @@ def test_a_wrong_answer_is_told_with_what_can_be_done():
 @pytest.mark.parametrize(
     ("exercise", "old", "new", "said"),
     [
-        (PREDICT, {}, {"state": "done", "reply": "It is 4."}, "Right. It is 4."),
+        (PREDICT, {}, {"state": "done", "reply": reply("It is 4.")}, "Right. It is 4."),
         (REACH, {}, {"state": "done"}, "Right: the goal is reached."),
-        (REPAIR, {}, {"reply": "It diverges."}, "Not yet. It diverges."),
-        (REPAIR, {"reply": "It diverges."}, {"reply": "It diverges."}, "Not yet. It diverges."),
-        (AUTOGRAD, {}, {"reply": "It is not 3.", "was_right": False}, "Not yet. It is not 3."),
-        (AUTOGRAD, {}, {"reply": "2 is right.", "was_right": True}, "2 is right."),
+        (REPAIR, {}, {"reply": DIVERGES}, "Not yet. It diverges."),
+        (
+            REPAIR,
+            {"reply": DIVERGES},
+            {"reply": DIVERGES},
+            "Not yet. It diverges.",
+        ),
+        (
+            AUTOGRAD,
+            {},
+            {"reply": reply("It is not 3."), "was_right": False},
+            "Not yet. It is not 3.",
+        ),
+        (AUTOGRAD, {}, {"reply": reply("2 is right."), "was_right": True}, "2 is right."),
     ],
 )
 def test_an_answer_is_told_with_whether_it_is_right(
@@ -198,20 +218,25 @@ def test_an_answer_is_told_with_whether_it_is_right(
 
 def test_what_can_not_be_read_is_neither_right_nor_wrong():
     asked = Attempt(PREDICT, 1, 1, "asking", "number", "What?", tries=1)
-    assert list(news(replace(asked, reply="Type a number."), asked)) == ["Type a number."]
+    assert list(news(replace(asked, reply=reply("Type a number.")), asked)) == ["Type a number."]
 
 
 def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
-    wrong = Attempt(PREDICT, 1, 1, "wrong", "number", "What?", reply="It is 3.", tries=1)
-    shown = replace(wrong, solution="3")
-    said = ["The solution: 3", "Type next to be asked again, hint for a hint, or solution."]
+    wrong = Attempt(PREDICT, 1, 1, "wrong", "number", "What?", reply=reply("It is 3."), tries=1)
+    shown = replace(wrong, is_solution_shown=True, expected=Value((3.0,), (), "float32"))
+    said = [
+        "The solution: 3, the gradient of w",
+        "Type next to be asked again, hint for a hint, or solution.",
+    ]
     assert list(news(shown, wrong)) == said
     assert list(news(shown, shown, wish="solution")) == said
 
 
 def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():
-    asked = Attempt(CHOOSE, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
-    assert list(news(replace(asked, solution="So not"), asked)) == [
+    choices = (Choice(text="No"), Choice(text="So"), Choice(text="So not", is_right=True))
+    exercise = msgspec.structs.replace(CHOOSE, choices=choices)
+    asked = Attempt(exercise, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
+    assert list(news(replace(asked, is_solution_shown=True), asked)) == [
         "The solution: number 3, So not",
         "Type its number as your answer, or skip.",
     ]

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from tests.ui.fake_engine import Simulated
-from tutor.plain_mode.command_hints import spoken_notice, without_keys
 from tutor.plain_mode.command_table import help_lines, nearest, read
+from tutor.plain_mode.exercise_text import spoken_notice, without_keys
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, cells, in_words, wrap
 from tutor.plain_mode.spoken_prose import (
     following,
@@ -23,6 +23,7 @@ from tutor.plain_mode.spoken_prose import (
 )
 from tutor.plain_mode.spoken_values import changes, everything, figure, said_value, spoken_printed
 from tutor.protocol.frame import NONE, Value
+from tutor.session.run_view import Notice
 
 
 @pytest.mark.parametrize(
@@ -48,32 +49,40 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
 @pytest.mark.parametrize(
     ("notice", "said"),
     [
-        ("This is the beginning · space goes on", "This is the beginning. Next goes on."),
-        ("Epoch 8 is reached · r again goes on to 16",
-         "Epoch 8 is reached. Run again goes on to 16."),
-        ("It ended · back at epoch 3", "It ended. Back at epoch 3."),
-        ("First say what you expect: a answers · k: I know this · esc leaves",
-         "First say what you expect. Skip says: I know this. Leave ends the exercise."),
-        ("The lesson stays · y does something", "The lesson stays."),
-        ("Stopping …", "Stopping."),
-        ("You left this lesson at exercise first-step · O goes on there",
-         "You left this lesson at exercise first-step. Go on takes you there."),
-        ("Your own run is back as you left it · a: exercises",
-         "Your own run is back as you left it. Exercises tells which there are."),
-        ("That was the last exercise; 1 and 3 are still open · A shows them",
-         "That was the last exercise; 1 and 3 are still open. Exercises tells which they are."),
-        ("That was the last exercise here · n: the next lesson",
-         "That was the last exercise here. Lessons tells which others there are."),
+        (Notice("beginning"), "This is the beginning. Next goes on."),
+        (
+            Notice("goal_reached", {"epoch": 8, "further": 16}),
+            "Epoch 8 is reached. Run again goes on to 16.",
+        ),
+        (Notice("back_at", {"reason": "it ended", "epoch": 3}), "It ended. Back at epoch 3."),
+        (
+            Notice("answer_first"),
+            "First say what you expect. Skip: I know this. Leave: back to the lesson.",
+        ),
+        (Notice("stopping"), "Stopping."),
+        (
+            Notice("left_at_exercise", {"id": "first-step"}),
+            "You left this lesson at exercise first-step. Go on takes you there.",
+        ),
+        (
+            Notice("exercise_skipped", {"number": 2, "is_typing": True, "is_last": False}),
+            "Exercise 2 is skipped. Unskip takes that back.",
+        ),
+        (
+            Notice("last_exercise", {"left": [1, 3], "skipped": []}),
+            "That was the last exercise; 1 and 3 are still open. Exercises shows them.",
+        ),
+        (
+            Notice("last_exercise", {"left": [], "skipped": []}),
+            "That was the last exercise. Lessons: all lessons.",
+        ),
     ],
-)  # fmt: skip
-def test_notices_name_commands_in_place_of_keys(notice: str, said: str):
+)
+def test_notices_name_commands_in_place_of_keys(notice: Notice, said: str):
     assert spoken_notice(notice) == said
 
 
 def test_keys_in_passing_are_left_out_and_names_are_not():
-    assert without_keys("here you may change the learning rate ([ ] l), the mode (g)") == (
-        "here you may change the learning rate, the mode"
-    )
     assert without_keys("Find a value of $w$ (key w) so that $f(w)$ (w) is 0.") == (
         "Find a value of $w$ so that $f(w)$ (w) is 0."
     )

@@ -21,13 +21,17 @@ from tutor.protocol.messages import (
     OpenLesson,
     ProcessEnded,
     StepPhase,
+    StoppedAt,
 )
-from tutor.session import feedback
 from tutor.session.attempt import Attempt
-from tutor.session.exercise_controller import REPAIR_SECONDS
-from tutor.session.goal_progress import ComparisonState
+from tutor.session.feedback import CodePlace, Reply
+from tutor.session.goal_progress import ComparisonState, Marks
 from tutor.session.journal import Bookmark, Deed, Draft, NoJournal, next_to_do
+from tutor.session.repair_handler import REPAIR_SECONDS
+from tutor.session.run_view import Notice
 from tutor.session.session import Session
+from tutor.wording import feedback
+from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 
 SIGN = msgspec.structs.replace(PREDICT, id="sign", form="sign", wrong=())
 PICK = msgspec.structs.replace(
@@ -38,6 +42,9 @@ PICK = msgspec.structs.replace(
     choices={"up": "It rises", "down": "It falls"},
     answer='"up" if gradient["w"] < 0 else "down"',
 )
+
+
+OWN_LINE = CodePlace("Update", 1, is_own=True)
 
 
 class Notebook(NoJournal):
@@ -134,9 +141,7 @@ def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: Fa
     learner.begins()
     wrong = learner.says("-120")
     assert wrong.state == "wrong"
-    assert "−30" in wrong.reply
-    assert "That is the sum." in wrong.reply
-    assert wrong.reply == "You said: −120. That is the sum. It is: −30."
+    assert reply_markdown(wrong) == "You said: −120. That is the sum. It is: −30."
     assert not wrong.explain
 
 
@@ -167,11 +172,11 @@ def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine
     learner = Learner(engine, msgspec.structs.replace(PREDICT, again=(own,)))
     learner.begins()
     learner.does("hint")
-    assert "That is the sum." in learner.says("-120").reply
+    assert "That is the sum." in reply_markdown(learner.says("-120"))
     assert learner.attempt.hints == PREDICT.hints[:1]
     learner.does("go_on")
     assert (learner.attempt.hints, learner.attempt.hints_left) == (own.hints, 0)
-    assert "One too many." in learner.says("-24.5").reply
+    assert "One too many." in reply_markdown(learner.says("-24.5"))
     learner.does("go_on")
     assert learner.attempt.hints == PREDICT.hints[:1]
     learner.says("7")
@@ -221,7 +226,7 @@ def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
     learner.begins()
     asked = learner.says("about *thirty*")
     assert (asked.state, asked.tries) == ("asking", 0)
-    assert r"\*thirty\*" in asked.reply
+    assert r"\*thirty\*" in reply_markdown(asked)
 
 
 @pytest.mark.parametrize(
@@ -279,8 +284,8 @@ def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
     learner = Learner(engine, REACH)
     learner.begins()
     learner.does("next_mode")
-    assert learner.session.notice.kind == "refused"
-    assert "the learning rate" in learner.session.notice.text
+    fixed = {"change": "mode", "allowed": REACH.may}
+    assert learner.session.notice == Notice("change_is_fixed", fixed, "refused")
     assert engine.at.mode == "autograd"
 
 
@@ -320,7 +325,7 @@ def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
     engine.advance(3)
     learner.hear()
     weight = engine.at.weight(3)
-    assert learner.attempt.reply.endswith(
+    assert reply_markdown(learner.attempt).endswith(
         f"does not yet do what it should: w is {weight:.6g}, should be within 0.001 of 20."
     )
 
@@ -330,7 +335,7 @@ def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEng
     learner.begins()
     before = len(engine.sent)
     learner.does("edit", "w -= 1\nif w\n")
-    assert learner.attempt.reply.startswith("Line 2 is not Python")
+    assert reply_markdown(learner.attempt).startswith("Line 2 is not Python")
     assert len(engine.sent) == before
 
 
@@ -340,7 +345,7 @@ def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: Fa
     learner.does("edit", "exit()\n")
     engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
     learner.hear()
-    assert learner.attempt.reply == "`The lesson's process exited with status 0`"
+    assert reply_markdown(learner.attempt) == "`The lesson's process exited with status 0`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
 
 
@@ -372,7 +377,7 @@ def at_foreign_code(engine: FakeEngine) -> Learner:
 def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) -> None:
     learner = at_foreign_code(engine)
     assert (learner.attempt.code, learner.attempt.is_from_elsewhere) == (FOREIGN, True)
-    assert "has not been run" in learner.attempt.reply
+    assert learner.attempt.reply == Reply("code_from_elsewhere")
     learner.does("edit", FOREIGN)
     learner.does("edit", FOREIGN + "w -= 1\n")  # what is made of it is from elsewhere, too
     learner.does("restart")
@@ -412,13 +417,12 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     learner = Learner(engine, AUTOGRAD)
     begun = learner.begins()
     assert (begun.step, begun.steps) == (1, 2)
-    assert "`x` = 3" in begun.ask
-    assert begun.ask.startswith(AUTOGRAD.ask)
+    assert (begun.ask, begun.asked_of) == (AUTOGRAD.ask, steps[0])
     assert learner.says("2").step == 1
     asked = learner.says("3")
-    assert (asked.step, asked.ask) == (
-        2,
-        "What is the gradient of the loss with respect to `w`?  (`of w * x` = 2)",
+    assert (asked.step, asked.asked_of) == (2, steps[1])
+    assert question_markdown(asked) == (
+        "What is the gradient of the loss with respect to `w`?  (`of w * x` = 2)"
     )
     assert learner.says("6").state == "done"
     assert isinstance(engine.sent[-1], StepPhase)
@@ -428,13 +432,13 @@ def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: Fake
     learner = Learner(engine, CHOOSE)
     learner.begins()
     learner.does("show_solution")
-    assert not learner.attempt.solution
+    assert not learner.attempt.is_solution_shown
     for shown in (CHOOSE.hints[:1], CHOOSE.hints, CHOOSE.hints):
         learner.does("hint")
         assert learner.attempt.hints == shown
     learner.says("1")
     learner.does("show_solution")
-    assert learner.attempt.solution == "So"
+    assert solution_markdown(learner.attempt) == "So"
     assert deeds_of(learner) == ["hinted", "hinted", "tried", "shown"]
 
 
@@ -446,7 +450,7 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     learner.says("1")
     learner.does("go_on")
     learner.does("show_solution")
-    assert learner.attempt.solution == "−25.5, the gradient of w"
+    assert solution_markdown(learner.attempt) == "−25.5, the gradient of w"
     assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
 
 
@@ -458,8 +462,8 @@ def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> No
     learner.session.show_solution()
     while learner._events:
         learner.session.receive(learner._events.popleft())
-        assert learner.attempt.state == "asking" or not learner.attempt.solution
-    assert learner.attempt.solution
+        assert learner.attempt.state == "asking" or not learner.attempt.is_solution_shown
+    assert learner.attempt.is_solution_shown
 
 
 @pytest.mark.parametrize(
@@ -533,7 +537,7 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
     assert learner.attempt.exercise is CHOOSE
     learner.says("2")
     assert learner.does("go_on") is None
-    assert learner.session.notice.text.startswith("That was the last exercise")
+    assert learner.session.notice == Notice("last_exercise", {"left": [], "skipped": [1]})
     assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
 
 
@@ -541,17 +545,17 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
     learner = Learner(engine, PREDICT, CHOOSE)
     learner.begins()
     learner.does("skip")
-    assert "1 is skipped" in learner.session.notice.text
-    assert "K takes that back" in learner.session.notice.text
+    skipped = {"number": 1, "is_typing": False, "is_last": False, "left": [2], "skipped": [1]}
+    assert learner.session.notice == Notice("exercise_skipped", skipped)
     learner.says("2")
     learner.does("go_on")
-    assert "1 is skipped" in learner.session.notice.text
+    assert learner.session.notice.values["skipped"] == [1]
     assert learner.begins().exercise is PREDICT  # all else is done
     learner.does("leave_exercise")
     assert learner.does("unskip").exercise is PREDICT
     assert learner.notebook.states("line") == {"choose": "done"}
     learner.does("unskip")
-    assert learner.session.notice.text == "No exercise of this lesson is skipped"
+    assert learner.session.notice == Notice("none_skipped")
 
 
 def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
@@ -572,12 +576,17 @@ def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_
     formula = "w − w before + 0.01 × gradient of w"
     whats = ("w", formula, "loss of epoch 2 / loss of epoch 1", "last bias", "loss")
     marks = (tuple(ComparisonState(what, False, "3", "below 2") for what in whats),)
-    told = feedback.not_mended(5, marks)
+    told = misses(marks)
     assert "w is 3, should be below 2; last bias is 3, should be below 2." in told
     assert "w before" not in told
     assert "loss of epoch" not in told
     only_formula = ((ComparisonState(formula, False, "3", "below 2"),),)
-    assert feedback.not_mended(5, only_formula).endswith("does not yet do what it should.")
+    assert misses(only_formula).endswith("does not yet do what it should.")
+
+
+def misses(marks: Marks) -> str:
+    reply = Reply("fix_misses", {"epochs": 5, "marks": marks})
+    return reply_markdown(Attempt(REPAIR, 1, 1, "asking", "code", "", reply=reply))
 
 
 def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
@@ -593,9 +602,7 @@ def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> N
     learner.begins("choose")
     learner.says("2")
     learner.does("go_on")
-    assert learner.session.notice.text == (
-        "That was the last exercise; 1 and 2 are still open · A shows them"
-    )
+    assert learner.session.notice == Notice("last_exercise", {"left": [1, 2], "skipped": []})
 
 
 def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does(
@@ -629,7 +636,7 @@ def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEng
     learner.session.resume(learner.lesson, left)
     learner.hear()
     assert learner.at == Position(0, 0)
-    assert "has changed" in learner.session.notice.text
+    assert learner.session.notice == Notice("lesson_changed")
 
 
 def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: FakeEngine) -> None:
@@ -639,7 +646,7 @@ def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: Fak
     kept = len(learner.notebook.places)
     learner.session.open(learner.lesson)
     learner.hear()
-    assert learner.session.notice.text == "You left this lesson in epoch 5 · O goes on there"
+    assert learner.session.notice == Notice("left_in_epoch", {"epoch": 5})
     assert len(learner.notebook.places) == kept
     learner.does("take_up")
     assert learner.at.epoch == 5
@@ -677,11 +684,11 @@ def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) 
     learner = Learner(engine, REPAIR)
     learner.begins()
     learner.does("edit", "while True: pass\n")
-    engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running; back"))
+    engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
     learner.hear()
     assert learner.attempt.was_stopped
-    assert learner.attempt.reply == "You broke it off: line 1 of your code was still running."
-    assert not learner.session.notice.text, "once is enough"
+    assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
+    assert learner.session.notice == Notice(), "once is enough"
 
 
 def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: FakeEngine) -> None:
@@ -697,7 +704,7 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: Fake
         engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase=phase, line=line,
                            message=message))  # fmt: skip
         learner.hear()
-        replies.append(learner.attempt.reply)
+        replies.append(reply_markdown(learner.attempt))
     assert replies == [
         "Line 2 of your code: `NameError: v`",
         "Predict, at `y_pred = w * x`: `NameError: x`",
@@ -710,30 +717,28 @@ def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: Fa
     learner.begins()
     engine.fails_at = "Gradient"
     code = "loss = ((y_pred - y) ** 2).mean()"
-    assert learner.says("1").reply.startswith(f"Loss, at `{code}`: `ZeroDivisionError")
-    assert learner.session.notice.text == f"Loss failed at {code} · R starts again"
-    engine.tell(
-        engine.shown(0, "stopped: Loss, line 31, was still running; its changes were undone")
-    )
+    assert reply_markdown(learner.says("1")).startswith(f"Loss, at `{code}`: `ZeroDivisionError")
+    place = CodePlace("Loss", 31, code)
+    assert learner.session.notice == Notice("phase_failed", {"place": place}, "failed")
+    engine.tell(engine.shown(stopped=StoppedAt("Loss", 31)))
     learner.hear()
-    stopped = f"Stopped: Loss was still running at {code}; its changes were undone"
-    assert learner.session.notice.text == stopped
+    assert learner.session.notice == Notice("stopped", {"place": place, "is_undone": True})
 
 
 def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
     learner = Learner(engine, REPAIR)
     learner.begins()
-    for line, where in (
-        ("Update, line 2", "line 2 of your code"),
-        ("Predict, line 20", "Predict, at `y_pred = w * x`,"),
+    for at, where in (
+        (StoppedAt("Update", 2), "line 2 of your code"),
+        (StoppedAt("Predict", 20), "Predict, at `y_pred = w * x`,"),
     ):
         learner.does("edit", "while True: pass\n")
-        learner.session.controller.feel_the_pulse(REPAIR_SECONDS + 1)
-        engine.tell(engine.shown(engine.run_number, f"stopped: {line}, was still running; back"))
+        learner.session.controller.stop_if_silent(REPAIR_SECONDS + 1)
+        engine.tell(engine.shown(engine.run_number, stopped=at))
         learner.hear()
         assert learner.attempt.was_stopped
         told = f"The tutor stopped it after 10 s: {where} was still running."
-        assert learner.attempt.reply == told
+        assert reply_markdown(learner.attempt) == told
 
 
 def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
@@ -743,18 +748,19 @@ def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
     learner.begins()
     engine.holds = True
     learner.does("edit", "while True: pass\n")
-    message = "stopped: Update, line 1, was still running"
-    engine.tell(CommandRefused(answers=opening_of(engine), message=message))
+    stopped = CommandRefused(message="stopped", stopped=StoppedAt("Update", 1))
+    number = opening_of(engine)
+    engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
     learner.hear()
-    assert learner.attempt.reply == "You broke it off: line 1 of your code was still running."
-    assert learner.session.notice.text == (
-        "Stopped: Update was still running (line 1 of your code)"
-    )
+    assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
+    where = {"place": OWN_LINE, "is_undone": False}
+    assert learner.session.notice == Notice("stopped", where, "refused")
     learner.does("restart")
-    engine.tell(CommandRefused(answers=opening_of(engine), message=message))
+    number = opening_of(engine)
+    engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
     engine.release()
     learner.hear()
-    assert "here runs the code as given" in learner.session.notice.text
+    assert learner.session.notice == Notice("code_as_given")
 
 
 def opening_of(engine: FakeEngine) -> int:
@@ -768,9 +774,9 @@ def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> No
     learner.says("1")
     for _ in range(3):
         learner.does("hint")
-    assert learner.session.notice.text == "No more hints"
+    assert learner.session.notice == Notice("no_more_hints")
     learner.does("show_solution")
-    assert not learner.session.notice.text
+    assert learner.session.notice == Notice()
 
 
 def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:

@@ -14,7 +14,7 @@ from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import AnyCommand, CommandRefused, LessonFailed, OpenLesson
 from tutor.session.exercise_controller import hold
 from tutor.session.journal import Bookmark
-from tutor.session.run_view import RunView
+from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.training.exercise_start import code_of
 
@@ -124,12 +124,12 @@ def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> 
     engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
     learner = Learner(engine, AUTOGRAD)
     learner.begins()
-    asked = learner.says("3").ask
+    asked = learner.says("3").asked_of
     other = FakeEngine()
     other.local = engine.local
     resumed = gone_on(learner, other).attempt
     assert (resumed.step, resumed.steps) == (2, 2)
-    assert resumed.ask == f"{AUTOGRAD.ask}\n\n{asked}"
+    assert (resumed.ask, resumed.asked_of) == (AUTOGRAD.ask, asked)
     other.local = LocalGradients(steps=engine.local.steps[:1])
     assert gone_on(learner, other).attempt.step == 1, "there is no second one here"
 
@@ -188,7 +188,7 @@ def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
     learner.hear()
     assert is_open_with(opened_by(engine), "w += learning_rate")
     assert learner.attempt.code == "v -=\n"
-    assert (learner.attempt.state, learner.attempt.reply) == ("asking", "")
+    assert (learner.attempt.state, learner.attempt.reply) == ("asking", None)
     assert learner.session.view is not None
     assert learner.session.view.frame is not None
 
@@ -212,7 +212,7 @@ def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
     session.engine_session.devices = ("cpu",)
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
-    assert session.waiting_line() == "The run to epoch 5 is still running (2 s) · x stops it"
+    assert session.check_waiting() == Notice("run_to_runs", {"epoch": 5, "seconds": 2.0})
 
 
 def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:
@@ -267,8 +267,8 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
     assert other.at == left.at
     assert other.session.engine_session.record is not None
     assert devices_of(other.session.engine_session.record) == {"cpu"}
-    assert "there is no cuda here" in other.session.notice.text
-    assert "CPU" in other.session.notice.text
+    assert other.session.notice.code == "replayed_on_cpu"
+    assert "there is no cuda here" in other.session.notice.values["reason"]
 
 
 def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
@@ -278,7 +278,8 @@ def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: Fake
     other.session.resume(other.lesson, left)
     other.hear()
     assert other.at == Position(0, 0)
-    assert "there is no parameter v" in other.session.notice.text
+    assert other.session.notice.code == "begins_anew"
+    assert "there is no parameter v" in other.session.notice.values["reason"]
     other.engine.holds = True
     other.session.resume(other.lesson, left)
     other.session.stop()

@@ -25,10 +25,13 @@ from tutor.protocol.messages import (
     Seek,
     SetLearningRate,
     StepPhase,
+    StoppedAt,
     Switch,
 )
 from tutor.session.engine_session import QUEUE
+from tutor.session.feedback import CodePlace
 from tutor.session.number_format import next_of_1_2_5
+from tutor.session.run_view import Notice
 from tutor.session.session import Session
 
 
@@ -83,10 +86,10 @@ def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
     session = Talk(engine)
     session.open(lesson())
     assert session.view.frame is None
-    assert session.waiting_line() == "loading PyTorch …"
+    assert session.check_waiting() == Notice("loading")
     session.step_phase()
     engine.get_ready()
-    assert session.waiting_line() == ""
+    assert not session.check_waiting().code
     assert session.view.frame is not None
     assert session.view.frame.phase == "Predict"
 
@@ -131,7 +134,7 @@ def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
     engine.advance(20)
     session.toggle_run()
     assert engine.kinds().count("RunTo") == 1
-    assert session.notice.text == "Epoch 20 is reached · r again goes on to 40"
+    assert session.notice == Notice("goal_reached", {"epoch": 20, "further": 40})
     session.toggle_run()
     assert engine.sent[-1] == RunTo(epoch=40)
     assert session.view.goal == 40
@@ -189,7 +192,7 @@ def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
     session.next_device()
     assert engine.sent[-1] == Switch(device="cuda")
     assert session.notice.kind == "refused"
-    assert session.notice.text == "there is no cuda here; there is cpu"
+    assert session.notice.values == {"text": "there is no cuda here; there is cpu"}
 
 
 def test_d_goes_round_the_devices_that_are_there() -> None:
@@ -233,7 +236,7 @@ def test_an_error_leaves_the_last_good_frame(session: Talk, engine: FakeEngine) 
     view = session.view
     assert view.failed is not None
     assert view.frame is good
-    assert session.notice.text == "Loss failed, line 31 · R starts again"
+    assert session.notice == Notice("phase_failed", {"place": CodePlace("Loss", 31)}, "failed")
     session.restart()
     assert session.view.failed is None
 
@@ -266,10 +269,11 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
     session.receive(
         ProcessEnded(message="the lesson would not stop: it was ended", restarting=True)
     )
-    assert session.notice.text == "the lesson would not stop: it was ended"
-    assert session.waiting_line() == ""
+    ended = "the lesson would not stop: it was ended"
+    assert session.notice == Notice("text", {"text": ended}, "failed")
+    assert not session.check_waiting().code
     session.receive(engine.shown(answers=99))
-    assert session.notice.text.endswith("it was ended · back at epoch 1")
+    assert session.notice == Notice("back_at", {"reason": ended, "epoch": 1}, "failed")
 
 
 def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
@@ -299,9 +303,9 @@ def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
     engine.holds = True
     session.step_phase()
     session.stop()
-    session.receive(engine.shown(answers=len(engine.sent), note="stopped: Loss was running"))
+    session.receive(engine.shown(answers=len(engine.sent), stopped=StoppedAt("Loss")))
     session.receive(engine.shown(answers=99))
-    assert session.notice.text == "stopped: Loss was running"
+    assert session.notice.values == {"place": CodePlace("Loss"), "is_undone": True}
 
 
 def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEngine) -> None:
@@ -316,7 +320,7 @@ def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEng
 def test_stop_with_nothing_running_says_so(session: Talk, engine: FakeEngine) -> None:
     session.stop()
     assert engine.stopped == 0
-    assert session.notice.text == "Nothing is running · q quits"
+    assert session.notice == Notice("nothing_running")
 
 
 def test_what_takes_long_is_named_with_its_seconds(
@@ -324,9 +328,9 @@ def test_what_takes_long_is_named_with_its_seconds(
 ) -> None:
     engine.holds = True
     session.step_phase()
-    assert session.waiting_line() == ""
+    assert not session.check_waiting().code
     engine.busy, clock.now = 3.2, clock.now + 3.2
-    assert session.waiting_line() == "Predict is still running (3 s) · x stops it"
+    assert session.check_waiting() == Notice("phase_runs", {"phase": "Predict", "seconds": 3.2})
 
 
 def test_a_run_that_shows_frames_is_not_called_slow(
@@ -335,9 +339,9 @@ def test_a_run_that_shows_frames_is_not_called_slow(
     session.toggle_run()
     engine.busy, clock.now = 9.0, clock.now + 9.0
     engine.advance(1)
-    assert session.waiting_line() == ""
+    assert not session.check_waiting().code
     clock.now += 5
-    assert session.waiting_line() == "The epoch is still running (5 s) · x stops it"
+    assert session.check_waiting() == Notice("epoch_runs", {"seconds": 5.0})
 
 
 def test_keys_held_down_do_not_queue_up_without_end(session: Talk, engine: FakeEngine) -> None:
@@ -393,9 +397,9 @@ def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
 ) -> None:
     before_gradient(session)
     session.step_operation()
-    assert session.notice.text == "Reading the graph …"
+    assert session.notice == Notice("reading_graph")
     sees(session, engine, graph(2))
-    assert (session.view.operations, session.notice.text) == (1, "")
+    assert (session.view.operations, session.notice) == (1, Notice())
     sees(session, engine, graph(2))
     assert session.view.operations == 1
 
@@ -405,11 +409,11 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(
 ) -> None:
     session.open(lesson())
     session.step_operation()
-    assert "not there" not in session.notice.text
+    assert session.notice == Notice("reading_graph")
     sees(session, engine, graph(0, "By hand there is no graph."))
-    assert session.notice.text == "By hand there is no graph."
+    assert session.notice == Notice("text", {"text": "By hand there is no graph."})
     session.step_operation()
-    assert session.notice.text == "By hand there is no graph."
+    assert session.notice == Notice("text", {"text": "By hand there is no graph."})
 
 
 def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(

@@ -40,6 +40,7 @@ from tutor.protocol.messages import (
     SetLearningRate,
     StepEpoch,
     StepPhase,
+    StoppedAt,
     Switch,
 )
 
@@ -235,7 +236,9 @@ class FakeEngine:
     def kinds(self) -> list[str]:
         return [type(command).__name__ for command in self.sent]
 
-    def shown(self, answers: int = 0, note: str = "") -> FrameShown:
+    def shown(
+        self, answers: int = 0, note: str = "", stopped: StoppedAt | None = None
+    ) -> FrameShown:
         at = self.at
         record = RunRecipe(at.mode, "cpu", at.learning_rate, 0, self.changes)
         return FrameShown(
@@ -249,6 +252,7 @@ class FakeEngine:
             target=self.target,
             rate=120.0 if self.target else 0.0,
             note=note,
+            stopped=stopped,
         )
 
     def _current(self) -> RunInfo:

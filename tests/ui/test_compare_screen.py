@@ -118,8 +118,8 @@ class FakeSession:
         self.looks: list[bool] = []
         self.learning_rate = 0.01
 
-    def waiting_line(self, stop_key: str) -> str:
-        return ""
+    def check_waiting(self) -> Notice:
+        return Notice()
 
     def look_at_comparison(self, is_seen: bool) -> None:
         self.looks.append(is_seen)
@@ -181,7 +181,7 @@ async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
         await pilot.press("c")
         await pilot.pause()
         assert isinstance(app.screen, LessonScreen)
-        assert "Here each mode is a run of its own" in app.screen.notice.text
+        assert app.screen.notice == Notice("no_comparison")
 
 
 async def test_it_fits_a_small_terminal() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from tutor.protocol.messages import LessonFailed, OpenLesson
+from tutor.protocol.messages import LessonFailed, OpenLesson, StoppedAt
 from tutor.session.journal import Draft, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.code_area import CodeArea
@@ -185,7 +185,7 @@ async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_ed
     async with opened() as learner:
         await learner.press("ctrl+s")
         engine.target = None
-        engine.tell(engine.shown(engine.run_number, "stopped: Update, line 1, was still running"))
+        engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
         await settled(learner.pilot)
         await learner.press("escape")
         assert isinstance(learner.app.screen, EditorScreen)

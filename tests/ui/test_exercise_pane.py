@@ -15,6 +15,7 @@ from textual.widgets import Input
 from tutor.lesson.exercise import Exercise
 from tutor.protocol.messages import LessonFailed, OpenLesson, StepPhase
 from tutor.session.attempt import Attempt
+from tutor.session.feedback import Reply
 from tutor.session.goal_progress import ComparisonState
 from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
@@ -312,19 +313,25 @@ def test_who_plays_autograd_sees_which_question_it_is() -> None:
     assert text(now).startswith("Exercise 2 of 4 · backward pass · question 2 of 5\n")
 
 
+def said(markdown: str) -> Reply:
+    return Reply("lesson", {"markdown": markdown})
+
+
 def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
-    done = attempt("done", reply="It is −30.", explain="Because.", hints=("Look.",))
+    done = attempt("done", reply=said("It is −30."), explain="Because.", hints=("Look.",))
     assert text(done).endswith("✓ Right. It is −30.\nBecause.\nHint 1: Look.")
 
 
 def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_word() -> None:
-    long = attempt("wrong", reply="word " * 40, solution="```python\nw -= 1\n```")
+    long = Attempt(REPAIR, 1, 1, "asking", "code", "", reply=said("word " * 40))
+    long = replace(long, is_solution_shown=True)
     assert all(len(row) <= 50 for row in text(long, 50).split("\n"))
-    assert "Solution:\n  w -= 1" in text(long, 50)
+    code = REPAIR.solution_code.splitlines()[0]
+    assert f"Solution:\n  {code}" in text(long, 50)
 
 
 def test_what_an_exercise_says_is_data() -> None:
-    assert "a^[[31m" in text(attempt(reply="a\x1b[31m"))
+    assert "a^[[31m" in text(attempt(reply=said("a\x1b[31m")))
 
 
 @pytest.mark.parametrize("width", [20, 40, 78])

@@ -24,7 +24,7 @@ from tutor.protocol.messages import (
     Switch,
 )
 from tutor.session.parameter_input import read_learning_rate
-from tutor.session.run_view import Notice
+from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.lines import LinesPane
@@ -269,11 +269,12 @@ async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
     parts = ("the run before is kept as A", "manual made this update, and the formulas show more")
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        for kind, mark in (("told", ""), ("refused", "! ")):
-            app.tell(Notice(" · ".join(parts), kind))
+        kinds: tuple[tuple[NoticeKind, str], ...] = (("info", ""), ("refused", "! "))
+        for kind, mark in kinds:
+            app.tell(Notice("text", {"text": " · ".join(parts)}, kind))
             await pilot.pause()
             assert text_of(app, "status").strip() == mark + parts[0]
-            app.tell(Notice("A" * 200, kind))
+            app.tell(Notice("text", {"text": "A" * 200}, kind))
             await pilot.pause()
             assert text_of(app, "status").strip().startswith(mark + "AAAA")
 
@@ -584,14 +585,14 @@ async def test_a_key_that_does_nothing_says_so(make_app: MakeApp, engine: FakeEn
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("y")
-        assert app.session.notice.text.startswith("y does nothing here")
+        assert app.session.notice == Notice("unknown_key", {"key": "y"})
         await pilot.press("f7")
-        assert app.session.notice.text.startswith("f7 does nothing here")
+        assert app.session.notice == Notice("unknown_key", {"key": "f7"})
         await pilot.press("s")
-        assert "does nothing" not in app.session.notice.text
+        assert app.session.notice.code != "unknown_key"
         await pilot.press("m", "y")
         assert isinstance(app.screen, MenuScreen)
-        assert app.screen.notice.text.startswith("y does nothing here")
+        assert app.screen.notice == Notice("unknown_key", {"key": "y"})
 
 
 async def test_a_letter_that_is_typed_is_no_key_that_does_nothing(
@@ -601,4 +602,4 @@ async def test_a_letter_that_is_typed_is_no_key_that_does_nothing(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("l", "y", "escape")
-        assert "does nothing" not in app.session.notice.text
+        assert app.session.notice.code != "unknown_key"

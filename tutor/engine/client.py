@@ -56,7 +56,7 @@ Nobody waits for that. Too short a time would blame a child whose end takes long
 """
 
 
-_NO_PROCESS = "it is not started again by itself · R starts it again"
+_NO_PROCESS = "it is not started again by itself"
 
 BACK_OFF = (0.0, 1.0, 4.0)
 """Seconds before a process that ended by itself is started again: the 1st time, the 2nd, the 3rd.
@@ -140,7 +140,9 @@ class EngineClient:
     def _refused(self, number: int) -> int:
         """Answer a command that no process can: from a thread, as all answers come."""
         opening = self._opened.opening if self._opened else 0
-        refused = CommandRefused(message=_NO_PROCESS, answers=number, opening=opening)
+        refused = CommandRefused(
+            message=_NO_PROCESS, can_restart=True, answers=number, opening=opening
+        )
         threading.Thread(target=self._tell, args=(refused,), daemon=True).start()
         return number
 
@@ -279,14 +281,18 @@ class EngineClient:
             if place is not None and place.is_expression:  # else it would end the next one, too
                 self._leave_out(place.what.removeprefix(VALUE_OF))
             reopen = self._reopening() if again else None
-            if again and self._opened is not None and reopen is None:
-                message += " · R opens the lesson again"
+            can_restart = self._ready and not again
+            can_restart |= again and self._opened is not None and reopen is None
             opening = self._opened.opening if self._opened else 0
             self._pending.clear()
             self._has_given_up = self._ready and not again
             self._ready = self._wished = False
             self._spent = ""
-        self._tell(ProcessEnded(message=message, restarting=again, opening=opening))
+        self._tell(
+            ProcessEnded(
+                message=message, restarting=again, can_restart=can_restart, opening=opening
+            )
+        )
         if again:
             time.sleep(BACK_OFF[max(self._ends - 1, 0)])
             self._begin_again(reopen)

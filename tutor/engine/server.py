@@ -48,6 +48,7 @@ from tutor.protocol.messages import (
     SetElement,
     SetLearningRate,
     Spent,
+    StoppedAt,
     Switch,
     WriteSeries,
     to_line,
@@ -116,8 +117,10 @@ class Server:
             before.restore()  # the run went back to then
             self._tell_raised(error, command.number)
         except RunError as error:
+            message = shortened(str(error), 2 * LONGEST)
+            can_restart = self.runs is None and self.opened is not None
             self.send(
-                CommandRefused(message=shortened(str(error), 2 * LONGEST), answers=command.number)
+                CommandRefused(message=message, can_restart=can_restart, answers=command.number)
             )
         except KeyboardInterrupt:
             before.restore()
@@ -174,8 +177,7 @@ class Server:
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
         elif self.runs is None:
-            more = " · R tries again to open it" if self.opened is not None else ""
-            raise RunError(f"no lesson is open{more}")
+            raise RunError("no lesson is open")
         elif isinstance(command, RunTo):
             self.runs.note = ""
             self._run_to(self.runs, command.epoch, command.number)
@@ -376,6 +378,7 @@ class Server:
         frame: Frame | None = None,
         note: str = "",
         before: Frame | None = None,
+        stopped: StoppedAt | None = None,
     ) -> None:
         runs = self.runs
         assert runs is not None
@@ -395,20 +398,19 @@ class Server:
                 target=self.target,
                 rate=self.rate if self.target is not None else 0.0,
                 note=note or runs.note or run.note,
+                stopped=stopped,
                 runs=infos,
             )
         )
 
     def _tell_raised(self, error: LessonRaised, answers: int) -> None:
         """The frame that the run went back to, and what the lesson raised."""
-        where = f"{error.phase}, line {error.line}," if error.line else error.phase
-        if error.stopped and self.runs is not None:
-            self._show(answers, note=f"stopped: {where} was still running; its changes were undone")
+        stopped = StoppedAt(error.phase, error.line) if error.stopped else None
+        if stopped is not None and self.runs is not None:
+            self._show(answers, stopped=stopped)
             return
-        if error.stopped:
-            self.send(
-                CommandRefused(message=f"stopped: {where} was still running", answers=answers)
-            )
+        if stopped is not None:
+            self.send(CommandRefused(message="stopped", stopped=stopped, answers=answers))
             return
         if self.runs is not None:
             self._show()

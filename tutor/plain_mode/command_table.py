@@ -5,7 +5,7 @@ Reading and help are made from these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -64,6 +64,23 @@ COMMANDS = (
     TypedCommand(("quit", "q", "exit"), "leave; so does the end of the input"),
 )
 _BY_WORD = {word: command for command in COMMANDS for word in command.words}
+
+TYPED: Mapping[str, str] = {
+    "step_phase": "next",
+    "toggle_run": "run",
+    "restart": "restart",
+    "take_up": "go on",
+    "exercise": "exercise",
+    "exercises": "exercises",
+    "lessons": "lessons",
+    "edit": "edit",
+    "skip": "skip",
+    "unskip": "unskip",
+    "leave": "leave",
+    "stop": "Ctrl+C",
+    "quit": "quit",
+}
+"""By the name of a command: the word that a notice tells the learner to type."""
 
 
 def read(line: str) -> tuple[TypedCommand, str] | None:

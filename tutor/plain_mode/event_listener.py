@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tutor.errors import EngineError
-from tutor.plain_mode.command_hints import spoken_notice
+from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.spoken_values import is_known, said_value
 from tutor.protocol.messages import (
@@ -124,11 +124,11 @@ class EventListener:
             self._voice.say(f"Epoch {event.frame.at.epoch} of {event.target}{said}.")
 
     def _grow_impatient(self) -> None:
-        line = self._session.waiting_line()
+        waiting = self._session.check_waiting()
         if self._engine.busy_for() > GIVE_UP and not (self._is_attended or self._has_given_up):
             self._has_given_up = True
             self._voice.say(f"No sign of life for {GIVE_UP:.0f} seconds: it is stopped.")
             self._session.stop()
-        elif line and not self._has_said_what and self._clock() - self._began > LONG:
+        elif waiting.code and not self._has_said_what and self._clock() - self._began > LONG:
             self._has_said_what = True
-            self._voice.say(spoken_notice(line[0].upper() + line[1:]))
+            self._voice.say(spoken_notice(waiting))

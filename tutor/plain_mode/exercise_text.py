@@ -6,15 +6,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tutor.lesson import code_checks
-from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Repair, kind_of
+from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
-from tutor.plain_mode.command_hints import without_keys
+from tutor.plain_mode.command_table import TYPED
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
 from tutor.plain_mode.spoken_prose import sentence, spoken_prose, spoken_python
 from tutor.protocol.messages import LessonFailed
 from tutor.session import feedback
-from tutor.session.attempt import Attempt, may_change
+from tutor.session.attempt import Attempt
 from tutor.session.journal import Deed
+from tutor.session.run_view import Notice
+from tutor.wording.feedback import (
+    question_markdown,
+    reply_markdown,
+    solution_choice,
+    solution_markdown,
+)
+from tutor.wording.notices import allowed_changes, notice_parts
 
 KINDS = {
     "predict": "predict what comes",
@@ -53,6 +61,21 @@ SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0
 """Signs as they may be typed, for whom a lone sign is hard to hear."""
 
 
+def spoken_notice(notice: Notice) -> str:
+    """A notice as sentences, with the words to type."""
+    parts = (part.removesuffix(" …") for part in notice_parts(notice, TYPED))
+    return " ".join(sentence(in_words(part[:1].upper() + part[1:])) for part in parts)
+
+
+_BY_KEY = re.compile(r" \(keys? [^)]*\)")
+"""The key that the text of a lesson may name in brackets."""
+
+
+def without_keys(markdown: str) -> str:
+    """The text of an exercise without the keys of the screen that it names."""
+    return _BY_KEY.sub("", markdown)
+
+
 def news(
     now: Attempt,
     was: Attempt | None,
@@ -79,22 +102,24 @@ def news(
             yield from standing
         yield from _question(now, in_symbols)
     is_wished = wish in ("answer", "edit")
-    is_new_reply = bool(now.reply) and (is_wished or _has_changed(now, old))
+    reply = reply_markdown(now)
+    is_new_reply = bool(reply) and (is_wished or _has_changed(now, old))
     if verdict := _verdict(now, old, with_reply=is_new_reply):
-        yield from _led(verdict, prose(now.reply)) if is_new_reply else (verdict,)
+        yield from _led(verdict, prose(reply)) if is_new_reply else (verdict,)
     elif is_new_reply:
-        yield from prose(now.reply)
+        yield from prose(reply)
     if wish == "edit" and now.state == "asking":
         yield from _after_edit(now)
-    is_new_solution = old is None or now.solution != old.solution or wish == "solution"
+    solution = solution_markdown(now)
+    is_new_solution = old is None or wish == "solution" or solution != solution_markdown(old)
     if old is not None and (now.step > old.step or (is_new_reply and _is_one_of_many(now))):
         yield question(now)
     for number, hint in enumerate(now.hints, 1):
         if old is None or hint not in old.hints:
             said = prose(without_keys(hint))
             yield from _led(f"Hint {number} of {len(now.asked.hints)}:", said)
-    if now.solution and is_new_solution:
-        yield from _solution(now, prose(now.solution))
+    if solution and is_new_solution:
+        yield from _solution(now, prose(solution))
     if old is None or now.state != old.state:
         yield from _after(now, in_symbols)
 
@@ -114,7 +139,7 @@ def _is_one_of_many(attempt: Attempt) -> bool:
 
 def question(attempt: Attempt, in_symbols: bool = False) -> str:
     """The present question in short: its last sentence."""
-    said = _prose(attempt, without_keys(attempt.ask), in_symbols)
+    said = _prose(attempt, without_keys(question_markdown(attempt)), in_symbols)
     return next((line for line in reversed(said) if isinstance(line, str)), "")
 
 
@@ -146,13 +171,13 @@ def _title(attempt: Attempt) -> str:
 
 
 def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
-    yield from _prose(attempt, without_keys(attempt.ask), in_symbols)
+    yield from _prose(attempt, without_keys(question_markdown(attempt)), in_symbols)
     for number, choice in enumerate(attempt.choices, 1):
         yield from _led(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
     if attempt.wants == "code":
         yield from code_of(attempt)
-    if may := without_keys(may_change(attempt.exercise)):
-        yield sentence(f"You may change {may}")
+    if isinstance(attempt.exercise, Reach):
+        yield sentence(f"You may change {allowed_changes(attempt.exercise.may, {})}")
     yield AGREE if attempt.is_from_elsewhere else HOW[attempt.wants]
 
 
@@ -213,9 +238,8 @@ def _after_edit(attempt: Attempt) -> Iterator[Line]:
 
 def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:
     """The solution, with its number if it is one of several, and what to do now."""
-    picked = [n for n, c in enumerate(attempt.choices, 1) if attempt.solution.startswith(c)]
-    longest = max(picked, key=lambda n: len(attempt.choices[n - 1]), default=0)
-    yield from _led(f"The solution: number {longest}," if longest else "The solution:", said)
+    number = solution_choice(attempt)
+    yield from _led(f"The solution: number {number}," if number else "The solution:", said)
     if attempt.state == "asking":
         if _is_one_of_many(attempt):
             yield question(attempt)

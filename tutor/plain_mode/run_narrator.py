@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain_mode import exercise_text, spoken_sections
-from tutor.plain_mode.command_hints import spoken_notice
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
 from tutor.plain_mode.spoken_prose import sentence
 from tutor.plain_mode.spoken_sections import where
@@ -119,7 +118,7 @@ class RunNarrator:
         self._tell_printed()
         failed = view.failed if view else None
         attempt = self._session.attempt
-        is_judged = attempt is not None and bool(attempt.reply) and kind in _OF_EXERCISES
+        is_judged = attempt is not None and attempt.reply is not None and kind in _OF_EXERCISES
         if failed is not None and failed != self._failed and not is_judged:
             self._voice.say(exercise_text.failure(failed, attempt, self._session.controller.lesson))
             is_mended = attempt is not None and attempt.wants == "code"
@@ -135,8 +134,8 @@ class RunNarrator:
                 self._voice.say(f"The loss is not finite {since}.")
 
     def _tell_notice(self, notice: Notice) -> None:
-        if notice.text and notice.kind != "quiet":
-            self._voice.say(spoken_notice(notice.text))
+        if notice.code:
+            self._voice.say(exercise_text.spoken_notice(notice))
 
     def nothing_new(self) -> None:
         """A command has changed nothing that is told: where it stands is an answer, too."""

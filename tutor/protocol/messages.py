@@ -219,6 +219,14 @@ class Event(Message, frozen=True, kw_only=True):
     """The number of the Open that the event belongs to; 0 before any."""
 
 
+class StoppedAt(msgspec.Struct, frozen=True):
+    """The code that was still running when the learner stopped it."""
+
+    phase: str
+    line: int | None = None
+    """Line in the Markdown file."""
+
+
 class EngineReady(Event, frozen=True, kw_only=True):
     """torch is loaded; a lesson can be opened."""
 
@@ -246,6 +254,8 @@ class FrameShown(Event, frozen=True, kw_only=True):
     """Epochs a second while running."""
     note: str = ""
     """One line for the learner about what was done, where it needs a word."""
+    stopped: StoppedAt | None = None
+    """The code that was stopped; the run is back where it stood before."""
     runs: tuple[RunInfo, ...] = ()
     """All runs of this lesson, the current one among them."""
 
@@ -298,6 +308,9 @@ class CommandRefused(Event, frozen=True, kw_only=True):
     """The command can't be done; nothing has changed. One line, fit to show."""
 
     message: str
+    stopped: StoppedAt | None = None
+    can_restart: bool = False
+    """Whether Restart opens the lesson again, which is not open now."""
 
 
 class LessonFailed(Event, frozen=True, kw_only=True):
@@ -340,6 +353,8 @@ class ProcessEnded(Event, frozen=True, kw_only=True):
     """One line: what the lesson did, or that the learner stopped it."""
     restarting: bool
     """Whether a new process is being started and will go to where the run was."""
+    can_restart: bool = False
+    """Whether the lesson is open again only after a Restart."""
 
 
 AnyCommand: TypeAlias = (

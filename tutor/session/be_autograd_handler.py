@@ -1,67 +1,75 @@
-"""Handler of be-autograd exercises: one local gradient after another, then their sums."""
+"""The handler of backward passes: one local gradient after another, then their sums."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from tutor.lesson.exercise import BeAutograd
+from tutor.protocol.frame import Position
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.protocol.messages import AnyEvent, FindLocalGradients, LocalGradientsFound, StepPhase
-from tutor.session import feedback
-from tutor.session.exercise_handler import AttemptContext, ExerciseHandler
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    FindLocalGradients,
+    LocalGradientsFound,
+    StepPhase,
+)
+from tutor.session.exercise_handler import ExerciseHandler
+from tutor.session.feedback import Reply
+from tutor.session.run_view import Notice
 from tutor.training import answers
 
 
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):
-    """Fills in the gradients of the graph, one after the other."""
+    """Fill in the gradients of the graph, one after the other."""
 
-    def __init__(self, exercise: BeAutograd, context: AttemptContext) -> None:
-        super().__init__(exercise, context)
-        self._steps: tuple[LocalGradientQuestion, ...] = ()
+    def __init__(self, exercise: BeAutograd, *context: Any) -> None:
+        super().__init__(exercise, *context)
+        self._questions: tuple[LocalGradientQuestion, ...] = ()
 
     @property
-    def _step(self) -> LocalGradientQuestion:
-        return self._steps[self.context.attempt.step - 1]
+    def _question(self) -> LocalGradientQuestion:
+        return self._questions[self.attempt.step - 1]
+
+    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+        """The reason why a command is not allowed before the last answer."""
+        return self.refusal_to_pass(command, at)
 
     def opened(self, event: AnyEvent) -> None:
-        """The run stands before its Gradient phase: which questions are there?"""
+        """Ask for the questions, now that the run stands before its Gradient phase."""
         super().opened(event)
-        if not self._steps:
-            self.context.ask(FindLocalGradients(), self._derived)
+        if not self._questions:
+            self.ask(FindLocalGradients(), self._found)
 
-    def _derived(self, event: AnyEvent) -> None:
+    def _found(self, event: AnyEvent) -> None:
         if isinstance(event, LocalGradientsFound) and event.local.steps:
-            self._steps = event.local.steps
-            self.context.set(steps=len(self._steps))
-            step = min(max(1, self.context.attempt.step), len(self._steps))
-            self._ask(step, begins=True)
+            self._questions = event.local.steps
+            count = len(self._questions)
+            step = min(max(1, self.attempt.step), count)
+            self.set(steps=count, step=step, asked_of=self._questions[step - 1])
+            return
+        if isinstance(event, LocalGradientsFound):
+            reason = Reply("text", {"text": event.local.why})
         else:
-            why = event.local.why if isinstance(event, LocalGradientsFound) else self.why(event)
-            self.context.set(reply=f"There is nothing to fill in: {why}")
-
-    def _ask(self, step: int, *, begins: bool = False) -> None:
-        """One question; the exercise's own words stand before the first that is asked."""
-        asked_of = self._steps[step - 1]
-        question = feedback.local_question(asked_of)
-        task = f"{self.exercise.ask.rstrip()}\n\n" if begins else ""
-        self.context.set(step=step, ask=f"{task}{question}", asked_of=asked_of)
+            reason = self.failure(event)
+        self.set(reply=Reply("no_questions", {"reason": reason}))
 
     def answer(self, text: str) -> None:
-        """One number of the graph."""
-        if not self._steps:
+        """Check one number of the graph."""
+        if not self._questions:
             return
         value = answers.read_number(text)
-        self.context.tried()
-        self.context.set(said=feedback.plain_number(value), solution="")
-        attempt, expected = self.context.attempt, self._step.expected
-        if not answers.close(value, expected, self.exercise.tolerance):
-            reply = f"It is not {feedback.plain_number(value)}. {feedback.local_help(self._step)}"
-            self.context.set(was_right=False, reply=reply)
+        self.count_try()
+        self.set(answer=repr(value), is_solution_shown=False)
+        attempt, question = self.attempt, self._question
+        if not answers.close(value, question.expected, self.exercise.tolerance):
+            reply = Reply("wrong_gradient", {"value": value, "question": question})
+            self.set(was_right=False, reply=reply)
         elif attempt.step < attempt.steps:
-            self.context.set(was_right=True, reply=f"{feedback.plain_number(expected)} is right.")
-            self._ask(attempt.step + 1)
+            reply = Reply("right_gradient", {"value": question.expected})
+            following = self._questions[attempt.step]
+            step = attempt.step + 1
+            self.set(was_right=True, reply=reply, step=step, ask="", asked_of=following)
         else:
-            self.context.set(state="judging")
-            self.context.ask(StepPhase(), lambda _: self.context.succeed(feedback.LIKE_AUTOGRAD))
-
-    def solution(self) -> str:
-        """The number that is asked for, and how it is worked out."""
-        return feedback.local_solution(self._step) if self._steps else ""
+            self.set(state="judging")
+            self.ask(StepPhase(), lambda _: self.succeed(Reply("like_autograd")))

@@ -1,23 +1,18 @@
 """The conversation with the engine: commands that wait for an answer, and the run view so far.
 
 All of it runs in the app's own thread.
-
-The interface of the engine, as the session uses it.
-
-The real one is `tutor.engine.client`; the tests bring their own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Position, RunRecipe, devices_of, on_cpu, settings_of
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import (
@@ -43,14 +38,19 @@ from tutor.protocol.messages import (
     SelectRun,
     SeriesWritten,
     StepPhase,
+    StoppedAt,
     Switch,
     WriteSeries,
 )
-from tutor.session.run_view import Inspections, Notice, PrintedText, RunView, Start
+from tutor.session.feedback import CodePlace
+from tutor.session.run_view import Inspections, Notice, NoticeKind, PrintedText, RunView, Start
 
 
 class Engine(Protocol):
-    """Takes commands without ever blocking, and tells events from a thread of its own."""
+    """The engine as the session uses it; `tutor.engine.client` is the real one.
+
+    It takes commands without ever blocking, and reports events from a thread of its own.
+    """
 
     def start(self, on_event: Callable[[AnyEvent], None]) -> None:
         """Begin. `on_event` is called from another thread: it may only post a message."""
@@ -95,7 +95,7 @@ class EngineSession:
         """Whether the learner has stopped what is being opened: then nothing else is opened."""
         self._heard_at = clock()
         self._ended_with = ""
-        self._welcome: Notice | None = None
+        self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
         self.look = Inspect()
         """What the panes look at."""
@@ -118,7 +118,7 @@ class EngineSession:
         self.printed = PrintedText()
         self.view = RunView(lesson, mode, start.device, lesson.epochs[mode])
         self.notice = Notice()
-        self._welcome = None
+        self._notice_when_open = None
         self._opening = self.send(
             OpenLesson(
                 lesson=lesson,
@@ -155,7 +155,7 @@ class EngineSession:
         known = before if isinstance(before, Frame) else None
         self.view = RunView(lesson, mode, record.device, goal, before=known)
         self.notice = Notice()
-        self._welcome = None
+        self._notice_when_open = None
         self._opening = self.send(
             OpenLesson(
                 lesson=lesson,
@@ -184,7 +184,7 @@ class EngineSession:
             command, OpenLesson | Pause | Inspect | EvaluateExpressions | FindLocalGradients
         )
         if len(self._unanswered) >= QUEUE and not is_own:
-            self.notice = Notice("Still busy with the keys before · x stops", "refused")
+            self.notice = Notice("busy", kind="refused")
             return None
         number = self._engine.send(command)
         self._unanswered[number] = command
@@ -205,18 +205,18 @@ class EngineSession:
         """Stop whatever runs."""
         if self._unanswered:
             self._is_stopping = True
-            self.notice = Notice("Stopping …", "told")
+            self.notice = Notice("stopping")
             self._engine.stop()
         else:
-            self.notice = Notice("Nothing is running · q quits", "told")
+            self.notice = Notice("nothing_running")
 
-    def tell(self, text: str, kind: Literal["told", "refused"] = "told") -> None:
-        """Say one line to the learner."""
-        self.notice = Notice(one_line(text), kind)
+    def tell(self, code: str, *, kind: NoticeKind = "info", **values: object) -> None:
+        """Show a notice to the learner."""
+        self.notice = Notice(code, values, kind)
 
-    def welcome(self, text: str, kind: Literal["told", "refused"] = "told") -> None:
-        """Say one line once what is being opened stands."""
-        self._welcome = Notice(one_line(text), kind)
+    def tell_when_open(self, code: str, *, kind: NoticeKind = "info", **values: object) -> None:
+        """Show a notice as soon as the run that is being opened is there."""
+        self._notice_when_open = Notice(code, values, kind)
 
     # ── What is open, and what is awaited ───────────────────────────────────────────
 
@@ -253,23 +253,19 @@ class EngineSession:
             return 0.0
         return min(self._engine.busy_for(), self._clock() - self._heard_at)
 
-    def waiting_line(self, stop_key: str = "x") -> str:
-        """The command that the learner waits for, in words; empty if there is none.
-
-        `stop_key` is the key that is said to break it off.
-        """
+    @property
+    def waiting(self) -> Notice:
+        """The command that the learner waits for; empty if there is none."""
         if self.view is not None and not self.devices:
-            return "loading PyTorch …"
+            return Notice("loading")
         seeking = self._seeking
         if seeking is not None and self.awaits(Seek):
-            return (
-                f"epoch {seeking.epoch} on the way to {seeking.target} · {stop_key} breaks it off"
-            )
-        waited = self.silent_for
-        if waited < PATIENCE:
-            return ""
-        oldest = next(iter(self._unanswered.values()))
-        return f"{self._name(oldest)} is still running ({waited:.0f} s) · {stop_key} stops it"
+            return Notice("seeking", {"epoch": seeking.epoch, "target": seeking.target})
+        seconds = self.silent_for
+        if seconds < PATIENCE:
+            return Notice()
+        code, values = self._running(next(iter(self._unanswered.values())))
+        return Notice(code, {**values, "seconds": seconds})
 
     # ── Hearing ─────────────────────────────────────────────────────────────────────
 
@@ -298,11 +294,9 @@ class EngineSession:
             case SeekAdvanced():
                 self._seeking = event
             case SeriesWritten():
-                self.tell(f"Written to {event.path}")
+                self.tell("written", path=event.path)
             case CommandRefused():
-                self.notice = Notice(one_line(event.message), "refused")
-                if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
-                    self._open_otherwise(command)
+                self._refused(event, command)
             case LessonFailed():
                 self._failed(event)
             case OutputPrinted():
@@ -312,9 +306,22 @@ class EngineSession:
     def _is_of_another_lesson(self, event: AnyEvent) -> bool:
         return event.opening not in (0, self._opening)
 
-    def _open_otherwise(self, refused: OpenLesson) -> None:
+    def _refused(self, event: CommandRefused, command: AnyCommand | None) -> None:
+        if event.stopped is not None:
+            self._stopped(event.stopped, is_undone=False)
+        else:
+            self.tell(_text_code(event), kind="refused", text=event.message)
+        if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
+            self._open_otherwise(command, event.message)
+
+    def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
+        kind: NoticeKind = "info" if is_undone else "refused"
+        place = CodePlace(at.phase, at.line)
+        self.tell("stopped", kind=kind, place=place, is_undone=is_undone)
+
+    def _open_otherwise(self, refused: OpenLesson, reason: str) -> None:
         """Say why a lesson can't be opened as asked, and open it as closely as possible."""
-        view, reason = self.view, self.notice.text
+        view = self.view
         if view is None:
             return
         record = refused.record
@@ -322,7 +329,7 @@ class EngineSession:
             if refused.device != "cpu":
                 start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
                 self.open(view.lesson, start)
-                self.welcome(f"{reason} · it begins on the CPU", "refused")
+                self.tell_when_open("on_cpu", kind="refused", reason=reason)
             return
         moved = on_cpu(record)
         if moved != record and not set(devices_of(record)) <= set(self.devices):
@@ -332,11 +339,11 @@ class EngineSession:
                 for run in refused.runs
             )
             self.open_run(view.lesson, moved, at, runs, view.goal, before=refused.before)
-            self.welcome(f"{reason} · computed anew on the CPU", "refused")
+            self.tell_when_open("replayed_on_cpu", kind="refused", reason=reason)
             return
         mode, _, rate, seed = settings_of(record.changes, record)
         self.open(view.lesson, Start(mode, "cpu", rate, seed))
-        self.welcome(f"{reason} · it begins anew", "refused")
+        self.tell_when_open("begins_anew", kind="refused", reason=reason)
 
     def _shown(self, event: FrameShown, command: AnyCommand | None) -> None:
         view = self.view
@@ -370,12 +377,17 @@ class EngineSession:
 
     def _say(self, event: FrameShown, is_echo: bool) -> None:
         if self._ended_with:
-            back = f"{self._ended_with} · back at epoch {event.frame.at.epoch}"
-            self.notice, self._ended_with = Notice(back, "failed"), ""
-        elif self._welcome is not None and not is_echo:
-            self.notice, self._welcome = self._welcome, None
-        elif event.note or not is_echo:
-            self.notice = Notice(one_line(event.note), "told" if event.note else "quiet")
+            epoch = event.frame.at.epoch
+            self.tell("back_at", kind="failed", reason=self._ended_with, epoch=epoch)
+            self._ended_with = ""
+        elif self._notice_when_open is not None and not is_echo:
+            self.notice, self._notice_when_open = self._notice_when_open, None
+        elif event.stopped is not None:
+            self._stopped(event.stopped, is_undone=True)
+        elif event.note:
+            self.tell("text", text=event.note)
+        elif not is_echo:
+            self.notice = Notice()
 
     def _look_for_then(self, event: FrameShown, known: set[str]) -> None:
         """Compare with the run that was just left; with another if there is none any more."""
@@ -397,33 +409,37 @@ class EngineSession:
     def _failed(self, event: LessonFailed) -> None:
         if self.view is not None:
             self.view = replace(self.view, failed=event, target=None)
-        where = f", line {event.line}" if event.line else ""
-        self.notice = Notice(f"{event.phase} failed{where} · R starts again", "failed")
+        self.tell("phase_failed", kind="failed", place=CodePlace(event.phase, event.line))
 
     def _ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()
         self._seeking = None
-        self.notice = Notice(one_line(event.message), "failed")
-        self._ended_with = self.notice.text if event.restarting else ""
+        self.tell(_text_code(event), kind="failed", text=event.message)
+        self._ended_with = event.message if event.restarting else ""
         if self.view is not None:
             self.view = replace(self.view, target=None)
 
-    def _name(self, command: AnyCommand) -> str:
+    def _running(self, command: AnyCommand) -> tuple[str, Mapping[str, object]]:
+        """The notice for a command that takes long: its code, and the parameters."""
         match command:
-            case StepPhase():
-                return (self.view and self.view.next_phase) or "The phase"
+            case StepPhase() if self.view and self.view.next_phase:
+                return "phase_runs", {"phase": self.view.next_phase}
             case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
-                return f"The run to epoch {epoch}"
-            case OpenLesson() | Restart() | Switch():
-                return "Setup"
+                return "run_to_runs", {"epoch": epoch}
+            case OpenLesson() | Restart() | Switch() | StepPhase():
+                return "setup_runs", {}
             case Seek():
-                return f"The run to epoch {command.epoch}"
+                return "run_to_runs", {"epoch": command.epoch}
             case SelectRun():
-                return f"The change to run {command.name}"
+                return "change_runs", {"name": command.name}
             case WriteSeries():
-                return "The writing of the figures"
+                return "writing_runs", {}
             case _:
-                return "The epoch"
+                return "epoch_runs", {}
+
+
+def _text_code(event: CommandRefused | ProcessEnded) -> str:
+    return "text_and_restart" if event.can_restart else "text"
 
 
 def _goal(view: RunView, frame: Frame) -> int:

@@ -1,16 +1,15 @@
-"""From exercise to exercise: begins one, hands on what the learner says, and goes to the next.
+"""The exercises of the open lesson: begins one, passes answers on, and goes to the next.
 
-An exercise has a run of its own; the learner's run of the lesson is held meanwhile, as all that
-it takes to have it again.
-
-The handler of each kind of exercise.
+An exercise has a run of its own; meanwhile the learner's run of the lesson is paused, as the data
+that is needed to open it again.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
@@ -19,47 +18,37 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
-from tutor.protocol.messages import AnyCommand, AnyEvent, FrameShown, ProcessEnded
-from tutor.session import feedback
-from tutor.session.answer_handlers import (
-    ChooseHandler,
-    PredictChoiceHandler,
-    PredictHandler,
-    SignHandler,
-    choices_of,
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    CommandRefused,
+    FrameShown,
+    LessonFailed,
+    ProcessEnded,
+    StoppedAt,
 )
-from tutor.session.attempt import Attempt, noted, recalled, why_not
+from tutor.session.attempt import Attempt, noted, recalled
 from tutor.session.be_autograd_handler import BeAutogradHandler
-from tutor.session.change_handlers import ReachHandler, RepairHandler
+from tutor.session.choose_handler import ChooseHandler
 from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handler import AttemptContext
+from tutor.session.exercise_handler import ExerciseHandler
+from tutor.session.feedback import code_place
 from tutor.session.journal import Bookmark, Deed, Journal, UnfinishedAttempt, next_to_do
-from tutor.session.run_view import Start
+from tutor.session.predict_handler import PredictHandler
+from tutor.session.reach_handler import ReachHandler
+from tutor.session.repair_handler import RepairHandler
+from tutor.session.run_view import Notice, Start
 
-AnyWay = PredictHandler | ReachHandler | RepairHandler | BeAutogradHandler | ChooseHandler
-
-
-def handler_for(exercise: Exercise, context: AttemptContext) -> AnyWay:
-    """The way for an exercise of its kind."""
-    match exercise:
-        case Predict():
-            kinds = {"number": PredictHandler, "sign": SignHandler, "choice": PredictChoiceHandler}
-            return kinds[exercise.form](exercise, context)
-        case Reach():
-            return ReachHandler(exercise, context)
-        case Repair():
-            return RepairHandler(exercise, context)
-        case BeAutograd():
-            return BeAutogradHandler(exercise, context)
-        case Choose():
-            return ChooseHandler(exercise, context)
-
+_HANDLERS: Mapping[type[Exercise], type[ExerciseHandler[Any]]] = {
+    Predict: PredictHandler,
+    Reach: ReachHandler,
+    Repair: RepairHandler,
+    BeAutograd: BeAutogradHandler,
+    Choose: ChooseHandler,
+}
 
 MOST_SEEDS = 1000
 """A seed that is drawn is below this: short enough to be remembered."""
-
-REPAIR_SECONDS = 10.0
-"""So long may fixed code run without a sign of life; then it is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +107,7 @@ class ExerciseController:
     def __init__(self, engine_session: EngineSession, journal: Journal) -> None:
         self._engine_session = engine_session
         self._journal = journal
-        self._handler: AnyWay | None = None
+        self._handler: ExerciseHandler[Any] | None = None
         self._wished = ""
         """The exercise to begin once the lesson's own run stands."""
         self._known: dict[str, Attempt] = {}
@@ -132,13 +121,13 @@ class ExerciseController:
     @property
     def attempt(self) -> Attempt | None:
         """The exercise that the learner is at."""
-        return self._handler.context.attempt if self._handler else None
+        return self._handler.attempt if self._handler else None
 
     @property
     def lesson(self) -> Lesson | None:
         """The lesson as its file has it, whatever code an exercise has put into it."""
         if self._handler is not None:
-            return self._handler.context.lesson
+            return self._handler.lesson
         return self._engine_session.view.lesson if self._engine_session.view else None
 
     @property
@@ -150,13 +139,12 @@ class ExerciseController:
         """By exercise: the best that the learner has done there."""
         return self._journal.states(self.lesson.slug) if self.lesson else {}
 
-    def why_not(self, command: AnyCommand) -> str:
-        """Why the exercise that is on doesn't let this be done; empty if it does."""
+    def refusal(self, command: AnyCommand) -> Notice | None:
+        """The reason why the current exercise does not allow a command; None if it does."""
         view = self._engine_session.view
         if self._handler is None or view is None:
-            return ""
-        at = view.frame.at if view.frame else Position(0, 0)
-        return why_not(self._handler.context.attempt, command, at, self._handler.place)
+            return None
+        return self._handler.refusal(command, view.frame.at if view.frame else Position(0, 0))
 
     # ── From one to the next ────────────────────────────────────────────────────────
 
@@ -169,13 +157,13 @@ class ExerciseController:
         if lesson is None:
             return
         if found is None:
-            none = "This lesson has no exercises"
-            self._engine_session.tell(none if not self.exercises else f"There is no exercise {id}")
+            code = "unknown_exercise" if self.exercises else "no_exercises"
+            self._engine_session.tell(code, id=id)
             return
         if self._handler is None:
             if self._engine_session.is_moving:
                 self._wished = found.id
-                self._engine_session.tell("The exercise starts when the current run has finished")
+                self._engine_session.tell("exercise_waits")
                 return
             self.held = hold(self._engine_session)
         number = [e.id for e in self.exercises].index(found.id) + 1
@@ -188,7 +176,6 @@ class ExerciseController:
             state="opening",
             wants="number",
             ask=found.ask,
-            choices=choices_of(found),
             round=before.round if before else 0,
             step=before.step if before else 0,
             tries=before.tries if before else 0,
@@ -196,9 +183,8 @@ class ExerciseController:
             typed=before.typed if before else "",
             is_editing=before.is_editing if before else False,
         )
-        context = AttemptContext(self._engine_session, self._journal, lesson, attempt)
-        self._handler = handler_for(found, context)
-        context.set(wants=self._handler.wants)
+        make = _HANDLERS[type(found)]
+        self._handler = make(found, attempt, lesson, self._engine_session, self._journal)
         self._handler.begin()
 
     def begin_when_open(self, exercise: Exercise) -> None:
@@ -251,12 +237,10 @@ class ExerciseController:
         self._known.clear()
         self._skipped_last = ""
 
-    def again(self, *, new_seed: bool = False) -> None:
-        """Begin the exercise's run again; a Reach keeps the settings that it is now under."""
-        if isinstance(self._handler, ReachHandler):
-            self._handler.again(random.randrange(1, MOST_SEEDS) if new_seed else None)
-        elif self._handler is not None:
-            self._handler.begin()
+    def restart(self, *, new_seed: bool = False) -> None:
+        """Begin the exercise's run again."""
+        if self._handler is not None:
+            self._handler.restart(random.randrange(1, MOST_SEEDS) if new_seed else None)
 
     def _next(self) -> None:
         """The next one that is not done; after the last, back to the lesson."""
@@ -267,17 +251,14 @@ class ExerciseController:
             self.begin(following.id)
         else:
             self.leave()
-            self._engine_session.welcome(self._end_of_the_last())
+            left, skipped = self._open_and_skipped()
+            self._engine_session.tell_when_open("last_exercise", left=left, skipped=skipped)
 
-    def _end_of_the_last(self) -> str:
-        """Say which exercises are open or were skipped; else that the next lesson may follow."""
+    def _open_and_skipped(self) -> tuple[list[int], list[int]]:
+        """The numbers of the exercises that are open, and of those that were skipped."""
         deeds, every = self.deeds(), list(enumerate(self.exercises, 1))
         left = [n for n, e in every if deeds.get(e.id) not in ("done", "skipped")]
-        skipped = [n for n, e in every if deeds.get(e.id) == "skipped"]
-        told = (_told(left, "still open"), _told(skipped, "skipped"))
-        what = "; ".join(("That was the last exercise", *filter(None, told)))
-        keys = ("A shows them" if left or skipped else "", "" if left else "n: the next lesson")
-        return " · ".join((what, *filter(None, keys)))
+        return left, [n for n, e in every if deeds.get(e.id) == "skipped"]
 
     # ── What the learner says ───────────────────────────────────────────────────────
 
@@ -286,21 +267,19 @@ class ExerciseController:
         handler = self._handler
         if handler is None:
             return
-        if handler.context.attempt.state in ("wrong", "done"):
+        if handler.attempt.state in ("wrong", "done"):
             self.go_on()
-        elif handler.context.attempt.state == "asking":
+        elif handler.attempt.state == "asking":
+            handler.set(typed="", unread="")
             try:
                 handler.answer(text)
-            except ValueError as error:  # it can't be read: that is no try
-                # Submitted, it is half typed no more; the field has it still, to be fixed.
-                handler.context.set(reply=feedback.escaped(str(error)), unread=text, typed="")
-            else:
-                handler.context.set(typed="", unread="")
+            except ValueError as error:
+                handler.reject(text, "unreadable", text=str(error))
 
     def keep_typed(self, text: str) -> None:
         """Remember what stands in the field."""
         if self._handler is not None:
-            self._handler.context.set(typed=text)
+            self._handler.set(typed=text)
 
     def edit(self, code: str) -> None:
         """Let a Repair's code take its place, and run it."""
@@ -315,26 +294,23 @@ class ExerciseController:
     def keep_draft(self, code: str) -> None:
         """Remember a Repair's code as the learner has it now."""
         if isinstance(self._handler, RepairHandler):
-            self._handler.context.keep_draft(code)
+            self._handler.keep_draft(code)
 
     def forget_reply(self) -> None:
         """Say no more what came of code that is not there any more."""
-        if (
-            isinstance(self._handler, RepairHandler)
-            and self._handler.context.attempt.state == "asking"
-        ):
-            self._handler.context.set(reply="")
+        if isinstance(self._handler, RepairHandler) and self._handler.attempt.state == "asking":
+            self._handler.set(reply=None)
 
     def keep_editing(self, is_editing: bool) -> None:
         """Remember whether a Repair's code is open in the editor."""
         if isinstance(self._handler, RepairHandler):
-            self._handler.context.set(is_editing=is_editing)
+            self._handler.set(is_editing=is_editing)
 
     def go_on(self) -> None:
         """After a wrong answer, the same question anew; after success, the next exercise."""
         state = self.attempt.state if self.attempt else None
         if state == "wrong" and self._handler is not None:
-            self._handler.go_on()
+            self._handler.ask_again()
         elif state == "done":
             self._next()
 
@@ -342,13 +318,13 @@ class ExerciseController:
         """One more hint."""
         if self._handler is None:
             return
-        context = self._handler.context
-        if not context.attempt.hints_left:
-            self._engine_session.tell("No more hints")
+        handler, attempt = self._handler, self._handler.attempt
+        if not attempt.hints_left:
+            self._engine_session.tell("no_more_hints")
             return
-        self._engine_session.tell("")  # what was said of solutions and hints is so no more
-        context.set(hints=context.attempt.asked.hints[: len(context.attempt.hints) + 1])
-        context.did("hinted")
+        self._engine_session.notice = Notice()  # a notice on hints or solutions is out of date
+        handler.set(hints=attempt.asked.hints[: len(attempt.hints) + 1])
+        handler.record("hinted")
 
     def show_solution(self) -> None:
         """How it is done; only after a try."""
@@ -356,10 +332,10 @@ class ExerciseController:
         if self._handler is None or attempt is None or attempt.state in ("opening", "judging"):
             return
         if attempt.may_see_solution:
-            self._engine_session.tell("")
+            self._engine_session.notice = Notice()
             self._handler.show_solution()
         else:
-            self._engine_session.tell("Try once to unlock the solution")
+            self._engine_session.tell("solution_locked")
 
     def skip(self) -> None:
         """`I know this`: on to the next."""
@@ -368,14 +344,19 @@ class ExerciseController:
             return
         is_skipped = attempt.state != "done"
         if is_skipped:
-            self._handler.context.did("skipped")
+            self._handler.record("skipped")
             self._skipped_last = attempt.exercise.id
         self._next()
         if is_skipped:
-            told = "" if self.attempt else f" · {self._end_of_the_last()}"
-            is_typed = self.attempt is not None and self.attempt.wants in ("number", "sign")
-            key = "esc, then K takes that back" if is_typed else "K takes that back"
-            self._engine_session.welcome(f"Exercise {attempt.number} is skipped · {key}{told}")
+            left, skipped = self._open_and_skipped()
+            self._engine_session.tell_when_open(
+                "exercise_skipped",
+                number=attempt.number,
+                is_typing=self.attempt is not None and self.attempt.wants in ("number", "sign"),
+                is_last=self.attempt is None,
+                left=left,
+                skipped=skipped,
+            )
 
     def unskip(self) -> None:
         """Take the last skip back, and begin that exercise."""
@@ -386,7 +367,7 @@ class ExerciseController:
         found = next((e for id_ in first for e in skipped if e.id == id_), None)
         found = found or (skipped[-1] if skipped else None)
         if lesson is None or found is None:
-            self._engine_session.tell("No exercise of this lesson is skipped")
+            self._engine_session.tell("none_skipped")
             return
         self._journal.did(lesson.slug, found.id, kind_of(found), "unskipped")
         self.begin(found.id)
@@ -397,21 +378,27 @@ class ExerciseController:
         """Go on with what was waited for. `command` is what the event answers."""
         handler = self._handler
         if handler is None:
-            self._begin_what_is_wished(event)
+            self._begin_wished(event)
             return
-        if words := handler.notice(event):  # the learner sees no file, and no numbers of its lines
-            self._engine_session.notice = replace(self._engine_session.notice, text=one_line(words))
+        self._locate_notice(event)
         if isinstance(event, ProcessEnded):
-            handler.context.forget()
-            handler.ended(event)
-        elif (
-            not handler.context.heard(event)
-            and isinstance(event, FrameShown)
-            and event.target is None
-        ):
+            handler.forget_questions()
+            handler.process_ended(event)
+        elif not handler.receive(event) and isinstance(event, FrameShown) and event.target is None:
             handler.rested(command)
 
-    def _begin_what_is_wished(self, event: AnyEvent) -> None:
+    def _locate_notice(self, event: AnyEvent) -> None:
+        """Name the code of a notice as the learner sees it, who sees no file in an exercise."""
+        at: LessonFailed | StoppedAt | None = event if isinstance(event, LessonFailed) else None
+        if isinstance(event, FrameShown | CommandRefused):
+            at = event.stopped
+        notice = self._engine_session.notice
+        if at is not None and self._handler is not None and "place" in notice.values:
+            place = code_place(self._handler.exercise, self._handler.lesson, at)
+            values = {**notice.values, "place": place}
+            self._engine_session.notice = replace(notice, values=values)
+
+    def _begin_wished(self, event: AnyEvent) -> None:
         """As soon as the lesson stands still; if it never came to stand, that is forgotten."""
         if not self._wished or isinstance(event, ProcessEnded) or self._engine_session.is_moving:
             return
@@ -419,20 +406,10 @@ class ExerciseController:
         if hold(self._engine_session) is not None:
             self.begin(wished)
 
-    def feel_the_pulse(self, silent_for: float) -> None:
+    def stop_if_silent(self, seconds: float) -> None:
         """Stop fixed code that has given no sign of life for too long."""
-        handler = self._handler
-        if not isinstance(handler, RepairHandler) or handler.context.attempt.state != "judging":
-            return
-        if silent_for > REPAIR_SECONDS:
-            handler.stop(REPAIR_SECONDS)
-
-
-def _told(numbers: Sequence[int], how: str) -> str:
-    """`1, 2 and 4 are skipped`; empty where there are none."""
-    *before, last = map(str, numbers) if numbers else ("",)
-    named = " and ".join(filter(None, (", ".join(before), last)))
-    return f"{named} {'are' if before else 'is'} {how}" if named else ""
+        if isinstance(self._handler, RepairHandler):
+            self._handler.stop_if_silent(seconds)
 
 
 def hold(engine_session: EngineSession) -> PausedRun | None:

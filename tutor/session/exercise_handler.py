@@ -1,14 +1,13 @@
-"""The base class of the exercise handlers, and the context that each works in.
+"""The base class of the exercise handlers, one for each kind of exercise.
 
-A handler sets up a run, waits for an answer and checks it. Its context is the attempt, its run and
-the journal.
+A handler sets up a run, waits for an answer and checks it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -19,129 +18,54 @@ from tutor.protocol.messages import (
     AnyCommand,
     AnyEvent,
     CommandRefused,
-    FrameShown,
     LessonFailed,
     ProcessEnded,
+    Reseed,
+    Restart,
+    RunTo,
+    Seek,
+    SelectRun,
+    SetElement,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    Switch,
 )
 from tutor.session import feedback
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.engine_session import EngineSession
-from tutor.session.journal import Deed, Draft, Journal
+from tutor.session.feedback import Reply
+from tutor.session.journal import Deed, Journal
+from tutor.session.run_view import Notice
 from tutor.training.exercise_start import position_of, standing
 
-Then = Callable[[AnyEvent], None]
-
-
-class AttemptContext:
-    """One attempt, and the questions to the engine that it has given rise to."""
-
-    def __init__(
-        self, engine_session: EngineSession, journal: Journal, lesson: Lesson, attempt: Attempt
-    ) -> None:
-        self.engine_session = engine_session
-        self.lesson = lesson
-        """As its file has it, whatever code the exercise puts into it."""
-        self.attempt = attempt
-        self._journal = journal
-        self._then: dict[int, Then] = {}
-        """By the number of a question: what to do with its answer."""
-
-    # ── The attempt ─────────────────────────────────────────────────────────────────
-
-    def set(self, **changes: object) -> None:
-        """Change what the learner sees of it."""
-        self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
-
-    def did(self, deed: Deed) -> None:
-        """Have it written down."""
-        exercise = self.attempt.exercise
-        self._journal.did(self.lesson.slug, exercise.id, kind_of(exercise), deed)
-
-    def tried(self) -> None:
-        """One more answer was given."""
-        self.set(tries=self.attempt.tries + 1)
-        self.did("tried")
-
-    def succeed(self, reply: str) -> None:
-        """It is done; now it may be explained."""
-        self.set(state="done", reply=reply, explain=self.attempt.asked.explain)
-        self.did("done")
-
-    def draft(self) -> Draft | None:
-        """The code that was left here; none once it is done: then it is broken anew."""
-        if self._journal.states(self.lesson.slug).get(self.attempt.exercise.id) == "done":
-            return None
-        return self._journal.draft_of(self.lesson.slug, self.attempt.exercise.id)
-
-    def keep_draft(self, code: str) -> None:
-        """Remember the code as it is now; what was made of code from elsewhere is so, too."""
-        self.set(code=code)
-        draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
-        self._journal.draft(self.lesson.slug, self.attempt.exercise.id, draft)
-
-    # ── Its run ─────────────────────────────────────────────────────────────────────
-
-    def ask(self, command: AnyCommand, then: Then) -> None:
-        """Ask the engine, and go on with its answer."""
-        number = self.engine_session.send(command)
-        if number is not None:
-            self._then[number] = then
-
-    def open(
-        self,
-        stage: Stage,
-        then: Then,
-        *,
-        at: Position | None = None,
-        code: str | None = None,
-        keep_settings: bool = False,
-        seed: int | None = None,
-    ) -> None:
-        """Set up a run at `stage` (or `at` a place of it), with the learner's `code`.
-
-        With `keep_settings` its mode, learning rate and seed are those that hold now; a `seed`
-        goes before.
-        """
-        view = self.engine_session.view
-        device = view.device if view else "cpu"
-        begun = standing(self.lesson, self.attempt.exercise, stage=stage, code=code, device=device)
-        record = begun.record
-        if keep_settings and view is not None and (frame := view.frame) is not None:
-            record = msgspec.structs.replace(
-                record, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
-            )
-        if seed is not None:
-            record = msgspec.structs.replace(record, seed=seed)
-        self._then.clear()
-        place = begun.at if at is None else at
-        number = self.engine_session.open_run(begun.lesson, record, place, aside=True)
-        if number is not None:
-            self._then[number] = then
-
-    def heard(self, event: AnyEvent) -> bool:
-        """Go on with what was waited for; whether the event was that."""
-        then = self._then.pop(event.answers, None)
-        if then is None:
-            return False
-        then(event)
-        return True
-
-    def forget(self) -> None:
-        """Nothing that was asked will be answered any more."""
-        self._then.clear()
-
-
+OnAnswer = Callable[[AnyEvent], None]
 E = TypeVar("E", bound=Exercise)
 
 
 class ExerciseHandler(Generic[E]):
-    """Base class of the handlers: a run is set up, then an answer is awaited."""
+    """One attempt at an exercise: its run, and the commands that wait for an answer."""
 
-    wants: ClassVar[Wants] = "number"
+    wants: Wants = "number"
 
-    def __init__(self, exercise: E, context: AttemptContext) -> None:
+    def __init__(
+        self,
+        exercise: E,
+        attempt: Attempt,
+        lesson: Lesson,
+        engine_session: EngineSession,
+        journal: Journal,
+    ) -> None:
+        """`lesson` is as its file has it, whatever code the exercise puts into it."""
         self.exercise = exercise
-        self.context = context
+        self.attempt = replace(attempt, wants=self.wants)
+        self.lesson = lesson
+        self.engine_session = engine_session
+        self.journal = journal
+        self._on_answer: dict[int, OnAnswer] = {}
+        """By the number of a command: what to do with its answer."""
+
+    # ── The question ────────────────────────────────────────────────────────────────
 
     @property
     def stage(self) -> Stage:
@@ -150,67 +74,152 @@ class ExerciseHandler(Generic[E]):
 
     @property
     def place(self) -> Position:
-        """Where it is asked."""
-        return position_of(self.context.lesson, self.stage)
+        """The position at which the question is asked."""
+        return position_of(self.lesson, self.stage)
 
     def begin(self) -> None:
         """Set up the run, and ask."""
-        self.context.open(self.stage, self.opened)
+        self.open(self.stage, self.opened)
+
+    def restart(self, seed: int | None = None) -> None:
+        """Begin the exercise's run again."""
+        self.begin()
 
     def opened(self, event: AnyEvent) -> None:
-        """The run stands, or can't be set up."""
+        """Ask, now that the run is set up, or can't be."""
         if isinstance(event, CommandRefused):
-            self.context.set(reply=f"It can't be set up: {feedback.reason(event)}")
-        if self.context.attempt.state == "opening":
-            self.context.set(state="asking")
+            self.set(reply=Reply("no_setup", {"reason": feedback.reason(event)}))
+        if self.attempt.state == "opening":
+            self.set(state="asking")
 
     def answer(self, text: str) -> None:
         """Check what was typed. Raises ValueError, fit to show, if it can't be read."""
 
-    def go_on(self) -> None:
-        """Ask again after a wrong answer, where that is another question."""
+    def ask_again(self) -> None:
+        """Ask with other numbers after a wrong answer, where the kind does."""
+
+    def show_solution(self) -> None:
+        """Show the solution."""
+        self.set(is_solution_shown=True)
+        self.record("shown")
 
     def rested(self, command: AnyCommand | None) -> None:
-        """The run has come to rest somewhere."""
+        """React to a run that has come to rest, by this command."""
 
-    def ended(self, event: ProcessEnded) -> None:
-        """The process that ran it has ended; if another comes, begin there."""
+    def process_ended(self, event: ProcessEnded) -> None:
+        """Begin in the next process, if there is one."""
         if event.restarting:
             self.begin()
 
-    def why(self, event: AnyEvent) -> str:
-        """Why something was not done; where code failed, its line is quoted."""
+    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+        """The reason why a command is not allowed now; `at` is where the run stands."""
+        return None
+
+    def refusal_to_pass(self, command: AnyCommand, at: Position) -> Notice | None:
+        """The same for a question about the run: it may not come to what is asked for."""
+        if self.attempt.state in ("wrong", "done"):
+            return None
+        match command:
+            case StepPhase():
+                passes = at >= self.place
+            case Seek(epoch=epoch, step=step):
+                passes = step is None or Position(epoch, step) > self.place
+            case _:
+                passes = isinstance(command, StepEpoch | RunTo)
+        if passes:
+            return Notice("answer_first")
+        return Notice("run_is_fixed") if changes_run(command) else None
+
+    # ── The attempt ─────────────────────────────────────────────────────────────────
+
+    def set(self, **changes: object) -> None:
+        """Change the attempt."""
+        self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
+
+    def record(self, deed: Deed) -> None:
+        """Write to the journal what the learner has done."""
+        self.journal.did(self.lesson.slug, self.exercise.id, kind_of(self.exercise), deed)
+
+    def count_try(self) -> None:
+        """Count one more answer."""
+        self.set(tries=self.attempt.tries + 1)
+        self.record("tried")
+
+    def succeed(self, reply: Reply | None = None) -> None:
+        """End the exercise, and explain."""
+        self.set(state="done", reply=reply, explain=self.attempt.asked.explain)
+        self.record("done")
+
+    def reject(self, typed: str, code: str, **values: object) -> None:
+        """Say why an answer can't be read. That is no try."""
+        self.set(reply=Reply(code, values), unread=typed)
+
+    def failure(self, event: AnyEvent) -> Reply:
+        """The reason why a command was not done; where code failed, its place."""
         if isinstance(event, LessonFailed):
-            return feedback.code_failed(self.place_of(event.phase, event.line), event.message)
+            place = feedback.code_place(self.exercise, self.lesson, event)
+            return Reply("code_failed", {"place": place, "message": event.message})
         return feedback.reason(event)
 
-    def place_of(self, phase: str, line: int | None) -> str:
-        """A line of a phase's code, as the learner can find it."""
-        is_own = feedback.is_own(self.exercise, phase)
-        quoted = "" if is_own else feedback.code_at(self.context.lesson, line)
-        return feedback.place_in_code(phase, line, quoted, is_own=is_own)
+    # ── Its run ─────────────────────────────────────────────────────────────────────
 
-    def notice(self, event: AnyEvent) -> str:
-        """A notice on code that failed or was stopped; empty for other events."""
-        if isinstance(event, LessonFailed):
-            return f"{event.phase} failed{self._at(event.phase, event.line)} · R starts again"
-        if stopped := feedback.stopped_in(event):
-            back = "; its changes were undone" if isinstance(event, FrameShown) else ""
-            return f"Stopped: {stopped[0]} was still running{self._at(*stopped)}{back}"
-        return ""
+    def ask(self, command: AnyCommand, on_answer: OnAnswer = lambda _: None) -> None:
+        """Send a command of the exercise to the engine."""
+        number = self.engine_session.send(command)
+        if number is not None:
+            self._on_answer[number] = on_answer
 
-    def _at(self, phase: str, line: int | None) -> str:
-        """To be said behind the phase: ` (line 2 of your code)`, ` at loss = …`."""
-        if feedback.is_own(self.exercise, phase):
-            return f" (line {line} of your code)" if line else ""
-        quoted = feedback.code_at(self.context.lesson, line)
-        return f" at {quoted}" if quoted else ""
+    def open(
+        self,
+        stage: Stage,
+        on_answer: OnAnswer = lambda _: None,
+        *,
+        at: Position | None = None,
+        code: str | None = None,
+        keep_settings: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        """Set up a run at `stage` (or `at` a place of it), with the learner's `code`.
 
-    def show_solution(self) -> None:
-        """How it is done."""
-        self.context.set(solution=self.solution())
-        self.context.did("shown")
+        With `keep_settings` its mode, learning rate and seed are those that hold now, or `seed`.
+        """
+        view = self.engine_session.view
+        device = view.device if view else "cpu"
+        begun = standing(self.lesson, self.exercise, stage=stage, code=code, device=device)
+        recipe = begun.record
+        if keep_settings and view is not None and (frame := view.frame) is not None:
+            recipe = msgspec.structs.replace(
+                recipe, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
+            )
+        if seed is not None:
+            recipe = msgspec.structs.replace(recipe, seed=seed)
+        self._on_answer.clear()
+        place = begun.at if at is None else at
+        number = self.engine_session.open_run(begun.lesson, recipe, place, aside=True)
+        if number is not None:
+            self._on_answer[number] = on_answer
 
-    def solution(self) -> str:
-        """In words or code."""
-        return ""
+    def receive(self, event: AnyEvent) -> bool:
+        """Handle the answer to a command of the exercise; False for other events."""
+        on_answer = self._on_answer.pop(event.answers, None)
+        if on_answer is not None:
+            on_answer(event)
+        return on_answer is not None
+
+    def forget_questions(self) -> None:
+        """Wait for no answer any more."""
+        self._on_answer.clear()
+
+
+def changes_run(command: AnyCommand) -> bool:
+    """Whether a command makes the run another one."""
+    kinds = Switch | SetLearningRate | SetElement | Reseed | SelectRun
+    return isinstance(command, kinds) or (isinstance(command, Restart) and command.new_seed)
+
+
+def read_choice(text: str, count: int) -> int | None:
+    """Index of the choice that was named by its number from 1; None if none was."""
+    typed = text.strip().rstrip(".)")
+    if not (typed.isascii() and typed.isdecimal()) or not 1 <= int(typed) <= count:
+        return None
+    return int(typed) - 1

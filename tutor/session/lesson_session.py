@@ -88,8 +88,10 @@ class LessonSession:
                     msgspec.structs.replace(self._previous, is_editing=False), lesson
                 )
             exercise, epoch = self._previous.exercise, self._previous.at.epoch
-            where = f"at exercise {exercise}" if exercise else f"in epoch {epoch}"
-            self.engine_session.welcome(f"You left this lesson {where} · O goes on there")
+            if exercise:
+                self.engine_session.tell_when_open("left_at_exercise", id=exercise)
+            else:
+                self.engine_session.tell_when_open("left_in_epoch", epoch=epoch)
 
     def take_up(self) -> None:
         """Go on where this lesson was left the time before."""
@@ -97,7 +99,7 @@ class LessonSession:
         if self.view is None:
             return
         if left is None:
-            self.engine_session.tell("Nothing to resume: the lesson is where you left it")
+            self.engine_session.tell("nothing_to_resume")
         else:
             self.resume(self.view.lesson, left)
 
@@ -112,12 +114,12 @@ class LessonSession:
         has_modes = {mode for record in records for mode in modes_of(record)} <= {*lesson.modes}
         if left.fingerprint != lesson.fingerprint() or not has_modes:
             self.engine_session.open(lesson, Start(*settings_of(left.record.changes, left.record)))
-            self.engine_session.welcome("The lesson has changed since you left it: it begins anew")
+            self.engine_session.tell_when_open("lesson_changed")
             return
         self.engine_session.open_run(
             lesson, left.record, left.at, left.runs, left.goal, before=left.before
         )
-        self.engine_session.welcome("You are back where you left · R starts again")
+        self.engine_session.tell_when_open("resumed")
         self.controller.recall(left, lesson)
         for exercise in lesson.exercises:
             if exercise.id == left.exercise:
@@ -148,7 +150,7 @@ class LessonSession:
     def keep_typed(self, text: str) -> None:
         """Remember what stands in the field, not answered yet."""
         if self.attempt is not None and self.attempt.typed != text:
-            if self.notice.kind in ("told", "refused"):  # it was said of what came before
+            if self.notice.kind != "failed":  # it belongs to the text before
                 self.notice = Notice()
             self.controller.keep_typed(text)
             self._write_down()

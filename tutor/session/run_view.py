@@ -5,8 +5,9 @@ A lesson's printed text in it is bounded and safe to show.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson
 from tutor.plain import plain
@@ -144,10 +145,14 @@ class Start:
     seed: int = 0
 
 
+NoticeKind: TypeAlias = Literal["info", "refused", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One line for the status bar."""
+    """One line for the learner as a code and its parameters; `tutor.wording` has the sentence."""
 
-    text: str = ""
-    kind: Literal["quiet", "told", "refused", "failed"] = "quiet"
-    """Quiet ones may be covered by what is next; the others stay until something happens."""
+    code: str = ""
+    """Empty where there is nothing to say."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    kind: NoticeKind = "info"

@@ -104,10 +104,10 @@ class Session(LessonSession):
             return self.view.frame.learning_rate
         return self.view.lesson.learning_rate[self.view.mode]
 
-    def waiting_line(self, stop_key: str = "x") -> str:
-        """The command that the learner waits for, in words; empty if there is none."""
-        self.controller.feel_the_pulse(self.engine_session.silent_for)
-        return self.engine_session.waiting_line(stop_key)
+    def check_waiting(self) -> Notice:
+        """The command that the learner waits for, if any; code that is silent is stopped."""
+        self.controller.stop_if_silent(self.engine_session.silent_for)
+        return self.engine_session.waiting
 
     def receive(self, event: AnyEvent) -> bool:
         """Take in what the engine tells; whether a FramePainted is owed after the paint."""
@@ -156,19 +156,17 @@ class Session(LessonSession):
         if view is None or view.frame is None or self.is_running:
             self.pause()
             return
-        if reason := self.controller.why_not(StepPhase()):
-            self.engine_session.tell(reason, "refused")
+        if not self._is_allowed(StepPhase()):
             return
         graph = view.inspections.graph
         if graph is None:  # whether there is one at all is not known yet
             self._awaits_graph = (view.frame.at, view.mode)
-            self.engine_session.tell("Reading the graph …")
+            self.engine_session.tell("reading_graph")
         elif not graph.operations:
-            self.engine_session.tell(graph.why or "There is no operation of backward here")
+            code = "text" if graph.why else "no_operation"
+            self.engine_session.tell(code, text=graph.why)
         elif view.next_phase != "Gradient":
-            self.engine_session.tell(
-                "i goes into the Gradient phase, one operation at a time: step to it"
-            )
+            self.engine_session.tell("not_in_gradient")
         elif view.operations < graph.operations:
             self.engine_session.view = replace(view, operations=view.operations + 1)
             self.notice = Notice()
@@ -207,9 +205,7 @@ class Session(LessonSession):
         if frame and (frame.at.epoch, frame.at.step) >= (view.goal, frame.steps):
             further = frame.at.epoch + view.lesson.epochs[frame.mode]
             if not self._offered_to_go_on:
-                self.engine_session.tell(
-                    f"Epoch {frame.at.epoch} is reached · r again goes on to {further}"
-                )
+                self.engine_session.tell("goal_reached", epoch=frame.at.epoch, further=further)
                 self._offered_to_go_on = True
                 return
             self.engine_session.view = view = replace(view, goal=further)
@@ -346,15 +342,20 @@ class Session(LessonSession):
 
     def _send(self, command: AnyCommand) -> None:
         """Ask for it, unless the exercise that is on is against it."""
-        if reason := self.controller.why_not(command):
-            self.engine_session.tell(reason, "refused")
-        else:
+        if self._is_allowed(command):
             self.engine_session.send(command)
+
+    def _is_allowed(self, command: AnyCommand) -> bool:
+        """Whether the current exercise allows a command; the notice says why not."""
+        refusal = self.controller.refusal(command)
+        if refusal is not None:
+            self.notice = replace(refusal, kind="refused")
+        return refusal is None
 
     def _go_back(self, command: BackPhase | BackEpoch) -> None:
         at = self.view.frame.at if self.view and self.view.frame else None
         if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
-            self.engine_session.tell("This is the beginning · space goes on")
+            self.engine_session.tell("beginning")
             return
         self.pause()
         self._send(command)
@@ -371,10 +372,8 @@ class Session(LessonSession):
             return
         self.pause()
         if self.attempt is not None:
-            if reason := self.controller.why_not(command):
-                self.engine_session.tell(reason, "refused")
-            else:
-                self.controller.again(new_seed=command.new_seed)
+            if self._is_allowed(command):
+                self.controller.restart(new_seed=command.new_seed)
             return
         self.engine_session.printed = PrintedText()
         self.engine_session.view = replace(view, goal=view.lesson.epochs[view.mode])
@@ -385,7 +384,7 @@ class Session(LessonSession):
             return
         modes = self.view.lesson.modes
         if len(modes) == 1:
-            self.engine_session.tell(f"This lesson has one gradient mode: {modes[0]}")
+            self.engine_session.tell("one_mode", mode=modes[0])
             return
         wished = self.engine_session.last(Switch, lambda c: c.mode is not None)
         mode = (wished.mode if wished else None) or self.view.mode
@@ -397,7 +396,7 @@ class Session(LessonSession):
             return
         value = next_of_1_2_5(now, up)
         if not 1e-12 <= value <= LARGEST:
-            self.engine_session.tell(f"The learning rate stays at {setting(now)}", "refused")
+            self.engine_session.tell("rate_stays", kind="refused", rate=setting(now))
             return
         self._in_mid_run(SetLearningRate(value=value))
 

@@ -148,7 +148,7 @@ class TutorApp(ThemedApp):
         if trouble != self._trouble:
             self._trouble = trouble
             if trouble:
-                self.tell(Notice(one_line(trouble), "refused"))
+                self.tell(Notice("text", {"text": trouble}, "refused"))
 
     def _start_engine(self) -> None:
         """Start the engine after the first screen is painted: loading torch would delay it."""
@@ -236,13 +236,13 @@ class TutorApp(ThemedApp):
         if self.session.view is not None:
             self.switch_screen("lesson")
         else:
-            self.tell(Notice("No lesson is open yet · enter opens one", "told"))
+            self.tell(Notice("no_lesson_open"))
 
     def action_resume(self) -> None:
         """Resume where the learner was last, in any lesson."""
         left, view = self._curriculum.last_left(), self.session.view
         if left is None:
-            self.tell(Notice("Nothing to resume yet · enter opens a lesson", "told"))
+            self.tell(Notice("nothing_left_yet"))
         elif view and view.lesson.slug == left.slug and self.session.has_begun:
             self.action_lesson()
         else:
@@ -264,8 +264,7 @@ class TutorApp(ThemedApp):
         if 0 <= index + by < len(usable):
             self._open(usable[index + by], self._begin_where_left)
         else:
-            which = "last" if by > 0 else "first"
-            self.tell(Notice(f"This is the {which} lesson · m shows all", "told"))
+            self.tell(Notice("last_lesson" if by > 0 else "first_lesson"))
 
     # ── Keys and commands ───────────────────────────────────────────────────────────
 
@@ -304,7 +303,7 @@ class TutorApp(ThemedApp):
         is_seen = isinstance(self.screen, SessionScreen | LessonListScreen)
         if is_seen and event.key not in self.active_bindings:
             typed = event.character if event.is_printable and event.character else event.key
-            self.tell(Notice(one_line(f"{typed} does nothing here · ? shows all keys"), "told"))
+            self.tell(Notice("unknown_key", {"key": typed}))
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
@@ -336,7 +335,7 @@ class TutorApp(ThemedApp):
         self.settings.keep(msgspec.structs.replace(self.settings.settings, mouse=takes))
         if not self.settings.trouble:
             whose = "tutor" if takes else "terminal"
-            self.tell(Notice(f"From the next start on the mouse is the {whose}'s", "told"))
+            self.tell(Notice("mouse", {"whose": whose}))
 
     def _palette_call(self, screen: SizedScreen, action: str) -> Callable[[], None]:
         def call() -> None:
@@ -348,7 +347,7 @@ class TutorApp(ThemedApp):
 
     def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:
         if headline.diagnostic:
-            self.tell(Notice(one_line(headline.diagnostic), "refused"))
+            self.tell(Notice("text", {"text": headline.diagnostic}, "refused"))
         else:
             self._open_file(headline.path, begin)
 
@@ -357,7 +356,7 @@ class TutorApp(ThemedApp):
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:
-            self.tell(Notice(one_line(str(error)), "refused"))
+            self.tell(Notice("text", {"text": str(error)}, "refused"))
             return
         self._begin_if_trusted(lesson, begin)
 
@@ -373,12 +372,12 @@ class TutorApp(ThemedApp):
         if not yes:
             if self.session.view is None:
                 self.action_menu()
-            self.tell(Notice(f"{lesson.path.name} is not opened", "told"))
+            self.tell(Notice("not_opened", {"name": lesson.path.name}))
             return
         trouble = self._trust(lesson)
         self._begin(lesson, begin)
         if trouble:  # the lesson runs; only the permission is not saved
-            self.session.engine_session.welcome(one_line(trouble), "refused")
+            self.session.engine_session.tell_when_open("text", kind="refused", text=trouble)
 
     def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         begin(lesson)
@@ -409,7 +408,7 @@ class TutorApp(ThemedApp):
             chosen = next((e for e in exercises if e.id == first), exercises[0])
             self.session.controller.begin_when_open(chosen)
         else:
-            self.tell(Notice("This lesson has no exercises", "told"))
+            self.tell(Notice("no_exercises"))
 
     def tell(self, notice: Notice) -> None:
         """Show a one-line message on the current screen."""

@@ -15,13 +15,11 @@ from tutor.session.attempt import Attempt
 from tutor.session.number_format import setting
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import marks, text_styles
-from tutor.ui.commands import AppCommand, footer
+from tutor.ui.commands import KEYS, AppCommand, footer
 from tutor.ui.exercise_lines import tells_why_failed, where_failed
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
-
-PART = " · "
-"""The separator between the parts of a message."""
+from tutor.wording.notices import PART, notice_parts
 
 
 class Bar(LinesPane, can_focus=False):
@@ -138,18 +136,19 @@ class StatusBar(Bar):
         elif view and view.target is not None:
             said = _progress(view, width)
         elif notice.kind in ("refused", "failed"):
-            said = line((_fitting("! " + notice.text, width), text_styles.ERROR))
-        elif notice.text:
-            said = line((_fitting(notice.text, width), text_styles.STRONG))
+            parts = notice_parts(notice, KEYS)
+            said = line((_fitting("! ", parts, width), text_styles.ERROR))
+        elif notice.code:
+            said = line((_fitting("", notice_parts(notice, KEYS), width), text_styles.STRONG))
         else:
             said = line(*_next(view))
         return [said.truncate(width, ellipsis=True)]
 
 
-def _fitting(text: str, width: int) -> str:
-    """The text without the last parts that don't fit; a dot separates parts."""
-    while cell_len(text) > width and PART in text:
-        text = text.rpartition(PART)[0]
+def _fitting(start: str, parts: Sequence[str], width: int) -> str:
+    """The parts in one line, without the last ones that don't fit."""
+    while cell_len(text := start + PART.join(parts)) > width and len(parts) > 1:
+        parts = parts[:-1]
     return text
 
 

@@ -5,7 +5,7 @@ Bindings, footer, help screen and command palette are all made from these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -289,6 +289,20 @@ MAP_COMMANDS = (
     AppCommand("back", ("escape", "M"), "back", "Back to where you came from", "app.leave_map", 3),
     *_GENERAL_COMMANDS,
 )
+
+_NAMED = (
+    *MENU_COMMANDS,
+    *(command for command in RUNS_COMMANDS if command.name == "delete"),
+    *LESSON_COMMANDS,
+    *EXERCISE_COMMANDS,
+)
+_KEY_OF = {command.name: command.key_label for command in _NAMED}
+KEYS: Mapping[str, str] = {
+    **_KEY_OF,
+    "answer": _KEY_OF["exercise"],
+    "leave_field": _KEY_OF["leave"],
+}
+"""The key of each command that a notice may name; the wording puts them into its templates."""
 
 
 def bindings(commands: Iterable[AppCommand]) -> list[Binding]:

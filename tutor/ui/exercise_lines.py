@@ -12,13 +12,15 @@ from textual.style import Style
 from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, kind_of
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
-from tutor.session import feedback
-from tutor.session.attempt import Attempt, may_change
+from tutor.session.attempt import Attempt
 from tutor.session.goal_progress import ComparisonState
 from tutor.session.journal import Deed, next_to_do
 from tutor.ui import text_styles
+from tutor.ui.commands import KEYS
 from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
+from tutor.wording.notices import allowed_changes
 
 Key = tuple[str, str]
 """A key as the learner reads it, and its action."""
@@ -139,7 +141,7 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
         return prose_lines(markdown, room, inline)
 
     yield _part("title", [title(attempt)], is_tight=True)
-    yield _part("ask", prose(attempt.ask))
+    yield _part("ask", prose(question_markdown(attempt)))
     for index, choice in enumerate(attempt.choices):
         rows = _choice(index, choice, index == picked, width, inline)
         yield _part(choice_part(index), rows, is_tight=index + 1 < len(attempt.choices))
@@ -154,8 +156,8 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
         yield from _aims(attempt, width)
     for number, hint in enumerate(attempt.hints, 1):
         yield _part(f"hint {number}", _headed(f"Hint {number}: ", hint, width, inline))
-    if attempt.solution:
-        yield _part("solution", _headed("Solution: ", attempt.solution, width, inline))
+    if solution := solution_markdown(attempt):
+        yield _part("solution", _headed("Solution: ", solution, width, inline))
 
 
 def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
@@ -249,7 +251,8 @@ def _marked(mark: ComparisonState, width: int) -> Iterator[Content]:
 
 
 def _may(exercise: Reach, width: int) -> list[Content]:
-    words = f"You may change {may_change(exercise)}; step and run as you like."
+    changes = allowed_changes(exercise.may, KEYS)
+    words = f"You may change {changes}; step and run as you like."
     return line((words, text_styles.DIM)).wrap(width)
 
 
@@ -261,23 +264,24 @@ def _symptom(exercise: Repair, width: int) -> list[Content]:
 
 def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     """Lines of the reply to the last answer, after ✓ or ✗ and a word."""
+    words = reply_markdown(attempt)
     if attempt.state == "done":
         word = "Done." if isinstance(attempt.exercise, Reach | Repair) else "Right."
-        return _headed(f"✓ {word} ", attempt.reply, width, inline, text_styles.NEXT)
-    if not attempt.reply:
+        return _headed(f"✓ {word} ", words, width, inline, text_styles.NEXT)
+    if attempt.reply is None:
         return []
+    head, style = "▸ ", text_styles.STRONG
     if attempt.unread:
-        told = attempt.reply + _KEYS_TYPED.get(attempt.unread, "")
-        return _headed("▸ ", told, width, inline, text_styles.STRONG)
-    if attempt.is_from_elsewhere:
-        return _headed("▸ ", attempt.reply, width, inline, text_styles.STRONG)
-    if attempt.state == "wrong":
-        return _headed("✗ Not right. ", attempt.reply, width, inline, text_styles.ERROR)
-    if attempt.was_right:
-        return _headed("✓ ", attempt.reply, width, inline, text_styles.NEXT)
-    if attempt.was_right is False or attempt.wants in ("choice", "code"):
-        return _headed("✗ Not yet. ", attempt.reply, width, inline, text_styles.ERROR)
-    return _headed("▸ ", attempt.reply, width, inline, text_styles.STRONG)
+        words += _KEYS_TYPED.get(attempt.unread, "")
+    elif attempt.is_from_elsewhere:
+        pass
+    elif attempt.state == "wrong":
+        head, style = "✗ Not right. ", text_styles.ERROR
+    elif attempt.was_right:
+        head, style = "✓ ", text_styles.NEXT
+    elif attempt.was_right is False or attempt.wants in ("choice", "code"):
+        head, style = "✗ Not yet. ", text_styles.ERROR
+    return _headed(head, words, width, inline, style)
 
 
 _KEYS_TYPED = {
@@ -298,11 +302,9 @@ def where_failed(failed: LessonFailed, attempt: Attempt | None) -> str:
 
 def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
     """Whether the reply already names the error raised since the learner's code was put in."""
-    if failed is None or not attempt.reply or not isinstance(attempt.exercise, Repair):
+    if failed is None or attempt.reply is None or not isinstance(attempt.exercise, Repair):
         return False
-    is_in_reply = (
-        feedback.literal(failed.message) in attempt.reply or feedback.STILL in attempt.reply
-    )
+    is_in_reply = attempt.reply.values.get("message") == failed.message
     return is_in_reply or bool(where_failed(failed, attempt))
 
 
@@ -396,7 +398,7 @@ def _keys(attempt: Attempt) -> Iterator[Key]:
     if attempt.state in ("asking", "wrong"):
         if attempt.hints_left:
             yield ("h", f"hint ({attempt.hints_left} left)")
-        if attempt.may_see_solution and not attempt.solution:
+        if attempt.may_see_solution and not attempt.is_solution_shown:
             yield ("H", "solution")
         yield ("k", "I know this")
     yield ("esc", "leaves")

@@ -175,12 +175,12 @@ class ThemedApp(App[None]):
     def action_take_theme(self, name: ThemeName) -> None:
         """Use this theme now and save it in the settings."""
         if self.no_color:
-            self.tell(Notice("NO_COLOR is set: there are no colours to choose from", "told"))
+            self.tell(Notice("no_colours"))
             return
         self._wear(name)
         self.settings.keep(msgspec.structs.replace(self.settings.settings, theme=name))
         if not self.settings.trouble:
-            self.tell(Notice(f"Theme {LOOKS[name].title} · T: the next", "told"))
+            self.tell(Notice("theme_taken", {"title": LOOKS[name].title}))
 
     def _wear(self, name: ThemeName) -> None:
         """Apply a theme; without colours always `terminal`, which sets no colour."""

@@ -19,7 +19,8 @@ from textual.widgets import Static
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
-from tutor.ui.commands import AppCommand
+from tutor.ui.commands import KEYS, AppCommand
+from tutor.wording.notices import notice_text
 
 MIN_WIDTH, MIN_HEIGHT = 80, 22
 """Less than 80×24, which leaves room for a multiplexer's own lines."""
@@ -94,17 +95,18 @@ class SessionScreen(SizedScreen):
     def on_mount(self) -> None:
         """Take over the session's state, and check regularly for long waits."""
         self.update_from_session()
-        self.set_interval(PULSE, self._feel_the_pulse)
+        self.set_interval(PULSE, self._check_waiting)
 
     def update_from_session(self) -> None:
         """Take over the session's state."""
         self.view = self.session.view
         self.attempt = self.session.attempt
         self.notice = self.session.notice
-        self._feel_the_pulse()
+        self._check_waiting()
 
-    def _feel_the_pulse(self) -> None:
-        self.waiting = self.session.waiting_line(self.STOP_KEY)
+    def _check_waiting(self) -> None:
+        waiting = self.session.check_waiting()
+        self.waiting = notice_text(waiting, {**KEYS, "stop": self.STOP_KEY})
 
     def action_session(self, name: str) -> None:
         """Have the session run a command."""

@@ -196,9 +196,7 @@ class EditorScreen(SessionScreen):
 
     def action_copy(self) -> None:
         """Say how to select text, as nothing is selected."""
-        self.session.engine_session.tell(
-            "Nothing is selected (shift+arrows select) · esc goes back"
-        )
+        self.session.engine_session.tell("nothing_selected")
         self.update_from_session()
 
 

@@ -175,9 +175,7 @@ class LessonScreen(SessionScreen):
 
         view = self.session.view
         if view is not None and not view.lesson.comparable:
-            self.session.engine_session.tell(
-                "Here each mode is a run of its own: there is nothing to compare"
-            )
+            self.session.engine_session.tell("no_comparison")
             self.update_from_session()
         elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
@@ -266,7 +264,7 @@ class LessonScreen(SessionScreen):
     def action_of_exercise(self, name: str) -> None:
         """Have the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
-            self.session.engine_session.tell("No exercise is on · a begins one")
+            self.session.engine_session.tell("no_exercise_on")
             self.update_from_session()
         else:
             if not self.query_one(ExercisePane).display:
@@ -281,7 +279,7 @@ class LessonScreen(SessionScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self.session.engine_session.tell("o edits the code of a repair: no repair is on")
+            self.session.engine_session.tell("no_repair_on")
             self.update_from_session()
         elif attempt.state == "done":
             self.action_show("exercise")
@@ -303,9 +301,7 @@ class LessonScreen(SessionScreen):
             pane.leave_field()
         else:
             self.session.leave_exercise()
-            self.session.engine_session.welcome(
-                "Your own run is back as you left it · a: exercises"
-            )
+            self.session.engine_session.tell_when_open("own_run_back")
             self.update_from_session()
 
     def on_exercise_text_answered(self, message: ExerciseText.Answered) -> None:
@@ -457,7 +453,8 @@ def _is_of_use(command: str, attempt: Attempt) -> bool:
         case "hint":
             return attempt.hints_left > 0 and attempt.state != "done"
         case "show_solution":
-            return attempt.may_see_solution and not attempt.solution and attempt.state != "done"
+            is_hidden = attempt.may_see_solution and not attempt.is_solution_shown
+            return is_hidden and attempt.state != "done"
         case "skip":
             return attempt.state != "done"
     return True

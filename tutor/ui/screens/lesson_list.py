@@ -162,7 +162,7 @@ class LessonListScreen(SizedScreen):
         if not self.is_known and not self._has_chosen:
             self._awaits = exercises_only
         elif entry is None or entry.target is None:
-            self.tell(Notice("There is no lesson to open here", "told"))
+            self.tell(Notice("no_lesson_here"))
         elif isinstance(entry.target, Bookmark) and not exercises_only:
             self.post_message(self.GoOnChosen())
         elif isinstance(entry.target, Bookmark):

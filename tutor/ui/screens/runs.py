@@ -21,10 +21,11 @@ from tutor.session.number_format import number, setting
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import text_styles
-from tutor.ui.commands import RUNS_COMMANDS, bindings
+from tutor.ui.commands import KEYS, RUNS_COMMANDS, bindings
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.ui.text_styles import line
+from tutor.wording.notices import notice_text
 
 MAX_NAME = 12
 
@@ -66,7 +67,7 @@ class RunsScreen(ModalScreen[None]):
         pane = panes.first()
         pane.then = self.session.engine_session.look.then
         pane.runs = view.runs if view else ()
-        self.query_one("#runs-notice", Static).update(line(self.session.notice.text))
+        self.query_one("#runs-notice", Static).update(line(notice_text(self.session.notice, KEYS)))
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
@@ -96,7 +97,7 @@ class RunsScreen(ModalScreen[None]):
             self._doomed = ""
         else:
             self._doomed = chosen.name
-            self.session.engine_session.tell(f"d again forgets {chosen.name} for good")
+            self.session.engine_session.tell("delete_again", name=chosen.name)
             self.update_from_session()
 
     def action_compare(self) -> None:
@@ -105,12 +106,10 @@ class RunsScreen(ModalScreen[None]):
         if chosen is None:
             return
         if chosen.is_current:
-            self.session.engine_session.tell(
-                "This is the run you are in: choose another to compare with"
-            )
+            self.session.engine_session.tell("is_this_run")
         else:
             self.session.compare_with(chosen.name)
-            self.session.engine_session.tell(f"{chosen.name} stands beside the numbers as “then”")
+            self.session.engine_session.tell("compared_with", name=chosen.name)
         self.update_from_session()
 
     def action_rename(self) -> None:

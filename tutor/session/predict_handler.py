@@ -1,0 +1,129 @@
+"""The handler of predictions: the learner says what a phase will compute; then it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tutor.lesson.exercise import Predict, Stage
+from tutor.protocol.frame import Position
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    BackPhase,
+    EvaluateExpressions,
+    ExpressionsEvaluated,
+    FrameShown,
+    StepPhase,
+)
+from tutor.session.exercise_handler import ExerciseHandler, read_choice
+from tutor.session.feedback import Reply
+from tutor.session.run_view import Notice
+from tutor.training import answers
+
+
+class PredictHandler(ExerciseHandler[Predict]):
+    """Predict a number, a sign, or one of several choices."""
+
+    def __init__(self, exercise: Predict, *context: Any) -> None:
+        self.wants = exercise.form
+        super().__init__(exercise, *context)
+        self.set(choices=tuple(exercise.choices.values()))
+
+    def begin(self) -> None:
+        """Set up the run of this round's question."""
+        seen = len(self.attempt.hints)
+        self.set(ask=self.asked.ask, hints=self.asked.hints[:seen])
+        super().begin()
+
+    @property
+    def asked(self) -> Predict:
+        """The exercise with the numbers of this round."""
+        return self.exercise.asked_in(self.attempt.round)
+
+    @property
+    def stage(self) -> Stage:
+        """The run that this round asks about."""
+        return self.asked.stage
+
+    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+        """The reason why a command is not allowed before the answer."""
+        return self.refusal_to_pass(command, at)
+
+    def answer(self, text: str) -> None:
+        """Run the phase, and compare."""
+        answer = self._read(text)
+        if answer is None:
+            self.reject(text, "no_choice", count=len(self.exercise.choices))
+            return
+        self.set(state="judging", answer=answer, reply=None)
+        view = self.engine_session.view
+        if view is None or view.frame is None or view.frame.at != self.place:
+            self.open(self.stage)
+        self.ask(StepPhase(), self._stepped)
+
+    def _read(self, text: str) -> str | None:
+        """The answer as it is compared; None if no choice has this number."""
+        match self.exercise.form:
+            case "number":
+                return repr(answers.read_number(text))
+            case "sign":
+                return answers.read_sign(text)
+            case "choice":
+                index = read_choice(text, len(self.exercise.choices))
+                return None if index is None else tuple(self.exercise.choices)[index]
+
+    def _stepped(self, event: AnyEvent) -> None:
+        if isinstance(event, FrameShown):
+            wrong = (wrong.value for wrong in self.asked.wrong)
+            expressions = (self.exercise.answer, *wrong)
+            self.ask(EvaluateExpressions(expressions=expressions), self._judge)
+        else:
+            self.set(state="asking", reply=self.failure(event))
+
+    def _judge(self, event: AnyEvent) -> None:
+        if not isinstance(event, ExpressionsEvaluated):
+            self.set(state="asking", reply=self.failure(event))
+            return
+        value, *mistaken = event.values
+        answer = self.attempt.answer
+        self.count_try()
+        result = {"answer": answer, "value": value, "comment": ""}
+        if answers.is_right(self.exercise, value, answer):
+            self.succeed(Reply("prediction", result))
+        else:
+            result["comment"] = answers.matching_reply(self.asked, answer, mistaken)
+            self.set(state="wrong", reply=Reply("prediction", result))
+
+    def ask_again(self) -> None:
+        """Ask with the numbers of the next round."""
+        self.set(
+            state="opening",
+            round=self.attempt.round + 1,
+            answer="",
+            reply=None,
+            is_solution_shown=False,
+        )
+        self.begin()
+
+    def show_solution(self) -> None:
+        """Run the phase to see the result; if the question is still open, go back again."""
+        evaluate = EvaluateExpressions(expressions=(self.exercise.answer,))
+        if self.attempt.state != "asking":
+            self.ask(evaluate, self._solved)
+            return
+        self.set(state="judging")
+        results: list[AnyEvent] = []
+        self.ask(StepPhase())
+        self.ask(evaluate, results.append)
+        self.ask(BackPhase(), lambda _: self._back(results))
+
+    def _back(self, results: list[AnyEvent]) -> None:
+        """Show the solution only now: a key that is pressed on seeing it must not be lost."""
+        self.set(state="asking")
+        for event in results:
+            self._solved(event)
+
+    def _solved(self, event: AnyEvent) -> None:
+        if isinstance(event, ExpressionsEvaluated):
+            self.set(expected=event.values[0])
+            super().show_solution()

@@ -1,0 +1,176 @@
+"""The handler of repairs: the learner fixes a phase's code; it runs, and a condition must hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tutor.lesson import code_checks
+from tutor.lesson.exercise import Repair
+from tutor.protocol.frame import Position
+from tutor.protocol.messages import (
+    AnyCommand,
+    AnyEvent,
+    CommandRefused,
+    EvaluateExpressions,
+    ExpressionsEvaluated,
+    FrameShown,
+    LessonFailed,
+    ProcessEnded,
+    RunTo,
+)
+from tutor.session import feedback
+from tutor.session.exercise_handler import ExerciseHandler, changes_run
+from tutor.session.feedback import Reply
+from tutor.session.goal_progress import goal_of
+from tutor.session.journal import Draft
+from tutor.session.run_view import Notice
+from tutor.training import answers
+
+REPAIR_SECONDS = 10.0
+"""Seconds that fixed code may run without a sign of life; then it is stopped."""
+
+
+class RepairHandler(ExerciseHandler[Repair]):
+    """Fix the code of a phase."""
+
+    wants = "code"
+
+    def __init__(self, exercise: Repair, *context: Any) -> None:
+        super().__init__(exercise, *context)
+        self._goal = goal_of(exercise.condition)
+        self._stopped_after: float | None = None
+        """Seconds of silence after which the tutor itself has stopped the code."""
+        draft = self._draft()
+        code = (draft and draft.code) or exercise.code
+        is_own = draft is None or draft.is_own or code == exercise.code
+        self.set(code=code, is_from_elsewhere=not is_own)
+
+    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+        """The reason why a setting may not be changed: only the code may."""
+        is_over = self.attempt.state in ("wrong", "done")
+        return Notice("only_code_changes") if changes_run(command) and not is_over else None
+
+    # ── The code ────────────────────────────────────────────────────────────────────
+
+    @property
+    def _code_to_run(self) -> str:
+        """The learner's code; the code as it was given, where the other is from elsewhere."""
+        attempt = self.attempt
+        return self.exercise.code if attempt.is_from_elsewhere else attempt.code
+
+    def _draft(self) -> Draft | None:
+        """The code that was left here; none once the exercise is done."""
+        if self.journal.states(self.lesson.slug).get(self.exercise.id) == "done":
+            return None
+        return self.journal.draft_of(self.lesson.slug, self.exercise.id)
+
+    def keep_draft(self, code: str) -> None:
+        """Save the code as it is now; an edit of code from elsewhere is from elsewhere, too."""
+        self.set(code=code)
+        draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
+        self.journal.draft(self.lesson.slug, self.exercise.id, draft)
+
+    def agree(self) -> None:
+        """Let code from elsewhere run, as it is now: the learner has read it."""
+        self.set(is_from_elsewhere=False)
+
+    # ── Its run ─────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
+        """Set up the run with the code as the learner left it."""
+        if self.attempt.is_from_elsewhere:
+            self.set(reply=Reply("code_from_elsewhere"))
+        self.open(self.stage, self._begun, code=self._code_to_run)
+
+    def _begun(self, event: AnyEvent) -> None:
+        """Ask; code that is half fixed may not even be Python: then it runs as it was given."""
+        if isinstance(event, FrameShown):
+            self.opened(event)
+        else:
+            self.open(self.stage, self.opened, code=self.exercise.code)
+            self.engine_session.tell_when_open("code_as_given")
+
+    def edit(self, code: str) -> None:
+        """Put this code in place of the phase's, and run it.
+
+        Code from elsewhere that nobody has agreed to is kept, and not run.
+        """
+        self.keep_draft(code)
+        if self.attempt.is_from_elsewhere and code != self.exercise.code:
+            self.set(state="asking", reply=Reply("code_from_elsewhere"))
+            return
+        if bad := code_checks.why_not_code(code):
+            reply = Reply("not_python", {"line": bad.line, "reason": bad.reason})
+            self.set(state="asking", reply=reply)
+            return
+        self._stopped_after = None
+        self.set(state="judging", reply=None, was_stopped=False)
+        self.open(self.stage, self._opened_with_code, at=Position(0, 0), code=code)
+
+    def _opened_with_code(self, event: AnyEvent) -> None:
+        if isinstance(event, FrameShown):
+            self.ask(RunTo(epoch=self.exercise.epochs), self._ran)
+        else:
+            self._fail(self._stop_reply(event) or self.failure(event))
+
+    def stop_if_silent(self, seconds: float) -> None:
+        """Stop the code if it has been silent for too long."""
+        if self.attempt.state == "judging" and seconds > REPAIR_SECONDS:
+            self._stopped_after = REPAIR_SECONDS
+            self.engine_session.stop()
+
+    def _ran(self, event: AnyEvent) -> None:
+        if not isinstance(event, FrameShown):
+            self._fail(self.failure(event))
+            return
+        frame = event.frame
+        is_through = frame.at.epoch >= self.exercise.epochs and frame.is_epoch_end
+        if not is_through and not frame.diverged:
+            self.engine_session.notice = Notice()  # the reply says where it was stopped
+            stopped = Reply("stopped", {"place": None, "after": self._stopped_after})
+            self._fail(self._stop_reply(event) or stopped)
+        else:
+            expressions = (self.exercise.condition, *self._goal.expressions)
+            self.ask(EvaluateExpressions(expressions=expressions), self._judge)
+
+    def failure(self, event: AnyEvent) -> Reply:
+        """The reason why a command was not done; the error to fix, shown above, is not repeated."""
+        reply = super().failure(event)
+        symptom = self.exercise.symptom.error
+        if isinstance(event, LessonFailed) and symptom and symptom in event.message:
+            return Reply("still_fails", reply.values)
+        return reply
+
+    def _stop_reply(self, event: AnyEvent) -> Reply | None:
+        """The reply to code that was stopped; None if it was not."""
+        stopped = event.stopped if isinstance(event, FrameShown | CommandRefused) else None
+        self.set(was_stopped=stopped is not None)
+        if stopped is None:
+            return None
+        place = feedback.code_place(self.exercise, self.lesson, stopped)
+        return Reply("stopped", {"place": place, "after": self._stopped_after})
+
+    def _judge(self, event: AnyEvent) -> None:
+        epochs = self.exercise.epochs
+        if isinstance(event, ExpressionsEvaluated) and answers.holds(event.values[0]):
+            self.count_try()
+            self.succeed(Reply("fix_works", {"epochs": epochs}))
+        else:
+            values = event.values[1:] if isinstance(event, ExpressionsEvaluated) else ()
+            marks = self._goal.marks(values) if values else ()
+            self._fail(Reply("fix_misses", {"epochs": epochs, "marks": marks}))
+
+    def _fail(self, reply: Reply) -> None:
+        self.count_try()
+        self.set(state="asking", reply=reply)
+
+    def process_ended(self, event: ProcessEnded) -> None:
+        """Say that the code ended its process, or had to be ended; set up the run once more."""
+        if self.attempt.state == "judging":
+            self.set(was_stopped=True)
+            self._fail(feedback.reason(event))
+        if event.restarting:
+            # What a learner has written into Setup may be what can't be set up.
+            is_setup = self.exercise.phase == "Setup"
+            code = self.exercise.code if is_setup else self._code_to_run
+            self.open(self.stage, self.opened, code=code)

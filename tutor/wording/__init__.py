@@ -1,0 +1,1 @@
+"""The sentences of the tutor, made from codes and parameters: one catalogue for screen and text."""

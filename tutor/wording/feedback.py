@@ -1,0 +1,364 @@
+"""Feedback to answers, questions and solutions in words, as short Markdown."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tutor.lesson.exercise import (
+    BeAutograd,
+    Choose,
+    Exercise,
+    Predict,
+    Reach,
+    Repair,
+    Setting,
+    Solution,
+)
+from tutor.plain import one_line
+from tutor.protocol.frame import Value
+from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.session.attempt import Attempt
+from tutor.session.feedback import CodePlace, Reply
+from tutor.session.goal_progress import Marks, words_of
+from tutor.session.number_format import number, setting, short, without_tails
+from tutor.wording.notices import Values
+
+# ── An attempt ──────────────────────────────────────────────────────────────────────
+
+
+def question_markdown(attempt: Attempt) -> str:
+    """The question that is asked now; of a backward pass, with the numbers it takes."""
+    asked_of = attempt.asked_of
+    if asked_of is None:
+        return attempt.ask
+    return "\n\n".join(filter(None, (attempt.ask.rstrip(), local_question(asked_of))))
+
+
+def reply_markdown(attempt: Attempt) -> str:
+    """The reply to the last answer; empty if there is none."""
+    return _reply(attempt.reply, attempt.exercise) if attempt.reply else ""
+
+
+def solution_markdown(attempt: Attempt) -> str:
+    """The solution in words or code; empty until it has been asked for."""
+    if not attempt.is_solution_shown:
+        return ""
+    match attempt.exercise:
+        case Predict() as exercise if attempt.expected is not None:
+            return solution(exercise, attempt.expected)
+        case Choose(choices=choices):
+            return next(choice.text for choice in choices if choice.is_right)
+        case Reach(solution=settings):
+            return reach_solution(settings)
+        case Repair(solution_code=code):
+            return f"```python\n{code.rstrip()}\n```"
+        case BeAutograd() if attempt.asked_of is not None:
+            return local_solution(attempt.asked_of)
+    return ""
+
+
+def solution_choice(attempt: Attempt) -> int:
+    """The number of the choice that is the solution shown, from 1; 0 if it is none of them."""
+    exercise = attempt.exercise
+    if not attempt.is_solution_shown:
+        return 0
+    if isinstance(exercise, Choose):
+        return [choice.is_right for choice in exercise.choices].index(True) + 1
+    if isinstance(exercise, Predict) and attempt.expected is not None:
+        names = list(exercise.choices)
+        right = attempt.expected.text
+        return names.index(right) + 1 if right in names else 0
+    return 0
+
+
+# ── Replies ─────────────────────────────────────────────────────────────────────────
+
+
+def _reply(reply: Reply, exercise: Exercise) -> str:
+    return _REPLIES[reply.code](reply.values, exercise)
+
+
+def _prediction(values: Values, exercise: Exercise) -> str:
+    """The given value, the comment, and the computed value.
+
+    `You said: 4. That is the sum. It is: −30.`
+    """
+    assert isinstance(exercise, Predict)
+    given, came = _ended(_shown(exercise, values["answer"])), answer(exercise, values["value"])
+    parts = (f"You said: {given}", values["comment"].strip(), f"It is: {_ended(came)}")
+    return " ".join(filter(None, parts))
+
+
+def _wrong_gradient(values: Values, exercise: Exercise) -> str:
+    return f"It is not {plain_number(values['value'])}. {local_help(values['question'])}"
+
+
+def _code_failed(values: Values, exercise: Exercise) -> str:
+    return f"{_place(values['place'], at_start=True)}: {literal(values['message'])}"
+
+
+def _still_fails(values: Values, exercise: Exercise) -> str:
+    place = _place(values["place"], at_start=True)
+    return f"{place}{_comma(place)} still raises this error."
+
+
+def _stopped(values: Values, exercise: Exercise) -> str:
+    after = values["after"]
+    who = "You stopped it" if after is None else f"The tutor stopped it after {after:.0f} s"
+    if values["place"] is None:
+        return f"{who}."
+    place = _place(values["place"])
+    return f"{who}: {place}{_comma(place)} was still running."
+
+
+def _place(place: CodePlace, *, at_start: bool = False) -> str:
+    """`line 2 of your code`, where the learner edits it; else the line of code itself."""
+    if place.is_own and place.line:
+        return f"{'Line' if at_start else 'line'} {place.line} of your code"
+    return f"{place.phase}, at {literal(place.code)}" if place.code else place.phase
+
+
+def _comma(place: str) -> str:
+    return "," if place.endswith("`") else ""
+
+
+def _fix_works(values: Values, exercise: Exercise) -> str:
+    return f"It runs for {_epochs(values['epochs'])} and does what it should."
+
+
+def _fix_misses(values: Values, exercise: Exercise) -> str:
+    """The code runs, and that is all; the figures it ends with, and the wanted ones.
+
+    Formulas are left out: they might be the very code to be found.
+    """
+    marks: Marks = values["marks"]
+    missed = (m for way in marks[:1] for m in way if not m.holds and m.now and m.wanted)
+    plain = [m for m in missed if not _FORMULA.search(m.what)][:MOST_FIGURES]
+    figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in plain]
+    what = f": {'; '.join(figures)}." if figures else "."
+    runs = f"It runs for {_epochs(values['epochs'])}"
+    return f"{runs}, but it does not yet do what it should{what}"
+
+
+_FORMULA = re.compile(r" [+−×/^] ")
+MOST_FIGURES = 2
+"""Figures that a fix misses and that are named; more take up the screen."""
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+_REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
+    "text": lambda v, _: v["text"],
+    "lesson": lambda v, _: v["markdown"],
+    "unreadable": lambda v, _: escaped(v["text"]),
+    "no_choice": lambda v, _: f"Pick one by its number, 1 to {v['count']}.",
+    "no_setup": lambda v, e: f"It can't be set up: {_reply(v['reason'], e)}",
+    "no_questions": lambda v, e: f"There is nothing to fill in: {_reply(v['reason'], e)}",
+    "not_done": lambda v, _: "It could not be done.",
+    "refused": lambda v, _: literal(v["message"]),
+    "process_ended": lambda v, _: literal(v["message"][:1].upper() + v["message"][1:]),
+    "prediction": _prediction,
+    "right_gradient": lambda v, _: f"{plain_number(v['value'])} is right.",
+    "wrong_gradient": _wrong_gradient,
+    "like_autograd": lambda v, _: "The Gradient phase has run: autograd comes to the same numbers.",
+    "code_from_elsewhere": lambda v, _: (
+        "The code that is kept here has not been run: it came with a progress file from elsewhere. "
+        "Code is a program: read all of it before you let it run."
+    ),
+    "not_python": lambda v, _: f"Line {v['line']} is not Python: {v['reason']}.",
+    "code_failed": _code_failed,
+    "still_fails": _still_fails,
+    "stopped": _stopped,
+    "fix_works": _fix_works,
+    "fix_misses": _fix_misses,
+}
+
+
+# ── Predictions, goals and choices ──────────────────────────────────────────────────
+
+
+def plain_number(x: float) -> str:
+    """A number without zeros at its end, as in a sentence they say nothing: `7.5`, `−0.3333`."""
+    return without_tails(number(x))
+
+
+def answer(exercise: Predict, value: Value) -> str:
+    """The answer of a prediction, in the form that was asked for."""
+    if exercise.form == "choice":
+        return exercise.choices.get(value.text, value.text)
+    if exercise.form == "sign" and value.data:
+        return _sign_word(value.data[0])  # its number may be asked for next
+    return without_tails(short(value))
+
+
+def solution(exercise: Predict, value: Value) -> str:
+    """The right answer; of a number also which quantity it is, where there are words for that.
+
+    The expression that tells choices or signs apart is the lesson's machinery, and no help.
+    """
+    right = answer(exercise, value)
+    words = _quantity(exercise) if exercise.form == "number" else ""
+    return f"{right}, {words}" if words else right
+
+
+def _quantity(exercise: Predict) -> str:
+    """`the gradient of w`, `the value of w after Update`; empty where there are no words."""
+    node = ast.parse(exercise.answer.strip(), mode="eval").body
+    words, at = words_of(node), exercise.stage.at
+    if not words:
+        return ""
+    if words.startswith(_NOUNS):
+        return f"the {escaped(words)}"
+    after = f" after {at.phase}" if at is not None and at.phase else ""
+    return f"the value of {literal(words)}{after}"
+
+
+_NOUNS = ("gradient of", "loss of", "lowest", "highest", "mean", "sum", "size")
+"""How words begin that are a noun, and no name or formula."""
+
+
+def _shown(exercise: Predict, said: str) -> str:
+    if exercise.form == "choice":
+        return exercise.choices.get(said, said)
+    if exercise.form == "sign":
+        return _sign_word(float(f"{said}1") if said in "+-" else 0.0)
+    return plain_number(float(said))
+
+
+def _sign_word(x: float) -> str:
+    if math.isnan(x):
+        return "no number"
+    return "positive" if x > 0 else "negative" if x < 0 else "zero"
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def reach_solution(solution: Solution) -> str:
+    """How a condition is met, in words."""
+    parts = []
+    if solution.mode is not None:
+        parts.append(f"the mode `{solution.mode}`")
+    if solution.learning_rate is not None:
+        parts.append(f"the learning rate {setting(solution.learning_rate)}")
+    if solution.seed is not None:
+        parts.append(f"the seed {solution.seed}")
+    parts += [f"`{element(s)}` = {setting(s.value)}" for s in solution.settings]
+    epochs = "epoch" if solution.epochs == 1 else "epochs"
+    given = f"From the start with {' and '.join(parts)}" if parts else "From the start"
+    return f"{given}, run {solution.epochs} {epochs}."
+
+
+def element(of: Setting) -> str:
+    """How one number of a parameter is called: `w`, `W[0,1]`."""
+    return f"{of.parameter}[{','.join(map(str, of.index))}]" if of.index else of.parameter
+
+
+# ── Backward passes ─────────────────────────────────────────────────────────────────
+
+
+def local_question(step: LocalGradientQuestion) -> str:
+    """One question of who plays autograd, with what one needs to answer it."""
+    if step.asks == "total":
+        needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
+        asked = f"What is the gradient of the loss with respect to {literal(step.input)}?"
+        return f"{asked}  ({needed})"
+    names = _Names.of(step)
+    needed = ", ".join(
+        f"{literal(names.short.get(name, name))} = {_numbers(x)}" for name, x in step.values.items()
+    )
+    has_others = len(step.values) > 2  # more than this input, and the output
+    alone = ", the rest held fixed" if has_others else ""
+    change = f"{literal(names.output)} change with {literal(names.input)}{alone}"
+    return f"{names.introduced}How fast does {change}?  ({needed})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of the two numbers of a local gradient: letters where they have none."""
+
+    input: str
+    output: str
+    introduced: str
+    """`Here u = y_pred - y. `; empty where both have names of their own."""
+    short: Mapping[str, str]
+    """By what stands in the step's values: the letter in its place."""
+
+    @classmethod
+    def of(cls, step: LocalGradientQuestion) -> _Names:
+        """Those of one question."""
+        called = list(step.values)[-1] if len(step.values) > 1 else step.output
+        taken = set(re.findall(r"\w+", " ".join((step.input, step.output, *step.values))))
+        letters = (letter for letter in "uvpqst" if letter not in taken)
+        source = step.input if _NAME.fullmatch(step.input) else next(letters, step.input)
+        output = called if _NAME.fullmatch(called) else next(letters, called)
+        pairs = ((source, step.input), (output, step.output))
+        told = [f"{literal(name)} = {literal(text)}" for name, text in pairs if name != text]
+        introduced = f"Here {' and '.join(told)}. " if told else ""
+        return cls(source, output, introduced, {step.input: source, called: output})
+
+
+_NAME = re.compile(r"[\w.]+(\[[\d, ]+\])?")
+"""A name, or one element of what has a name."""
+
+
+def _numbers(one_or_all: float | tuple[float, ...]) -> str:
+    """`2`, or `(1, 2, 3)`."""
+    if isinstance(one_or_all, tuple):
+        return f"({', '.join(map(plain_number, one_or_all))})"
+    return plain_number(one_or_all)
+
+
+def local_help(step: LocalGradientQuestion) -> str:
+    """A hint after a wrong answer."""
+    if step.asks == "local":
+        names = _Names.of(step)
+        source, output = literal(names.input), literal(names.output)
+        others = " and hold the rest fixed" if len(step.values) > 2 else ""
+        return (
+            f"Add 0.001 to {source}{others}, and work out {output} again. Its change, divided "
+            "by 0.001, is close to the answer."
+        )
+    return "Multiply along each way back, then add up what came along the ways that meet here."
+
+
+def local_solution(step: LocalGradientQuestion) -> str:
+    """The number; of a gradient of the loss also how it comes about: `3 × 2 + 1 × 4 = 10`."""
+    right = plain_number(step.expected)
+    parts = [x if isinstance(x, tuple) else (x,) for x in step.values.values()]
+    if step.asks == "local" or len(parts) % 2:
+        return right
+    pairs = [
+        pair
+        for flows, locals_ in zip(parts[::2], parts[1::2], strict=True)
+        for pair in zip(flows, locals_, strict=False)
+    ]
+    products = (" × ".join(map(_factor, pair)) for pair in pairs)
+    return f"{' + '.join(products)} = {right}"
+
+
+def _factor(x: float) -> str:
+    return f"({plain_number(x)})" if x < 0 else plain_number(x)
+
+
+def literal(text: str) -> str:
+    """Text that is shown just as it is, whatever it looks like: as inline code."""
+    plain_text = one_line(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", plain_text)), default=0))
+    pad = " " if "`" in plain_text else ""
+    return f"{ticks}{pad}{plain_text}{pad}{ticks}"
+
+
+def escaped(text: str) -> str:
+    """Text that is no Markdown, whatever it looks like."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+_MARKDOWN = re.compile(r"([\\`*_$\[\]<>#])")

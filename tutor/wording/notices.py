@@ -1,0 +1,226 @@
+"""The catalogue of notices: a template for each code.
+
+A template names a command in braces. The screen puts the command's key there, plain mode its typed
+word: `{restart} starts again` is "R starts again" or "restart starts again".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from tutor.plain import one_line
+from tutor.session.feedback import CodePlace
+from tutor.session.run_view import Notice
+
+Commands: TypeAlias = Mapping[str, str]
+"""By the name of a command: its key, or the word that is typed for it."""
+Values: TypeAlias = Mapping[str, Any]
+
+PART = " · "
+"""The separator between the parts of a notice."""
+
+_STOPS = "{stop} stops it"
+_STARTS_AGAIN = "{restart} starts again"
+_LEAVES = "{leave}: back to the lesson"
+
+_NOTICES: Mapping[str, Sequence[str]] = {
+    "text_and_restart": ("{text}", "{restart} opens the lesson again"),
+    # ── The run
+    "busy": ("Still busy with the commands before", "{stop} stops"),
+    "stopping": ("Stopping …",),
+    "nothing_running": ("Nothing is running", "{quit} leaves the tutor"),
+    "beginning": ("This is the beginning", "{step_phase} goes on"),
+    "goal_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
+    "one_mode": ("This lesson has one gradient mode: {mode}",),
+    "rate_stays": ("The learning rate stays at {rate}",),
+    "written": ("Written to {path}",),
+    "back_at": ("{reason}", "back at epoch {epoch}"),
+    "on_cpu": ("{reason}", "it begins on the CPU"),
+    "replayed_on_cpu": ("{reason}", "computed anew on the CPU"),
+    "begins_anew": ("{reason}", "it begins anew"),
+    "reading_graph": ("Reading the graph …",),
+    "no_operation": ("There is no operation of backward here",),
+    "not_in_gradient": (
+        "{operation} goes into the Gradient phase, one operation at a time: step to it",
+    ),
+    "no_comparison": ("Here each mode is a run of its own: there is nothing to compare",),
+    # ── Waiting
+    "loading": ("loading PyTorch …",),
+    "seeking": ("epoch {epoch} on the way to {target}", _STOPS),
+    "phase_runs": ("{phase} is still running ({seconds:.0f} s)", _STOPS),
+    "setup_runs": ("Setup is still running ({seconds:.0f} s)", _STOPS),
+    "epoch_runs": ("The epoch is still running ({seconds:.0f} s)", _STOPS),
+    "run_to_runs": ("The run to epoch {epoch} is still running ({seconds:.0f} s)", _STOPS),
+    "change_runs": ("The change to run {name} is still running ({seconds:.0f} s)", _STOPS),
+    "writing_runs": ("The writing of the figures is still running ({seconds:.0f} s)", _STOPS),
+    # ── Lessons
+    "left_in_epoch": ("You left this lesson in epoch {epoch}", "{take_up} takes you there"),
+    "left_at_exercise": (
+        "You left this lesson at exercise {id}",
+        "{take_up} takes you there",
+    ),
+    "resumed": ("You are back where you left", _STARTS_AGAIN),
+    "nothing_to_resume": ("Nothing to resume: the lesson is where you left it",),
+    "lesson_changed": ("The lesson has changed since you left it: it begins anew",),
+    # ── Exercises
+    "answer_first": (
+        "First say what you expect",
+        "{answer} answers",
+        "{skip}: I know this",
+        _LEAVES,
+    ),
+    "run_is_fixed": ("The question is about this run, as it is", _LEAVES),
+    "only_code_changes": ("Only the code may be changed here", "{edit} opens it", _LEAVES),
+    "no_exercises": ("This lesson has no exercises",),
+    "unknown_exercise": ("There is no exercise {id}",),
+    "exercise_waits": ("The exercise starts when the current run has finished",),
+    "no_more_hints": ("No more hints",),
+    "solution_locked": ("Try once to unlock the solution",),
+    "none_skipped": ("No exercise of this lesson is skipped",),
+    "code_as_given": ("Your code did not get this far: here runs the code as given",),
+    "no_exercise_on": ("No exercise is on", "{exercise} begins one"),
+    "no_repair_on": ("{edit} edits the code of a repair: no repair is on",),
+    "own_run_back": ("Your own run is back as you left it", "{exercise}: exercises"),
+    "nothing_selected": ("Nothing is selected (shift+arrows select)", "{leave} goes back"),
+    # ── Runs
+    "delete_again": ("{delete} again forgets {name} for good",),
+    "is_this_run": ("This is the run you are in: choose another to compare with",),
+    "compared_with": ("{name} stands beside the numbers as “then”",),
+    # ── The app
+    "no_lesson_open": ("No lesson is open yet", "{open} opens one"),
+    "nothing_left_yet": ("Nothing to resume yet", "{open} opens a lesson"),
+    "first_lesson": ("This is the first lesson", "{menu} shows all"),
+    "last_lesson": ("This is the last lesson", "{menu} shows all"),
+    "no_lesson_here": ("There is no lesson to open here",),
+    "not_opened": ("{name} is not opened",),
+    "unknown_key": ("{key} does nothing here", "{help} shows all keys"),
+    "mouse": ("From the next start on the mouse is the {whose}'s",),
+    "no_colours": ("NO_COLOR is set: there are no colours to choose from",),
+    "theme_taken": ("Theme {title}", "{theme}: the next"),
+}
+
+
+def notice_text(notice: Notice, commands: Commands) -> str:
+    """The notice as one line."""
+    return PART.join(notice_parts(notice, commands))
+
+
+def notice_parts(notice: Notice, commands: Commands) -> list[str]:
+    """The notice, then its hints, without those on a command that is not in `commands`."""
+    if not notice.code:
+        return []
+    if make := _COMPOSED.get(notice.code):
+        parts = make(notice.values, commands)
+    else:
+        parts = (_filled(template, commands, notice.values) for template in _NOTICES[notice.code])
+    return [part for part in parts if part]
+
+
+def _filled(template: str, commands: Commands, values: Values = MappingProxyType({})) -> str:
+    """The text of a template; empty where it names a command that is not there."""
+    safe = {name: one_line(x) if isinstance(x, str) else x for name, x in values.items()}
+    try:
+        return template.format(**{**commands, **safe})
+    except KeyError:
+        return ""
+
+
+# ── Notices whose parts depend on their parameters ──────────────────────────────────
+
+
+def _text(values: Values, commands: Commands) -> Iterable[str]:
+    """The engine's own words, whose parts are separated by dots."""
+    return one_line(values["text"]).split(PART)
+
+
+def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
+    place: CodePlace = values["place"]
+    line = f", line {place.line}" if place.is_in_file else ""
+    yield f"{one_line(place.phase)} failed{line}{_line_of_code(place)}"
+    yield _filled(_STARTS_AGAIN, commands)
+
+
+def _stopped(values: Values, commands: Commands) -> Iterable[str]:
+    place: CodePlace = values["place"]
+    line = f", line {place.line}," if place.is_in_file else ""
+    undone = "; its changes were undone" if values["is_undone"] else ""
+    running = f"{line} was still running{_line_of_code(place)}"
+    yield f"Stopped: {one_line(place.phase)}{running}{undone}"
+
+
+def _line_of_code(place: CodePlace) -> str:
+    """The place as the learner of an exercise finds it, who does not see the lesson's file."""
+    if place.is_own:
+        return f" (line {place.line} of your code)" if place.line else ""
+    return f" at {one_line(place.code)}" if place.code else ""
+
+
+def _change_is_fixed(values: Values, commands: Commands) -> Iterable[str]:
+    words = _CHANGES[values["change"]][0]
+    yield f"{words[0].upper()}{words[1:]} is fixed in this exercise"
+    yield f"you may change {allowed_changes(values['allowed'], commands)}"
+
+
+def _last_exercise(values: Values, commands: Commands) -> Iterable[str]:
+    """The exercises that are open or were skipped; else that the next lesson may follow."""
+    left, skipped = values["left"], values["skipped"]
+    counts = (_counted(left, "still open"), _counted(skipped, "skipped"))
+    yield "; ".join(("That was the last exercise", *filter(None, counts)))
+    if left or skipped:
+        yield _filled("{exercises} shows them", commands)
+    if not left:
+        follows = _filled("{next_lesson}: the next lesson", commands)
+        yield follows or _filled("{lessons}: all lessons", commands)
+
+
+def _counted(numbers: Sequence[int], how: str) -> str:
+    """`1, 2 and 4 are skipped`; empty where there are none."""
+    *before, last = map(str, numbers) if numbers else ("",)
+    named = " and ".join(filter(None, (", ".join(before), last)))
+    return f"{named} {'are' if before else 'is'} {how}" if named else ""
+
+
+def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:
+    yield f"Exercise {values['number']} is skipped"
+    undo = "{unskip} takes that back"
+    in_field = _filled("{leave_field}, then " + undo, commands) if values["is_typing"] else ""
+    yield in_field or _filled(undo, commands)
+    if values["is_last"]:
+        yield from _last_exercise(values, commands)
+
+
+_COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
+    "text": _text,
+    "phase_failed": _phase_failed,
+    "stopped": _stopped,
+    "change_is_fixed": _change_is_fixed,
+    "last_exercise": _last_exercise,
+    "exercise_skipped": _exercise_skipped,
+}
+
+# ── The changes that a Reach allows ─────────────────────────────────────────────────
+
+_CHANGES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "learning_rate": (
+        "the learning rate",
+        ("lower_learning_rate", "raise_learning_rate", "ask_learning_rate"),
+    ),
+    "mode": ("the gradient mode", ("next_mode",)),
+    "device": ("the device", ("next_device",)),
+    "values": ("a parameter's value", ("value",)),
+    "seed": ("the seed", ("new_seed",)),
+}
+"""By the kind of change: its words, and the commands that make it."""
+
+
+def allowed_changes(kinds: Iterable[str], commands: Commands) -> str:
+    """The kinds of change in words: `the learning rate ([ ] l), the seed (S)`."""
+    return ", ".join(_change_words(kind, commands) for kind in kinds)
+
+
+def _change_words(kind: str, commands: Commands) -> str:
+    words, names = _CHANGES[kind]
+    keys = " ".join(commands[name] for name in names if name in commands)
+    return f"{words} ({keys})" if keys else words
