@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tutor.cli import checking, exporting, main, running
-from tutor.cli.training_child import train
-from tutor.engine.command_messages import AnswerComputed, Event, LessonStopped, TrainLesson
+from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
+from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
 from tutor.lesson.model import Lesson
+from tutor.protocol.messages import (
+    AnswerComputed,
+    CheckLesson,
+    Event,
+    Finding,
+    LessonStopped,
+    OutputPrinted,
+    TrainLesson,
+)
 from tutor.training.loop import LessonRaised
-from tutor.validation.finding import Finding
 from tutor.validation.lesson_check import answers, check
 
 
@@ -30,59 +39,53 @@ class Done:
 Tutor = Callable[..., Done]
 
 
-class CheckerHere:
-    """Proves lessons in this process, which has torch already."""
+class ClientHere(CommandClient):
+    """Does commands in this process, which has torch already."""
 
-    answers: tuple[AnswerComputed, ...] = ()
-
-    def __enter__(self) -> CheckerHere:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def start(self) -> None:
         return
 
-    def prove(self, lesson: Lesson, *, with_answers: bool = False) -> tuple[Finding, ...]:
+    def do(
+        self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None = None
+    ) -> None:
+        if isinstance(command, CheckLesson):
+            self._check(command, on_event)
+            return
+        events: list[Event] = []
+        with closing(Capture()) as capture:
+
+            def send(event: Event) -> None:
+                text, left_out = capture.take()
+                if text or left_out:
+                    events.append(OutputPrinted(text=text, left_out=left_out))
+                events.append(event)
+
+            run_lesson(command, send, capture)
+        for event in events[:-1]:
+            on_event(event)  # type: ignore[arg-type]
+        if isinstance(events[-1], LessonStopped):
+            raise KeyboardInterrupt
+        raise_failure(events[-1])  # type: ignore[arg-type]
+
+    def _check(self, command: CheckLesson, on_event: OnEvent) -> None:
         try:
-            found = self.check(lesson)
-            if with_answers:
-                self.answers = tuple(AnswerComputed(*answer) for answer in answers(lesson))
+            for finding in self.check(command.lesson):
+                on_event(finding)
+            for text in answers(command.lesson) if command.with_answers else ():
+                on_event(AnswerComputed(text=text))
         except LessonRaised as stopped:
-            raise KeyboardInterrupt(f"{lesson.path}:{stopped.line}") from None
-        return found
+            raise KeyboardInterrupt(f"{command.lesson.path}:{stopped.line}") from None
 
     @staticmethod
     def check(lesson: Lesson) -> tuple[Finding, ...]:
         return check(lesson)
 
 
-class TrainingHere(running.Training):
-    """Trains in this process, which has torch already."""
-
-    def __init__(self) -> None:
-        return
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def go(self, wish: TrainLesson, write: Callable[[str], object], *, quiet: bool = False) -> None:
-        told: list[Event] = []
-        capture = Capture()
-        try:
-            train(wish, told.append, capture)
-        finally:
-            capture.close()
-        for event in told:
-            if isinstance(event, LessonStopped):
-                raise KeyboardInterrupt
-            running._pass_on(event, write, quiet)
-
-
 @pytest.fixture
 def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tutor:
     """Runs a command line in this process, which has torch already."""
-    monkeypatch.setattr(checking, "LessonChecker", CheckerHere)
-    for command in (running, exporting):
-        monkeypatch.setattr(command, "Training", TrainingHere)
+    for command in (checking, running, exporting):
+        monkeypatch.setattr(command, "CommandClient", ClientHere)
 
     def run(*arguments: str) -> Done:
         capfd.readouterr()

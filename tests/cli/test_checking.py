@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import CheckerHere, Tutor
+from tests.cli.conftest import ClientHere, Tutor
 from tests.training.conftest import FRONT, lesson_text
 
 
@@ -25,7 +25,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lessons are read and compared, but not run."""
-    monkeypatch.setattr(CheckerHere, "check", lambda self, lesson: ())
+    monkeypatch.setattr(ClientHere, "check", lambda self, lesson: ())
 
 
 def line_of(path: Path, piece: str) -> int:
@@ -100,7 +100,7 @@ def test_code_that_is_proven_is_not_run_once_more_for_a_translation(
 ) -> None:
     proven: list[str] = []
     monkeypatch.setattr(
-        CheckerHere, "check", lambda self, lesson: proven.append(lesson.language) or ()
+        ClientHere, "check", lambda self, lesson: proven.append(lesson.language) or ()
     )
     chinese = shelf / "zh" / "a.md"
     tutor("check", "a")

@@ -18,13 +18,12 @@ import pytest
 from tests.terminal import IN_SHELL, TUTOR
 from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE, wait_until
-from tutor.cli import training_child
-from tutor.cli.training_child import train
-from tutor.engine import command_child
-from tutor.engine.command_messages import CheckLesson, Event, LessonStopped, TrainLesson
+from tutor.engine import lesson_commands
+from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
+from tutor.protocol.messages import CheckLesson, Event, LessonStopped, TrainLesson
 from tutor.training.loop import lesson_raised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
@@ -160,25 +159,24 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lesson = document.read(hostile(home, "pass")[0])
-    for child in (command_child, training_child):
-        monkeypatch.setattr(child, "limit_memory", lambda _: None)
+    monkeypatch.setattr(lesson_commands, "limit_memory", lambda _: None)
 
     def interrupted(program: Program) -> NoReturn:
         raise lesson_raised(program, KeyboardInterrupt())
 
-    def proving(lesson: Lesson, begun: Callable[[int, str], None]) -> NoReturn:
-        begun(30, "mode autograd, Loss")
+    def checking(lesson: Lesson, on_part: Callable[[int, str], None]) -> NoReturn:
+        on_part(30, "mode autograd, Loss")
         interrupted(programs_of(lesson)["autograd"])
 
-    monkeypatch.setattr(lesson_check, "findings", proving)
+    monkeypatch.setattr(lesson_check, "findings", checking)
     monkeypatch.setattr(Run, "run_to", lambda run, _: interrupted(run.program))
-    told: list[Event] = []
-    command_child._load()(CheckLesson(lesson), told.append)
-    assert told[-1] == LessonStopped(30, "mode autograd, Loss")
+    events: list[Event] = []
     with closing(Capture()) as capture:
-        train(TrainLesson(lesson, None, "cpu", None, 0, None, 1, "csv"), told.append, capture)
+        run_lesson(CheckLesson(lesson=lesson), events.append, capture)
+        assert events[-1] == LessonStopped(line=30, what="mode autograd, Loss")
+        run_lesson(TrainLesson(lesson=lesson), events.append, capture)
     first_line = lesson.phase("Predict").fences("autograd")[0].line
-    assert told[-1] == LessonStopped(first_line, "mode autograd, Predict")
+    assert events[-1] == LessonStopped(line=first_line, what="mode autograd, Predict")
 
 
 def processes_with(value: str) -> list[str]:

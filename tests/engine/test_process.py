@@ -59,7 +59,7 @@ class Talk:
 @pytest.fixture
 def engine_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Talk]]:
     monkeypatch.setattr(client, "CLOSE_SECONDS", 0.05)
-    monkeypatch.setattr(client, "LET_GO_SECONDS", PATIENCE)
+    monkeypatch.setattr(process, "LET_GO_SECONDS", PATIENCE)
     monkeypatch.setattr(process, "LONGEST_LINE", 4096)
     talks = []
 
@@ -94,7 +94,7 @@ def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
     engine_session: Callable[[str], Talk], mischief: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if mischief.startswith("exec >&-"):  # which lives on; for all others a slow machine has time
-        monkeypatch.setattr(client, "LET_GO_SECONDS", 0.05)
+        monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
     told = engine_session(mischief)
     ended = told.ended()
     assert ended.message == f"the lesson's process {how}; it starts again"
@@ -254,7 +254,7 @@ def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
 def test_the_pipe_of_a_lesson_is_its_own_alone(
     engine_session: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "LET_GO_SECONDS", 0.05)
+    monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
     told = engine_session("exec >&- <&-; sleep 99")
     assert "closed the tutor's own pipe" in told.ended().message
 

@@ -13,7 +13,7 @@ import pytest
 from tests import shipped as lessons
 from tests.export.conftest import printed_by
 from tests.training.conftest import FRONT, PLAIN, lesson_text
-from tutor.cli.reports import JsonLinesReport
+from tutor.engine.reports import JsonLinesReport
 from tutor.export import ExportSettings, notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import shipped
-from tutor.cli.reports import CsvReport as Printed
+from tutor.engine.reports import CsvReport as Printed
 from tutor.errors import RunError
 from tutor.export import FileThere
 from tutor.training.run import Run

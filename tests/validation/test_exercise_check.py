@@ -11,7 +11,7 @@ from tutor.lesson.document import parse, read
 from tutor.lesson.model import Lesson
 from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
-from tutor.validation.exercise_check import prove
+from tutor.validation.exercise_check import check_exercises
 from tutor.validation.lesson_check import check
 
 FOLDER = Path(__file__).parents[1] / "broken_exercises"
@@ -85,7 +85,7 @@ def lesson(exercises: str, **phases: str) -> Lesson:
 
 def found(path: Path) -> list[str]:
     broken = read(path)
-    return [str(f).removeprefix(f"{FOLDER}/") for f in prove(broken, programs_of(broken))]
+    return [str(f).removeprefix(f"{FOLDER}/") for f in check_exercises(broken, programs_of(broken))]
 
 
 def test_each_broken_exercise_has_its_expected_lines() -> None:
@@ -103,7 +103,7 @@ def test_a_sound_exercise_of_each_kind_is_proven_and_its_code_is_not_heard(
 ) -> None:
     sound = lesson(SOUND)
     assert len(sound.exercises) == 5
-    assert not list(prove(sound, programs_of(sound)))
+    assert not list(check_exercises(sound, programs_of(sound)))
     assert "broken code" not in capfd.readouterr().out
 
 
@@ -125,4 +125,4 @@ def test_who_stops_a_proof_stops_all_of_it() -> None:
     sound = lesson(SOUND)
     stopped = lesson(SOUND, Predict="raise KeyboardInterrupt\ny_pred = w * x")
     with pytest.raises(LessonRaised, match="it was stopped"):
-        list(prove(sound, programs_of(stopped)))
+        list(check_exercises(sound, programs_of(stopped)))

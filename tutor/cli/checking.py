@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tutor.cli.lessons import trusted
-from tutor.engine.lesson_checker import LessonChecker
+from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
 from tutor.lesson import library
 from tutor.lesson.diagnostics import Diagnostic, LessonDiagnostics
@@ -22,7 +22,10 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
-from tutor.validation.finding import Finding
+from tutor.protocol.messages import AnswerComputed, AnyEvent, CheckLesson, Finding
+
+SECONDS = 60.0
+"""So long may a lesson go without a sign of life: one phase of one mode, or one exercise."""
 
 PAUSE = 0.5
 """Seconds from one look to the next."""
@@ -75,14 +78,14 @@ def _stamp(path: Path) -> Stamp:
 
 
 def check_command(options: argparse.Namespace) -> int:
-    """Prove the lessons named, or all that are shipped; status 1 if one fails.
+    """Check the lessons named, or all that are shipped; status 1 if one fails.
 
     With --watch it goes on until Ctrl+C. Raises LessonError if what is to be watched is not
     there, or may not run.
     """
     wanted = _Wanted(options.lessons, options.lang)
-    with LessonChecker() as proofs:
-        checker = _Checker(proofs, options.trust, options.answers)
+    with CommandClient() as client:
+        checker = _Checker(client, options.trust, options.answers)
         if options.watch:
             _Watch(wanted, checker, options.trust).go_on()
         return _check_wanted(wanted, checker)
@@ -125,25 +128,25 @@ class _Wanted:
 
 
 class _Checker:
-    """Proves lessons and tells what is wrong with each."""
+    """Checks lessons, and prints what is wrong with each."""
 
-    def __init__(self, proofs: LessonChecker, trust_now: bool, with_answers: bool) -> None:
-        self._checker = proofs
+    def __init__(self, client: CommandClient, trust_now: bool, with_answers: bool) -> None:
+        self._client = client
         self._trust_now = trust_now
         self._with_answers = with_answers
 
     def check_all(self, paths: Iterable[Path]) -> list[bool]:
         """Whether each lesson passes the check."""
-        proven: set[Path] = set()
+        passed: set[Path] = set()
         results = []
         for path in paths:
-            results.append(self._check(path, proven))
+            results.append(self._check(path, passed))
             if results[-1]:
-                proven.add(path.absolute())
+                passed.add(path.absolute())
         return results
 
-    def _check(self, path: Path, proven: Collection[Path]) -> bool:
-        """Whether a lesson passes the check. A translation of one `proven` isn't run again."""
+    def _check(self, path: Path, passed: Collection[Path]) -> bool:
+        """Whether a lesson passes the check. A translation of one that has isn't run again."""
         started = time.perf_counter()
         try:
             lesson = trusted(path, trust_now=self._trust_now)
@@ -154,27 +157,49 @@ class _Checker:
             return False
         beside = diagnostics_beside_others(lesson)
         found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
-        is_same = not beside and library.original_of(path.absolute()) in proven
-        told = found if is_same else [*found, *self._proven(lesson)]
-        for finding in told:
+        answers: list[str] = []
+        if beside or library.original_of(path.absolute()) not in passed:
+            run_found, answers = findings(self._client, lesson, self._with_answers)
+            found += run_found
+        for finding in found:
             _tell(str(finding))
-        good = all(isinstance(finding, Finding) and finding.is_note for finding in told)
+        good = all(isinstance(finding, Finding) and finding.is_note for finding in found)
         if good:
             seconds = time.perf_counter() - started
             print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
-        if self._with_answers and not is_same:
-            for answer in self._checker.answers:
-                print(f"    {one_line(answer.text)}", flush=True)
+        for answer in answers:
+            print(f"    {one_line(answer)}", flush=True)
         return good
 
-    def _proven(self, lesson: Lesson) -> Sequence[Finding]:
-        """Diagnostics of running the lesson; Ctrl+C is reported with the part that was checked."""
-        try:
-            return self._checker.prove(lesson, with_answers=self._with_answers)
-        except KeyboardInterrupt as stopped:
-            if where := str(stopped):
-                _tell(f"stopped at {where}")
-            raise
+
+def findings(
+    client: CommandClient, lesson: Lesson, with_answers: bool = False, seconds: float = SECONDS
+) -> tuple[list[Finding], list[str]]:
+    """All that is wrong with a lesson, what it does to its process included; its answers.
+
+    At Ctrl+C, the part that was being checked is printed. Raises EngineError if there is no
+    process to check it in.
+    """
+    found: list[Finding] = []
+    answers: list[str] = []
+
+    def on_event(event: AnyEvent) -> None:
+        match event:
+            case Finding():
+                found.append(event)
+            case AnswerComputed():
+                answers.append(event.text)
+
+    try:
+        client.do(CheckLesson(lesson=lesson, with_answers=with_answers), on_event, seconds)
+    except LessonAborted as error:
+        message = f"{error.what}; nothing more of this lesson was checked"
+        found.append(Finding(path=str(lesson.path), line=error.line, message=message))
+    except KeyboardInterrupt as stopped:
+        if where := str(stopped):
+            _tell(f"stopped at {where}")
+        raise
+    return found, answers
 
 
 def _name(lesson: Lesson) -> str:
@@ -196,7 +221,7 @@ def _tell(text: str) -> None:
 
 
 class _Watch:
-    """Proves lessons again whenever one of their files changes."""
+    """Checks lessons again whenever one of their files changes."""
 
     def __init__(self, wanted: _Wanted, checker: _Checker, trust: bool) -> None:
         self._wanted = wanted
@@ -211,9 +236,9 @@ class _Watch:
             )
 
     def go_on(self) -> None:
-        """Until Ctrl+C, which ends the whole command. No fault in a file does."""
+        """Until Ctrl+C, which ends the whole command. Nothing that is wrong with a file does."""
         for changed in changes(self._look):
-            print(f"\n---- {time.strftime('%H:%M:%S')} {self._said(changed)} ----", flush=True)
+            print(f"\n---- {time.strftime('%H:%M:%S')} {_names(changed)} ----", flush=True)
             results = self._checker.check_all(
                 path
                 for files in self._files.values()
@@ -235,5 +260,6 @@ class _Watch:
     def _all_files(self) -> Sequence[Path]:
         return [path for files in self._files.values() for path in files]
 
-    def _said(self, changed: Sequence[Path]) -> str:
-        return one_line(str(changed[0])) if len(changed) == 1 else f"{len(changed)} files"
+
+def _names(changed: Sequence[Path]) -> str:
+    return one_line(str(changed[0])) if len(changed) == 1 else f"{len(changed)} files"

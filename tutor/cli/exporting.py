@@ -13,7 +13,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.running import Training, wish_of
+from tutor.cli.running import train, train_command
+from tutor.engine.command_client import CommandClient
 from tutor.errors import UsageError
 from tutor.export import ExportSettings, FileThere, new_file, notebook, script, write
 from tutor.lesson.model import Lesson
@@ -78,6 +79,6 @@ def _print(text: str) -> None:
 
 def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None:
     """Train, and write the figures; what the lesson prints meanwhile is dropped."""
-    wish = replace(wish_of(options, lesson), mode=mode)
-    with new_file(options.output, options.force) as out, Training() as training:
-        training.go(wish, out.write, quiet=True)
+    command = replace(train_command(options, lesson), mode=mode)
+    with new_file(options.output, options.force) as out, CommandClient() as client:
+        train(client, command, out.write, quiet=True)

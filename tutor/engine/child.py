@@ -1,55 +1,97 @@
-"""Where the child process begins: takes over its descriptors, then loads torch and serves.
+"""Entry point of the child process: takes over its descriptors, then loads torch and serves.
 
-Standard input and output carry the protocol; they are moved to private descriptors, so
-that nothing a lesson prints or reads can get between. What loads quickly is loaded while
-the app makes its first screen; torch only then, because it takes all that a machine has.
+Standard input and output carry the protocol; they are moved to private descriptors, so that
+nothing a lesson prints or reads can get between. Modules that load quickly are loaded while the
+app makes its first screen; torch only then, because it takes all that a machine has.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
 import traceback
+from collections.abc import Callable
+from typing import Any, BinaryIO, TextIO, TypeAlias
 
 import numpy as np  # noqa: F401 - what torch needs and loads quickly, while there is time
 
-from tutor.engine.process import dump_stack_at
+from tutor.engine.process import DUMP_SIGNAL
 from tutor.engine.streams import Inbox
-from tutor.training import time_limit
 from tutor.training.time_limit import limit_expressions
 
+Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
+"""Does the commands of the inbox, and writes the events."""
 
-def main() -> None:
+_DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
+"""Signals that end a process, beside those of a crash."""
+
+
+def main(serve: Serve | None = None) -> None:
     """Take over standard input and output, then serve until the app is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    own_errors = os.fdopen(os.dup(2), "w")
+    errors = os.fdopen(os.dup(2), "w")
+    leave, pid = os._exit, os.getpid()
     limit_expressions()
-    dump_stack_at(own_errors, time_limit.END_SIGNAL)
-    # A copy of this process that a lesson makes must neither hear nor speak in its place.
+    _dump_stack_at_the_end(errors)
+    # A copy of this process that a lesson makes must neither read nor write in its place.
     os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
     inbox = Inbox(source)
     inbox.wait_until_painted()
-    gc.disable()  # all that loading torch makes stays: to look for garbage takes a tenth longer
     try:
-        from tutor.engine.server import Server  # noqa: PLC0415 - likewise: loads torch
-        from tutor.engine.streams import Capture  # noqa: PLC0415 - after the first paint
-        from tutor.training import devices  # noqa: PLC0415 - likewise
-
-        gc.freeze()
-        gc.enable()
-        devices.use_one_thread()
-        Server(inbox, out, Capture()).serve()
-    except BaseException:  # noqa: BLE001 - told to the app, whatever it is
-        # A fault of ours, not of a lesson: the app shows the last line that stands here.
+        (serve or _serve)(inbox, out)
+    except BaseException:  # noqa: BLE001 - reported to the app, whatever it is
+        # An error of the tutor's own, not of a lesson: the app shows the last line of this.
         try:
-            traceback.print_exc(file=own_errors)
-            own_errors.flush()
+            if os.getpid() == pid:
+                traceback.print_exc(file=errors)
+                errors.flush()
         finally:  # a lesson may have closed that, too
-            os._exit(1)
+            leave(1)
+
+
+def _serve(inbox: Inbox, out: BinaryIO) -> None:
+    """Load torch, which takes seconds, and do commands until the app is gone."""
+    gc.disable()  # all that loading torch makes stays: to look for garbage takes a tenth longer
+    from tutor.engine.server import Server  # noqa: PLC0415 - loads torch
+    from tutor.engine.streams import Capture  # noqa: PLC0415 - after the first paint
+    from tutor.training import devices  # noqa: PLC0415 - likewise
+
+    gc.freeze()
+    gc.enable()
+    devices.use_one_thread()
+    Server(inbox, out, Capture()).serve()
+
+
+def _dump_stack_at_the_end(errors: TextIO) -> None:
+    """Have the stack written to `errors` at DUMP_SIGNAL, and when a lesson ends this process.
+
+    A signal that has a handler of Python's is left to that.
+    """
+    faulthandler.enable(errors)
+    faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
+    for name in _DEADLY:
+        number = getattr(signal, f"SIG{name}", None)
+        if number and signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN):
+            faulthandler.register(number, errors, all_threads=False, chain=True)
+    pid, leave, kill = os.getpid(), os._exit, os.kill
+
+    def noted_exit(*arguments: Any, **named: Any) -> None:
+        if os.getpid() == pid:
+            faulthandler.dump_traceback(errors, all_threads=False)
+        leave(*arguments, **named)
+
+    def noted_kill(*arguments: Any, **named: Any) -> None:
+        if os.getpid() == pid and arguments[:1] == (pid,):
+            faulthandler.dump_traceback(errors, all_threads=False)
+        kill(*arguments, **named)
+
+    # These two leave nothing behind that would tell who called them.
+    os._exit, os.kill = noted_exit, noted_kill  # type: ignore[assignment]
 
 
 def _cut_off(*descriptors: int) -> None:

@@ -10,18 +10,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import msgspec
 
-from tutor.engine.process import (
-    COMMAND,
-    DUMP_SECONDS,
-    DUMP_SIGNAL,
-    LastPlace,
-    Process,
-    how_ended,
-    last_place,
-)
+from tutor.engine.process import COMMAND, LastPlace, Process, last_place
 from tutor.errors import EngineError
 from tutor.protocol.messages import (
     AnyCommand,
@@ -37,7 +30,6 @@ from tutor.protocol.messages import (
     Restart,
     Spent,
     StepPhase,
-    event_from_line,
     to_line,
 )
 from tutor.training import time_limit
@@ -49,12 +41,6 @@ INTERRUPT_SECONDS = 0.7
 """So long has it, after that, to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
 """So long has a child to end by itself once it is told to."""
-LET_GO_SECONDS = 2.0
-"""So long has a child to end by itself once it has let go of its pipe.
-
-Nobody waits for that. Too short a time would blame a child whose end takes long to be seen.
-"""
-
 
 _NO_PROCESS = "it is not started again by itself"
 
@@ -202,22 +188,15 @@ class EngineClient:
         """Have it heard until it ends; then say so, even if another process holds its pipe."""
         reader = threading.Thread(target=self._listen_to, args=(process,), daemon=True)
         reader.start()
-        status = process.wait()
+        process.wait()
         reader.join(CLOSE_SECONDS)
-        self._outlive(process, status)
+        self._outlive(process)
 
     def _listen_to(self, process: Process) -> None:
-        """A child that says what the engine never says is ended: the lesson has spoken for it."""
-        fault, patience = "closed the tutor's own pipe", LET_GO_SECONDS
-        try:
-            for line in process.lines():
-                if not self._heard(event_from_line(line), process):
+        with closing(process.events()) as events:
+            for event in events:
+                if not self._heard(event, process):
                     return
-        except (EngineError, msgspec.DecodeError):
-            fault, patience = "wrote into the tutor's own pipe", 0.0
-        finally:  # whatever came between: a child that nobody hears is of no use
-            process.end(patience, fault)
-            process.close_output()
 
     def _heard(self, event: AnyEvent, process: Process) -> bool:
         """Pass it on; whether there may be more: nobody speaks for a process that is gone."""
@@ -259,7 +238,7 @@ class EngineClient:
                 if not is_last:
                     process.interrupt()
             if is_last:
-                _have_it_say_where(process)
+                process.dump_stack()
                 process.kill()
 
     def _is_due(self, process: Process, due: int) -> bool:
@@ -267,13 +246,13 @@ class EngineClient:
             same = process is self._process and process.is_alive
             return same and any(number <= due for number in self._pending)
 
-    def _outlive(self, ended: Process, status: int) -> None:
+    def _outlive(self, ended: Process) -> None:
         """The child is gone: say why, start another, and go to where the run stood."""
         with self._lock:
             if self._closing:
                 return
             place = last_place(ended.error_text(), self._opened.lesson) if self._opened else None
-            message = self._why_ended(ended, status, place)
+            message = self._why_ended(ended, place)
             self._count_end()
             again = self._ready and self._ends <= len(BACK_OFF)
             if self._ready:
@@ -355,7 +334,7 @@ class EngineClient:
             runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
         )
 
-    def _why_ended(self, ended: Process, status: int, place: LastPlace | None) -> str:
+    def _why_ended(self, ended: Process, place: LastPlace | None) -> str:
         if not self._ready:
             why = ended.last_error() or "it ended without an error message"
             return f"the process that runs lessons could not start: {why}"
@@ -364,12 +343,12 @@ class EngineClient:
         where = f"{place.what}, line {place.line}," if place is not None else ""
         if self._wished:
             return f"{where or 'the lesson'} would not stop: its process was ended"
-        if status == -time_limit.END_SIGNAL and place is not None and place.is_expression:
+        if ended.has_hung_in_an_expression(place):
             no_end = time_limit.NO_END.format(time_limit.SECONDS)
             return f"{where} {no_end}: its process was ended"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
         during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
-        return f"the lesson's process {_how_ended(ended, status)}{during}"
+        return f"the lesson's process {ended.how_ended()}{during}"
 
     def _as_possible(self, command: AnyCommand) -> AnyCommand:
         """A Restart of a lesson that never came up is a new attempt to open it."""
@@ -377,17 +356,3 @@ class EngineClient:
         if isinstance(command, Restart) and is_gone and self._opened is not None:
             return self._opened
         return command
-
-
-def _have_it_say_where(process: Process) -> None:
-    """Have it write its stack down, if it is not stopped or dead; what it says last counts."""
-    before, until = process.error_size, time.monotonic() + DUMP_SECONDS
-    for number in (signal.SIGCONT, DUMP_SIGNAL):
-        process.signal_all(number)
-    while process.is_alive and process.error_size == before and time.monotonic() < until:
-        time.sleep(0.01)
-    time.sleep(0.02)  # the rest of it
-
-
-def _how_ended(ended: Process, status: int) -> str:
-    return f"{ended.fault} and was ended" if ended.fault else how_ended(status)

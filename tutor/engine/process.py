@@ -5,7 +5,6 @@ It ends with everything that the lesson has started.
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import queue
 import re
@@ -17,16 +16,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+
+import msgspec
 
 from tutor.engine import supervisor
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
+from tutor.protocol.messages import Said, event_from_line
+from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
 DEFAULT_MEGABYTES = 1024
@@ -78,9 +80,14 @@ DUMP_SIGNAL = signal.SIGUSR1
 """At this signal the process writes its stack down, and goes on."""
 
 DUMP_SECONDS = 1.5
-"""Seconds in which it has done so.
+"""Seconds in which it has done so. It takes a millisecond, unless the machine is busy."""
+DUMP_PAUSE = 0.05
+"""Seconds without another line after which the stack is taken as whole."""
 
-A thousandth of that is enough, unless the machine is busy with other things.
+LET_GO_SECONDS = 2.0
+"""Seconds in which a child that has let go of its pipe may end by itself.
+
+Nobody waits for that. Too short a time would blame a child whose end takes long to be seen.
 """
 
 _STACK = re.compile(r"\(most recent call first\):\n((?:  .*\n?)+)")
@@ -88,17 +95,6 @@ _STACK_LINE = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 _ESCAPED = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
 _LONGEST_NAME = 500
 """Characters that faulthandler writes of a name."""
-
-
-def dump_stack_at(errors: TextIO, *deadly: signal.Signals) -> None:
-    """Have this process's stack written to `errors` at DUMP_SIGNAL, and where one of these ends it.
-
-    A signal that has a handler of Python's is left to that.
-    """
-    faulthandler.register(DUMP_SIGNAL, errors, all_threads=False)
-    for number in deadly:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.SIG_IGN):
-            faulthandler.register(number, errors, all_threads=False, chain=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,22 +205,24 @@ class Process:
         with suppress(OSError):
             self._child.stdin.close()
 
-    def lines(self) -> Iterator[bytes]:
-        """The lines that it writes. Raises EngineError at a line without an end.
+    def events(self) -> Generator[Said, None, None]:
+        """The events that it sends. When there are no more, the child is ended, too.
 
-        The pipe stays open: closed too early, it would end a child that writes on by SIGPIPE.
+        A child that writes anything else is ended at once: the lesson has written for it.
         """
         assert self._child.stdout is not None
-        while line := self._child.stdout.readline(LONGEST_LINE):
-            if line.endswith(b"\n"):
-                yield line
-            elif len(line) == LONGEST_LINE:
-                raise EngineError("a line without an end")
-
-    def close_output(self) -> None:
-        """Close the pipe that `lines` reads, after the last line or once the child is ended."""
-        assert self._child.stdout is not None
-        self._child.stdout.close()
+        fault, patience = "closed the tutor's own pipe", LET_GO_SECONDS
+        try:
+            while line := self._child.stdout.readline(LONGEST_LINE):
+                if line.endswith(b"\n"):
+                    yield event_from_line(line)
+                elif len(line) == LONGEST_LINE:
+                    raise msgspec.DecodeError("a line without an end")
+        except msgspec.DecodeError:
+            fault, patience = "wrote into the tutor's own pipe", 0.0
+        finally:  # closed earlier, the pipe would end a child that writes on by SIGPIPE
+            self.end(patience, fault)
+            self._child.stdout.close()
 
     def last_error(self) -> str:
         """The last line that it wrote to where errors go; empty if it wrote none."""
@@ -248,6 +246,23 @@ class Process:
     def is_alive(self) -> bool:
         """Whether it has not ended yet."""
         return self._child.poll() is None
+
+    def how_ended(self) -> str:
+        """`exited with status 3`, `was ended by SIGKILL`, `closed the tutor's own pipe and …`."""
+        status = self._child.wait()
+        if self.fault:
+            return f"{self.fault} and was ended"
+        if status >= 0:
+            return f"exited with status {status}"
+        try:
+            return f"was ended by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"was ended by signal {-status}"
+
+    def has_hung_in_an_expression(self, place: LastPlace | None) -> bool:
+        """Whether it was ended because an expression, at `place`, did not come to its end."""
+        is_late = self._child.wait() == -time_limit.END_SIGNAL
+        return is_late and place is not None and place.is_expression
 
     def interrupt(self) -> None:
         """Signal that the learner wishes to stop what runs."""
@@ -294,6 +309,18 @@ class Process:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
 
+    def dump_stack(self) -> None:
+        """Have it write its stack down, if it is not dead; `last_place` finds that."""
+        before = last = self.error_size
+        until = time.monotonic() + DUMP_SECONDS
+        for number in (signal.SIGCONT, DUMP_SIGNAL):
+            self.signal_all(number)
+        while self.is_alive and time.monotonic() < until:
+            time.sleep(DUMP_PAUSE)
+            if before < last == self.error_size:
+                break
+            last = self.error_size
+
     def _make_sure(self) -> None:
         """A supervisor that the lesson has stopped or killed can't do its work: do it here."""
         with suppress(subprocess.TimeoutExpired):
@@ -327,13 +354,3 @@ def _having(entry: bytes) -> set[int]:
             if entry in (directory / "environ").read_bytes().split(b"\0"):
                 found.add(int(directory.name))
     return found
-
-
-def how_ended(status: int) -> str:
-    """`exited with status 3`, `was ended by SIGKILL`: from an exit status as `wait` returns it."""
-    if status >= 0:
-        return f"exited with status {status}"
-    try:
-        return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was ended by signal {-status}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -21,12 +20,13 @@ from tutor.engine.paused_runs import PausedRuns
 from tutor.engine.process import limit_memory
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.run_commands import act
-from tutor.engine.streams import Capture, Inbox
+from tutor.engine.streams import Capture, Inbox, interruptible
 from tutor.errors import RunError
 from tutor.plain import LONGEST, shortened
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.messages import (
     AnyCommand,
+    CheckLesson,
     CommandRefused,
     EngineReady,
     EvaluateExpressions,
@@ -50,6 +50,7 @@ from tutor.protocol.messages import (
     Spent,
     StoppedAt,
     Switch,
+    TrainLesson,
     WriteSeries,
     to_line,
 )
@@ -111,7 +112,7 @@ class Server:
         """Do what one command asks, and answer it."""
         before = ProcessState.now()
         try:
-            with _interruptible():
+            with interruptible():
                 self._do(command)
         except LessonRaised as error:
             before.restore()  # the run went back to then
@@ -139,7 +140,7 @@ class Server:
             return
         before = ProcessState.now()
         try:
-            with _interruptible():
+            with interruptible():
                 for seen in self.looker.all(self.runs, self._is_asked):
                     self.send(seen)
         except KeyboardInterrupt:
@@ -169,6 +170,9 @@ class Server:
 
     def _do(self, command: AnyCommand) -> None:
         before = None
+        if isinstance(command, CheckLesson | TrainLesson):
+            self._run_lesson(command)
+            return
         self._wait_for_optimizers(command)
         if isinstance(command, OpenLesson):
             before = self._open(command)
@@ -235,6 +239,13 @@ class Server:
             run, before = self._gone_again(command, programs, record)
         self.runs = Runs.again(run, command.runs)
         return before
+
+    def _run_lesson(self, command: CheckLesson | TrainLesson) -> None:
+        from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
+
+        if left := self._begin_clean():
+            self._ask_for_another_process(left)
+        run_lesson(command, self.send, self.capture)
 
     def _ask_for_another_process(self, reason: str) -> NoReturn:
         """End this one, which is not fit for a lesson: the app opens the lesson in another."""
@@ -446,13 +457,3 @@ _IMPORTING = re.compile(r"\b(import|import_module|compile|use_deterministic_algo
 
 Two threads that load modules in different orders find some of them half loaded.
 """
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Inside, SIGINT (the learner's wish to stop) raises KeyboardInterrupt; else nothing."""
-    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, outside)

@@ -179,3 +179,13 @@ class Capture:
 def _stream(descriptor: int) -> TextIO:
     """Writes to a descriptor, line by line, so that what is printed comes in its order."""
     return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, SIGINT (the learner's wish to stop) raises KeyboardInterrupt; else nothing."""
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, outside)

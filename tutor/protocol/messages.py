@@ -195,6 +195,34 @@ class FindLocalGradients(Command, frozen=True, kw_only=True):
     """Say which local gradients this step's graph consists of. Changes nothing."""
 
 
+class CheckLesson(Command, frozen=True, kw_only=True):
+    """Run a lesson and its exercises, and report each Finding. Leaves no lesson open."""
+
+    lesson: Lesson
+    with_answers: bool = False
+    """Report the answers of its exercises, too."""
+
+
+class TrainLesson(Command, frozen=True, kw_only=True):
+    """Train a lesson from its start, and report its figures. Leaves no lesson open."""
+
+    lesson: Lesson
+    mode: str | None = None
+    """None: the one that the lesson lists first."""
+    device: str = "cpu"
+    learning_rate: float | None = None
+    seed: int = 0
+    epochs: int | None = None
+    """None: as many as the lesson says."""
+    every: int = 1
+    """The figures of the epochs that this divides are reported, and of the last."""
+    format: str = "csv"
+    compare: bool = False
+    """Report the gradients of all modes instead."""
+    with_debug: bool = False
+    """Report the traceback of an error, too."""
+
+
 class FramePainted(Command, frozen=True, kw_only=True):
     """The app has painted. Not answered.
 
@@ -304,6 +332,65 @@ class SeriesWritten(Event, frozen=True, kw_only=True):
     path: str
 
 
+class PartBegun(Event, frozen=True, kw_only=True):
+    """The part of a lesson that CheckLesson or TrainLesson runs next."""
+
+    line: int = 1
+    """Line in the Markdown file."""
+    what: str = ""
+    """`mode autograd, Predict`; empty before the first part."""
+
+
+class Finding(Event, frozen=True, kw_only=True):
+    """One thing that CheckLesson found wrong."""
+
+    path: str
+    line: int
+    message: str
+    is_note: bool = False
+    """Whether nothing is wrong, and it only says what was checked."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+class AnswerComputed(Event, frozen=True, kw_only=True):
+    """The computed answer of one exercise."""
+
+    text: str
+
+
+class FiguresPrinted(Event, frozen=True, kw_only=True):
+    """Whole lines of a training run's figures."""
+
+    text: str
+
+
+class RunRemark(Event, frozen=True, kw_only=True):
+    """Something that a reader of the figures has to know."""
+
+    text: str
+
+
+class RunFailed(Event, frozen=True, kw_only=True):
+    """A CheckLesson or TrainLesson ended early: an error of the lesson, or of the request."""
+
+    message: str
+    is_usage: bool
+    trace: str = ""
+
+
+class LessonStopped(Event, frozen=True, kw_only=True):
+    """A CheckLesson or TrainLesson was interrupted in this part."""
+
+    line: int
+    what: str
+
+
+class CommandDone(Event, frozen=True, kw_only=True):
+    """A CheckLesson or TrainLesson has come to its end."""
+
+
 class CommandRefused(Event, frozen=True, kw_only=True):
     """The command can't be done; nothing has changed. One line, fit to show."""
 
@@ -379,6 +466,8 @@ AnyCommand: TypeAlias = (
     | WriteSeries
     | EvaluateExpressions
     | FindLocalGradients
+    | CheckLesson
+    | TrainLesson
     | FramePainted
     | EndProcess
 )
@@ -390,6 +479,14 @@ Said: TypeAlias = (
     | ExpressionsEvaluated
     | LocalGradientsFound
     | SeriesWritten
+    | PartBegun
+    | Finding
+    | AnswerComputed
+    | FiguresPrinted
+    | RunRemark
+    | RunFailed
+    | LessonStopped
+    | CommandDone
     | CommandRefused
     | LessonFailed
     | OutputPrinted

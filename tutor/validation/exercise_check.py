@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeAlias
 
 import msgspec
 
@@ -30,13 +31,30 @@ from tutor.lesson.exercise import (
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
+from tutor.protocol.messages import Finding
 from tutor.training.answers import close, expected_text, has_one_number, holds, is_truth, sign_of
 from tutor.training.exercise_start import position_of, record_of, with_code
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput, programs_of
 from tutor.training.run import Run
-from tutor.validation.finding import NO_MEMORY, Begun, Finding, is_out_of_memory, nobody
+
+OnPart: TypeAlias = Callable[[int, str], object]
+"""Called with the line and the name of what is checked next: it may never come to its end."""
+
+NO_MEMORY = (
+    "the memory that a lesson may take is too little to check it; make its tensors smaller, "
+    "or set TUTOR_MEMORY_MB to more megabytes"
+)
+
+
+def ignore_progress(line: int, what: str) -> None:
+    """An OnPart that does nothing."""
+
+
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether Python, NumPy or PyTorch, which has no error of its own for it, got no memory."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 class EndError(Exception):
@@ -54,13 +72,13 @@ class ExerciseTrial:
     lesson: Lesson
     programs: Mapping[str, Program]
     exercise: Exercise
-    begun: Begun = nobody
+    on_part: OnPart = ignore_progress
 
     def finding(self, message: str, *keys: str) -> Finding:
         """A finding on the line of the first of these keys that the author has written."""
         lines = self.exercise.lines
         line = next((lines[key] for key in keys if key in lines), self.exercise.line)
-        return Finding(str(self.lesson.path), line, message)
+        return Finding(path=str(self.lesson.path), line=line, message=message)
 
     def begin(self, stage: Stage, again: str = "") -> Run:
         """A run that stands at `stage`, that of the entry `again` if it is asked again.
@@ -68,7 +86,7 @@ class ExerciseTrial:
         Raises EndError.
         """
         try:
-            return self._begun(self.lesson, self.programs, stage)
+            return self._run_at(self.lesson, self.programs, stage)
         except RunError as error:
             keys = ("at", "set") if isinstance(error, LessonRaised) else ("set", "at")
             own = [f"{again}.{key}" for key in keys] if again else []
@@ -84,12 +102,12 @@ class ExerciseTrial:
         if code is not None:
             lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
             programs = programs_of(lesson, [stage.mode])
-        run = self._begun(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
+        run = self._run_at(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
         run.run_to(epochs)
         return run
 
     @staticmethod
-    def _begun(lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
+    def _run_at(lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
         return Run.from_record(programs, record_of(lesson, stage), position_of(lesson, stage))
 
     def truth(self, run: Run, condition: str, *keys: str) -> bool:
@@ -226,24 +244,24 @@ MOST_STEPS = 20
 """Questions that an exercise in being autograd may have."""
 
 
-def prove(
-    lesson: Lesson, programs: Mapping[str, Program], begun: Begun = nobody
+def check_exercises(
+    lesson: Lesson, programs: Mapping[str, Program], on_part: OnPart = ignore_progress
 ) -> Iterator[Finding]:
     """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code."""
     for exercise in lesson.exercises:
         if exercise.stage.mode in programs:
-            begun(exercise.line, f"exercise {exercise.id}")
-            yield from _found(ExerciseTrial(lesson, programs, exercise, begun))
+            on_part(exercise.line, f"exercise {exercise.id}")
+            yield from _found(ExerciseTrial(lesson, programs, exercise, on_part))
 
 
-def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[tuple[int, str]]:
-    """Of each prediction: its line, and its id with its answer at each stage that asks for it."""
+def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[str]:
+    """Of each prediction, its id with its answer at each stage that asks for it."""
     for exercise in lesson.exercises:
         if isinstance(exercise, Predict):
             trial = ExerciseTrial(lesson, programs, exercise)
             stages = [exercise.stage, *(again.stage for again in exercise.again)]
             said = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
-            yield exercise.line, f"{exercise.id}: {said}"
+            yield f"{exercise.id}: {said}"
 
 
 def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
@@ -423,7 +441,7 @@ def _mended(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
 def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
     """The run of its `code` or its `solution`, or what that raised."""
     code = exercise.code if key == "code" else exercise.solution_code
-    trial.begun(exercise.lines.get(key, exercise.line), f"exercise {exercise.id}, its {key}")
+    trial.on_part(exercise.lines.get(key, exercise.line), f"exercise {exercise.id}, its {key}")
     try:
         return trial.from_the_start(exercise.stage, exercise.epochs, code)
     except RunError as error:

@@ -1,6 +1,6 @@
-"""Proves a lesson: what it shows is what it computes, in every mode, every time.
+"""The check of a lesson: it shows the same numbers each time, forward and back, in every mode.
 
-Reading the file has found the faults of form; here the code is run.
+Reading the file has found what is wrong with its form; here the code is run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import Frame, is_same
+from tutor.protocol.messages import Finding
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
-from tutor.validation.exercise_check import computed_answers, prove
-from tutor.validation.finding import NO_MEMORY, Begun, Finding, is_out_of_memory, nobody
+from tutor.validation.exercise_check import (
+    NO_MEMORY,
+    OnPart,
+    check_exercises,
+    computed_answers,
+    ignore_progress,
+    is_out_of_memory,
+)
 
 RELATIVE = 1e-5
 """How far two gradients may be apart, by the size of the larger, and still agree."""
@@ -37,7 +44,7 @@ _ROUNDINGS = 8
 """The same in roundings of the parameters' dtype, for those of half a float's precision."""
 
 _EPOCHS = 3
-"""Epochs that are run by phase; in a proof by example more would add time, not trust."""
+"""Epochs that are run by phase; more would add time, not trust."""
 
 
 def check(lesson: Lesson) -> tuple[Finding, ...]:
@@ -45,26 +52,26 @@ def check(lesson: Lesson) -> tuple[Finding, ...]:
     return tuple(findings(lesson))
 
 
-def findings(lesson: Lesson, begun: Begun = nobody) -> Iterator[Finding]:
-    """The same one after the other; `begun` is told what is proven next, before it is run.
+def findings(lesson: Lesson, on_part: OnPart = ignore_progress) -> Iterator[Finding]:
+    """The same one after the other; `on_part` is called with each part before it is run.
 
     Raises LessonRaised if somebody stops the lesson's code (Ctrl+C).
     """
-    return _Check(lesson, begun).findings()
+    return _Check(lesson, on_part).findings()
 
 
-def answers(lesson: Lesson) -> Iterator[tuple[int, str]]:
-    """The line and the computed answer of each exercise that has one. Runs the lesson's code."""
+def answers(lesson: Lesson) -> Iterator[str]:
+    """The computed answer of each exercise that has one. Runs the lesson's code."""
     return computed_answers(lesson, programs_of(lesson))
 
 
 class _Check:
-    """The proofs of one lesson; each yields what it finds wrong."""
+    """The checks of one lesson; each yields what it finds wrong."""
 
-    def __init__(self, lesson: Lesson, begun: Begun) -> None:
+    def __init__(self, lesson: Lesson, on_part: OnPart) -> None:
         self.lesson = lesson
         self.programs = programs_of(lesson)
-        self._begun = begun
+        self._on_part = on_part
         self._valueless: dict[tuple[int, str], list[str]] = {}
         """By line and message: the modes that show no value there."""
         self._samples: dict[str, str] = {}
@@ -99,17 +106,17 @@ class _Check:
                 yield self._finding(self._phase_line(SETUP), f"mode {mode}: {NO_MEMORY}")
         yield from self._without_value()
         yield from self._told_samples()
-        yield from prove(self.lesson, running, self._begun)
+        yield from check_exercises(self.lesson, running, self._on_part)
 
     def _finding(self, line: int, message: str) -> Finding:
-        return Finding(str(self.lesson.path), line, message)
+        return Finding(path=str(self.lesson.path), line=line, message=message)
 
     def _begins(self, mode: str, phase: str) -> None:
         """Say that this phase is run next, on its first line of code in this mode."""
         section = self.lesson.phase(phase)
         fences = section.fences(mode) if section else ()
         line = fences[0].line if fences else self._phase_line(phase)
-        self._begun(line, f"mode {mode}, {phase}")
+        self._on_part(line, f"mode {mode}, {phase}")
 
     def _phase_line(self, name: str) -> int:
         section = self.lesson.phase(name)
@@ -180,7 +187,7 @@ class _Check:
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
     def _gradient(self, mode: str) -> Iterator[Finding]:
-        self._begun(self._phase_line("Gradient"), f"mode {mode}, the gradient")
+        self._on_part(self._phase_line("Gradient"), f"mode {mode}, the gradient")
         program = self.programs[mode]
         own = mode in self.lesson.own_gradient
         for probe in probes_at_batches(program):
@@ -215,9 +222,8 @@ class _Check:
         if self._samples:
             what = ", ".join(self._samples)
             line = self._phase_line("Gradient")
-            yield Finding(
-                str(self.lesson.path), line, f"the gradient was checked at {what}", is_note=True
-            )
+            message = f"the gradient was checked at {what}"
+            yield Finding(path=str(self.lesson.path), line=line, message=message, is_note=True)
 
     def _unfit(self, mode: str) -> list[tuple[int, str]]:
         """By line: why the loss has no gradient that could be checked."""

@@ -1,0 +1,222 @@
+"""Lessons checked in a child process: whatever one does, it costs a finding, and no more.
+
+The child is the real one but for torch: instead of a check, it runs the code of Predict.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.conftest import FRONT, lesson_text
+from tests.waiting import PATIENCE
+from tutor.cli.checking import findings
+from tutor.engine import command_client, lesson_commands
+from tutor.engine.command_client import CommandClient
+from tutor.engine.lesson_commands import run_lesson
+from tutor.engine.process_state import CleanProcess
+from tutor.engine.streams import Capture
+from tutor.errors import EngineError
+from tutor.lesson.document import parse
+from tutor.lesson.model import Lesson
+from tutor.protocol.messages import CheckLesson, CommandDone, Event, Finding
+
+CHILD = """
+import os
+from tutor.engine import child
+from tutor.engine.streams import Capture, interruptible
+from tutor.protocol.messages import *
+from tutor.protocol.messages import to_line
+
+def serve(inbox, out):
+    def send(event):
+        out.write(to_line(event))
+        out.flush()
+
+    send(EngineReady(torch="0", devices=()))
+    spent, capture = "", Capture()
+    while True:
+        command = inbox.next()
+        if spent:
+            send(Spent(reason=spent))
+            os._exit(0)
+        answer = CommandDone(answers=command.number)
+        with interruptible(), capture.muted():
+            try:
+                check(command, send)
+            except KeyboardInterrupt:
+                line = command.lesson.phase("Predict").fences("autograd")[0].line + 1
+                answer = LessonStopped(line=line, what="mode autograd, Predict", answers=1)
+        spent = "unfit" if "unfit" in command.lesson.source else ""
+        send(answer)
+
+def check(command, send):
+    (fence,) = command.lesson.phase("Predict").fences("autograd")
+    send(PartBegun(line=fence.line, what="mode autograd, Predict"))
+    exec(fence.code, {})
+    send(Finding(path="test.md", line=fence.line, message="all that was asked for has run"))
+    if command.with_answers:
+        send(AnswerComputed(text="an-exercise: 3"))
+"""
+SOUND = "y_pred = 1"
+KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
+"""In place of a hand on Ctrl+C, once the lesson runs."""
+
+
+def command(code: str = CHILD) -> list[str]:
+    return [sys.executable, "-c", f"{code}\nchild.main(serve)"]
+
+
+@pytest.fixture
+def client() -> Iterator[CommandClient]:
+    with CommandClient(command()) as found:
+        yield found
+
+
+def predicting(code: str) -> Lesson:
+    return parse(lesson_text(Predict=code), Path("test.md"))
+
+
+def found(client: CommandClient, code: str, seconds: float = 60.0) -> str:
+    ((finding,), _) = findings(client, predicting(code), seconds=seconds)
+    return str(finding)
+
+
+def test_nothing_that_a_lesson_prints_gets_out_and_nothing_typed_gets_in(
+    client: CommandClient, capfd: pytest.CaptureFixture[str]
+) -> None:
+    loud = "import os, sys\nprint('\\x1b[31m')\nos.system('echo hi')\nsys.stderr.write('\\x07')"
+    assert found(client, loud + "\nassert not sys.stdin.read()").endswith("has run")
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_proven(
+    client: CommandClient,
+) -> None:
+    assert found(client, "import os\nos._exit(3)") == (
+        "test.md:16: mode autograd, Predict ended its process, which exited with status 3; "
+        "nothing more of this lesson was checked"
+    )
+    assert found(client, SOUND).endswith("has run")
+    assert findings(client, predicting(SOUND), with_answers=True)[1] == ["an-exercise: 3"]
+    assert "ended by SIGKILL" in found(client, "import os\nos.kill(os.getpid(), 9)")
+
+
+def test_an_endless_loop_is_told_with_the_line_that_it_is_at(
+    client: CommandClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_client, "GRACE", PATIENCE)
+    # A second for a child that has loaded all it needs: within a tenth, a busy machine runs none.
+    assert found(client, "while True:\n    pass", 1.0) == (
+        "test.md:17: mode autograd, Predict did not come to its end within 1 s; "
+        "nothing more of this lesson was checked"
+    )
+
+
+def test_ctrl_c_says_what_was_being_checked_and_leaves_no_process(
+    client: CommandClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found(client, SOUND)
+    assert client._child is not None
+    child = client._child.process
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt, match=r"test\.md:17: mode autograd, Predict"):
+            found(client, f"{KEY}\nwhile True:\n    pass")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not child.is_alive
+    assert capsys.readouterr().err == "tutor: stopped at test.md:17: mode autograd, Predict\n"
+
+
+def test_a_copy_that_a_lesson_makes_of_its_process_says_nothing(client: CommandClient) -> None:
+    forking = "import os\nif not os.fork():\n    raise KeyboardInterrupt\nos.wait()"
+    assert found(client, forking).endswith("has run")  # once, and the copy has ended
+
+
+def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(client: CommandClient) -> None:
+    garbage = "import os, time\nfor d in range(3, 9):\n    try:\n        os.write(d, b'x\\n')\n"
+    shown = found(client, garbage + "    except OSError:\n        pass\ntime.sleep(9)")
+    assert "Predict wrote into the tutor's own pipe, and its process was ended" in shown
+    assert found(client, SOUND).endswith("has run")
+
+
+@pytest.mark.parametrize("label", ["endless", "größte Zahl"])
+def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label: str) -> None:
+    evaluating = f"""{CHILD}
+from tutor.training import program, time_limit
+time_limit.SECONDS, time_limit._MORE = 0.1, 0.1
+
+def check(command, send):
+    send(PartBegun(line=16, what="mode autograd, Predict"))
+    (watched,) = program.programs_of(command.lesson)["autograd"].watch
+    with time_limit.limited():
+        eval(watched.code, {{}})
+"""
+    front = FRONT.replace("epochs: 10", f"epochs: 10\nwatch:\n  {label}: max(iter(int, 1))")
+    with CommandClient(command(evaluating)) as client:
+        ((finding,), _) = findings(client, parse(lesson_text(front), Path("test.md")))
+    line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
+    expected = f"test.md:{line}: mode autograd, the value of {label} did not come to"
+    assert str(finding).startswith(expected)
+
+
+def test_a_process_that_can_not_start_is_told() -> None:
+    with (
+        CommandClient([sys.executable, "-c", "raise OSError('no torch')"]) as client,
+        pytest.raises(EngineError, match="could not start: OSError: no torch"),
+    ):
+        found(client, SOUND)
+
+
+def test_the_next_lesson_is_checked_in_another_process_where_this_one_is_unfit(
+    client: CommandClient,
+) -> None:
+    children = []
+    for word in ("unfit", "fit", "fit"):
+        assert found(client, f"{word} = 1").endswith("has run")
+        children.append(client._child)
+    first, second, third = children
+    assert first is not second is third
+
+
+def checked(lesson: Lesson) -> list[Event]:
+    """The events of a check in this process."""
+    events: list[Event] = []
+    with closing(Capture()) as capture:
+        run_lesson(CheckLesson(lesson=lesson), events.append, capture)
+    assert events.pop() == CommandDone()
+    return events
+
+
+@pytest.fixture
+def _unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesson_commands, "limit_memory", lambda _: None)
+
+
+@pytest.mark.usefixtures("_unlimited")
+def test_what_a_lesson_prints_is_neither_kept_nor_encoded_and_much_is_told() -> None:
+    events = []
+    printing = "y_pred = w * x\nimport sys\nsys.stdout.fileno()\n"
+    for text in ("print('little')", f"print('x' * {lesson_commands.MUCH_PRINTED})"):
+        events += checked(predicting(printing + text))
+    (note,) = (event for event in events if isinstance(event, Finding))
+    assert note.is_note
+    assert "characters, which are not shown" in note.message
+
+
+@pytest.mark.usefixtures("_unlimited")
+def test_a_checked_lesson_leaves_nothing_to_the_next() -> None:
+    clean = CleanProcess()
+    setup = "torch.set_default_dtype(torch.float64)\nw = torch.tensor(1.0, requires_grad=True)\n"
+    lesson = parse(lesson_text(Setup=setup + "x = torch.ones(3)"), Path("test.md"))
+    assert not any(isinstance(e, Finding) and not e.is_note for e in checked(lesson))
+    assert clean.restore() == ""
+    assert torch.get_default_dtype() == torch.float32

@@ -1,0 +1,258 @@
+"""The client of `tutor check` and `tutor run`: one command at a time, and nothing else.
+
+`EngineClient` serves the app, answers at once and restarts its child by itself. Here the command
+line waits, and a child that has ended is started again for the next command.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from tutor.engine.process import COMMAND, Process, last_place
+from tutor.errors import EngineError, RunError, UsageError
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
+from tutor.protocol.messages import (
+    AnyEvent,
+    CheckLesson,
+    CommandRefused,
+    EngineReady,
+    FramePainted,
+    LessonStopped,
+    PartBegun,
+    RunFailed,
+    Spent,
+    TrainLesson,
+    to_line,
+)
+from tutor.training import time_limit
+
+GRACE = 0.7
+"""Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
+
+POLL = 0.5
+MOST_WAITING = 1000
+"""Events that are read before they are asked for: then the child has to wait."""
+
+OnEvent = Callable[[AnyEvent], object]
+
+
+class LessonAborted(RunError):
+    """A lesson has ended its process, or had to be ended with it."""
+
+    def __init__(self, lesson: Lesson, at: PartBegun, how: str) -> None:
+        super().__init__(f"{_where(lesson, at)} {how}")
+        self.line = at.line
+        self.what = f"{at.what} {how}"
+
+
+class CommandClient:
+    """One child process at a time, which is ended with the `with` that this is used in."""
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        """`command` starts the child."""
+        self._command = command
+        self._child: _Child | None = None
+
+    def __enter__(self) -> CommandClient:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child, and all that lessons have started in it."""
+        self._end()
+
+    def start(self) -> None:
+        """Start the child, if there is none: it loads torch meanwhile. Raises EngineError."""
+        if self._child is not None and self._child.is_gone:
+            self._end()  # it died between two lessons, of a thread of one say
+        if self._child is None:
+            self._child = _Child(self._command)
+
+    def do(
+        self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None = None
+    ) -> None:
+        """Have a command done, and hand each of its events to `on_event`.
+
+        Raises LessonAborted, also if nothing comes for so many `seconds`; UsageError or RunError
+        if the command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C), its text
+        the place that the lesson was at.
+        """
+        command = msgspec.structs.replace(command, number=1)
+        try:
+            answer = self._answer(command, on_event, seconds)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._interrupt(command, on_event)) from None
+        if isinstance(answer, LessonStopped | CommandRefused):  # by a signal it sent to itself
+            self._abort(command.lesson, "raised KeyboardInterrupt")
+        raise_failure(answer)
+
+    def _answer(
+        self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None
+    ) -> AnyEvent:
+        """The answer to the command. Raises LessonAborted or EngineError."""
+        self.start()
+        child = self._child
+        assert child is not None
+        child.ask(command)
+        while event := child.next(seconds):
+            if isinstance(event, Spent):  # the lesson before has left a process unfit for others
+                self._end()
+                return self._answer(command, on_event, seconds)
+            if event.answers:
+                return event
+            on_event(event)
+        if not child.is_gone:
+            self._interrupt(command, lambda _: None)
+            self._abort(command.lesson, f"did not come to its end within {seconds:g} s")
+        return self._abort(command.lesson, child.how_ended(command.lesson))
+
+    def _interrupt(self, command: CheckLesson | TrainLesson, on_event: OnEvent) -> str:
+        """Stop what runs, and end the child; the place where that was, empty if unknown."""
+        child = self._child
+        if child is None:
+            return ""
+        mode = command.mode if isinstance(command, TrainLesson) else None
+        try:
+            child.interrupt(command.lesson, f"mode {mode}" if mode else "", on_event)
+        finally:  # at a second Ctrl+C at once
+            child.process.end(0)
+        return _where(command.lesson, child.at) if child.at.what else ""
+
+    def _abort(self, lesson: Lesson, how: str) -> AnyEvent:
+        child = self._child
+        assert child is not None
+        self._end()
+        raise LessonAborted(lesson, child.at, how)
+
+    def _end(self) -> None:
+        """End the child, with all the processes that lessons have started."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+
+def raise_failure(answer: AnyEvent) -> None:
+    """Raise UsageError or RunError if the answer to a command is that it failed."""
+    if isinstance(answer, RunFailed):
+        error = (UsageError if answer.is_usage else RunError)(answer.message)
+        if answer.trace:
+            error.add_note(answer.trace)
+        raise error
+
+
+def _where(lesson: Lesson, at: PartBegun) -> str:
+    return one_line(f"{lesson.path}:{at.line}: {at.what}" if at.what else f"{lesson.path}:")
+
+
+class _Child:
+    """A process that lessons run in, and its events as a thread reads them."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.process = Process(command)
+        self.at = PartBegun()
+        """The part of a lesson that it runs."""
+        self.is_gone = False
+        """Whether its last event has been read."""
+        self._is_loaded = self._is_ended = False
+        self._events: queue.Queue[AnyEvent | None] = queue.Queue(MOST_WAITING)
+        self.process.write(to_line(FramePainted()))  # there is no screen that would come first
+        threading.Thread(target=self._read_on, name="lesson child", daemon=True).start()
+
+    def _read_on(self) -> None:
+        for event in self.process.events():
+            self._put(event)
+        self._put(None)
+
+    def _put(self, event: AnyEvent | None) -> None:
+        while not self._is_ended:
+            with suppress(queue.Full):
+                self._events.put(event, timeout=POLL)
+                return
+
+    def ask(self, command: CheckLesson | TrainLesson) -> None:
+        """Send a command once torch is there. Raises EngineError if it never is."""
+        if not self._is_loaded:
+            self._is_loaded = isinstance(self.next(None), EngineReady)
+        if not self._is_loaded:
+            self.process.end(POLL)
+            why = self.process.last_error() or "it ended without an error message"
+            self.end()
+            raise EngineError(f"the process that runs lessons could not start: {why}")
+        self.at = PartBegun()
+        self.process.write(to_line(command))
+
+    def next(self, seconds: float | None) -> AnyEvent | None:
+        """The next event; None if the child is gone, or sends nothing for so many seconds."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while not self.is_gone:
+            left = POLL if until is None else min(POLL, until - time.monotonic())
+            if left <= 0:
+                return None
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:  # perhaps what it has started holds on to its pipe
+                self.is_gone = not self.process.is_alive and self._events.empty()
+                continue
+            self.is_gone = event is None
+            if isinstance(event, PartBegun):
+                self.at = event
+            elif isinstance(event, LessonStopped):
+                self.at = PartBegun(line=event.line, what=event.what)
+            return event
+        return None
+
+    def interrupt(self, lesson: Lesson, mode: str, on_event: OnEvent) -> None:
+        """Have it stop at a line, which `at` then is; hands on what it sends meanwhile."""
+        if not self._is_loaded or not self.process.is_alive:
+            return
+        self.process.interrupt()
+        if self._has_answered(GRACE, on_event):
+            return
+        # It may be in C code, have a handler of its own, or have stopped itself.
+        self.process.dump_stack()
+        if not self._has_answered(0.1, on_event):
+            self._find_place(lesson, mode)
+
+    def _has_answered(self, seconds: float, on_event: OnEvent) -> bool:
+        """Whether its answer comes in that time; other events are handed on."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and (event := self.next(left)):
+            if event.answers:
+                return True
+            on_event(event)
+        return False
+
+    def _find_place(self, lesson: Lesson, mode: str = "") -> None:
+        """Set `at` to the lesson's line that the child has written down last, if it has."""
+        place = last_place(self.process.error_text(), lesson)
+        if place is not None and (place.is_expression or not self.at.what.startswith("exercise")):
+            mode = mode or self.at.what.split(",")[0]
+            self.at = PartBegun(line=place.line, what=f"{mode}, {place.what}")
+
+    def how_ended(self, lesson: Lesson) -> str:
+        """In words, once it is gone, `at` being the place.
+
+        Raises EngineError if an error of the tutor's own has ended it.
+        """
+        self.process.wait()
+        self._find_place(lesson)
+        if self.process.fault:
+            return f"{self.process.fault}, and its process was ended"
+        if "Traceback (most recent call last)" in self.process.error_text():
+            why = self.process.last_error()
+            raise EngineError(f"{lesson.path}: the process that runs lessons failed: {why}")
+        if self.process.has_hung_in_an_expression(last_place(self.process.error_text(), lesson)):
+            return f"{time_limit.NO_END.format(time_limit.SECONDS)}; its process was ended"
+        return f"ended its process, which {self.process.how_ended()}"
+
+    def end(self) -> None:
+        """End it, with all the processes that lessons have started."""
+        self._is_ended = True
+        self.process.end(0)

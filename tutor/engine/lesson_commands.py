@@ -1,0 +1,197 @@
+"""CheckLesson and TrainLesson in the child process: a lesson run for the command line.
+
+Both report each part before they run it, so that a lesson that hangs or ends the process costs a
+line with its place.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TextIO, TypeAlias, cast
+
+from msgspec.structs import replace
+
+from tutor.analysis.mode_comparison import BASE, ModeLockstep
+from tutor.engine.process import limit_memory
+from tutor.engine.reports import COMPARISONS, REPORTS
+from tutor.engine.streams import Capture
+from tutor.errors import RunError, TutorError, UsageError
+from tutor.lesson.code_checks import sets_a_seed
+from tutor.lesson.model import SETUP
+from tutor.plain import LONGEST, one_line, shortened
+from tutor.protocol.messages import (
+    AnswerComputed,
+    CheckLesson,
+    CommandDone,
+    Event,
+    FiguresPrinted,
+    Finding,
+    LessonStopped,
+    PartBegun,
+    RunFailed,
+    RunRemark,
+    TrainLesson,
+)
+from tutor.training.loop import SOMEWHERE, LessonRaised
+from tutor.training.program import UnheardOutput, programs_of
+from tutor.training.run import Run
+from tutor.validation import lesson_check
+
+Send: TypeAlias = Callable[[Event], object]
+"""Sends an event, after all that the lesson has printed until then."""
+
+MUCH_PRINTED = 10**6
+"""Characters that a lesson prints while it is checked: a note says if there are more."""
+
+LONGEST_TRACE = 20_000
+"""Characters of a traceback that are sent."""
+
+
+def run_lesson(command: CheckLesson | TrainLesson, send: Send, capture: Capture) -> None:
+    """Do the command; its answer says how it ended."""
+    part = _Part(send)
+    answer: Event = CommandDone()
+    try:
+        if isinstance(command, CheckLesson):
+            _check(command, send, part, capture)
+        else:
+            _train(command, send, part, capture)
+    except LessonRaised as error:
+        answer = part.stopped(error) if error.stopped else _failure(error, command)
+    except TutorError as error:
+        answer = _failure(error, command)
+    except KeyboardInterrupt:  # it met the tutor's own code
+        answer = part.stopped()
+    send(replace(answer, answers=command.number))
+
+
+class _Part:
+    """The part of the lesson that runs now."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._at = PartBegun()
+
+    def begin(self, line: int, what: str) -> None:
+        self._at = PartBegun(line=line, what=what)
+        self._send(self._at)
+
+    def stopped(self, error: LessonRaised | None = None) -> LessonStopped:
+        """Where an interrupt met the lesson's code, more exactly than the part if it is known."""
+        line, what = self._at.line, self._at.what
+        if error is not None and error.phase != SOMEWHERE:
+            if what.startswith("exercise"):  # where lines may be those of a repair's editor
+                what = f"{what}: {error.phase}"
+            else:
+                line, what = error.line or line, f"{what.split(',')[0]}, {error.phase}"
+        return LessonStopped(line=line, what=what)
+
+
+def _failure(error: TutorError, command: CheckLesson | TrainLesson) -> RunFailed:
+    has_trace = isinstance(command, TrainLesson) and command.with_debug
+    return RunFailed(
+        message=shortened(str(error), 2 * LONGEST),
+        is_usage=isinstance(error, UsageError),
+        trace=shortened(traceback.format_exc(), LONGEST_TRACE) if has_trace else "",
+    )
+
+
+def _check(command: CheckLesson, send: Send, part: _Part, capture: Capture) -> None:
+    """Send all findings, and the answers if they are asked for. What the lesson prints is lost."""
+    limit_memory("cpu")
+    lesson, unheard = command.lesson, UnheardOutput()
+    with capture.muted(), redirect_stdout(unheard), redirect_stderr(unheard):
+        for finding in lesson_check.findings(lesson, part.begin):
+            send(replace(finding, message=one_line(finding.message)))
+        if unheard.characters > MUCH_PRINTED:
+            note = (
+                f"while it was checked, it printed {unheard.characters:,} characters, which are "
+                "not shown: with fewer, the check is faster"
+            )
+            send(Finding(path=str(lesson.path), line=1, message=note, is_note=True))
+        if command.with_answers:
+            for text in lesson_check.answers(lesson):
+                send(AnswerComputed(text=one_line(text)))
+
+
+def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> None:
+    """Train to the last epoch, and send the figures and remarks.
+
+    Raises RunError, LessonRaised or UsageError.
+    """
+    run = _new_run(command, part, capture)
+    if run.note:
+        send(RunRemark(text=run.note))
+    codes = (fence.code for s in command.lesson.sections for fence in s.fences(run.mode))
+    if command.seed and sets_a_seed(codes):
+        text = "the lesson's code sets a seed: --seed changes only what it draws before that"
+        send(RunRemark(text=text))
+    _begin(command, part, run.program.loop[0].name, run.mode)
+    report = _report(command, run, cast(TextIO, _Lines(send)), capture)
+    epochs, every = command.epochs or run.program.epochs, command.every
+    for epoch in (*range(every, epochs, every), epochs):
+        run.run_to(epoch)
+        report()
+    for expression in run.program.expressions():
+        if why := run.program.stopped.get(expression.source):
+            path, line = run.program.filename, expression.line
+            send(RunRemark(text=f"{path}:{line}: {expression.label} has no value: {why}"))
+    if run.diverged_at is not None:
+        send(RunRemark(text=f"the loss is not finite from epoch {run.diverged_at} on"))
+
+
+def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
+    lesson, device = command.lesson, command.device
+    programs = programs_of(lesson)
+    first = BASE if command.compare and BASE in lesson.modes else lesson.modes[0]
+    mode = command.mode or first
+    try:
+        Run.check_start(programs, mode, device)
+    except RunError as error:
+        raise UsageError(str(error)) from error
+    limit_memory(device)
+    _begin(command, part, SETUP, mode)
+    start = (mode, device, command.learning_rate, command.seed)
+    return Run(programs, *start, quiet=capture.muted)
+
+
+def _begin(command: TrainLesson, part: _Part, phase: str, mode: str) -> None:
+    section = command.lesson.phase(phase)
+    fences = section.fences(mode) if section else ()
+    part.begin(fences[0].line if fences else 1, f"mode {mode}, {phase}")
+
+
+def _report(command: TrainLesson, run: Run, out: TextIO, capture: Capture) -> Callable[[], None]:
+    """Return what writes the figures of the run's present epoch to `out`."""
+    if not command.compare:
+        figures = REPORTS[command.format](out)
+        return lambda: figures.write(run.reading())
+    table = COMPARISONS[command.format](out)
+    lockstep = ModeLockstep(run.programs, run.device_wanted, run.learning_rate, command.seed,
+                            quiet=capture.muted, patience=command.every)  # fmt: skip
+
+    def compare() -> None:
+        found = lockstep.compare(run.standpoint(), run.at.epoch)
+        assert found is not None  # nothing stops it but Ctrl+C, which raises
+        table.write(found)
+
+    return compare
+
+
+class _Lines:
+    """The stream that reports write to: it sends whole lines of figures."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._text = ""
+
+    def write(self, text: str) -> int:
+        self._text += text
+        return len(text)
+
+    def flush(self) -> None:
+        if self._text:
+            self._send(FiguresPrinted(text=self._text))
+            self._text = ""
