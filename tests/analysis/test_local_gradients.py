@@ -54,7 +54,7 @@ BATCHES = {
 
 
 def questions(run: Run) -> LocalGradients:
-    probe = Probe(run.program, run.device, run.learning_rate, run.seed)
+    probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     return local_gradients(probe, run.standpoint())
 
 
@@ -128,7 +128,7 @@ def test_each_question_is_about_an_operation_of_the_graph_that_is_drawn(
     start: Start, setup: str, phases: tuple[str, str]
 ) -> None:
     run = start(Setup=setup, Predict=phases[0], Loss=phases[1])
-    probe = Probe(run.program, run.device, run.learning_rate, run.seed)
+    probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     nodes = {node.order: node for node in graph_of(probe, run.standpoint()).nodes}
     known = 0
     for step in questions(run).steps:

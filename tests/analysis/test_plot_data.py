@@ -35,7 +35,7 @@ class Looker:
         self.probe = Probe(run.program, run.device, rate, seed)
 
     def see(self, kind: PictureKind = "landscape", **options: Any) -> AnyPicture | None:
-        at = standpoint_of(self.run._player.loop, self.run.learning_rate)
+        at = standpoint_of(self.run.loop, self.run.learning_rate)
         return picture_of(kind, self.probe, at, **options)
 
     def slope(self, **options: Any) -> SlopePicture:
@@ -262,7 +262,7 @@ def test_a_gradient_of_zero_is_no_direction(start: Callable[..., Run]) -> None:
 def test_no_number_breaks_a_picture(slug: str, value: float, recwarn: Any) -> None:
     run = shipped(slug, "autograd")
     looker = Looker(run)
-    at = standpoint_of(run._player.loop, run.learning_rate)
+    at = standpoint_of(run.loop, run.learning_rate)
     moved = {n: np.full_like(v, value) for n, v in at.values.items()}
     looker.probe.loop.set_parameters(moved)
     broken = standpoint_of(looker.probe.loop, 0.01)
@@ -390,7 +390,7 @@ def test_the_networks_output_over_the_plane_is_that_of_its_formula(mode: str) ->
     looker.to("Gradient")
     found = looker.see("plane", size=(7, 5))
     assert isinstance(found, PlanePicture)
-    p = looker.run._player.loop.parameter_values()
+    p = looker.run.loop.parameter_values()
     for y, row in zip(found.ys, found.outputs, strict=True):
         for x, output in zip(found.xs, row, strict=True):
             hidden = np.maximum(np.array([x, y]) @ p["w1"] + p["b1"], 0)

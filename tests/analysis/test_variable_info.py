@@ -14,7 +14,7 @@ from tutor.training.run import Run
 
 
 def told(run: Run, name: str) -> VariableInfo:
-    return facts_of(run._player.loop, name)
+    return facts_of(run.loop, name)
 
 
 def steps(run: Run, count: int) -> Run:

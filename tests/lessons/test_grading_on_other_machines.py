@@ -136,7 +136,7 @@ def _value(trial: ExerciseTrial, asked: Predict) -> Value:
 
 def _local(trial: ExerciseTrial) -> list[float]:
     run = trial.begin(trial.exercise.stage)
-    probe = Probe(run.program, run.device, run.learning_rate, run.seed)
+    probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     return [step.expected for step in local_gradients(probe, run.standpoint()).steps]
 
 

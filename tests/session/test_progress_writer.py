@@ -28,7 +28,7 @@ from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as keeper_module
 from tutor.session.journal import Bookmark, Draft, Journal, packed, unpacked
 from tutor.session.progress_writer import FAST, PAUSE, RETRY, PendingWrites, ProgressWriter
-from tutor.training.player import END
+from tutor.training.history import END
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

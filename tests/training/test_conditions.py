@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from tests.training.conftest import shipped
 from tutor.lesson.exercise import EXERCISE_NAMES
-from tutor.protocol.frame import NONE
+from tutor.protocol.frame import NONE, Position
 from tutor.training.answers import holds
 from tutor.training.losses import LossColumn
 from tutor.training.run import Run
@@ -132,7 +133,8 @@ def test_a_run_that_moves_in_turn_with_another_is_evaluated_with_its_own_numbers
     start: Start,
 ) -> None:
     run = start()
-    other = Run(run.programs, seed=5, turn=run.turn)
+    recipe = msgspec.structs.replace(run.record, seed=5)
+    other = Run.from_record(run.programs, recipe, Position(0, 0), turn=run.turn)
     drawn = number(run, "float(torch.rand(()))")
     other.step_epoch()
     assert number(run, "float(torch.rand(()))") == drawn

@@ -25,7 +25,7 @@ from tutor.training.run import Run
 
 
 def loop_of(run: Run) -> Loop:
-    return run._player.loop
+    return run.loop
 
 
 def probe_of(run: Run, **options: Any) -> Probe:

@@ -65,7 +65,7 @@ def test_an_expression_that_takes_too_much_memory_is_evaluated_once(
     run = start(watching("huge()"), Setup=setup)
     run.step_epoch()
     assert "more memory" in run.frame().watched["count"].text
-    assert len(run.names["times"]) == 1
+    assert len(run.loop.namespace["times"]) == 1
 
 
 def test_an_exercise_s_expression_without_an_end_has_no_value(start: Callable[..., Run]) -> None:

@@ -14,9 +14,8 @@ from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import keep_every_epoch, shipped
 from tutor.errors import RunError
 from tutor.protocol.frame import NO_VALUE, Element, Position
-from tutor.training.history import History
+from tutor.training.history import END, History
 from tutor.training.loop import LessonRaised
-from tutor.training.player import END
 from tutor.training.randomness import Randomness
 from tutor.training.run import Run
 
@@ -63,7 +62,7 @@ def state(thing: Any) -> Any:
 
 def all_of(run: Run) -> Any:
     """The frame, and all that lies behind it."""
-    loop = run._player.loop
+    loop = run.loop
     names = {k: state(v) for k, v in loop.namespace.items() if k != "__builtins__"}
     return run.frame(), names, Randomness.now(run.device), state(loop.gradients or {})
 
@@ -163,7 +162,7 @@ def test_a_snapshot_that_would_take_too_much_is_not_kept(start: Callable[..., Ru
 def test_a_seek_that_is_broken_off_stands_whole_where_it_came_to() -> None:
     run = shipped("thermometer", "autograd")
     run.history.spacing = 1e9  # no keyframes: all is run again
-    run._player._wait_for_keyframe()
+    run._clock.start(run.history.spacing)
     end = run.run_to(300)
     asked: list[int] = []
 

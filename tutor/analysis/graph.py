@@ -32,8 +32,8 @@ from tutor.plain import one_line
 from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.loop import LessonRaised
-from tutor.training.player import never
 from tutor.training.probe import Probe, Standpoint
+from tutor.training.timeline import never
 from tutor.training.values import text_value, to_numpy
 
 MOST_NODES = 400

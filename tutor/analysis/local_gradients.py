@@ -28,8 +28,8 @@ from tutor.analysis.graph_recorder import (
 from tutor.analysis.graph_words import Spelling, element_of
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.training.player import never
 from tutor.training.probe import Probe, Standpoint
+from tutor.training.timeline import never
 
 _NO_BACKWARD = "Nothing calls backward in this phase: there is no way back to go."
 _NOTHING_DONE = "The loss is a leaf itself: nothing was computed."

@@ -88,10 +88,10 @@ class Inspector:
         return InspectionReady(at=runs.current.at, run=runs.name, **part)  # type: ignore[arg-type]
 
     def _probe(self, run: Run) -> Probe:
-        key = (run.mode, run.device, run.seed)
+        key = (run.mode, run.device, run.settings.seed)
         if key not in self._probes:
             self._probes[key] = Probe(
-                run.program, run.device, run.learning_rate, run.seed, quiet=self.quiet
+                run.program, run.device, run.learning_rate, run.settings.seed, quiet=self.quiet
             )
         return self._probes[key]
 
@@ -135,11 +135,11 @@ class Inspector:
         from tutor.analysis.mode_comparison import ModeLockstep, to_comparison  # noqa: PLC0415
 
         run = runs.current
-        follows = (runs.name, run.device, run.seed)
+        follows = (runs.name, run.device, run.settings.seed)
         if self._lockstep is None or self._followed != follows:
             self._followed = follows
             self._lockstep = ModeLockstep(
-                run.programs, run.device, run.learning_rate, run.seed, quiet=self.quiet
+                run.programs, run.device, run.learning_rate, run.settings.seed, quiet=self.quiet
             )
         found = self._lockstep.compare(at, run.at.epoch, until)
         if found is not None:

@@ -36,6 +36,7 @@ from tutor.protocol.messages import (
 )
 from tutor.training.loop import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput, programs_of
+from tutor.training.readings import reading_of
 from tutor.training.run import Run
 from tutor.validation import lesson_check
 
@@ -167,9 +168,10 @@ def _report(command: TrainLesson, run: Run, out: TextIO, capture: Capture) -> Ca
     """Return what writes the figures of the run's present epoch to `out`."""
     if not command.compare:
         figures = REPORTS[command.format](out)
-        return lambda: figures.write(run.reading())
+        return lambda: figures.write(reading_of(run.loop))
     table = COMPARISONS[command.format](out)
-    lockstep = ModeLockstep(run.programs, run.device_wanted, run.learning_rate, command.seed,
+    device, rate = run.settings.device_wanted, run.learning_rate
+    lockstep = ModeLockstep(run.programs, device, rate, command.seed,
                             quiet=capture.muted, patience=command.every)  # fmt: skip
 
     def compare() -> None:

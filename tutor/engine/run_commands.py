@@ -66,11 +66,11 @@ def act(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> None:
 
 
 def _switch(runs: Runs, command: Switch) -> None:
-    limit_memory(command.device or runs.current.device_wanted)
+    limit_memory(command.device or runs.current.settings.device_wanted)
     try:
         runs.switch(mode=command.mode, device=command.device)
     finally:
-        limit_memory(runs.current.device_wanted)
+        limit_memory(runs.current.settings.device_wanted)
 
 
 def _new_seed(runs: Runs) -> int:

@@ -55,8 +55,8 @@ from tutor.protocol.messages import (
     to_line,
 )
 from tutor.training import devices
+from tutor.training.history import END
 from tutor.training.loop import LessonRaised
-from tutor.training.player import END
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
@@ -226,7 +226,7 @@ class Server:
         record = command.record
         if aside is not None:
             aside.state.restore()
-            limit_memory(aside.runs.current.device_wanted)
+            limit_memory(aside.runs.current.settings.device_wanted)
             self.runs = aside.runs
             return None
         programs = programs_of(command.lesson, without=command.without)

@@ -3,15 +3,11 @@
 The snapshots are thinned out as the run grows, so that they stay within a budget; where that
 leaves long stretches between them, the end of the run and the last place that was sought have
 some closer by, for going back from there.
-
-Where two parameters have been, by epoch: the path that a contour plot draws.
-
-Early epochs are all kept, later ones ever more thinly, so that a run ten times as long takes a
-few hundred places more.
 """
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +16,7 @@ from typing import Any
 import torch
 
 from tutor.protocol.frame import Position, Value
+from tutor.training.loop import Loop
 from tutor.training.losses import MAX_EXACT, LossColumn
 from tutor.training.randomness import Randomness
 from tutor.training.snapshot import Snapshot, size_of
@@ -28,18 +25,22 @@ from tutor.training.values import value_of
 PER_OCTAVE = 32
 """Places kept while the number of epochs doubles."""
 
-FAR = 2**62
-"""An epoch that never comes."""
+END = 2**62
+"""As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""
 
 Point = tuple[float, float]
 
 
 class Trail:
-    """The two parameters' values at the end of some epochs, ascending."""
+    """The two parameters' values at the end of some epochs, ascending: a contour plot's path.
+
+    Early epochs are all kept, later ones ever more thinly, so that a run ten times as long takes a
+    few hundred places more.
+    """
 
     def __init__(self) -> None:
         self.next_epoch = 0
-        """The next epoch whose end is to be added; FAR if there are not two numbers."""
+        """The next epoch whose end is to be added; END if there are not two numbers."""
         self._epochs: list[int] = []
         self._points: list[Any] = []
         """Each a Point, or the tensors from which it has yet to be read."""
@@ -58,7 +59,7 @@ class Trail:
             count = len(self._points[-1])
         if count != 2:
             self._points.pop()
-            self.next_epoch = FAR
+            self.next_epoch = END
             return
         self._epochs.append(epoch)
         self.next_epoch = epoch + stride(epoch)
@@ -115,26 +116,50 @@ _LATEST = 4
 """So many snapshots of the end of the run are kept whatever comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keyframe:
-    """The end of an epoch, from which a run can go on: a snapshot and what was set there."""
+_COST = 20
+"""A snapshot is taken only after so many times the training time that the last one took."""
 
-    epoch: int
-    mode: str
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a run at one place, besides the mode and what its loop holds."""
+
     device_wanted: str
+    """The device asked for: the loop's is another where the mode is NumPy's."""
     learning_rate: float
     set_up_with: float
     """The learning rate when this mode's Setup ran."""
     seed: int
-    applied: int
-    """How many of the record's changes lie before it."""
+    """The seed of the random numbers that are drawn now."""
     fresh: Randomness
-    """The generators' state when this mode or seed began: has one moved since?"""
-    has_drawn: bool
-    """Whether one had moved before that."""
+    """The generators' state when this mode or seed began."""
+    has_drawn: bool = False
+    """Whether a random number had been drawn before that."""
+    applied: int = 0
+    """How many of the recipe's changes lie before this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """The end of an epoch, from which a run can continue: a snapshot and the settings there."""
+
+    epoch: int
+    mode: str
+    settings: Settings
     boxed: Mapping[str, dict[str, Value]]
     """The values in Setup's formulas: no replay from here runs Setup."""
     snapshot: Snapshot
+
+
+class KeyframeClock:
+    """The times of the last keyframe and of the next one."""
+
+    started = due = 0.0
+
+    def start(self, spacing: float, cost: float = 0.0) -> None:
+        """Wait until enough has been trained for the seconds that the last keyframe cost."""
+        self.started = time.perf_counter()
+        self.due = self.started + spacing * max(1.0, _COST * cost / INTERVAL)
 
 
 @dataclass(slots=True)
@@ -184,6 +209,19 @@ class History:
     def largest(self) -> int:
         """Bytes that the next snapshot may add: after the first, at least ten have to fit in."""
         return self.budget // (10 if self.latest else 2)
+
+    # ── The trail ───────────────────────────────────────────────────────────────────
+
+    def start_trail(self, loop: Loop) -> None:
+        """Begin the trail with the parameters of Setup, if no epoch has been run."""
+        if loop.epoch == 0 and not len(self.losses):
+            self.trail.cut(-1)
+            self.trail.add(0, loop.namespace, loop.program.parameters)
+
+    def follow_trail(self, loop: Loop) -> None:
+        """Add the end of an epoch that has been run for the first time, if it is its turn."""
+        if loop.epoch >= self.trail.next_epoch:
+            self.trail.add(loop.epoch, loop.namespace, loop.program.parameters)
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 

@@ -21,11 +21,11 @@ import msgspec
 from tutor.errors import RunError
 from tutor.protocol.frame import Change, Element, Frame, Position, RunRecipe, settings_of
 from tutor.protocol.inspections import OtherRunState, RunInfo
-from tutor.training.history import History
+from tutor.training.history import END, History
 from tutor.training.loop import LessonRaised
-from tutor.training.player import END, never
 from tutor.training.program import Program
 from tutor.training.run import Run
+from tutor.training.timeline import never
 
 LETTERS = "ABCDEFGH"
 """Twice as many as there can be runs: a file from elsewhere may name runs by them, too."""
@@ -204,7 +204,7 @@ class Runs:
         run = self.current
         new = RunRecipe(
             run.mode,
-            run.device_wanted,
+            run.settings.device_wanted,
             run.learning_rate,
             run.record.seed if seed is None else seed,
         )

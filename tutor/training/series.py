@@ -17,7 +17,7 @@ from tutor.export import new_file
 from tutor.protocol.frame import Position
 from tutor.training.loop import untouched_randomness
 from tutor.training.program import Quiet
-from tutor.training.readings import Reading
+from tutor.training.readings import Reading, reading_of
 from tutor.training.run import Run
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +47,7 @@ def readings(run: Run, epochs: int, every: int = 1) -> Iterator[Reading]:
     """The run's figures at the epochs that `every` divides, and at the last."""
     for epoch in [*range(every, epochs, every), epochs]:
         run.run_to(epoch)
-        yield run.reading()
+        yield reading_of(run.loop)
 
 
 def write_series(
@@ -68,7 +68,7 @@ def write_series(
     if epochs < 1:
         raise RunError("there are no figures yet: no epoch has been run to its end")
     try:
-        with untouched_randomness(run.device_wanted), quiet(), new_file(path) as out:
+        with untouched_randomness(run.settings.device_wanted), quiet(), new_file(path) as out:
             table = SeriesTable(out, _columns(run))
             before = _before_changes(run, epochs, quiet, until)
             again = Run.from_record(run.programs, run.record, Position(0, 0), quiet)
@@ -95,7 +95,7 @@ def _before_changes(
         past = Run.from_record(run.programs, record, Position(0, 0), quiet)
         past.run_to(epoch, until)
         if past.at == change.at:
-            found[epoch] = past.reading()
+            found[epoch] = reading_of(past.loop)
     return found
 
 
@@ -109,7 +109,7 @@ def _columns(run: Run) -> tuple[str, ...]:
     modes = dict.fromkeys([record.mode, *(c.mode for c in record.changes if c.mode)])
     if len(modes) == 1:
         return ()
-    starts = (Run(run.programs, mode, seed=record.seed).reading() for mode in modes)
+    starts = (reading_of(Run(run.programs, mode, seed=record.seed).loop) for mode in modes)
     return tuple(dict.fromkeys(column for start in starts for column in _flat(start)))
 
 

@@ -454,7 +454,7 @@ def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
 def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding]:
     """There are a few questions, each with a number for an answer."""
     run = trial.begin(exercise.stage)
-    probe = Probe(run.program, run.device, run.learning_rate, run.seed)
+    probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     try:
         local = local_gradients(probe, run.standpoint())
     except RunError as error:

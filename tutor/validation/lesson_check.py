@@ -26,6 +26,7 @@ from tutor.protocol.frame import Frame, is_same
 from tutor.protocol.messages import Finding
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
+from tutor.training.readings import reading_of
 from tutor.training.run import Run
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
 from tutor.validation.exercise_check import (
@@ -228,13 +229,13 @@ class _Check:
     def _unfit(self, mode: str) -> list[tuple[int, str]]:
         """By line: why the loss has no gradient that could be checked."""
         run = Run(self.programs, mode)
-        parameters = {name: run.names.get(name) for name in run.program.parameters}
+        parameters = {name: run.loop.namespace.get(name) for name in run.program.parameters}
         line = self._phase_line(SETUP)
         found = [
             (line, why) for n, thing in parameters.items() if (why := _why_no_weight(n, thing))
         ]
         run.step_epoch()
-        why = _why_no_loss(run.names.get("loss"))
+        why = _why_no_loss(run.loop.namespace.get("loss"))
         return [*found, (self._phase_line("Loss"), why)] if why else found
 
     def _unlike_autograd(self, mode: str, program: Program) -> str:
@@ -247,9 +248,9 @@ class _Check:
         run = Run(self.programs, mode)
         for _ in range(_EPOCHS):
             _to_gradient(run)
-            mine = _numbers(run.reading().gradients)
+            mine = _numbers(reading_of(run.loop).gradients)
             run.switch("autograd")
-            theirs = _numbers(run.reading().gradients)
+            theirs = _numbers(reading_of(run.loop).gradients)
             if wrong := _disagreement(mine, _all_of(theirs), _rounding(run)):
                 return wrong
             run.switch(mode)
@@ -332,7 +333,7 @@ def _why_no_weight(name: str, thing: Any) -> str:
 
 def _rounding(run: Run) -> float:
     """How far two gradients may be apart in the coarsest dtype of the parameters."""
-    dtypes = (getattr(run.names.get(n), "dtype", None) for n in run.program.parameters)
+    dtypes = (getattr(run.loop.namespace.get(n), "dtype", None) for n in run.program.parameters)
     coarse = [torch.finfo(d).eps for d in dtypes if isinstance(d, torch.dtype) and _has_eps(d)]
     return max([RELATIVE, *(_ROUNDINGS * eps for eps in coarse)])
 

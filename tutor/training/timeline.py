@@ -1,0 +1,406 @@
+"""The recipe of a run, played: forward, and to any place in it by keyframes and replay.
+
+A run is its RunRecipe (start and changes) and nothing else: every frame can be computed again from
+it, and that is how going back works: from the last keyframe before the place, by replay. Going
+back forgets nothing. Stepping forward from the past replays what was recorded, changes included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from tutor.lesson.model import SETUP
+from tutor.protocol.frame import Change, Position, RunRecipe, Value
+from tutor.training.changes import carry_over, other_loss, set_element
+from tutor.training.history import END, History, Keyframe, KeyframeClock, Settings
+from tutor.training.loop import Loop, set_up
+from tutor.training.program import Program, Quiet
+from tutor.training.randomness import Randomness, seed_all
+from tutor.training.snapshot import SetupNamespace
+
+UNDRAWN = "seed {seed}: no random number was drawn, all the same"
+
+_SLOW = 0.1
+"""Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
+_UNASKED = 0.001
+"""Seconds of training between two calls of `until`."""
+_MAX_NAMESPACES = 4
+"""Namespaces kept for going back to; of an earlier one Setup runs again."""
+
+
+def never() -> bool:
+    """The `until` of a move that nothing stops."""
+    return False
+
+
+class GeneratorOwner:
+    """The run that owns the process's random number generators: all runs share one set."""
+
+    def __init__(self) -> None:
+        self.holder: Timeline | None = None
+
+    def leave(self) -> None:
+        """Let no run own them: the one that did will find them as they are now."""
+        if self.holder is not None:
+            self.holder.randomness = Randomness.now(self.holder.device)
+        self.holder = None
+
+    def take(self, run: Timeline) -> None:
+        """Set the generators as this run left them."""
+        if self.holder is run:
+            return
+        self.leave()
+        if run.randomness is not None:
+            run.randomness.restore(run.device)
+        self.holder = run
+
+
+class Timeline:
+    """A recipe, the loop that plays it, and the history of what was played.
+
+    An exception of the lesson's code passes through and leaves the loop in mid-phase: `Run`
+    recovers from it.
+    """
+
+    def __init__(
+        self,
+        programs: Mapping[str, Program],
+        record: RunRecipe,
+        quiet: Quiet,
+        history: History | None = None,
+        turn: GeneratorOwner | None = None,
+    ) -> None:
+        """Stands at the start. Raises LessonRaised if Setup does, RunError if it binds too little.
+
+        `quiet` is entered while the lesson's code runs again only to get somewhere; `history` is
+        what is known of this recipe already.
+        """
+        self.programs, self.record, self.quiet = programs, record, quiet
+        self.history, self.turn = history or History(), turn or GeneratorOwner()
+        self.note = ""
+        """One line about what the last move did; empty where there is nothing to say."""
+        self.randomness: Randomness | None = None
+        """The generators' state as this run left it, while another run owns them."""
+        self._epoch_seconds = 0.0
+        """How long an epoch takes, as last measured; 0.0 before."""
+        self._clock = KeyframeClock()
+        self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
+        self.turn.leave()
+        self._begin()
+        self.turn.take(self)
+
+    def _begin(self) -> None:
+        """Stand at the very start of the recipe."""
+        start = self.record
+        self.loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
+        self._steps_taken = 0
+        self._clock.start(self.history.spacing)
+        self._apply_changes_here()
+
+    def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
+        """A loop at its start; the settings are from now on these."""
+        loop = set_up(self.programs[mode], device, rate, seed)
+        fresh = Randomness.now(loop.device)
+        self.settings = Settings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
+        self._namespaces[mode, device, rate, seed] = loop.setup_namespace
+        if len(self._namespaces) > _MAX_NAMESPACES:
+            del self._namespaces[next(iter(self._namespaces))]
+        if loop.device != device:
+            self.note = (
+                f"{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds"
+            )
+        return loop
+
+    def _resume(self, keyframe: Keyframe) -> None:
+        """Stand at the end of a keyframe's epoch, as far as a snapshot goes."""
+        settings, snapshot = keyframe.settings, keyframe.snapshot
+        start = (keyframe.mode, settings.device_wanted, settings.set_up_with, settings.seed)
+        setup_namespace = (
+            snapshot.setup_namespace
+            or self._namespaces.get(start)
+            or self._set_up(*start).setup_namespace
+        )
+        self.loop = Loop(
+            self.programs[keyframe.mode],
+            snapshot.device,
+            snapshot.restore(setup_namespace),
+            setup_namespace,
+            epoch=keyframe.epoch,
+            boxed=dict(keyframe.boxed),
+        )
+        self.loop.step = self._steps_taken = self.loop.steps
+        self.settings = settings
+        self._clock.start(self.history.spacing)
+
+    # ── Where it stands ─────────────────────────────────────────────────────────────
+
+    @property
+    def at(self) -> Position:
+        """Where the run stands. A step counts the learner's steps of this epoch."""
+        return Position(self.loop.epoch, self._steps_taken)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the run stands at the end of an epoch (or before the first)."""
+        return self.loop.at_end
+
+    @property
+    def program(self) -> Program:
+        """The program of the mode that the run is in."""
+        return self.loop.program
+
+    @property
+    def mode(self) -> str:
+        """The gradient mode."""
+        return self.loop.program.mode
+
+    @property
+    def device(self) -> str:
+        """Where the tensors live: the device asked for, or cpu where the mode is NumPy's."""
+        return self.loop.device
+
+    @property
+    def learning_rate(self) -> float:
+        """As it is now."""
+        return self.settings.learning_rate
+
+    @property
+    def furthest(self) -> int:
+        """The last whole epoch that has been run since the last change."""
+        return len(self.history.losses)
+
+    @property
+    def furthest_place(self) -> Position:
+        """The furthest place that has been run since the last change.
+
+        The step of a whole epoch's end is END, whatever its number of steps.
+        """
+        whole = Position(self.furthest, END) if self.furthest else Position(0, 0)
+        return max(self.history.reached, self.at, whole)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a random number has been drawn, in Setup or later, as far as it has come."""
+        return self.loop.setup_namespace.draws or self._has_drawn()
+
+    # ── Forward ─────────────────────────────────────────────────────────────────────
+
+    def _step(self, *, looking: bool = True, resting: bool = True) -> None:
+        """Run the next phase, then apply the changes that were recorded after it."""
+        if self.loop.at_end:
+            self._enter_epoch()
+        self.loop.run_step(looking=looking, resting=resting)
+        self._steps_taken += 1
+        if self.loop.at_end and self.loop.epoch == self.furthest + 1:
+            self.history.losses.append(self.loop.loss(), on_cpu=self.loop.device == "cpu")
+            self.history.follow_trail(self.loop)
+        self._apply_changes_here()
+
+    def _enter_epoch(self) -> None:
+        self.history.start_trail(self.loop)
+        self._keep_keyframe()
+        self.loop.begin_epoch()
+        self._steps_taken = 0
+
+    def _step_through_epoch(self) -> None:
+        """To the end of the epoch, phase by phase, so that its gradients are known."""
+        if self.loop.at_end:
+            self._enter_epoch()
+        while not self.loop.at_end:
+            # Formula values of an earlier batch are overwritten by the last batch's.
+            self._step(looking=self.loop.in_last_batch, resting=False)
+
+    def _forward(self, epoch: int, until: Callable[[], bool]) -> bool:
+        """To the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
+
+        Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
+        """
+        if not self.loop.at_end and self.loop.epoch <= epoch:
+            self._step_through_epoch()
+        while self.loop.epoch < epoch:
+            is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
+            self._step_through_epoch()
+            if is_stopped or until():
+                return self.loop.epoch < epoch
+        return False
+
+    def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
+        """Whole epochs to the end of `epoch`, or until `until`; returns whether that stopped it.
+
+        There is no change on the way. `until` and the clock would cost more than a small epoch: as
+        many epochs run in one go as take a millisecond.
+        """
+        loop, clock = self.loop, time.perf_counter
+        self.history.start_trail(loop)
+        while loop.epoch < epoch:
+            if until():
+                return True
+            if clock() > self._clock.due:
+                self._keep_keyframe()
+            together = int(_UNASKED / self._epoch_seconds) if self._epoch_seconds else 1
+            first, started = loop.epoch, clock()
+            self._run_together(min(epoch - first, max(1, together)))
+            self._epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
+        return False
+
+    def _run_together(self, count: int) -> None:
+        """So many epochs, or fewer: to the next one whose end is kept, or that is new."""
+        loop, losses, trail = self.loop, self.history.losses, self.history.trail
+        known = len(losses) - loop.epoch
+        self._steps_taken = 0
+        if known > 0:
+            loop.run_epochs(min(count, known), lambda loss: None)
+        else:
+            keep = partial(losses.append, on_cpu=loop.device == "cpu")
+            loop.run_epochs(min(count, max(1, trail.next_epoch - loop.epoch)), keep)
+            self.history.follow_trail(loop)
+        self._steps_taken = loop.step
+
+    # ── Keyframes ───────────────────────────────────────────────────────────────────
+
+    def _keep_keyframe(self) -> None:
+        """Keep a keyframe of this epoch's end, if there is none and it is time for one."""
+        now = time.perf_counter()
+        if now < self._clock.due:
+            return
+        latest, seconds = self.history.latest, now - self._clock.started
+        # By the thread's own clock: a busy machine does not make a snapshot expensive.
+        started = time.thread_time()
+        if latest is None or latest.epoch < self.loop.epoch:
+            keyframe = self._keyframe(latest)
+            if keyframe is not None:
+                self.history.keep(keyframe, seconds)
+        self._clock.start(self.history.spacing, cost=time.thread_time() - started)
+
+    def _keyframe(self, before: Keyframe | None) -> Keyframe | None:
+        """A keyframe of this epoch's end; None if it can't be copied, or would be too large."""
+        loop = self.loop
+        snapshot = loop.snapshot(before.snapshot if before else None, self.history.largest)
+        if snapshot is None:
+            return None
+        boxed: Mapping[str, dict[str, Value]] = {k: v for k, v in loop.boxed.items() if k == SETUP}
+        boxed = before.boxed if before and before.boxed == boxed else boxed
+        return Keyframe(loop.epoch, loop.program.mode, self.settings, boxed, snapshot)
+
+    # ── Replay ──────────────────────────────────────────────────────────────────────
+
+    def _replay(
+        self, to: Position, until: Callable[[], bool] = never, *, is_broken: bool = False
+    ) -> None:
+        """Go to a place, from here or by running again from the last keyframe before it.
+
+        `until`, called between epochs, may stop it at the end of one. `is_broken`: the loop is in
+        mid-phase now, and can't be continued.
+        """
+        keyframe = self._nearest(to.epoch)
+        with self.quiet():
+            if is_broken or self.at > to or (keyframe and keyframe.epoch > self.loop.epoch):
+                if keyframe is None:
+                    self._begin()
+                else:
+                    self._resume(keyframe)
+            if not self._approach(to.epoch - 1, until):
+                self._step_to(to)
+        self.note = ""  # the notes of changes on the way are old
+
+    def _nearest(self, epoch: int) -> Keyframe | None:
+        """The latest keyframe from which a frame of `epoch` comes out whole.
+
+        One whole epoch runs on the way: what a snapshot leaves out is then there again.
+        """
+        return self.history.before(epoch - 2)
+
+    def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
+        """To the end of `epoch`; returns whether `until` stopped it.
+
+        A long way is halved again and again, with a keyframe after each half: going back step by
+        step from its end is then quick.
+        """
+        left, near = epoch - self.loop.epoch, list[Keyframe]()
+        if left * self._epoch_seconds < _SLOW:
+            return self._forward(epoch, until)
+        while left > 2 and left * self._epoch_seconds > _SLOW / 4:
+            if self._forward(self.loop.epoch + left // 2, until):
+                return True
+            keyframe = self._keyframe(self._nearest(self.loop.epoch))
+            near += [keyframe] if keyframe else []
+            left = epoch - self.loop.epoch
+        self.history.keep_near(near)
+        return self._forward(epoch, until)
+
+    def _step_to(self, to: Position) -> None:
+        """Phase by phase into the epoch of `to`; near it, what its frame shows is recorded."""
+        near = 2 * max(len(program.loop) for program in self.programs.values()) + 1
+        while self.loop.epoch < to.epoch or (self._steps_taken < to.step and not self.loop.at_end):
+            into = self.loop.epoch == to.epoch or self.loop.at_end
+            resting = into and to.step - self._steps_taken <= near
+            self._step(looking=resting or self.loop.in_last_batch, resting=resting)
+
+    # ── Changes ─────────────────────────────────────────────────────────────────────
+
+    def _next_change(self) -> int:
+        """The epoch of the next recorded change; END if there is none."""
+        following = self.record.changes[self.settings.applied :]
+        return following[0].at.epoch if following else END
+
+    def _apply_changes_here(self) -> None:
+        """Apply the changes that the recipe has at this very place and that are not yet done."""
+        while self.settings.applied < len(self.record.changes):
+            change = self.record.changes[self.settings.applied]
+            if change.at != self.at:
+                return
+            self.settings = replace(self.settings, applied=self.settings.applied + 1)
+            self._apply(change)
+
+    def _apply(self, change: Change) -> None:
+        old = self.learning_rate
+        rate = old if change.learning_rate is None else change.learning_rate
+        if change.mode is None and change.device is None:
+            self.loop.set_learning_rate(old, rate)
+            self.settings = replace(self.settings, learning_rate=rate)
+        else:
+            self._switch(change.mode or self.mode, change.device, rate)
+        if change.element is not None:
+            self.note = set_element(self.loop, change.element)
+        if change.seed is not None:
+            self._reseed(change.seed)
+
+    def _switch(self, mode: str, device: str | None, rate: float) -> None:
+        old, before, has_drawn = self.loop, self.settings, self._has_drawn()
+        generators = Randomness.now(old.device)
+        new = self._set_up(mode, device or before.device_wanted, rate, before.seed)
+        if old.step:
+            generators.restore(new.device)  # no number is drawn twice because Setup has run anew
+        fresh = Randomness.now(new.device)
+        self.settings = replace(
+            self.settings, applied=before.applied, fresh=fresh, has_drawn=has_drawn
+        )
+        not_carried, from_mode = carry_over(old, new), old.program.mode
+        self.loop = new
+        if not_carried:
+            names = ", ".join(not_carried)
+            self.note = f"{names} could not be carried over: of another size here"
+        elif mode != from_mode and not self.note:
+            is_updated = old.phases_done > old.program.update_at and old.step
+            update = f"{from_mode} made this update; the formulas show what {mode} would do"
+            notes = (other_loss(old, new), update if is_updated else "")
+            self.note = " · ".join(filter(None, notes))
+
+    def _reseed(self, seed: int) -> None:
+        has_drawn = self._has_drawn()
+        self.note = f"seed {seed}" if has_drawn else UNDRAWN.format(seed=seed)
+        seed_all(seed)
+        fresh = Randomness.now(self.device)
+        self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn=has_drawn)
+
+    def _has_drawn(self) -> bool:
+        """Whether a random number has been drawn after Setup, as far as this run has come."""
+        if self.settings.has_drawn or Randomness.now(self.device) != self.settings.fresh:
+            return True
+        latest = self.history.latest
+        return latest is not None and (
+            latest.settings.has_drawn or latest.snapshot.randomness != latest.settings.fresh
+        )
