@@ -14,6 +14,7 @@ from tutor.lesson.model import Lesson
 from tutor.plain_mode import command_table, exercise_text
 from tutor.plain_mode.commands import ActionCommands, QuestionCommands, UnclearCommandError, times
 from tutor.plain_mode.event_listener import EventListener
+from tutor.plain_mode.inspection_commands import InspectionCommands
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.plain_mode.spoken_prose import following, sentence, spoken_line
@@ -59,6 +60,7 @@ class CommandReader:
         self._listener = EventListener(engine, self._session, self._voice, is_attended=is_attended)
         self._teller = RunNarrator(self._session, self._voice)
         self._asking = QuestionCommands(self._session, self._voice, self._teller)
+        self._looking = InspectionCommands(self._session, self._voice, self._listener)
         self._doing = ActionCommands(self._session, self._more_lines)
         self._trouble = ""
 
@@ -137,7 +139,7 @@ class CommandReader:
         view, attempt = self._session.view, self._session.attempt
         name, argument = (found[0].name, found[1]) if found else ("", "")
         if found and argument and not found[0].argument:
-            raise UnclearCommandError(f"Nothing is to stand behind {name}: type it alone.")
+            raise UnclearCommandError(f"{name} takes nothing after it: type it alone.")
         if attempt is not None and exercise_text.is_answer(line, attempt, is_command=bool(found)):
             self._act("answer", line.strip())
         elif name == "help":
@@ -152,6 +154,8 @@ class CommandReader:
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
         elif not name:
             self._voice.say(_unknown(line))
+        elif self._looking.answers(name, argument, view):
+            self._teller.tell("aside")
         elif not self._asking.answers(name, argument, view):
             self._act(name, argument)
 
@@ -219,7 +223,7 @@ _ELSEWHERE = re.compile(r";? ?`tutor [a-z]+` shows .*")
 
 def _names_a_file(line: str) -> bool:
     """Whether a path or a lesson's name stands in it, of which no sign may be changed."""
-    return line.split(" ", 1)[0].lower() in ("open", "edit", "o")
+    return line.split(" ", 1)[0].lower() in ("open", "edit", "o", "export", "e")
 
 
 def _unknown(line: str) -> str:

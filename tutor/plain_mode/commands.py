@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from tutor.lesson.exercise import Repair
 from tutor.lesson.model import SETUP, DisplayFormula, Section
@@ -14,9 +15,11 @@ from tutor.plain_mode.spoken_prose import sentence, spoken_definition
 from tutor.plain_mode.spoken_sections import has_symbols, listed
 from tutor.plain_mode.spoken_values import everything, figure
 from tutor.session import parameter_input
-from tutor.session.parameter_input import read_learning_rate, read_place
+from tutor.session.parameter_input import read_learning_rate, read_place, read_run_name
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
+
+T = TypeVar("T")
 
 MOST_TIMES = 1000
 """So often a command is done at once: it can be stopped only between two."""
@@ -51,6 +54,7 @@ class ActionCommands:
             "skip": (session.skip, "exercise"),
             "unskip": (session.unskip, "exercise"),
             "leave": (session.leave_exercise, "exercise"),
+            "fork": (session.fork, "aside"),
         }
         self._others: Mapping[str, Callable[[str, RunView], Kind]] = {
             "next": self._next,
@@ -62,6 +66,7 @@ class ActionCommands:
             "device": self._device,
             "lr": self._learning_rate,
             "set": self._set,
+            "runs": self._runs,
             "exercise": self._exercise,
             "answer": self._answer,
             "edit": self._edit,
@@ -131,7 +136,7 @@ class ActionCommands:
         elif self._session.attempt is not None:
             raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
         elif not argument.isdecimal() or len(argument) > LONGEST_SEED:
-            raise UnclearCommandError(f"{argument} is no seed. Type a whole number, like 20.")
+            raise UnclearCommandError(f"{argument} is not a seed. Type a whole number, like 20.")
         else:
             rate = self._session.learning_rate
             start = Start(view.mode, view.device, rate, int(argument))
@@ -143,11 +148,8 @@ class ActionCommands:
             raise UnclearCommandError(
                 "To which epoch? Type jump and its number, and perhaps a phase."
             )
-        try:
-            place = read_place(argument, view.lesson.steps(view.mode))
-        except ValueError as error:
-            raise UnclearCommandError(str(error)) from None
-        self._session.seek(*place)
+        phases = view.lesson.steps(view.mode)
+        self._session.seek(*_clear(lambda text: read_place(text, phases), argument))
         return "jump"
 
     # ── Its settings ────────────────────────────────────────────────────────────────────
@@ -174,11 +176,7 @@ class ActionCommands:
         return "change"
 
     def _learning_rate(self, argument: str, view: RunView) -> Kind:
-        try:
-            rate = read_learning_rate(argument)
-        except ValueError as error:
-            raise UnclearCommandError(str(error)) from None
-        self._session.set_learning_rate(rate)
+        self._session.set_learning_rate(_clear(read_learning_rate, argument))
         return "change"
 
     def _set(self, argument: str, view: RunView) -> Kind:
@@ -192,6 +190,30 @@ class ActionCommands:
             example = str(error).replace("Type it like this: ", "Type it like this: set ")
             raise UnclearCommandError(example) from None
         return "aside"  # the session says what was set
+
+    def _runs(self, argument: str, view: RunView) -> Kind:
+        """Resume, rename or delete a run."""
+        action, *words = argument.split()
+        if action not in ("go", "rename", "delete") or len(words) != 1 + (action == "rename"):
+            raise UnclearCommandError(
+                "Type runs alone for the list, or runs go NAME, runs rename NAME NEW, "
+                "runs delete NAME."
+            )
+        named = (r for r in view.runs if words[0].lower() in (r.name.lower(), r.letter.lower()))
+        run = next(named, None)
+        if run is None:
+            names = listed([r.name for r in view.runs])
+            raise UnclearCommandError(f"There is no run {words[0]}; available: {names}.")
+        if action == "go":
+            if run.is_current:
+                raise UnclearCommandError(f"You are in run {run.name} already.")
+            self._session.take_run(run.name)
+            return "jump"
+        if action == "delete":
+            self._session.delete_run(run.name)
+        else:
+            self._session.rename_run(run.name, _clear(read_run_name, words[1]))
+        return "aside"
 
     # ── Exercises ───────────────────────────────────────────────────────────────────────
 
@@ -247,10 +269,10 @@ class ActionCommands:
         except (KeyboardInterrupt, EOFError):
             code = "\n".join(lines)
             if not code.strip():
-                raise UnclearCommandError("Broken off: the code stays as it was.") from None
+                raise UnclearCommandError("Stopped: the code stays as it was.") from None
             self._session.keep_draft(code + "\n")
             raise UnclearCommandError(
-                "Broken off: the lines you typed are kept, and nothing was checked. "
+                "Stopped: the lines you typed are kept, and nothing was checked. "
                 f"Type code to hear them, code {phase} for the code before, edit to write it anew."
             ) from None
         return "\n".join(lines)
@@ -271,9 +293,17 @@ def times(name: str, argument: str) -> int:
     return int(argument or 1)
 
 
+def _clear(read: Callable[[str], T], text: str) -> T:
+    """The value that a parser of the session reads from a text. Raises UnclearCommandError."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise UnclearCommandError(str(error)) from None
+
+
 def _epoch(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise UnclearCommandError(f"{text} is no epoch. Type a whole number, like 20.")
+        raise UnclearCommandError(f"{text} is not an epoch. Type a whole number, like 20.")
     return int(text)
 
 

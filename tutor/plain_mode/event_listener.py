@@ -63,18 +63,25 @@ class EventListener:
         self._is_coming_back = False
         """The engine's process has ended; another one goes to where the run stood."""
         self._began = self._told = clock()
-        self._has_said_what = self._has_given_up = False
+        self._has_said_what = self._has_given_up = self._is_interrupted = False
 
     def start(self) -> None:
         """Let the engine begin."""
         self._engine.start(self._events.put)
 
-    def wait(self) -> None:
-        """Until all that was asked is answered. Raises EngineError if the engine is gone."""
+    def wait(self, until: Callable[[], bool] = lambda: True) -> None:
+        """Wait until all commands are answered, and `until` is true or the learner stops it.
+
+        Raises EngineError if the engine is gone.
+        """
         self._began = self._told = self._clock()
-        self._has_said_what = self._has_given_up = False
+        self._has_said_what = self._has_given_up = self._is_interrupted = False
         with self._ctrl_c_stops():
-            while self._session.is_waiting or self._is_coming_back:
+            while (
+                self._session.is_waiting
+                or self._is_coming_back
+                or not (until() or self._is_interrupted)
+            ):
                 try:
                     self._hear(self._events.get(timeout=TICK))
                 except queue.Empty:
@@ -97,6 +104,7 @@ class EventListener:
     def _hear(self, event: AnyEvent | None) -> None:
         """Take in an event; None is Ctrl+C."""
         if event is None:
+            self._is_interrupted = True
             if self._session.is_waiting:
                 self._voice.say("Stopping.")
                 self._session.stop()
@@ -126,7 +134,7 @@ class EventListener:
     def _grow_impatient(self) -> None:
         waiting = self._session.check_waiting()
         if self._engine.busy_for() > GIVE_UP and not (self._is_attended or self._has_given_up):
-            self._has_given_up = True
+            self._has_given_up = self._is_interrupted = True
             self._voice.say(f"No sign of life for {GIVE_UP:.0f} seconds: it is stopped.")
             self._session.stop()
         elif waiting.code and not self._has_said_what and self._clock() - self._began > LONG:

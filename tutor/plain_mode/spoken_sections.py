@@ -47,7 +47,7 @@ def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -
     yield f"Lesson: {following(*map(sentence, named))}"
     yield beginning(lesson, mode, device, learning_rate)
     if lesson.exercises:
-        count = _counted(len(lesson.exercises), "exercise")
+        count = counted(len(lesson.exercises), "exercise")
         yield f"It has {count}: type exercise to begin one."
     for section in lesson.sections:
         if not section.heading:
@@ -134,6 +134,11 @@ def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
         yield f"None of {listed(LADDER_PHASES)} is in this lesson."
 
 
+def is_by_hand(lesson: Lesson, mode: str) -> bool:
+    """Whether the lesson's own code computes the gradient in this mode."""
+    return any(row.phase == "Gradient" and row.by_hand[mode] for row in phase_ladder(lesson))
+
+
 def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
     """The code of a phase."""
     section = lesson.phase(phase)
@@ -162,5 +167,6 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

@@ -11,11 +11,11 @@ from tutor.session.run_view import RunView
 SCRIPT, NOTEBOOK, FIGURES = ".py", ".ipynb", ".csv"
 
 
-def suggestion(view: RunView) -> str:
+def suggestion(view: RunView, suffix: str = SCRIPT) -> str:
     """A name, in the folder where the tutor was started, that no file has yet."""
     from tutor.export import free_path  # noqa: PLC0415  lazy: the first paint comes before
 
-    return free_path(Path(), view.lesson.slug, view.mode, SCRIPT).name
+    return free_path(Path(), view.lesson.slug, view.mode, suffix).name
 
 
 def read_path(text: str) -> Path:

@@ -12,6 +12,9 @@ from tutor.training.answers import read_number
 
 MAX_EPOCH = 10_000_000
 
+MAX_RUN_NAME = 12
+"""Characters of the name of a run."""
+
 _TYPED = re.compile(
     r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S.*?)\s*$"
 )
@@ -33,7 +36,7 @@ def read(text: str, values: Mapping[str, Value]) -> Element:
         raise ValueError(f"Type it like this: {_example(values)}")
     name = typed["name"] or next(iter(values))
     if name not in values:
-        raise ValueError(f"{name} is no parameter here. Parameters: {', '.join(values)}")
+        raise ValueError(f"No parameter {name} here. Parameters: {', '.join(values)}")
     if typed["name"] is None and (len(values) > 1 or values[name].size > 1):
         raise ValueError(f"Which one? Type it like this: {_example(values)}")
     return Element(
@@ -73,6 +76,14 @@ def read_learning_rate(text: str) -> float:
         example = "at most a million" if value > LARGEST else "like 0.01, 1/4 or 1e-3"
         raise ValueError(f"Type a positive number, {example}.")
     return value
+
+
+def read_run_name(text: str) -> str:
+    """Return the name for a run that was typed. Raises ValueError, its text fit to show."""
+    name = text.strip()
+    if not name or not name.isprintable() or len(name) > MAX_RUN_NAME:
+        raise ValueError(f"A name has 1 to {MAX_RUN_NAME} characters.")
+    return name
 
 
 def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:

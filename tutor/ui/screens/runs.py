@@ -18,6 +18,7 @@ from textual.widgets import Static
 from tutor.plain import one_line
 from tutor.protocol.inspections import RunInfo
 from tutor.session.number_format import number, setting
+from tutor.session.parameter_input import read_run_name
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import text_styles
@@ -26,8 +27,6 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.ui.text_styles import line
 from tutor.wording.notices import notice_text
-
-MAX_NAME = 12
 
 
 class RunsScreen(ModalScreen[None]):
@@ -123,15 +122,7 @@ class RunsScreen(ModalScreen[None]):
                 self.session.rename_run(chosen.name, name)
 
         words = f"A name for run {called(chosen)} (its letter in the plot stays {chosen.letter}):"
-        self.app.push_screen(Ask(Question(words, _read_name, chosen.name)), answered)
-
-
-def _read_name(text: str) -> str:
-    """The run name in the typed text. Raises ValueError."""
-    name = text.strip()
-    if not name or not name.isprintable() or len(name) > MAX_NAME:
-        raise ValueError(f"A name has 1 to {MAX_NAME} characters.")
-    return name
+        self.app.push_screen(Ask(Question(words, read_run_name, chosen.name)), answered)
 
 
 class RunsPane(LinesPane):

@@ -1,0 +1,376 @@
+"""Inspections of a run in words: a variable, the autograd graph, all modes, plots, and the runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tutor.lesson.model import REPORT, Lesson
+from tutor.plain_mode.spoken_prose import sentence, spoken_python
+from tutor.plain_mode.spoken_sections import counted, is_by_hand, listed
+from tutor.plain_mode.spoken_values import figure, is_known, said_value
+from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame
+from tutor.protocol.inspections import (
+    REFEREE,
+    AnyPicture,
+    AutogradGraph,
+    ContourPicture,
+    DataPicture,
+    GraphNode,
+    LocalGradientQuestion,
+    ModeComparison,
+    ParameterComparison,
+    PlanePicture,
+    RunInfo,
+    SlopePicture,
+    VariableInfo,
+)
+from tutor.session.run_view import RunView
+
+MOST_NODES = 60
+"""Operations and leaves of a graph that are told; the rest is counted."""
+
+MOST_POINTS = 12
+"""Points of the data that are told."""
+
+
+# ── A variable ──────────────────────────────────────────────────────────────────────
+
+
+def variable(facts: VariableInfo) -> Iterator[str]:
+    """The value of a variable, its part in autograd, and its gradient."""
+    if facts.value == NO_VALUE:
+        yield f"{facts.name} has no value: {facts.note}."
+        return
+    kind = [facts.type] if facts.type else []
+    if facts.value.is_number and facts.value.dtype != facts.type:
+        kind.append(facts.value.dtype)
+    if facts.device:
+        kind.append(f"on {facts.device}")
+    yield f"{facts.name}: {', '.join(kind)}."
+    yield f"Its value is {said_value(facts.value)}."
+    yield from _part_in_autograd(facts)
+    if facts.note:
+        yield sentence(facts.note[:1].upper() + facts.note[1:])
+
+
+def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
+    if facts.requires_grad is None:
+        if facts.value.is_number:
+            yield "Autograd does not track it."
+    elif not facts.is_leaf:
+        yield (
+            f"It is not a leaf. requires_grad is {facts.requires_grad}; "
+            f"grad_fn is {facts.grad_fn or 'None'}."
+        )
+    else:
+        role = "backward fills its grad" if facts.requires_grad else "autograd does not track it"
+        yield f"It is a leaf. requires_grad is {facts.requires_grad}: {role}."
+    if facts.gradient == NONE:
+        yield "Its gradient is None: there is none yet, which is not the same as 0."
+    elif facts.gradient is not None:
+        yield f"Its gradient is {said_value(facts.gradient)}."
+
+
+# ── The autograd graph ──────────────────────────────────────────────────────────────
+
+
+def graph(
+    found: AutogradGraph, lesson: Lesson, frame: Frame, asked: LocalGradientQuestion | None
+) -> Iterator[str]:
+    """The operations in the order of backward, then the leaves.
+
+    Gradients are told once backward has run; while an exercise asks about an operation, only
+    those that the learner has found.
+    """
+    nodes = [node for node in found.nodes if node.within is None]
+    leaves = [node for node in nodes if node.is_leaf]
+    operations = sorted((n for n in nodes if not n.is_leaf), key=lambda n: (n.order < 0, n.order))
+    if not nodes:
+        yield _BY_HAND if is_by_hand(lesson, frame.mode) else sentence(found.why)
+        return
+    done = _operations_done(lesson, frame, found.operations, asked)
+    counts = f"{counted(len(operations), 'operation')} and {counted(len(leaves), 'leaf', 'leaves')}"
+    yield f"The graph of this step has {counts}. In the order of backward:"
+    names = {node.id: f"operation {number}" for number, node in enumerate(operations, 1)}
+    names |= {leaf.id: leaf.name or leaf.says or "a leaf" for leaf in leaves}
+    by_id = {node.id: node for node in found.nodes}
+    told = [*operations, *leaves][:MOST_NODES]
+    for node in told:
+        inputs = [names[i] for i in _inputs(node, by_id)]
+        yield _node(node, names[node.id], inputs, has_gradient=0 <= node.order < done)
+    if len(told) < len(nodes):
+        yield f"And {len(nodes) - len(told)} more."
+    if not done:
+        yield "The gradients are not known yet: backward has not run in this step."
+    if found.why:
+        yield sentence(found.why)
+
+
+_BY_HAND = "By hand there is no graph. Type mode autograd to let autograd compute the gradient."
+
+
+def _operations_done(
+    lesson: Lesson, frame: Frame, total: int, asked: LocalGradientQuestion | None
+) -> int:
+    """How many operations of backward have a gradient that may be told."""
+    phases = [str(section.phase) for section in lesson.loop(frame.mode)]
+    backward = phases.index("Gradient") if "Gradient" in phases else len(phases) - 1
+    if frame.phase == REPORT or frame.phase in phases[backward:]:
+        return total
+    return asked.known if asked is not None else 0
+
+
+def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> Iterator[int]:
+    """The nodes that it was computed from, past the parts of a composed call, each once."""
+    found: set[int] = set()
+    waiting = [*reversed(node.inputs)]
+    while waiting:
+        child = waiting.pop()
+        if child in found or child not in by_id:  # or it was left out of the message
+            continue
+        found.add(child)
+        if by_id[child].within is None:
+            yield child
+        else:
+            waiting += reversed(by_id[child].inputs)
+
+
+def _node(node: GraphNode, name: str, inputs: Sequence[str], *, has_gradient: bool) -> str:
+    if node.is_leaf:
+        said = [f"Leaf {name}"]
+    else:
+        what = f", computes {_computed(node.says, inputs)}" if node.says else ""
+        held = f", held by {node.name}" if node.name and node.name != node.says else ""
+        said = [f"{name[0].upper()}{name[1:]}, {node.op}{what}{held}"]
+    if inputs:
+        said.append(f"Inputs: {listed(inputs)}")
+    if is_known(node.value):
+        said.append(f"Value: {said_value(node.value)}")
+    if has_gradient and is_known(node.gradient):
+        said.append(f"Gradient: {said_value(node.gradient)}")
+        if node.old is not None and node.new is not None:
+            said.append(f"grad: before {said_value(node.old)}, now {said_value(node.new)}")
+    return ". ".join(said) + "."
+
+
+def _computed(says: str, inputs: Sequence[str]) -> str:
+    """An operation in words; an input that the lesson has no name for is named by its number."""
+    others = [name for name in inputs if name.startswith("operation ")]
+    unnamed = others[0] if says.count("…") == len(others) == 1 else "an earlier result"
+    return spoken_python(says.replace("…", "_unnamed")).replace("_unnamed", unnamed)
+
+
+# ── All modes ───────────────────────────────────────────────────────────────────────
+
+
+def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
+    """The compared position and the result, then the gradients of each parameter by mode."""
+    batches = view.frame.batches if view.frame else 1
+    where = f"Epoch {found.epoch}"
+    where += f", batch {found.batch + 1} of {batches}" if batches > 1 else ""
+    where += ", which comes next" if found.epoch == view.epoch + 1 else ""
+    yield f"{where}: the gradients of all modes at the same parameters."
+    if found.agreements:
+        yield _result(found.agreements)
+    yield f"The run follows the gradient of {found.leader}."
+    if found.note:
+        yield sentence(found.note)
+    for agreement in found.agreements:
+        yield f"{agreement.parameter}: {sentence(agreement.verdict)}"
+        if agreement.largest > 0:
+            yield f"The largest difference is {figure(agreement.largest)}."
+        by_gradient: dict[str, list[str]] = {}
+        for mode in agreement.gradients:
+            name = "finite differences" if mode == REFEREE else mode
+            by_gradient.setdefault(_gradient_of(agreement, mode), []).append(name)
+        for gradient, modes in by_gradient.items():
+            yield f"By {listed(modes)}: {gradient}."
+
+
+def _result(agreements: Sequence[ParameterComparison]) -> str:
+    for words, wrong in (
+        ("Not all are right", [a for a in agreements if "wrong" in a.standing.values()]),
+        ("Not finite", [a for a in agreements if not a.agrees]),
+        ("All are right, though not equal", [a for a in agreements if not a.is_equal]),
+    ):
+        if wrong:
+            return f"{words}: {listed([a.parameter for a in wrong])}."
+    return "All agree."
+
+
+def _gradient_of(agreement: ParameterComparison, mode: str) -> str:
+    value, standing = agreement.gradients[mode], agreement.standing.get(mode)
+    if standing == "wrong":
+        ratio = agreement.ratio.get(mode, 1.0)
+        factor = f", {figure(float(f'{ratio:.4g}'))} times {agreement.measure}"
+        how = f"; wrong{factor if value.data and ratio != 1.0 else ''}"
+    elif standing == "other":
+        how = "; right for its own function"
+    else:
+        how = "; right" if standing == "right" and not agreement.is_equal else ""
+    return f"{said_value(value)}{how}"
+
+
+# ── Plots ───────────────────────────────────────────────────────────────────────────
+
+
+def loss_curve(curve: Curve | None) -> Iterator[str]:
+    """The loss by epoch: its first and last value, the lowest and the highest."""
+    if curve is None or not curve.epochs:
+        yield "There is no loss to plot yet: no epoch has ended."
+        return
+    finite = [(e, lo, hi) for e, lo, hi in zip(curve.epochs, curve.low, curve.high, strict=True)
+              if math.isfinite(lo) and math.isfinite(hi)]  # fmt: skip
+    if not finite:
+        yield "The loss by epoch: it was never finite."
+        return
+    lowest, highest = min(finite, key=lambda c: c[1]), max(finite, key=lambda c: c[2])
+    yield (
+        f"The loss by epoch: from {figure(curve.high[0])} in epoch {curve.epochs[0]} "
+        f"to {figure(curve.low[-1])} in epoch {curve.last_epoch}."
+    )
+    yield f"It was lowest in epoch {lowest[0]}: {figure(lowest[1])}."
+    yield f"It was highest in epoch {highest[0]}: {figure(highest[2])}."
+
+
+def picture(found: AnyPicture) -> Iterator[str]:
+    """A plot in words."""
+    match found:
+        case DataPicture():
+            yield from _data(found)
+        case SlopePicture():
+            yield from _slope(found)
+        case ContourPicture():
+            yield from _contours(found)
+        case PlanePicture():
+            yield from _plane(found)
+        case _:
+            yield sentence(found.why[:1].upper() + found.why[1:])
+
+
+def _data(found: DataPicture) -> Iterator[str]:
+    count = len(found.xs)
+    yield f"The data and the model: {counted(count, 'point')}, {_range(found.input, found.xs)}."
+    points = list(zip(found.xs, found.targets, found.predictions, strict=True))
+    for x, target, prediction in points[:MOST_POINTS]:
+        yield (
+            f"At {found.input} = {figure(x)}: {found.target} is {figure(target)}, "
+            f"{found.prediction} is {figure(prediction)}."
+        )
+    if left := count - len(points[:MOST_POINTS]) + found.left_out:
+        yield f"And {counted(left, 'point')} more."
+    x, target, prediction = max(points, key=lambda p: abs(p[1] - p[2]))
+    largest = figure(abs(target - prediction))
+    yield f"The largest error is {largest}, at {found.input} = {figure(x)}."
+    yield (
+        f"The model's line goes from {figure(found.line[0])} at {figure(found.line_xs[0])} "
+        f"to {figure(found.line[-1])} at {figure(found.line_xs[-1])}."
+    )
+
+
+def _slope(found: SlopePicture) -> Iterator[str]:
+    batch = f" of batch {found.batch + 1}" if found.batch is not None else ""
+    axis = f"the distance {found.axis}" if found.axis.startswith("along") else found.axis
+    yield f"The loss{batch} for {_range(axis, found.xs)}."
+    yield _lowest(zip(found.losses, ((axis, x) for x in found.xs), strict=True))
+    yield _standing(f"{axis} = {figure(found.at)}", found.loss)
+    if found.slope is None:
+        yield "The slope is not known yet: no gradient has been computed in this step."
+    else:
+        way = "falls" if found.slope < 0 else "rises" if found.slope > 0 else "does not change"
+        yield f"The slope there is {figure(found.slope)}: the loss {way} as {axis} grows."
+    if found.next_at is not None and found.next_loss is not None:
+        verb = "led" if found.is_done else "leads"
+        yield (
+            f"The update {verb} to {axis} = {figure(found.next_at)}, "
+            f"where the loss is {figure(found.next_loss)}."
+        )
+
+
+def _contours(found: ContourPicture) -> Iterator[str]:
+    one, other = found.axes
+    yield f"The loss for {_range(one, found.xs)} and {_range(other, found.ys)}."
+    yield _lowest(
+        (loss, (f"{one} = {figure(x)}, {other}", y))
+        for y, row in zip(found.ys, found.losses, strict=True)
+        for x, loss in zip(found.xs, row, strict=True)
+    )
+    yield _standing(_pair(found.axes, found.at), found.loss)
+    if len(found.path) > 1:
+        yield f"It came from {_pair(found.axes, found.path[0])}."
+    if found.gradient is not None:
+        yield f"The gradient there is {figure(found.gradient[0])} and {figure(found.gradient[1])}."
+    if found.next_at is not None:
+        verb = "led" if found.is_done else "leads"
+        yield f"The update {verb} to {_pair(found.axes, found.next_at)}."
+
+
+def _plane(found: PlanePicture) -> Iterator[str]:
+    outputs = [z for row in found.outputs for z in row if math.isfinite(z)]
+    yield (
+        f"{found.prediction} over its two inputs, {_range(found.axes[0], found.xs)}, "
+        f"{_range(found.axes[1], found.ys)}."
+    )
+    if outputs:
+        yield f"It goes from {figure(min(outputs))} to {figure(max(outputs))}."
+    for x, y, target in found.points[:MOST_POINTS]:
+        row = _nearest(found.ys, y)
+        near = found.outputs[row][_nearest(found.xs, x)]
+        yield (
+            f"At {_pair(found.axes, (x, y))}: the target is {figure(target)}, "
+            f"{found.prediction} is about {_rounded(near)}."
+        )
+    if (left := len(found.points) - MOST_POINTS) > 0:
+        yield f"And {counted(left, 'point')} more."
+
+
+def _nearest(places: Sequence[float], x: float) -> int:
+    return min(range(len(places)), key=lambda i: abs(places[i] - x))
+
+
+def _range(name: str, xs: Sequence[float]) -> str:
+    least, most = figure(min(xs)), figure(max(xs))
+    return f"{name} = {least}" if least == most else f"{name} from {least} to {most}"
+
+
+def _standing(place: str, loss: float) -> str:
+    return f"The run stands at {place}, where the loss is {figure(loss)}."
+
+
+def _rounded(x: float) -> str:
+    """A number that is read off a grid."""
+    return figure(float(f"{x:.3g}"))
+
+
+def _pair(axes: tuple[str, str], at: tuple[float, float]) -> str:
+    return f"{axes[0]} = {figure(at[0])}, {axes[1]} = {figure(at[1])}"
+
+
+def _lowest(losses: Iterable[tuple[float, tuple[str, float]]]) -> str:
+    finite = [(loss, place) for loss, place in losses if math.isfinite(loss)]
+    if not finite:
+        return "It is not finite anywhere here."
+    loss, (name, x) = min(finite, key=lambda found: found[0])
+    return f"In this range it is lowest near {name} = {_rounded(x)}: {_rounded(loss)}."
+
+
+# ── The runs ────────────────────────────────────────────────────────────────────────
+
+
+def runs(found: Sequence[RunInfo]) -> Iterator[str]:
+    """A line for each run of the lesson."""
+    for run in found:
+        is_named = run.letter and run.name != run.letter
+        name = f"{run.name}, letter {run.letter}" if is_named else run.name
+        loss = f", loss {figure(run.loss)}" if run.furthest else ""
+        origin = f", forked in epoch {run.forked_at.epoch}" if run.forked_at else ""
+        yield (
+            f"Run {name}{', this run' if run.is_current else ''}: mode {run.mode}, "
+            f"learning rate {figure(run.learning_rate)}, seed {run.seed}, "
+            f"{counted(run.furthest, 'epoch')}{loss}{origin}."
+        )
+    if len(found) < 2:
+        yield "There is one run. Type fork to keep it and continue with a copy."
+    else:
+        yield "Type runs go, runs rename or runs delete, and the name of a run."
