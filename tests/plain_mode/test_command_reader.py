@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -69,7 +70,7 @@ def test_a_run_goes_on_to_the_epoch_that_is_named():
     text = answer_to("r 7")
     assert text.startswith("Epoch 7 is done.")
     assert "Epoch 3 is behind you" in answer_to("r 7", "r 3")
-    assert "abc is no epoch." in answer_to("r abc")
+    assert "abc is not an epoch." in answer_to("r abc")
 
 
 def test_back_and_jump_say_where_the_run_stands():
@@ -92,7 +93,7 @@ def test_settings_are_changed_and_told():
     assert "The gradient mode is manual, on cpu." in answer_to("g")
     assert answer_to("mode x") == "There is no mode x; available: manual and autograd."
     assert "There is no cuda here" in answer_to("device cuda")
-    assert "is no parameter here" in answer_to("set q 3")
+    assert "No parameter q here" in answer_to("set q 3")
 
 
 def test_questions_are_answered_without_a_step():
@@ -118,6 +119,12 @@ def test_help_has_a_line_for_every_command():
     lines = answer_to("help").splitlines()
     assert len(lines) == len(COMMANDS)
     assert answer_to("help lr").startswith("lr [NUMBER], or l: ")
+
+
+def test_the_readme_names_every_command():
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    chapter = readme[readme.index("## Without a screen") : readme.index("## Write a lesson")]
+    assert [c.name for c in COMMANDS if not re.search(rf"`{c.name}\b", chapter)] == []
 
 
 def test_the_end_of_the_input_ends_it_and_so_does_quit():
@@ -207,7 +214,7 @@ def test_a_number_behind_a_step_is_how_many_and_what_means_nothing_is_refused():
     assert answer_to("s", "back 2") == answer_to("s", "j 1 gradient")
     assert answer_to("seed 5").startswith("The run stands at the start.")
     assert answer_to("epoch x") == "epoch may have a number from 1 to 1000 behind it."
-    assert answer_to("where now") == "Nothing is to stand behind where: type it alone."
+    assert answer_to("where now") == "where takes nothing after it: type it alone."
 
 
 def test_names_may_be_typed_in_capitals_and_a_device_alone_asks_for_no_other():

@@ -127,7 +127,7 @@ def test_ctrl_c_breaks_off_the_code_that_is_typed_and_keeps_its_lines():
     notebook = Notebook()
     keys = BrokenOff("a mend\nedit\nw -= 1\nw += 1\n", "code\ncode update\nwhere\n")
     text = said(exercises=(REPAIR,), notebook=notebook, keyboard=keys, is_attended=True)
-    off = text.index("\nBroken off: the lines you typed are kept, and nothing was checked.")
+    off = text.index("\nStopped: the lines you typed are kept, and nothing was checked.")
     assert notebook.drafts["mend"].code == "w -= 1\nw += 1\n"
     after = text[off:]
     assert "Line 1: w -= 1\nLine 2: w += 1" in after
@@ -139,8 +139,8 @@ def test_ctrl_c_before_the_first_line_of_code_changes_nothing():
     notebook = Notebook()
     keys = BrokenOff("a mend\nedit\n", "code\n")
     text = said(exercises=(REPAIR,), notebook=notebook, keyboard=keys)
-    assert "Broken off: the code stays as it was." in text
-    assert "Line 1: w += learning_rate * w.grad" in text[text.index("Broken off") :]
+    assert "Stopped: the code stays as it was." in text
+    assert "Line 1: w += learning_rate * w.grad" in text[text.index("Stopped:") :]
     assert "mend" not in notebook.drafts
 
 

@@ -33,7 +33,7 @@ def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element)
     [
         ("", ONE, "Type it like this: w = 0.5"),
         ("much", ONE, "I can't read “much”"),
-        ("v = 1", ONE, "v is no parameter here. Parameters: w"),
+        ("v = 1", ONE, "No parameter v here. Parameters: w"),
         ("nan", ONE, "I can't read “nan”"),
         ("1/0", ONE, "divided by 0"),
         ("1.5", MANY, "Which one? Type it like this: w1[0, 0] = 0.5"),

@@ -246,7 +246,7 @@ def picture(found: AnyPicture) -> Iterator[str]:
         case PlanePicture():
             yield from _plane(found)
         case _:
-            yield sentence(found.why[:1].upper() + found.why[1:])
+            yield sentence(found.why)
 
 
 def _data(found: DataPicture) -> Iterator[str]:

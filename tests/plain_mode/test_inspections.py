@@ -1,0 +1,396 @@
+"""The inspections of a run in words: with prepared answers, and with those of a real engine."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace as copy
+
+from tests.plain_mode.listening import Finishing, answer_to, said
+from tests.ui.exercises import AUTOGRAD
+from tests.ui.fake_engine import Simulated, scalar
+from tests.ui.lessons import lesson
+from tests.ui.pictures import contour, curve, data, plane, slope
+from tests.ui.test_compare_screen import comparison, one_parameter, xor
+from tests.ui.test_graph_pane import line_graph, node
+from tutor.engine.client import EngineClient
+from tutor.lesson import document, library
+from tutor.plain_mode import spoken_inspections
+from tutor.plain_mode.command_reader import CommandReader, LessonSource
+from tutor.protocol.frame import NONE, Position, Value
+from tutor.protocol.inspections import (
+    AnyPicture,
+    AutogradGraph,
+    LocalGradientQuestion,
+    NoPicture,
+    PictureKind,
+    RunInfo,
+    VariableInfo,
+)
+from tutor.protocol.messages import (
+    AnyCommand,
+    DeleteRun,
+    Fork,
+    Inspect,
+    InspectionReady,
+    RenameRun,
+    SelectRun,
+    WriteSeries,
+)
+from tutor.session.journal import NoJournal
+from tutor.session.run_view import RunView, Start
+
+FACTS = VariableInfo(
+    name="w",
+    value=scalar(0.3),
+    type="torch.Tensor",
+    device="cpu",
+    requires_grad=True,
+    is_leaf=True,
+    gradient=NONE,
+)
+PICTURES: dict[PictureKind, AnyPicture] = {
+    "data": data(),
+    "landscape": slope(),
+    "plane": NoPicture(why="w has one input: no plane"),
+}
+
+
+class Inspecting(Finishing):
+    """An engine with prepared inspections."""
+
+    def _answer(self, number: int, command: AnyCommand) -> None:
+        super()._answer(number, command)
+        if isinstance(command, Inspect):
+            self.tell(
+                InspectionReady(
+                    at=self._here(),
+                    run="A",
+                    facts=copy(FACTS, name=command.name) if command.name else None,
+                    graph=copy(line_graph()) if command.graph else None,
+                    comparison=comparison(one_parameter()) if command.compare else None,
+                    picture=copy(PICTURES[command.picture]) if command.picture else None,
+                )
+            )
+
+
+def looked(*lines: str) -> str:
+    return answer_to(*lines, engine=Inspecting())
+
+
+# ── Variables ───────────────────────────────────────────────────────────────────────
+
+
+def test_inside_tells_the_facts_of_a_name():
+    assert looked("inside w").splitlines() == [
+        "w: torch.Tensor, float32, on cpu.",
+        "Its value is 0.3.",
+        "It is a leaf. requires_grad is True: backward fills its grad.",
+        "Its gradient is None: there is none yet, which is not the same as 0.",
+    ]
+    assert looked("inside").startswith("Inside what? Type inside and a name, like inside w.")
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        (VariableInfo(name="q", note="nothing bears it"), "q has no value: nothing bears it."),
+        (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
+        (
+            copy(FACTS, is_leaf=False, grad_fn="MulBackward0"),
+            "It is not a leaf. requires_grad is True; grad_fn is MulBackward0.",
+        ),
+        (copy(FACTS, gradient=scalar(-2.0)), "Its gradient is -2."),
+    ],
+)
+def test_what_a_variable_is_to_autograd(facts: VariableInfo, line: str):
+    assert line in list(spoken_inspections.variable(facts))
+
+
+# ── The graph ───────────────────────────────────────────────────────────────────────
+
+
+def test_the_graph_is_told_in_the_order_of_backward():
+    text = looked("graph")
+    assert text.startswith("The graph of this step has 4 operations and 1 leaf.")
+    assert "Operation 2, PowBackward0, computes the square of operation 3. Inputs: " in text
+    assert "Operation 3, SubBackward0, computes y_pred minus y. Inputs: operation 4." in text
+    assert text.endswith("backward has not run in this step.")
+    assert "Gradient: " not in text
+
+
+def test_gradients_of_the_graph_are_told_once_backward_has_run():
+    text = looked("next 3", "graph")
+    assert "Leaf w. Value: 0. Gradient: -30. grad: before None, now -30." in text
+    assert "backward has not run" not in text
+
+
+def test_the_graph_hides_what_an_exercise_asks_for():
+    frame = replace(Simulated(), epoch=1, step=2).frame()
+    asked = LocalGradientQuestion(
+        asks="local", output="(y_pred - y) ** 2", input="y_pred", values={}, expected=1.0, order=1
+    )
+    lines = list(spoken_inspections.graph(line_graph(), lesson(), frame, asked))
+    assert [("Gradient: " in line) for line in lines[1:4]] == [True, True, False]
+    text = answer_to("a autograd", "graph", engine=Inspecting(), exercises=(AUTOGRAD,))
+    assert "Gradient: " not in text
+
+
+def test_inputs_are_found_past_the_parts_of_a_composed_call():
+    part = copy(node(1, "T", "", 2), within=0)
+    graph = AutogradGraph(
+        nodes=(node(0, "Linear", "linear(x, w)", 1), part, node(2, "Leaf", "w", name="w", old=NONE))
+    )
+    frame = Simulated().frame()
+    lines = list(spoken_inspections.graph(graph, lesson(), frame, None))
+    assert "Operation 1, Linear, computes linear(x, w). Inputs: w." in lines
+
+
+def test_why_there_is_no_graph_is_told_without_a_key():
+    frame = replace(Simulated(), mode="manual").frame()
+    why = AutogradGraph(why="press g")
+    (line,) = spoken_inspections.graph(why, lesson(), frame, None)
+    assert "Type mode autograd" in line
+    (line,) = spoken_inspections.graph(why, lesson(), Simulated().frame(), None)
+    assert line == "press g."
+
+
+# ── All modes ───────────────────────────────────────────────────────────────────────
+
+
+def test_compare_tells_each_gradient_once_with_the_modes_that_found_it():
+    lines = looked("compare").splitlines()
+    assert "Not all are right: w." in lines
+    assert "The run follows the gradient of autograd." in lines
+    assert "The largest difference is 90." in lines
+    assert "By manual: -120; wrong, 4 times autograd." in lines
+    assert "By autograd, optimizer and model: -30; right." in lines
+
+
+def test_compare_names_the_batch_and_says_what_agrees():
+    view = RunView(lesson(), "manual", "cpu", 20, frame=Simulated().frame())
+    lines = list(spoken_inspections.comparison(xor(), view))
+    assert any(line.startswith("By manual, autograd, optimizer, model and") for line in lines)
+
+
+def test_modes_that_are_runs_of_their_own_are_not_compared():
+    with_own_runs = copy(lesson(), comparable=False)
+    out = io.StringIO()
+    source = LessonSource(lambda name: with_own_runs, lambda: ())
+    lines = io.StringIO("compare\n")
+    CommandReader(Inspecting(), NoJournal(), source, lines, out).read("line", Start())
+    assert "Each mode is a run of its own here" in out.getvalue()
+
+
+# ── Plots ───────────────────────────────────────────────────────────────────────────
+
+
+def test_plot_tells_every_plot_there_is_and_one_by_its_name():
+    text = looked("epoch 3", "plot")
+    assert "The loss by epoch: from 30 in epoch 1 to 15.6602 in epoch 3." in text
+    assert "It was lowest in epoch 3: 15.6602.\nIt was highest in epoch 1: 30." in text
+    assert "The data and the model: 7 points, x from 1 to 8." in text
+    assert "The loss for w from -1 to 5." in text
+    assert "no plane" not in text
+    assert looked("plot plane") == "w has one input: no plane."
+    assert looked("plot data") in looked("plot")
+    assert looked("plot pie") == "There is no plot pie; available: loss, data, slope and plane."
+    assert looked("plot loss") == "There is no loss to plot yet: no epoch has ended."
+
+
+@pytest.mark.parametrize(
+    ("picture", "lines"),
+    [
+        (data(), ["At x = 1: y is 2.8, y_pred is 2.2.", "The largest error is 5.7, at x = 6.5."]),
+        (
+            slope(),
+            [
+                "In this range it is lowest near w = 2: 0.",
+                "The run stands at w = 0.3, where the loss is 21.675.",
+                "The slope there is -25.5: the loss falls as w grows.",
+                "The update leads to w = 0.555, where the loss is 15.6602.",
+            ],
+        ),
+        (
+            slope(slope=None, next_at=None, next_loss=None),
+            ["The slope is not known yet: no gradient has been computed in this step."],
+        ),
+        (slope(is_done=True), ["The update led to w = 0.555, where the loss is 15.6602."]),
+        (
+            contour(),
+            [
+                "The loss for w from -1 to 5 and b from -6 to 6.",
+                "In this range it is lowest near w = 2, b = -1.2: 0.1.",
+                "It came from w = 0, b = 4.",
+                "The gradient there is 1 and 1.",
+                "The update leads to w = 0.850339, b = 2.27743.",
+            ],
+        ),
+        (
+            plane(),
+            [
+                "It goes from 0.0179862 to 0.999665.",
+                "At x[0] = 0, x[1] = 1: the target is 1, o2 is about 0.982.",
+            ],
+        ),
+    ],
+)
+def test_a_plot_in_words(picture: AnyPicture, lines: list[str]):
+    told = list(spoken_inspections.picture(picture))
+    for line in lines:
+        assert any(each.startswith(line) for each in told), told
+
+
+def test_a_loss_that_is_not_finite_is_left_out_of_the_lowest():
+    lines = list(spoken_inspections.loss_curve(curve(4.0, float("nan"), 2.0)))
+    assert "It was lowest in epoch 3: 2." in lines
+    assert list(spoken_inspections.loss_curve(curve(float("inf")))) == [
+        "The loss by epoch: it was never finite."
+    ]
+
+
+# ── Runs ────────────────────────────────────────────────────────────────────────────
+
+
+def kinds(*lines: str) -> list[AnyCommand]:
+    engine = Inspecting()
+    said(*lines, engine=engine)
+    changes = Fork | SelectRun | RenameRun | DeleteRun
+    return [command for command in engine.sent if isinstance(command, changes)]
+
+
+def test_runs_are_listed_and_named_by_name_or_letter():
+    assert "There is one run. Type fork" in looked("runs")
+    text = looked("s", "fork", "runs rename b fast", "runs")
+    assert text.startswith("Run A, this run: mode autograd, learning rate 0.01, seed 0, 1 epoch, ")
+    assert "Run fast, letter B: " in text
+    forked = RunInfo(name="C", mode="manual", device="cpu", learning_rate=0.1, seed=0, furthest=0,
+                     loss=float("nan"), forked_at=Position(3, 0), letter="C")  # fmt: skip
+    line, _ = spoken_inspections.runs([forked])
+    assert line == "Run C: mode manual, learning rate 0.1, seed 0, 0 epochs, forked in epoch 3."
+
+
+def test_a_run_is_resumed_renamed_and_deleted():
+    sent = kinds("fork", "runs go b", "runs rename B fast", "runs delete fast")
+    assert [type(command) for command in sent] == [Fork, SelectRun, RenameRun, DeleteRun]
+    assert [getattr(command, "name", "") for command in sent] == ["", "B", "B", "fast"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "reply"),
+    [
+        ("runs go A", "You are in run A already."),
+        ("runs go Z", "There is no run Z; available: A."),
+        ("runs rename A", "Type runs alone for the list"),
+        ("runs rename A 1234567890123", "A name has 1 to 12 characters."),
+        ("runs burn A", "Type runs alone for the list"),
+    ],
+)
+def test_a_run_that_can_not_be_meant_is_refused(typed: str, reply: str):
+    assert looked(typed).startswith(reply)
+    assert kinds(typed) == []
+
+
+# ── Files ───────────────────────────────────────────────────────────────────────────
+
+
+def test_export_writes_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert looked("export script").endswith("line-autograd.py")
+    assert looked(f"export notebook {tmp_path / 'a b.ipynb'}").endswith("a b.ipynb")
+    assert {file.name for file in tmp_path.iterdir()} == {"line-autograd.py", "a b.ipynb"}
+    assert "is there already" in looked("export script line-autograd")
+    assert looked("export script b.ipynb") == "The name of a script file ends in .py."
+    assert looked("export") == "Type export, then script, notebook or figures, then a file."
+    assert "There is no folder" in looked("export script nowhere/a.py")
+
+
+def test_figures_are_written_by_the_engine(tmp_path: Path):
+    engine = Inspecting()
+    said(f"export figures {tmp_path}/f", engine=engine)
+    (command,) = (c for c in engine.sent if isinstance(c, WriteSeries))
+    assert command.path == f"{tmp_path}/f.csv"
+
+
+# ── While it is computed ────────────────────────────────────────────────────────────
+
+
+def test_nothing_is_computed_any_more_once_it_has_been_told():
+    engine = Inspecting()
+    said("graph", "compare", "inside w", "plot", "next", engine=engine)
+    looks = [command for command in engine.sent if isinstance(command, Inspect)]
+    last = looks[-1]
+    assert (last.columns, last.picture, last.name, last.graph, last.compare) == (
+        0,
+        None,
+        "",
+        False,
+        False,
+    )
+
+
+class Silent(Finishing):
+    """An engine that computes an inspection forever."""
+
+    busy = 0.0
+
+    def _answer(self, number: int, command: AnyCommand) -> None:
+        super()._answer(number, command)
+        self.busy = 100.0 if isinstance(command, Inspect) and command.graph else 0.0
+
+    def busy_for(self) -> float:
+        return self.busy
+
+
+def test_an_inspection_that_never_comes_is_given_up():
+    text = answer_to("graph", engine=Silent())
+    assert "It was not computed." in text
+
+
+# ── On a real engine ────────────────────────────────────────────────────────────────
+
+
+def test_a_real_engine_answers_each_of_them(tmp_path: Path):
+    engine, out = EngineClient(), io.StringIO()
+    typed = [
+        "mode autograd",
+        "next 3",
+        "graph",
+        "inside loss",
+        "compare",
+        "plot slope",
+        "epoch 2",
+        "plot loss",
+        "fork",
+        "runs",
+        "runs delete A",
+        f"export figures {tmp_path}/f",
+    ]
+    lines = io.StringIO("\n".join(typed))
+    source = LessonSource(lambda name: document.read(library.find(name)), lambda: ())
+    try:
+        CommandReader(engine, NoJournal(), source, lines, out).read("one-weight", Start())
+    finally:
+        engine.close()
+    told = [
+        "Operation 1, PowBackward0, computes the square of operation 2, held by loss.",
+        "Leaf w. Value: 1. Gradient: -2. grad: before None, now -2.",
+        "It is not a leaf. requires_grad is True; grad_fn is PowBackward0.",
+        "By manual, autograd and finite differences: -2.",
+        "The slope there is -2: the loss falls as w grows.",
+        "It was lowest in epoch 2: 0.25.",
+        "Run B, this run: mode autograd, learning rate 0.25, seed 0, 2 epochs, loss 0.25",
+        "Written to ",
+    ]
+    places = [out.getvalue().find(line) for line in told]
+    assert -1 not in places, out.getvalue()
+    assert places == sorted(places)
+    assert (tmp_path / "f.csv").read_text().count("\n") == 3
+
+
+def test_a_value_without_numbers_has_no_gradient_line():
+    facts = VariableInfo(name="model", value=Value((), (), "text", "Line()"), type="Line")
+    assert list(spoken_inspections.variable(facts)) == ["model: Line.", "Its value is Line()."]
