@@ -13,7 +13,7 @@ import pytest
 from tests import shipped as lessons
 from tests.export.conftest import printed_by
 from tests.training.conftest import FRONT, PLAIN, lesson_text
-from tutor.engine.reports import JsonLinesReport
+from tutor.engine.reports import figures_writer
 from tutor.export import ExportSettings, notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
@@ -41,10 +41,10 @@ class Case:
 
     def told_by_the_tutor(self) -> str:
         out, settings = io.StringIO(), self.settings
-        report = JsonLinesReport(out)
+        write = figures_writer("jsonl", out)
         run = Run(programs_of(self.lesson), self.mode, "cpu", settings.learning_rate, settings.seed)
         for reading in readings(run, settings.epochs or run.program.epochs, settings.every):
-            report.write(reading)
+            write(reading)
         return out.getvalue()
 
 

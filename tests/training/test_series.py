@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import shipped
-from tutor.engine.reports import CsvReport as Printed
+from tutor.engine.reports import figures_writer
 from tutor.errors import RunError
 from tutor.export import FileThere
 from tutor.training.run import Run
@@ -20,9 +20,9 @@ from tutor.training.series import readings, write_series
 
 def printed(run: Run, epochs: int, every: int = 1) -> str:
     out = io.StringIO()
-    report = Printed(out)
+    write = figures_writer("csv", out)
     for reading in readings(run, epochs, every):
-        report.write(reading)
+        write(reading)
     return out.getvalue()
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tutor.analysis.mode_comparison import BASE, ModeLockstep
 from tutor.engine.process import limit_memory
-from tutor.engine.reports import COMPARISONS, REPORTS
+from tutor.engine.reports import comparison_writer, figures_writer
 from tutor.engine.streams import Capture
 from tutor.errors import RunError, TutorError, UsageError
 from tutor.lesson.code_checks import sets_a_seed
@@ -167,9 +167,9 @@ def _begin(command: TrainLesson, part: _Part, phase: str, mode: str) -> None:
 def _report(command: TrainLesson, run: Run, out: TextIO, capture: Capture) -> Callable[[], None]:
     """Return what writes the figures of the run's present epoch to `out`."""
     if not command.compare:
-        figures = REPORTS[command.format](out)
-        return lambda: figures.write(reading_of(run.loop))
-    table = COMPARISONS[command.format](out)
+        write_figures = figures_writer(command.format, out)
+        return lambda: write_figures(reading_of(run.loop))
+    write_comparison = comparison_writer(command.format, out)
     device, rate = run.settings.device_wanted, run.learning_rate
     lockstep = ModeLockstep(run.programs, device, rate, command.seed,
                             quiet=capture.muted, patience=command.every)  # fmt: skip
@@ -177,7 +177,7 @@ def _report(command: TrainLesson, run: Run, out: TextIO, capture: Capture) -> Ca
     def compare() -> None:
         found = lockstep.compare(run.standpoint(), run.at.epoch)
         assert found is not None  # nothing stops it but Ctrl+C, which raises
-        table.write(found)
+        write_comparison(found)
 
     return compare
 

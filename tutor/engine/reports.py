@@ -4,104 +4,93 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 import numpy as np
 
 from tutor.analysis.mode_comparison import GradientRow, GradientTable
 from tutor.protocol.inspections import REFEREE
-from tutor.training import series
 from tutor.training.readings import Reading
-from tutor.training.series import named
+from tutor.training.series import SeriesTable, named
 
 Array = np.ndarray[Any, Any]
 
 MOST_SHOWN = 64
 """Elements of an array that are printed in text; of a larger one, a summary."""
 
+MOST_COMPARED = 16
+"""Elements of a gradient that a comparison prints in text: more can't be compared by eye."""
 
-class Report(Protocol):
-    """Something that readings are written to, one after the other."""
-
-    def write(self, reading: Reading) -> None:
-        """Print one epoch."""
+_COMPARISON_COLUMNS = ("epoch", "parameter", "element", "mode", "gradient", "ratio", "verdict")
 
 
-class TextReport:
-    """One aligned line for each epoch."""
+def figures_writer(form: str, out: TextIO) -> Callable[[Reading], None]:
+    """Return a function that writes the figures of one epoch as text, csv or jsonl, at once."""
+    if form == "csv":
+        table = SeriesTable(out)
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+        def write_row(reading: Reading) -> None:
+            table.write(reading)
+            out.flush()
 
-    def write(self, reading: Reading) -> None:
-        """Print `epoch`, `loss`, each value and each gradient."""
-        parts = [f"epoch {reading.epoch:>5}", f"loss {reading.loss:<12.8g}"]
-        for name, value in reading.values.items():
-            parts.append(f"{name} {_short(value)}")
-            parts.append(f"gradient {_short(reading.gradients[name])}")
-        print("  ".join(parts).rstrip(), file=self._out, flush=True)
-
-
-class CsvReport:
-    """A table: a header, then a row for each epoch."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._table = series.SeriesTable(out)
-
-    def write(self, reading: Reading) -> None:
-        """Print a row, at once."""
-        self._table.write(reading)
-        self._out.flush()
+        return write_row
+    line_of = _figures_text if form == "text" else _figures_json
+    return lambda reading: print(line_of(reading), file=out, flush=True)
 
 
-class JsonLinesReport:
-    """One JSON object for each epoch: epoch, loss, values, gradients."""
+def comparison_writer(form: str, out: TextIO) -> Callable[[GradientTable], None]:
+    """Return a function that writes the comparison of one epoch as text, csv or jsonl."""
+    if form == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(_COMPARISON_COLUMNS)
+    note = ""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def write(found: GradientTable) -> None:
+        nonlocal note
+        if form == "csv":
+            writer.writerows(_comparison_rows(found))
+        elif form == "jsonl":
+            for row in found.rows:
+                print(_comparison_json(found.epoch, row), file=out)
+        else:
+            if found.note not in ("", note):
+                print(f"({found.note})", file=out)
+            note = found.note
+            for line in _comparison_text(found):
+                print(line, file=out)
+        out.flush()
 
-    def write(self, reading: Reading) -> None:
-        """Print an object; NaN and infinities are strings, arrays nested lists."""
-        shown = {
+    return write
+
+
+# ── The figures of an epoch ─────────────────────────────────────────────────────────
+
+
+def _figures_text(reading: Reading) -> str:
+    """One aligned line: `epoch`, `loss`, each value and each gradient."""
+    parts = [f"epoch {reading.epoch:>5}", f"loss {reading.loss:<12.8g}"]
+    for name, value in reading.values.items():
+        parts.append(f"{name} {_short(value)}")
+        parts.append(f"gradient {_short(reading.gradients[name])}")
+    return "  ".join(parts).rstrip()
+
+
+def _figures_json(reading: Reading) -> str:
+    """An object; NaN and infinities are strings, arrays nested lists."""
+    return _json_line(
+        {
             "epoch": reading.epoch,
             "loss": named(reading.loss),
-            "values": {n: _json(v) for n, v in reading.values.items()},
-            "gradients": {n: _json(v) for n, v in reading.gradients.items()},
+            "values": {name: _nested(value) for name, value in reading.values.items()},
+            "gradients": {name: _nested(value) for name, value in reading.gradients.items()},
         }
-        print(json.dumps(shown, allow_nan=False, ensure_ascii=False), file=self._out, flush=True)
-
-
-REPORTS: Mapping[str, Callable[[TextIO], Report]] = {
-    "text": TextReport,
-    "csv": CsvReport,
-    "jsonl": JsonLinesReport,
-}
-
-
-def _json(array: Array | None) -> Any:
-    if array is None:
-        return None
-    if not array.shape:
-        return named(array.item())
-    return [_json(row) for row in array]
+    )
 
 
 def _short(array: Array | None) -> str:
-    if array is None:
-        return "None"
-    return _summary(array) if array.size > MOST_SHOWN else _whole(array)
-
-
-def _whole(array: Array) -> str:
-    if not array.shape:
-        return f"{array.item():.6g}"
-    return "[" + ", ".join(map(_whole, array)) + "]"
-
-
-def _summary(array: Array) -> str:
-    """A large array's shape, mean, Euclidean norm, least and greatest number."""
+    if array is None or array.size <= MOST_SHOWN:
+        return _digits(array)
     shape = "×".join(map(str, array.shape))
     figures = {
         "mean": array.mean(dtype=np.float64),
@@ -109,129 +98,92 @@ def _summary(array: Array) -> str:
         "min": array.min(),
         "max": array.max(),
     }
-    told = ", ".join(f"{name} {figure:.6g}" for name, figure in figures.items())
-    return f"({shape}: {told})"
+    return f"({shape}: {', '.join(f'{name} {figure:.6g}' for name, figure in figures.items())})"
 
 
-MOST_COMPARED = 16
-"""Elements of a gradient that the table shows: more can't be compared by eye."""
+# ── The gradients of all modes ──────────────────────────────────────────────────────
 
 
-class ComparisonReport(Protocol):
-    """Something that comparisons are written to, one after the other."""
-
-    def write(self, found: GradientTable) -> None:
-        """Print one epoch."""
-
-
-class ComparisonText:
-    """For each epoch and parameter the verdict, then a line for each mode's gradient."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._note = ""
-
-    def write(self, found: GradientTable) -> None:
-        """Print the rows; the note only where it is another than before."""
-        if found.note and found.note != self._note:
-            print(f"({found.note})", file=self._out)
-        self._note = found.note
-        for row in found.rows:
-            print(f"epoch {found.epoch}, {row.parameter}: {row.judgement.verdict}", file=self._out)
-            names = {mode: mode.replace("_", " ") for mode in row.gradients}
-            width = max(map(len, names.values()))
-            for mode, gradient in row.gradients.items():
-                print(f"    {names[mode]:<{width}}  {_short(gradient)}", file=self._out)
-        self._out.flush()
+def _comparison_text(found: GradientTable) -> Iterator[str]:
+    """For each parameter the verdict, then a line for each mode's gradient."""
+    for row in found.rows:
+        yield f"epoch {found.epoch}, {row.parameter}: {row.judgement.verdict}"
+        names = {mode: mode.replace("_", " ") for mode in row.gradients}
+        width = max(map(len, names.values()))
+        for mode, gradient in row.gradients.items():
+            yield f"    {names[mode]:<{width}}  {_first(gradient)}"
 
 
-class ComparisonCsv:
-    """In long form: a row for each epoch, parameter, element and mode."""
+def _comparison_rows(found: GradientTable) -> Iterator[tuple[object, ...]]:
+    """In long form: a row for each parameter, mode and element.
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._writer = csv.writer(out, lineterminator="\n")
-        columns = ["epoch", "parameter", "element", "mode", "gradient", "ratio", "verdict"]
-        self._writer.writerow(columns)
-
-    def write(self, found: GradientTable) -> None:
-        """Print the rows; nothing stands where there is no gradient, or was not looked."""
-        for row in found.rows:
-            for mode, gradient in row.gradients.items():
-                ratio = row.judgement.ratio.get(mode, "")
-                for element, number in _elements(gradient, row, mode):
-                    self._writer.writerow([found.epoch, row.parameter, element, mode, number,
-                                           ratio, row.judgement.verdict])  # fmt: skip
-        self._out.flush()
+    Nothing stands where there is no gradient, or finite differences did not check it.
+    """
+    for row in found.rows:
+        for mode, gradient in row.gradients.items():
+            ratio = row.judgement.ratio.get(mode, "")
+            for element, number in _elements(gradient, _has_gaps(row, mode)):
+                yield (found.epoch, row.parameter, element, mode, number, ratio,
+                       row.judgement.verdict)  # fmt: skip
 
 
-class ComparisonJsonLines:
-    """One JSON object for each epoch and parameter."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def write(self, found: GradientTable) -> None:
-        """Print the objects; NaN and infinities are strings, arrays nested lists.
-
-        null stands where there is no gradient, or where the referee did not look.
-        """
-        for row in found.rows:
-            gradients = {
-                mode: None if gradient is None else _gradient_json(gradient, _blanks(row, mode))
-                for mode, gradient in row.gradients.items()
-            }
-            shown = {
-                "epoch": found.epoch,
-                "parameter": row.parameter,
-                "gradients": gradients,
-                "ratio": row.judgement.ratio,
-                "verdict": row.judgement.verdict,
-            }
-            print(json.dumps(shown, allow_nan=False, ensure_ascii=False), file=self._out)
-        self._out.flush()
+def _comparison_json(epoch: int, row: GradientRow) -> str:
+    """An object; null stands where there is no gradient, or it was not checked."""
+    gradients = {mode: _nested(g, _has_gaps(row, mode)) for mode, g in row.gradients.items()}
+    return _json_line(
+        {
+            "epoch": epoch,
+            "parameter": row.parameter,
+            "gradients": gradients,
+            "ratio": row.judgement.ratio,
+            "verdict": row.judgement.verdict,
+        }
+    )
 
 
-COMPARISONS: Mapping[str, Callable[[TextIO], ComparisonReport]] = {
-    "text": ComparisonText,
-    "csv": ComparisonCsv,
-    "jsonl": ComparisonJsonLines,
-}
+def _has_gaps(row: GradientRow, mode: str) -> bool:
+    """Whether a NaN in this gradient means that finite differences did not check it."""
+    checked, size = row.checked
+    return mode == REFEREE and checked < size
 
 
-def _blanks(row: GradientRow, mode: str) -> bool:
-    """Whether a NaN in this gradient only means that nobody has looked."""
-    looked, size = row.checked
-    return mode == REFEREE and looked < size
-
-
-def _gradient_json(array: Array, blanks: bool) -> Any:
-    if array.shape:
-        return [_gradient_json(part, blanks) for part in array]
-    number = array.item()
-    return None if blanks and np.isnan(number) else named(number)
-
-
-def _elements(gradient: Array | None, row: GradientRow, mode: str) -> list[tuple[str, str]]:
+def _elements(gradient: Array | None, has_gaps: bool) -> Iterator[tuple[str, object]]:
     if gradient is None:
-        return [("", "")]
-    found = []
+        yield "", ""
+        return
     for index in np.ndindex(gradient.shape):
-        number = _gradient_json(gradient[index], _blanks(row, mode))
-        found.append((",".join(map(str, index)), "" if number is None else str(number)))
-    return found
+        number = _nested(gradient[index], has_gaps)
+        yield ",".join(map(str, index)), "" if number is None else str(number)
 
 
-def _short_gradient(gradient: Array | None) -> str:
-    if gradient is None:
-        return "None"
-    if gradient.size <= MOST_COMPARED:
+def _first(gradient: Array | None) -> str:
+    """The first elements of a large gradient, all of a small one."""
+    if gradient is None or gradient.size <= MOST_COMPARED:
         return _digits(gradient)
     first = _digits(gradient.ravel()[: MOST_COMPARED // 2]).rstrip("]")
     return f"{first}, ... {gradient.size} elements]"
 
 
-def _digits(array: Array) -> str:
+# ── Numbers ─────────────────────────────────────────────────────────────────────────
+
+
+def _digits(array: Array | None) -> str:
+    if array is None:
+        return "None"
     if array.shape:
         return "[" + ", ".join(map(_digits, array)) + "]"
     return f"{array.item():.6g}"
+
+
+def _nested(array: Array | None, has_gaps: bool = False) -> Any:
+    """Nested lists of numbers, as JSON has them; None for NaN where it `has_gaps`."""
+    if array is None:
+        return None
+    if array.shape:
+        return [_nested(part, has_gaps) for part in array]
+    number = array.item()
+    return None if has_gaps and np.isnan(number) else named(number)
+
+
+def _json_line(shown: dict[str, Any]) -> str:
+    return json.dumps(shown, allow_nan=False, ensure_ascii=False)
