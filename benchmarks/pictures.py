@@ -49,7 +49,7 @@ def main() -> None:
 def measured(lesson: Lesson, mode: str, rounds: int) -> dict[str, list[float]]:
     """Seconds of each, round by round."""
     run = Run(programs_of(lesson), mode)
-    probe = Probe(run.program, run.device, run.learning_rate, run.record.seed)
+    probe = Probe(run.program, run.device, run.learning_rate, run.recipe.seed)
     run.run(20)
     at = run.standpoint()
     shown = {kind: picture_of(kind, probe, at, run.trail()) for kind in KINDS}

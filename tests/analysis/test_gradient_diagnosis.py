@@ -51,8 +51,8 @@ def verdict(
     return diagnose("w", evidence, slopes(autograd), samples=samples)
 
 
-def words(judgement: GradientDiagnosis) -> str:
-    return judgement.verdict
+def words(diagnosis: GradientDiagnosis) -> str:
+    return diagnosis.verdict
 
 
 # ── Agreement ───────────────────────────────────────────────────────────────────────

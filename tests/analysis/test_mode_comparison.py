@@ -12,7 +12,7 @@ from tests import shipped as lessons
 from tutor.analysis.finite_differences import gradients_by_differences, probes_at_batches
 from tutor.analysis.mode_comparison import GradientRow, GradientTable, ModeLockstep, to_comparison
 from tutor.lesson.document import parse
-from tutor.protocol.inspections import REFEREE
+from tutor.protocol.inspections import FINITE_DIFFERENCE
 from tutor.training.devices import use_one_thread
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
@@ -83,7 +83,7 @@ def one(lockstep: ModeLockstep, run: Run) -> GradientTable:
 
 
 def verdicts(found: GradientTable) -> dict[str, str]:
-    return {row.parameter: row.judgement.verdict for row in found.rows}
+    return {row.parameter: row.diagnosis.verdict for row in found.rows}
 
 
 def number(row: GradientRow, mode: str) -> float:
@@ -103,14 +103,14 @@ def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: floa
         assert verdicts(found) == {
             "w": f"manual is {factor:.3f} times autograd: a sum where the mean was meant"
         }
-        assert found.rows[0].judgement.ratio == {"manual": factor}
+        assert found.rows[0].diagnosis.ratio == {"manual": factor}
 
 
 @pytest.mark.parametrize("slug", ["one-weight", "thermometer", "xor"])
 def test_in_the_other_lessons_all_modes_agree(slug: str) -> None:
     made = lessons.programs(slug)
     for found in compared(made, epochs=3):
-        assert [row.judgement.agrees for row in found.rows] == [True] * len(found.rows)
+        assert [row.diagnosis.agrees for row in found.rows] == [True] * len(found.rows)
         assert all(words.startswith("agree") for words in verdicts(found).values())
 
 
@@ -122,7 +122,7 @@ def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
             "finite differences",
             "b": "only model has b: agrees with finite differences",
         }
-        assert all(row.judgement.agrees for row in found.rows)
+        assert all(row.diagnosis.agrees for row in found.rows)
         assert "in model b is held at its value in Setup" in found.note
     held = compared(made, epochs=1)[0].rows[0].gradients["model"]
     led = compared(made, epochs=1, lead="model")[0]
@@ -134,7 +134,7 @@ def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
 def test_the_first_epoch_has_the_published_gradients() -> None:
     row = compared(lessons.programs("sum-or-mean"))[0].rows[0]
     assert {m: number(row, m) for m in row.gradients} == {
-        "manual": -120.0, "autograd": -30.0, REFEREE: -30.0}  # fmt: skip
+        "manual": -120.0, "autograd": -30.0, FINITE_DIFFERENCE: -30.0}  # fmt: skip
 
 
 # ── ModeLockstep ────────────────────────────────────────────────────────────────────────
@@ -220,7 +220,7 @@ def test_batches_follow_each_other_through_warm_up_and_epochs() -> None:
         run.step_phase()
         found = one(lockstep, run)
         places.append((found.epoch, found.batch))
-        assert all(row.judgement.agrees for row in found.rows)
+        assert all(row.diagnosis.agrees for row in found.rows)
     assert list(dict.fromkeys(places)) == [(0, 0), (1, 0), (1, 1), (1, 2), (1, 3)]
 
 
@@ -233,7 +233,7 @@ def test_the_run_and_its_random_numbers_are_left_alone(tmp_path: Path) -> None:
     lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
     for _ in range(10):
         watched.append(run.step_phase())
-        assert one(lockstep, run).rows[0].judgement.agrees
+        assert one(lockstep, run).rows[0].diagnosis.agrees
     assert watched == frames
 
 
@@ -248,7 +248,9 @@ def test_a_mode_that_raises_is_told_and_the_others_go_on(tmp_path: Path) -> None
         words = verdicts(found)["w"]
         assert words.startswith("manual raised ValueError: three (Gradient, line ")
         assert found.rows[0].gradients["manual"] is None
-        assert number(found.rows[0], REFEREE) == pytest.approx(number(found.rows[0], "autograd"))
+        assert number(found.rows[0], FINITE_DIFFERENCE) == pytest.approx(
+            number(found.rows[0], "autograd")
+        )
 
 
 def test_a_setup_that_raises_is_told_too(tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_a_mode_keeps_the_data_of_its_own_setup(tmp_path: Path) -> None:
     made = programs(tmp_path, autograd={}, optimizer={"Setup": halved})
     row = compared(made)[0].rows[0]
     assert row.gradients["optimizer"] == pytest.approx(row.gradients["autograd"] / 4)
-    assert row.judgement.verdict == (
+    assert row.diagnosis.verdict == (
         "optimizer is 0.250 times autograd, as its loss is 2.625, not 10.5"
     )
 
@@ -299,8 +301,8 @@ def test_at_a_kink_of_relu_both_answers_are_right(tmp_path: Path) -> None:
         autograd={**at_zero, "Setup": AUTOGRAD["Setup"].replace("0.5", "0.0")},
     )
     row = compared(made)[0].rows[0]
-    assert row.judgement.agrees
-    assert row.judgement.verdict == (
+    assert row.diagnosis.agrees
+    assert row.diagnosis.verdict == (
         "on a kink: the slope is -18.67 on the left and 0 on the right; "
         "manual takes -18.67, autograd takes 0"
     )
@@ -313,8 +315,8 @@ def test_close_to_a_kink_the_referee_sees_the_side_that_it_stands_on(tmp_path: P
         "Loss": "loss = ((y_pred - 3) ** 2).mean()",
     }
     row = compared(programs(tmp_path, autograd=near))[0].rows[0]
-    assert row.judgement.verdict == "agrees with finite differences"
-    assert number(row, REFEREE) == pytest.approx(-6.0, rel=1e-4)
+    assert row.diagnosis.verdict == "agrees with finite differences"
+    assert number(row, FINITE_DIFFERENCE) == pytest.approx(-6.0, rel=1e-4)
 
 
 def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
@@ -324,13 +326,13 @@ def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
     }
     found = compared(programs(tmp_path, autograd=large))[0]
     row = found.rows[0]
-    assert row.judgement.verdict == "agrees with finite differences; 64 of 20000 elements checked"
-    referee = row.gradients[REFEREE]
+    assert row.diagnosis.verdict == "agrees with finite differences; 64 of 20000 elements checked"
+    referee = row.gradients[FINITE_DIFFERENCE]
     assert referee is not None
     assert np.isfinite(referee).sum() == 64
     agreement = to_comparison(found).agreements[0]
     assert len(agreement.gradients["autograd"].data) == 64
-    assert agreement.gradients[REFEREE].text == "64 of 20000 elements checked"
+    assert agreement.gradients[FINITE_DIFFERENCE].text == "64 of 20000 elements checked"
 
 
 NETWORK = {
@@ -356,8 +358,8 @@ def test_what_a_mode_has_besides_its_parameters_comes_along(
     for epoch in epochs:
         run.seek(epoch)
         row = one(lockstep, run).rows[0]
-        assert row.judgement.verdict == "agree"
-        assert row.judgement.largest == 0
+        assert row.diagnosis.verdict == "agree"
+        assert row.diagnosis.largest == 0
 
 
 def test_it_can_be_broken_off_and_asked_again(tmp_path: Path) -> None:
@@ -386,7 +388,7 @@ def test_a_lesson_that_makes_float32_of_everything_is_refereed_more_coarsely(
 ) -> None:
     single = {"Predict": "y_pred = w.float() * x.float()"}
     made = programs(tmp_path, manual={}, autograd=single)
-    assert compared(made)[0].rows[0].judgement.agrees
+    assert compared(made)[0].rows[0].diagnosis.agrees
 
 
 def test_the_referee_leaves_its_probe_as_it_was(tmp_path: Path) -> None:
@@ -399,5 +401,5 @@ def test_the_referee_leaves_its_probe_as_it_was(tmp_path: Path) -> None:
 
 def test_a_sight_carries_the_referee_last(tmp_path: Path) -> None:
     comparison = to_comparison(compared(programs(tmp_path, manual={}, autograd={}))[0])
-    assert list(comparison.agreements[0].gradients) == ["manual", "autograd", REFEREE]
+    assert list(comparison.agreements[0].gradients) == ["manual", "autograd", FINITE_DIFFERENCE]
     assert comparison.leader == "autograd"

@@ -31,7 +31,7 @@ class Looker:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        rate, seed = run.learning_rate, run.record.seed
+        rate, seed = run.learning_rate, run.recipe.seed
         self.probe = Probe(run.program, run.device, rate, seed)
 
     def see(self, kind: PictureKind = "landscape", **options: Any) -> AnyPicture | None:

@@ -69,7 +69,7 @@ def test_broken_code_is_met_with_the_words_that_the_lesson_says(
     lesson: Lesson, exercise: Repair
 ) -> None:
     place = standing(lesson, exercise)
-    run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+    run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(exercise.epochs)
     assert exercise.symptom.error in raised.value.message
@@ -96,7 +96,7 @@ def test_it_stops_where_and_when_the_lesson_says(
     lesson = CONFUSIONS[slug]
     exercise = next(e for e in lesson.exercises if e.id == name)
     place = standing(lesson, exercise)
-    run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+    run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(epoch)
     assert run.at.epoch >= epoch - 1
@@ -279,7 +279,7 @@ def test_an_uncut_teacher_comes_to_meet_the_pupil() -> None:
     lesson = CONFUSIONS["detach"]
     exercise = next(e for e in lesson.exercises if e.id == "respect")
     place = standing(lesson, exercise)
-    run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+    run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
     run.run_to(12)
     assert run.frame().watched["teacher"].data == pytest.approx((2.5,))
     assert run.frame().values["w"].data == pytest.approx((2.5,))
@@ -312,7 +312,7 @@ def test_a_question_begins_where_its_own_numbers_say() -> None:
     """A question that says `$w = 2$` (or "the weight is 5") is asked where `w` is that."""
     for lesson, exercise, ask, stage, said in SAYING:
         place = standing(lesson, exercise, stage=stage)
-        run = Run.from_record(programs_of(place.lesson), place.record, place.at)
+        run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
         assert run.frame().values["w"].data == (said,), (lesson.slug, exercise.id, ask)
     assert len(SAYING) > 15
 

@@ -25,7 +25,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position, Value
 from tutor.training import devices
 from tutor.training.answers import close, expected_text, is_right
-from tutor.training.exercise_start import record_of
+from tutor.training.exercise_start import recipe_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program
 from tutor.training.run import Run
@@ -63,8 +63,8 @@ def moved(lesson: Lesson, draw: int) -> Lesson:
 
 def _moved_stage(lesson: Lesson, stage: Stage, random: np.random.Generator) -> Stage:
     at_start = msgspec.structs.replace(stage, at=StartPlace())
-    recipe = record_of(lesson, at_start)
-    run = Run.from_record(shipped.programs(lesson.slug), recipe, Position(0, 0))
+    recipe = recipe_of(lesson, at_start)
+    run = Run.from_recipe(shipped.programs(lesson.slug), recipe, Position(0, 0))
     said = {(setting.parameter, setting.index) for setting in stage.settings}
     settings = list(stage.settings)
     for name, value in run.frame().values.items():

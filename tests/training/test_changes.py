@@ -40,7 +40,7 @@ def places(run: Run) -> list[Frame]:
 def test_a_switch_anywhere_keeps_place_parameters_and_gradient(slug: str, to: str) -> None:
     whole = shipped(slug, "manual")
     for frame in places(whole):
-        run = Run.from_record(whole.programs, whole.record, frame.at)
+        run = Run.from_recipe(whole.programs, whole.recipe, frame.at)
         switched = run.switch(mode=to)
         assert switched.mode == to
         assert switched.at.epoch == frame.at.epoch
@@ -125,7 +125,7 @@ def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
         RunError, match="no mode 'model' in this lesson; available: manual, autograd"
     ):
         run.switch(mode="model")
-    assert run.record.changes == ()
+    assert run.recipe.changes == ()
 
 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
@@ -142,7 +142,7 @@ def test_numpy_stays_on_the_cpu_and_says_what_pytorch_adds(monkeypatch: pytest.M
     frame = run.switch(device="meta")
     assert frame.device == "cpu"
     assert "running on meta is what PyTorch adds" in run.note
-    assert run.record.changes[-1].device == "meta"
+    assert run.recipe.changes[-1].device == "meta"
 
 
 def test_a_device_that_was_chosen_is_kept_for_the_modes_that_can_use_it(
@@ -343,7 +343,7 @@ def test_all_modes_are_compared_on_the_same_batch(drawn: Lesson) -> None:
         run.step_phase()
         found = lockstep.compare(run.standpoint(), run.at.epoch)
         assert found is not None
-        assert found.rows[0].judgement.agrees, found.rows[0].judgement.verdict
+        assert found.rows[0].diagnosis.agrees, found.rows[0].diagnosis.verdict
 
 
 def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:

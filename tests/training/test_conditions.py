@@ -133,8 +133,8 @@ def test_a_run_that_moves_in_turn_with_another_is_evaluated_with_its_own_numbers
     start: Start,
 ) -> None:
     run = start()
-    recipe = msgspec.structs.replace(run.record, seed=5)
-    other = Run.from_record(run.programs, recipe, Position(0, 0), turn=run.turn)
+    recipe = msgspec.structs.replace(run.recipe, seed=5)
+    other = Run.from_recipe(run.programs, recipe, Position(0, 0), turn=run.turn)
     drawn = number(run, "float(torch.rand(()))")
     other.step_epoch()
     assert number(run, "float(torch.rand(()))") == drawn

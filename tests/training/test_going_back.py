@@ -76,7 +76,7 @@ def test_a_change_in_the_past_cuts_off_what_came_after() -> None:
     run.set(learning_rate=0.02)
     assert run.furthest == 10
     assert run.run_to(40).mode == "autograd"
-    assert len(run.record.changes) == 1
+    assert len(run.recipe.changes) == 1
 
 
 def test_a_change_at_the_end_of_an_epoch_that_has_a_keyframe_is_met_again() -> None:
@@ -99,7 +99,7 @@ def test_a_run_can_be_built_again_from_its_record() -> None:
     run.switch(mode="model")
     run.set(learning_rate=0.5)
     frame = run.step_phase()
-    assert Run.from_record(run.programs, run.record, run.at).frame() == frame
+    assert Run.from_recipe(run.programs, run.recipe, run.at).frame() == frame
 
 
 def test_optimizer_state_and_random_numbers_come_back_too(start: Callable[..., Run]) -> None:

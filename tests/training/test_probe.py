@@ -29,7 +29,7 @@ def loop_of(run: Run) -> Loop:
 
 
 def probe_of(run: Run, **options: Any) -> Probe:
-    rate, seed = run.learning_rate, run.record.seed
+    rate, seed = run.learning_rate, run.recipe.seed
     return Probe(run.program, run.device, rate, seed, **options)
 
 

@@ -432,7 +432,7 @@ def test_runs_are_had_again_from_what_is_told_of_them() -> None:
     then = runs.then("slow", runs.current.at).frame
     told = runs.infos(0)
     run = runs.current
-    twin = Runs.again(Run.from_record(run.programs, run.record, run.at), told)
+    twin = Runs.again(Run.from_recipe(run.programs, run.recipe, run.at), told)
     assert twin.current.frame() == frame
     assert twin.infos(0)[0].furthest == 12
     assert twin.then("slow", twin.current.at).frame == then

@@ -181,7 +181,7 @@ def test_a_seek_that_is_broken_off_stands_whole_where_it_came_to() -> None:
 def test_a_record_that_is_taken_up_can_be_broken_off_too() -> None:
     run = shipped("thermometer", "manual")
     run.run_to(500)
-    taken = Run.from_record(run.programs, run.record, Position(500, END), until=lambda: True)
+    taken = Run.from_recipe(run.programs, run.recipe, Position(500, END), until=lambda: True)
     assert taken.at.epoch < 500
     assert taken.run_to(500) == run.frame()
 
@@ -215,10 +215,10 @@ def test_an_element_is_set_whatever_holds_it_and_met_again(
     frame = run.set(element=element)
     value = frame.values[element.parameter]
     assert 3.0 in value.data
-    assert run.record.changes[-1].element == element
+    assert run.recipe.changes[-1].element == element
     later = [run.run_to(e) for e in range(4, 8)]
     assert [run.seek(e) for e in (7, 3, 5)] == [later[3], frame, later[1]]
-    assert Run.from_record(run.programs, run.record, Position(7, END)).frame() == later[3]
+    assert Run.from_recipe(run.programs, run.recipe, Position(7, END)).frame() == later[3]
 
 
 def test_before_the_gradient_an_element_makes_the_batch_so_far_run_again(
@@ -235,7 +235,7 @@ def test_before_the_gradient_an_element_makes_the_batch_so_far_run_again(
     run.step_phase()
     assert run.set(element=Element("w", (), 2.5)).loss == as_from_the_start[1].loss
     assert run.step_epoch() == as_from_the_start[2]
-    again = Run.from_record(run.programs, run.record, run.at)
+    again = Run.from_recipe(run.programs, run.recipe, run.at)
     assert all_of(again) == all_of(run)
 
 
@@ -286,7 +286,7 @@ def test_an_element_that_there_is_not_is_refused_and_nothing_changes(
     with pytest.raises(RunError, match=message):
         run.set(element=element)
     assert all_of(run) == before
-    assert run.record.changes == ()
+    assert run.recipe.changes == ()
 
 
 def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(

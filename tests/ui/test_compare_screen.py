@@ -16,7 +16,7 @@ from tutor.analysis.finite_differences import Slopes
 from tutor.analysis.gradient_agreement import ModeGradient
 from tutor.analysis.gradient_diagnosis import diagnose
 from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
 from tutor.ui.app import TutorApp
@@ -30,7 +30,7 @@ from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
 SUM = "manual is 4.000 times autograd: a sum where the mean was meant"
-MODES = ("manual", "autograd", "optimizer", "model", REFEREE)
+MODES = ("manual", "autograd", "optimizer", "model", FINITE_DIFFERENCE)
 
 
 def one_parameter() -> ParameterComparison:
@@ -248,7 +248,7 @@ async def test_a_kink_is_no_error() -> None:
 
 
 async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
-    """Autograd too: the marks, the words beside them and the verdict are of one judgement."""
+    """Autograd too: the marks, the words beside them and the verdict are of one diagnosis."""
     said = diagnose(
         "w",
         [
@@ -257,7 +257,11 @@ async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
         ],
         sure_slopes(-27.0),
     )
-    gradients = {"manual": scalar(-27.0), "autograd": scalar(-81.0), REFEREE: scalar(-27.0)}
+    gradients = {
+        "manual": scalar(-27.0),
+        "autograd": scalar(-81.0),
+        FINITE_DIFFERENCE: scalar(-27.0),
+    }
     agreement = ParameterComparison(parameter="w", gradients=gradients, **asdict(said))
     lines = await shown(FakeSession(comparison(agreement)))
     assert "✗ Not all are right: w" in lines[0]
@@ -294,7 +298,7 @@ async def test_a_missing_gradient_is_none_and_not_zero() -> None:
 async def test_a_referee_that_has_not_looked_everywhere_says_so_beside_the_table() -> None:
     half = agreeing("w", (2,), 1.0, 2.0)
     words = Value((), (), "text", "64 of 1000 elements checked")
-    half = msgspec.structs.replace(half, gradients={**half.gradients, REFEREE: words})
+    half = msgspec.structs.replace(half, gradients={**half.gradients, FINITE_DIFFERENCE: words})
     lines = await shown(FakeSession(comparison(half)))
     assert row(lines, "finite").split() == ["finite", "difference", *words.text.split()]
     assert "[0]  [1]" in "\n".join(lines)

@@ -230,7 +230,7 @@ class TrueGradient:
     """And where it was computed in float32."""
     slopes: Slopes | None
     """None: there is no referee."""
-    is_told: bool
+    is_sure: bool
     """Whether the referee was sure wherever it looked."""
 
     @classmethod
@@ -261,7 +261,7 @@ class TrueGradient:
             fine=fine,
             coarse=fine + ROUNDINGS * np.nan_to_num(slopes.steepening),
             slopes=slopes,
-            is_told=bool((sure | ~looked | slopes.kinks | (said == 0)).all()),
+            is_sure=bool((sure | ~looked | slopes.kinks | (said == 0)).all()),
         )
 
     @property
@@ -274,54 +274,54 @@ class TrueGradient:
         """Whether some element has no one slope."""
         return self.slopes is not None and bool(self.slopes.kinks.any())
 
-    def is_met_by(self, evidence: ModeGradient) -> bool:
+    def is_met_by(self, candidate: ModeGradient) -> bool:
         """Whether a mode's gradient is this, but for rounding and kinks."""
-        if evidence.gradient is None or not np.isfinite(evidence.gradient).all():
+        if candidate.gradient is None or not np.isfinite(candidate.gradient).all():
             return False
-        return self._fits(evidence.numbers) and not self.missed_by(evidence).size
+        return self._fits(candidate.numbers) and not self.missed_by(candidate).size
 
-    def missed_by(self, evidence: ModeGradient) -> Array:
+    def missed_by(self, candidate: ModeGradient) -> Array:
         """Indices of the elements in which a mode's gradient differs, counted row by row.
 
         All of them if it is of another shape.
         """
-        if not self._fits(evidence.numbers):
-            return np.arange(evidence.numbers.size)
-        numbers, off = evidence.numbers.reshape(self.values.shape), self._tolerance(evidence)
-        shown = np.asarray(evidence.gradient).reshape(self.values.shape)
+        if not self._fits(candidate.numbers):
+            return np.arange(candidate.numbers.size)
+        numbers, off = candidate.numbers.reshape(self.values.shape), self._tolerance(candidate)
+        shown = np.asarray(candidate.gradient).reshape(self.values.shape)
         right = (numbers >= self.low - off) & (numbers <= self.high + off) & np.isfinite(shown)
         return np.flatnonzero(~right)
 
     def mistake_of(
-        self, evidence: ModeGradient, parameter: str, measure: str, samples: Samples | None = None
+        self, candidate: ModeGradient, parameter: str, measure: str, samples: Samples | None = None
     ) -> GradientMistake | None:
         """The mistake in a mode's gradient; None if there is none.
 
         `measure` is what to call the right one. The mode has a gradient.
         """
-        if self.is_met_by(evidence):
+        if self.is_met_by(candidate):
             return None
-        numbers, shape = evidence.numbers, self.values.shape
+        numbers, shape = candidate.numbers, self.values.shape
         if not self._fits(numbers):
             if numbers.shape == shape[::-1] and self._is_transposed(numbers):
                 return GradientMistake("is", f"{possessive(measure)} transposed")
             return GradientMistake("has", f"the shape {_words(numbers.shape)}, not {_words(shape)}")
-        if not np.isfinite(np.asarray(evidence.gradient)).all():
+        if not np.isfinite(np.asarray(candidate.gradient)).all():
             return GradientMistake("is", f"not finite where {measure} {be(measure)}")
         numbers = numbers.reshape(shape)
-        old = evidence.old
+        old = candidate.old
         suspect = SuspectGradient(
             found=numbers,
             right=np.clip(numbers, self.low, self.high),
-            tolerance=self._tolerance(evidence),
+            tolerance=self._tolerance(candidate),
             measure=measure,
             old=None if old is None or old.size != numbers.size else old.reshape(shape),
             samples=samples,
         )
         return mistake_in(suspect, parameter)
 
-    def _tolerance(self, evidence: ModeGradient) -> Array:
-        return self.fine if evidence.is_precise else self.coarse
+    def _tolerance(self, candidate: ModeGradient) -> Array:
+        return self.fine if candidate.is_precise else self.coarse
 
     def _fits(self, numbers: Array) -> bool:
         """Whether an array is of the parameter's shape, but for axes of one element."""

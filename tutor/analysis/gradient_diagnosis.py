@@ -24,7 +24,7 @@ from tutor.analysis.gradient_agreement import (
 from tutor.protocol.inspections import Standing
 from tutor.training.values import RELATIVE, is_near, largest_size
 
-REFEREES = "finite differences"
+DIFFERENCES = "finite differences"
 """What the referee's gradient is called."""
 
 _NEAR_ZERO = 1e-3
@@ -62,8 +62,10 @@ def diagnose(
     same = [e for e in found if not e.another and e.gradient is not None]
     measure = next((e for e in same if e.mode == base), None)
     believed = measure or next(iter(same), None)
-    truth = None if believed is None and referee is None else TrueGradient.of(believed, referee)
-    return _Case(parameter, found, measure, truth, samples).judgement()
+    true_gradient = (
+        None if believed is None and referee is None else TrueGradient.of(believed, referee)
+    )
+    return _Case(parameter, found, measure, true_gradient, samples).diagnosis()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +76,32 @@ class _Case:
     found: Sequence[ModeGradient]
     measure: ModeGradient | None
     """The mode that the others are compared with; None if it has no gradient."""
-    truth: TrueGradient | None
+    true_gradient: TrueGradient | None
     samples: Samples | None
 
-    def judgement(self) -> GradientDiagnosis:
+    def diagnosis(self) -> GradientDiagnosis:
         """All that is to be said, the most telling first."""
-        if self.truth is not None and not self.truth.is_finite:
+        if self.true_gradient is not None and not self.true_gradient.is_finite:
             return self._not_finite()
         wrong: dict[tuple[str, GradientMistake], list[str]] = {}
-        for evidence in self.found:
-            mistake = self._mistake(evidence)
+        for candidate in self.found:
+            mistake = self._mistake(candidate)
             if mistake is not None:
-                where = "in float64 " if self._hides_it(evidence) else ""
-                wrong.setdefault((where, mistake), []).append(evidence.mode)
-        accused = {mode for modes in wrong.values() for mode in modes}
-        fine = [e for e in self.found if e.mode not in accused]
+                where = "in float64 " if self._hides_it(candidate) else ""
+                wrong.setdefault((where, mistake), []).append(candidate.mode)
+        wrong_modes = {mode for modes in wrong.values() for mode in modes}
+        fine = [e for e in self.found if e.mode not in wrong_modes]
         parts = [where + _sentence(modes, mistake) for (where, mistake), modes in wrong.items()]
         parts += [*self._of_the_right(fine, bool(wrong)), *self._asides(fine), *self._caveats()]
         return GradientDiagnosis(
-            ratio=self._ratio(accused),
+            ratio=self._ratio(wrong_modes),
             largest=self._largest(),
             verdict="; ".join(parts),
             agrees=not wrong,
             is_equal=not wrong and self._is_equal(),
             measure=self._right_one(),
-            standing={e.mode: self._standing(e, accused) for e in self.found},
-            apart={e.mode: self._apart(e) for e in self.found if e.mode in accused},
+            standing={e.mode: self._standing(e, wrong_modes) for e in self.found},
+            apart={e.mode: self._apart(e) for e in self.found if e.mode in wrong_modes},
         )
 
     def _not_finite(self) -> GradientDiagnosis:
@@ -118,98 +120,112 @@ class _Case:
 
     # ── In marks ────────────────────────────────────────────────────────────────────
 
-    def _standing(self, evidence: ModeGradient, accused: set[str]) -> Standing:
-        if evidence.mode in accused:
+    def _standing(self, candidate: ModeGradient, wrong_modes: set[str]) -> Standing:
+        if candidate.mode in wrong_modes:
             return "wrong"
-        return "other" if evidence.another else "right"
+        return "other" if candidate.another else "right"
 
     def _is_equal(self) -> bool:
         """Whether what is shown of all modes, none of them wrong, is one gradient."""
         if any(e.another for e in self.found):
             return False
-        if self.truth is None or not self.truth.is_on_a_kink:
+        if self.true_gradient is None or not self.true_gradient.is_on_a_kink:
             return True
         shown = [e.numbers.ravel() for e in self.found if e.gradient is not None]
         return all(is_near(shown[0], numbers) for numbers in shown)
 
-    def _apart(self, evidence: ModeGradient) -> tuple[int, ...]:
+    def _apart(self, candidate: ModeGradient) -> tuple[int, ...]:
         """The elements of a wrong gradient that are wrong, counted row by row."""
-        truth = TrueGradient.of(evidence, evidence.own) if evidence.another else self.truth
-        if evidence.another and not evidence.is_meant:
-            truth = self.truth
-        if truth is None or evidence.gradient is None:
+        true_gradient = (
+            TrueGradient.of(candidate, candidate.own) if candidate.another else self.true_gradient
+        )
+        if candidate.another and not candidate.is_meant:
+            true_gradient = self.true_gradient
+        if true_gradient is None or candidate.gradient is None:
             return ()
-        return tuple(int(i) for i in truth.missed_by(evidence))
+        return tuple(int(i) for i in true_gradient.missed_by(candidate))
 
     # ── What is wrong ───────────────────────────────────────────────────────────────
 
-    def _mistake(self, evidence: ModeGradient) -> GradientMistake | None:
-        if evidence.gradient is None:
-            return self._absence(evidence)
-        if evidence.another:
-            return self._mistake_of_another(evidence)
-        assert self.truth is not None  # there is a gradient, so there is something to believe
-        return self.truth.mistake_of(evidence, self.parameter, self._right_one(), self.samples)
+    def _mistake(self, candidate: ModeGradient) -> GradientMistake | None:
+        if candidate.gradient is None:
+            return self._absence(candidate)
+        if candidate.another:
+            return self._mistake_of_another(candidate)
+        assert (
+            self.true_gradient is not None
+        )  # there is a gradient, so there is something to believe
+        return self.true_gradient.mistake_of(
+            candidate, self.parameter, self._right_one(), self.samples
+        )
 
-    def _hides_it(self, evidence: ModeGradient) -> bool:
+    def _hides_it(self, candidate: ModeGradient) -> bool:
         """Whether the numbers that are shown are all the same, the mistake being too small."""
-        if self.measure is None or evidence is self.measure or evidence.gradient is None:
+        if self.measure is None or candidate is self.measure or candidate.gradient is None:
             return False
-        mine, theirs = np.ravel(evidence.gradient), np.ravel(np.asarray(self.measure.gradient))
-        return evidence.precise is not None and np.array_equal(mine, theirs)
+        mine, theirs = np.ravel(candidate.gradient), np.ravel(np.asarray(self.measure.gradient))
+        return candidate.precise is not None and np.array_equal(mine, theirs)
 
     def _right_one(self) -> str:
         """The name of the gradient to compare with: the base, if it is right itself."""
-        measure, truth = self.measure, self.truth
-        if measure is not None and truth is not None and truth.is_met_by(measure):
+        measure, true_gradient = self.measure, self.true_gradient
+        if measure is not None and true_gradient is not None and true_gradient.is_met_by(measure):
             return measure.mode
-        return REFEREES
+        return DIFFERENCES
 
-    def _absence(self, evidence: ModeGradient) -> GradientMistake | None:
-        if evidence.raised:
-            return GradientMistake("raised", evidence.raised)
-        if self.truth is not None and self.truth.slopes is not None and not self.truth.values.any():
+    def _absence(self, candidate: ModeGradient) -> GradientMistake | None:
+        if candidate.raised:
+            return GradientMistake("raised", candidate.raised)
+        if (
+            self.true_gradient is not None
+            and self.true_gradient.slopes is not None
+            and not self.true_gradient.values.any()
+        ):
             return None
-        if evidence.by_hand:
+        if candidate.by_hand:
             return GradientMistake("has", f"no gradient d{self.parameter} in its code")
         return GradientMistake("says", "None: no gradient")
 
-    def _mistake_of_another(self, evidence: ModeGradient) -> GradientMistake | None:
-        own = TrueGradient.of(evidence, evidence.own)
-        named = own.mistake_of(evidence, self.parameter, f"its own {REFEREES}", self.samples)
-        if named is not None or evidence.is_meant:
+    def _mistake_of_another(self, candidate: ModeGradient) -> GradientMistake | None:
+        own = TrueGradient.of(candidate, candidate.own)
+        named = own.mistake_of(candidate, self.parameter, f"its own {DIFFERENCES}", self.samples)
+        if named is not None or candidate.is_meant:
             return named
-        factor = self._factor(evidence)
+        factor = self._factor(candidate)
         if factor is None:
-            return GradientMistake("is", f"right for its own loss, but {evidence.another}")
-        return GradientMistake("is", f"{times(factor)} {self._right_one()}, as {evidence.another}")
+            return GradientMistake("is", f"right for its own loss, but {candidate.another}")
+        return GradientMistake("is", f"{times(factor)} {self._right_one()}, as {candidate.another}")
 
     # ── What is right ───────────────────────────────────────────────────────────────
 
     def _of_the_right(self, fine: Sequence[ModeGradient], is_any_wrong: bool) -> list[str]:
         """A sentence that they agree, where that needs saying."""
         right = [e for e in fine if not e.another and e.gradient is not None]
-        if not right or self.truth is None:
+        if not right or self.true_gradient is None:
             return []
-        if self.truth.is_on_a_kink:
+        if self.true_gradient.is_on_a_kink:
             return [self._kink(right)]
         if is_any_wrong:  # that the measure itself is right goes without saying
             return ["the others agree"] if right != [self.measure] else []
         if len(right) == 1:
-            is_proven = self.truth.slopes is not None and self.truth.is_told
-            return [f"agrees with {REFEREES}{_rounding(right, self.truth)}"] if is_proven else []
-        return [f"agree{_rounding(right, self.truth)}"]
+            is_proven = self.true_gradient.slopes is not None and self.true_gradient.is_sure
+            return (
+                [f"agrees with {DIFFERENCES}{_rounding(right, self.true_gradient)}"]
+                if is_proven
+                else []
+            )
+        return [f"agree{_rounding(right, self.true_gradient)}"]
 
     def _kink(self, right: Sequence[ModeGradient]) -> str:
         """Where it lies, the two slopes, and what each mode takes."""
-        assert self.truth is not None
-        assert self.truth.slopes is not None
-        slopes = self.truth.slopes
+        assert self.true_gradient is not None
+        assert self.true_gradient.slopes is not None
+        slopes = self.true_gradient.slopes
         index = tuple(int(i) for i in np.argwhere(slopes.kinks)[0])
         taken: dict[str, list[str]] = {}
-        for evidence in right:
-            number = evidence.numbers.reshape(slopes.central.shape)[index]
-            taken.setdefault(_number(number), []).append(evidence.mode)
+        for candidate in right:
+            number = candidate.numbers.reshape(slopes.central.shape)[index]
+            taken.setdefault(_number(number), []).append(candidate.mode)
         takes = ", ".join(f"{_names(modes)} {'takes' if len(modes) == 1 else 'take'} {number}"
                           for number, modes in taken.items())  # fmt: skip
         place = f" in element [{', '.join(map(str, index))}]" if index else ""
@@ -225,27 +241,27 @@ class _Case:
         said = [f"{e.mode} says None, as the loss does not depend on it"
                 for e in fine if e.gradient is None]  # fmt: skip
         others: dict[str, list[str]] = {}
-        for evidence in fine:
-            if evidence.another:
-                others.setdefault(evidence.another, []).append(evidence.mode)
+        for candidate in fine:
+            if candidate.another:
+                others.setdefault(candidate.another, []).append(candidate.mode)
         for why, modes in others.items():
             said.append(
                 f"{_names(modes)} {_verb('is', modes)} another function ({why}) and "
                 f"{_verb('agrees', modes)} with {'its' if len(modes) == 1 else 'their'} "
-                f"own {REFEREES}"
+                f"own {DIFFERENCES}"
             )
         return said
 
     def _caveats(self) -> list[str]:
         """Remarks on what finite differences could not decide."""
-        if self.truth is None:
+        if self.true_gradient is None:
             return []
-        if self.truth.slopes is None:
-            return [f"no {REFEREES}: its code does not compute in float64"]
+        if self.true_gradient.slopes is None:
+            return [f"no {DIFFERENCES}: its code does not compute in float64"]
         said = []
-        if not self.truth.is_told:
-            said.append(f"the loss is too large, or too flat, for {REFEREES} to tell")
-        looked, size = self.truth.slopes.checked
+        if not self.true_gradient.is_sure:
+            said.append(f"the loss is too large, or too flat, for {DIFFERENCES} to tell")
+        looked, size = self.true_gradient.slopes.checked
         if looked < size:
             said.append(f"{looked} of {size} elements checked")
         return said
@@ -255,42 +271,46 @@ class _Case:
     @property
     def _right(self) -> ModeGradient | None:
         """The gradient to compare with: the base, or finite differences if that is wrong."""
-        if self.truth is None or self._right_one() != REFEREES:
+        if self.true_gradient is None or self._right_one() != DIFFERENCES:
             return self.measure
-        return ModeGradient(REFEREES, self.truth.values, self.truth.values)
+        return ModeGradient(DIFFERENCES, self.true_gradient.values, self.true_gradient.values)
 
-    def _ratio(self, accused: set[str]) -> dict[str, float]:
+    def _ratio(self, wrong_modes: set[str]) -> dict[str, float]:
         """To the right gradient, of each mode one factor away from it; 1.0 if it agrees."""
         found: dict[str, float] = {}
-        for evidence in self.found:
-            is_measure = evidence is self.measure and evidence.mode not in accused
-            if is_measure or (evidence.another and evidence.is_meant):
+        for candidate in self.found:
+            is_measure = candidate is self.measure and candidate.mode not in wrong_modes
+            if is_measure or (candidate.another and candidate.is_meant):
                 continue
-            if self._is_plainly_right(evidence, accused):
-                found[evidence.mode] = 1.0
-            elif (factor := self._factor(evidence)) is not None:
-                found[evidence.mode] = factor
+            if self._is_plainly_right(candidate, wrong_modes):
+                found[candidate.mode] = 1.0
+            elif (factor := self._factor(candidate)) is not None:
+                found[candidate.mode] = factor
         return found
 
-    def _is_plainly_right(self, evidence: ModeGradient, accused: set[str]) -> bool:
+    def _is_plainly_right(self, candidate: ModeGradient, wrong_modes: set[str]) -> bool:
         """Whether it is right, and there is but one right."""
-        if self.truth is None or evidence.gradient is None or evidence.mode in accused:
+        if (
+            self.true_gradient is None
+            or candidate.gradient is None
+            or candidate.mode in wrong_modes
+        ):
             return False
-        return not self.truth.is_on_a_kink
+        return not self.true_gradient.is_on_a_kink
 
-    def _factor(self, evidence: ModeGradient) -> float | None:
+    def _factor(self, candidate: ModeGradient) -> float | None:
         """How many times the right gradient it is, to seven digits; None if no one factor."""
         right = self._right
-        if evidence.gradient is None or right is None or self.truth is None:
+        if candidate.gradient is None or right is None or self.true_gradient is None:
             return None
-        both = (evidence, right)
+        both = (candidate, right)
         are_precise = all(e.is_precise for e in both)
         found, wanted = (
             (e.numbers if are_precise else np.asarray(e.gradient, np.float64)).ravel() for e in both
         )
         if found.size != wanted.size or not np.isfinite([found, wanted]).all():
             return None
-        tolerance = (self.truth.fine if are_precise else self.truth.coarse).ravel()
+        tolerance = (self.true_gradient.fine if are_precise else self.true_gradient.coarse).ravel()
         factor = factor_of(SuspectGradient(found, wanted, tolerance, ""))
         return None if factor is None else float(f"{factor:.7g}")
 
@@ -306,7 +326,7 @@ class _Case:
                     if o.size == shown.size), default=math.nan)  # fmt: skip
 
 
-def _rounding(right: Sequence[ModeGradient], truth: TrueGradient) -> str:
+def _rounding(right: Sequence[ModeGradient], true_gradient: TrueGradient) -> str:
     """How much of the size of the gradient is rounding; "" if nothing is.
 
     That float32 is some 1e-7 from the referee goes without saying; more than that does not.
@@ -314,8 +334,8 @@ def _rounding(right: Sequence[ModeGradient], truth: TrueGradient) -> str:
     arrays = [np.asarray(e.gradient, np.float64).ravel() for e in right]
     size = max(map(largest_size, arrays))
     off = max(largest_size(a - arrays[0]) for a in arrays)
-    if truth.is_told and truth.slopes is not None:
-        of_referee = max(largest_size(a - truth.values.ravel()) for a in arrays)
+    if true_gradient.is_sure and true_gradient.slopes is not None:
+        of_referee = max(largest_size(a - true_gradient.values.ravel()) for a in arrays)
         off = max(off, of_referee if of_referee > RELATIVE * size else 0.0)
     if not off or not size:
         return ""

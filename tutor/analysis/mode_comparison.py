@@ -25,7 +25,7 @@ from tutor.analysis.finite_differences import (
 from tutor.analysis.gradient_agreement import ModeGradient, Samples, TrueGradient
 from tutor.analysis.gradient_diagnosis import GradientDiagnosis, diagnose
 from tutor.protocol.frame import Value
-from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Standpoint
 from tutor.training.program import Program, Quiet
@@ -47,7 +47,7 @@ class GradientRow:
     """
     checked: tuple[int, int]
     """Of how many elements the referee has looked at how many."""
-    judgement: GradientDiagnosis
+    diagnosis: GradientDiagnosis
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,24 +195,24 @@ class ModeLockstep:
     def _row(self, name: str, at: Standpoint, referees: _Referees) -> GradientRow:
         modes = [m for m in self._in_order(at.program.mode) if name in self.programs[m].parameters]
         base = modes[0]
-        evidence = {m: self._evidence(m, name, at, base) for m in modes}
+        candidate = {m: self._evidence(m, name, at, base) for m in modes}
         slopes = self._slopes(
-            name, [m for m in modes if not evidence[m].another], evidence, referees
+            name, [m for m in modes if not candidate[m].another], candidate, referees
         )
-        for mode, one in evidence.items():
-            evidence[mode] = self._of_its_own(one, name, base, slopes, referees)
-        found = [evidence[m] for m in self.programs if m in evidence]
-        judgement = diagnose(name, found, slopes, base, self._samples(base))
+        for mode, one in candidate.items():
+            candidate[mode] = self._of_its_own(one, name, base, slopes, referees)
+        found = [candidate[m] for m in self.programs if m in candidate]
+        diagnosis = diagnose(name, found, slopes, base, self._samples(base))
         if len(modes) < len(self.programs):
             words = f"only {' and '.join(m for m in self.programs if m in modes)} has {name}"
-            judgement = replace(judgement, verdict=f"{words}: {judgement.verdict}")
+            diagnosis = replace(diagnosis, verdict=f"{words}: {diagnosis.verdict}")
         gradients = {e.mode: e.gradient for e in found}
         referee = None if slopes is None else slopes.sure_digits()
         shape = next((g.shape for g in gradients.values() if g is not None), ())
         shape = shape if referee is None else referee.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
         checked = (0, 0) if slopes is None else slopes.checked
-        return GradientRow(name, {**gradients, REFEREE: referee}, checked, judgement)
+        return GradientRow(name, {**gradients, FINITE_DIFFERENCE: referee}, checked, diagnosis)
 
     def _evidence(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
         compared = self._compared_modes[mode]
@@ -246,11 +246,11 @@ class ModeLockstep:
         self,
         name: str,
         modes: Sequence[str],
-        evidence: Mapping[str, ModeGradient],
+        candidate: Mapping[str, ModeGradient],
         referees: _Referees,
     ) -> Slopes | None:
         """By the first of these modes whose loss can be had in float64."""
-        said = next((e.numbers for m in modes if (e := evidence[m]).gradient is not None), None)
+        said = next((e.numbers for m in modes if (e := candidate[m]).gradient is not None), None)
         for mode in modes:
             slopes = referees.slopes(mode, name, said)
             if slopes is not None:
@@ -260,7 +260,7 @@ class ModeLockstep:
     def _of_its_own(
         self, one: ModeGradient, name: str, base: str, slopes: Slopes | None, referees: _Referees
     ) -> ModeGradient:
-        """The evidence with the slopes of the mode's own function, where it is another one."""
+        """The candidate with the slopes of the mode's own function, where it is another one."""
         if one.gradient is None:
             return one
         if one.another:
@@ -328,10 +328,10 @@ def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | N
 
 
 def _agreement(row: GradientRow) -> ParameterComparison:
-    said, (looked, size) = row.judgement, row.checked
+    said, (looked, size) = row.diagnosis, row.checked
     gradients = {mode: value_of(gradient) for mode, gradient in row.gradients.items()}
     if looked < size:
-        gradients[REFEREE] = _partly_checked(row)
+        gradients[FINITE_DIFFERENCE] = _partly_checked(row)
     return ParameterComparison(
         parameter=row.parameter,
         gradients=gradients,

@@ -42,7 +42,7 @@ class PausedRuns:
         return (
             is_there
             and command.before is None  # else they would have to go there and back
-            and command.record == run.record
+            and command.record == run.recipe
             and command.lesson == self.lesson
             and _recipes(command.runs) == _recipes(self.runs.infos(0))
         )

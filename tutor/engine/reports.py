@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from tutor.analysis.mode_comparison import GradientRow, GradientTable
-from tutor.protocol.inspections import REFEREE
+from tutor.protocol.inspections import FINITE_DIFFERENCE
 from tutor.training.readings import Reading
 from tutor.training.series import SeriesTable, named
 
@@ -107,7 +107,7 @@ def _short(array: Array | None) -> str:
 def _comparison_text(found: GradientTable) -> Iterator[str]:
     """For each parameter the verdict, then a line for each mode's gradient."""
     for row in found.rows:
-        yield f"epoch {found.epoch}, {row.parameter}: {row.judgement.verdict}"
+        yield f"epoch {found.epoch}, {row.parameter}: {row.diagnosis.verdict}"
         names = {mode: mode.replace("_", " ") for mode in row.gradients}
         width = max(map(len, names.values()))
         for mode, gradient in row.gradients.items():
@@ -121,10 +121,10 @@ def _comparison_rows(found: GradientTable) -> Iterator[tuple[object, ...]]:
     """
     for row in found.rows:
         for mode, gradient in row.gradients.items():
-            ratio = row.judgement.ratio.get(mode, "")
+            ratio = row.diagnosis.ratio.get(mode, "")
             for element, number in _elements(gradient, _has_gaps(row, mode)):
                 yield (found.epoch, row.parameter, element, mode, number, ratio,
-                       row.judgement.verdict)  # fmt: skip
+                       row.diagnosis.verdict)  # fmt: skip
 
 
 def _comparison_json(epoch: int, row: GradientRow) -> str:
@@ -135,8 +135,8 @@ def _comparison_json(epoch: int, row: GradientRow) -> str:
             "epoch": epoch,
             "parameter": row.parameter,
             "gradients": gradients,
-            "ratio": row.judgement.ratio,
-            "verdict": row.judgement.verdict,
+            "ratio": row.diagnosis.ratio,
+            "verdict": row.diagnosis.verdict,
         }
     )
 
@@ -144,7 +144,7 @@ def _comparison_json(epoch: int, row: GradientRow) -> str:
 def _has_gaps(row: GradientRow, mode: str) -> bool:
     """Whether a NaN in this gradient means that finite differences did not check it."""
     checked, size = row.checked
-    return mode == REFEREE and checked < size
+    return mode == FINITE_DIFFERENCE and checked < size
 
 
 def _elements(gradient: Array | None, has_gaps: bool) -> Iterator[tuple[str, object]]:

@@ -272,7 +272,7 @@ class Server:
         """
         places = [Position(command.epoch, END if command.step is None else command.step)]
         places += [info.reached for info in command.runs if info.is_current and info.reached]
-        run = Run.from_record(programs, record, max(places), quiet=self.capture.muted)
+        run = Run.from_recipe(programs, record, max(places), quiet=self.capture.muted)
         at = command.before
         before = run.seek(at.epoch, at.step) if at is not None else None
         run.seek(command.epoch, command.step)
@@ -403,7 +403,7 @@ class Server:
                 frame=frame,
                 before=before,
                 diverged_at=run.diverged_at if frame.diverged else None,
-                record=run.record,
+                record=run.recipe,
                 curve=next(info.curve for info in infos if info.is_current),
                 furthest=run.furthest,
                 target=self.target,

@@ -11,7 +11,7 @@ from tutor.plain_mode.spoken_sections import counted, is_by_hand, listed
 from tutor.plain_mode.spoken_values import figure, is_known, said_value
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame
 from tutor.protocol.inspections import (
-    REFEREE,
+    FINITE_DIFFERENCE,
     AnyPicture,
     AutogradGraph,
     ContourPicture,
@@ -182,7 +182,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
             yield f"The largest difference is {figure(agreement.largest)}."
         by_gradient: dict[str, list[str]] = {}
         for mode in agreement.gradients:
-            name = "finite differences" if mode == REFEREE else mode
+            name = "finite differences" if mode == FINITE_DIFFERENCE else mode
             by_gradient.setdefault(_gradient_of(agreement, mode), []).append(name)
         for gradient, modes in by_gradient.items():
             yield f"By {listed(modes)}: {gradient}."

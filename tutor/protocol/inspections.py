@@ -217,8 +217,8 @@ class LocalGradients(msgspec.Struct, frozen=True, kw_only=True):
 
 # ── The modes side by side ──────────────────────────────────────────────────────────
 
-REFEREE = "finite_difference"
-"""What the referee is called among the modes."""
+FINITE_DIFFERENCE = "finite_difference"
+"""The name of the finite differences among the modes."""
 
 
 Standing: TypeAlias = Literal["right", "wrong", "other", "unknown"]
@@ -226,11 +226,11 @@ Standing: TypeAlias = Literal["right", "wrong", "other", "unknown"]
 
 
 class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter's gradient by each mode and by the referee, and what to say of it."""
+    """One parameter's gradient by each mode and by finite differences, and the diagnosis."""
 
     parameter: str
     gradients: dict[str, Value]
-    """By mode, the referee last; NONE where a mode found none."""
+    """By mode, finite differences last; NONE where a mode found none."""
     ratio: dict[str, float]
     """To the right gradient, of each mode that is one factor away from it; 1.0: it agrees."""
     largest: float

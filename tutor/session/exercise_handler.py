@@ -186,7 +186,7 @@ class ExerciseHandler(Generic[E]):
         view = self.engine_session.view
         device = view.device if view else "cpu"
         begun = standing(self.lesson, self.exercise, stage=stage, code=code, device=device)
-        recipe = begun.record
+        recipe = begun.recipe
         if keep_settings and view is not None and (frame := view.frame) is not None:
             recipe = msgspec.structs.replace(
                 recipe, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed

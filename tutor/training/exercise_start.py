@@ -19,7 +19,7 @@ class ExerciseStart:
     """The lesson, recipe and position with which an exercise starts."""
 
     lesson: Lesson
-    record: RunRecipe
+    recipe: RunRecipe
     at: Position
 
 
@@ -36,10 +36,10 @@ def standing(
     if isinstance(exercise, Repair):
         mended = exercise.code if code is None else code
         lesson = with_code(lesson, stage.mode, exercise.phase, mended)
-    return ExerciseStart(lesson, record_of(lesson, stage, device), position_of(lesson, stage))
+    return ExerciseStart(lesson, recipe_of(lesson, stage, device), position_of(lesson, stage))
 
 
-def record_of(lesson: Lesson, stage: Stage, device: str = "cpu") -> RunRecipe:
+def recipe_of(lesson: Lesson, stage: Stage, device: str = "cpu") -> RunRecipe:
     """The recipe of the stage's run. `device` is where the learner computes."""
     start = Position(0, 0)
     changes = tuple(

@@ -57,10 +57,10 @@ class Run(Timeline):
         devices.check(device)
 
     @classmethod
-    def from_record(
+    def from_recipe(
         cls,
         programs: Mapping[str, Program],
-        record: RunRecipe,
+        recipe: RunRecipe,
         to: Position,
         quiet: Quiet = nullcontext,
         until: Callable[[], bool] = never,
@@ -72,11 +72,11 @@ class Run(Timeline):
 
         `history` is what is known of it already: its keyframes save running all of it again.
         """
-        for change in (Change(to, record.mode, record.device), *record.changes):
-            cls.check_start(programs, change.mode or record.mode, change.device or "cpu")
+        for change in (Change(to, recipe.mode, recipe.device), *recipe.changes):
+            cls.check_start(programs, change.mode or recipe.mode, change.device or "cpu")
         run = cls.__new__(cls)
         with quiet():
-            Timeline.__init__(run, programs, record, quiet, history, turn)
+            Timeline.__init__(run, programs, recipe, quiet, history, turn)
         run._replay(to, until)
         return run
 
@@ -87,7 +87,7 @@ class Run(Timeline):
         """Whether steps, epochs or changes are recorded after the place where the run stands."""
         here, furthest = self.at, self.furthest_place
         is_further = furthest.epoch > here.epoch if self.at_end else furthest > here
-        return is_further or self.settings.applied < len(self.record.changes)
+        return is_further or self.settings.applied < len(self.recipe.changes)
 
     def came_to(self, at: Position) -> bool:
         """Whether this place has been run already."""
@@ -182,9 +182,9 @@ class Run(Timeline):
 
         The weights begin with the same values, unless another seed is given.
         """
-        past, has_drawn = self.record, self.draws
+        past, has_drawn = self.recipe, self.draws
         self._start_move()
-        self.record = RunRecipe(
+        self.recipe = RunRecipe(
             self.mode,
             self.settings.device_wanted,
             self.learning_rate,
@@ -193,7 +193,7 @@ class Run(Timeline):
         try:
             self._begin()
         except RunError:
-            self.record = past
+            self.recipe = past
             raise
         self.history = History()
         if seed not in (None, past.seed):
@@ -265,13 +265,13 @@ class Run(Timeline):
         return self._change(Change(self.at, seed=seed))
 
     def _change(self, change: Change) -> Frame:
-        past, at = self.record, self.at
+        past, at = self.recipe, self.at
         self._start_move()
-        self.record = msgspec.structs.replace(past, changes=(*self._changes_done, change))
+        self.recipe = msgspec.structs.replace(past, changes=(*self._changes_done, change))
         try:
             self._apply_changes_here()
         except RunError:
-            self.record = past
+            self.recipe = past
             self._replay(at, is_broken=True)
             raise
         self.history.cut(at.epoch, whole=self.at_end)
@@ -280,12 +280,12 @@ class Run(Timeline):
     def forget_future(self) -> None:
         """Cut off all that is recorded after this place."""
         self.note = ""
-        self.record = msgspec.structs.replace(self.record, changes=self._changes_done)
+        self.recipe = msgspec.structs.replace(self.recipe, changes=self._changes_done)
         self.history.cut(self.at.epoch + self.at_end, whole=False)
 
     @property
     def _changes_done(self) -> tuple[Change, ...]:
-        return self.record.changes[: self.settings.applied]
+        return self.recipe.changes[: self.settings.applied]
 
 
 def _checked_rate(rate: float) -> float:

@@ -73,7 +73,7 @@ def cells(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
-def same_place(programs: Mapping[str, Program], frame: Frame, record: RunRecipe) -> Position:
+def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe) -> Position:
     """Where the run of `record` has done what the run of `frame` has: epoch, batch and phases.
 
     Phases correspond by name: the modes' steps may differ.
@@ -82,7 +82,7 @@ def same_place(programs: Mapping[str, Program], frame: Frame, record: RunRecipe)
     if frame.is_epoch_end:
         return Position(epoch, END)
     here = programs[frame.mode].loop
-    mode, *_ = settings_of((c for c in record.changes if c.at.epoch < epoch), record)
+    mode, *_ = settings_of((c for c in recipe.changes if c.at.epoch < epoch), recipe)
     there = programs[mode].loop
     names = [phase.name for phase in here]
     if frame.phase not in names:  # Setup: the run has not begun, or is not carried over yet
@@ -103,7 +103,7 @@ class _Kept:
     name: str
     letter: str
     """What its line in a plot is told by; it stays the same whatever the run is called."""
-    record: RunRecipe
+    recipe: RunRecipe
     history: History
     furthest: Position
     run: Run | None = None
@@ -178,7 +178,7 @@ class Runs:
     def _as_kept(self, run: Run | None) -> _Kept:
         """The current run as it is listed among the others."""
         now = self.current
-        kept = _Kept(self.name, self.letter, now.record, now.history, now.furthest_place, run)
+        kept = _Kept(self.name, self.letter, now.recipe, now.history, now.furthest_place, run)
         kept.forked_at = self._forked_at
         return kept
 
@@ -206,9 +206,9 @@ class Runs:
             run.mode,
             run.settings.device_wanted,
             run.learning_rate,
-            run.record.seed if seed is None else seed,
+            run.recipe.seed if seed is None else seed,
         )
-        keep = self._has_begun() and new != _from_the_start(run.record)
+        keep = self._has_begun() and new != _from_the_start(run.recipe)
         return self._fork(lambda: run.restart(seed), keep, at=Position(0, 0))
 
     def fork(self) -> Frame:
@@ -252,7 +252,7 @@ class Runs:
                 return kept
         raise RunError(
             f"there are {MAX_RUNS} runs, and you have named all that are kept: "
-            "delete one first (d in the list of runs)"
+            "delete one first, in the list of runs"
         )
 
     # ── The others ──────────────────────────────────────────────────────────────────
@@ -274,7 +274,7 @@ class Runs:
             return self.current.frame()
         kept, old = self._named(name), self.current
         run = self._built(kept)
-        there = same_place(old.programs, old.frame(), run.record)
+        there = same_place(old.programs, old.frame(), run.recipe)
         run.history.grow()
         frame = _go(run, there if run.came_to(there) else kept.furthest, until)
         self._kept.remove(kept)
@@ -297,7 +297,7 @@ class Runs:
         kept = self._named(name)
         try:
             other = self._built(kept)
-            there = same_place(run.programs, run.frame(), other.record) if at == run.at else at
+            there = same_place(run.programs, run.frame(), other.recipe) if at == run.at else at
             if not other.came_to(there):
                 return OtherRunState(name=name, frame=None, note=f"has only come to {_end(kept)}")
             with run.quiet():
@@ -310,7 +310,7 @@ class Runs:
         return OtherRunState(name=name, frame=frame)
 
     def catch_up(self, until: Callable[[], bool]) -> bool:
-        """Run again what is known of a kept run only by its record, until `until` says so.
+        """Run again what is known of a kept run only by its recipe, until `until` says so.
 
         Returns whether more is known of one now. Raises LessonRaised only if it is stopped
         by the learner.
@@ -336,8 +336,8 @@ class Runs:
         run = self.current
         for kept in self._kept:
             kept.run = None
-        self.current = Run.from_record(
-            run.programs, run.record, run.at, run.quiet, until, history=run.history
+        self.current = Run.from_recipe(
+            run.programs, run.recipe, run.at, run.quiet, until, history=run.history
         )
         return self.current.frame()
 
@@ -374,9 +374,9 @@ class Runs:
         """The kept run itself: Setup runs in a namespace of its own when it is first wanted."""
         if kept.run is None:
             like = self.current
-            kept.run = Run.from_record(
+            kept.run = Run.from_recipe(
                 like.programs,
-                kept.record,
+                kept.recipe,
                 Position(0, 0),
                 like.quiet,
                 history=kept.history,
@@ -400,7 +400,7 @@ def _end(kept: _Kept) -> str:
 
 
 def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
-    mode, device, learning_rate, seed = settings_of(kept.record.changes, kept.record)
+    mode, device, learning_rate, seed = settings_of(kept.recipe.changes, kept.recipe)
     losses = kept.history.losses
     return RunInfo(
         name=kept.name,
@@ -411,22 +411,22 @@ def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
         seed=seed,
         furthest=kept.epochs,
         loss=kept.loss,
-        changes=kept.record.changes,
+        changes=kept.recipe.changes,
         curve=losses.curve(columns, here) if columns else None,
         forked_at=kept.forked_at,
-        record=kept.record,
+        record=kept.recipe,
         reached=kept.furthest,
     )
 
 
-def _from_the_start(record: RunRecipe) -> RunRecipe:
+def _from_the_start(recipe: RunRecipe) -> RunRecipe:
     """The record with what was changed before the first step as what it began with."""
 
     def is_setting(change: Change) -> bool:
         return change.at == Position(0, 0) and change.element is None and change.seed is None
 
-    first = [c for c in record.changes if is_setting(c)]
-    if record.changes[: len(first)] != tuple(first):
-        return record
-    mode, device, rate, _ = settings_of(first, record)
-    return RunRecipe(mode, device, rate, record.seed, record.changes[len(first) :])
+    first = [c for c in recipe.changes if is_setting(c)]
+    if recipe.changes[: len(first)] != tuple(first):
+        return recipe
+    mode, device, rate, _ = settings_of(first, recipe)
+    return RunRecipe(mode, device, rate, recipe.seed, recipe.changes[len(first) :])

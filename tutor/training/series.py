@@ -71,7 +71,7 @@ def write_series(
         with untouched_randomness(run.settings.device_wanted), quiet(), new_file(path) as out:
             table = SeriesTable(out, _columns(run))
             before = _before_changes(run, epochs, quiet, until)
-            again = Run.from_record(run.programs, run.record, Position(0, 0), quiet)
+            again = Run.from_recipe(run.programs, run.recipe, Position(0, 0), quiet)
             for reading in readings(again, epochs, every):
                 table.write(before.get(reading.epoch, reading))
                 if reading.epoch < epochs and until():
@@ -86,13 +86,13 @@ def _before_changes(
 ) -> dict[int, Reading]:
     """The figures of epochs at whose very end something was changed: as they were until then."""
     found: dict[int, Reading] = {}
-    changes = run.record.changes
+    changes = run.recipe.changes
     for index, change in enumerate(changes):
         epoch = change.at.epoch
         if epoch in found or not 0 < epoch <= epochs:
             continue
-        record = replace(run.record, changes=changes[:index])
-        past = Run.from_record(run.programs, record, Position(0, 0), quiet)
+        recipe = replace(run.recipe, changes=changes[:index])
+        past = Run.from_recipe(run.programs, recipe, Position(0, 0), quiet)
         past.run_to(epoch, until)
         if past.at == change.at:
             found[epoch] = reading_of(past.loop)
@@ -105,11 +105,11 @@ class _BrokenOff(Exception):
 
 def _columns(run: Run) -> tuple[str, ...]:
     """All columns that a run needs which has been in several modes: their shapes may differ."""
-    record = run.record
-    modes = dict.fromkeys([record.mode, *(c.mode for c in record.changes if c.mode)])
+    recipe = run.recipe
+    modes = dict.fromkeys([recipe.mode, *(c.mode for c in recipe.changes if c.mode)])
     if len(modes) == 1:
         return ()
-    starts = (reading_of(Run(run.programs, mode, seed=record.seed).loop) for mode in modes)
+    starts = (reading_of(Run(run.programs, mode, seed=recipe.seed).loop) for mode in modes)
     return tuple(dict.fromkeys(column for start in starts for column in _flat(start)))
 
 

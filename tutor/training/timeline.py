@@ -68,7 +68,7 @@ class Timeline:
     def __init__(
         self,
         programs: Mapping[str, Program],
-        record: RunRecipe,
+        recipe: RunRecipe,
         quiet: Quiet,
         history: History | None = None,
         turn: GeneratorOwner | None = None,
@@ -78,7 +78,7 @@ class Timeline:
         `quiet` is entered while the lesson's code runs again only to get somewhere; `history` is
         what is known of this recipe already.
         """
-        self.programs, self.record, self.quiet = programs, record, quiet
+        self.programs, self.recipe, self.quiet = programs, recipe, quiet
         self.history, self.turn = history or History(), turn or GeneratorOwner()
         self.note = ""
         """One line about what the last move did; empty where there is nothing to say."""
@@ -94,7 +94,7 @@ class Timeline:
 
     def _begin(self) -> None:
         """Stand at the very start of the recipe."""
-        start = self.record
+        start = self.recipe
         self.loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
         self._steps_taken = 0
         self._clock.start(self.history.spacing)
@@ -343,13 +343,13 @@ class Timeline:
 
     def _next_change(self) -> int:
         """The epoch of the next recorded change; END if there is none."""
-        following = self.record.changes[self.settings.applied :]
+        following = self.recipe.changes[self.settings.applied :]
         return following[0].at.epoch if following else END
 
     def _apply_changes_here(self) -> None:
         """Apply the changes that the recipe has at this very place and that are not yet done."""
-        while self.settings.applied < len(self.record.changes):
-            change = self.record.changes[self.settings.applied]
+        while self.settings.applied < len(self.recipe.changes):
+            change = self.recipe.changes[self.settings.applied]
             if change.at != self.at:
                 return
             self.settings = replace(self.settings, applied=self.settings.applied + 1)

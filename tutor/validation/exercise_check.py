@@ -33,7 +33,7 @@ from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.protocol.messages import Finding
 from tutor.training.answers import close, expected_text, has_one_number, holds, is_truth, sign_of
-from tutor.training.exercise_start import position_of, record_of, with_code
+from tutor.training.exercise_start import position_of, recipe_of, with_code
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput, programs_of
@@ -108,7 +108,7 @@ class ExerciseTrial:
 
     @staticmethod
     def _run_at(lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
-        return Run.from_record(programs, record_of(lesson, stage), position_of(lesson, stage))
+        return Run.from_recipe(programs, recipe_of(lesson, stage), position_of(lesson, stage))
 
     def truth(self, run: Run, condition: str, *keys: str) -> bool:
         """Whether a condition holds. Raises EndError if it is neither True nor False."""

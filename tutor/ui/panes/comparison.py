@@ -11,7 +11,7 @@ from textual.reactive import var
 
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import REFEREE, ModeComparison, ParameterComparison
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session import number_format
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
@@ -130,7 +130,7 @@ class _Row:
 def _rows(agreement: ParameterComparison) -> list[_Row]:
     return [
         _Row(
-            "finite difference" if mode == REFEREE else one_line(mode),
+            "finite difference" if mode == FINITE_DIFFERENCE else one_line(mode),
             value,
             frozenset(agreement.apart.get(mode, ()) if value.data else ()),
             _word(agreement, mode),
