@@ -21,6 +21,10 @@ class RunError(TutorError):
     """A run that can't do what was asked of it (no such mode, no such device)."""
 
 
+class FileThere(RunError):
+    """A file of this name that may not be replaced."""
+
+
 class EngineError(TutorError):
     """The child process that holds the run can't be started or has ended."""
 

@@ -71,9 +71,9 @@ def test_a_file_is_replaced_only_on_demand(tutor: Tutor, here: Path) -> None:
         ("x" * 41, "40 at most"),
         ("\x1b[31m", "take small letters"),
         ("", "take small letters"),
-        ("list", "`list` means something else"),
-        ("readme", "means something else"),
-        ("xor", "`xor` came with the tutor"),
+        ("list", "`list` is a command"),
+        ("readme", "is a command or a reserved name"),
+        ("xor", "`xor` is a lesson of the tutor"),
     ],
 )
 def test_a_name_that_will_not_do_is_told_and_nothing_is_written(

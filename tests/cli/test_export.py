@@ -46,8 +46,8 @@ def test_a_file_is_replaced_only_on_demand(tutor: Tutor, tmp_path: Path, suffix:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "a.txt"], "FILE.py (a script), FILE.ipynb (a notebook) or FILE.csv (the figures)"),
-        (["-o", "py"], "FILE.csv"),
+        (["-o", "a.txt"], ".py (a script), .ipynb (a notebook) or .csv (the figures)"),
+        (["-o", "py"], ".csv (the figures)"),
         (["--mode", "magic"], "available: manual, autograd"),
         (["--mode", "magic", "-o", "a.csv"], "available: manual, autograd"),
         (["--device", "gpu"], "no device is called 'gpu'"),

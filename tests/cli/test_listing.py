@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Tutor
-from tutor.cli import columns, listing, main
+from tutor.cli import listing, main, output
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
 LADDER += ("twenty-points", "thermometer", "xor")
@@ -137,9 +137,9 @@ def test_one_long_title_does_not_widen_the_rows_of_the_others(
 
 
 def test_a_line_of_any_length_is_cut_at_once() -> None:
-    assert columns.cut("x" * 200_000, 80) == "x" * 79 + "…"
-    assert columns.cut("数" * 50, 80) == "数" * 39 + "…"
-    assert columns.cut("short", 80) == "short"
+    assert output.cut("x" * 200_000, 80) == "x" * 79 + "…"
+    assert output.cut("数" * 50, 80) == "数" * 39 + "…"
+    assert output.cut("short", 80) == "short"
 
 
 def test_the_map_of_the_shipped_lessons_has_no_faults_and_fits_80_columns(

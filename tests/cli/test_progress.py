@@ -141,7 +141,7 @@ def test_what_is_exported_can_be_imported_elsewhere_once(
     assert tutor("progress", "export", str(taken)).stdout == f"9 entries written to {taken}\n"
     monkeypatch.setenv("TUTOR_PROGRESS", str(tmp_path / "other"))
     assert tutor("progress", "import", str(taken)).stdout == (
-        f"New of the 9 entries in {taken}: 7 deeds, 1 place, 1 draft.\n"
+        f"New of the 9 entries in {taken}: 7 exercise entries, 1 bookmark, 1 draft.\n"
     )
     assert kept(tmp_path / "other") == some
     again = tutor("progress", "import", str(taken)).stdout
@@ -159,7 +159,7 @@ def test_an_import_merges_what_two_machines_have(
     monkeypatch.setenv("TUTOR_PROGRESS", str(other))
     tutor("progress", "export", str(exported))
     monkeypatch.setenv("TUTOR_PROGRESS", str(file))
-    assert ": 1 deed, 1 place.\n" in tutor("progress", "import", str(exported)).stdout
+    assert ": 1 exercise entry, 1 bookmark.\n" in tutor("progress", "import", str(exported)).stdout
     with closing(Store(file)) as store:
         assert store.exercises()[0].tries == 2
         assert {place.lesson: place.epoch for place in store.places()} == {"xor": 2, "begin": 5}
@@ -260,7 +260,7 @@ def test_what_is_forgotten_can_be_brought_back(
     tutor: Tutor, file: Path, some: list[Record]
 ) -> None:
     told = tutor("progress", "reset", "xor", "--yes").stdout
-    assert told.startswith("Forgot all progress in xor. A backup is kept")
+    assert told.startswith("Deleted all progress in xor. A backup is kept")
     assert [record.lesson for record in kept(file)] == ["mine"]
     backup = told.split()[-1]
     assert Path(backup).parent == file.parent
@@ -271,7 +271,7 @@ def test_what_is_forgotten_can_be_brought_back(
 def test_all_of_it_can_be_forgotten(tutor: Tutor, file: Path, some: object) -> None:
     assert "all progress in all lessons" in tutor("progress", "reset", "--yes").stdout
     assert kept(file) == []
-    assert tutor("progress", "reset").stdout == "There is nothing to forget.\n"
+    assert tutor("progress", "reset").stdout == "There is nothing to delete.\n"
 
 
 @pytest.mark.parametrize(("answer", "is_left"), [("y\n", 0), ("n\n", 9), ("\n", 9), ("", 9)])
@@ -288,7 +288,7 @@ def test_at_a_terminal_it_asks(
     monkeypatch.setattr(sys, "stdin", typed)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     done = tutor("progress", "reset")
-    assert "Forget all progress in all lessons (9 entries)? [y/N]" in done.stdout
+    assert "Delete all progress in all lessons (9 entries)? [y/N]" in done.stdout
     assert len(kept(file)) == is_left
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tutor.errors import RunError
-from tutor.export import FileThere, free_path, new_file, write
+from tutor.errors import FileThere, RunError
+from tutor.export import free_path, new_file, write
 
 
 def test_what_is_written_is_the_text_to_the_character(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from tests.training.conftest import shipped
 from tutor.engine.reports import figures_writer
-from tutor.errors import RunError
-from tutor.export import FileThere
+from tutor.errors import FileThere, RunError
 from tutor.training.run import Run
 from tutor.training.series import readings, write_series
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
+from tutor.cli.output import warn
 from tutor.cli.parsers import COMMANDS
 from tutor.errors import UsageError
-from tutor.export import FileThere, write
+from tutor.export import write
 from tutor.lesson import document, library, trust
 
 _TEMPLATE = Path(document.__file__).with_name("new_lesson.md")
@@ -18,7 +18,7 @@ _LONGEST = 40
 
 
 def new_command(options: argparse.Namespace) -> int:
-    """Write NAME.md into this folder and say how to go on.
+    """Write NAME.md into this folder and print the next steps.
 
     Raises UsageError for a name that can't be a lesson's, FileThere for a file that exists,
     unless --force says to replace it.
@@ -28,10 +28,7 @@ def new_command(options: argparse.Namespace) -> int:
     title = slug.replace("-", " ")
     text = _TEMPLATE.read_text(encoding="utf-8").replace("TITLE", title[0].upper() + title[1:])
     text = text.replace("NAME.md", path.name)
-    try:
-        write(text, path, options.force)
-    except FileThere as error:
-        raise FileThere(f"{error}; give --force to replace it") from None
+    write(text, path, options.force)
     # The tutor itself wrote this very content, so it may run without a question.
     trouble = trust.trust(document.parse(text, path))
     print(
@@ -41,7 +38,7 @@ def new_command(options: argparse.Namespace) -> int:
         f"  tutor {path}                        see it as a learner does"
     )
     if trouble:
-        print(f"tutor: {trouble}", file=sys.stderr)
+        warn(trouble)
     return 0
 
 
@@ -53,9 +50,9 @@ def _checked(slug: str) -> str:
             f"between them, {_LONGEST} at most, such as my-first-lesson"
         )
     if slug in COMMANDS or slug == "readme":
-        raise UsageError(f"`{slug}` means something else; call your lesson otherwise")
+        raise UsageError(f"`{slug}` is a command or a reserved name; choose another")
     if any(library.is_shipped(file) for file in _files_of(slug)):
-        raise UsageError(f"`{slug}` came with the tutor; call your lesson otherwise")
+        raise UsageError(f"`{slug}` is a lesson of the tutor; choose another name")
     return slug
 
 

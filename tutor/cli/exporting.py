@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted_lesson
+from tutor.cli.output import print_exactly
 from tutor.cli.running import train, train_command
 from tutor.engine.command_client import CommandClient
 from tutor.errors import UsageError
-from tutor.export import ExportSettings, FileThere, new_file, notebook, script, write
+from tutor.export import ExportSettings, new_file, notebook, script, write
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line, plain
+from tutor.plain import one_line
 
 _KINDS = {".py": script, ".ipynb": notebook}
 _DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)\Z")
@@ -28,28 +28,24 @@ _DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)\Z")
 def export_command(options: argparse.Namespace) -> int:
     """Write the file that was asked for, or the script to standard output.
 
-    Raises FileThere for a file that exists, unless --force says to replace it.
+    Raises FileThere for a file that exists, unless --force is given.
     """
     path: Path | None = options.output
     kind = path.suffix.lower() if path else ""
     if path is not None and kind not in (*_KINDS, ".csv"):
         raise UsageError(
-            f"what is {one_line(str(path))} to be? name a FILE.py (a script), "
-            "FILE.ipynb (a notebook) or FILE.csv (the figures)"
+            f"{one_line(str(path))}: the name must end in .py (a script), .ipynb (a notebook) "
+            "or .csv (the figures)"
         )
     lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
     mode = options.mode or lesson.modes[0]
     if path is None:
-        _print(script(lesson, mode, _settings(options)))
+        print_exactly(script(lesson, mode, _settings(options)))
         return 0
-    try:
-        if kind == ".csv":
-            _write_table(lesson, mode, options)
-        else:
-            make = _KINDS[kind]
-            write(make(lesson, mode, _settings(options)), path, options.force)
-    except FileThere as error:
-        raise FileThere(f"{error}; give --force to replace it") from None
+    if kind == ".csv":
+        _write_table(lesson, mode, options)
+    else:
+        write(_KINDS[kind](lesson, mode, _settings(options)), path, options.force)
     print(one_line(str(path)))
     return 0
 
@@ -66,15 +62,6 @@ def _settings(options: argparse.Namespace) -> ExportSettings:
         seed=options.seed,
         every=options.every,
     )
-
-
-def _print(text: str) -> None:
-    """To the character into a file or a pipe, as UTF-8; harmless on a terminal."""
-    if sys.stdout.isatty():
-        print(plain(text), end="")
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode())
 
 
 def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None:

@@ -1,10 +1,11 @@
-"""From what was typed to a lesson that may run: found, read and trusted."""
+"""Lessons for commands: found by slug or path, read, and trusted to run."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from tutor.cli.output import warn
 from tutor.errors import LessonError
 from tutor.lesson import document, library, trust
 from tutor.lesson.languages import ORIGINAL
@@ -13,18 +14,17 @@ from tutor.plain import one_line
 
 
 def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> Lesson:
-    """The lesson of this slug or path, once it is clear that its code may run.
+    """The lesson of this slug or path, if it is trusted to run.
 
-    Named by its slug, it is the one in `language` if it is there in it, else the original.
-
-    Raises LessonError if there is none, it has faults, or it is not trusted and nobody
-    is there to be asked.
+    For a slug, it is the lesson in `language`, or else the original. Raises LessonError if
+    there is none, something is wrong with it, or it is not trusted and there is no terminal to
+    ask at.
     """
     return trusted(library.find(name, language), trust_now=trust_now)
 
 
 def trusted(path: Path, *, trust_now: bool) -> Lesson:
-    """The lesson in a file, once it is clear that its code may run. Raises as above."""
+    """The lesson in a file, if it is trusted to run. Raises LessonError as above."""
     lesson = document.read(path)
     if trust.is_trusted(lesson):
         return lesson
@@ -34,7 +34,7 @@ def trusted(path: Path, *, trust_now: bool) -> Lesson:
             "then give --trust to let it run"
         )
     if trouble := trust.trust(lesson):
-        print(f"tutor: {trouble}", file=sys.stderr)
+        warn(trouble)
     return lesson
 
 

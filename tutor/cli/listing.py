@@ -1,4 +1,4 @@
-"""`tutor list` and `tutor devices`: what there is."""
+"""`tutor list` and `tutor devices`: the lessons, and where PyTorch can compute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import wcwidth
 
-from tutor.cli.columns import WIDEST, columns, cut, padded, screen
+from tutor.cli.output import WIDEST, columns, counted, cut, padded, screen, warn
 from tutor.lesson import library
 from tutor.lesson.library import Headline
 from tutor.plain import json_text, one_line
@@ -58,17 +58,16 @@ def _print_list(headlines: Sequence[Headline]) -> None:
 
 
 def _cells(h: Headline) -> tuple[str, ...]:
-    """Slug, title and modes (or the fault), then what a narrow screen does without."""
+    """Slug, title and modes (or what is wrong), then the columns a narrow screen leaves out."""
     if h.diagnostic:
         return h.slug, h.title, h.diagnostic
-    count = len(h.exercises)
-    exercises = f"{count} exercise{'' if count == 1 else 's'}" if count else ""
+    exercises = counted(len(h.exercises), "exercise") if h.exercises else ""
     after = f"after {', '.join(h.builds_on)}" if h.builds_on else ""
     return h.slug, h.title, ", ".join(h.modes), exercises, after
 
 
 def _print_map(headlines: Sequence[Headline]) -> None:
-    """A line for each lesson, below what it builds on; faults are told where they are."""
+    """Print a line for each lesson below what it builds on, with what is wrong with it."""
     from tutor.lesson.map import rows  # noqa: PLC0415 - a plain list needs no map
 
     drawn = rows(headlines)
@@ -88,9 +87,8 @@ def _tell_circles(headlines: Sequence[Headline]) -> None:
     from tutor.lesson.map import circles  # noqa: PLC0415 - as above
 
     sys.stdout.flush()
-    for way in circles({h.slug: h.builds_on for h in headlines}):
-        what = f"{' → '.join(way)} build on one another; fix `builds_on` in one of them"
-        print(f"tutor: {one_line(what)}", file=sys.stderr)
+    for circle in circles({h.slug: h.builds_on for h in headlines}):
+        warn(one_line(f"{' → '.join(circle)} build on one another; fix `builds_on` in one of them"))
 
 
 def _has_lines() -> bool:
@@ -103,7 +101,7 @@ def _has_lines() -> bool:
 
 
 def devices_command(options: argparse.Namespace) -> int:
-    """Print the devices of this machine and what they are."""
+    """Print the devices of this machine with a description."""
     from tutor.training import devices  # noqa: PLC0415 - loads torch, which takes seconds
 
     found = [(name, devices.describe(name)) for name in devices.available()]

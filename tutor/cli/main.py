@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TextIO
 
 from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, parser_of_all
-from tutor.errors import RunError, TutorError, UsageError
+from tutor.errors import FileThere, RunError, TutorError, UsageError
 from tutor.plain import plain
 
 MOST_CELLS = 1000
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TutorError as error:
         if options.debug:
             raise
+        if isinstance(error, FileThere):
+            return _complain(RunError(f"{error}; give --force to replace it"))
         return _complain(error)
     except BrokenPipeError:
         # Whoever read our output has read enough (`| head`): end without a word. Python

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from tutor.cli.output import warn
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
-"""What TERM says of a terminal that only takes line after line."""
+"""Values of TERM for a terminal that can't move its cursor."""
 
 
 def open_command(options: argparse.Namespace) -> int:
@@ -42,7 +43,7 @@ def open_command(options: argparse.Namespace) -> int:
         progress_writer.close()
         engine.close()
         if progress_writer.trouble:
-            print(f"tutor: {progress_writer.trouble}", file=sys.stderr)
+            warn(progress_writer.trouble)
 
 
 def _terminal_path() -> str:
@@ -63,7 +64,7 @@ def _open(
 
     path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = library.headline(path) if path else None
-    _check_mode(options.mode, headline.modes if headline else ())
+    check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
     settings = SettingsFile(settings_file())
@@ -88,7 +89,8 @@ def _trust(path: Path) -> None:
     trusted_lesson(str(path), trust_now=True)
 
 
-def _check_mode(mode: str | None, modes: Sequence[str]) -> None:
+def check_mode(mode: str | None, modes: Sequence[str]) -> None:
+    """Raise UsageError if the lesson is known to have no such mode."""
     if mode and modes and mode not in modes:
         raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")
 

@@ -58,10 +58,10 @@ _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, and can't carry an escape sequence."""
+    """An argument parser whose error messages are one line without escape sequences."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where to read on; exit with 2."""
+        """Print the message and name the help; exit with 2."""
         self.exit(USAGE, f"tutor: {one_line(message)} (see {self.prog} --help)\n")
 
 
@@ -148,8 +148,8 @@ def _add_run(commands: _Commands) -> None:
     parser.add_argument(
         "--compare",
         action="store_true",
-        help="print the gradients of all modes, from the same parameters, and a verdict; the run "
-        "goes on by autograd's, or by those of --mode",
+        help="print the gradients of all modes at the same parameters, and whether they agree; the "
+        "run follows autograd's gradient, or that of --mode",
     )
     parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
 
@@ -171,7 +171,7 @@ def _add_export(commands: _Commands) -> None:
 
 
 def _add_length(parser: argparse.ArgumentParser) -> None:
-    """The options that say how long a run is and what is told of it."""
+    """The options for the length of a run and the epochs that are printed."""
     parser.add_argument("--epochs", type=_count, metavar="N", help="how long (the lesson's own)")
     parser.add_argument(
         "--every",
@@ -217,16 +217,16 @@ def _add_progress(commands: _Commands) -> None:
     parser.add_argument("--json", action="store_true", help="as a JSON object")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     parser.usage = "tutor progress [--json]\n       tutor progress {export,import,reset} …"
-    about = "write all of it to a file, to take along"
+    about = "write all progress to a file"
     take = _command(actions, "export", about, "tutor progress export mine.jsonl")
     take.add_argument("file", type=Path, metavar="FILE", help="a new file; - is standard output")
     take.add_argument("--force", action="store_true", help="replace FILE if it is there")
-    about = "add what was exported elsewhere; nothing that is here is lost"
+    about = "add progress that was exported elsewhere; nothing here is lost"
     bring = _command(actions, "import", about, "tutor progress import mine.jsonl")
     bring.add_argument("file", type=Path, metavar="FILE", help="- is standard input")
-    about = "forget what has been done; a backup is kept"
+    about = "delete progress; a backup is kept"
     forget = _command(actions, "reset", about, "tutor progress reset xor")
-    forget.add_argument("lesson", nargs="?", metavar="LESSON", help="this one alone (all)")
+    forget.add_argument("lesson", nargs="?", metavar="LESSON", help="only this lesson (all)")
     forget.add_argument("--yes", action="store_true", help="without a question")
 
 
@@ -236,7 +236,7 @@ def _add_devices(commands: _Commands) -> None:
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
-    """The options that say how a run begins."""
+    """The options for the start of a run."""
     parser.add_argument("--mode", metavar="M", help="manual, autograd, optimizer, model …")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, mps … (cpu)")
     parser.add_argument(
@@ -248,14 +248,14 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_language(parser: argparse.ArgumentParser) -> None:
-    """`--lang`: what the learner reads where there is such a lesson."""
+    """`--lang`: the language of the lesson."""
     usual = language_of_locale(os.environ)
     parser.add_argument(
         "--lang",
         type=_language,
         default=usual,
         metavar="L",
-        help=f"{_LANGUAGES}: the language of the lesson, where it is there in it ({usual})",
+        help=f"{_LANGUAGES}: the language of the lesson, if it is translated ({usual})",
     )
 
 

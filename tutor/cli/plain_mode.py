@@ -10,8 +10,10 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from tutor.cli.lessons import trusted_lesson
+from tutor.cli.opening import check_mode
+from tutor.cli.output import warn
 from tutor.engine.client import EngineClient
-from tutor.errors import LessonError, UsageError
+from tutor.errors import LessonError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
@@ -20,11 +22,11 @@ from tutor.session.run_view import Start
 
 
 def plain_command(options: argparse.Namespace) -> int:
-    """Read a lesson aloud. Raises LessonError, UsageError or EngineError."""
+    """Open a lesson as lines of text. Raises LessonError, UsageError or EngineError."""
     options.lang = _readable(options.lang)
-    _check(options)
+    _check_lesson(options)
     for stream in (sys.stdin, sys.stdout):
-        _take_anything(stream)
+        _replace_unknown_characters(stream)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     engine, progress_writer = EngineClient(), ProgressWriter()
     try:
@@ -46,7 +48,7 @@ def plain_command(options: argparse.Namespace) -> int:
         engine.close()
         progress_writer.close()
         if progress_writer.trouble:
-            print(f"tutor: {progress_writer.trouble}", file=sys.stderr)
+            warn(progress_writer.trouble)
     return 0
 
 
@@ -56,29 +58,26 @@ def _readable(language: str) -> str:
     try:
         LANGUAGES[language].encode(encoding)
     except UnicodeEncodeError:
-        print(
-            f"tutor: standard output is in {encoding}, which has no characters for the language "
+        warn(
+            f"standard output is in {encoding}, which has no characters for the language "
             f"{language}: the lesson is read in {LANGUAGES[ORIGINAL]}. LC_ALL=C.UTF-8 helps "
-            "where the terminal can show them",
-            file=sys.stderr,
+            "where the terminal can show them"
         )
         return ORIGINAL
     return language
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Whether the lesson and its mode are there. Raises LessonError or UsageError."""
+def _check_lesson(options: argparse.Namespace) -> None:
+    """Raise LessonError or UsageError if the lesson or its mode is not there."""
     if not options.lesson:
         return
     headline = library.headline(library.find(options.lesson, options.lang))
     if headline.diagnostic:
         raise LessonError(headline.diagnostic)
-    if options.mode and headline.modes and options.mode not in headline.modes:
-        modes = ", ".join(headline.modes)
-        raise UsageError(f"no mode {options.mode!r} in this lesson; available: {modes}")
+    check_mode(options.mode, headline.modes)
 
 
-def _take_anything(stream: TextIO) -> None:
+def _replace_unknown_characters(stream: TextIO) -> None:
     """Have a stream write `?` for characters that its encoding lacks, instead of raising."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="replace")

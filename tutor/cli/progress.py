@@ -13,12 +13,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.columns import columns, cut, screen
+from tutor.cli.output import columns, counted, cut, print_exactly, screen, warn
 from tutor.errors import ProgressError, UsageError
-from tutor.export import FileThere, new_file
+from tutor.export import new_file
 from tutor.lesson import library
 from tutor.lesson.library import Headline
-from tutor.plain import json_text, one_line, plain
+from tutor.plain import json_text, one_line
 from tutor.progress.records import (
     Counts,
     ExerciseSummary,
@@ -34,13 +34,13 @@ from tutor.progress.transfer import lines_of, read_lines
 
 @dataclass(frozen=True)
 class Overview:
-    """One lesson that something has been done in."""
+    """The progress in one lesson."""
 
     slug: str
     headline: Headline | None
     """None: there is no such lesson any more, or it lies outside of the library."""
     exercises: tuple[ExerciseSummary, ...]
-    """Those that something happened at and that are still there, in the lesson's order."""
+    """The exercises with progress that the lesson still has, in its order."""
     place: PlaceRecord | None
 
     @property
@@ -50,12 +50,12 @@ class Overview:
 
     @property
     def last_visit(self) -> datetime | None:
-        """When anything happened in it last."""
+        """The time of the latest entry."""
         times = [exercise.last for exercise in self.exercises]
         return max([*times, *([self.place.at] if self.place else [])], default=None)
 
     def how_many(self, state: str) -> int:
-        """How many of the exercises are in this state."""
+        """Return the number of exercises in this state."""
         return sum(exercise.state == state for exercise in self.exercises)
 
 
@@ -64,7 +64,7 @@ def overviews(
     places: Sequence[PlaceRecord],
     headlines: Sequence[Headline],
 ) -> list[Overview]:
-    """The lessons that something has been done in: in the library's order, then the others."""
+    """The lessons with progress: in the library's order, then the others."""
     by_lesson: dict[str, list[ExerciseSummary]] = {}
     for exercise in exercises:
         by_lesson.setdefault(exercise.lesson, []).append(exercise)
@@ -156,7 +156,7 @@ _NUMBERS = (1, 2, 3)
 
 
 def print_table(found: Sequence[Overview]) -> None:
-    """A line for each lesson, and what it all comes to."""
+    """Print a line for each lesson, and the sums."""
     rows = [_HEAD, *(_row(overview) for overview in found)]
     width = screen()
     for line in columns(rows, _NUMBERS):
@@ -200,9 +200,8 @@ def _day(at: datetime, now: datetime) -> str:
 def _sum(found: Sequence[Overview]) -> str:
     done = sum(overview.how_many("done") for overview in found)
     skipped = sum(overview.how_many("skipped") for overview in found)
-    lessons = f"{len(found)} lesson{'' if len(found) == 1 else 's'}"
     also = f", {skipped} skipped" if skipped else ""
-    return f"{done} exercise{'' if done == 1 else 's'} done{also}, in {lessons}."
+    return f"{counted(done, 'exercise')} done{also}, in {counted(len(found), 'lesson')}."
 
 
 def _last(found: Sequence[Overview]) -> Overview | None:
@@ -212,11 +211,11 @@ def _last(found: Sequence[Overview]) -> Overview | None:
 
 
 _LIMIT = 256 * 2**20
-"""Bytes of a file to import; nobody works through so many exercises."""
+"""Bytes of a file to import."""
 
 
 def progress_command(options: argparse.Namespace) -> int:
-    """Do what was asked for. Raises ProgressError if the progress can't be read or written."""
+    """Do the action. Raises ProgressError if the progress can't be read or written."""
     actions = {"export": _export, "import": _import, "reset": _reset}
     with _open() as store:
         actions.get(options.action, _show)(store, options)
@@ -225,14 +224,14 @@ def progress_command(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _open() -> Iterator[Store]:
-    """The progress file. What is wrong with it is told, if it does not stop us."""
+    """The progress file; a problem that does not stop the command is printed."""
     store = Store(progress_file())
     try:
         if store.notice:
-            print(f"tutor: {store.notice}", file=sys.stderr)
+            warn(store.notice)
         yield store
         if store.trouble:
-            print(f"tutor: {store.trouble}", file=sys.stderr)
+            warn(store.trouble)
     finally:
         store.close()
 
@@ -252,13 +251,10 @@ def _show(store: Store, options: argparse.Namespace) -> None:
 def _export(store: Store, options: argparse.Namespace) -> None:
     records = store.records()
     if str(options.file) == "-":
-        _print_lines(records)
+        print_exactly("".join(lines_of(records)))
         return
-    try:
-        _write(records, options.file, options.force)
-    except FileThere as error:
-        raise FileThere(f"{error}; give --force to replace it") from None
-    print(one_line(f"{_entries(len(records))} written to {options.file}"))
+    _write(records, options.file, options.force)
+    print(one_line(f"{counted(len(records), 'entry')} written to {options.file}"))
 
 
 def _import(store: Store, options: argparse.Namespace) -> None:
@@ -266,29 +262,29 @@ def _import(store: Store, options: argparse.Namespace) -> None:
     records = read_lines(_read(options.file, name).splitlines(), name)
     new = store.merge(records)
     if new.all:
-        print(f"New of the {_entries(len(records))} in {name}: {_words(new)}.")
+        print(f"New of the {counted(len(records), 'entry')} in {name}: {_words(new)}.")
     else:
-        print(f"Nothing new in {name}: {_entries(len(records))}, all known.")
+        print(f"Nothing new in {name}: {counted(len(records), 'entry')}, all known.")
 
 
 def _reset(store: Store, options: argparse.Namespace) -> None:
     lesson = _lesson(store, options.lesson) if options.lesson else None
     count = len(store.records(lesson))
     if not count:
-        print("There is nothing to forget.")
+        print("There is nothing to delete.")
         return
     what = f"all progress in {one_line(lesson)}" if lesson else "all progress in all lessons"
-    if not options.yes and not _agrees(f"Forget {what} ({_entries(count)})?"):
-        print("Nothing was forgotten.")
+    if not options.yes and not _agrees(f"Delete {what} ({counted(count, 'entry')})?"):
+        print("Nothing was deleted.")
         return
     backup = free_name(store.file, "backup", ".jsonl")
     store.forget(lesson, lambda records: _write(records, backup))
     kept = one_line(str(backup))
-    print(f"Forgot {what}. A backup is kept; to bring it back:\n  tutor progress import {kept}")
+    print(f"Deleted {what}. A backup is kept; to restore it:\n  tutor progress import {kept}")
 
 
 def _lesson(store: Store, name: str) -> str:
-    """The slug that is meant by a slug or a lesson's file. Raises UsageError if none is."""
+    """The slug for a slug or a lesson's file. Raises UsageError if there is none."""
     known = {record.lesson for record in store.records()}
     slug = library.slug_of(Path(name)) if name.endswith(".md") else name
     if slug not in known and not any(h.slug == slug for h in library.headlines()):
@@ -299,9 +295,9 @@ def _lesson(store: Store, name: str) -> str:
 
 
 def _agrees(question: str) -> bool:
-    """Ask at the terminal. Raises UsageError where there is nobody to ask."""
+    """Whether the learner agrees, asked at the terminal. Raises UsageError if there is none."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("there is no terminal to ask at; give --yes to forget without a question")
+        raise UsageError("there is no terminal to ask at; give --yes to delete without a question")
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
@@ -327,27 +323,10 @@ def _write(records: Sequence[Record], path: Path, force: bool = False) -> None:
     with new_file(path, force) as file:
         file.writelines(lines_of(records))
         file.flush()
-        os.fsync(file.fileno())  # what is forgotten after it must be safe by then
-
-
-def _print_lines(records: Sequence[Record]) -> None:
-    """To the character into a file or a pipe, as UTF-8; harmless on a terminal."""
-    text = "".join(lines_of(records))
-    if sys.stdout.isatty():
-        print(plain(text), end="")
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode())
-
-
-def _entries(count: int) -> str:
-    return f"{count} {'entry' if count == 1 else 'entries'}"
+        os.fsync(file.fileno())  # the records are deleted after this: the backup must be on disk
 
 
 def _words(new: Counts) -> str:
-    """The number of new records in words: 12 deeds, 1 place."""
-    parts = []
-    for noun, count in (("deed", new.deeds), ("place", new.places), ("draft", new.drafts)):
-        if count:
-            parts.append(f"{count} {noun}{'' if count == 1 else 's'}")
-    return ", ".join(parts)
+    """The number of new records in words: 12 exercise entries, 1 bookmark."""
+    kinds = (("exercise entry", new.deeds), ("bookmark", new.places), ("draft", new.drafts))
+    return ", ".join(counted(count, noun) for noun, count in kinds if count)

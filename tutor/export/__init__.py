@@ -5,8 +5,8 @@ as a table are written by whoever has the run.
 """
 
 from tutor.export.code import ExportSettings
-from tutor.export.files import FileThere, free_path, new_file, write
+from tutor.export.files import free_path, new_file, write
 from tutor.export.notebook import notebook
 from tutor.export.script import script
 
-__all__ = ["ExportSettings", "FileThere", "free_path", "new_file", "notebook", "script", "write"]
+__all__ = ["ExportSettings", "free_path", "new_file", "notebook", "script", "write"]

@@ -11,12 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from tutor.errors import RunError
+from tutor.errors import FileThere, RunError
 from tutor.plain import one_line
-
-
-class FileThere(RunError):
-    """There is a file of this name already, and nobody has asked to replace it."""
 
 
 def write(text: str, path: Path, force: bool = False) -> Path:

@@ -1,4 +1,4 @@
-"""Columns of text in terminal cells, for the tables of `list`, `devices` and `progress`."""
+"""What commands print: tables in terminal cells, text to the character, and warnings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from itertools import accumulate, takewhile
 
 import wcwidth
+
+from tutor.plain import plain
 
 PIPED = 1_000_000
 """Cells of a line that is not for a screen: nothing is cut."""
@@ -52,3 +54,23 @@ def cut(line: str, width: int) -> str:
     ends = accumulate(max(0, wcwidth.wcwidth(character)) for character in line)
     fitting = sum(1 for _ in takewhile(lambda end: end <= width - 1, ends))
     return line[:fitting].rstrip() + "…"
+
+
+def print_exactly(text: str) -> None:
+    """Print to the character into a file or a pipe, as UTF-8; without escapes on a terminal."""
+    if sys.stdout.isatty():
+        print(plain(text), end="")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+
+
+def warn(message: str) -> None:
+    """Print a line to standard error."""
+    print(f"tutor: {plain(message)}", file=sys.stderr)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 exercise`, `2 exercises`, `2 entries`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
