@@ -60,14 +60,14 @@ class Player:
         while self.session.is_waiting or not self._events.empty():
             event = self._events.get(timeout=PATIENCE)
             if self.session.receive(event):
-                self.session.taken()
+                self.session.frame_painted()
 
     def play(self, lesson: Lesson) -> Iterator[tuple[Exercise, str]]:
         """Each exercise of a lesson with what kept it from being done; empty if it was."""
         self.session.open(lesson)
         self.settle()
         for exercise in lesson.exercises:
-            self.session.begin_exercise(exercise.id)
+            self.session.controller.begin(exercise.id)
             self.settle()
             yield exercise, self._play(exercise)
         self.session.leave_exercise()
@@ -80,7 +80,7 @@ class Player:
         if isinstance(exercise, Reach):
             self._reach(exercise)
         elif isinstance(exercise, Repair):
-            self.session.edit(exercise.solution_code)
+            self.session.controller.edit(exercise.solution_code)
             self.settle()
         elif attempt.wants == "number":
             self._by_solution()
@@ -122,10 +122,10 @@ class Player:
         self._say(FAR_OFF)
         while (attempt := self.session.attempt) and attempt.state != "done":
             if attempt.state == "wrong":
-                self.session.go_on()
+                self.session.controller.go_on()
                 self.settle()
             tries = attempt.tries
-            self.session.show_solution()
+            self.session.controller.show_solution()
             self.settle()
             shown = self.session.attempt.solution if self.session.attempt else ""
             self._say(number_of(shown))
@@ -139,12 +139,12 @@ class Player:
             for _ in range(questions_of(exercise)):
                 self._say(answer)
                 if self.session.attempt and self.session.attempt.state == "wrong":
-                    self.session.go_on()
+                    self.session.controller.go_on()
                     self.settle()
 
     def _say(self, text: str) -> None:
         if self.session.attempt and self.session.attempt.state == "asking":
-            self.session.answer(text)
+            self.session.controller.answer(text)
             self.settle()
 
 

@@ -21,7 +21,7 @@ from tests.terminal import TUTOR, Terminal
 from tutor.lesson import document, library
 from tutor.lesson.exercise import Choose, Exercise, Predict, Reach, Repair
 from tutor.lesson.model import Lesson
-from tutor.session.feedback import element
+from tutor.wording.feedback import element
 
 _TITLE = re.compile(r"Exercise (\d+) of (\d+)")
 _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)

@@ -129,7 +129,7 @@ def test_what_somebody_else_had_typed_half_is_no_escape_sequence(tmp_path: Path)
         path=str(lesson.path),
         fingerprint=lesson.fingerprint(),
         language="en",
-        record=Recipe("manual", "cpu", 0.25, 0),
+        recipe=Recipe("manual", "cpu", 0.25, 0),
         at=Position(1, 2),
         exercise=lesson.exercises[0].id,
         typed=evil,

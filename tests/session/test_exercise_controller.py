@@ -90,17 +90,18 @@ class Learner:
             self.session.receive(self._events.popleft())
 
     def begins(self, id: str | None = None) -> Attempt:
-        self.session.begin_exercise(id)
+        self.session.controller.begin(id)
         self.hear()
         return self.attempt
 
     def says(self, text: str) -> Attempt:
-        self.session.answer(text)
+        self.session.controller.answer(text)
         self.hear()
         return self.attempt
 
     def does(self, wish: str, *args: object) -> Attempt | None:
-        getattr(self.session, wish)(*args)
+        owner = self.session if hasattr(self.session, wish) else self.session.controller
+        getattr(owner, wish)(*args)
         self.hear()
         return self.session.attempt
 
@@ -459,7 +460,7 @@ def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> No
     learner.begins()
     learner.says("1")
     learner.does("go_on")
-    learner.session.show_solution()
+    learner.session.controller.show_solution()
     while learner._events:
         learner.session.receive(learner._events.popleft())
         assert learner.attempt.state == "asking" or not learner.attempt.is_solution_shown
@@ -486,10 +487,10 @@ def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.does("set_learning_rate", 0.02)
     learner.does("seek", 7, 3)
-    record = learner.session.engine_session.record
+    record = learner.session.recipe
     learner.begins()
     learner.does("leave_exercise")
-    assert (learner.at, learner.session.engine_session.record) == (Position(7, 3), record)
+    assert (learner.at, learner.session.recipe) == (Position(7, 3), record)
     assert learner.session.attempt is None
 
 
@@ -504,16 +505,16 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
     for wish in (("open", learner.lesson), ("resume", learner.lesson, left), ("step_epoch",)):
         engine.holds = True
         learner.does(*wish)
-        assert learner.does("begin_exercise", "first") is None
+        assert learner.does("begin", "first") is None
         engine.release()
         learner.hear()
         assert learner.attempt.exercise.id == "first"
-        own = learner.session.controller.held
+        own = learner.session.controller.paused
         assert own is not None
         learner.does("skip")
         assert learner.attempt.exercise.id == "choose"
         learner.does("leave_exercise")
-        assert (learner.at, learner.session.engine_session.record) == (own.at, own.record)
+        assert (learner.at, learner.session.recipe) == (own.at, own.recipe)
     assert learner.at.epoch == 6
 
 
@@ -521,7 +522,7 @@ def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: F
     learner = Learner(engine, PREDICT)
     engine.holds = True
     learner.does("open", learner.lesson)
-    learner.does("begin_exercise")
+    learner.does("begin")
     for number, command in enumerate(engine.sent, 1):
         if isinstance(command, OpenLesson | Inspect):
             learner.session.receive(CommandRefused(message="stopped", answers=number))
@@ -648,7 +649,7 @@ def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: Fak
     learner.hear()
     assert learner.session.notice == Notice("left_in_epoch", {"epoch": 5})
     assert len(learner.notebook.places) == kept
-    learner.does("take_up")
+    learner.does("resume_previous")
     assert learner.at.epoch == 5
 
 

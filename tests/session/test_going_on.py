@@ -12,8 +12,8 @@ from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.frame import Change, Frame, Position, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import AnyCommand, CommandRefused, LessonFailed, OpenLesson
-from tutor.session.exercise_controller import hold
 from tutor.session.journal import Bookmark
+from tutor.session.paused_run import paused_run
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.training.exercise_start import code_of
@@ -74,12 +74,12 @@ def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngi
     learner = Learner(engine, PREDICT)
     learner.does("seek", 5)
     learner.does("step_phase")
-    held = hold(learner.session.engine_session)
+    held = paused_run(learner.session)
     assert held is not None
-    assert held.left(None).before == Position(5, 5)
+    assert held.bookmark().before == Position(5, 5)
     cut = tuple(msgspec.structs.replace(run, reached=Position(4, 1)) for run in held.runs)
     object.__setattr__(held, "runs", cut)  # as after a change in the past
-    assert held.left(None).before is None
+    assert held.bookmark().before is None
 
 
 def test_a_goal_beyond_the_lessons_own_stays(engine: FakeEngine) -> None:
@@ -153,7 +153,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     other.hear()
     again = other.begins("first")
     assert (again.ask, again.tries) == (asked.ask, 1), "where it begins anew, too"
-    assert [half.exercise for half in gone_on(other).notebook.places[-1].halfway] == ["mend"]
+    assert [half.exercise for half in gone_on(other).notebook.places[-1].unfinished] == ["mend"]
 
 
 def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
@@ -181,7 +181,7 @@ def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
     learner.does("keep_draft", "v -=\n")
     learner.does("leave_exercise")
     engine.holds = True
-    learner.session.begin_exercise()
+    learner.session.controller.begin()
     number = next(i for i, c in enumerate(engine.sent, 1) if is_open_with(c, "v -="))
     engine.tell(msgspec.structs.replace(no_run, answers=number))
     engine.release()
@@ -209,7 +209,7 @@ def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
     engine.holds, engine.busy = True, 2.0
     seconds = [0.0]
     session = Session(engine, clock=lambda: seconds[0])
-    session.engine_session.devices = ("cpu",)
+    session.devices = ("cpu",)
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
     assert session.check_waiting() == Notice("run_to_runs", {"epoch": 5, "seconds": 2.0})
@@ -233,10 +233,10 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
     learner = Learner(engine, PREDICT)
     learner.does("step_epoch")
     learner.does("leave_exercise")
-    held = hold(learner.session.engine_session)
+    held = paused_run(learner.session)
     assert held is not None
-    left = held.left(None)
-    unknown = msgspec.structs.replace(left, record=msgspec.structs.replace(left.record, mode="no"))
+    left = held.bookmark()
+    unknown = msgspec.structs.replace(left, recipe=msgspec.structs.replace(left.recipe, mode="no"))
     other = Learner(FakeEngine(), PREDICT)
     other.session.resume(other.lesson, unknown)
     other.hear()
@@ -248,9 +248,9 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
 def left_by(learner: Learner) -> Bookmark:
     learner.does("step_epoch")
     learner.does("leave_exercise")
-    held = hold(learner.session.engine_session)
+    held = paused_run(learner.session)
     assert held is not None
-    return held.left(None)
+    return held.bookmark()
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["from the start", "in mid-run"])
@@ -260,13 +260,13 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
     left = left_by(Learner(engine, PREDICT))
     change = Change(Position(0, 0), device="cuda")
     on_cuda = {"changes": (change,)} if changed else {"device": "cuda"}
-    record = msgspec.structs.replace(left.record, **on_cuda)  # type: ignore[arg-type]
+    recipe = msgspec.structs.replace(left.recipe, **on_cuda)  # type: ignore[arg-type]
     other = Learner(FakeEngine(), PREDICT)
-    other.session.resume(other.lesson, msgspec.structs.replace(left, record=record))
+    other.session.resume(other.lesson, msgspec.structs.replace(left, recipe=recipe))
     other.hear()
     assert other.at == left.at
-    assert other.session.engine_session.record is not None
-    assert devices_of(other.session.engine_session.record) == {"cpu"}
+    assert other.session.recipe is not None
+    assert devices_of(other.session.recipe) == {"cpu"}
     assert other.session.notice.code == "replayed_on_cpu"
     assert "there is no cuda here" in other.session.notice.values["reason"]
 

@@ -53,7 +53,7 @@ def left(slug: str = "xor", epoch: int = 1, exercise: str = "") -> Bookmark:
         path=f"{slug}.md",
         fingerprint="f",
         language="en",
-        record=Recipe("manual", "cpu", 0.1, 0),
+        recipe=Recipe("manual", "cpu", 0.1, 0),
         at=Position(epoch, 2),
         exercise=exercise,
     )
@@ -148,7 +148,7 @@ def test_all_that_a_run_needs_is_kept_be_it_not_a_number() -> None:
     again = unpacked(packed(full, NOON).data)
     assert again is not None
     assert math.isnan(again.runs[0].loss)
-    assert again.record == full.record
+    assert again.recipe == full.recipe
 
 
 def test_a_place_says_in_words_what_holds_there() -> None:
@@ -167,7 +167,7 @@ def test_a_place_says_in_words_what_holds_there() -> None:
         name="a", mode="manual", device="cpu", learning_rate=1, seed=0, furthest=1, loss=1.0
     )
     runs = (run, replace(run, name="b", is_current=True))
-    one = replace(left(exercise="mend"), record=recipe, runs=runs, at=Position(2, 3))
+    one = replace(left(exercise="mend"), recipe=recipe, runs=runs, at=Position(2, 3))
     place = packed(one, NOON)
     assert (place.lesson, place.mode, place.device, place.learning_rate) == (
         "xor",
@@ -232,10 +232,10 @@ RUN = RunInfo(
 @pytest.mark.parametrize(
     "change",
     [
-        {"record": Recipe("manual", "\x1b]0;gone\x07", 0.1, 0)},
-        {"record": Recipe("m" * 1000, "cpu", 0.1, 0)},
-        {"record": Recipe("manual", "cpu", 0.1, -1)},
-        {"record": Recipe("manual", "cpu", 0.1, 0, (Change(Position(-1, 0), mode="manual"),))},
+        {"recipe": Recipe("manual", "\x1b]0;gone\x07", 0.1, 0)},
+        {"recipe": Recipe("m" * 1000, "cpu", 0.1, 0)},
+        {"recipe": Recipe("manual", "cpu", 0.1, -1)},
+        {"recipe": Recipe("manual", "cpu", 0.1, 0, (Change(Position(-1, 0), mode="manual"),))},
         {"at": Position(-1, 0)},
         {"at": Position(10**15, 0)},
         {"runs": (replace(RUN, name="\x1b[2J"),)},

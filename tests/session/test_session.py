@@ -106,13 +106,13 @@ def test_each_step_keeps_the_frame_before(session: Talk) -> None:
 def test_looking_at_the_plot_does_not_forget_what_has_changed(session: Talk) -> None:
     session.step_phase()
     before = session.view and session.view.before
-    session.look(60)
+    session.inspect(columns=60)
     assert session.view.before is before
 
 
 def test_the_same_width_is_not_told_twice(session: Talk, engine: FakeEngine) -> None:
-    session.look(60)
-    session.look(60)
+    session.inspect(columns=60)
+    session.inspect(columns=60)
     assert [c.columns for c in engine.sent if isinstance(c, Inspect)] == [0, 60]
 
 
@@ -280,7 +280,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
     session: Talk, engine: FakeEngine
 ) -> None:
     """Else the plot would stay as it was when the old process ended."""
-    session.look(70, None)
+    session.inspect(columns=70)
     sent = len(engine.sent)
     session.receive(ProcessEnded(message="it ended", restarting=True))
     session.receive(EngineReady(torch="2.13.0", devices=("cpu",)))

@@ -35,7 +35,7 @@ def left(slug: str = "line", exercise: str = "", epoch: int = 3) -> Bookmark:
         path=str(of.path),
         fingerprint=of.fingerprint(),
         language="en",
-        record=record,
+        recipe=record,
         at=Position(epoch, 2),
         exercise=exercise,
     )

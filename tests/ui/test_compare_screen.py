@@ -121,8 +121,8 @@ class FakeSession:
     def check_waiting(self) -> Notice:
         return Notice()
 
-    def look_at_comparison(self, is_seen: bool) -> None:
-        self.looks.append(is_seen)
+    def inspect(self, compare: bool) -> None:
+        self.looks.append(compare)
 
     def __getattr__(self, name: str) -> object:
         return lambda: self.calls.append(name)

@@ -173,7 +173,7 @@ async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
         await learner.press("ctrl+s")
         assert text_of(learner.app, "footer").strip() == "esc stops it"
         engine.busy = 3.0
-        learner.app.session.engine_session._heard_at -= 3.0
+        learner.app.session._heard_at -= 3.0
         learner.app.screen.update_from_session()
         await settled(learner.pilot)
         assert learner.sees("is still running (3 s) · esc stops it", "status")

@@ -257,7 +257,7 @@ async def test_what_takes_long_is_named_in_the_status_line(
         await settled(pilot)
         engine.holds, engine.busy = True, 3.0
         await pilot.press("space")
-        app.session.engine_session._heard_at -= 3
+        app.session._heard_at -= 3
         told = re.compile(r"Predict is still running \(([3-9]|\d\d) s\) · x stops it")
         await come_true(lambda: told.search(text_of(app, "status")))
 

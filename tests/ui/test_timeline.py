@@ -140,7 +140,7 @@ async def test_a_run_that_is_kept_is_compared_with_at_once(
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("s", "f")
-        assert app.session.engine_session.look.then == "B"
+        assert app.session.inspected.then == "B"
 
 
 async def test_an_event_that_comes_while_the_app_ends_does_not_look_for_the_list_of_runs(

@@ -84,7 +84,7 @@ TYPED: Mapping[str, str] = {
     "step_phase": "next",
     "toggle_run": "run",
     "restart": "restart",
-    "take_up": "go on",
+    "resume_previous": "go on",
     "exercise": "exercise",
     "exercises": "exercises",
     "lessons": "lessons",

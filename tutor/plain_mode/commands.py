@@ -49,10 +49,10 @@ class ActionCommands:
             "back": (session.back_phase, "jump"),
             "back-epoch": (session.back_epoch, "jump"),
             "restart": (session.restart, "jump"),
-            "hint": (session.hint, "exercise"),
-            "solution": (session.show_solution, "solution"),
-            "skip": (session.skip, "exercise"),
-            "unskip": (session.unskip, "exercise"),
+            "hint": (session.controller.hint, "exercise"),
+            "solution": (session.controller.show_solution, "solution"),
+            "skip": (session.controller.skip, "exercise"),
+            "unskip": (session.controller.unskip, "exercise"),
             "leave": (session.leave_exercise, "exercise"),
             "fork": (session.fork, "aside"),
         }
@@ -99,7 +99,7 @@ class ActionCommands:
             self._session.step_phase()
             return "phase"
         if attempt.state in ("wrong", "done"):
-            self._session.go_on()
+            self._session.controller.go_on()
             return "exercise"
         if attempt.wants in ("number", "sign", "choice"):
             asked = exercise_text.question(attempt, has_symbols(view.lesson))
@@ -218,7 +218,7 @@ class ActionCommands:
     # ── Exercises ───────────────────────────────────────────────────────────────────────
 
     def _exercise(self, argument: str, view: RunView) -> Kind:
-        exercises = self._session.exercises
+        exercises = self._session.controller.exercises
         name = argument or None
         if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
             name = exercises[int(argument) - 1].id
@@ -226,7 +226,7 @@ class ActionCommands:
             raise UnclearCommandError(
                 f"There is no exercise {name}. Type exercises for their names."
             )
-        self._session.begin_exercise(name)
+        self._session.controller.begin(name)
         return "begin"
 
     def _answer(self, argument: str, view: RunView) -> Kind:
@@ -237,7 +237,7 @@ class ActionCommands:
             then = "go on" if attempt.state == "done" else "be asked again"
             raise UnclearCommandError(f"That has been answered. Type next to {then}.")
         is_sign = attempt is not None and attempt.wants == "sign"
-        self._session.answer(
+        self._session.controller.answer(
             exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
         )
         return "answer"
@@ -250,14 +250,14 @@ class ActionCommands:
         code = _code_in(Path(argument)) if argument else self._typed_code(exercise.phase)
         if not code.strip():
             raise UnclearCommandError("No code was typed: it stays as it was.")
-        self._session.agree_to(code + "\n")  # typed, or named, by the learner just now
+        self._session.controller.agree_to(code + "\n")  # typed, or named, by the learner just now
         return "edit"
 
     def _agree(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         if attempt is None or not attempt.is_from_elsewhere:
             raise UnclearCommandError("There is no code from elsewhere to agree to.")
-        self._session.agree_to(attempt.code)
+        self._session.controller.agree_to(attempt.code)
         return "edit"
 
     def _typed_code(self, phase: str) -> str:
@@ -270,7 +270,7 @@ class ActionCommands:
             code = "\n".join(lines)
             if not code.strip():
                 raise UnclearCommandError("Stopped: the code stays as it was.") from None
-            self._session.keep_draft(code + "\n")
+            self._session.controller.keep_draft(code + "\n")
             raise UnclearCommandError(
                 "Stopped: the lines you typed are kept, and nothing was checked. "
                 f"Type code to hear them, code {phase} for the code before, edit to write it anew."
@@ -280,9 +280,9 @@ class ActionCommands:
     def _go(self, argument: str, view: RunView) -> Kind:
         attempt = self._session.attempt
         if attempt is not None and attempt.state in ("wrong", "done"):
-            self._session.go_on()
+            self._session.controller.go_on()
             return "exercise"
-        self._session.take_up()
+        self._session.resume_previous()
         return "jump"
 
 
@@ -399,7 +399,9 @@ class QuestionCommands:
         yield from said or [f"No code runs there in the mode {view.mode}."]
 
     def _exercises(self, argument: str, view: RunView) -> Iterator[Line]:
-        return exercise_text.listing(self._session.exercises, self._session.deeds())
+        return exercise_text.listing(
+            self._session.controller.exercises, self._session.controller.deeds()
+        )
 
     def _read(self, argument: str, view: RunView) -> None:
         if not argument:

@@ -121,7 +121,7 @@ class EventListener:
             self._is_coming_back = view is not None and view.frame is not None
         if is_owed and isinstance(event, FrameShown):
             self._tell_progress(event)
-            self._session.taken()
+            self._session.frame_painted()
 
     def _tell_progress(self, event: FrameShown) -> None:
         now = self._clock()

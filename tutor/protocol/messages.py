@@ -471,6 +471,8 @@ AnyCommand: TypeAlias = (
     | FramePainted
     | EndProcess
 )
+ReadingCommand: TypeAlias = Inspect | EvaluateExpressions | FindLocalGradients
+"""The commands that only read the run: they never move or change it."""
 Said: TypeAlias = (
     EngineReady
     | FrameShown

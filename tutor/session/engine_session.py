@@ -20,8 +20,6 @@ from tutor.protocol.messages import (
     AnyEvent,
     CommandRefused,
     EngineReady,
-    EvaluateExpressions,
-    FindLocalGradients,
     FramePainted,
     FrameShown,
     Inspect,
@@ -31,6 +29,7 @@ from tutor.protocol.messages import (
     OutputPrinted,
     Pause,
     ProcessEnded,
+    ReadingCommand,
     Restart,
     RunTo,
     Seek,
@@ -97,28 +96,23 @@ class EngineSession:
         self._ended_with = ""
         self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
-        self.look = Inspect()
-        """What the panes look at."""
+        self.inspected = Inspect()
+        """The inspections that the panes show."""
         self.devices: tuple[str, ...] = ()
         self.view: RunView | None = None
-        self.record: RunRecipe | None = None
-        """The recipe of the run that the moment shows."""
+        self.recipe: RunRecipe | None = None
+        """The recipe of the run in the view."""
         self.notice = Notice()
         self.printed = PrintedText()
 
-    # ── Asking ──────────────────────────────────────────────────────────────────────
+    # ── Commands ──────────────────────────────────────────────────────────────────────
 
-    def open(self, lesson: Lesson, start: Start) -> None:
-        """Begin a lesson; what is still said of the one before is no longer heard."""
-        if self.is_running:
-            self._engine.send(Pause())
+    def open_lesson(self, lesson: Lesson, start: Start) -> None:
+        """Begin a lesson; events of the one before are ignored from now on."""
+        self._leave_run()
         mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
-        self._unanswered.clear()
-        self._is_stopping = False
         self.printed = PrintedText()
         self.view = RunView(lesson, mode, start.device, lesson.epochs[mode])
-        self.notice = Notice()
-        self._notice_when_open = None
         self._opening = self.send(
             OpenLesson(
                 lesson=lesson,
@@ -128,12 +122,12 @@ class EngineSession:
                 seed=start.seed,
             )
         )
-        self._look_again()
+        self._reset_inspections()
 
     def open_run(
         self,
         lesson: Lesson,
-        record: RunRecipe,
+        recipe: RunRecipe,
         at: Position,
         runs: tuple[RunInfo, ...] = (),
         goal: int = 0,
@@ -141,25 +135,20 @@ class EngineSession:
         before: Frame | Position | None = None,
         aside: bool = False,
     ) -> int | None:
-        """Go to a place in a run that a record tells of; returns the number of the question.
+        """Go to a position in the run of a recipe; returns the number of the command.
 
         `before` is the frame to compare with, or its place in that run. With `aside`, the run
         that is open waits until it is asked for again.
         """
-        if self.is_running:
-            self._engine.send(Pause())
-        mode = next((c.mode for c in reversed(record.changes) if c.mode), record.mode)
-        self._unanswered.clear()
-        self._is_stopping = False
+        self._leave_run()
+        mode = next((c.mode for c in reversed(recipe.changes) if c.mode), recipe.mode)
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
-        self.view = RunView(lesson, mode, record.device, goal, before=known)
-        self.notice = Notice()
-        self._notice_when_open = None
+        self.view = RunView(lesson, mode, recipe.device, goal, before=known)
         self._opening = self.send(
             OpenLesson(
                 lesson=lesson,
-                record=record,
+                record=recipe,
                 epoch=at.epoch,
                 step=at.step,
                 before=before if isinstance(before, Position) else None,
@@ -167,38 +156,49 @@ class EngineSession:
                 aside=aside,
             )
         )
-        opening = self._opening
-        self._look_again()
-        return opening
+        self._reset_inspections()
+        return self._opening
 
-    def _look_again(self) -> None:
-        """Another run has other names to look at, and nothing to compare with."""
-        self.look = msgspec.structs.replace(self.look, then="", name="")
-        self.send(self.look)
+    def _leave_run(self) -> None:
+        """Forget all that belongs to the present run: another one is opened."""
+        if self.is_running:
+            self._engine.send(Pause())
+        self._unanswered.clear()
+        self._is_stopping = False
+        self.notice = Notice()
+        self._notice_when_open = None
+
+    def _reset_inspections(self) -> None:
+        """Inspect no name and no other run: those of the present run are unknown yet."""
+        self.inspected = msgspec.structs.replace(self.inspected, then="", name="")
+        self.send(self.inspected)
 
     def send(self, command: AnyCommand) -> int | None:
         """Ask, unless no lesson is open or too much is unanswered; returns its number."""
         if self.view is None:
             return None
-        is_own = isinstance(
-            command, OpenLesson | Pause | Inspect | EvaluateExpressions | FindLocalGradients
-        )
-        if len(self._unanswered) >= QUEUE and not is_own:
+        is_never_refused = isinstance(command, OpenLesson | Pause | ReadingCommand)
+        if len(self._unanswered) >= QUEUE and not is_never_refused:
             self.notice = Notice("busy", kind="refused")
             return None
         number = self._engine.send(command)
         self._unanswered[number] = command
         return number
 
-    def look_at(self, **changes: object) -> None:
-        """Change what is looked at, and say so once a lesson is open."""
-        look: Inspect = msgspec.structs.replace(self.look, **changes)
-        if look != self.look:
-            self.look = look
-            self.send(look)
+    def inspect(self, **changes: object) -> None:
+        """Change the inspections that are computed; the names are the fields of `Inspect`."""
+        inspected: Inspect = msgspec.structs.replace(self.inspected, **changes)
+        if inspected != self.inspected:
+            self.inspected = inspected
+            self.send(inspected)
 
-    def taken(self) -> None:
-        """The last frame of a run has been painted: the next may come."""
+    def pause(self) -> None:
+        """Pause a run if one is on."""
+        if self.is_running:
+            self.send(Pause())
+
+    def frame_painted(self) -> None:
+        """Ask for the next frame of a run: the last one has been painted."""
         self._engine.send(FramePainted())
 
     def stop(self) -> None:
@@ -218,7 +218,7 @@ class EngineSession:
         """Show a notice as soon as the run that is being opened is there."""
         self._notice_when_open = Notice(code, values, kind)
 
-    # ── What is open, and what is awaited ───────────────────────────────────────────
+    # ── State ───────────────────────────────────────────
 
     @property
     def is_running(self) -> bool:
@@ -234,15 +234,14 @@ class EngineSession:
     @property
     def is_moving(self) -> bool:
         """Whether what was asked may still bring the run to another place, or to stand at all."""
-        still = Inspect | EvaluateExpressions | FindLocalGradients
-        return any(not isinstance(command, still) for command in self._unanswered.values())
+        return any(not isinstance(c, ReadingCommand) for c in self._unanswered.values())
 
     def awaits(self, kind: type[AnyCommand]) -> bool:
         """Whether a command of this kind is unanswered."""
         return any(isinstance(c, kind) for c in self._unanswered.values())
 
     def last(self, kind: type[Kind], such: Callable[[Kind], bool] = lambda _: True) -> Kind | None:
-        """The last unanswered command of a kind: what the learner has asked for already."""
+        """The last unanswered command of a kind."""
         commands = reversed(self._unanswered.values())
         return next((c for c in commands if isinstance(c, kind) and such(c)), None)
 
@@ -267,30 +266,30 @@ class EngineSession:
         code, values = self._running(next(iter(self._unanswered.values())))
         return Notice(code, {**values, "seconds": seconds})
 
-    # ── Hearing ─────────────────────────────────────────────────────────────────────
+    # ── Events ─────────────────────────────────────────────────────────────────────
 
-    def asked(self, event: AnyEvent) -> AnyCommand | None:
+    def command_of(self, event: AnyEvent) -> AnyCommand | None:
         """The command that an event answers; None if no command waits for it."""
         return self._unanswered.get(event.answers)
 
     def receive(self, event: AnyEvent) -> bool:
-        """Take in what the engine tells; whether a FramePainted is owed after the paint."""
+        """Handle an event; returns whether a FramePainted is due after the paint."""
         self._heard_at = self._clock()
         command = self._unanswered.pop(event.answers, None)
-        owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
+        is_owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
         match event:
             case EngineReady():
                 self.devices = event.devices
-                if self._ended_with:  # a new process: it knows nothing of what is looked at
-                    self.send(self.look)
-            case _ if self._is_of_another_lesson(event):
+                if self._ended_with:  # a new process, without the inspections
+                    self.send(self.inspected)
+            case _ if self._belongs_to_another_lesson(event):
                 pass
             case ProcessEnded():
-                self._ended(event)
+                self._process_ended(event)
             case FrameShown():
-                self._shown(event, command)
+                self._show(event, command)
             case InspectionReady():
-                self._seen(event)
+                self._add_inspections(event)
             case SeekAdvanced():
                 self._seeking = event
             case SeriesWritten():
@@ -298,12 +297,12 @@ class EngineSession:
             case CommandRefused():
                 self._refused(event, command)
             case LessonFailed():
-                self._failed(event)
+                self._lesson_failed(event)
             case OutputPrinted():
                 self.printed = self.printed.followed_by(event.text, event.left_out)
-        return owed
+        return is_owed
 
-    def _is_of_another_lesson(self, event: AnyEvent) -> bool:
+    def _belongs_to_another_lesson(self, event: AnyEvent) -> bool:
         return event.opening not in (0, self._opening)
 
     def _refused(self, event: CommandRefused, command: AnyCommand | None) -> None:
@@ -312,14 +311,14 @@ class EngineSession:
         else:
             self.tell(_text_code(event), kind="refused", text=event.message)
         if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
-            self._open_otherwise(command, event.message)
+            self._open_as_closely_as_possible(command, event.message)
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
         kind: NoticeKind = "info" if is_undone else "refused"
         place = CodePlace(at.phase, at.line)
         self.tell("stopped", kind=kind, place=place, is_undone=is_undone)
 
-    def _open_otherwise(self, refused: OpenLesson, reason: str) -> None:
+    def _open_as_closely_as_possible(self, refused: OpenLesson, reason: str) -> None:
         """Say why a lesson can't be opened as asked, and open it as closely as possible."""
         view = self.view
         if view is None:
@@ -328,7 +327,7 @@ class EngineSession:
         if record is None:
             if refused.device != "cpu":
                 start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
-                self.open(view.lesson, start)
+                self.open_lesson(view.lesson, start)
                 self.tell_when_open("on_cpu", kind="refused", reason=reason)
             return
         moved = on_cpu(record)
@@ -342,14 +341,14 @@ class EngineSession:
             self.tell_when_open("replayed_on_cpu", kind="refused", reason=reason)
             return
         mode, _, rate, seed = settings_of(record.changes, record)
-        self.open(view.lesson, Start(mode, "cpu", rate, seed))
+        self.open_lesson(view.lesson, Start(mode, "cpu", rate, seed))
         self.tell_when_open("begins_anew", kind="refused", reason=reason)
 
-    def _shown(self, event: FrameShown, command: AnyCommand | None) -> None:
+    def _show(self, event: FrameShown, command: AnyCommand | None) -> None:
         view = self.view
         if view is None:
             return
-        self.record = event.record
+        self.recipe = event.record
         is_same_place = _place(view.frame) == _place(event.frame)
         # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
         is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))
@@ -372,10 +371,10 @@ class EngineSession:
             operations=view.operations if is_same_place else 0,
         )
         self._seeking = None
-        self._say(event, is_echo)
-        self._look_for_then(event, known)
+        self._set_notice(event, is_echo)
+        self._choose_run_to_compare(event, known)
 
-    def _say(self, event: FrameShown, is_echo: bool) -> None:
+    def _set_notice(self, event: FrameShown, is_echo: bool) -> None:
         if self._ended_with:
             epoch = event.frame.at.epoch
             self.tell("back_at", kind="failed", reason=self._ended_with, epoch=epoch)
@@ -389,29 +388,29 @@ class EngineSession:
         elif not is_echo:
             self.notice = Notice()
 
-    def _look_for_then(self, event: FrameShown, known: set[str]) -> None:
+    def _choose_run_to_compare(self, event: FrameShown, known: set[str]) -> None:
         """Compare with the run that was just left; with another if there is none any more."""
         others = [run.name for run in event.runs if not run.is_current]
         is_new_one = any(run.is_current and run.name not in known for run in event.runs)
-        if (is_new_one or self.look.then not in others) and (others or self.look.then):
-            self.look_at(then=others[-1] if others else "")
+        if (is_new_one or self.inspected.then not in others) and (others or self.inspected.then):
+            self.inspect(then=others[-1] if others else "")
 
-    def _seen(self, event: InspectionReady) -> None:
+    def _add_inspections(self, event: InspectionReady) -> None:
         if self.view is not None and event.runs is not None:
             self.view = replace(self.view, runs=event.runs)
         view = self.view
         if view is None or view.frame is None or event.at != view.frame.at:
             return
-        told = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
-        fresh = {name: part for name, part in told.items() if part is not None}
+        parts = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
+        fresh = {name: part for name, part in parts.items() if part is not None}
         self.view = replace(view, inspections=replace(view.inspections, **fresh))
 
-    def _failed(self, event: LessonFailed) -> None:
+    def _lesson_failed(self, event: LessonFailed) -> None:
         if self.view is not None:
             self.view = replace(self.view, failed=event, target=None)
         self.tell("phase_failed", kind="failed", place=CodePlace(event.phase, event.line))
 
-    def _ended(self, event: ProcessEnded) -> None:
+    def _process_ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()
         self._seeking = None
         self.tell(_text_code(event), kind="failed", text=event.message)

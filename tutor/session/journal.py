@@ -48,7 +48,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     """Of what the lesson ran then: other code may run otherwise."""
     language: str
-    record: RunRecipe
+    recipe: RunRecipe = msgspec.field(name="record")
     at: Position
     before: Position | None = None
     """The place of the frame that this one was compared with, where a replay leads to it."""
@@ -68,7 +68,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     """What stood in its field, not answered yet."""
     is_editing: bool = False
     """Whether its code was open in the editor."""
-    halfway: tuple[UnfinishedAttempt, ...] = ()
+    unfinished: tuple[UnfinishedAttempt, ...] = msgspec.field(default=(), name="halfway")
     """The other exercises that had been begun and left."""
     raw_path: bytes = b""
     """The path where it is no text (a name that is not UTF-8); then `path` only shows it."""
@@ -178,9 +178,9 @@ _unpack = msgspec.msgpack.Decoder(Bookmark).decode
 
 def packed(left: Bookmark, at: datetime) -> PlaceRecord:
     """The place that the lesson stands at, with what has been changed on the way there."""
-    record = left.record
-    mode, device, learning_rate = record.mode, record.device, record.learning_rate
-    for change in record.changes:
+    recipe = left.recipe
+    mode, device, learning_rate = recipe.mode, recipe.device, recipe.learning_rate
+    for change in recipe.changes:
         if change.at <= left.at:
             mode = change.mode or mode
             device = change.device or device
@@ -214,11 +214,11 @@ def unpacked(data: bytes) -> Bookmark | None:
 
 def _makes_sense(left: Bookmark) -> bool:
     """Whether names are names, and counts are such as a run can come to."""
-    records = [left.record, *(run.record for run in left.runs if run.record)]
-    changes = [c for record in records for c in record.changes]
+    recipes = [left.recipe, *(run.record for run in left.runs if run.record)]
+    changes = [c for recipe in recipes for c in recipe.changes]
     changes += [c for run in left.runs for c in run.changes]
     names = [left.slug, *(run.name for run in left.runs)]
-    names += [text for record in records for text in (record.mode, record.device)]
+    names += [text for recipe in recipes for text in (recipe.mode, recipe.device)]
     names += [text for run in left.runs for text in (run.mode, run.device)]
     names += [text for change in changes for text in (change.mode, change.device) if text]
     places = [left.at, left.before, *(change.at for change in changes)]
@@ -227,9 +227,9 @@ def _makes_sense(left: Bookmark) -> bool:
     steps = [place.step for place in places if place]
     counts += [left.goal, left.round, left.step, left.tries, left.hints]
     counts += [run.furthest for run in left.runs]
-    counts += [count for half in left.halfway for count in (half.round, half.step)]
-    counts += [count for half in left.halfway for count in (half.tries, half.hints)]
-    seeds = [record.seed for record in records] + [run.seed for run in left.runs]
+    counts += [count for half in left.unfinished for count in (half.round, half.step)]
+    counts += [count for half in left.unfinished for count in (half.tries, half.hints)]
+    seeds = [recipe.seed for recipe in recipes] + [run.seed for run in left.runs]
     seeds += [change.seed for change in changes if change.seed is not None]
     return (
         all(name.isprintable() and len(name) <= _LONGEST for name in names)

@@ -1,8 +1,4 @@
-"""The learner's actions as commands to the engine.
-
-A key's meaning stands here, in one method each: the screens call them and show what the talk with
-the engine holds.
-"""
+"""The learner's actions as commands to the engine: one method for each."""
 
 from __future__ import annotations
 
@@ -11,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from tutor.lesson.model import LARGEST
-from tutor.protocol.frame import Element, Position
-from tutor.protocol.inspections import PictureKind
+from tutor.lesson.model import LARGEST, Lesson
+from tutor.protocol.frame import Element, Position, modes_of, settings_of
 from tutor.protocol.messages import (
     AnyCommand,
     AnyEvent,
@@ -37,14 +32,15 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
-from tutor.session.engine_session import Engine
-from tutor.session.journal import Journal, NoJournal
-from tutor.session.lesson_session import LessonSession
+from tutor.session.attempt import Attempt
+from tutor.session.engine_session import Engine, EngineSession
+from tutor.session.exercise_controller import ExerciseController
+from tutor.session.journal import Bookmark, Journal, NoJournal
 from tutor.session.number_format import next_of_1_2_5, setting
 from tutor.session.run_view import Notice, PrintedText, Start
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
-"""What `d` asks for in turn where there is only one device: the refusal teaches the rest."""
+"""The devices to ask for in turn where there is only one: the refusal names what is there."""
 
 
 @runtime_checkable
@@ -52,11 +48,11 @@ class SessionObserver(Protocol):
     """A screen that shows what the session holds."""
 
     def update_from_session(self) -> None:
-        """Take over what has changed."""
+        """Take over the session's state."""
 
 
-class Session(LessonSession):
-    """One learner's wishes to one engine, about the run of one lesson at a time."""
+class Session(EngineSession):
+    """A learner's commands to one engine, about the run of one lesson at a time."""
 
     def __init__(
         self,
@@ -64,38 +60,31 @@ class Session(LessonSession):
         clock: Callable[[], float] = time.monotonic,
         journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
     ) -> None:
-        super().__init__(engine, clock, journal)
-        self._offered_to_go_on = False
+        super().__init__(engine, clock)
+        self.controller = ExerciseController(self, journal)
+        self._journal = journal
+        self._previous: Bookmark | None = None
+        """The bookmark from the time before."""
+        self._forget_pending()
+
+    def _forget_pending(self) -> None:
+        """Forget what belongs to the run that was open."""
+        self._offers_more_epochs = False
         self._scrubbed_to: tuple[int, int | None] | None = None
         self._awaits_graph: tuple[Position, str] | None = None
-        """Where (place, mode) an operation was asked for before the graph was there."""
+        """The position and mode where an operation was asked for before the graph was there."""
 
-    # ── What is so ──────────────────────────────────────────────────────────────────
-
-    @property
-    def printed(self) -> PrintedText:
-        """The lesson's output."""
-        return self.engine_session.printed
+    # ── State ───────────────────────────────────────────────────────────────────────
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        """Those that are there; empty while PyTorch loads."""
-        return self.engine_session.devices
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a run is on, or asked for, and has not been paused since."""
-        return self.engine_session.is_running
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether anything that was asked is still unanswered."""
-        return self.engine_session.is_waiting
+    def attempt(self) -> Attempt | None:
+        """The attempt at the current exercise; None while none is on."""
+        return self.controller.attempt
 
     @property
     def learning_rate(self) -> float | None:
         """The one in force, or the one that has been asked for since."""
-        wished = self.engine_session.last(SetLearningRate)
+        wished = self.last(SetLearningRate)
         if wished is not None:
             return wished.value
         if self.view is None:
@@ -106,38 +95,82 @@ class Session(LessonSession):
 
     def check_waiting(self) -> Notice:
         """The command that the learner waits for, if any; code that is silent is stopped."""
-        self.controller.stop_if_silent(self.engine_session.silent_for)
-        return self.engine_session.waiting
+        self.controller.stop_if_silent(self.silent_for)
+        return self.waiting
 
     def receive(self, event: AnyEvent) -> bool:
-        """Take in what the engine tells; whether a FramePainted is owed after the paint."""
+        """Handle an event; returns whether a FramePainted is due after the paint."""
         before, attempt = self.view, self.attempt
-        command = self.engine_session.asked(event)
-        owed = self.engine_session.receive(event)
-        self.controller.heard(event, command)
+        command = self.command_of(event)
+        is_owed = super().receive(event)
+        self.controller.receive(event, command)
         if isinstance(event, FrameShown) or self.attempt is not attempt:
-            self._write_down()
+            self.controller.save_bookmark()
         if isinstance(event, FrameShown):
-            self._scrub_on()
+            self._seek_scrubbed()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
-            self._offered_to_go_on = self._offered_to_go_on and not moved
+            self._offers_more_epochs = self._offers_more_epochs and not moved
         if isinstance(event, InspectionReady):
             self._step_operation_that_waits()
-        return owed
+        return is_owed
 
-    def _forget_wishes(self) -> None:
-        super()._forget_wishes()
-        self._offered_to_go_on = False
-        self._scrubbed_to = self._awaits_graph = None
+    # ── Lessons ─────────────────────────────────────────────────────────────────────
+
+    def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
+        """Begin a lesson; the exercises that were left unfinished are restored."""
+        self._forget_pending()
+        self.controller.forget_lesson()
+        self._previous = bookmark = self._journal.left_of(lesson.slug)
+        self.open_lesson(lesson, start)
+        if bookmark is None:
+            return
+        if bookmark.fingerprint == lesson.fingerprint():
+            self.controller.restore(bookmark)
+        if bookmark.exercise:
+            self.tell_when_open("left_at_exercise", id=bookmark.exercise)
+        else:
+            self.tell_when_open("left_in_epoch", epoch=bookmark.at.epoch)
+
+    def resume_previous(self) -> None:
+        """Resume at the bookmark from the time before."""
+        bookmark, self._previous = self._previous, None
+        if self.view is None:
+            return
+        if bookmark is None:
+            self.tell("nothing_to_resume")
+        else:
+            self.resume(self.view.lesson, bookmark)
+
+    def resume(self, lesson: Lesson, bookmark: Bookmark) -> None:
+        """Resume at a bookmark: the same run at the same position, its forks beside it.
+
+        If the lesson's file has changed since, it begins anew, under the settings of the bookmark.
+        """
+        self._forget_pending()
+        self.controller.forget_lesson()
+        recipe = bookmark.recipe
+        recipes = [recipe, *(run.record for run in bookmark.runs if run.record)]
+        has_modes = {mode for each in recipes for mode in modes_of(each)} <= {*lesson.modes}
+        if bookmark.fingerprint != lesson.fingerprint() or not has_modes:
+            self.open_lesson(lesson, Start(*settings_of(recipe.changes, recipe)))
+            self.tell_when_open("lesson_changed")
+            return
+        before, runs = bookmark.before, bookmark.runs
+        self.open_run(lesson, recipe, bookmark.at, runs, bookmark.goal, before=before)
+        self.tell_when_open("resumed")
+        self.controller.restore(bookmark)
+        for exercise in lesson.exercises:
+            if exercise.id == bookmark.exercise:
+                self.controller.begin_when_open(exercise, is_editing=bookmark.is_editing)
+
+    def refresh_journal(self) -> None:
+        """Read what other processes of the tutor have written meanwhile."""
+        self._journal.refresh()
 
     def leave_exercise(self) -> None:
-        """Back to the lesson's own run, as it was."""
+        """Go back to the lesson's own run, as it was."""
         self._scrubbed_to = None
-        super().leave_exercise()
-
-    def taken(self) -> None:
-        """The last frame of a run has been painted: the next may come."""
-        self.engine_session.taken()
+        self.controller.leave()
 
     # ── Steps ───────────────────────────────────────────────────────────────────────
 
@@ -161,14 +194,14 @@ class Session(LessonSession):
         graph = view.inspections.graph
         if graph is None:  # whether there is one at all is not known yet
             self._awaits_graph = (view.frame.at, view.mode)
-            self.engine_session.tell("reading_graph")
+            self.tell("reading_graph")
         elif not graph.operations:
             code = "text" if graph.why else "no_operation"
-            self.engine_session.tell(code, text=graph.why)
+            self.tell(code, text=graph.why)
         elif view.next_phase != "Gradient":
-            self.engine_session.tell("not_in_gradient")
+            self.tell("not_in_gradient")
         elif view.operations < graph.operations:
-            self.engine_session.view = replace(view, operations=view.operations + 1)
+            self.view = replace(view, operations=view.operations + 1)
             self.notice = Notice()
         else:
             self._step(StepPhase())
@@ -185,7 +218,7 @@ class Session(LessonSession):
         """Go to the frame before; inside the Gradient phase, to the operation before."""
         view = self.view
         if view is not None and view.operations:
-            self.engine_session.view = replace(view, operations=view.operations - 1)
+            self.view = replace(view, operations=view.operations - 1)
             return
         self._go_back(BackPhase())
 
@@ -204,12 +237,12 @@ class Session(LessonSession):
         frame = view.frame
         if frame and (frame.at.epoch, frame.at.step) >= (view.goal, frame.steps):
             further = frame.at.epoch + view.lesson.epochs[frame.mode]
-            if not self._offered_to_go_on:
-                self.engine_session.tell("goal_reached", epoch=frame.at.epoch, further=further)
-                self._offered_to_go_on = True
+            if not self._offers_more_epochs:
+                self.tell("goal_reached", epoch=frame.at.epoch, further=further)
+                self._offers_more_epochs = True
                 return
-            self.engine_session.view = view = replace(view, goal=further)
-        self._offered_to_go_on = False
+            self.view = view = replace(view, goal=further)
+        self._offers_more_epochs = False
         self._send(RunTo(epoch=view.goal))
 
     def run_to(self, epoch: int) -> None:
@@ -227,9 +260,9 @@ class Session(LessonSession):
     def stop(self) -> None:
         """Stop whatever runs."""
         self._scrubbed_to = None
-        self.engine_session.stop()
+        super().stop()
 
-    # ── About in time ───────────────────────────────────────────────────────────────
+    # ── Time travel ───────────────────────────────────────────────────────────────
 
     def seek(self, epoch: int, step: int | None = None) -> None:
         """Go to the end of an epoch, or to after `step` of its steps."""
@@ -239,11 +272,11 @@ class Session(LessonSession):
     def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there as soon as the way asked for last is done; wishes in between are dropped."""
         self._scrubbed_to = (epoch, step)
-        if not self.engine_session.awaits(Seek):
-            self._scrub_on()
+        if not self.awaits(Seek):
+            self._seek_scrubbed()
 
-    def _scrub_on(self) -> None:
-        if self._scrubbed_to is not None and not self.engine_session.awaits(Seek):
+    def _seek_scrubbed(self) -> None:
+        if self._scrubbed_to is not None and not self.awaits(Seek):
             to, self._scrubbed_to = self._scrubbed_to, None
             self.seek(*to)
 
@@ -261,11 +294,11 @@ class Session(LessonSession):
         """Go on with the next device there is, or hear which there are."""
         if self.view is None:
             return
-        wished = self.engine_session.last(Switch, lambda c: c.device is not None)
+        wished = self.last(Switch, lambda c: c.device is not None)
         device = (wished.device if wished else None) or self.view.device
         ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
         index = ring.index(device) if device in ring else -1
-        self._in_mid_run(Switch(device=ring[(index + 1) % len(ring)]))
+        self._send_during_run(Switch(device=ring[(index + 1) % len(ring)]))
 
     def raise_learning_rate(self) -> None:
         """To the next of 1, 2, 5, 10 …"""
@@ -277,19 +310,19 @@ class Session(LessonSession):
 
     def switch(self, *, mode: str | None = None, device: str | None = None) -> None:
         """Go on in this gradient mode, or on this device."""
-        self._in_mid_run(Switch(mode=mode, device=device))
+        self._send_during_run(Switch(mode=mode, device=device))
 
     def set_learning_rate(self, value: float) -> None:
         """Go on with this learning rate."""
-        self._in_mid_run(SetLearningRate(value=value))
+        self._send_during_run(SetLearningRate(value=value))
 
     def set_element(self, element: Element) -> None:
         """Go on with another value of one number of a parameter."""
-        self._in_mid_run(SetElement(element=element))
+        self._send_during_run(SetElement(element=element))
 
     def reseed(self) -> None:
         """Go on from here with other random numbers."""
-        self._in_mid_run(Reseed())
+        self._send_during_run(Reseed())
 
     # ── Runs ────────────────────────────────────────────────────────────────────────
 
@@ -298,52 +331,30 @@ class Session(LessonSession):
         self.pause()
         self._send(Fork())
 
-    def take_run(self, name: str) -> None:
+    def select_run(self, name: str) -> None:
         """Go on with another run."""
         self.pause()
         self._send(SelectRun(name=name))
 
     def rename_run(self, name: str, new: str) -> None:
         """Call a run something else."""
-        self._in_mid_run(RenameRun(name=name, new=new))
+        self._send_during_run(RenameRun(name=name, new=new))
 
     def delete_run(self, name: str) -> None:
         """Forget a run."""
-        self._in_mid_run(DeleteRun(name=name))
-
-    def compare_with(self, name: str) -> None:
-        """Show this run's figures beside the present ones."""
-        self.engine_session.look_at(then=name)
+        self._send_during_run(DeleteRun(name=name))
 
     def write_series(self, path: str) -> None:
         """Write the figures of every epoch so far to a new file."""
         self.pause()
         self._send(WriteSeries(path=path))
 
-    # ── What is looked at ───────────────────────────────────────────────────────────
-
-    def look(self, columns: int, picture: PictureKind | None = None) -> None:
-        """Say how many columns the plot has (0 if it can't be seen), and what it is of."""
-        self.engine_session.look_at(columns=columns, picture=picture)
-
-    def look_at_name(self, name: str) -> None:
-        """Say whose facts are shown."""
-        self.engine_session.look_at(name=name)
-
-    def look_at_graph(self, is_seen: bool) -> None:
-        """Say whether the graph is in view."""
-        self.engine_session.look_at(graph=is_seen)
-
-    def look_at_comparison(self, is_seen: bool) -> None:
-        """Say whether the modes are seen side by side."""
-        self.engine_session.look_at(compare=is_seen)
-
-    # ── How ─────────────────────────────────────────────────────────────────────────
+    # ── Sending ────────────────────────────────────────────────────────────────────
 
     def _send(self, command: AnyCommand) -> None:
-        """Ask for it, unless the exercise that is on is against it."""
+        """Send a command, if the current exercise allows it."""
         if self._is_allowed(command):
-            self.engine_session.send(command)
+            self.send(command)
 
     def _is_allowed(self, command: AnyCommand) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
@@ -355,7 +366,7 @@ class Session(LessonSession):
     def _go_back(self, command: BackPhase | BackEpoch) -> None:
         at = self.view.frame.at if self.view and self.view.frame else None
         if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
-            self.engine_session.tell("beginning")
+            self.tell("beginning")
             return
         self.pause()
         self._send(command)
@@ -375,8 +386,8 @@ class Session(LessonSession):
             if self._is_allowed(command):
                 self.controller.restart(new_seed=command.new_seed)
             return
-        self.engine_session.printed = PrintedText()
-        self.engine_session.view = replace(view, goal=view.lesson.epochs[view.mode])
+        self.printed = PrintedText()
+        self.view = replace(view, goal=view.lesson.epochs[view.mode])
         self._send(command)
 
     def _turn_mode(self, by: int) -> None:
@@ -384,11 +395,11 @@ class Session(LessonSession):
             return
         modes = self.view.lesson.modes
         if len(modes) == 1:
-            self.engine_session.tell("one_mode", mode=modes[0])
+            self.tell("one_mode", mode=modes[0])
             return
-        wished = self.engine_session.last(Switch, lambda c: c.mode is not None)
+        wished = self.last(Switch, lambda c: c.mode is not None)
         mode = (wished.mode if wished else None) or self.view.mode
-        self._in_mid_run(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
+        self._send_during_run(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
 
     def _scale_learning_rate(self, up: bool) -> None:
         now = self.learning_rate
@@ -396,13 +407,13 @@ class Session(LessonSession):
             return
         value = next_of_1_2_5(now, up)
         if not 1e-12 <= value <= LARGEST:
-            self.engine_session.tell("rate_stays", kind="refused", rate=setting(now))
+            self.tell("rate_stays", kind="refused", rate=setting(now))
             return
-        self._in_mid_run(SetLearningRate(value=value))
+        self._send_during_run(SetLearningRate(value=value))
 
-    def _in_mid_run(self, command: AnyCommand) -> None:
+    def _send_during_run(self, command: AnyCommand) -> None:
         """Do it between two epochs, and let the run go on."""
-        run = self.engine_session.last(RunTo) if self.is_running else None
+        run = self.last(RunTo) if self.is_running else None
         self.pause()
         self._send(command)
         if run is not None:

@@ -178,13 +178,11 @@ class TutorApp(ThemedApp):
     def on_tutor_app_engine_spoke(self, message: EngineSpoke) -> None:
         """Pass the event to the session, update the screen, and ask for the next frame."""
         is_owed = self.session.receive(message.event)
-        if self._lesson_screen.is_attached:
-            self._lesson_screen.update_from_session()
-        for screen in self.screen_stack:
+        for screen in dict.fromkeys((self._lesson_screen, *self.screen_stack)):
             if isinstance(screen, SessionObserver) and screen.is_mounted:
                 screen.update_from_session()
         if is_owed:
-            after_paint(self, self.session.taken)
+            after_paint(self, self.session.frame_painted)
 
     # ── Changing screens ────────────────────────────────────────────────────────────
 
@@ -197,7 +195,7 @@ class TutorApp(ThemedApp):
             return
         self.action_lesson()
         if message.exercises_only and self.session.attempt is None:
-            self.session.begin_exercise()
+            self.session.controller.begin()
             self._lesson_screen.update_from_session()
 
     def on_lesson_list_screen_go_on_chosen(self, message: LessonListScreen.GoOnChosen) -> None:
@@ -243,7 +241,7 @@ class TutorApp(ThemedApp):
         left, view = self._curriculum.last_left(), self.session.view
         if left is None:
             self.tell(Notice("nothing_left_yet"))
-        elif view and view.lesson.slug == left.slug and self.session.has_begun:
+        elif view and view.lesson.slug == left.slug and self.session.controller.has_begun:
             self.action_lesson()
         else:
             self._open_file(self._path_of(left), lambda lesson: self.session.resume(lesson, left))
@@ -377,7 +375,7 @@ class TutorApp(ThemedApp):
         trouble = self._trust(lesson)
         self._begin(lesson, begin)
         if trouble:  # the lesson runs; only the permission is not saved
-            self.session.engine_session.tell_when_open("text", kind="refused", text=trouble)
+            self.session.tell_when_open("text", kind="refused", text=trouble)
 
     def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         begin(lesson)
@@ -402,9 +400,9 @@ class TutorApp(ThemedApp):
     def _begin_exercises(self, lesson: Lesson) -> None:
         """Begin the first exercise that is not done (the fast track), once the lesson is ready."""
         self._begin_where_left(lesson)
-        exercises = self.session.exercises
+        exercises = self.session.controller.exercises
         if exercises:
-            first = next_open(exercises, self.session.deeds())
+            first = next_open(exercises, self.session.controller.deeds())
             chosen = next((e for e in exercises if e.id == first), exercises[0])
             self.session.controller.begin_when_open(chosen)
         else:

@@ -96,7 +96,7 @@ LESSON_COMMANDS = (
     AppCommand("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
     AppCommand("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     AppCommand("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
-    _session("take_up", "O", "go on", "Go on where you left before"),
+    _session("resume_previous", "O", "go on", "Go on where you left before"),
     AppCommand("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
     AppCommand("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
     AppCommand("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),
@@ -112,7 +112,9 @@ EXERCISE_COMMANDS = (
     _of_exercise("hint", "h", "hint", "A hint", 3),
     _of_exercise("show_solution", "H", "solution", "The solution, after a try", 4),
     _of_exercise("skip", "k", "I know this", "I know this: the next one", 5),
-    _session("unskip", "K", "skip back", "Take the last skip back"),
+    AppCommand(
+        "unskip", ("K",), "skip back", "Take the last skip back", "screen.controller('unskip')"
+    ),
     AppCommand("leave", ("escape",), "leave", "Leave the field, then the exercise",
             "screen.leave", 6, priority=True),
     AppCommand("exercises", ("A",), "exercises", "All exercises of this lesson",

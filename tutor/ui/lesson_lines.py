@@ -310,8 +310,8 @@ def _place(left: Bookmark) -> str:
 
 def _settings(left: Bookmark) -> tuple[str, str, float, int]:
     """The settings at the bookmark."""
-    made = (change for change in left.record.changes if change.at <= left.at)
-    return settings_of(made, left.record)
+    made = (change for change in left.recipe.changes if change.at <= left.at)
+    return settings_of(made, left.recipe)
 
 
 def by_slug(curriculum: Sequence[LessonProgress]) -> dict[str, LessonProgress]:

@@ -56,10 +56,10 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "change_runs": ("The change to run {name} is still running ({seconds:.0f} s)", _STOPS),
     "writing_runs": ("The writing of the figures is still running ({seconds:.0f} s)", _STOPS),
     # ── Lessons
-    "left_in_epoch": ("You left this lesson in epoch {epoch}", "{take_up} takes you there"),
+    "left_in_epoch": ("You left this lesson in epoch {epoch}", "{resume_previous} takes you there"),
     "left_at_exercise": (
         "You left this lesson at exercise {id}",
-        "{take_up} takes you there",
+        "{resume_previous} takes you there",
     ),
     "resumed": ("You are back where you left", _STARTS_AGAIN),
     "nothing_to_resume": ("Nothing to resume: the lesson is where you left it",),

@@ -65,8 +65,8 @@ class CompareScreen(SessionScreen):
 
     def on_mount(self) -> None:
         """Start comparing the modes."""
-        self.session.look_at_comparison(True)
+        self.session.inspect(compare=True)
 
     def on_unmount(self) -> None:
         """Stop comparing the modes, because it costs time."""
-        self.session.look_at_comparison(False)
+        self.session.inspect(compare=False)

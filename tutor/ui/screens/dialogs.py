@@ -175,9 +175,9 @@ def _write(session: Session, path: Path) -> None:
         try:
             file_export.write(view, path)
         except TutorError as error:
-            session.engine_session.tell("text", kind="refused", text=str(error))
+            session.tell("text", kind="refused", text=str(error))
             return
-        session.engine_session.tell("written", path=str(path))
+        session.tell("written", path=str(path))
 
 
 def _put(

@@ -82,7 +82,7 @@ class EditorScreen(SessionScreen):
         """Note that the editor is open, so that resuming opens it again."""
         self.session.notice = Notice()  # it names keys that type letters here
         super().on_mount()
-        self.session.keep_editing(True)
+        self.session.controller.keep_editing(True)
 
     def update_from_session(self) -> None:
         """Take over the session's state; a failure of the code is shown above the code."""
@@ -117,7 +117,7 @@ class EditorScreen(SessionScreen):
         text = self._area.text
         if text != self._kept:
             self._kept = text
-            self.session.keep_draft(text)
+            self.session.controller.keep_draft(text)
 
     def on_unmount(self) -> None:
         """Save the text, however the editor is closed."""
@@ -135,7 +135,7 @@ class EditorScreen(SessionScreen):
         if attempt and attempt.is_from_elsewhere and text != self._exercise.code:
             self._ask_about(text)
             return
-        self.session.edit(text)
+        self.session.controller.edit(text)
         self.update_from_session()
 
     def _ask_about(self, text: str) -> None:
@@ -143,7 +143,7 @@ class EditorScreen(SessionScreen):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.session.agree_to(text)
+                self.session.controller.agree_to(text)
                 self.update_from_session()
 
         self.app.push_screen(AskCode(text), answered)
@@ -160,7 +160,7 @@ class EditorScreen(SessionScreen):
 
     def _leave(self) -> None:
         self._keep()
-        self.session.keep_editing(False)
+        self.session.controller.keep_editing(False)
         if self.is_current:
             self.dismiss()
 
@@ -178,7 +178,7 @@ class EditorScreen(SessionScreen):
         def answered(yes: bool | None) -> None:
             if yes:
                 self._area.put(self._exercise.code)
-                self.session.forget_reply()
+                self.session.controller.forget_reply()
                 self.update_from_session()
 
         if not self._area.read_only:
@@ -186,7 +186,7 @@ class EditorScreen(SessionScreen):
 
     def action_hint(self) -> None:
         """Show one more hint, below the question."""
-        self.action_session("hint")
+        self.action_controller("hint")
 
     def action_turn_focus(self) -> None:
         """Focus the question, then the code around it, then the code again."""
@@ -196,7 +196,7 @@ class EditorScreen(SessionScreen):
 
     def action_copy(self) -> None:
         """Say how to select text, as nothing is selected."""
-        self.session.engine_session.tell("nothing_selected")
+        self.session.tell("nothing_selected")
         self.update_from_session()
 
 

@@ -65,7 +65,7 @@ class ExercisesScreen(ModalScreen[None]):
         """Begin the chosen exercise."""
         chosen = self.query_one(ExerciseList).chosen
         if chosen is not None:
-            self._session.begin_exercise(chosen)
+            self._session.controller.begin(chosen)
         self.dismiss()
 
 
@@ -74,9 +74,9 @@ class ExerciseList(LinesPane):
 
     def __init__(self, session: Session, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
-        session.refresh()
-        self._exercises = session.exercises
-        self._deeds = session.deeds()
+        session.refresh_journal()
+        self._exercises = session.controller.exercises
+        self._deeds = session.controller.deeds()
         self._inline = inline_formulas(ascii_only)
         ids = [exercise.id for exercise in self._exercises]
         attempt = session.attempt

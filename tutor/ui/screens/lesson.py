@@ -120,7 +120,7 @@ class LessonScreen(SessionScreen):
         lesson, attempt = self.view and self.view.lesson, self.attempt
         super().update_from_session()
         if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:
-            self.deeds = self.session.deeds()
+            self.deeds = self.session.controller.deeds()
             self._name_first_keys()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
@@ -175,7 +175,7 @@ class LessonScreen(SessionScreen):
 
         view = self.session.view
         if view is not None and not view.lesson.comparable:
-            self.session.engine_session.tell("no_comparison")
+            self.session.tell("no_comparison")
             self.update_from_session()
         elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
@@ -236,11 +236,11 @@ class LessonScreen(SessionScreen):
         """Begin the next exercise, focus its answer field, or continue after an answer."""
         attempt, pane = self.session.attempt, self.query_one(ExercisePane)
         if attempt is None:
-            self.action_session("begin_exercise")
+            self.action_controller("begin")
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
                 self.action_show("exercise")  # the next question is answered there
-            self.action_session("go_on")
+            self.action_controller("go_on")
         else:
             self.action_show("exercise")
 
@@ -264,13 +264,13 @@ class LessonScreen(SessionScreen):
     def action_of_exercise(self, name: str) -> None:
         """Have the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
-            self.session.engine_session.tell("no_exercise_on")
+            self.session.tell("no_exercise_on")
             self.update_from_session()
         else:
             if not self.query_one(ExercisePane).display:
                 self.action_show("exercise")
                 self.query_one(ExercisePane).leave_field()
-            self.action_session(name)
+            self.action_controller(name)
 
     def action_edit(self) -> None:
         """Open the editor for the code of a repair."""
@@ -279,7 +279,7 @@ class LessonScreen(SessionScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self.session.engine_session.tell("no_repair_on")
+            self.session.tell("no_repair_on")
             self.update_from_session()
         elif attempt.state == "done":
             self.action_show("exercise")
@@ -301,17 +301,17 @@ class LessonScreen(SessionScreen):
             pane.leave_field()
         else:
             self.session.leave_exercise()
-            self.session.engine_session.tell_when_open("own_run_back")
+            self.session.tell_when_open("own_run_back")
             self.update_from_session()
 
     def on_exercise_text_answered(self, message: ExerciseText.Answered) -> None:
         """Have the session check the answer."""
-        self.session.answer(message.text)
+        self.session.controller.answer(message.text)
         self.update_from_session()
 
     def on_exercise_pane_typed(self, message: ExercisePane.Typed) -> None:
         """Have the session save the typed text, so that the learner can resume later."""
-        self.session.keep_typed(message.text)
+        self.session.controller.keep_typed(message.text)
         if self.notice != self.session.notice:
             self.update_from_session()
 
@@ -329,7 +329,9 @@ class LessonScreen(SessionScreen):
 
     def _name_first_keys(self) -> None:
         """Put the keys of the current exercise first in the footer, or the key that begins one."""
-        self.query_one(Footer).first = tuple(_first_keys(self.attempt, self.session.exercises))
+        self.query_one(Footer).first = tuple(
+            _first_keys(self.attempt, self.session.controller.exercises)
+        )
 
     # ── The timeline ────────────────────────────────────────────────────────────────
 
@@ -366,15 +368,15 @@ class LessonScreen(SessionScreen):
 
     def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
         """Ask the engine for the plot's data, thinned to the visible points."""
-        self.session.look(message.columns, message.kind)
+        self.session.inspect(columns=message.columns, picture=message.kind)
 
     def on_code_pane_name_chosen(self, message: CodePane.NameChosen) -> None:
         """Ask the engine to inspect this name."""
-        self.session.look_at_name(message.name)
+        self.session.inspect(name=message.name)
 
     def on_graph_pane_looked(self, message: GraphPane.Looked) -> None:
         """Have the engine send the graph while it is in view."""
-        self.session.look_at_graph(message.is_seen)
+        self.session.inspect(graph=message.is_seen)
 
     # ── Layout ──────────────────────────────────────────────────────────────────────
 

@@ -64,7 +64,7 @@ class RunsScreen(ModalScreen[None]):
             return
         view = self.session.view
         pane = panes.first()
-        pane.then = self.session.engine_session.look.then
+        pane.then = self.session.inspected.then
         pane.runs = view.runs if view else ()
         self.query_one("#runs-notice", Static).update(line(notice_text(self.session.notice, KEYS)))
 
@@ -79,7 +79,7 @@ class RunsScreen(ModalScreen[None]):
         """Resume the chosen run."""
         chosen = self.query_one(RunsPane).chosen
         if chosen is not None and not chosen.is_current:
-            self.session.take_run(chosen.name)
+            self.session.select_run(chosen.name)
         self.dismiss()
 
     def action_fork(self) -> None:
@@ -96,7 +96,7 @@ class RunsScreen(ModalScreen[None]):
             self._doomed = ""
         else:
             self._doomed = chosen.name
-            self.session.engine_session.tell("delete_again", name=chosen.name)
+            self.session.tell("delete_again", name=chosen.name)
             self.update_from_session()
 
     def action_compare(self) -> None:
@@ -105,10 +105,10 @@ class RunsScreen(ModalScreen[None]):
         if chosen is None:
             return
         if chosen.is_current:
-            self.session.engine_session.tell("is_this_run")
+            self.session.tell("is_this_run")
         else:
-            self.session.compare_with(chosen.name)
-            self.session.engine_session.tell("compared_with", name=chosen.name)
+            self.session.inspect(then=chosen.name)
+            self.session.tell("compared_with", name=chosen.name)
         self.update_from_session()
 
     def action_rename(self) -> None:
