@@ -20,6 +20,7 @@ from tests.session.test_exercise_controller import (
     SIGN,
     Notebook,
 )
+from tests.ui.exercises import comparison_state
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Choice, Exercise
 from tutor.plain_mode.exercise_text import failure, news, still_to_reach
@@ -28,7 +29,6 @@ from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.feedback import Reply
-from tutor.session.goal_progress import ComparisonState
 
 
 def told(*lines: str, **options: object) -> str:
@@ -320,8 +320,10 @@ def test_signs_may_be_typed_as_words():
     assert "Type +, - or 0" in told("a sign", "many")
 
 
-@pytest.mark.parametrize(("what", "start"), [("w * 5 + b", "w * 5"), ("lowest loss", "Lowest")])
-def test_a_variable_keeps_its_small_letter_at_the_start_of_a_sentence(what: str, start: str):
+@pytest.mark.parametrize(
+    ("condition", "start"), [("w * 5 + b < 2", "w"), ("losses[:9].min() < 2", "Lowest")]
+)
+def test_a_variable_keeps_its_small_letter_at_the_start_of_a_sentence(condition: str, start: str):
     attempt = Attempt(
         REACH,
         1,
@@ -329,6 +331,6 @@ def test_a_variable_keeps_its_small_letter_at_the_start_of_a_sentence(what: str,
         "asking",
         "condition",
         "",
-        marks=((ComparisonState(what, False, "3", "below 2"),),),
+        marks=((comparison_state(condition, False, 3, 2),),),
     )
     assert next(still_to_reach(attempt)).startswith(start)

@@ -9,9 +9,9 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import Exercise, Predict, Setting, Stage, Wrong
+from tutor.lesson.exercise import Exercise, Setting, Stage, Wrong
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Element, Position, Value
+from tutor.protocol.frame import Element, Position
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import (
     AnyEvent,
@@ -25,13 +25,12 @@ from tutor.protocol.messages import (
 )
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.session.goal_progress import ComparisonState, Marks
 from tutor.session.journal import Bookmark, Deed, Draft, NoJournal, next_to_do
 from tutor.session.repair_handler import REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
-from tutor.wording import feedback
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
+from tutor.wording.goals import goal_words
 
 SIGN = msgspec.structs.replace(PREDICT, id="sign", form="sign", wrong=())
 PICK = msgspec.structs.replace(
@@ -185,43 +184,6 @@ def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine
     assert learner.says("-25.5").explain == own.explain
 
 
-def test_a_local_gradient_is_asked_for_with_all_else_held_fixed() -> None:
-    values = {"a": 2.0, "b": 3.0, "y": 6.0}
-    step = LocalGradientQuestion(asks="local", output="a * b", input="a", values=values, expected=3)
-    asked = feedback.local_question(step)
-    assert asked.startswith(
-        "Here `y` = `a * b`. How fast does `y` change with `a`, the rest held fixed?  (`a` = 2,"
-    )
-    alone = msgspec.structs.replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
-    assert feedback.local_question(alone).startswith(
-        "Here `b` = `a + 1`. How fast does `b` change with `a`?  (`a` = "
-    )
-
-
-def test_what_has_no_name_is_given_a_letter_that_the_lesson_does_not_use() -> None:
-    values = {"(u - y)[3]": 2.0, "((u - y) ** 2)[3]": 4.0}
-    step = LocalGradientQuestion(
-        asks="local",
-        output="((u - y) ** 2)[3]",
-        input="(u - y)[3]",
-        values=values,
-        expected=4.0,
-    )
-    assert feedback.local_question(step) == (
-        "Here `v` = `(u - y)[3]` and `p` = `((u - y) ** 2)[3]`. "
-        "How fast does `p` change with `v`?  (`v` = 2, `p` = 4)"
-    )
-    assert "to `v`" in feedback.local_help(step)
-    assert "out `p` again" in feedback.local_help(step)
-
-
-def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> None:
-    values = {"gradient with respect to a": (2.0, -1.0), "local gradient of a": (3.0, 4.0)}
-    step = LocalGradientQuestion(asks="total", output="", input="w", values=values, expected=2.0)
-    assert feedback.local_solution(step) == "2 × 3 + (−1) × 4 = 2"
-    assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
-
-
 def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.begins()
@@ -274,10 +236,10 @@ def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEng
 
 def test_of_a_condition_it_is_told_how_near_the_run_is(engine: FakeEngine) -> None:
     learner = Learner(engine, REACH)
-    (mark,) = learner.begins().marks[0]
+    (mark,) = goal_words(learner.begins().marks)[0]
     assert (mark.what, mark.stands, mark.wanted) == ("loss", "none yet", "below 10")
     learner.does("step_epoch")
-    (mark,) = learner.attempt.marks[0]
+    (mark,) = goal_words(learner.attempt.marks)[0]
     assert (mark.stands, mark.holds) == ("30", False)
 
 
@@ -467,22 +429,6 @@ def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> No
     assert learner.attempt.is_solution_shown
 
 
-@pytest.mark.parametrize(
-    ("exercise", "right"),
-    [
-        (SIGN, "negative"),
-        (PICK, "It rises"),
-        (msgspec.structs.replace(PREDICT, answer='gradient["w"] if True else 12345678'), "−30"),
-    ],
-)
-def test_a_solution_does_not_show_the_expression_that_checks_it(
-    exercise: Exercise, right: str
-) -> None:
-    assert isinstance(exercise, Predict)
-    text = "up" if exercise.form == "choice" else ""
-    assert feedback.solution(exercise, Value(() if text else (-30.0,), text=text)) == right
-
-
 def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.does("set_learning_rate", 0.02)
@@ -571,23 +517,6 @@ def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
     learner.begins("first")
     assert learner.does("unskip").exercise is PREDICT
     assert learner.notebook.states("line") == {"reach": "skipped"}
-
-
-def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_it_away() -> None:
-    formula = "w − w before + 0.01 × gradient of w"
-    whats = ("w", formula, "loss of epoch 2 / loss of epoch 1", "last bias", "loss")
-    marks = (tuple(ComparisonState(what, False, "3", "below 2") for what in whats),)
-    told = misses(marks)
-    assert "w is 3, should be below 2; last bias is 3, should be below 2." in told
-    assert "w before" not in told
-    assert "loss of epoch" not in told
-    only_formula = ((ComparisonState(formula, False, "3", "below 2"),),)
-    assert misses(only_formula).endswith("does not yet do what it should.")
-
-
-def misses(marks: Marks) -> str:
-    reply = Reply("fix_misses", {"epochs": 5, "marks": marks})
-    return reply_markdown(Attempt(REPAIR, 1, 1, "asking", "code", "", reply=reply))
 
 
 def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:

@@ -22,6 +22,8 @@ from tutor.lesson.exercise import (
     Wrong,
 )
 from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Value
+from tutor.session.goal_progress import ComparisonState, goal_of
 
 from .lessons import lesson, section
 
@@ -79,6 +81,12 @@ CHOOSE = Choose(
     choices=(Choice("Not so", reply="No: look again."), Choice("So", is_right=True)),
     **COMMON,
 )
+
+
+def comparison_state(condition: str, is_met: bool, *values: float) -> ComparisonState:
+    """The state of a condition's first comparison: its value now, and the target."""
+    numbers = (float(is_met), *values)
+    return goal_of(condition).ways[0][0].state([Value((x,), (), "float64") for x in numbers])
 
 
 def with_exercises(*exercises: Exercise) -> Lesson:

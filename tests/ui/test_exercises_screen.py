@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 from textual.app import App
 
-from tutor.session.journal import Deed
+from tutor.lesson.exercise import Exercise
+from tutor.session.exercise_controller import ExerciseController
+from tutor.session.journal import Deed, NoJournal
 from tutor.session.session import Session
 from tutor.ui.screens.exercises import ExerciseList, ExercisesScreen
 
@@ -14,15 +16,15 @@ from .exercises import CHOOSE, PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
 
-class Pupil(Session):
-    """One who has done some of it."""
+class Controller(ExerciseController):
+    """Remembers which exercise was begun."""
 
     begun: str | None = None
 
     def deeds(self) -> dict[str, Deed]:
         return {"first": "done", "mend": "tried"}
 
-    def begin_exercise(self, id: str | None = None) -> None:
+    def begin(self, id: str | None = None) -> None:
         self.begun = id
 
 
@@ -40,10 +42,16 @@ class Alone(App[None]):
         self.push_screen(ExercisesScreen(self._session, ascii_only=False))
 
 
-def lesson_session() -> Pupil:
-    session = Pupil(FakeEngine())
-    session.open(with_exercises(PREDICT, REPAIR, CHOOSE))
+def lesson_session(*exercises: Exercise) -> Session:
+    session = Session(FakeEngine())
+    session.controller = Controller(session, NoJournal())
+    session.open(with_exercises(*exercises or (PREDICT, REPAIR, CHOOSE)))
     return session
+
+
+def begun_in(session: Session) -> str | None:
+    assert isinstance(session.controller, Controller)
+    return session.controller.begun
 
 
 async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
@@ -61,7 +69,7 @@ async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
         assert listed.size.height == 3
         await pilot.press("down", "down", "up", "up", "down", "enter")
         await pilot.pause()
-        assert session.begun == "mend"
+        assert begun_in(session) == "mend"
         assert not isinstance(app.screen, ExercisesScreen)
 
 
@@ -73,14 +81,13 @@ async def test_a_number_begins_the_exercise_that_has_it() -> None:
         assert isinstance(app.screen, ExercisesScreen)
         await pilot.press("3")
         await pilot.pause()
-        assert session.begun == "choose"
+        assert begun_in(session) == "choose"
         assert not isinstance(app.screen, ExercisesScreen)
 
 
 async def test_of_many_a_number_of_two_digits_can_be_typed() -> None:
-    session = Pupil(FakeEngine())
     many = (msgspec.structs.replace(PREDICT, id=f"number-{n}") for n in range(1, 14))
-    session.open(with_exercises(*many))
+    session = lesson_session(*many)
     app = Alone(session)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("1")
@@ -88,7 +95,7 @@ async def test_of_many_a_number_of_two_digits_can_be_typed() -> None:
         assert app.screen.query_one(ExerciseList).chosen == "number-1"
         await pilot.press("2")
         await pilot.pause()
-        assert session.begun == "number-12"
+        assert begun_in(session) == "number-12"
 
 
 async def test_escape_begins_nothing() -> None:
@@ -97,5 +104,5 @@ async def test_escape_begins_nothing() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("down", "escape")
         await pilot.pause()
-        assert session.begun is None
+        assert begun_in(session) is None
         assert not isinstance(app.screen, ExercisesScreen)

@@ -151,7 +151,7 @@ async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: F
         assert isinstance(app.screen, LessonScreen)
         assert "epoch 3" in text_of(app, "header")
     (opened,) = (c for c in engine.sent if isinstance(c, OpenLesson))
-    assert (opened.record, opened.epoch, opened.step) == (left().record, 3, 2)
+    assert (opened.record, opened.epoch, opened.step) == (left().recipe, 3, 2)
 
 
 async def test_enter_that_comes_before_the_journal_is_read_still_goes_on(

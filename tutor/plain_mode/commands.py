@@ -207,7 +207,7 @@ class ActionCommands:
         if action == "go":
             if run.is_current:
                 raise UnclearCommandError(f"You are in run {run.name} already.")
-            self._session.take_run(run.name)
+            self._session.select_run(run.name)
             return "jump"
         if action == "delete":
             self._session.delete_run(run.name)

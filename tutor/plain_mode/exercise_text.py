@@ -22,6 +22,7 @@ from tutor.wording.feedback import (
     solution_choice,
     solution_markdown,
 )
+from tutor.wording.goals import goal_words
 from tutor.wording.notices import allowed_changes, notice_parts
 
 KINDS = {
@@ -218,7 +219,7 @@ def still_to_do(attempt: Attempt) -> Iterator[Line]:
 
 def still_to_reach(attempt: Attempt) -> Iterator[Line]:
     """The parts of a goal that do not hold yet: the present value, and the wanted one."""
-    for number, way in enumerate(attempt.marks):
+    for number, way in enumerate(goal_words(attempt.marks)):
         for index, mark in enumerate(mark for mark in way if not mark.holds):
             start = "Or this is enough. " if number and not index else ""
             is_variable = mark.what.split(" ", 1)[0] not in _WORDS  # `w * 5 + b` stays as it is

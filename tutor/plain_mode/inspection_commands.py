@@ -63,11 +63,11 @@ class InspectionCommands:
     def _inspected(self, part: str, **look: object) -> RunView:
         """The view with a new inspection of this kind. Raises UnclearCommandError if none came."""
         session, before = self._session, self._part(part)
-        session.engine_session.look_at(**look)
+        session.inspect(**look)
         try:
             self._listener.wait(lambda: self._part(part) is not before)
         finally:
-            session.engine_session.look_at(**NOT_LOOKING)
+            session.inspect(**NOT_LOOKING)
             self._listener.wait()
             session.notice = Notice()  # the engine repeats the last one with each answer
         if session.view is None or self._part(part) is before:
@@ -116,11 +116,11 @@ class InspectionCommands:
                 yield from spoken_inspections.picture(found)
 
     def _loss(self) -> Iterable[Line]:
-        self._session.look(CURVE_COLUMNS)
+        self._session.inspect(columns=CURVE_COLUMNS)
         self._listener.wait()
         view = self._session.view
         yield from spoken_inspections.loss_curve(view.curve if view else None)
-        self._session.look(0)
+        self._session.inspect(columns=0)
         self._listener.wait()
         self._session.notice = Notice()
 

@@ -13,13 +13,13 @@ from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, 
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
-from tutor.session.goal_progress import ComparisonState
 from tutor.session.journal import Deed, next_to_do
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
 from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
+from tutor.wording.goals import GoalWords, goal_words
 from tutor.wording.notices import allowed_changes
 
 Key = tuple[str, str]
@@ -225,8 +225,9 @@ def goal(attempt: Attempt, width: int) -> list[Content]:
         state = ("✓ met", text_styles.NEXT)
     elif attempt.is_met is False:
         state = ("✗ not yet", text_styles.ERROR)
-    met = tuple(way for way in attempt.marks if all(mark.holds for mark in way))
-    ways = met[:1] if attempt.is_met and met else attempt.marks
+    every = goal_words(attempt.marks)
+    met = tuple(way for way in every if all(part.holds for part in way))
+    ways = met[:1] if attempt.is_met and met else every
     count = "two" if len(ways) == 2 else str(len(ways))
     enough = f" · one of these {count} ways is enough" if len(ways) > 1 else ""
     rows = [line("Goal: ", state, (enough, text_styles.DIM))]
@@ -237,7 +238,7 @@ def goal(attempt: Attempt, width: int) -> list[Content]:
     return rows
 
 
-def _marked(mark: ComparisonState, width: int) -> Iterator[Content]:
+def _marked(mark: GoalWords, width: int) -> Iterator[Content]:
     """`✗ last loss: 16, should be below 0.01`, folded below its beginning."""
     sign: Piece = ("  ✓ ", text_styles.NEXT) if mark.holds else ("  ✗ ", text_styles.ERROR)
     words = line(

@@ -23,8 +23,8 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.session.goal_progress import Marks, words_of
 from tutor.session.number_format import number, setting, short, without_tails
+from tutor.wording.goals import goal_words, words_of
 from tutor.wording.notices import Values
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
@@ -135,8 +135,8 @@ def _fix_misses(values: Values, exercise: Exercise) -> str:
 
     Formulas are left out: they might be the very code to be found.
     """
-    marks: Marks = values["marks"]
-    missed = (m for way in marks[:1] for m in way if not m.holds and m.now and m.wanted)
+    ways = goal_words(values["marks"])
+    missed = (m for way in ways[:1] for m in way if not m.holds and m.now and m.wanted)
     plain = [m for m in missed if not _FORMULA.search(m.what)][:MOST_FIGURES]
     figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in plain]
     what = f": {'; '.join(figures)}." if figures else "."

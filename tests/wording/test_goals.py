@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tutor.protocol.frame import Value
-from tutor.session.goal_progress import ComparisonState, Marks, goal_of
+from tutor.session.goal_progress import goal_of
+from tutor.wording.goals import GoalWords, goal_words
 
 LOSSES = np.array([26.0, 4.0, 0.0031])
 NAMES = {
@@ -33,12 +34,12 @@ def value(expression: str) -> Value:
     return Value((float(found),), (), "bool" if is_truth else "float64")
 
 
-def marks(condition: str) -> Marks:
+def marks(condition: str) -> tuple[tuple[GoalWords, ...], ...]:
     goal = goal_of(condition)
-    return goal.marks([value(expression) for expression in goal.expressions])
+    return goal_words(goal.marks([value(expression) for expression in goal.expressions]))
 
 
-def said(mark: ComparisonState) -> str:
+def said(mark: GoalWords) -> str:
     return f"{'+' if mark.holds else '-'} {mark.what}: {mark.stands}{mark.should_be}"
 
 

@@ -1,0 +1,86 @@
+"""Feedback, questions and solutions in words."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.session.test_exercise_controller import PICK, SIGN
+from tests.ui.exercises import PREDICT, REPAIR, comparison_state
+from tutor.lesson.exercise import Exercise, Predict
+from tutor.protocol.frame import Value
+from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.session.attempt import Attempt
+from tutor.session.feedback import Reply
+from tutor.session.goal_progress import ComparisonState
+from tutor.wording import feedback
+from tutor.wording.feedback import reply_markdown
+
+
+def test_a_local_gradient_is_asked_for_with_all_else_held_fixed() -> None:
+    values = {"a": 2.0, "b": 3.0, "y": 6.0}
+    step = LocalGradientQuestion(asks="local", output="a * b", input="a", values=values, expected=3)
+    asked = feedback.local_question(step)
+    assert asked.startswith(
+        "Here `y` = `a * b`. How fast does `y` change with `a`, the rest held fixed?  (`a` = 2,"
+    )
+    alone = msgspec.structs.replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
+    assert feedback.local_question(alone).startswith(
+        "Here `b` = `a + 1`. How fast does `b` change with `a`?  (`a` = "
+    )
+
+
+def test_what_has_no_name_is_given_a_letter_that_the_lesson_does_not_use() -> None:
+    values = {"(u - y)[3]": 2.0, "((u - y) ** 2)[3]": 4.0}
+    step = LocalGradientQuestion(
+        asks="local",
+        output="((u - y) ** 2)[3]",
+        input="(u - y)[3]",
+        values=values,
+        expected=4.0,
+    )
+    assert feedback.local_question(step) == (
+        "Here `v` = `(u - y)[3]` and `p` = `((u - y) ** 2)[3]`. "
+        "How fast does `p` change with `v`?  (`v` = 2, `p` = 4)"
+    )
+    assert "to `v`" in feedback.local_help(step)
+    assert "out `p` again" in feedback.local_help(step)
+
+
+def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> None:
+    values = {"gradient with respect to a": (2.0, -1.0), "local gradient of a": (3.0, 4.0)}
+    step = LocalGradientQuestion(asks="total", output="", input="w", values=values, expected=2.0)
+    assert feedback.local_solution(step) == "2 × 3 + (−1) × 4 = 2"
+    assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
+
+
+def misses(*states: ComparisonState) -> str:
+    reply = Reply("fix_misses", {"epochs": 5, "marks": (states,)})
+    return reply_markdown(Attempt(REPAIR, 1, 1, "asking", "code", "", reply=reply))
+
+
+def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_it_away() -> None:
+    formula = "w - was['w'] + 0.01 * gradient['w']"
+    whats = ("w", formula, "losses[1] / losses[0]", "bias", "losses[-1]")
+    told = misses(*(comparison_state(f"{what} < 2", False, 3, 2) for what in whats))
+    assert "w is 3, should be below 2; bias is 3, should be below 2." in told
+    assert "w before" not in told
+    assert "loss of" not in told
+    only_formula = comparison_state(f"{formula} < 2", False, 3, 2)
+    assert misses(only_formula).endswith("does not yet do what it should.")
+
+
+@pytest.mark.parametrize(
+    ("exercise", "right"),
+    [
+        (SIGN, "negative"),
+        (PICK, "It rises"),
+        (msgspec.structs.replace(PREDICT, answer='gradient["w"] if True else 12345678'), "−30"),
+    ],
+)
+def test_a_solution_does_not_show_the_expression_that_checks_it(
+    exercise: Exercise, right: str
+) -> None:
+    assert isinstance(exercise, Predict)
+    text = "up" if exercise.form == "choice" else ""
+    assert feedback.solution(exercise, Value(() if text else (-30.0,), text=text)) == right

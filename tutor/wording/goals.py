@@ -1,0 +1,222 @@
+"""An exercise's condition in words, and how near a run is to it.
+
+Each comparison stands beside its present value: `losses[:10].min()` is the lowest loss of epochs
+1 to 10.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tutor.plain import one_line
+from tutor.protocol.frame import Value
+from tutor.session.goal_progress import ComparisonState, GoalComparison, Marks, is_literal
+from tutor.session.number_format import setting, short
+
+_MOST_CELLS = 44
+_NAMES = {"learning_rate": "learning rate", "losses": "the losses"}
+_OF = {"min": "lowest", "max": "highest", "mean": "mean of", "sum": "sum of", "abs": "size of"}
+_SAME = {"item", "detach", "float", "int"}
+"""What a number goes through without becoming another one."""
+_BY_PARAMETER = {"gradient": "gradient of {}", "gradient_now": "gradient of {}", "was": "{} before"}
+_SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
+    ast.Add: ("+", 1),
+    ast.Sub: ("−", 1),
+    ast.Mult: ("×", 2),
+    ast.Div: ("/", 2),
+    ast.Pow: ("^", 3),
+}
+"""How an operation is written, and how tightly it binds."""
+_ATOM = 4
+
+
+def words_of(node: ast.expr) -> str:
+    """An expression in words, shorter than a line; empty if it has no words."""
+    found = _words(node)
+    return one_line(found) if found and len(found) <= _MOST_CELLS else ""
+
+
+def _words(node: ast.expr) -> str:
+    match node:
+        case ast.Constant(value=bool()):
+            return ""
+        case ast.Constant(value=int() | float() as number):
+            return setting(number)
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Name(id=name):
+            return _NAMES.get(name, name)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return _joined("−", _operand(operand, _ATOM))
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
+            sign, binding = _SIGNS[type(op)]
+            return _joined(_operand(left, binding), f" {sign} ", _operand(right, binding + 1))
+        case ast.Subscript(value=ast.Name(id="losses"), slice=index):
+            return _loss_of(index)
+        case ast.Subscript(value=value, slice=index):
+            return _element(value, index)
+        case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id="losses")]):
+            return "epochs so far"
+        case ast.Call(func=ast.Name(id=name), args=[of], keywords=[]):
+            return _called(name, of)
+        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]):
+            return _called(name, of)
+    return ""
+
+
+def _joined(*parts: str) -> str:
+    """The parts as one; empty where one of them has no words."""
+    return "".join(parts) if all(parts) else ""
+
+
+def _operand(node: ast.expr, binding: int) -> str:
+    """In brackets where it binds less tightly than that."""
+    words = _words(node)
+    while isinstance(node, ast.Call) and (inner := _unwrapped(node)) is not None:
+        node = inner
+    is_loose = isinstance(node, ast.BinOp) and _SIGNS.get(type(node.op), ("", 0))[1] < binding
+    return f"({words})" if words and is_loose else words
+
+
+def _unwrapped(node: ast.Call) -> ast.expr | None:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[of]) if name in _SAME:
+            return of
+        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[]) if name in _SAME:
+            return of
+    return None
+
+
+def _called(name: str, of: ast.expr) -> str:
+    if name in _SAME:
+        return _words(of)
+    match name, of:
+        case "max", ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(op=ast.Sub()) as apart]):
+            return _joined(
+                "largest distance of ", _words(apart.left), " from ", _words(apart.right)
+            )
+    return _joined(_OF.get(name, ""), " ", _operand(of, _ATOM))
+
+
+def _loss_of(index: ast.expr) -> str:
+    match index:
+        case ast.Constant(value=int(epoch)):
+            return f"loss of epoch {epoch + 1}"
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1)):
+            return "loss of the last epoch"
+        case ast.Slice(lower=None, upper=ast.Constant(value=int(last)), step=None):
+            return f"loss of epochs 1 to {last}"
+        case ast.Slice(
+            lower=ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(count))),
+            upper=None,
+            step=None,
+        ):
+            return f"loss of the last {count} epochs"
+    return ""
+
+
+def _element(value: ast.expr, index: ast.expr) -> str:
+    match value, index:
+        case ast.Name(id=name), ast.Constant(value=str(parameter)) if name in _BY_PARAMETER:
+            return _BY_PARAMETER[name].format(parameter)
+        case _, ast.Constant(value=int()):
+            return _joined(_operand(value, _ATOM), f"[{ast.unparse(index)}]")
+        case _, ast.Tuple(elts=[ast.Constant(value=int()), *_]):
+            return _joined(_operand(value, _ATOM), f"[{ast.unparse(index).strip('()')}]")
+    return ""
+
+
+# ── Comparisons ─────────────────────────────────────────────────────────────────────
+
+THE_REST = "the rest of what is asked"
+"""A part of a condition that has no words of its own."""
+_LONGEST_NAME = 24
+"""Of what a number is compared with: in place of a longer name stands that it may change."""
+_FACTS = {"diverged": "the run has diverged", "not diverged": "the run has not diverged"}
+_SENSES = {
+    "Lt": "below",
+    "LtE": "at most",
+    "Gt": "above",
+    "GtE": "at least",
+    "Eq": "exactly",
+    "NotEq": "other than",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GoalWords:
+    """How one comparison stands, in words."""
+
+    what: str
+    """`lowest loss of epochs 1 to 10`."""
+    holds: bool
+    now: str = ""
+    """`0.0031`, or `yes`; empty where there is no value yet."""
+    wanted: str = ""
+    """`below 1e−6`; empty where whether it holds says all."""
+    named: str = ""
+    """The same with a name, where the number is computed and may change with the run: `above loss
+    of epoch 1 (now 26)`."""
+
+    @property
+    def stands(self) -> str:
+        """The present value; words where there is none yet."""
+        return self.now or "none yet"
+
+    @property
+    def should_be(self) -> str:
+        """`, should be below 1e−6`; without the verb where it is so."""
+        verb = "" if self.holds else "should be "
+        return f", {verb}{self.named or self.wanted}" if self.wanted else ""
+
+
+def goal_words(marks: Marks) -> tuple[tuple[GoalWords, ...], ...]:
+    """The comparisons in words; empty where nothing of the condition has words."""
+    ways = tuple(tuple(_words_for(state) for state in way) for way in marks)
+    return ways if any(part.what != THE_REST for way in ways for part in way) else ()
+
+
+def _words_for(state: ComparisonState) -> GoalWords:
+    comparison, is_so = state.comparison, state.holds
+    what = words_of(ast.parse(comparison.now, mode="eval").body) if comparison.now else ""
+    if not what:
+        fact = _FACTS.get(comparison.condition, THE_REST)
+        return GoalWords(fact, is_so, "yes" if is_so else "not yet")
+    if is_so and comparison.sense == "Eq":
+        return GoalWords(what, is_so, _text(state.now))
+    return GoalWords(what, is_so, _text(state.now), *_wanted(state))
+
+
+def _wanted(state: ComparisonState) -> tuple[str, str]:
+    """The wanted value; and the same with a name, where it may change with the run."""
+    comparison = state.comparison
+    node = ast.parse(comparison.target, mode="eval").body
+    name = words_of(node)
+    value = name if is_literal(node) else _text(state.target)
+    if not value:
+        sense = _SENSES.get(comparison.sense)
+        return (f"{sense} {name}" if name and sense else ""), ""
+    sense = _SENSES.get(comparison.sense) or f"within {_width(comparison, state.tolerance)} of"
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    wanted = value if is_text and comparison.sense == "Eq" else f"{sense} {value}"
+    if is_literal(node):
+        return wanted, ""
+    is_short = name and len(name) <= _LONGEST_NAME
+    return wanted, f"{sense} {name} (now {value})" if is_short else f"{wanted} (as of now)"
+
+
+def _width(comparison: GoalComparison, tolerance: Value | None) -> str:
+    node = ast.parse(comparison.tolerance, mode="eval").body
+    if is_literal(node) or tolerance is None or not tolerance.data:
+        return words_of(node)
+    return _text(tolerance)
+
+
+def _text(value: Value | None) -> str:
+    """A single number or a string; empty where it is neither."""
+    if value is None or not (value.dtype == "str" or len(value.data) == 1 == value.size):
+        return ""
+    is_plain = value.dtype not in ("str", "bool") and value.is_finite
+    return setting(value.data[0]) if is_plain else short(value)
