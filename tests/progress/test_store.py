@@ -21,7 +21,7 @@ from tutor.progress import connection, schema
 from tutor.progress import records as place_module
 from tutor.progress.records import RANK, Counts, DeedName, progress_file
 from tutor.progress.store import Store
-from tutor.session.journal import Deed
+from tutor.session.journal import ExerciseResult
 
 KILLED = """
 import sys
@@ -292,4 +292,4 @@ def test_the_file_is_found_in_the_data_folder_or_where_one_says(
 def test_words_that_two_packages_use_are_the_same() -> None:
     """The progress is a leaf: it can't import them."""
     assert place_module.APP == library.APP
-    assert set(get_args(Deed)) == set(get_args(DeedName)) == {*RANK, "unskipped"}
+    assert set(get_args(ExerciseResult)) == set(get_args(DeedName)) == {*RANK, "unskipped"}

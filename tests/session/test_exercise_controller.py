@@ -25,7 +25,7 @@ from tutor.protocol.messages import (
 )
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.session.journal import Bookmark, Deed, Draft, NoJournal, next_to_do
+from tutor.session.journal import Bookmark, Draft, ExerciseResult, NoJournal, next_to_do
 from tutor.session.repair_handler import REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
@@ -50,12 +50,12 @@ class Notebook(NoJournal):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
-        self.deeds: list[tuple[str, Deed]] = []
+        self.results: list[tuple[str, ExerciseResult]] = []
         self.drafts: dict[str, Draft] = {}
         self.places: list[Bookmark] = []
 
-    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
-        self.deeds.append((exercise, deed))
+    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
+        self.results.append((exercise, result))
 
     def left(self, left: Bookmark) -> None:
         self.places.append(left)
@@ -66,10 +66,10 @@ class Notebook(NoJournal):
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         return self.drafts.get(exercise)
 
-    def states(self, lesson: str) -> dict[str, Deed]:
+    def states(self, lesson: str) -> dict[str, ExerciseResult]:
         counted = ("done", "skipped", "unskipped")
-        found = {e: deed for e, deed in self.deeds if deed in counted}
-        return {e: deed for e, deed in found.items() if deed != "unskipped"}
+        found = {e: result for e, result in self.results if result in counted}
+        return {e: result for e, result in found.items() if result != "unskipped"}
 
 
 class Learner:
@@ -116,8 +116,8 @@ class Learner:
         return self.session.view.frame.at
 
 
-def deeds_of(learner: Learner) -> list[Deed]:
-    return [deed for _, deed in learner.notebook.deeds]
+def results_of(learner: Learner) -> list[ExerciseResult]:
+    return [result for _, result in learner.notebook.results]
 
 
 def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
@@ -133,7 +133,7 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
     done = learner.says("-30")
     assert (done.state, done.explain) == ("done", PREDICT.explain)
     assert learner.at == Position(1, 3)
-    assert deeds_of(learner) == ["tried", "done"]
+    assert results_of(learner) == ["tried", "done"]
 
 
 def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
@@ -402,7 +402,7 @@ def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: Fake
     learner.says("1")
     learner.does("show_solution")
     assert solution_markdown(learner.attempt) == "So"
-    assert deeds_of(learner) == ["hinted", "hinted", "tried", "shown"]
+    assert results_of(learner) == ["hinted", "hinted", "tried", "shown"]
 
 
 def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(

@@ -85,8 +85,8 @@ CHOOSE = Choose(
 
 def comparison_state(condition: str, is_met: bool, *values: float) -> ComparisonState:
     """The state of a condition's first comparison: its value now, and the target."""
-    numbers = (float(is_met), *values)
-    return goal_of(condition).ways[0][0].state([Value((x,), (), "float64") for x in numbers])
+    numbers = [Value((x,), (), "float64") for x in values]
+    return goal_of(condition).ways[0][0].state([Value((float(is_met),), (), "bool"), *numbers])
 
 
 def with_exercises(*exercises: Exercise) -> Lesson:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tutor.lesson.library import Headline
 from tutor.protocol.frame import Change, Position, RunRecipe
-from tutor.session.journal import Bookmark, Deed, NoJournal
+from tutor.session.journal import Bookmark, ExerciseResult, NoJournal
 
 from .lessons import headline, lesson
 
@@ -45,12 +45,12 @@ class Kept(NoJournal):
     """Holds what a test says has been done."""
 
     def __init__(
-        self, last: Bookmark | None = None, done: dict[str, dict[str, Deed]] | None = None
+        self, last: Bookmark | None = None, done: dict[str, dict[str, ExerciseResult]] | None = None
     ) -> None:
         self.last, self.done = last, done or {}
         self.asked = 0
 
-    def states(self, lesson: str) -> dict[str, Deed]:
+    def states(self, lesson: str) -> dict[str, ExerciseResult]:
         self.asked += 1
         return self.done.get(lesson, {})
 

@@ -248,7 +248,7 @@ async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_do
     async with app.run_test(size=(80, 60)) as pilot:
         await pilot.pause()
         assert "◇ Exercise 1: prediction · a\n" in app.text
-        pane.deeds = {"first": "done", "mend": "tried"}
+        pane.results = {"first": "done", "mend": "tried"}
         assert "✓ Exercise 1: prediction · done\n" in app.text
         assert "· Exercise 2: repair · tried · a\n" in app.text
         assert app.text.endswith("◇ Exercise 3: choice")

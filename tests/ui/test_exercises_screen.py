@@ -7,7 +7,7 @@ from textual.app import App
 
 from tutor.lesson.exercise import Exercise
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import Deed, NoJournal
+from tutor.session.journal import ExerciseResult, NoJournal
 from tutor.session.session import Session
 from tutor.ui.screens.exercises import ExerciseList, ExercisesScreen
 
@@ -21,7 +21,7 @@ class Controller(ExerciseController):
 
     begun: str | None = None
 
-    def deeds(self) -> dict[str, Deed]:
+    def results(self) -> dict[str, ExerciseResult]:
         return {"first": "done", "mend": "tried"}
 
     def begin(self, id: str | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
-from tutor.session.journal import Bookmark, Deed
+from tutor.session.journal import Bookmark, ExerciseResult
 from tutor.ui.app import TutorApp
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
@@ -93,7 +93,7 @@ async def test_what_another_tutor_has_done_is_seen_when_the_menu_is_shown(
     engine: FakeEngine,
 ) -> None:
     class Shared(Kept):
-        news: dict[str, dict[str, Deed]]
+        news: dict[str, dict[str, ExerciseResult]]
 
         def refresh(self) -> None:
             self.done = self.news

@@ -9,7 +9,7 @@ import pytest
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
 from tutor.protocol.messages import OpenLesson
-from tutor.session.journal import Deed, Journal, NoJournal
+from tutor.session.journal import ExerciseResult, Journal, NoJournal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching
 from tutor.ui.panes.lines import LinesPane
@@ -70,7 +70,7 @@ async def test_who_has_done_nothing_is_told_what_to_press_and_enter_opens_the_fi
 
 
 async def test_every_row_tells_how_many_exercises_are_done(menu: Menu) -> None:
-    done: dict[str, dict[str, Deed]] = {
+    done: dict[str, dict[str, ExerciseResult]] = {
         "line": {"first": "done", "second": "done", "third": "skipped"},
         "xor": {"first": "done", "second": "tried"},
         "lesson-3": {"first": "tried", "gone": "done"},

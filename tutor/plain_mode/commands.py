@@ -400,7 +400,7 @@ class QuestionCommands:
 
     def _exercises(self, argument: str, view: RunView) -> Iterator[Line]:
         return exercise_text.listing(
-            self._session.controller.exercises, self._session.controller.deeds()
+            self._session.controller.exercises, self._session.controller.results()
         )
 
     def _read(self, argument: str, view: RunView) -> None:

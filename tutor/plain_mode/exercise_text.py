@@ -14,7 +14,7 @@ from tutor.plain_mode.spoken_prose import sentence, spoken_prose, spoken_python
 from tutor.protocol.messages import LessonFailed
 from tutor.session import feedback
 from tutor.session.attempt import Attempt
-from tutor.session.journal import Deed
+from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import Notice
 from tutor.wording.feedback import (
     question_markdown,
@@ -50,7 +50,7 @@ AFTER_SOLUTION = {
 _WORDS = ("loss", "lowest", "highest", "epoch", "epochs")
 """Words that a comparison of a goal may begin with; anything else is the lesson's own name."""
 AGAIN = "Type next to be asked again, hint for a hint, or solution."
-DEEDS: Mapping[Deed, str] = {
+RESULTS: Mapping[ExerciseResult, str] = {
     "tried": "tried",
     "hinted": "begun",
     "shown": "solution seen",
@@ -279,13 +279,13 @@ def is_number(line: str) -> bool:
     return bool(re.match(r"[+−-]?[.,]?\d", line.strip()))
 
 
-def listing(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> Iterator[Line]:
+def listing(exercises: Sequence[Exercise], results: Mapping[str, ExerciseResult]) -> Iterator[Line]:
     """All exercises of a lesson, and how far the learner has come with each."""
     if not exercises:
         yield "This lesson has no exercises."
         return
     for number, exercise in enumerate(exercises, 1):
-        deed = deeds.get(exercise.id)
-        state = DEEDS[deed] if deed else "not begun"
+        result = results.get(exercise.id)
+        state = RESULTS[result] if result else "not begun"
         yield f"Exercise {number}, {exercise.id}: {KINDS[kind_of(exercise)]}; {state}."
     yield "Type exercise and a name to begin one; exercise alone begins the first that is open."

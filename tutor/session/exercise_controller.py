@@ -29,7 +29,7 @@ from tutor.session.choose_handler import ChooseHandler
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.feedback import code_place
-from tutor.session.journal import Bookmark, Deed, Journal, UnfinishedAttempt, next_to_do
+from tutor.session.journal import Bookmark, ExerciseResult, Journal, UnfinishedAttempt, next_to_do
 from tutor.session.paused_run import PausedRun, paused_run, unfinished
 from tutor.session.predict_handler import PredictHandler
 from tutor.session.reach_handler import ReachHandler
@@ -87,7 +87,7 @@ class ExerciseController:
         """The exercises of the open lesson, in its order."""
         return self.lesson.exercises if self.lesson else ()
 
-    def deeds(self) -> dict[str, Deed]:
+    def results(self) -> dict[str, ExerciseResult]:
         """The best result so far, by exercise of this lesson."""
         return self._journal.states(self.lesson.slug) if self.lesson else {}
 
@@ -181,7 +181,7 @@ class ExerciseController:
     def _exercise(self, id: str | None) -> Exercise | None:
         if id is not None:
             return next((e for e in self.exercises if e.id == id), None)
-        first = next_to_do((e.id for e in self.exercises), self.deeds())
+        first = next_to_do((e.id for e in self.exercises), self.results())
         return next((e for e in self.exercises if first in (e.id, None)), None)
 
     def leave(self) -> None:
@@ -216,9 +216,9 @@ class ExerciseController:
 
     def _begin_next(self) -> None:
         """Begin the next exercise that is not done; after the last, go back to the lesson."""
-        attempt, deeds = self.attempt, self.deeds()
+        attempt, results = self.attempt, self.results()
         rest = self.exercises[attempt.number :] if attempt else ()
-        following = next((e for e in rest if deeds.get(e.id) not in ("done", "skipped")), None)
+        following = next((e for e in rest if results.get(e.id) not in ("done", "skipped")), None)
         if following is not None:
             self.begin(following.id)
         else:
@@ -228,9 +228,9 @@ class ExerciseController:
 
     def _open_and_skipped(self) -> tuple[list[int], list[int]]:
         """The numbers of the exercises that are open, and of those that were skipped."""
-        deeds, every = self.deeds(), list(enumerate(self.exercises, 1))
-        left = [n for n, e in every if deeds.get(e.id) not in ("done", "skipped")]
-        return left, [n for n, e in every if deeds.get(e.id) == "skipped"]
+        results, every = self.results(), list(enumerate(self.exercises, 1))
+        left = [n for n, e in every if results.get(e.id) not in ("done", "skipped")]
+        return left, [n for n, e in every if results.get(e.id) == "skipped"]
 
     def save_bookmark(self) -> None:
         """Save where the lesson stands; while an exercise is on, where its own run stood."""
@@ -321,8 +321,8 @@ class ExerciseController:
 
     def unskip(self) -> None:
         """Take the last skip back, and begin that exercise."""
-        deeds, lesson = self.deeds(), self.lesson
-        skipped = [e for e in self.exercises if deeds.get(e.id) == "skipped"]
+        results, lesson = self.results(), self.lesson
+        skipped = [e for e in self.exercises if results.get(e.id) == "skipped"]
         current = self.attempt.exercise.id if self.attempt else ""
         first = (current, self._skipped_last)
         found = next((e for id_ in first for e in skipped if e.id == id_), None)

@@ -35,7 +35,7 @@ from tutor.session import feedback
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.engine_session import EngineSession
 from tutor.session.feedback import Reply
-from tutor.session.journal import Deed, Journal
+from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.run_view import Notice
 from tutor.training.exercise_start import position_of, standing
 
@@ -136,9 +136,9 @@ class ExerciseHandler(Generic[E]):
         """Change the attempt."""
         self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
 
-    def record(self, deed: Deed) -> None:
+    def record(self, result: ExerciseResult) -> None:
         """Write to the journal what the learner has done."""
-        self.journal.did(self.lesson.slug, self.exercise.id, kind_of(self.exercise), deed)
+        self.journal.did(self.lesson.slug, self.exercise.id, kind_of(self.exercise), result)
 
     def count_try(self) -> None:
         """Count one more answer."""

@@ -6,26 +6,25 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from tutor.progress.records import PlaceRecord
+from tutor.progress.records import DeedName, PlaceRecord
 from tutor.protocol.frame import Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
 
-Deed: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
-"""A wrong or right answer was given; a hint was seen; the solution was; done; `I know this`; and
-that taken back."""
+ExerciseResult: TypeAlias = DeedName
+"""An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
 
 
-def next_to_do(exercises: Iterable[str], deeds: Mapping[str, Deed]) -> str | None:
+def next_to_do(exercises: Iterable[str], results: Mapping[str, ExerciseResult]) -> str | None:
     """The first exercise that is neither done nor skipped; else the first that was skipped.
 
     None if all are done.
     """
-    left = [id_ for id_ in exercises if deeds.get(id_) != "done"]
-    return next((id_ for id_ in left if deeds.get(id_) != "skipped"), next(iter(left), None))
+    left = [id_ for id_ in exercises if results.get(id_) != "done"]
+    return next((id_ for id_ in left if results.get(id_) != "skipped"), next(iter(left), None))
 
 
 class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +89,7 @@ class Draft(msgspec.Struct, frozen=True):
 class Journal(Protocol):
     """Keeps what the learner does. No method ever raises; none but `flush` blocks."""
 
-    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         """Something happened at an exercise of the lesson with this slug, just now."""
 
     def left(self, left: Bookmark) -> None:
@@ -102,7 +101,7 @@ class Journal(Protocol):
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         """The code that was left there; None if there is none."""
 
-    def states(self, lesson: str) -> dict[str, Deed]:
+    def states(self, lesson: str) -> dict[str, ExerciseResult]:
         """By exercise: the best that has happened there (done before skipped before tried)."""
 
     def left_of(self, lesson: str) -> Bookmark | None:
@@ -125,7 +124,7 @@ class Journal(Protocol):
 class NoJournal:
     """Keeps nothing."""
 
-    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         """Forget it."""
 
     def left(self, left: Bookmark) -> None:
@@ -138,7 +137,7 @@ class NoJournal:
         """Nothing is kept."""
         return None
 
-    def states(self, lesson: str) -> dict[str, Deed]:
+    def states(self, lesson: str) -> dict[str, ExerciseResult]:
         """Nothing is kept."""
         return {}
 

@@ -30,7 +30,7 @@ from tutor.progress.records import (
     now,
     progress_file,
 )
-from tutor.session.journal import Bookmark, Deed, Draft, packed, unpacked
+from tutor.session.journal import Bookmark, Draft, ExerciseResult, packed, unpacked
 
 if TYPE_CHECKING:
     from tutor.progress.seal import Seals
@@ -53,13 +53,13 @@ Drafts: TypeAlias = dict[tuple[str, str], tuple[datetime, Draft]]
 class WriteBatch(NamedTuple):
     """Records that are written in one transaction."""
 
-    deeds: tuple[DeedRecord, ...]
+    results: tuple[DeedRecord, ...]
     lefts: Lefts
     drafts: Drafts
 
 
 class PendingWrites:
-    """All deeds, and of places and drafts the latest. True while there are any.
+    """All results, and of places and drafts the latest. True while there are any.
 
     Times are seconds of one steady clock.
     """
@@ -69,18 +69,18 @@ class PendingWrites:
         """When the oldest of it came."""
         self.due = 0.0
         """When it is to be written."""
-        self._deeds: list[DeedRecord] = []
+        self._results: list[DeedRecord] = []
         self._lefts: Lefts = {}
         self._drafts: Drafts = {}
         self._came = self._tried = self._not_before = -math.inf
 
     def __bool__(self) -> bool:
-        return bool(self._deeds or self._lefts or self._drafts)
+        return bool(self._results or self._lefts or self._drafts)
 
-    def add_deed(self, deed: DeedRecord, clock: float) -> None:
+    def add_result(self, result: DeedRecord, clock: float) -> None:
         """To be written at once."""
         self._tell(clock, clock)
-        self._deeds.append(deed)
+        self._results.append(result)
 
     def add_left(self, left: Bookmark, at: datetime, clock: float) -> None:
         """In place of the one before of this lesson."""
@@ -94,12 +94,12 @@ class PendingWrites:
 
     def batch(self) -> WriteBatch:
         """The waiting records; they stay until they are `written`."""
-        return WriteBatch(tuple(self._deeds), dict(self._lefts), dict(self._drafts))
+        return WriteBatch(tuple(self._results), dict(self._lefts), dict(self._drafts))
 
     def written(self, batch: WriteBatch, clock: float) -> None:
         """Forget the batch; what has come meanwhile stays."""
         self._tried = self.since = clock
-        del self._deeds[: len(batch.deeds)]
+        del self._results[: len(batch.results)]
         for slug, written in batch.lefts.items():
             if self._lefts[slug] is written:
                 del self._lefts[slug]
@@ -107,7 +107,7 @@ class PendingWrites:
             if self._drafts[key] is draft:
                 del self._drafts[key]
         # What is left came while the batch was being written, and so fast behind it.
-        self.due = clock if self._deeds else clock + PAUSE
+        self.due = clock if self._results else clock + PAUSE
 
     def failed(self, clock: float) -> None:
         """It could not be written: not again at once."""
@@ -156,9 +156,9 @@ class ProgressWriter:
         self.file = file or progress_file()
         self._news = threading.Condition()
         self._pending = PendingWrites()
-        self._deeds: dict[tuple[str, str], set[Deed]] = {}
+        self._results: dict[tuple[str, str], set[ExerciseResult]] = {}
         """By lesson and exercise: what has happened there and counts."""
-        self._states: dict[str, dict[str, Deed]] = {}
+        self._states: dict[str, dict[str, ExerciseResult]] = {}
         """What says most of it."""
         self._places: dict[str, tuple[datetime, Bookmark | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
@@ -176,14 +176,14 @@ class ProgressWriter:
 
     # ── The journal ─────────────────────────────────────────────────────────────────
 
-    def did(self, lesson: str, exercise: str, kind: str, deed: Deed) -> None:
+    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         """Something happened at an exercise of the lesson with this slug, just now."""
         record = DeedRecord(
-            id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=deed, at=now()
+            id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=result, at=now()
         )
         with self._news:
-            self._count_in(lesson, exercise, deed)
-            self._pending.add_deed(record, time.monotonic())
+            self._count_in(lesson, exercise, result)
+            self._pending.add_result(record, time.monotonic())
             self._news.notify_all()
 
     def left(self, left: Bookmark) -> None:
@@ -207,7 +207,7 @@ class ProgressWriter:
         with self._news:
             return self._drafts.get((lesson, exercise))
 
-    def states(self, lesson: str) -> dict[str, Deed]:
+    def states(self, lesson: str) -> dict[str, ExerciseResult]:
         """By exercise: what says most of all that has happened there (as in RANK)."""
         self._wait_until_loaded()
         with self._news:
@@ -308,14 +308,14 @@ class ProgressWriter:
         if not self._is_loaded.wait(self._patience):
             self._patience = 0.0
 
-    def _count_in(self, lesson: str, exercise: str, deed: Deed) -> None:
-        deeds, states = self._deeds.setdefault((lesson, exercise), set()), self._states
-        if deed == "unskipped":
-            deeds.discard("skipped")
+    def _count_in(self, lesson: str, exercise: str, result: ExerciseResult) -> None:
+        results, states = self._results.setdefault((lesson, exercise), set()), self._states
+        if result == "unskipped":
+            results.discard("skipped")
         else:
-            deeds.add(deed)
-        if deeds:
-            states.setdefault(lesson, {})[exercise] = max(deeds, key=RANK.index)
+            results.add(result)
+        if results:
+            states.setdefault(lesson, {})[exercise] = max(results, key=RANK.index)
         else:
             states.get(lesson, {}).pop(exercise, None)
 
@@ -390,11 +390,11 @@ class ProgressWriter:
             self._tell_trouble(store)
         with self._news:
             ours = self._pending.batch()
-            self._deeds, self._states = {}, {}
+            self._results, self._states = {}, {}
             for known in exercises:
-                for deed in known.deeds:
-                    self._count_in(known.lesson, known.exercise, deed)
-            for did in ours.deeds:
+                for result in known.deeds:
+                    self._count_in(known.lesson, known.exercise, result)
+            for did in ours.results:
                 self._count_in(did.lesson, did.exercise, did.deed)
             self._places = {place.lesson: (place.at, place.data) for place in places}
             self._places.update(ours.lefts)
@@ -428,7 +428,7 @@ class ProgressWriter:
 
 def _records(batch: WriteBatch, seals: Seals | None = None) -> list[Record]:
     """The records of a batch; drafts typed on this machine carry its seal."""
-    records: list[Record] = [*batch.deeds]
+    records: list[Record] = [*batch.results]
     records += [packed(left, at) for at, left in batch.lefts.values()]
     for (lesson, exercise), (at, draft) in batch.drafts.items():
         record = DraftRecord(lesson=lesson, exercise=exercise, code=draft.code, at=at)

@@ -402,7 +402,7 @@ class TutorApp(ThemedApp):
         self._begin_where_left(lesson)
         exercises = self.session.controller.exercises
         if exercises:
-            first = next_open(exercises, self.session.controller.deeds())
+            first = next_open(exercises, self.session.controller.results())
             chosen = next((e for e in exercises if e.id == first), exercises[0])
             self.session.controller.begin_when_open(chosen)
         else:

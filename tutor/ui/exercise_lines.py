@@ -13,7 +13,7 @@ from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, 
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
-from tutor.session.journal import Deed, next_to_do
+from tutor.session.journal import ExerciseResult, next_to_do
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
 from tutor.ui.prose import Inline, prose_lines
@@ -45,7 +45,7 @@ NEVER_NEW = ("title", "goal", "task", "how")
 _ONE_ROW = 1000
 """The width at which a question's first paragraph is not folded."""
 
-_STATES: Mapping[Deed | None, tuple[str, str]] = {
+_STATES: Mapping[ExerciseResult | None, tuple[str, str]] = {
     None: ("◇", "new"),
     "unskipped": ("◇", "new"),
     "hinted": ("·", "hint seen"),
@@ -69,24 +69,24 @@ def counted_kind(kind: str, count: int) -> str:
     return f"{count} {word}{ending if count > 1 else ''}"
 
 
-def state_words(deed: Deed | None) -> tuple[str, str]:
+def state_words(result: ExerciseResult | None) -> tuple[str, str]:
     """The mark and the word for the best result in an exercise."""
-    return _STATES[deed]
+    return _STATES[result]
 
 
-def next_open(exercises: Iterable[Exercise], deeds: Mapping[str, Deed]) -> str | None:
+def next_open(exercises: Iterable[Exercise], results: Mapping[str, ExerciseResult]) -> str | None:
     """The id of the exercise that `a` begins, if it is not done yet."""
-    return next_to_do((e.id for e in exercises), deeds)
+    return next_to_do((e.id for e in exercises), results)
 
 
 # ── The list ────────────────────────────────────────────────────────────────────────
 
 
 def list_row(
-    number: int, exercise: Exercise, deed: Deed | None, width: int, inline: Inline
+    number: int, exercise: Exercise, result: ExerciseResult | None, width: int, inline: Inline
 ) -> Content:
     """One exercise in a list: mark, number, kind, the beginning of its question, its state."""
-    mark, word = state_words(deed)
+    mark, word = state_words(result)
     head = line(
         (f"{mark} ", text_styles.STRONG),
         f"{number:>2}  ",
@@ -100,13 +100,15 @@ def list_row(
     )
 
 
-def place_line(number: int, exercise: Exercise, deed: Deed | None, is_next: bool) -> Content:
+def place_line(
+    number: int, exercise: Exercise, result: ExerciseResult | None, is_next: bool
+) -> Content:
     """The exercise's place in the text of the lesson: `◇ Exercise 2: predict · a`."""
-    mark, word = state_words(deed)
+    mark, word = state_words(result)
     pieces: list[Piece] = [
         (f"{mark} Exercise {number}: {kind_words(exercise)}", text_styles.HEADING),
     ]
-    if deed is not None:
+    if result is not None:
         pieces.append(f" · {word}")
     if is_next:
         pieces += [" · ", ("a", text_styles.KEY)]
@@ -356,10 +358,10 @@ def keys_line(
     is_typing: bool,
     width: int,
     exercises: Sequence[Exercise] = (),
-    deeds: Mapping[str, Deed] = MappingProxyType({}),
+    results: Mapping[str, ExerciseResult] = MappingProxyType({}),
 ) -> Content:
     """The keys that work now, as many as fit whole."""
-    begin = [("a", _what_a_begins(exercises, deeds)), ("A", "chooses one")]
+    begin = [("a", _what_a_begins(exercises, results)), ("A", "chooses one")]
     keys = list(_keys(attempt)) if attempt else begin
     gap = " · "
     pieces: list[Piece] = []
@@ -376,13 +378,13 @@ def keys_line(
     return line(*pieces)
 
 
-def _what_a_begins(exercises: Sequence[Exercise], deeds: Mapping[str, Deed]) -> str:
+def _what_a_begins(exercises: Sequence[Exercise], results: Mapping[str, ExerciseResult]) -> str:
     """`begins exercise 2, which you skipped`."""
     numbers = {exercise.id: number for number, exercise in enumerate(exercises, 1)}
-    next_one = next_to_do(numbers, deeds)
+    next_one = next_to_do(numbers, results)
     if next_one is None:
         return "does exercise 1 again: all are done"
-    skipped = ", which you skipped" if deeds.get(next_one) == "skipped" else ""
+    skipped = ", which you skipped" if results.get(next_one) == "skipped" else ""
     return f"begins exercise {numbers[next_one]}{skipped}"
 
 

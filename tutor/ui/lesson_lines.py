@@ -13,7 +13,7 @@ from textual.content import Content
 from tutor.lesson.languages import LANGUAGES
 from tutor.plain import one_line
 from tutor.protocol.frame import settings_of
-from tutor.session.journal import Bookmark, Deed, Journal
+from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.session.number_format import setting
 from tutor.ui import text_styles
 from tutor.ui.exercise_lines import counted_kind
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tutor.lesson.map import MapRow
 
 
-PASSED: tuple[Deed, ...] = ("done", "skipped")
+PASSED: tuple[ExerciseResult, ...] = ("done", "skipped")
 """The results after which an exercise need not be done any more."""
 
 
@@ -33,7 +33,7 @@ class LessonProgress:
     """One lesson and the learner's progress in it."""
 
     headline: Headline
-    deeds: Mapping[str, Deed] = field(default_factory=dict)
+    results: Mapping[str, ExerciseResult] = field(default_factory=dict)
     """The best result of each exercise."""
     left: Bookmark | None = None
     """The lesson's bookmark; None without one."""
@@ -46,7 +46,7 @@ class LessonProgress:
     @property
     def passed(self) -> int:
         """How many of them are done or skipped."""
-        return sum(self.deeds.get(id_) in PASSED for id_, _ in self.headline.exercises)
+        return sum(self.results.get(id_) in PASSED for id_, _ in self.headline.exercises)
 
     @property
     def done(self) -> int:
@@ -56,7 +56,7 @@ class LessonProgress:
     @property
     def skipped(self) -> int:
         """How many of them are skipped."""
-        return sum(self.deeds.get(id_) == "skipped" for id_, _ in self.headline.exercises)
+        return sum(self.results.get(id_) == "skipped" for id_, _ in self.headline.exercises)
 
     @property
     def is_done(self) -> bool:
@@ -66,7 +66,7 @@ class LessonProgress:
     @property
     def has_begun(self) -> bool:
         """Whether the learner has begun the lesson."""
-        return bool(self.deeds) or self.left is not None
+        return bool(self.results) or self.left is not None
 
     def kinds(self) -> Mapping[str, int]:
         """How many exercises of each kind there are, in the lesson's order."""

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from tutor.lesson.exercise import Exercise
 from tutor.session.attempt import Attempt
-from tutor.session.journal import Deed
+from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
@@ -139,7 +139,7 @@ class ExerciseText(PartsPane):
     ]
 
     attempt: var[Attempt | None] = var(None)
-    deeds: var[Mapping[str, Deed]] = var(dict)
+    results: var[Mapping[str, ExerciseResult]] = var(dict)
     view: var[RunView | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
@@ -157,7 +157,7 @@ class ExerciseText(PartsPane):
             self.forget_parts()
         self.rebuild()
 
-    def watch_deeds(self) -> None:
+    def watch_results(self) -> None:
         """Something was done at an exercise."""
         self.rebuild()
 
@@ -188,9 +188,9 @@ class ExerciseText(PartsPane):
         every = _exercises(self.view)
         if not every:
             return [line(("This lesson has no exercises.", text_styles.DIM))]
-        deeds = self.deeds
+        results = self.results
         return [
-            lines_of.list_row(number, exercise, deeds.get(exercise.id), width, self._inline)
+            lines_of.list_row(number, exercise, results.get(exercise.id), width, self._inline)
             for number, exercise in enumerate(every, 1)
         ]
 
@@ -246,14 +246,14 @@ class ExerciseKeys(LinesPane, can_focus=False):
 
     attempt: var[Attempt | None] = var(None)
     view: var[RunView | None] = var(None)
-    deeds: var[Mapping[str, Deed]] = var(dict)
+    results: var[Mapping[str, ExerciseResult]] = var(dict)
     is_typing: var[bool] = var(False)
 
     def watch_attempt(self) -> None:
         """Other keys."""
         self.rebuild()
 
-    def watch_deeds(self) -> None:
+    def watch_results(self) -> None:
         """Another one may be the next."""
         self.rebuild()
 
@@ -271,7 +271,7 @@ class ExerciseKeys(LinesPane, can_focus=False):
         if self.attempt is None and not _exercises(self.view):
             return []
         every = _exercises(self.view)
-        return [lines_of.keys_line(self.attempt, self.is_typing, width, every, self.deeds)]
+        return [lines_of.keys_line(self.attempt, self.is_typing, width, every, self.results)]
 
 
 class ExercisePane(Vertical):
@@ -300,7 +300,7 @@ class ExercisePane(Vertical):
             self.text = text
 
     attempt: var[Attempt | None] = var(None)
-    deeds: var[Mapping[str, Deed]] = var(dict)
+    results: var[Mapping[str, ExerciseResult]] = var(dict)
     view: var[RunView | None] = var(None)
     tabs: var[tuple[Tab, ...]] = var(())
 
@@ -314,12 +314,12 @@ class ExercisePane(Vertical):
         """The parts, which take what they show from here."""
         pane = ExercisePane
         text = ExerciseText(ascii_only=self._ascii, id="exercise-text")
-        yield text.data_bind(pane.attempt, pane.deeds, pane.view, pane.tabs)
+        yield text.data_bind(pane.attempt, pane.results, pane.view, pane.tabs)
         with Horizontal(id="exercise-field"):
             yield Static(LABELS[False], id="exercise-label", markup=False)
             yield Field(id="exercise-answer", compact=True, select_on_focus=False)
         keys = ExerciseKeys(id="exercise-keys")
-        yield keys.data_bind(pane.attempt, pane.view, pane.deeds)
+        yield keys.data_bind(pane.attempt, pane.view, pane.results)
 
     def on_mount(self) -> None:
         """The field is there only where it is wanted."""

@@ -16,7 +16,7 @@ from tutor.lesson.model import DisplayFormula, Lesson, Prose, Section
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.session.attempt import Attempt
-from tutor.session.journal import Deed
+from tutor.session.journal import ExerciseResult
 from tutor.session.number_format import Span, changed_spans, short
 from tutor.session.run_view import RunView
 from tutor.ui import marks, text_styles
@@ -43,7 +43,7 @@ class FormulaPane(LinesPane):
 
     loads_slowly = True
     view: var[RunView | None] = var(None)
-    deeds: var[Mapping[str, Deed]] = var(dict)
+    results: var[Mapping[str, ExerciseResult]] = var(dict)
     """By exercise: the best that the learner has done there."""
     attempt: var[Attempt | None] = var(None)
 
@@ -76,7 +76,7 @@ class FormulaPane(LinesPane):
         self._remember(new.before)
         self.rebuild()
 
-    def watch_deeds(self) -> None:
+    def watch_results(self) -> None:
         """Something was done at an exercise."""
         self.rebuild()
 
@@ -241,8 +241,10 @@ class FormulaPane(LinesPane):
     def _place(self, exercise: Exercise, lesson: Lesson) -> Content:
         """Where an exercise stands in the text: which it is, and whether it is done."""
         every = lesson.exercises
-        is_next = exercise.id == next_open(every, self.deeds)
-        return place_line(every.index(exercise) + 1, exercise, self.deeds.get(exercise.id), is_next)
+        is_next = exercise.id == next_open(every, self.results)
+        return place_line(
+            every.index(exercise) + 1, exercise, self.results.get(exercise.id), is_next
+        )
 
     def _prose(self, block: Prose, indent: str, width: int) -> list[Content]:
         key = (block, width)

@@ -76,11 +76,11 @@ class ExerciseList(LinesPane):
         super().__init__(id=id)
         session.refresh_journal()
         self._exercises = session.controller.exercises
-        self._deeds = session.controller.deeds()
+        self._results = session.controller.results()
         self._inline = inline_formulas(ascii_only)
         ids = [exercise.id for exercise in self._exercises]
         attempt = session.attempt
-        first = attempt.exercise.id if attempt else next_open(self._exercises, self._deeds)
+        first = attempt.exercise.id if attempt else next_open(self._exercises, self._results)
         self._chosen = ids.index(first) if first in ids else 0
 
     @property
@@ -112,9 +112,9 @@ class ExerciseList(LinesPane):
 
     def _row(self, index: int, width: int) -> Content:
         exercise = self._exercises[index]
-        deed = self._deeds.get(exercise.id)
+        result = self._results.get(exercise.id)
         here = index == self._chosen
-        row = list_row(index + 1, exercise, deed, width - 2, self._inline)
+        row = list_row(index + 1, exercise, result, width - 2, self._inline)
         if here:
             row = row.pad_right(max(0, width - 2 - row.cell_length)).stylize(text_styles.ACTIVE)
         return line("▶ " if here else "  ") + row

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from tutor.lesson.exercise import BeAutograd, Exercise, Repair
 from tutor.session.attempt import Attempt
-from tutor.session.journal import Deed
+from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import PrintedText, RunView
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
@@ -72,7 +72,7 @@ class LessonScreen(SessionScreen):
     AUTO_FOCUS = "#formula"
 
     printed: var[PrintedText] = var(PrintedText)
-    deeds: var[Mapping[str, Deed]] = var(dict)
+    results: var[Mapping[str, ExerciseResult]] = var(dict)
     """The learner's best result in each exercise."""
 
     def __init__(self, session: Session, ascii_only: bool, heading: str = "") -> None:
@@ -94,11 +94,11 @@ class LessonScreen(SessionScreen):
         header = Header(id="header").data_bind(view)
         header.set_reactive(Header.heading, self._heading)
         yield header
-        attempt, deeds = LessonScreen.attempt, LessonScreen.deeds
+        attempt, results = LessonScreen.attempt, LessonScreen.results
         yield ErrorBar(id="error").data_bind(view, attempt)
         with Container(id="panes"):
             formula = FormulaPane(id="formula", ascii_only=self._ascii)
-            yield formula.data_bind(view, attempt, deeds)
+            yield formula.data_bind(view, attempt, results)
             yield CodePane(id="code").data_bind(view, attempt)
             yield GraphPane(id="graph").data_bind(view, attempt)
             yield NumbersPane(id="numbers").data_bind(view)
@@ -106,7 +106,7 @@ class LessonScreen(SessionScreen):
             yield OutputPane(id="output").data_bind(LessonScreen.printed)
             yield LadderPane(id="ladder").data_bind(view)
             exercise = ExercisePane(id="exercise", ascii_only=self._ascii)
-            yield exercise.data_bind(view, attempt, deeds)
+            yield exercise.data_bind(view, attempt, results)
         yield Timeline(id="timeline").data_bind(view)
         status = StatusBar(id="status")
         yield status.data_bind(view, LessonScreen.notice, LessonScreen.waiting)
@@ -120,7 +120,7 @@ class LessonScreen(SessionScreen):
         lesson, attempt = self.view and self.view.lesson, self.attempt
         super().update_from_session()
         if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:
-            self.deeds = self.session.controller.deeds()
+            self.results = self.session.controller.results()
             self._name_first_keys()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
