@@ -30,9 +30,8 @@ from tutor.protocol.messages import (
 )
 from tutor.session.engine_session import QUEUE
 from tutor.session.feedback import CodePlace
-from tutor.session.number_format import next_of_1_2_5
 from tutor.session.run_view import Notice
-from tutor.session.session import Session
+from tutor.session.session import Session, next_of_1_2_5
 
 
 class Clock:

@@ -23,7 +23,6 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
-from tutor.session.parameter_input import read_learning_rate
 from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
@@ -31,6 +30,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
+from tutor.wording.parameter_input import read_learning_rate
 
 from .conftest import LARGE, SMALL, come_true
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises

@@ -286,7 +286,7 @@ def _seed(text: str) -> int:
 
 
 def _rate(text: str) -> float:
-    from tutor.session.parameter_input import read_learning_rate  # noqa: PLC0415 - rarely wanted
+    from tutor.wording.parameter_input import read_learning_rate  # noqa: PLC0415 - rarely wanted
 
     try:
         return read_learning_rate(text)

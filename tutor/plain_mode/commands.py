@@ -14,10 +14,10 @@ from tutor.plain_mode.run_narrator import Kind, RunNarrator
 from tutor.plain_mode.spoken_prose import sentence, spoken_definition
 from tutor.plain_mode.spoken_sections import has_symbols, listed
 from tutor.plain_mode.spoken_values import everything, figure
-from tutor.session import parameter_input
-from tutor.session.parameter_input import read_learning_rate, read_place, read_run_name
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
+from tutor.wording import parameter_input
+from tutor.wording.parameter_input import read_learning_rate, read_place, read_run_name
 
 T = TypeVar("T")
 

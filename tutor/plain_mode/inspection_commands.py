@@ -15,6 +15,7 @@ from tutor.protocol.inspections import NoPicture, PictureKind
 from tutor.session import file_export
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
+from tutor.wording import parameter_input
 
 CURVE_COLUMNS = 2000
 """Epochs of a loss curve that are told exactly; of a longer run, so many parts."""
@@ -134,7 +135,7 @@ class InspectionCommands:
             raise UnclearCommandError(f"The name of a {kind} file ends in {suffix}.")
         name = name.strip() or file_export.suggestion(view, suffix)
         try:
-            path = file_export.read_path(name if name.endswith(suffix) else name + suffix)
+            path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)
             if kind == "figures":
                 self._session.write_series(str(path))
                 self._listener.wait()

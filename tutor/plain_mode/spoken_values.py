@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tutor.protocol.frame import NO_VALUE, NONE, Frame, Value
-from tutor.session.number_format import is_single, setting
+from tutor.wording.number_format import is_single, setting
 
 _WARNING = re.compile(r".*?:\d+: (?P<kind>\w*Warning): (?P<message>.*)")
 """`path:line: UserWarning: message`. A row with the source of that line follows, indented; the

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from tutor.plain import one_line
 from tutor.session.run_view import RunView
 
 SCRIPT, NOTEBOOK, FIGURES = ".py", ".ipynb", ".csv"
@@ -16,18 +14,6 @@ def suggestion(view: RunView, suffix: str = SCRIPT) -> str:
     from tutor.export import free_path  # noqa: PLC0415  lazy: the first paint comes before
 
     return free_path(Path(), view.lesson.slug, view.mode, suffix).name
-
-
-def read_path(text: str) -> Path:
-    """The file to write, from what was typed. Raises ValueError, its text fit to show."""
-    path = Path(os.path.abspath(Path(text.strip()).expanduser()))
-    if path.suffix not in (SCRIPT, NOTEBOOK, FIGURES):
-        raise ValueError(".py is a script, .ipynb a notebook, .csv the figures: end the name so.")
-    if not path.parent.is_dir():
-        raise ValueError(f"There is no folder {one_line(str(path.parent))}.")
-    if os.path.lexists(path):
-        raise ValueError(f"{one_line(path.name)} is there already: choose another name.")
-    return path
 
 
 def write(view: RunView, path: Path) -> Path:

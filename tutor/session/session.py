@@ -36,7 +36,6 @@ from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal, NoJournal
-from tutor.session.number_format import next_of_1_2_5, setting
 from tutor.session.run_view import Notice, PrintedText, Start
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -407,7 +406,7 @@ class Session(EngineSession):
             return
         value = next_of_1_2_5(now, up)
         if not 1e-12 <= value <= LARGEST:
-            self.tell("rate_stays", kind="refused", rate=setting(now))
+            self.tell("rate_stays", kind="refused", rate=now)
             return
         self._send_during_run(SetLearningRate(value=value))
 
@@ -418,3 +417,11 @@ class Session(EngineSession):
         self._send(command)
         if run is not None:
             self._send(RunTo(epoch=run.epoch))
+
+
+def next_of_1_2_5(value: float, up: bool) -> float:
+    """The next greater (or lesser) of … 0.1, 0.2, 0.5, 1, 2, 5, 10 …"""
+    steps = [float(f"{digit}e{power}") for power in range(-14, 8) for digit in (1, 2, 5)]
+    if up:
+        return next((s for s in steps if s > value * (1 + 1e-6)), steps[-1])
+    return next((s for s in reversed(steps) if s < value * (1 - 1e-6)), steps[0])

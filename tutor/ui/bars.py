@@ -12,7 +12,6 @@ from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
-from tutor.session.number_format import setting
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import marks, text_styles
 from tutor.ui.commands import KEYS, AppCommand, footer
@@ -20,6 +19,7 @@ from tutor.ui.exercise_lines import tells_why_failed, where_failed
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
+from tutor.wording.number_format import setting
 
 
 class Bar(LinesPane, can_focus=False):

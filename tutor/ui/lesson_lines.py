@@ -14,10 +14,10 @@ from tutor.lesson.languages import LANGUAGES
 from tutor.plain import one_line
 from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
-from tutor.session.number_format import setting
 from tutor.ui import text_styles
 from tutor.ui.exercise_lines import counted_kind
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.number_format import setting
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline

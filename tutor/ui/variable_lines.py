@@ -9,9 +9,9 @@ from textual.content import Content
 from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import VariableInfo
-from tutor.session.number_format import is_single, short
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.number_format import is_single, short
 
 HEIGHT = 4
 """The number of lines, the same for all names so that nothing jumps."""

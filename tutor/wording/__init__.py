@@ -1,1 +1,1 @@
-"""The sentences of the tutor, made from codes and parameters: one catalogue for screen and text."""
+"""The words that the screen and plain mode share: sentences for codes, numbers, typed input."""

@@ -23,9 +23,9 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.session.number_format import number, setting, short, without_tails
 from tutor.wording.goals import goal_words, words_of
 from tutor.wording.notices import Values
+from tutor.wording.number_format import number, setting, short, without_tails
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.session.goal_progress import ComparisonState, GoalComparison, Marks, is_literal
-from tutor.session.number_format import setting, short
+from tutor.wording.number_format import setting, short
 
 _MOST_CELLS = 44
 _NAMES = {"learning_rate": "learning rate", "losses": "the losses"}

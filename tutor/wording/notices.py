@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from tutor.plain import one_line
 from tutor.session.feedback import CodePlace
 from tutor.session.run_view import Notice
+from tutor.wording.number_format import setting
 
 Commands: TypeAlias = Mapping[str, str]
 """By the name of a command: its key, or the word that is typed for it."""
@@ -34,7 +35,6 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "beginning": ("This is the beginning", "{step_phase} goes on"),
     "goal_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
     "one_mode": ("This lesson has one gradient mode: {mode}",),
-    "rate_stays": ("The learning rate stays at {rate}",),
     "written": ("Written to {path}",),
     "back_at": ("{reason}", "back at epoch {epoch}"),
     "on_cpu": ("{reason}", "it begins on the CPU"),
@@ -135,6 +135,10 @@ def _text(values: Values, commands: Commands) -> Iterable[str]:
     return one_line(values["text"]).split(PART)
 
 
+def _rate_stays(values: Values, commands: Commands) -> Iterable[str]:
+    yield f"The learning rate stays at {setting(values['rate'])}"
+
+
 def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
     place: CodePlace = values["place"]
     line = f", line {place.line}" if place.is_in_file else ""
@@ -193,6 +197,7 @@ def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:
 
 _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "text": _text,
+    "rate_stays": _rate_stays,
     "phase_failed": _phase_failed,
     "stopped": _stopped,
     "change_is_fixed": _change_is_fixed,

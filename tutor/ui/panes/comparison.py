@@ -12,11 +12,11 @@ from textual.reactive import var
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
-from tutor.session import number_format
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
+from tutor.wording import number_format
 
 INDENT, GAP = "  ", "  "
 SEPARATOR = line((" · ", text_styles.DIM))

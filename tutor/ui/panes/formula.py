@@ -17,13 +17,13 @@ from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult
-from tutor.session.number_format import Span, changed_spans, short
 from tutor.session.run_view import RunView
 from tutor.ui import marks, text_styles
 from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.number_format import Span, changed_spans, short
 
 if TYPE_CHECKING:
     from tutor.formula import Picture

@@ -13,10 +13,10 @@ from textual.style import Style
 from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.session import number_format
 from tutor.ui import marks, text_styles
 from tutor.ui.panes.graph_tree import Backward, GraphRow, below
 from tutor.ui.text_styles import Piece, line
+from tutor.wording import number_format
 
 GAP = 2
 WIDE, TIGHT = 3, 2

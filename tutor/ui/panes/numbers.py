@@ -15,11 +15,11 @@ from textual.reactive import var
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.protocol.inspections import OtherRunState
-from tutor.session import number_format
 from tutor.session.run_view import RunView
 from tutor.ui import marks, text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
+from tutor.wording import number_format
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2

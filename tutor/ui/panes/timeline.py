@@ -10,12 +10,12 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
-from tutor.session.number_format import number
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.commands import TIMELINE_COMMANDS, bindings
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.number_format import number
 
 HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc leaves"
 

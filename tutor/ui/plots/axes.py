@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 from textual.content import Content
 
-from tutor.session.number_format import number
 from tutor.ui.plots.canvas import Canvas, Dot, Pen
 from tutor.ui.plots.sheet import GUTTER
 from tutor.ui.text_styles import DIM, line
+from tutor.wording.number_format import number
 
 ALIKE = 1e-12
 """A relative spread below which numbers are shown as one."""

@@ -12,7 +12,6 @@ from textual.content import Content
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import ContourPicture
-from tutor.session.number_format import setting
 from tutor.ui.plots.axes import (
     ScalarField,
     Scale,
@@ -27,6 +26,7 @@ from tutor.ui.plots.axes import (
 from tutor.ui.plots.canvas import Canvas, Dot, Pen
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
+from tutor.wording.number_format import setting
 
 LOG_FROM = 20.0
 """Greatest over least loss from which each level is a multiple of the one before."""

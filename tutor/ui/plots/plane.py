@@ -10,7 +10,6 @@ from textual.content import Content
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import PlanePicture
-from tutor.session.number_format import number
 from tutor.ui.plots.axes import (
     ScalarField,
     Scale,
@@ -26,6 +25,7 @@ from tutor.ui.plots.axes import (
 from tutor.ui.plots.canvas import Canvas, Pen, is_inside
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM
+from tutor.wording.number_format import number
 
 FEW_POINTS = 16
 """So many points may take a blank on either side; more of them would cover the plane."""

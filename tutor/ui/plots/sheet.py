@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.session.number_format import number, setting
 from tutor.ui.text_styles import DIM, line
+from tutor.wording.number_format import number, setting
 
 SIDE_FROM = 50
 """Columns from which a legend stands at the right side, where it costs no row."""

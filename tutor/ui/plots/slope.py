@@ -9,11 +9,11 @@ from textual.content import Content
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import SlopePicture
-from tutor.session.number_format import number
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point
 from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
+from tutor.wording.number_format import number
 
 TOUCHING = 0.1
 """By so much of the height the tangent may climb otherwise than the curve, over the breadth."""

@@ -17,13 +17,14 @@ from textual.widgets import Input, Static
 from tutor.errors import TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.session import file_export, parameter_input
-from tutor.session.number_format import setting
-from tutor.session.parameter_input import read_learning_rate, read_place
+from tutor.session import file_export
 from tutor.session.session import Session
 from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import line
+from tutor.wording import parameter_input
+from tutor.wording.number_format import setting
+from tutor.wording.parameter_input import read_learning_rate, read_place
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     elif what == "file":
         words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
         given = file_export.suggestion(view)
-        asked_for = Question(words, file_export.read_path, given)
+        asked_for = Question(words, parameter_input.read_path, given)
         _put(app, asked_for, lambda path: _write(session, path), done)
     elif view.frame is not None and view.frame.values:
         now = view.frame.values

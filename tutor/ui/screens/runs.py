@@ -17,8 +17,6 @@ from textual.widgets import Static
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import RunInfo
-from tutor.session.number_format import number, setting
-from tutor.session.parameter_input import read_run_name
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import text_styles
@@ -27,6 +25,8 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.ui.text_styles import line
 from tutor.wording.notices import notice_text
+from tutor.wording.number_format import number, setting
+from tutor.wording.parameter_input import read_run_name
 
 
 class RunsScreen(ModalScreen[None]):

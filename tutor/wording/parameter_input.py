@@ -1,14 +1,18 @@
-"""Typed values: a parameter's number (`w1[0, 1] = -3`), a learning rate, a place in a run."""
+"""Typed values: a parameter's number (`w1[0, 1] = -3`), a learning rate, a position, a file."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tutor.lesson.model import LARGEST, is_learning_rate
+from tutor.plain import one_line
 from tutor.protocol.frame import Element, Value
-from tutor.session.number_format import setting
+from tutor.session.file_export import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.answers import read_number
+from tutor.wording.number_format import setting
 
 MAX_EPOCH = 10_000_000
 
@@ -109,3 +113,15 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     if not 1 <= batch <= len(steps):
         raise ValueError(f"There is no batch {batch}: an epoch has {len(steps)}.")
     return epoch, steps[batch - 1]
+
+
+def read_path(text: str) -> Path:
+    """The file to write, from what was typed. Raises ValueError, its text fit to show."""
+    path = Path(os.path.abspath(Path(text.strip()).expanduser()))
+    if path.suffix not in (SCRIPT, NOTEBOOK, FIGURES):
+        raise ValueError(".py is a script, .ipynb a notebook, .csv the figures: end the name so.")
+    if not path.parent.is_dir():
+        raise ValueError(f"There is no folder {one_line(str(path.parent))}.")
+    if os.path.lexists(path):
+        raise ValueError(f"{one_line(path.name)} is there already: choose another name.")
+    return path

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tutor.protocol.frame import NONE, Value
-from tutor.session import number_format
+from tutor.wording import number_format
 
 
 @pytest.mark.parametrize(

@@ -174,11 +174,3 @@ def each(
     if was is None or not now.data or not was.data or now.shape != was.shape:
         return None
     return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))
-
-
-def next_of_1_2_5(value: float, up: bool) -> float:
-    """The next greater (or lesser) of … 0.1, 0.2, 0.5, 1, 2, 5, 10 …"""
-    steps = [float(f"{digit}e{power}") for power in range(-14, 8) for digit in (1, 2, 5)]
-    if up:
-        return next((s for s in steps if s > value * (1 + 1e-6)), steps[-1])
-    return next((s for s in reversed(steps) if s < value * (1 - 1e-6)), steps[0])

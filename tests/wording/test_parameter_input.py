@@ -3,7 +3,7 @@
 import pytest
 
 from tutor.protocol.frame import Element, Value
-from tutor.session import parameter_input
+from tutor.wording import parameter_input
 
 ONE = {"w": Value((0.3,), (), "float32")}
 ONE_IN_A_ROW = {"w": Value((0.3,), (1, 1), "float32")}
