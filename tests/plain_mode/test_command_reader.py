@@ -102,9 +102,7 @@ def test_questions_are_answered_without_a_step():
     assert "L equals the mean over i from 1 to N" in answer_to("formula loss")
     assert "which equals 30." in answer_to("next", "next", "formula")
     assert answer_to("code gradient") == "Gradient, in the mode autograd.\nCode: loss.backward()"
-    assert "Gradient: by PyTorch in autograd, the mode that runs now; by hand" in answer_to(
-        "ladder"
-    )
+    assert "Gradient: by PyTorch in autograd, the current mode; by hand" in answer_to("ladder")
     assert answer_to("read").startswith("What to remember.\nsmall steps\nno rest")
 
 
@@ -213,7 +211,7 @@ def test_a_number_behind_a_step_is_how_many_and_what_means_nothing_is_refused():
     assert answer_to("next", "epoch 2").startswith("Epoch 2 is done.")
     assert answer_to("s", "back 2") == answer_to("s", "j 1 gradient")
     assert answer_to("seed 5").startswith("The run stands at the start.")
-    assert answer_to("epoch x") == "epoch may have a number from 1 to 1000 behind it."
+    assert answer_to("epoch x") == "epoch takes a number from 1 to 1000."
     assert answer_to("where now") == "where takes nothing after it: type it alone."
 
 

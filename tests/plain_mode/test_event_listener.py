@@ -42,7 +42,7 @@ def test_what_hangs_is_given_up_where_nobody_can_stop_it():
     engine = Hanging()
     text = said("next", "where", engine=engine)
     assert engine.stopped == 1
-    assert "No sign of life for 60 seconds: it is stopped." in text
+    assert "No answer for 60 seconds: the command is stopped." in text
     assert "after Predict" in text
 
 

@@ -23,12 +23,15 @@ from tests.session.test_exercise_controller import (
 from tests.ui.exercises import comparison_state
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Choice, Exercise
-from tutor.plain_mode.exercise_text import failure, news, still_to_reach
+from tutor.plain_mode.exercise_text import HOW, failure, news, still_to_reach
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.feedback import Reply
+
+
+ANSWERED = "This question has an answer already."
 
 
 def told(*lines: str, **options: object) -> str:
@@ -52,7 +55,7 @@ def test_they_are_listed_with_what_was_done():
 
 def test_the_next_phase_waits_for_the_answer():
     awaited = told("a", "next")
-    assert awaited.startswith("An answer is awaited. What is the gradient of w")
+    assert awaited.startswith("Answer the question first. What is the gradient of w")
     assert awaited.endswith("Type a number. Or type hint, skip or leave.")
     assert "First say what you expect." in told("a", "s")
 
@@ -65,7 +68,7 @@ def test_hints_come_one_at_a_time_and_the_solution_after_a_try():
 
 @pytest.mark.parametrize("line", ["hint", "answer 3", "edit", "skip", "leave", "solution"])
 def test_without_an_exercise_that_is_told(line: str):
-    assert told(line) == "No exercise is on. Type exercise to begin one."
+    assert told(line) == "You are in no exercise. Type exercise to begin one."
 
 
 def test_choices_are_picked_by_their_number():
@@ -73,7 +76,9 @@ def test_choices_are_picked_by_their_number():
     assert "1: Not so\n2: So\nType the number of your answer." in text
     assert told("a choose", "1").startswith("Not right. No: look again.")
     assert told("a choose", "2").startswith("Right.\nBecause the mean divides by N.")
-    assert "That has been answered. Type next to go on." in told("a choose", "2", "2")
+    assert "This question has an answer already. Type next to continue." in told(
+        "a choose", "2", "2"
+    )
 
 
 def test_an_exercise_is_begun_by_its_number_too_and_an_unknown_one_told():
@@ -104,7 +109,7 @@ def test_code_that_the_input_ends_before_its_dot_is_kept_and_not_judged():
 
 def test_after_code_that_is_no_python_it_is_told_what_stands_and_what_is_kept():
     text = told("a mend", "edit", "w -= (", ".")
-    assert "The run still has the code before. What you typed is kept as a draft." in text
+    assert "The run still uses the code before. Your code is kept as a draft." in text
     again = told("a mend", "edit", "w -= (", ".", "edit", "w -= (", ".")
     assert "Line 1 is not Python" in again
 
@@ -132,7 +137,7 @@ def test_ctrl_c_breaks_off_the_code_that_is_typed_and_keeps_its_lines():
     after = text[off:]
     assert "Line 1: w -= 1\nLine 2: w += 1" in after
     assert "Code: w += learning_rate * w.grad" in after
-    assert "Exercise 1 of 1 is on: mend." in after
+    assert "You are in exercise 1 of 1: mend." in after
 
 
 def test_ctrl_c_before_the_first_line_of_code_changes_nothing():
@@ -152,12 +157,12 @@ def test_of_a_goal_it_is_told_what_may_be_changed():
 
 def test_of_a_goal_that_is_not_reached_it_is_told_what_is_lacking():
     text = told("a reach", "s")
-    assert "Not yet: the goal is not reached here.\nLoss: 30, should be below 10." in text
+    assert "The goal is not reached here.\nLoss: 30, should be below 10." in text
 
 
 def test_a_number_where_none_is_asked_for_is_answered_with_what_to_do():
-    assert told("a reach", "5") == "Step and run until it is so."
-    assert told("a mend", "-2").startswith("Type edit to write the code anew")
+    assert told("a reach", "5") == HOW["condition"]
+    assert told("a mend", "-2") == HOW["code"]
 
 
 def test_leaving_goes_back_to_the_lesson():
@@ -238,7 +243,7 @@ def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():
     asked = Attempt(exercise, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
     assert list(news(replace(asked, is_solution_shown=True), asked)) == [
         "The solution: number 3, So not",
-        "Type its number as your answer, or skip.",
+        "Type its number as your answer, or type skip.",
     ]
 
 
@@ -272,7 +277,7 @@ def test_the_same_once_more_gets_an_answer_too(lines: tuple[str, ...]):
 
 
 def test_of_a_goal_it_is_told_at_the_end_of_an_epoch_or_when_asked_that_it_is_not_reached():
-    missed = "Not yet: the goal is not reached here."
+    missed = "The goal is not reached here."
     assert missed not in told("a reach", "next")
     assert missed not in told("a reach", "lr 0.02")
     assert missed in told("a reach", "s")
@@ -311,7 +316,9 @@ def test_choices_and_numbers_may_be_typed_in_wide_digits():
 
 
 def test_another_answer_to_what_has_been_answered_is_told_how_to_go_on():
-    assert told("a", "7", "-2") == "That has been answered. Type next to be asked again."
+    assert (
+        told("a", "7", "-2") == f"{ANSWERED} Type next to be asked again."
+    )
 
 
 def test_signs_may_be_typed_as_words():

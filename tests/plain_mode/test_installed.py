@@ -25,7 +25,7 @@ def test_a_pipe_is_answered_line_by_line_and_ends_it(tmp_path: Path):
         "y hat equals 1.5 times 1, which equals 1.5.",
         "There is no command nonsense.",
         "The gradient mode is autograd, on cpu.",
-        "The loss is 0.25.\nw is 2. Its gradient is -1. By now it is 0.",
+        "The loss is 0.25.\nw is 2. Its gradient is -1. Now its gradient is 0.",
     ]
     places = [run.stdout.find(line) for line in told]
     assert -1 not in places, run.stdout

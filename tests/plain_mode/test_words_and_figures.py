@@ -21,7 +21,7 @@ from tutor.plain_mode.spoken_prose import (
     spoken_prose,
     spoken_python,
 )
-from tutor.plain_mode.spoken_values import changes, everything, figure, said_value, spoken_printed
+from tutor.plain_mode.spoken_values import all_values, changes, figure, spoken_printed, spoken_value
 from tutor.protocol.frame import NONE, Value
 from tutor.session.run_view import Notice
 
@@ -98,14 +98,14 @@ def test_a_number_has_no_digits_that_say_nothing(x: float, said: str):
 
 
 def test_arrays_are_said_row_by_row():
-    assert said_value(Value((1.0, 2.0), (2,))) == "2 numbers: 1, 2"
-    assert said_value(Value((1.0, 2.0, 3.0, 4.0), (2, 2))) == (
+    assert spoken_value(Value((1.0, 2.0), (2,))) == "2 numbers: 1, 2"
+    assert spoken_value(Value((1.0, 2.0, 3.0, 4.0), (2, 2))) == (
         "a 2 by 2 matrix: row 1: 1, 2; row 2: 3, 4"
     )
-    assert said_value(Value((1.0, 2.0), (2, 1))) == "a column of 2: 1, 2"
-    assert said_value(Value((1.0, 2.0), (1, 2)), is_part=True) == "(a row of 2: 1, 2)"
-    assert said_value(Value((1.0,) * 64, (100,))).endswith("1; and 84 more")
-    assert said_value(NONE) == "None"
+    assert spoken_value(Value((1.0, 2.0), (2, 1))) == "a column of 2: 1, 2"
+    assert spoken_value(Value((1.0, 2.0), (1, 2)), is_part=True) == "(a row of 2: 1, 2)"
+    assert spoken_value(Value((1.0,) * 64, (100,))).endswith("1; and 84 more")
+    assert spoken_value(NONE) == "None"
 
 
 def test_a_change_too_small_to_be_seen_is_told_as_such():
@@ -124,8 +124,8 @@ def test_what_is_true_or_not_is_no_number_and_an_expression_no_name():
     before, after = (msgspec.structs.replace(frame, watched=x) for x in (leaf, other))
     assert changes(after, before) == ["w is a leaf: no longer true."]
     assert changes(before, after) == ["w is a leaf: now true."]
-    assert "w is a leaf: false." in everything(after)
-    assert "predictions: 2 numbers: 1, 2." in everything(after)
+    assert "w is a leaf: false." in all_values(after)
+    assert "predictions: 2 numbers: 1, 2." in all_values(after)
 
 
 def test_a_warning_is_said_by_its_message_and_lines_of_signs_are_not():

@@ -1,4 +1,4 @@
-"""Reads commands line by line, has each done, and hears its answer before the next is read."""
+"""Reads commands line by line; each is answered before the next is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LessonSource:
-    """Where lessons come from."""
+    """The lessons that can be opened."""
 
     open: Callable[[str], Lesson]
     """By a slug or a path; raises LessonError."""
@@ -37,40 +37,40 @@ class LessonSource:
 
 
 class CommandReader:
-    """One listener at a lesson, from the first line to the last."""
+    """One session in plain mode, from the first line to the last."""
 
     def __init__(
         self,
         engine: Engine,
         journal: Journal,
-        shelf: LessonSource,
+        source: LessonSource,
         lines: TextIO,
         out: TextIO,
         *,
         width: int | None = None,
         is_attended: bool = False,
     ) -> None:
-        """`lines` are the commands; where they are typed (`is_attended`), they are asked for."""
+        """`lines` are the commands; `is_attended`: somebody types them and gets a prompt."""
         self._session = Session(engine, journal=journal)
         self._journal = journal
-        self._shelf = shelf
+        self._source = source
         self._lines = lines
         self._is_attended = is_attended
-        self._voice = LineWriter(out, width)
-        self._listener = EventListener(engine, self._session, self._voice, is_attended=is_attended)
-        self._teller = RunNarrator(self._session, self._voice)
-        self._asking = QuestionCommands(self._session, self._voice, self._teller)
-        self._looking = InspectionCommands(self._session, self._voice, self._listener)
-        self._doing = ActionCommands(self._session, self._more_lines)
+        self._writer = LineWriter(out, width)
+        self._listener = EventListener(engine, self._session, self._writer, is_attended=is_attended)
+        self._narrator = RunNarrator(self._session, self._writer)
+        self._questions = QuestionCommands(self._session, self._writer, self._narrator)
+        self._inspections = InspectionCommands(self._session, self._writer, self._listener)
+        self._actions = ActionCommands(self._session, self._more_lines)
         self._trouble = ""
 
     def read(self, name: str | None, start: Start) -> None:
-        """Open a lesson, and do what is typed until the lines end or say so.
+        """Open a lesson and do the typed commands up to `quit` or the last line.
 
-        Without a name the first line is to say one. Raises LessonError if the lesson that was
-        named can't be opened, EngineError if the process that runs lessons is gone.
+        Without a name the first line names the lesson. Raises LessonError if the named lesson
+        can't be opened, EngineError if the engine's process is gone.
         """
-        lesson = self._shelf.open(name) if name is not None else None
+        lesson = self._source.open(name) if name is not None else None
         self._listener.start()
         if lesson is not None:
             self._open(lesson, start)
@@ -83,54 +83,54 @@ class CommandReader:
     # ── Lines ───────────────────────────────────────────────────────────────────────────
 
     def _next_line(self) -> str | None:
-        """The next command; None at the end. Ctrl+C twice is the end, too."""
-        self._voice.gap()
+        """The next command; None at the end of the input. A second Ctrl+C ends the program."""
+        self._writer.gap()
         if self._is_attended:
-            self._voice.prompt()
+            self._writer.prompt()
         try:
             line = self._lines.readline()
         except KeyboardInterrupt:
-            self._voice.answered()
-            self._voice.gap()
-            self._voice.say("Press Ctrl+C once more, or type quit, to leave.")
+            self._writer.answered()
+            self._writer.gap()
+            self._writer.say("Press Ctrl+C once more, or type quit, to leave.")
             if self._is_attended:
-                self._voice.prompt()
+                self._writer.prompt()
             line = self._lines.readline()
         if self._is_attended:
-            self._voice.answered()
+            self._writer.answered()
         return line.rstrip("\n") if line else None
 
     def _more_lines(self) -> Iterator[str]:
-        """The lines up to one with a single dot. The end before it is an EOFError."""
-        self._voice.say("Type the code, line by line; a line with a single dot ends it.")
+        """The lines up to one with a single dot. Raises EOFError if the input ends before it."""
+        self._writer.say("Type the code, line by line; a line with a single dot ends it.")
         try:
             while (line := self._lines.readline()).strip() != ".":
                 if not line:
                     raise EOFError
                 yield line.rstrip("\n")
-        except KeyboardInterrupt:  # whoever asked for the lines knows what is to become of them
-            self._voice.answered()
-            self._voice.gap()
+        except KeyboardInterrupt:
+            self._writer.answered()
+            self._writer.gap()
             raise
 
     # ── Commands ────────────────────────────────────────────────────────────────────────
 
     def _do(self, line: str, start: Start) -> bool:
-        """Do what a line says; whether to go on."""
-        line = unicodedata.normalize("NFKC", line) if not _names_a_file(line) else line
+        """Do the command in a line; returns whether to read another one."""
+        line = unicodedata.normalize("NFKC", line) if not _has_path(line) else line
         found = command_table.read(line)
         if found is not None and found[0].name == "quit":
             return False
-        rows = self._voice.rows
+        rows = self._writer.rows
         try:
             self._carry_out(line, found, start)
         except UnclearCommandError as error:
-            self._voice.say(str(error))
+            self._writer.say(str(error))
         except LessonError as error:
-            why = _ELSEWHERE.sub("", str(error)).replace("`", "")
-            self._voice.say(f"{sentence(why)} Type lessons for their names.")
-        if self._voice.rows == rows:
-            self._teller.nothing_new()
+            why = _SHELL_HINT.sub("", str(error)).replace("`", "")
+            self._writer.say(f"{sentence(why)} Type lessons for their names.")
+        if self._writer.rows == rows:
+            self._narrator.nothing_new()
         return True
 
     def _carry_out(
@@ -143,57 +143,57 @@ class CommandReader:
         if attempt is not None and exercise_text.is_answer(line, attempt, is_command=bool(found)):
             self._act("answer", line.strip())
         elif name == "help":
-            self._voice.apart(command_table.help_lines(argument))
+            self._writer.apart(command_table.help_lines(argument))
         elif name == "lessons":
             self._list_lessons()
         elif name == "open":
-            self._open(self._shelf.open(self._chosen(argument)), start)
+            self._open(self._source.open(self._lesson_named(argument)), start)
         elif view is None:
-            self._open(self._shelf.open(self._chosen(line.strip())), start)
+            self._open(self._source.open(self._lesson_named(line.strip())), start)
         elif not name and attempt is not None and exercise_text.is_number(line):
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
         elif not name:
-            self._voice.say(_unknown(line))
-        elif self._looking.answers(name, argument, view):
-            self._teller.tell("aside")
-        elif not self._asking.answers(name, argument, view):
+            self._writer.say(_unknown(line))
+        elif self._inspections.answers(name, argument, view):
+            self._narrator.tell("aside")
+        elif not self._questions.answers(name, argument, view):
             self._act(name, argument)
 
     def _act(self, name: str, argument: str) -> None:
-        """Do it, as often as is wished; of steps each is told, of the rest what came of all."""
+        """Do a command as often as was asked; each phase is told, of other steps only the end."""
         is_repeated = name in ("next", "back", "back-epoch")
         count = times(name, argument) if is_repeated else 1
         for left in reversed(range(count)):
-            kind = self._doing.do(name, "" if is_repeated else argument)
+            kind = self._actions.do(name, "" if is_repeated else argument)
             self._listener.wait()
             is_last = not left or self._session.notice.kind in ("refused", "failed")
             if is_last or name == "next":
-                self._teller.tell(kind)
+                self._narrator.tell(kind)
             if is_last:
                 break
-        self._tell_trouble()
+        self._report_unsaved()
 
-    def _tell_trouble(self) -> None:
-        """Say that no progress is saved, where that is so."""
+    def _report_unsaved(self) -> None:
+        """Say that progress can't be saved, once for each reason."""
         trouble = self._journal.trouble
         if trouble and trouble != self._trouble:
-            self._voice.say(sentence(trouble))
+            self._writer.say(sentence(trouble))
         self._trouble = trouble
 
     # ── Lessons ─────────────────────────────────────────────────────────────────────────
 
     def _open(self, lesson: Lesson, start: Start) -> None:
-        """Begin a lesson; what the command line asked for holds for the first alone."""
+        """Begin a lesson; the settings of the command line hold for the first one only."""
         self._session.open(lesson, Start() if self._session.view else start)
         if self._session.view is not None:
-            self._teller.introduce(self._session.view)
+            self._narrator.introduce(self._session.view)
         self._listener.wait()
-        self._teller.begin()
-        self._tell_trouble()
+        self._narrator.begin()
+        self._report_unsaved()
 
     def _list_lessons(self) -> None:
         lines = []
-        for number, headline in enumerate(self._shelf.headlines(), 1):
+        for number, headline in enumerate(self._source.headlines(), 1):
             diagnostic = (
                 f" It can't be opened: {headline.diagnostic}" if headline.diagnostic else ""
             )
@@ -203,26 +203,26 @@ class CommandReader:
             lines.append(
                 f"{number}, {headline.slug}: {following(*map(sentence, named))}{diagnostic}"
             )
-        self._voice.apart(lines or ["There are no lessons."])
+        self._writer.apart(lines or ["There are no lessons."])
         how = "Type open and the name or number of a lesson."
-        self._voice.say(how if self._session.view else "Which lesson? Type its name or number.")
+        self._writer.say(how if self._session.view else "Which lesson? Type its name or number.")
 
-    def _chosen(self, name: str) -> str:
-        """The name of a lesson that was called by its name or by its number in the list."""
+    def _lesson_named(self, name: str) -> str:
+        """The name or path of a lesson that was named, or numbered as in the list."""
         if not name:
             raise UnclearCommandError("Which lesson? Type lessons for their names.")
-        headlines = self._shelf.headlines() if name.isdecimal() else ()
+        headlines = self._source.headlines() if name.isdecimal() else ()
         if 1 <= (int(name) if headlines else 0) <= len(headlines):
             return str(headlines[int(name) - 1].path)
         return name
 
 
-_ELSEWHERE = re.compile(r";? ?`tutor [a-z]+` shows .*")
-"""What may be typed outside, said of a lesson that is not found."""
+_SHELL_HINT = re.compile(r";? ?`tutor [a-z]+` shows .*")
+"""The hint of an error message at a command of the shell."""
 
 
-def _names_a_file(line: str) -> bool:
-    """Whether a path or a lesson's name stands in it, of which no sign may be changed."""
+def _has_path(line: str) -> bool:
+    """Whether the line has a path or a lesson's name, which must stay as typed."""
     return line.split(" ", 1)[0].lower() in ("open", "edit", "o", "export", "e")
 
 

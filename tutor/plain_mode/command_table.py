@@ -1,7 +1,4 @@
-"""Every command that can be typed, defined once: its words, its argument and what it does.
-
-Reading and help are made from these.
-"""
+"""The table of typed commands: words, argument and help of each."""
 
 from __future__ import annotations
 
@@ -12,41 +9,43 @@ from difflib import get_close_matches
 
 @dataclass(frozen=True, slots=True)
 class TypedCommand:
-    """One thing that can be typed."""
+    """A command that can be typed."""
 
     words: tuple[str, ...]
-    """The first is its name; letters are those of the screen's keys where it has them."""
+    """The name first; single letters are the keys of the screen."""
     help: str
     argument: str = ""
-    """What may stand behind it, for the help; empty where nothing may."""
+    """The argument as the help shows it; empty for a command without one."""
 
     @property
     def name(self) -> str:
-        """The first of its words."""
+        """The first word."""
         return self.words[0]
 
 
 COMMANDS = (
-    TypedCommand(("next", "n"), "run the next phase, or N of them; an empty line runs one", "[N]"),
-    TypedCommand(("epoch", "s"), "run to the end of an epoch, or of the Nth from here", "[N]"),
-    TypedCommand(("back", "b"), "go back one phase, or N", "[N]"),
-    TypedCommand(("back-epoch", "B"), "go back to where the epoch began", "[N]"),
-    TypedCommand(("run", "r"), "run on to the last epoch, or to epoch N", "[N]"),
+    TypedCommand(("next", "n"), "run the next phase, or N phases; so does an empty line", "[N]"),
+    TypedCommand(("epoch", "s"), "run to the end of the epoch, or N epochs on", "[N]"),
+    TypedCommand(("back", "b"), "go back one phase, or N phases", "[N]"),
+    TypedCommand(("back-epoch", "B"), "go back to the start of the epoch", "[N]"),
+    TypedCommand(("run", "r"), "run to the last epoch, or to epoch N", "[N]"),
     TypedCommand(
-        ("jump", "j"), "go to the end of an epoch, or to after a phase of it", "EPOCH [PHASE]"
+        ("jump", "j"),
+        "go to an epoch's end, or to a phase: jump 12 loss",
+        "EPOCH [PHASE]",
     ),
     TypedCommand(("restart", "R"), "start again from the same weights"),
-    TypedCommand(("seed", "S"), "start again from another seed, or from seed N", "[N]"),
-    TypedCommand(("mode", "g"), "the next gradient mode, or the one that is named", "[NAME]"),
-    TypedCommand(("device", "d"), "the next device, or the one that is named", "[NAME]"),
-    TypedCommand(("lr", "l"), "what the learning rate is, or set it", "[NUMBER]"),
+    TypedCommand(("seed", "S"), "start again with another seed, or with seed N", "[N]"),
+    TypedCommand(("mode", "g"), "switch to the next gradient mode, or to the named one", "[NAME]"),
+    TypedCommand(("device", "d"), "switch to the next device, or to the named one", "[NAME]"),
+    TypedCommand(("lr", "l"), "say the learning rate, or set it", "[NUMBER]"),
     TypedCommand(("set", "w"), "set a number of a parameter: set w 1.5", "NAME VALUE"),
-    TypedCommand(("where",), "where the run stands, and under which settings"),
+    TypedCommand(("where",), "the position of the run, and its settings"),
     TypedCommand(("values", "numbers"), "the loss, the parameters and their gradients"),
-    TypedCommand(("formula",), "the formulas of a phase, with their present values", "[PHASE]"),
-    TypedCommand(("code",), "the code of the next phase, or of the one named", "[PHASE]"),
-    TypedCommand(("read",), "what the lesson says of a phase, or what is left to read", "[PHASE]"),
-    TypedCommand(("ladder",), "who does what: each phase by hand or by PyTorch"),
+    TypedCommand(("formula",), "the formulas of a phase, with their current values", "[PHASE]"),
+    TypedCommand(("code",), "the code of the next phase, or of the named one", "[PHASE]"),
+    TypedCommand(("read",), "the text of a phase, or the next text after the phases", "[PHASE]"),
+    TypedCommand(("ladder",), "which phases each mode does by hand, and which PyTorch does"),
     TypedCommand(("inside",), "a variable: its value, its part in autograd, its gradient", "NAME"),
     TypedCommand(("graph",), "the autograd graph of this step, in the order of backward"),
     TypedCommand(("compare", "c"), "the gradients of all modes at the same parameters"),
@@ -63,20 +62,20 @@ COMMANDS = (
         "script|notebook|figures [FILE]",
     ),
     TypedCommand(("exercises", "A"), "the exercises of this lesson, and which are done"),
-    TypedCommand(("exercise", "a"), "begin an exercise", "[NAME]"),
-    TypedCommand(("answer",), "answer it; the answer alone does the same", "ANSWER"),
-    TypedCommand(("hint", "h"), "one more hint"),
-    TypedCommand(("solution", "H"), "how it is done; after a try"),
-    TypedCommand(("edit", "o"), "write code anew, line by line, or take it from a file", "[FILE]"),
-    TypedCommand(("agree",), "run code that came from elsewhere, once you have heard all of it"),
-    TypedCommand(("skip", "k"), "I know this: on to the next exercise"),
-    TypedCommand(("unskip", "K"), "take the last skip back, and do that exercise"),
-    TypedCommand(("leave", "esc"), "back from an exercise to the lesson"),
-    TypedCommand(("go", "O"), "go on: take up what you left, or be asked again", "on"),
-    TypedCommand(("lessons", "m"), "the lessons that there are"),
+    TypedCommand(("exercise", "a"), "begin the first open exercise, or the named one", "[NAME]"),
+    TypedCommand(("answer",), "answer the exercise; you can also type the answer alone", "ANSWER"),
+    TypedCommand(("hint", "h"), "a hint for the exercise"),
+    TypedCommand(("solution", "H"), "the solution of the exercise, after one try"),
+    TypedCommand(("edit", "o"), "write the code of a repair, or read it from a file", "[FILE]"),
+    TypedCommand(("agree",), "let code from elsewhere run, after you have heard all of it"),
+    TypedCommand(("skip", "k"), "skip the exercise: you know this already"),
+    TypedCommand(("unskip", "K"), "take back the last skip, and begin that exercise"),
+    TypedCommand(("leave", "esc"), "leave the exercise and return to the lesson"),
+    TypedCommand(("go", "O"), "resume the lesson, or continue the exercise", "on"),
+    TypedCommand(("lessons", "m"), "list the lessons"),
     TypedCommand(("open",), "open another lesson", "LESSON"),
-    TypedCommand(("help", "?"), "this list, or one command", "[COMMAND]"),
-    TypedCommand(("quit", "q", "exit"), "leave; so does the end of the input"),
+    TypedCommand(("help", "?"), "this list, or the help of one command", "[COMMAND]"),
+    TypedCommand(("quit", "q", "exit"), "leave the tutor; the end of the input does the same"),
 )
 _BY_WORD = {word: command for command in COMMANDS for word in command.words}
 
@@ -99,7 +98,7 @@ TYPED: Mapping[str, str] = {
 
 
 def read(line: str) -> tuple[TypedCommand, str] | None:
-    """The command of a line, and what stands behind it; None if it begins with no command.
+    """The command of a line and its argument; None if the line begins with no command.
 
     An empty line is `next`. Words may be typed in capitals; single letters may not, as
     `r` and `R` are different commands.
@@ -112,27 +111,27 @@ def read(line: str) -> tuple[TypedCommand, str] | None:
 
 
 def nearest(line: str) -> str:
-    """The name of the command that was perhaps meant; empty if none is near."""
+    """The command most like the typed word; empty if none is near."""
     word = line.split()[0].lower() if line.split() else ""
     names = [word for word in _BY_WORD if len(word) > 1]
     return next(iter(get_close_matches(word, names, n=1, cutoff=0.5)), "")
 
 
-def _heard(word: str) -> str:
-    """A word so that a capital is told from a small letter by ear."""
+def _spelled(word: str) -> str:
+    """A word that is told from others by ear: `capital R`."""
     if word == "?":
         return "a question mark"
     return f"capital {word}" if len(word) == 1 and word.isupper() else word
 
 
 def help_lines(word: str = "") -> Iterator[str]:
-    """One line for each command, or for the one that is named."""
+    """One line for each command, or for the named one."""
     wanted = _BY_WORD.get(word)
     if word and wanted is None:
         yield f"There is no command {word}. Type help for all of them."
         return
     for command in (wanted,) if wanted else COMMANDS:
         others = command.words[1:]
-        short = f", or {' or '.join(map(_heard, others))}" if others else ""
+        short = f", or {' or '.join(map(_spelled, others))}" if others else ""
         argument = f" {command.argument}" if command.argument else ""
         yield f"{command.name}{argument}{short}: {command.help}."

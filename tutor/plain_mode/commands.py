@@ -1,4 +1,4 @@
-"""The commands of plain mode: those that act on the session, and those that only ask."""
+"""The commands of plain mode that act on the session, and those that ask about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutor.plain_mode.line_writer import Line, LineWriter
 from tutor.plain_mode.run_narrator import Kind, RunNarrator
 from tutor.plain_mode.spoken_prose import sentence, spoken_definition
 from tutor.plain_mode.spoken_sections import has_symbols, listed
-from tutor.plain_mode.spoken_values import everything, figure
+from tutor.plain_mode.spoken_values import all_values, figure
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 from tutor.wording import parameter_input
@@ -22,26 +22,26 @@ from tutor.wording.parameter_input import read_learning_rate, read_place, read_r
 T = TypeVar("T")
 
 MOST_TIMES = 1000
-"""So often a command is done at once: it can be stopped only between two."""
+"""The largest number of repetitions of one command."""
 
 LONGEST_SEED = 9
-"""Digits of a seed that may be typed."""
+"""Digits of a typed seed."""
 
 LONGEST_CODE = 100_000
-"""Characters of a file of code that are read: nobody fixes more."""
+"""Characters that are read of a file of code."""
 
 
 class UnclearCommandError(Exception):
-    """A typed command that can't be done; the text says why, and can be shown."""
+    """A typed command that can't be done. The text says why."""
 
 
 class ActionCommands:
-    """Does what was typed."""
+    """The commands that act on the session."""
 
     def __init__(self, session: Session, more_lines: Callable[[], Iterable[str]]) -> None:
-        """`more_lines` reads on where a command takes more than one line.
+        """`more_lines` reads the further lines of a command.
 
-        It raises KeyboardInterrupt, or EOFError where the input ends before the last of them.
+        It raises KeyboardInterrupt, or EOFError if the input ends before the last of them.
         """
         self._session = session
         self._more_lines = more_lines
@@ -75,7 +75,7 @@ class ActionCommands:
         }
 
     def do(self, name: str, argument: str) -> Kind:
-        """Do the command; returns the kind of change it makes. Raises UnclearCommandError."""
+        """Do the command; returns its kind. Raises UnclearCommandError."""
         view = self._session.view
         if view is None:
             raise UnclearCommandError("No lesson is open: type open and its name.")
@@ -89,7 +89,7 @@ class ActionCommands:
 
     def _need_exercise(self) -> None:
         if self._session.attempt is None:
-            raise UnclearCommandError("No exercise is on. Type exercise to begin one.")
+            raise UnclearCommandError("You are in no exercise. Type exercise to begin one.")
 
     # ── The run ─────────────────────────────────────────────────────────────────────────
 
@@ -104,7 +104,7 @@ class ActionCommands:
         if attempt.wants in ("number", "sign", "choice"):
             asked = exercise_text.question(attempt, has_symbols(view.lesson))
             how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
-            raise UnclearCommandError(f"An answer is awaited. {asked}\n{how}")
+            raise UnclearCommandError(f"Answer the question first. {asked}\n{how}")
         self._session.step_phase()
         return "phase"
 
@@ -181,7 +181,7 @@ class ActionCommands:
 
     def _set(self, argument: str, view: RunView) -> Kind:
         if view.frame is None:
-            raise UnclearCommandError("There is nothing to set yet.")
+            raise UnclearCommandError("There is nothing to set yet: the lesson has not begun.")
         if "=" not in argument:
             argument = " = ".join(argument.rsplit(" ", 1))
         try:
@@ -234,8 +234,8 @@ class ActionCommands:
         if attempt is not None and attempt.wants in ("code", "condition"):
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
         if attempt is not None and attempt.state in ("wrong", "done"):
-            then = "go on" if attempt.state == "done" else "be asked again"
-            raise UnclearCommandError(f"That has been answered. Type next to {then}.")
+            then = "continue" if attempt.state == "done" else "be asked again"
+            raise UnclearCommandError(f"This question has an answer already. Type next to {then}.")
         is_sign = attempt is not None and attempt.wants == "sign"
         self._session.controller.answer(
             exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
@@ -261,11 +261,11 @@ class ActionCommands:
         return "edit"
 
     def _typed_code(self, phase: str) -> str:
-        """Lines up to the last; if stopped, they are kept. Raises UnclearCommandError then."""
+        """The typed lines. If they are stopped, keeps them and raises UnclearCommandError."""
         lines: list[str] = []
         try:
             for line in self._more_lines():
-                lines.append(line)  # one by one: it may be stopped
+                lines.append(line)  # one by one, because they may be stopped
         except (KeyboardInterrupt, EOFError):
             code = "\n".join(lines)
             if not code.strip():
@@ -287,9 +287,9 @@ class ActionCommands:
 
 
 def times(name: str, argument: str) -> int:
-    """How often a command is to be done. Raises UnclearCommandError, also where it is too often."""
+    """The number of repetitions that was typed. Raises UnclearCommandError."""
     if argument and not (argument.isdecimal() and 1 <= int(argument) <= MOST_TIMES):
-        raise UnclearCommandError(f"{name} may have a number from 1 to {MOST_TIMES} behind it.")
+        raise UnclearCommandError(f"{name} takes a number from 1 to {MOST_TIMES}.")
     return int(argument or 1)
 
 
@@ -316,12 +316,12 @@ def _code_in(path: Path) -> str:
 
 
 class QuestionCommands:
-    """Answers what is asked."""
+    """The commands that ask about the lesson and its run."""
 
-    def __init__(self, session: Session, voice: LineWriter, teller: RunNarrator) -> None:
+    def __init__(self, session: Session, writer: LineWriter, narrator: RunNarrator) -> None:
         self._session = session
-        self._voice = voice
-        self._teller = teller
+        self._writer = writer
+        self._narrator = narrator
         self._lines: Mapping[str, Callable[[str, RunView], Iterator[Line]]] = {
             "where": self._where,
             "values": self._values,
@@ -332,15 +332,15 @@ class QuestionCommands:
         }
 
     def answers(self, name: str, argument: str, view: RunView) -> bool:
-        """Answer, if the command is a question. Raises UnclearCommandError."""
+        """Answer, if the command is one of these. Raises UnclearCommandError."""
         if name == "lr" and not argument:
             rate = self._session.learning_rate
             said = f"is {figure(rate)}" if rate else "is not known yet"
-            self._voice.say(f"The learning rate {said}.")
+            self._writer.say(f"The learning rate {said}.")
         elif name == "read":
             self._read(argument, view)
         elif name in self._lines:
-            self._voice.apart(list(self._lines[name](argument, view)))
+            self._writer.apart(list(self._lines[name](argument, view)))
         else:
             return False
         return True
@@ -353,7 +353,7 @@ class QuestionCommands:
             rate = figure(frame.learning_rate)
             yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
         if attempt := self._session.attempt:
-            yield f"Exercise {attempt.number} of {attempt.count} is on: {attempt.exercise.id}."
+            yield f"You are in exercise {attempt.number} of {attempt.count}: {attempt.exercise.id}."
             yield from exercise_text.still_to_do(attempt)
         if view.failed is not None:
             yield exercise_text.failure(view.failed, attempt, self._session.controller.lesson)
@@ -363,10 +363,10 @@ class QuestionCommands:
             yield "There are no values yet."
         else:
             yield spoken_sections.where(view.frame)
-            yield from everything(view.frame)
+            yield from all_values(view.frame)
 
     def _formulas(self, argument: str, view: RunView) -> Iterator[Line]:
-        """Of the phase that is named; else of the one that has run, and of the next."""
+        """The formulas of the named phase, or of the one that has run and the next one."""
         frame = view.frame
         ran, following = (frame.phase or SETUP, frame.next_phase) if frame else (SETUP, SETUP)
         named = self._phase(argument, view) if argument else None
@@ -396,7 +396,7 @@ class QuestionCommands:
             if section
             else []
         )
-        yield from said or [f"No code runs there in the mode {view.mode}."]
+        yield from said or [f"No code runs in this phase in the mode {view.mode}."]
 
     def _exercises(self, argument: str, view: RunView) -> Iterator[Line]:
         return exercise_text.listing(
@@ -405,12 +405,12 @@ class QuestionCommands:
 
     def _read(self, argument: str, view: RunView) -> None:
         if not argument:
-            self._teller.read_on(view)
+            self._narrator.read_on(view)
             return
         section = self._phase(argument, view)
         values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
         is_foreign = spoken_sections.has_symbols(view.lesson)
-        self._voice.apart(
+        self._writer.apart(
             [
                 sentence(section.heading),
                 *spoken_sections.before(section, view.mode, in_symbols=is_foreign),
@@ -424,5 +424,5 @@ class QuestionCommands:
         found = [s for s in named if name.lower() in s.heading.lower()]
         if not found:
             headings = spoken_sections.listed([s.heading for s in named])
-            raise UnclearCommandError(f"Nothing here is called {name}; available: {headings}.")
+            raise UnclearCommandError(f"There is no section {name}; available: {headings}.")
         return found[0]

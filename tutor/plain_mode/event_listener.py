@@ -1,7 +1,7 @@
-"""Waits for the engine's answers, and tells how it goes while that takes long.
+"""Waits for the engine's answers, and reports progress while a command takes long.
 
-The engine speaks from a thread of its own: what it says lies in a queue until whoever typed
-a command waits for its answer here.
+The engine's client calls from a thread of its own: a queue keeps its events until the thread
+that reads commands takes them here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from tutor.errors import EngineError
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter
-from tutor.plain_mode.spoken_values import is_known, said_value
+from tutor.plain_mode.spoken_values import is_known, spoken_value
 from tutor.protocol.messages import (
     AnyEvent,
     CommandRefused,
@@ -29,44 +29,44 @@ from tutor.session.engine_session import Engine
 from tutor.session.session import Session
 
 TICK = 0.5
-"""Seconds between two looks at whether it takes too long."""
+"""Seconds between two checks for a command that takes long."""
 
 LONG = 3.0
-"""Seconds after which it is said what is waited for."""
+"""Seconds after which the running command is named."""
 
 PROGRESS = 10.0
-"""Seconds between two lines on how far a run has come."""
+"""Seconds between two lines on the progress of a run."""
 
 GIVE_UP = 60.0
-"""Seconds without a sign of life after which it is stopped, where nobody can press Ctrl+C."""
+"""Seconds without an event after which a command is stopped if nobody can press Ctrl+C."""
 
 
 class EventListener:
-    """Takes in what the engine tells, until nothing more is awaited."""
+    """Passes the engine's events to the session until all commands are answered."""
 
     def __init__(
         self,
         engine: Engine,
         session: Session,
-        voice: LineWriter,
+        writer: LineWriter,
         *,
         is_attended: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`is_attended`: whether somebody is there to stop what hangs."""
+        """`is_attended`: somebody can press Ctrl+C."""
         self._engine = engine
         self._session = session
-        self._voice = voice
+        self._writer = writer
         self._is_attended = is_attended
         self._clock = clock
         self._events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
         self._is_coming_back = False
-        """The engine's process has ended; another one goes to where the run stood."""
-        self._began = self._told = clock()
-        self._has_said_what = self._has_given_up = self._is_interrupted = False
+        """The engine's process has ended, and a new one replays the run."""
+        self._began = self._last_progress = clock()
+        self._has_named_command = self._has_given_up = self._is_interrupted = False
 
     def start(self) -> None:
-        """Let the engine begin."""
+        """Start the engine."""
         self._engine.start(self._events.put)
 
     def wait(self, until: Callable[[], bool] = lambda: True) -> None:
@@ -74,8 +74,8 @@ class EventListener:
 
         Raises EngineError if the engine is gone.
         """
-        self._began = self._told = self._clock()
-        self._has_said_what = self._has_given_up = self._is_interrupted = False
+        self._began = self._last_progress = self._clock()
+        self._has_named_command = self._has_given_up = self._is_interrupted = False
         with self._ctrl_c_stops():
             while (
                 self._session.is_waiting
@@ -85,15 +85,15 @@ class EventListener:
                 try:
                     self._hear(self._events.get(timeout=TICK))
                 except queue.Empty:
-                    self._grow_impatient()
+                    self._on_silence()
             while not self._events.empty():
                 self._hear(self._events.get())
 
     @contextmanager
     def _ctrl_c_stops(self) -> Iterator[None]:
-        """Let Ctrl+C be heard in its turn: it must not break off what an event sets in motion."""
+        """Queue Ctrl+C like an event, so that it interrupts no event halfway."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # signals are for the main thread alone
+            yield  # only the main thread gets signals
             return
         before = signal.signal(signal.SIGINT, lambda *_: self._events.put(None))
         try:
@@ -102,11 +102,11 @@ class EventListener:
             signal.signal(signal.SIGINT, before)
 
     def _hear(self, event: AnyEvent | None) -> None:
-        """Take in an event; None is Ctrl+C."""
+        """Handle an event; None is Ctrl+C."""
         if event is None:
             self._is_interrupted = True
             if self._session.is_waiting:
-                self._voice.say("Stopping.")
+                self._writer.say("Stopping.")
                 self._session.stop()
             return
         is_owed = self._session.receive(event)
@@ -117,7 +117,7 @@ class EventListener:
         elif isinstance(event, FrameShown | CommandRefused | LessonFailed):
             self._is_coming_back = False
         elif isinstance(event, EngineReady) and self._is_coming_back:
-            view = self._session.view  # where nothing stood, nothing is taken up again
+            view = self._session.view  # without a frame there is nothing to replay
             self._is_coming_back = view is not None and view.frame is not None
         if is_owed and isinstance(event, FrameShown):
             self._tell_progress(event)
@@ -125,18 +125,18 @@ class EventListener:
 
     def _tell_progress(self, event: FrameShown) -> None:
         now = self._clock()
-        if now - self._told >= PROGRESS:
-            self._told = now
-            loss = f", the loss is {said_value(event.frame.loss)}"
+        if now - self._last_progress >= PROGRESS:
+            self._last_progress = now
+            loss = f", the loss is {spoken_value(event.frame.loss)}"
             said = loss if is_known(event.frame.loss) else ""
-            self._voice.say(f"Epoch {event.frame.at.epoch} of {event.target}{said}.")
+            self._writer.say(f"Epoch {event.frame.at.epoch} of {event.target}{said}.")
 
-    def _grow_impatient(self) -> None:
+    def _on_silence(self) -> None:
         waiting = self._session.check_waiting()
         if self._engine.busy_for() > GIVE_UP and not (self._is_attended or self._has_given_up):
             self._has_given_up = self._is_interrupted = True
-            self._voice.say(f"No sign of life for {GIVE_UP:.0f} seconds: it is stopped.")
+            self._writer.say(f"No answer for {GIVE_UP:.0f} seconds: the command is stopped.")
             self._session.stop()
-        elif waiting.code and not self._has_said_what and self._clock() - self._began > LONG:
-            self._has_said_what = True
-            self._voice.say(spoken_notice(waiting))
+        elif waiting.code and not self._has_named_command and self._clock() - self._began > LONG:
+            self._has_named_command = True
+            self._writer.say(spoken_notice(waiting))

@@ -1,4 +1,4 @@
-"""The words of an exercise: its question, the reply to an answer, and the commands."""
+"""The text of an exercise in plain mode: question, reply, hints and solution."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ HOW = {
     "number": "Type a number.",
     "sign": "Type plus, minus or zero.",
     "choice": "Type the number of your answer.",
-    "code": "Type edit to write the code anew; code says it again.",
-    "condition": "Step and run until it is so.",
+    "code": "Type edit to write the code again, or code to hear it again.",
+    "condition": "Run the lesson until the goal is reached.",
 }
-AGREE = "Type agree to run this very code, edit to write it anew, or code to hear it again."
+AGREE = "Type agree to run exactly this code, edit to write it again, or code to hear it again."
 AFTER_SOLUTION = {
-    "number": "Type it as your answer, or skip.",
-    "sign": "Type it as your answer, or skip.",
-    "choice": "Type its number as your answer, or skip.",
-    "code": "Type edit to write it, or skip.",
-    "condition": "Do so, or type skip to go on.",
+    "number": "Type it as your answer, or type skip.",
+    "sign": "Type it as your answer, or type skip.",
+    "choice": "Type its number as your answer, or type skip.",
+    "code": "Type edit to write it, or type skip.",
+    "condition": "Reach the goal, or type skip.",
 }
 _WORDS = ("loss", "lowest", "highest", "epoch", "epochs")
-"""Words that a comparison of a goal may begin with; anything else is the lesson's own name."""
+"""First words of a goal's comparison that are no names of the lesson."""
 AGAIN = "Type next to be asked again, hint for a hint, or solution."
 RESULTS: Mapping[ExerciseResult, str] = {
     "tried": "tried",
@@ -59,13 +59,19 @@ RESULTS: Mapping[ExerciseResult, str] = {
     "unskipped": "not begun",
 }
 SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0", "null": "0"}
-"""Signs as they may be typed, for whom a lone sign is hard to hear."""
+"""Words for the signs, because a sign alone is hard to hear."""
 
 
 def spoken_notice(notice: Notice) -> str:
     """A notice as sentences, with the words to type."""
     parts = (part.removesuffix(" …") for part in notice_parts(notice, TYPED))
-    return " ".join(sentence(in_words(part[:1].upper() + part[1:])) for part in parts)
+    return " ".join(sentence(in_words(_capitalized(part))) for part in parts)
+
+
+def _capitalized(text: str) -> str:
+    """The text with a capital, unless it may begin with the name of a variable: `w`, `w1`."""
+    first = text.partition(" ")[0].rstrip(":")
+    return text[:1].upper() + text[1:] if len(first) > 1 and first.isalpha() else text
 
 
 _BY_KEY = re.compile(r" \(keys? [^)]*\)")
@@ -85,10 +91,10 @@ def news(
     wish: str = "",
     in_symbols: bool = False,
 ) -> Iterator[Line]:
-    """The news since `was`; the whole exercise if that was another one, or none.
+    """All that is new since `was`; the whole exercise if `was` is another one or None.
 
-    `standing`: where its run stands, said before a question. `wish`: `answer`, `edit` or
-    `solution`, to which something is said even if it was said before.
+    `standing`: the position of its run, told before a question. `wish`: `answer`, `edit` or
+    `solution`, whose reply is told even if it was told before.
     """
 
     def prose(markdown: str) -> list[Line]:
@@ -106,7 +112,7 @@ def news(
     reply = reply_markdown(now)
     is_new_reply = bool(reply) and (is_wished or _has_changed(now, old))
     if verdict := _verdict(now, old, with_reply=is_new_reply):
-        yield from _led(verdict, prose(reply)) if is_new_reply else (verdict,)
+        yield from _with_lead(verdict, prose(reply)) if is_new_reply else (verdict,)
     elif is_new_reply:
         yield from prose(reply)
     if wish == "edit" and now.state == "asking":
@@ -118,7 +124,7 @@ def news(
     for number, hint in enumerate(now.hints, 1):
         if old is None or hint not in old.hints:
             said = prose(without_keys(hint))
-            yield from _led(f"Hint {number} of {len(now.asked.hints)}:", said)
+            yield from _with_lead(f"Hint {number} of {len(now.asked.hints)}:", said)
     if solution and is_new_solution:
         yield from _solution(now, prose(solution))
     if old is None or now.state != old.state:
@@ -126,7 +132,7 @@ def news(
 
 
 def _prose(attempt: Attempt, markdown: str, in_symbols: bool = False) -> list[Line]:
-    """Markdown of an exercise; where operations are asked about, their code is put in words."""
+    """Markdown of an exercise; in a be-autograd exercise, code is put in words."""
     is_asked = isinstance(attempt.exercise, BeAutograd)
     return spoken_prose(
         markdown, in_symbols=in_symbols, spoken_code=spoken_python if is_asked else str
@@ -134,12 +140,12 @@ def _prose(attempt: Attempt, markdown: str, in_symbols: bool = False) -> list[Li
 
 
 def _is_one_of_many(attempt: Attempt) -> bool:
-    """Whether it asks one question after the other, so that one may forget at which one is."""
+    """Whether it is at one of several questions."""
     return isinstance(attempt.exercise, BeAutograd) and attempt.state == "asking"
 
 
 def question(attempt: Attempt, in_symbols: bool = False) -> str:
-    """The present question in short: its last sentence."""
+    """The last paragraph of the current question."""
     said = _prose(attempt, without_keys(question_markdown(attempt)), in_symbols)
     return next((line for line in reversed(said) if isinstance(line, str)), "")
 
@@ -155,7 +161,7 @@ def _has_changed(now: Attempt, old: Attempt | None) -> bool:
 
 
 def _verdict(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
-    """The word that an answer is told with first; empty where none has been judged since."""
+    """The first words of a reply: right or not; empty if no answer was judged."""
     if now.state in ("wrong", "done"):
         is_judged = old is None or now.state != old.state
         right = "Right: the goal is reached." if now.wants == "condition" else "Right."
@@ -174,7 +180,7 @@ def _title(attempt: Attempt) -> str:
 def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
     yield from _prose(attempt, without_keys(question_markdown(attempt)), in_symbols)
     for number, choice in enumerate(attempt.choices, 1):
-        yield from _led(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
+        yield from _with_lead(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
     if attempt.wants == "code":
         yield from code_of(attempt)
     if isinstance(attempt.exercise, Reach):
@@ -185,7 +191,7 @@ def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
 def code_of(
     attempt: Attempt, failed: LessonFailed | None = None, lesson: Lesson | None = None
 ) -> Iterator[Line]:
-    """The code to fix, and the error: its own, or that of the code as given."""
+    """The code to fix and its error."""
     yield SpokenCode(attempt.code, numbered=True)
     exercise = attempt.exercise
     if failed is not None:
@@ -195,9 +201,9 @@ def code_of(
 
 
 def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None = None) -> str:
-    """The failed code: its line, and Python's message.
+    """The line of the code that failed, and Python's message.
 
-    In an exercise a line of the lesson's file is quoted: `lesson` is the one of the file.
+    In an exercise, the line of the lesson's file is quoted from `lesson`.
     """
     line = f" in line {failed.line}" if failed.line else ""
     if attempt is not None and not feedback.is_own(attempt.exercise, failed.phase):
@@ -211,14 +217,14 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
 
 
 def still_to_do(attempt: Attempt) -> Iterator[Line]:
-    """How far a goal is, where it is not reached."""
+    """The distance to a goal that is not reached."""
     if attempt.state == "asking" and attempt.is_met is False:
-        yield "Not yet: the goal is not reached here."
+        yield "The goal is not reached here."
         yield from still_to_reach(attempt)
 
 
 def still_to_reach(attempt: Attempt) -> Iterator[Line]:
-    """The parts of a goal that do not hold yet: the present value, and the wanted one."""
+    """The conditions of a goal that do not hold yet: the current value and the wanted one."""
     for number, way in enumerate(goal_words(attempt.marks)):
         for index, mark in enumerate(mark for mark in way if not mark.holds):
             start = "Or this is enough. " if number and not index else ""
@@ -228,19 +234,19 @@ def still_to_reach(attempt: Attempt) -> Iterator[Line]:
 
 
 def _after_edit(attempt: Attempt) -> Iterator[Line]:
-    """The reply to code that did not pass."""
+    """The reply to code that does not pass."""
     if attempt.is_from_elsewhere:
         yield AGREE
         return
     if code_checks.why_not_code(attempt.code):
-        yield "The run still has the code before. What you typed is kept as a draft."
+        yield "The run still uses the code before. Your code is kept as a draft."
     yield "Type code to hear it, edit to write it anew, or hint."
 
 
 def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:
-    """The solution, with its number if it is one of several, and what to do now."""
+    """The solution, with its number if it is a choice, and the next command."""
     number = solution_choice(attempt)
-    yield from _led(f"The solution: number {number}," if number else "The solution:", said)
+    yield from _with_lead(f"The solution: number {number}," if number else "The solution:", said)
     if attempt.state == "asking":
         if _is_one_of_many(attempt):
             yield question(attempt)
@@ -257,8 +263,8 @@ def _after(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
         yield "Type next for the next exercise, or leave to go back to the lesson."
 
 
-def _led(start: str, said: Sequence[Line]) -> Iterator[Line]:
-    """Lines with a word before them."""
+def _with_lead(start: str, said: Sequence[Line]) -> Iterator[Line]:
+    """Lines with a lead before the first."""
     first, *others = said or [""]
     if isinstance(first, SpokenCode):
         yield from (start, first)
@@ -268,19 +274,19 @@ def _led(start: str, said: Sequence[Line]) -> Iterator[Line]:
 
 
 def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
-    """Whether a line is meant as an answer: no command, where an answer may be typed."""
+    """Whether a line is an answer and no command."""
     takes_one = attempt.wants in ("number", "sign", "choice")
     is_late = attempt.state != "asking" and not is_number(line)
     return takes_one and bool(line.strip()) and not is_command and not is_late
 
 
 def is_number(line: str) -> bool:
-    """Whether it begins as a number does."""
+    """Whether the line begins like a number."""
     return bool(re.match(r"[+−-]?[.,]?\d", line.strip()))
 
 
 def listing(exercises: Sequence[Exercise], results: Mapping[str, ExerciseResult]) -> Iterator[Line]:
-    """All exercises of a lesson, and how far the learner has come with each."""
+    """The exercises of a lesson with the state of each."""
     if not exercises:
         yield "This lesson has no exercises."
         return

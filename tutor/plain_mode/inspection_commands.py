@@ -38,9 +38,9 @@ SUFFIXES = {
 class InspectionCommands:
     """Asks the engine for one inspection, waits for it, and tells it in words."""
 
-    def __init__(self, session: Session, voice: LineWriter, listener: EventListener) -> None:
+    def __init__(self, session: Session, writer: LineWriter, listener: EventListener) -> None:
         self._session = session
-        self._voice = voice
+        self._writer = writer
         self._listener = listener
         self._answers: Mapping[str, Callable[[str, RunView], Iterable[Line]]] = {
             "compare": self._compare,
@@ -58,7 +58,7 @@ class InspectionCommands:
         if view.frame is None:
             raise UnclearCommandError("The lesson has not begun: there is nothing to look at yet.")
         lines = self._answers[name](argument, view)
-        self._voice.apart([in_words(line) if isinstance(line, str) else line for line in lines])
+        self._writer.apart([in_words(line) if isinstance(line, str) else line for line in lines])
         return True
 
     def _inspected(self, part: str, **look: object) -> RunView:

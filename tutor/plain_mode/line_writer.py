@@ -1,9 +1,7 @@
-"""Writes lines: plain text, wrapped where a terminal has a width, never an escape sequence.
+"""Writes lines of plain text, wrapped to the width of a terminal, without escape sequences.
 
-Text wrapped into rows by the cells it takes, also where it is written without blanks.
-
-Between two characters of which one is wide, as in Chinese, a row may end; but none begins with a
-closing mark or ends with an opening one.
+A row may also end between two characters of which one is wide, as in Chinese, but it does not begin
+with a closing mark or end with an opening one.
 """
 
 from __future__ import annotations
@@ -19,17 +17,17 @@ from tutor.plain import plain
 
 _OPENING = "([{（《「『【〈〔“‘\"'"
 _CLOSING = ")]}，。、；：！？）》」』】〉〕”’…—·％,.;:!?%\"'"
-"""A straight quote is in both: which of the two it is can't be seen."""
+"""A straight quote is in both: it may open or close."""
 
 
 def cells(text: str) -> int:
-    """Columns that it takes; what can't be measured counts one for each character."""
+    """The columns of a text; text that can't be measured counts one for each character."""
     width = wcswidth(text)
     return len(text) if width < 0 else width
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Rows of at most `width` cells; a word that is wider than a row is folded."""
+    """Rows of at most `width` cells; a wider word is cut."""
     rows: list[str] = []
     row = ""
     for unit in _units(text):
@@ -45,12 +43,12 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def is_wide(character: str) -> bool:
-    """Whether it takes two cells; an empty text does not."""
+    """Whether a character takes two cells; an empty text does not."""
     return bool(character) and wcwidth(character) == 2
 
 
 def _units(text: str) -> Iterator[str]:
-    """Units that are not broken: a wide character or a word, with its marks; then spaces."""
+    """Parts that stay whole: a wide character or a word, with its marks and the spaces after it."""
     start = 0
     for at in range(1, len(text)):
         if _may_part(text[at - 1], text[at]):
@@ -68,7 +66,7 @@ def _may_part(before: str, after: str) -> bool:
 
 
 def _fitting(text: str, width: int) -> str:
-    """As many of its first characters as fit; at least one."""
+    """The first characters that fit; at least one."""
     end = 1
     while end < len(text) and cells(text[: end + 1]) <= width:
         end += 1
@@ -77,11 +75,11 @@ def _fitting(text: str, width: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpokenCode:
-    """Lines of code, to be said as they are written."""
+    """Lines of code, told as they are written."""
 
     text: str
     numbered: bool = False
-    """Whether each line is said with its number, from 1."""
+    """Whether each line has its number before it, from 1."""
 
 
 Line: TypeAlias = str | SpokenCode
@@ -107,18 +105,18 @@ _SIGNS = {
     "‘": "'",
     "•": "",
 }
-"""Signs that a screen reader leaves out or spells oddly, in what every one reads well."""
+"""Replacements for signs that a screen reader leaves out or spells oddly."""
 _SIGN = re.compile(f" ?([{''.join(_SIGNS)}])( ?)")
 
 
 def in_words(text: str) -> str:
-    """A sentence without signs that are not said: `a → b` is `a to b`."""
+    """A sentence with words for signs: `a → b` is `a to b`."""
     if text.isascii():
         return text
-    return _SIGN.sub(_said, text)
+    return _SIGN.sub(_replacement, text)
 
 
-def _said(found: re.Match[str]) -> str:
+def _replacement(found: re.Match[str]) -> str:
     whole, sign = found[0], _SIGNS[found[1]]
     if sign.startswith(" "):
         return sign
@@ -128,18 +126,18 @@ def _said(found: re.Match[str]) -> str:
 
 
 class LineWriter:
-    """Says one line after the other."""
+    """Writes one line after the other."""
 
     def __init__(self, out: TextIO, width: int | None = None) -> None:
-        """`width`: the columns of the terminal; None where there is none, nothing is wrapped."""
+        """`width`: the columns of the terminal; None: no terminal, nothing is wrapped."""
         self._out = out
         self._width = width
         self._is_apart = True
         self.rows = 0
-        """So many have been said; empty ones don't count."""
+        """The number of written rows that are not empty."""
 
     def say(self, *lines: Line) -> None:
-        """Say these lines; of a text its own line ends are kept, an empty one is not said."""
+        """Write these lines; the line ends in a text are kept, an empty text is left out."""
         for line in lines:
             if isinstance(line, SpokenCode):
                 self._code(line)
@@ -147,26 +145,26 @@ class LineWriter:
                 self._text(line)
 
     def apart(self, lines: Iterable[Line]) -> None:
-        """Say these lines, an empty one before them; nothing if there are none."""
+        """Write these lines after an empty one; nothing if there are none."""
         said = [line for line in lines if line]
         if said:
             self.gap()
             self.say(*said)
 
     def gap(self) -> None:
-        """An empty line, unless there is one already."""
+        """Write an empty line, unless there is one already."""
         if not self._is_apart:
             self._write("")
         self._is_apart = True
 
     def prompt(self) -> None:
-        """Ask for a command; the cursor stays behind it."""
+        """Write the prompt; the cursor stays after it."""
         self._out.write("> ")
         self._out.flush()
         self._is_apart = False
 
     def answered(self) -> None:
-        """The line with the prompt has been ended by whoever typed."""
+        """Note that the learner has ended the line with the prompt."""
         self._is_apart = False
 
     def _text(self, text: str) -> None:

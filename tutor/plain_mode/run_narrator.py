@@ -1,6 +1,6 @@
-"""Says what has come of a command: where the run stands, what has changed, what is next.
+"""Tells the result of a command: the position of the run, what changed, and the next phase.
 
-Remembers what has been said, so that prose and code are said once and only news after that.
+It remembers what was told: prose and code are told once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tutor.plain_mode import exercise_text, spoken_sections
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
 from tutor.plain_mode.spoken_prose import sentence
 from tutor.plain_mode.spoken_sections import where
-from tutor.plain_mode.spoken_values import changes, everything, spoken_printed
+from tutor.plain_mode.spoken_values import all_values, changes, spoken_printed
 from tutor.protocol.frame import Frame
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
@@ -24,106 +24,108 @@ Kind: TypeAlias = Literal[
     "phase", "epochs", "jump", "change", "aside",
     "exercise", "begin", "answer", "edit", "solution",
 ]  # fmt: skip
-"""What a command was: a phase was run, or epochs; the run stands elsewhere; it goes on otherwise
-than before; nothing but what the session says. Something about an exercise; it is begun, answered,
-its code is written anew, or its solution is wished for."""
+"""The kind of a command: it runs a phase or epochs, moves to another position, changes a setting,
+or only has a notice (`aside`); or it is about an exercise: begins it, answers it, writes its code
+or shows its solution."""
 _OF_EXERCISES = ("exercise", "begin", "edit", "solution")
-"""Those in which the run moves only where the exercise begins or its code is checked."""
+"""Kinds that move the run only where an exercise begins or its code is checked."""
 
 MOST_PRINTED = 20
-"""So many of the lines that a lesson prints are said at once."""
+"""Lines of a lesson's output that are told at once."""
 
 
 class RunNarrator:
-    """The state of the narration: what has been said, and what is new."""
+    """The narration of one session: what was told, and what is new."""
 
-    def __init__(self, session: Session, voice: LineWriter) -> None:
+    def __init__(self, session: Session, writer: LineWriter) -> None:
         self._session = session
-        self._voice = voice
-        self._forget()
+        self._writer = writer
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._frame: Frame | None = None
         self._attempt: Attempt | None = None
         self._failed: LessonFailed | None = None
         self._printed = 0
         self._diverged_at: int | None = None
-        self._heard: set[tuple[int, str]] = set()
-        """Sections of which something was said: their line, and which part, or which code."""
+        self._spoken: set[tuple[int, str]] = set()
+        """The told parts of sections: the section's line, and the part or the code."""
         self._has_offered_reading = False
 
     # ── A lesson begins ─────────────────────────────────────────────────────────────────
 
     def introduce(self, view: RunView) -> None:
-        """Say the title, the introduction and Setup, before anything has run."""
-        self._forget()
+        """Tell the title, the introduction and Setup, before anything has run."""
+        self._reset()
         lesson, mode = view.lesson, view.mode
         rate = self._session.learning_rate or lesson.learning_rate[mode]
-        self._voice.apart(spoken_sections.introduction(lesson, mode, view.device, rate))
-        self._voice.apart(self._before(lesson, SETUP, mode))
+        self._writer.apart(spoken_sections.introduction(lesson, mode, view.device, rate))
+        self._writer.apart(self._before(lesson, SETUP, mode))
 
     def begin(self) -> None:
-        """Say the result of Setup, the next phase, and the session's notice."""
+        """Tell the result of Setup, the next phase, and the session's notice."""
         view, notice = self._session.view, self._session.notice
         is_standing = view is not None and view.frame is not None
         if is_standing:
             self._session.notice = Notice()
-        self._tell_asides()
+        self._tell_output_and_notice()
         if view is not None and view.frame is not None:
             self._frame = view.frame
             if not view.frame.at.step:
-                self._voice.say(*self._after(view, SETUP))
+                self._writer.say(*self._after(view, SETUP))
             self._tell_next(view)
-            self._voice.say("Type next for the next phase, epoch for an epoch, help for the rest.")
+            self._writer.say("Type next for the next phase, epoch for an epoch, help for the rest.")
             self._tell_notice(notice)
 
     # ── After a command ─────────────────────────────────────────────────────────────────
 
     def tell(self, kind: Kind) -> None:
-        """All that is new."""
+        """Tell all that is new."""
         view, attempt = self._session.view, self._session.attempt
         was_on = self._attempt is not None
-        rows = self._voice.rows
-        self._tell_asides(kind)
+        rows = self._writer.rows
+        self._tell_output_and_notice(kind)
         if view is None:
             return
         if attempt is not None:
             self._tell_exercise(view, kind, attempt)
         elif was_on:
-            self._voice.apart(["Back in the lesson.", *self._progress(view)])
-        elif kind == "jump" and view.frame == self._frame and self._voice.rows == rows:
-            self._voice.apart(self._progress(view))  # it begins where it began
+            self._writer.apart(["Back in the lesson.", *self._progress(view)])
+        elif kind == "jump" and view.frame == self._frame and self._writer.rows == rows:
+            self._writer.apart(self._progress(view))  # the run was at its start already
         else:
             self._tell_run(view, kind)
         self._attempt, self._frame = attempt, view.frame
 
     def _tell_exercise(self, view: RunView, kind: Kind, attempt: Attempt) -> None:
-        """Say the change in the exercise's run, then the reply."""
+        """Tell the change in the exercise's run, then the reply."""
         frame, has_moved = view.frame, view.frame != self._frame
         was = None if kind == "begin" else self._attempt
         is_same = was is not None and was.exercise.id == attempt.exercise.id
-        if kind not in _OF_EXERCISES and is_same:  # else its news tell where the run stands
+        if kind not in _OF_EXERCISES and is_same:  # else the exercise's text tells the position
             self._tell_run(view, kind, attempt)
         is_foreign = spoken_sections.has_symbols(view.lesson)
-        self._voice.apart(
+        self._writer.apart(
             exercise_text.news(attempt, was, self._progress(view), wish=kind, in_symbols=is_foreign)
         )
         at_end = frame is not None and frame.is_epoch_end
         if has_moved and at_end and kind in ("phase", "epochs", "jump"):
-            self._voice.say(*exercise_text.still_to_do(attempt))
+            self._writer.say(*exercise_text.still_to_do(attempt))
 
-    def _tell_asides(self, kind: Kind = "aside") -> None:
-        """Say the lesson's output, its errors, and the session's notice."""
+    def _tell_output_and_notice(self, kind: Kind = "aside") -> None:
+        """Tell the lesson's output, its errors, and the session's notice."""
         view, notice = self._session.view, self._session.notice
         self._tell_printed()
         failed = view.failed if view else None
         attempt = self._session.attempt
         is_judged = attempt is not None and attempt.reply is not None and kind in _OF_EXERCISES
         if failed is not None and failed != self._failed and not is_judged:
-            self._voice.say(exercise_text.failure(failed, attempt, self._session.controller.lesson))
-            is_mended = attempt is not None and attempt.wants == "code"
-            self._voice.say(f"Type {'edit to fix it' if is_mended else 'restart to start again'}.")
-        elif not (failed and is_judged):  # whose reply tells it
+            self._writer.say(
+                exercise_text.failure(failed, attempt, self._session.controller.lesson)
+            )
+            is_repair = attempt is not None and attempt.wants == "code"
+            self._writer.say(f"Type {'edit to fix it' if is_repair else 'restart to start again'}.")
+        elif not (failed and is_judged):  # else the reply tells it
             self._tell_notice(notice)
         self._failed = failed
         self._session.notice = Notice()
@@ -131,21 +133,21 @@ class RunNarrator:
             self._diverged_at = view.diverged_at
             if self._diverged_at is not None:
                 since = f"from epoch {self._diverged_at} on"
-                self._voice.say(f"The loss is not finite {since}.")
+                self._writer.say(f"The loss is not finite {since}.")
 
     def _tell_notice(self, notice: Notice) -> None:
         if notice.code:
-            self._voice.say(exercise_text.spoken_notice(notice))
+            self._writer.say(exercise_text.spoken_notice(notice))
 
     def nothing_new(self) -> None:
-        """A command has changed nothing that is told: where it stands is an answer, too."""
+        """Answer a command that changed nothing: tell the position of the run."""
         view, attempt = self._session.view, self._session.attempt
         if view is None or view.frame is None:
-            self._voice.say("Nothing has changed.")
+            self._writer.say("Nothing has changed.")
             return
-        self._voice.say(f"Nothing has changed. {where(view.frame)}")
+        self._writer.say(f"Nothing has changed. {where(view.frame)}")
         if attempt is not None and attempt.state == "asking":
-            self._voice.say(
+            self._writer.say(
                 exercise_text.question(attempt, spoken_sections.has_symbols(view.lesson))
             )
 
@@ -155,8 +157,8 @@ class RunNarrator:
         new = printed.shown[self._printed :] if count >= self._printed else printed.shown
         self._printed = count
         if len(new) > MOST_PRINTED:
-            self._voice.say(f"The lesson has printed {len(new)} lines; these are the last.")
-        self._voice.say(*spoken_printed(new[-MOST_PRINTED:]))
+            self._writer.say(f"The lesson has printed {len(new)} lines; these are the last.")
+        self._writer.say(*spoken_printed(new[-MOST_PRINTED:]))
 
     def _tell_run(self, view: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
         frame, was = view.frame, self._frame
@@ -164,16 +166,16 @@ class RunNarrator:
             return
         match kind:
             case "phase" | "answer" if frame.at != was.at:
-                self._voice.apart(self._what_ran(view, frame, was, with_words=attempt is None))
+                self._writer.apart(self._what_ran(view, frame, was, with_words=attempt is None))
             case "epochs":
-                self._voice.apart([*self._ended(frame), *changes(frame, was)])
+                self._writer.apart([*self._ended(frame), *changes(frame, was)])
             case "change":
-                self._voice.apart(changes(frame, was))
+                self._writer.apart(changes(frame, was))
                 if (frame.mode, frame.device) == (was.mode, was.device):
                     return
-                self._voice.say(f"The gradient mode is {frame.mode}, on {frame.device}.")
+                self._writer.say(f"The gradient mode is {frame.mode}, on {frame.device}.")
             case _:
-                self._voice.apart(self._progress(view))
+                self._writer.apart(self._progress(view))
                 return
         if attempt is None:
             self._tell_next(view)
@@ -191,7 +193,7 @@ class RunNarrator:
 
     def _progress(self, view: RunView) -> list[Line]:
         frame = view.frame
-        return [] if frame is None else [where(frame), *everything(frame)]
+        return [] if frame is None else [where(frame), *all_values(frame)]
 
     @staticmethod
     def _ended(frame: Frame) -> Iterator[Line]:
@@ -203,7 +205,7 @@ class RunNarrator:
     # ── Sections ────────────────────────────────────────────────────────────────────────
 
     def _tell_next(self, view: RunView) -> None:
-        """The phase that is next: all of it the first time, later its name."""
+        """Tell the next phase: all of its text the first time, later its name."""
         frame = view.frame
         if frame is None:
             return
@@ -212,18 +214,18 @@ class RunNarrator:
             self._tell_section(section, view)
         said = list(self._before(lesson, phase, frame.mode))
         if len(said) > 1:
-            self._voice.apart(said)
+            self._writer.apart(said)
         else:
-            self._voice.say(*said)
+            self._writer.say(*said)
         if frame.is_epoch_end and frame.at.epoch and not self._has_offered_reading:
             self._has_offered_reading = True
             if rest := [s.heading for s in spoken_sections.further_reading(lesson)]:
-                self._voice.say(
+                self._writer.say(
                     f"There is more to read: {sentence('; '.join(rest))} Type read for it."
                 )
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:
-        """The texts before a phase that have not been said yet."""
+        """The parts of a phase's text that were not told yet."""
         section = lesson.phase(phase)
         if section is None:
             return
@@ -253,22 +255,22 @@ class RunNarrator:
         if self._is_new(section, "before"):
             is_foreign = spoken_sections.has_symbols(view.lesson)
             said = spoken_sections.before(section, view.mode, in_symbols=is_foreign)
-            self._voice.apart([sentence(section.heading), *said])
+            self._writer.apart([sentence(section.heading), *said])
 
     def read_on(self, view: RunView) -> None:
-        """The next of what stands behind the phases; all of it again once all has been said."""
+        """Tell the next section after the phases; all of them again once all were told."""
         rest = spoken_sections.further_reading(view.lesson)
-        unheard = [s for s in rest if (s.line, "before") not in self._heard]
+        unheard = [s for s in rest if (s.line, "before") not in self._spoken]
         for section in unheard[:1] or rest:
-            self._heard.discard((section.line, "before"))
+            self._spoken.discard((section.line, "before"))
             self._tell_section(section, view)
         if len(unheard) > 1:
-            self._voice.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
+            self._writer.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
         if not rest:
-            self._voice.say("There is nothing to read after the phases of this lesson.")
+            self._writer.say("There is nothing to read after the phases of this lesson.")
 
     def _is_new(self, section: Section, what: str) -> bool:
         key = (section.line, what)
-        is_new = key not in self._heard
-        self._heard.add(key)
+        is_new = key not in self._spoken
+        self._spoken.add(key)
         return is_new

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from tutor.lesson.model import REPORT, Lesson
 from tutor.plain_mode.spoken_prose import sentence, spoken_python
 from tutor.plain_mode.spoken_sections import counted, is_by_hand, listed
-from tutor.plain_mode.spoken_values import figure, is_known, said_value
+from tutor.plain_mode.spoken_values import figure, is_known, spoken_value
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,
@@ -48,7 +48,7 @@ def variable(facts: VariableInfo) -> Iterator[str]:
     if facts.device:
         kind.append(f"on {facts.device}")
     yield f"{facts.name}: {', '.join(kind)}."
-    yield f"Its value is {said_value(facts.value)}."
+    yield f"Its value is {spoken_value(facts.value)}."
     yield from _part_in_autograd(facts)
     if facts.note:
         yield sentence(facts.note[:1].upper() + facts.note[1:])
@@ -69,7 +69,7 @@ def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
     if facts.gradient == NONE:
         yield "Its gradient is None: there is none yet, which is not the same as 0."
     elif facts.gradient is not None:
-        yield f"Its gradient is {said_value(facts.gradient)}."
+        yield f"Its gradient is {spoken_value(facts.gradient)}."
 
 
 # ── The autograd graph ──────────────────────────────────────────────────────────────
@@ -146,11 +146,11 @@ def _node(node: GraphNode, name: str, inputs: Sequence[str], *, has_gradient: bo
     if inputs:
         said.append(f"Inputs: {listed(inputs)}")
     if is_known(node.value):
-        said.append(f"Value: {said_value(node.value)}")
+        said.append(f"Value: {spoken_value(node.value)}")
     if has_gradient and is_known(node.gradient):
-        said.append(f"Gradient: {said_value(node.gradient)}")
+        said.append(f"Gradient: {spoken_value(node.gradient)}")
         if node.old is not None and node.new is not None:
-            said.append(f"grad: before {said_value(node.old)}, now {said_value(node.new)}")
+            said.append(f"grad: before {spoken_value(node.old)}, now {spoken_value(node.new)}")
     return ". ".join(said) + "."
 
 
@@ -209,7 +209,7 @@ def _gradient_of(agreement: ParameterComparison, mode: str) -> str:
         how = "; right for its own function"
     else:
         how = "; right" if standing == "right" and not agreement.is_equal else ""
-    return f"{said_value(value)}{how}"
+    return f"{spoken_value(value)}{how}"
 
 
 # ── Plots ───────────────────────────────────────────────────────────────────────────

@@ -36,23 +36,23 @@ _OPERATORS: Mapping[type[ast.AST], str] = {
     ast.NotEq: "is not",
 }
 _FUNCTIONS = {"mean": "the mean", "sum": "the sum", "abs": "the absolute value"}
-_SAID = ast.BinOp | ast.UnaryOp | ast.Subscript | ast.Compare
-"""What has to be said otherwise than it is written."""
+_NEEDS_WORDS = ast.BinOp | ast.UnaryOp | ast.Subscript | ast.Compare
+"""Expressions that are not told as they are written."""
 
 
 def spoken_python(code: str) -> str:
-    """The expression in words; as it is written, where it needs none or there are none."""
+    """The expression in words; as it is written if it needs no words or has none."""
     try:
         tree = ast.parse(code.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return code
-    if not any(isinstance(node, _SAID) for node in ast.walk(tree)):
+    if not any(isinstance(node, _NEEDS_WORDS) for node in ast.walk(tree)):
         return code
-    return _said(tree) or code
+    return _in_words(tree) or code
 
 
-def _said(node: ast.expr) -> str:
-    """Empty where a part of it has no words."""
+def _in_words(node: ast.expr) -> str:
+    """The words of an expression; empty if a part of it has none."""
     match node:
         case ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name()):
             return ast.unparse(node)
@@ -76,7 +76,7 @@ def _said(node: ast.expr) -> str:
         case ast.Call(func=ast.Name(id=name), args=[one], keywords=[]):
             return _joined([f"{_FUNCTIONS.get(name, name)} of", _grouped(one)])
         case ast.Call(func=ast.Name(id=name), args=[_, _, *_] as several, keywords=[]):
-            inner = [_said(argument) for argument in several]
+            inner = [_in_words(argument) for argument in several]
             return f"{name} of ({', '.join(inner)})" if all(inner) else ""
         case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]):
             return _joined([f"{_FUNCTIONS.get(name, name)} of", _grouped(of)])
@@ -84,8 +84,8 @@ def _said(node: ast.expr) -> str:
 
 
 def _grouped(node: ast.expr) -> str:
-    """In parentheses where one could not hear where it ends."""
-    words = _said(node)
+    """The words of an operand, in parentheses if its end can't be heard."""
+    words = _in_words(node)
     is_open = isinstance(node, ast.BinOp | ast.Compare | ast.UnaryOp) and not words.startswith(
         "the square"
     )
@@ -104,9 +104,9 @@ def _parser() -> MarkdownIt:
 def spoken_prose(
     markdown: str, *, in_symbols: bool = False, spoken_code: Callable[[str], str] = str
 ) -> list[Line]:
-    """The paragraphs, a line for each; so are the items of a list and the rows of a table.
+    """A line for each paragraph, item of a list and row of a table.
 
-    `spoken_code`: how code in a sentence is said; as it is written, if nothing else is wished.
+    `spoken_code` makes the words for code in a sentence.
     """
 
     def inline(token: Token) -> str:
@@ -181,17 +181,17 @@ def spoken_formula(
     is_inline: bool = False,
     in_symbols: bool = False,
 ) -> str:
-    """A formula in words; one of its own is a sentence. `values`: those of its live boxes."""
+    """A formula in words, with `values` for its boxes; a sentence unless it `is_inline`."""
     try:
         parsed = formula.parse(latex)
         said = _symbols(parsed, values) if in_symbols else formula.say(parsed, values)
-    except FormulaError:  # the lesson's check has told it; what was written is still something
+    except FormulaError:  # the lesson's check reports it
         return latex
     return said if is_inline else sentence(said)
 
 
 def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
-    """A formula in words, without its live values; empty if nothing else is in it."""
+    """A formula in words without its boxes; empty if nothing is left."""
     try:
         parsed: Formula = formula.parse(latex)
     except FormulaError:
@@ -202,7 +202,7 @@ def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
 
 
 def _symbols(parsed: Formula, values: Mapping[str, str] | None = None) -> str:
-    """A formula on one line; what stands apart in it is apart by a mark, not by blanks."""
+    """A formula on one line; wide gaps in it become semicolons."""
     return _APART.sub("; ", formula.draw_inline(parsed, values).strip())
 
 
@@ -210,7 +210,7 @@ _APART = re.compile(r"[ ,;]*(?: {3,}|; )[ ;]*")
 
 
 def following(*sentences: str) -> str:
-    """Sentences behind each other; no blank stands behind one that ends in a wide sign."""
+    """Sentences in a row, without a blank after a wide character."""
     said = ""
     for one in filter(None, sentences):
         said += one if not said or is_wide(said[-1]) else f" {one}"
@@ -220,14 +220,14 @@ def following(*sentences: str) -> str:
 _BEGINNERS = frozenset(
     ["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left", "seed"]
 )
-"""Words that begin a sentence and are no names of the lesson's."""
+"""First words that get a capital: they are no names of the lesson."""
 
 _ENDED = re.compile(r"(?:[.?!:]|[。？！：…][”’」』）》\"']*)\Z")
-"""A sentence with an end of its own; in Chinese a closing mark may stand behind it."""
+"""The end of a sentence; in Chinese a closing mark may follow it."""
 
 
 def sentence(text: str) -> str:
-    """A text with a full stop, unless it has an end of its own, and a large first letter."""
+    """A text with a full stop, unless it ends like a sentence, and a capital."""
     first = text.partition(" ")[0]
     text = text[0].upper() + text[1:] if first in _BEGINNERS else text
     if not text or _ENDED.search(text):

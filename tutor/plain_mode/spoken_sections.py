@@ -1,6 +1,6 @@
-"""A lesson's text by section: before a phase runs, and after it has run.
+"""A lesson's text by section: before a phase runs, and after it.
 
-What stands behind a phase's last code is said after it has run, as it speaks of what came out.
+Text after the last code of a phase is told once the phase has run, because it is about the result.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from tutor.plain_mode.spoken_prose import (
     spoken_line,
     spoken_prose,
 )
-from tutor.plain_mode.spoken_values import is_known, said_value
+from tutor.plain_mode.spoken_values import is_known, spoken_value
 from tutor.protocol.frame import Frame, Value
 
 
 def has_symbols(lesson: Lesson) -> bool:
-    """Whether its formulas are said as their symbols: English words are for English prose."""
+    """Whether formulas are told as symbols, because the lesson is not in English."""
     return lesson.language != ORIGINAL
 
 
-WHO = {True: "by hand", False: "by PyTorch", None: "not at all"}
+BY_WHOM = {True: "by hand", False: "by PyTorch", None: "not at all"}
 
 
 def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -> Iterator[Line]:
-    """Its title, what is taught, how it begins, and its first words."""
+    """The title, the summary, the settings and the first text of a lesson."""
     is_foreign = has_symbols(lesson)
     named = (spoken_line(text, in_symbols=is_foreign) for text in (lesson.title, lesson.summary))
     yield f"Lesson: {following(*map(sentence, named))}"
@@ -55,7 +55,7 @@ def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -
 
 
 def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> str:
-    """Under which settings it runs."""
+    """The gradient modes of the lesson and its first settings."""
     modes = listed(lesson.modes)
     many = f"There are {len(lesson.modes)} gradient modes: {modes}. It begins with {mode}"
     one = f"Its gradient mode is {mode}"
@@ -93,22 +93,22 @@ def after(
 
 
 def live(block: DisplayFormula, values: Mapping[str, Value], *, in_symbols: bool) -> str:
-    """A formula with the numbers of this step; empty if it has none, or not all are known."""
+    """A formula with the numbers of this step; empty if it has no boxes or a number is unknown."""
     if not block.boxed or not all(is_known(values.get(e)) for e in block.boxed):
         return ""
-    numbers = {e: said_value(values[e], is_part=True) for e in block.boxed}
+    numbers = {e: spoken_value(values[e], is_part=True) for e in block.boxed}
     return spoken_formula(block.latex, numbers, in_symbols=in_symbols)
 
 
 def _border(section: Section) -> int:
-    """Index of the first block behind the last code; all is before it where there is none."""
+    """The index of the first block after the last code; the number of blocks if there is none."""
     blocks: Sequence[Block] = section.blocks
     fences = [index for index, block in enumerate(blocks) if isinstance(block, Fence)]
     return fences[-1] + 1 if fences else len(blocks)
 
 
 def prose_before(lesson: Lesson, phase: str) -> list[Section]:
-    """The sections that are no phase and stand between this phase and the one before it."""
+    """The sections between the phase before and this phase."""
     found: list[Section] = []
     for section in lesson.sections:
         if section.phase == phase:
@@ -118,20 +118,20 @@ def prose_before(lesson: Lesson, phase: str) -> list[Section]:
 
 
 def further_reading(lesson: Lesson) -> list[Section]:
-    """The sections that come when all phases have been met."""
+    """The sections after the last phase."""
     last = max(i for i, section in enumerate(lesson.sections) if section.phase)
     return list(lesson.sections[last + 1 :])
 
 
 def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
-    """The table "who does what" in words: each phase, by hand or by PyTorch."""
+    """Each phase with the modes that do it by hand, and those that leave it to PyTorch."""
     for row in phase_ladder(lesson):
         others = [m for m in lesson.modes if m != mode]
-        said = f"{row.phase}: {WHO[row.by_hand[mode]]} in {mode}, the mode that runs now"
-        rest = "; ".join(f"{WHO[row.by_hand[m]]} in {m}" for m in others)
+        said = f"{row.phase}: {BY_WHOM[row.by_hand[mode]]} in {mode}, the current mode"
+        rest = "; ".join(f"{BY_WHOM[row.by_hand[m]]} in {m}" for m in others)
         yield f"{said}; {rest}." if rest else f"{said}."
     if not phase_ladder(lesson):
-        yield f"None of {listed(LADDER_PHASES)} is in this lesson."
+        yield f"This lesson has none of the phases {listed(LADDER_PHASES)}."
 
 
 def is_by_hand(lesson: Lesson, mode: str) -> bool:
@@ -149,7 +149,7 @@ def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
 
 
 def where(frame: Frame) -> str:
-    """Where a run stands, and which phase comes next."""
+    """The position of a run, and the next phase."""
     epoch = frame.at.epoch
     if frame.phase in (None, SETUP) and not frame.at.step:
         place = "The run stands at the start"

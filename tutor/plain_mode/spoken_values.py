@@ -16,7 +16,7 @@ _INTERNAL = re.compile(r" \(Triggered internally at [^)]*\)")
 
 
 def spoken_printed(lines: Sequence[str]) -> Iterator[str]:
-    """The lines that are fit to be said."""
+    """The lines of a lesson's output that are worth telling."""
     is_after_warning = False
     for line in lines:
         if warning := _WARNING.fullmatch(line):
@@ -27,12 +27,12 @@ def spoken_printed(lines: Sequence[str]) -> Iterator[str]:
         is_after_warning = warning is not None
 
 
-MOST = 16
-"""So many numbers of an array are said; the rest is only counted."""
+MOST_ELEMENTS = 16
+"""Numbers of an array that are told; the rest is counted."""
 
 
 def figure(x: float) -> str:
-    """A number as it is read well: up to six digits, no zeros behind them."""
+    """A number with up to six digits, without zeros at its end."""
     if math.isnan(x):
         return "not a number"
     if math.isinf(x):
@@ -40,15 +40,15 @@ def figure(x: float) -> str:
     return setting(x or 0.0).replace("−", "-")  # no minus before a zero
 
 
-def said_value(value: Value, *, is_part: bool = False) -> str:
-    """A value: `-30`, `None`, `true`, `3 numbers: 1, 2, 3`, `a row of 2: 1, 2`.
+def spoken_value(value: Value, *, is_part: bool = False) -> str:
+    """A value in words: `-30`, `None`, `true`, `3 numbers: 1, 2, 3`, `a row of 2: 1, 2`.
 
-    `is_part`: within a formula, where one has to hear where an array ends.
+    `is_part`: in a formula, where parentheses mark the end of an array.
     """
     if not value.data:
         return value.text or "no value"
     is_truth = value.dtype == "bool"
-    words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST]]
+    words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST_ELEMENTS]]
     if is_single(value):
         return words[0]
     said = _array(words, value)
@@ -72,14 +72,14 @@ def _array(words: Sequence[str], value: Value) -> str:
 
 
 def is_known(value: Value | None) -> bool:
-    """Whether anything has been computed that could be said."""
+    """Whether a value has been computed."""
     return value is not None and value != NO_VALUE
 
 
 def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[str]:
     """A sentence for each value that has changed.
 
-    `shown`: expressions whose values are said by formulas; the arrays in them are left out.
+    `shown`: expressions whose values formulas tell; their arrays are left out.
     """
     said = list(_changes(now, was, " ".join(shown)))
     if was is not None and now.learning_rate != was.learning_rate:
@@ -89,20 +89,20 @@ def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[st
 
 
 def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
-    if was is None or _differ(now.loss, was.loss):
-        yield from _moved("The loss", now.loss, was.loss if was else None)
+    if was is None or _is_different(now.loss, was.loss):
+        yield from _change("The loss", now.loss, was.loss if was else None)
     gradients = was.gradients if was else {}
-    yield from _of_each("The gradient of {}", now.gradients, gradients, shown)
+    yield from _changes_of_each("The gradient of {}", now.gradients, gradients, shown)
     for name, value in now.gradients_now.items():
         before = was.gradients_now.get(name) if was else None
-        if _differ(value, now.gradients.get(name)) and _differ(value, before):
-            yield f"The gradient of {name} is set back: now {said_value(value)}."
-    yield from _of_each("{}", now.values, was.values if was else {}, shown)
+        if _is_different(value, now.gradients.get(name)) and _is_different(value, before):
+            yield f"The gradient of {name} is reset: now {spoken_value(value)}."
+    yield from _changes_of_each("{}", now.values, was.values if was else {}, shown)
     watched = was.watched if was else {}
-    yield from _of_each("{}", now.watched, watched, shown, link=":")  # an expression, not a name
+    yield from _changes_of_each("{}", now.watched, watched, shown, link=":")
 
 
-def _of_each(
+def _changes_of_each(
     words: str,
     now: Mapping[str, Value],
     was: Mapping[str, Value],
@@ -112,19 +112,19 @@ def _of_each(
 ) -> Iterator[str]:
     for name, value in now.items():
         is_said = not is_single(value) and re.search(rf"\b{re.escape(name)}\b", shown)
-        if _differ(value, was.get(name)) and not is_said:
-            yield from _moved(words.format(name), value, was.get(name), link=link)
+        if _is_different(value, was.get(name)) and not is_said:
+            yield from _change(words.format(name), value, was.get(name), link=link)
 
 
-def _differ(now: Value, was: Value | None) -> bool:
-    """Whether it is another value; NaN is not another than NaN."""
+def _is_different(now: Value, was: Value | None) -> bool:
+    """Whether a value has changed; NaN is equal to NaN here."""
     if was is None or now.shape != was.shape or len(now.data) != len(was.data):
         return True
     pairs = zip(now.data, was.data, strict=True)
     return now.text != was.text or any(a != b and not (a != a and b != b) for a, b in pairs)
 
 
-def _moved(name: str, now: Value, was: Value | None, *, link: str = " is") -> Iterator[str]:
+def _change(name: str, now: Value, was: Value | None, *, link: str = " is") -> Iterator[str]:
     if not is_known(now) or (not now.data and was is None):
         return
     if was is not None and was.data and now.data and is_single(now) and is_single(was):
@@ -134,25 +134,25 @@ def _moved(name: str, now: Value, was: Value | None, *, link: str = " is") -> It
             return
         if math.isfinite(a) and math.isfinite(b):
             verb, start, end = "rose" if b > a else "fell", figure(a), figure(b)
-            by_little = f"by {figure(abs(b - a))}, to {end}"  # where the two look alike
+            by_little = f"by {figure(abs(b - a))}, to {end}"  # if both look the same
             yield f"{name} {verb} {f'from {start} to {end}' if start != end else by_little}."
             return
     is_first = was is None or not was.data
-    yield f"{name}{link} {'' if is_first else 'now '}{said_value(now)}."
+    yield f"{name}{link} {'' if is_first else 'now '}{spoken_value(now)}."
 
 
-def everything(frame: Frame) -> list[str]:
-    """Each watched number, a sentence for each."""
+def all_values(frame: Frame) -> list[str]:
+    """A sentence for each watched number."""
     has_loss = frame.loss.data or frame.loss.text != NONE.text
-    said = [f"The loss is {said_value(frame.loss)}." if has_loss else "There is no loss yet."]
+    said = [f"The loss is {spoken_value(frame.loss)}." if has_loss else "There is no loss yet."]
     for name, value in frame.values.items():
         gradient = frame.gradients.get(name)
         now = frame.gradients_now.get(name)
-        line = f"{name} is {said_value(value)}."
+        line = f"{name} is {spoken_value(value)}."
         if gradient is not None:
-            line += f" Its gradient is {said_value(gradient)}."
-            if now is not None and _differ(now, gradient):
-                line += f" By now it is {said_value(now)}."
+            line += f" Its gradient is {spoken_value(gradient)}."
+            if now is not None and _is_different(now, gradient):
+                line += f" Now its gradient is {spoken_value(now)}."
         said.append(line)
-    watched = (f"{name}: {said_value(v)}." for name, v in frame.watched.items() if is_known(v))
+    watched = (f"{name}: {spoken_value(v)}." for name, v in frame.watched.items() if is_known(v))
     return [*said, *watched]
