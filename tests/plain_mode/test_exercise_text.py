@@ -30,7 +30,6 @@ from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.feedback import Reply
 
-
 ANSWERED = "This question has an answer already."
 
 
@@ -316,9 +315,7 @@ def test_choices_and_numbers_may_be_typed_in_wide_digits():
 
 
 def test_another_answer_to_what_has_been_answered_is_told_how_to_go_on():
-    assert (
-        told("a", "7", "-2") == f"{ANSWERED} Type next to be asked again."
-    )
+    assert told("a", "7", "-2") == f"{ANSWERED} Type next to be asked again."
 
 
 def test_signs_may_be_typed_as_words():
