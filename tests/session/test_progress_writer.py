@@ -67,7 +67,7 @@ def file(tmp_path: Path) -> Path:
 Open = Callable[[], ProgressWriter]
 
 
-class PatientKeeper(ProgressWriter):
+class PatientWriter(ProgressWriter):
     """A ProgressWriter on a machine that may be slow: all is written, however long that takes."""
 
     def flush(self, timeout: float = PATIENCE) -> bool:
@@ -80,14 +80,14 @@ class PatientKeeper(ProgressWriter):
 @pytest.fixture
 def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     monkeypatch.setattr(keeper_module, "PATIENCE", PATIENCE)
-    keepers: list[ProgressWriter] = []
+    writers: list[ProgressWriter] = []
 
     def opened() -> ProgressWriter:
-        keepers.append(PatientKeeper(file))
-        return keepers[-1]
+        writers.append(PatientWriter(file))
+        return writers[-1]
 
     yield opened
-    for progress_writer in keepers:
+    for progress_writer in writers:
         progress_writer.close()
 
 
@@ -278,8 +278,8 @@ def epoch_kept(file: Path) -> int:
         return next((place.epoch for place in store.places()), 0)
 
 
-def test_two_keepers_at_once_lose_nothing(opened: Open) -> None:
-    keepers = [opened(), opened()]
+def test_two_writers_at_once_lose_nothing(opened: Open) -> None:
+    writers = [opened(), opened()]
 
     def work(progress_writer: ProgressWriter, name: str) -> None:
         for n in range(50):
@@ -288,13 +288,13 @@ def test_two_keepers_at_once_lose_nothing(opened: Open) -> None:
 
     threads = [
         threading.Thread(target=work, args=(progress_writer, name))
-        for progress_writer, name in zip(keepers, "ab", strict=True)
+        for progress_writer, name in zip(writers, "ab", strict=True)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for progress_writer in keepers:
+    for progress_writer in writers:
         progress_writer.close()
         assert progress_writer.trouble == ""
     after = opened()
@@ -527,7 +527,7 @@ def test_what_was_typed_on_another_machine_is_not_own_here(
 def test_a_step_by_hand_is_due_at_once() -> None:
     backlog = PendingWrites()
     for clock in (10.0, 10.3, 10.6):
-        backlog.add_left(left(), NOON, clock)
+        backlog.add_bookmark(left(), NOON, clock)
         assert backlog.due == clock
         backlog.written(backlog.batch(), clock)
         assert not backlog
@@ -535,28 +535,28 @@ def test_a_step_by_hand_is_due_at_once() -> None:
 
 def test_what_comes_fast_waits_and_a_deed_does_not() -> None:
     backlog = PendingWrites()
-    backlog.add_left(left(), NOON, 10.0)
+    backlog.add_bookmark(left(), NOON, 10.0)
     backlog.written(backlog.batch(), 10.0)
-    backlog.add_left(left(epoch=2), NOON, 10.05)
+    backlog.add_bookmark(left(epoch=2), NOON, 10.05)
     assert backlog.due == 10.0 + PAUSE
-    backlog.add_left(left(epoch=3), NOON, 10.1)
+    backlog.add_bookmark(left(epoch=3), NOON, 10.1)
     assert backlog.due == 10.0 + PAUSE
-    assert list(backlog.batch().lefts.values()) == [(NOON, left(epoch=3))]
+    assert list(backlog.batch().bookmarks.values()) == [(NOON, left(epoch=3))]
 
 
 def test_what_came_while_it_was_written_stays() -> None:
     backlog = PendingWrites()
-    backlog.add_left(left(epoch=1), NOON, 10.0)
+    backlog.add_bookmark(left(epoch=1), NOON, 10.0)
     batch = backlog.batch()
-    backlog.add_left(left(epoch=2), NOON, 10.01)
+    backlog.add_bookmark(left(epoch=2), NOON, 10.01)
     backlog.written(batch, 10.02)
-    assert list(backlog.batch().lefts.values()) == [(NOON, left(epoch=2))]
+    assert list(backlog.batch().bookmarks.values()) == [(NOON, left(epoch=2))]
 
 
 def test_after_a_failure_it_is_tried_again_later_and_not_at_once() -> None:
     backlog = PendingWrites()
-    backlog.add_left(left(), NOON, 10.0)
+    backlog.add_bookmark(left(), NOON, 10.0)
     backlog.failed(10.0)
     assert backlog
-    backlog.add_left(left(epoch=2), NOON, 11.0)
+    backlog.add_bookmark(left(epoch=2), NOON, 11.0)
     assert backlog.due == 10.0 + RETRY

@@ -52,7 +52,7 @@ class Engine(Protocol):
     """
 
     def start(self, on_event: Callable[[AnyEvent], None]) -> None:
-        """Begin. `on_event` is called from another thread: it may only post a message."""
+        """Start. `on_event` is called from another thread: it may only post a message."""
 
     def send(self, command: AnyCommand) -> int:
         """Pass a command on and return its number, which the answer carries."""
@@ -64,17 +64,17 @@ class Engine(Protocol):
         """Stop what runs: politely first, by force a second later. ProcessEnded reports it."""
 
     def suspend(self) -> None:
-        """Let the process that runs lessons stand still, until `resume`."""
+        """Halt the process that runs lessons, until `resume`."""
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue the process."""
 
     def close(self) -> None:
         """End the engine for good."""
 
 
 QUEUE = 12
-"""Unanswered commands at which further keys are dropped: nobody wants 200 steps queued up."""
+"""Number of unanswered commands from which on further keys are dropped."""
 
 PATIENCE = 1.0
 """Seconds after which the learner is told that something still runs."""
@@ -91,9 +91,10 @@ class EngineSession:
         self._unanswered: dict[int, AnyCommand] = {}
         self._opening: int | None = None
         self._is_stopping = False
-        """Whether the learner has stopped what is being opened: then nothing else is opened."""
+        """Whether the learner has stopped the opening: then nothing is opened in its place."""
         self._heard_at = clock()
         self._ended_with = ""
+        """The reason why the last process ended, until the next one is where it was."""
         self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
         self.inspected = Inspect()

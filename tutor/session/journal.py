@@ -28,7 +28,7 @@ def next_to_do(exercises: Iterable[str], results: Mapping[str, ExerciseResult]) 
 
 
 class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the learner had come with an exercise that is not done."""
+    """The progress in an exercise that is not done. Its fields are those of `Bookmark`."""
 
     exercise: str
     round: int = 0
@@ -36,41 +36,40 @@ class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     hints: int = 0
     typed: str = ""
-    """These as they are in `Bookmark`."""
 
 
 class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a lesson was left: all that it takes to go on exactly there."""
+    """Where a lesson was left: all the data that is needed to resume there."""
 
     slug: str
     path: str
     fingerprint: str
-    """Of what the lesson ran then: other code may run otherwise."""
+    """Of the lesson's code at that time."""
     language: str
     recipe: RunRecipe = msgspec.field(name="record")
     at: Position
     before: Position | None = None
-    """The place of the frame that this one was compared with, where a replay leads to it."""
+    """The position of the frame that this one was compared with, if a replay passes it."""
     goal: int = 0
-    """The epoch that a run went to."""
+    """The epoch that the run went to."""
     runs: tuple[RunInfo, ...] = ()
     """Without their curves."""
     exercise: str = ""
-    """The id of the exercise that the learner was at; its own run is set up anew."""
+    """The id of the current exercise; its own run is set up anew."""
     round: int = 0
-    """How often it had been asked again."""
+    """How often its question had been asked again."""
     step: int = 0
-    """Which of its questions it was at, from 1; 0 where it has but one."""
+    """The number of its current question, from 1; 0 where it has only one."""
     tries: int = 0
     hints: int = 0
     typed: str = ""
-    """What stood in its field, not answered yet."""
+    """The text in its field, not answered yet."""
     is_editing: bool = False
     """Whether its code was open in the editor."""
     unfinished: tuple[UnfinishedAttempt, ...] = msgspec.field(default=(), name="halfway")
-    """The other exercises that had been begun and left."""
+    """The other exercises that were begun and left."""
     raw_path: bytes = b""
-    """The path where it is no text (a name that is not UTF-8); then `path` only shows it."""
+    """The path as bytes if its name is not UTF-8; then `path` is only for display."""
 
     @property
     def file(self) -> Path:
@@ -83,74 +82,74 @@ class Draft(msgspec.Struct, frozen=True):
 
     code: str
     is_own: bool = True
-    """Whether it was typed, or agreed to, on this machine; else it must not run unasked."""
+    """Whether it was typed, or agreed to, on this machine; otherwise the learner is asked first."""
 
 
 class Journal(Protocol):
-    """Keeps what the learner does. No method ever raises; none but `flush` blocks."""
+    """The store of the learner's progress. No method ever raises; only `flush` blocks."""
 
     def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
-        """Something happened at an exercise of the lesson with this slug, just now."""
+        """Record a result of an exercise of the lesson with this slug."""
 
     def left(self, left: Bookmark) -> None:
-        """The lesson stands here now."""
+        """Save the bookmark of a lesson."""
 
     def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
-        """The learner's code for a Repair, as it is now."""
+        """Save the learner's code for a Repair."""
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
-        """The code that was left there; None if there is none."""
+        """The learner's code for a Repair; None if there is none."""
 
     def states(self, lesson: str) -> dict[str, ExerciseResult]:
-        """By exercise: the best that has happened there (done before skipped before tried)."""
+        """The best result so far, by exercise (done before skipped before tried)."""
 
     def left_of(self, lesson: str) -> Bookmark | None:
-        """Where this lesson was left; None if it never was."""
+        """The bookmark of a lesson; None if there is none."""
 
     def last_left(self) -> Bookmark | None:
-        """Where the learner was last, in whatever lesson."""
+        """The latest bookmark of all lessons."""
 
     def refresh(self) -> None:
-        """Have the next query include records that other processes have written."""
+        """Include records of other processes in the next query."""
 
     def flush(self, timeout: float = 1.0) -> bool:
-        """Wait, for so many seconds at most, until all is written; whether it is."""
+        """Wait up to `timeout` seconds until all is written; returns whether it is."""
 
     @property
     def trouble(self) -> str:
-        """Why nothing is being kept, in one line; mostly empty."""
+        """The reason why nothing is saved, in one line; mostly empty."""
 
 
 class NoJournal:
-    """Keeps nothing."""
+    """A journal that saves nothing."""
 
     def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
-        """Forget it."""
+        """Save nothing."""
 
     def left(self, left: Bookmark) -> None:
-        """Forget it."""
+        """Save nothing."""
 
     def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
-        """Forget it."""
+        """Save nothing."""
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
-        """Nothing is kept."""
+        """Nothing is saved."""
         return None
 
     def states(self, lesson: str) -> dict[str, ExerciseResult]:
-        """Nothing is kept."""
+        """Nothing is saved."""
         return {}
 
     def left_of(self, lesson: str) -> Bookmark | None:
-        """Nothing is kept."""
+        """Nothing is saved."""
         return None
 
     def last_left(self) -> Bookmark | None:
-        """Nothing is kept."""
+        """Nothing is saved."""
         return None
 
     def refresh(self) -> None:
-        """Nothing is kept."""
+        """Nothing is saved."""
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Nothing is to be written."""
@@ -158,7 +157,7 @@ class NoJournal:
 
     @property
     def trouble(self) -> str:
-        """Nothing was to be kept."""
+        """Nothing is to be saved."""
         return ""
 
 
@@ -169,14 +168,14 @@ _MOST = 10**12
 """More than any count that a run comes to in a lifetime."""
 
 _MOST_STEPS = 2**62
-"""The step of the end of an epoch, whatever its number of steps (END of a run)."""
+"""More than the step that stands for the end of an epoch (END of a run)."""
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Bookmark).decode
 
 
 def packed(left: Bookmark, at: datetime) -> PlaceRecord:
-    """The place that the lesson stands at, with what has been changed on the way there."""
+    """The record of a bookmark, with the settings that hold at its position."""
     recipe = left.recipe
     mode, device, learning_rate = recipe.mode, recipe.device, recipe.learning_rate
     for change in recipe.changes:
@@ -202,17 +201,17 @@ def packed(left: Bookmark, at: datetime) -> PlaceRecord:
 def unpacked(data: bytes) -> Bookmark | None:
     """The packed bookmark; None if it can't be read or is not plausible.
 
-    Another version may have packed it in another way, and a file from elsewhere may say anything.
+    It may come from another version of the tutor, or from a file of unknown origin.
     """
     try:
         left = _unpack(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return left if _makes_sense(left) else None
+    return left if _is_plausible(left) else None
 
 
-def _makes_sense(left: Bookmark) -> bool:
-    """Whether names are names, and counts are such as a run can come to."""
+def _is_plausible(left: Bookmark) -> bool:
+    """Whether its names are printable and its numbers possible."""
     recipes = [left.recipe, *(run.record for run in left.runs if run.record)]
     changes = [c for recipe in recipes for c in recipe.changes]
     changes += [c for run in left.runs for c in run.changes]

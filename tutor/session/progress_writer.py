@@ -1,11 +1,7 @@
-"""Keeps what the learner does in the progress file, from a thread of its own.
+"""The writer of the progress file, which works in a thread of its own.
 
-The screen never waits for it: what happens is noted in memory and written a moment later by the
-one thread that knows the file. Loads SQLite only there, beside the first paint.
-
-Records that wait to be written, and when they are due.
-
-Not to be used by two threads at once: whoever shares it has the lock.
+The screen never waits for it: a change is kept in memory and written a moment later by that
+thread, which also loads SQLite, beside the first paint.
 """
 
 from __future__ import annotations
@@ -38,15 +34,15 @@ if TYPE_CHECKING:
 
 
 FAST = 0.15
-"""Seconds: what follows the one before sooner comes of a run or a held key."""
+"""Seconds between two changes, below which they come from a run or a held key."""
 
 PAUSE = 0.3
-"""Seconds between two writings of what comes so fast."""
+"""Seconds between two writes of changes that come so fast."""
 
 RETRY = 2.0
-"""Seconds until what could not be written is tried again."""
+"""Seconds until a failed write is tried again."""
 
-Lefts: TypeAlias = dict[str, tuple[datetime, Bookmark]]
+Bookmarks: TypeAlias = dict[str, tuple[datetime, Bookmark]]
 Drafts: TypeAlias = dict[tuple[str, str], tuple[datetime, Draft]]
 
 
@@ -54,72 +50,72 @@ class WriteBatch(NamedTuple):
     """Records that are written in one transaction."""
 
     results: tuple[DeedRecord, ...]
-    lefts: Lefts
+    bookmarks: Bookmarks
     drafts: Drafts
 
 
 class PendingWrites:
-    """All results, and of places and drafts the latest. True while there are any.
+    """Records that wait to be written: all results, the latest bookmarks and drafts.
 
-    Times are seconds of one steady clock.
+    True while there are any. Times are seconds of one steady clock. Not safe for threads.
     """
 
     def __init__(self) -> None:
         self.since = 0.0
-        """When the oldest of it came."""
+        """The time of the oldest record."""
         self.due = 0.0
-        """When it is to be written."""
+        """The time of the next write."""
         self._results: list[DeedRecord] = []
-        self._lefts: Lefts = {}
+        self._bookmarks: Bookmarks = {}
         self._drafts: Drafts = {}
         self._came = self._tried = self._not_before = -math.inf
 
     def __bool__(self) -> bool:
-        return bool(self._results or self._lefts or self._drafts)
+        return bool(self._results or self._bookmarks or self._drafts)
 
     def add_result(self, result: DeedRecord, clock: float) -> None:
-        """To be written at once."""
-        self._tell(clock, clock)
+        """Add a result, which is due at once."""
+        self._schedule(clock, clock)
         self._results.append(result)
 
-    def add_left(self, left: Bookmark, at: datetime, clock: float) -> None:
-        """In place of the one before of this lesson."""
-        self._tell_often(clock)
-        self._lefts[left.slug] = (at, left)
+    def add_bookmark(self, left: Bookmark, at: datetime, clock: float) -> None:
+        """Replace the bookmark of this lesson."""
+        self._schedule_often(clock)
+        self._bookmarks[left.slug] = (at, left)
 
     def add_draft(self, of: tuple[str, str], draft: Draft, at: datetime, clock: float) -> None:
-        """In place of the one before `of` this lesson and exercise."""
-        self._tell_often(clock)
+        """Replace the draft `of` this lesson and exercise."""
+        self._schedule_often(clock)
         self._drafts[of] = (at, draft)
 
     def batch(self) -> WriteBatch:
-        """The waiting records; they stay until they are `written`."""
-        return WriteBatch(tuple(self._results), dict(self._lefts), dict(self._drafts))
+        """The waiting records, which stay until they are `written`."""
+        return WriteBatch(tuple(self._results), dict(self._bookmarks), dict(self._drafts))
 
     def written(self, batch: WriteBatch, clock: float) -> None:
-        """Forget the batch; what has come meanwhile stays."""
+        """Forget the batch, but not the records that were added meanwhile."""
         self._tried = self.since = clock
         del self._results[: len(batch.results)]
-        for slug, written in batch.lefts.items():
-            if self._lefts[slug] is written:
-                del self._lefts[slug]
+        for slug, written in batch.bookmarks.items():
+            if self._bookmarks[slug] is written:
+                del self._bookmarks[slug]
         for key, draft in batch.drafts.items():
             if self._drafts[key] is draft:
                 del self._drafts[key]
-        # What is left came while the batch was being written, and so fast behind it.
+        # The rest was added while the batch was being written, that is, fast.
         self.due = clock if self._results else clock + PAUSE
 
     def failed(self, clock: float) -> None:
-        """It could not be written: not again at once."""
+        """Try again later."""
         self._tried = clock
         self.due = self._not_before = clock + RETRY
 
-    def _tell_often(self, clock: float) -> None:
+    def _schedule_often(self, clock: float) -> None:
         is_fast = clock - self._came < FAST
         self._came = clock
-        self._tell(clock, self._tried + PAUSE if is_fast else clock)
+        self._schedule(clock, self._tried + PAUSE if is_fast else clock)
 
-    def _tell(self, clock: float, due: float) -> None:
+    def _schedule(self, clock: float, due: float) -> None:
         due = max(due, self._not_before)
         if self:
             self.due = min(self.due, due)
@@ -128,16 +124,14 @@ class PendingWrites:
 
 
 PATIENCE = 2.0
-"""Seconds that a first question waits for the file to be read.
-
-That takes some hundredths; on a machine that is busy with other things, a second.
-"""
+"""Seconds that a first query waits for the file to be read, which takes hundredths, or a second
+on a busy machine."""
 
 STUCK = 5.0
-"""Seconds after which it is told that the file system does not answer."""
+"""Seconds after which the learner is told that the file system does not answer."""
 
 BUSY = 0.8
-"""Seconds to wait for another program that is writing the file: less than closing may take."""
+"""Seconds to wait while another program writes the file; closing may take longer."""
 
 _AGAIN = 0.05
 """Seconds between two tries to write while it is being closed."""
@@ -146,113 +140,112 @@ _AGAIN = 0.05
 class ProgressWriter:
     """A Journal over the progress file. No method ever raises.
 
-    Open it early, and close it at the end. What happens is written at once; only where a run
-    or a held key moves on many times a second are the places in between left out. What can't
-    be written is tried again from time to time, and lost only when the tutor ends before.
+    Open it early, and close it at the end. Changes are written at once; of bookmarks that change
+    many times a second, some are left out. A failed write is tried again from time to time.
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """`file`: None for the platform's, or the one that TUTOR_PROGRESS names."""
+        """Without a `file`, use the one that TUTOR_PROGRESS names, or the platform's."""
         self.file = file or progress_file()
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._pending = PendingWrites()
         self._results: dict[tuple[str, str], set[ExerciseResult]] = {}
-        """By lesson and exercise: what has happened there and counts."""
+        """By lesson and exercise: the results so far."""
         self._states: dict[str, dict[str, ExerciseResult]] = {}
-        """What says most of it."""
+        """By lesson and exercise: the best result (see RANK)."""
         self._places: dict[str, tuple[datetime, Bookmark | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
         self._unsaved = ""
-        """What became of what could not be written by the end: the thread may still be trying."""
+        """The message about records that were not written in time."""
         self._closes_at: float | None = None
         self._is_loaded = threading.Event()
-        self._is_to_look = False
-        """Whether somebody wants to know what others have written."""
+        self._refresh_wanted = False
+        """Whether the file is to be read again, for records that others have written."""
         self._patience = PATIENCE
         # A daemon: a file system that hangs must not keep the tutor from ending.
-        self._thread = threading.Thread(target=self._keep, name="progress", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
     # ── The journal ─────────────────────────────────────────────────────────────────
 
     def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
-        """Something happened at an exercise of the lesson with this slug, just now."""
+        """Record a result of an exercise of the lesson with this slug."""
         record = DeedRecord(
             id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=result, at=now()
         )
-        with self._news:
-            self._count_in(lesson, exercise, result)
+        with self._changed:
+            self._add_known(lesson, exercise, result)
             self._pending.add_result(record, time.monotonic())
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def left(self, left: Bookmark) -> None:
-        """The lesson stands here now."""
+        """Save the bookmark of a lesson."""
         at = now()
-        with self._news:
+        with self._changed:
             self._places[left.slug] = (at, left)
-            self._pending.add_left(left, at, time.monotonic())
-            self._news.notify_all()
+            self._pending.add_bookmark(left, at, time.monotonic())
+            self._changed.notify_all()
 
     def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
-        """The learner's code for a Repair, as it is now."""
-        with self._news:
+        """Save the learner's code for a Repair."""
+        with self._changed:
             self._drafts[lesson, exercise] = draft
             self._pending.add_draft((lesson, exercise), draft, now(), time.monotonic())
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
-        """The code that was left there; None if there is none."""
+        """The learner's code for a Repair; None if there is none."""
         self._wait_until_loaded()
-        with self._news:
+        with self._changed:
             return self._drafts.get((lesson, exercise))
 
     def states(self, lesson: str) -> dict[str, ExerciseResult]:
-        """By exercise: what says most of all that has happened there (as in RANK)."""
+        """The best result so far, by exercise (see RANK)."""
         self._wait_until_loaded()
-        with self._news:
+        with self._changed:
             return dict(self._states.get(lesson, {}))
 
     def refresh(self) -> None:
         """Have the next query include records that another tutor has written."""
-        with self._news:
+        with self._changed:
             if self._thread.is_alive():
-                self._is_to_look = True
+                self._refresh_wanted = True
                 self._is_loaded.clear()
-                self._news.notify_all()
+                self._changed.notify_all()
 
-    # ── Where things were left ──────────────────────────────────────────────────────
+    # ── Bookmarks ──────────────────────────────────────────────────────
 
     def last_left(self) -> Bookmark | None:
-        """Where the learner was last, in whatever lesson."""
+        """The latest bookmark of all lessons."""
         self._wait_until_loaded()
-        with self._news:
+        with self._changed:
             slugs = sorted(self._places, key=lambda slug: self._places[slug][0])
         return self.left_of(slugs[-1]) if slugs else None
 
     def left_of(self, lesson: str) -> Bookmark | None:
-        """Where this lesson was left; None if it never was, or in no way that can be read."""
+        """The bookmark of a lesson; None if there is none that can be read."""
         self._wait_until_loaded()
-        with self._news:
+        with self._changed:
             _, left = self._places.get(lesson, (None, None))
         return unpacked(left) if isinstance(left, bytes) else left
 
     def last_visit(self, lesson: str) -> datetime | None:
-        """When the lesson was worked at last, in UTC."""
+        """The time of the last work on a lesson, in UTC."""
         self._wait_until_loaded()
-        with self._news:
+        with self._changed:
             at, _ = self._places.get(lesson, (None, None))
         return at
 
-    # ── How it goes ─────────────────────────────────────────────────────────────────
+    # ── The end, and trouble ─────────────────────────────────────────────────────────────────
 
     @property
     def trouble(self) -> str:
-        """Why nothing is kept just now, or what became of a damaged file; mostly empty.
+        """The reason why nothing is saved now, or the fate of a damaged file; mostly empty.
 
-        One line. What stands in the way is told again as soon as it does.
+        One line.
         """
-        with self._news:
+        with self._changed:
             if self._unsaved or self._trouble:
                 return self._unsaved or self._trouble
             if self._pending and time.monotonic() - self._pending.since > STUCK:
@@ -260,22 +253,22 @@ class ProgressWriter:
             return self._notice
 
     def flush(self, timeout: float = 1.0) -> bool:
-        """Wait, for so many seconds at most, until all is written; whether it is."""
-        with self._news:
+        """Wait up to `timeout` seconds until all is written; returns whether it is."""
+        with self._changed:
             self._pending.due = time.monotonic()
-            self._news.notify_all()
-            return self._news.wait_for(lambda: not self._pending, timeout)
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._pending, timeout)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write what is yet to be written, for so many seconds at most; let go of the file.
+        """Write the waiting records, for `timeout` seconds at most, and close the file.
 
-        What could not be written by then is put into a file beside it, which can be imported.
+        Records that are not written by then go into a file beside it, which can be imported.
         """
-        with self._news:
+        with self._changed:
             self._closes_at = time.monotonic() + timeout
-            self._news.notify_all()
+            self._changed.notify_all()
         self._thread.join(timeout)
-        with self._news:
+        with self._changed:
             unwritten, why = self._pending.batch(), self._trouble
         if any(unwritten):
             why = why or f"progress is not kept: waiting for {self.file}"
@@ -285,7 +278,7 @@ class ProgressWriter:
             beside.join(BUSY)
 
     def _put_beside(self, batch: WriteBatch, why: str) -> None:
-        """Keep what the progress file did not take, for `tutor progress import`."""
+        """Write the records into another file, for `tutor progress import`."""
         from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
 
         if self.file.exists() and not self.file.is_file():
@@ -295,20 +288,20 @@ class ProgressWriter:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(handle, "w", encoding="utf-8") as file:
                 file.writelines(lines_of(_records(batch)))
-            told = f"{why}; what was done since is in {beside}: `tutor progress import` takes it"
+            message = f"{why}; what was done since is in {beside}: `tutor progress import` takes it"
         except OSError as error:
-            told = f"{why}; what was done since is lost ({error.strerror or error}: {beside})"
-        with self._news:
-            self._unsaved = one_line(told)
+            message = f"{why}; what was done since is lost ({error.strerror or error}: {beside})"
+        with self._changed:
+            self._unsaved = one_line(message)
 
-    # ── How ─────────────────────────────────────────────────────────────────────────
+    # ── Helpers ─────────────────────────────────────────────────────────────────────────
 
     def _wait_until_loaded(self) -> None:
-        """Wait for the file to be read; whoever has waited in vain once waits no more."""
+        """Wait for the file to be read; after one wait in vain, wait no more."""
         if not self._is_loaded.wait(self._patience):
             self._patience = 0.0
 
-    def _count_in(self, lesson: str, exercise: str, result: ExerciseResult) -> None:
+    def _add_known(self, lesson: str, exercise: str, result: ExerciseResult) -> None:
         results, states = self._results.setdefault((lesson, exercise), set()), self._states
         if result == "unskipped":
             results.discard("skipped")
@@ -321,18 +314,18 @@ class ProgressWriter:
 
     # ── The thread ──────────────────────────────────────────────────────────────────
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         try:
-            self._keep_on()
-        # Whatever goes wrong here, the lesson goes on; that no more is kept is told.
+            self._write_until_closed()
+        # An error here must not end the lesson; `trouble` reports it.
         except Exception as error:  # noqa: BLE001
-            with self._news:
+            with self._changed:
                 what = f"{type(error).__name__}: {error}"
                 self._trouble = one_line(f"progress is not kept: {what} ({self.file})")
         finally:
             self._is_loaded.set()
 
-    def _keep_on(self) -> None:
+    def _write_until_closed(self) -> None:
         # Lazy: SQLite is loaded here, beside the first paint and not before it.
         from tutor.progress.seal import Seals  # noqa: PLC0415
         from tutor.progress.store import Store  # noqa: PLC0415
@@ -340,96 +333,96 @@ class ProgressWriter:
         seals = Seals()
         store = Store(self.file, patience=BUSY)
         try:
-            is_read = self._has_read(store, seals)
+            is_read = self._read(store, seals)
             self._is_loaded.set()
             while (batch := self._next_batch()) is not None:
                 has_news = self._has_news(store)
-                is_read = (is_read and not has_news) or self._has_read(store, seals)
-                self._tell_loaded(is_read)
+                is_read = (is_read and not has_news) or self._read(store, seals)
+                self._set_loaded(is_read)
                 if any(batch):
-                    self._settle(batch, self._has_written(store, seals, batch))
-                self._tell_trouble(store)
+                    self._finish(batch, self._write(store, seals, batch))
+                self._take_trouble(store)
         finally:
             store.close()
 
     def _next_batch(self) -> WriteBatch | None:
         """The next batch, once it is due or a refresh is asked for; None at the end."""
-        with self._news:
-            while self._closes_at is None and not self._is_to_look:
+        with self._changed:
+            while self._closes_at is None and not self._refresh_wanted:
                 seconds = self._pending.due - time.monotonic() if self._pending else None
                 if seconds is not None and seconds <= 0:
                     break
-                self._news.wait(seconds)
+                self._changed.wait(seconds)
             has_time = self._closes_at is None or time.monotonic() < self._closes_at
             if self._closes_at is not None and not self._pending:
                 return None
             return self._pending.batch() if has_time else None
 
     def _has_news(self, store: Store) -> bool:
-        """Whether somebody wants to know what others have written, and they have."""
-        with self._news:
-            is_asked, self._is_to_look = self._is_to_look, False
+        """Whether a refresh is wanted, and others have written."""
+        with self._changed:
+            is_asked, self._refresh_wanted = self._refresh_wanted, False
         return is_asked and store.has_news()
 
-    def _tell_loaded(self, is_read: bool) -> None:
-        """Wake those who wait for the file, unless a refresh was asked for meanwhile."""
-        with self._news:
+    def _set_loaded(self, is_read: bool) -> None:
+        """Wake the queries that wait for the file, unless another refresh is wanted."""
+        with self._changed:
             if is_read:
                 self._patience = PATIENCE
-            if not self._is_to_look:
+            if not self._refresh_wanted:
                 self._is_loaded.set()
 
-    def _has_read(self, store: Store, seals: Seals) -> bool:
-        """Read what is kept; what has happened here and is yet to be written goes before it."""
-        store.has_news()  # it is no news any more
+    def _read(self, store: Store, seals: Seals) -> bool:
+        """Read the file; waiting records of this process take precedence. False if it failed."""
+        store.has_news()  # what is read now is no news later
         try:
             exercises, places, drafts = store.exercises(), store.places(), store.drafts()
         except ProgressError:
-            return False  # the store tells its trouble
+            return False  # the store has the reason
         finally:
-            self._tell_trouble(store)
-        with self._news:
+            self._take_trouble(store)
+        with self._changed:
             ours = self._pending.batch()
             self._results, self._states = {}, {}
             for known in exercises:
                 for result in known.deeds:
-                    self._count_in(known.lesson, known.exercise, result)
+                    self._add_known(known.lesson, known.exercise, result)
             for did in ours.results:
-                self._count_in(did.lesson, did.exercise, did.deed)
+                self._add_known(did.lesson, did.exercise, did.deed)
             self._places = {place.lesson: (place.at, place.data) for place in places}
-            self._places.update(ours.lefts)
+            self._places.update(ours.bookmarks)
             self._drafts = {
                 (kept.lesson, kept.exercise): Draft(kept.code, seals.holds(kept)) for kept in drafts
             }
             self._drafts.update((key, draft) for key, (_, draft) in ours.drafts.items())
         return True
 
-    def _has_written(self, store: Store, seals: Seals, batch: WriteBatch) -> bool:
+    def _write(self, store: Store, seals: Seals, batch: WriteBatch) -> bool:
         try:
             store.add(_records(batch, seals))
         except ProgressError:
-            return False  # the store tells its trouble
+            return False  # the store has the reason
         return True
 
-    def _settle(self, batch: WriteBatch, is_written: bool) -> None:
-        with self._news:
+    def _finish(self, batch: WriteBatch, is_written: bool) -> None:
+        with self._changed:
             if is_written:
                 self._pending.written(batch, time.monotonic())
-                self._news.notify_all()
+                self._changed.notify_all()
             else:
                 self._pending.failed(time.monotonic())
                 if self._closes_at is not None:
-                    self._news.wait(_AGAIN)
+                    self._changed.wait(_AGAIN)
 
-    def _tell_trouble(self, store: Store) -> None:
-        with self._news:
+    def _take_trouble(self, store: Store) -> None:
+        with self._changed:
             self._trouble, self._notice = store.trouble, store.notice
 
 
 def _records(batch: WriteBatch, seals: Seals | None = None) -> list[Record]:
-    """The records of a batch; drafts typed on this machine carry its seal."""
+    """The records of a batch; drafts that were typed on this machine carry its seal."""
     records: list[Record] = [*batch.results]
-    records += [packed(left, at) for at, left in batch.lefts.values()]
+    records += [packed(left, at) for at, left in batch.bookmarks.values()]
     for (lesson, exercise), (at, draft) in batch.drafts.items():
         record = DraftRecord(lesson=lesson, exercise=exercise, code=draft.code, at=at)
         records.append(seals.sealed(record) if seals and draft.is_own else record)

@@ -24,21 +24,21 @@ from tutor.protocol.messages import LessonFailed
 
 MAX_LINES = 500
 MAX_COLUMNS = 2000
-"""Characters of one line that are kept: a megabyte on one line is nobody's reading."""
+"""Characters that are kept of one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrintedText:
-    """The last lines of what was printed; the last of them may still grow."""
+    """The last lines that the lesson printed; the last of them may still grow."""
 
     lines: tuple[str, ...] = ()
     left_out: int = 0
-    """Characters that were never kept."""
+    """Characters that were dropped."""
     _open: str = ""
-    """The line that no newline has ended yet, as it came."""
+    """The line that no newline has ended yet, unescaped."""
 
     def followed_by(self, text: str, left_out: int = 0) -> PrintedText:
-        """Itself and what came after it, safe to show."""
+        """The text with more at its end, safe to show."""
         *ended, last = (self._open + text.replace("\r\n", "\n")).split("\n")
         last = last[: MAX_COLUMNS + 1]
         lines = [*self.lines, *(_bounded(line) for line in ended)]
@@ -63,9 +63,9 @@ def _bounded(line: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspections:
-    """The latest inspections besides the frame; None where there is none.
+    """The latest inspections of a run; None where there is none.
 
-    It comes a little after the frame it belongs to, and during a run only now and then.
+    They come a little after their frame, and during a run only now and then.
     """
 
     picture: AnyPicture | None = None
@@ -77,7 +77,7 @@ class Inspections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunView:
-    """Where a lesson stands, and where it stood before."""
+    """All that the panes draw of a run: its frame, the frame before, and its curve."""
 
     lesson: Lesson
     mode: str
@@ -87,7 +87,7 @@ class RunView:
     frame: Frame | None = None
     """None until the lesson's Setup has run (while PyTorch loads, the text is shown already)."""
     before: Frame | None = None
-    """The frame shown before this one, to tell what has changed."""
+    """The frame before this one, to show what has changed."""
     curve: Curve | None = None
     changes: tuple[Change, ...] = ()
     furthest: int = 0
@@ -104,7 +104,7 @@ class RunView:
     """All runs of this lesson, the current one among them; the others are ghosts in the plots."""
     inspections: Inspections = Inspections()
     operations: int = 0
-    """How many of backward's operations are shown, while the Gradient phase is gone into."""
+    """How many operations of backward are shown, inside the Gradient phase."""
 
     @property
     def next_phase(self) -> str | None:
@@ -113,9 +113,9 @@ class RunView:
 
     @property
     def was_never_finite(self) -> bool:
-        """Whether a loss or a parameter was not finite before any update was made.
+        """Whether a loss or a parameter was not finite before the first update.
 
-        No learning rate is to blame then.
+        The learning rate is not the cause then.
         """
         frame = self.frame
         if frame is None or not frame.diverged:
@@ -126,18 +126,18 @@ class RunView:
 
     @property
     def at_start(self) -> bool:
-        """Whether nothing but Setup has run."""
+        """Whether only Setup has run."""
         return self.frame is None or self.frame.phase in (None, SETUP)
 
     @property
     def epoch(self) -> int:
-        """The epoch that it stands in."""
+        """The epoch of the frame."""
         return self.frame.at.epoch if self.frame else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a lesson is to begin; None leaves it to the lesson."""
+    """The settings to begin a lesson with; None is the lesson's own."""
 
     mode: str | None = None
     device: str = "cpu"

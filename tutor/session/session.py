@@ -44,7 +44,7 @@ KNOWN_DEVICES = ("cpu", "cuda", "mps")
 
 @runtime_checkable
 class SessionObserver(Protocol):
-    """A screen that shows what the session holds."""
+    """A screen that shows the session's state."""
 
     def update_from_session(self) -> None:
         """Take over the session's state."""
@@ -82,10 +82,10 @@ class Session(EngineSession):
 
     @property
     def learning_rate(self) -> float | None:
-        """The one in force, or the one that has been asked for since."""
-        wished = self.last(SetLearningRate)
-        if wished is not None:
-            return wished.value
+        """The current learning rate, or the one that has been asked for since."""
+        asked = self.last(SetLearningRate)
+        if asked is not None:
+            return asked.value
         if self.view is None:
             return None
         if self.view.frame is not None:
@@ -182,7 +182,7 @@ class Session(EngineSession):
         self._step(StepEpoch())
 
     def step_operation(self) -> None:
-        """Inside the Gradient phase, one operation of backward; after the last, the phase."""
+        """Step one operation of backward inside the Gradient phase; after the last, the phase."""
         view = self.view
         self._awaits_graph = None
         if view is None or view.frame is None or self.is_running:
@@ -206,7 +206,7 @@ class Session(EngineSession):
             self._step(StepPhase())
 
     def _step_operation_that_waits(self) -> None:
-        """Do what was asked for before the graph was there, if the run has not moved since."""
+        """Step the operation that was asked for before the graph was there."""
         view = self.view
         if view is not None and view.frame is not None and view.inspections.graph is not None:
             if self._awaits_graph == (view.frame.at, view.mode):
@@ -226,7 +226,7 @@ class Session(EngineSession):
         self._go_back(BackEpoch())
 
     def toggle_run(self) -> None:
-        """Run to the goal; pause if a run is on; at the goal, offer to go on."""
+        """Run to the goal; pause a run; at the goal, offer more epochs."""
         view = self.view
         if view is None:
             return
@@ -249,15 +249,15 @@ class Session(EngineSession):
         self._send(RunTo(epoch=epoch))
 
     def restart(self) -> None:
-        """Begin again; where the lesson never came to stand, open it again."""
+        """Begin again; open the lesson again if it has no run."""
         self._restart(Restart())
 
     def new_seed(self) -> None:
-        """Begin again with other random numbers."""
+        """Begin again with a new seed."""
         self._restart(Restart(new_seed=True))
 
     def stop(self) -> None:
-        """Stop whatever runs."""
+        """Stop the command that is running."""
         self._scrubbed_to = None
         super().stop()
 
@@ -269,7 +269,7 @@ class Session(EngineSession):
         self._send(Seek(epoch=epoch, step=step))
 
     def scrub(self, epoch: int, step: int | None = None) -> None:
-        """Go there as soon as the way asked for last is done; wishes in between are dropped."""
+        """Go there when the present Seek is done; only the last position asked for counts."""
         self._scrubbed_to = (epoch, step)
         if not self.awaits(Seek):
             self._seek_scrubbed()
@@ -282,65 +282,65 @@ class Session(EngineSession):
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
     def next_mode(self) -> None:
-        """Let the next rung of the ladder compute the gradient."""
+        """Switch to the next gradient mode."""
         self._turn_mode(1)
 
     def previous_mode(self) -> None:
-        """Let the rung before compute the gradient."""
+        """Switch to the previous gradient mode."""
         self._turn_mode(-1)
 
     def next_device(self) -> None:
-        """Go on with the next device there is, or hear which there are."""
+        """Switch to the next device; with only one, the refusal names it."""
         if self.view is None:
             return
-        wished = self.last(Switch, lambda c: c.device is not None)
-        device = (wished.device if wished else None) or self.view.device
+        asked = self.last(Switch, lambda c: c.device is not None)
+        device = (asked.device if asked else None) or self.view.device
         ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
         index = ring.index(device) if device in ring else -1
         self._send_during_run(Switch(device=ring[(index + 1) % len(ring)]))
 
     def raise_learning_rate(self) -> None:
-        """To the next of 1, 2, 5, 10 …"""
+        """Raise the learning rate to the next of 1, 2, 5, 10 …"""
         self._scale_learning_rate(up=True)
 
     def lower_learning_rate(self) -> None:
-        """To the one before of 1, 2, 5, 10 …"""
+        """Lower the learning rate to the previous of 1, 2, 5, 10 …"""
         self._scale_learning_rate(up=False)
 
     def switch(self, *, mode: str | None = None, device: str | None = None) -> None:
-        """Go on in this gradient mode, or on this device."""
+        """Switch to this gradient mode, or to this device."""
         self._send_during_run(Switch(mode=mode, device=device))
 
     def set_learning_rate(self, value: float) -> None:
-        """Go on with this learning rate."""
+        """Continue with this learning rate."""
         self._send_during_run(SetLearningRate(value=value))
 
     def set_element(self, element: Element) -> None:
-        """Go on with another value of one number of a parameter."""
+        """Change one number of a parameter."""
         self._send_during_run(SetElement(element=element))
 
     def reseed(self) -> None:
-        """Go on from here with other random numbers."""
+        """Continue with the random numbers of a new seed."""
         self._send_during_run(Reseed())
 
     # ── Runs ────────────────────────────────────────────────────────────────────────
 
     def fork(self) -> None:
-        """Keep this run as it is, and go on with a copy from here."""
+        """Keep this run, and continue with a copy."""
         self.pause()
         self._send(Fork())
 
     def select_run(self, name: str) -> None:
-        """Go on with another run."""
+        """Continue with another run."""
         self.pause()
         self._send(SelectRun(name=name))
 
     def rename_run(self, name: str, new: str) -> None:
-        """Call a run something else."""
+        """Rename a run."""
         self._send_during_run(RenameRun(name=name, new=new))
 
     def delete_run(self, name: str) -> None:
-        """Forget a run."""
+        """Delete a run."""
         self._send_during_run(DeleteRun(name=name))
 
     def write_series(self, path: str) -> None:
@@ -396,8 +396,8 @@ class Session(EngineSession):
         if len(modes) == 1:
             self.tell("one_mode", mode=modes[0])
             return
-        wished = self.last(Switch, lambda c: c.mode is not None)
-        mode = (wished.mode if wished else None) or self.view.mode
+        asked = self.last(Switch, lambda c: c.mode is not None)
+        mode = (asked.mode if asked else None) or self.view.mode
         self._send_during_run(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
 
     def _scale_learning_rate(self, up: bool) -> None:
@@ -411,7 +411,7 @@ class Session(EngineSession):
         self._send_during_run(SetLearningRate(value=value))
 
     def _send_during_run(self, command: AnyCommand) -> None:
-        """Do it between two epochs, and let the run go on."""
+        """Send a command between two epochs of a run, and let the run continue."""
         run = self.last(RunTo) if self.is_running else None
         self.pause()
         self._send(command)
