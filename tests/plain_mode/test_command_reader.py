@@ -70,7 +70,7 @@ def test_a_run_goes_on_to_the_epoch_that_is_named():
     text = answer_to("r 7")
     assert text.startswith("Epoch 7 is done.")
     assert "Epoch 3 is behind you" in answer_to("r 7", "r 3")
-    assert "abc is not an epoch." in answer_to("r abc")
+    assert "abc is not a whole number from 0 to " in answer_to("r abc")
 
 
 def test_back_and_jump_say_where_the_run_stands():
@@ -211,7 +211,7 @@ def test_a_number_behind_a_step_is_how_many_and_what_means_nothing_is_refused():
     assert answer_to("next", "epoch 2").startswith("Epoch 2 is done.")
     assert answer_to("s", "back 2") == answer_to("s", "j 1 gradient")
     assert answer_to("seed 5").startswith("The run stands at the start.")
-    assert answer_to("epoch x") == "epoch takes a number from 1 to 1000."
+    assert answer_to("epoch x") == "x is not a whole number from 1 to 1000."
     assert answer_to("where now") == "where takes nothing after it: type it alone."
 
 

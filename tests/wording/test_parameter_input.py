@@ -54,3 +54,17 @@ def test_what_can_not_be_read_is_told_with_an_example(
 def test_the_question_names_the_number_and_what_it_is_now() -> None:
     assert parameter_input.question(ONE) == "A value for w (now 0.3):"
     assert "w1[0, 0] = 0.5" in parameter_input.question(MANY)
+
+
+@pytest.mark.parametrize("typed", ["", "-1", "1.5", "x", "4", "9" * 5000])
+def test_a_whole_number_is_read_within_its_limits(typed: str) -> None:
+    with pytest.raises(ValueError, match="is not a whole number from 0 to 3"):
+        parameter_input.read_whole_number(typed, 0, 3)
+    assert [parameter_input.read_whole_number(text, 0, 3) for text in ("0", " 3 ")] == [0, 3]
+
+
+@pytest.mark.parametrize("typed", ["", "   ", "x" * 13, "a\x1b"])
+def test_a_run_has_a_short_printable_name(typed: str) -> None:
+    with pytest.raises(ValueError, match="1 to 12 characters"):
+        parameter_input.read_run_name(typed)
+    assert parameter_input.read_run_name(" fast ") == "fast"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeVar
 
 from tutor import __version__
 from tutor.lesson.languages import LANGUAGES, language_of_locale
@@ -53,6 +54,8 @@ _EXAMPLES = """examples:
 Lessons of your own are found in the folders that TUTOR_LESSONS names."""
 
 _LANGUAGES = ", ".join(LANGUAGES)
+
+T = TypeVar("T")
 
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
@@ -274,21 +277,26 @@ def _language(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    from tutor.wording.parameter_input import read_whole_number  # noqa: PLC0415 - rarely wanted
+
+    return _typed(lambda: read_whole_number(text, 1))
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
+    from tutor.wording.parameter_input import read_whole_number  # noqa: PLC0415 - as above
+
+    return _typed(lambda: read_whole_number(text))
 
 
 def _rate(text: str) -> float:
-    from tutor.wording.parameter_input import read_learning_rate  # noqa: PLC0415 - rarely wanted
+    from tutor.wording.parameter_input import read_learning_rate  # noqa: PLC0415 - as above
 
+    return _typed(lambda: read_learning_rate(text))
+
+
+def _typed(read: Callable[[], T]) -> T:
+    """The value that was typed. Raises ArgumentTypeError, which argparse prints."""
     try:
-        return read_learning_rate(text)
+        return read()
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None

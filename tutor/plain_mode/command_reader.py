@@ -162,7 +162,7 @@ class CommandReader:
     def _act(self, name: str, argument: str) -> None:
         """Do a command as often as was asked; each phase is told, of other steps only the end."""
         is_repeated = name in ("next", "back", "back-epoch")
-        count = times(name, argument) if is_repeated else 1
+        count = times(argument) if is_repeated else 1
         for left in reversed(range(count)):
             kind = self._actions.do(name, "" if is_repeated else argument)
             self._listener.wait()

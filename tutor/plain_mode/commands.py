@@ -17,15 +17,20 @@ from tutor.plain_mode.spoken_values import all_values, figure
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 from tutor.wording import parameter_input
-from tutor.wording.parameter_input import read_learning_rate, read_place, read_run_name
+from tutor.wording.parameter_input import (
+    MAX_EPOCH,
+    read_learning_rate,
+    read_place,
+    read_run_name,
+    read_whole_number,
+)
 
 T = TypeVar("T")
 
 MOST_TIMES = 1000
 """The largest number of repetitions of one command."""
 
-LONGEST_SEED = 9
-"""Digits of a typed seed."""
+LARGEST_SEED = 10**9 - 1
 
 LONGEST_CODE = 100_000
 """Characters that are read of a file of code."""
@@ -109,7 +114,7 @@ class ActionCommands:
         return "phase"
 
     def _step_epochs(self, argument: str, view: RunView) -> Kind:
-        count, frame = times("epoch", argument), view.frame
+        count, frame = times(argument), view.frame
         if count == 1 or frame is None:
             self._session.step_epoch()
         else:
@@ -121,7 +126,7 @@ class ActionCommands:
         if not argument:
             self._session.toggle_run()
             return "epochs"
-        epoch = _epoch(argument)
+        epoch = _clear(lambda text: read_whole_number(text, 0, MAX_EPOCH), argument)
         if epoch <= view.epoch and view.frame and view.frame.is_epoch_end:
             raise UnclearCommandError(
                 f"Epoch {epoch} is behind you: the run stands at the end of epoch "
@@ -135,11 +140,9 @@ class ActionCommands:
             self._session.new_seed()
         elif self._session.attempt is not None:
             raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
-        elif not argument.isdecimal() or len(argument) > LONGEST_SEED:
-            raise UnclearCommandError(f"{argument} is not a seed. Type a whole number, like 20.")
         else:
-            rate = self._session.learning_rate
-            start = Start(view.mode, view.device, rate, int(argument))
+            seed = _clear(lambda text: read_whole_number(text, 0, LARGEST_SEED), argument)
+            start = Start(view.mode, view.device, self._session.learning_rate, seed)
             self._session.open(view.lesson, start)
         return "jump"
 
@@ -286,11 +289,9 @@ class ActionCommands:
         return "jump"
 
 
-def times(name: str, argument: str) -> int:
+def times(argument: str) -> int:
     """The number of repetitions that was typed. Raises UnclearCommandError."""
-    if argument and not (argument.isdecimal() and 1 <= int(argument) <= MOST_TIMES):
-        raise UnclearCommandError(f"{name} takes a number from 1 to {MOST_TIMES}.")
-    return int(argument or 1)
+    return _clear(lambda text: read_whole_number(text, 1, MOST_TIMES), argument or "1")
 
 
 def _clear(read: Callable[[str], T], text: str) -> T:
@@ -299,12 +300,6 @@ def _clear(read: Callable[[str], T], text: str) -> T:
         return read(text)
     except ValueError as error:
         raise UnclearCommandError(str(error)) from None
-
-
-def _epoch(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9:
-        raise UnclearCommandError(f"{text} is not an epoch. Type a whole number, like 20.")
-    return int(text)
 
 
 def _code_in(path: Path) -> str:

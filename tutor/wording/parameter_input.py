@@ -16,6 +16,9 @@ from tutor.wording.number_format import setting
 
 MAX_EPOCH = 10_000_000
 
+MAX_DIGITS = 100
+"""Digits of a typed number: Python reads no number of more than some thousand digits."""
+
 MAX_RUN_NAME = 12
 """Characters of the name of a run."""
 
@@ -82,6 +85,16 @@ def read_learning_rate(text: str) -> float:
     return value
 
 
+def read_whole_number(text: str, least: int = 0, most: int | None = None) -> int:
+    """Return the whole number that was typed. Raises ValueError, its text fit to show."""
+    digits = text.strip()
+    is_number = digits.isdecimal() and len(digits) <= MAX_DIGITS
+    if not is_number or int(digits) < least or (most is not None and int(digits) > most):
+        limits = f"from {least}" + ("" if most is None else f" to {most}")
+        raise ValueError(f"{one_line(text)} is not a whole number {limits}.")
+    return int(digits)
+
+
 def read_run_name(text: str) -> str:
     """Return the name for a run that was typed. Raises ValueError, its text fit to show."""
     name = text.strip()
@@ -109,7 +122,7 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(wanted)]
     if not steps:
         names = ", ".join(dict.fromkeys(name.lower() for name in phases))
-        raise ValueError(f"The phases of an epoch are {names}.")
+        raise ValueError(f"No phase begins with {one_line(wanted)}: the phases are {names}.")
     if not 1 <= batch <= len(steps):
         raise ValueError(f"There is no batch {batch}: an epoch has {len(steps)}.")
     return epoch, steps[batch - 1]
