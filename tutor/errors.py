@@ -17,6 +17,16 @@ class LessonError(TutorError):
     """A lesson that can't be read, found or trusted."""
 
 
+class LessonMissingError(LessonError):
+    """A lesson that is not there. Its text ends with the command that lists lessons."""
+
+    def __init__(self, reason: str) -> None:
+        mark = "" if reason.endswith("?") else ";"
+        super().__init__(f"{reason}{mark} `tutor list` shows the lessons")
+        self.reason = reason
+        """The text without that command."""
+
+
 class RunError(TutorError):
     """A run that can't do what was asked of it (no such mode, no such device)."""
 

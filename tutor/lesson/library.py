@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tutor.errors import LessonError
+from tutor.errors import LessonError, LessonMissingError
 from tutor.lesson import front_matter
 from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
@@ -38,7 +38,7 @@ def load(path: Path) -> str:
     try:
         data = _bytes(path)
     except FileNotFoundError:
-        raise _error(path, "there is no such file; `tutor list` shows the lessons") from None
+        raise LessonMissingError(one_line(f"{path}: there is no such file")) from None
     except PermissionError:
         raise _error(path, "you may not read it; change its permissions") from None
     except OSError as error:
@@ -265,8 +265,8 @@ def _named(name: str, slugs: Collection[str]) -> Path:
         return path  # whether it is a lesson is told by whoever reads it
     what = f"there is no file {name}" if _is_path(name) else f"no lesson is named `{name}`"
     near = get_close_matches(slug_of(path), slugs, n=3)
-    hint = f"did you mean {' or '.join(f'`{slug}`' for slug in near)}? " if near else ""
-    raise LessonError(one_line(f"{what}; {hint}`tutor list` shows the lessons there are"))
+    hint = f"; did you mean {' or '.join(f'`{slug}`' for slug in near)}?" if near else ""
+    raise LessonMissingError(one_line(f"{what}{hint}"))
 
 
 def _exists(path: Path) -> bool:

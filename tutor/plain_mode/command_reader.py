@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from tutor.errors import LessonError
+from tutor.errors import LessonError, LessonMissingError
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.plain_mode import command_table, exercise_text
@@ -127,7 +126,8 @@ class CommandReader:
         except UnclearCommandError as error:
             self._writer.say(str(error))
         except LessonError as error:
-            why = _SHELL_HINT.sub("", str(error)).replace("`", "")
+            why = error.reason if isinstance(error, LessonMissingError) else str(error)
+            why = why.replace("`", "")
             self._writer.say(f"{sentence(why)} Type lessons for their names.")
         if self._writer.rows == rows:
             self._narrator.nothing_new()
@@ -215,10 +215,6 @@ class CommandReader:
         if 1 <= (int(name) if headlines else 0) <= len(headlines):
             return str(headlines[int(name) - 1].path)
         return name
-
-
-_SHELL_HINT = re.compile(r";? ?`tutor [a-z]+` shows .*")
-"""The hint of an error message at a command of the shell."""
 
 
 def _has_path(line: str) -> bool:

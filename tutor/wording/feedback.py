@@ -137,14 +137,13 @@ def _fix_misses(values: Values, exercise: Exercise) -> str:
     """
     ways = goal_words(values["marks"])
     missed = (m for way in ways[:1] for m in way if not m.holds and m.now and m.wanted)
-    plain = [m for m in missed if not _FORMULA.search(m.what)][:MOST_FIGURES]
+    plain = [m for m in missed if not m.is_formula][:MOST_FIGURES]
     figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in plain]
     what = f": {'; '.join(figures)}." if figures else "."
     runs = f"It runs for {_epochs(values['epochs'])}"
     return f"{runs}, but it does not yet do what it should{what}"
 
 
-_FORMULA = re.compile(r" [+−×/^] ")
 MOST_FIGURES = 2
 """Figures that a fix misses and that are named; more take up the screen."""
 

@@ -161,6 +161,11 @@ class GoalWords:
     of epoch 1 (now 26)`."""
 
     @property
+    def is_formula(self) -> bool:
+        """Whether the compared number is written as a formula."""
+        return any(f" {sign} " in self.what for sign, _ in _SIGNS.values())
+
+    @property
     def stands(self) -> str:
         """The present value; words where there is none yet."""
         return self.now or "none yet"
