@@ -171,7 +171,7 @@ def test_where_a_lesson_leaves_more_the_next_one_has_another_process(
     answer = engine.open(Setup=SETUP + "print(os.getpid())")
     assert isinstance(answer, ProcessEnded)
     assert answer.restarting
-    assert "thread ticker" in answer.message or "limits" in answer.message
+    assert "thread ticker" in answer.message or "limit NOFILE" in answer.message
     shown = engine.wait_for(FrameShown)
     assert shown.frame.at.epoch == 0
     assert not any(isinstance(event, LessonFailed) for event in engine.heard)

@@ -34,14 +34,6 @@ from torch.backends import mha
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._config_module import _UNSET_SENTINEL as _UNSET
 
-_numpy: Any = np.random
-_SIGNALS = tuple(signal.valid_signals() - {signal.SIGINT})
-"""SIGINT has another handler while a lesson's code runs: the server sets that."""
-
-_DEVICES = ("cpu", "cuda")
-_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE,
-           resource.RLIMIT_STACK, resource.RLIMIT_CPU, resource.RLIMIT_NPROC)  # fmt: skip
-
 
 def is_same(now: Any, before: Any) -> bool:
     """Whether they are one thing, or equal."""
@@ -51,19 +43,13 @@ def is_same(now: Any, before: Any) -> bool:
         return False
 
 
-def _inference(is_on: bool) -> None:
+def _enter_inference_mode(is_on: bool) -> None:
     torch.inference_mode(is_on).__enter__()  # never left: this is how it is from here on
 
 
-def _autocast() -> list[tuple[bool, Any]]:
-    return [(torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _DEVICES]
-
-
-def _set_autocast(values: list[tuple[bool, Any]]) -> None:
-    for device, (is_on, dtype) in zip(_DEVICES, values, strict=True):
-        torch.set_autocast_enabled(device, is_on)
-        torch.set_autocast_dtype(device, dtype)
-    if not any(is_on for is_on, _ in values):
+def _set_autocast(device: str, is_on: bool) -> None:
+    torch.set_autocast_enabled(device, is_on)
+    if not is_on:
         torch.clear_autocast_cache()
 
 
@@ -79,28 +65,7 @@ def _set_function_modes(modes: list[Any]) -> None:
         overrides._push_mode(mode)  # type: ignore[no-untyped-call]
 
 
-def _default_device() -> Any:
-    return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-
-
-def _set_default_device(context: Any) -> None:
-    torch._GLOBAL_DEVICE_CONTEXT.device_context = context
-
-
-def _deterministic() -> tuple[bool, bool]:
-    is_on = torch.are_deterministic_algorithms_enabled()
-    return is_on, torch.is_deterministic_algorithms_warn_only_enabled()
-
-
-def _set_deterministic(value: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(value[0], warn_only=value[1])
-
-
-def _anomaly() -> tuple[bool, bool]:
-    return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-
-
-def _set_filters(filters: list[Any]) -> None:
+def _set_warning_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
     warnings._filters_mutated()  # type: ignore[attr-defined]
 
@@ -117,29 +82,13 @@ def _folder() -> str:
         return ""
 
 
-def _signal_handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in _SIGNALS}
+def _set_signal_handler(number: int, handler: Any) -> None:
+    if handler is not None:  # one that Python has not set, and can't set again
+        signal.signal(number, handler)
 
 
-def _set_signal_handlers(handlers: dict[int, Any]) -> None:
-    for number, handler in handlers.items():
-        # None is one that Python has not set, and can't set again.
-        if handler is not None and signal.getsignal(number) != handler:
-            signal.signal(number, handler)
-
-
-def _limits() -> list[tuple[int, int]]:
-    return [resource.getrlimit(limit) for limit in _LIMITS]
-
-
-def _set_limits(values: list[tuple[int, int]]) -> None:
-    for limit, (soft, _) in zip(_LIMITS, values, strict=True):
-        hard = resource.getrlimit(limit)[1]
-        resource.setrlimit(limit, (soft, hard))
-
-
-def _most_memory() -> int:
-    return resource.getrlimit(resource.RLIMIT_DATA)[1]
+def _set_soft_limit(limit: int, value: tuple[int, int]) -> None:
+    resource.setrlimit(limit, (value[0], resource.getrlimit(limit)[1]))
 
 
 def _set_most_memory(value: int) -> None:
@@ -150,34 +99,6 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _attribute(owner: Any, name: str) -> Setting:
-    return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
-
-
-def _of_torch(name: str, of: Callable[[Any], Any] | None = None) -> Setting:
-    """A setting that PyTorch keeps in C++, by the last part of its functions' names."""
-    get, put = getattr(torch._C, f"_get_{name}"), getattr(torch._C, f"_set_{name}")
-    return get, of(put) if of else put
-
-
-def _precisions() -> list[str]:
-    return [torch._C._get_fp32_precision_getter(*place) for place in _PRECISIONS]
-
-
-def _set_precisions(values: list[str]) -> None:
-    for place, value in zip(_PRECISIONS, values, strict=True):
-        torch._C._set_fp32_precision_setter(*place, value)
-
-
-def _attention() -> list[bool]:
-    return [getattr(torch._C, f"_get_{kind}_sdp_enabled")() for kind in _ATTENTIONS]
-
-
-def _set_attention(values: list[bool]) -> None:
-    for kind, value in zip(_ATTENTIONS, values, strict=True):
-        getattr(torch._C, f"_set_sdp_use_{kind}")(value)
 
 
 def _saved_tensors_hooks() -> Any:
@@ -196,12 +117,8 @@ def _set_saved_tensors_hooks_message(message: str | None) -> None:
         torch._C._autograd._saved_tensors_hooks_disable(message)
 
 
-def _dispatch_modes() -> list[Any]:
-    return list(dispatch._get_current_dispatch_mode_stack())
-
-
 def _set_dispatch_modes(modes: list[Any]) -> None:
-    for mode in reversed(_dispatch_modes()):
+    for mode in reversed(dispatch._get_current_dispatch_mode_stack()):
         dispatch._pop_mode(getattr(mode, "_mode_key", None))
     for mode in modes:
         dispatch._push_mode(mode)
@@ -250,8 +167,9 @@ def _cuda_device() -> int:
     return torch.cuda.current_device() if is_used else 0
 
 
-def _is_denormal_flushed() -> bool:
-    return _SMALLEST / 2 == 0.0
+def _cuda_device() -> int:
+    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda.current_device() if is_used else 0
 
 
 def _own_modules() -> dict[str, Any]:
@@ -319,38 +237,44 @@ _installed = dict(sys.modules)
 _PATH = frozenset(str(Path(entry)) for entry in sys.path if entry)
 
 
-def _cores() -> Any:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-
-
-def _set_cores(cores: Any) -> None:
-    os.sched_setaffinity(0, cores)
-
-
-def _set_priority(value: int) -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, value)
-
-
-def _set_user(value: tuple[int, int]) -> None:
-    os.seteuid(value[0])
-    os.setegid(value[1])
-
-
-def _unpacking(put: Callable[..., Any]) -> Callable[[Any], Any]:
-    return lambda values: put(*values)
-
-
 _SMALLEST = sys.float_info.min
 _TORCH_CONFIGS = ("torch._dynamo.config", "torch._functorch.config", "torch._inductor.config",
                   "torch.compiler.config", "torch.fx.experimental._config")  # fmt: skip
 # (`torch.optim.optimizer` is no attribute of `torch.optim`.)
 _OWNERS_OF_HOOKS = (torch.nn.modules.module, sys.modules["torch.optim.optimizer"])
-_ATTENTIONS = ("flash", "mem_efficient", "math", "cudnn")
-_PRECISIONS = (
-    ("generic", "all"),
-    *(("cuda", op) for op in ("all", "matmul", "conv", "rnn")),
-    *(("mkldnn", op) for op in ("all", "matmul", "conv", "rnn")),
-)
+
+# ── The table ───────────────────────────────────────────────────────────────────────
+
+Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], Any]]
+"""Reads a setting, and sets it."""
+
+
+def _unpacked(get: Callable[[], Any], put: Callable[..., Any]) -> Setting:
+    """A setting whose values `put` takes one by one."""
+    return get, lambda values: put(*values)
+
+
+def _attributes(owner: Any, *names: str) -> dict[str, Setting]:
+    return {n: (partial(getattr, owner, n), partial(setattr, owner, n)) for n in names}
+
+
+def _lists(owner: Any, *names: str) -> dict[str, Setting]:
+    """The contents of lists that are attributes."""
+
+    def setting(name: str) -> Setting:
+        return (
+            lambda: list(getattr(owner, name)),
+            lambda value: getattr(owner, name).__setitem__(slice(None), value),
+        )
+
+    return {name: setting(name) for name in names}
+
+
+def _of_torch(name: str) -> Setting:
+    """A setting that PyTorch keeps in C++, by the last part of its functions' names."""
+    return getattr(torch._C, f"_get_{name}"), getattr(torch._C, f"_set_{name}")
+
+
 _FLAGS = ("cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allow_tf32",
           "cublas_allow_tf32", "cublas_allow_fp16_accumulation", "mkldnn_enabled",
           "mkldnn_deterministic", "onednn_allow_tf32", "nnpack_enabled", "qengine",
@@ -358,24 +282,45 @@ _FLAGS = ("cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allo
           "sdp_priority_order", "blas_preferred_backend", "linalg_preferred_backend",
           "autograd_fallback_mode", "backcompat_broadcast_warn",
           "backcompat_keepdim_warn")  # fmt: skip
-_FLAGS_OF_TWO = ("cublas_allow_fp16_reduced_precision_reduction",
-                 "cublas_allow_bf16_reduced_precision_reduction")  # fmt: skip
+_PAIRS_OF_FLAGS = ("cublas_allow_fp16_reduced_precision_reduction",
+                   "cublas_allow_bf16_reduced_precision_reduction")  # fmt: skip
+_PRECISIONS = (
+    ("generic", "all"),
+    *((backend, op) for backend in ("cuda", "mkldnn") for op in ("all", "matmul", "conv", "rnn")),
+)
+_LIMITS = {f"limit {name}": getattr(resource, f"RLIMIT_{name}")
+           for name in ("AS", "NOFILE", "FSIZE", "STACK", "CPU", "NPROC")}  # fmt: skip
+_SIGNALS = signal.valid_signals() - {signal.SIGINT}
+"""SIGINT has another handler while a lesson's code runs: the server sets that."""
 
-
-Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], Any]]
-SETTINGS: dict[str, Setting] = {
-    # PyTorch's. The modes first: they change what the other calls do. Some of the later ones
-    # can't be read before the precisions are put right.
-    "dispatch modes": (_dispatch_modes, _set_dispatch_modes),
+_TORCH: dict[str, Setting] = {
+    # The modes first: they change what the other calls do.
+    "dispatch modes": (
+        lambda: list(dispatch._get_current_dispatch_mode_stack()), _set_dispatch_modes),
     "torch function state": _of_torch("torch_function_state"),
     "function modes": (_function_modes, _set_function_modes),
-    "default device": (_default_device, _set_default_device),
-    "inference mode": (torch.is_inference_mode_enabled, _inference),
+    "default device": (
+        lambda: getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None),
+        partial(setattr, torch._GLOBAL_DEVICE_CONTEXT, "device_context"),
+    ),
+    "inference mode": (torch.is_inference_mode_enabled, _enter_inference_mode),
     "grad mode": (torch.is_grad_enabled, torch._C._set_grad_enabled),
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "autocast": (_autocast, _set_autocast),
+    **{
+        f"autocast on {device}": (
+            partial(torch.is_autocast_enabled, device), partial(_set_autocast, device))
+        for device in ("cpu", "cuda")
+    },
+    **{
+        f"autocast's dtype on {device}": (
+            partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device))
+        for device in ("cpu", "cuda")
+    },
     "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-    "anomaly mode": (_anomaly, lambda value: torch.set_anomaly_enabled(*value)),
+    "anomaly mode": _unpacked(
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        torch.set_anomaly_enabled,
+    ),
     "forward mode": (torch._C._is_fwd_grad_enabled, torch._C._set_fwd_grad_enabled),
     "multithreading": (torch._C._is_multithreading_enabled, torch._C._set_multithreading_enabled),
     "view replay": (torch._C._is_view_replay_enabled, torch._C._set_view_replay_enabled),
@@ -385,79 +330,81 @@ SETTINGS: dict[str, Setting] = {
         _set_saved_tensors_hooks_message,
     ),
     "global hooks": (_global_hooks, _set_global_hooks),
-    "deterministic": (_deterministic, _set_deterministic),
+    "deterministic": (
+        torch._C._get_deterministic_algorithms, torch.use_deterministic_algorithms),
+    "deterministic warning": (
+        torch.is_deterministic_algorithms_warn_only_enabled,
+        lambda is_on: torch.use_deterministic_algorithms(
+            torch.are_deterministic_algorithms_enabled(), warn_only=is_on
+        ),
+    ),
     "deterministic fill": _of_torch("deterministic_fill_uninitialized_memory"),
-    "precisions": (_precisions, _set_precisions),
+    # Some of the later ones can't be read before the precisions are put right.
+    **{
+        " ".join(place): (
+            partial(torch._C._get_fp32_precision_getter, *place),
+            partial(torch._C._set_fp32_precision_setter, *place),
+        )
+        for place in _PRECISIONS
+    },
     "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "threads": (torch.get_num_threads, torch.set_num_threads),
-    "denormal numbers": (_is_denormal_flushed, torch.set_flush_denormal),
+    "denormal numbers": (lambda: _SMALLEST / 2 == 0.0, torch.set_flush_denormal),
     "warn always": (torch.is_warn_always_enabled, torch.set_warn_always),
     "sparse invariants": (
-        torch._C._check_sparse_tensor_invariants,
-        torch._C._set_check_sparse_tensor_invariants,
-    ),
-    "attention": (_attention, _set_attention),
+        torch._C._check_sparse_tensor_invariants, torch._C._set_check_sparse_tensor_invariants),
+    **{
+        f"{kind} attention": (
+            getattr(torch._C, f"_get_{kind}_sdp_enabled"),
+            getattr(torch._C, f"_set_sdp_use_{kind}"),
+        )
+        for kind in ("flash", "mem_efficient", "math", "cudnn")
+    },
     "attention's fast path": (mha.get_fastpath_enabled, mha.set_fastpath_enabled),
-    "cudnn benchmark limit": _attribute(torch.backends.cudnn, "benchmark_limit"),
-    "opt_einsum": _attribute(torch.backends.opt_einsum, "enabled"),
-    "opt_einsum strategy": _attribute(torch.backends.opt_einsum, "strategy"),
+    **_attributes(torch.backends.cudnn, "benchmark_limit"),
+    **_attributes(torch.backends.opt_einsum, "enabled", "strategy"),
     **{name: _of_torch(name) for name in _FLAGS},
-    **{name: _of_torch(name, _unpacking) for name in _FLAGS_OF_TWO},
+    **{name: _unpacked(*_of_torch(name)) for name in _PAIRS_OF_FLAGS},
     "torch configs": (_torch_configs, _set_torch_configs),
-    "cuda device": (_cuda_device, torch.cuda.set_device),
+    "cuda device": (
+        _cuda_device, torch.cuda.set_device),
     "sharing strategy": (
-        torch.multiprocessing.get_sharing_strategy,
-        torch.multiprocessing.set_sharing_strategy,
-    ),
+        torch.multiprocessing.get_sharing_strategy, torch.multiprocessing.set_sharing_strategy),
     "tensor print options": (
         lambda: copy(torch._tensor_str.PRINT_OPTS),
         lambda value: vars(torch._tensor_str.PRINT_OPTS).update(vars(value)),
     ),
-    # NumPy's.
+}  # fmt: skip
+_NUMPY: dict[str, Setting] = {
     "numpy errors": (np.geterr, lambda value: np.seterr(**value)),
     "numpy error call": (np.geterrcall, np.seterrcall),
     "numpy print options": (np.get_printoptions, lambda value: np.set_printoptions(**value)),
     "numpy buffer": (np.getbufsize, np.setbufsize),
     # What it draws is set by the seed that each run begins with.
-    "numpy random generator": (_numpy.get_bit_generator, _numpy.set_bit_generator),
-    # Python's.
-    "path": (lambda: list(sys.path), lambda value: sys.path.__setitem__(slice(None), value)),
-    "finders": (
-        lambda: list(sys.meta_path),
-        lambda value: sys.meta_path.__setitem__(slice(None), value),
-    ),
-    "path hooks": (
-        lambda: list(sys.path_hooks),
-        lambda value: sys.path_hooks.__setitem__(slice(None), value),
-    ),
+    "numpy random generator": (
+        np.random.get_bit_generator, np.random.set_bit_generator),  # type: ignore[attr-defined]
+}  # fmt: skip
+_PYTHON: dict[str, Setting] = {
+    **_lists(sys, "path", "meta_path", "path_hooks", "argv"),
     "modules": (_own_modules, _set_own_modules),
-    "arguments": (lambda: list(sys.argv), lambda value: setattr(sys, "argv", value)),
-    "warnings": (lambda: list(warnings.filters), _set_filters),
-    "warning function": _attribute(warnings, "showwarning"),
-    "excepthook": _attribute(sys, "excepthook"),
-    "displayhook": _attribute(sys, "displayhook"),
-    "unraisablehook": _attribute(sys, "unraisablehook"),
-    "breakpointhook": _attribute(sys, "breakpointhook"),
-    "thread excepthook": _attribute(threading, "excepthook"),
+    "warnings": (lambda: list(warnings.filters), _set_warning_filters),
+    **_attributes(warnings, "showwarning"),
+    **_attributes(sys, "excepthook", "displayhook", "unraisablehook", "breakpointhook"),
+    "thread excepthook": _attributes(threading, "excepthook")["excepthook"],
     "thread trace": (threading.gettrace, threading.settrace),
     "thread profile": (threading.getprofile, threading.setprofile),
     "stack size": (threading.stack_size, threading.stack_size),
-    "start method": _attribute(multiprocessing.context._default_context, "_actual_context"),
+    **_attributes(multiprocessing.context._default_context, "_actual_context"),
     "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
     "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
     "digits of an int": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     "traceback limit": (
-        lambda: getattr(sys, "tracebacklimit", 1000),
-        partial(setattr, sys, "tracebacklimit"),
-    ),
+        lambda: getattr(sys, "tracebacklimit", 1000), partial(setattr, sys, "tracebacklimit")),
     "trace": (sys.gettrace, sys.settrace),
     "profile": (sys.getprofile, sys.setprofile),
     "garbage collection": (gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
-    "garbage thresholds": (gc.get_threshold, lambda value: gc.set_threshold(*value)),
-    "garbage callbacks": (
-        lambda: list(gc.callbacks),
-        partial(gc.callbacks.__setitem__, slice(None)),
-    ),
+    "garbage thresholds": _unpacked(gc.get_threshold, gc.set_threshold),
+    **_lists(gc, "callbacks"),
     "garbage debugging": (gc.get_debug, gc.set_debug),
     "traced memory": (tracemalloc.is_tracing, lambda _: tracemalloc.stop()),
     "logging": (_loggers, _set_loggers),
@@ -468,19 +415,30 @@ SETTINGS: dict[str, Setting] = {
         lambda _: decimal.setcontext(decimal.DefaultContext.copy()),
     ),
     "locale": (
-        lambda: locale.setlocale(locale.LC_ALL),
-        lambda value: locale.setlocale(locale.LC_ALL, value),
-    ),
-    # The system's.
+        partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL)),
+}  # fmt: skip
+_SYSTEM: dict[str, Setting] = {
     "environment": (lambda: dict(os.environ), _set_environment),
     "time zone": (lambda: (time.tzname, time.timezone), lambda _: time.tzset()),
     "folder": (_folder, os.chdir),
-    "signal handlers": (_signal_handlers, _set_signal_handlers),
-    "limits": (_limits, _set_limits),
+    **{
+        f"handler of signal {number}": (
+            partial(signal.getsignal, number), partial(_set_signal_handler, number))
+        for number in _SIGNALS
+    },
+    **{
+        name: (partial(resource.getrlimit, limit), partial(_set_soft_limit, limit))
+        for name, limit in _LIMITS.items()
+    },
     # (How much of it is allowed is set as each lesson is opened.)
-    "memory limit": (_most_memory, _set_most_memory),
+    "memory limit": (lambda: resource.getrlimit(resource.RLIMIT_DATA)[1], _set_most_memory),
     "umask": (_umask, os.umask),
-    "cores": (_cores, _set_cores),
-    "priority": (lambda: os.getpriority(os.PRIO_PROCESS, 0), _set_priority),
-    "user": (lambda: (os.geteuid(), os.getegid()), _set_user),
-}
+    **({"cores": (partial(os.sched_getaffinity, 0), partial(os.sched_setaffinity, 0))}
+       if hasattr(os, "sched_getaffinity") else {}),
+    "priority": (
+        partial(os.getpriority, os.PRIO_PROCESS, 0), partial(os.setpriority, os.PRIO_PROCESS, 0)),
+    "user": (os.geteuid, os.seteuid),
+    "group": (os.getegid, os.setegid),
+}  # fmt: skip
+SETTINGS: dict[str, Setting] = {**_TORCH, **_NUMPY, **_PYTHON, **_SYSTEM}
+"""All settings by name, in the order in which they are set again."""
