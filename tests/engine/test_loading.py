@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import lesson_text
-from tutor.engine import server
+from tutor.engine import open_runs, server
 from tutor.lesson.document import parse
 from tutor.protocol.messages import OpenLesson
 
@@ -30,7 +30,7 @@ SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 def test_a_lesson_that_may_import_waits_for_what_is_being_loaded(
     code: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "limit_memory", lambda _: None)
+    monkeypatch.setattr(open_runs, "limit_memory", lambda _: None)
     capture: Any = SimpleNamespace(muted=nullcontext, renew=lambda: None, take=lambda: ("", 0))
     inbox: Any = SimpleNamespace(taken=True)
     clean: Any = SimpleNamespace(restore=lambda: "")

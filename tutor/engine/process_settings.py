@@ -167,11 +167,6 @@ def _cuda_device() -> int:
     return torch.cuda.current_device() if is_used else 0
 
 
-def _cuda_device() -> int:
-    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return torch.cuda.current_device() if is_used else 0
-
-
 def _own_modules() -> dict[str, Any]:
     """The modules of a lesson's own, and None for each installed one that it has removed."""
     found: dict[str, Any] = dict.fromkeys(_installed.keys() - sys.modules.keys())

@@ -1,4 +1,4 @@
-"""Holds the Run, does what commands ask, and tells what happened."""
+"""The child's side of the protocol: does what commands ask of the runs, and sends events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,12 @@ import msgspec
 import torch
 
 from tutor.engine.inspector import Inspector
-from tutor.engine.paused_runs import PausedRuns
-from tutor.engine.process import limit_memory
+from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.run_commands import act
 from tutor.engine.streams import Capture, Inbox, interruptible
 from tutor.errors import RunError
 from tutor.plain import LONGEST, shortened
-from tutor.protocol.frame import Frame, Position, RunRecipe
+from tutor.protocol.frame import Frame
 from tutor.protocol.messages import (
     AnyCommand,
     CheckLesson,
@@ -55,9 +53,7 @@ from tutor.protocol.messages import (
     to_line,
 )
 from tutor.training import devices
-from tutor.training.history import END
 from tutor.training.loop import LessonRaised
-from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 
@@ -69,7 +65,7 @@ PATIENCE = 0.5
 """Seconds after which a long way through a run is told of."""
 
 
-_ON_THE_WAY = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
+_DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
 """Commands that are done while a run is on, which then goes on."""
 
 
@@ -80,13 +76,13 @@ class Server:
     inbox: Inbox
     out: BinaryIO
     capture: Capture
-    looker: Inspector = field(init=False)
+    inspector: Inspector = field(init=False)
     runs: Runs | None = None
     opened: OpenLesson | None = None
     opening: int = 0
     """What the events are marked with: the Open that they belong to."""
-    aside: PausedRuns | None = None
-    """What waits while an exercise has its own run."""
+    paused: PausedRuns | None = None
+    """The lesson's runs, while an exercise has a run of its own."""
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
@@ -98,15 +94,15 @@ class Server:
 
     def __post_init__(self) -> None:
         """Compute inspections without showing what the lesson prints in them."""
-        self.looker = Inspector(self.capture.muted)
+        self.inspector = Inspector(self.capture.muted)
 
     def serve(self) -> None:
-        """Do one command after the other, forever; look about while there is none."""
+        """Do one command after the other, forever; compute inspections while there is none."""
         self.send(EngineReady(torch=str(torch.__version__), devices=devices.available()))
         while True:
             self.handle(self.inbox.next())
             self._load_ahead()
-            self.look_about()
+            self.inspect()
 
     def handle(self, command: AnyCommand) -> None:
         """Do what one command asks, and answer it."""
@@ -116,7 +112,7 @@ class Server:
                 self._do(command)
         except LessonRaised as error:
             before.restore()  # the run went back to then
-            self._tell_raised(error, command.number)
+            self._report_error(error, command.number)
         except RunError as error:
             message = shortened(str(error), 2 * LONGEST)
             can_restart = self.runs is None and self.opened is not None
@@ -125,7 +121,7 @@ class Server:
             )
         except KeyboardInterrupt:
             before.restore()
-            self._take_up_again(command.number)
+            self._rebuild(command.number)
 
     def _load_ahead(self) -> None:
         """Load what another mode of the open lesson will need, while the learner looks."""
@@ -134,23 +130,23 @@ class Server:
         if "torch.optim" in self.opened.lesson.source:
             self.optimizers.start()
 
-    def look_about(self) -> None:
-        """Tell what the app looks at, as long as nothing else is asked."""
+    def inspect(self) -> None:
+        """Send the inspections that the app wants, as long as no command waits."""
         if self.runs is None or self.inbox:
             return
         before = ProcessState.now()
         try:
             with interruptible():
-                for seen in self.looker.all(self.runs, self._is_asked):
-                    self.send(seen)
+                for ready in self.inspector.all(self.runs, self._has_command):
+                    self.send(ready)
         except KeyboardInterrupt:
             before.restore()
-            return  # a look that took too long: what was asked meanwhile comes first
+            return  # it took too long: the command that came meanwhile is done first
         except RunError:
-            return  # what can't be looked at is not shown; the runs are as they were
+            return  # what can't be computed is not shown; the runs are as they were
 
     def send(self, event: Event) -> None:
-        """Tell the app; first, whatever the lesson has printed until now."""
+        """Send an event; first, whatever the lesson has printed until now."""
         text, left_out = self.capture.take()
         if text or left_out:
             self._write(OutputPrinted(text=text, left_out=left_out))
@@ -160,7 +156,7 @@ class Server:
         self.out.write(to_line(msgspec.structs.replace(event, opening=self.opening)))
         self.out.flush()
 
-    def _is_asked(self) -> bool:
+    def _has_command(self) -> bool:
         return bool(self.inbox)
 
     def _is_paused(self) -> bool:
@@ -177,7 +173,7 @@ class Server:
         if isinstance(command, OpenLesson):
             before = self._open(command)
         elif isinstance(command, Inspect):
-            self.looker.look = command
+            self.inspector.look = command
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
         elif self.runs is None:
@@ -193,14 +189,14 @@ class Server:
             self._write_series(self.runs, command)
             return
         elif isinstance(command, EvaluateExpressions | FindLocalGradients):
-            self._look_into(self.runs.current, command)
+            self._answer_exercise(self.runs.current, command)
             return
         else:
             self.runs.note = ""
             left = self._begin_clean() if isinstance(command, Restart) else ""
-            act(self.runs, command, self._on_the_way(self.runs, self.runs.current.at.epoch))
+            change_runs(self.runs, command, self._progress(self.runs, self.runs.current.at.epoch))
             self.runs.note = self.runs.note or left
-        if self.runs is None:  # a Look before the first lesson: there is nothing to show
+        if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
         self._show(answers=command.number, before=before)
 
@@ -217,32 +213,37 @@ class Server:
     def _open(self, command: OpenLesson) -> Frame | None:
         """Open what the command says; returns the frame before, if it asks for one."""
         self.opening = command.opening
-        aside = self._put_aside(command)
-        self.runs, self.opened, self.rate = None, command, 0.0
-        self.looker.forget()
+        paused, self.paused = self.paused, None
+        if command.aside:
+            self.paused, paused = paused or self._pause(), None
+        elif paused is not None and not paused.is_asked_by(command):
+            paused = None
+        self._close()
+        self.opened = command
         left = self._begin_clean()
-        if left and aside is None and self.aside is None:
+        if left and paused is None and self.paused is None:
             self._ask_for_another_process(left)
-        record = command.record
-        if aside is not None:
-            aside.state.restore()
-            limit_memory(aside.runs.current.settings.device_wanted)
-            self.runs = aside.runs
+        if paused is not None:
+            self.runs = paused.resume()
             return None
-        programs = programs_of(command.lesson, without=command.without)
-        limit_memory(record.device if record else command.device)
-        before = None
-        if record is None:
-            start = (command.mode, command.device, command.learning_rate, command.seed)
-            run = Run(programs, *start, quiet=self.capture.muted)
-        else:
-            run, before = self._gone_again(command, programs, record)
-        self.runs = Runs.again(run, command.runs)
+        self.runs, before = open_runs(command, self.capture.muted)
         return before
+
+    def _close(self) -> None:
+        """Let the open lesson go."""
+        self.runs, self.opened, self.rate = None, None, 0.0
+        self.inspector.forget()
+
+    def _pause(self) -> PausedRuns | None:
+        """The open runs, to be had again later; None if no lesson is open."""
+        if self.runs is None or self.opened is None:
+            return None
+        return PausedRuns.pause(self.opened.lesson, self.runs)
 
     def _run_lesson(self, command: CheckLesson | TrainLesson) -> None:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
 
+        self._close()
         if left := self._begin_clean():
             self._ask_for_another_process(left)
         run_lesson(command, self.send, self.capture)
@@ -259,73 +260,48 @@ class Server:
         """
         left = self.clean.restore()
         self.capture.renew()
-        if self.aside is None:  # else its processes may be needed again
+        if self.paused is None:  # else its processes may be needed again
             end_other_processes()
         return left
 
-    def _gone_again(
-        self, command: OpenLesson, programs: Mapping[str, Program], record: RunRecipe
-    ) -> tuple[Run, Frame | None]:
-        """The run of a record as far as it had come, but where the command says; the frame before.
-
-        None if it asks for none.
-        """
-        places = [Position(command.epoch, END if command.step is None else command.step)]
-        places += [info.reached for info in command.runs if info.is_current and info.reached]
-        run = Run.from_recipe(programs, record, max(places), quiet=self.capture.muted)
-        at = command.before
-        before = run.seek(at.epoch, at.step) if at is not None else None
-        run.seek(command.epoch, command.step)
-        return run, before
-
-    def _put_aside(self, command: OpenLesson) -> PausedRuns | None:
-        """Put the open runs aside if the command says so, or else let go of what is there.
-
-        Returns that, if it is just what the command asks for.
-        """
-        if command.aside:
-            if self.aside is None and self.runs is not None and self.opened is not None:
-                self.aside = PausedRuns.put(self.opened.lesson, self.runs)
-            return None
-        aside, self.aside = self.aside, None
-        return aside if aside is not None and aside.is_what(command) else None
-
-    def _look_into(self, run: Run, command: EvaluateExpressions | FindLocalGradients) -> None:
-        """Tell what an exercise asks of the run, which stays as it is."""
+    def _answer_exercise(self, run: Run, command: EvaluateExpressions | FindLocalGradients) -> None:
+        """Answer what an exercise asks of the run, which stays as it is."""
         if isinstance(command, EvaluateExpressions):
             values = run.evaluate(command.expressions)
             self.send(ExpressionsEvaluated(at=run.at, values=values, answers=command.number))
         else:
-            local = self.looker.local(run, self._is_paused)
+            local = self.inspector.local(run, self._is_paused)
             self.send(LocalGradientsFound(local=local, answers=command.number))
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted
 
         run = runs.current
-        done = write_series(run, Path(command.path), until=self._is_asked, quiet=self.capture.muted)
+        done = write_series(
+            run, Path(command.path), until=self._has_command, quiet=self.capture.muted
+        )
         if not done:
             raise RunError(f"{command.path} was not written: stopped")
         self.send(SeriesWritten(path=command.path, answers=command.number))
 
-    # ── Long ways ───────────────────────────────────────────────────────────────────
+    # ── Long replays and training ───────────────────────────────────────────────────
 
     def _seek(self, runs: Runs, command: Seek) -> None:
-        """Within the run so far by replay; what lies beyond it is trained, and seen."""
+        """Within the run so far by replay; what lies beyond it is trained, and ready."""
         run, epoch, step = runs.current, command.epoch, command.step
         runs.note = ""
         whole = epoch if step is None else epoch - 1
         if whole > run.furthest and not self._train_to(runs, whole):
             self._show(answers=command.number)
             return
-        run.seek(epoch, step, self._on_the_way(runs, epoch))
+        run.seek(epoch, step, self._progress(runs, epoch))
         self._show(answers=command.number)
 
-    def _on_the_way(self, runs: Runs, target: int) -> Callable[[], bool]:
+    def _progress(self, runs: Runs, target: int) -> Callable[[], bool]:
         """Whether the learner breaks a long replay off; tells on the way how far it is."""
         begun = told = time.perf_counter()
 
-        def broken_off() -> bool:
+        def is_stopped() -> bool:
             nonlocal told
             now = time.perf_counter()
             if now - begun > PATIENCE and now - told > FRAME_SECONDS:
@@ -333,7 +309,7 @@ class Server:
                 self._write(SeekAdvanced(epoch=runs.current.at.epoch, target=target))
             return self._is_paused()
 
-        return broken_off
+        return is_stopped
 
     def _run_to(self, runs: Runs, epoch: int, number: int) -> None:
         """Train until `epoch`, or until a command comes that can't be done on the way."""
@@ -352,15 +328,15 @@ class Server:
     def _train(self, runs: Runs, epoch: int, started: float, first: int) -> None:
         diverged = runs.current.frame().diverged
         while (run := runs.current).at.epoch < epoch or not run.at_end:
-            if not self._done_on_the_way():
+            if not self._do_waiting():
                 break
             run = runs.current  # a change in the past goes on as another run
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
             self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
             if self.inbox.taken and run.at.epoch < epoch:
                 self._show(frame=frame)
-                for seen in self.looker.glance(runs, self._is_asked):
-                    self.send(seen)
+                for ready in self.inspector.glance(runs, self._has_command):
+                    self.send(ready)
             if frame.diverged and not diverged:
                 break  # once: who wants to see more of it runs on
 
@@ -373,10 +349,10 @@ class Server:
 
         return over
 
-    def _done_on_the_way(self) -> bool:
+    def _do_waiting(self) -> bool:
         """Do the commands that wait, as long as they let a run go on."""
         while self.inbox:
-            if not isinstance(self.inbox.peek(), _ON_THE_WAY):
+            if not isinstance(self.inbox.peek(), _DURING_A_RUN):
                 return False
             self.handle(self.inbox.next())
         return True
@@ -395,7 +371,7 @@ class Server:
         assert runs is not None
         if not answers and self.target is not None:
             self.inbox.taken = False
-        run, columns = runs.current, self.looker.look.columns
+        run, columns = runs.current, self.inspector.look.columns
         frame, infos = frame or run.frame(), runs.infos(columns)
         self.send(
             FrameShown(
@@ -414,7 +390,7 @@ class Server:
             )
         )
 
-    def _tell_raised(self, error: LessonRaised, answers: int) -> None:
+    def _report_error(self, error: LessonRaised, answers: int) -> None:
         """The frame that the run went back to, and what the lesson raised."""
         stopped = StoppedAt(error.phase, error.line) if error.stopped else None
         if stopped is not None and self.runs is not None:
@@ -435,7 +411,7 @@ class Server:
             )
         )
 
-    def _take_up_again(self, answers: int) -> None:
+    def _rebuild(self, answers: int) -> None:
         """The learner's stop came between two statements of ours: build the run anew."""
         runs = self.runs
         if runs is None:

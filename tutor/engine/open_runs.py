@@ -1,0 +1,150 @@
+"""The runs of the open lesson: opened, paused for an exercise, and changed by commands."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tutor.engine.process import limit_memory
+from tutor.engine.process_state import ProcessState
+from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Frame, Position
+from tutor.protocol.inspections import RunInfo
+from tutor.protocol.messages import (
+    AnyCommand,
+    BackEpoch,
+    BackPhase,
+    DeleteRun,
+    Fork,
+    OpenLesson,
+    Pause,
+    RenameRun,
+    Reseed,
+    Restart,
+    SelectRun,
+    SetElement,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    Switch,
+)
+from tutor.training.history import END
+from tutor.training.program import Quiet, programs_of
+from tutor.training.run import Run
+from tutor.training.runs import Runs
+
+
+def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
+    """The runs that a command asks for, and the frame before if it asks for that."""
+    programs = programs_of(command.lesson, without=command.without)
+    record = command.record
+    limit_memory(record.device if record else command.device)
+    before = None
+    if record is None:
+        start = (command.mode, command.device, command.learning_rate, command.seed)
+        run = Run(programs, *start, quiet=quiet)
+    else:
+        # Replayed as far as it had come, then back to where the command says.
+        places = [Position(command.epoch, END if command.step is None else command.step)]
+        places += [info.reached for info in command.runs if info.is_current and info.reached]
+        run = Run.from_recipe(programs, record, max(places), quiet=quiet)
+        if (at := command.before) is not None:
+            before = run.seek(at.epoch, at.step)
+        run.seek(command.epoch, command.step)
+    return Runs.again(run, command.runs), before
+
+
+@dataclass(frozen=True, slots=True)
+class PausedRuns:
+    """The runs of a lesson as they were left, while an exercise has a run of its own."""
+
+    lesson: Lesson
+    runs: Runs
+    state: ProcessState
+    """The settings of the process that the lesson's own code has made."""
+
+    @classmethod
+    def pause(cls, lesson: Lesson, runs: Runs) -> PausedRuns:
+        """Pause runs: when they move again, they find the random numbers as they left them."""
+        runs.current.turn.leave()
+        return cls(lesson, runs, ProcessState.now())
+
+    def resume(self) -> Runs:
+        """The runs, with the settings of the process that they had."""
+        self.state.restore()
+        limit_memory(self.runs.current.settings.device_wanted)
+        return self.runs
+
+    def is_asked_by(self, command: OpenLesson) -> bool:
+        """Whether a command asks for exactly these runs, in the place where they were left."""
+        run = self.runs.current
+        is_there = Position(command.epoch, command.step or 0) == run.at
+        if command.step is None:
+            is_there = command.epoch == run.at.epoch and run.at_end
+        return (
+            is_there
+            and command.before is None  # else they would have to go there and back
+            and command.record == run.recipe
+            and command.lesson == self.lesson
+            and _recipes(command.runs) == _recipes(self.runs.infos(0))
+        )
+
+
+def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
+    """All that it takes to have these runs again, and what they are called."""
+    return [(i.name, i.is_current, i.letter, i.record, i.reached, i.forked_at) for i in infos]
+
+
+def change_runs(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> None:
+    """Do what one command asks. Raises what the runs raise; `until` stops a long replay."""
+    match command:
+        case StepPhase():
+            runs.current.step_phase()
+        case StepEpoch():
+            runs.current.step_epoch()
+        case BackPhase():
+            runs.current.back()
+        case BackEpoch():
+            runs.current.back_epoch()
+        case Restart(new_seed=new_seed):
+            runs.restart(_new_seed(runs) if new_seed else None)
+        case Switch():
+            _switch(runs, command)
+        case SetLearningRate(value=value):
+            runs.set(learning_rate=value)
+        case SetElement(element=element):
+            runs.set(element=element)
+            where = f"[{', '.join(map(str, element.index))}]" if element.index else ""
+            number = f"{element.value:g}".replace("-", "−")  # as the numbers on the screen
+            note = f"{element.parameter}{where} is {number} now"
+            runs.note = " · ".join(filter(None, (note, runs.note)))
+        case Reseed():
+            runs.reseed(_new_seed(runs))
+        case Fork():
+            runs.fork()
+        case SelectRun(name=name):
+            runs.take(name, until)
+        case RenameRun(name=name, new=new):
+            runs.rename(name, new)
+        case DeleteRun(name=name):
+            runs.delete(name)
+        case Pause():
+            pass
+        case _:
+            raise AssertionError(f"{command} is no single call")
+
+
+def _switch(runs: Runs, command: Switch) -> None:
+    limit_memory(command.device or runs.current.settings.device_wanted)
+    try:
+        runs.switch(mode=command.mode, device=command.device)
+    finally:
+        limit_memory(runs.current.settings.device_wanted)
+
+
+def _new_seed(runs: Runs) -> int:
+    """One that none of the runs has: small, so that it can be read and typed again."""
+    taken = {info.seed for info in runs.infos(0)}
+    return next(seed for seed in iter(lambda: secrets.randbelow(10_000), -1) if seed not in taken)
