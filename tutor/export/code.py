@@ -13,7 +13,16 @@ from itertools import dropwhile
 
 from tutor.errors import RunError, UsageError
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
-from tutor.lesson.model import REPORT, SETUP, Block, Fence, Lesson, Prose, Section
+from tutor.lesson.model import (
+    REPORT,
+    SETUP,
+    Block,
+    Fence,
+    Lesson,
+    Prose,
+    Section,
+    gradient_index,
+)
 from tutor.plain import one_line
 
 
@@ -101,14 +110,7 @@ def outline(lesson: Lesson, mode: str) -> Outline:
     last = report or loop[-1]
     closing, last.notes = tuple(last.notes), []
     names = [part.name for part in loop]
-    return Outline(tuple(opening), setup, loop, report, closing, _gradient_phase(names))
-
-
-def _gradient_phase(names: list[str]) -> str:
-    """As the tutor reads it: Gradient, else what comes before the Update, else the last."""
-    if "Gradient" in names:
-        return "Gradient"
-    return names[max(names.index("Update") - 1, 0)] if "Update" in names else names[-1]
+    return Outline(tuple(opening), setup, loop, report, closing, names[gradient_index(names)])
 
 
 def _of_mode(section: Section, mode: str) -> Iterator[Block]:

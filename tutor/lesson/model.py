@@ -9,7 +9,7 @@ The numbers that can be a learning rate: one rule for lessons, runs, dialogs and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -38,6 +38,13 @@ PHASES = (SETUP, "Predict", "Loss", "Gradient", "Update", "Reset", REPORT)
 
 LADDER_PHASES = ("Predict", "Loss", "Gradient", "Update")
 """The rows of the ladder table, in the order in which PyTorch takes them over."""
+
+
+def gradient_index(phases: Sequence[str]) -> int:
+    """Index of the phase after which the gradients are as the update uses them."""
+    if "Gradient" in phases:
+        return phases.index("Gradient")
+    return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
 
 
 class Prose(msgspec.Struct, frozen=True, tag=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tutor.lesson.model import REPORT, Lesson
+from tutor.lesson.model import REPORT, Lesson, gradient_index
 from tutor.plain_mode.spoken_prose import sentence, spoken_python
 from tutor.plain_mode.spoken_sections import counted, is_by_hand, listed
 from tutor.plain_mode.spoken_values import figure, is_known, spoken_value
@@ -115,10 +115,10 @@ def _operations_done(
 ) -> int:
     """How many operations of backward have a gradient that may be told."""
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
-    backward = phases.index("Gradient") if "Gradient" in phases else len(phases) - 1
-    if frame.phase == REPORT or frame.phase in phases[backward:]:
+    index = gradient_index(phases)
+    if frame.phase == REPORT or frame.phase in phases[index:]:
         return total
-    return asked.known if asked is not None else 0
+    return asked.known if asked is not None and frame.next_phase == phases[index] else 0
 
 
 def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> Iterator[int]:

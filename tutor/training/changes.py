@@ -113,14 +113,12 @@ def set_element(loop: Loop, element: Element) -> str:
         raise RunError(f"there is no parameter {element.parameter!r} here; available: {names}")
     new = array.copy()
     new[_checked_index(element, array)] = _checked_value(element, array)
-    phases = [phase.name for phase in loop.program.loop]
-    update = phases.index("Update") if "Update" in phases else len(phases) - 1
     done = loop.phases_done
     if 0 < done <= loop.program.gradient_at:
         loop.run_batch_again({element.parameter: new})
         return ""
     loop.set_parameters({element.parameter: new})
-    if 0 < done <= update:
+    if 0 < done <= loop.program.update_at:
         return "the gradient is still that of the old value, and the update will use it"
     return ""
 

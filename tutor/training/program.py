@@ -22,7 +22,7 @@ from types import CodeType
 from tutor.errors import RunError
 from tutor.lesson.checks import binds_data
 from tutor.lesson.code_checks import why_not_code
-from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson
+from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson, gradient_index
 from tutor.plain import one_line
 from tutor.training.liveness import Liveness, changed_in_place, liveness
 from tutor.training.time_limit import VALUE_OF
@@ -120,10 +120,7 @@ class Program:
     @property
     def gradient_at(self) -> int:
         """Index in `loop` of the phase after which the gradients are as the update uses them."""
-        names = [phase.name for phase in self.loop]
-        if "Gradient" in names:
-            return names.index("Gradient")
-        return max(names.index("Update") - 1, 0) if "Update" in names else len(names) - 1
+        return gradient_index([phase.name for phase in self.loop])
 
     @property
     def update_at(self) -> int:

@@ -5,10 +5,10 @@ Also what lies above and below an operation, and where backward stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tutor.lesson.model import REPORT, Lesson
+from tutor.lesson.model import REPORT, Lesson, gradient_index
 from tutor.protocol.frame import Frame
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.ui import marks
@@ -166,7 +166,7 @@ def backward(
     While an exercise asks about an operation, it is what has been found before that question.
     """
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
-    at = _gradient_at(phases)
+    at = gradient_index(phases)
     total = graph.operations
     is_next = frame.next_phase == phases[at]
     has_run = frame.phase == REPORT or frame.phase in phases[at:]
@@ -174,13 +174,6 @@ def backward(
         return Backward(asked_of.known, total, phases[at], True, asked_of.order)
     done = total if has_run else min(operations, total) if is_next else 0
     return Backward(done, total, phases[at], is_next and not has_run)
-
-
-def _gradient_at(phases: Sequence[str]) -> int:
-    """The phase that leaves the gradients: before the update, where none is called so."""
-    if "Gradient" in phases:
-        return phases.index("Gradient")
-    return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
 
 
 def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
