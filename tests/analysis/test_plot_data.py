@@ -263,7 +263,7 @@ def test_no_number_breaks_a_picture(slug: str, value: float, recwarn: Any) -> No
     run = shipped(slug, "autograd")
     looker = Looker(run)
     at = standpoint_of(run.loop, run.learning_rate)
-    moved = {n: np.full_like(v, value) for n, v in at.values.items()}
+    moved = {n: np.full_like(v, value) for n, v in at.start.values.items()}
     looker.probe.loop.set_parameters(moved)
     broken = standpoint_of(looker.probe.loop, 0.01)
     for kind in ("landscape", "data", "plane"):

@@ -225,7 +225,7 @@ def test_a_probe_leaves_the_run_as_it_was(slug: str, mode: str) -> None:
         before = everything(loop_of(run))
         at = stand_of(run)
         probe.stand(at)
-        probe.loss({n: v + 1 for n, v in at.values.items()})
+        probe.loss({n: v + 1 for n, v in at.start.values.items()})
         probe.stand(at)
         probe.run_phases(len(run.program.loop))
         assert everything(loop_of(run)) == before
@@ -268,12 +268,12 @@ def test_a_standpoint_does_not_move_with_the_run(start: Callable[..., Run]) -> N
     run = start(**NOISY)
     to_the_gradient(run)
     at = stand_of(run)
-    before = {n: bits(v) for n, v in at.values.items()}
+    before = {n: bits(v) for n, v in at.start.values.items()}
     probe = probe_of(run)
     probe.stand(at)
     loss = probe.loss()
     run.run(7)
-    assert {n: bits(v) for n, v in at.values.items()} == before
+    assert {n: bits(v) for n, v in at.start.values.items()} == before
     probe.stand(at)
     assert probe.loss() == loss
 
@@ -284,7 +284,7 @@ def test_data_of_another_seed_are_those_of_the_run(start: Callable[..., Run]) ->
     probe = Probe(run.program, "cpu", 0.1, seed=7)
     run.step_epoch()
     at = stand_of(run)
-    assert at.carried["x"] is loop_of(run).namespace["x"], "large data are not copied"
+    assert at.start.carried["x"] is loop_of(run).namespace["x"], "large data are not copied"
     assert_finds_the_same(run, probe, loop_of(run).loss(), dict(loop_of(run).gradients or {}))
     assert probe.loop.namespace["x"] is not loop_of(run).namespace["x"]
 
@@ -293,7 +293,7 @@ def test_large_data_that_the_epoch_changes_are_copied(start: Callable[..., Run])
     setup = "x = torch.randn(50_000)\nw = torch.tensor(0.5, requires_grad=True)"
     run = start(Setup=setup, Reset="w.grad.zero_()\nx.mul_(0.5)")
     run.step_epoch()
-    assert stand_of(run).carried["x"] is not loop_of(run).namespace["x"]
+    assert stand_of(run).start.carried["x"] is not loop_of(run).namespace["x"]
 
 
 @pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)

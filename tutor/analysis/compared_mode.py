@@ -12,7 +12,7 @@ from typing import Any
 
 from tutor.analysis.finite_differences import Array, FiniteDifferences
 from tutor.errors import RunError
-from tutor.training import state_copy
+from tutor.training.batch_start import state_that_fits
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
@@ -65,11 +65,11 @@ class ComparedMode:
     @property
     def old_gradients(self) -> Mapping[str, Array | None]:
         """The gradients at the start of the batch."""
-        return {} if self._began is None else self._began.old_gradients
+        return {} if self._began is None else self._began.start.gradients
 
     def values(self) -> Mapping[str, Array]:
         """The parameters at which it computes."""
-        return {} if self._began is None else self._began.values
+        return {} if self._began is None else self._began.start.values
 
     def parameters_now(self) -> dict[str, Array]:
         """The parameters as its own update has left them."""
@@ -110,18 +110,17 @@ class ComparedMode:
         Its data are as its own Setup made them: so they are, too, after a switch to this mode.
         """
         by_hand = all(map(self.is_by_hand, self.program.parameters))
-        shared = state_copy.shared(run.carried, mine.carried, self.program, is_numpy=by_hand)
-        return replace(
-            mine,
-            learning_rate=run.learning_rate,
-            batch=run.batch,
-            values=self._own_values(run.values),
-            generator_states=run.generator_states,
-            carried={**mine.carried, **shared},
+        own, theirs = mine.start.carried, run.start.carried
+        start = replace(
+            mine.start,
+            values=self._own_values(run.start.values),
+            generator_states=run.start.generator_states,
+            carried={**own, **state_that_fits(theirs, own, self.program, is_numpy=by_hand)},
         )
+        return replace(mine, learning_rate=run.learning_rate, batch=run.batch, start=start)
 
     def _own_values(self, run: Mapping[str, Array]) -> dict[str, Array]:
-        first = self._fresh.values
+        first = self._fresh.start.values
         return {**first, **{name: value for name, value in run.items() if name in first}}
 
     def _stand(self, at: Standpoint) -> None:
@@ -180,7 +179,7 @@ class ComparedMode:
             return None
         with _leaving_out_what_fails():
             self._precise.stand(self._began)
-            return FiniteDifferences(self._precise, self._began.values, until)
+            return FiniteDifferences(self._precise, self._began.start.values, until)
         return None
 
     @contextmanager

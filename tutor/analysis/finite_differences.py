@@ -99,7 +99,8 @@ def probes_at_batches(program: Program, seed: int = 0) -> Iterator[Probe]:
     empty = dict.fromkeys(program.parameters)
     for batch in range(program.batches):
         step, loop.step = loop.step, 0  # what it has now is what the next batch begins with
-        here = replace(standpoint_of(loop, rate), batch=batch, old_gradients=empty)
+        here = standpoint_of(loop, rate)
+        here = replace(here, batch=batch, start=replace(here.start, gradients=empty))
         loop.step = step
         probe.stand(here)
         yield probe

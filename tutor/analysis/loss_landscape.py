@@ -194,9 +194,9 @@ def landscape(
     before: AnyPicture | None,
 ) -> AnyPicture:
     """The loss around the start of the batch. Raises LandscapeStopped, LessonRaised."""
-    if any(np.iscomplexobj(value) for value in at.values.values()):
+    if any(np.iscomplexobj(value) for value in at.start.values.values()):
         return NoPicture(why="a parameter is complex: two numbers for each of its elements")
-    ground = _Ground(probe, at.values, until)
+    ground = _Ground(probe, at.start.values, until)
     start = ground.start
     if not start.size:
         return NoPicture(why="the parameters of this lesson are no numbers")

@@ -170,7 +170,9 @@ class ModeLockstep:
         arrived = leader.parameters_now()
         if index == first + 1:
             return True  # whatever the learner has changed meanwhile, it is the next batch
-        return all(n in arrived and is_near(arrived[n], value) for n, value in at.values.items())
+        return all(
+            n in arrived and is_near(arrived[n], value) for n, value in at.start.values.items()
+        )
 
     # ── Comparing ───────────────────────────────────────────────────────────────────
 
@@ -353,9 +355,15 @@ def _partly_checked(row: GradientRow) -> Value:
 
 def _same(before: Standpoint, now: Standpoint) -> bool:
     """Whether it is the same batch with the same parameters as before."""
-    if before.program.mode != now.program.mode or before.values.keys() != now.values.keys():
+    if (
+        before.program.mode != now.program.mode
+        or before.start.values.keys() != now.start.values.keys()
+    ):
         return False
-    return all(np.array_equal(v, now.values[n], equal_nan=True) for n, v in before.values.items())
+    return all(
+        np.array_equal(v, now.start.values[n], equal_nan=True)
+        for n, v in before.start.values.items()
+    )
 
 
 def _in_shape(gradient: Array | None, shape: tuple[int, ...]) -> Array | None:

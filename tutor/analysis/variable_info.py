@@ -19,10 +19,10 @@ import torch
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import VariableInfo
-from tutor.training.iterators import ReplayedIterator
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE
+from tutor.training.state_copy import ReplayedIterator
 from tutor.training.values import is_spoiled, text_value, value_of
 
 _LONGEST_TYPE = 60

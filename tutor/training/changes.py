@@ -10,10 +10,9 @@ import torch
 
 from tutor.errors import RunError
 from tutor.protocol.frame import Element
-from tutor.training import state_copy
-from tutor.training.iterators import make_replayable
+from tutor.training.batch_start import BatchStart, state_that_fits
 from tutor.training.loop import Loop
-from tutor.training.state_copy import BatchStart
+from tutor.training.state_copy import keep, make_replayable, set_down
 from tutor.training.values import is_near, to_numpy
 
 
@@ -33,18 +32,18 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
         return ()
     first, values = new.parameter_values(), old.parameter_values()
     new.step = old.batch * len(new.program.loop)
-    if old.batch and old.before is not None and not old.before.is_whole and old.epoch_start:
+    start = old.batch_start
+    if old.batch and start is not None and not start.is_whole and old.epoch_start:
         # An open file, a queue or an iterator in a list can't be copied, as a name's own iterator
-        # can (`iterators`), but made again: the epoch's batches are run until here.
-        began_with, start = old.epoch_start
-        _bring(start, new)
-        new.set_parameters(began_with)
+        # can (ReplayedIterator), but made again: the epoch's batches are run until here.
+        _bring(old.epoch_start, new)
+        new.set_parameters(old.epoch_start.values)
         new.step = 0
         for _ in range(old.batch * len(new.program.loop)):
             new.run_step(looking=False, resting=False)
-    elif old.before is not None:
-        _bring(old.before, new)
-    new.set_parameters(old.batch_start or values)
+    elif start is not None:
+        _bring(start, new)
+    new.set_parameters(start.values if start else values)
     for _ in range(_phases_to_repeat(old, new)):
         new.run_step()
     # What only the new mode has goes back to what its Setup made of it.
@@ -60,11 +59,10 @@ def _bring(start: BatchStart, new: Loop) -> None:
     """Carry over the state at the start of a batch in another mode, as far as it fits."""
     names = new.namespace
     make_replayable(names)
-    mine = {name: state_copy.keep(names[name]) for name in start.carried if name in names}
+    mine = {name: keep(names[name]) for name in start.carried if name in names}
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
-    shared = state_copy.shared(start.carried, mine, new.program, is_numpy=by_hand)
-    for name, kept in shared.items():
-        names[name] = state_copy.set_down(kept, names.get(name))
+    for name, kept in state_that_fits(start.carried, mine, new.program, is_numpy=by_hand).items():
+        names[name] = set_down(kept, names.get(name))
     start.generator_states.restore(new.device)
 
 

@@ -6,8 +6,8 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
@@ -20,11 +20,11 @@ from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Value
-from tutor.training.iterators import make_replayable
+from tutor.training.batch_start import BatchStart, changed_by_batch
 from tutor.training.program import Expression, Phase, Program
-from tutor.training.randomness import Randomness, seed_all
+from tutor.training.randomness import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
-from tutor.training.state_copy import BatchStart
+from tutor.training.state_copy import make_replayable
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
 
@@ -63,18 +63,14 @@ class Loop:
     epoch: int = 0
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
-    gradients_before: dict[str, Any] = field(default_factory=dict)
-    """Copies of what stood in `.grad` (or `dw`) when the batch began."""
-    batch_start: dict[str, np.ndarray[Any, Any]] | None = None
-    """The parameters' values when the batch began that the last step belongs to."""
-    before: BatchStart | None = None
-    """What else that batch changes on its way, as it was when it began."""
-    epoch_start: tuple[dict[str, np.ndarray[Any, Any]], BatchStart] | None = None
-    """The parameters' values when the first batch of this epoch began, and what else it had."""
+    batch_start: BatchStart | None = None
+    """The start of the batch that the last step belongs to."""
+    epoch_start: BatchStart | None = None
+    """The start of this epoch's first batch."""
     origin: Snapshot | None = None
-    """All that this batch began with, if it was asked for and can be copied."""
+    """A snapshot of the batch's start, if it was wanted and can be copied."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
-    """By phase that has run in this batch (and Setup): the values in its formulas then."""
+    """The values in the formulas of Setup and of each phase that has run in this batch."""
 
     @property
     def steps(self) -> int:
@@ -156,11 +152,9 @@ class Loop:
             make_replayable(self.namespace)
             self.origin = self.snapshot(None) if resting else None
             self.namespace["batch"] = self.step // len(self.program.loop)
-            self.batch_start = self.parameter_values()
-            self.gradients_before = self.gradients_now(copied=True)
-            self.before = BatchStart.of(self.program, self.namespace, self.device)
+            self.batch_start = self.start_of_batch()
             if self.step == 0:
-                self.epoch_start = (self.batch_start, self.before)
+                self.epoch_start = self.batch_start
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:
@@ -213,6 +207,15 @@ class Loop:
         """Each parameter's numbers, copied; without those that are not numbers."""
         found = {name: to_numbers(self.namespace.get(name)) for name in self.program.parameters}
         return {name: array for name, array in found.items() if array is not None}
+
+    def start_of_batch(self) -> BatchStart:
+        """The present state, as a batch begins."""
+        return BatchStart(
+            self.parameter_values(),
+            {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
+            GeneratorStates.now(self.program, self.device),
+            changed_by_batch(self.program, self.namespace),
+        )
 
     def loss(self) -> Any:
         """The value of the name `loss`; None before the first."""
@@ -427,16 +430,6 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
     message, line = shortened(message), lines[-1] if lines else None
     stopped = isinstance(error, KeyboardInterrupt)
     return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)
-
-
-@contextmanager
-def untouched_randomness(device: str) -> Iterator[None]:
-    """Give the random generators back as they were, whatever is drawn inside."""
-    before = Randomness.now(device)
-    try:
-        yield
-    finally:
-        before.restore(device)
 
 
 def _is_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:

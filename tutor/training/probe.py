@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from tutor.training import state_copy
-from tutor.training.iterators import make_replayable
-from tutor.training.loop import LessonRaised, Loop, set_up, untouched_randomness
+from tutor.training.batch_start import BatchStart, carried, is_large_data, volatile
+from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program, Quiet
-from tutor.training.state_copy import BatchStart, GeneratorStates, Kept
+from tutor.training.randomness import GeneratorStates, untouched_randomness
+from tutor.training.state_copy import Kept, doubled, in_float64, make_replayable, set_down
 from tutor.training.values import to_numbers, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -34,42 +34,31 @@ class Standpoint:
     device: str
     learning_rate: float
     batch: int
-    values: Mapping[str, Array]
-    """The parameters with which the batch began (or will begin)."""
+    start: BatchStart
+    """The batch's start, with all else that an epoch hands on to the next."""
     now: Mapping[str, Array]
     """The parameters at this moment: others, once the update has been made."""
-    old_gradients: Mapping[str, Array | None]
-    """What stood in `.grad` (or `dw`) when this batch began; None where there was none."""
     gradients: Mapping[str, Array | None] | None
-    """As this batch's Gradient phase left them; None if it has not run yet."""
+    """This batch's gradients; None if its Gradient phase has not run yet."""
     is_updated: bool
     """Whether this batch's update has been made."""
-    generator_states: GeneratorStates | None = None
-    """Where the random number generators stood when the batch began."""
-    carried: Mapping[str, Kept] = field(default_factory=dict)
-    """What else the batch began with."""
 
 
 def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
-    """Where `loop` stands, copied: nothing that is done to it later shows in it."""
+    """The standpoint of `loop`, a copy: nothing that is done to the loop later shows in it."""
     make_replayable(loop.namespace)
-    program, now = loop.program, loop.parameter_values()
-    done = loop.phases_done
+    program, done = loop.program, loop.phases_done
     known = done > program.gradient_at and loop.gradients is not None
-    before = loop.before if done else None
-    before = before or BatchStart.of(program, loop.namespace, loop.device)
+    start = (loop.batch_start if done else None) or loop.start_of_batch()
     return Standpoint(
         program=program,
         device=loop.device,
         learning_rate=learning_rate,
         batch=loop.batch,
-        values=loop.batch_start if done and loop.batch_start is not None else now,
-        now=now,
-        old_gradients=_numbers(loop.gradients_before if done else loop.gradients_now()),
-        gradients=_numbers(loop.gradients or {}) if known else None,
+        start=replace(start, carried={**carried(program, loop.namespace), **start.carried}),
+        now=loop.parameter_values(),
+        gradients={n: to_numbers(g) for n, g in (loop.gradients or {}).items()} if known else None,
         is_updated=done > program.update_at,
-        generator_states=before.generator_states,
-        carried={**state_copy.carried(program, loop.namespace), **before.carried},
     )
 
 
@@ -116,20 +105,18 @@ class Probe:
         the same type here are taken.
         """
         loop, names = self.loop, self.loop.namespace
-        self._generator_states = at.generator_states or GeneratorStates.now(
-            self.program, self._device
-        )
+        self._generator_states = at.start.generator_states
         loop.set_learning_rate(names["learning_rate"], at.learning_rate)
         akin = at.program.mode == self.program.mode
-        for name, kept in at.carried.items():
+        for name, kept in at.start.carried.items():
             if akin or type(names.get(name)) is type(kept):
                 self._bring(name, kept)
         names["batch"] = at.batch
         # Only epoch 0 may have a batch of such a number.
         loop.epoch = 0 if at.batch >= self.program.batches else 1
         loop.step = at.batch * len(self.program.loop)
-        self.set_parameters(at.values)
-        self._set_gradients(at.old_gradients)
+        self.set_parameters(at.start.values)
+        self._set_gradients(at.start.gradients)
         self._volatile = self._what_changes()
 
     def _what_changes(self) -> dict[str, Kept]:
@@ -137,16 +124,16 @@ class Probe:
         make_replayable(self.loop.namespace)
         phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
         changed = {name for phase in phases for name in phase.changes}
-        return state_copy.volatile(changed, self.program, self.loop.namespace)
+        return volatile(changed, self.program, self.loop.namespace)
 
     def _bring(self, name: str, kept: Kept) -> None:
-        if state_copy.is_large_data(kept) and name in self.program.liveness.fixed:
+        if is_large_data(kept) and name in self.program.liveness.fixed:
             if self._brought.get(name) is kept:
                 return
             self._brought[name] = kept
         names = self.loop.namespace
-        kept = state_copy.in_float64(kept) if self._precise else kept
-        names[name] = state_copy.set_down(kept, names.get(name))
+        kept = in_float64(kept) if self._precise else kept
+        names[name] = set_down(kept, names.get(name))
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
         """Give the parameters these values; what does not fit stays as it is."""
@@ -255,7 +242,7 @@ class Probe:
         """Reset the state and the generators to the start of the batch."""
         names = self.loop.namespace
         for name, kept in self._volatile.items():
-            names[name] = state_copy.set_down(kept, names.get(name))
+            names[name] = set_down(kept, names.get(name))
         self._generator_states.restore(self._device)
 
 
@@ -268,10 +255,6 @@ def _evaluated(program: Program, last: str) -> list[CodeType]:
         for phase in until
         if phase.name in ("Predict", "Loss") or (phase.name == "Reset" and phase.binds)
     ]
-
-
-def _numbers(gradients: Mapping[str, Any]) -> dict[str, Array | None]:
-    return {name: to_numbers(gradient) for name, gradient in gradients.items()}
 
 
 def _like(thing: Any, array: Array) -> Any:
@@ -297,11 +280,11 @@ def _make_precise(loop: Loop) -> None:
         if isinstance(thing, torch.Tensor) and thing.is_leaf:
             continue
         if isinstance(thing, torch.Tensor | np.ndarray | np.floating):
-            names[name] = state_copy.in_float64(thing)
+            names[name] = in_float64(thing)
     for thing in names.values():
         if isinstance(thing, torch.nn.Module):
             thing.double()  # changes its parameters in place: names bound to them follow
         elif isinstance(thing, torch.Tensor) and thing.is_leaf:
-            wide = state_copy.doubled(thing.data)
+            wide = doubled(thing.data)
             if wide.dtype != thing.dtype:
                 thing.data = wide  # so that an optimizer made with it keeps it

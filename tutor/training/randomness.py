@@ -1,7 +1,4 @@
-"""The state of the random number generators that a lesson can reach without asking.
-
-A process has one set of them.
-"""
+"""The state of the random number generators of a process: Python's, NumPy's and torch's."""
 
 from __future__ import annotations
 
@@ -9,12 +6,15 @@ import pickle
 import random
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import get_rng_state, set_rng_state
+
+from tutor.training.program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,37 @@ class Randomness:
         yield id(self.numpy), len(self.numpy[1])
         yield id(self.cpu), len(self.cpu)
         yield id(self.device), len(self.device or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorStates:
+    """The states of the random number generators that a program may draw from."""
+
+    cpu: torch.Tensor
+    """The state of torch's own on the CPU, the only one that is quick to read."""
+    all: Randomness | None
+
+    @classmethod
+    def now(cls, program: Program, device: str) -> GeneratorStates:
+        """At this moment."""
+        everything = Randomness.now(device) if program.draws or device != "cpu" else None
+        return cls(get_rng_state(), everything)
+
+    def restore(self, device: str) -> None:
+        """Put the generators back into this state."""
+        if self.all is not None:
+            self.all.restore(device)
+        set_rng_state(self.cpu)
+
+
+@contextmanager
+def untouched_randomness(device: str) -> Iterator[None]:
+    """Give the random generators back as they were, whatever is drawn inside."""
+    before = Randomness.now(device)
+    try:
+        yield
+    finally:
+        before.restore(device)
 
 
 def seed_all(seed: int) -> None:

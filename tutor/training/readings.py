@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from tutor.protocol.frame import Frame, Position, Value
-from tutor.training.loop import Loop, untouched_randomness
+from tutor.training.loop import Loop
+from tutor.training.randomness import untouched_randomness
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import named, text_value, to_numbers, to_numpy, value_of
 
@@ -89,7 +90,7 @@ def names_of(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
     as its code uses it. The gradients are of the types that the lesson has them in.
     """
     now = loop.gradients_now(copied=True)
-    was = loop.parameter_values() if loop.batch_start is None else loop.batch_start
+    was = loop.batch_start.values if loop.batch_start else loop.parameter_values()
     return {
         "epoch": loop.epoch,
         "losses": losses,

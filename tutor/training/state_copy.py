@@ -1,52 +1,55 @@
-"""Copies of a loop's state besides its parameters, to carry into another loop.
+"""Copies of a loop's values by name, and the way to put them into another loop.
 
-Both loops have run the same Setup, each in a namespace of its own. Values go into the things that
-are there already: whatever else knows these things (closures, optimizers, lists) sees the new
-values too, and a float64 stays one.
+Both loops have run the same Setup, each in a namespace of its own. Values go into the objects that
+are there already: closures, optimizers and lists that hold these objects see the new values too,
+and a float64 stays one. Unlike a Snapshot, a copy leaves out what can't be copied.
+
+An iterator (a DataLoader's, a generator) can neither be copied nor go back. A ReplayedIterator
+takes its place: it remembers what it has yielded for as long as a copy of it has yet to come there.
+The items are copied, and what drawing them did to the random numbers is done again when they are
+yielded again.
 """
 
 from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import IOBase
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import get_rng_state, set_rng_state
 
-from tutor.training.iterators import ReplayedIterator
-from tutor.training.program import Program
 from tutor.training.randomness import Randomness
-from tutor.training.snapshot import LESSON_MODULE, Namespace
-from tutor.training.values import is_spoiled, to_numpy
+from tutor.training.snapshot import LESSON_MODULE
+from tutor.training.values import is_spoiled
 
 Kept: TypeAlias = Any
 """A number, text, a copied tensor or array, one of the states below, or a container of them."""
 
-_SCALAR = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
-_GENERATOR = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
-_LARGE = 2**16
-"""Bytes that are copied without a thought."""
+SCALARS = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 _DEEPEST = 6
-"""How deep into lists, dicts and objects it is worth going."""
+"""Levels of lists, dicts and objects that are copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Nothing:
-    """Stands for what can't be taken along: a function, a file, a module of Python's."""
+    """Stands for what can't be copied: a function, a file, a module of Python's."""
 
 
-_NOTHING = _Nothing()
+NOTHING = _Nothing()
 
 
 @dataclass(frozen=True, slots=True)
-class _ModuleState:
+class ModuleState:
+    """The state of a module."""
+
     tensors: Mapping[str, torch.Tensor]
     attributes: Mapping[str, Mapping[str, Kept]]
-    """By submodule: `training`, and what the lesson itself has put there."""
+    """By submodule: `training`, and attributes of the lesson's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,152 +58,96 @@ class _OptimizerState:
 
 
 @dataclass(frozen=True, slots=True)
-class _GeneratorState:
+class GeneratorState:
+    """The state of a random number generator of the lesson's own."""
+
     kind: str
     """Only a generator of the same kind can take the state."""
     state: Any
 
 
 @dataclass(frozen=True, slots=True)
-class _ObjectState:
-    """Of an object of one of the lesson's own classes."""
+class ObjectState:
+    """The state of an object of one of the lesson's own classes."""
 
     attributes: Mapping[str, Kept]
 
 
-# ── Random numbers ──────────────────────────────────────────────────────────────────
+# ── Iterators ───────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratorStates:
-    """Where the random number generators stand, of those that a program may draw from."""
+@dataclass(slots=True)
+class _Link:
+    """A place in the chain of what has been yielded; the last one has no next."""
 
-    cpu: torch.Tensor
-    """torch's own, on the CPU: the one state that is quick to have."""
-    all: Randomness | None
-
-    @classmethod
-    def now(cls, program: Program, device: str) -> GeneratorStates:
-        """At this moment."""
-        everything = Randomness.now(device) if program.draws or device != "cpu" else None
-        return cls(get_rng_state(), everything)
-
-    def restore(self, device: str) -> None:
-        """Put the generators back to where they stood."""
-        if self.all is not None:
-            self.all.restore(device)
-        set_rng_state(self.cpu)
+    item: Any = None
+    before: Randomness | None = None
+    after: Randomness | None = None
+    next: _Link | None = None
 
 
-# ── When a batch begins ─────────────────────────────────────────────────────────────
+class ReplayedIterator:
+    """An iterator over its source whose copies yield the same from where they were made."""
+
+    def __init__(
+        self, source: Any, link: _Link | None = None, change: Callable[[Any], Any] | None = None
+    ) -> None:
+        """`change` is applied to each item."""
+        self.source, self._link, self._change = source, link or _Link(), change
+
+    def __iter__(self) -> ReplayedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        link = self._link
+        if link.next is None:
+            item = self._drawn(link)
+        else:
+            if link.before == Randomness.now("cpu") and link.after is not None:
+                link.after.restore("cpu")
+            item = _copied_item(link.item)
+        assert link.next is not None
+        self._link = link.next
+        return item if self._change is None else self._change(item)
+
+    def _drawn(self, link: _Link) -> Any:
+        before = Randomness.now("cpu")
+        item = next(self.source)
+        link.item, link.before, link.after = _copied_item(item), before, Randomness.now("cpu")
+        link.next = _Link()
+        return item
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("an iterator's source can't be copied: a run goes there from its start")
+
+    def copied(self, change: Callable[[Any], Any] | None = None) -> ReplayedIterator:
+        """Another that yields from here on what this one will, `change` applied to each item."""
+        return ReplayedIterator(self.source, self._link, change or self._change)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStart:
-    """The state that a batch changes, as it was at its start."""
-
-    generator_states: GeneratorStates
-    carried: Mapping[str, Kept]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of it could be copied: an open file, or an iterator in a list, can't."""
-        return _is_whole(dict(self.carried))
-
-    @classmethod
-    def of(cls, program: Program, namespace: Namespace, device: str) -> BatchStart:
-        """Now, as a batch begins."""
-        listed = {id(namespace.get(name)) for name in program.parameters}
-        liveness = program.liveness
-        trained = {
-            name: keep(thing)
-            for name, thing in namespace.items()
-            if name not in liveness.dead
-            and not liveness.is_idle(name)
-            and _is_trained(thing, listed)
-        }
-        return cls(
-            GeneratorStates.now(program, device),
-            trained | volatile(program.volatile, program, namespace),
-        )
+def make_replayable(namespace: dict[str, Any]) -> None:
+    """Put a ReplayedIterator in the place of each iterator that a name stands for."""
+    for name, thing in namespace.items():
+        if hasattr(type(thing), "__next__") and not isinstance(thing, (ReplayedIterator, IOBase)):
+            namespace[name] = ReplayedIterator(thing)
 
 
-def _is_whole(kept: Kept) -> bool:
-    if isinstance(kept, _ObjectState):
-        return _is_whole(dict(kept.attributes))
-    parts = kept.values() if isinstance(kept, dict) else kept if type(kept) in (list, tuple) else ()
-    return kept is not _NOTHING and all(map(_is_whole, parts))
-
-
-def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
-    """Copies of those of these names that an epoch reads and writes, and of its generators."""
-    found = {n: keep(namespace[n]) for n in program.volatile.intersection(names) if n in namespace}
-    generators = {
-        n: keep(t) for n, t in namespace.items() if isinstance(t, (*_GENERATOR, ReplayedIterator))
-    }
-    return found | generators
-
-
-def _is_trained(thing: Any, listed: Collection[int]) -> bool:
-    """Whether an update changes more of a thing than the parameters with these ids."""
+def _copied_item(item: Any) -> Any:
     try:
-        return _has_more_to_train(thing, listed)
+        return copy.deepcopy(item)
     except (KeyboardInterrupt, MemoryError):
         raise
-    except BaseException:  # noqa: BLE001 - a lesson's class may raise anything when it is asked
-        return False
+    except BaseException:  # noqa: BLE001 - what can't be copied (mid-graph, an open file) is shared
+        return item
 
 
-def _has_more_to_train(thing: Any, listed: Collection[int]) -> bool:
-    if isinstance(thing, torch.Tensor):
-        return id(thing) not in listed and _is_trained_leaf(thing)
-    if isinstance(thing, torch.nn.Module):
-        parts = [*thing.parameters(), *thing.buffers()]
-        return any(id(part) not in listed for part in parts)
-    if isinstance(thing, torch.optim.Optimizer):
-        return bool(thing.state) or _will_have_state(thing)
-    return isinstance(thing, list | tuple) and any(_is_trained(part, listed) for part in thing)
-
-
-def _will_have_state(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether its first step leaves something behind: all do but SGD without momentum."""
-    groups = optimizer.param_groups
-    return not isinstance(optimizer, torch.optim.SGD) or any(g["momentum"] for g in groups)
-
-
-def _is_trained_leaf(tensor: torch.Tensor) -> bool:
-    return not is_spoiled(tensor) and tensor.is_leaf and tensor.requires_grad
-
-
-def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
-    """Copies of all that an epoch hands on to the next, but for the parameters.
-
-    Large data that the epoch only reads are not copied but taken as they are.
-    """
-    liveness = program.liveness
-    skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.dead
-    found: dict[str, Kept] = {}
-    for name, thing in namespace.items():
-        if name in skip or liveness.is_idle(name):
-            continue
-        kept = thing if name in liveness.fixed and is_large_data(thing) else keep(thing)
-        if kept is not _NOTHING:
-            found[name] = kept
-    return found
-
-
-def is_large_data(thing: Any) -> bool:
-    """Whether it costs more to copy than is spent lightly (an optimizer changes no such thing)."""
-    if isinstance(thing, torch.Tensor) and (is_spoiled(thing) or thing.requires_grad):
-        return False
-    if isinstance(thing, torch.Tensor):
-        if thing.layout is not torch.strided or thing.is_nested:
-            return False
-        return thing.nbytes > _LARGE
-    return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE
-
-
-# ── Taking along ────────────────────────────────────────────────────────────────────
+# ── Copying ────────────────────────────────────────────────────────────────────
 
 
 def keep(thing: Any, depth: int = 0) -> Kept:
@@ -210,13 +157,13 @@ def keep(thing: Any, depth: int = 0) -> Kept:
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException:  # noqa: BLE001 - a lesson's class may raise anything when it is copied
-        return _NOTHING
+        return NOTHING
 
 
 def _kept(thing: Any, depth: int) -> Kept:
     if isinstance(thing, ReplayedIterator):
         return thing.copied()
-    if isinstance(thing, _SCALAR):
+    if isinstance(thing, SCALARS):
         return thing
     if isinstance(thing, torch.Tensor):
         return _copy_of(thing)
@@ -226,9 +173,9 @@ def _kept(thing: Any, depth: int) -> Kept:
         return _keep_module(thing, depth)
     if isinstance(thing, torch.optim.Optimizer):
         return _OptimizerState(copy.deepcopy(thing.state_dict()))
-    if isinstance(thing, _GENERATOR):
+    if isinstance(thing, GENERATORS):
         return _keep_generator(thing)
-    return _keep_container(thing, depth + 1) if depth < _DEEPEST else _NOTHING
+    return _keep_container(thing, depth + 1) if depth < _DEEPEST else NOTHING
 
 
 def _keep_container(thing: Any, depth: int) -> Kept:
@@ -237,43 +184,43 @@ def _keep_container(thing: Any, depth: int) -> Kept:
     if type(thing) is dict:
         return {key: keep(item, depth) for key, item in thing.items()}
     if _is_the_lessons(thing):
-        return _ObjectState({key: keep(item, depth) for key, item in vars(thing).items()})
-    return _NOTHING
+        return ObjectState({key: keep(item, depth) for key, item in vars(thing).items()})
+    return NOTHING
 
 
 def _is_the_lessons(thing: Any) -> bool:
     return type(thing).__module__ == LESSON_MODULE and hasattr(thing, "__dict__")
 
 
-def _keep_module(module: torch.nn.Module, depth: int) -> _ModuleState:
+def _keep_module(module: torch.nn.Module, depth: int) -> ModuleState:
     tensors = {name: t.detach().clone() for name, t in module.state_dict().items()}
     if depth >= _DEEPEST:
-        return _ModuleState(tensors, {})
+        return ModuleState(tensors, {})
     attributes = {
         name: {key: keep(a, depth + 1) for key, a in vars(part).items() if not key.startswith("_")}
         for name, part in module.named_modules()
     }
-    return _ModuleState(tensors, attributes)
+    return ModuleState(tensors, attributes)
 
 
 def _keep_generator(thing: Any) -> Kept:
     match thing:
         case np.random.Generator():
             state = copy.deepcopy(thing.bit_generator.state)
-            return _GeneratorState(str(state["bit_generator"]), state)
+            return GeneratorState(str(state["bit_generator"]), state)
         case np.random.RandomState():
             state = thing.get_state(legacy=False)
-            return _GeneratorState(f"RandomState {state['bit_generator']}", state)
+            return GeneratorState(f"RandomState {state['bit_generator']}", state)
         case torch.Generator():
-            return _GeneratorState(f"torch {thing.device}", thing.get_state())
+            return GeneratorState(f"torch {thing.device}", thing.get_state())
         case random.SystemRandom():  # it has no state: it draws from the operating system
-            return _NOTHING
+            return NOTHING
         case _:
-            return _GeneratorState("random", thing.getstate())
+            return GeneratorState("random", thing.getstate())
 
 
 def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().clone().requires_grad_(_is_trained_leaf(tensor))
+    return tensor.detach().clone().requires_grad_(is_trained_leaf(tensor))
 
 
 def in_float64(kept: Kept) -> Kept:
@@ -294,95 +241,6 @@ def in_float64(kept: Kept) -> Kept:
     return kept
 
 
-# ── From one mode to another ────────────────────────────────────────────────────────
-
-
-def shared(
-    theirs: Mapping[str, Kept], mine: Mapping[str, Kept], program: Program, *, is_numpy: bool
-) -> dict[str, Kept]:
-    """The part of another mode's kept state that a loop of `program` can take over.
-
-    `mine` is what was kept of its own. Taken over is what is of the same kind and size there
-    (a tensor in place of an array where the mode has a tensor), and what its code only makes on
-    its way, in an earlier batch. Its parameters, their gradients, its settings and the data that
-    it only reads stay its own. `is_numpy`: its parameters are.
-    """
-    own = {*program.parameters, *(f"d{name}" for name in program.parameters), *_SETTINGS}
-    found = {}
-    for name, kept in theirs.items():
-        if name in own or (name in program.liveness.fixed and _is_data(kept)):
-            continue
-        if name in mine:
-            kept = _as_mine(kept, mine[name])
-        elif name not in program.volatile:
-            continue
-        elif is_numpy and isinstance(kept, torch.Tensor):
-            kept = kept.detach().cpu().numpy()
-        if kept is not _NOTHING:
-            found[name] = kept
-    return found
-
-
-_SETTINGS = ("batch", "device", "learning_rate", "loss", "__builtins__")
-_DATA = (*_SCALAR, np.ndarray, torch.Tensor, list, tuple, dict)
-"""A module is none: its buffers change where no code of the lesson does it."""
-
-
-def _is_data(kept: Kept) -> bool:
-    return isinstance(kept, _DATA)
-
-
-def _as_mine(kept: Kept, mine: Kept) -> Kept:
-    """A kept value of another mode in the form of `mine`; _NOTHING if that can't be."""
-    arrays = (np.ndarray, torch.Tensor)
-    if isinstance(kept, arrays) and isinstance(mine, arrays):
-        return _as_array(kept, mine)
-    if type(kept) is not type(mine):
-        return _NOTHING
-    if isinstance(kept, _ModuleState):  # there may be more in it than the parameters
-        theirs, shapes = ({n: t.shape for n, t in m.tensors.items()} for m in (kept, mine))
-        return kept if theirs == shapes else _NOTHING
-    if isinstance(kept, _GeneratorState):
-        return kept if kept.kind == mine.kind else _NOTHING
-    if isinstance(kept, list | tuple):
-        if all(isinstance(item, _SCALAR) for item in kept):
-            return kept
-        same = len(kept) == len(mine)
-        items = [_as_mine(*pair) for pair in zip(kept, mine, strict=True)] if same else [_NOTHING]
-        return _NOTHING if any(item is _NOTHING for item in items) else type(kept)(items)
-    if isinstance(kept, dict):
-        items = [_as_mine(item, mine.get(key, _NOTHING)) for key, item in kept.items()]
-        is_whole = all(item is not _NOTHING for item in items)
-        return dict(zip(kept, items, strict=True)) if is_whole else _NOTHING
-    if isinstance(kept, ReplayedIterator):
-        return kept if type(kept.source) is type(mine.source) else _NOTHING
-    return kept if isinstance(kept, _SCALAR) else _NOTHING
-
-
-def _as_array(kept: Kept, mine: Kept) -> Kept:
-    """The same numbers in an array, or in a tensor, as `mine` is; _NOTHING if that can't be."""
-    if any(isinstance(a, torch.Tensor) and is_spoiled(a) for a in (kept, mine)):
-        return _NOTHING
-    if tuple(kept.shape) != tuple(mine.shape):
-        return _NOTHING
-    if isinstance(kept, torch.Tensor) and isinstance(mine, torch.Tensor):
-        if _kind(kept) != _kind(mine):
-            return _NOTHING
-        new = kept.detach().to(device=mine.device, dtype=mine.dtype, copy=True)
-        return new.requires_grad_(mine.requires_grad)
-    theirs, numbers = to_numpy(kept), to_numpy(mine)
-    if theirs is None or numbers is None or theirs.dtype.kind != numbers.dtype.kind:
-        return _NOTHING
-    array = theirs.astype(numbers.dtype)
-    if isinstance(mine, np.ndarray):
-        return array
-    return torch.from_numpy(array).to(mine.device, mine.dtype).requires_grad_(mine.requires_grad)
-
-
-def _kind(tensor: torch.Tensor) -> tuple[object, ...]:
-    return tensor.layout, tensor.is_floating_point(), tensor.is_complex(), tensor.dtype.is_signed
-
-
 def doubled(tensor: torch.Tensor) -> torch.Tensor:
     """The same numbers as float64, or as complex128; whole ones as they are."""
     if tensor.is_complex():
@@ -390,7 +248,12 @@ def doubled(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-# ── Setting down ────────────────────────────────────────────────────────────────────
+def is_trained_leaf(tensor: torch.Tensor) -> bool:
+    """Whether an update may change the tensor in place."""
+    return not is_spoiled(tensor) and tensor.is_leaf and tensor.requires_grad
+
+
+# ── Restoring ────────────────────────────────────────────────────────────────────
 
 
 def set_down(kept: Kept, mine: Any) -> Any:
@@ -401,16 +264,16 @@ def set_down(kept: Kept, mine: Any) -> Any:
     match kept:
         case _Nothing():
             return mine
-        case _ModuleState():
+        case ModuleState():
             return _into_module(kept, mine)
         case _OptimizerState():
             if isinstance(mine, torch.optim.Optimizer):
                 mine.load_state_dict(copy.deepcopy(kept.state))
             return mine
-        case _GeneratorState():
+        case GeneratorState():
             _into_generator(kept, mine)
             return mine
-        case _ObjectState():
+        case ObjectState():
             if _is_the_lessons(mine):
                 _into_attributes(kept.attributes, mine)
             return mine
@@ -442,7 +305,7 @@ def _into_container(kept: Kept, mine: Any) -> Any:
     return kept
 
 
-def _into_module(kept: _ModuleState, mine: Any) -> Any:
+def _into_module(kept: ModuleState, mine: Any) -> Any:
     if not isinstance(mine, torch.nn.Module):
         return mine
     mine.load_state_dict(kept.tensors, strict=False)
@@ -458,9 +321,9 @@ def _into_attributes(kept: Mapping[str, Kept], mine: Any) -> None:
     own.update({key: set_down(item, own.get(key)) for key, item in kept.items()})
 
 
-def _into_generator(kept: _GeneratorState, mine: Any) -> None:
+def _into_generator(kept: GeneratorState, mine: Any) -> None:
     now = keep(mine)
-    if not isinstance(now, _GeneratorState) or now.kind != kept.kind:
+    if not isinstance(now, GeneratorState) or now.kind != kept.kind:
         return
     match mine:
         case np.random.Generator():
