@@ -15,7 +15,9 @@ from tutor.ui.commands import KEYS
 from tutor.wording import feedback, notices
 from tutor.wording.notices import notice_text
 
-CODE = re.compile(r'(Notice|Reply|(?:session|self)\.tell|tell_when_open|reject)\((?:text, )?\s*"(\w+)"')
+CODE = re.compile(
+    r"(Notice|Reply|(?:session|self)\.tell|tell_when_open|reject)\((?:text, )?\s*\"(\w+)\""
+)
 
 
 def test_every_code_in_the_sources_has_a_sentence_and_every_sentence_a_code() -> None:

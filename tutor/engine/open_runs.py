@@ -97,17 +97,17 @@ def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     return [(i.name, i.is_current, i.letter, i.record, i.reached, i.forked_at) for i in infos]
 
 
-def change_runs(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> None:
-    """Do what one command asks. Raises what the runs raise; `until` stops a long replay."""
+def change_runs(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> Frame | None:
+    """Run one command; returns the new frame if it has been built. `until` stops a long replay."""
     match command:
         case StepPhase():
-            runs.current.step_phase()
+            return runs.current.step_phase()
         case StepEpoch():
-            runs.current.step_epoch()
+            return runs.current.step_epoch()
         case BackPhase():
-            runs.current.back()
+            return runs.current.back()
         case BackEpoch():
-            runs.current.back_epoch()
+            return runs.current.back_epoch()
         case Restart(new_seed=new_seed):
             runs.restart(_new_seed(runs) if new_seed else None)
         case Switch():
@@ -134,6 +134,7 @@ def change_runs(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> N
             pass
         case _:
             raise AssertionError(f"{command} is no single call")
+    return None
 
 
 def _switch(runs: Runs, command: Switch) -> None:

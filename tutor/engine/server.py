@@ -165,7 +165,7 @@ class Server:
     # ── Commands ────────────────────────────────────────────────────────────────────
 
     def _do(self, command: AnyCommand) -> None:
-        before = None
+        before = frame = None
         if isinstance(command, CheckLesson | TrainLesson):
             self._run_lesson(command)
             return
@@ -194,11 +194,12 @@ class Server:
         else:
             self.runs.note = ""
             left = self._begin_clean() if isinstance(command, Restart) else ""
-            change_runs(self.runs, command, self._progress(self.runs, self.runs.current.at.epoch))
+            until = self._progress(self.runs, self.runs.current.at.epoch)
+            frame = change_runs(self.runs, command, until)
             self.runs.note = self.runs.note or left
         if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
             raise RunError("no lesson is open")
-        self._show(answers=command.number, before=before)
+        self._show(answers=command.number, frame=frame, before=before)
 
     def _wait_for_optimizers(self, command: AnyCommand) -> None:
         """Let no lesson import what is being loaded: it would find it half loaded."""
