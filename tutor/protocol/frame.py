@@ -179,4 +179,4 @@ class Curve(msgspec.Struct, frozen=True):
     high: tuple[float, ...]
     last_epoch: int
     here: int
-    """The epoch that the frame beside this curve stands at."""
+    """The epoch of the frame beside this curve."""

@@ -26,7 +26,7 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str = ""
     """Empty where it has none (Python's and NumPy's things)."""
     requires_grad: bool | None = None
-    """None for what is no tensor; so with the two below."""
+    """None if it is no tensor; the same holds for the next two."""
     is_leaf: bool | None = None
     grad_fn: str | None = None
     """`MulBackward0`; empty for a tensor that has none."""
@@ -62,7 +62,7 @@ class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The loss along one line through the place where the run stands."""
+    """The loss along one line through the present parameters."""
 
     axis: str
     """`w`; or `along the gradient` where there are more than two parameters."""
@@ -140,7 +140,7 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[int, ...]
     """The nodes whose outputs it was computed from, as backward will visit them."""
     value: Value
-    """Its output, on the way forward; NO_VALUE where nobody kept it."""
+    """Its output in the forward pass; NO_VALUE where it is not known."""
     gradient: Value
     """The gradient of the loss in its output, on the way back; NO_VALUE if none arrived."""
     order: int
@@ -179,7 +179,7 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to who plays autograd: how does one input of one operation move its output?
+    """One question of a BeAutograd: how fast does an operation's output change with an input?
 
     In the order in which backward goes; the gradients of leaves (and of what several operations
     use) are sums of what flows in: those are questions of their own. Where a value holds several
@@ -286,7 +286,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     reached: Position | None = None
     """The furthest place that it came to: with the record, all that it takes to have it again."""
     letter: str = ""
-    """What it is told by in lists and plots; its name, too, unless the learner has named it."""
+    """Its letter in lists and plots; also its name, unless the learner has named it."""
 
 
 class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""All that crosses the border between the app and the process that holds the run.
+"""The messages between the app and the process that holds the run.
 
 One line per message in each direction: msgpack in base64 (JSON has no NaN, and a diverged run has
 little else). Commands go down, events come up.
@@ -29,14 +29,14 @@ from tutor.protocol.inspections import (
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The root of commands and events; on the line, a tag tells which it is."""
+    """The base class of commands and events; on the line, a tag names the class."""
 
 
 # ── Commands ────────────────────────────────────────────────────────────────────────
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """Something the app asks for. Every command is answered by exactly one event."""
+    """A request of the app. Every command is answered by exactly one event."""
 
     number: int = 0
     """Set by the client; the answer carries it back."""
@@ -46,32 +46,32 @@ class OpenLesson(Command, frozen=True, kw_only=True):
     """Load a lesson and go to a place in a run of it (its start, if `record` is None)."""
 
     opening: int = 0
-    """Names this opening in all events that belong to it; set by the client.
+    """The number of this opening, which all its events carry; set by the client.
 
-    A lesson that has to be opened once more, in another process, keeps it.
+    A lesson that is opened once more, in another process, keeps it.
     """
     lesson: Lesson
-    """Parsed, from the text that is trusted: the engine knows no Markdown."""
+    """Parsed from the text that is trusted: the engine reads no Markdown."""
     mode: str | None = None
     device: str = "cpu"
     learning_rate: float | None = None
     seed: int = 0
     record: RunRecipe | None = None
-    """A run to take up again; mode, device, learning rate and seed are then its own."""
+    """A run to resume; mode, device, learning rate and seed are then its own."""
     epoch: int = 0
     step: int | None = None
-    """Where to go in that run; None is the end of the epoch."""
+    """The step to go to in that epoch; None is its end."""
     before: Position | None = None
-    """The place in that run whose frame is told beside the one that is asked for."""
+    """A position in that run; the answer carries its frame, too."""
     runs: tuple[RunInfo, ...] = ()
-    """The runs to be had again beside that one, itself among them."""
+    """All runs to restore, that one among them."""
     without: tuple[str, ...] = ()
-    """Labels of expressions that are not evaluated: they had no end, and ended the process."""
+    """Labels of expressions that are not evaluated, because they ended the process before."""
     aside: bool = False
-    """Put what is open now aside; what is aside already stays there.
+    """Keep the open runs aside; those that are aside already stay there.
 
-    The next Open that is not `aside` has it back at once if it asks for exactly that (lesson,
-    record, place and runs); else it is let go.
+    The next OpenLesson that is not `aside` restores them at once if it asks for exactly those
+    (lesson, record, position and runs); otherwise they are dropped.
     """
 
 
@@ -84,7 +84,7 @@ class StepEpoch(Command, frozen=True, kw_only=True):
 
 
 class RunTo(Command, frozen=True, kw_only=True):
-    """Train on until the end of this epoch, or until Pause. FrameShown comes as it goes."""
+    """Train until the end of this epoch, or until Pause. FrameShown reports the progress."""
 
     epoch: int
 
@@ -109,74 +109,74 @@ class Seek(Command, frozen=True, kw_only=True):
 
     epoch: int
     step: int | None = None
-    """So many of the epoch's steps done; None is its end."""
+    """The number of the epoch's steps that have run; None is its end."""
 
 
 class Restart(Command, frozen=True, kw_only=True):
     """Begin again from Setup, with the same mode, device and learning rate."""
 
     new_seed: bool = False
-    """Draw a new seed; else it stays the same, and so do the initial weights."""
+    """Draw a new seed; otherwise seed and initial weights stay the same."""
 
 
 class Switch(Command, frozen=True, kw_only=True):
-    """Go on in another gradient mode or on another device, parameters carried over."""
+    """Continue in another gradient mode or on another device; parameters are carried over."""
 
     mode: str | None = None
     device: str | None = None
 
 
 class SetLearningRate(Command, frozen=True, kw_only=True):
-    """Go on with another learning rate."""
+    """Continue with another learning rate."""
 
     value: float
 
 
 class Reseed(Command, frozen=True, kw_only=True):
-    """Go on from here with the random numbers of a new seed."""
+    """Continue from here with the random numbers of a new seed."""
 
 
 class SetElement(Command, frozen=True, kw_only=True):
-    """Go on with another value of one number of a parameter."""
+    """Change one number of a parameter."""
 
     element: Element
 
 
 class Fork(Command, frozen=True, kw_only=True):
-    """Keep the run as it is, under its name, and go on with a copy from here."""
+    """Keep the run under its name, and continue with a copy from here."""
 
 
 class SelectRun(Command, frozen=True, kw_only=True):
-    """Go on with another of the runs, at the place where this one stands if it came so far."""
+    """Continue with another run, at this run's position if the other has come so far."""
 
     name: str
 
 
 class RenameRun(Command, frozen=True, kw_only=True):
-    """Call a run something else."""
+    """Rename a run."""
 
     name: str
     new: str
 
 
 class DeleteRun(Command, frozen=True, kw_only=True):
-    """Forget one of the runs that are kept (not the current one)."""
+    """Delete a run other than the current one."""
 
     name: str
 
 
 class Inspect(Command, frozen=True, kw_only=True):
-    """Say what the app looks at. Only that is computed; InspectionReady brings it."""
+    """Choose the inspections to compute; InspectionReady reports them."""
 
     columns: int = 0
-    """Of the plot of the loss; 0 means that nobody looks at it."""
+    """Columns of the plot of the loss; 0 while it is not in view."""
     picture: PictureKind | None = None
     name: str = ""
-    """A name of the lesson's code whose facts are shown."""
+    """A name of the lesson's code, for a VariableInfo."""
     graph: bool = False
     compare: bool = False
     then: str = ""
-    """The run whose figures at this place are shown beside the present ones."""
+    """Another run, whose values at this position are shown beside the present ones."""
 
 
 class WriteSeries(Command, frozen=True, kw_only=True):
@@ -186,13 +186,13 @@ class WriteSeries(Command, frozen=True, kw_only=True):
 
 
 class EvaluateExpressions(Command, frozen=True, kw_only=True):
-    """Say what these expressions of an exercise are where the run stands. Changes nothing."""
+    """Evaluate expressions of an exercise at the run's position. Changes nothing."""
 
     expressions: tuple[str, ...]
 
 
 class FindLocalGradients(Command, frozen=True, kw_only=True):
-    """Say which local gradients this step's graph consists of. Changes nothing."""
+    """Find the local gradients of this step's graph. Changes nothing."""
 
 
 class CheckLesson(Command, frozen=True, kw_only=True):
@@ -226,8 +226,8 @@ class TrainLesson(Command, frozen=True, kw_only=True):
 class FramePainted(Command, frozen=True, kw_only=True):
     """The app has painted. Not answered.
 
-    The first says that its first screen stands (torch is loaded then), each further one that
-    the last FrameShown of a run under way does, so that the next may come.
+    The first reports the first screen (torch is loaded then); each further one reports the last
+    FrameShown of a run, so that the next may come.
     """
 
 
@@ -239,12 +239,12 @@ class EndProcess(Command, frozen=True, kw_only=True):
 
 
 class Event(Message, frozen=True, kw_only=True):
-    """Something the engine tells."""
+    """A report of the engine."""
 
     answers: int = 0
     """The number of the command this answers; 0 if it answers none."""
     opening: int = 0
-    """The number of the Open that the event belongs to; 0 before any."""
+    """The number of the OpenLesson that the event belongs to; 0 before any."""
 
 
 class StoppedAt(msgspec.Struct, frozen=True):
@@ -261,16 +261,16 @@ class EngineReady(Event, frozen=True, kw_only=True):
     torch: str
     """Its version."""
     devices: tuple[str, ...]
-    """Those that are there: cpu first, then cuda, cuda:1 …, mps."""
+    """The available devices: cpu first, then cuda, cuda:1 …, mps."""
 
 
 class FrameShown(Event, frozen=True, kw_only=True):
-    """Where the run stands now."""
+    """The present frame of the run."""
 
     frame: Frame
     record: RunRecipe
     before: Frame | None = None
-    """The frame at the place that an Open has named as the one before."""
+    """The frame at the position `before` of an OpenLesson."""
     curve: Curve | None = None
     furthest: int = 0
     """The last epoch this run has reached; beyond it nothing has been computed."""
@@ -281,7 +281,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     rate: float = 0.0
     """Epochs a second while running."""
     note: str = ""
-    """One line for the learner about what was done, where it needs a word."""
+    """One line for the learner on what was done, if needed; ` · ` separates its parts."""
     stopped: StoppedAt | None = None
     """The code that was stopped; the run is back where it stood before."""
     runs: tuple[RunInfo, ...] = ()
@@ -291,7 +291,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
 class InspectionReady(Event, frozen=True, kw_only=True):
     """An inspection of the frame at this position. Comes after a FrameShown, unasked.
 
-    Each part is None where it is not looked at, or has not been computed anew.
+    Each part is None where it is not asked for, or has not been computed anew.
     """
 
     at: Position
@@ -302,18 +302,18 @@ class InspectionReady(Event, frozen=True, kw_only=True):
     comparison: ModeComparison | None = None
     then: OtherRunState | None = None
     runs: tuple[RunInfo, ...] | None = None
-    """All runs, when more is known of one that had to be run again; of no place in particular."""
+    """All runs, when more is known of one that was run again; at no particular position."""
 
 
 class SeekAdvanced(Event, frozen=True, kw_only=True):
-    """A Seek is on its way and takes its time."""
+    """The progress of a long Seek."""
 
     epoch: int
     target: int
 
 
 class ExpressionsEvaluated(Event, frozen=True, kw_only=True):
-    """The values of expressions. A text says why one can't be evaluated."""
+    """The values of expressions; a text is the reason why one can't be evaluated."""
 
     at: Position
     values: tuple[Value, ...]
@@ -327,7 +327,7 @@ class LocalGradientsFound(Event, frozen=True, kw_only=True):
 
 
 class SeriesWritten(Event, frozen=True, kw_only=True):
-    """The file that was asked for is there."""
+    """The file has been written."""
 
     path: str
 
@@ -401,7 +401,7 @@ class CommandRefused(Event, frozen=True, kw_only=True):
 
 
 class LessonFailed(Event, frozen=True, kw_only=True):
-    """The lesson's own code raised. The run stands where the last FrameShown says."""
+    """The lesson's own code raised. The run is at the frame of the last FrameShown."""
 
     lesson: str
     phase: str
@@ -422,7 +422,7 @@ class OutputPrinted(Event, frozen=True, kw_only=True):
 class Spent(Event, frozen=True, kw_only=True):
     """The last lesson has changed the process in a way that can't be undone.
 
-    The client alone hears it: it starts another process and opens the lesson there.
+    Only the client receives it: it starts another process and opens the lesson there.
     """
 
     reason: str
@@ -430,14 +430,14 @@ class Spent(Event, frozen=True, kw_only=True):
 
 
 class ProcessEnded(Event, frozen=True, kw_only=True):
-    """The process is gone (told by the client itself, not by the process).
+    """The process has ended (reported by the client, not by the process).
 
-    What had been asked of it and not answered will not be answered any more. If a lesson
-    was open and it is started again, a FrameShown of where the run was comes by itself.
+    Unanswered commands will not be answered. If a lesson was open and the process is started
+    again, a FrameShown of the run's position follows.
     """
 
     message: str
-    """One line: what the lesson did, or that the learner stopped it."""
+    """One line: the lesson's action that ended it, or that the learner stopped it."""
     restarting: bool
     """Whether a new process is being started and will go to where the run was."""
     can_restart: bool = False
@@ -494,7 +494,7 @@ Said: TypeAlias = (
     | OutputPrinted
     | Spent
 )
-"""What the process itself tells."""
+"""The events that the process itself sends."""
 AnyEvent: TypeAlias = Said | ProcessEnded
 
 

@@ -1,1 +1,1 @@
-"""The learner's side of a lesson without any screen: wishes, exercises, what is said to them."""
+"""The learner's side of a lesson without a screen: commands, exercises, feedback, bookmarks."""

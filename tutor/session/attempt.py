@@ -62,7 +62,7 @@ class Attempt:
     unread: str = ""
     """The last answer, if it could not be read; `reply` says so."""
     typed: str = ""
-    """What stands in the field and is not answered yet."""
+    """The text in the field, not answered yet."""
     code: str = ""
     """Of a Repair: the code as it was left. It runs, unless it is from elsewhere."""
     is_from_elsewhere: bool = False

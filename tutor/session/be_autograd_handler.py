@@ -36,7 +36,7 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         return self.refusal_to_pass(command, at)
 
     def opened(self, event: AnyEvent) -> None:
-        """Ask for the questions, now that the run stands before its Gradient phase."""
+        """Ask for the questions, now that the run is before its Gradient phase."""
         super().opened(event)
         if not self._questions:
             self.ask(FindLocalGradients(), self._found)

@@ -234,7 +234,7 @@ class EngineSession:
 
     @property
     def is_moving(self) -> bool:
-        """Whether what was asked may still bring the run to another place, or to stand at all."""
+        """Whether an unanswered command may still move the run, or open it."""
         return any(not isinstance(c, ReadingCommand) for c in self._unanswered.values())
 
     def awaits(self, kind: type[AnyCommand]) -> bool:
@@ -351,7 +351,7 @@ class EngineSession:
             return
         self.recipe = event.record
         is_same_place = _place(view.frame) == _place(event.frame)
-        # An answer that tells nothing new: to a Look, or to a Pause (ours, or a stop's).
+        # An answer without news: to an Inspect, or to a Pause (ours, or that of a stop).
         is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))
         known = {run.name for run in view.runs}
         self.view = replace(

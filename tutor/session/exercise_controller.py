@@ -93,7 +93,7 @@ class ExerciseController:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything has been done in the open lesson: then it is left where it stands."""
+        """Whether the learner has done anything in the open lesson that a bookmark would keep."""
         paused = self.paused or paused_run(self._engine_session)
         return paused is not None and (self.attempt is not None or paused.has_begun)
 
@@ -199,7 +199,7 @@ class ExerciseController:
                 paused.goal,
                 before=paused.before,
             )
-        elif lesson is not None:  # it was begun before the lesson's own run came to stand
+        elif lesson is not None:  # the lesson's own run was never opened
             self._engine_session.open_lesson(lesson, Start())
 
     def forget_lesson(self) -> None:
@@ -233,7 +233,7 @@ class ExerciseController:
         return left, [n for n, e in every if results.get(e.id) == "skipped"]
 
     def save_bookmark(self) -> None:
-        """Save where the lesson stands; while an exercise is on, where its own run stood."""
+        """Save the bookmark of the lesson; while an exercise is on, of the paused run."""
         paused = self.paused or paused_run(self._engine_session)
         if paused is not None and (self.has_begun or self._has_bookmark):
             self._has_bookmark = True
@@ -388,7 +388,7 @@ class ExerciseController:
             handler.rested(command)
 
     def _locate_notice(self, handler: ExerciseHandler[Any], event: AnyEvent) -> None:
-        """Name the code of a notice as the learner sees it, who sees no file in an exercise."""
+        """Name the place in code by its line of code: in an exercise the file is not in view."""
         at: LessonFailed | StoppedAt | None = event if isinstance(event, LessonFailed) else None
         if isinstance(event, FrameShown | CommandRefused):
             at = event.stopped

@@ -112,11 +112,11 @@ class ExerciseHandler(Generic[E]):
             self.begin()
 
     def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
-        """The reason why a command is not allowed now; `at` is where the run stands."""
+        """The reason why a command is not allowed now; `at` is the run's position."""
         return None
 
     def refusal_to_pass(self, command: AnyCommand, at: Position) -> Notice | None:
-        """The same for a question about the run: it may not come to what is asked for."""
+        """The same for a question about the run, which may not pass the question."""
         if self.attempt.state in ("wrong", "done"):
             return None
         match command:

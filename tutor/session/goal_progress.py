@@ -1,4 +1,4 @@
-"""The comparisons that an exercise's condition is made of, and how each stands in a run.
+"""The comparisons that an exercise's condition is made of, and the state of each in a run.
 
 `tutor.wording.goals` has the words.
 """
@@ -52,7 +52,7 @@ class GoalComparison:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonState:
-    """How one comparison stands where the run rests."""
+    """The state of one comparison at the run's present position."""
 
     comparison: GoalComparison
     holds: bool

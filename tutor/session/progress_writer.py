@@ -282,7 +282,7 @@ class ProgressWriter:
         from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
 
         if self.file.exists() and not self.file.is_file():
-            return  # /dev/null, say: nothing is to be kept
+            return  # such as /dev/null: the learner wants no file
         beside = free_name(self.file, "unsaved", ".jsonl")
         try:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -374,7 +374,7 @@ class ProgressWriter:
 
     def _read(self, store: Store, seals: Seals) -> bool:
         """Read the file; waiting records of this process take precedence. False if it failed."""
-        store.has_news()  # what is read now is no news later
+        store.has_news()  # reset: all of it is read now
         try:
             exercises, places, drafts = store.exercises(), store.places(), store.drafts()
         except ProgressError:

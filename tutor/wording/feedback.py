@@ -199,7 +199,7 @@ def answer(exercise: Predict, value: Value) -> str:
 def solution(exercise: Predict, value: Value) -> str:
     """The right answer; of a number also which quantity it is, where there are words for that.
 
-    The expression that tells choices or signs apart is the lesson's machinery, and no help.
+    The expression that computes a choice or a sign would not help.
     """
     right = answer(exercise, value)
     words = _quantity(exercise) if exercise.form == "number" else ""
@@ -222,12 +222,12 @@ _NOUNS = ("gradient of", "loss of", "lowest", "highest", "mean", "sum", "size")
 """How words begin that are a noun, and no name or formula."""
 
 
-def _shown(exercise: Predict, said: str) -> str:
+def _shown(exercise: Predict, given: str) -> str:
     if exercise.form == "choice":
-        return exercise.choices.get(said, said)
+        return exercise.choices.get(given, given)
     if exercise.form == "sign":
-        return _sign_word(float(f"{said}1") if said in "+-" else 0.0)
-    return plain_number(float(said))
+        return _sign_word(float(f"{given}1") if given in "+-" else 0.0)
+    return plain_number(float(given))
 
 
 def _sign_word(x: float) -> str:
@@ -264,7 +264,7 @@ def element(of: Setting) -> str:
 
 
 def local_question(step: LocalGradientQuestion) -> str:
-    """One question of who plays autograd, with what one needs to answer it."""
+    """One question of a backward pass, with the numbers that it takes."""
     if step.asks == "total":
         needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
         asked = f"What is the gradient of the loss with respect to {literal(step.input)}?"
@@ -288,7 +288,7 @@ class _Names:
     introduced: str
     """`Here u = y_pred - y. `; empty where both have names of their own."""
     short: Mapping[str, str]
-    """By what stands in the step's values: the letter in its place."""
+    """By a name of the step's values: the letter in its place."""
 
     @classmethod
     def of(cls, step: LocalGradientQuestion) -> _Names:

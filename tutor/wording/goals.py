@@ -1,6 +1,6 @@
 """An exercise's condition in words, and how near a run is to it.
 
-Each comparison stands beside its present value: `losses[:10].min()` is the lowest loss of epochs
+Each comparison is shown with its present value: `losses[:10].min()` is the lowest loss of epochs
 1 to 10.
 """
 
@@ -133,7 +133,7 @@ def _element(value: ast.expr, index: ast.expr) -> str:
 THE_REST = "the rest of what is asked"
 """A part of a condition that has no words of its own."""
 _LONGEST_NAME = 24
-"""Of what a number is compared with: in place of a longer name stands that it may change."""
+"""Characters of the name of a target; instead of a longer one, `(as of now)` is shown."""
 _FACTS = {"diverged": "the run has diverged", "not diverged": "the run has not diverged"}
 _SENSES = {
     "Lt": "below",
@@ -147,7 +147,7 @@ _SENSES = {
 
 @dataclass(frozen=True, slots=True)
 class GoalWords:
-    """How one comparison stands, in words."""
+    """The state of one comparison in words."""
 
     what: str
     """`lowest loss of epochs 1 to 10`."""

@@ -1,4 +1,4 @@
-"""Numbers as text: as many digits as help, and never a number that is not there."""
+"""Numbers as text, with as many digits as help."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_CHANGE_KNOWN = "–"
 """Stands for the change of an element that is not a number, or was none."""
 
 Span = tuple[int, int]
-"""Where something begins in a text, and where it has ended."""
+"""Start and end of a part of a text."""
 
 _INTEGRAL = 1e6
 """Whole floats below this are shown without decimals: 30, and not 30.0000."""
@@ -123,7 +123,7 @@ def change(now: float, was: float, digits: int = 6) -> str:
 
 
 def changed_spans(now: str, was: str) -> tuple[Span, ...]:
-    """Where the digits stand that have changed, in a number or an array on one line.
+    """The spans of the digits that have changed, in a number or an array on one line.
 
     Each number is compared with the one in the same place, decimal point below decimal
     point; all of it has changed if it is one more or one less, or no number.
@@ -157,7 +157,7 @@ def _pointed(number: re.Match[str]) -> str:
 
 
 def _alike(a: re.Match[str], b: re.Match[str]) -> bool:
-    """Whether the decimal points of two numbers stand below each other, signs before them."""
+    """Whether two numbers have the same sign, magnitude and exponent."""
     return (a["sign"], len(a["whole"]), a["e"]) == (b["sign"], len(b["whole"]), b["e"])
 
 
