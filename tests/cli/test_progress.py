@@ -195,9 +195,9 @@ GOOD = b'{"type":"draft","lesson":"a","exercise":"b","code":"c","at":"2026-03-02
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", ":1: this is no file written by `tutor progress export`"),
-        (b'{"holidays": true}\n', ":1: this is no file written by"),
-        (b"\xff\x00\n", ":1: this is no file written by"),
+        (b"", ":1: this is not a file of `tutor progress export`"),
+        (b'{"holidays": true}\n', ":1: this is not a file of"),
+        (b"\xff\x00\n", ":1: this is not a file of"),
         (HEAD.replace(b":1,", b":2,"), ":1: written by a newer version of the tutor"),
         (HEAD + GOOD + b"\n{}\n", ":4: not a line that `tutor progress export` writes"),
         (HEAD + GOOD + GOOD[:40], ":3: not a line"),

@@ -43,10 +43,10 @@ def new_command(options: argparse.Namespace) -> int:
 
 
 def _checked(slug: str) -> str:
-    """The slug, if a lesson can be called so. Raises UsageError if not."""
+    """The slug. Raises UsageError if it can't be the name of a lesson."""
     if not _SLUG.fullmatch(slug) or len(slug) > _LONGEST:
         raise UsageError(
-            f"a lesson can't be called {slug!r}: take small letters, digits and single - "
+            f"{slug!r} can't be the name of a lesson: use small letters, digits and single - "
             f"between them, {_LONGEST} at most, such as my-first-lesson"
         )
     if slug in COMMANDS or slug == "readme":

@@ -1,7 +1,7 @@
-"""Reads the command line and hands over to the one command that was asked for.
+"""Reads the command line and runs the command.
 
-Imports next to nothing itself: what a command needs, torch or Textual, is imported when
-it runs, so that `tutor --help` answers at once and the screen is there before torch.
+A command imports what it needs, such as torch or Textual, when it runs: `tutor --help` answers at
+once, and the screen is there before torch.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tutor.errors import FileThere, RunError, TutorError, UsageError
 from tutor.plain import plain
 
 MOST_CELLS = 1000
-"""Columns or lines that a terminal may have: each cell takes memory."""
+"""Columns or lines of a terminal that are believed: each cell takes memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    _open_what_is_closed()
-    _spell_out_what_cannot_be_said()
-    _forget_impossible_sizes()
+    _open_closed_streams()
+    _escape_unknown_characters()
+    _drop_impossible_sizes()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser_of_all().parse_args(_with_command(given))
     try:
@@ -36,37 +36,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         if isinstance(error, FileThere):
-            return _complain(RunError(f"{error}; give --force to replace it"))
-        return _complain(error)
+            return _fail(RunError(f"{error}; give --force to replace it"))
+        return _fail(error)
     except BrokenPipeError:
-        # Whoever read our output has read enough (`| head`): end without a word. Python
-        # flushes once more at exit, which must not find the broken pipe again.
-        _write_no_more(sys.stdout)
+        # The reader has read enough (`| head`). Python flushes once more at exit, which must
+        # not find the broken pipe again.
+        _discard_output(sys.stdout)
         return OK
     except OSError as error:
         if options.debug or not _is_full(sys.stdout):
             raise
-        return _complain(RunError(f"standard output can't be written: {error.strerror or error}"))
+        return _fail(RunError(f"standard output can't be written: {error.strerror or error}"))
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
 
 
-def _complain(error: TutorError) -> int:
+def _fail(error: TutorError) -> int:
     if getattr(error, "stopped", False):  # Ctrl+C while the lesson's own code ran
         return INTERRUPTED
     try:
         for line in plain(str(error)).splitlines():
             print(f"tutor: {line}", file=sys.stderr, flush=True)
-    except OSError:  # nobody can be told; the exit status still says it
-        _write_no_more(sys.stderr)
+    except OSError:  # the exit status still says it
+        _discard_output(sys.stderr)
     return USAGE if isinstance(error, UsageError) else FAILED
 
 
-def _open_what_is_closed() -> None:
-    """A standard stream that was closed (`>&-`) reads and writes nothing.
+def _open_closed_streams() -> None:
+    """Connect closed standard streams (`>&-`) to the null device.
 
-    Left closed, its descriptor would be given to the next file that is opened.
+    A closed descriptor would be given to the next file that is opened.
     """
     for number, (name, how) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
@@ -77,8 +77,8 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, open(number, how, closefd=False))  # noqa: SIM115 - for good
 
 
-def _forget_impossible_sizes() -> None:
-    """COLUMNS and LINES go before what the terminal says: believed, but not whatever they say."""
+def _drop_impossible_sizes() -> None:
+    """Delete impossible COLUMNS and LINES, which would override the size of the terminal."""
     for name in ("COLUMNS", "LINES"):
         said = os.environ.get(name, "1")
         if not (said.isdecimal() and len(said) <= len(str(MOST_CELLS)) and int(said) <= MOST_CELLS):
@@ -86,23 +86,23 @@ def _forget_impossible_sizes() -> None:
 
 
 def _is_full(stream: TextIO) -> bool:
-    """Whether nothing can be written there; then what is still buffered is let go."""
+    """Whether a stream can't be written; then its buffer is dropped."""
     try:
         stream.flush()
         os.write(stream.fileno(), b"\n")  # an unbuffered stream has nothing left to flush
     except OSError:
-        _write_no_more(stream)
+        _discard_output(stream)
         return True
     return False
 
 
-def _write_no_more(stream: TextIO) -> None:
-    """Let what is still buffered, and all that comes, go nowhere."""
+def _discard_output(stream: TextIO) -> None:
+    """Send the buffer of a stream, and all further output, to the null device."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _spell_out_what_cannot_be_said() -> None:
-    r"""Where the locale is not UTF-8, `\u4e00` is better than no line at all, and valid JSON."""
+def _escape_unknown_characters() -> None:
+    r"""Print `\u4e00` for characters that the locale lacks; that is valid JSON, too."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -1,4 +1,4 @@
-"""`tutor` and `tutor LESSON`: the app on its engine."""
+"""`tutor` and `tutor LESSON`: the app with its engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DUMB = ("dumb", "unknown")
 
 
 def open_command(options: argparse.Namespace) -> int:
-    """Open the menu, or a lesson. Raises LessonError if there is none of that name."""
+    """Open the menu, or a lesson. Raises LessonError, RunError or UsageError."""
     if options.plain:
         from tutor.cli.plain_mode import plain_command  # noqa: PLC0415 - another front end
 
@@ -29,7 +29,7 @@ def open_command(options: argparse.Namespace) -> int:
         if options.lesson:
             from tutor.lesson.library import find  # noqa: PLC0415 - as below
 
-            find(options.lesson, options.lang)  # a name that is none is the first thing to say
+            find(options.lesson, options.lang)  # a wrong name is reported first
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
     if os.environ.get("TERM") in DUMB:
         raise RunError(
@@ -47,7 +47,7 @@ def open_command(options: argparse.Namespace) -> int:
 
 
 def _terminal_path() -> str:
-    """The path of the terminal; empty where the system has none for it (a container, say)."""
+    """The path of the terminal; empty if the system has none, as in some containers."""
     try:
         return os.ttyname(sys.stdout.fileno())
     except OSError:

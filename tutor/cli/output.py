@@ -12,17 +12,17 @@ import wcwidth
 from tutor.plain import plain
 
 PIPED = 1_000_000
-"""Cells of a line that is not for a screen: nothing is cut."""
+"""The width of output that is not a terminal: nothing is cut."""
 
 WIDEST = 60
-"""Cells that a column grows to; a longer text moves only the rest of its own row."""
+"""The widest column in cells; a longer text moves the rest of its own row."""
 
 
 def columns(rows: Sequence[tuple[str, ...]], to_the_right: Collection[int] = ()) -> list[str]:
-    """A line for each row, each column as wide as its widest text of up to WIDEST cells.
+    """A line for each row; a column is as wide as its widest text of up to WIDEST cells.
 
-    The last text of a row may be as long as it is: it widens no column. Columns whose index is
-    in `to_the_right` are aligned at their right edge.
+    The last text of a row widens no column. Columns with an index in `to_the_right` are aligned
+    at the right.
     """
     widths: dict[int, int] = {}
     for row in rows:
@@ -37,18 +37,18 @@ def columns(rows: Sequence[tuple[str, ...]], to_the_right: Collection[int] = ())
 
 
 def padded(text: str, width: int, to_the_right: bool = False) -> str:
-    """The text with blanks behind it, or before it, up to so many cells."""
+    """The text with blanks after it, or before it, up to a width in cells."""
     blanks = " " * (width - wcwidth.wcswidth(text))
     return blanks + text if to_the_right else text + blanks
 
 
 def screen() -> int:
-    """How many cells a line may have."""
+    """The cells of a line."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
 
 
 def cut(line: str, width: int) -> str:
-    """The line as far as it fits, and … where it does not."""
+    """The line, cut with … if it is wider."""
     if wcwidth.wcswidth(line) <= width:
         return line
     ends = accumulate(max(0, wcwidth.wcwidth(character)) for character in line)

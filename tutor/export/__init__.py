@@ -1,7 +1,6 @@
-"""A lesson to take along: as a script, as a notebook, and the files they are written to.
+"""A lesson as a script or a notebook that runs without the tutor, made without running it.
 
-Made from the lesson alone, without running it: never imports torch. The figures of a run
-as a table are written by whoever has the run.
+The figures of a run as a table are written by `tutor.training.series`.
 """
 
 from tutor.export.code import ExportSettings

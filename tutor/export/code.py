@@ -35,9 +35,9 @@ class ExportSettings:
     epochs: int | None = None
     seed: int = 0
     every: int = 1
-    """The epochs that this divides are printed, and the last."""
+    """Every how many epochs figures are printed; the last epoch always has some."""
     changed: bool = False
-    """Whether the run that is exported was changed on its way, which a script can't repeat."""
+    """Whether the exported run had changes in its middle, which a script can't repeat."""
 
 
 def rate_of(lesson: Lesson, mode: str, settings: ExportSettings) -> float:
@@ -52,7 +52,7 @@ def epochs_of(lesson: Lesson, mode: str, settings: ExportSettings) -> int:
 
 
 def check_mode(lesson: Lesson, mode: str) -> None:
-    """Raise UsageError, saying what there is, if the lesson has no such mode."""
+    """Raise UsageError if the lesson has no such mode."""
     if mode not in lesson.modes:
         there = ", ".join(lesson.modes)
         raise UsageError(f"no mode {mode!r} in this lesson; available: {there}")
@@ -77,14 +77,14 @@ class Outline:
     """The whole lesson in one mode."""
 
     opening: tuple[Section, ...]
-    """What is told before the first phase."""
+    """The sections before the first phase."""
     setup: OutlinePart
     """Empty where the lesson has none."""
     loop: tuple[OutlinePart, ...]
-    """Each batch's phases; the last has no notes."""
+    """The phases of each batch; the last has no notes."""
     report: OutlinePart | None
     closing: tuple[Section, ...]
-    """What is told after the last phase of the loop, or the Report."""
+    """The sections after the last phase of the loop, or after the Report."""
     gradient: str
     """The phase after which the gradients are as the update uses them."""
 
@@ -96,7 +96,7 @@ class Outline:
 
 
 def outline(lesson: Lesson, mode: str) -> Outline:
-    """The lesson as `mode` goes through it."""
+    """The outline of a lesson in this mode."""
     opening: list[Section] = []
     parts: list[OutlinePart] = []
     for section in lesson.sections:
@@ -114,7 +114,7 @@ def outline(lesson: Lesson, mode: str) -> Outline:
 
 
 def _of_mode(section: Section, mode: str) -> Iterator[Block]:
-    """The blocks of a phase without the other modes' code and the words that lead up to it."""
+    """The blocks of a phase without the code of other modes and the text that introduces it."""
     blocks = section.blocks
     for index, block in enumerate(blocks):
         if isinstance(block, Prose):
@@ -127,7 +127,7 @@ def _of_mode(section: Section, mode: str) -> Iterator[Block]:
 
 
 def _introduces_others(following: tuple[Block, ...], mode: str) -> bool:
-    """Whether what follows is code, but none of this mode."""
+    """Whether the blocks that follow are code of other modes only."""
     fences = []
     for block in following:
         if not isinstance(block, Fence):
@@ -155,7 +155,7 @@ def {plain}(thing):
 '''
 
 PartLines = Callable[[OutlinePart, str], Iterator[str]]
-"""The lines of a phase, indented by so much: its code and what is said about it."""
+"""Makes the lines of a phase with an indent: its code and its text."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,12 @@ class ScriptCode:
 
     @cached_property
     def _words(self) -> frozenset[str]:
-        """Every name that stands in the lesson's code, in whatever role."""
+        """All names in the lesson's code."""
         return frozenset(word for code in self.outline.codes for word in _words(code))
 
     @cached_property
     def _imports_random(self) -> bool:
-        """Whether the lesson draws from Python's own generator, which it has to import."""
+        """Whether the lesson imports Python's random generator."""
         nodes = [node for code in self.outline.codes for node in ast.walk(ast.parse(code))]
         modules = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
         modules += [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)]
@@ -206,7 +206,7 @@ class ScriptCode:
         return self.lesson.batches > 1 or self.lesson.warm_up > 0
 
     def _own(self, name: str) -> str:
-        """A name of ours that is none of the lesson's."""
+        """A name that the lesson's code does not use."""
         while name in self._words:
             name += "_"
         return name
@@ -214,7 +214,7 @@ class ScriptCode:
     # ── Before the loop ─────────────────────────────────────────────────────────────
 
     def head(self) -> Iterator[str]:
-        """The lines that import what is used, name the settings, and seed."""
+        """The lines with imports, settings and seeds."""
         yield from self._imports()
         yield ""
         yield from self._settings()
@@ -257,13 +257,13 @@ class ScriptCode:
             yield "torch.set_num_threads(1)  # sums then come out the same to the last digit"
 
     def helper(self) -> str:
-        """The function that makes a number or an array fit to print."""
+        """The source of the function that makes numbers and arrays printable."""
         return _PLAIN.format(plain=self._own("plain"))
 
     # ── The loop ────────────────────────────────────────────────────────────────────
 
     def loop(self, lines_of: PartLines) -> Iterator[str]:
-        """The lines of the training loop; those of a phase are `lines_of`'s."""
+        """The lines of the training loop; `lines_of` makes those of a phase."""
         epoch, warm_up = self._own("epoch"), self.lesson.warm_up
         first = "" if warm_up else "1, "
         yield f"for {epoch} in range({first}{self._own('epochs')} + 1):{self._on_warm_up(epoch)}"
@@ -289,7 +289,7 @@ class ScriptCode:
         yield from self._print()
 
     def _phase(self, part: OutlinePart, lines: Iterable[str], indent: str) -> Iterator[str]:
-        """A phase's lines; after the Gradient what the update will use is taken down."""
+        """A phase's lines; after the Gradient phase, the lines that keep the gradients to print."""
         yield from lines
         if part.name == self.outline.gradient:
             yield ""
@@ -320,7 +320,7 @@ class ScriptCode:
         return self.lesson.parameters[self.mode]
 
     def _pairs(self, expression: Callable[[str], str]) -> Iterator[str]:
-        """For each parameter its name and what stands for it, as a dict has them."""
+        """For each parameter the item of a dict: its name and an expression."""
         plain = self._own("plain")
         for name in self._parameters:
             yield f"{json.dumps(name, ensure_ascii=False)}: {plain}({expression(name)})"
@@ -332,7 +332,7 @@ class ScriptCode:
         if not self._uses("torch", "np", "numpy"):
             number = "loss"
         elif self._uses("backward") and not self._uses("float", "item"):
-            number = "loss.item()"  # surely a tensor
+            number = "loss.item()"  # it is a tensor
         return f"{plain}(float({number}))"
 
     def _gradients(self, indent: str) -> Iterator[str]:
@@ -345,7 +345,7 @@ class ScriptCode:
         yield f"{indent}}}"
 
     def _gradient(self, name: str) -> str:
-        """`w.grad` of a tensor, else the variable `dw`, as the tutor takes it."""
+        """The gradient's expression: `w.grad` of a tensor, else the variable `dw`."""
         if not self._uses_torch:
             return f"d{name}"
         by_hand = self._bound is None or f"d{name}" in self._bound
@@ -355,14 +355,14 @@ class ScriptCode:
 
 
 def indented(code: str, indent: str) -> Iterator[str]:
-    """The code's lines, indented; what continues a string is left at its place."""
+    """The code's lines, indented, except lines inside a string."""
     inside = set(_rows_inside_strings(code))
     for row, text in enumerate(code.rstrip("\n").split("\n"), 1):
         yield text if row in inside or not text.strip() else indent + text
 
 
 def _rows_inside_strings(code: str) -> Iterator[int]:
-    """The rows (from 1) that begin inside a string, where a blank more would count."""
+    """The rows (from 1) that begin inside a string, where an indent would change it."""
     started: list[int] = []
     for token in _tokens(code):
         kind = tokenize.tok_name[token.type]

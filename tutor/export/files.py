@@ -1,4 +1,4 @@
-"""Files that are written for the learner: never over another one unasked, never by halves."""
+"""Writing of files for the learner: whole or not at all, and over another one only if asked."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def write(text: str, path: Path, force: bool = False) -> Path:
 
 @contextmanager
 def new_file(path: Path, force: bool = False) -> Iterator[TextIO]:
-    """A new text file to write into, whole or not at all: it is gone again if the body raises.
+    """A new text file, which is deleted again if the body raises.
 
-    Raises FileThere if there is one already and `force` does not say to replace it (which
-    happens at once, when all is written); RunError, in words, if it can't be written.
+    With `force` it replaces an older file in one step, after all is written. Raises FileThere if
+    there is an older file and no `force`, RunError if the file can't be written.
     """
     try:
         with _replacing(Path(os.path.realpath(path))) if force else _creating(path) as file:
@@ -51,7 +51,7 @@ def _creating(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
-    """Write beside the old file, then take its place in one stroke."""
+    """Write beside the old file, then replace it in one step."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with _creating(beside) as file:
         yield file
@@ -73,7 +73,7 @@ def _reason(path: Path, error: OSError) -> str:
 
 
 def free_path(folder: Path, slug: str, mode: str, suffix: str) -> Path:
-    """A name in `folder` that no file has yet: xor-manual.py, then xor-manual-2.py …"""
+    """An unused name in `folder`: xor-manual.py, then xor-manual-2.py …"""
     stem = re.sub(r"[^\w.]+", "-", f"{slug}-{mode}").strip("-.") or "lesson"
     names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
     paths = (folder / f"{name}{suffix}" for name in names)

@@ -1,7 +1,7 @@
 r"""A lesson in one mode as a Jupyter notebook (nbformat 4.5) that runs without the tutor.
 
-Prose, formulas and the code of each phase are Markdown cells; what is run is the cells of the
-preparations, the Setup and, with all phases in it, the loop.
+Prose, formulas and the code of each phase are Markdown cells. The code cells are the preparations,
+the Setup and the loop with all phases.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tutor.plain import one_line
 
 _BOXED = re.compile(r"\\boxed\s*\{")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$~|&!])")
-"""What Markdown or a formula in it would take for more than itself."""
+"""Characters that have a meaning in Markdown or in a formula in it."""
 
 _LATEX = {
     **{character: f"\\{character}" for character in "_#$%&{}"},
@@ -74,7 +74,7 @@ def _title(code: ScriptCode) -> str:
 
 
 def _setup(part: OutlinePart, lesson: Lesson) -> Iterator[dict[str, Any]]:
-    """The Setup is run where it stands: its code cells between what is said of it."""
+    """The Setup's code cells, between the cells of its text."""
     heading, said, run = f"## {part.name}", list[Block](), list[str]()
     for block in part.blocks:
         if isinstance(block, Fence):
@@ -130,12 +130,12 @@ def _block(block: Block) -> str:
 
 
 def _as_text(text: str) -> str:
-    """Text that is no Markdown, whatever it looks like."""
+    """Text with its Markdown characters escaped."""
     return _MARKDOWN.sub(r"\\\1", one_line(text))
 
 
 def legible(latex: str) -> str:
-    r"""The formula with the code in each `\boxed{…}` spelled so that LaTeX shows it as it is."""
+    r"""The formula with the code in each `\boxed{…}` escaped for LaTeX."""
     found = _BOXED.search(latex)
     if found is None:
         return latex
@@ -146,7 +146,7 @@ def legible(latex: str) -> str:
 
 
 def _closing_brace(latex: str, start: int) -> int:
-    """Where the group ends that `start` is the first character of."""
+    """Index of the brace that closes the group that begins at `start`."""
     depth = 1
     for index in range(start, len(latex)):
         depth += {"{": 1, "}": -1}.get(latex[index], 0)

@@ -83,7 +83,7 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _part(part: OutlinePart, indent: str) -> Iterator[str]:
-    """A phase: what is said, its formulas and its code, in the lesson's order."""
+    """A phase: its text, formulas and code, in the lesson's order."""
     if part.blocks:
         yield from _heading(part.name, indent)
     yield from _blocks(part.blocks, indent)
@@ -133,7 +133,7 @@ def _formula(block: DisplayFormula, width: int) -> list[str]:
 
 
 def _with_drawn_formulas(markdown: str) -> str:
-    """The prose as it is written, each `$…$` in it drawn on one line as the tutor shows it."""
+    """The prose with each `$…$` drawn on one line."""
 
     def drawn(latex: str) -> str:
         try:

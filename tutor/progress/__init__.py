@@ -1,5 +1,4 @@
 """The learner's progress, saved in a SQLite file.
 
-`records` and `place` load no SQLite; `store` does, so whoever minds how soon the screen is
-there imports it late.
+`records` loads no SQLite. `store` does: the screen imports it after its first paint.
 """

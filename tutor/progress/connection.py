@@ -1,6 +1,6 @@
 """The progress file as an open database, and the recovery of a damaged one.
 
-A damaged file is set aside under a dated name, and what can still be read of it is kept.
+A damaged file is renamed with a date, and its readable records are kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READ_A_LITTLE = "SELECT count(*) FROM sqlite_master"
 
 
 def connect(file: Path, patience: float, **query: str) -> sqlite3.Connection:
-    """Open the file; transactions begin and end only where they are told to.
+    """Open the file, without automatic transactions.
 
     `patience`: seconds to wait for another program that is writing. `query`: as in SQLite's
     URIs, `mode="ro"`. Raises sqlite3.Error.
@@ -54,7 +54,7 @@ def connect_to_write(file: Path, patience: float) -> sqlite3.Connection:
     connection = connect(file, patience, mode="rwc")
     try:
         if is_new:
-            with suppress(OSError):  # gone again, or a file system without permissions
+            with suppress(OSError):  # deleted meanwhile, or no permissions here
                 file.chmod(0o600)
         _touch(connection)
         return connection
@@ -64,10 +64,10 @@ def connect_to_write(file: Path, patience: float) -> sqlite3.Connection:
 
 
 def write_safely(connection: sqlite3.Connection) -> None:
-    """See to it that a kill or a power cut loses nothing that was committed.
+    """Set up the database so that a kill or a power cut loses no committed record.
 
-    With a log that is written ahead (WAL), where the file system can do it: then readers and
-    a writer don't wait for each other. Raises sqlite3.Error if nothing can be written.
+    With a write-ahead log (WAL), where the file system supports it, readers and a writer don't
+    wait for each other. Raises sqlite3.Error if nothing can be written.
     """
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -75,14 +75,14 @@ def write_safely(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
-        if _code(error) not in _BUSY:  # busy: another tutor has just begun, and does the same
+        if _code(error) not in _BUSY:  # another tutor does the same right now
             raise
 
 
 def connect_to_read(file: Path, patience: float) -> sqlite3.Connection:
     """Open a file that can't be written. Raises sqlite3.Error.
 
-    Where not even the log's index may be written, the file is read as if nobody wrote it.
+    Where the index of the log can't be written, the file is read as if no program wrote it.
     """
     connection = connect(file, patience, mode="ro")
     try:
@@ -101,19 +101,19 @@ def check_whole(connection: sqlite3.Connection) -> None:
 
 
 def damage(what: str) -> sqlite3.DatabaseError:
-    """The error that SQLite raises for a damaged file, for damage that it doesn't see."""
+    """An error like SQLite's for a damaged file, for damage that SQLite does not see."""
     error = sqlite3.DatabaseError(one_line(what))
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return error
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether it is the file's content that is wrong, and trying again can't help."""
+    """Whether an error means that the file's content is damaged."""
     return _code(error) in _DAMAGE
 
 
 def reason(file: Path, error: Exception) -> str:
-    """Why it can't be used, in a few words."""
+    """Why the file can't be used, in a few words."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         return "a file is in the place of its folder"
     if isinstance(error, OSError):
@@ -146,9 +146,9 @@ def _touch(connection: sqlite3.Connection) -> None:
 
 
 def _leave_log(connection: sqlite3.Connection) -> None:
-    """Open a file that has a log where no memory can be shared over it (a network's file system).
+    """Change a file with a log back to a journal, on a file system without shared memory.
 
-    There a log is only for one; so back to the journal that all can use.
+    On a network file system, for example, only one program could use the log.
     """
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = DELETE")
@@ -157,12 +157,12 @@ def _leave_log(connection: sqlite3.Connection) -> None:
 
 
 def _code(error: Exception) -> int:
-    """SQLite's primary result code; 0 for what is none of its errors."""
+    """SQLite's primary result code; 0 for other errors."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether there is no room for the memory that tutors share: SQLite has no word for that."""
+    """Whether the disk has no room for SQLite's shared memory, which has no error code."""
     try:
         return shutil.disk_usage(folder).free < _ROOM
     except OSError:
@@ -170,17 +170,17 @@ def _is_full(folder: Path) -> bool:
 
 
 def _text(raw: bytes) -> str:
-    """A damaged byte costs a character, not the row."""
+    """The text, with a replacement for each damaged byte."""
     return raw.decode(errors="replace")
 
 
 _WITH_IT = ("-wal", "-shm", "-journal", "")
-"""What belongs to a database file, the file itself last: without it the rest is nothing."""
+"""Endings of the files of a database; the file itself is last."""
 
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Two tutors that find the same damage at once set it aside one after the other."""
+    """A lock, so that two tutors that find the same damage handle it one after the other."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system without locks
@@ -191,7 +191,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def set_aside(file: Path) -> Path:
-    """Rename the file, and what belongs to it; returns where it is now. Raises OSError."""
+    """Rename the file and the files of its log; returns the new path. Raises OSError."""
     aside = free_name(file, "damaged")
     for suffix in _WITH_IT:
         with suppress(FileNotFoundError):
@@ -200,11 +200,11 @@ def set_aside(file: Path) -> Path:
 
 
 def salvage(file: Path) -> list[Record]:
-    """The records that can be read from a damaged file. Never raises for its content.
+    """The readable records of a damaged file. Never raises for its content.
 
     Each table is read from both ends, up to the damage.
     """
-    # Without a log nothing is to be created beside the file, which nobody else has open.
+    # Without a log nothing must be created beside the file; no other program has it open.
     how = {} if os.path.exists(f"{file}-wal") else {"immutable": "1"}
     found: dict[Record, None] = {}
     with suppress(sqlite3.Error), closing(connect(file, 0, mode="ro", **how)) as connection:

@@ -30,7 +30,7 @@ def progress_file() -> Path:
 
 
 def free_name(file: Path, what: str, suffix: str = "") -> Path:
-    """A name beside the file that says what it is and of when, and that nothing bears yet."""
+    """An unused name beside the file, with a word and the time in it."""
     stem = f"{file.name}.{what}-{datetime.now():%Y%m%d-%H%M%S}"
     names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
     paths = (file.with_name(name + suffix) for name in names)
@@ -40,13 +40,13 @@ def free_name(file: Path, what: str, suffix: str = "") -> Path:
 DeedName: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
 
 RANK: tuple[DeedName, ...] = ("hinted", "tried", "shown", "skipped", "done")
-"""What says more about an exercise comes later: its state is the last of these that happened.
+"""The states of an exercise in ascending order: its state is the last of these that happened.
 
-`unskipped` is no state: a `skipped` before it does not count.
+`unskipped` is no state: it cancels the `skipped` before it.
 """
 
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A time that knows its offset from UTC."""
+"""A time with its offset from UTC."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -66,7 +66,7 @@ class DeedRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
     """Something that happened at an exercise, once."""
 
     id: UUID
-    """Random: the same deed is known again wherever it is copied to."""
+    """Random: identifies the event in every copy."""
     exercise: str
     kind: str
     """Of the exercise: `predict`, `repair` …"""
@@ -74,7 +74,7 @@ class DeedRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
 
 
 class PlaceRecord(_Dated, frozen=True, kw_only=True, tag="place"):
-    """Where a lesson was left: a few words for a person, and what it takes to go on there."""
+    """The bookmark of a lesson: its position for people, and the data to resume it."""
 
     mode: str = ""
     device: str = ""
@@ -82,10 +82,10 @@ class PlaceRecord(_Dated, frozen=True, kw_only=True, tag="place"):
     epoch: Count = 0
     step: Count = 0
     fork: str = ""
-    """The name of the run; empty where there is but one."""
+    """The name of the run; empty if there is only one."""
     exercise: str = ""
     data: bytes = b""
-    """Opaque here."""
+    """The bookmark as the session encodes it."""
 
 
 class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft", omit_defaults=True):
@@ -94,9 +94,9 @@ class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft", omit_defaults=
     exercise: str
     code: str
     seal: str = ""
-    """Proof that the code was typed, or agreed to, on this machine (see `seal.py`).
+    """Shows that the code was typed, or agreed to, on this machine (see `seal.py`).
 
-    Empty for code from elsewhere; it never leaves the database.
+    Empty for code from elsewhere; it is never exported.
     """
 
 
@@ -104,7 +104,7 @@ Record: TypeAlias = DeedRecord | PlaceRecord | DraftRecord
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many records of each kind."""
+    """The number of records of each kind."""
 
     deeds: int = 0
     places: int = 0
@@ -112,12 +112,12 @@ class Counts(msgspec.Struct, frozen=True):
 
     @property
     def all(self) -> int:
-        """Of any kind."""
+        """The number of all records."""
         return self.deeds + self.places + self.drafts
 
 
 class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """All that has happened at one exercise."""
+    """The summary of all events of one exercise."""
 
     lesson: str
     exercise: str
@@ -127,13 +127,13 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     hints: int
     first_done: datetime | None
     last: datetime
-    """When anything happened here last."""
+    """The time of the last event."""
     was_shown_first: bool
-    """Whether the solution was seen before the exercise was done (or is not done yet)."""
+    """Whether the solution was shown before the exercise was done."""
 
     @property
     def deeds(self) -> Iterator[DeedName]:
-        """The state, and what stands behind it if that should be taken back."""
+        """The state, and the states before it, for the case that it is taken back."""
         yield self.state
         if self.tries:
             yield "tried"
@@ -144,14 +144,14 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Before this stands only a clock that was never set."""
+"""The earliest time that is kept; an earlier clock was never set."""
 
 
 def now() -> datetime:
-    """The time, in UTC; the earliest that can be kept where the clock says less."""
+    """The time in UTC, at least EARLIEST."""
     return max(datetime.now(UTC), EARLIEST)
 
 
 def text_of(at: datetime) -> str:
-    """A time so that texts sort as times do."""
+    """The time as text that sorts by time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -45,7 +45,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE drafts ADD COLUMN seal TEXT NOT NULL DEFAULT ''",),
 )
-"""By version, from 1: the statements that lead to it from the one before."""
+"""By version, from 1: the statements that lead from the version before to it."""
 
 VERSION = len(_MIGRATIONS)
 
@@ -73,7 +73,7 @@ State = Literal["empty", "older", "current", "newer", "foreign", "broken"]
 def state_of(connection: sqlite3.Connection) -> State:
     """The state of a database for this version of the tutor.
 
-    `foreign`: another program's. `broken`: it says that it is ours, and lacks what we need.
+    `foreign`: of another program. `broken`: ours, but without some table or column.
     """
     version = _version(connection)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -90,7 +90,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring an empty or older database to this version, all of it or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Asked again: another tutor may have done it while this one waited.
+        # The version is read again: another tutor may have migrated it meanwhile.
         for statements in _MIGRATIONS[_version(connection) :]:
             for statement in statements:
                 connection.execute(statement)
@@ -128,7 +128,7 @@ def read(
     lesson: str | None = None,
     backwards: bool = False,
 ) -> Iterator[R]:
-    """The records of a kind, oldest row first; rows that make no sense are left out.
+    """The records of a kind, oldest row first; invalid rows are left out.
 
     A column that a file of an older version lacks (it can't be migrated where it can't be
     written) has the record's default.
@@ -142,18 +142,17 @@ def read(
         f"SELECT {', '.join(columns)} FROM {table}{where} ORDER BY rowid {order}",
         () if lesson is None else (lesson,),
     ):
-        # Written by nobody we know, or half lost: the rest is still good.
+        # An invalid row costs only itself.
         with suppress(msgspec.ValidationError):
             named = dict(zip(columns, row, strict=True))
             yield msgspec.convert(named, kind)
 
 
 def add(connection: sqlite3.Connection, records: Iterable[Record], is_merge: bool) -> Counts:
-    """Write records down; returns how many were new. To be called within a transaction.
+    """Write records; returns how many were new. Call it within a transaction.
 
-    A deed that is there already stays. A place or draft takes the place of the one before;
-    in a merge only if it is later (what this tutor writes is the latest, whatever the clock
-    of the machine says).
+    A known deed stays as it is. A place or draft replaces the one before; in a merge only if it
+    is later. (Outside a merge it is the latest, whatever the clock says.)
     """
     new = dict.fromkeys(COLUMNS, 0)
     for record in records:
@@ -163,7 +162,7 @@ def add(connection: sqlite3.Connection, records: Iterable[Record], is_merge: boo
 
 
 def forget(connection: sqlite3.Connection, lesson: str | None) -> None:
-    """Delete all that is kept of a lesson, or of all. To be called within a transaction."""
+    """Delete the records of a lesson, or of all. Call it within a transaction."""
     for table in COLUMNS:
         if lesson is None:
             connection.execute(f"DELETE FROM {table}")
@@ -172,7 +171,7 @@ def forget(connection: sqlite3.Connection, lesson: str | None) -> None:
 
 
 def row_of(record: Record) -> Row:
-    """As it is written."""
+    """The record as a row."""
     columns = COLUMNS[_TABLES[type(record)]]
     return tuple(_cell(getattr(record, column)) for column in columns)
 
@@ -181,7 +180,7 @@ def _cell(value: object) -> str | int | float | bytes | None:
     if isinstance(value, datetime):
         return text_of(value)
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()  # SQLite takes no half of a surrogate pair
+        return value.encode(errors="replace").decode()  # SQLite refuses lone surrogates
     if value is None or isinstance(value, (int, float, bytes)):
         return value
     return str(value)  # the UUID
@@ -200,7 +199,7 @@ def _statement(table: str, is_merge: bool) -> str:
 
 
 def _new(column: str, is_merge: bool) -> str:
-    """The SQL of a column's value after an update. Code that was agreed to stays agreed to."""
+    """The SQL of a column's value after an update. Equal code keeps its seal."""
     if column == "seal" and is_merge:
         return "CASE WHEN excluded.code = code THEN seal ELSE excluded.seal END"
     return f"excluded.{column}"

@@ -1,9 +1,8 @@
-"""Seals on drafts: the proof that their code was typed, or agreed to, on this machine.
+"""Seals on drafts: they show that the code was typed, or agreed to, on this machine.
 
-A draft is code that runs when its exercise is begun. One that came in a file from elsewhere
-(imported, or another database) has no seal of this machine, and must not run unasked. A seal is
-an HMAC of the draft under a key that never leaves the platform's data folder: it is not kept
-in the progress file, which may come from anywhere.
+A draft is code that runs when its exercise begins. A draft from elsewhere (imported, or in another
+database) has no seal of this machine and must not run unasked. A seal is an HMAC of the draft under
+a key in the platform's data folder, outside of the progress file, which may come from anywhere.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ def key_file() -> Path:
 class Seals:
     """Makes and checks the seals of one machine. Never raises.
 
-    Where the key can't be kept, a new one holds until the tutor ends: then what was typed is
-    asked about the next time.
+    If the key can't be written, it lasts until the tutor ends; later, the learner is asked about
+    drafts of this time.
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """`file`: None for the platform's."""
+        """`file`: the key file; None: the one of this machine."""
         self._file = file or key_file()
         self._key = self._read() or self._make()
 
@@ -50,14 +49,14 @@ class Seals:
         return hmac.compare_digest(draft.seal.encode(errors="replace"), self._seal(draft).encode())
 
     def _seal(self, draft: DraftRecord) -> str:
-        # As the database takes them: half a surrogate pair is replaced there, too.
+        # Lone surrogates are replaced as in the database.
         parts = [
             text.encode(errors="replace") for text in (draft.lesson, draft.exercise, draft.code)
         ]
         return hmac.new(self._key, msgspec.msgpack.encode(parts), hashlib.sha256).hexdigest()
 
     def _read(self) -> bytes:
-        """The key; empty if there is none, or what is there is none."""
+        """The key; empty if there is no valid one."""
         with suppress(OSError):
             if self._file.is_file():
                 key = self._file.read_bytes()
@@ -65,7 +64,7 @@ class Seals:
         return b""
 
     def _make(self) -> bytes:
-        """A new key, kept whole or not at all; of two tutors that make one at once, one's."""
+        """A new key, written in one step; two tutors that make one at once get the same."""
         key, beside = secrets.token_bytes(KEY_BYTES), ""
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +77,7 @@ class Seals:
                 theirs = self._read()
                 if theirs:
                     key = theirs
-                else:  # what is there is no key
+                else:  # the file holds no valid key
                     os.replace(beside, self._file)
             except OSError:  # a file system without links
                 os.replace(beside, self._file)

@@ -1,8 +1,6 @@
-"""The file of the learner's progress: written at once, and never lost to another tutor.
+"""The progress file as a store of records, which several tutors may use at once.
 
 A store belongs to the thread that made it.
-
-The summary of all events of an exercise, by a single SQL query.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ _SKIPPED = """
     max(CASE deed WHEN 'skipped' THEN at END)
     > coalesce(max(CASE deed WHEN 'unskipped' THEN at END), '')
 """
-"""Whether the last skip has not been taken back since."""
+"""The SQL for whether the last skip was not taken back."""
 
 _QUESTION = f"""
     SELECT lesson, exercise,
@@ -69,12 +67,12 @@ _QUESTION = f"""
 
 
 def exercises(connection: sqlite3.Connection) -> list[ExerciseSummary]:
-    """Each exercise that anything has happened at, in the order in which they were begun."""
+    """A summary of each exercise that has events, in the order in which they were begun."""
     found = []
     answer = connection.execute(_QUESTION)
     names = [column[0] for column in answer.description]
     for row in answer:
-        with suppress(msgspec.ValidationError):  # written by nobody we know
+        with suppress(msgspec.ValidationError):  # an invalid row costs only itself
             found.append(_summary(dict(zip(names, row, strict=True))))
     return found
 
@@ -89,24 +87,24 @@ def _summary(row: dict[str, Any]) -> ExerciseSummary:
 T = TypeVar("T")
 
 _NEWER = "it was written by a newer version of the tutor; update this one"
-_FOREIGN = "it is another program's database; TUTOR_PROGRESS is to name a file of its own"
+_FOREIGN = "it is another program's database; let TUTOR_PROGRESS name another file"
 
 
 class Store:
-    """The file, opened and checked. Making one never raises: `trouble` says what is wrong.
+    """The open and checked file. Making a store never raises: `trouble` says what is wrong.
 
-    Every method that reads or writes raises ProgressError, in one line, if that can't be
-    done now; trying again later may help, and nothing has been written by halves. A file
-    that turns out to be damaged is set aside, whenever that is found, and a new one begun.
+    Methods that read or write raise ProgressError if they can't; then nothing was written, and
+    trying again later may help. A damaged file is set aside and a new one is begun, whenever the
+    damage is found.
     """
 
     def __init__(self, file: Path, patience: float = 2.0) -> None:
         """`patience`: seconds to wait for another program that is writing the file."""
         self.file = file
         self.trouble = ""
-        """One line; empty if all is well. A trouble that has passed is gone from here."""
+        """One line on the current problem; empty if there is none."""
         self.notice = ""
-        """One line about a damaged file that was set aside; it stays."""
+        """One line on a damaged file that was set aside."""
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
@@ -115,19 +113,19 @@ class Store:
             self._open()
 
     def add(self, records: Iterable[Record]) -> Counts:
-        """Write down what has just happened, all of it or nothing; returns what was new."""
+        """Write new records, all or none; returns how many were new."""
         records = list(records)
         return self._write(lambda connection: schema.add(connection, records, is_merge=False))
 
     def merge(self, records: Iterable[Record]) -> Counts:
-        """Add what was kept elsewhere: all deeds, and places and drafts that are later."""
+        """Add records from elsewhere: all deeds, and places and drafts that are later."""
         records = list(records)
         return self._write(lambda connection: schema.add(connection, records, is_merge=True))
 
     def forget(self, lesson: str | None, first: Callable[[list[Record]], object]) -> None:
-        """Delete all that is kept of a lesson (None: of all lessons).
+        """Delete the records of a lesson (None: of all lessons).
 
-        `first` is handed what will be deleted; if it raises, nothing is.
+        `first` gets the records before they are deleted; if it raises, nothing is deleted.
         """
 
         def forget(connection: sqlite3.Connection) -> None:
@@ -137,11 +135,11 @@ class Store:
         self._write(forget)
 
     def records(self, lesson: str | None = None) -> list[Record]:
-        """All that is kept (of one lesson)."""
+        """All records (of one lesson)."""
         return self._read(lambda connection: _records(connection, lesson))
 
     def places(self) -> list[PlaceRecord]:
-        """Where each lesson was left, the latest first."""
+        """The bookmarks, the latest first."""
         places = self._read(lambda connection: list(schema.read(connection, PlaceRecord)))
         return sorted(places, key=lambda place: place.at, reverse=True)
 
@@ -154,19 +152,19 @@ class Store:
         return self._read(exercises)
 
     def has_news(self) -> bool:
-        """Whether another program may have written since this was asked last; costs no reading."""
+        """Whether another program may have written since the last call; reads no record."""
         if self._connection is None or not self._is_still_there():
             return True
         try:
             version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:  # who reads it then finds out what is wrong
+        except sqlite3.Error:  # the next reading finds out what is wrong
             return True
         before, self._data_version = self._data_version, int(version)
         return before != self._data_version
 
     def close(self) -> None:
-        """Let go of the file. The store may be used again: it is opened anew."""
-        self._data_version = None  # it says something of one connection alone
+        """Close the file; the next use opens it again."""
+        self._data_version = None  # it belongs to one connection
         if self._connection is not None:
             with suppress(sqlite3.Error):  # all that was committed is there
                 self._connection.close()
@@ -175,7 +173,7 @@ class Store:
     # ── How ─────────────────────────────────────────────────────────────────────────
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Read, be it from a file that can't be written."""
+        """Read, also from a file that can't be written."""
         try:
             return self._do(work)
         except ProgressError as error:
@@ -200,7 +198,7 @@ class Store:
         return self._do(transaction)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do it; if the file turns out to be damaged, set it aside and do it with a new one."""
+        """Do the work; if the file is damaged, set it aside and do the work with a new one."""
         if self._connection is None or not self._is_still_there():
             self._open()
         try:
@@ -221,7 +219,7 @@ class Store:
         return work(self._connection)
 
     def _open(self, is_damaged: bool = False) -> None:
-        """Open the file, and make it what it is to be; set it aside if it is damaged."""
+        """Open and migrate the file; set it aside if it is damaged."""
         self.close()
         try:
             if not is_damaged:
@@ -239,7 +237,7 @@ class Store:
         self.trouble = ""
 
     def _opened(self) -> sqlite3.Connection:
-        """The file as it is, checked. Raises sqlite3.Error, OSError or ProgressError."""
+        """The open and checked file. Raises sqlite3.Error, OSError or ProgressError."""
         connection = connect_to_write(self.file, self._patience)
         try:
             state = schema.state_of(connection)
@@ -257,7 +255,7 @@ class Store:
             raise
 
     def _begin_anew(self) -> None:
-        """Set the damaged file aside, begin a new one, and save what can still be read."""
+        """Set the damaged file aside, begin a new one, and copy the readable records."""
         with only_one(self.file.parent):
             try:
                 self._connection = self._opened()
@@ -278,13 +276,13 @@ class Store:
         )
 
     def _save(self, records: list[Record]) -> int:
-        """Write down what was saved of a damaged file; returns how much of it."""
+        """Write the records of a damaged file; returns their number."""
         assert self._connection is not None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             schema.add(self._connection, records, is_merge=True)
             self._connection.execute("COMMIT")
-        except sqlite3.Error:  # no room: it still lies where it was set aside
+        except sqlite3.Error:  # no room: the damaged file still has them
             self._connection.rollback()
             return 0
         return len(records)
@@ -296,7 +294,7 @@ class Store:
         return ProgressError(self.trouble)
 
     def _is_still_there(self) -> bool:
-        """Whether the open file is still the one of this name: it may have been set aside."""
+        """Whether the open file still has this name: another tutor may have set it aside."""
         return self._inode == self._inode_now()
 
     def _inode_now(self) -> tuple[int, int] | None:

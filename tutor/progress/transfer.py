@@ -1,4 +1,4 @@
-"""Progress as a text file to take along: one JSON object a line, the first says what it is."""
+"""Progress as a text file: a header and one JSON object a line."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def lines_of(records: Iterable[Record]) -> Iterator[str]:
 def read_lines(lines: Iterable[bytes], name: str) -> list[Record]:
     """The records of a file of this name. Raises ProgressError that names the bad line.
 
-    What is to happen yet, by the clock of this machine, has happened now: a date in the future
-    would be the latest in every merge to come.
+    A time in the future becomes now: it would win in every later merge.
     """
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     _check_header(*next(numbered, (1, b"")), name)
@@ -52,7 +51,7 @@ def _check_header(number: int, line: bytes, name: str) -> None:
         header = None
     if header is None or header.format != FORMAT:
         raise ProgressError(
-            one_line(f"{name}:{number}: this is no file written by `tutor progress export`")
+            one_line(f"{name}:{number}: this is not a file of `tutor progress export`")
         )
     if header.version > VERSION:
         raise ProgressError(
@@ -74,5 +73,5 @@ def _read(line: bytes, where: str) -> Record:
 
 
 def _unsealed(thing: T) -> T:
-    """Without the seal of a draft: on another machine it proves nothing."""
+    """The record without the seal of a draft, which has no meaning on another machine."""
     return msgspec.structs.replace(thing, seal="") if isinstance(thing, DraftRecord) else thing
