@@ -1,6 +1,6 @@
-"""One mode that is held in lockstep with a run: its own code, at the run's parameters.
+"""One mode in lockstep with a run: its own code, at the run's parameters.
 
-Two probes: one computes as the mode does, on its device; the other the same in float64.
+It has two probes: one computes as the mode does, on its device, the other the same in float64.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from tutor.analysis.finite_differences import Array, FiniteDifferences
+from tutor.analysis.finite_differences import Array, FiniteDifferences, Slopes
 from tutor.errors import RunError
 from tutor.training.batch_start import state_that_fits
 from tutor.training.loop import LessonRaised
@@ -40,21 +40,24 @@ class ComparedMode:
         self.program = program
         self.raised = ""
         self.gradients: Gradients = {}
-        """Of this batch, as its own code finds them; empty if it has raised."""
+        """This batch's gradients by its own code; empty if that has raised."""
         self.precise_gradients: Gradients = {}
-        """By the same code in float64; empty if that can't be had."""
+        """The gradients by the same code in float64; empty if that can't be had."""
         self._began: Standpoint | None = None
         self._probe: Probe | None = None
         self._precise: Probe | None = None
+        self._differences: FiniteDifferences | None = None
+        self._has_differences = False
+        """Whether they have been made for this batch, or can't be had."""
         with self._noting_errors():
             self._probe = Probe(program, device, learning_rate, seed, quiet=quiet)
             self._fresh = standpoint_of(self._probe.loop, learning_rate)
-        with _leaving_out_what_fails():
+        with _ignoring_errors():
             self._precise = Probe(program, device, learning_rate, seed, precise=True, quiet=quiet)
 
     @property
     def is_standing(self) -> bool:
-        """Whether it stands at some batch, from which it can go on to the next."""
+        """Whether it stands at some batch, from which it can continue to the next."""
         return self._began is not None
 
     @property
@@ -91,7 +94,7 @@ class ComparedMode:
         if self._probe is not None:
             self._stand(self._at(self._fresh, at))
 
-    def go_on(self, at: Standpoint) -> None:
+    def continue_to(self, at: Standpoint) -> None:
         """Stand at the beginning of the run's batch, after the one that was finished."""
         if self._probe is None:
             return
@@ -126,6 +129,7 @@ class ComparedMode:
     def _stand(self, at: Standpoint) -> None:
         assert self._probe is not None
         self.raised, self.gradients, self.precise_gradients = "", {}, {}
+        self._differences, self._has_differences = None, False
         self._probe.stand(at)
         self._began = at
 
@@ -141,7 +145,7 @@ class ComparedMode:
             self.gradients = {name: real_pairs(to_numbers(g)) for name, g in found.items()}
 
     def pass_through(self, batch: int, values: Mapping[str, Array]) -> None:
-        """Run a batch that nobody looks at, up to the gradient, with the run's parameters."""
+        """Run a batch that is not compared, up to the gradient, with the run's parameters."""
         if self._probe is None or self._began is None:
             return
         loop = self._probe.loop
@@ -154,7 +158,7 @@ class ComparedMode:
         """The same in float64."""
         if self._precise is None or self._began is None:
             return
-        with _leaving_out_what_fails():
+        with _ignoring_errors():
             self._precise.stand(self._began)
             self._precise.run_phases(self.program.gradient_at + 1)
             found = self._precise.loop.gradients or {}
@@ -170,17 +174,23 @@ class ComparedMode:
             if loop.epoch and loop.step == program.batches * len(program.loop):
                 self._probe.run_phases(loop.steps - loop.step)  # the Report
 
-    def referee(self, until: Callable[[], bool]) -> FiniteDifferences | None:
+    def differences(self, until: Callable[[], bool]) -> FiniteDifferences | None:
         """Finite differences of this mode's own loss; None if float64 can't be had.
 
-        Raises BrokenOff as soon as `until()` says so.
+        They are made once for a batch. Raises DifferencesStopped once `until()` is true.
         """
-        if self._precise is None or self._began is None:
-            return None
-        with _leaving_out_what_fails():
-            self._precise.stand(self._began)
-            return FiniteDifferences(self._precise, self._began.start.values, until)
-        return None
+        if self._precise is not None and self._began is not None and not self._has_differences:
+            self._has_differences = True
+            with _ignoring_errors():
+                self._precise.stand(self._began)
+                values = self._began.start.values
+                self._differences = FiniteDifferences(self._precise, values, until)
+        return self._differences
+
+    def slopes(self, name: str, claimed: Array | None, until: Callable[[], bool]) -> Slopes | None:
+        """The slopes of its loss in this parameter; `claimed` is the gradient to be checked."""
+        differences = self.differences(until)
+        return None if differences is None else differences.slopes(name, claimed)
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:
@@ -193,8 +203,8 @@ class ComparedMode:
 
 
 @contextmanager
-def _leaving_out_what_fails() -> Iterator[None]:
-    """Leave out what fails in float64."""
+def _ignoring_errors() -> Iterator[None]:
+    """Ignore an error of float64 code, but for the learner's wish to stop."""
     try:
         yield
     except RunError as error:

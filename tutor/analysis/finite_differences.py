@@ -1,8 +1,7 @@
-"""The referee: gradients by finite differences in float64.
+"""Gradients by finite differences in float64.
 
-Evaluates the program's own Predict and Loss in a precise probe, so it trusts nobody's derivative.
-Tells how sure it is of each number, and where there is no one slope to be found (a kink, as ReLU
-has at 0).
+They evaluate the program's own Predict and Loss in a precise probe, and use no derivative of any
+mode. Each number has an uncertainty; at a kink (as ReLU has at 0) there are two slopes.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Numbers = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 MOST_CHECKED = 64
-"""How many elements of one parameter are checked; each costs two evaluations of the loss."""
+"""Most elements of one parameter that are checked; each costs two evaluations of the loss."""
 
 MOST_SAMPLED = 64
-"""The same where a lesson is proven: of parameters of more elements only a sample is checked."""
+"""The same where a lesson is checked: of a larger parameter only a sample is checked."""
 _HUGE = 2**20
 _FEW = 8
 """Elements that are checked of a parameter of more than _HUGE, where a loss takes its time."""
@@ -35,7 +34,7 @@ _FEW = 8
 _PIECE = 2**16
 
 _HALVINGS = 6
-"""How often h is halved where a slope is in doubt: a kink farther than h/64 is then behind."""
+"""Halvings of h where a slope is in doubt: a kink farther than h/64 is then outside."""
 
 _ROUNDINGS = 32
 """Roundings, in units of eps, that a loss is reckoned to be off by."""
@@ -46,21 +45,21 @@ class Slopes:
     """Finite differences of one parameter. All arrays have its shape."""
 
     central: Array
-    """(L(p + h) - L(p - h)) / 2h; NaN where it was not looked."""
+    """(L(p + h) - L(p - h)) / 2h; NaN where it was not checked."""
     uncertainty: Array
-    """How far `central` may be off, by rounding and by the size of h."""
+    """The possible error of `central`, by rounding and by the size of h."""
     left: Array
     """The slope on the left of a kink, NaN where there is none."""
     right: Array
-    """And on its right."""
+    """The slope on the right of a kink, NaN where there is none."""
     steepening: Array
-    """How much the gradient changes by one relative rounding of p: |L''| max(1, |p|)."""
+    """The change of the gradient by one relative rounding of p: |L''| max(1, |p|)."""
     checked: tuple[int, int]
-    """How many elements were looked at, of how many."""
+    """The number of elements that were checked, and of all."""
 
     @property
     def kinks(self) -> Array:
-        """Where the slope on the left is another than on the right."""
+        """Mask of the elements whose slope on the left differs from that on the right."""
         return ~np.isnan(self.left)
 
     def sure_digits(self) -> Array:
@@ -80,7 +79,7 @@ class DifferencesStopped(Exception):
 
 
 def never() -> bool:
-    """The `until` of a search that nothing breaks off."""
+    """The `until` of a search that nothing stops."""
     return False
 
 
@@ -112,23 +111,25 @@ class Sampled(NamedTuple):
     """A parameter's gradient by finite differences, of the elements that were looked at."""
 
     shape: tuple[int, ...]
-    """Of the parameter; of a complex one with a last axis for the real and imaginary part."""
+    """The parameter's; a complex one's with a last axis for the real and imaginary part."""
     at: list[int]
-    """Which elements, in row-major order."""
+    """Indices of the elements that were checked, in row-major order."""
     slopes: Array
-    """Of each of them, as float64."""
+    """The slope of each of them, as float64."""
 
 
-def gradients_by_differences(probe: Probe, said: Mapping[str, Array]) -> dict[str, Sampled]:
+def gradients_by_differences(probe: Probe, claimed: Mapping[str, Array]) -> dict[str, Sampled]:
     """dL/dp of the elements of each parameter, by (L(p + h) - L(p - h)) / 2h.
 
-    Of a parameter of many elements only of some, the largest of `said` first. `probe`
+    Of a parameter of many elements only of some, the largest of `claimed` first. `probe`
     stands before its batch; afterwards its parameters are what they were.
     """
-    referee = FiniteDifferences(probe, probe.loop.parameter_values())
+    differences = FiniteDifferences(probe, probe.loop.parameter_values())
     return {
-        name: referee.sampled(name, said.get(name), MOST_SAMPLED if value.size <= _HUGE else _FEW)
-        for name, value in referee.values.items()
+        name: differences.sampled(
+            name, claimed.get(name), MOST_SAMPLED if value.size <= _HUGE else _FEW
+        )
+        for name, value in differences.values.items()
     }
 
 
@@ -154,38 +155,42 @@ class FiniteDifferences:
         self._complex = {n for n, value in values.items() if np.iscomplexobj(value)}
         pairs = {name: real_pairs(value) for name, value in values.items()}
         self.values = {name: np.asarray(value, np.float64) for name, value in pairs.items()}
-        """Of a complex parameter the real and imaginary parts, along a last axis."""
+        """The parameters; a complex one as real and imaginary parts along a last axis."""
         self.loss = self._loss()
         self._eps = _eps_of(probe.loop.loss())
         self._step = math.cbrt(self._eps)
         # The h that balances truncation (h²) against rounding (eps/h) in a central difference.
         # Source: Press et al., Numerical Recipes, section 5.7: about eps^(1/3) of p's scale.
 
-    def slopes(self, name: str, said: Array | None = None, most: float = MOST_CHECKED) -> Slopes:
+    def slopes(self, name: str, claimed: Array | None = None, most: float = MOST_CHECKED) -> Slopes:
         """dL/dp of this parameter; of at most so many elements, if it has more.
 
-        `said` is what some mode says it is: where it says otherwise the referee looks again,
-        more closely. Its largest elements come first where there are too many.
+        `claimed` is the gradient by some mode: where it differs, the slope is computed again.
+        Its largest elements come first where there are too many.
         """
         start = self.values[name]
-        said = said.reshape(start.shape) if said is not None and said.size == start.size else None
+        claimed = (
+            claimed.reshape(start.shape)
+            if claimed is not None and claimed.size == start.size
+            else None
+        )
         found = np.full((*start.shape, len(_Slope._fields)), np.nan)
-        chosen = _chosen(start, said, most)
+        chosen = _chosen(start, claimed, most)
         try:
             for at in chosen:
                 index = np.unravel_index(at, start.shape)
-                found[index] = self._slope(name, index, None if said is None else said[index])
+                found[index] = self._slope(name, index, None if claimed is None else claimed[index])
         finally:
             self._probe.set_parameters(self._as_held({name: start}))
         central, uncertainty, left, right, steepening = np.moveaxis(found, -1, 0)
         checked = (len(chosen), start.size)
         return Slopes(central, uncertainty, left, right, steepening, checked)
 
-    def sampled(self, name: str, said: Array | None, most: int) -> Sampled:
+    def sampled(self, name: str, claimed: Array | None, most: int) -> Sampled:
         """As `slopes`, but in little memory: no array is as large as the parameter."""
         start = self.values[name]
-        said = said if said is not None and said.size == start.size else None
-        chosen = _chosen(start, said, most)
+        claimed = claimed if claimed is not None and claimed.size == start.size else None
+        chosen = _chosen(start, claimed, most)
         try:
             places = (np.unravel_index(at, start.shape) for at in chosen)
             slopes = [self._slope(name, index, None).central for index in places]
@@ -200,16 +205,16 @@ class FiniteDifferences:
             for n, v in values.items()
         }
 
-    def _slope(self, name: str, index: tuple[Any, ...], said: float | None) -> _Slope:
+    def _slope(self, name: str, index: tuple[Any, ...], claimed: float | None) -> _Slope:
         scale = max(1.0, abs(float(self.values[name][index])))
         h = self._step * scale
         first = self._sides(name, index, h)
         steepening = abs(first.bend) / h * scale
         noise = first.noise + _ROUNDINGS * self._eps * steepening
         found = _Slope(first.central, noise, np.nan, np.nan, steepening)
-        if said is None or not math.isfinite(first.central) or not math.isfinite(said):
+        if claimed is None or not math.isfinite(first.central) or not math.isfinite(claimed):
             return found
-        if abs(said - first.central) <= 1e-6 * abs(first.central) + noise:
+        if abs(claimed - first.central) <= 1e-6 * abs(first.central) + noise:
             return found
         return self._look_again(name, index, h, first, found)
 
@@ -269,17 +274,17 @@ class _Sides:
 
     @property
     def bend(self) -> float:
-        """How much steeper it is on the right."""
+        """The slope on the right less the slope on the left."""
         return self.right - self.left
 
 
-def _chosen(start: Array, said: Array | None, most: float) -> list[int]:
+def _chosen(start: Array, claimed: Array | None, most: float) -> list[int]:
     """Indices of the elements to sample: all, or half the largest and half evenly spaced."""
     if start.size <= most:
         return list(range(start.size))
     count = int(most)
     half = count // 2
-    largest = _largest(said.reshape(-1), half) if said is not None else np.arange(half)
+    largest = _largest(claimed.reshape(-1), half) if claimed is not None else np.arange(half)
     spaced = np.unique(np.linspace(0, start.size - 1, 2 * count).astype(int))
     others = np.setdiff1d(spaced, largest)
     spread = others[np.linspace(0, others.size - 1, min(count - half, others.size)).astype(int)]

@@ -19,7 +19,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """How many samples the loss is over, as far as it is known."""
+    """The number of samples that the loss is over, as far as it is known."""
 
     counts: tuple[int, ...]
     """Numbers of samples (or of outputs in all) that a factor may come from."""
@@ -44,9 +44,9 @@ class SuspectGradient:
     tolerance: Array
     """Element by element, how far apart the two may be and yet be equal."""
     measure: str
-    """What to call the right one: `autograd`, `finite differences`."""
+    """The name of the right one: `autograd`, `finite differences`."""
     old: Array | None = None
-    """What stood there when the batch began; None if nothing did."""
+    """The gradient when the batch began; None if there was none."""
     samples: Samples | None = None
 
     def is_close_to(self, other: Array, times: float = 1.0) -> bool:
@@ -55,7 +55,7 @@ class SuspectGradient:
 
 
 def mistake_in(suspect: SuspectGradient, parameter: str) -> GradientMistake:
-    """The most telling thing that can be said of a gradient that is not right.
+    """The mistake that explains a wrong gradient best.
 
     The arrays are finite and of one shape; `found` and `right` differ somewhere.
     """
@@ -170,13 +170,13 @@ def be(measure: str) -> str:
 
 
 SURE = 1e-2
-"""How uncertain, by the size of the gradient, a referee may be and still judge."""
+"""The largest uncertainty, by the size of the gradient, of a slope that is believed."""
 
 ROUNDINGS = 64 * float(np.finfo(np.float32).eps)
-"""How many steepenings float32 may be off: some sixty roundings of a parameter."""
+"""The error allowed to float32, in steepenings: some sixty roundings of a parameter."""
 
 _BLUR = 1e-4
-"""How far float64 may be off, in parts of how far a referee is that is not sure.
+"""The error allowed to float64, in parts of the uncertainty of a slope that is not sure.
 
 A difference over h is 1/h times as uncertain as what it is taken of, and h is near 1e-5.
 """
@@ -188,21 +188,21 @@ class ModeGradient:
 
     mode: str
     gradient: Array | None
-    """As the mode shows it; None: no gradient."""
+    """The gradient that the mode shows; None: no gradient."""
     precise: Array | None = None
-    """By the same code in float64; None if that can't be had."""
+    """The gradient by the same code in float64; None if that can't be had."""
     old: Array | None = None
-    """What stood in its place when the batch began; None if nothing did."""
+    """The gradient when the batch began; None if there was none."""
     by_hand: bool = False
     """Whether the gradient is a variable that the mode's own code has to bind."""
     raised: str = ""
-    """What the mode's code raised instead, in one line."""
+    """The error that the mode's code raised instead, in one line."""
     another: str = ""
     """Why this mode is another function of the parameter (`it has b too`); "" if it is not."""
     is_meant: bool = True
-    """Whether the lesson means it to be another function; else it is a slip to be told."""
+    """Whether the lesson means it to be another function; else it is a mistake."""
     own: Slopes | None = None
-    """The referee's slopes of that other function."""
+    """The slopes of that other function."""
 
     @property
     def numbers(self) -> Array:
@@ -222,37 +222,37 @@ class TrueGradient:
 
     values: Array
     low: Array
-    """As `values`, but on a kink: there every slope between the two sides is right."""
+    """The same as `values`, but on a kink every slope from `low` to `high` is right."""
     high: Array
     fine: Array
-    """How far off it may be where it was computed in float64."""
+    """The tolerance of a gradient that was computed in float64."""
     coarse: Array
-    """And where it was computed in float32."""
+    """The tolerance of a gradient that was computed in float32."""
     slopes: Slopes | None
-    """None: there is no referee."""
+    """None: the loss can't be had in float64."""
     is_sure: bool
-    """Whether the referee was sure wherever it looked."""
+    """Whether the slopes are sure wherever they were checked."""
 
     @classmethod
     def of(cls, believed: ModeGradient | None, slopes: Slopes | None) -> TrueGradient:
-        """The referee's slopes where these are sure, elsewhere what a mode says it is.
+        """The slopes where these are sure, elsewhere the gradient of a mode.
 
         Either of the two may be None, but not both.
         """
         if slopes is None:
             assert believed is not None
-            said = believed.numbers
-            tolerance = np.full(said.shape, RELATIVE * largest_size(said))
-            return cls(said, said, said, tolerance, tolerance, None, True)
+            claimed = believed.numbers
+            tolerance = np.full(claimed.shape, RELATIVE * largest_size(claimed))
+            return cls(claimed, claimed, claimed, tolerance, tolerance, None, True)
         central, off = slopes.central, np.nan_to_num(slopes.uncertainty)
-        said = central
+        claimed = central
         if believed is not None and believed.numbers.size == central.size:
-            said = believed.numbers.reshape(central.shape)
-        scale = max(largest_size(said), largest_size(central))
+            claimed = believed.numbers.reshape(central.shape)
+        scale = max(largest_size(claimed), largest_size(central))
         # Unsure of the digits it may be, and yet sure that something is wrong.
-        sure = (off <= SURE * scale) | (np.abs(said - central) > off + RELATIVE * scale)
+        sure = (off <= SURE * scale) | (np.abs(claimed - central) > off + RELATIVE * scale)
         looked = np.isfinite(central)
-        values = np.where(looked & sure & ~slopes.kinks, central, said)
+        values = np.where(looked & sure & ~slopes.kinks, central, claimed)
         fine = RELATIVE * scale + np.where(sure, off, _BLUR * off)
         return cls(
             values=values,
@@ -261,7 +261,7 @@ class TrueGradient:
             fine=fine,
             coarse=fine + ROUNDINGS * np.nan_to_num(slopes.steepening),
             slopes=slopes,
-            is_sure=bool((sure | ~looked | slopes.kinks | (said == 0)).all()),
+            is_sure=bool((sure | ~looked | slopes.kinks | (claimed == 0)).all()),
         )
 
     @property

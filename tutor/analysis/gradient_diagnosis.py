@@ -1,7 +1,4 @@
-"""Diagnosis, in words, of the gradients that several modes found at the same parameters.
-
-Pure functions over arrays. The words are ASCII, whatever the lesson is called in.
-"""
+"""The diagnosis, in words, of the gradients that several modes found at the same parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from tutor.protocol.inspections import Standing
 from tutor.training.values import RELATIVE, is_near, largest_size
 
 DIFFERENCES = "finite differences"
-"""What the referee's gradient is called."""
+"""The name of the gradient by finite differences."""
 
 _NEAR_ZERO = 1e-3
 """Rounding above this part of a gradient means that its parts have cancelled each other."""
@@ -50,26 +47,26 @@ class GradientDiagnosis:
 def diagnose(
     parameter: str,
     found: Sequence[ModeGradient],
-    referee: Slopes | None,
+    slopes: Slopes | None,
     base: str = "autograd",
     samples: Samples | None = None,
 ) -> GradientDiagnosis:
-    """Compare the modes' gradients of one parameter with the referee's and with each other.
+    """Compare the modes' gradients of one parameter with finite differences and with each other.
 
-    `base` is the mode that the others are measured by. `referee` is None if the loss
+    `base` is the mode that the others are measured by. `slopes` is None if the loss
     could not be evaluated in float64; then `base` is believed.
     """
     same = [e for e in found if not e.another and e.gradient is not None]
     measure = next((e for e in same if e.mode == base), None)
     believed = measure or next(iter(same), None)
     true_gradient = (
-        None if believed is None and referee is None else TrueGradient.of(believed, referee)
+        None if believed is None and slopes is None else TrueGradient.of(believed, slopes)
     )
-    return _Case(parameter, found, measure, true_gradient, samples).diagnosis()
+    return _Comparison(parameter, found, measure, true_gradient, samples).diagnosis()
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _Comparison:
     """One parameter's gradients, and what they are measured by."""
 
     parameter: str
@@ -80,7 +77,7 @@ class _Case:
     samples: Samples | None
 
     def diagnosis(self) -> GradientDiagnosis:
-        """All that is to be said, the most telling first."""
+        """The diagnosis, its most important part first."""
         if self.true_gradient is not None and not self.true_gradient.is_finite:
             return self._not_finite()
         wrong: dict[tuple[str, GradientMistake], list[str]] = {}
@@ -105,7 +102,7 @@ class _Case:
         )
 
     def _not_finite(self) -> GradientDiagnosis:
-        """Where there is no gradient there is nothing to compare, and no mode to accuse."""
+        """The diagnosis where the gradient is not finite: there is nothing to compare."""
         names = [e.mode for e in self.found]
         return GradientDiagnosis(
             ratio={},
@@ -217,7 +214,7 @@ class _Case:
         return [f"agree{_rounding(right, self.true_gradient)}"]
 
     def _kink(self, right: Sequence[ModeGradient]) -> str:
-        """Where it lies, the two slopes, and what each mode takes."""
+        """The element on a kink, its two slopes, and the slope that each mode takes."""
         assert self.true_gradient is not None
         assert self.true_gradient.slopes is not None
         slopes = self.true_gradient.slopes
@@ -238,19 +235,19 @@ class _Case:
 
     def _asides(self, fine: Sequence[ModeGradient]) -> list[str]:
         """Remarks that are no mistakes."""
-        said = [f"{e.mode} says None, as the loss does not depend on it"
+        notes = [f"{e.mode} says None, as the loss does not depend on it"
                 for e in fine if e.gradient is None]  # fmt: skip
         others: dict[str, list[str]] = {}
         for candidate in fine:
             if candidate.another:
                 others.setdefault(candidate.another, []).append(candidate.mode)
         for why, modes in others.items():
-            said.append(
+            notes.append(
                 f"{_names(modes)} {_verb('is', modes)} another function ({why}) and "
                 f"{_verb('agrees', modes)} with {'its' if len(modes) == 1 else 'their'} "
                 f"own {DIFFERENCES}"
             )
-        return said
+        return notes
 
     def _caveats(self) -> list[str]:
         """Remarks on what finite differences could not decide."""
@@ -258,13 +255,13 @@ class _Case:
             return []
         if self.true_gradient.slopes is None:
             return [f"no {DIFFERENCES}: its code does not compute in float64"]
-        said = []
+        notes = []
         if not self.true_gradient.is_sure:
-            said.append(f"the loss is too large, or too flat, for {DIFFERENCES} to tell")
+            notes.append(f"the loss is too large, or too flat, for {DIFFERENCES} to tell")
         looked, size = self.true_gradient.slopes.checked
         if looked < size:
-            said.append(f"{looked} of {size} elements checked")
-        return said
+            notes.append(f"{looked} of {size} elements checked")
+        return notes
 
     # ── In numbers ──────────────────────────────────────────────────────────────────
 
@@ -299,7 +296,7 @@ class _Case:
         return not self.true_gradient.is_on_a_kink
 
     def _factor(self, candidate: ModeGradient) -> float | None:
-        """How many times the right gradient it is, to seven digits; None if no one factor."""
+        """The factor to the right gradient, to seven digits; None if there is no one factor."""
         right = self._right
         if candidate.gradient is None or right is None or self.true_gradient is None:
             return None
@@ -327,16 +324,16 @@ class _Case:
 
 
 def _rounding(right: Sequence[ModeGradient], true_gradient: TrueGradient) -> str:
-    """How much of the size of the gradient is rounding; "" if nothing is.
+    """The part of the gradient's size that is rounding; "" if nothing is.
 
-    That float32 is some 1e-7 from the referee goes without saying; more than that does not.
+    That float32 is some 1e-7 from the finite differences needs no words; more than that does.
     """
     arrays = [np.asarray(e.gradient, np.float64).ravel() for e in right]
     size = max(map(largest_size, arrays))
     off = max(largest_size(a - arrays[0]) for a in arrays)
     if true_gradient.is_sure and true_gradient.slopes is not None:
-        of_referee = max(largest_size(a - true_gradient.values.ravel()) for a in arrays)
-        off = max(off, of_referee if of_referee > RELATIVE * size else 0.0)
+        of_differences = max(largest_size(a - true_gradient.values.ravel()) for a in arrays)
+        off = max(off, of_differences if of_differences > RELATIVE * size else 0.0)
     if not off or not size:
         return ""
     kind = _rounded_as(right)

@@ -1,9 +1,9 @@
-"""All modes of a lesson from the same parameters at once: who finds which gradient?
+"""The gradients of all modes of a lesson at the same parameters.
 
-Follows a run from batch to batch. Each mode runs its own phases in a namespace of its
-own, gets the run's parameters at the beginning of each batch, and keeps all else that is
-its own: one that forgets to clear its gradient shows the gradients added up. The referee
-is finite differences in float64. Leaves the run alone.
+Follows a run from batch to batch. Each mode runs its own phases in a namespace of its own, gets the
+run's parameters at the beginning of each batch, and keeps all else that is its own: one that
+forgets to clear its gradient shows the gradients added up. Finite differences in float64 decide
+which gradient is right. Leaves the run alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from tutor.analysis.compared_mode import ComparedMode
 from tutor.analysis.finite_differences import (
     Array,
     DifferencesStopped,
-    FiniteDifferences,
     Slopes,
     never,
 )
@@ -41,18 +40,18 @@ class GradientRow:
 
     parameter: str
     gradients: Mapping[str, Array | None]
-    """By mode, the referee last, in the shape of the first; None where there is none.
+    """By mode, finite differences last, in the shape of the first; None where there is none.
 
-    NaN stands in the referee's where it was not looked: see `checked`.
+    Finite differences are NaN in the elements that were not checked.
     """
     checked: tuple[int, int]
-    """Of how many elements the referee has looked at how many."""
+    """The number of elements that finite differences checked, and of all."""
     diagnosis: GradientDiagnosis
 
 
 @dataclass(frozen=True, slots=True)
 class GradientTable:
-    """All modes at the same parameters; `inspections.ModeComparison` with whole arrays."""
+    """The gradients of all modes: `inspections.ModeComparison` with whole arrays."""
 
     epoch: int
     batch: int
@@ -121,7 +120,7 @@ class ModeLockstep:
         if self._last is not None and self._last[0] == index and _same(self._last[1], at):
             self._each(at, ComparedMode.stand_again)
         elif self._can_follow(at, index) and self._follow(at, index, until):
-            self._each(at, lambda c: c.go_on(at) if c.is_standing else c.begin(at))
+            self._each(at, lambda c: c.continue_to(at) if c.is_standing else c.begin(at))
         else:
             self._each(at, lambda c: c.begin(at))
         self._last = (index, at)
@@ -137,7 +136,7 @@ class ModeLockstep:
                 move(compared)
 
     def _index(self, at: Standpoint, epoch: int) -> int:
-        """How many batches the run has begun before this one."""
+        """The number of batches that the run has begun before this one."""
         if not epoch:  # the warm-up; without one, the first epoch is about to begin
             return at.batch
         return at.program.warm_up + (epoch - 1) * at.program.batches + at.batch
@@ -181,10 +180,9 @@ class ModeLockstep:
             if until():
                 raise DifferencesStopped
             compared.find_precise_gradients()
-        referees = _Referees(self._compared_modes, until)
         leader = at.program.mode
         names = [n for mode in self._in_order(leader) for n in self.programs[mode].parameters]
-        rows = tuple(self._row(name, at, referees) for name in dict.fromkeys(names))
+        rows = tuple(self._row(name, at, until) for name in dict.fromkeys(names))
         first = 1 if not epoch and not at.program.warm_up else epoch
         return GradientTable(first, at.batch, leader, rows, self._note(at))
 
@@ -194,29 +192,27 @@ class ModeLockstep:
             m for m in self.programs if m not in (BASE, leader)
         ]
 
-    def _row(self, name: str, at: Standpoint, referees: _Referees) -> GradientRow:
+    def _row(self, name: str, at: Standpoint, until: Callable[[], bool]) -> GradientRow:
         modes = [m for m in self._in_order(at.program.mode) if name in self.programs[m].parameters]
         base = modes[0]
-        candidate = {m: self._evidence(m, name, at, base) for m in modes}
-        slopes = self._slopes(
-            name, [m for m in modes if not candidate[m].another], candidate, referees
-        )
-        for mode, one in candidate.items():
-            candidate[mode] = self._of_its_own(one, name, base, slopes, referees)
-        found = [candidate[m] for m in self.programs if m in candidate]
+        by_mode = {m: self._mode_gradient(m, name, at, base) for m in modes}
+        slopes = self._slopes(name, [c for c in by_mode.values() if not c.another], until)
+        for mode, one in by_mode.items():
+            by_mode[mode] = self._of_its_own(one, name, base, slopes, until)
+        found = [by_mode[m] for m in self.programs if m in by_mode]
         diagnosis = diagnose(name, found, slopes, base, self._samples(base))
         if len(modes) < len(self.programs):
             words = f"only {' and '.join(m for m in self.programs if m in modes)} has {name}"
             diagnosis = replace(diagnosis, verdict=f"{words}: {diagnosis.verdict}")
         gradients = {e.mode: e.gradient for e in found}
-        referee = None if slopes is None else slopes.sure_digits()
+        differences = None if slopes is None else slopes.sure_digits()
         shape = next((g.shape for g in gradients.values() if g is not None), ())
-        shape = shape if referee is None else referee.shape
+        shape = shape if differences is None else differences.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
         checked = (0, 0) if slopes is None else slopes.checked
-        return GradientRow(name, {**gradients, FINITE_DIFFERENCE: referee}, checked, diagnosis)
+        return GradientRow(name, {**gradients, FINITE_DIFFERENCE: differences}, checked, diagnosis)
 
-    def _evidence(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
+    def _mode_gradient(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
         compared = self._compared_modes[mode]
         gradient = compared.gradients.get(name)
         precise = compared.precise_gradients.get(name)
@@ -245,35 +241,35 @@ class ModeLockstep:
         return ", and ".join(words)
 
     def _slopes(
-        self,
-        name: str,
-        modes: Sequence[str],
-        candidate: Mapping[str, ModeGradient],
-        referees: _Referees,
+        self, name: str, found: Sequence[ModeGradient], until: Callable[[], bool]
     ) -> Slopes | None:
-        """By the first of these modes whose loss can be had in float64."""
-        said = next((e.numbers for m in modes if (e := candidate[m]).gradient is not None), None)
-        for mode in modes:
-            slopes = referees.slopes(mode, name, said)
-            if slopes is not None:
-                return slopes
-        return None
+        """The slopes by the first of these modes whose loss can be had in float64."""
+        claimed = next((c.numbers for c in found if c.gradient is not None), None)
+        slopes = (self._compared_modes[c.mode].slopes(name, claimed, until) for c in found)
+        return next((s for s in slopes if s is not None), None)
 
     def _of_its_own(
-        self, one: ModeGradient, name: str, base: str, slopes: Slopes | None, referees: _Referees
+        self,
+        one: ModeGradient,
+        name: str,
+        base: str,
+        slopes: Slopes | None,
+        until: Callable[[], bool],
     ) -> ModeGradient:
-        """The candidate with the slopes of the mode's own function, where it is another one."""
+        """The same with the slopes of the mode's own function, where it is another one."""
+        compared = self._compared_modes[one.mode]
         if one.gradient is None:
             return one
         if one.another:
-            return replace(one, own=referees.slopes(one.mode, name, one.numbers))
+            return replace(one, own=compared.slopes(name, one.numbers, until))
         if slopes is None or one.mode == base or TrueGradient.of(one, slopes).is_met_by(one):
             return one
-        mine, theirs = referees.loss(one.mode), referees.loss(base)
-        if mine is None or theirs is None or is_near(np.array(mine), np.array(theirs)):
+        mine = compared.differences(until)
+        theirs = self._compared_modes[base].differences(until)
+        if mine is None or theirs is None or is_near(np.array(mine.loss), np.array(theirs.loss)):
             return one
-        own = referees.slopes(one.mode, name, one.numbers)
-        why = f"its loss is {mine:.6g}, not {theirs:.6g}"
+        own = mine.slopes(name, one.numbers)
+        why = f"its loss is {mine.loss:.6g}, not {theirs.loss:.6g}"
         return replace(one, another=why, is_meant=False, own=own)
 
     def _samples(self, base: str) -> Samples | None:
@@ -282,43 +278,18 @@ class ModeLockstep:
 
     def _note(self, at: Standpoint) -> str:
         """A remark on the comparison as a whole."""
-        leader, said = at.program.mode, []
+        leader, notes = at.program.mode, []
         for mode, program in self.programs.items():
             held = [n for n in program.parameters if n not in at.program.parameters]
             if held:
                 be, value = ("is", "its value") if len(held) == 1 else ("are", "their values")
                 names = " and ".join(held)
-                said.append(f"in {mode} {names} {be} held at {value} in Setup: {leader} has none")
-        return "; ".join(said)
-
-
-class _Referees:
-    """Each mode's finite differences here, made when they are asked for, and kept."""
-
-    def __init__(
-        self, compared_modes: Mapping[str, ComparedMode], until: Callable[[], bool]
-    ) -> None:
-        self._compared_modes, self._until = compared_modes, until
-        self._made: dict[str, FiniteDifferences | None] = {}
-
-    def slopes(self, mode: str, name: str, said: Array | None) -> Slopes | None:
-        """Of this parameter, by this mode's own loss; None if float64 can't be had."""
-        referee = self._of(mode)
-        return None if referee is None else referee.slopes(name, said)
-
-    def loss(self, mode: str) -> float | None:
-        """The loss in this mode, in float64."""
-        referee = self._of(mode)
-        return None if referee is None else referee.loss
-
-    def _of(self, mode: str) -> FiniteDifferences | None:
-        if mode not in self._made:
-            self._made[mode] = self._compared_modes[mode].referee(self._until)
-        return self._made[mode]
+                notes.append(f"in {mode} {names} {be} held at {value} in Setup: {leader} has none")
+        return "; ".join(notes)
 
 
 def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | None:
-    """How many samples the loss is over: by what the lesson calls its data, else by shapes."""
+    """The number of samples of the loss: by the lesson's names of its data, else by shapes."""
     if program.data is not None:
         found = to_numpy(namespace.get(program.data.prediction))
         if found is not None:
@@ -330,26 +301,26 @@ def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | N
 
 
 def _agreement(row: GradientRow) -> ParameterComparison:
-    said, (looked, size) = row.diagnosis, row.checked
+    found, (looked, size) = row.diagnosis, row.checked
     gradients = {mode: value_of(gradient) for mode, gradient in row.gradients.items()}
     if looked < size:
         gradients[FINITE_DIFFERENCE] = _partly_checked(row)
     return ParameterComparison(
         parameter=row.parameter,
         gradients=gradients,
-        ratio=said.ratio,
-        largest=said.largest,
-        verdict=said.verdict,
-        agrees=said.agrees,
-        is_equal=said.is_equal,
-        measure=said.measure,
-        standing=said.standing,
-        apart=said.apart,
+        ratio=found.ratio,
+        largest=found.largest,
+        verdict=found.verdict,
+        agrees=found.agrees,
+        is_equal=found.is_equal,
+        measure=found.measure,
+        standing=found.standing,
+        apart=found.apart,
     )
 
 
 def _partly_checked(row: GradientRow) -> Value:
-    """In place of numbers that are mostly not there."""
+    """The text in place of numbers of which most are missing."""
     return text_value(f"{row.checked[0]} of {row.checked[1]} elements checked")
 
 
