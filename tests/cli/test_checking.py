@@ -134,7 +134,7 @@ def test_a_prerequisite_that_is_no_lesson_or_leads_back_is_told_with_its_line(
     done = tutor("check", "b", "c")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"tutor: {shelf}/b.md:{line}: it builds on `ay`, which is no lesson; did you mean `a`?",
+        f"tutor: {shelf}/b.md:{line}: it builds on `ay`, which is not a lesson; did you mean `a`?",
         f"tutor: {shelf}/c.md:{line}: it builds on itself: c → d → c; "
         "take one of these out of `builds_on`",
     ]

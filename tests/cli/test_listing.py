@@ -110,7 +110,7 @@ def test_the_map_shows_what_builds_on_what(tutor: Tutor, shelf: Path) -> None:
     assert done.stdout.splitlines() == [
         "a        One",
         "└─ b     Two",
-        "   └─ c  Two: it builds on `none`, which is no lesson; `tutor list` shows the lessons",
+        "   └─ c  Two: it builds on `none`, which is not a lesson; `tutor list` shows the lessons",
         f"bad      bad: {shelf}/bad.md:3: unknown key `ordre`; did you mean `order`?",
     ]
     assert done.returncode == 0

@@ -85,7 +85,7 @@ def test_a_prerequisite_that_there_is_none_of_is_told_and_the_lesson_stays() -> 
     found = rows([lesson("one-weight"), lesson("b", "one-wait")])
     assert drawn(found) == ["one-weight", "b"]
     assert found[1].diagnostic == (
-        "it builds on `one-wait`, which is no lesson; did you mean `one-weight`?"
+        "it builds on `one-wait`, which is not a lesson; did you mean `one-weight`?"
     )
     assert "`tutor list` shows" in diagnostic_of("b", {"b": ("zzz",), "a": ()})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tutor.lesson import checks, exercise_yaml, front_matter, library
 from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.exercise_entry import context_of
+from tutor.lesson.exercise_context import context_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import language_of
 from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
@@ -46,7 +46,8 @@ def parse(source: str, path: Path) -> Lesson:
     sections = body.sections()
     front = checks.with_meant_modes(front, sections, diagnostics)
     modes = front.modes or _modes_named(sections)
-    exercises = exercise_yaml.read(body.exercises, context_of(front, sections, modes), diagnostics)
+    context = context_of(front, sections, modes, diagnostics)
+    exercises = exercise_yaml.read(body.exercises, context)
     checks.check(front, sections, modes, diagnostics)
     _check_is_not_its_own_base(front, path, diagnostics)
     diagnostics.raise_if_any()

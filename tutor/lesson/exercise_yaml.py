@@ -1,20 +1,23 @@
-"""The YAML of a lesson's exercises, read and checked kind by kind.
+"""The YAML of a lesson's exercises: one schema class for each kind.
 
-Every fault is reported with its line.
+A class declares the keys of its kind, and makes the exercise of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 import yaml
 
-from tutor.lesson import code_checks, yaml_values
-from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
+from tutor.lesson import code_checks, markdown, schema, yaml_tree
+from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.exercise import (
+    KINDS,
     MAY_CHANGE,
     Again,
     BeAutograd,
@@ -24,329 +27,526 @@ from tutor.lesson.exercise import (
     Predict,
     Reach,
     Repair,
+    Setting,
     Solution,
     Stage,
     StartPlace,
     Symptom,
     Wrong,
 )
-from tutor.lesson.exercise_entry import (
-    STAGE_KEYS,
-    ExerciseContext,
-    ExerciseEntry,
-    mode_of,
-    one_epoch_later,
-    settings_of,
-    stage_of,
-)
-from tutor.lesson.yaml_values import Values
+from tutor.lesson.exercise_context import ExerciseContext
+from tutor.lesson.markdown import MathSpan, Unclosed
+from tutor.lesson.model import PHASES, SETUP
+from tutor.lesson.schema import Entry, Value, entries_of, key, keys_of, list_of, optional
 
 Common = Mapping[str, Any]
 """The fields that all kinds have, `stage` excepted. Typed by the struct they go to."""
 
 MOST_CHOICES = 9
-"""They are picked by one digit."""
+"""The learner picks one by one digit."""
+
+# ── Texts, expressions and code ─────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class KindKeys:
-    """The keys of one kind, with an example of each, and how an exercise is made of them."""
+def _text(value: Value) -> str:
+    """Markdown whose formulas parse; empty, with a diagnostic, where it can't be read."""
+    if isinstance(value.node, yaml.MappingNode):  # YAML's reading of a text with a colon
+        advice = "put 'single quotes' around it if it has a `:`"
+        value.diagnostics.add(value.own_line, f"`{value.name}` must be text; {advice}")
+        return ""
+    text = schema.MARKDOWN(value) or ""
+    if "$" in text:
+        _check_formulas(text, value)
+    return text
 
-    known: Mapping[str, str]
-    required: Sequence[str]
-    read: Callable[[ExerciseEntry, ExerciseContext, Common], Exercise]
+
+def _check_formulas(text: str, value: Value) -> None:
+    """Check each formula, on its own line where the YAML keeps the lines of the text."""
+    node = value.node
+    keeps_lines = isinstance(node, yaml.ScalarNode) and node.style == "|"
+    blank_lines = len(node.value) - len(node.value.lstrip("\n")) if keeps_lines else 0
+    for found in markdown.find(text.split("\n")):
+        if not isinstance(found, MathSpan | Unclosed):
+            continue
+        line = value.first_line + blank_lines + (found.place.line if keeps_lines else 0)
+        if isinstance(found, Unclosed) or found.display:
+            value.diagnostics.add(line, "a formula in an exercise stands in its line; write $…$")
+        if isinstance(found, MathSpan):
+            code_checks.check(found.latex, line, value.diagnostics)
+
+
+def _expression(value: Value) -> str | None:
+    """A Python expression that compiles."""
+    written = schema.EXPRESSION(value)
+    if written and (reason := code_checks.why_not_expression(written)):
+        what = f"`{value.name}` is not a Python expression ({reason})"
+        value.diagnostics.add(value.line, f"{what}; correct it")
+    return written
+
+
+def _code(value: Value) -> str | None:
+    """Python code that compiles, perhaps only a comment, perhaps empty."""
+    written = schema.CODE(value)
+    if written and (bad := code_checks.why_not_code(written, value.first_line)):
+        value.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+    return written
+
+
+# ── The stage ───────────────────────────────────────────────────────────────────────
+
+_PLACE = re.compile(r"(\d{1,9}) +([A-Za-z]+)(?: +(\d{1,9}))?")
+_TARGET = re.compile(r"([^\W\d]\w*)(?:\[( *\d{1,9} *(?:, *\d{1,9} *)*)\])?")
+
+
+def _place(value: Value) -> StartPlace:
+    """The place that `at` names; the start, and a diagnostic, if it can't be read."""
+    written = schema.TEXT(value) or ""
+    found = _PLACE.fullmatch(written)
+    epoch, word, batch = found.groups() if found else ("", "", "")
+    phase, problem = word.capitalize(), ""
+    if not found:
+        form = "EPOCH PHASE or EPOCH PHASE BATCH"
+        problem = f"`at` must be {form}, not `{written}`; write `at: 1 gradient`" if written else ""
+    elif phase == SETUP:
+        problem = "Setup runs before anything else; leave `at` out to begin after it"
+    elif phase not in PHASES:
+        known = [p.lower() for p in PHASES if p != SETUP]
+        problem = f"unknown phase `{word}`{did_you_mean(word, known)}"
+    elif batch and int(batch) == 0:
+        problem = "batches count from 1; write `at: 1 gradient 1`"
+    else:
+        return StartPlace(int(epoch), phase, int(batch or 1))
+    if problem:
+        value.diagnostics.add(value.line, problem)
+    return StartPlace()
+
+
+def _setting(value: Value) -> Setting | None:
+    number = schema.NUMBER(value)
+    target = _TARGET.fullmatch(value.name.strip())
+    if target is None:
+        advice = "write one such as `w: 3` or `W[0,1]: 3`"
+        value.diagnostics.add(value.line, f"`{value.name}` is not the name of a number; {advice}")
+        return None
+    index = tuple(int(i) for i in (target[2] or "").split(",") if i)
+    return None if number is None else Setting(target[1], index, number)
+
+
+_settings_by_key = schema.mapping_of(_setting, "{w: 3}")
+
+
+def _settings(value: Value) -> Mapping[str, Setting]:
+    """By key as it is written: the numbers to set, each once."""
+    found = _settings_by_key(value) or {}
+    kept: dict[tuple[str, tuple[int, ...]], str] = {}
+    for name, setting in found.items():
+        if kept.setdefault((setting.parameter, setting.index), name) != name:
+            line = value.lines[f"{value.path}.{name}"]
+            value.diagnostics.add(line, f"`{name}` is set twice; keep one of them")
+    return {name: found[name] for name in kept.values()}
+
+
+_NO_SETTINGS: Mapping[str, Setting] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKeys(Entry):
+    """The keys that say where and how a run begins."""
+
+    mode: str | None = optional(schema.MODE, "autograd")
+    learning_rate: float | None = optional(schema.RATE, "0.1")
+    seed: int | None = optional(schema.at_least(0), "3")
+    set: Mapping[str, Setting] = key(_settings, _NO_SETTINGS, "{w: 3}")
+    at: StartPlace | None = optional(_place, "1 gradient")
+
+
+def _stage(
+    keys: StageKeys,
+    context: ExerciseContext,
+    base: Stage | None = None,
+    *,
+    start: StartPlace = StartPlace(),  # noqa: B008 - it is frozen
+    repaired: str = "",
+) -> Stage:
+    """The stage of an exercise; what the keys leave out is as in `base`.
+
+    Without a `base`, a run begins at `start` where `at` is left out. `repaired` is a phase that
+    runs in this exercise whether or not the mode has code for it.
+    """
+    was = base or Stage(mode=context.modes[0], at=start)
+    mode = _mode(keys, context, was.mode)
+    at = was.at if keys.at is None else keys.at
+    settings = _checked_settings(keys, context, mode) if "set" in keys else was.settings
+    if ("at" in keys or "mode" in keys or base is None) and (
+        problem := context.why_not_place(mode, at, repaired)
+    ):
+        context.diagnostics.add(keys.line("at" if "at" in keys else "mode"), problem)
+    if "mode" in keys and "set" not in keys:
+        for setting in settings:
+            if problem := context.why_not_parameter(mode, setting.parameter):
+                context.diagnostics.add(keys.line("mode"), f"{problem} (it is in `set`)")
+    return Stage(
+        mode=mode,
+        learning_rate=keys.learning_rate or was.learning_rate,
+        seed=was.seed if keys.seed is None else keys.seed,
+        settings=settings,
+        at=at,
+    )
+
+
+def _mode(keys: StageKeys | SolutionKeys, context: ExerciseContext, default: str) -> str:
+    mode = keys.mode or default
+    if problem := context.why_not_mode(mode):
+        context.diagnostics.add(keys.line("mode"), problem)
+    return mode
+
+
+def _checked_settings(
+    keys: StageKeys | SolutionKeys, context: ExerciseContext, mode: str
+) -> tuple[Setting, ...]:
+    for name, setting in keys.set.items():
+        if problem := context.why_not_parameter(mode, setting.parameter):
+            context.diagnostics.add(keys.line(f"set.{name}"), problem)
+    return tuple(keys.set.values())
+
+
+# ── All kinds ───────────────────────────────────────────────────────────────────────
+
+_HINTS = list_of(_text, "[first, second]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExerciseKeys(StageKeys):
+    """The keys of every exercise."""
+
+    id: str = key(schema.ID, "", "first-gradient", required=True)
+    kind: str = key(schema.word_of(tuple(KINDS)), "", "predict", required=True)
+    ask: str = key(_text, "", required=True)
+    hints: tuple[str, ...] = key(_HINTS, (), "[…]", required=True)
+    explain: str = key(_text, "", required=True)
+
+    def exercise(self, context: ExerciseContext, common: Common) -> Exercise | None:
+        """The exercise, checked against its lesson; None where its kind is not known."""
+        return None
 
 
 # ── predict ─────────────────────────────────────────────────────────────────────────
 
 
-def _predict(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Predict:
-    choices = _named_choices(entry)
-    predict = Predict(
-        **common,
-        stage=stage_of(entry, context),
-        answer=entry.expression("answer"),
-        form=_form(entry),
-        tolerance=entry.one("tolerance", yaml_values.POSITIVE, 0.01),
-        choices=choices,
-        wrong=_wrong(entry),
-    )
-    again = _again(entry, context, predict) or (_later(context, predict),)
-    return msgspec.structs.replace(predict, again=again)
+@dataclass(frozen=True, kw_only=True)
+class WrongKeys(Entry):
+    """An entry of `wrong`."""
+
+    value: str = key(_expression, "", '4 * gradient["w"]', required=True)
+    reply: str = key(_text, "", required=True)
 
 
-def _form(entry: ExerciseEntry) -> Literal["number", "sign", "choice"]:
-    default = "choice" if "choices" in entry else "number"
-    form = entry.one("form", yaml_values.TEXT, default)
-    if "choices" in entry:
-        if form != "choice":
-            entry.diagnostic(
-                "form", "with `choices` the form is a choice; delete `form`, or `choices`"
-            )
-        return "choice"
-    if form == "choice":
-        entry.diagnostic(
-            "form", "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`"
-        )
-    elif form not in ("number", "sign"):
-        entry.diagnostic("form", f"unknown form `{form}`{did_you_mean(form, ('number', 'sign'))}")
-    return "sign" if form == "sign" else "number"
+_WRONG = entries_of(WrongKeys, "[{value: …, reply: …}]")
 
 
-def _named_choices(entry: ExerciseEntry) -> dict[str, str]:
-    before = entry.diagnostics
-    pairs = entry.pairs("choices", _PREDICT["choices"])
-    if "choices" in entry and entry.diagnostics == before:
-        _check_count(entry, len(pairs))
-    found: dict[str, str] = {}
-    for key, node in pairs:
-        text = entry.text_of(key, node)
-        if text and text in found.values():
-            entry.diagnostic(
-                f"choices.{key}", "another choice has the same text; write it otherwise"
-            )
-        found[key] = text
+@dataclass(frozen=True, kw_only=True)
+class AgainKeys(StageKeys):
+    """An entry of `again`."""
+
+    ask: str = key(_text, "")
+    hints: tuple[str, ...] = key(_HINTS, ())
+    explain: str = key(_text, "")
+    wrong: tuple[WrongKeys, ...] = key(_WRONG, ())
+
+
+_texts_by_key = schema.mapping_of(_text, "{up: It rises, down: It falls}")
+
+
+def _named_choices(value: Value) -> Mapping[str, str] | None:
+    """By key: choices whose texts differ."""
+    found = _texts_by_key(value)
+    if found is not None:
+        _check_count(value)
+    seen: set[str] = set()
+    for name, text in (found or {}).items():
+        if text and text in seen:
+            line = value.lines[f"{value.path}.{name}"]
+            value.diagnostics.add(line, "another choice has the same text; write it otherwise")
+        seen.add(text)
     return found
 
 
-def _check_count(entry: ExerciseEntry, count: int) -> None:
+def _check_count(value: Value) -> None:
+    count = len(value.node.value)
     if not 2 <= count <= MOST_CHOICES:
-        entry.diagnostic("choices", f"there must be 2 to {MOST_CHOICES} choices, not {count}")
+        value.diagnostics.add(value.line, f"there must be 2 to {MOST_CHOICES} choices, not {count}")
 
 
-def _wrong(entry: ExerciseEntry) -> tuple[Wrong, ...]:
+@dataclass(frozen=True, kw_only=True)
+class PredictKeys(ExerciseKeys):
+    """The keys of a `predict`."""
+
+    at: StartPlace | None = key(_place, None, "1 gradient", required=True)
+    answer: str = key(_expression, "", 'gradient["w"]', required=True)
+    form: str = key(schema.word_of(("number", "sign", "choice")), "")
+    tolerance: float = key(schema.POSITIVE, 0.01)
+    choices: Mapping[str, str] | None = optional(_named_choices)
+    wrong: tuple[WrongKeys, ...] = key(_WRONG, ())
+    again: tuple[AgainKeys, ...] = key(entries_of(AgainKeys, "[{at: 2 gradient}]"), ())
+
+    def exercise(self, context: ExerciseContext, common: Common) -> Predict:
+        """The prediction, asked again one epoch later if the author has no other question."""
+        predict = Predict(
+            **common,
+            stage=_stage(self, context),
+            answer=self.answer,
+            form=self._form(context),
+            tolerance=self.tolerance,
+            choices=self.choices or {},
+            wrong=_wrong(self.wrong, context),
+        )
+        again = self._again(context, predict) or (_one_epoch_later(predict, context),)
+        return msgspec.structs.replace(predict, again=again)
+
+    def _form(self, context: ExerciseContext) -> Literal["number", "sign", "choice"]:
+        if "choices" in self:
+            if self.form not in ("", "choice"):
+                what = "with `choices` the form is a choice; delete `form`, or `choices`"
+                context.diagnostics.add(self.line("form"), what)
+            return "choice"
+        if self.form == "choice":
+            what = "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`"
+            context.diagnostics.add(self.line("form"), what)
+        return "sign" if self.form == "sign" else "number"
+
+    def _again(self, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
+        found: list[Again] = []
+        for keys in self.again:
+            before = len(context.diagnostics)
+            again = Again(
+                stage=_stage(keys, context, first.stage),
+                ask=keys.ask or first.ask,
+                hints=keys.hints or first.hints,
+                explain=keys.explain or first.explain,
+                wrong=_wrong(keys.wrong, context) or first.wrong,
+            )
+            asked = [first.stage, *(earlier.stage for earlier in found)]
+            if again.stage in asked and keys.source.is_right and len(context.diagnostics) == before:
+                what = "this asks for the same number again; change `at`, `set` or `seed`"
+                context.diagnostics.add(keys.source.line, what)
+            found.append(again)
+        return tuple(found)
+
+
+def _wrong(entries: Iterable[WrongKeys], context: ExerciseContext) -> tuple[Wrong, ...]:
     found: dict[str, Wrong] = {}
-    known = {"value": '4 * gradient["w"]', "reply": "…"}
-    for one in entry.entries("wrong", known, tuple(known), example="[{value: …, reply: …}]"):
-        wrong = Wrong(value=one.expression("value"), reply=one.text("reply"))
-        if wrong.value and wrong.value in found:
-            one.diagnostic("value", f"`{wrong.value}` is in `wrong` already; keep one of them")
-        found[wrong.value] = wrong
+    for keys in entries:
+        if keys.value and keys.value in found:
+            what = f"`{keys.value}` is already in `wrong`; keep one of them"
+            context.diagnostics.add(keys.line("value"), what)
+        found[keys.value] = Wrong(keys.value, keys.reply)
     return tuple(found.values())
 
 
-def _again(entry: ExerciseEntry, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
-    found: list[Again] = []
-    for one in entry.entries("again", _AGAIN, example=_PREDICT["again"]):
-        before = one.diagnostics
-        again = Again(
-            stage=stage_of(one, context, first.stage),
-            ask=one.text("ask", first.ask),
-            hints=one.texts("hints", _AGAIN["hints"]) or first.hints,
-            explain=one.text("explain", first.explain),
-            wrong=_wrong(one) or first.wrong,
-        )
-        asked = [first.stage, *(earlier.stage for earlier in found)]
-        if again.stage in asked and one.diagnostics == before:
-            one.diagnostic("", "this asks for the same number again; change `at`, `set` or `seed`")
-        found.append(again)
-    return tuple(found)
-
-
-def _later(context: ExerciseContext, first: Predict) -> Again:
-    stage = one_epoch_later(first.stage, context)
-    return Again(stage, first.ask, first.hints, first.explain, first.wrong)
+def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
+    """The same question with the numbers of the next epoch."""
+    at = first.stage.at
+    batch = min(at.batch, context.batches) if at.epoch == 0 else at.batch
+    later = msgspec.structs.replace(first.stage, at=StartPlace(at.epoch + 1, at.phase, batch))
+    return Again(later, first.ask, first.hints, first.explain, first.wrong)
 
 
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-def _reach(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Reach:
-    stage = stage_of(entry, context)
-    may = _may(entry)
-    return Reach(
-        **common,
-        stage=stage,
-        condition=entry.expression("condition"),
-        may=may,
-        solution=_solution(entry, context, stage, may),
+@dataclass(frozen=True, kw_only=True)
+class SolutionKeys(Entry):
+    """The mapping `solution` of a `reach`."""
+
+    epochs: int = key(schema.at_least(1), 1, "10", required=True)
+    mode: str | None = optional(schema.MODE)
+    learning_rate: float | None = optional(schema.RATE)
+    seed: int | None = optional(schema.at_least(0))
+    set: Mapping[str, Setting] = key(_settings, _NO_SETTINGS)
+
+
+_CHANGED_BY = {"mode": "mode", "learning_rate": "learning_rate", "seed": "seed", "set": "values"}
+"""By key of a solution: the word of MAY_CHANGE for what it changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReachKeys(ExerciseKeys):
+    """The keys of a `reach`."""
+
+    may: tuple[str, ...] = key(
+        list_of(schema.word_of(MAY_CHANGE), "[learning_rate]"), (), "[learning_rate]", required=True
+    )
+    condition: str = key(_expression, "", "losses[-1] < 1e-6", required=True)
+    solution: SolutionKeys = key(
+        schema.entry_of(SolutionKeys),
+        SolutionKeys(),
+        "{learning_rate: 0.1, epochs: 10}",
+        required=True,
     )
 
-
-def _may(entry: ExerciseEntry) -> tuple[str, ...]:
-    words = entry.words("may", yaml_values.TEXT, _REACH["may"])
-    for word in words:
-        if word not in MAY_CHANGE:
-            entry.diagnostic(
-                f"may.{word}", f"unknown `{word}` in `may`{did_you_mean(word, MAY_CHANGE)}"
-            )
-    return words
-
-
-_SOLUTION = {"epochs": "10", **{key: STAGE_KEYS[key] for key in STAGE_KEYS if key != "at"}}
-_CHANGED_BY = {
-    "mode": "mode",
-    "learning_rate": "learning_rate",
-    "seed": "seed",
-    "set": "values",
-}
-"""By key of a solution: what of MAY_CHANGE it changes."""
-
-
-def _solution(
-    entry: ExerciseEntry, context: ExerciseContext, stage: Stage, may: Sequence[str]
-) -> Solution:
-    one = entry.entry("solution", _SOLUTION, ("epochs",))
-    can_tell = may and all(word in MAY_CHANGE for word in may)
-    for key, changed in _CHANGED_BY.items():
-        if key in one and can_tell and changed not in may:
-            one.diagnostic(
-                key, f"the solution changes `{key}`, but `may` lacks `{changed}`; add it there"
-            )
-    mode = mode_of(one, context, stage.mode)
-    return Solution(
-        epochs=one.one("epochs", yaml_values.at_least(1), 1),
-        mode=mode if "mode" in one else None,
-        learning_rate=one.optional("learning_rate", yaml_values.RATE),
-        seed=one.optional("seed", yaml_values.at_least(0)),
-        settings=settings_of(one, context, mode),
-    )
+    def exercise(self, context: ExerciseContext, common: Common) -> Reach:
+        """The task, whose solution changes only what it may."""
+        stage, keys = _stage(self, context), self.solution
+        for name, changed in _CHANGED_BY.items():
+            if name in keys and self.may and {*self.may} <= {*MAY_CHANGE, changed} - {changed}:
+                what = f"the solution changes `{name}`, but `may` lacks `{changed}`; add it there"
+                context.diagnostics.add(keys.line(name), what)
+        mode = _mode(keys, context, stage.mode)
+        solution = Solution(
+            epochs=keys.epochs,
+            mode=keys.mode,
+            learning_rate=keys.learning_rate,
+            seed=keys.seed,
+            settings=_checked_settings(keys, context, mode),
+        )
+        return Reach(
+            **common, stage=stage, condition=self.condition, may=self.may, solution=solution
+        )
 
 
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-def _repair(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Repair:
-    phase = entry.one("phase", yaml_values.TEXT, "").capitalize()
-    if phase and phase not in context.phases:
-        entry.diagnostic(
-            "phase", f"the lesson has no phase {phase}{did_you_mean(phase, context.phases)}"
-        )
-    code, solution = entry.code("code"), entry.code("solution")
-    if "solution" in entry and not solution:
-        entry.diagnostic("solution", "`solution` must be Python code, not empty")
-    elif solution and code_checks.is_same(code, solution):
-        entry.diagnostic("solution", "`solution` is the code with the mistake; fix it here")
-    return Repair(
-        **common,
-        stage=stage_of(entry, context, repaired=phase),
-        phase=phase,
-        code=code,
-        solution_code=solution,
-        symptom=_symptom(entry),
-        condition=entry.expression("condition"),
-        epochs=entry.one("epochs", yaml_values.at_least(1), 1),
-    )
+@dataclass(frozen=True, kw_only=True)
+class SymptomKeys(Entry):
+    """The mapping `symptom` of a `repair`."""
+
+    error: str = key(schema.TEXT, "", "part of the error's text")
+    condition: str = key(_expression, "", "loss > 1")
 
 
-def _symptom(entry: ExerciseEntry) -> Symptom:
-    before = entry.diagnostics
-    one = entry.entry("symptom", {"error": "part of the error's text", "condition": "loss > 1"})
-    told = [key for key in ("error", "condition") if key in one]
-    if "symptom" in entry and entry.diagnostics == before and len(told) != 1:
-        entry.diagnostic(
-            "symptom",
+def _symptom(value: Value) -> Symptom:
+    keys = schema.read(SymptomKeys, value, "`symptom`")
+    if keys.source.is_right and len(keys.source.own) != 1:
+        value.diagnostics.add(
+            value.line,
             "`symptom` must have one of `error` and `condition`; "
             "write `{error: part of the error's text}` or `{condition: loss > 1}`",
         )
-    error = one.one("error", yaml_values.TEXT, "")
-    return Symptom(error=error, condition=one.expression("condition"), line=one.line)
+    return Symptom(keys.error, keys.condition, value.line)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairKeys(ExerciseKeys):
+    """The keys of a `repair`."""
+
+    phase: str = key(schema.TEXT, "", "Update", required=True)
+    code: str = key(_code, "", "| and below it the code with the mistake", required=True)
+    solution: str = key(_code, "", "| and below it the code without", required=True)
+    symptom: Symptom = key(_symptom, Symptom(), "{error: part of the error's text}", required=True)
+    epochs: int = key(schema.at_least(1), 1, "5", required=True)
+    condition: str = key(_expression, "", "losses[-1] < 1e-6", required=True)
+
+    def exercise(self, context: ExerciseContext, common: Common) -> Repair:
+        """The task, whose phase the lesson has and whose solution is other code."""
+        phase = self.phase.capitalize()
+        if phase and phase not in context.phases:
+            hint = did_you_mean(phase, context.phases)
+            context.diagnostics.add(self.line("phase"), f"there is no phase {phase} here{hint}")
+        if "solution" in self and not self.solution:
+            what = "`solution` must be Python code, not empty"
+            context.diagnostics.add(self.line("solution"), what)
+        elif self.solution and code_checks.is_same(self.code, self.solution):
+            what = "`solution` is the code with the mistake; fix it here"
+            context.diagnostics.add(self.line("solution"), what)
+        return Repair(
+            **common,
+            stage=_stage(self, context, repaired=phase),
+            phase=phase,
+            code=self.code,
+            solution_code=self.solution,
+            symptom=self.symptom,
+            condition=self.condition,
+            epochs=self.epochs,
+        )
 
 
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-def _be_autograd(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> BeAutograd:
-    stage = stage_of(entry, context, start=StartPlace(1, "Gradient"))
-    if wrong := context.why_no_graph(stage.mode):
-        entry.diagnostic("mode", wrong)
-    if "at" in entry and stage.at.phase not in ("Gradient", ""):
-        entry.diagnostic("at", "autograd works in the phase Gradient; write `at: 1 gradient`")
-    return BeAutograd(
-        **common, stage=stage, tolerance=entry.one("tolerance", yaml_values.POSITIVE, 0.01)
-    )
+@dataclass(frozen=True, kw_only=True)
+class BeAutogradKeys(ExerciseKeys):
+    """The keys of an `autograd`."""
+
+    tolerance: float = key(schema.POSITIVE, 0.01)
+
+    def exercise(self, context: ExerciseContext, common: Common) -> BeAutograd:
+        """The task, in the phase Gradient of a mode that has a graph."""
+        stage = _stage(self, context, start=StartPlace(1, "Gradient"))
+        if problem := context.why_no_graph(stage.mode):
+            context.diagnostics.add(self.line("mode"), problem)
+        if "at" in self and stage.at.phase not in ("Gradient", ""):
+            what = "autograd works in the phase Gradient; write `at: 1 gradient`"
+            context.diagnostics.add(self.line("at"), what)
+        return BeAutograd(**common, stage=stage, tolerance=self.tolerance)
 
 
 # ── choose ──────────────────────────────────────────────────────────────────────────
 
 
-def _choose(entry: ExerciseEntry, context: ExerciseContext, common: Common) -> Choose:
-    known = {"text": "…", "right": "true", "reply": "…"}
-    entries = entry.entries("choices", known, ("text",), example=_CHOOSE["choices"])
-    choices = tuple(
-        Choice(
-            text=one.text("text"),
-            # what can't be read is taken as right, so that it is told only once
-            is_right=one.one("right", yaml_values.YES_OR_NO, default="right" in one),
-            reply=one.text("reply"),
-        )
-        for one in entries
-    )
-    if choices:
-        _check_choices(entry, entries, choices)
-    return Choose(**common, stage=stage_of(entry, context), choices=choices)
+@dataclass(frozen=True, kw_only=True)
+class ChoiceKeys(Entry):
+    """An entry of the `choices` of a `choose`."""
+
+    text: str = key(_text, "", required=True)
+    right: bool | None = optional(schema.YES_OR_NO)
+    reply: str = key(_text, "")
+
+    @property
+    def is_right(self) -> bool:
+        """A `right` that can't be read counts as right, so that it has one diagnostic only."""
+        return "right" in self if self.right is None else self.right
 
 
-def _check_choices(
-    entry: ExerciseEntry, entries: Sequence[ExerciseEntry], choices: Sequence[Choice]
-) -> None:
-    _check_count(entry, len(choices))
+_CHOICES = "[{text: …, right: true}, {text: …, reply: …}]"
+_choice_entries = entries_of(ChoiceKeys, _CHOICES)
+
+
+def _choices(value: Value) -> tuple[ChoiceKeys, ...]:
+    """Choices of which one is right, with texts and replies that differ."""
+    add = value.diagnostics.add
+    choices = _choice_entries(value) or ()
+    if not choices:
+        return ()
+    _check_count(value)
     if (right := sum(choice.is_right for choice in choices)) != 1:
-        entry.diagnostic(
-            "choices", f"one choice must be right, not {right}; write `right: true` once"
-        )
-    texts: set[str] = set()
-    replies: set[str] = set()
-    for one, choice in zip(entries, choices, strict=True):
-        if choice.text in texts:
-            one.diagnostic("text", "another choice has the same text; write it otherwise")
-        if choice.reply and choice.reply in replies:
-            one.diagnostic(
-                "reply", "another choice has the same reply; write why this one is wrong"
-            )
-        if not choice.is_right and "reply" not in one:
-            one.diagnostic("reply", "this choice has no reply; write `reply: …`, why it is wrong")
-        texts |= {choice.text} - {""}
+        add(value.line, f"one choice must be right, not {right}; write `right: true` once")
+    texts, replies = {""}, {""}
+    for choice in choices:
+        if choice.text in texts - {""}:
+            add(choice.line("text"), "another choice has the same text; write it otherwise")
+        if choice.reply in replies - {""}:
+            what = "another choice has the same reply; write why this one is wrong"
+            add(choice.line("reply"), what)
+        if not choice.is_right and "reply" not in choice:
+            what = "this choice has no reply; write `reply: …`, why it is wrong"
+            add(choice.source.line, what)
+        texts.add(choice.text)
         replies.add(choice.reply)
+    return choices
 
 
-_PREDICT = {
-    "answer": 'gradient["w"]',
-    "form": "number",
-    "tolerance": "0.01",
-    "choices": "{up: It rises, down: It falls}",
-    "wrong": "[{value: …, reply: …}]",
-    "again": "[{at: 2 gradient}]",
-}
-_AGAIN = {
-    **STAGE_KEYS,
-    "ask": "…",
-    "hints": "[first, second]",
-    "explain": "…",
-    "wrong": _PREDICT["wrong"],
-}
-_REACH = {
-    "may": "[learning_rate]",
-    "condition": "losses[-1] < 1e-6",
-    "solution": "{learning_rate: 0.1, epochs: 10}",
-}
-_REPAIR = {
-    "phase": "Update",
-    "code": "| and below it the code with the mistake",
-    "solution": "| and below it the code without",
-    "symptom": "{error: part of the error's text}",
-    "epochs": "5",
-    "condition": "losses[-1] < 1e-6",
-}
-_CHOOSE = {"choices": "[{text: …, right: true}, {text: …, reply: …}]"}
+@dataclass(frozen=True, kw_only=True)
+class ChooseKeys(ExerciseKeys):
+    """The keys of a `choose`."""
 
-KIND_KEYS: Mapping[str, KindKeys] = {
-    "predict": KindKeys(_PREDICT, ("at", "answer"), _predict),
-    "reach": KindKeys(_REACH, tuple(_REACH), _reach),
-    "repair": KindKeys(_REPAIR, tuple(_REPAIR), _repair),
-    "autograd": KindKeys({"tolerance": "0.01"}, (), _be_autograd),
-    "choose": KindKeys(_CHOOSE, ("choices",), _choose),
-}
+    choices: tuple[ChoiceKeys, ...] = key(_choices, (), _CHOICES, required=True)
+
+    def exercise(self, context: ExerciseContext, common: Common) -> Choose:
+        """The question with its choices."""
+        choices = tuple(Choice(c.text, c.is_right, c.reply) for c in self.choices)
+        return Choose(**common, stage=_stage(self, context), choices=choices)
 
 
-_COMMON = {
-    "id": "first-gradient",
-    "kind": "predict",
-    "ask": "…",
-    "hints": "[…]",
-    "explain": "…",
+# ── Reading ─────────────────────────────────────────────────────────────────────────
+
+KIND_KEYS: Mapping[str, type[ExerciseKeys]] = {
+    "predict": PredictKeys,
+    "reach": ReachKeys,
+    "repair": RepairKeys,
+    "autograd": BeAutogradKeys,
+    "choose": ChooseKeys,
 }
-"""The keys that every exercise must have, with an example of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,90 +558,68 @@ class ExerciseBlock:
     """1-based line of the fence that opens it; the YAML begins on the next."""
 
 
-def read(
-    texts: Iterable[ExerciseBlock], context: ExerciseContext, diagnostics: DiagnosticList
-) -> dict[int, Exercise]:
-    """The exercises of one lesson, by the line of their fence; those that can't be are left out.
+def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int, Exercise]:
+    """The exercises of one lesson, by the line of their fence, without those of unknown kinds.
 
-    What is wrong is added to `diagnostics`; an exercise with faults is not to be used.
+    An exercise with diagnostics is not to be used.
     """
-    reader = _Reader(context, Values(diagnostics))
-    found = {text.line: reader.exercise(text) for text in texts}
-    return {line: exercise for line, exercise in found.items() if exercise}
-
-
-class _Reader:
-    """Reads one exercise after the other, and remembers their ids."""
-
-    def __init__(self, context: ExerciseContext, values: Values) -> None:
-        self._context = context
-        self._values = values
-        self._ids: dict[str, int] = {}
-
-    def exercise(self, text: ExerciseBlock) -> Exercise | None:
-        lines = text.yaml.removesuffix("\n").split("\n")
-        root = yaml_values.compose(
-            lines, self._values.diagnostics, first=text.line + 1, what="the exercise", example="id"
-        )
-        if root is None:
-            return None
-        kind = _kind_written(root)
-        entry = self._entry(root, text.line, kind)
+    found: dict[int, Exercise] = {}
+    ids: dict[str, int] = {}
+    for block in blocks:
+        keys = _keys_of(block, context)
+        if keys is None:
+            continue
+        if keys.id and ids.setdefault(keys.id, block.line) != block.line:
+            what = f"`{keys.id}` is the exercise on line {ids[keys.id]}; write another"
+            context.diagnostics.add(keys.line("id"), what)
         common = {
-            "id": self._id(entry),
-            "line": text.line,
-            "lines": entry.lines,
-            "ask": entry.text("ask"),
-            "hints": entry.texts("hints", "[first, second]"),
-            "explain": entry.text("explain"),
+            "id": keys.id,
+            "line": block.line,
+            "lines": keys.source.lines,
+            "ask": keys.ask,
+            "hints": keys.hints,
+            "explain": keys.explain,
         }
-        if kind in KIND_KEYS:
-            return KIND_KEYS[kind].read(entry, self._context, common)
-        if written := entry.one("kind", yaml_values.TEXT, ""):
-            entry.diagnostic("kind", f"unknown kind `{written}`{did_you_mean(written, KIND_KEYS)}")
+        exercise = keys.exercise(context, common)
+        if exercise is not None:
+            found[block.line] = exercise
+    return found
+
+
+def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | None:
+    lines = block.yaml.removesuffix("\n").split("\n")
+    root = yaml_tree.compose(
+        lines, context.diagnostics, first=block.line + 1, what="the exercise", example="id"
+    )
+    if root is None:
         return None
+    kind = _kind_written(root)
+    entry = KIND_KEYS.get(kind, ExerciseKeys)
+    elsewhere = {
+        name: f"; it belongs to `kind: {other}`"
+        for other, keys in KIND_KEYS.items()
+        for name in keys_of(keys)
+        if name not in keys_of(entry)
+    }
+    if entry is ExerciseKeys:  # the keys of any kind may be right
+        root = _without(root, elsewhere)
+    within = "this exercise" if entry is ExerciseKeys else f"this `{kind}`"
+    value = Value("", "", block.line, root, {}, context.diagnostics)
+    return schema.read(entry, value, within, elsewhere)
 
-    def _entry(self, root: yaml.MappingNode, line: int, kind: str) -> ExerciseEntry:
-        """The keys of an exercise; where its kind is unknown, those of any kind may be there."""
-        of = [KIND_KEYS[kind]] if kind in KIND_KEYS else list(KIND_KEYS.values())
-        known = dict(_COMMON)
-        for one in of:
-            known |= one.known
-        known |= STAGE_KEYS
-        keys = self._values.keys(
-            root,
-            known,
-            within=f"this `{kind}`" if kind in KIND_KEYS else "this exercise",
-            line=line,
-            required=(*_COMMON, *(of[0].required if len(of) == 1 else ())),
-            elsewhere=_elsewhere(known),
-        )
-        return ExerciseEntry(keys, self._values, {})
 
-    def _id(self, entry: ExerciseEntry) -> str:
-        id_ = entry.one("id", yaml_values.ID, "")
-        if id_ in self._ids:
-            entry.diagnostic(
-                "id", f"`{id_}` is the exercise on line {self._ids[id_]}; write another"
-            )
-        elif id_:
-            self._ids[id_] = entry.line
-        return id_
+def _without(root: yaml.MappingNode, names: Mapping[str, str]) -> yaml.MappingNode:
+    kept = [
+        (key_node, value)
+        for key_node, value in root.value
+        if not isinstance(key_node, yaml.ScalarNode) or key_node.value not in names
+    ]
+    return yaml.MappingNode(root.tag, kept, root.start_mark, root.end_mark)
 
 
 def _kind_written(root: yaml.MappingNode) -> str:
-    """The kind, which says what the other keys mean; "" where there is none."""
-    for key, value in root.value:
-        if isinstance(value, yaml.ScalarNode) and key.value == "kind":
+    """The kind, which decides what the other keys mean; "" where there is none."""
+    for key_node, value in root.value:
+        if isinstance(value, yaml.ScalarNode) and key_node.value == "kind":
             return " ".join(value.value.split())
     return ""
-
-
-def _elsewhere(known: Mapping[str, str]) -> dict[str, str]:
-    """Of each key that only other kinds have: whose it is."""
-    return {
-        key: f"; it belongs to `kind: {kind}`"
-        for kind, keys in KIND_KEYS.items()
-        for key in keys.known
-        if key not in known
-    }

@@ -56,7 +56,7 @@ def diagnostic_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
     if unknown:
         hint = did_you_mean(unknown[0], builds_on)
         hint = hint if hint.endswith("?") else "; `tutor list` shows the lessons"
-        return f"it builds on `{unknown[0]}`, which is no lesson{hint}"
+        return f"it builds on `{unknown[0]}`, which is not a lesson{hint}"
     if way := _way_back(slug, builds_on):
         return f"it builds on itself: {' → '.join(way)}; take one of these out of `builds_on`"
     return ""

@@ -154,7 +154,7 @@ class _Parts:
         if found.info != _EXERCISE:
             written = " ".join(found.info)
             self._diagnostics.add(
-                line, f"`{written}` is no exercise; write ```{' '.join(_EXERCISE)}"
+                line, f"`{written}` is not an exercise; write ```{' '.join(_EXERCISE)}"
             )
         elif found.nested:
             self._diagnostics.add(

@@ -21,8 +21,9 @@ import msgspec
 from tutor.lesson import front_matter
 from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
 from tutor.lesson.exercise import Choose, Exercise, Predict, Stage, kind_of
-from tutor.lesson.front_matter import ByMode, FrontMatter
+from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.model import DisplayFormula, Fence, Lesson, Prose, Section
+from tutor.lesson.schema import ByMode, keys_of
 
 _MATH_OR_CODE = re.compile(r"\$[^$]*\$|`[^`]*`")
 _WORD = re.compile(r"[A-Za-z]{2,}")
@@ -120,12 +121,12 @@ class _Comparison:
 
     def _settings(self) -> Iterator[Diagnostic]:
         theirs, mine = _front(self._original), _front(self._translation)
-        for key in FrontMatter.__dataclass_fields__:
+        for key in keys_of(FrontMatter):
             if key in _WORDS_OF_LESSON or _plain(getattr(theirs, key)) == _plain(
                 getattr(mine, key)
             ):
                 continue
-            if key not in theirs.lines:
+            if key not in theirs:
                 message = f"`{key}` is not in {self._original.path}; delete it here"
             else:
                 message = f"`{key}` is not as in {self._there(theirs.line(key))}; copy that line"

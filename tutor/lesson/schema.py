@@ -1,0 +1,387 @@
+"""A declarative schema for the YAML of lessons.
+
+A subclass of Entry declares the keys of a mapping, each with the kind of its value, a default and
+an example. `read` makes an instance of it and reports every diagnostic: unknown, missing and
+repeated keys, and values of the wrong kind. Scalars are taken as they are written: `yes` does not
+become True, and `1e-3` does not stay text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import keyword
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import yaml
+
+from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
+from tutor.lesson.model import WANTED, is_learning_rate
+
+T = TypeVar("T")
+E = TypeVar("E", bound="Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A node of the YAML that is to be read."""
+
+    name: str
+    """The key it stands under."""
+    path: str
+    """The keys that lead to it, as `wrong.0.reply`."""
+    line: int
+    """1-based line of its key."""
+    node: yaml.Node
+    lines: dict[str, int]
+    """By path: the line of each key that has been read, of the whole block of YAML."""
+    diagnostics: DiagnosticList
+
+    @property
+    def own_line(self) -> int:
+        """The 1-based line that the value itself begins on."""
+        return self.node.start_mark.line + 1
+
+    @property
+    def first_line(self) -> int:
+        """The line of the first character of its text: below the `|` of a block of lines."""
+        is_block = isinstance(self.node, yaml.ScalarNode) and self.node.style in ("|", ">")
+        return self.own_line + is_block
+
+    def below(self, key: str, node: yaml.Node, line: int, name: str | None = None) -> Value:
+        """A value within this one, whose line is noted."""
+        path = f"{self.path}.{key}" if self.path else key
+        self.lines[path] = line
+        return Value(name or key, path, line, node, self.lines, self.diagnostics)
+
+
+Kind: TypeAlias = Callable[[Value], T | None]
+"""Reads a value of one kind; None, and a diagnostic, where it can't be read."""
+
+
+# ── Scalars ─────────────────────────────────────────────────────────────────────────
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that an escape in a YAML string can bring into a text of several lines."""
+
+MAX_INTEGER = 1_000_000_000
+"""Counts of epochs and batches above this are typing mistakes."""
+
+
+def scalar(wanted: str, convert: Callable[[str], T]) -> Kind[T]:
+    """A kind of scalar; `convert` raises ValueError for text that isn't `wanted`."""
+
+    def read_scalar(value: Value) -> T | None:
+        node, name = value.node, value.name
+        if not isinstance(node, yaml.ScalarNode):
+            found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+            value.diagnostics.add(
+                value.own_line, f"`{name}` must be {wanted}, not {found}; write `{name}: …`"
+            )
+            return None
+        try:
+            return convert(node.value)
+        except ValueError:
+            shown = f"`{_short(node.value)}`" if node.value.strip() else "empty"
+            value.diagnostics.add(value.own_line, f"`{name}` must be {wanted}, not {shown}")
+            return None
+
+    return read_scalar
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _where(holds: Callable[[str], object], convert: Callable[[str], T]) -> Callable[[str], T]:
+    """The conversion of text for which a condition holds."""
+
+    def converted(written: str) -> T:
+        if not holds(written):
+            raise ValueError
+        return convert(written)
+
+    return converted
+
+
+def _number_where(holds: Callable[[float], object]) -> Callable[[str], float]:
+    return _where(lambda written: math.isfinite(float(written)) and holds(float(written)), float)
+
+
+def _text(written: str) -> str:
+    line = " ".join(written.split())
+    if not line or not line.isprintable():
+        raise ValueError
+    return line
+
+
+def _markdown(written: str) -> str:
+    text = written.strip("\n").rstrip()
+    if not text.strip() or _CONTROL.search(text):
+        raise ValueError
+    return text
+
+
+def at_least(least: int) -> Kind[int]:
+    """Whole numbers from `least` up."""
+
+    def is_in_range(written: str) -> bool:
+        return len(written) <= len(str(MAX_INTEGER)) and least <= int(written) <= MAX_INTEGER
+
+    return scalar(f"a whole number from {least} to {MAX_INTEGER}", _where(is_in_range, int))
+
+
+def word_of(known: Sequence[str]) -> Kind[str]:
+    """One of these words. Another is returned as well, with a diagnostic."""
+
+    def read_word(value: Value) -> str | None:
+        word = TEXT(value)
+        if word is not None and word not in known:
+            hint = did_you_mean(word, known)
+            value.diagnostics.add(value.own_line, f"unknown `{word}` in `{value.name}`{hint}")
+        return word
+
+    return read_word
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    return _where(re.compile(pattern).fullmatch, str)
+
+
+TEXT = scalar("one line of text", _text)
+NUMBER = scalar("a finite number", _number_where(math.isfinite))
+POSITIVE = scalar("a finite number above 0", _number_where(lambda number: number > 0))
+RATE = scalar(WANTED, _number_where(is_learning_rate))
+NAME = scalar(
+    "a Python name",
+    _where(lambda word: word.isidentifier() and not keyword.iskeyword(word), str),
+)
+MODE = scalar("a mode's name (letters, digits, - and _)", _matching("[A-Za-z][A-Za-z0-9_-]*"))
+SLUG = scalar("a lesson's name (its file's without .md)", _matching(r"(?!(?s:.*)\.md\Z)[^\s/\\]+"))
+ID = scalar("letters, digits and - only", _matching("[A-Za-z0-9-]+"))
+YES_OR_NO = scalar(
+    "true or false", _where(("true", "false").__contains__, lambda word: word == "true")
+)
+MARKDOWN = scalar("text", _markdown)
+CODE = scalar(
+    "Python code",
+    _where(lambda code: not _CONTROL.search(code), lambda code: code if code.strip() else ""),
+)
+EXPRESSION = scalar("a Python expression on one line", _text)
+
+
+# ── Lists and mappings ──────────────────────────────────────────────────────────────
+
+
+def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tuple[T, ...]]:
+    """A list of at least one value; of values that can't be read none is left."""
+
+    def read_list(value: Value) -> tuple[T, ...]:
+        node, name = value.node, value.name
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            found = "a mapping" if isinstance(node, yaml.MappingNode) else "a text"
+            below = f"`{name}:` and below it `  - …`, or " if node.value else ""
+            value.diagnostics.add(
+                value.line,
+                f"`{name}` must be a list, not {found if node.value else 'empty'}; "
+                f"write {below}`{name}: {example}`",
+            )
+            return ()
+        found_at: dict[T, int] = {}
+        items: list[T] = []
+        for number, part in enumerate(node.value):
+            at = value.below(str(number), part, part.start_mark.line + 1, name)
+            item = kind(at)
+            if item is None:
+                continue
+            if not may_repeat and item in found_at:
+                what = f"`{_short(str(item))}` is already in `{name}`, on line {found_at[item]}"
+                value.diagnostics.add(at.line, f"{what}; keep one of them")
+                continue
+            if not may_repeat:
+                found_at[item] = at.line
+            items.append(item)
+        return tuple(items)
+
+    return read_list
+
+
+def mapping_of(kind: Kind[T], example: str) -> Kind[Mapping[str, T]]:
+    """A mapping whose keys are free; of values that can't be read none is left."""
+
+    def read_mapping(value: Value) -> Mapping[str, T] | None:
+        if not isinstance(value.node, yaml.MappingNode):
+            value.diagnostics.add(
+                value.line, f"`{value.name}` must be a mapping; write `{value.name}: {example}`"
+            )
+            return None
+        read_pairs = {part.name: kind(part) for part in pairs(value)}
+        return {name: found for name, found in read_pairs.items() if found is not None}
+
+    return read_mapping
+
+
+def pairs(value: Value) -> list[Value]:
+    """The entries of a mapping; of entries with the same key the first."""
+    found: dict[str, Value] = {}
+    for key, node in value.node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            value.diagnostics.add(line, "a key must be one word; write `key: value`")
+        elif key.value in found:
+            first = found[key.value].line
+            value.diagnostics.add(
+                line, f"the key `{key.value}` is already on line {first}; keep one of them"
+            )
+        else:
+            found[key.value] = value.below(key.value, node, line)
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ByMode(Generic[T]):
+    """A value that holds for all modes, or one for each mode."""
+
+    common: T | None = None
+    own: Mapping[str, T] = field(default_factory=dict)
+    line: int = 1
+    """1-based line of the key."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """1-based line of each mode's own value."""
+
+    def get(self, mode: str) -> T | None:
+        """The value for `mode`, or None if the file has none for it."""
+        return self.own.get(mode, self.common)
+
+
+def by_mode(kind: Kind[T]) -> Kind[ByMode[T]]:
+    """One value for all modes, or a mapping with a value for each."""
+
+    def read_by_mode(value: Value) -> ByMode[T] | None:
+        if not isinstance(value.node, yaml.MappingNode):
+            common = kind(value)
+            return None if common is None else ByMode(common, line=value.line)
+        lines: dict[str, int] = {}
+        own: dict[str, T] = {}
+        for part in pairs(value):
+            lines[part.name] = part.line
+            found = kind(dataclasses.replace(part, name=value.name))
+            if found is not None:
+                own[part.name] = found
+        if not lines:
+            value.diagnostics.add(
+                value.line, f"`{value.name}` is empty; write a value for each mode"
+            )
+        return ByMode(None, own, value.line, lines) if own else None
+
+    return read_by_mode
+
+
+# ── Mappings whose keys are known ───────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a mapping: the kind of its value, an example, and whether it must be there."""
+
+    kind: Kind[Any]
+    example: str
+    is_required: bool
+
+
+def key(kind: Kind[T], default: T, example: str = "…", *, required: bool = False) -> T:
+    """A field of an Entry that is a key. `default` stands for a key that is left out or wrong."""
+    found: T = field(
+        default_factory=lambda: default, metadata={"key": Key(kind, example, required)}
+    )
+    return found
+
+
+def optional(kind: Kind[T], example: str = "…") -> T | None:
+    """A key whose value is None where it is left out."""
+    found: T | None = field(default=None, metadata={"key": Key(kind, example, False)})
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The place of a mapping in its file."""
+
+    line: int = 1
+    """Of the mapping, or of what it stands in."""
+    path: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """By path: the line of every key of the whole block of YAML."""
+    own: frozenset[str] = frozenset()
+    """The known keys that are there."""
+    is_right: bool = True
+    """Whether it was read without a diagnostic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A mapping whose keys are the fields that a subclass declares with `key`."""
+
+    source: Source = Source()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.source.own
+
+    def line(self, name: str) -> int:
+        """The line of a key, as `mode` or `set.w`, or of the mapping where the key is left out."""
+        path = f"{self.source.path}.{name}" if self.source.path else name
+        return self.source.lines.get(path, self.source.line)
+
+
+def keys_of(entry: type[Entry]) -> Mapping[str, Key]:
+    """The keys that an entry may have, by name."""
+    found = dataclasses.fields(entry)
+    return {f.name: f.metadata["key"] for f in found if "key" in f.metadata}
+
+
+def entry_of(entry: type[E]) -> Kind[E]:
+    """A mapping with the keys of `entry`."""
+    return lambda value: read(entry, value, f"`{value.name}`")
+
+
+def entries_of(entry: type[E], example: str) -> Kind[tuple[E, ...]]:
+    """A list of mappings with the keys of `entry`."""
+    return list_of(
+        lambda value: read(entry, value, f"an entry of `{value.name}`"), example, may_repeat=True
+    )
+
+
+def read(
+    entry: type[E], value: Value, within: str = "", elsewhere: Mapping[str, str] | None = None
+) -> E:
+    """The mapping in `value`, with the default for every key that is left out or wrong.
+
+    The diagnostics call the mapping `within`; `elsewhere` has a hint for keys that are not known.
+    """
+    known = keys_of(entry)
+    add, before = value.diagnostics.add, len(value.diagnostics)
+    required = {name: one.example for name, one in known.items() if one.is_required}
+    if not isinstance(value.node, yaml.MappingNode):
+        first = next(iter(known))
+        examples = required or {first: known[first].example}
+        example = ", ".join(f"{name}: {text}" for name, text in examples.items())
+        add(value.line, f"{within} must be a mapping; write `{{{example}}}`")
+        return entry(source=Source(value.line, value.path, value.lines, is_right=False))
+    found = {part.name: part for part in pairs(value)}
+    for name, part in found.items():
+        if name not in known:
+            hint = (elsewhere or {}).get(name) or did_you_mean(name, known)
+            add(part.line, f"unknown key `{name}`{f' in {within}' if within else ''}{hint}")
+            del value.lines[part.path]
+    for name, example in required.items():
+        if name not in found:
+            lacks = f"{within} lacks `{name}`" if within else f"the key `{name}` is missing"
+            add(value.line, f"{lacks}; write `{name}: {example}`")
+    own = frozenset(name for name in found if name in known)
+    read_values = {name: known[name].kind(found[name]) for name in known if name in found}
+    given = {name: one for name, one in read_values.items() if one is not None}
+    is_right = len(value.diagnostics) == before
+    return entry(source=Source(value.line, value.path, value.lines, own, is_right), **given)
