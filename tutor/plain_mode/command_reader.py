@@ -11,10 +11,10 @@ from tutor.errors import LessonError, LessonMissingError
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.plain_mode import command_table, exercise_text
-from tutor.plain_mode.commands import ActionCommands, QuestionCommands, UnclearCommandError, times
+from tutor.plain_mode.commands import ActionCommands, UnclearCommandError, times
 from tutor.plain_mode.event_listener import EventListener
-from tutor.plain_mode.inspection_commands import InspectionCommands
 from tutor.plain_mode.line_writer import LineWriter
+from tutor.plain_mode.question_commands import QuestionCommands
 from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.plain_mode.spoken_prose import following, sentence, spoken_line
 from tutor.session.engine_session import Engine
@@ -58,8 +58,9 @@ class CommandReader:
         self._writer = LineWriter(out, width)
         self._listener = EventListener(engine, self._session, self._writer, is_attended=is_attended)
         self._narrator = RunNarrator(self._session, self._writer)
-        self._questions = QuestionCommands(self._session, self._writer, self._narrator)
-        self._inspections = InspectionCommands(self._session, self._writer, self._listener)
+        self._questions = QuestionCommands(
+            self._session, self._writer, self._narrator, self._listener
+        )
         self._actions = ActionCommands(self._session, self._more_lines)
         self._trouble = ""
 
@@ -154,8 +155,6 @@ class CommandReader:
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
         elif not name:
             self._writer.say(_unknown(line))
-        elif self._inspections.answers(name, argument, view):
-            self._narrator.tell("aside")
         elif not self._questions.answers(name, argument, view):
             self._act(name, argument)
 

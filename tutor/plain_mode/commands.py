@@ -1,19 +1,15 @@
-"""The commands of plain mode that act on the session, and those that ask about it."""
+"""The commands of plain mode that act on the session."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from tutor.lesson.exercise import Repair
-from tutor.lesson.model import SETUP, DisplayFormula, Section
-from tutor.plain_mode import exercise_text, spoken_sections
-from tutor.plain_mode.line_writer import Line, LineWriter
-from tutor.plain_mode.run_narrator import Kind, RunNarrator
-from tutor.plain_mode.spoken_prose import sentence, spoken_definition
+from tutor.plain_mode import exercise_text
+from tutor.plain_mode.run_narrator import Kind
 from tutor.plain_mode.spoken_sections import has_symbols, listed
-from tutor.plain_mode.spoken_values import all_values, figure
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 from tutor.wording import parameter_input
@@ -308,116 +304,3 @@ def _code_in(path: Path) -> str:
             return file.read(LONGEST_CODE)
     except OSError as error:
         raise UnclearCommandError(f"{path} can't be read: {error.strerror}.") from None
-
-
-class QuestionCommands:
-    """The commands that ask about the lesson and its run."""
-
-    def __init__(self, session: Session, writer: LineWriter, narrator: RunNarrator) -> None:
-        self._session = session
-        self._writer = writer
-        self._narrator = narrator
-        self._lines: Mapping[str, Callable[[str, RunView], Iterator[Line]]] = {
-            "where": self._where,
-            "values": self._values,
-            "formula": self._formulas,
-            "code": self._code,
-            "ladder": lambda argument, m: spoken_sections.ladder(m.lesson, m.mode),
-            "exercises": self._exercises,
-        }
-
-    def answers(self, name: str, argument: str, view: RunView) -> bool:
-        """Answer, if the command is one of these. Raises UnclearCommandError."""
-        if name == "lr" and not argument:
-            rate = self._session.learning_rate
-            said = f"is {figure(rate)}" if rate else "is not known yet"
-            self._writer.say(f"The learning rate {said}.")
-        elif name == "read":
-            self._read(argument, view)
-        elif name in self._lines:
-            self._writer.apart(list(self._lines[name](argument, view)))
-        else:
-            return False
-        return True
-
-    def _where(self, argument: str, view: RunView) -> Iterator[Line]:
-        frame = view.frame
-        yield f"Lesson {view.lesson.slug}, mode {view.mode}, on {view.device}."
-        if frame is not None:
-            yield spoken_sections.where(frame)
-            rate = figure(frame.learning_rate)
-            yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
-        if attempt := self._session.attempt:
-            yield f"You are in exercise {attempt.number} of {attempt.count}: {attempt.exercise.id}."
-            yield from exercise_text.still_to_do(attempt)
-        if view.failed is not None:
-            yield exercise_text.failure(view.failed, attempt, self._session.controller.lesson)
-
-    def _values(self, argument: str, view: RunView) -> Iterator[Line]:
-        if view.frame is None:
-            yield "There are no values yet."
-        else:
-            yield spoken_sections.where(view.frame)
-            yield from all_values(view.frame)
-
-    def _formulas(self, argument: str, view: RunView) -> Iterator[Line]:
-        """The formulas of the named phase, or of the one that has run and the next one."""
-        frame = view.frame
-        ran, following = (frame.phase or SETUP, frame.next_phase) if frame else (SETUP, SETUP)
-        named = self._phase(argument, view) if argument else None
-        for section in [named] if named else filter(None, map(view.lesson.phase, (ran, following))):
-            said = [line for line in self._formulas_of(section, view) if line]
-            yield f"{section.phase}." if said else f"{section.phase} has no formula."
-            yield from said
-
-    def _formulas_of(self, section: Section, view: RunView) -> Iterator[Line]:
-        values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
-        is_foreign = spoken_sections.has_symbols(view.lesson)
-        for block in section.blocks:
-            if isinstance(block, DisplayFormula):
-                yield spoken_sections.live(
-                    block, values, in_symbols=is_foreign
-                ) or spoken_definition(block.latex, in_symbols=is_foreign)
-
-    def _code(self, argument: str, view: RunView) -> Iterator[Line]:
-        attempt = self._session.attempt
-        if attempt is not None and attempt.wants == "code" and not argument:
-            yield from exercise_text.code_of(attempt, view.failed, self._session.controller.lesson)
-            return
-        phase = view.next_phase or SETUP
-        section = self._phase(argument, view) if argument else view.lesson.phase(phase)
-        said = (
-            list(spoken_sections.code(view.lesson, view.mode, str(section.phase)))
-            if section
-            else []
-        )
-        yield from said or [f"No code runs in this phase in the mode {view.mode}."]
-
-    def _exercises(self, argument: str, view: RunView) -> Iterator[Line]:
-        return exercise_text.listing(
-            self._session.controller.exercises, self._session.controller.results()
-        )
-
-    def _read(self, argument: str, view: RunView) -> None:
-        if not argument:
-            self._narrator.read_on(view)
-            return
-        section = self._phase(argument, view)
-        values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
-        is_foreign = spoken_sections.has_symbols(view.lesson)
-        self._writer.apart(
-            [
-                sentence(section.heading),
-                *spoken_sections.before(section, view.mode, in_symbols=is_foreign),
-                *spoken_sections.after(section, values, with_words=True, in_symbols=is_foreign),
-            ]
-        )
-
-    def _phase(self, name: str, view: RunView) -> Section:
-        """The first section with this in its heading. Raises UnclearCommandError."""
-        named = [s for s in view.lesson.sections if s.heading]
-        found = [s for s in named if name.lower() in s.heading.lower()]
-        if not found:
-            headings = spoken_sections.listed([s.heading for s in named])
-            raise UnclearCommandError(f"There is no section {name}; available: {headings}.")
-        return found[0]

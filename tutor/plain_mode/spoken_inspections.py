@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tutor.lesson.model import REPORT, Lesson, gradient_index
+from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.spoken_prose import sentence, spoken_python
 from tutor.plain_mode.spoken_sections import counted, is_by_hand, listed
 from tutor.plain_mode.spoken_values import figure, is_known, spoken_value
@@ -40,7 +41,7 @@ MOST_POINTS = 12
 def variable(facts: VariableInfo) -> Iterator[str]:
     """The value of a variable, its part in autograd, and its gradient."""
     if facts.value == NO_VALUE:
-        yield f"{facts.name} has no value: {facts.note}."
+        yield f"{facts.name} has no value: {in_words(facts.note)}."
         return
     kind = [facts.type] if facts.type else []
     if facts.value.is_number and facts.value.dtype != facts.type:
@@ -51,7 +52,7 @@ def variable(facts: VariableInfo) -> Iterator[str]:
     yield f"Its value is {spoken_value(facts.value)}."
     yield from _part_in_autograd(facts)
     if facts.note:
-        yield sentence(facts.note[:1].upper() + facts.note[1:])
+        yield sentence(in_words(facts.note[:1].upper() + facts.note[1:]))
 
 
 def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
@@ -87,7 +88,7 @@ def graph(
     leaves = [node for node in nodes if node.is_leaf]
     operations = sorted((n for n in nodes if not n.is_leaf), key=lambda n: (n.order < 0, n.order))
     if not nodes:
-        yield _BY_HAND if is_by_hand(lesson, frame.mode) else sentence(found.why)
+        yield _BY_HAND if is_by_hand(lesson, frame.mode) else sentence(in_words(found.why))
         return
     done = _operations_done(lesson, frame, found.operations, asked)
     counts = f"{counted(len(operations), 'operation')} and {counted(len(leaves), 'leaf', 'leaves')}"
@@ -104,7 +105,7 @@ def graph(
     if not done:
         yield "The gradients are not known yet: backward has not run in this step."
     if found.why:
-        yield sentence(found.why)
+        yield sentence(in_words(found.why))
 
 
 _BY_HAND = "By hand there is no graph. Type mode autograd to let autograd compute the gradient."
@@ -175,9 +176,9 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
         yield _result(found.agreements)
     yield f"The run follows the gradient of {found.leader}."
     if found.note:
-        yield sentence(found.note)
+        yield sentence(in_words(found.note))
     for agreement in found.agreements:
-        yield f"{agreement.parameter}: {sentence(agreement.verdict)}"
+        yield f"{agreement.parameter}: {sentence(in_words(agreement.verdict))}"
         if agreement.largest > 0:
             yield f"The largest difference is {figure(agreement.largest)}."
         by_gradient: dict[str, list[str]] = {}
@@ -246,7 +247,7 @@ def picture(found: AnyPicture) -> Iterator[str]:
         case PlanePicture():
             yield from _plane(found)
         case _:
-            yield sentence(found.why)
+            yield sentence(in_words(found.why))
 
 
 def _data(found: DataPicture) -> Iterator[str]:
