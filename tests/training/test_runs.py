@@ -446,3 +446,14 @@ def test_a_run_that_is_to_be_had_again_is_told_with_the_loss_that_it_had() -> No
     before = {info.name: info.loss for info in runs.infos(0)}
     again = Runs.again(runs.current, runs.infos(0))
     assert {info.name: info.loss for info in again.infos(0)} == before
+
+
+def test_a_kept_run_is_named_by_the_settings_that_its_steps_used() -> None:
+    runs = line()
+    runs.current.step_epoch()
+    runs.set(learning_rate=0.04)
+    runs.restart()
+    runs.current.step_epoch()
+    kept, current = runs.infos(0)
+    assert (kept.learning_rate, kept.changes) == (0.01, ())
+    assert current.learning_rate == 0.04

@@ -153,8 +153,12 @@ async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(at
         assert learner.sees("That is the sum.")
         assert not learner.app.screen.query_one("#exercise-field").display
         assert learner.sees("enter asks again", "exercise-keys")
-        await learner.press("1", "enter")  # the next answer, typed before it is asked for
+        await learner.press("-", "2", "8")  # panes as everywhere, and the reply stays
+        assert learner.sees("That is the sum.")
+        await learner.press("enter")
         assert learner.sees("And in epoch 2?")
+        await learner.press("enter")
+        assert learner.app.session.notice.code == "empty_answer"
         assert (learner.field.has_focus, learner.field.value) == (True, "")
         assert learner.app.screen.query_one("#exercise").display
         await learner.press(*"5 x", "enter", "7")  # what can't be read gives way to the next key

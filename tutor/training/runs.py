@@ -259,9 +259,13 @@ class Runs:
 
     def infos(self, columns: int) -> tuple[RunInfo, ...]:
         """A description of each run, the current one last; curves have so many columns."""
-        mine = _info(self._as_kept(None), columns, self.current.at.epoch)
+        now = self.current
+        mine = _info(self._as_kept(None), columns, now.at.epoch, now.recipe.changes)
         return (
-            *(_info(kept, columns, len(kept.history.losses)) for kept in self._kept),
+            *(
+                _info(kept, columns, len(kept.history.losses), _used_changes(kept, now.programs))
+                for kept in self._kept
+            ),
             msgspec.structs.replace(mine, is_current=True),
         )
 
@@ -399,8 +403,23 @@ def _end(kept: _Kept) -> str:
     return f"epoch {kept.furthest.epoch}"
 
 
-def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
-    mode, device, learning_rate, seed = settings_of(kept.recipe.changes, kept.recipe)
+def _used_changes(kept: _Kept, programs: Mapping[str, Program]) -> tuple[Change, ...]:
+    """The changes after which the run was stepped; a later one has changed none of its numbers."""
+    changes, furthest = kept.recipe.changes, kept.furthest
+    if furthest == Position(0, 0):
+        return changes
+    mode = kept.recipe.mode
+    used = []
+    for change in changes:
+        steps = programs[mode].steps
+        if change.at < min(furthest, Position(furthest.epoch, steps)):
+            used.append(change)
+        mode = change.mode or mode
+    return tuple(used)
+
+
+def _info(kept: _Kept, columns: int, here: int, changes: tuple[Change, ...]) -> RunInfo:
+    mode, device, learning_rate, seed = settings_of(changes, kept.recipe)
     losses = kept.history.losses
     return RunInfo(
         name=kept.name,
@@ -411,7 +430,7 @@ def _info(kept: _Kept, columns: int, here: int) -> RunInfo:
         seed=seed,
         furthest=kept.epochs,
         loss=kept.loss,
-        changes=kept.recipe.changes,
+        changes=changes,
         curve=losses.curve(columns, here) if columns else None,
         forked_at=kept.forked_at,
         record=kept.recipe,

@@ -71,6 +71,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
         "{skip}: I know this",
         _LEAVES,
     ),
+    "empty_answer": ("Type your answer first", _LEAVES),
     "run_is_fixed": ("The question is about this run, as it is", _LEAVES),
     "only_code_changes": ("Only the code may be changed here", "{edit} opens it", _LEAVES),
     "no_exercises": ("This lesson has no exercises",),

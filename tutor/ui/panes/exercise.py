@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -130,6 +129,9 @@ class ExerciseText(PartsPane):
             super().__init__()
             self.text = text
 
+    class AnsweredNothing(Message):
+        """Enter was pressed in an empty field."""
+
     class WentOn(Message):
         """The learner wishes to go on: to be asked again, to the field, to the next exercise."""
 
@@ -206,16 +208,6 @@ class ExerciseText(PartsPane):
             is_one = isinstance(number, int) and attempt and number <= len(attempt.choices)
             return bool(is_one) and lines_of.asks_to_choose(attempt)
         return True
-
-    def on_key(self, event: events.Key) -> None:
-        """Ask the question again, with other numbers, before the next answer is typed."""
-        attempt = self.attempt
-        if attempt is None or attempt.state != "wrong" or attempt.wants not in ("number", "sign"):
-            return
-        if event.character and event.character in "0123456789+-−.,":
-            event.stop()
-            event.prevent_default()
-            self.post_message(self.WentOn())
 
     def action_choice(self, by: int) -> None:
         """The choice above or below."""
@@ -405,10 +397,12 @@ class ExercisePane(Vertical):
         self.post_message(self.Typed(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Hand the answer on; an empty one is none."""
+        """Hand the answer on; for an empty field say that there is none."""
         event.stop()
-        if event.value.strip():
-            self.post_message(ExerciseText.Answered(event.value.strip()))
+        if answer := event.value.strip():
+            self.post_message(ExerciseText.Answered(answer))
+        else:
+            self.post_message(ExerciseText.AnsweredNothing())
 
 
 def _exercises(view: RunView | None) -> tuple[Exercise, ...]:

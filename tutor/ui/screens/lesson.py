@@ -315,6 +315,11 @@ class LessonScreen(SessionScreen):
         if self.notice != self.session.notice:
             self.update_from_session()
 
+    def on_exercise_text_answered_nothing(self) -> None:
+        """Ask for an answer."""
+        self.session.tell("empty_answer")
+        self.update_from_session()
+
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """Do the same as the key `a`; for code, open the editor."""
         attempt = self.session.attempt
