@@ -187,6 +187,16 @@ async def test_d_shows_the_refusal(make_app: MakeApp) -> None:
         assert text_of(app, "status") == "! there is no cuda here; there is cpu"
 
 
+async def test_a_refusal_is_gone_from_the_status_line_with_the_next_key(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("d")
+        assert app.session.notice.kind == "refused"
+        await pilot.press("2")
+        assert app.session.notice.code == ""
+        assert "!" not in text_of(app, "status")
+
+
 async def test_l_asks_for_a_learning_rate_until_it_is_one(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:

@@ -123,7 +123,7 @@ class TutorApp(ThemedApp):
         )
         self._menu_screen = MenuScreen(self._curriculum)
         self._came_to_map_from = "menu"
-        self._keys = KeysInOrder(self, super().on_event)
+        self._keys = KeysInOrder(self, self._hand_on)
 
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
@@ -279,6 +279,14 @@ class TutorApp(ThemedApp):
             await self._keys.take(event)
         else:
             await super().on_event(event)
+
+    async def _hand_on(self, event: events.Key | events.Paste) -> None:
+        """Pass a key on; a refusal on the status line belonged to the key before it."""
+        if isinstance(event, events.Key) and self.session.notice.kind == "refused":
+            self.session.notice = Notice()
+            if isinstance(self.screen, SessionScreen):
+                self.screen.update_from_session()
+        await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable suspending in the editor, where Ctrl+Z is undo."""
