@@ -212,3 +212,19 @@ async def test_of_several_formulas_all_that_find_room_are_in_view(
             seen = [row.strip() for row in app.screen_rows if row.strip().startswith("┃   a")]
             ends = [row.plain.strip() for row in app.pane.lines if row.plain.startswith("┃   a")]
             assert seen == ends[-min(count, app.pane.scrollable_content_region.height) :]
+
+
+async def test_after_the_lessons_epochs_each_further_one_shows_the_next_closing_section() -> None:
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
+    one = told(2)
+    last = Section("Further", 1099, None, (WORDS,) * 4)
+    long = msgspec.structs.replace(one, sections=(*one.sections, last))
+    epochs = long.epochs["autograd"]
+    async with app.run_test(size=(78, 12)) as pilot:
+        for further, heading in enumerate(("What to remember", "Further", "Further")):
+            at = frame(epochs + further, 5)
+            app.view = replace(view(at, frame(epochs + further - 1, 5)), lesson=long)
+            await pilot.pause()
+            shown = [row.strip() for row in app.screen_rows]
+            assert any(row.startswith(heading) for row in shown[:12]), shown
+            assert (heading in shown[0]) or further

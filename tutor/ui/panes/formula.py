@@ -60,9 +60,9 @@ class FormulaPane(LinesPane):
         """First and last line of each formula."""
         self._last: dict[tuple[str, str], str] = {}
         """By phase and expression: the text that last stood there before this frame."""
-        self._behind_phases: int | None = None
-        """The line on which the sections behind the last phase begin."""
-        self._followed: tuple[str, str | None, bool, bool] | None = None
+        self._closing_starts: list[int] = []
+        """The first line of each section behind the last phase."""
+        self._followed: tuple[str, str | None, int | None, bool] | None = None
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Another lesson, step or value."""
@@ -107,11 +107,11 @@ class FormulaPane(LinesPane):
         self._results.clear()
         self._formulas.clear()
         phases = [i for i, section in enumerate(view.lesson.sections) if section.phase]
-        self._behind_phases = None
+        self._closing_starts.clear()
         for index, section in enumerate(view.lesson.sections):
             first = len(lines)
-            if phases and index == phases[-1] + 1:
-                self._behind_phases = first
+            if phases and index > phases[-1]:
+                self._closing_starts.append(first)
             for block_lines, kind in self._section(section, view, width):
                 if kind != "words":
                     self._formulas.append((len(lines), len(lines) + len(block_lines) - 1))
@@ -131,31 +131,34 @@ class FormulaPane(LinesPane):
         The learner is left alone between steps. Below the last phase, whose next one stands far
         above, the text goes on with the sections that close the lesson: from the second epoch on
         they stand below what has just run (in the first they would answer what the exercises
-        ask), and from the lesson's last epoch on they come first.
+        ask). After the lesson's last epoch the first of them is shown, after each further epoch
+        the next.
         """
         view = self.view
         if view is None:
             return
-        is_closing = self._behind_phases is not None and self._is_through(view)
+        closing = self._closing_section(view)
         next_phase = None if view.at_start else self._followed_phase(view)
-        place = (view.mode, next_phase, is_closing, view.epoch > 1)
+        place = (view.mode, next_phase, closing, view.epoch > 1)
         if place == self._followed:
             return
         self._followed = place
-        if is_closing and self._behind_phases is not None:
-            self._scroll_up_to(self._behind_phases)
+        if closing is not None:
+            self._scroll_up_to(closing)
         elif next_phase in self._sections:
             self._follow(view, str(next_phase))
         elif view.at_start:
             self._scroll_up_to(0)
 
-    def _is_through(self, view: RunView) -> bool:
-        """Whether the run stands at an epoch's end, and has made all the lesson's epochs."""
+    def _closing_section(self, view: RunView) -> int | None:
+        """The first line of the closing section to show: at the end of the lesson's epochs."""
         frame = view.frame
-        if frame is None or self.attempt is not None:
-            return False
+        if frame is None or self.attempt is not None or not self._closing_starts:
+            return None
         epoch, last = frame.at.epoch, view.lesson.epochs[view.mode]
-        return frame.is_epoch_end and (epoch >= last or epoch == view.goal)
+        if not frame.is_epoch_end or (epoch < last and epoch != view.goal):
+            return None
+        return self._closing_starts[min(max(epoch - last, 0), len(self._closing_starts) - 1)]
 
     def _follow(self, view: RunView, phase: str) -> None:
         ahead = self._sections[phase]
@@ -166,7 +169,8 @@ class FormulaPane(LinesPane):
         elif done == ahead:  # what has come was asked for
             self._scroll_up_to(self._top(done_phase, done[1]))
         elif done > ahead:
-            below = self._behind_phases if view.epoch > 1 and self.attempt is None else None
+            shows_closing = self._closing_starts and view.epoch > 1 and self.attempt is None
+            below = self._closing_starts[0] if shows_closing else None
             self._scroll_up_to(self._top(done_phase, done[1] if below is None else below + 1))
         else:
             _, result = self._results.get(view.next_phase or "", ahead)
