@@ -116,6 +116,13 @@ class Learner:
         return self.session.view.frame.at
 
 
+def at(engine: FakeEngine, *exercises: Exercise, id: str | None = None) -> Learner:
+    """A learner at the first of these exercises, or at the one with this id."""
+    learner = Learner(engine, *exercises)
+    learner.begins(id)
+    return learner
+
+
 def results_of(learner: Learner) -> list[ExerciseResult]:
     return [result for _, result in learner.notebook.results]
 
@@ -137,8 +144,7 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
 
 
 def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     wrong = learner.says("-120")
     assert wrong.state == "wrong"
     assert reply_markdown(wrong) == "You said: −120. That is the sum. It is: −30."
@@ -148,8 +154,7 @@ def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: Fa
 def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
     engine: FakeEngine,
 ) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     places = [learner.at]
     for _ in range(3):
         learner.says("7")
@@ -185,8 +190,7 @@ def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine
 
 
 def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     asked = learner.says("about *thirty*")
     assert (asked.state, asked.tries) == ("asking", 0)
     assert r"\*thirty\*" in reply_markdown(asked)
@@ -198,16 +202,14 @@ def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
 def test_signs_and_choices_are_judged_too(
     engine: FakeEngine, exercise: Exercise, right: str, wrong: str
 ) -> None:
-    learner = Learner(engine, exercise)
-    learner.begins()
+    learner = at(engine, exercise)
     assert learner.says(wrong).state in ("wrong", "asking")
     learner.begins()
     assert learner.says(right).state == "done"
 
 
 def test_the_run_can_not_be_stepped_past_an_open_question(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
         learner.does(wish)
         assert learner.at == Position(1, 2)
@@ -215,8 +217,7 @@ def test_the_run_can_not_be_stepped_past_an_open_question(engine: FakeEngine) ->
 
 
 def test_who_went_back_to_look_answers_at_the_place_of_the_question(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     learner.does("back_epoch")
     assert learner.at == Position(0, 0)
     assert learner.says("-30").state == "done"
@@ -244,8 +245,7 @@ def test_of_a_condition_it_is_told_how_near_the_run_is(engine: FakeEngine) -> No
 
 
 def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
-    learner = Learner(engine, REACH)
-    learner.begins()
+    learner = at(engine, REACH)
     learner.does("next_mode")
     fixed = {"change": "mode", "allowed": REACH.may}
     assert learner.session.notice == Notice("change_is_fixed", fixed, "refused")
@@ -253,8 +253,7 @@ def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
 
 
 def test_starting_again_keeps_the_learning_rate_that_was_reached_for(engine: FakeEngine) -> None:
-    learner = Learner(engine, REACH)
-    learner.begins()
+    learner = at(engine, REACH)
     learner.does("set_learning_rate", 0.02)
     learner.does("step_epoch")
     learner.does("restart")
@@ -282,8 +281,7 @@ def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
     engine: FakeEngine,
 ) -> None:
     far = msgspec.structs.replace(REPAIR, condition="abs(w - 20) < 1e-3 and w < 9")
-    learner = Learner(engine, far)
-    learner.begins()
+    learner = at(engine, far)
     learner.does("edit", "w -= learning_rate * w.grad\n")
     engine.advance(3)
     learner.hear()
@@ -294,8 +292,7 @@ def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
 
 
 def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     before = len(engine.sent)
     learner.does("edit", "w -= 1\nif w\n")
     assert reply_markdown(learner.attempt).startswith("Line 2 is not Python")
@@ -303,8 +300,7 @@ def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEng
 
 
 def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     learner.does("edit", "exit()\n")
     engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
     learner.hear()
@@ -313,8 +309,7 @@ def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: Fa
 
 
 def test_a_draft_is_there_again_when_the_exercise_is_begun_anew(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     learner.does("keep_draft", "# half\n")
     learner.does("leave_exercise")
     assert learner.begins().code == "# half\n"
@@ -392,8 +387,7 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
 
 
 def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: FakeEngine) -> None:
-    learner = Learner(engine, CHOOSE)
-    learner.begins()
+    learner = at(engine, CHOOSE)
     learner.does("show_solution")
     assert not learner.attempt.is_solution_shown
     for shown in (CHOOSE.hints[:1], CHOOSE.hints, CHOOSE.hints):
@@ -408,8 +402,7 @@ def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: Fake
 def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     engine: FakeEngine,
 ) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     learner.says("1")
     learner.does("go_on")
     learner.does("show_solution")
@@ -418,8 +411,7 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
 
 
 def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     learner.says("1")
     learner.does("go_on")
     learner.session.controller.show_solution()
@@ -478,8 +470,7 @@ def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: F
 
 
 def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT, CHOOSE)
-    learner.begins()
+    learner = at(engine, PREDICT, CHOOSE)
     learner.does("skip")
     assert learner.attempt.exercise is CHOOSE
     learner.says("2")
@@ -489,8 +480,7 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
 
 
 def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT, CHOOSE)
-    learner.begins()
+    learner = at(engine, PREDICT, CHOOSE)
     learner.does("skip")
     skipped = {"number": 1, "is_typing": False, "is_last": False, "left": [2], "skipped": [1]}
     assert learner.session.notice == Notice("exercise_skipped", skipped)
@@ -508,8 +498,7 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
 def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
     engine: FakeEngine,
 ) -> None:
-    learner = Learner(engine, PREDICT, REACH, CHOOSE)
-    learner.begins()
+    learner = at(engine, PREDICT, REACH, CHOOSE)
     learner.does("skip")
     learner.does("skip")
     assert learner.does("unskip").exercise is REACH
@@ -528,8 +517,7 @@ def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
 
 
 def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT, REACH, CHOOSE)
-    learner.begins("choose")
+    learner = at(engine, PREDICT, REACH, CHOOSE, id="choose")
     learner.says("2")
     learner.does("go_on")
     assert learner.session.notice == Notice("last_exercise", {"left": [1, 2], "skipped": []})
@@ -611,8 +599,7 @@ def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngin
 
 
 def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     learner.does("edit", "while True: pass\n")
     engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
     learner.hear()
@@ -622,8 +609,7 @@ def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) 
 
 
 def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     replies = []
     for phase, line, message in (
         ("Update", 2, "NameError: v"),
@@ -643,8 +629,7 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: Fake
 
 
 def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     engine.fails_at = "Gradient"
     code = "loss = ((y_pred - y) ** 2).mean()"
     assert reply_markdown(learner.says("1")).startswith(f"Loss, at `{code}`: `ZeroDivisionError")
@@ -656,15 +641,14 @@ def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: Fa
 
 
 def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
-    for at, where in (
+    learner = at(engine, REPAIR)
+    for stopped, where in (
         (StoppedAt("Update", 2), "line 2 of your code"),
         (StoppedAt("Predict", 20), "Predict, at `y_pred = w * x`,"),
     ):
         learner.does("edit", "while True: pass\n")
         learner.session.controller.stop_if_silent(REPAIR_SECONDS + 1)
-        engine.tell(engine.shown(engine.run_number, stopped=at))
+        engine.tell(engine.shown(engine.run_number, stopped=stopped))
         learner.hear()
         assert learner.attempt.was_stopped
         told = f"The tutor stopped it after 10 s: {where} was still running."
@@ -674,8 +658,7 @@ def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
 def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
     engine: FakeEngine,
 ) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     engine.holds = True
     learner.does("edit", "while True: pass\n")
     stopped = CommandRefused(message="stopped", stopped=StoppedAt("Update", 1))
@@ -699,8 +682,7 @@ def opening_of(engine: FakeEngine) -> int:
 
 
 def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> None:
-    learner = Learner(engine, CHOOSE)
-    learner.begins()
+    learner = at(engine, CHOOSE)
     learner.says("1")
     for _ in range(3):
         learner.does("hint")
@@ -710,8 +692,7 @@ def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> No
 
 
 def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     learner.does("edit", REPAIR.solution_code)
     engine.advance(3)
     learner.hear()
@@ -720,7 +701,6 @@ def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
 
 
 def test_after_an_exercise_it_is_written_down_that_none_is_on(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     learner.does("leave_exercise")
     assert learner.notebook.places[-1].exercise == ""

@@ -18,7 +18,7 @@ from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.training.exercise_start import code_of
 
-from .test_exercise_controller import Learner
+from .test_exercise_controller import Learner, at
 
 
 def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
@@ -95,8 +95,7 @@ def test_a_goal_beyond_the_lessons_own_stays(engine: FakeEngine) -> None:
 
 
 def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.begins()
+    learner = at(engine, PREDICT)
     for text in ("-", "-2", "-2x"):
         learner.does("keep_typed", text)
     assert gone_on(learner).attempt.typed == "-2x"
@@ -110,8 +109,7 @@ def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
 
 def test_a_wrong_answer_is_counted_at_once(engine: FakeEngine) -> None:
     engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
-    learner = Learner(engine, AUTOGRAD)
-    learner.begins()
+    learner = at(engine, AUTOGRAD)
     learner.says("2")
     assert learner.notebook.places[-1].tries == 1
 
@@ -122,8 +120,7 @@ def step(name: str, expected: float) -> LocalGradientQuestion:
 
 def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> None:
     engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
-    learner = Learner(engine, AUTOGRAD)
-    learner.begins()
+    learner = at(engine, AUTOGRAD)
     asked = learner.says("3").asked_of
     other = FakeEngine()
     other.local = engine.local
@@ -137,8 +134,7 @@ def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> 
 def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     engine: FakeEngine,
 ) -> None:
-    learner = Learner(engine, PREDICT, REPAIR)
-    learner.begins("first")
+    learner = at(engine, PREDICT, REPAIR, id="first")
     learner.says("7")
     asked = learner.does("go_on")
     assert asked is not None
@@ -157,8 +153,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
 
 
 def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     assert not gone_on(learner).attempt.is_editing
     learner.does("keep_editing", True)
     assert gone_on(learner).attempt.is_editing
@@ -176,8 +171,7 @@ def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEn
 def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
     engine: FakeEngine, no_run: CommandRefused | LessonFailed
 ) -> None:
-    learner = Learner(engine, REPAIR)
-    learner.begins()
+    learner = at(engine, REPAIR)
     learner.does("keep_draft", "v -=\n")
     learner.does("leave_exercise")
     engine.holds = True

@@ -25,7 +25,7 @@ from tutor.progress.transfer import read_lines
 from tutor.protocol.frame import Change, Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
-from tutor.session import progress_writer as keeper_module
+from tutor.session import progress_writer as module
 from tutor.session.journal import Bookmark, Draft, Journal, packed, unpacked
 from tutor.session.progress_writer import FAST, PAUSE, RETRY, PendingWrites, ProgressWriter
 from tutor.training.history import END
@@ -79,7 +79,7 @@ class PatientWriter(ProgressWriter):
 
 @pytest.fixture
 def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    monkeypatch.setattr(keeper_module, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
     writers: list[ProgressWriter] = []
 
     def opened() -> ProgressWriter:
@@ -87,57 +87,57 @@ def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         return writers[-1]
 
     yield opened
-    for progress_writer in writers:
-        progress_writer.close()
+    for writer in writers:
+        writer.close()
 
 
 def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> None:
-    progress_writer: Journal = opened()
-    progress_writer.did("xor", "first", "predict", "tried")
-    progress_writer.did("xor", "first", "predict", "skipped")
-    assert isinstance(progress_writer, ProgressWriter)
-    progress_writer.close()
-    progress_writer = opened()  # who has read it knows what stands behind the skip
-    assert progress_writer.states("xor") == {"first": "skipped"}
-    progress_writer.did("xor", "first", "predict", "unskipped")
-    progress_writer.did("xor", "second", "predict", "skipped")
-    progress_writer.did("xor", "second", "predict", "unskipped")
+    writer: Journal = opened()
+    writer.did("xor", "first", "predict", "tried")
+    writer.did("xor", "first", "predict", "skipped")
+    assert isinstance(writer, ProgressWriter)
+    writer.close()
+    writer = opened()  # who has read it knows what stands behind the skip
+    assert writer.states("xor") == {"first": "skipped"}
+    writer.did("xor", "first", "predict", "unskipped")
+    writer.did("xor", "second", "predict", "skipped")
+    writer.did("xor", "second", "predict", "unskipped")
     for _ in range(2):
-        assert progress_writer.states("xor") == {"first": "tried"}
-        progress_writer.close()
-        progress_writer = opened()
+        assert writer.states("xor") == {"first": "tried"}
+        writer.close()
+        writer = opened()
 
 
 def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
-    progress_writer: Journal = opened()
-    progress_writer.did("xor", "first", "predict", "done")
-    progress_writer.did("xor", "first", "predict", "tried")
-    progress_writer.did("xor", "second", "choose", "skipped")
-    progress_writer.draft("xor", "mend", Draft("w = 1"))
-    progress_writer.draft("xor", "mend", Draft("w = 2"))
+    writer: Journal = opened()
+    writer.did("xor", "first", "predict", "done")
+    writer.did("xor", "first", "predict", "tried")
+    writer.did("xor", "second", "choose", "skipped")
+    writer.draft("xor", "mend", Draft("w = 1"))
+    writer.draft("xor", "mend", Draft("w = 2"))
     for _ in range(2):
-        assert progress_writer.states("xor") == {"first": "done", "second": "skipped"}
-        assert progress_writer.states("one-weight") == {}
-        assert progress_writer.draft_of("xor", "mend") == Draft("w = 2")
-        assert progress_writer.draft_of("xor", "first") is None
-        assert isinstance(progress_writer, ProgressWriter)
-        progress_writer.close()
-        progress_writer = opened()
+        assert writer.states("xor") == {"first": "done", "second": "skipped"}
+        assert writer.states("one-weight") == {}
+        assert writer.draft_of("xor", "mend") == Draft("w = 2")
+        assert writer.draft_of("xor", "first") is None
+        assert isinstance(writer, ProgressWriter)
+        writer.close()
+        writer = opened()
 
 
 def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
-    progress_writer = opened()
-    assert progress_writer.last_left() is None
-    progress_writer.left(left("xor", 7, "mend"))
-    progress_writer.left(left("one-weight", 3))
+    writer = opened()
+    assert writer.last_left() is None
+    writer.left(left("xor", 7, "mend"))
+    writer.left(left("one-weight", 3))
     for _ in range(2):
-        assert progress_writer.last_left() == left("one-weight", 3)
-        assert progress_writer.left_of("xor") == left("xor", 7, "mend")
-        visit = progress_writer.last_visit("xor")
+        assert writer.last_left() == left("one-weight", 3)
+        assert writer.left_of("xor") == left("xor", 7, "mend")
+        visit = writer.last_visit("xor")
         assert visit is not None
         assert abs((datetime.now(UTC) - visit).total_seconds()) < 60
-        progress_writer.close()
-        progress_writer = opened()
+        writer.close()
+        writer = opened()
 
 
 def test_all_that_a_run_needs_is_kept_be_it_not_a_number() -> None:
@@ -194,11 +194,11 @@ def test_with_a_clock_that_was_never_set_all_is_kept(
             return datetime(1969, 12, 31, 23, tzinfo=UTC)
 
     monkeypatch.setattr(records, "datetime", Clock)
-    progress_writer = opened()
-    progress_writer.did("xor", "first", "predict", "done")
-    progress_writer.left(left(epoch=3))
-    progress_writer.draft("xor", "mend", Draft("w = 1"))
-    progress_writer.close()
+    writer = opened()
+    writer.did("xor", "first", "predict", "done")
+    writer.left(left(epoch=3))
+    writer.draft("xor", "mend", Draft("w = 1"))
+    writer.close()
     assert opened().states("xor") == {"first": "done"}
     assert opened().last_left() == left(epoch=3)
 
@@ -206,17 +206,17 @@ def test_with_a_clock_that_was_never_set_all_is_kept(
 def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_back(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_module, "BUSY", 0.05)
-    progress_writer = opened()
-    assert progress_writer.states("xor") == {}
+    monkeypatch.setattr(module, "BUSY", 0.05)
+    writer = opened()
+    assert writer.states("xor") == {}
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        progress_writer.did("xor", "first", "predict", "done")
-        progress_writer.left(left(epoch=7))
-        progress_writer.close(timeout=0.3)
-    wait_until(lambda: ".unsaved-" in progress_writer.trouble, "what is put beside the file")
+        writer.did("xor", "first", "predict", "done")
+        writer.left(left(epoch=7))
+        writer.close(timeout=0.3)
+    wait_until(lambda: ".unsaved-" in writer.trouble, "what is put beside the file")
     (beside,) = file.parent.glob("*.unsaved-*.jsonl")
-    assert str(beside) in progress_writer.trouble
+    assert str(beside) in writer.trouble
     assert beside.stat().st_mode & 0o077 == 0
     with closing(Store(file)) as store:
         store.merge(read_lines(beside.read_bytes().splitlines(), "file"))
@@ -265,11 +265,11 @@ def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open)
         assert process.stdout.readline() == b"stepped\n"
         wait_until(lambda: epoch_kept(file) == 41, "the step to be written")
         process.kill()
-    progress_writer = opened()
-    assert progress_writer.last_left() == left(epoch=41)
-    assert progress_writer.states("xor") == {"first": "done"}
-    assert progress_writer.draft_of("xor", "mend") == Draft("w = 1")
-    assert progress_writer.trouble == ""
+    writer = opened()
+    assert writer.last_left() == left(epoch=41)
+    assert writer.states("xor") == {"first": "done"}
+    assert writer.draft_of("xor", "mend") == Draft("w = 1")
+    assert writer.trouble == ""
 
 
 def epoch_kept(file: Path) -> int:
@@ -281,89 +281,89 @@ def epoch_kept(file: Path) -> int:
 def test_two_writers_at_once_lose_nothing(opened: Open) -> None:
     writers = [opened(), opened()]
 
-    def work(progress_writer: ProgressWriter, name: str) -> None:
+    def work(writer: ProgressWriter, name: str) -> None:
         for n in range(50):
-            progress_writer.did("xor", f"{name}{n}", "predict", "done")
-            progress_writer.left(left(name, n))
+            writer.did("xor", f"{name}{n}", "predict", "done")
+            writer.left(left(name, n))
 
     threads = [
-        threading.Thread(target=work, args=(progress_writer, name))
-        for progress_writer, name in zip(writers, "ab", strict=True)
+        threading.Thread(target=work, args=(writer, name))
+        for writer, name in zip(writers, "ab", strict=True)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for progress_writer in writers:
-        progress_writer.close()
-        assert progress_writer.trouble == ""
+    for writer in writers:
+        writer.close()
+        assert writer.trouble == ""
     after = opened()
     assert len(after.states("xor")) == 100
     assert [after.left_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
 
 
 def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None:
-    progress_writer, other = opened(), opened()
-    progress_writer.did("xor", "first", "predict", "tried")
-    progress_writer.left(left(epoch=2))
-    progress_writer.draft("xor", "mend", Draft("w = 1"))
-    assert progress_writer.flush()
+    writer, other = opened(), opened()
+    writer.did("xor", "first", "predict", "tried")
+    writer.left(left(epoch=2))
+    writer.draft("xor", "mend", Draft("w = 1"))
+    assert writer.flush()
     other.did("xor", "first", "predict", "done")
     other.left(left(epoch=9))
     other.draft("xor", "mend", Draft("w = 2"))
     assert other.flush()
-    assert progress_writer.states("xor") == {"first": "tried"}
-    progress_writer.refresh()
-    assert progress_writer.states("xor") == {"first": "done"}
-    assert progress_writer.last_left() == left(epoch=9)
-    assert progress_writer.draft_of("xor", "mend") == Draft("w = 2")
-    progress_writer.left(left(epoch=3))
-    progress_writer.refresh()
-    assert progress_writer.last_left() == left(epoch=3)
+    assert writer.states("xor") == {"first": "tried"}
+    writer.refresh()
+    assert writer.states("xor") == {"first": "done"}
+    assert writer.last_left() == left(epoch=9)
+    assert writer.draft_of("xor", "mend") == Draft("w = 2")
+    writer.left(left(epoch=3))
+    writer.refresh()
+    assert writer.last_left() == left(epoch=3)
 
 
 def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_module, "BUSY", 0.01)
-    progress_writer = opened()
-    progress_writer.states("xor")
+    monkeypatch.setattr(module, "BUSY", 0.01)
+    writer = opened()
+    writer.states("xor")
     with closing(Store(file)) as store:
         store.add([packed(left(epoch=9), NOON), packed(left("line", 9), NOON)])
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        progress_writer.left(left(epoch=3))
-        progress_writer.did("xor", "first", "predict", "done")
-        progress_writer.draft("xor", "mend", Draft("w = 1"))
-        progress_writer.refresh()
-        assert progress_writer.left_of("line") == left("line", 9)
-        assert progress_writer.left_of("xor") == left(epoch=3)
-        assert progress_writer.states("xor") == {"first": "done"}
-        assert progress_writer.draft_of("xor", "mend") == Draft("w = 1")
+        writer.left(left(epoch=3))
+        writer.did("xor", "first", "predict", "done")
+        writer.draft("xor", "mend", Draft("w = 1"))
+        writer.refresh()
+        assert writer.left_of("line") == left("line", 9)
+        assert writer.left_of("xor") == left(epoch=3)
+        assert writer.states("xor") == {"first": "done"}
+        assert writer.draft_of("xor", "mend") == Draft("w = 1")
         another.execute("ROLLBACK")
 
 
 def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress_writer = opened()
-    progress_writer.did("xor", "first", "predict", "done")
-    assert progress_writer.flush()
+    writer = opened()
+    writer.did("xor", "first", "predict", "done")
+    assert writer.flush()
     monkeypatch.setattr(Store, "exercises", None)
-    progress_writer.refresh()
-    assert progress_writer.states("xor") == {"first": "done"}
-    assert progress_writer.trouble == ""
+    writer.refresh()
+    assert writer.states("xor") == {"first": "done"}
+    assert writer.trouble == ""
 
 
 def test_a_look_at_a_file_that_can_not_be_read_ends(opened: Open, file: Path) -> None:
     file.mkdir()
-    progress_writer = opened()
-    progress_writer.refresh()
-    assert progress_writer.states("xor") == {}
-    progress_writer.close()
-    assert not progress_writer._thread.is_alive()
-    progress_writer.refresh()
-    assert progress_writer.states("xor") == {}
+    writer = opened()
+    writer.refresh()
+    assert writer.states("xor") == {}
+    writer.close()
+    assert not writer._thread.is_alive()
+    writer.refresh()
+    assert writer.states("xor") == {}
 
 
 def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
@@ -377,14 +377,14 @@ def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
         return real(self, records)
 
     monkeypatch.setattr(Store, "add", add)
-    progress_writer = opened()
-    progress_writer.states("xor")
+    writer = opened()
+    writer.states("xor")
     began = time.monotonic()
     for epoch in range(200):
-        progress_writer.left(left(epoch=epoch))
+        writer.left(left(epoch=epoch))
         time.sleep(0.001)
     seconds = time.monotonic() - began
-    progress_writer.close()
+    writer.close()
     # One that comes FAST seconds after the one before is written at once, on a slow machine.
     assert 1 <= len(written) <= 3 + seconds / FAST
     with closing(Store(file)) as store:
@@ -394,11 +394,11 @@ def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
 def test_a_full_second_is_enough_to_close(opened: Open) -> None:
     fastest = math.inf
     for trial in range(10):
-        progress_writer = opened()
+        writer = opened()
         for n in range(300):
-            progress_writer.did(f"lesson {trial}", f"e{n}", "predict", "done")
+            writer.did(f"lesson {trial}", f"e{n}", "predict", "done")
         began = time.monotonic()
-        progress_writer.close()
+        writer.close()
         fastest = min(fastest, time.monotonic() - began)
         assert len(opened().states(f"lesson {trial}")) == 300
         if fastest < 1:  # else the machine was perhaps busy with other things
@@ -415,34 +415,34 @@ def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.Monke
         real(self, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Store, "__init__", hang)
-    monkeypatch.setattr(keeper_module, "PATIENCE", 0.1)
-    monkeypatch.setattr(keeper_module, "STUCK", 0.05)
-    progress_writer = ProgressWriter(file)
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(module, "STUCK", 0.05)
+    writer = ProgressWriter(file)
     began = time.monotonic()
     for n in range(1000):
-        progress_writer.did("xor", f"e{n}", "predict", "done")
-        assert len(progress_writer.states("xor")) == n + 1
-    progress_writer.close(timeout=0.05)
+        writer.did("xor", f"e{n}", "predict", "done")
+        assert len(writer.states("xor")) == n + 1
+    writer.close(timeout=0.05)
     assert time.monotonic() - began < 50, "not a tenth of a second each time"
-    assert progress_writer.trouble.startswith(f"progress is not kept: waiting for {file}")
+    assert writer.trouble.startswith(f"progress is not kept: waiting for {file}")
     gate.set()
-    progress_writer._thread.join(PATIENCE)
-    assert not progress_writer._thread.is_alive()
+    writer._thread.join(PATIENCE)
+    assert not writer._thread.is_alive()
 
 
 def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
     opened: Open, file: Path
 ) -> None:
     file.mkdir()
-    progress_writer = opened()
-    assert progress_writer.states("xor") == {}
-    assert progress_writer.trouble == f"progress is not kept: it is a folder ({file})"
-    progress_writer.did("xor", "first", "predict", "done")
-    progress_writer.left(left())
-    assert progress_writer.states("xor") == {"first": "done"}
-    assert progress_writer.last_left() == left()
+    writer = opened()
+    assert writer.states("xor") == {}
+    assert writer.trouble == f"progress is not kept: it is a folder ({file})"
+    writer.did("xor", "first", "predict", "done")
+    writer.left(left())
+    assert writer.states("xor") == {"first": "done"}
+    assert writer.last_left() == left()
     file.rmdir()
-    progress_writer.close()
+    writer.close()
     assert opened().states("xor") == {"first": "done"}
 
 
@@ -451,27 +451,27 @@ def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
 ) -> None:
     with closing(Store(file)):
         pass
-    monkeypatch.setattr(keeper_module, "BUSY", 0.05)
-    progress_writer = opened()
-    progress_writer.states("xor")
+    monkeypatch.setattr(module, "BUSY", 0.05)
+    writer = opened()
+    writer.states("xor")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        progress_writer.did("xor", "first", "predict", "done")
-        assert not progress_writer.flush(timeout=0.3)
-        wait_until(lambda: "another program is writing it" in progress_writer.trouble, "the reason")
+        writer.did("xor", "first", "predict", "done")
+        assert not writer.flush(timeout=0.3)
+        wait_until(lambda: "another program is writing it" in writer.trouble, "the reason")
         other.execute("ROLLBACK")
-    assert progress_writer.flush()
-    assert progress_writer.trouble == ""
+    assert writer.flush()
+    assert writer.trouble == ""
     assert opened().states("xor") == {"first": "done"}
 
 
 def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> None:
     file.write_text("no database\n" * 100)
-    progress_writer = opened()
-    progress_writer.did("xor", "first", "predict", "done")
-    assert progress_writer.flush()
-    assert progress_writer.trouble.startswith("the progress file was damaged and is set aside as ")
-    assert "\n" not in progress_writer.trouble
+    writer = opened()
+    writer.did("xor", "first", "predict", "done")
+    assert writer.flush()
+    assert writer.trouble.startswith("the progress file was damaged and is set aside as ")
+    assert "\n" not in writer.trouble
 
 
 def test_whatever_goes_wrong_is_told_and_never_raised(
@@ -481,13 +481,13 @@ def test_whatever_goes_wrong_is_told_and_never_raised(
         raise RuntimeError("never\nthought of")
 
     monkeypatch.setattr(Store, "exercises", fail)
-    progress_writer = opened()
-    assert progress_writer.states("xor") == {}
-    progress_writer.did("xor", "first", "predict", "done")
-    assert progress_writer.states("xor") == {"first": "done"}
-    progress_writer.close()
+    writer = opened()
+    assert writer.states("xor") == {}
+    writer.did("xor", "first", "predict", "done")
+    assert writer.states("xor") == {"first": "done"}
+    writer.close()
     told = f"progress is not kept: RuntimeError: never thought of ({file})"
-    assert progress_writer.trouble.startswith(told)
+    assert writer.trouble.startswith(told)
 
 
 def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
@@ -501,10 +501,10 @@ def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
 def test_what_was_typed_is_own_after_a_restart_whatever_file_it_is_kept_in(
     opened: Open, file: Path
 ) -> None:
-    progress_writer = opened()
-    progress_writer.draft("xor", "mend", Draft("w = 1"))
-    progress_writer.draft("xor", "other", Draft("import os", is_own=False))
-    progress_writer.close()
+    writer = opened()
+    writer.draft("xor", "mend", Draft("w = 1"))
+    writer.draft("xor", "other", Draft("import os", is_own=False))
+    writer.close()
     again = opened()
     assert again.draft_of("xor", "mend") == Draft("w = 1", is_own=True)
     assert again.draft_of("xor", "other") == Draft("import os", is_own=False)
@@ -517,10 +517,10 @@ def test_what_was_typed_on_another_machine_is_not_own_here(
     theirs.draft("xor", "mend", Draft("import os"))
     theirs.close()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
-    progress_writer = opened()  # the very file, copied there
-    assert progress_writer.draft_of("xor", "mend") == Draft("import os", is_own=False)
-    progress_writer.draft("xor", "mend", Draft("import os"))  # agreed to
-    progress_writer.close()
+    writer = opened()  # the very file, copied there
+    assert writer.draft_of("xor", "mend") == Draft("import os", is_own=False)
+    writer.draft("xor", "mend", Draft("import os"))  # agreed to
+    writer.close()
     assert opened().draft_of("xor", "mend") == Draft("import os", is_own=True)
 
 
