@@ -70,7 +70,7 @@ class Player:
             self.session.controller.begin(exercise.id)
             self.settle()
             yield exercise, self._play(exercise)
-        self.session.leave_exercise()
+        self.session.controller.leave()
         self.settle()
 
     def _play(self, exercise: Exercise) -> str:

@@ -311,7 +311,7 @@ def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: Fa
 def test_a_draft_is_there_again_when_the_exercise_is_begun_anew(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     learner.does("keep_draft", "# half\n")
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert learner.begins().code == "# half\n"
 
 
@@ -341,7 +341,7 @@ def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) 
     learner.does("restart")
     engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
     learner.hear()
-    learner.does("leave_exercise")
+    learner.does("leave")
     learner.begins()
     assert not any("hacked" in code for code in opened_code(engine))
     kept = learner.notebook.drafts[REPAIR.id]
@@ -427,7 +427,7 @@ def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     learner.does("seek", 7, 3)
     record = learner.session.recipe
     learner.begins()
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert (learner.at, learner.session.recipe) == (Position(7, 3), record)
     assert learner.session.attempt is None
 
@@ -439,7 +439,7 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
     learner.does("seek", 5)
     learner.begins()
     left = learner.notebook.places[-1]
-    learner.does("leave_exercise")
+    learner.does("leave")
     for wish in (("open", learner.lesson), ("resume", learner.lesson, left), ("step_epoch",)):
         engine.holds = True
         learner.does(*wish)
@@ -451,7 +451,7 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
         assert own is not None
         learner.does("skip")
         assert learner.attempt.exercise.id == "choose"
-        learner.does("leave_exercise")
+        learner.does("leave")
         assert (learner.at, learner.session.recipe) == (own.at, own.recipe)
     assert learner.at.epoch == 6
 
@@ -488,7 +488,7 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
     learner.does("go_on")
     assert learner.session.notice.values["skipped"] == [1]
     assert learner.begins().exercise is PREDICT  # all else is done
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert learner.does("unskip").exercise is PREDICT
     assert learner.notebook.states("line") == {"choose": "done"}
     learner.does("unskip")
@@ -543,7 +543,7 @@ def test_a_lesson_is_taken_up_where_it_was_left_with_its_exercise(engine: FakeEn
     other.hear()
     assert other.attempt.exercise is not None
     assert (other.attempt.exercise.id, other.at) == ("first", Position(1, 2))
-    other.does("leave_exercise")
+    other.does("leave")
     assert other.at.epoch == 5
 
 
@@ -588,7 +588,7 @@ def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngin
     learner.does("hint")
     learner.says("7")
     left = learner.notebook.places[-1]
-    learner.does("leave_exercise")
+    learner.does("leave")
     back = learner.begins()
     assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
     other = Learner(FakeEngine(), PREDICT)
@@ -696,11 +696,11 @@ def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
     learner.does("edit", REPAIR.solution_code)
     engine.advance(3)
     learner.hear()
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert learner.begins().code == REPAIR.code
 
 
 def test_after_an_exercise_it_is_written_down_that_none_is_on(engine: FakeEngine) -> None:
     learner = at(engine, PREDICT)
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert learner.notebook.places[-1].exercise == ""

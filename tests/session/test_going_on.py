@@ -62,11 +62,11 @@ def test_after_an_exercise_what_was_compared_is_compared_again(engine: FakeEngin
     learner.does("step_epoch")
     frames = frames_of(learner)
     learner.begins()
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert frames_of(learner) == frames
     learner.begins()
     other = gone_on(learner)
-    other.does("leave_exercise")
+    other.does("leave")
     assert frames_of(other) == frames
 
 
@@ -100,7 +100,7 @@ def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
         learner.does("keep_typed", text)
     assert gone_on(learner).attempt.typed == "-2x"
     assert learner.says("-2x").typed == "", "it is submitted, and half typed no more"
-    learner.does("leave_exercise")
+    learner.does("leave")
     assert learner.begins().typed == ""
     assert learner.says("-2").state == "wrong"
     assert (learner.attempt.typed, learner.notebook.places[-1].typed) == ("", "")
@@ -142,7 +142,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     assert gone_on(learner).attempt.ask == asked.ask
     learner.begins("mend")
     assert gone_on(learner).begins("first").ask == asked.ask
-    learner.does("leave_exercise")
+    learner.does("leave")
     other = Learner(FakeEngine(), *learner.lesson.exercises)
     other.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
     other.session.open(other.lesson)
@@ -173,7 +173,7 @@ def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
 ) -> None:
     learner = at(engine, REPAIR)
     learner.does("keep_draft", "v -=\n")
-    learner.does("leave_exercise")
+    learner.does("leave")
     engine.holds = True
     learner.session.controller.begin()
     number = next(i for i, c in enumerate(engine.sent, 1) if is_open_with(c, "v -="))
@@ -219,14 +219,14 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEn
     learner.notebook.left(msgspec.convert(kept, Bookmark))
     other = gone_on(learner)
     assert (other.attempt.exercise, other.at) == (PREDICT, learner.at)
-    other.does("leave_exercise")
+    other.does("leave")
     assert (other.at.epoch, moment_of(other).before) == (5, None)
 
 
 def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.does("step_epoch")
-    learner.does("leave_exercise")
+    learner.does("leave")
     held = paused_run(learner.session)
     assert held is not None
     left = held.bookmark()
@@ -241,7 +241,7 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
 
 def left_by(learner: Learner) -> Bookmark:
     learner.does("step_epoch")
-    learner.does("leave_exercise")
+    learner.does("leave")
     held = paused_run(learner.session)
     assert held is not None
     return held.bookmark()

@@ -315,7 +315,7 @@ async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: Fa
         await pilot.press("down", "a")
         await settled(pilot)
         assert app.session.attempt is not None
-        app.session.leave_exercise()
+        app.session.controller.leave()
         await settled(pilot)
         app._lesson_screen.update_from_session()
         assert "epoch 3" in text_of(app, "header")

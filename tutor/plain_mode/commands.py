@@ -54,7 +54,7 @@ class ActionCommands:
             "solution": (session.controller.show_solution, "solution"),
             "skip": (session.controller.skip, "exercise"),
             "unskip": (session.controller.unskip, "exercise"),
-            "leave": (session.leave_exercise, "exercise"),
+            "leave": (session.controller.leave, "exercise"),
             "fork": (session.fork, "aside"),
         }
         self._others: Mapping[str, Callable[[str, RunView], Kind]] = {

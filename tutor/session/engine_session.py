@@ -89,7 +89,8 @@ class EngineSession:
         self._engine = engine
         self._clock = clock
         self._unanswered: dict[int, AnyCommand] = {}
-        self._opening: int | None = None
+        self.opening: int | None = None
+        """The number of the command that opened the run."""
         self._is_stopping = False
         """Whether the learner has stopped the opening: then nothing is opened in its place."""
         self._heard_at = clock()
@@ -114,7 +115,7 @@ class EngineSession:
         mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
         self.printed = PrintedText()
         self.view = RunView(lesson, mode, start.device, lesson.epochs[mode])
-        self._opening = self.send(
+        self.opening = self.send(
             OpenLesson(
                 lesson=lesson,
                 mode=mode,
@@ -146,7 +147,7 @@ class EngineSession:
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
         self.view = RunView(lesson, mode, recipe.device, goal, before=known)
-        self._opening = self.send(
+        self.opening = self.send(
             OpenLesson(
                 lesson=lesson,
                 record=recipe,
@@ -158,7 +159,7 @@ class EngineSession:
             )
         )
         self._reset_inspections()
-        return self._opening
+        return self.opening
 
     def _leave_run(self) -> None:
         """Forget all that belongs to the present run: another one is opened."""
@@ -264,7 +265,8 @@ class EngineSession:
         seconds = self.silent_for
         if seconds < PATIENCE:
             return Notice()
-        code, values = self._running(next(iter(self._unanswered.values())))
+        oldest = next(iter(self._unanswered.values()))
+        code, values = _running(oldest, self.view.next_phase if self.view else None)
         return Notice(code, {**values, "seconds": seconds})
 
     # ── Events ─────────────────────────────────────────────────────────────────────
@@ -304,7 +306,7 @@ class EngineSession:
         return is_owed
 
     def _belongs_to_another_lesson(self, event: AnyEvent) -> bool:
-        return event.opening not in (0, self._opening)
+        return event.opening not in (0, self.opening)
 
     def _refused(self, event: CommandRefused, command: AnyCommand | None) -> None:
         if event.stopped is not None:
@@ -419,24 +421,6 @@ class EngineSession:
         if self.view is not None:
             self.view = replace(self.view, target=None)
 
-    def _running(self, command: AnyCommand) -> tuple[str, Mapping[str, object]]:
-        """The notice for a command that takes long: its code, and the parameters."""
-        match command:
-            case StepPhase() if self.view and self.view.next_phase:
-                return "phase_runs", {"phase": self.view.next_phase}
-            case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
-                return "run_to_runs", {"epoch": epoch}
-            case OpenLesson() | Restart() | Switch() | StepPhase():
-                return "setup_runs", {}
-            case Seek():
-                return "run_to_runs", {"epoch": command.epoch}
-            case SelectRun():
-                return "change_runs", {"name": command.name}
-            case WriteSeries():
-                return "writing_runs", {}
-            case _:
-                return "epoch_runs", {}
-
 
 def _text_code(event: CommandRefused | ProcessEnded) -> str:
     return "text_and_restart" if event.can_restart else "text"
@@ -462,3 +446,22 @@ def _before(
 
 def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
     return (frame.at, frame.mode, frame.device) if frame else None
+
+
+def _running(command: AnyCommand, phase: str | None) -> tuple[str, Mapping[str, object]]:
+    """The notice for a command that takes long: its code, and the parameters."""
+    match command:
+        case StepPhase() if phase:
+            return "phase_runs", {"phase": phase}
+        case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
+            return "run_to_runs", {"epoch": epoch}
+        case OpenLesson() | Restart() | Switch() | StepPhase():
+            return "setup_runs", {}
+        case Seek():
+            return "run_to_runs", {"epoch": command.epoch}
+        case SelectRun():
+            return "change_runs", {"name": command.name}
+        case WriteSeries():
+            return "writing_runs", {}
+        case _:
+            return "epoch_runs", {}

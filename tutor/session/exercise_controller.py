@@ -157,15 +157,7 @@ class ExerciseController:
     def restore(self, bookmark: Bookmark) -> None:
         """Restore the exercises that were left unfinished."""
         known = {e.id for e in self.exercises}
-        current = UnfinishedAttempt(
-            exercise=bookmark.exercise,
-            round=bookmark.round,
-            step=bookmark.step,
-            tries=bookmark.tries,
-            hints=bookmark.hints,
-            typed=bookmark.typed,
-        )
-        every = (*bookmark.unfinished, current)
+        every = (*bookmark.unfinished, bookmark.current)
         self._unfinished.update({u.exercise: u for u in every if u.exercise in known})
 
     def _remember(self) -> None:
@@ -191,14 +183,7 @@ class ExerciseController:
         self._handler = self.paused = None
         self._waiting_exercise = ""
         if paused is not None:
-            self._engine_session.open_run(
-                paused.lesson,
-                paused.recipe,
-                paused.at,
-                paused.runs,
-                paused.goal,
-                before=paused.before,
-            )
+            paused.reopen(self._engine_session)
         elif lesson is not None:  # the lesson's own run was never opened
             self._engine_session.open_lesson(lesson, Start())
 

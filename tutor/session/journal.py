@@ -72,6 +72,12 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     """The path as bytes if its name is not UTF-8; then `path` is only for display."""
 
     @property
+    def current(self) -> UnfinishedAttempt:
+        """The attempt at the current exercise."""
+        fields = UnfinishedAttempt.__struct_fields__
+        return UnfinishedAttempt(**{name: getattr(self, name) for name in fields})
+
+    @property
     def file(self) -> Path:
         """The lesson's file."""
         return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)

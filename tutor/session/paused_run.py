@@ -33,6 +33,11 @@ class PausedRun:
         """Whether the learner has done anything that a bookmark would keep."""
         return self.at > Position(0, 0) or bool(self.recipe.changes) or len(self.runs) > 1
 
+    def reopen(self, engine_session: EngineSession) -> None:
+        """Open the run again, as it was."""
+        runs, goal = self.runs, self.goal
+        engine_session.open_run(self.lesson, self.recipe, self.at, runs, goal, before=self.before)
+
     def bookmark(
         self, attempt: Attempt | None = None, others: tuple[UnfinishedAttempt, ...] = ()
     ) -> Bookmark:

@@ -112,6 +112,11 @@ class RunView:
         return self.frame.next_phase if self.frame else None
 
     @property
+    def learning_rate(self) -> float:
+        """The learning rate of the frame; of the lesson before there is one."""
+        return self.frame.learning_rate if self.frame else self.lesson.learning_rate[self.mode]
+
+    @property
     def was_never_finite(self) -> bool:
         """Whether a loss or a parameter was not finite before the first update.
 

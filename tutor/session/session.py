@@ -61,7 +61,7 @@ class Session(EngineSession):
     ) -> None:
         super().__init__(engine, clock)
         self.controller = ExerciseController(self, journal)
-        self._journal = journal
+        self.journal = journal
         self._previous: Bookmark | None = None
         """The bookmark from the time before."""
         self._forget_pending()
@@ -69,7 +69,8 @@ class Session(EngineSession):
     def _forget_pending(self) -> None:
         """Forget what belongs to the run that was open."""
         self._offers_more_epochs = False
-        self._scrubbed_to: tuple[int, int | None] | None = None
+        self._scrubbed_to: tuple[int | None, int, int | None] | None = None
+        """The opening, epoch and step of the position that was asked for last."""
         self._awaits_graph: tuple[Position, str] | None = None
         """The position and mode where an operation was asked for before the graph was there."""
 
@@ -86,11 +87,7 @@ class Session(EngineSession):
         asked = self.last(SetLearningRate)
         if asked is not None:
             return asked.value
-        if self.view is None:
-            return None
-        if self.view.frame is not None:
-            return self.view.frame.learning_rate
-        return self.view.lesson.learning_rate[self.view.mode]
+        return self.view.learning_rate if self.view else None
 
     def check_waiting(self) -> Notice:
         """The command that the learner waits for, if any; code that is silent is stopped."""
@@ -119,7 +116,7 @@ class Session(EngineSession):
         """Begin a lesson; the exercises that were left unfinished are restored."""
         self._forget_pending()
         self.controller.forget_lesson()
-        self._previous = bookmark = self._journal.left_of(lesson.slug)
+        self._previous = bookmark = self.journal.left_of(lesson.slug)
         self.open_lesson(lesson, start)
         if bookmark is None:
             return
@@ -162,24 +159,15 @@ class Session(EngineSession):
             if exercise.id == bookmark.exercise:
                 self.controller.begin_when_open(exercise, is_editing=bookmark.is_editing)
 
-    def refresh_journal(self) -> None:
-        """Read what other processes of the tutor have written meanwhile."""
-        self._journal.refresh()
-
-    def leave_exercise(self) -> None:
-        """Go back to the lesson's own run, as it was."""
-        self._scrubbed_to = None
-        self.controller.leave()
-
     # ── Steps ───────────────────────────────────────────────────────────────────────
 
     def step_phase(self) -> None:
         """Run the next phase; while a run is on, pause it instead."""
-        self._step(StepPhase())
+        self._send(Pause() if self.is_running else StepPhase())
 
     def step_epoch(self) -> None:
         """Run to the end of an epoch; while a run is on, pause it instead."""
-        self._step(StepEpoch())
+        self._send(Pause() if self.is_running else StepEpoch())
 
     def step_operation(self) -> None:
         """Step one operation of backward inside the Gradient phase; after the last, the phase."""
@@ -203,7 +191,7 @@ class Session(EngineSession):
             self.view = replace(view, operations=view.operations + 1)
             self.notice = Notice()
         else:
-            self._step(StepPhase())
+            self.step_phase()
 
     def _step_operation_that_waits(self) -> None:
         """Step the operation that was asked for before the graph was there."""
@@ -270,14 +258,15 @@ class Session(EngineSession):
 
     def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there when the present Seek is done; only the last position asked for counts."""
-        self._scrubbed_to = (epoch, step)
+        self._scrubbed_to = (self.opening, epoch, step)
         if not self.awaits(Seek):
             self._seek_scrubbed()
 
     def _seek_scrubbed(self) -> None:
         if self._scrubbed_to is not None and not self.awaits(Seek):
-            to, self._scrubbed_to = self._scrubbed_to, None
-            self.seek(*to)
+            (opening, epoch, step), self._scrubbed_to = self._scrubbed_to, None
+            if opening == self.opening:
+                self.seek(epoch, step)
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
@@ -294,7 +283,7 @@ class Session(EngineSession):
         if self.view is None:
             return
         asked = self.last(Switch, lambda c: c.device is not None)
-        device = (asked.device if asked else None) or self.view.device
+        device = asked.device if asked else self.view.device
         ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
         index = ring.index(device) if device in ring else -1
         self._send_during_run(Switch(device=ring[(index + 1) % len(ring)]))
@@ -369,9 +358,6 @@ class Session(EngineSession):
             return
         self.pause()
         self._send(command)
-
-    def _step(self, command: StepPhase | StepEpoch) -> None:
-        self._send(Pause() if self.is_running else command)
 
     def _restart(self, command: Restart) -> None:
         view = self.view

@@ -74,7 +74,7 @@ class ExerciseList(LinesPane):
 
     def __init__(self, session: Session, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
-        session.refresh_journal()
+        session.journal.refresh()
         self._exercises = session.controller.exercises
         self._results = session.controller.results()
         self._inline = inline_formulas(ascii_only)

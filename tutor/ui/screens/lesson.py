@@ -300,7 +300,7 @@ class LessonScreen(SessionScreen):
             self.action_show("exercise")
             pane.leave_field()
         else:
-            self.session.leave_exercise()
+            self.session.controller.leave()
             self.session.tell_when_open("own_run_back")
             self.update_from_session()
 
