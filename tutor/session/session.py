@@ -74,8 +74,6 @@ class Session(EngineSession):
         self._awaits_graph: tuple[Position, str] | None = None
         """The position and mode where an operation was asked for before the graph was there."""
 
-    # ── State ───────────────────────────────────────────────────────────────────────
-
     @property
     def attempt(self) -> Attempt | None:
         """The attempt at the current exercise; None while none is on."""
@@ -248,8 +246,6 @@ class Session(EngineSession):
         """Stop the command that is running."""
         self._scrubbed_to = None
         super().stop()
-
-    # ── Time travel ───────────────────────────────────────────────────────────────
 
     def seek(self, epoch: int, step: int | None = None) -> None:
         """Go to the end of an epoch, or to after `step` of its steps."""
