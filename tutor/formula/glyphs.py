@@ -17,24 +17,8 @@ CLOSING = frozenset(")]}⟩⌋⌉⟧")
 ORDINARY = frozenset("∂∇∞∀∃∄∅¬∠√′″‴/|‖⊤⊥…⋯⋮⋱□◻ℓ°!?.\\%#&@$_∆")
 RELATIONS = frozenset("=<>≤≥≠≈≡~∼≃≅∝∈∉∋⊂⊆⊃⊇∣∥⟂≪≫")
 LIMIT_FUNCTIONS = frozenset(
-    [
-        "Pr",
-        "lim sup",
-        "lim inf",
-        "plim",
-        "lim",
-        "max",
-        "min",
-        "sup",
-        "inf",
-        "argmax",
-        "argmin",
-        "arg max",
-        "arg min",
-        "det",
-        "gcd",
-    ]
-)
+    ["lim", "max", "min", "sup", "inf", "argmax", "argmin", "plim", "det", "gcd", "Pr"]
+) | {"arg max", "arg min", "lim sup", "lim inf"}
 
 
 def kind_of(text: str) -> NodeKind:
@@ -88,37 +72,16 @@ ASCII_SUPERSCRIPTS = {"′": "'", "″": "''", "‴": "'''", "*": "*"}
 # --- Accents ----------------------------------------------------------------------------
 
 ACCENTS = {
-    "^": "hat",
-    "¯": "bar",
-    "―": "bar",
-    "~": "tilde",
-    "→": "vec",
-    "←": "back",
-    "↔": "both",
-    "˙": "dot",
-    "¨": "ddot",
-    "ˇ": "check",
-    "˘": "breve",
-    "´": "acute",
-    "`": "grave",
-    "˚": "ring",
-}
+    "^": "hat", "¯": "bar", "―": "bar", "~": "tilde", "→": "vec", "←": "back", "↔": "both",
+    "˙": "dot", "¨": "ddot", "ˇ": "check", "˘": "breve", "´": "acute", "`": "grave", "˚": "ring",
+}  # fmt: skip
 """What stands over the base in MathML → our name for it."""
 
 COMBINING = {
-    "hat": "\u0302",
-    "bar": "\u0304",
-    "tilde": "\u0303",
-    "vec": "\u20d7",
-    "dot": "\u0307",
-    "ddot": "\u0308",
-    "check": "\u030c",
-    "breve": "\u0306",
-    "acute": "\u0301",
-    "grave": "\u0300",
-    "ring": "\u030a",
-    "cancel": "\u0338",
-}
+    "hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "vec": "\u20d7", "dot": "\u0307",
+    "ddot": "\u0308", "check": "\u030c", "breve": "\u0306", "acute": "\u0301", "grave": "\u0300",
+    "ring": "\u030a", "cancel": "\u0338",
+}  # fmt: skip
 ASCII_ACCENTS = {"hat": "^", "tilde": "~"}
 """Accents that follow their letter in ASCII; the others stand over it or are spelled."""
 
@@ -156,45 +119,15 @@ def _arrow_over(name: str, cells: int, *, ascii: bool) -> str:
 
 # opening or closing → (top, middle, bottom, beside the baseline)
 _TALL = {
-    "(": "⎛⎜⎝⎜",
-    ")": "⎞⎟⎠⎟",
-    "[": "⎡⎢⎣⎢",
-    "]": "⎤⎥⎦⎥",
-    "{": "⎧⎪⎩⎨",
-    "}": "⎫⎪⎭⎬",
-    "|": "││││",
-    "∣": "││││",
-    "‖": "║║║║",
-    "∥": "║║║║",
-    "⌊": "⎢⎢⎣⎢",
-    "⌋": "⎥⎥⎦⎥",
-    "⌈": "⎡⎢⎢⎢",
-    "⌉": "⎤⎥⎥⎥",
-    "⟨": "╱ ╲⟨",
-    "⟩": "╲ ╱⟩",
-    "/": "╱╱╱╱",
-    "\\": "╲╲╲╲",
-}
+    "(": "⎛⎜⎝⎜", ")": "⎞⎟⎠⎟", "[": "⎡⎢⎣⎢", "]": "⎤⎥⎦⎥", "{": "⎧⎪⎩⎨", "}": "⎫⎪⎭⎬", "|": "││││",
+    "∣": "││││", "‖": "║║║║", "∥": "║║║║", "⌊": "⎢⎢⎣⎢", "⌋": "⎥⎥⎦⎥", "⌈": "⎡⎢⎢⎢", "⌉": "⎤⎥⎥⎥",
+    "⟨": "╱ ╲⟨", "⟩": "╲ ╱⟩", "/": "╱╱╱╱", "\\": "╲╲╲╲",
+}  # fmt: skip
 _TALL_ASCII = {
-    "(": "/|\\|",
-    ")": "\\|/|",
-    "[": "[[[[",
-    "]": "]]]]",
-    "{": "/|\\<",
-    "}": "\\|/>",
-    "|": "||||",
-    "∣": "||||",
-    "‖": "||||",
-    "∥": "||||",
-    "⌊": "||[|",
-    "⌋": "||]|",
-    "⌈": "[|||",
-    "⌉": "]|||",
-    "⟨": "/ \\<",
-    "⟩": "\\ />",
-    "/": "////",
-    "\\": "\\\\\\\\",
-}
+    "(": "/|\\|", ")": "\\|/|", "[": "[[[[", "]": "]]]]", "{": "/|\\<", "}": "\\|/>", "|": "||||",
+    "∣": "||||", "‖": "||||", "∥": "||||", "⌊": "||[|", "⌋": "||]|", "⌈": "[|||", "⌉": "]|||",
+    "⟨": "/ \\<", "⟩": "\\ />", "/": "////", "\\": "\\\\\\\\",
+}  # fmt: skip
 POINTED = frozenset("{}⟨⟩")
 """Delimiters with a point at the baseline, which needs a row above and below it."""
 
@@ -266,7 +199,7 @@ _SPELLED = {
     "√": "sqrt", "∗": "*", "⋆": "*", "•": "*", "†": "+", "°": "deg", "□": "?", "ℓ": "l",
     "╱": "/", "╲": "\\", "│": "|", "─": "-", "≔": ":=", "“": '"', "”": '"', "‘": "'", "’": "'",
     "–": "-", "—": "-", "ς": "sigma", "ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta", "ϱ": "rho",
-}  # fmt: skip
+}  # fmt: skip  # fmt: skip
 
 
 def spell(text: str) -> str:

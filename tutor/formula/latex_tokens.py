@@ -66,33 +66,22 @@ COLOURS = _names("color textcolor")
 """Commands whose first argument is a colour, which is not shown."""
 
 ENVIRONMENTS = {
-    "matrix": "matrix",
-    "pmatrix": "pmatrix",
-    "bmatrix": "bmatrix",
-    "Bmatrix": "Bmatrix",
-    "vmatrix": "vmatrix",
-    "Vmatrix": "Vmatrix",
-    "smallmatrix": "smallmatrix",
-    "array": "array",
-    "cases": "cases",
-    "dcases": "cases",
-    "aligned": "split",
-    "align": "split",
-    "align*": "split",
-    "alignedat": "split",
-    "split": "split",
-    "eqnarray": "split",
-    "eqnarray*": "split",
-    "flalign": "split",
-    "flalign*": "split",
-    "alignat": "split",
-    "alignat*": "split",
-    "subarray": "smallmatrix",
-    "gather": "displaylines",
-    "gather*": "displaylines",
-    "gathered": "displaylines",
-    "multline": "displaylines",
-    "multline*": "displaylines",
+    name: read_as
+    for read_as, names in {
+        "matrix": "matrix",
+        "pmatrix": "pmatrix",
+        "bmatrix": "bmatrix",
+        "Bmatrix": "Bmatrix",
+        "vmatrix": "vmatrix",
+        "Vmatrix": "Vmatrix",
+        "smallmatrix": "smallmatrix subarray",
+        "array": "array",
+        "cases": "cases dcases",
+        "split": "aligned align align* alignedat split eqnarray eqnarray* flalign flalign* alignat "
+        "alignat*",
+        "displaylines": "gather gather* gathered multline multline*",
+    }.items()
+    for name in names.split()
 }
 """LaTeX's environment → the one that latex2mathml reads it as."""
 PLAIN_ENVIRONMENTS = frozenset(["equation", "equation*", "displaymath", "math"])
@@ -300,7 +289,6 @@ _RAISED = {sign: plain for plain, sign in SUPERSCRIPTS.items() if plain in "0123
 _LOWERED = {sign: plain for plain, sign in SUBSCRIPTS.items() if plain in "0123456789+-=()nijkt"}
 _TYPED = dict.fromkeys(_RAISED, ("^", _RAISED)) | dict.fromkeys(_LOWERED, ("_", _LOWERED))
 """Script characters that an author typed → their sign, and what they mean."""
-_ENDS = (r"\\", r"\right", r"\end", r"\middle", "&", "}")
 
 
 def modernised(latex: str) -> str:
@@ -369,7 +357,7 @@ def _scope_end(tokens: list[str], at: int) -> int:
     depth = 0
     while at < len(tokens):
         token = tokens[at]
-        if depth == 0 and token in _ENDS:
+        if depth == 0 and token in ENDS:
             return at
         depth += {"{": 1, r"\begin": 1, r"\left": 1}.get(token, 0)
         depth -= {"}": 1, r"\end": 1, r"\right": 1}.get(token, 0)

@@ -39,6 +39,7 @@ from tutor.formula.words_patterns import (
     EXPECTATIONS,
     POWERS,
     PRIMES,
+    SEPARATES,
     SLASHED,
     PhrasePart,
     PhraseRole,
@@ -61,8 +62,8 @@ from tutor.formula.words_patterns import (
     slashed,
     stem,
     with_bars,
+    without_values,
 )
-from tutor.formula.words_settled import SEPARATES, settled
 
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
 _MARKUP = re.compile(r"[\\{}$&^_\s]+")
@@ -83,7 +84,7 @@ def definition(formula: Formula) -> str:
 
     Empty where it says nothing but live values and their names.
     """
-    return words(settled(formula))
+    return words(without_values(formula))
 
 
 def _said(root: Node, values: Mapping[str, str]) -> str:

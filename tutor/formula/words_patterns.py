@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import takewhile
 from typing import TypeAlias
 
 from tutor.formula.nodes import (
     Accent,
     Break,
     Fenced,
+    Formula,
     Frac,
     Node,
     NodeKind,
@@ -30,6 +32,7 @@ from tutor.formula.nodes import (
     TextNode,
     ValueNode,
     single,
+    walk,
 )
 
 Derivative: TypeAlias = tuple[str, str, Sequence[Node], Sequence[Node]]
@@ -405,3 +408,49 @@ def tidy(text: str) -> str:
     for pattern, better in _TIDY:
         text = pattern.sub(better, text)
     return text.strip(" ,;")
+
+
+# ── Without live values ─────────────────────────────────────────────────────────────────
+
+SEPARATES = 3
+"""Cells of explicit space from which on two statements stand beside each other."""
+
+
+def without_values(formula: Formula) -> Formula:
+    """A formula without its live values, and without the names that only stand for them."""
+    if not formula.boxed:
+        return formula
+    kept: list[Node] = []
+    for statement in _split(flat(formula.root), lambda n: isinstance(n, Space)):
+        sides = _split(statement, lambda n: bare(n) == "=")
+        known = list(takewhile(lambda side: not _is_live(side), sides))
+        if known and (len(known) > 1 or _is_statement(known[0])):
+            kept += [*([Space(SEPARATES)] if kept else []), *_joined(known)]
+    return replace(formula, root=RowNode(tuple(kept)), boxed=())
+
+
+def _split(items: Sequence[Node], is_border: Callable[[Node], bool]) -> list[list[Node]]:
+    parts: list[list[Node]] = [[]]
+    for item in items:
+        if is_border(item):
+            parts.append([])
+        else:
+            parts[-1].append(item)
+    return parts
+
+
+def _joined(sides: Sequence[Sequence[Node]]) -> list[Node]:
+    """The sides of an equation with the signs between them again."""
+    first, *others = sides
+    return [*first, *(n for side in others for n in (Sym("=", NodeKind.REL), *side))]
+
+
+def _is_statement(items: Sequence[Node]) -> bool:
+    """Whether it says something without an equals sign: `w ← w − η g`, or all by itself."""
+    return any(
+        isinstance(i, TableNode) or (isinstance(i, Sym) and i.kind is NodeKind.REL) for i in items
+    )
+
+
+def _is_live(items: Sequence[Node]) -> bool:
+    return any(isinstance(node, ValueNode) for item in items for node in walk(item))

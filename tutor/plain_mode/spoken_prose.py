@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tutor import formula
 from tutor.errors import FormulaError
 from tutor.formula.nodes import Formula
-from tutor.formula.words_settled import settled
+from tutor.formula.words_patterns import without_values
 from tutor.lesson.markdown import MATH, parser
 from tutor.plain import plain
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
@@ -197,7 +197,7 @@ def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
     except FormulaError:
         return latex
     if in_symbols:
-        return sentence(_symbols(settled(parsed)))
+        return sentence(_symbols(without_values(parsed)))
     return sentence(formula.define(parsed))
 
 
