@@ -67,7 +67,9 @@ def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_
     assert "w before" not in told
     assert "loss of" not in told
     only_formula = comparison_state(f"{formula} < 2", False, 3, 2)
-    assert misses(only_formula).endswith("does not yet do what it should.")
+    assert misses(only_formula).endswith("it should. Not right yet: the step of `w`.")
+    only_ratio = comparison_state("losses[1] / losses[0] < 2", False, 3, 2)
+    assert misses(only_ratio).endswith("it should. Not right yet: the losses.")
 
 
 @pytest.mark.parametrize(

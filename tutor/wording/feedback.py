@@ -23,7 +23,7 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.wording.goals import goal_words, words_of
+from tutor.wording.goals import goal_words, subjects, words_of
 from tutor.wording.notices import Values
 from tutor.wording.number_format import number, setting, short, without_tails
 
@@ -140,8 +140,10 @@ def _fix_misses(values: Values, exercise: Exercise) -> str:
     plain = [m for m in missed if not m.is_formula][:MOST_FIGURES]
     figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in plain]
     what = f": {'; '.join(figures)}." if figures else "."
+    about = [] if figures else subjects(values["marks"])
+    hint = f" Not right yet: {', '.join(about)}." if about else ""
     runs = f"It runs for {_epochs(values['epochs'])}"
-    return f"{runs}, but it does not yet do what it should{what}"
+    return f"{runs}, but it does not yet do what it should{what}{hint}"
 
 
 MOST_FIGURES = 2

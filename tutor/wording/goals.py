@@ -183,6 +183,29 @@ def goal_words(marks: Marks) -> tuple[tuple[GoalWords, ...], ...]:
     return ways if any(part.what != THE_REST for way in ways for part in way) else ()
 
 
+def subjects(marks: Marks) -> list[str]:
+    """What the comparisons that do not hold are about: `the losses`, `` `w` ``, `its step`."""
+    found: dict[str, None] = {}
+    for state in (state for way in marks[:1] for state in way if not state.holds):
+        tree = ast.parse(state.comparison.condition, mode="eval")
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        of = [
+            node.slice.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in ("was", "gradient")
+            and isinstance(node.slice, ast.Constant)
+        ]
+        if "was" in names:
+            found.update((f"the step of `{one_line(name)}`", None) for name in of)
+        elif "gradient" in names:
+            found.update((f"the gradient of `{one_line(name)}`", None) for name in of)
+        elif "losses" in names:
+            found["the losses"] = None
+    return list(found)
+
+
 def _words_for(state: ComparisonState) -> GoalWords:
     comparison, is_so = state.comparison, state.holds
     what = words_of(ast.parse(comparison.now, mode="eval").body) if comparison.now else ""
