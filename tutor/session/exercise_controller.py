@@ -57,8 +57,8 @@ class ExerciseController:
         self._handler: ExerciseHandler[Any] | None = None
         self._waiting_exercise = ""
         """The exercise to begin once the lesson's own run is there."""
-        self._is_editing = False
-        """Whether that exercise's code is to be opened in the editor."""
+        self._edited = ""
+        """The exercise whose code is to be opened in the editor when it begins."""
         self._unfinished: dict[str, UnfinishedAttempt] = {}
         """By exercise of this lesson: how far the learner had come."""
         self._skipped_last = ""
@@ -133,7 +133,7 @@ class ExerciseController:
 
     def _new_attempt(self, exercise: Exercise) -> Attempt:
         before = self._unfinished.get(exercise.id) or UnfinishedAttempt(exercise=exercise.id)
-        is_editing, self._is_editing = self._is_editing, False
+        edited, self._edited = self._edited, ""
         return Attempt(
             exercise=exercise,
             number=[e.id for e in self.exercises].index(exercise.id) + 1,
@@ -146,13 +146,13 @@ class ExerciseController:
             tries=before.tries,
             hints=exercise.hints[: before.hints],
             typed=before.typed,
-            is_editing=is_editing,
+            is_editing=edited == exercise.id,
         )
 
     def begin_when_open(self, exercise: Exercise, *, is_editing: bool = False) -> None:
         """Begin an exercise once the lesson's own run is there, so that it can be paused."""
         self._waiting_exercise = exercise.id
-        self._is_editing = is_editing
+        self._edited = exercise.id if is_editing else ""
 
     def restore(self, bookmark: Bookmark) -> None:
         """Restore the exercises that were left unfinished."""
@@ -190,7 +190,7 @@ class ExerciseController:
     def forget_lesson(self) -> None:
         """Forget the exercises of this lesson: another one is opened."""
         self._handler = self.paused = None
-        self._waiting_exercise = self._skipped_last = ""
+        self._waiting_exercise = self._skipped_last = self._edited = ""
         self._unfinished.clear()
         self._has_bookmark = False
 
