@@ -310,9 +310,9 @@ def test_a_seed_where_nothing_is_drawn_is_said_to_change_nothing() -> None:
     run = shipped("line-through-origin", "autograd")
     run.run_to(5)
     run.reseed(3)
-    assert run.note == "seed 3: no random number was drawn, all the same"
+    assert run.note == "seed 3: this lesson draws no random number, so nothing changes"
     run.restart(seed=4)
-    assert run.note == "seed 4: no random number was drawn, all the same"
+    assert run.note == "seed 4: this lesson draws no random number, so nothing changes"
 
 
 def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(

@@ -21,7 +21,7 @@ from tutor.training.program import Program, Quiet
 from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import SetupNamespace
 
-UNDRAWN = "seed {seed}: no random number was drawn, all the same"
+UNDRAWN = "seed {seed}: this lesson draws no random number, so nothing changes"
 
 _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""

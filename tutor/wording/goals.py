@@ -184,7 +184,7 @@ def goal_words(marks: Marks) -> tuple[tuple[GoalWords, ...], ...]:
 
 
 def subjects(marks: Marks) -> list[str]:
-    """What the comparisons that do not hold are about: `the losses`, `` `w` ``, `its step`."""
+    """The subjects of the comparisons that do not hold: `the losses`, `` the step of `w` ``."""
     found: dict[str, None] = {}
     for state in (state for way in marks[:1] for state in way if not state.holds):
         tree = ast.parse(state.comparison.condition, mode="eval")
@@ -196,6 +196,7 @@ def subjects(marks: Marks) -> list[str]:
             and isinstance(node.value, ast.Name)
             and node.value.id in ("was", "gradient")
             and isinstance(node.slice, ast.Constant)
+            and isinstance(node.slice.value, str)
         ]
         if "was" in names:
             found.update((f"the step of `{one_line(name)}`", None) for name in of)
