@@ -27,7 +27,7 @@ from tutor.lesson.exercise import (
     Wrong,
 )
 from tutor.lesson.model import Fence, Lesson, Prose, Section
-from tutor.training.exercise_start import standing
+from tutor.training.exercise_start import start_of
 
 E = TypeVar("E", bound=Exercise)
 FILE = Path(__file__).parent / "exercises.md"
@@ -197,7 +197,7 @@ def test_a_repair_may_be_of_a_phase_that_its_mode_has_no_code_for(lesson: Lesson
     assert mend.solution_code == "\nw = w - learning_rate * dw\n"
     assert mend.symptom == Symptom(condition="w == 1", line=line_of("symptom:"))
     assert (mend.epochs, mend.condition) == (5, "w > 1")
-    assert [s.phase for s in standing(lesson, mend).lesson.loop("manual")][-1] == "Update"
+    assert [s.phase for s in start_of(lesson, mend).lesson.loop("manual")][-1] == "Update"
 
 
 def test_the_code_to_mend_may_be_missing_altogether(lesson: Lesson) -> None:

@@ -16,7 +16,7 @@ from tests import shipped
 from tutor.lesson.exercise import Predict, Repair
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element
-from tutor.training.exercise_start import standing
+from tutor.training.exercise_start import start_of
 from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
@@ -68,7 +68,7 @@ def a_leaf(value: float = 1.0) -> torch.Tensor:
 def test_broken_code_is_met_with_the_words_that_the_lesson_says(
     lesson: Lesson, exercise: Repair
 ) -> None:
-    place = standing(lesson, exercise)
+    place = start_of(lesson, exercise)
     run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(exercise.epochs)
@@ -95,7 +95,7 @@ def test_it_stops_where_and_when_the_lesson_says(
     slug, _, name = exercise_id.partition("/")
     lesson = CONFUSIONS[slug]
     exercise = next(e for e in lesson.exercises if e.id == name)
-    place = standing(lesson, exercise)
+    place = start_of(lesson, exercise)
     run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(epoch)
@@ -278,7 +278,7 @@ def test_what_is_changed_behind_data_makes_a_wrong_gradient_and_no_error() -> No
 def test_an_uncut_teacher_comes_to_meet_the_pupil() -> None:
     lesson = CONFUSIONS["detach"]
     exercise = next(e for e in lesson.exercises if e.id == "respect")
-    place = standing(lesson, exercise)
+    place = start_of(lesson, exercise)
     run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
     run.run_to(12)
     assert run.frame().watched["teacher"].data == pytest.approx((2.5,))
@@ -311,7 +311,7 @@ def test_the_modes_of_the_chain_see_the_same_on_the_way_back() -> None:
 def test_a_question_begins_where_its_own_numbers_say() -> None:
     """A question that says `$w = 2$` (or "the weight is 5") is asked where `w` is that."""
     for lesson, exercise, ask, stage, said in SAYING:
-        place = standing(lesson, exercise, stage=stage)
+        place = start_of(lesson, exercise, stage=stage)
         run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
         assert run.frame().values["w"].data == (said,), (lesson.slug, exercise.id, ask)
     assert len(SAYING) > 15

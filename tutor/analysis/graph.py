@@ -37,7 +37,7 @@ from tutor.training.timeline import never
 from tutor.training.values import text_value, to_numpy
 
 MOST_NODES = 400
-"""How many nodes a Graph carries (and so many leaves they hang on); the rest is only counted."""
+"""Most nodes of a graph (and most leaves below them); the rest is only counted."""
 
 _LONGEST_WHY = 120
 
@@ -46,14 +46,14 @@ _NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad):
 _NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
 _ELSEWHERE = "Backward was called on something else than `loss`."
 _MISSED = "Some of it could not be looked into."
-BROKEN_OFF = "The graph was not traced to its end."
+STOPPED = "The graph was not traced to its end."
 
 
 def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) -> AutogradGraph:
     """The graph of the batch that `at` stands in, with the values and gradients of this step.
 
     Never raises LessonRaised, but where the learner has stopped it: what the lesson raises
-    is told in `why`, as is that `until` (asked now and then) has broken it off.
+    stands in `why`, and so does a stop by `until` (called now and then).
     """
     probe.stand(at)
     loop = probe.loop
@@ -62,7 +62,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
     try:
         raised = trace(probe, recorder)
     except GraphStopped:
-        return AutogradGraph(why=BROKEN_OFF)
+        return AutogradGraph(why=STOPPED)
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
     loss = names.get("loss")
     loss = None if raised and loss is left_over else loss
@@ -178,7 +178,7 @@ def _zeros(value: Value) -> Value:
 
 
 def steps_of_backward(executed: Sequence[KnownValue]) -> dict[int, int]:
-    """By a node's id(), its step of backward: the parts of one call are one step."""
+    """Each node's step of backward, by its id(): the parts of one call are one step."""
     order: dict[int, int] = {}
     count = 0
     for known in executed:
@@ -217,7 +217,7 @@ def _kept(
 
 
 def _reached(roots: Iterable[AutogradNode]) -> list[AutogradNode]:
-    """All nodes from the roots down, each once and below one that it was computed from."""
+    """The nodes from the roots down, each once and below one that was computed from it."""
     found: dict[int, AutogradNode] = {}
     waiting = list(roots)[::-1]
     while waiting:
@@ -234,14 +234,14 @@ def _reached(roots: Iterable[AutogradNode]) -> list[AutogradNode]:
 
 @dataclass(frozen=True, slots=True)
 class _Tally:
-    """All that has come to one node, added up as far as PyTorch added it up."""
+    """The gradients that arrived at one node, added up as far as PyTorch added them up."""
 
     known: KnownValue
     gradients: tuple[torch.Tensor | None, ...]
     times: int
-    """How often something came."""
+    """The number of arrivals."""
     last: int
-    """When the last of it came."""
+    """The index of the last arrival."""
     old: torch.Tensor | None
     new: torch.Tensor | None
     """None where it was handed back and not added."""

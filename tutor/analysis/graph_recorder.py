@@ -3,7 +3,7 @@
 Recorded by a TorchFunctionMode, which sees each call as the lesson made it and its output with
 its `grad_fn`. (A TorchDispatchMode works below autograd: it sees the kernels that one call is
 composed of, but no output has a node there, and it makes PyTorch load its compiler, for seconds.)
-The way back is told by hooks.
+Hooks record the way back.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tutor.protocol.frame import Value
 from tutor.training.values import text_value, value_of
 
 _CALLS_BETWEEN = 64
-"""How many calls pass between two looks at whether to break off."""
+"""Calls between two calls of `until`."""
 
 _WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
 
 
 class GraphStopped(BaseException):
-    """Nobody waits for the trace any more. No lesson's `except Exception` may catch it."""
+    """The trace is no longer wanted. No lesson's `except Exception` may catch it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ class KnownValue:
     outputs: dict[int, Value] = field(default_factory=dict)
     """Its outputs that have been seen, by their number."""
     old: torch.Tensor | None = None
-    """What stood in the leaf's `.grad` when it was first met."""
+    """The leaf's `.grad` when the leaf was first met."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +67,10 @@ class GradientArrival:
     """A gradient has come to a node. Arrivals stand in the order of backward."""
 
     run: int
-    """Which of the walks through the graph it was: a number of PyTorch's own."""
+    """PyTorch's number of the backward pass."""
     known: KnownValue
     gradients: tuple[torch.Tensor | None, ...]
-    """By output; where several paths meet, their sum."""
+    """The gradient of each output; where several paths meet, their sum."""
     old: torch.Tensor | None = None
     """A leaf's `.grad` then."""
 
@@ -82,18 +82,18 @@ class GraphRecorder(TorchFunctionMode):
         """`filename` is what the lesson's code was compiled with."""
         super().__init__()
         self.nodes: dict[int, KnownValue] = {}
-        """By the id of the node, which lives as long as it stands here."""
+        """The known values by the id of their node, which they keep alive."""
         self.made: dict[int, tuple[torch.Tensor, RecordedCall]] = {}
-        """By the id of a tensor: the call that returned it. Both are kept alive."""
+        """The call that returned a tensor, by the tensor's id. Both are kept alive."""
         self.locals: dict[str, list[torch.Tensor]] = {}
-        """What the names inside the lesson's functions have stood for."""
+        """The tensors that the names inside the lesson's functions have had."""
         self.arrivals: list[GradientArrival] = []
         self.after: dict[tuple[int, int], torch.Tensor] = {}
         """A leaf's `.grad` after it was added to, by run and node."""
         self.names: dict[str, Any] | None = None
         """The lesson's names as they stood when backward began (the last time it did)."""
         self.missed = 0
-        """How often something could not be taken down."""
+        """The number of calls that could not be recorded."""
         self._filename, self._namespace, self._until = filename, namespace, until
         self._handles: list[Any] = []
         self._calls, self._is_busy = 0, False
@@ -121,7 +121,7 @@ class GraphRecorder(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call `func`, and take down what it did if the lesson's code called it."""
+        """Call `func`, and record what it did if the lesson's code called it."""
         kwargs = kwargs or {}
         frame = None if self._is_busy else self._lesson_frame()
         if frame is None:
@@ -233,7 +233,7 @@ class GraphRecorder(TorchFunctionMode):
             old = None
             if known.leaf is not None:
                 old, known.outputs[0] = _copy_of(known.leaf.grad), safe_value(known.leaf)
-            # Held, not copied: what somebody else holds, PyTorch does not write into.
+            # Held, not copied: PyTorch does not write into a tensor that is held elsewhere.
             self.arrivals.append(GradientArrival(run, known, gradients, old))
 
     def _accumulated(self, known: KnownValue) -> None:
@@ -256,11 +256,11 @@ class GraphRecorder(TorchFunctionMode):
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        """While something is taken down: what that calls is no call of the lesson's."""
+        """While something is recorded, calls are not the lesson's."""
         self._is_busy = True
         try:
             yield
-        except Exception:  # noqa: BLE001 - an exotic tensor may raise anything: the lesson goes on
+        except Exception:  # noqa: BLE001 - an exotic tensor may raise anything; the lesson continues
             self.missed += 1
         finally:
             self._is_busy = False
@@ -270,7 +270,7 @@ def safe_value(tensor: torch.Tensor) -> Value:
     """The tensor's Value, or words where it shows no numbers (sparse, or inside `vmap`)."""
     try:
         return value_of(tensor if tensor.layout == torch.strided else tensor.to_dense())
-    except Exception as error:  # noqa: BLE001 - whatever an exotic tensor raises, the lesson goes on
+    except Exception as error:  # noqa: BLE001 - whatever an exotic tensor raises, the lesson continues
         return text_value(f"{type(tensor).__name__} ({type(error).__name__})")
 
 

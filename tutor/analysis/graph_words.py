@@ -3,10 +3,8 @@
 An operand is called by a name only if that name, when backward began, stood for that very
 object; one inside a function only if it stood for nothing else. Everything else is `(…)`.
 
-A recorded operation spelled out: `(y_pred - y) ** 2`, where a node of the graph says `(…) ** 2`.
-
-For who looks at one operation alone, and not at the graph in which what is left out is the
-next node.
+A Spelling spells the operands out: `(y_pred - y) ** 2`, where a node of the graph says `(…) ** 2`,
+because there the operand is the next node.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ _REFLECTED = {
 _IN_PLACE = {"iadd": "+", "isub": "-", "imul": "*", "idiv": "/", "itruediv": "/", "ipow": "**"}
 
 _OPERATIONS = {"t": "transposed", "clone": "copy", "copy slices": "a part written over"}
-"""What some of PyTorch's short names mean, where there is no call to show."""
+"""Meanings of some of PyTorch's short names, where there is no call to show."""
 
 
 class OperationWords:
@@ -237,7 +235,7 @@ def _in_words(known: KnownValue) -> str:
 
 
 _DEEPEST = 4
-"""So many operations inside of each other are spelled out."""
+"""Levels of nested operations that are spelled out."""
 
 
 class Spelling(OperationWords):

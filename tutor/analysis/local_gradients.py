@@ -1,4 +1,4 @@
-"""The questions to who plays autograd: the local gradients of one step's graph, and their sums.
+"""The questions of the be-autograd exercise: local gradients of one step's graph, and their sums.
 
 The batch runs once more in a Probe, through its Gradient phase, as for a picture of the graph.
 Each local gradient is PyTorch's own: when backward comes to an operation, that operation's node
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.autograd.graph import Node as AutogradNode
 
-from tutor.analysis.graph import BROKEN_OFF, BY_HAND, steps_of_backward, trace
+from tutor.analysis.graph import BY_HAND, STOPPED, steps_of_backward, trace
 from tutor.analysis.graph_recorder import (
     GraphRecorder,
     GraphStopped,
@@ -35,13 +35,13 @@ _NO_BACKWARD = "Nothing calls backward in this phase: there is no way back to go
 _NOTHING_DONE = "The loss is a leaf itself: nothing was computed."
 
 MOST_ELEMENTS = 6
-"""A value of more numbers is not asked about: nobody wants to add up so many ways."""
+"""A value of more numbers is not asked about: there are too many paths to add up."""
 
 _NOTHING_TO_DO = frozenset({
     "Alias", "Clone", "Detach", "Expand", "Lift", "Mean", "Permute", "Reshape", "Select", "Slice",
     "Squeeze", "Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View",
 })  # fmt: skip
-"""Operations that may leave each number as it is: nobody is asked about those that do."""
+"""Operations that may leave each number as it is: there is no question about those that do."""
 
 
 def local_gradients(
@@ -50,8 +50,8 @@ def local_gradients(
     """The questions of the batch that `at` stands in, in the order of backward.
 
     Has none, and says why, where something holds more than MOST_ELEMENTS numbers or mixes them
-    (as a product of matrices does), where backward is not called, and where `until` (asked now
-    and then) has broken it off. Raises LessonRaised only where the learner has stopped it.
+    (as a product of matrices does), where backward is not called, and where `until` (called now
+    and then) has stopped it. Raises LessonRaised only where the learner has stopped it.
     """
     probe.stand(at)
     loop = probe.loop
@@ -59,7 +59,7 @@ def local_gradients(
     try:
         raised = trace(probe, recorder)
     except GraphStopped:
-        return LocalGradients(why=BROKEN_OFF)
+        return LocalGradients(why=STOPPED)
     if raised or not recorder.arrivals:
         is_by_hand = not isinstance(loop.namespace.get("loss"), torch.Tensor)
         return LocalGradients(why=raised or (BY_HAND if is_by_hand else _NO_BACKWARD))
@@ -82,8 +82,8 @@ class _LocalRecorder(GraphRecorder):
     def __init__(self, filename: str, namespace: dict[str, Any], until: Callable[[], bool]) -> None:
         super().__init__(filename, namespace, until)
         self.local: dict[int, list[tuple[torch.Tensor | None, ...]]] = {}
-        """By the id of the node and the element of its output in which the 1 stands (the others
-        are 0): what it hands back by input, None for one that needs no gradient."""
+        """The gradients of its inputs, by the node's id and by the element of its output that is 1
+        (the others are 0); None for an input that needs no gradient."""
 
     def _arrived(self, known: KnownValue, gradients: tuple[torch.Tensor | None, ...]) -> None:
         super()._arrived(known, gradients)
@@ -291,7 +291,7 @@ def _local(
 
 
 def _size(known: KnownValue) -> int:
-    """How many numbers the node's output (or the leaf) has; 0 if that was not seen."""
+    """The number of elements of the node's output (or of the leaf); 0 if that was not seen."""
     value = known.outputs.get(0)
     return value.size if value else 0
 

@@ -23,9 +23,9 @@ from tutor.training.values import to_numpy
 Window: TypeAlias = tuple[float, float]
 
 _MARGIN = 0.15
-"""Of the breadth of what matters, on either side of it."""
+"""The margin on either side, as a part of the breadth of what matters."""
 _EDGE = 0.02
-"""Of a window: nearer to its edge nothing is well inside."""
+"""The edge of a window, as a part of it: a point nearer to the edge is not well inside."""
 _TOO_WIDE = 50
 """A window so many times as wide as what matters is given up."""
 _NARROWEST = 0.2
@@ -106,18 +106,18 @@ Until: TypeAlias = Callable[[], bool]
 
 ALONG = "along the gradient"
 LINE = 60
-"""Places along a line, unless told."""
+"""Places along a line by default."""
 GRID = (24, 16)
-"""Places over a plane, unless told."""
+"""Places over a plane by default."""
 _TOO_FAR = NoPicture(why="it leads beyond all numbers: the run diverges")
 _NEAR = 60
 """Along the gradient, the lowest place is shown if it is at most so many steps away."""
 _BEHIND, _BEFORE = 4, 12
-"""So many steps are shown where it is not."""
+"""Steps that are shown where it is not."""
 
 
 class LandscapeStopped(Exception):
-    """Somebody wants something else: the picture is given up."""
+    """The picture is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class _Ground:
 
     @property
     def start(self) -> Vector:
-        """All parameters with which the batch began, one after the other."""
+        """The parameters at the start of the batch, one after the other."""
         return self.row(self.values)
 
     def row(self, arrays: Mapping[str, Array | None]) -> Vector:
@@ -139,7 +139,7 @@ class _Ground:
         return np.concatenate([np.zeros(0), *parts])
 
     def rounded(self, row: Vector) -> Vector:
-        """The row in the precision of the parameters: what is evaluated in truth."""
+        """The row in the precision of the parameters: the values that are evaluated."""
         return self.row(self._named(row))
 
     def loss(self, row: Vector) -> float:
@@ -373,7 +373,7 @@ def _over(
 
 
 def _places(shown: Window, count: int, rounded: Callable[[float], float]) -> Numbers:
-    """So many places over a window, in the parameters' own precision.
+    """`count` places over a window, in the parameters' own precision.
 
     A number between two that a parameter can hold would never be evaluated.
     """
@@ -405,7 +405,7 @@ def _still(losses: Numbers, loss: Callable[[int], float], spots: Iterable[int]) 
 
 
 def _lowest_on_plane(ground: _Ground) -> Vector | None:
-    """Where Newton's step leads by finite differences: the lowest place of a quadratic loss.
+    """The end of Newton's step by finite differences: the lowest place of a quadratic loss.
 
     None if the loss is not a bowl here, or not lower there.
     """

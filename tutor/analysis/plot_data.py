@@ -17,26 +17,22 @@ from tutor.plain import one_line
 from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
+from tutor.training.timeline import never
 from tutor.training.values import to_numpy
 
 MOST_POINTS = 400
 """More points than this are only counted."""
 LINE = 60
-"""Places of the model's line, unless told."""
+"""Places of the model's line by default."""
 PLANE = (48, 24)
-"""Places over the plane, unless told: all of them take but one evaluation."""
+"""Places over the plane by default: all of them take one evaluation."""
 _LONGEST_WHY = 200
 _MARGIN = 0.05
-"""Beyond the data, of their breadth, on either side of a line."""
+"""The margin of a line on either side of the data, as a part of their breadth."""
 _PLANE_MARGIN = 0.25
 
 Until = Callable[[], bool]
 Size = tuple[int, int]
-
-
-def never() -> bool:
-    """The `until` of a picture that nothing breaks off."""
-    return False
 
 
 def picture_of(
@@ -53,7 +49,7 @@ def picture_of(
 
     `path`: where two parameters have been. `size`: how many places to evaluate across and
     up. `before`: the picture shown last of this run, whose window is kept where that will
-    do. None if `until`, asked between evaluations, broke it off; NoPicture where there is
+    do. None if `until`, called between evaluations, stopped it; NoPicture where there is
     nothing of the kind to draw, the lesson's own error among the reasons. Raises
     LessonRaised only where the learner has stopped the lesson's code.
     """
@@ -101,7 +97,7 @@ class _Samples:
 
     names: DataNames
     inputs: Array
-    """As the lesson has them: (N,), (N, 1), (N, F), or () for a single number."""
+    """The lesson's own array: (N,), (N, 1), (N, F), or () for a single number."""
     targets: Array
     """(N,)."""
     predictions: Array
@@ -109,7 +105,7 @@ class _Samples:
 
     @property
     def features(self) -> int:
-        """How many numbers go in for each sample."""
+        """The number of inputs of each sample."""
         return self.inputs.size // max(len(self.targets), 1)
 
     @property
@@ -151,7 +147,7 @@ def _predict(probe: Probe, names: DataNames, inputs: Array) -> Array | None:
 
 
 def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array | None:
-    """As many samples at a time as the lesson has, each by the batch that it falls into."""
+    """Predictions in pieces of as many samples as the lesson has, batch by batch."""
     there = to_numpy(probe.loop.namespace.get(names.input))
     rows = len(there) if there is not None and there.ndim else 1
     parts = []

@@ -1,4 +1,4 @@
-"""All about one name of the lesson's code, at the place where a loop stands.
+"""The facts about one name of the lesson's code, at the place where a loop stands.
 
 Looks without touching: no code of the lesson runs, no property, no `__repr__`. Changes
 nothing, and prints nothing (a tensor in mid-graph, asked for `.grad`, would).
@@ -27,7 +27,7 @@ from tutor.training.values import is_spoiled, text_value, value_of
 
 _LONGEST_TYPE = 60
 _PLAIN = (bool, int, float, type(None), torch.Tensor, np.ndarray, np.generic)
-"""What values.py shows as it is."""
+"""The types whose values `values.value_of` shows as numbers."""
 
 
 class _Missing:
@@ -203,7 +203,7 @@ def _value(thing: Any) -> Value:
 
 
 def _type(thing: Any) -> str:
-    """As one would write it: `torch.nn.Parameter`, `float`, a class of the lesson's own."""
+    """The type as code names it: `torch.nn.Parameter`, `float`, a class of the lesson's own."""
     if isinstance(thing, torch.nn.Parameter):
         return "torch.nn.Parameter"
     kind = type(thing.source if isinstance(thing, ReplayedIterator) else thing)

@@ -37,7 +37,7 @@ from tutor.session.engine_session import EngineSession
 from tutor.session.feedback import Reply
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.run_view import Notice
-from tutor.training.exercise_start import position_of, standing
+from tutor.training.exercise_start import position_of, start_of
 
 OnAnswer = Callable[[AnyEvent], None]
 E = TypeVar("E", bound=Exercise)
@@ -185,7 +185,7 @@ class ExerciseHandler(Generic[E]):
         """
         view = self.engine_session.view
         device = view.device if view else "cpu"
-        begun = standing(self.lesson, self.exercise, stage=stage, code=code, device=device)
+        begun = start_of(self.lesson, self.exercise, stage=stage, code=code, device=device)
         recipe = begun.recipe
         if keep_settings and view is not None and (frame := view.frame) is not None:
             recipe = msgspec.structs.replace(

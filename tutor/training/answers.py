@@ -90,7 +90,7 @@ _FILLERS = frozenset({
 """Words that may stand around a sign's: `it gets smaller`, `stays the same`."""
 _LONGEST = 24
 _ROUNDING = 1e-9
-"""Of the tolerance: 0.99 is within 0.01 of 1, though not in binary."""
+"""The rounding of a tolerance, relative to it: 0.99 is within 0.01 of 1, though not in binary."""
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────
@@ -138,7 +138,7 @@ def read_sign(text: str) -> str:
 
 
 def _plainly(text: str) -> str:
-    """In ASCII where it can be: full-width digits and other minuses are meant as they look."""
+    """The text in ASCII where that is possible: full-width digits, other minus signs."""
     return unicodedata.normalize("NFKC", text).translate(_MINUSES).strip()
 
 
@@ -152,38 +152,38 @@ def _quoted(typed: str) -> str:
 # ── Judging ─────────────────────────────────────────────────────────────────────────
 
 
-def close(said: float, value: float, tolerance: float) -> bool:
-    """Whether `said` is the number `value`: within `tolerance` of its size, or of 1 if it is 0."""
-    return abs(said - value) <= tolerance * (abs(value) or 1.0) * (1 + _ROUNDING)
+def close(answer: float, value: float, tolerance: float) -> bool:
+    """Whether `answer` is within `tolerance` of the size of `value`, or of 1 if that is 0."""
+    return abs(answer - value) <= tolerance * (abs(value) or 1.0) * (1 + _ROUNDING)
 
 
-def is_right(exercise: Predict, value: Value, said: str) -> bool:
-    """Whether `said` (a number, a sign, or the key of a choice) is what `value` is.
+def is_right(exercise: Predict, value: Value, answer: str) -> bool:
+    """Whether `answer` (a number, a sign, or the key of a choice) is what `value` is.
 
-    Raises ValueError where a number or a sign is asked for and `said` is none.
+    Raises ValueError where a number or a sign is wanted and `answer` is none.
     """
     match exercise.form:
         case "number":
-            number = read_number(said)
+            number = read_number(answer)
             return has_one_number(value) and close(number, value.data[0], exercise.tolerance)
         case "sign":
-            sign = read_sign(said)
+            sign = read_sign(answer)
             return has_one_number(value) and sign == sign_of(value.data[0])
         case "choice":
-            return value.dtype == "str" and value.text == said
+            return value.dtype == "str" and value.text == answer
 
 
-def matching_reply(exercise: Predict, said: str, values: Sequence[Value]) -> str:
+def matching_reply(exercise: Predict, answer: str, values: Sequence[Value]) -> str:
     """The reply to the first expected wrong answer that matches; empty if none does.
 
     `values` are those of `exercise.wrong`, in their order. Raises what `is_right` raises.
     """
     pairs = zip(exercise.wrong, values, strict=True)
-    return next((wrong.reply for wrong, value in pairs if is_right(exercise, value, said)), "")
+    return next((wrong.reply for wrong, value in pairs if is_right(exercise, value, answer)), "")
 
 
 def holds(value: Value) -> bool:
-    """Whether a condition's value is True (1, or anything else but a truth, is not)."""
+    """Whether a condition's value is True (1, or anything else but a bool, is not)."""
     return is_truth(value) and bool(value.data[0])
 
 

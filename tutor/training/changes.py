@@ -1,4 +1,4 @@
-"""Going on in another mode, on another device or with another value: the same place."""
+"""Changes of a run at the same place: another mode, another device, another value."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _phases_done(loop: Loop) -> list[str]:
 
 
 def _phases_to_repeat(old: Loop, new: Loop) -> int:
-    """How many phases of its batch `new` runs to have done what `old` has done of its own."""
+    """The number of phases that `new` runs to have done what `old` has done of its batch."""
     length = len(old.program.loop)
     done = old.step - old.batch * length
     if done >= length:  # the batch is complete, and perhaps the Report has run too
@@ -98,7 +98,7 @@ def _phases_to_repeat(old: Loop, new: Loop) -> int:
 
 
 def set_element(loop: Loop, element: Element) -> str:
-    """Give one number of a parameter another value; returns what needs to be said of it.
+    """Give one number of a parameter another value; returns a note on it.
 
     Before this batch's gradient has been computed, its phases so far run again with the new
     value: what stands in their formulas is then true. Raises RunError, in plain words, for a

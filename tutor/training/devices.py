@@ -40,7 +40,7 @@ def check(device: str) -> str:
 
 
 def synchronize(device: str) -> None:
-    """Wait until a GPU has done what it was given, so that a clock tells the truth."""
+    """Wait until a GPU has done what it was given, so that a clock measures its work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(torch.device(device))
     elif device == "mps":

@@ -1,7 +1,4 @@
-"""Where an exercise begins, as a lesson, a record and a position: all that opens a run.
-
-Plain data in and out.
-"""
+"""The start of an exercise: a lesson, a recipe and a position, all that opens a run."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ class ExerciseStart:
     at: Position
 
 
-def standing(
+def start_of(
     lesson: Lesson,
     exercise: Exercise,
     *,
@@ -31,11 +28,11 @@ def standing(
     code: str | None = None,
     device: str = "cpu",
 ) -> ExerciseStart:
-    """Where `exercise` begins; or at another `stage`, with other `code` for a Repair."""
+    """The start of `exercise`, or of another `stage` of it, with other `code` for a Repair."""
     stage = stage or exercise.stage
     if isinstance(exercise, Repair):
-        mended = exercise.code if code is None else code
-        lesson = with_code(lesson, stage.mode, exercise.phase, mended)
+        code = exercise.code if code is None else code
+        lesson = with_code(lesson, stage.mode, exercise.phase, code)
     return ExerciseStart(lesson, recipe_of(lesson, stage, device), position_of(lesson, stage))
 
 
@@ -50,7 +47,7 @@ def recipe_of(lesson: Lesson, stage: Stage, device: str = "cpu") -> RunRecipe:
 
 
 def position_of(lesson: Lesson, stage: Stage) -> Position:
-    """How many steps of which epoch are done before the stage's phase."""
+    """The position just before the stage's phase."""
     return position_before(lesson, stage.mode, stage.at)
 
 

@@ -50,7 +50,7 @@ class Trail:
         things = [namespace.get(name) for name in names]
         waiting = any(isinstance(t, torch.Tensor) and not t.is_cpu for t in things)
         if waiting:
-            # What is on a GPU is read when somebody asks: it must not wait for the CPU now.
+            # Values on a GPU are read when they are shown: the GPU must not wait for the CPU now.
             tensors = [t for t in things if isinstance(t, torch.Tensor)]
             self._points.append([t.detach().clone() for t in tensors])
             count = sum(t.numel() for t in tensors)
@@ -90,7 +90,7 @@ class Trail:
 
 
 def stride(epoch: int) -> int:
-    """How many epochs lie between this place and the next that is kept."""
+    """The number of epochs between this place and the next that is kept."""
     return int(max(1, 2 ** (epoch.bit_length() - PER_OCTAVE.bit_length())))
 
 
@@ -113,7 +113,7 @@ INTERVAL = 0.03
 """Seconds of training between two snapshots."""
 
 _LATEST = 4
-"""So many snapshots of the end of the run are kept whatever comes."""
+"""Snapshots of the end of the run that are always kept."""
 
 
 _COST = 20
@@ -136,7 +136,7 @@ class Settings:
     has_drawn: bool = False
     """Whether a random number had been drawn before that."""
     applied: int = 0
-    """How many of the recipe's changes lie before this place."""
+    """The number of the recipe's changes before this place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class History:
     _sizes: list[int] = field(default_factory=list)
     """Bytes that each of `_keyframes` does not share with the one before it."""
     _total: int = 0
-    """All of `_sizes`."""
+    """The sum of `_sizes`."""
     _latest: list[tuple[Keyframe, float]] = field(default_factory=list)
     """Those that came after `_keyframes`, and the seconds of training before each of them."""
     _waited: float = 0.0

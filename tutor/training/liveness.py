@@ -30,16 +30,16 @@ _SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """How the names of a namespace fare between two epochs."""
+    """The names of a namespace that an epoch needs, reads and changes."""
 
     dead: frozenset[str]
     """Every epoch surely writes these before anything reads them."""
     touched: frozenset[str] | None
-    """All that the epochs, the functions or what is shown mention; None is everything."""
+    """The names in the epochs, the functions and the shown expressions; None is all names."""
     fixed: frozenset[str] = frozenset()
-    """What the epochs only read, as far as can be told: no code of theirs changes it in place."""
+    """The names that the epochs surely only read: no code of theirs changes them in place."""
     changed: frozenset[str] = frozenset()
-    """What the epochs change in place under this very name."""
+    """The names whose objects the epochs change in place."""
 
     def is_idle(self, name: str) -> bool:
         """Whether nothing after Setup looks at this name."""
@@ -49,7 +49,7 @@ class Liveness:
 def liveness(
     setup: Iterable[ast.stmt], epoch: Iterable[ast.stmt], shown: Iterable[str]
 ) -> Liveness:
-    """How names fare in a loop over the statements of `epoch`, after those of `setup`.
+    """The liveness of names in a loop over the statements of `epoch`, after those of `setup`.
 
     `shown` are expressions evaluated after the epoch. Functions made in `setup` may be
     called at any time, so all that they read counts as needed. Where the code looks at

@@ -29,7 +29,7 @@ from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
 
 SOMEWHERE = "the code"
-"""In place of a phase's name where an exception met no line of the lesson."""
+"""The phase of an exception that met no line of the lesson."""
 
 _leave = os._exit
 """Kept before a lesson can replace it."""
@@ -54,10 +54,10 @@ class Loop:
 
     program: Program
     device: str
-    """Where its tensors live; cpu for a program whose parameters are NumPy's."""
+    """The device of its tensors; cpu for a program whose parameters are NumPy's."""
     namespace: Namespace
     setup_namespace: SetupNamespace
-    """The namespace once more, with what its Setup left in it."""
+    """The same namespace, with a note of what its Setup left in it."""
     step: int = 0
     """Steps done of this epoch: a step is one phase of one batch, or the Report."""
     epoch: int = 0
@@ -93,7 +93,7 @@ class Loop:
 
     @property
     def phases_done(self) -> int:
-        """How many phases of its batch have run (all of them, after a Report)."""
+        """The number of phases of its batch that have run (all of them, after a Report)."""
         done = self.step - self.batch * len(self.program.loop) if self.step else 0
         return min(done, len(self.program.loop))
 
@@ -133,8 +133,8 @@ class Loop:
     def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
         """Run the next step of this epoch. Raises LessonRaised.
 
-        What stands in the phase's formulas is taken down, unless nobody is `looking`; what
-        the batch begins with, if the run may come to rest within it.
+        `looking`: the values in the phase's formulas are kept. `resting`: the run may stop within
+        this batch, so a snapshot of its start is kept.
         """
         phase = self.phase_of(self.step)
         if phase is None:
@@ -227,7 +227,7 @@ class Loop:
         return all(is_finite(thing) for thing in things)
 
     def keep_boxed(self, phase: str) -> None:
-        """Take down what stands in the formulas of a phase that has just run."""
+        """Keep the values in the formulas of a phase that has just run."""
         if phase in self.program.boxed:
             self.boxed[phase] = self.evaluate(self.program.boxed[phase])
 
@@ -264,7 +264,7 @@ class Loop:
         extra = {"gradient": self.gradients or now, "gradient_now": now}
         calls = any(e.calls for e in expressions)
         safely = untouched_randomness(self.device) if calls else nullcontext()
-        # A look at a non-leaf's `.grad` warns each time: that would be told as the lesson's word.
+        # Reading a non-leaf's `.grad` warns each time: that would look like the lesson's output.
         with safely, no_grad(), redirect_stderr(io.StringIO()):
             return {
                 e.label: NO_VALUE if e.names.intersection(pending) else self._evaluate(e, extra)

@@ -38,11 +38,11 @@ class LossColumn:
         """`max_exact`: so many losses are kept one by one, not less than two blocks of them."""
         self.max_exact = max_exact
         self._exact = array("d")
-        """From epoch `_gone` + 1 on; NaN where it is not known any more."""
+        """The losses from epoch `_gone` + 1 on; NaN where they are no longer known."""
         self._gone = 0
         """Epochs before the first of `_exact`: whole blocks."""
         self._low, self._high = array("d"), array("d")
-        """Of each whole block, from epoch 1 on: so far as has been asked for."""
+        """The least and greatest loss of each whole block, from epoch 1 on, as far as computed."""
         self._block = _BLOCK
         self._bad: int | None = None
         self._scanned = 0
@@ -114,7 +114,7 @@ class LossColumn:
         return self._bad
 
     def numbers(self) -> Numbers:
-        """All that are kept one by one, as an array of its own."""
+        """The losses that are kept one by one, as a new array."""
         self._fetch()
         return self._view().copy()
 
@@ -169,7 +169,7 @@ class LossColumn:
             self._high.frombytes(high.tobytes())
 
     def _let_go(self) -> None:
-        """Of the older half of the single losses keep the blocks alone."""
+        """Keep only the blocks of the older half of the single losses."""
         self.first_not_finite()
         self._fold()
         while len(self._low) > MAX_BLOCKS:

@@ -1,8 +1,8 @@
-"""A second copy of a lesson's loop: what would the loss be elsewhere? It leaves the run alone.
+"""A second copy of a lesson's loop, to compute the loss elsewhere without changing the run.
 
-Its Setup has run in a namespace of its own; it is brought to a place of the run by value. So
-whatever is tried in it (other parameters, other inputs, a backward pass that is looked into)
-leaves the run as it was, the random number generators included.
+Its Setup has run in a namespace of its own, and values bring it to a place of the run. Trials in it
+(other parameters, other inputs, a traced backward pass) leave the run as it was, the random number
+generators included.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Standpoint:
-    """One batch of a run, from which a probe can look about."""
+    """One batch of a run, from which a probe can start."""
 
     program: Program
     device: str
@@ -65,8 +65,8 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
 class Probe:
     """A loop of the same program, for trying things out in.
 
-    `stand` first; then `loss` and `predict` as often as one likes. What runs phases for
-    real (`run_phases`) leaves the place: `stand` again after it.
+    Call `stand` first, then `loss` and `predict` as often as needed. `run_phases` runs phases for
+    real and leaves the place: `stand` again after it.
     """
 
     def __init__(

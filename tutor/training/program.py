@@ -4,9 +4,8 @@ A Program need not come from a lesson file: anything that can be cut into the sa
 phases makes one. Line numbers in the compiled code are those of the source file, so
 that an error names the line the author wrote.
 
-A context in which a lesson's code runs again without printing.
-
-The run that the learner steps may print; a replay or a trial must not print once more.
+A `Quiet` is a context in which a lesson's code runs again without printing: a replay or a trial
+must not print once more.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Quiet = Callable[[], AbstractContextManager[object]]
 
 
 class UnheardOutput(io.TextIOWrapper):
-    """A stream for what nobody reads: counts the characters, and neither encodes nor keeps them."""
+    """A stream that counts the characters, and neither encodes nor keeps them."""
 
     def __init__(self) -> None:
         super().__init__(open(os.devnull, "wb"), encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
@@ -64,7 +63,7 @@ class Expression:
     label: str
     source: str
     line: int
-    """Where it stands in the source file."""
+    """Its line in the source file."""
     code: CodeType
     names: frozenset[str]
     """The names that it reads."""
@@ -74,10 +73,10 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """All that a run needs to know of a lesson in one mode."""
+    """A lesson's code in one mode, compiled, with what a run needs to know of it."""
 
     name: str
-    """What the learner calls it: the lesson's slug."""
+    """The lesson's slug."""
     filename: str
     mode: str
     parameters: tuple[str, ...]
@@ -93,11 +92,11 @@ class Program:
     report: Phase | None
     watch: tuple[Expression, ...]
     boxed: Mapping[str, tuple[Expression, ...]]
-    """By phase, "" for the sections that are none: the expressions in its formulas."""
+    """The expressions in the formulas of each phase; "" for the sections that are none."""
     liveness: Liveness
-    """Which names a snapshot may leave out, and which it need not copy."""
+    """The names that a snapshot may leave out or need not copy."""
     data: DataNames | None = None
-    """What the code calls its data; None where it does not bind such names in this mode."""
+    """The names of its data; None where it does not bind such names in this mode."""
     volatile: frozenset[str] = frozenset()
     """Names besides the parameters that an epoch both reads and writes, or changes in place.
 
@@ -106,10 +105,10 @@ class Program:
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: dict[str, str] = field(default_factory=dict, compare=False)
-    """By expression: why it is not evaluated again. All modes of a lesson have this in common."""
+    """The reason why an expression is not evaluated again; shared by all modes of a lesson."""
 
     def expressions(self) -> tuple[Expression, ...]:
-        """All that it shows the value of."""
+        """All expressions whose values it shows."""
         return (*(e for found in self.boxed.values() for e in found), *self.watch)
 
     @property

@@ -1,12 +1,9 @@
 """Up to four runs of one lesson by name: forks, ghosts, and going from one to another.
 
 One of them is the current run. A change made in its past keeps the run as it was, under its name,
-and goes on as a new one. A kept run is its Record and its History; a Run of its own, in
-namespaces of its own, is built of them when somebody wants to see a frame of it.
-
-The names of runs: the letter that each is given, or a short name of the learner's own.
-
-The same place in another run: which of its steps corresponds to a frame of this one.
+and continues as a new one. A kept run is its RunRecipe and its History; a Run with namespaces of
+its own is built from them when a frame of it is wanted. A run's name is the letter that it is
+given, or a short name of the learner's own.
 """
 
 from __future__ import annotations
@@ -68,13 +65,13 @@ def checked_name(name: str, others: Collection[str], letter: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many cells of a terminal the text takes: wide characters take two."""
+    """The number of terminal cells of a text: wide characters take two."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe) -> Position:
-    """Where the run of `record` has done what the run of `frame` has: epoch, batch and phases.
+    """The place at which the run of `recipe` has done as many batches and phases as `frame`.
 
     Phases correspond by name: the modes' steps may differ.
     """
@@ -102,14 +99,14 @@ class _Kept:
 
     name: str
     letter: str
-    """What its line in a plot is told by; it stays the same whatever the run is called."""
+    """The label of its line in a plot; a new name does not change it."""
     recipe: RunRecipe
     history: History
     furthest: Position
     run: Run | None = None
     forked_at: Position | None = None
-    told_loss: float = math.nan
-    """That of its last epoch, as it was told when the run was last here."""
+    known_loss: float = math.nan
+    """The loss of its last epoch, as a bookmark has it."""
 
     @property
     def is_named(self) -> bool:
@@ -118,7 +115,7 @@ class _Kept:
 
     @property
     def epochs(self) -> int:
-        """How many whole epochs it has, those among them that are not run again yet."""
+        """The number of its whole epochs, those included that have yet to be run again."""
         whole = self.furthest.epoch - (self.furthest.step != END)
         return max(len(self.history.losses), whole, 0)
 
@@ -126,7 +123,7 @@ class _Kept:
     def loss(self) -> float:
         """The loss of its last whole epoch; NaN if there is none."""
         losses = self.history.losses
-        return losses.last if len(losses) == self.epochs else self.told_loss
+        return losses.last if len(losses) == self.epochs else self.known_loss
 
 
 @dataclass(slots=True, eq=False)
@@ -140,13 +137,13 @@ class Runs:
 
     current: Run
     name: str = "A"
-    """Of the current run."""
+    """The name of the current run."""
     letter: str = "A"
     """Its letter in plots and lists, which a new name does not change."""
     note: str = ""
     """One line about what the last call did; empty where it needs no word."""
     _kept: list[_Kept] = field(default_factory=list)
-    """In the order in which they were kept."""
+    """The other runs, in the order in which they were kept."""
     _forked_at: Position | None = None
 
     @classmethod
@@ -162,7 +159,7 @@ class Runs:
                 history = History(reached=reached)
                 history.shrink()
                 kept = _Kept(info.name, letter, info.record, history, reached)
-                kept.forked_at, kept.told_loss = info.forked_at, info.loss
+                kept.forked_at, kept.known_loss = info.forked_at, info.loss
                 runs._kept.append(kept)
         return runs
 
@@ -212,15 +209,15 @@ class Runs:
         return self._fork(lambda: run.restart(seed), keep, at=Position(0, 0))
 
     def fork(self) -> Frame:
-        """Keep the run as it is, under its name, and go on from here with a copy of it."""
+        """Keep the run as it is, under its name, and continue from here with a copy of it."""
         if not self._has_begun():
             raise RunError("nothing has been run yet: there is nothing to keep")
 
-        def go_on() -> Frame:
+        def continue_here() -> Frame:
             self.current.forget_future()
             return self.current.frame()
 
-        return self._fork(go_on, keep=True)
+        return self._fork(continue_here, keep=True)
 
     def _has_begun(self) -> bool:
         return self.current.furthest_place > Position(0, 0)
@@ -270,9 +267,9 @@ class Runs:
         )
 
     def take(self, name: str, until: Callable[[], bool] = never) -> Frame:
-        """Go on with another run: where the present one stands if it came so far, or at its end.
+        """Continue with another run: at the current one's place if it came so far, or at its end.
 
-        What breaks off a long way there leaves it where it has come to.
+        `until` may stop the way there: the run then stands where it has come to.
         """
         if name == self.name:
             return self.current.frame()
@@ -292,8 +289,8 @@ class Runs:
     def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> OtherRunState:
         """The state of another run at `at`, a position of the current run.
 
-        Has no frame if it never came so far, or if `until` broke the way off; asked again, it
-        goes on from where it was.
+        Has no frame if it never came so far, or if `until` stopped it on the way; the next call
+        continues from there.
         """
         run = self.current
         if name == self.name:

@@ -60,8 +60,8 @@ def write_series(
 ) -> bool:
     """Write the figures of a run's whole epochs, up to where it stands, into a new csv file.
 
-    The run is left as it is: its record is played a second time (its lesson's code, with
-    `quiet` entered). False if `until`, asked once an epoch, broke it off: then there is no
+    The run is left as it is: its recipe is played a second time (its lesson's code, with
+    `quiet` entered). False if `until`, called once an epoch, stopped it: then there is no
     file. Raises FileThere and RunError as `new_file` does, and RunError if no epoch is whole.
     """
     epochs = run.at.epoch if run.at_end else run.at.epoch - 1
@@ -75,8 +75,8 @@ def write_series(
             for reading in readings(again, epochs, every):
                 table.write(before.get(reading.epoch, reading))
                 if reading.epoch < epochs and until():
-                    raise _BrokenOff
-    except _BrokenOff:
+                    raise _SeriesStopped
+    except _SeriesStopped:
         return False
     return True
 
@@ -99,12 +99,12 @@ def _before_changes(
     return found
 
 
-class _BrokenOff(Exception):
-    """Nobody waits for the file any more."""
+class _SeriesStopped(Exception):
+    """The file is no longer wanted."""
 
 
 def _columns(run: Run) -> tuple[str, ...]:
-    """All columns that a run needs which has been in several modes: their shapes may differ."""
+    """The columns of a run that has been in several modes, whose shapes may differ; else ()."""
     recipe = run.recipe
     modes = dict.fromkeys([recipe.mode, *(c.mode for c in recipe.changes if c.mode)])
     if len(modes) == 1:

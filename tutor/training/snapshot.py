@@ -1,13 +1,12 @@
-"""A copy of all that a training loop carries from epoch to epoch, and back again.
+"""An exact copy of a training loop's namespace, and the way back to it.
 
-Copied: every name of the namespace but those that are dead between epochs, with what
-hangs on them (modules, optimizers and their state, gradients), identity kept: `w` stays
-the very object that the optimizer updates, and a view stays one. With them the state of
-the random number generators.
+All names are copied but those that are dead between epochs, with what belongs to them (modules,
+optimizers and their state, gradients) and the random number generators. Identity is kept: `w` stays
+the very object that the optimizer updates, and a view stays one.
 
 A snapshot is made of three parts: a pickle of the objects; the layout of the tensors and
-arrays that stand in it; and their elements, as bytes. What equals the same part of the
-snapshot before is shared with it, so that of a long run little but numbers is kept.
+arrays in it; and their elements, as bytes. A part that equals that of the snapshot before is shared
+with it, so that a long run keeps little but numbers.
 Functions and classes are not copied but named: so a snapshot can also be restored where
 the same Setup has run in another namespace.
 """
@@ -31,16 +30,16 @@ __all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "
 
 Namespace = dict[str, Any]
 Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
-"""Of an array or of a tensor on the CPU, of a tensor elsewhere, of a number."""
+"""The elements of an array or a CPU tensor, of a tensor elsewhere, of a number."""
 
 LESSON_MODULE = "__lesson__"
-"""What a lesson's classes say that their module is."""
+"""The `__module__` of a lesson's classes."""
 
 _COMPILED = ("__builtins", "__compiled_", "__resume_at_", "__import_")
-"""What torch.compile puts into a namespace begins so: the code that it has made calls it."""
+"""Prefixes of the names that torch.compile adds to a namespace and that its code calls."""
 
 _OBJECT = 60
-"""Bytes that a Python object is reckoned to cost besides its elements."""
+"""Estimated bytes of a Python object besides its elements."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,16 +49,16 @@ class SetupNamespace:
     namespace: Namespace
     """The `globals` of the functions that were made in it. The loop works on this very dict."""
     idle: Namespace = field(default_factory=dict)
-    """What nothing looks at after Setup."""
+    """The names that no code reads after Setup."""
     definitions: Namespace = field(default_factory=dict)
     """The functions and classes that Setup made or fetched."""
     named: dict[int, str] = field(default_factory=dict)
-    """What Setup calls each of them, by id."""
+    """The name of each definition in Setup, by id."""
     draws: bool = False
     """Whether Setup has drawn random numbers."""
 
     def remember(self, liveness: Liveness, *, draws: bool) -> None:
-        """Take down how things are, now that Setup has run."""
+        """Remember the state after Setup."""
         things = self.namespace.items()
         self.idle = {k: v for k, v in things if liveness.is_idle(k)}
         self.definitions = {k: v for k, v in things if isinstance(v, FunctionType | type)}
@@ -77,12 +76,12 @@ class Snapshot:
     aliases: tuple[tuple[str, int], ...]
     """Idle names of tensors and arrays that are in the layout, and their numbers in it."""
     setup_namespace: SetupNamespace | None
-    """The only home that it can be restored in; None: in any of the same program."""
+    """The only namespace that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
 
     def restore(self, setup_namespace: SetupNamespace) -> Namespace:
-        """Make the home's namespace (the same dict) what it was here, and return it."""
+        """Make this namespace (the same dict) what it was here, and return it."""
         parts = _rebuilt(self.layout, self.elements, setup_namespace)
         names = _Unpickler(io.BytesIO(self.objects), parts).load()
         compiled = {k: v for k, v in setup_namespace.namespace.items() if k.startswith(_COMPILED)}
@@ -109,7 +108,7 @@ def take(
     before: Snapshot | None,
     limit: int = 2**62,
 ) -> Snapshot | None:
-    """A snapshot of a home's namespace: dead names left out, and idle ones, which never change.
+    """A snapshot of a namespace without its dead names, and without idle ones, which never change.
 
     None if something in it can't be copied (a generator, a tensor in mid-graph): then only
     running again from an earlier place gets there. None also if the elements that it does not
@@ -141,8 +140,8 @@ def take(
         layout = before.layout if layout == before.layout else layout
         aliases = before.aliases if aliases == before.aliases else aliases
         randomness = randomness.sharing(before.randomness)
-    only_home = setup_namespace if pickler.is_bound else None
-    return Snapshot(objects, layout, elements, aliases, only_home, randomness, device)
+    only_namespace = setup_namespace if pickler.is_bound else None
+    return Snapshot(objects, layout, elements, aliases, only_namespace, randomness, device)
 
 
 def size_of(snapshots: Iterable[Snapshot]) -> int:
@@ -160,7 +159,7 @@ class _Pickler(pickle.Pickler):
         super().__init__(out, protocol=5)
         self.layout: list[tuple[Any, ...]] = []
         self.storages: list[Any] = []
-        """Whose elements are to be copied: torch storages, numpy arrays and numbers."""
+        """Torch storages, numpy arrays and numbers, whose elements are to be copied."""
         self.is_bound = False
         self._setup_namespace = setup_namespace
         self._known: dict[int, int] = {}

@@ -17,18 +17,19 @@ from contextlib import contextmanager
 from types import FrameType
 
 SECONDS = 5.0
-"""So long may one expression take."""
+"""The time limit of one expression."""
 
 _MORE = 1.0
+"""Seconds after which END_SIGNAL follows the exception."""
 
 END_SIGNAL = signal.SIGPROF
-"""What ends the process where the exception did not."""
+"""The signal that ends the process where the exception did not."""
 
 VALUE_OF = "the value of "
-"""In the name of an expression's code, and so in every stack, its label comes after this."""
+"""The prefix of an expression's label in the name of its code, and so in every stack."""
 
 NO_END = "did not come to its end within {:g} s"
-"""What is told of such an expression."""
+"""The message about such an expression."""
 
 _is_on = False
 _is_evaluating = False

@@ -247,7 +247,7 @@ class Timeline:
         return False
 
     def _run_together(self, count: int) -> None:
-        """So many epochs, or fewer: to the next one whose end is kept, or that is new."""
+        """Run `count` epochs, or fewer: to the next one whose end is kept, or that is new."""
         loop, losses, trail = self.loop, self.history.losses, self.history.trail
         known = len(losses) - loop.epoch
         self._steps_taken = 0

@@ -1,7 +1,7 @@
 """A name's live value as plain data: tensors, arrays and Python numbers become Values.
 
 Every thing has a value: what torch or NumPy can't give as numbers (a complex or a nested
-tensor, one on the device `meta`, an array of objects) is told by its dtype and shape.
+tensor, one on the device `meta`, an array of objects) is described by its dtype and shape.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
 T = TypeVar("T")
 
 RELATIVE = 1e-5
-"""How far two gradients may be apart, by the size of the larger, and still agree."""
+"""The largest difference of two gradients that agree, by the size of the larger."""
 
 _LONGEST_TEXT = 200
 _LARGEST_DENSE = 2**24
