@@ -149,11 +149,33 @@ def test_inputs_are_found_past_the_parts_of_a_composed_call():
     assert "Operation 1, Linear, computes linear(x, w). Inputs: w." in lines
 
 
+def test_inputs_without_a_name_are_named_by_their_numbers():
+    leaf = node(4, "Leaf", "w", name="w", old=NONE, order=9)
+    graph = AutogradGraph(
+        nodes=(
+            node(0, "Add", "(…) + (…) * z", 1, 2, 3),
+            node(1, "Mul", "w * x", 4),
+            node(2, "Pow", "(…) ** 2", 4),
+            node(3, "Exp", "exp(w)", 4, name="z"),
+            leaf,
+        )
+    )
+    lines = list(spoken_inspections.graph(graph, lesson(), Simulated().frame(), None))
+    assert "computes operation 2 plus (operation 3 times z)." in lines[1]
+    assert "computes the square of an earlier result." in lines[3]
+
+
 def test_why_there_is_no_graph_is_told_without_a_key():
     frame = replace(Simulated(), mode="manual").frame()
     why = AutogradGraph(why="press g")
-    (line,) = spoken_inspections.graph(why, lesson(), frame, None)
-    assert "Type mode autograd" in line
+    assert list(spoken_inspections.graph(why, lesson(), frame, None)) == [
+        "By hand there is no graph.",
+        "Type mode autograd to let PyTorch compute the gradient.",
+    ]
+    by_hand_alone = copy(lesson(), modes=("manual",))
+    assert list(spoken_inspections.graph(why, by_hand_alone, frame, None)) == [
+        "By hand there is no graph."
+    ]
     (line,) = spoken_inspections.graph(why, lesson(), Simulated().frame(), None)
     assert line == "press g."
 

@@ -88,7 +88,7 @@ def graph(
     leaves = [node for node in nodes if node.is_leaf]
     operations = sorted((n for n in nodes if not n.is_leaf), key=lambda n: (n.order < 0, n.order))
     if not nodes:
-        yield _BY_HAND if is_by_hand(lesson, frame.mode) else sentence(in_words(found.why))
+        yield from _no_graph(found, lesson, frame.mode)
         return
     done = _operations_done(lesson, frame, found.operations, asked)
     counts = f"{counted(len(operations), 'operation')} and {counted(len(leaves), 'leaf', 'leaves')}"
@@ -98,8 +98,7 @@ def graph(
     by_id = {node.id: node for node in found.nodes}
     told = [*operations, *leaves][:MOST_NODES]
     for node in told:
-        inputs = [names[i] for i in _inputs(node, by_id)]
-        yield _node(node, names[node.id], inputs, has_gradient=0 <= node.order < done)
+        yield _node(node, names, _inputs(node, by_id), has_gradient=0 <= node.order < done)
     if len(told) < len(nodes):
         yield f"And {len(nodes) - len(told)} more."
     if not done:
@@ -108,7 +107,14 @@ def graph(
         yield sentence(in_words(found.why))
 
 
-_BY_HAND = "By hand there is no graph. Type mode autograd to let autograd compute the gradient."
+def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
+    """The reason, with the command that leads to a graph."""
+    if not is_by_hand(lesson, mode):
+        yield sentence(in_words(found.why))
+        return
+    yield "By hand there is no graph."
+    if other := next((m for m in lesson.modes if not is_by_hand(lesson, m)), ""):
+        yield f"Type mode {other} to let PyTorch compute the gradient."
 
 
 def _operations_done(
@@ -122,8 +128,9 @@ def _operations_done(
     return asked.known if asked is not None and frame.next_phase == phases[index] else 0
 
 
-def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> Iterator[int]:
+def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> list[GraphNode]:
     """The nodes that it was computed from, past the parts of a composed call, each once."""
+    inputs: list[GraphNode] = []
     found: set[int] = set()
     waiting = [*reversed(node.inputs)]
     while waiting:
@@ -132,20 +139,25 @@ def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> Iterator[int]:
             continue
         found.add(child)
         if by_id[child].within is None:
-            yield child
+            inputs.append(by_id[child])
         else:
             waiting += reversed(by_id[child].inputs)
+    return inputs
 
 
-def _node(node: GraphNode, name: str, inputs: Sequence[str], *, has_gradient: bool) -> str:
+def _node(
+    node: GraphNode, names: Mapping[int, str], inputs: Sequence[GraphNode], *, has_gradient: bool
+) -> str:
+    name = names[node.id]
     if node.is_leaf:
         said = [f"Leaf {name}"]
     else:
-        what = f", computes {_computed(node.says, inputs)}" if node.says else ""
+        unnamed = [names[each.id] for each in inputs if not (each.name or each.is_leaf)]
+        what = f", computes {_computed(node.says, unnamed)}" if node.says else ""
         held = f", held by {node.name}" if node.name and node.name != node.says else ""
         said = [f"{name[0].upper()}{name[1:]}, {node.op}{what}{held}"]
     if inputs:
-        said.append(f"Inputs: {listed(inputs)}")
+        said.append(f"Inputs: {listed([names[each.id] for each in inputs])}")
     if is_known(node.value):
         said.append(f"Value: {spoken_value(node.value)}")
     if has_gradient and is_known(node.gradient):
@@ -155,11 +167,16 @@ def _node(node: GraphNode, name: str, inputs: Sequence[str], *, has_gradient: bo
     return ". ".join(said) + "."
 
 
-def _computed(says: str, inputs: Sequence[str]) -> str:
-    """An operation in words; an input that the lesson has no name for is named by its number."""
-    others = [name for name in inputs if name.startswith("operation ")]
-    unnamed = others[0] if says.count("…") == len(others) == 1 else "an earlier result"
-    return spoken_python(says.replace("…", "_unnamed")).replace("_unnamed", unnamed)
+def _computed(says: str, unnamed: Sequence[str]) -> str:
+    """An operation in words; `unnamed` are the inputs that its text only has as `…`."""
+    first, *others = says.split("…")
+    if len(unnamed) != len(others):
+        unnamed = ["an earlier result"] * len(others)
+    stand_ins = [f"_input{n}_" for n in range(len(others))]
+    words = spoken_python(first + "".join(map("".join, zip(stand_ins, others, strict=True))))
+    for stand_in, name in zip(stand_ins, unnamed, strict=True):
+        words = words.replace(stand_in, name)
+    return words
 
 
 # ── All modes ───────────────────────────────────────────────────────────────────────
@@ -293,7 +310,7 @@ def _contours(found: ContourPicture) -> Iterator[str]:
     one, other = found.axes
     yield f"The loss for {_range(one, found.xs)} and {_range(other, found.ys)}."
     yield _lowest(
-        (loss, (f"{one} = {figure(x)}, {other}", y))
+        (loss, (f"{one} = {_rounded(x)}, {other}", y))
         for y, row in zip(found.ys, found.losses, strict=True)
         for x, loss in zip(found.xs, row, strict=True)
     )
