@@ -24,6 +24,7 @@ from types import TracebackType
 import pyte
 
 from tests.waiting import PATIENCE
+from tutor.engine import supervisor
 
 TUTOR = Path(sys.executable).with_name("tutor")
 IN_SHELL = shlex.quote(str(TUTOR))
@@ -71,9 +72,14 @@ class Terminal:
     ) -> None:
         if error is not None:
             print(self.text())
+        below = supervisor.descendants(self.process.pid)
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        # The engine's supervisor leaves the screen: by then, no other may have this terminal.
+        deadline = time.monotonic() + PATIENCE
+        while any(map(is_alive, below)) and time.monotonic() < deadline:
+            time.sleep(0.01)
         os.close(self._master)
 
     @property
@@ -164,6 +170,14 @@ class Terminal:
         """Answer the one question that a Textual app waits for: does the terminal sync?"""
         if b"\x1b[?2026$p" in data:
             os.write(self._master, b"\x1b[?2026;2$y")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended (Linux)."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 KEYS = {

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.cli.conftest import Tutor
 from tests.training.conftest import lesson_text
+from tutor.cli import opening
+from tutor.cli.parsers import parser_of_all
 from tutor.errors import LessonError
+from tutor.ui.app import TutorApp
+from tutor.ui.settings import Settings, SettingsFile, settings_file
 
 
 def test_help_shows_an_example_for_each_command(tutor: Tutor) -> None:
@@ -250,3 +256,33 @@ def test_devices_lists_the_cpu(tutor: Tutor) -> None:
     listed = json.loads(tutor("devices", "--json").stdout)
     assert listed[0]["name"] == "cpu"
     assert tutor("devices").stdout.startswith("cpu")
+
+
+@pytest.mark.parametrize("size", ["99999999", "-3", "many", ""])
+def test_a_size_that_no_terminal_has_is_not_believed(
+    tutor: Tutor, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, size)
+    tutor("--help")
+    assert not {"COLUMNS", "LINES"} & os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("settled", "option", "takes"),
+    [
+        (True, [], True),
+        (True, ["--no-mouse"], False),
+        (False, [], False),
+        (False, ["--mouse"], True),
+    ],
+)
+def test_an_option_says_whose_the_mouse_is_before_the_settings_do(
+    home: Path, monkeypatch: pytest.MonkeyPatch, settled: bool, option: list[str], takes: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    SettingsFile(settings_file()).keep(Settings(mouse=settled))
+    asked = []
+    monkeypatch.setattr(TutorApp, "run", lambda _, mouse: asked.append(mouse))
+    opening._open(Mock(), Mock(), parser_of_all().parse_args(["open", *option]))
+    assert asked == [takes]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
-
-import pytest
 
 from benchmarks.curriculum_terminal import play
 from tests.shipped import lesson
@@ -19,14 +18,13 @@ def test_every_kind_of_exercise_can_be_done_by_its_solution(tmp_path: Path) -> N
     assert play(chain, tmp_path) == []
 
 
+SELECT_ALL = "\x1b[18~"
+"""F7, by which Textual's editor selects all its text: a paste replaces that."""
 PASTE = "def f(x):\n    if x:\n        y = [\n            1,\n        ]\n    return x\nz = 1\n"
 
 
-@pytest.mark.parametrize("end", ["\r", "\n"])
-@pytest.mark.parametrize("is_marked", [False, True])
-def test_pasted_code_keeps_its_own_indentation(end: str, is_marked: bool) -> None:
+def test_pasted_code_keeps_its_own_indentation() -> None:
     """Also where the terminal does not say that it is a paste (no bracketed paste)."""
-    text = PASTE.replace("\n", end)
     exercises = lesson("forgotten-zero").exercises
     number = next(n for n, e in enumerate(exercises) if kind_of(e) == "repair")
     with Terminal([str(TUTOR), "forgotten-zero"], rows=45) as terminal:
@@ -37,8 +35,13 @@ def test_pasted_code_keeps_its_own_indentation(end: str, is_marked: bool) -> Non
         terminal.wait_for("edits the code")
         terminal.press("o")
         terminal.wait_for("Your code of")
-        terminal.press(f"\x1b[200~{text}\x1b[201~" if is_marked else text)
-        terminal.wait_for("z = 1")
-        for number, row in enumerate(PASTE.split("\n")[:-1], 1):
-            shown = re.compile(rf"^ *{number}  {re.escape(row)}$", re.MULTILINE)
-            terminal.wait_until(lambda shown=shown: shown.search(terminal.text()))
+        for count, (end, is_marked) in enumerate(product("\r\n", (False, True))):
+            terminal.press(SELECT_ALL)
+            terminal.settle()
+            code = PASTE.replace("z = 1", f"z = {count}")
+            text = code.replace("\n", end)
+            terminal.press(f"\x1b[200~{text}\x1b[201~" if is_marked else text)
+            terminal.wait_for(f"z = {count}")
+            for row_number, row in enumerate(code.split("\n")[:-1], 1):
+                shown = re.compile(rf"^ *{row_number}  {re.escape(row)}$", re.MULTILINE)
+                terminal.wait_until(lambda shown=shown: shown.search(terminal.text()))

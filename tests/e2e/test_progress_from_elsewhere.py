@@ -20,6 +20,7 @@ from tutor.session.journal import Bookmark, packed
 
 LESSON, EXERCISE = "cpu-and-gpu", "leaf-that-travelled"
 """A repair of Setup, which runs as soon as the exercise is begun."""
+EVIL = "# \x1b]0;gone\x07\x9b2J shown\n"
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def hacked(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, hacked: Path) -> list[Record]:
-    code = f"import pathlib\npathlib.Path({str(hacked)!r}).touch()\n"
+    code = f"{EVIL}import pathlib\npathlib.Path({str(hacked)!r}).touch()\n"
     return [DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())]
 
 
@@ -78,7 +79,7 @@ def test_in_plain_mode_code_from_elsewhere_runs_when_it_is_agreed_to_and_then_un
 
 
 @pytest.mark.parametrize("env", ["copied"], indirect=True)
-def test_on_the_screen_code_from_elsewhere_runs_after_a_yes(
+def test_on_the_screen_code_from_elsewhere_is_harmless_and_runs_after_a_yes(
     env: dict[str, str], hacked: Path
 ) -> None:
     with Terminal([str(TUTOR), LESSON], env=env) as terminal:
@@ -90,7 +91,7 @@ def test_on_the_screen_code_from_elsewhere_runs_after_a_yes(
         terminal.press(*["down"] * ids.index(EXERCISE), "enter")
         terminal.wait_for("has not been run")
         terminal.press("o")
-        terminal.wait_for("Your code of Setup", "touch()")
+        terminal.wait_for("Your code of Setup", "shown", "touch()")
         terminal.press("\x13")
         terminal.wait_for("y run it")
         terminal.press("n")
@@ -100,22 +101,6 @@ def test_on_the_screen_code_from_elsewhere_runs_after_a_yes(
         terminal.wait_for("y run it")
         terminal.press("y")
         terminal.wait_until(hacked.exists)
-
-
-def test_code_from_elsewhere_is_shown_without_an_escape_sequence(tmp_path: Path) -> None:
-    code = "# \x1b]0;gone\x07\x9b2J shown\n"
-    file = tmp_path / "theirs.sqlite3"
-    with closing(Store(file)) as store:
-        store.add([DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())])
-    with Terminal([str(TUTOR), LESSON], env={"TUTOR_PROGRESS": str(file)}) as terminal:
-        terminal.wait_for("next: ▶")
-        terminal.press("A")
-        terminal.wait_for("Exercises of this lesson")
-        ids = [exercise.id for exercise in document.read(library.find(LESSON)).exercises]
-        terminal.press(*["down"] * ids.index(EXERCISE), "enter")
-        terminal.wait_for("has not been run")
-        terminal.press("o")
-        terminal.wait_for("Your code of Setup", "shown")
         assert b"gone\x07" not in terminal.raw
         assert b"\x1b]0;gone" not in terminal.raw
         assert b"\x9b2J" not in terminal.raw

@@ -38,7 +38,7 @@ def run(
     ("command", "redirection"),
     [
         *((command, closed) for command in COMMANDS for closed in (">&-", "<&- >&- 2>&-")),
-        *((command, "<&-") for command in ("list", "--plain one-weight", "one-weight")),
+        *((command, "<&-") for command in ("list", "one-weight")),
     ],
 )
 def test_a_closed_stream_reads_and_writes_nothing(
@@ -55,7 +55,7 @@ def test_a_closed_stream_reads_and_writes_nothing(
     ("command", "unbuffered"),
     [
         *((command, False) for command in COMMANDS if command not in ("--help", "one-weight")),
-        *((command, True) for command in ("list", "progress", "--plain one-weight")),
+        *((command, True) for command in ("list", "progress")),
     ],
 )
 def test_a_full_disk_behind_standard_output_is_told_in_one_line(

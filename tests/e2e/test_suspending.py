@@ -71,17 +71,17 @@ def test_the_shell_has_its_terminal_back_and_fg_brings_the_lesson_back(shell: Te
     suspend(shell)  # a second time, too
     type_line(shell, "fg")
     shell.wait_for("epoch 2 of 100", "next: ▶ Predict")
+    run_stands_still_and_goes_on(shell)
     shell.press("q")
     shell.wait_for("shell$")
 
 
-@pytest.mark.parametrize("how", ["a key", "a signal"])
-def test_what_runs_stands_still_meanwhile_and_goes_on(shell: Terminal, how: str) -> None:
+def run_stands_still_and_goes_on(shell: Terminal, process: int | None = None) -> None:
     shell.press("j")
     shell.wait_for("Jump to")
     shell.press(*"9000000", "enter")
     shell.wait_for("epochs/s")
-    suspend(shell, tutor_below(shell.process.pid) if how == "a signal" else None)
+    suspend(shell, process)
     busy = processor_time(shell)
     time.sleep(1.0)
     assert processor_time(shell) - busy < 0.3
@@ -115,6 +115,8 @@ def processor_time(terminal: Terminal) -> float:
 
 @pytest.mark.parametrize("how", ["kill %1", "kill -HUP %1", "kill -9 %1"])
 def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
+    if how == "kill %1":
+        run_stands_still_and_goes_on(shell, tutor_below(shell.process.pid))
     suspend(shell)
     engine = engine_of(shell)
     written = len(shell.raw)

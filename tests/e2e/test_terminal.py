@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import TUTOR, Terminal
+from tests.terminal import TUTOR, Terminal, is_alive
 from tests.waiting import wait_until
 from tutor.ui.settings import Settings, SettingsFile
-
-SIZES = [(80, 24), (120, 36)]
 
 ENDLESS = """---
 title: Round and round
@@ -70,9 +68,8 @@ def expect(terminal: Terminal, **rows: float) -> None:
         terminal.wait_until(lambda row=row, wanted=wanted: number(terminal, row) == wanted)
 
 
-@pytest.mark.parametrize(("columns", "rows"), SIZES)
-def test_a_learner_steps_and_reads_the_published_figures(columns: int, rows: int) -> None:
-    with lesson("line-through-origin", columns=columns, rows=rows) as terminal:
+def test_a_learner_steps_and_reads_the_published_figures_at_both_sizes() -> None:
+    with lesson("line-through-origin") as terminal:
         terminal.wait_for("A line through the origin", "next: ▶ Predict")
         terminal.press("g")
         terminal.wait_for("autograd · cpu")
@@ -85,6 +82,11 @@ def test_a_learner_steps_and_reads_the_published_figures(columns: int, rows: int
         terminal.press("B", "B")
         terminal.wait_for("epoch 1 of 100")
         expect(terminal, loss=30)
+        terminal.resize(120, 36)
+        terminal.wait_until(lambda: len(terminal.lines[0]) > 80)
+        terminal.press("s")
+        terminal.wait_for("epoch 2 of 100")
+        expect(terminal, w=0.555)
         terminal.press("r")
         terminal.wait_for("epoch 100 of 100")
         terminal.wait_until(lambda: number(terminal, "f(5)") == pytest.approx(10, abs=1e-3))
@@ -143,11 +145,9 @@ def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked() -
         terminal.wait_for("One weight", "A line through the origin")
 
 
-def test_an_endless_loop_is_told_and_x_ends_it(home: Path) -> None:
-    path = home / "endless.md"
-    path.write_text(ENDLESS)
-    with lesson(str(path), "--trust") as terminal:
-        terminal.wait_for("next: ▶ Predict")
+def stop_endless_loop(path: Path) -> None:
+    with lesson(str(path)) as terminal:
+        terminal.wait_for("Round and round", "next: ▶ Predict")
         terminal.press("space", "space")
         terminal.wait_for("next: ▶ Gradient")
         terminal.press("space")
@@ -160,7 +160,9 @@ def test_an_endless_loop_is_told_and_x_ends_it(home: Path) -> None:
         terminal.wait_for("next: ▶ Loss")
 
 
-def test_a_lesson_from_outside_asks_once_for_its_content(home: Path) -> None:
+def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(
+    home: Path,
+) -> None:
     path = home / "outside.md"
     path.write_text(ENDLESS)
     question = "This lesson did not come with the tutor"
@@ -170,8 +172,7 @@ def test_a_lesson_from_outside_asks_once_for_its_content(home: Path) -> None:
         terminal.wait_for("Round and round", "next: ▶ Predict")
         terminal.wait_for("[bold]not bold[/bold] ^[[31mnot red")
         assert b"\x1b[31mnot red" not in terminal.raw, "what it prints is data"
-    with lesson(str(path)) as terminal:
-        terminal.wait_for("Round and round", "next: ▶ Predict")
+    stop_endless_loop(path)  # opened without a question
     path.write_text(ENDLESS.replace("* 2", "* 3"))
     with lesson(str(path)) as terminal:
         terminal.wait_for(question)
@@ -198,14 +199,6 @@ def test_the_screen_moves_while_a_run_is_on_and_outlives_a_window_that_shrinks()
         terminal.wait_gone("epochs/s")
 
 
-def test_what_the_command_line_asks_for_is_how_the_lesson_begins() -> None:
-    start = ("--mode", "optimizer", "--learning-rate", "0.002", "--device", "cuda:6")
-    with lesson("line-through-origin", *start) as terminal:
-        terminal.wait_for("optimizer · cpu · lr 0.002", "no device 'cuda:6'")
-        terminal.press("s")
-        terminal.wait_for("epoch 1 of 100")
-
-
 def test_an_ascii_locale_gets_nothing_but_ascii() -> None:
     with lesson("xor", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") as terminal:
         terminal.wait_for("XOR", "next:")
@@ -214,11 +207,13 @@ def test_an_ascii_locale_gets_nothing_but_ascii() -> None:
         assert terminal.raw.isascii()
 
 
-def test_without_colour_there_is_none_and_a_plain_xterm_can_show_it() -> None:
-    with lesson("one-weight", NO_COLOR="1", TERM="xterm", COLORTERM="") as terminal:
-        terminal.wait_for("next: ▶ Predict")
+def test_a_lesson_begins_as_asked_for_and_without_colour_in_a_plain_xterm() -> None:
+    start = ("--mode", "optimizer", "--learning-rate", "0.002", "--device", "cuda:6")
+    plain = {"NO_COLOR": "1", "TERM": "xterm", "COLORTERM": ""}
+    with lesson("line-through-origin", *start, **plain) as terminal:
+        terminal.wait_for("optimizer · cpu · lr 0.002", "no device 'cuda:6'")
         terminal.press("s")
-        terminal.wait_for("epoch 1 of")
+        terminal.wait_for("epoch 1 of 100")
         styles = re.findall(rb"\x1b\[([0-9;]*)m", bytes(terminal.raw))
         coloured = [s for s in styles if {b"38", b"48"} & set(s.split(b";"))]
         greys = [s for s in coloured if len(set(s.split(b";")[-3:])) > 1]
@@ -231,9 +226,10 @@ ON_AND_OFF = ("?1049", "?1000", "?1003", "?1006", "?2004", "?1004")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_the_terminal_is_as_before_however_the_app_is_ended(number: signal.Signals) -> None:
-    with lesson("one-weight") as terminal:
-        terminal.wait_for("next: ▶ Predict")
+    with lesson() as terminal:  # the engine has hardly begun to load torch
+        terminal.wait_for("enter opens a lesson")
         assert not terminal.takes_lines
+        wait_until(lambda: children(terminal.process.pid), "the start of the engine")
         (child,) = children(terminal.process.pid)
         os.kill(terminal.process.pid, number)
         terminal.wait_ended()
@@ -251,32 +247,12 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.parametrize(
-    ("settled", "option", "takes"),
-    [
-        (None, None, True),
-        (None, "--no-mouse", False),
-        (False, None, False),
-        (False, "--mouse", True),
-    ],
-)
-def test_the_mouse_is_left_to_the_terminal_where_that_is_wished(
-    tmp_path: Path, settled: bool | None, option: str | None, takes: bool
-) -> None:
-    file = tmp_path / "gradient-tutor" / "settings.json"
-    if settled is not None:
-        SettingsFile(file).keep(Settings(mouse=settled))
-    command = [str(TUTOR), *([option] if option else [])]
-    with Terminal(command, env={"XDG_CONFIG_HOME": str(tmp_path)}) as terminal:
+def test_the_mouse_is_left_to_the_terminal_where_that_is_wished(tmp_path: Path) -> None:
+    """`tests/cli` tests which setting and option that is."""
+    SettingsFile(tmp_path / "gradient-tutor" / "settings.json").keep(Settings(mouse=False))
+    with lesson(XDG_CONFIG_HOME=str(tmp_path)) as terminal:
         terminal.wait_for("One weight", "enter opens a lesson")
-        assert (b"\x1b[?1000h" in terminal.raw) is takes
+        assert b"\x1b[?1000h" not in terminal.raw
 
 
 def test_a_terminal_that_takes_only_lines_is_told_of_plain_mode() -> None:

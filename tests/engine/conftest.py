@@ -1,4 +1,4 @@
-"""A real engine, started once for each test module that asks: loading torch takes seconds."""
+"""A real engine, started once for all tests that ask: loading torch takes seconds."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ class Conversation:
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lesson that can be interrupted is not killed because the machine is slow.
 
-    One that has ended is started again at once, however often others have ended before: the
-    tests of a module share an engine, and come in any order.
+    One that has ended is started again at once, however often: the tests share it.
     """
+    monkeypatch.setattr(client, "LONG_ENOUGH", 0.0)
     monkeypatch.setattr(client, "INTERRUPT_SECONDS", PATIENCE)
-    monkeypatch.setattr(client, "BACK_OFF", (0.0,) * 100)
+    monkeypatch.setattr(client, "BACK_OFF", (0.0,) * len(client.BACK_OFF))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _engine() -> Iterator[Conversation]:
     conversation = Conversation()
     yield conversation
@@ -91,7 +91,7 @@ def _engine() -> Iterator[Conversation]:
 
 @pytest.fixture
 def engine(_engine: Conversation) -> Conversation:
-    """The module's engine, nothing remembered of earlier tests."""
+    """The engine, nothing remembered of earlier tests."""
     _engine.heard.clear()
     return _engine
 

@@ -60,7 +60,8 @@ def serve(inbox, out):
 def check(command, send):
     (fence,) = command.lesson.phase("Predict").fences("autograd")
     send(PartBegun(line=fence.line, what="mode autograd, Predict"))
-    exec(fence.code, {})
+    code = compile("\\n" * (fence.line - 1) + fence.code, str(command.lesson.path), "exec")
+    exec(code, {"__name__": "lesson"})
     send(Finding(path="test.md", line=fence.line, message="all that was asked for has run"))
     if command.with_answers:
         send(AnswerComputed(text="an-exercise: 3"))
@@ -101,12 +102,16 @@ def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_proven(
     client: CommandClient,
 ) -> None:
     assert found(client, "import os\nos._exit(3)") == (
-        "test.md:16: mode autograd, Predict ended its process, which exited with status 3; "
+        "test.md:17: mode autograd, Predict ended its process, which exited with status 3; "
         "nothing more of this lesson was checked"
     )
     assert found(client, SOUND).endswith("has run")
     assert findings(client, predicting(SOUND), with_answers=True)[1] == ["an-exercise: 3"]
-    assert "ended by SIGKILL" in found(client, "import os\nos.kill(os.getpid(), 9)")
+    killed = found(client, "import os\nos.kill(os.getpid(), 9)")
+    assert killed.startswith(
+        "test.md:17: mode autograd, Predict ended its process, which was ended"
+    )
+    assert "by SIGKILL" in killed
 
 
 def test_an_endless_loop_is_told_with_the_line_that_it_is_at(

@@ -177,13 +177,3 @@ def test_going_back_prints_nothing_again(engine: Conversation) -> None:
     engine.shown(BackEpoch())
     engine.shown(Seek(epoch=2))
     assert not [e for e in engine.heard if isinstance(e, OutputPrinted)]
-
-
-def test_a_setup_that_kills_its_process_is_not_tried_for_ever(engine: Conversation) -> None:
-    engine.open(Setup="import os; os._exit(5)\nw = torch.tensor(1.0, requires_grad=True)")
-    assert isinstance(engine.heard[-1], ProcessEnded)
-    assert not engine.wait_for(ProcessEnded).message.endswith("it starts again"), "tried once more"
-    answer = engine.ask(Restart())
-    assert isinstance(answer, ProcessEnded), (
-        "to start again is to try again, when the learner says so"
-    )

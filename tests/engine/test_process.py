@@ -18,14 +18,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.conftest import E
+from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
+from tutor.lesson.document import parse
 from tutor.protocol.messages import (
     AnyEvent,
+    CommandRefused,
     EngineReady,
     EvaluateExpressions,
+    OpenLesson,
     ProcessEnded,
+    Restart,
     StepPhase,
     to_line,
 )
@@ -48,12 +54,15 @@ class Talk:
     def next(self) -> AnyEvent:
         return self.events.get(timeout=PATIENCE)
 
+    def wait_for(self, kind: type[E]) -> E:
+        while not isinstance(event := self.next(), kind):
+            pass
+        return event
+
     def ended(self) -> ProcessEnded:
         """What is told once the mischief is done."""
         self.client.send(StepPhase())
-        while not isinstance(event := self.next(), ProcessEnded):
-            pass
-        return event
+        return self.wait_for(ProcessEnded)
 
 
 @pytest.fixture
@@ -100,6 +109,32 @@ def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
     assert ended.message == f"the lesson's process {how}; it starts again"
     assert ended.restarting
     assert isinstance(told.next(), EngineReady)
+
+
+def opening() -> OpenLesson:
+    return OpenLesson(lesson=parse(lesson_text(), Path("test.md")))
+
+
+def test_a_process_that_ends_again_and_again_is_not_started_forever(
+    engine_session: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LONG_ENOUGH", 60.0)
+    monkeypatch.setattr(client, "BACK_OFF", (0.0, 0.0))
+    session = engine_session("exit 5")
+    session.client.send(opening())
+    first = session.wait_for(ProcessEnded)
+    assert (first.restarting, first.can_restart, first.opening) == (True, False, 1)
+    second = session.wait_for(ProcessEnded)  # the lesson was opened once more
+    assert (second.restarting, second.can_restart) == (True, True)
+    session.wait_for(EngineReady)
+    session.client.send(Restart())
+    last = session.wait_for(ProcessEnded)
+    assert (last.restarting, last.can_restart) == (False, True)
+    session.client.send(StepPhase())
+    assert session.wait_for(CommandRefused).opening == last.opening
+    session.client.send(Restart())
+    session.wait_for(EngineReady)
+    assert session.wait_for(ProcessEnded).restarting, "the learner has said so"
 
 
 @pytest.fixture
