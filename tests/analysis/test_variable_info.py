@@ -156,3 +156,11 @@ def test_pythons_own_names_are_known(start: Callable[..., Run]) -> None:
     assert told(start(), "range").value.text == "class range"
     assert told(start(), "print").value.text == "function print"
     assert told(start(), "learning_rate").value.data == (0.1,)
+
+
+def test_a_name_that_the_report_binds_again_has_the_value_of_its_phase() -> None:
+    run = shipped("xor", "manual")
+    run.run_to(1)
+    steps(run, 2)
+    assert told(run, "loss").value.is_number
+    assert "not computed yet" in told(run, "dw1").note

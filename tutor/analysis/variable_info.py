@@ -108,9 +108,12 @@ def _why_unbound(loop: Loop, name: str) -> str:
 
 
 def _pending(loop: Loop) -> frozenset[str]:
+    """The names whose value is of an earlier batch: no phase has bound them in this one."""
     if loop.at_end and loop.step:
         return frozenset()
-    return loop.program.pending(loop.phases_done)
+    done = loop.phases_done
+    bound = {name for phase in loop.program.loop[:done] for name in phase.binds}
+    return loop.program.pending(done) - bound
 
 
 def _who_binds(program: Program, name: str) -> str:
