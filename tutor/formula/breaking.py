@@ -3,8 +3,6 @@
 A line is broken before relations, before + and −, and then before any factor that a blank
 stands before. What is still too wide (a matrix, a tall fraction) is folded: its right part
 stands below its left part, and each cut is marked with `…`. Nothing is dropped.
-
-A picture that is too wide, folded: its right part below its left part, each cut marked.
 """
 
 from __future__ import annotations
@@ -202,7 +200,7 @@ class _Breaker:
         return _stacked([(indent, self._set(items)) for indent, items in self.lines])
 
     def _relation_column(self) -> int:
-        """Where continued relations stand: below the first one, if it is not far right."""
+        """The column of continued relations: below the first one, if it is not far right."""
         if len(self.chunks) < 2 or self.chunks[0][0].kind is NodeKind.REL:
             return _INDENT
         left = self._set(self.chunks[0]).width + 1
@@ -217,7 +215,7 @@ class _Breaker:
                 self._add(factor, deeper if number else indent, whole=False)
 
     def _part_indent(self, part: list[Spaced]) -> int:
-        """Where a continued term stands: behind the relation it belongs to, if there is one."""
+        """The column of a continued term: behind its relation, if there is one."""
         belongs = len(self.chunks) > 1 and part[0].kind is not NodeKind.REL
         return self.indent + _INDENT if belongs else self.indent
 

@@ -6,7 +6,7 @@ import unicodedata
 
 from tutor.formula.nodes import NodeKind
 
-# --- What a symbol is to its neighbours --------------------------------------------------
+# --- Classes of symbols ------------------------------------------------------------------
 
 BINARY = frozenset("+−±∓×÷·∗*⋅⊙⊕⊗⊖⊘∘∧∨∪∩∖⋆•†‡⊎⊔⊓⋄△∙")
 BIG = frozenset("∑∏∐∫∬∭∮⋃⋂⨁⨂⨀⋁⋀⨄⨆")
@@ -67,7 +67,7 @@ SUBSCRIPTS = _SUB
 INLINE_SUPERSCRIPTS = SUPERSCRIPTS | {"β": "ᵝ", "γ": "ᵞ", "δ": "ᵟ", "θ": "ᶿ"}
 INLINE_SUBSCRIPTS = _SUB | {"β": "ᵦ", "γ": "ᵧ", "ρ": "ᵨ", "φ": "ᵩ", "χ": "ᵪ"}
 ASCII_SUPERSCRIPTS = {"′": "'", "″": "''", "‴": "'''", "*": "*"}
-"""What may stay on the row of its base in ASCII."""
+"""Superscripts that may stay on the row of their base in ASCII."""
 
 # --- Accents ----------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ ACCENTS = {
     "^": "hat", "¯": "bar", "―": "bar", "~": "tilde", "→": "vec", "←": "back", "↔": "both",
     "˙": "dot", "¨": "ddot", "ˇ": "check", "˘": "breve", "´": "acute", "`": "grave", "˚": "ring",
 }  # fmt: skip
-"""What stands over the base in MathML → our name for it."""
+"""Accents of MathML → their names here."""
 
 COMBINING = {
     "hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "vec": "\u20d7", "dot": "\u0307",

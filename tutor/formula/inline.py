@@ -119,7 +119,7 @@ class _Writer:
             if item.after_operator and negative:
                 text = f"({text})"
             blank = " " * item.gap
-            spelled = self.ascii and (run_together(last, text) or _goes_on(before, text))
+            spelled = self.ascii and (run_together(last, text) or _would_join(before, text))
             is_limit = _is_function(before) and last.endswith(")") and text[:1] == "("
             if not blank and (spelled or is_limit or (last.endswith(")") and text[:1].isalpha())):
                 blank = " "
@@ -234,8 +234,8 @@ def _items(node: Node) -> tuple[Node, ...]:
     return node.items if isinstance(node, RowNode) else (node,)
 
 
-def _goes_on(before: Node, after: str) -> bool:
-    """Whether what stands behind a script that is written with `^` or `_` would be read into it."""
+def _would_join(before: Node, after: str) -> bool:
+    """Whether the text behind a script written with `^` or `_` would be read into it."""
     if not isinstance(before, Scripts):
         return False
     is_power = before.sup is not None and _primes_and_rest(before.sup)[1] is not None

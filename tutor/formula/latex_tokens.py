@@ -92,7 +92,7 @@ COLUMNS_ARGUMENT = frozenset(["array", "alignedat", "alignat", "alignat*", "suba
 MAX_DEPTH = 40
 TOO_DEEP = f"the formula is nested more than {MAX_DEPTH} deep"
 ENDS = ("}", "&", r"\\", r"\right", r"\end", r"\middle")
-"""Tokens that are no argument: they end what they stand in."""
+"""Tokens that are no argument: they end the group or cell around them."""
 _TOKEN = re.compile(r"\\(?:(?:operatorname|tag|hspace|vspace)\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
 
 
@@ -109,7 +109,7 @@ class Cursor:
         return found.group() if found else ""
 
     def take(self) -> str:
-        """The next token, which is then behind us."""
+        """Read the next token."""
         token = self.match(self.at)
         self.at += len(token)
         return token
@@ -133,7 +133,7 @@ class Cursor:
         raise FormulaError(never_closed(f"{opener}{{"))
 
     def take_group(self, command: str, *, raw: bool = False) -> str:
-        """The content of the braces that must come next."""
+        """Read the braces that must come next; returns their content."""
         start = self.skip_blanks(self.at)
         if self.source[start : start + 1] != "{":
             raise FormulaError(f"{command} needs its argument in braces: {command}{{…}}")
@@ -142,7 +142,7 @@ class Cursor:
         return self.source[start + 1 : end]
 
     def argument_end(self, at: int, command: str, depth: int = 0) -> int:
-        """Where the argument that begins at `at` ends; raises if there is none."""
+        """The offset behind the argument that begins at `at`; raises if there is none."""
         if depth > MAX_DEPTH:
             raise FormulaError(TOO_DEEP)
         at = self.skip_blanks(at)
@@ -184,7 +184,7 @@ def argument_count(name: str) -> int:
 
 
 def never_closed(opener: str) -> str:
-    """The message for something that has no end."""
+    """The message for an opener without an end."""
     closer = {"{": "}", r"\left": r"\right", r"\begin": r"\end"}
     wanted = next((c for o, c in closer.items() if opener.startswith(o)), "}")
     return f"{opener} is never closed by {wanted}"
@@ -200,7 +200,7 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class PutAsidePiece:
-    """Something put aside: what it is, and its text."""
+    """A piece of the source put aside."""
 
     kind: Kind
     text: str = ""
@@ -218,7 +218,7 @@ class PreparedSource:
 
 @dataclass(slots=True)
 class OpenGroup:
-    """Something still to be closed."""
+    """A group, environment or delimiter that is still open."""
 
     opener: str
     atom: bool = False
@@ -245,20 +245,20 @@ class Writer(Cursor):
         self.atom = atom and self.previous[1:] not in TWO_ARGUMENTS
 
     def piece(self, kind: Kind, text: str = "", *, atom: bool = True) -> None:
-        """Put something aside, and write a private-use character in its place."""
+        """Put a piece aside, and write a private-use character in its place."""
         character = chr(_FIRST_PIECE + len(self.pieces))
         self.pieces[character] = PutAsidePiece(kind, text)
         self.leaves[character] += 1
         self.emit(character, atom=atom)
 
     def push(self, opener: str, *, atom: bool = False) -> None:
-        """Open something; raises FormulaError where too much is open."""
+        """Open a group; raises FormulaError if it is nested too deep."""
         if len(self.open) >= MAX_DEPTH:
             raise FormulaError(TOO_DEEP)
         self.open.append(OpenGroup(opener, atom))
 
     def pop(self, wanted: str, closer: str) -> OpenGroup:
-        """Close what begins with `wanted`; raises FormulaError if that is not what is open."""
+        """Close the last group; raises FormulaError if it does not begin with `wanted`."""
         if not self.open:
             raise FormulaError(f"{closer} without {wanted}")
         if not self.open[-1].opener.startswith(wanted):
@@ -266,7 +266,7 @@ class Writer(Cursor):
         return self.open.pop()
 
     def require_table(self, token: str) -> None:
-        """Raise FormulaError unless a table is open, in which alone `token` has a meaning."""
+        """Raise FormulaError unless a table is open: `token` has no meaning elsewhere."""
         opener = self.open[-1].opener if self.open else ""
         name = opener.removeprefix(r"\begin{").removesuffix("}")
         if name not in ENVIRONMENTS and opener != r"\substack{":
@@ -353,7 +353,7 @@ def _group_end(tokens: list[str], at: int) -> int:
 
 
 def _scope_end(tokens: list[str], at: int) -> int:
-    """Where the group, the cell or the line ends that `at` stands in."""
+    """The index of the end of the group, cell or line around `at`."""
     depth = 0
     while at < len(tokens):
         token = tokens[at]

@@ -1,6 +1,6 @@
 """The tree of a formula → a picture of aligned rows of text.
 
-How each kind of node is set is one method of `Typesetter`.
+Each kind of node has a method of `Typesetter`.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class Typesetter:
         return node.over is None and under is not None and len(under) == 1
 
     def _stretched(self, node: Node, style: Style, width: int) -> Box:
-        """The base of a stack; an arrow grows to the width of what it carries."""
+        """The base of a stack; an arrow grows to the width of its label."""
         base = single(node)
         if isinstance(base, Sym) and base.text in ("→", "←"):
             name = "vec" if base.text == "→" else "back"

@@ -135,7 +135,7 @@ def _is_named(node: Node) -> bool:
 
 
 def _multiplies(node: Node | None, *, is_before: bool) -> bool:
-    """Whether a neighbour is multiplied with, or takes, what stands beside it."""
+    """Whether a neighbour is multiplied with the node beside it, or takes it as argument."""
     if node is None:
         return False
     node = bare(node)

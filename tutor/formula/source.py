@@ -1,9 +1,8 @@
 r"""LaTeX source → LaTeX that latex2mathml reads without loss, and the pieces taken out of it.
 
 latex2mathml drops or garbles some things silently (unknown commands and environments, nested
-braces in \text, a missing brace). So the source is read here first: faults are raised, and what
-the library must not see (live values, words, unsupported commands) is put aside, a private-use
-character in its place.
+braces in \text, a missing brace). So the source is read here first: errors are raised, and live
+values, words and unsupported commands are put aside, with a private-use character in their place.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class _Scanner(Writer):
     def __init__(self, source: str) -> None:
         super().__init__(source)
         self.index_edges: dict[int, str] = {}
-        """Where a root's index begins and ends, and what to write there for the library."""
+        """Offsets of the brackets of roots' indices → the brackets that the library needs."""
 
     def scan(self, end: int | None = None) -> None:
         """Read up to `end`, or to the end of the source, where all must be closed."""
@@ -78,7 +77,7 @@ class _Scanner(Writer):
             raise FormulaError(never_closed(self.open[-1].opener))
 
     def _blank(self, token: str) -> None:
-        """A blank counts only between two factors, where a careful author put it to be seen."""
+        """Keep a blank only between two factors."""
         following = self.match(self.at)
         starts_factor = following.isalnum() or following == "(" or following.startswith("\\")
         if self.atom and starts_factor and (following not in ENDS):
@@ -199,7 +198,7 @@ class _Scanner(Writer):
         self.piece("value", expression)
 
     def _text(self, token: str) -> None:
-        """Words; what stands between dollars in them is mathematics again."""
+        """Words; the parts between dollars are mathematics again."""
         start = self.at
         content = self.take_group(token)
         parts = _parts_between_dollars(content)
@@ -276,7 +275,7 @@ class _Scanner(Writer):
         self.piece("cancel")
 
     def _sized(self, name: str) -> None:
-        r"""A \big and its kin: parentheses grow by themselves; of a bar it says how it stands."""
+        r"""\big and its kin: parentheses grow by themselves, a bar becomes a delimiter."""
         following = self.match(self.skip_blanks(self.at))
         bars = {"|": "|", r"\|": "‖", r"\vert": "|", r"\Vert": "‖", r"\mid": "∣"}
         if following not in bars:

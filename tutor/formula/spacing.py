@@ -33,7 +33,7 @@ _TIGHT = frozenset("∂∇∆dΔ")
 
 @dataclass(frozen=True, slots=True)
 class Spaced:
-    """A node of a row, the blank cells before it, and what it is there."""
+    """A node of a row, the blank cells before it, and its class there."""
 
     gap: int
     node: Node

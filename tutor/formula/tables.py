@@ -13,7 +13,7 @@ from tutor.formula.spacing import Spaced
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Where in the formula a node stands."""
+    """The place of a node in the formula."""
 
     display: bool = True
     """Whether limits go above and below."""

@@ -1,8 +1,7 @@
 """LaTeX → MathML (by latex2mathml) → our own small tree.
 
-Nothing may be lost on the way: a MathML element that is not known here, or a letter of the source
-that is not found in the tree, makes the whole formula "unsupported", and it is then shown as its
-source.
+Nothing may be lost on the way: if a MathML element is unknown, or a letter of the source is not in
+the tree, the whole formula is "unsupported" and shown as its source.
 """
 
 from __future__ import annotations
@@ -272,7 +271,7 @@ def _alignment(name: str | None) -> Literal["left", "center", "right"]:
 
 
 _LINE = TextNode("\x00line")
-r"""What an \hline becomes until the table takes it out of its row."""
+r"""Stands for an \hline until the table takes it out of its row."""
 
 
 def _row_lines(rows: list[list[RowNode]]) -> tuple[list[int], list[list[RowNode]]]:
@@ -329,7 +328,7 @@ def _space(element: Element) -> Node:
 
 
 def _merged(items: Iterable[Node]) -> list[Node]:
-    """Join what the library takes apart: `:` and `=`, and add up spaces."""
+    """Join symbols that the library separates, such as `:` and `=`, and add up spaces."""
     merged: list[Node] = []
     for item in items:
         last = merged[-1] if merged else None
@@ -352,7 +351,7 @@ def _merged(items: Iterable[Node]) -> list[Node]:
 
 
 def _scripted_fractions(items: Iterable[Node]) -> Iterator[Node]:
-    """A fraction with a script gets parentheses: its exponent stood on its numerator else."""
+    """A fraction with a script gets parentheses, so that the script is not on its numerator."""
     for item in items:
         if isinstance(item, Scripts) and isinstance(single(item.base), Frac):
             item = replace(item, base=Fenced("(", single(item.base), ")"))
@@ -408,7 +407,7 @@ def _tall_bar(item: Node) -> str:
 
 
 def _term_start(items: list[Node]) -> int:
-    """Where the term begins that the last of the items belongs to."""
+    """The index at which the term of the last item begins."""
     ends = (NodeKind.REL, NodeKind.BIN, NodeKind.PUNCT, NodeKind.OPEN, NodeKind.MIDDLE)
     for at in range(len(items) - 1, -1, -1):
         item = items[at]

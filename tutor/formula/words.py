@@ -1,8 +1,8 @@
-"""The tree of a formula → the words in which it is said to somebody who listens.
+"""The tree of a formula → spoken English.
 
-Parentheses stay, as they group, and stand wherever one could not hear what belongs to a fraction,
-a power, a root: no two different trees get the same words. A fraction with a fraction in it says
-where it ends.
+The phrases are templates in `words_glyphs.TEMPLATES`. Parentheses stay, as they group, and are
+added around the parts of fractions, powers and roots where the grouping could not be heard: no
+two different trees get the same words. A nested fraction says where it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tutor.formula import words_glyphs as glyphs
 from tutor.formula.nodes import (
@@ -35,6 +36,7 @@ from tutor.formula.nodes import (
     single,
     walk,
 )
+from tutor.formula.words_glyphs import phrase
 from tutor.formula.words_patterns import (
     EXPECTATIONS,
     POWERS,
@@ -68,6 +70,8 @@ from tutor.formula.words_patterns import (
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
 _MARKUP = re.compile(r"[\\{}$&^_\s]+")
 _STOP = PhrasePart("", PhraseRole.STOP)
+_Read: TypeAlias = tuple[list[PhrasePart], int]
+"""The words for the next nodes of a row, and the number of these nodes."""
 
 
 def words(formula: Formula, values: Mapping[str, str] | None = None) -> str:
@@ -76,7 +80,9 @@ def words(formula: Formula, values: Mapping[str, str] | None = None) -> str:
     `values` gives for each \boxed expression what is said in its place (a number, say);
     where it has none, the expression itself is named.
     """
-    return _said(formula.root, values or {})
+    symbols = {n.text for n in walk(formula.root) if isinstance(n, Sym) and len(n.text) == 1}
+    both = frozenset(c for c in symbols if c.isascii() and c.swapcase() in symbols)
+    return _Speaker(values or {}, both - {"d", "D", "T"}).whole(formula.root)
 
 
 def definition(formula: Formula) -> str:
@@ -87,26 +93,20 @@ def definition(formula: Formula) -> str:
     return words(without_values(formula))
 
 
-def _said(root: Node, values: Mapping[str, str]) -> str:
-    letters = {n.text for n in walk(root) if isinstance(n, Sym) and len(n.text) == 1}
-    both = frozenset(c for c in letters if c.isascii() and c.swapcase() in letters)
-    return _Speaker(values, both - {"d", "D", "T"}).whole(root)
-
-
 @dataclass(frozen=True, slots=True)
 class _Speaker:
-    """Says nodes."""
+    """Turns nodes into words."""
 
     values: Mapping[str, str]
     both_cases: frozenset[str]
-    """Letters that stand here as capitals and as small ones, which sound alike."""
+    """Letters that occur as capital and as small ones, which sound alike."""
 
     def whole(self, node: Node, *, product: str = "times") -> str:
         """A node as a text of its own."""
         return sentence(self.parts(flat(node)), product=product)
 
     def grouped(self, node: Node) -> str:
-        """A node in parentheses, unless it is plain without them where they begin and end."""
+        """A node in parentheses, unless a listener hears its begin and end without them."""
         text = self.whole(node)
         is_negative = isinstance(single(node), ValueNode) and text.startswith("-")
         return text if is_atom(node) and not is_negative else f"({text})"
@@ -129,62 +129,79 @@ class _Speaker:
             at += taken
         return parts
 
-    def _together(self, items: Sequence[Node], at: int) -> tuple[list[PhrasePart], int]:
+    def _together(self, items: Sequence[Node], at: int) -> _Read:
         """The words for nodes that are read together, and their number; none for a single node."""
         item, *following = items[at : at + SLASHED]
         if bare(item) == "." and (not following or isinstance(following[0], Space | Break)):
             return [_STOP], 1
-        follows = following[0] if following else None
-        if isinstance(follows, Frac) and (function := self._function(item)):
-            return [PhrasePart(f"{function} of ({self.whole(follows)})")], 2
         if (found := slashed(items[at : at + SLASHED])) is not None:
             return self._derivative(*found), SLASHED
-        if follows is None:
+        if not following:
             return [], 1
+        for rule in (self._of_next, self._raised_call, self._gradient, self._call):
+            if read := rule(item, following):
+                return read
+        return self._differential(items, at)
+
+    def _of_next(self, item: Node, following: Sequence[Node]) -> _Read | None:
+        """A function of a fraction, a mean, an expectation."""
+        follows = following[0]
+        if isinstance(follows, Frac) and (function := self._function(item)):
+            return [PhrasePart(phrase("of group", function, self.whole(follows)))], 2
         if is_mean(item, follows):
             return [PhrasePart(self._big("the mean", follows), PhraseRole.PREFIX)], 2
         if is_expectation(item, follows):
             return [PhrasePart(self._expectation(item, follows))], 2
-        applied = single(follows.base) if isinstance(follows, Scripts) else None
-        is_known = is_known_function(item) or bool(self._function(item))
-        if (
-            isinstance(follows, Scripts)
-            and isinstance(applied, Fenced)
-            and is_known
-            and applies(item, applied)
-        ):
-            said = f"({self._applied(item, applied)})"
-            return [PhrasePart(self._with_scripts(said, follows))], 2
-        if self._is_nabla(item) and len(following) > 1 and isinstance(following[1], Scripts):
-            raised = following[1]
-            taken = single(raised.base)
-            if raised.sup is not None and isinstance(taken, Fenced) and applies(follows, taken):
-                (nabla,) = self._nabla(item)
-                said = f"({nabla.text} {self._applied(follows, taken)})"
-                return [PhrasePart(self._with_scripts(said, raised))], 3
-        if self._is_nabla(item):
-            return self._nabla(item), 1
-        if isinstance(follows, Fenced) and applies(item, follows):
-            inside = self.whole(follows.body)
-            function = self._function(item)
-            is_open = bool(function) and len(following) > 1 and is_factor(following[1])
-            is_plain = is_atom(follows.body) and not is_open
-            name = function or self.whole(item)
-            return [PhrasePart(f"{name} of {inside if is_plain else f'({inside})'}")], 2
-        if bare(item) == "d" and is_variable(follows):
-            is_after = any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
-            is_after = is_after or (at > 0 and isinstance(items[at - 1], Frac))
-            before_equals = len(items) > 1 and bare(items[0]) == "d" and is_variable(items[1])
-            if is_after or before_equals or len(items) == 2:
-                comma = ", " if at and isinstance(items[at - 1], Frac) else ""
-                return [PhrasePart(f"{comma}d {self.whole(follows)}", PhraseRole.TEXT)], 2
-        return [], 1
+        return None
 
-    def _applied(self, function: Node, to: Fenced) -> str:
+    def _raised_call(self, item: Node, following: Sequence[Node]) -> _Read | None:
+        """A function of something in parentheses that carry scripts: `f(x)^2`."""
+        raised = following[0]
+        to = single(raised.base) if isinstance(raised, Scripts) else None
+        if not isinstance(raised, Scripts) or not isinstance(to, Fenced):
+            return None
+        if not (is_known_function(item) or self._function(item)) or not applies(item, to):
+            return None
+        return [PhrasePart(self._with_scripts(f"({self._applied(item, to)})", raised))], 2
+
+    def _gradient(self, item: Node, following: Sequence[Node]) -> _Read | None:
+        r"""A gradient of what follows; `\nabla f(x)^2` is a power of the gradient."""
+        if not self._is_nabla(item):
+            return None
+        raised = following[1] if len(following) > 1 else None
+        if isinstance(raised, Scripts) and raised.sup is not None:
+            to = single(raised.base)
+            if isinstance(to, Fenced) and applies(following[0], to):
+                (nabla,) = self._nabla(item)
+                said = f"({nabla.text} {self._applied(following[0], to)})"
+                return [PhrasePart(self._with_scripts(said, raised))], 3
+        return self._nabla(item), 1
+
+    def _call(self, item: Node, following: Sequence[Node]) -> _Read | None:
+        """`f of x`: a function and its arguments."""
+        to = following[0]
+        if not isinstance(to, Fenced) or not applies(item, to):
+            return None
+        is_open = bool(self._function(item)) and len(following) > 1 and is_factor(following[1])
+        return [PhrasePart(self._applied(item, to, is_group=is_open))], 2
+
+    def _differential(self, items: Sequence[Node], at: int) -> _Read:
+        """The `d x` of an integral, of a derivative, or of an equation for one."""
+        if bare(items[at]) != "d" or not is_variable(items[at + 1]):
+            return [], 1
+        is_behind_frac = at > 0 and isinstance(items[at - 1], Frac)
+        is_after = is_behind_frac or any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
+        before_equals = bare(items[0]) == "d" and is_variable(items[1])
+        if not (is_after or before_equals or len(items) == 2):
+            return [], 1
+        comma = ", " if is_behind_frac else ""
+        return [PhrasePart(f"{comma}d {self.whole(items[at + 1])}", PhraseRole.TEXT)], 2
+
+    def _applied(self, function: Node, to: Fenced, *, is_group: bool = False) -> str:
         """`f of x`; the arguments in parentheses where they are more than one symbol."""
-        inside = self.whole(to.body)
         name = self._function(function) or self.whole(function)
-        return f"{name} of {inside if is_atom(to.body) else f'({inside})'}"
+        rule = "of" if is_atom(to.body) and not is_group else "of group"
+        return phrase(rule, name, self.whole(to.body))
 
     def _expectation(self, operator: Node, to: Node) -> str:
         """`the expectation over x of (f of x)`."""
@@ -205,7 +222,7 @@ class _Speaker:
     def _with_scripts(self, said: str, scripts: Scripts) -> str:
         """Words in parentheses with the scripts that stand behind them."""
         if scripts.sub is not None:
-            said += f" sub {self._index(scripts.sub)}"
+            said += phrase("sub", self._index(scripts.sub))
         return said + (self._power(scripts.sup, scripts.base) if scripts.sup is not None else "")
 
     @staticmethod
@@ -216,8 +233,8 @@ class _Speaker:
         """A gradient, or with a square the Hessian, of what follows."""
         sub, sup = bounds(node)
         is_second = sup is not None and bare(sup) == "2"
-        name = "the Hessian" if is_second else "the gradient"
-        by = "" if sub is None else f" by {self.whole(sub)}"
+        name = phrase("Hessian" if is_second else "gradient")
+        by = "" if sub is None else phrase("by", self.whole(sub))
         raised = "" if sup is None or is_second else self._power(sup, node)
         return [PhrasePart(f"{name}{raised}{by} of", PhraseRole.PREFIX)]
 
@@ -241,7 +258,7 @@ class _Speaker:
             case ValueNode(expression):
                 return [PhrasePart(self.values.get(expression) or _name(expression))]
             case Unsupported(source):
-                return [PhrasePart("LaTeX " + _MARKUP.sub(" ", source))]
+                return [PhrasePart(phrase("unsupported", _MARKUP.sub(" ", source)))]
             case Space(cells) if cells >= SEPARATES:
                 is_words = following and isinstance(following[0], TextNode)
                 return [PhrasePart(",", PhraseRole.MARK)] if is_words else [_STOP]
@@ -265,10 +282,11 @@ class _Speaker:
             case Brace(base):
                 return self.whole(base)
             case Root(body, None):
-                return f"the square root of {self.grouped(body)}"
+                return phrase("square root", self.grouped(body))
             case Root(body, index) if index is not None:
-                which = "cube root" if bare(index) == "3" else f"root {self.whole(index)}"
-                return f"the {which} of {self.grouped(body)}"
+                if bare(index) == "3":
+                    return phrase("cube root", self.grouped(body))
+                return phrase("root", self.whole(index), self.grouped(body))
             case Fenced():
                 return self._fenced(node)
             case TableNode():
@@ -309,7 +327,7 @@ class _Speaker:
         return [PhrasePart(name, PhraseRole.TEXT if text in glyphs.ELLIPSES else PhraseRole.FACTOR)]
 
     def _before(self, function: str, following: Sequence[Node]) -> list[PhrasePart]:
-        """A function's name, and `of` where something follows that it may be taken of."""
+        """A function's name, and `of` where an argument follows."""
         follows = following[0] if following else None
         kind = follows.kind if isinstance(follows, Sym) else NodeKind.ORD
         is_alone = follows is None or kind in (
@@ -362,12 +380,11 @@ class _Speaker:
             above = " ".join(self.whole(n) for n in (sub, sup) if n is not None)
             return [PhrasePart(f"{part.text} ({above})", part.role)]
         if isinstance(inner, Fenced) and not inner.opening and inner.closing == "|" and sub:
-            where = (
-                f"from {self.whole(sub)} to {self.whole(sup)}" if sup else f"at {self.whole(sub)}"
-            )
-            return [PhrasePart(f"{self.whole(inner.body)}, {where},")]
+            limits = [self.whole(n) for n in (sub, sup) if n is not None]
+            rule = "evaluated between" if sup else "evaluated at"
+            return [PhrasePart(phrase(rule, self.whole(inner.body), *limits))]
         if isinstance(inner, Fenced) and inner.opening in ("‖", "∥") and sub is not None:
-            text = f"the {self._index(sub)} norm of {self.grouped(inner.body)}"
+            text = phrase("norm", self._index(sub), self.grouped(inner.body))
             return [PhrasePart(text if sup is None else f"({text}){self._power(sup, inner)}")]
         text = self.grouped(inner)
         is_table = isinstance(inner, Fenced) and isinstance(single(inner.body), TableNode)
@@ -375,7 +392,7 @@ class _Speaker:
         if is_named or is_table:
             text = f"({text})"
         if sub is not None:
-            text += f" sub {self._index(sub)}"
+            text += phrase("sub", self._index(sub))
             text += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
         return [PhrasePart(text + (self._power(sup, inner) if sup is not None else ""))]
 
@@ -391,15 +408,15 @@ class _Speaker:
             said = "".join(f" {glyphs.called(bare(i))}" for i in primes)
             return said + self._power(rest, base)
         if isinstance(inner, Fenced) and inner.opening == "(":
-            return f" superscript {self.whole(inner)}"
+            return phrase("superscript", self.whole(inner))
         said = self.whole(power)
         if bare(base) in ("ℝ", "ℂ", "ℤ", "ℕ"):
             said = said.replace(" times ", " by ")
         is_group = isinstance(single(base), Fenced)
         is_matrix = bare(base).isupper() or (is_group and _has_capital(base))
         if said == "minus 1" and is_matrix:
-            return " inverse"
-        return f" to the power of {said if is_signed_atom(power) else f'({said})'}"
+            return phrase("inverse")
+        return phrase("power" if is_signed_atom(power) else "power group", said)
 
     def _big(self, name: str, node: Node) -> str:
         """`the sum over i from 1 to N of`."""
@@ -424,11 +441,11 @@ class _Speaker:
         return ", ".join([said[0], *(text.replace(" is ", " ", 1) for text in said[1:])]) + ","
 
     def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
-        """The words for a brace's label: a name, or the value of the part."""
+        """The words for a labelled brace: the label is a name, or the value of the part."""
         has_words = any(isinstance(n, TextNode) for label in labels for n in walk(label))
         label = " ".join(self.whole(n) for n in labels)
         text = self.whole(base)
-        return f"({text}, {'called' if has_words else 'which is'} {label})" if label else text
+        return phrase("named" if has_words else "labelled", text, label) if label else text
 
     # ── Fractions ───────────────────────────────────────────────────────────────────────
 
@@ -437,12 +454,14 @@ class _Speaker:
             return self._derivative(*found)
         over, under = self.whole(node.over), self.whole(node.under)
         if not node.bar:
-            return [PhrasePart(f"{self.grouped(node.over)} choose {self.grouped(node.under)}")]
+            return [
+                PhrasePart(phrase("binomial", self.grouped(node.over), self.grouped(node.under)))
+            ]
         if any(isinstance(n, Frac) for part in (node.over, node.under) for n in walk(part)):
-            return [PhrasePart(f"the fraction {over}, over {under}, end fraction,")]
+            return [PhrasePart(phrase("nested fraction", over, under))]
         sides = ((node.over, over), (node.under, under))
         over, under = (said if self._is_closed(side, said) else f"({said})" for side, said in sides)
-        return [PhrasePart(f"{over} over {under}")]
+        return [PhrasePart(phrase("fraction", over, under))]
 
     def _is_closed(self, node: Node, said: str) -> bool:
         """Whether it needs no parentheses beside another part."""
@@ -456,8 +475,8 @@ class _Speaker:
         what = " ".join(w for w in ("the", glyphs.ORDERS.get(order, ""), kind, "derivative") if w)
         variables = " and ".join(self.whole(n) for n in by)
         if not of:
-            return [PhrasePart(f"{what} with respect to {variables} of", PhraseRole.PREFIX)]
-        said = f"{what} of {self.grouped(RowNode(tuple(of)))} with respect to {variables}"
+            return [PhrasePart(phrase("derivative by", what, variables), PhraseRole.PREFIX)]
+        said = phrase("derivative", what, self.grouped(RowNode(tuple(of))), variables)
         return [PhrasePart(said, is_long=True)]
 
     # ── What stands between delimiters ──────────────────────────────────────────────────
@@ -469,11 +488,12 @@ class _Speaker:
             if pair == ("{", ""):
                 return self._cases(body)
             is_bars = pair in (("|", "|"), ("∣", "∣"))
-            return f"{'the determinant of ' if is_bars else ''}{self._matrix(body)}"
+            matrix = self._matrix(body)
+            return phrase("determinant", matrix) if is_bars else matrix
         if pair == ("⟨", "⟩") and (sides := pair_of(node.body)):
-            return f"the inner product of {' and '.join(self.grouped(side) for side in sides)}"
+            return phrase("inner product", *(self.grouped(side) for side in sides))
         if pair == ("{", "}"):
-            return f"the set of {self.grouped(node.body).replace(' given ', ' such that ')}"
+            return phrase("set", self.grouped(node.body).replace(" given ", " such that "))
         if pair in glyphs.FENCES:
             return f"{glyphs.FENCES[pair]} {self.grouped(node.body)}"
         text = self.whole(node.body)
@@ -483,9 +503,9 @@ class _Speaker:
 
     def _cases(self, table: TableNode) -> str:
         if all(len(row) == 1 for row in table.rows):  # equations that hold together
-            return f"{', and '.join(self.whole(row[0]) for row in table.rows)};"
+            return phrase("system", ", and ".join(self.whole(row[0]) for row in table.rows))
         rows = (", ".join(self._case(row)) for row in table.rows)
-        return f"either {', or '.join(rows)};"
+        return phrase("cases", ", or ".join(rows))
 
     def _case(self, row: Sequence[Node]) -> list[str]:
         """A value, and the condition for it with an `if`."""
@@ -494,21 +514,22 @@ class _Speaker:
         for condition in conditions:
             items = flat(condition)
             is_bare = bool(items) and not any(isinstance(item, TextNode) for item in items)
-            said.append(f"if {self.whole(condition)}" if is_bare else self.whole(condition))
+            text = self.whole(condition)
+            said.append(phrase("condition", text) if is_bare else text)
         return [text for text in said if text]
 
     def _matrix(self, table: TableNode) -> str:
         rows = [[self.whole(cell) for cell in row] for row in table.rows]
         height, width = len(rows), max(map(len, rows), default=0)
         if height == 1:
-            return f"a row of {width}: {', '.join(rows[0])};"
+            return phrase("row vector", width, ", ".join(rows[0]))
         if width == 1:
-            return f"a column of {height}: {', '.join(row[0] for row in rows)};"
-        said = (f"row {i}: {', '.join(row)}" for i, row in enumerate(rows, 1))
-        return f"a {height} by {width} matrix: {'; '.join(said)};"
+            return phrase("column vector", height, ", ".join(row[0] for row in rows))
+        said = (phrase("matrix row", i, ", ".join(row)) for i, row in enumerate(rows, 1))
+        return phrase("matrix", height, width, "; ".join(said))
 
     def _lines(self, table: TableNode) -> list[PhrasePart]:
-        """Displayed lines: statements, or one that goes on from line to line."""
+        """Displayed lines: statements, or one that continues from line to line."""
         parts: list[PhrasePart] = []
         for row in table.rows:
             is_new_row = True
@@ -532,12 +553,12 @@ class _Speaker:
 
 
 def _name(expression: str) -> str:
-    """A Python expression as it is called: `the gradient of w`; code that is more stays code."""
+    """The name of a Python expression: `the gradient of w`; other code stays as it is."""
     if found := _GRADIENT.fullmatch(expression):
         return f"the gradient of {found[2]}{' now' if found[1] else ''}"
     return expression.replace("_", " ") if expression.isidentifier() else expression
 
 
 def _has_capital(node: Node) -> bool:
-    """Whether a capital stands in a node, which is a matrix then."""
+    """Whether a node contains a capital letter: it is then a matrix."""
     return any(isinstance(n, Sym) and len(n.text) == 1 and n.text.isupper() for n in walk(node))

@@ -1,9 +1,53 @@
-"""How symbols are called in English: operators, relations, Greek letters, functions."""
+"""Spoken English for formulas: the templates of phrases, and the names of symbols."""
 
 from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
+
+TEMPLATES = {
+    "unsupported": "LaTeX {}",
+    "of": "{} of {}",
+    "of group": "{} of ({})",
+    "sub": " sub {}",
+    "superscript": " superscript {}",
+    "power": " to the power of {}",
+    "power group": " to the power of ({})",
+    "inverse": " inverse",
+    "fraction": "{} over {}",
+    "nested fraction": "the fraction {}, over {}, end fraction,",
+    "binomial": "{} choose {}",
+    "square root": "the square root of {}",
+    "cube root": "the cube root of {}",
+    "root": "the root {} of {}",
+    "norm": "the {} norm of {}",
+    "evaluated at": "{}, at {},",
+    "evaluated between": "{}, from {} to {},",
+    "derivative": "{} of {} with respect to {}",
+    "derivative by": "{} with respect to {} of",
+    "gradient": "the gradient",
+    "Hessian": "the Hessian",
+    "by": " by {}",
+    "labelled": "({}, which is {})",
+    "named": "({}, called {})",
+    "inner product": "the inner product of {} and {}",
+    "set": "the set of {}",
+    "determinant": "the determinant of {}",
+    "cases": "either {};",
+    "condition": "if {}",
+    "system": "{};",
+    "row vector": "a row of {}: {};",
+    "column vector": "a column of {}: {};",
+    "matrix": "a {} by {} matrix: {};",
+    "matrix row": "row {}: {}",
+}
+"""Templates in the style of ClearSpeak; a script's begins with the blank behind its base."""
+
+
+def phrase(rule: str, *parts: object) -> str:
+    """A template with the parts in its gaps."""
+    return TEMPLATES[rule].format(*parts)
+
 
 RELATIONS = {
     "=": "equals", "≈": "is about", "≃": "is about", "≅": "is congruent to",
@@ -26,7 +70,7 @@ CONNECTIVES = {
     "⇒": "hence", "⟹": "hence", "⇐": "follows from", "⟸": "follows from", "⇔": "if and only if",
     "⟺": "if and only if", "↔": "if and only if",
 }  # fmt: skip
-"""Stand between two statements."""
+"""Connectives between two statements."""
 
 OPERATORS = {
     "+": "plus", "−": "minus", "-": "minus", "·": "times", "⋅": "times", "×": "times",
@@ -45,7 +89,7 @@ BIG = {
 INTEGRALS = frozenset("∫∬∭∮")
 
 TEXTS = {"?": "what?", "s.t.": "subject to", "w.r.t.": "with respect to", "iff": "if and only if"}
-"""Abbreviations in words, and what is said for them."""
+"""Abbreviations → their spoken words."""
 
 FUNCTIONS = {
     "sin": "sine", "cos": "cosine", "tan": "tangent", "ln": "natural log", "lim": "the limit",
@@ -59,17 +103,17 @@ FUNCTIONS = {
     "sec": "secant", "arcsin": "arc sine", "arccos": "arc cosine", "arctan": "arc tangent",
     "sgn": "the sign", "sign": "the sign", "gcd": "the greatest common divisor",
 }  # fmt: skip
-"""Those that are not called what is written; `of` follows."""
+"""Functions with a spoken name of their own; `of` follows."""
 
 OVER = frozenset(["max", "min", "argmax", "argmin", "arg max", "arg min", "sup", "inf"])
-"""Functions over whose subscript something is taken."""
+"""Functions whose subscript is the range `over` which they are taken."""
 
 FENCES = {
     ("|", "|"): "the absolute value of", ("∣", "∣"): "the absolute value of",
     ("‖", "‖"): "the norm of", ("∥", "∥"): "the norm of", ("⌊", "⌋"): "the floor of",
     ("⌈", "⌉"): "the ceiling of", ("{", "}"): "the set of", ("⟨", "⟩"): "the bracket of",
 }  # fmt: skip
-"""Delimiters that say what is done with what is between them."""
+"""Pairs of delimiters that are an operation."""
 
 ORDERS = {"2": "second", "3": "third", "4": "fourth"}
 ACCENTS = {
@@ -99,14 +143,14 @@ LEAN_ON = {
 QUANTIFIERS = {"∀": "for all", "∃": "there is"}
 POSTFIX = frozenset("!%°′″‴")
 BETWEEN = frozenset("/|∣‖∥")
-"""What is an operator wherever it stands by itself."""
+"""Symbols that are operators wherever they stand by themselves."""
 ELLIPSES = frozenset("…⋯⋮⋱")
 
 
 def called(text: str) -> str:
     """The spoken name of a symbol: `eta`, `infinity`; letters and numbers are unchanged.
 
-    Letters of other alphabets are those behind them; what has no name here has Unicode's.
+    Letters of other alphabets become plain ones; other signs have the name of their command.
     """
     for names in (_OTHERS, OPERATORS, RELATIONS, CONNECTIVES):
         if text in names:

@@ -1,6 +1,6 @@
-"""Patterns in a formula's nodes: derivatives, means, function calls.
+"""Patterns in a formula's nodes (derivatives, means, function calls), and phrases joined to text.
 
-The parts of a spoken formula put together: `times` between factors, commas in chains.
+`sentence` puts `times` between factors and commas into chains of relations.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def is_variable(node: Node) -> bool:
 
 
 def is_atom(node: Node) -> bool:
-    """Whether one hears where it begins and ends, whatever is said before and behind it."""
+    """Whether a listener hears where it begins and ends, whatever stands before and behind it."""
     items = flat(node)
     if len(items) != 1:
         return len(items) == 2 and bare(items[0]) in ("∂", "Δ") and is_variable(items[1])
@@ -108,7 +108,7 @@ def _is_parenthesised(node: Node) -> bool:
 
 
 def is_closed(node: Node) -> bool:
-    """Whether one hears where it ends, as of an atom; `x squared` ends with `squared`."""
+    """Whether a listener hears where it ends, as of an atom; `x squared` ends with `squared`."""
     inner = single(node)
     if isinstance(inner, Scripts) and inner.sup is not None:
         return bare(inner.sup) in POWERS and is_atom(inner.base)
@@ -162,7 +162,7 @@ def derivative(over: Node, under: Node) -> Derivative | None:
 
 
 def slashed(items: Sequence[Node]) -> Derivative | None:
-    r"""The same of `dL / dw`, written on one line."""
+    r"""The derivative in `dL / dw`, written on one line."""
     if len(items) != SLASHED or bare(items[2]) != "/" or not is_variable(items[1]):
         return None
     return derivative(RowNode(tuple(items[:2])), RowNode(tuple(items[3:])))
@@ -198,7 +198,7 @@ def bounds(node: Node) -> tuple[Node | None, Node | None]:
 
 
 def is_mean(fraction: Node, big: Node) -> bool:
-    """Whether it is one over N, before a sum up to that same N."""
+    """Whether they are 1 over N and a sum up to the same N."""
     if not isinstance(fraction, Frac) or bare(fraction.over) != "1":
         return False
     is_sum = isinstance(big, Scripts | Stack) and bare(big.base) == "∑"
@@ -268,13 +268,13 @@ def _are_arguments(body: Node) -> bool:
 
 
 def _is_event(body: Node) -> bool:
-    """Whether it says of what a probability is: `X = 1`, `A ∪ B`."""
+    """Whether it is an event that has a probability: `X = 1`, `A ∪ B`."""
     kinds = (NodeKind.REL, NodeKind.MIDDLE)
     return any(isinstance(i, Sym) and (i.kind in kinds or i.text in "∪∩") for i in flat(body))
 
 
 def is_expectation(operator: Node, to: Node | None) -> bool:
-    """Whether it is `E[X]`: an expectation (or a variance) and what it is taken of."""
+    """Whether it is `E[X]`: an expectation (or a variance) and its argument."""
     fenced = single(to.base) if isinstance(to, Scripts) else to
     if not isinstance(fenced, Fenced) or fenced.opening not in ("[", "(", "{"):
         return False
@@ -324,7 +324,7 @@ def _opens(bar: str, before: Sequence[Node], rest: Sequence[Node]) -> bool:
 
 
 def _awaits_term(node: Node) -> bool:
-    """Whether a bar behind it opens a pair, as nothing is there for it to close."""
+    """Whether a bar behind it opens a pair: there is no pair for it to close."""
     kinds = (NodeKind.BIN, NodeKind.REL, NodeKind.PUNCT, NodeKind.OPEN, NodeKind.FUNC, NodeKind.BIG)
     node = stem(node)
     if isinstance(node, Fenced):
@@ -353,12 +353,12 @@ class PhraseRole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PhrasePart:
-    """A few words, and what they are to their neighbours."""
+    """A few words, and their role between their neighbours."""
 
     text: str
     role: PhraseRole = PhraseRole.FACTOR
     is_long: bool = False
-    """Whether a comma is said before what it is multiplied with, as one loses its end else."""
+    """Whether a comma stands before its next factor, so that a listener hears its end."""
 
 
 _MULTIPLIED = (PhraseRole.FACTOR, PhraseRole.POSTFIX)
@@ -446,7 +446,7 @@ def _joined(sides: Sequence[Sequence[Node]]) -> list[Node]:
 
 
 def _is_statement(items: Sequence[Node]) -> bool:
-    """Whether it says something without an equals sign: `w ← w − η g`, or all by itself."""
+    """Whether it is a statement without an equals sign, such as `w ← w − η g` or a table."""
     return any(
         isinstance(i, TableNode) or (isinstance(i, Sym) and i.kind is NodeKind.REL) for i in items
     )
