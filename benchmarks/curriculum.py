@@ -27,6 +27,7 @@ from tutor.protocol.frame import Element
 from tutor.protocol.messages import AnyEvent
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
+from tutor.wording.feedback import solution_markdown
 
 PATIENCE = 60.0
 """Seconds to wait for the engine before an exercise counts as stuck."""
@@ -127,7 +128,7 @@ class Player:
             tries = attempt.tries
             self.session.controller.show_solution()
             self.settle()
-            shown = self.session.attempt.solution if self.session.attempt else ""
+            shown = solution_markdown(self.session.attempt) if self.session.attempt else ""
             self._say(number_of(shown))
             if self.session.attempt and self.session.attempt.tries == tries:
                 return

@@ -29,7 +29,7 @@ from tutor.training.exercise_start import recipe_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program
 from tutor.training.run import Run
-from tutor.validation.exercise_check import ExerciseTrial, prove
+from tutor.validation.exercise_check import ExerciseTrial, check_exercises
 
 DRAWS = range(3)
 
@@ -92,7 +92,7 @@ def test_a_start_one_float32_step_away_is_graded_the_same(slug: str, draw: int) 
     lesson = shipped.lesson(slug)
     other = moved(lesson, draw)
     programs = shipped.programs(slug)
-    assert [str(finding) for finding in prove(other, programs)] == []
+    assert [str(finding) for finding in check_exercises(other, programs)] == []
     for one, there in zip(lesson.exercises, other.exercises, strict=True):
         for number, said in enumerate(answers(lesson, programs, one)):
             assert is_accepted(ExerciseTrial(other, programs, there), number, said), (
@@ -167,7 +167,7 @@ def _all_answers() -> dict[str, list[list[str | float]]]:
     found = {}
     for slug in (path.stem for path in shipped.ORIGINALS):
         lesson, programs = shipped.lesson(slug), shipped.programs(slug)
-        assert list(prove(lesson, programs)) == []
+        assert list(check_exercises(lesson, programs)) == []
         found[slug] = [list(answers(lesson, programs, each)) for each in lesson.exercises]
     return found
 

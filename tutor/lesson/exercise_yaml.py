@@ -5,16 +5,14 @@ A class declares the keys of its kind, and makes the exercise of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
 import yaml
 
-from tutor.lesson import code_checks, markdown, schema, yaml_tree
+from tutor.lesson import code_checks, schema, yaml_tree
 from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.exercise import (
     KINDS,
@@ -27,16 +25,23 @@ from tutor.lesson.exercise import (
     Predict,
     Reach,
     Repair,
-    Setting,
     Solution,
-    Stage,
     StartPlace,
     Symptom,
     Wrong,
 )
 from tutor.lesson.exercise_context import ExerciseContext
-from tutor.lesson.markdown import MathSpan, Unclosed
-from tutor.lesson.model import PHASES, SETUP
+from tutor.lesson.exercise_values import (
+    RunKeys,
+    StageKeys,
+    checked_settings,
+    expression,
+    mode_of,
+    place,
+    python_code,
+    stage_of,
+    text_with_formulas,
+)
 from tutor.lesson.schema import Entry, Value, entries_of, key, keys_of, list_of, optional
 
 Common = Mapping[str, Any]
@@ -45,174 +50,9 @@ Common = Mapping[str, Any]
 MOST_CHOICES = 9
 """The learner picks one by one digit."""
 
-# ── Texts, expressions and code ─────────────────────────────────────────────────────
-
-
-def _text(value: Value) -> str:
-    """Markdown whose formulas parse; empty, with a diagnostic, where it can't be read."""
-    if isinstance(value.node, yaml.MappingNode):  # YAML's reading of a text with a colon
-        advice = "put 'single quotes' around it if it has a `:`"
-        value.diagnostics.add(value.own_line, f"`{value.name}` must be text; {advice}")
-        return ""
-    text = schema.MARKDOWN(value) or ""
-    if "$" in text:
-        _check_formulas(text, value)
-    return text
-
-
-def _check_formulas(text: str, value: Value) -> None:
-    """Check each formula, on its own line where the YAML keeps the lines of the text."""
-    node = value.node
-    keeps_lines = isinstance(node, yaml.ScalarNode) and node.style == "|"
-    blank_lines = len(node.value) - len(node.value.lstrip("\n")) if keeps_lines else 0
-    for found in markdown.find(text.split("\n")):
-        if not isinstance(found, MathSpan | Unclosed):
-            continue
-        line = value.first_line + blank_lines + (found.place.line if keeps_lines else 0)
-        if isinstance(found, Unclosed) or found.display:
-            value.diagnostics.add(line, "a formula in an exercise stands in its line; write $…$")
-        if isinstance(found, MathSpan):
-            code_checks.check(found.latex, line, value.diagnostics)
-
-
-def _expression(value: Value) -> str | None:
-    """A Python expression that compiles."""
-    written = schema.EXPRESSION(value)
-    if written and (reason := code_checks.why_not_expression(written)):
-        what = f"`{value.name}` is not a Python expression ({reason})"
-        value.diagnostics.add(value.line, f"{what}; correct it")
-    return written
-
-
-def _code(value: Value) -> str | None:
-    """Python code that compiles, perhaps only a comment, perhaps empty."""
-    written = schema.CODE(value)
-    if written and (bad := code_checks.why_not_code(written, value.first_line)):
-        value.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
-    return written
-
-
-# ── The stage ───────────────────────────────────────────────────────────────────────
-
-_PLACE = re.compile(r"(\d{1,9}) +([A-Za-z]+)(?: +(\d{1,9}))?")
-_TARGET = re.compile(r"([^\W\d]\w*)(?:\[( *\d{1,9} *(?:, *\d{1,9} *)*)\])?")
-
-
-def _place(value: Value) -> StartPlace:
-    """The place that `at` names; the start, and a diagnostic, if it can't be read."""
-    written = schema.TEXT(value) or ""
-    found = _PLACE.fullmatch(written)
-    epoch, word, batch = found.groups() if found else ("", "", "")
-    phase, problem = word.capitalize(), ""
-    if not found:
-        form = "EPOCH PHASE or EPOCH PHASE BATCH"
-        problem = f"`at` must be {form}, not `{written}`; write `at: 1 gradient`" if written else ""
-    elif phase == SETUP:
-        problem = "Setup runs before anything else; leave `at` out to begin after it"
-    elif phase not in PHASES:
-        known = [p.lower() for p in PHASES if p != SETUP]
-        problem = f"unknown phase `{word}`{did_you_mean(word, known)}"
-    elif batch and int(batch) == 0:
-        problem = "batches count from 1; write `at: 1 gradient 1`"
-    else:
-        return StartPlace(int(epoch), phase, int(batch or 1))
-    if problem:
-        value.diagnostics.add(value.line, problem)
-    return StartPlace()
-
-
-def _setting(value: Value) -> Setting | None:
-    number = schema.NUMBER(value)
-    target = _TARGET.fullmatch(value.name.strip())
-    if target is None:
-        advice = "write one such as `w: 3` or `W[0,1]: 3`"
-        value.diagnostics.add(value.line, f"`{value.name}` is not the name of a number; {advice}")
-        return None
-    index = tuple(int(i) for i in (target[2] or "").split(",") if i)
-    return None if number is None else Setting(target[1], index, number)
-
-
-_settings_by_key = schema.mapping_of(_setting, "{w: 3}")
-
-
-def _settings(value: Value) -> Mapping[str, Setting]:
-    """By key as it is written: the numbers to set, each once."""
-    found = _settings_by_key(value) or {}
-    kept: dict[tuple[str, tuple[int, ...]], str] = {}
-    for name, setting in found.items():
-        if kept.setdefault((setting.parameter, setting.index), name) != name:
-            line = value.lines[f"{value.path}.{name}"]
-            value.diagnostics.add(line, f"`{name}` is set twice; keep one of them")
-    return {name: found[name] for name in kept.values()}
-
-
-_NO_SETTINGS: Mapping[str, Setting] = MappingProxyType({})
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageKeys(Entry):
-    """The keys that say where and how a run begins."""
-
-    mode: str | None = optional(schema.MODE, "autograd")
-    learning_rate: float | None = optional(schema.RATE, "0.1")
-    seed: int | None = optional(schema.at_least(0), "3")
-    set: Mapping[str, Setting] = key(_settings, _NO_SETTINGS, "{w: 3}")
-    at: StartPlace | None = optional(_place, "1 gradient")
-
-
-def _stage(
-    keys: StageKeys,
-    context: ExerciseContext,
-    base: Stage | None = None,
-    *,
-    start: StartPlace = StartPlace(),  # noqa: B008 - it is frozen
-    repaired: str = "",
-) -> Stage:
-    """The stage of an exercise; what the keys leave out is as in `base`.
-
-    Without a `base`, a run begins at `start` where `at` is left out. `repaired` is a phase that
-    runs in this exercise whether or not the mode has code for it.
-    """
-    was = base or Stage(mode=context.modes[0], at=start)
-    mode = _mode(keys, context, was.mode)
-    at = was.at if keys.at is None else keys.at
-    settings = _checked_settings(keys, context, mode) if "set" in keys else was.settings
-    if ("at" in keys or "mode" in keys or base is None) and (
-        problem := context.why_not_place(mode, at, repaired)
-    ):
-        context.diagnostics.add(keys.line("at" if "at" in keys else "mode"), problem)
-    if "mode" in keys and "set" not in keys:
-        for setting in settings:
-            if problem := context.why_not_parameter(mode, setting.parameter):
-                context.diagnostics.add(keys.line("mode"), f"{problem} (it is in `set`)")
-    return Stage(
-        mode=mode,
-        learning_rate=keys.learning_rate or was.learning_rate,
-        seed=was.seed if keys.seed is None else keys.seed,
-        settings=settings,
-        at=at,
-    )
-
-
-def _mode(keys: StageKeys | SolutionKeys, context: ExerciseContext, default: str) -> str:
-    mode = keys.mode or default
-    if problem := context.why_not_mode(mode):
-        context.diagnostics.add(keys.line("mode"), problem)
-    return mode
-
-
-def _checked_settings(
-    keys: StageKeys | SolutionKeys, context: ExerciseContext, mode: str
-) -> tuple[Setting, ...]:
-    for name, setting in keys.set.items():
-        if problem := context.why_not_parameter(mode, setting.parameter):
-            context.diagnostics.add(keys.line(f"set.{name}"), problem)
-    return tuple(keys.set.values())
-
-
 # ── All kinds ───────────────────────────────────────────────────────────────────────
 
-_HINTS = list_of(_text, "[first, second]")
+_HINTS = list_of(text_with_formulas, "[first, second]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,9 +61,9 @@ class ExerciseKeys(StageKeys):
 
     id: str = key(schema.ID, "", "first-gradient", required=True)
     kind: str = key(schema.word_of(tuple(KINDS)), "", "predict", required=True)
-    ask: str = key(_text, "", required=True)
+    ask: str = key(text_with_formulas, "", required=True)
     hints: tuple[str, ...] = key(_HINTS, (), "[…]", required=True)
-    explain: str = key(_text, "", required=True)
+    explain: str = key(text_with_formulas, "", required=True)
 
     def exercise(self, context: ExerciseContext, common: Common) -> Exercise | None:
         """The exercise, checked against its lesson; None where its kind is not known."""
@@ -237,8 +77,8 @@ class ExerciseKeys(StageKeys):
 class WrongKeys(Entry):
     """An entry of `wrong`."""
 
-    value: str = key(_expression, "", '4 * gradient["w"]', required=True)
-    reply: str = key(_text, "", required=True)
+    value: str = key(expression, "", '4 * gradient["w"]', required=True)
+    reply: str = key(text_with_formulas, "", required=True)
 
 
 _WRONG = entries_of(WrongKeys, "[{value: …, reply: …}]")
@@ -248,13 +88,13 @@ _WRONG = entries_of(WrongKeys, "[{value: …, reply: …}]")
 class AgainKeys(StageKeys):
     """An entry of `again`."""
 
-    ask: str = key(_text, "")
+    ask: str = key(text_with_formulas, "")
     hints: tuple[str, ...] = key(_HINTS, ())
-    explain: str = key(_text, "")
+    explain: str = key(text_with_formulas, "")
     wrong: tuple[WrongKeys, ...] = key(_WRONG, ())
 
 
-_texts_by_key = schema.mapping_of(_text, "{up: It rises, down: It falls}")
+_texts_by_key = schema.mapping_of(text_with_formulas, "{up: It rises, down: It falls}")
 
 
 def _named_choices(value: Value) -> Mapping[str, str] | None:
@@ -281,8 +121,8 @@ def _check_count(value: Value) -> None:
 class PredictKeys(ExerciseKeys):
     """The keys of a `predict`."""
 
-    at: StartPlace | None = key(_place, None, "1 gradient", required=True)
-    answer: str = key(_expression, "", 'gradient["w"]', required=True)
+    at: StartPlace | None = key(place, None, "1 gradient", required=True)
+    answer: str = key(expression, "", 'gradient["w"]', required=True)
     form: str = key(schema.word_of(("number", "sign", "choice")), "")
     tolerance: float = key(schema.POSITIVE, 0.01)
     choices: Mapping[str, str] | None = optional(_named_choices)
@@ -293,7 +133,7 @@ class PredictKeys(ExerciseKeys):
         """The prediction, asked again one epoch later if the author has no other question."""
         predict = Predict(
             **common,
-            stage=_stage(self, context),
+            stage=stage_of(self, context),
             answer=self.answer,
             form=self._form(context),
             tolerance=self.tolerance,
@@ -319,7 +159,7 @@ class PredictKeys(ExerciseKeys):
         for keys in self.again:
             before = len(context.diagnostics)
             again = Again(
-                stage=_stage(keys, context, first.stage),
+                stage=stage_of(keys, context, first.stage),
                 ask=keys.ask or first.ask,
                 hints=keys.hints or first.hints,
                 explain=keys.explain or first.explain,
@@ -355,14 +195,10 @@ def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SolutionKeys(Entry):
+class SolutionKeys(RunKeys):
     """The mapping `solution` of a `reach`."""
 
     epochs: int = key(schema.at_least(1), 1, "10", required=True)
-    mode: str | None = optional(schema.MODE)
-    learning_rate: float | None = optional(schema.RATE)
-    seed: int | None = optional(schema.at_least(0))
-    set: Mapping[str, Setting] = key(_settings, _NO_SETTINGS)
 
 
 _CHANGED_BY = {"mode": "mode", "learning_rate": "learning_rate", "seed": "seed", "set": "values"}
@@ -376,7 +212,7 @@ class ReachKeys(ExerciseKeys):
     may: tuple[str, ...] = key(
         list_of(schema.word_of(MAY_CHANGE), "[learning_rate]"), (), "[learning_rate]", required=True
     )
-    condition: str = key(_expression, "", "losses[-1] < 1e-6", required=True)
+    condition: str = key(expression, "", "losses[-1] < 1e-6", required=True)
     solution: SolutionKeys = key(
         schema.entry_of(SolutionKeys),
         SolutionKeys(),
@@ -386,18 +222,18 @@ class ReachKeys(ExerciseKeys):
 
     def exercise(self, context: ExerciseContext, common: Common) -> Reach:
         """The task, whose solution changes only what it may."""
-        stage, keys = _stage(self, context), self.solution
+        stage, keys = stage_of(self, context), self.solution
         for name, changed in _CHANGED_BY.items():
             if name in keys and self.may and {*self.may} <= {*MAY_CHANGE, changed} - {changed}:
                 what = f"the solution changes `{name}`, but `may` lacks `{changed}`; add it there"
                 context.diagnostics.add(keys.line(name), what)
-        mode = _mode(keys, context, stage.mode)
+        mode = mode_of(keys, context, stage.mode)
         solution = Solution(
             epochs=keys.epochs,
             mode=keys.mode,
             learning_rate=keys.learning_rate,
             seed=keys.seed,
-            settings=_checked_settings(keys, context, mode),
+            settings=checked_settings(keys, context, mode),
         )
         return Reach(
             **common, stage=stage, condition=self.condition, may=self.may, solution=solution
@@ -412,7 +248,7 @@ class SymptomKeys(Entry):
     """The mapping `symptom` of a `repair`."""
 
     error: str = key(schema.TEXT, "", "part of the error's text")
-    condition: str = key(_expression, "", "loss > 1")
+    condition: str = key(expression, "", "loss > 1")
 
 
 def _symptom(value: Value) -> Symptom:
@@ -431,11 +267,11 @@ class RepairKeys(ExerciseKeys):
     """The keys of a `repair`."""
 
     phase: str = key(schema.TEXT, "", "Update", required=True)
-    code: str = key(_code, "", "| and below it the code with the mistake", required=True)
-    solution: str = key(_code, "", "| and below it the code without", required=True)
+    code: str = key(python_code, "", "| and below it the code with the mistake", required=True)
+    solution: str = key(python_code, "", "| and below it the code without", required=True)
     symptom: Symptom = key(_symptom, Symptom(), "{error: part of the error's text}", required=True)
     epochs: int = key(schema.at_least(1), 1, "5", required=True)
-    condition: str = key(_expression, "", "losses[-1] < 1e-6", required=True)
+    condition: str = key(expression, "", "losses[-1] < 1e-6", required=True)
 
     def exercise(self, context: ExerciseContext, common: Common) -> Repair:
         """The task, whose phase the lesson has and whose solution is other code."""
@@ -451,7 +287,7 @@ class RepairKeys(ExerciseKeys):
             context.diagnostics.add(self.line("solution"), what)
         return Repair(
             **common,
-            stage=_stage(self, context, repaired=phase),
+            stage=stage_of(self, context, repaired=phase),
             phase=phase,
             code=self.code,
             solution_code=self.solution,
@@ -472,7 +308,7 @@ class BeAutogradKeys(ExerciseKeys):
 
     def exercise(self, context: ExerciseContext, common: Common) -> BeAutograd:
         """The task, in the phase Gradient of a mode that has a graph."""
-        stage = _stage(self, context, start=StartPlace(1, "Gradient"))
+        stage = stage_of(self, context, start=StartPlace(1, "Gradient"))
         if problem := context.why_no_graph(stage.mode):
             context.diagnostics.add(self.line("mode"), problem)
         if "at" in self and stage.at.phase not in ("Gradient", ""):
@@ -488,9 +324,9 @@ class BeAutogradKeys(ExerciseKeys):
 class ChoiceKeys(Entry):
     """An entry of the `choices` of a `choose`."""
 
-    text: str = key(_text, "", required=True)
+    text: str = key(text_with_formulas, "", required=True)
     right: bool | None = optional(schema.YES_OR_NO)
-    reply: str = key(_text, "")
+    reply: str = key(text_with_formulas, "")
 
     @property
     def is_right(self) -> bool:
@@ -535,7 +371,7 @@ class ChooseKeys(ExerciseKeys):
     def exercise(self, context: ExerciseContext, common: Common) -> Choose:
         """The question with its choices."""
         choices = tuple(Choice(c.text, c.is_right, c.reply) for c in self.choices)
-        return Choose(**common, stage=_stage(self, context), choices=choices)
+        return Choose(**common, stage=stage_of(self, context), choices=choices)
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,185 @@
+"""The values in the YAML of exercises: texts, expressions, code, and where a run begins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import yaml
+
+from tutor.lesson import code_checks, markdown, schema
+from tutor.lesson.diagnostics import did_you_mean
+from tutor.lesson.exercise import Setting, Stage, StartPlace
+from tutor.lesson.exercise_context import ExerciseContext
+from tutor.lesson.markdown import MathSpan, Unclosed
+from tutor.lesson.model import PHASES, SETUP
+from tutor.lesson.schema import Entry, Value, key, optional
+
+# ── Texts, expressions and code ─────────────────────────────────────────────────────
+
+
+def text_with_formulas(value: Value) -> str:
+    """Markdown whose formulas parse; empty, with a diagnostic, where it can't be read."""
+    if isinstance(value.node, yaml.MappingNode):  # YAML's reading of a text with a colon
+        advice = "put 'single quotes' around it if it has a `:`"
+        value.diagnostics.add(value.own_line, f"`{value.name}` must be text; {advice}")
+        return ""
+    text = schema.MARKDOWN(value) or ""
+    if "$" in text:
+        _check_formulas(text, value)
+    return text
+
+
+def _check_formulas(text: str, value: Value) -> None:
+    """Check each formula, on its own line where the YAML keeps the lines of the text."""
+    node = value.node
+    keeps_lines = isinstance(node, yaml.ScalarNode) and node.style == "|"
+    blank_lines = len(node.value) - len(node.value.lstrip("\n")) if keeps_lines else 0
+    for found in markdown.find(text.split("\n")):
+        if not isinstance(found, MathSpan | Unclosed):
+            continue
+        line = value.first_line + blank_lines + (found.place.line if keeps_lines else 0)
+        if isinstance(found, Unclosed) or found.display:
+            value.diagnostics.add(line, "a formula in an exercise stands in its line; write $…$")
+        if isinstance(found, MathSpan):
+            code_checks.check(found.latex, line, value.diagnostics)
+
+
+def expression(value: Value) -> str | None:
+    """A Python expression that compiles."""
+    written = schema.EXPRESSION(value)
+    if written and (reason := code_checks.why_not_expression(written)):
+        what = f"`{value.name}` is not a Python expression ({reason})"
+        value.diagnostics.add(value.line, f"{what}; correct it")
+    return written
+
+
+def python_code(value: Value) -> str | None:
+    """Python code that compiles, perhaps only a comment, perhaps empty."""
+    written = schema.CODE(value)
+    if written and (bad := code_checks.why_not_code(written, value.first_line)):
+        value.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+    return written
+
+
+# ── The stage ───────────────────────────────────────────────────────────────────────
+
+_PLACE = re.compile(r"(\d{1,9}) +([A-Za-z]+)(?: +(\d{1,9}))?")
+_TARGET = re.compile(r"([^\W\d]\w*)(?:\[( *\d{1,9} *(?:, *\d{1,9} *)*)\])?")
+
+
+def place(value: Value) -> StartPlace:
+    """The place that `at` names; the start, and a diagnostic, if it can't be read."""
+    written = schema.TEXT(value) or ""
+    found = _PLACE.fullmatch(written)
+    epoch, word, batch = found.groups() if found else ("", "", "")
+    phase, problem = word.capitalize(), ""
+    if not found:
+        form = "EPOCH PHASE or EPOCH PHASE BATCH"
+        problem = f"`at` must be {form}, not `{written}`; write `at: 1 gradient`" if written else ""
+    elif phase == SETUP:
+        problem = "Setup runs before anything else; leave `at` out to begin after it"
+    elif phase not in PHASES:
+        known = [p.lower() for p in PHASES if p != SETUP]
+        problem = f"unknown phase `{word}`{did_you_mean(word, known)}"
+    elif batch and int(batch) == 0:
+        problem = "batches count from 1; write `at: 1 gradient 1`"
+    else:
+        return StartPlace(int(epoch), phase, int(batch or 1))
+    if problem:
+        value.diagnostics.add(value.line, problem)
+    return StartPlace()
+
+
+def _setting(value: Value) -> Setting | None:
+    number = schema.NUMBER(value)
+    target = _TARGET.fullmatch(value.name.strip())
+    if target is None:
+        advice = "write one such as `w: 3` or `W[0,1]: 3`"
+        value.diagnostics.add(value.line, f"`{value.name}` is not the name of a number; {advice}")
+        return None
+    index = tuple(int(i) for i in (target[2] or "").split(",") if i)
+    return None if number is None else Setting(target[1], index, number)
+
+
+_settings_by_key = schema.mapping_of(_setting, "{w: 3}")
+
+
+def settings_of(value: Value) -> Mapping[str, Setting]:
+    """By key as it is written: the numbers to set, each once."""
+    found = _settings_by_key(value) or {}
+    kept: dict[tuple[str, tuple[int, ...]], str] = {}
+    for name, setting in found.items():
+        if kept.setdefault((setting.parameter, setting.index), name) != name:
+            line = value.lines[f"{value.path}.{name}"]
+            value.diagnostics.add(line, f"`{name}` is set twice; keep one of them")
+    return {name: found[name] for name in kept.values()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunKeys(Entry):
+    """The keys that say how a run begins."""
+
+    mode: str | None = optional(schema.MODE, "autograd")
+    learning_rate: float | None = optional(schema.RATE, "0.1")
+    seed: int | None = optional(schema.at_least(0), "3")
+    set: Mapping[str, Setting] = key(settings_of, MappingProxyType({}), "{w: 3}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKeys(RunKeys):
+    """The keys that say how a run begins, and where."""
+
+    at: StartPlace | None = optional(place, "1 gradient")
+
+
+def stage_of(
+    keys: StageKeys,
+    context: ExerciseContext,
+    base: Stage | None = None,
+    *,
+    start: StartPlace = StartPlace(),  # noqa: B008 - it is frozen
+    repaired: str = "",
+) -> Stage:
+    """The stage of an exercise; what the keys leave out is as in `base`.
+
+    Without a `base`, a run begins at `start` where `at` is left out. `repaired` is a phase that
+    runs in this exercise whether or not the mode has code for it.
+    """
+    was = base or Stage(mode=context.modes[0], at=start)
+    mode = mode_of(keys, context, was.mode)
+    at = was.at if keys.at is None else keys.at
+    settings = checked_settings(keys, context, mode) if "set" in keys else was.settings
+    if ("at" in keys or "mode" in keys or base is None) and (
+        problem := context.why_not_place(mode, at, repaired)
+    ):
+        context.diagnostics.add(keys.line("at" if "at" in keys else "mode"), problem)
+    if "mode" in keys and "set" not in keys:
+        for setting in settings:
+            if problem := context.why_not_parameter(mode, setting.parameter):
+                context.diagnostics.add(keys.line("mode"), f"{problem} (it is in `set`)")
+    return Stage(
+        mode=mode,
+        learning_rate=keys.learning_rate or was.learning_rate,
+        seed=was.seed if keys.seed is None else keys.seed,
+        settings=settings,
+        at=at,
+    )
+
+
+def mode_of(keys: RunKeys, context: ExerciseContext, default: str) -> str:
+    """The mode that the keys name, or the default."""
+    mode = keys.mode or default
+    if problem := context.why_not_mode(mode):
+        context.diagnostics.add(keys.line("mode"), problem)
+    return mode
+
+
+def checked_settings(keys: RunKeys, context: ExerciseContext, mode: str) -> tuple[Setting, ...]:
+    """The numbers under `set`, whose parameters the mode has to have."""
+    for name, setting in keys.set.items():
+        if problem := context.why_not_parameter(mode, setting.parameter):
+            context.diagnostics.add(keys.line(f"set.{name}"), problem)
+    return tuple(keys.set.values())
