@@ -74,8 +74,8 @@ def _said(exercise: Exercise) -> Iterator[tuple[str, str]]:
             yield one.reply, f"choices.{number}.reply"
 
 
-_WORDS_OF_LESSON = ("title", "summary", "lines", "end")
-"""Of the front matter: what is translated, and where things stand."""
+_WORDS_OF_LESSON = ("title", "summary")
+"""Of the front matter: the keys that are translated."""
 
 _WORDS_OF_EXERCISE = frozenset({"ask", "explain", "reply", "text", "line", "lines"})
 """Of an exercise and what is in it, likewise. Of `hints` and `choices` see `_bare`."""
