@@ -20,13 +20,13 @@ from tutor.protocol.inspections import (
     GraphNode,
     LocalGradientQuestion,
     ModeComparison,
-    ParameterComparison,
     PlanePicture,
     RunInfo,
     SlopePicture,
     VariableInfo,
 )
 from tutor.session.run_view import RunView
+from tutor.wording import comparison as wording
 
 MOST_NODES = 60
 """Operations and leaves of a graph that are told; the rest is counted."""
@@ -190,7 +190,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
     where += ", which comes next" if found.epoch == view.epoch + 1 else ""
     yield f"{where}: the gradients of all modes at the same parameters."
     if found.agreements:
-        yield _result(found.agreements)
+        yield sentence(wording.result(found.agreements)[0])
     yield f"The run follows the gradient of {found.leader}."
     if found.note:
         yield sentence(in_words(found.note))
@@ -198,36 +198,15 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
         yield f"{agreement.parameter}: {sentence(in_words(agreement.verdict))}"
         if agreement.largest > 0:
             yield f"The largest difference is {figure(agreement.largest)}."
-        by_gradient: dict[str, list[str]] = {}
-        for mode in agreement.gradients:
+        modes_by_words: dict[str, list[str]] = {}
+        for mode, value in agreement.gradients.items():
             name = "finite differences" if mode == FINITE_DIFFERENCE else mode
-            by_gradient.setdefault(_gradient_of(agreement, mode), []).append(name)
-        for gradient, modes in by_gradient.items():
-            yield f"By {listed(modes)}: {gradient}."
-
-
-def _result(agreements: Sequence[ParameterComparison]) -> str:
-    for words, wrong in (
-        ("Not all are right", [a for a in agreements if "wrong" in a.standing.values()]),
-        ("Not finite", [a for a in agreements if not a.agrees]),
-        ("All are right, though not equal", [a for a in agreements if not a.is_equal]),
-    ):
-        if wrong:
-            return f"{words}: {listed([a.parameter for a in wrong])}."
-    return "All agree."
-
-
-def _gradient_of(agreement: ParameterComparison, mode: str) -> str:
-    value, standing = agreement.gradients[mode], agreement.standing.get(mode)
-    if standing == "wrong":
-        ratio = agreement.ratio.get(mode, 1.0)
-        factor = f", {figure(float(f'{ratio:.4g}'))} times {agreement.measure}"
-        how = f"; wrong{factor if value.data and ratio != 1.0 else ''}"
-    elif standing == "other":
-        how = "; right for its own function"
-    else:
-        how = "; right" if standing == "right" and not agreement.is_equal else ""
-    return f"{spoken_value(value)}{how}"
+            words = "; ".join(
+                filter(None, (spoken_value(value), wording.standing(agreement, mode)))
+            )
+            modes_by_words.setdefault(words, []).append(name)
+        for words, modes in modes_by_words.items():
+            yield f"By {listed(modes)}: {words}."
 
 
 # ── Plots ───────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
+from tutor.wording import comparison as wording
 from tutor.wording import number_format
 
 INDENT, GAP = "  ", "  "
@@ -66,31 +67,12 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
         where += ", which comes next"
     pieces: list[Piece] = [(where, text_styles.STRONG)]
     if comparison.agreements:
-        pieces += [" · ", _summary(comparison.agreements)]
+        words, is_right = wording.result(comparison.agreements)
+        mark, style = (RIGHT, text_styles.STRONG) if is_right else (WRONG, text_styles.ERROR)
+        pieces += [" · ", (f"{mark}{words}", style)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
     if comparison.note:
         yield line(one_line(comparison.note))
-
-
-def _summary(agreements: Sequence[ParameterComparison]) -> Piece:
-    """How it went with all parameters: what each block says, in one piece."""
-    wrong = [a for a in agreements if "wrong" in a.standing.values()]
-    if wrong:
-        return (f"{WRONG}Not all are right: {_parameters(wrong)}", text_styles.ERROR)
-    unknown = [a for a in agreements if not a.agrees]
-    if unknown:
-        return (f"{WRONG}Not finite: {_parameters(unknown)}", text_styles.ERROR)
-    unequal = [a for a in agreements if not a.is_equal]
-    if unequal:
-        return (
-            f"{RIGHT}All are right, though not equal: {_parameters(unequal)}",
-            text_styles.STRONG,
-        )
-    return (f"{RIGHT}All agree", text_styles.STRONG)
-
-
-def _parameters(agreements: Sequence[ParameterComparison]) -> str:
-    return ", ".join(one_line(a.parameter) for a in agreements)
 
 
 # ── One parameter ───────────────────────────────────────────────────────────────────
@@ -140,20 +122,9 @@ def _rows(agreement: ParameterComparison) -> list[_Row]:
 
 
 def _word(agreement: ParameterComparison, mode: str) -> str:
-    """How the mode stands to the right gradient; or why there are no numbers."""
-    value, standing = agreement.gradients[mode], agreement.standing.get(mode)
-    if value.dtype == "text":
-        return one_line(value.text)
-    if standing == "other":
-        return "right for its own function"
-    if standing == "wrong":
-        ratio = agreement.ratio.get(mode)
-        if not value.data:
-            return "no gradient"
-        if ratio in (None, 1.0):
-            return "differs"
-        return f"{number_format.setting(float(f'{ratio:.4g}'))} times {one_line(agreement.measure)}"
-    return "right" if standing == "right" and not agreement.is_equal else ""
+    """How the gradient stands to the right one; or why there are no numbers."""
+    value = agreement.gradients[mode]
+    return one_line(value.text) if value.dtype == "text" else wording.standing(agreement, mode)
 
 
 # ── The table ───────────────────────────────────────────────────────────────────────
