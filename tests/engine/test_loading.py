@@ -32,7 +32,7 @@ def test_a_lesson_that_may_import_waits_for_what_is_being_loaded(
 ) -> None:
     monkeypatch.setattr(open_runs, "limit_memory", lambda _: None)
     capture: Any = SimpleNamespace(muted=nullcontext, renew=lambda: None, take=lambda: ("", 0))
-    inbox: Any = SimpleNamespace(taken=True)
+    inbox: Any = SimpleNamespace(has_painted=True)
     clean: Any = SimpleNamespace(restore=lambda: "")
     end = threading.Event()
     loading = threading.Thread(target=end.wait, args=(5,))

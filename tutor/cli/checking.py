@@ -25,13 +25,13 @@ from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnswerComputed, AnyEvent, CheckLesson, Finding
 
 SECONDS = 60.0
-"""So long may a lesson go without a sign of life: one phase of one mode, or one exercise."""
+"""Seconds that one phase of one mode, or one exercise, may take."""
 
 PAUSE = 0.5
 """Seconds from one look to the next."""
 
 SETTLED = 0.1
-"""Seconds that a file has to stay as it is: an editor may write it in several goes."""
+"""Seconds that a file has to stay as it is: an editor may write it in parts."""
 
 Stamp: TypeAlias = tuple[int, int, int] | None
 """When it was written, its size and which file it is; None where there is none."""
@@ -72,7 +72,7 @@ def _stamps(files: Iterable[Path]) -> Mapping[Path, Stamp]:
 def _stamp(path: Path) -> Stamp:
     try:
         status = path.stat()
-    except (OSError, ValueError):  # gone for the moment; whoever reads it tells why
+    except (OSError, ValueError):  # gone for the moment; reading it reports why
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
 
@@ -80,7 +80,7 @@ def _stamp(path: Path) -> Stamp:
 def check_command(options: argparse.Namespace) -> int:
     """Check the lessons named, or all that are shipped; status 1 if one fails.
 
-    With --watch it goes on until Ctrl+C. Raises LessonError if what is to be watched is not
+    With --watch it continues until Ctrl+C. Raises LessonError if what is to be watched is not
     there, or may not run.
     """
     wanted = _Wanted(options.lessons, options.lang)
@@ -98,7 +98,7 @@ def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
         try:
             files.update(dict.fromkeys(wanted.files(name)))
         except LessonError as error:
-            _tell(str(error))
+            _report(str(error))
             good = False
     if good and not files:
         raise LessonError(f"no lesson is written in {wanted.language}: there is nothing to check")
@@ -151,9 +151,9 @@ class _Checker:
         try:
             lesson = trusted(path, trust_now=self._trust_now)
         except LessonError as error:
-            _tell(str(error))
+            _report(str(error))
             if isinstance(error, LessonDiagnostics):
-                _tell(f"{path}: once that is fixed, the code and the exercises are checked, too")
+                _report(f"{path}: once that is fixed, the code and the exercises are checked, too")
             return False
         beside = diagnostics_beside_others(lesson)
         found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
@@ -162,7 +162,7 @@ class _Checker:
             run_found, answers = findings(self._client, lesson, self._with_answers)
             found += run_found
         for finding in found:
-            _tell(str(finding))
+            _report(str(finding))
         good = all(isinstance(finding, Finding) and finding.is_note for finding in found)
         if good:
             seconds = time.perf_counter() - started
@@ -197,7 +197,7 @@ def findings(
         found.append(Finding(path=str(lesson.path), line=error.line, message=message))
     except KeyboardInterrupt as stopped:
         if where := str(stopped):
-            _tell(f"stopped at {where}")
+            _report(f"stopped at {where}")
         raise
     return found, answers
 
@@ -211,12 +211,12 @@ def _about(lesson: Lesson) -> str:
     return f"{', '.join(lesson.modes)}; {count} exercise{'' if count == 1 else 's'}"
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     sys.stdout.flush()
     try:
         for line in plain(text).splitlines():
             print(f"tutor: {line}", file=sys.stderr, flush=True)
-    except OSError:  # it can't be told: the exit status says it, and the next lesson is checked
+    except OSError:  # nobody reads it: the exit status says it, and the next lesson is checked
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
@@ -253,7 +253,7 @@ class _Watch:
         for name in self._files:
             try:
                 self._files[name] = self._wanted.files(name)
-            except LessonError:  # gone for the moment: whoever reads it tells that
+            except LessonError:  # gone for the moment: reading it reports that
                 continue
         return self._all_files()
 

@@ -90,7 +90,7 @@ def _dump_stack_at_the_end(errors: TextIO) -> None:
             faulthandler.dump_traceback(errors, all_threads=False)
         kill(*arguments, **named)
 
-    # These two leave nothing behind that would tell who called them.
+    # These two leave no trace of their caller.
     os._exit, os.kill = noted_exit, noted_kill  # type: ignore[assignment]
 
 

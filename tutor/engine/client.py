@@ -36,11 +36,11 @@ from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
 ASK_SECONDS = 0.3
-"""So long has a lesson to come to the end of an epoch after a stop."""
+"""Seconds that a lesson has to come to the end of an epoch after a stop."""
 INTERRUPT_SECONDS = 0.7
-"""So long has it, after that, to give way to an interrupt before its process is killed."""
+"""Seconds that it then has to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
-"""So long has a child to end by itself once it is told to."""
+"""Seconds that a child has to end by itself once it should."""
 
 _NO_PROCESS = "it is not started again by itself"
 
@@ -54,10 +54,10 @@ LONG_ENOUGH = 60.0
 
 
 class EngineClient:
-    """One child process at a time, and what has been asked of it."""
+    """One child process at a time, and the commands that wait for its answers."""
 
     def __init__(self, command: Sequence[str] = COMMAND, terminal: str = "") -> None:
-        """Start the child, which does little until `start` says that the screen stands.
+        """Start the child, which does little until `start`.
 
         `command`: how it is started. `terminal`: the path of the one that the app takes the
         whole screen of, if it does. Raises EngineError if the child can't be started.
@@ -71,7 +71,8 @@ class EngineClient:
         self._opened: OpenLesson | None = None
         self._shown: FrameShown | None = None
         self._ready = self._closing = False
-        self._wished = False
+        self._is_killed = False
+        """Whether the learner's stop has ended the process."""
         self._spent = ""
         """Why a lesson's process can't have another lesson, where that is so."""
         self._ends = 0
@@ -87,19 +88,19 @@ class EngineClient:
     def start(self, on_event: Callable[[AnyEvent], None]) -> None:
         """Let it load torch, and hand every event to `on_event`, from a thread, from now on."""
         self._on_event = on_event
-        self._listen()
+        self._attach()
 
     def send(self, command: AnyCommand) -> int:
         """Ask for something; returns the number that its answer will carry. Never blocks."""
         with self._lock:
-            command = self._as_possible(command)
+            command = self._possible(command)
             self._number += 1
             if isinstance(command, OpenLesson):
                 opening = command.opening or self._number
                 command = msgspec.structs.replace(command, opening=opening)
                 self._opened, self._shown = command, None
-            if self._has_given_up and not self._started_anew(command):
-                return self._refused(self._number)
+            if self._has_given_up and not self._has_started_again(command):
+                return self._refuse(self._number)
             return self._ask(command, self._number)
 
     def _ask(self, command: AnyCommand, number: int) -> int:
@@ -112,8 +113,8 @@ class EngineClient:
             self._write(command)
             return number
 
-    def _started_anew(self, command: AnyCommand) -> bool:
-        """After too many ends: a lesson that is opened starts a process, if one can be started."""
+    def _has_started_again(self, command: AnyCommand) -> bool:
+        """Whether a process could be started after too many ends: opening a lesson does that."""
         if not isinstance(command, OpenLesson):
             return False
         try:
@@ -123,20 +124,22 @@ class EngineClient:
         self._has_given_up, self._ends = False, 0
         return True
 
-    def _refused(self, number: int) -> int:
-        """Answer a command that no process can: from a thread, as all answers come."""
-        opening = self._opened.opening if self._opened else 0
+    def _opening(self) -> int:
+        return self._opened.opening if self._opened else 0
+
+    def _refuse(self, number: int) -> int:
+        """Answer a command that no process can do: from a thread, as all answers come."""
         refused = CommandRefused(
-            message=_NO_PROCESS, can_restart=True, answers=number, opening=opening
+            message=_NO_PROCESS, can_restart=True, answers=number, opening=self._opening()
         )
-        threading.Thread(target=self._tell, args=(refused,), daemon=True).start()
+        threading.Thread(target=self._report, args=(refused,), daemon=True).start()
         return number
 
     def _start_process(self) -> None:
         """Raises EngineError."""
         self._process = Process(self._command, self._terminal)
         self._started = time.monotonic()
-        self._listen()
+        self._attach()
 
     def busy_for(self) -> float:
         """Seconds without any sign of the child while an answer is due; 0.0 if none is."""
@@ -152,7 +155,7 @@ class EngineClient:
             due = max(self._pending)
             self.send(Pause())
             process = self._process
-        threading.Thread(target=self._insist, args=(process, due), daemon=True).start()
+        threading.Thread(target=self._force_stop, args=(process, due), daemon=True).start()
 
     def suspend(self) -> None:
         """Let the child stand still, with all that a lesson has started in it."""
@@ -160,7 +163,7 @@ class EngineClient:
         self._process.signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on. That it was silent meanwhile is no sign that it hangs."""
+        """Let the child continue. That it was silent meanwhile is no sign that it hangs."""
         self._process.signal_all(signal.SIGCONT)
         self._process.has_screen(self._terminal != "")
         with self._lock:
@@ -176,30 +179,30 @@ class EngineClient:
 
     # ── The child ───────────────────────────────────────────────────────────────────
 
-    def _listen(self) -> None:
-        """Hear what the child says, once it is told that there is somebody who listens."""
-        threading.Thread(target=self._attend, args=(self._process,), daemon=True).start()
+    def _attach(self) -> None:
+        """Read the child's events, and let it load torch."""
+        threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
         self._write(FramePainted())
 
     def _write(self, command: AnyCommand) -> None:
         self._process.write(to_line(command))
 
-    def _attend(self, process: Process) -> None:
-        """Have it heard until it ends; then say so, even if another process holds its pipe."""
-        reader = threading.Thread(target=self._listen_to, args=(process,), daemon=True)
+    def _follow(self, process: Process) -> None:
+        """Have its events read until it ends, even if another process then holds its pipe."""
+        reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
         process.wait()
         reader.join(CLOSE_SECONDS)
-        self._outlive(process)
+        self._handle_end(process)
 
-    def _listen_to(self, process: Process) -> None:
+    def _read(self, process: Process) -> None:
         with closing(process.events()) as events:
             for event in events:
-                if not self._heard(event, process):
+                if not self._pass_on(event, process):
                     return
 
-    def _heard(self, event: AnyEvent, process: Process) -> bool:
-        """Pass it on; whether there may be more: nobody speaks for a process that is gone."""
+    def _pass_on(self, event: AnyEvent, process: Process) -> bool:
+        """Hand an event on; whether there may be more: a process that is gone sends none."""
         with self._lock:
             if process is not self._process:
                 return False
@@ -214,40 +217,40 @@ class EngineClient:
                     self._shown = event
             elif isinstance(event, EngineReady):
                 self._ready = True
-        self._tell(event)
+        self._report(event)
         return True
 
-    def _tell(self, event: AnyEvent) -> None:
+    def _report(self, event: AnyEvent) -> None:
         if self._on_event is not None:
             self._on_event(event)
 
-    # ── When it will not stop, or has ended ─────────────────────────────────────────
+    # ── A child that does not stop, or has ended ────────────────────────────────────
 
-    def _insist(self, process: Process, due: int) -> None:
+    def _force_stop(self, process: Process, due: int) -> None:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
         for wait, is_last in ((ASK_SECONDS, False), (INTERRUPT_SECONDS, True)):
             until = time.monotonic() + wait
             while time.monotonic() < until:
-                if not self._is_due(process, due):
+                if not self._is_waiting(process, due):
                     return
                 time.sleep(0.02)
             with self._lock:
-                if not self._is_due(process, due):
+                if not self._is_waiting(process, due):
                     return
-                self._wished = is_last
+                self._is_killed = is_last
                 if not is_last:
                     process.interrupt()
             if is_last:
                 process.dump_stack()
                 process.kill()
 
-    def _is_due(self, process: Process, due: int) -> bool:
+    def _is_waiting(self, process: Process, due: int) -> bool:
         with self._lock:
             same = process is self._process and process.is_alive
             return same and any(number <= due for number in self._pending)
 
-    def _outlive(self, ended: Process) -> None:
-        """The child is gone: say why, start another, and go to where the run stood."""
+    def _handle_end(self, ended: Process) -> None:
+        """Report why the child has ended, start another, and go to where the run stood."""
         with self._lock:
             if self._closing:
                 return
@@ -262,19 +265,18 @@ class EngineClient:
             reopen = self._reopening() if again else None
             can_restart = self._ready and not again
             can_restart |= again and self._opened is not None and reopen is None
-            opening = self._opened.opening if self._opened else 0
             self._pending.clear()
             self._has_given_up = self._ready and not again
-            self._ready = self._wished = False
+            self._ready = self._is_killed = False
             self._spent = ""
-        self._tell(
+        self._report(
             ProcessEnded(
-                message=message, restarting=again, can_restart=can_restart, opening=opening
+                message=message, restarting=again, can_restart=can_restart, opening=self._opening()
             )
         )
         if again:
             time.sleep(BACK_OFF[max(self._ends - 1, 0)])
-            self._begin_again(reopen)
+            self._restart(reopen)
 
     def _leave_out(self, label: str) -> None:
         """Have the expression with this label not evaluated when the lesson is opened again."""
@@ -283,15 +285,15 @@ class EngineClient:
             self._opened = msgspec.structs.replace(opened, without=without)
 
     def _count_end(self) -> None:
-        if self._wished or self._spent:
+        if self._is_killed or self._spent:
             self._ends = 0
         elif time.monotonic() - self._started > LONG_ENOUGH:
             self._ends = 1
         else:
             self._ends += 1
 
-    def _begin_again(self, reopen: OpenLesson | None) -> None:
-        """Start another child; what was asked for since the end of the last one is asked again."""
+    def _restart(self, reopen: OpenLesson | None) -> None:
+        """Start another child, and send again the commands that came after the last one's end."""
         with self._lock:
             if self._closing:
                 return
@@ -300,8 +302,8 @@ class EngineClient:
                 self._start_process()
             except EngineError as error:
                 self._has_given_up = True
-                opening = self._opened.opening if self._opened else 0
-                self._tell(ProcessEnded(message=str(error), restarting=False, opening=opening))
+                opening = self._opening()
+                self._report(ProcessEnded(message=str(error), restarting=False, opening=opening))
                 return
             if reopen is not None and not any(
                 isinstance(command, OpenLesson) for command in waiting
@@ -341,7 +343,7 @@ class EngineClient:
         if self._spent:
             return f"{self._spent}: its process was ended"
         where = f"{place.what}, line {place.line}," if place is not None else ""
-        if self._wished:
+        if self._is_killed:
             return f"{where or 'the lesson'} would not stop: its process was ended"
         if ended.has_hung_in_an_expression(place):
             no_end = time_limit.NO_END.format(time_limit.SECONDS)
@@ -350,7 +352,7 @@ class EngineClient:
         during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
         return f"the lesson's process {ended.how_ended()}{during}"
 
-    def _as_possible(self, command: AnyCommand) -> AnyCommand:
+    def _possible(self, command: AnyCommand) -> AnyCommand:
         """A Restart of a lesson that never came up is a new attempt to open it."""
         is_gone = self._shown is None or self._has_given_up
         if isinstance(command, Restart) and is_gone and self._opened is not None:

@@ -243,8 +243,8 @@ class _Child:
         """
         self.process.wait()
         self._find_place(lesson)
-        if self.process.fault:
-            return f"{self.process.fault}, and its process was ended"
+        if self.process.misdeed:
+            return f"{self.process.misdeed}, and its process was ended"
         if "Traceback (most recent call last)" in self.process.error_text():
             why = self.process.last_error()
             raise EngineError(f"{lesson.path}: the process that runs lessons failed: {why}")

@@ -28,7 +28,7 @@ Until = Callable[[], bool]
 
 @dataclass(slots=True)
 class Inspector:
-    """The onlookers of one lesson's runs."""
+    """The inspections of one lesson's runs."""
 
     quiet: Quiet
     look: Inspect = field(default_factory=Inspect)
@@ -48,7 +48,7 @@ class Inspector:
         self._lockstep = self._picture = None
 
     def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """Everything that is looked at, the quick things first, until `until` breaks it off."""
+        """All inspections that the app wants, the quick ones first, until `until` stops them."""
         run, look = runs.current, self.look
         if look.name:
             yield self._seen(runs, facts=facts_of(run.loop, look.name))
@@ -146,7 +146,7 @@ class Inspector:
             yield self._seen(runs, comparison=to_comparison(found))
 
     def _then(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """The other run may have a long way to catch up: it is told once it is there.
+        """The other run may have a long way to catch up: it is sent once it is there.
 
         One that has just been renamed or deleted is not looked for: the app finds that out.
         """

@@ -32,7 +32,7 @@ from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
 DEFAULT_MEGABYTES = 1024
-"""What a lesson may take beyond what torch takes itself, unless TUTOR_MEMORY_MB says more."""
+"""Megabytes that a lesson may take beyond torch's own, unless TUTOR_MEMORY_MB is set."""
 
 LEAST_MEGABYTES, MOST_MEGABYTES = 64, 2**30
 """With less than the least, no lesson comes up."""
@@ -77,7 +77,7 @@ def _data_bytes() -> int:
 
 
 DUMP_SIGNAL = signal.SIGUSR1
-"""At this signal the process writes its stack down, and goes on."""
+"""At this signal the process writes its stack down, and continues."""
 
 DUMP_SECONDS = 1.5
 """Seconds in which it has done so. It takes a millisecond, unless the machine is busy."""
@@ -109,7 +109,7 @@ class LastPlace:
 
 
 def last_place(written: str, lesson: Lesson) -> LastPlace | None:
-    """The place that the last stack with code of the lesson tells; None if there is none."""
+    """The place in the last stack that has code of the lesson; None if there is none."""
     path = _as_written(str(lesson.path))
     for stack in reversed(_STACK.findall(written)):
         frames = [(int(n), name) for file, n, name in _STACK_LINE.findall(stack) if file == path]
@@ -160,31 +160,31 @@ class Process:
         `terminal`: the path of the one that the app has its screen on, if it has; should the
         app be killed, the supervisor leaves that screen.
         """
-        allowed_megabytes()  # tells now what no process could tell later
-        self.fault = ""
+        allowed_megabytes()  # raises now what no process could report later
+        self.misdeed = ""
         """What it did that it had to be ended for; empty if it was not."""
         self._is_over = False
         self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         # It lives as long as the child, which writes to it until torch is loaded.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        told, self._lifeline = os.pipe()
+        their_end, self._lifeline = os.pipe()
         self._ending = threading.RLock()  # a signal's handler may come in between
         try:
             # A session of its own: the terminal's signals are for the app alone.
             self._child = subprocess.Popen(
-                (*_SUPERVISOR, str(told), terminal, *command),
+                (*_SUPERVISOR, str(their_end), terminal, *command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 start_new_session=True,
-                pass_fds=(told,),
+                pass_fds=(their_end,),
                 env={**os.environ, MARK: self._mark},
             )
         except OSError as error:
             os.close(self._lifeline)
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
         finally:
-            os.close(told)
+            os.close(their_end)
         self.has_screen(terminal != "")
         self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._write_on, name="to the child", daemon=True).start()
@@ -198,7 +198,7 @@ class Process:
     def _write_on(self) -> None:
         assert self._child.stdin is not None
         pipe = self._child.stdin.fileno()
-        with suppress(OSError):  # it has just ended: who waits for its end says so
+        with suppress(OSError):  # it has just ended, which `wait` notices
             while line := self._waiting.get():
                 while line:
                     line = line[os.write(pipe, line) :]
@@ -211,7 +211,7 @@ class Process:
         A child that writes anything else is ended at once: the lesson has written for it.
         """
         assert self._child.stdout is not None
-        fault, patience = "closed the tutor's own pipe", LET_GO_SECONDS
+        misdeed, patience = "closed the tutor's own pipe", LET_GO_SECONDS
         try:
             while line := self._child.stdout.readline(LONGEST_LINE):
                 if line.endswith(b"\n"):
@@ -219,9 +219,9 @@ class Process:
                 elif len(line) == LONGEST_LINE:
                     raise msgspec.DecodeError("a line without an end")
         except msgspec.DecodeError:
-            fault, patience = "wrote into the tutor's own pipe", 0.0
+            misdeed, patience = "wrote into the tutor's own pipe", 0.0
         finally:  # closed earlier, the pipe would end a child that writes on by SIGPIPE
-            self.end(patience, fault)
+            self.end(patience, misdeed)
             self._child.stdout.close()
 
     def last_error(self) -> str:
@@ -250,8 +250,8 @@ class Process:
     def how_ended(self) -> str:
         """`exited with status 3`, `was ended by SIGKILL`, `closed the tutor's own pipe and …`."""
         status = self._child.wait()
-        if self.fault:
-            return f"{self.fault} and was ended"
+        if self.misdeed:
+            return f"{self.misdeed} and was ended"
         if status >= 0:
             return f"exited with status {status}"
         try:
@@ -276,12 +276,12 @@ class Process:
         self._waiting.put(b"")
         return status
 
-    def end(self, patience: float, fault: str = "") -> None:
-        """Give it so many seconds to end by itself; then it is ended, for that `fault`."""
+    def end(self, patience: float, misdeed: str = "") -> None:
+        """Give it so many seconds to end by itself; then it is ended, for that `misdeed`."""
         try:
             self._child.wait(patience)
         except subprocess.TimeoutExpired:
-            self.fault = fault
+            self.misdeed = misdeed
         self.kill()
         self._make_sure()
 
@@ -347,7 +347,7 @@ class Process:
 
 
 def _having(entry: bytes) -> set[int]:
-    """The processes with this in their environment, as far as the system tells (Linux)."""
+    """The processes with this in their environment, as far as the system shows it (Linux)."""
     found = set()
     for directory in _PROC.glob("[0-9]*"):
         with suppress(OSError):  # another user's, or it has just ended

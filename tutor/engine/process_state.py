@@ -107,7 +107,7 @@ _COMPILER = b"torch/_inductor/compile_worker"
 _LIBRARY_PREFIXES = ("tutor.", "torch.", "concurrent.", "multiprocessing.")
 """Their threads wait for work, and do nothing by themselves."""
 _THREAD_SECONDS = 0.3
-"""So long has a lesson's thread to end once it is told to."""
+"""Seconds that a lesson's thread has to end."""
 
 UNREADABLE = object()
 """Stands for a setting that can't be read: PyTorch refuses some in a state that it calls mixed."""

@@ -58,15 +58,15 @@ from tutor.training.run import Run
 from tutor.training.runs import Runs
 
 FRAME_SECONDS = 0.1
-"""At most so often is a frame sent while a run is on: ten a second move well enough, and every
+"""The pause between two frames while a run is on: ten a second move well enough, and every
 frame that the app paints takes a core away from the training."""
 
 PATIENCE = 0.5
-"""Seconds after which a long way through a run is told of."""
+"""Seconds after which a long replay is reported."""
 
 
 _DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
-"""Commands that are done while a run is on, which then goes on."""
+"""Commands that are done in the middle of a run, which then continues."""
 
 
 @dataclass(slots=True)
@@ -299,14 +299,14 @@ class Server:
         self._show(answers=command.number)
 
     def _progress(self, runs: Runs, target: int) -> Callable[[], bool]:
-        """Whether the learner breaks a long replay off; tells on the way how far it is."""
-        begun = told = time.perf_counter()
+        """Whether the learner stops a long replay; reports meanwhile how far it is."""
+        begun = reported = time.perf_counter()
 
         def is_stopped() -> bool:
-            nonlocal told
+            nonlocal reported
             now = time.perf_counter()
-            if now - begun > PATIENCE and now - told > FRAME_SECONDS:
-                told = now
+            if now - begun > PATIENCE and now - reported > FRAME_SECONDS:
+                reported = now
                 self._write(SeekAdvanced(epoch=runs.current.at.epoch, target=target))
             return self._is_paused()
 
@@ -319,7 +319,7 @@ class Server:
 
     def _train_to(self, runs: Runs, epoch: int) -> bool:
         """Whether it came there."""
-        self.target, self.inbox.taken = epoch, True
+        self.target, self.inbox.has_painted = epoch, True
         try:
             self._train(runs, epoch, time.perf_counter(), runs.current.at.epoch)
         finally:
@@ -331,27 +331,27 @@ class Server:
         while (run := runs.current).at.epoch < epoch or not run.at_end:
             if not self._do_waiting():
                 break
-            run = runs.current  # a change in the past goes on as another run
+            run = runs.current  # a change in the past continues as another run
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
             self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
-            if self.inbox.taken and run.at.epoch < epoch:
+            if self.inbox.has_painted and run.at.epoch < epoch:
                 self._show(frame=frame)
                 for ready in self.inspector.glance(runs, self._has_command):
                     self.send(ready)
             if frame.diverged and not diverged:
-                break  # once: who wants to see more of it runs on
+                break  # once: the learner may run on
 
     def _slice_over(self, deadline: float) -> Callable[[], bool]:
         """Whether it is time to look up: for a command, or for a frame if the app waits for one."""
         inbox, clock = self.inbox, time.perf_counter
 
         def over() -> bool:
-            return bool(inbox) or (clock() > deadline and inbox.taken)
+            return bool(inbox) or (clock() > deadline and inbox.has_painted)
 
         return over
 
     def _do_waiting(self) -> bool:
-        """Do the commands that wait, as long as they let a run go on."""
+        """Do the commands that wait, as long as a run may continue after them."""
         while self.inbox:
             if not isinstance(self.inbox.peek(), _DURING_A_RUN):
                 return False
@@ -371,7 +371,7 @@ class Server:
         runs = self.runs
         assert runs is not None
         if not answers and self.target is not None:
-            self.inbox.taken = False
+            self.inbox.has_painted = False
         run, columns = runs.current, self.inspector.look.columns
         frame, infos = frame or run.frame(), runs.infos(columns)
         self.send(
@@ -424,7 +424,7 @@ class Server:
 
 def _load_optimizers() -> None:
     """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
-    # Where they can't be loaded, the lesson that makes the first optimizer says why.
+    # Where they can't be loaded, the lesson that makes the first optimizer shows why.
     with suppress(ImportError, AttributeError):
         torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 

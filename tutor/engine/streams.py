@@ -27,7 +27,7 @@ class Inbox:
         self._source = source
         self._waiting: deque[AnyCommand] = deque()
         self._arrived = threading.Condition()
-        self.taken = False
+        self.has_painted = False
         """Whether the app has painted: its first screen, and then the last frame."""
         threading.Thread(target=self._read_on, name="inbox", daemon=True).start()
 
@@ -46,9 +46,9 @@ class Inbox:
             return self._waiting.popleft()
 
     def wait_until_painted(self) -> None:
-        """Wait for the first Taken."""
+        """Wait for the first FramePainted."""
         with self._arrived:
-            self._arrived.wait_for(lambda: self.taken)
+            self._arrived.wait_for(lambda: self.has_painted)
 
     def _read_on(self) -> None:
         try:
@@ -63,7 +63,7 @@ class Inbox:
                 break
             with self._arrived:
                 if isinstance(command, FramePainted):
-                    self.taken = True
+                    self.has_painted = True
                 else:
                     self._waiting.append(command)
                 self._arrived.notify()

@@ -78,21 +78,21 @@ def _start(command: list[str]) -> int:
 
 def _watch(child: int, lifeline: int, terminal: str, woken: int) -> int:
     """Wait until the child ends, or has to; returns its wait status. Passes SIGINT on."""
-    told = b""
+    screen_state = b""
     while True:
         readable, _, _ = select.select([lifeline, woken], [], [])
         is_over = False
         if lifeline in readable:
-            before, told = told, os.read(lifeline, 4096)
-            is_over = not told
+            before, screen_state = screen_state, os.read(lifeline, 4096)
+            is_over = not screen_state
             if is_over and terminal and before.endswith(b"+"):
                 _leave_screen(terminal)
         numbers = os.read(woken, 4096) if woken in readable else b""
         if signal.SIGINT in numbers:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGINT)
-        is_told = is_over or signal.SIGTERM in numbers or signal.SIGHUP in numbers
-        if is_told:
+        has_to_end = is_over or signal.SIGTERM in numbers or signal.SIGHUP in numbers
+        if has_to_end:
             _kill_group(child)
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)

@@ -58,7 +58,7 @@ def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 
 class EndError(Exception):
-    """An exercise can't be tried out any further; `finding` says why."""
+    """An exercise can't be tried out any further; `finding` is the reason."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(str(finding))
@@ -110,7 +110,7 @@ class ExerciseTrial:
     def _run_at(lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
         return Run.from_recipe(programs, recipe_of(lesson, stage), position_of(lesson, stage))
 
-    def truth(self, run: Run, condition: str, *keys: str) -> bool:
+    def is_true(self, run: Run, condition: str, *keys: str) -> bool:
         """Whether a condition holds. Raises EndError if it is neither True nor False."""
         (value,) = run.evaluate([condition])
         if not is_truth(value):
@@ -168,7 +168,7 @@ def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Findin
 def _asked(
     trial: ExerciseTrial, asked: Predict, again: str = ""
 ) -> Generator[Finding, None, Value | None]:
-    """The answer to one asking; None after any finding. `again` is the key of who asks again."""
+    """The answer to one asking; None after any finding. `again` is the key of the repetition."""
     expressions = [asked.answer, *(wrong.value for wrong in asked.wrong)]
     answer, *mistaken = _values(trial, asked.stage, expressions, again)
     where = "asked again, " if again else ""
@@ -260,8 +260,8 @@ def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterato
         if isinstance(exercise, Predict):
             trial = ExerciseTrial(lesson, programs, exercise)
             stages = [exercise.stage, *(again.stage for again in exercise.again)]
-            said = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
-            yield f"{exercise.id}: {said}"
+            found = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
+            yield f"{exercise.id}: {found}"
 
 
 def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
@@ -357,7 +357,7 @@ def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
     except RunError as error:
         said_by(error)  # what can't even run so far is not met by waiting
     else:
-        if trial.truth(waited, condition, "condition"):
+        if trial.is_true(waited, condition, "condition"):
             what = f"after {epochs} epochs the condition holds with nothing changed; ask for more"
             yield trial.finding(what, "condition")
     try:
@@ -365,7 +365,7 @@ def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
     except RunError as error:
         yield trial.finding(f"the solution can't be run: {said_by(error)}", "solution")
         return
-    if not trial.truth(solved, condition, "condition"):
+    if not trial.is_true(solved, condition, "condition"):
         yield trial.finding(
             f"after {epochs} epochs of the solution the condition does not hold; "
             "correct the solution, or the condition",
@@ -390,7 +390,7 @@ def _solved(exercise: Reach) -> Stage:
 
 
 def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
-    """The mistake shows as is said, and is gone with the solution."""
+    """The mistake shows as the symptom says, and is gone with the solution."""
     trial.begin(exercise.stage)
     yield from _symptom(trial, exercise)
     yield from _mended(trial, exercise)
@@ -405,7 +405,7 @@ def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     if symptom.error:
         what = f"`code` of `{exercise.id}` raises nothing in {epochs} epochs; put the mistake "
         yield trial.finding(f"{what}into `code`, or fix `symptom`", "symptom.error")
-    elif not trial.truth(ran, symptom.condition, "symptom.condition"):
+    elif not trial.is_true(ran, symptom.condition, "symptom.condition"):
         what = f"after {epochs} epochs of `code` of `{exercise.id}` this does not hold; "
         advice = "say what does go wrong, or put the mistake into `code`"
         yield trial.finding(what + advice, "symptom.condition")
@@ -432,7 +432,7 @@ def _mended(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     if isinstance(ran, str):
         what = f"`solution` of `{exercise.id}` can't be run for {epochs} epochs"
         yield trial.finding(f"{what}; correct it: {ran}", "solution")
-    elif not trial.truth(ran, exercise.condition, "condition"):
+    elif not trial.is_true(ran, exercise.condition, "condition"):
         what = f"after {epochs} epochs of `solution` of `{exercise.id}` the condition does not hold"
         advice = "correct `solution` or `condition`, or give it more `epochs`"
         yield trial.finding(f"{what}; {advice}", "solution")

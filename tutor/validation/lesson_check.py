@@ -106,7 +106,7 @@ class _Check:
                 del running[mode]
                 yield self._finding(self._phase_line(SETUP), f"mode {mode}: {NO_MEMORY}")
         yield from self._without_value()
-        yield from self._told_samples()
+        yield from self._sample_notes()
         yield from check_exercises(self.lesson, running, self._on_part)
 
     def _finding(self, line: int, message: str) -> Finding:
@@ -170,15 +170,15 @@ class _Check:
         return tuple(by_label.values())
 
     def _is_cut_short(self, mode: str) -> bool:
-        """Whether an expression was stopped at its time limit: it is told as having no value."""
+        """Whether an expression was stopped at its time limit: it then has no value."""
         return any(e.source in self.programs[mode].stopped for e in self._shown(mode))
 
-    def _why_no_value(self, expression: str, mode: str, said: str) -> str:
+    def _why_no_value(self, expression: str, mode: str, text: str) -> str:
         if stopped := self.programs[mode].stopped.get(expression):
             return f"{stopped}; let it end sooner, or leave it out"
         known = names_in(self.lesson, [mode])
         wrong = next(slips(expression, known, self.lesson.parameters[mode]), "")
-        return wrong or said or "it names something that the mode does not compute"
+        return wrong or text or "it names something that the mode does not compute"
 
     def _without_value(self) -> Iterator[Finding]:
         """Each once, however many modes show it."""
@@ -193,12 +193,12 @@ class _Check:
         own = mode in self.lesson.own_gradient
         for probe in probes_at_batches(program):
             found = gradients_by_program(probe)
-            referee = gradients_by_differences(probe, found)
-            wrong = _disagreement(found, referee)
+            differences = gradients_by_differences(probe, found)
+            wrong = _disagreement(found, differences)
             if wrong and not own:
                 yield self._gradient_finding(mode, f"finite differences: {wrong}")
                 return
-            self._note_samples(mode, referee)
+            self._note_samples(mode, differences)
             if wrong:
                 return  # on purpose: the lesson says so
         apart = self.lesson.comparable and mode != "autograd" and "autograd" in self.programs
@@ -212,14 +212,14 @@ class _Check:
         elif wrong and not own:
             yield self._gradient_finding(mode, f"autograd's: {wrong}")
 
-    def _note_samples(self, mode: str, referee: Mapping[str, Sampled]) -> None:
-        for name, sampled in referee.items():
+    def _note_samples(self, mode: str, differences: Mapping[str, Sampled]) -> None:
+        for name, sampled in differences.items():
             size = math.prod(sampled.shape)
             if len(sampled.at) < size:
                 self._samples.setdefault(f"{len(sampled.at)} of the {size} numbers of {name}", mode)
 
-    def _told_samples(self) -> Iterator[Finding]:
-        """Once for all modes: which gradients have been checked by a sample."""
+    def _sample_notes(self) -> Iterator[Finding]:
+        """Once for all modes, the gradients that were checked by a sample."""
         if self._samples:
             what = ", ".join(self._samples)
             line = self._phase_line("Gradient")
@@ -271,7 +271,7 @@ def _to_gradient(run: Run) -> None:
 def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[Frame]:
     """Every frame of the first epochs, then the end of some more.
 
-    `begins` is told of each phase before it is run.
+    `begins` is called with each phase before it is run.
     """
     frames = [run.frame()]
     while run.at.epoch < _EPOCHS or not run.at_end:
