@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Value
 from tutor.training import devices, loop
-from tutor.training.loop import Loop
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.validation.lesson_check import check
@@ -176,27 +176,10 @@ def test_a_setup_that_raises_leaves_the_run_where_it_was(
 
 def broken(program: Program) -> Program:
     """The program with a Setup that raises."""
-    import dataclasses
-
     setup = program.setup
     assert setup is not None
     code = compile("raise ValueError('does not bind')", program.filename, "exec")
     return dataclasses.replace(program, setup=dataclasses.replace(setup, code=code))
-
-
-def test_a_gpu_loss_is_fetched_in_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Played with tensors that say they are elsewhere: what counts is when they are read."""
-    from tests.training.elsewhere import Elsewhere
-    from tutor.training.losses import LossColumn
-
-    column = LossColumn()
-    losses = [Elsewhere(float(n)) for n in range(600)]
-    for loss in losses:
-        column.append(loss, on_cpu=False)
-    assert len(column) == 600
-    assert Elsewhere.readings == 2, "two full bundles; the rest waits"
-    assert list(column.numbers()) == [float(n) for n in range(600)]
-    assert isinstance(Loop, type)
 
 
 # ── The same random numbers in the new mode ─────────────────────────────────────────

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from tutor.protocol.frame import Curve
 from tutor.training import losses
@@ -98,3 +101,34 @@ def test_the_first_loss_that_is_no_number_is_found_and_forgotten_with_its_epoch(
     found.append(np.float32("nan"))
     found.cut(400)
     assert found.first_not_finite() is None
+
+
+class Elsewhere(torch.Tensor):
+    """One number, on a device that counts how often it is read."""
+
+    readings: ClassVar[int] = 0
+
+    @staticmethod
+    def __new__(cls, number: float) -> Elsewhere:
+        return torch.Tensor._make_subclass(cls, torch.tensor(number))
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+
+    @property
+    def device(self) -> Any:  # type: ignore[override]
+        return SimpleNamespace(type="elsewhere")
+
+    def cpu(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        Elsewhere.readings += 1
+        return super().cpu(*args, **kwargs).as_subclass(torch.Tensor)
+
+
+def test_a_gpu_loss_is_fetched_in_bundles() -> None:
+    column = LossColumn()
+    losses = [Elsewhere(float(n)) for n in range(600)]
+    for loss in losses:
+        column.append(loss, on_cpu=False)
+    assert len(column) == 600
+    assert Elsewhere.readings == 2, "two full bundles; the rest waits"
+    assert list(column.numbers()) == [float(n) for n in range(600)]

@@ -32,18 +32,10 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
         return ()
     first, values = new.parameter_values(), old.parameter_values()
     new.step = old.batch * len(new.program.loop)
-    start = old.batch_start
-    if old.batch and start is not None and not start.is_whole and old.epoch_start:
-        # An open file, a queue or an iterator in a list can't be copied, as a name's own iterator
-        # can (ReplayedIterator), but made again: the epoch's batches are run until here.
-        _bring(old.epoch_start, new)
-        new.set_parameters(old.epoch_start.values)
-        new.step = 0
-        for _ in range(old.batch * len(new.program.loop)):
-            new.run_step(looking=False, resting=False)
-    elif start is not None:
-        _bring(start, new)
-    new.set_parameters(start.values if start else values)
+    if old.batch_start is None:
+        new.set_parameters(values)
+    else:
+        _go_to_batch(old, old.batch_start, new)
     for _ in range(_phases_to_repeat(old, new)):
         new.run_step()
     # What only the new mode has goes back to what its Setup made of it.
@@ -55,6 +47,22 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
     return tuple(name for name in left if name in mine)
 
 
+def _go_to_batch(old: Loop, start: BatchStart, new: Loop) -> None:
+    """Bring `new` to the start of the batch in which `old` stands.
+
+    An open file, a queue or an iterator in a list can't be copied, as a name's own iterator can
+    (ReplayedIterator), but made again: the epoch's batches are run until here.
+    """
+    if not old.batch or start.is_whole or old.epoch_start is None:
+        _bring(start, new)
+        return
+    _bring(old.epoch_start, new)
+    new.step = 0
+    for _ in range(old.batch * len(new.program.loop)):
+        new.run_step(looking=False, resting=False)
+    new.set_parameters(start.values)
+
+
 def _bring(start: BatchStart, new: Loop) -> None:
     """Carry over the state at the start of a batch in another mode, as far as it fits."""
     names = new.namespace
@@ -64,6 +72,7 @@ def _bring(start: BatchStart, new: Loop) -> None:
     for name, kept in state_that_fits(start.carried, mine, new.program, is_numpy=by_hand).items():
         names[name] = set_down(kept, names.get(name))
     start.generator_states.restore(new.device)
+    new.set_parameters(start.values)
 
 
 def other_loss(old: Loop, new: Loop) -> str:
