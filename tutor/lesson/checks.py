@@ -1,6 +1,6 @@
 """Whether the parts of a lesson fit together: modes, phases, code and parameters.
 
-Notes every fault it finds.
+Every diagnostic is added to the file's list.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def with_meant_modes(
     """The front matter with the modes that were meant, where the fences say so.
 
     A mode in `modes` that no fence names, and that is nearly one which only fences name, is a
-    slip: told where it stands, once, and not at each of those fences.
+    slip: it gets one diagnostic, where it stands, and not one at each of those fences.
     """
     fences = (b for s in sections for b in s.blocks if isinstance(b, Fence))
     named = dict.fromkeys(mode for fence in fences for mode in fence.modes)
@@ -60,7 +60,7 @@ def with_meant_modes(
 
 
 def usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:
-    """The usual names, if the code of some mode binds all three; it must be free of faults."""
+    """The usual names, if the code of some mode binds all three; it must compile."""
     found = any(binds_data(USUAL_DATA, sections, mode) for mode in modes)
     return USUAL_DATA if found else None
 
@@ -91,7 +91,7 @@ class _Checker:
         self._fences()
         self._phases()
         if not self._fences_of_all:
-            return  # told by _phases; what follows would only repeat it
+            return  # _phases has reported that; the rest would only repeat it
         self._order()
         for mode in self.modes:
             self._gradient(mode)

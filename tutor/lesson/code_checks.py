@@ -140,7 +140,7 @@ def _nodes(code: str) -> Iterator[ast.AST]:
 
 
 def _quiet() -> warnings.catch_warnings[None]:
-    """An odd escape in a string is no fault, and a warning of it no use to the learner."""
+    """Warnings off: one about an odd escape in a string is of no use to the learner."""
     return warnings.catch_warnings(action="ignore")
 
 

@@ -19,14 +19,14 @@ class Diagnostic:
     line: int
     """1-based line in the file."""
     message: str
-    """What is wrong and what to write instead, on one line."""
+    """The problem and what to write instead, on one line."""
 
     def __str__(self) -> str:
         return one_line(f"{self.path}:{self.line}: {self.message}")
 
 
 class LessonDiagnostics(LessonError):
-    """A lesson file that can't be used as it is. Its text is one line a fault, by line."""
+    """A lesson file that can't be used as it is. Its text has a line for each diagnostic."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(
@@ -36,7 +36,7 @@ class LessonDiagnostics(LessonError):
 
 
 class DiagnosticList:
-    """The faults found so far in one file."""
+    """The diagnostics found so far in one file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -44,11 +44,11 @@ class DiagnosticList:
         self._remarks: list[Diagnostic] = []
 
     def add(self, line: int, message: str) -> None:
-        """Note one more fault."""
+        """Add a diagnostic that makes the lesson unusable."""
         self._found.append(Diagnostic(self._path, line, message))
 
     def remark(self, line: int, message: str) -> None:
-        """Note what an author should fix, and a lesson can be used with."""
+        """Add a remark: the author should fix it, but the lesson can be used."""
         self._remarks.append(Diagnostic(self._path, line, message))
 
     @property
@@ -60,7 +60,7 @@ class DiagnosticList:
         return len(self._found)
 
     def raise_if_any(self) -> None:
-        """Raise LessonDiagnostics if there is anything to tell."""
+        """Raise LessonDiagnostics if there are any."""
         if self._found:
             raise LessonDiagnostics(self._found)
 

@@ -1,6 +1,6 @@
-"""A lesson's file as a checked Lesson, or every fault in it.
+"""A lesson's file as a checked Lesson, or all of its diagnostics.
 
-Puts together what front_matter, markdown and sections find and what checks says of it.
+Parses with front_matter, sections and exercise_yaml, and then runs the checks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def read(path: Path) -> Lesson:
     """The lesson in a file.
 
     Raises LessonError, one line, if there is no readable text there, and LessonDiagnostics,
-    one line a fault, if the text is not a lesson.
+    one line for each, if the text is not a lesson.
     """
     return parse(library.load(path), path)
 

@@ -21,7 +21,7 @@ EXERCISE_NAMES = (
     "mode",
     "diverged",
 )
-"""What an exercise's expression may read besides the lesson's names.
+"""The names that an exercise's expression may read besides the lesson's names.
 
 `losses`: the loss of each whole epoch so far, a float64 array; `was[name]`: a parameter as it
 was when the batch began; `gradient[name]`: as the update uses it; `gradient_now[name]`: as it
@@ -61,7 +61,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wrong(msgspec.Struct, frozen=True):
-    """A wrong answer that is to be expected, and what is said to it."""
+    """A wrong answer that the author expects, and the reply to it."""
 
     value: str
     """An expression: the number that this mistake leads to."""
@@ -87,7 +87,7 @@ class Choice(msgspec.Struct, frozen=True):
     text: str
     is_right: bool = False
     reply: str = ""
-    """What is said to who picks it."""
+    """The reply to a learner who picks it."""
 
 
 class Symptom(msgspec.Struct, frozen=True):
@@ -161,7 +161,7 @@ class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):
     condition: str
     """Evaluated wherever the run comes to rest."""
     may: tuple[str, ...]
-    """What may be changed: of `learning_rate`, `mode`, `device`, `values`, `seed`."""
+    """Permitted changes, of `learning_rate`, `mode`, `device`, `values`, `seed`."""
     solution: Solution
 
 
@@ -174,7 +174,7 @@ class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
     solution_code: str
     symptom: Symptom
     condition: str
-    """What holds after so many epochs with the code fixed."""
+    """An expression that is true after so many epochs with the code fixed."""
     epochs: int
 
 

@@ -94,7 +94,7 @@ class _Code:
         return is_own or (name.startswith(f"{_NETWORKS}.") and not name.endswith(".Parameter"))
 
     def _dotted(self, node: ast.expr) -> str:
-        """`torch.nn.Linear` for `nn.Linear`, by the imports; "" for what is no such chain."""
+        """`torch.nn.Linear` for `nn.Linear`, by the imports; "" for any other expression."""
         names: list[str] = []
         while isinstance(node, ast.Attribute):
             names.insert(0, node.attr)

@@ -1,4 +1,4 @@
-"""The languages that lessons are written in, and which of them the learner reads.
+"""The languages of lessons, and the one that the learner reads.
 
 A folder of lessons holds the originals; a folder in it that is named by a language's code
 holds the same lessons in that language: `xor.md` and `zh/xor.md`. Reads no file.
@@ -20,7 +20,7 @@ TRANSLATED = tuple(code for code in LANGUAGES if code != ORIGINAL)
 
 
 def language_of(path: Path) -> str:
-    """The language of a lesson file, which its folder's name tells."""
+    """The language of a lesson file, from its folder's name."""
     folder = path.absolute().parent.name
     return folder if folder in TRANSLATED else ORIGINAL
 
@@ -36,9 +36,9 @@ def sibling(path: Path, language: str) -> Path:
 def language_of_locale(environment: Mapping[str, str]) -> str:
     """The language that LC_ALL, LC_MESSAGES or LANG ask for; ORIGINAL if there is none such.
 
-    The first of them that says anything counts, as POSIX has it: `zh_CN.UTF-8` is `zh`.
+    The first of them that is set counts, as POSIX has it: `zh_CN.UTF-8` is `zh`.
     """
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
-    said = next((said for name in names if (said := environment.get(name))), "")
-    code = said.replace(".", "_").replace("@", "_").replace("-", "_").split("_", 1)[0].lower()
+    locale = next((found for name in names if (found := environment.get(name))), "")
+    code = locale.replace(".", "_").replace("@", "_").replace("-", "_").split("_", 1)[0].lower()
     return code if code in LANGUAGES else ORIGINAL

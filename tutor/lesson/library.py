@@ -1,7 +1,6 @@
 """Lesson files: found by name, listed in order in the learner's language, and read as text.
 
-A list must cost next to nothing: it takes a lesson's fences from a glance at its lines, and parses
-no Markdown.
+Lists must be fast: they find a lesson's fences by a regular expression and parse no Markdown.
 """
 
 from __future__ import annotations
@@ -119,14 +118,14 @@ def modes_named(found: Iterable[FenceGlimpse]) -> frozenset[str]:
 
 
 def exercises(found: Iterable[FenceGlimpse]) -> Iterator[tuple[str, str]]:
-    """The id and the kind of each exercise that says both, in order."""
+    """The id and the kind of each exercise that has both, in order."""
     for fence in found:
         if fence.info[:2] == ("yaml", "exercise"):
-            said: dict[str, str] = {}
+            values: dict[str, str] = {}
             for key, value in _KEY.findall(fence.text):
-                said.setdefault(key, value)
-            if len(said) == 2:
-                yield said["id"], said["kind"]
+                values.setdefault(key, value)
+            if len(values) == 2:
+                yield values["id"], values["kind"]
 
 
 APP = "gradient-tutor"
@@ -141,7 +140,7 @@ class Headline:
     slug: str
     path: Path
     title: str
-    """The slug, where the file says none."""
+    """The slug, where the file has none."""
     summary: str = ""
     order: float = front_matter.LAST
     modes: tuple[str, ...] = ()
@@ -149,11 +148,11 @@ class Headline:
     diagnostic: str = ""
     """One line about why it can't be used; empty if its front matter is right."""
     language: str = ORIGINAL
-    """Of this very file."""
+    """The language of this file."""
     languages: tuple[str, ...] = (ORIGINAL,)
-    """All that the lesson is there in, in the order of LANGUAGES."""
+    """The languages of its files, in the order of LANGUAGES."""
     builds_on: tuple[str, ...] = ()
-    """Slugs, as the file says them: there may be no such lesson."""
+    """Slugs, as in the file: there may be no such lesson."""
     exercises: tuple[tuple[str, str], ...] = ()
     """The id and the kind of each, in the file's order."""
 
@@ -181,9 +180,9 @@ def is_shipped(path: Path) -> bool:
 
 
 def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
-    """One headline for each lesson, by order and then slug, those with faults last.
+    """One headline for each lesson, by order and then slug, those with diagnostics last.
 
-    Of the lesson's file in `language` where there is one, else of the one that there is.
+    It is made from the lesson's file in `language` where there is one, else from another.
     """
     shelf = _Shelf()
     found = [headline(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
@@ -262,7 +261,7 @@ def _named(name: str, slugs: Collection[str]) -> Path:
     """The path that `name` is. Raises LessonError if there is nothing there."""
     path = Path(name)
     if _is_path(name) and _exists(path):
-        return path  # whether it is a lesson is told by whoever reads it
+        return path  # reading it shows whether it is a lesson
     what = f"there is no file {name}" if _is_path(name) else f"no lesson is named `{name}`"
     near = get_close_matches(slug_of(path), slugs, n=3)
     hint = f"; did you mean {' or '.join(f'`{slug}`' for slug in near)}?" if near else ""
@@ -274,7 +273,7 @@ def _exists(path: Path) -> bool:
         path.lstat()
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):  # no permission, a name too long, a NUL in it: told by reading
+    except (OSError, ValueError):  # no permission, a name too long, a NUL in it: reading reports it
         return True
     return True
 

@@ -1,8 +1,7 @@
-"""The map of lessons: what builds on what, as the rows of a tree. Pure layout, plain data.
+"""The map of lessons: the lessons and their prerequisites as the rows of a tree.
 
-A lesson may build on several, so the lessons are no tree. Here each stands below the one of its
-prerequisites that comes last, and names the others; every row comes after all that its lesson
-builds on.
+A lesson may build on several others. Its row stands below the prerequisite that comes last and
+names the others, and it comes after the rows of all prerequisites.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.library import Headline
 
 BRANCH, LAST, TRUNK, GAP = "├─ ", "└─ ", "│  ", "   "
-"""What the prefix of a row is made of, one for each level."""
+"""The parts of a row's prefix, one for each level."""
 
 _ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
 
@@ -29,17 +28,17 @@ class MapRow:
     prefix: str
     """The lines of the tree that lead to it, as text to put before its title."""
     also: tuple[str, ...] = ()
-    """The slugs of what else it builds on, without what these and the way to it imply."""
+    """The slugs of its other prerequisites, without those that are implied."""
     diagnostic: str = ""
-    """One line about a prerequisite that there is none of, or that leads back to it."""
+    """One line about a prerequisite that does not exist or that leads back to the lesson."""
 
     def ascii_prefix(self) -> str:
-        """The prefix, for a terminal that has no lines."""
+        """The prefix, for a terminal without line-drawing characters."""
         return self.prefix.translate(_ASCII)
 
 
 def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
-    """A row for each lesson, as they are to stand below each other.
+    """A row for each lesson, from top to bottom.
 
     Lessons that could come next stand in the order given. Two of the same slug are two rows,
     of which only the first can be built on. A circle is broken at its first lesson.
@@ -64,11 +63,11 @@ def diagnostic_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
 
 def circles(builds_on: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
     """Each circle of lessons that build on one another, once: `("a", "b", "a")`."""
-    told: set[frozenset[str]] = set()
+    seen: set[frozenset[str]] = set()
     for slug in builds_on:
         way = _way_back(slug, builds_on)
-        if way and frozenset(way) not in told:
-            told.add(frozenset(way))
+        if way and frozenset(way) not in seen:
+            seen.add(frozenset(way))
             yield way
 
 
@@ -98,7 +97,7 @@ def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, .
 
 
 class _Growing:
-    """Puts lessons below each other, each as soon as all that it builds on is there."""
+    """Places each lesson as soon as all of its prerequisites are placed."""
 
     def __init__(self, headlines: Sequence[Headline]) -> None:
         self._waiting = list(headlines)
@@ -113,7 +112,7 @@ class _Growing:
             yield from self._place(ready or self._first_of_a_circle(), "", 0)
 
     def _place(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
-        """The lesson, and below it what only waited for it."""
+        """The lesson, and below it the lessons that only waited for it."""
         self._waiting.remove(headline)
         diagnostic = diagnostic_of(headline.slug, self._builds_on)
         others = self._others(headline, above)
@@ -140,7 +139,7 @@ class _Growing:
 
 
 def _with_prefixes(found: Iterator[MapRow]) -> list[MapRow]:
-    """Draw the tree: from the last row up, so that it is known whether another follows."""
+    """Draw the tree from the last row up: whether another row follows is known then."""
     drawn: list[MapRow] = []
     open_levels: set[int] = set()
     for row in reversed(list(found)):

@@ -121,15 +121,15 @@ def _with_position(rule: _InlineRule) -> _InlineRule:
 
 
 def find(lines: Sequence[str]) -> tuple[Found, ...]:
-    """Everything in the text that a lesson is made of, prose excepted, in order."""
+    """The headings, fences and formulas of the text, in order."""
     return tuple(_walk(parser().parse("\n".join(lines)), lines))
 
 
 def with_inline_math(markdown: str, drawn: Callable[[str], str]) -> str:
-    """The text with what `drawn` makes of its LaTeX in place of each formula between dollars."""
+    """The text with each formula between dollars replaced by `drawn(latex)`."""
     lines = markdown.split("\n")
     starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
-    said, end = "", 0
+    result, end = "", 0
     for found in find(lines):
         if not isinstance(found, MathSpan):
             continue
@@ -140,9 +140,9 @@ def with_inline_math(markdown: str, drawn: Callable[[str], str]) -> str:
         if start < end or not markdown.startswith(source, start):  # in a cell of a table
             start = markdown.find(source, max(first, end))
         if start >= 0:
-            said += markdown[end:start] + drawn(found.latex)
+            result += markdown[end:start] + drawn(found.latex)
             end = start + len(source)
-    return said + markdown[end:]
+    return result + markdown[end:]
 
 
 def _walk(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[Found]:

@@ -1,9 +1,7 @@
-"""Lessons as plain frozen data, once their files have been read.
+"""Lessons as plain frozen data.
 
-Structs, so that a lesson can be sent to the process that runs it and need not be parsed there
-again.
-
-The numbers that can be a learning rate: one rule for lessons, runs, dialogs and commands.
+They are structs, so that a lesson can be sent to the process that runs it without parsing it again.
+The rule for learning rates holds for lessons, runs, dialogs and commands.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ class DisplayFormula(msgspec.Struct, frozen=True, tag=True):
 
 
 class Fence(msgspec.Struct, frozen=True, tag=True):
-    """A fenced block of Python, which is both what is shown and what is run."""
+    """A fenced block of Python: the code that is shown is the code that runs."""
 
     code: str
     line: int
@@ -116,10 +114,10 @@ class Lesson(msgspec.Struct, frozen=True):
     """One lesson: its prose, formulas and code, and what is watched while it runs."""
 
     slug: str
-    """Its file's name without `.md`: what the command line calls it."""
+    """Its file's name without `.md`, which names it on the command line."""
     path: Path
     digest: str
-    """SHA-256 of the file's content, in hex: what trust is given to."""
+    """SHA-256 of the file's content, in hex; the learner trusts this content."""
     source: str
     """The file's whole text."""
     title: str
@@ -140,17 +138,17 @@ class Lesson(msgspec.Struct, frozen=True):
     watch_lines: Mapping[str, Mapping[str, int]] = {}
     """By mode: label → the line of the file that its expression stands on."""
     own_gradient: tuple[str, ...] = ()
-    """Modes whose gradient is, on purpose, not the one autograd finds."""
+    """Modes whose gradient differs from autograd's on purpose."""
     comparable: bool = True
-    """Whether the modes are one run in other words, so that they can be laid side by side."""
+    """Whether the modes compute the same run, so that they can be compared."""
     data: DataNames | None = None
-    """As the lesson says, or else as it is usual; None where its code binds no such names."""
+    """From the front matter, or the usual names; None where the code does not bind them."""
     builds_on: tuple[str, ...] = ()
     """The slugs of the lessons that should come before this one."""
     language: str = "en"
     """Of its prose: the code of a language, as in `lessons/zh/`."""
     remarks: tuple[Diagnostic, ...] = ()
-    """What its author should fix, though it can be used as it is."""
+    """Diagnostics that do not keep the lesson from being used."""
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:
@@ -159,7 +157,7 @@ class Lesson(msgspec.Struct, frozen=True):
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, kinds))
 
     def fingerprint(self) -> str:
-        """A digest, in hex, of all that a run depends on: the same in every language."""
+        """A digest, in hex, of everything that a run depends on: the same in every language."""
         code = [
             (s.phase, f.code, f.modes)
             for s in self.sections
@@ -204,7 +202,7 @@ class Lesson(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(e for found in self.boxed_by_phase().values() for e in found))
 
     def boxed_by_phase(self) -> Mapping[str, Mapping[str, int]]:
-        r"""By phase, "" for all sections that are none: the expressions in its `\boxed{…}`.
+        r"""By phase ("" for all other sections): the expressions in its `\boxed{…}`.
 
         Each with the line of the first formula there that it stands in.
         """

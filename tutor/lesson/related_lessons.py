@@ -1,6 +1,6 @@
 """Diagnostics of a lesson beside the others: its prerequisites, and its original.
 
-A lesson that could be read is compared with the files around it. Runs nothing.
+No code runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tutor.lesson.translation import differences, untranslated
 
 
 def diagnostics_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
-    """Slugs in `builds_on` that are none or lead back, and what a translation has otherwise."""
+    """Slugs in `builds_on` that are wrong or lead back, and differences from the original."""
     return (*_of_prerequisites(lesson), *_of_translation(lesson))
 
 
@@ -51,7 +51,7 @@ def _of_translation(lesson: Lesson) -> Iterator[Diagnostic]:
     try:
         original = document.read(path)
     except LessonError:
-        message = f"{path} has faults, so that nothing can be compared with it; fix it first"
+        message = f"{path} is not a lesson yet, so it can't be compared with this one; fix it first"
         yield Diagnostic(lesson.path, 1, message)
         return
     yield from differences(original, lesson)

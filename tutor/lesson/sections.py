@@ -1,6 +1,6 @@
 """The body of a lesson as sections of prose, formulas and fences.
 
-Notes what is out of place (a fence outside a phase, a formula that does not parse).
+A fence outside a phase and a formula that does not parse get a diagnostic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Part:
     start: SourceRange
     phase: str | None
     cuts: list[tuple[SourceRange, Block | ExerciseBlock]] = field(default_factory=list)
-    """What is not prose, in order."""
+    """Fences, formulas and exercises, in order."""
 
 
 class Body:

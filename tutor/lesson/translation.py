@@ -1,12 +1,7 @@
-"""Whether a translation is the same lesson: all but its words must be the original's.
+"""Differences between a translation and its original: only the prose may differ.
 
-What runs, what is measured and what is asked has to be alike to the character, so that the two
-show the same figures and what was done in one is done in the other. Compares lessons that have
-been read.
-
-Parts of a translation that are still word for word the original.
-
-Compares lessons that have been read.
+Code, settings and questions must be equal to the character, so that both show the same figures and
+progress in one holds in the other. Prose that is still the original's is reported as well.
 """
 
 from __future__ import annotations
@@ -29,7 +24,7 @@ _MATH_OR_CODE = re.compile(r"\$[^$]*\$|`[^`]*`")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
 LEAST = 3
-"""Words that make a text which has to be translated; fewer may be a name, or what one types."""
+"""The fewest words of a text that has to be translated; fewer may be a name or a command."""
 
 
 def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
@@ -43,18 +38,18 @@ def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
 
 
 def _texts(lesson: Lesson) -> Iterator[tuple[str, int]]:
-    """All that is said in words, on one line each, and where it stands."""
+    """All prose of a lesson, each text on one line, with its line in the file."""
     for section in lesson.sections:
         yield section.heading, section.line
         for block in section.blocks:
             if isinstance(block, Prose):
                 yield " ".join(block.markdown.split()), block.line
     for exercise in lesson.exercises:
-        for text, key in _said(exercise):
+        for text, key in _texts_of(exercise):
             yield " ".join(text.split()), exercise.lines.get(key, exercise.line)
 
 
-def _said(exercise: Exercise) -> Iterator[tuple[str, str]]:
+def _texts_of(exercise: Exercise) -> Iterator[tuple[str, str]]:
     """Its texts, and the keys of their lines."""
     yield exercise.ask, "ask"
     yield exercise.explain, "explain"
@@ -78,13 +73,13 @@ _WORDS_OF_LESSON = ("title", "summary")
 """Of the front matter: the keys that are translated."""
 
 _WORDS_OF_EXERCISE = frozenset({"ask", "explain", "reply", "text", "line", "lines"})
-"""Of an exercise and what is in it, likewise. Of `hints` and `choices` see `_bare`."""
+"""Of an exercise and its parts, likewise. Of `hints` and `choices` see `_bare`."""
 
 _WORDS_ASKED_AGAIN = frozenset({"ask", "hints", "explain"})
-"""What an entry of `again` may leave to the exercise: both leave it there, or neither."""
+"""Keys that an entry of `again` may take from the exercise: in both files, or in neither."""
 
 _KEYS = {"settings": "set", "solution_code": "solution"}
-"""What the author calls a field, where it is not the field's name."""
+"""The key in the file for a field of another name."""
 
 
 def differences(original: Lesson, translation: Lesson) -> tuple[Diagnostic, ...]:
@@ -94,7 +89,7 @@ def differences(original: Lesson, translation: Lesson) -> tuple[Diagnostic, ...]
 
 
 class _Comparison:
-    """Two lessons side by side; each method yields what it finds different."""
+    """Two lessons side by side; each method yields differences."""
 
     def __init__(self, original: Lesson, translation: Lesson) -> None:
         self._original = original
@@ -152,7 +147,7 @@ class _Comparison:
                 return
 
     def _code(self, phase: str) -> Iterator[Diagnostic]:
-        """The first fence of a phase that is another; what follows it is seldom worth telling."""
+        """The first fence of a phase that differs."""
         section = _phases(self._translation)[phase]
         for theirs, mine in zip_longest(
             _fences(_phases(self._original)[phase]), _fences(section), fillvalue=None
@@ -177,7 +172,7 @@ class _Comparison:
             return
 
     def _boxed(self, phase: str) -> Iterator[Diagnostic]:
-        r"""The first `\boxed` expression under the headings of a phase that is another."""
+        r"""The first `\boxed` expression under the headings of a phase that differs."""
         theirs, mine = _boxed(self._original, phase), _boxed(self._translation, phase)
         last = mine[-1][1] if mine else self._heading_line(phase)
         for their, my in zip_longest(theirs, mine):
@@ -259,7 +254,7 @@ class _Comparison:
 
 
 def _front(lesson: Lesson) -> FrontMatter:
-    """Its front matter once more: a lesson that was read doesn't keep the lines of the keys."""
+    """Its front matter, parsed again: a Lesson does not keep the lines of the keys."""
     return front_matter.parse(lesson.source.split("\n"), DiagnosticList(lesson.path))
 
 
@@ -285,7 +280,7 @@ def _same_fence(one: Fence, other: Fence) -> bool:
 
 
 def _first_difference(one: str, other: str) -> int:
-    """The 0-based line where two texts part."""
+    """The 0-based line of the first difference between two texts."""
     pairs = zip_longest(one.split("\n"), other.split("\n"))
     return next(number for number, (a, b) in enumerate(pairs) if a != b)
 
@@ -319,7 +314,7 @@ def _asked_again(exercise: Exercise) -> Mapping[str, int]:
 
 
 def _bare_field(name: str, value: Any) -> Any:
-    """Of `hints` their number alone; of others what `_bare` leaves."""
+    """The number of `hints`; any other value without words."""
     return len(value) if name == "hints" else _bare(value)
 
 

@@ -1,6 +1,6 @@
 """Trust in lessons: those that came with the tutor, and content that the learner allowed.
 
-A lesson is a program. One that did not ship runs only after the learner has said so once for that
+A lesson is a program. One that did not ship runs only after the learner has agreed once to that
 exact content.
 """
 
@@ -22,12 +22,12 @@ from tutor.plain import one_line
 
 
 def default_store() -> Path:
-    """The file that holds, line by line, the digest and the path of what was allowed."""
+    """The file of what was allowed: a digest and a path on each line."""
     return platformdirs.user_data_path(APP) / "trusted-lessons"
 
 
 _agreed: set[str] = set()
-"""The digests that were allowed since the tutor began, whether they could be written or not."""
+"""The digests allowed in this session, whether they could be written to the store or not."""
 
 
 def is_trusted(lesson: Lesson, store: Path | None = None) -> bool:
@@ -40,7 +40,7 @@ def is_trusted(lesson: Lesson, store: Path | None = None) -> bool:
 
 
 def _is_as_shipped(lesson: Lesson) -> bool:
-    """Whether the content, not just its place, is that of a file that came with the tutor.
+    """Whether the content is that of a file that came with the tutor, not only the path.
 
     The path may be a link that led elsewhere when the lesson was read.
     """
