@@ -26,46 +26,20 @@ SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os
 
 LEAKS = {
     "torch.set_grad_enabled(False)": "torch.is_grad_enabled()",
-    "g = torch.no_grad(); g.__enter__()": "torch.is_grad_enabled()",
     "torch.inference_mode().__enter__()": "torch.is_inference_mode_enabled()",
-    "torch.set_default_dtype(torch.float64)": "torch.zeros(1).dtype",
     "torch.set_default_device('meta')": "torch.zeros(1).device",
-    "torch.device('meta').__enter__()": "torch.zeros(1).device",
-    "torch.autocast('cpu').__enter__()": "torch.is_autocast_enabled('cpu')",
-    "torch.autograd.set_detect_anomaly(True)": "torch.is_anomaly_enabled()",
-    "torch.use_deterministic_algorithms(True)": "torch.are_deterministic_algorithms_enabled()",
-    "torch.set_num_threads(3)": "torch.get_num_threads()",
-    "torch.set_float32_matmul_precision('medium')": "torch.get_float32_matmul_precision()",
-    "torch.set_printoptions(precision=1)": "torch.tensor(1.23456)",
-    "np.seterr(all='raise')": "np.geterr()",
-    "np.set_printoptions(precision=1)": "np.array(1.23456)[None]",
-    "import warnings; warnings.simplefilter('error')": "__import__('warnings').filters[0][0]",
-    "import warnings; warnings.showwarning = print": "__import__('warnings').showwarning.__name__",
-    "sys.excepthook = print": "sys.excepthook.__name__",
-    "sys.displayhook = repr": "sys.displayhook.__name__",
     "sys.stdout = None": "sys.stdout is None",
     "sys.stderr = sys.stdin": "sys.stderr.writable()",
     "os.close(0)": "sys.stdin.read()",
     "sys.stdin = None": "sys.stdin.read()",
-    "sys.path.clear()": "len(sys.path)",
-    "os.chdir('/')": "os.getcwd()",
     "os.environ['LEFT'] = 'x'": "os.environ.get('LEFT')",
-    "os.environ.pop('PATH')": "'PATH' in os.environ",
-    "sys.setrecursionlimit(300)": "sys.getrecursionlimit()",
-    "import gc; gc.disable()": "__import__('gc').isenabled()",
-    "import signal; signal.signal(10, print)": "__import__('signal').getsignal(10)",
     "import signal; signal.alarm(99)": "__import__('signal').alarm(0)",
-    "import locale; locale.setlocale(0, 'C')": "__import__('locale').setlocale(0)",
-    "import decimal; decimal.getcontext().prec = 3": "__import__('decimal').getcontext().prec",
-    "import resource; resource.setrlimit(7, (64, resource.getrlimit(7)[1]))": (
-        "__import__('resource').getrlimit(7)[0]"
-    ),
     "os.umask(0o777)": "os.umask(0o022)",
-    "torch.relu = None": "torch.relu is None",
     "torch.Tensor.sum = None": "torch.Tensor.sum is None",
-    "np.mean = None": "np.mean is None",
     "import builtins; builtins.len = None": "len is None",
 }
+"""A lesson's code, and what shows whether it reached the next one; `test_settings_put_back` tests
+the other settings, in this process."""
 
 
 def printed(engine: Conversation, expression: str) -> str:

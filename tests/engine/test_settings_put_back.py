@@ -16,6 +16,34 @@ import torch
 from tutor.engine.process_state import UNREADABLE, OriginalNames, ProcessState, stop_timers
 
 LEAKS = {
+    "g = torch.no_grad(); g.__enter__()": "torch.is_grad_enabled()",
+    "torch.set_default_dtype(torch.float64)": "torch.zeros(1).dtype",
+    "torch.device('meta').__enter__()": "torch.zeros(1).device",
+    "torch.autocast('cpu').__enter__()": "torch.is_autocast_enabled('cpu')",
+    "torch.autograd.set_detect_anomaly(True)": "torch.is_anomaly_enabled()",
+    "torch.use_deterministic_algorithms(True)": "torch.are_deterministic_algorithms_enabled()",
+    "torch.set_num_threads(3)": "torch.get_num_threads()",
+    "torch.set_float32_matmul_precision('medium')": "torch.get_float32_matmul_precision()",
+    "torch.set_printoptions(precision=1)": "torch.tensor(1.23456)",
+    "np.seterr(all='raise')": "np.geterr()",
+    "np.set_printoptions(precision=1)": "np.array(1.23456)[None]",
+    "import warnings; warnings.simplefilter('error')": "__import__('warnings').filters[0][0]",
+    "import warnings; warnings.showwarning = print": "__import__('warnings').showwarning.__name__",
+    "sys.excepthook = print": "sys.excepthook.__name__",
+    "sys.displayhook = repr": "sys.displayhook.__name__",
+    "sys.path.clear()": "len(sys.path)",
+    "os.chdir('/')": "os.getcwd()",
+    "os.environ.pop('PATH')": "'PATH' in os.environ",
+    "sys.setrecursionlimit(300)": "sys.getrecursionlimit()",
+    "import gc; gc.disable()": "__import__('gc').isenabled()",
+    "import signal; signal.signal(10, print)": "__import__('signal').getsignal(10)",
+    "import locale; locale.setlocale(0, 'C')": "__import__('locale').setlocale(0)",
+    "import decimal; decimal.getcontext().prec = 3": "__import__('decimal').getcontext().prec",
+    "import resource; resource.setrlimit(7, (64, resource.getrlimit(7)[1]))": (
+        "__import__('resource').getrlimit(7)[0]"
+    ),
+    "torch.relu = None": "torch.relu is None",
+    "np.mean = None": "np.mean is None",
     # PyTorch's
     "torch.backends.cudnn.enabled = False": "torch.backends.cudnn.enabled",
     "torch.backends.cudnn.benchmark = True": "torch.backends.cudnn.benchmark",
@@ -49,7 +77,6 @@ LEAKS = {
     "torch.use_deterministic_algorithms(True, warn_only=True)": (
         "torch.is_deterministic_algorithms_warn_only_enabled()"
     ),
-    "torch.set_float32_matmul_precision('medium')": "torch.get_float32_matmul_precision()",
     "torch.set_flush_denormal(True)": "torch.tensor(2.3e-308, dtype=torch.float64) / 4",
     "torch.set_warn_always(True)": "torch.is_warn_always_enabled()",
     "torch.set_autocast_dtype('cpu', torch.float16)": "torch.get_autocast_dtype('cpu')",
@@ -138,20 +165,23 @@ LEAKS = {
 }
 
 
+NAMES = {"torch": torch, "np": np, "sys": sys, "os": os}
+
+
 @pytest.fixture(scope="module")
 def names() -> OriginalNames:
     return OriginalNames.now()
 
 
 def found(expression: str) -> str:
-    return repr(eval(expression, {"torch": torch, "np": np, "sys": sys}))
+    return repr(eval(expression, dict(NAMES)))
 
 
 @pytest.mark.parametrize("leak", LEAKS)
 def test_it_is_as_it_was_before(names: OriginalNames, leak: str) -> None:
     state, before = ProcessState.now(), found(LEAKS[leak])
     try:
-        exec(leak, {"torch": torch, "np": np, "sys": sys})
+        exec(leak, dict(NAMES))
         ProcessState.now()  # as the next command does: it fails at nothing
     finally:
         names.restore()
