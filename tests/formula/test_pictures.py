@@ -369,3 +369,67 @@ def test_mathematics_in_words_in_mathematics(looks):
 
 def test_an_index_of_a_root_may_be_a_value(looks):
     looks(r"\sqrt[\boxed{d['k']}]{x}", "3\n √x", {"d['k']": "3"})
+
+
+# --- in ASCII -----------------------------------------------------------------------------
+
+
+def test_the_loss_in_ascii(looks):
+    looks(
+        r"L = \frac{1}{N}\sum_{i=1}^{N} (\hat{y}_i - y_i)^2",
+        """
+            1  N            2
+        L = - sum (y^  - y )
+            N i=1    i    i
+        """,
+        ascii=True,
+    )
+
+
+def test_greek_is_spelled_and_kept_apart_in_ascii(looks):
+    looks(
+        r"\alpha\beta x = 2\pi\lambda \le \partial L",
+        "alpha beta x = 2 pi lambda <= dL",
+        ascii=True,
+    )
+
+
+def test_tall_delimiters_and_fractions_in_ascii(looks):
+    looks(
+        r"\left( \frac{a}{b} \right) + \left[ \frac{a}{b} \right] + \sqrt{\frac{a}{b}} + \sqrt{x}",
+        """
+                     +-
+        /a\\   [a]    |a
+        |-| + [-] +  |- + sqrt(x)
+        \\b/   [b]   \\|b
+        """,
+        ascii=True,
+    )
+
+
+def test_cases_and_matrices_in_ascii(looks):
+    looks(
+        r"\begin{cases} 1 & x > 0 \\ 0 & \text{else} \end{cases} +"
+        r" \begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}",
+        """
+        / 1  x > 0
+        <          + [ 1  2 ]
+        \\ 0  else    [ 3  4 ]
+        """,
+        ascii=True,
+    )
+
+
+def test_accents_that_have_no_letter_stand_above_in_ascii(looks):
+    looks(
+        r"\hat y + \bar x + \vec v",
+        """
+             _   ->
+        y^ + x + v
+        """,
+        ascii=True,
+    )
+
+
+def test_other_scripts_become_question_marks_in_ascii(looks):
+    looks(r"\text{损失} = 2", "?? = 2", ascii=True)

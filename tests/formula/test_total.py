@@ -4,6 +4,8 @@ The functions are called without the net that `tutor.formula` puts below them, s
 failure is seen here; that the net holds is tested at the end.
 """
 
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -117,3 +119,14 @@ def test_a_matrix_that_is_too_wide_is_folded_and_marked(width: int):
     folds = sum(row.endswith("…") or "… " in row for row in picture.rows)
     assert folds >= 1
     assert drawn.count("…") % 2 == 0
+
+
+def test_an_import_loads_nothing_heavy():
+    """The screen imports the package before it paints."""
+    code = (
+        "import sys, tutor.formula; from tutor.formula import Formula, Picture, draw, parse;"
+        "print([m for m in ('latex2mathml', 'wcwidth', 'torch', 'textual', 'rich', 'numpy')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

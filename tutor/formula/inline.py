@@ -32,10 +32,10 @@ from tutor.formula.nodes import (
     walk,
 )
 from tutor.formula.parentheses import (
-    bare,
     is_product,
     is_raised_twice,
     needs_parentheses,
+    unstyled,
     with_parentheses,
 )
 from tutor.formula.spacing import run_together, script_text, spaced
@@ -79,7 +79,7 @@ class _Writer:
                 return self._scripts(base, sub, sup)
             case Fenced(opening, body, closing):
                 inside = self.text(body)
-                if isinstance(bare(body), Frac) and inside.startswith("C("):
+                if isinstance(unstyled(body), Frac) and inside.startswith("C("):
                     return inside
                 if closing and not opening and needs_parentheses(body):
                     inside = f"({inside})"
@@ -138,8 +138,8 @@ class _Writer:
             if is_aligned or not written.strip():
                 written += text
             elif text.strip():
-                goes_on = _ends_in_relation(before) or is_relation(cell)
-                written = written.rstrip() + (" " if goes_on else ", ") + text.strip()
+                is_continued = _is_relation(before, -1) or _is_relation(cell, 0)
+                written = written.rstrip() + (" " if is_continued else ", ") + text.strip()
             before = cell
         return written.strip()
 
@@ -158,8 +158,8 @@ class _Writer:
 
     def _root(self, body: Node, index: Node | None) -> str:
         inner = self.text(body)
-        is_fenced = isinstance(bare(body), Fenced) and inner[:1] + inner[-1:] == "()"
-        atom = is_fenced or isinstance(bare(body), Sym | ValueNode | Accent)
+        is_fenced = isinstance(unstyled(body), Fenced) and inner[:1] + inner[-1:] == "()"
+        atom = is_fenced or isinstance(unstyled(body), Sym | ValueNode | Accent)
         if self.ascii:
             inner = inner if is_fenced else f"({inner})"
         elif not atom:
@@ -198,7 +198,11 @@ class _Writer:
         if isinstance(inner, Scripts):
             return self._scripts(Accent(inner.base, name), inner.sub, inner.sup)
         text = self.text(base)
-        if name == "cancel" and not self.ascii and not inner_values(base):
+        if (
+            name == "cancel"
+            and not self.ascii
+            and not any(isinstance(n, ValueNode) for n in walk(base))
+        ):
             return struck(text)
         combining = glyphs.COMBINING.get(name)
         if not self.ascii and combining and cell_width(text) == 1:
@@ -208,26 +212,11 @@ class _Writer:
         return f"{name}({text})"
 
 
-def inner_values(node: Node) -> bool:
-    """Whether live values stand in a node."""
-    return any(isinstance(inner, ValueNode) for inner in walk(node))
-
-
-def is_relation(node: Node) -> bool:
-    """Whether a cell of an alignment begins with a relation or an operator."""
-    shown = [i for i in _items(node) if i != Sym("")]
-    return (
-        bool(shown) and isinstance(shown[0], Sym) and shown[0].kind in (NodeKind.REL, NodeKind.BIN)
-    )
-
-
-def _ends_in_relation(node: Node) -> bool:
-    shown = [i for i in _items(node) if i != Sym("")]
-    return (
-        bool(shown)
-        and isinstance(shown[-1], Sym)
-        and shown[-1].kind in (NodeKind.REL, NodeKind.BIN)
-    )
+def _is_relation(cell: Node, at: int) -> bool:
+    """Whether the first (0) or the last (-1) symbol of a cell is a relation or an operator."""
+    shown = [i for i in _items(cell) if i != Sym("")]
+    symbol = shown[at] if shown else None
+    return isinstance(symbol, Sym) and symbol.kind in (NodeKind.REL, NodeKind.BIN)
 
 
 def _items(node: Node) -> tuple[Node, ...]:
@@ -254,5 +243,5 @@ def _primes_and_rest(sup: Node) -> tuple[str, Node | None]:
 
 
 def _is_function(node: Node) -> bool:
-    base = bare(node.base) if isinstance(node, Scripts | Stack) else node
+    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
     return isinstance(base, Sym) and base.kind is NodeKind.FUNC

@@ -319,15 +319,11 @@ class Typesetter:
     def _brace(self, node: Brace, style: Style) -> Box:
         base = self.box(node.base, style)
         width = max(base.width, 3)
-        left, line, middle, right = tuple(self._brace_glyphs(over=node.over))
+        drawn = ("\\-v/", "/-^\\") if self.ascii else ("╰─┬╯", "╭─┴╮")
+        left, line, middle, right = drawn[node.over]
         half = (width - 3) // 2
         text = left + line * half + middle + line * (width - 3 - half) + right
         return embraced(self._over_or_under(base, text_box(text), below=not node.over))
-
-    def _brace_glyphs(self, *, over: bool) -> str:
-        if self.ascii:
-            return "/-^\\" if over else "\\-v/"
-        return "╭─┴╮" if over else "╰─┬╯"
 
     # --- delimiters -----------------------------------------------------------------------
 

@@ -77,8 +77,8 @@ def _without_its_bar(
 
 def bare_text(node: Node) -> str:
     """The symbol of a node without its scripts; " " if it is none."""
-    node = bare(node)
-    node = bare(node.base) if isinstance(node, Scripts) else node
+    node = unstyled(node)
+    node = unstyled(node.base) if isinstance(node, Scripts) else node
     return (node.text or " ") if isinstance(node, Sym) else " "
 
 
@@ -95,14 +95,14 @@ def _near(items: Sequence[Node]) -> Node | None:
 def _one(
     item: Node, before: Node | None, after: Node | None, is_in_line: Callable[[Frac], bool] | None
 ) -> list[Node]:
-    node = bare(item)
+    node = unstyled(item)
     is_behind = _multiplies(before, is_before=True)
     if isinstance(node, Frac) and node.bar and (is_in_line is None or is_in_line(node)):
         if is_behind or _multiplies(after, is_before=False) or _is_slash(after):
             is_apart = is_behind and not isinstance(before, Fenced | None) and not _is_named(before)
             return [*([Soft()] if is_apart else []), Fenced("(", node, ")")]
     elif isinstance(node, Root):
-        body = bare(node.body)
+        body = unstyled(node.body)
         if isinstance(body, Sym | ValueNode | Accent) and _multiplies(after, is_before=False):
             is_picture = is_in_line is not None
             body = body if is_picture else Fenced("(", body, ")")
@@ -114,10 +114,10 @@ def _one(
 
 
 def _is_slash(node: Node | None) -> bool:
-    return node is not None and bare(node) == Sym("/")
+    return node is not None and unstyled(node) == Sym("/")
 
 
-def bare(node: Node) -> Node:
+def unstyled(node: Node) -> Node:
     """A node out of its rows of one item and out of a style."""
     node = single(node)
     while isinstance(node, Styled):
@@ -128,9 +128,9 @@ def bare(node: Node) -> Node:
 def _is_named(node: Node) -> bool:
     """Whether it is a function or a sum, of which what follows is taken."""
     kinds = (NodeKind.FUNC, NodeKind.BIG)
-    node = bare(node)
+    node = unstyled(node)
     if isinstance(node, Scripts | Stack):
-        node = bare(node.base)
+        node = unstyled(node.base)
     return isinstance(node, Sym) and node.kind in kinds
 
 
@@ -138,8 +138,8 @@ def _multiplies(node: Node | None, *, is_before: bool) -> bool:
     """Whether a neighbour is multiplied with the node beside it, or takes it as argument."""
     if node is None:
         return False
-    node = bare(node)
-    base = bare(node.base) if isinstance(node, Scripts | Stack) else node
+    node = unstyled(node)
+    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
     match node:
         case TextNode(text):
             edge = text[-1:] if is_before else text[:1]
@@ -163,7 +163,7 @@ def _multiplies(node: Node | None, *, is_before: bool) -> bool:
 
 def is_raised_twice(base: Node) -> bool:
     """Whether a power of it on one line needs parentheses: `(1/2)²`, `(√x)²`, `(aᵇ)ᶜ`."""
-    node = bare(base)
+    node = unstyled(base)
     if isinstance(node, RowNode):
         return len([i for i in node.items if not isinstance(i, Soft | Space)]) > 1 and not _is_name(
             node
@@ -180,7 +180,7 @@ def _is_name(row: RowNode) -> bool:
 
 def needs_parentheses(node: Node) -> bool:
     """Whether a part must be put in parentheses to stand beside a `/` or under a root."""
-    node = bare(node)
+    node = unstyled(node)
     match node:
         case RowNode(items):
             if _is_barred(items):
@@ -198,8 +198,8 @@ def needs_parentheses(node: Node) -> bool:
 
 def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
     """Whether an item of a row makes it more than one product."""
-    node = bare(item)
-    base = bare(node.base) if isinstance(node, Scripts | Stack) else node
+    node = unstyled(item)
+    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
     if isinstance(node, RowNode):
         return needs_parentheses(node)
     if isinstance(node, TextNode):
@@ -210,7 +210,9 @@ def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
         return False
     if base.kind is NodeKind.FUNC:
         follows = _near(after)
-        return follows is not None and not (isinstance(bare(follows), Fenced) and len(after) == 1)
+        return follows is not None and not (
+            isinstance(unstyled(follows), Fenced) and len(after) == 1
+        )
     if base.text in "|‖":
         return False
     is_operator = base.kind in (
@@ -225,7 +227,7 @@ def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
 
 def is_product(node: Node) -> bool:
     """Whether a node has several factors, a differential (`dw`, `∂w`) being one."""
-    node = bare(node)
+    node = unstyled(node)
     if isinstance(node, Brace):
         return is_product(node.base)
     if not isinstance(node, RowNode):
@@ -237,7 +239,7 @@ def is_product(node: Node) -> bool:
     if isinstance(first, Scripts):
         first = first.base
     is_differential = isinstance(first, Sym) and first.text in "d∂" and len(factors) == 2
-    if len(factors) == 2 and isinstance(called := bare(factors[1]), Fenced):
+    if len(factors) == 2 and isinstance(called := unstyled(factors[1]), Fenced):
         return not applies(factors[0], called)
     return len(factors) > 1 and not is_differential
 

@@ -143,8 +143,7 @@ class _Reader:
             case "msqrt":
                 return Root(self._row(element))
             case "mroot":
-                body, index = self._parts(element, 2)
-                return Root(body, index)
+                return Root(*self._parts(element, 2))
             case "mphantom":
                 return Phantom(self._row(element))
             case "mtable":
@@ -155,19 +154,16 @@ class _Reader:
     def _scripted(self, element: Element) -> Node:
         match element.tag:
             case "msub":
-                base, sub = self._parts(element, 2)
-                return Scripts(base, sub=sub)
+                return Scripts(*self._parts(element, 2))
             case "msup":
                 base, sup = self._parts(element, 2)
                 return Scripts(base, sup=sup)
             case "msubsup":
-                base, sub, sup = self._parts(element, 3)
-                return Scripts(base, sub=sub, sup=sup)
+                return Scripts(*self._parts(element, 3))
             case "munder" | "mover":
                 return self._stack(element)
             case "munderover":
-                base, under, over = self._parts(element, 3)
-                return Stack(base, under=under, over=over)
+                return Stack(*self._parts(element, 3))
             case _:
                 raise _UnknownMathError(element.tag)
 
@@ -362,9 +358,9 @@ def _tall_bars(items: list[Node]) -> list[Node]:
     r"""Make delimiters of each \Big|: of two a pair, of one with an index `taken at`."""
     done: list[Node] = []
     opened: int | None = None
-    rest = sum(_tall_bar(item) != "" for item in items)
+    rest = sum(_bar_of(item, NodeKind.MIDDLE) != "" for item in items)
     for item in items:
-        bar = _tall_bar(item)
+        bar = _bar_of(item, NodeKind.MIDDLE)
         rest -= bool(bar)
         if not bar:
             done.append(item)
@@ -395,14 +391,10 @@ def _lone_bar(items: list[Node]) -> list[Node]:
     return [Sym("‖", NodeKind.MIDDLE) if item == Sym("‖") else item for item in items]
 
 
-def _bar_of(item: Node) -> str:
+def _bar_of(item: Node, *kinds: NodeKind) -> str:
+    """The bar that an item is, perhaps with scripts, if it is of one of the kinds; else ""."""
     base = single(item.base) if isinstance(item, Scripts) else item
-    return base.text if isinstance(base, Sym) and base.text in _BARS else ""
-
-
-def _tall_bar(item: Node) -> str:
-    base = single(item.base) if isinstance(item, Scripts) else item
-    is_bar = isinstance(base, Sym) and base.kind is NodeKind.MIDDLE and base.text in _BARS
+    is_bar = isinstance(base, Sym) and base.text in _BARS and (not kinds or base.kind in kinds)
     return base.text if is_bar and isinstance(base, Sym) else ""
 
 
