@@ -46,8 +46,8 @@ def clock() -> Clock:
     return Clock()
 
 
-class Talk:
-    """A session that has heard all answers whenever something is asked of it or read from it."""
+class EagerSession:
+    """A session that receives all waiting events whenever it is used."""
 
     def __init__(self, engine: FakeEngine, clock: Callable[[], float] = time.monotonic) -> None:
         self.heard: list[AnyEvent] = []
@@ -64,14 +64,16 @@ class Talk:
 
 
 @pytest.fixture
-def session(engine: FakeEngine, clock: Clock) -> Talk:
+def session(engine: FakeEngine, clock: Clock) -> EagerSession:
     """A session with an open lesson."""
-    engine_session = Talk(engine, clock)
+    engine_session = EagerSession(engine, clock)
     engine_session.open(lesson())
     return engine_session
 
 
-def test_opening_a_lesson_sends_it_and_its_first_mode(session: Talk, engine: FakeEngine) -> None:
+def test_opening_a_lesson_sends_it_and_its_first_mode(
+    session: EagerSession, engine: FakeEngine
+) -> None:
     command = engine.sent[0]
     assert isinstance(command, OpenLesson)
     assert command.lesson == lesson()
@@ -82,7 +84,7 @@ def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
     engine: FakeEngine,
 ) -> None:
     engine.ready_at_once = False
-    session = Talk(engine)
+    session = EagerSession(engine)
     session.open(lesson())
     assert session.view.frame is None
     assert session.check_waiting() == Notice("loading")
@@ -93,7 +95,7 @@ def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
     assert session.view.frame.phase == "Predict"
 
 
-def test_each_step_keeps_the_frame_before(session: Talk) -> None:
+def test_each_step_keeps_the_frame_before(session: EagerSession) -> None:
     for _ in range(4):
         session.step_phase()
     view = session.view
@@ -102,20 +104,20 @@ def test_each_step_keeps_the_frame_before(session: Talk) -> None:
     assert view.frame.values["w"].data[0] == pytest.approx(0.3)
 
 
-def test_looking_at_the_plot_does_not_forget_what_has_changed(session: Talk) -> None:
+def test_looking_at_the_plot_does_not_forget_what_has_changed(session: EagerSession) -> None:
     session.step_phase()
     before = session.view and session.view.before
     session.inspect(columns=60)
     assert session.view.before is before
 
 
-def test_the_same_width_is_not_told_twice(session: Talk, engine: FakeEngine) -> None:
+def test_the_same_width_is_not_told_twice(session: EagerSession, engine: FakeEngine) -> None:
     session.inspect(columns=60)
     session.inspect(columns=60)
     assert [c.columns for c in engine.sent if isinstance(c, Inspect)] == [0, 60]
 
 
-def test_r_runs_to_the_last_epoch_and_pauses(session: Talk, engine: FakeEngine) -> None:
+def test_r_runs_to_the_last_epoch_and_pauses(session: EagerSession, engine: FakeEngine) -> None:
     session.toggle_run()
     assert engine.sent[-1] == RunTo(epoch=20)
     assert session.is_running
@@ -127,7 +129,7 @@ def test_r_runs_to_the_last_epoch_and_pauses(session: Talk, engine: FakeEngine) 
 
 
 def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     session.toggle_run()
     engine.advance(20)
@@ -139,7 +141,7 @@ def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
     assert session.view.goal == 40
 
 
-def test_an_unasked_frame_of_a_run_owes_a_taken(session: Talk, engine: FakeEngine) -> None:
+def test_an_unasked_frame_of_a_run_owes_a_taken(session: EagerSession, engine: FakeEngine) -> None:
     session.toggle_run()
     engine.advance(3)
     assert session.receive(engine.shown()) is True
@@ -147,7 +149,7 @@ def test_an_unasked_frame_of_a_run_owes_a_taken(session: Talk, engine: FakeEngin
     assert session.receive(engine.shown()) is False
 
 
-def test_a_step_in_mid_run_pauses(session: Talk, engine: FakeEngine) -> None:
+def test_a_step_in_mid_run_pauses(session: EagerSession, engine: FakeEngine) -> None:
     session.toggle_run()
     session.step_phase()
     assert engine.kinds()[-1] == "Pause"
@@ -155,7 +157,7 @@ def test_a_step_in_mid_run_pauses(session: Talk, engine: FakeEngine) -> None:
 
 
 def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     session.toggle_run()
     session.raise_learning_rate()
@@ -168,7 +170,7 @@ def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
     [("raise_learning_rate", 0.1), ("lower_learning_rate", 0.001)],
 )
 def test_keys_pressed_faster_than_the_engine_answers_add_up(
-    session: Talk, engine: FakeEngine, act: str, value: float
+    session: EagerSession, engine: FakeEngine, act: str, value: float
 ) -> None:
     engine.holds = True
     for _ in range(3):
@@ -176,7 +178,7 @@ def test_keys_pressed_faster_than_the_engine_answers_add_up(
     assert engine.sent[-1] == SetLearningRate(value=value)
 
 
-def test_g_goes_round_the_modes(session: Talk, engine: FakeEngine) -> None:
+def test_g_goes_round_the_modes(session: EagerSession, engine: FakeEngine) -> None:
     session.next_mode()
     assert engine.sent[-1] == Switch(mode="autograd")
     session.next_mode()
@@ -186,7 +188,7 @@ def test_g_goes_round_the_modes(session: Talk, engine: FakeEngine) -> None:
 
 
 def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     session.next_device()
     assert engine.sent[-1] == Switch(device="cuda")
@@ -196,13 +198,15 @@ def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
 
 def test_d_goes_round_the_devices_that_are_there() -> None:
     engine = FakeEngine(devices=("cpu", "cuda", "cuda:1"))
-    session = Talk(engine)
+    session = EagerSession(engine)
     session.open(lesson())
     session.next_device()
     assert engine.sent[-1] == Switch(device="cuda")
 
 
-def test_events_of_the_lesson_before_are_not_heard(session: Talk, engine: FakeEngine) -> None:
+def test_events_of_the_lesson_before_are_not_heard(
+    session: EagerSession, engine: FakeEngine
+) -> None:
     session.step_epoch()
     old = engine.shown()
     engine.holds = True
@@ -220,14 +224,16 @@ def test_events_of_the_lesson_before_are_not_heard(session: Talk, engine: FakeEn
     assert session.view.frame.phase == "Setup"
 
 
-def test_opening_another_lesson_in_mid_run_pauses_first(session: Talk, engine: FakeEngine) -> None:
+def test_opening_another_lesson_in_mid_run_pauses_first(
+    session: EagerSession, engine: FakeEngine
+) -> None:
     session.toggle_run()
     session.open(lesson("xor"))
     assert engine.kinds()[-3:] == ["Pause", "OpenLesson", "Inspect"]
     assert not session.is_running
 
 
-def test_an_error_leaves_the_last_good_frame(session: Talk, engine: FakeEngine) -> None:
+def test_an_error_leaves_the_last_good_frame(session: EagerSession, engine: FakeEngine) -> None:
     session.step_phase()
     engine.fails_at = "Loss"
     good = session.view and session.view.frame
@@ -241,7 +247,7 @@ def test_an_error_leaves_the_last_good_frame(session: Talk, engine: FakeEngine) 
 
 
 def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: FakeEngine) -> None:
-    session = Talk(engine)
+    session = EagerSession(engine)
     engine.holds = True
     session.open(lesson())
     failed = LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
@@ -252,13 +258,13 @@ def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: Fa
     assert engine.kinds().count("OpenLesson") == 2
 
 
-def test_what_the_lesson_prints_is_kept_safe(session: Talk) -> None:
+def test_what_the_lesson_prints_is_kept_safe(session: EagerSession) -> None:
     session.receive(OutputPrinted(text="[bold]\x1b[2J\n"))
     assert session.printed.shown == ("[bold]^[[2J",)
 
 
 def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     session.step_epoch()
     engine.holds = True
@@ -276,7 +282,7 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
 
 
 def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     """Else the plot would stay as it was when the old process ended."""
     session.inspect(columns=70)
@@ -287,7 +293,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
     assert [look.columns for look in looks] == [70]
 
 
-def test_runs_that_were_run_again_are_shown_without_a_step(session: Talk) -> None:
+def test_runs_that_were_run_again_are_shown_without_a_step(session: EagerSession) -> None:
     """Also when the run has moved on meanwhile: what is known of them belongs to no place."""
     other = RunInfo(name="B", letter="B", mode="manual", device="cpu", learning_rate=0.1, seed=0,
                     furthest=7, loss=0.5)  # fmt: skip
@@ -296,7 +302,7 @@ def test_runs_that_were_run_again_are_shown_without_a_step(session: Talk) -> Non
 
 
 def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     session.step_phase()
     engine.holds = True
@@ -307,7 +313,9 @@ def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
     assert session.notice.values == {"place": CodePlace("Loss"), "is_undone": True}
 
 
-def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEngine) -> None:
+def test_pausing_does_not_forget_what_has_changed(
+    session: EagerSession, engine: FakeEngine
+) -> None:
     session.step_epoch()
     session.toggle_run()
     engine.advance(3)
@@ -316,14 +324,14 @@ def test_pausing_does_not_forget_what_has_changed(session: Talk, engine: FakeEng
     assert session.view.before.at.epoch < 4
 
 
-def test_stop_with_nothing_running_says_so(session: Talk, engine: FakeEngine) -> None:
+def test_stop_with_nothing_running_says_so(session: EagerSession, engine: FakeEngine) -> None:
     session.stop()
     assert engine.stopped == 0
     assert session.notice == Notice("nothing_running")
 
 
 def test_what_takes_long_is_named_with_its_seconds(
-    session: Talk, engine: FakeEngine, clock: Clock
+    session: EagerSession, engine: FakeEngine, clock: Clock
 ) -> None:
     engine.holds = True
     session.step_phase()
@@ -333,7 +341,7 @@ def test_what_takes_long_is_named_with_its_seconds(
 
 
 def test_a_run_that_shows_frames_is_not_called_slow(
-    session: Talk, engine: FakeEngine, clock: Clock
+    session: EagerSession, engine: FakeEngine, clock: Clock
 ) -> None:
     session.toggle_run()
     engine.busy, clock.now = 9.0, clock.now + 9.0
@@ -343,7 +351,9 @@ def test_a_run_that_shows_frames_is_not_called_slow(
     assert session.check_waiting() == Notice("epoch_runs", {"seconds": 5.0})
 
 
-def test_keys_held_down_do_not_queue_up_without_end(session: Talk, engine: FakeEngine) -> None:
+def test_keys_held_down_do_not_queue_up_without_end(
+    session: EagerSession, engine: FakeEngine
+) -> None:
     engine.holds = True
     for _ in range(100):
         session.step_phase()
@@ -351,7 +361,7 @@ def test_keys_held_down_do_not_queue_up_without_end(session: Talk, engine: FakeE
     assert session.notice.kind == "refused"
 
 
-def test_seek_goes_to_an_epoch(session: Talk, engine: FakeEngine) -> None:
+def test_seek_goes_to_an_epoch(session: EagerSession, engine: FakeEngine) -> None:
     session.seek(7)
     assert engine.sent[-1] == Seek(epoch=7)
     assert session.view.epoch == 7
@@ -379,20 +389,20 @@ def graph(operations: int, why: str = "") -> AutogradGraph:
     return AutogradGraph(nodes=tuple(nodes), why=why)
 
 
-def sees(session: Talk, engine: FakeEngine, found: AutogradGraph) -> None:
+def sees(session: EagerSession, engine: FakeEngine, found: AutogradGraph) -> None:
     frame = engine.at.frame()
     engine.tell(InspectionReady(at=frame.at, run="A", graph=found))
     session.hear()
 
 
-def before_gradient(session: Talk) -> None:
+def before_gradient(session: EagerSession) -> None:
     session.open(lesson())
     session.step_phase()
     session.step_phase()
 
 
 def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     before_gradient(session)
     session.step_operation()
@@ -404,7 +414,7 @@ def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
 
 
 def test_where_there_is_no_graph_nothing_else_is_said_first(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     session.open(lesson())
     session.step_operation()
@@ -416,7 +426,7 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(
 
 
 def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(
-    session: Talk, engine: FakeEngine
+    session: EagerSession, engine: FakeEngine
 ) -> None:
     before_gradient(session)
     session.step_operation()
