@@ -145,7 +145,7 @@ def test_without_a_lesson_it_asks_for_one():
 def test_it_is_said_where_the_lesson_was_left_and_go_on_goes_there():
     notebook = Notebook()
     said("s", "s", "next", notebook=notebook)
-    notebook.left_of = lambda lesson: notebook.places[-1]  # type: ignore[method-assign]
+    notebook.bookmark_of = lambda lesson: notebook.places[-1]  # type: ignore[method-assign]
     whole = said("go on", notebook=notebook)
     opened, _, _ = whole.partition("You left this lesson in epoch 3. Go on takes you there.")
     assert opened.endswith("help for the rest.\n")
@@ -155,7 +155,7 @@ def test_it_is_said_where_the_lesson_was_left_and_go_on_goes_there():
 def test_going_on_into_an_exercise_tells_once_where_it_stands():
     notebook = Notebook()
     said("s", "a first", notebook=notebook, exercises=(PREDICT,))
-    notebook.left_of = lambda lesson: notebook.places[-1]  # type: ignore[method-assign]
+    notebook.bookmark_of = lambda lesson: notebook.places[-1]  # type: ignore[method-assign]
     text = said("go on", notebook=notebook, exercises=(PREDICT,))
     after = text[text.index("Go on takes you there.") :]
     assert "Exercise 1 of 1, first" in after

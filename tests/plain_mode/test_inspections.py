@@ -40,7 +40,7 @@ from tutor.protocol.messages import (
     SelectRun,
     WriteSeries,
 )
-from tutor.session.journal import NoJournal
+from tutor.session.journal import Journal
 from tutor.session.run_view import RunView, Start
 
 FACTS = VariableInfo(
@@ -203,7 +203,7 @@ def test_modes_that_are_runs_of_their_own_are_not_compared():
     out = io.StringIO()
     source = LessonSource(lambda name: with_own_runs, lambda: ())
     lines = io.StringIO("compare\n")
-    CommandReader(Inspecting(), NoJournal(), source, lines, out).read("line", Start())
+    CommandReader(Inspecting(), Journal(), source, lines, out).read("line", Start())
     assert "Each mode is a run of its own here" in out.getvalue()
 
 
@@ -394,7 +394,7 @@ def test_a_real_engine_answers_each_of_them(tmp_path: Path):
     lines = io.StringIO("\n".join(typed))
     source = LessonSource(lambda name: document.read(library.find(name)), lambda: ())
     try:
-        CommandReader(engine, NoJournal(), source, lines, out).read("one-weight", Start())
+        CommandReader(engine, Journal(), source, lines, out).read("one-weight", Start())
     finally:
         engine.close()
     told = [

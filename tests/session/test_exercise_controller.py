@@ -25,7 +25,7 @@ from tutor.protocol.messages import (
 )
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.session.journal import Bookmark, Draft, ExerciseResult, NoJournal, next_to_do
+from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, next_to_do
 from tutor.session.repair_handler import REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
@@ -46,7 +46,7 @@ PICK = msgspec.structs.replace(
 OWN_LINE = CodePlace("Update", 1, is_own=True)
 
 
-class Notebook(NoJournal):
+class Notebook(Journal):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
@@ -54,19 +54,19 @@ class Notebook(NoJournal):
         self.drafts: dict[str, Draft] = {}
         self.places: list[Bookmark] = []
 
-    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
+    def record_result(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         self.results.append((exercise, result))
 
-    def left(self, left: Bookmark) -> None:
-        self.places.append(left)
+    def save_bookmark(self, bookmark: Bookmark) -> None:
+        self.places.append(bookmark)
 
-    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         self.drafts[exercise] = draft
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         return self.drafts.get(exercise)
 
-    def states(self, lesson: str) -> dict[str, ExerciseResult]:
+    def results_of(self, lesson: str) -> dict[str, ExerciseResult]:
         counted = ("done", "skipped", "unskipped")
         found = {e: result for e, result in self.results if result in counted}
         return {e: result for e, result in found.items() if result != "unskipped"}
@@ -476,7 +476,7 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
     learner.says("2")
     assert learner.does("go_on") is None
     assert learner.session.notice == Notice("last_exercise", {"left": [], "skipped": [1]})
-    assert learner.notebook.states("line") == {"first": "skipped", "choose": "done"}
+    assert learner.notebook.results_of("line") == {"first": "skipped", "choose": "done"}
 
 
 def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) -> None:
@@ -490,7 +490,7 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
     assert learner.begins().exercise is PREDICT  # all else is done
     learner.does("leave")
     assert learner.does("unskip").exercise is PREDICT
-    assert learner.notebook.states("line") == {"choose": "done"}
+    assert learner.notebook.results_of("line") == {"choose": "done"}
     learner.does("unskip")
     assert learner.session.notice == Notice("none_skipped")
 
@@ -505,7 +505,7 @@ def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
     learner.does("skip")
     learner.begins("first")
     assert learner.does("unskip").exercise is PREDICT
-    assert learner.notebook.states("line") == {"reach": "skipped"}
+    assert learner.notebook.results_of("line") == {"reach": "skipped"}
 
 
 def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
@@ -560,7 +560,7 @@ def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEng
 def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
     learner.does("seek", 5)
-    learner.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
+    learner.notebook.bookmark_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
     kept = len(learner.notebook.places)
     learner.session.open(learner.lesson)
     learner.hear()

@@ -144,7 +144,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     assert gone_on(learner).begins("first").ask == asked.ask
     learner.does("leave")
     other = Learner(FakeEngine(), *learner.lesson.exercises)
-    other.notebook.left_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
+    other.notebook.bookmark_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
     other.session.open(other.lesson)
     other.hear()
     again = other.begins("first")
@@ -216,7 +216,7 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEn
     kept: dict[str, Any] = msgspec.to_builtins(learner.notebook.places[-1])
     for new in ("before", "goal", "step", "typed", "is_editing", "halfway"):
         del kept[new]
-    learner.notebook.left(msgspec.convert(kept, Bookmark))
+    learner.notebook.save_bookmark(msgspec.convert(kept, Bookmark))
     other = gone_on(learner)
     assert (other.attempt.exercise, other.at) == (PREDICT, learner.at)
     other.does("leave")

@@ -38,10 +38,10 @@ from pathlib import Path
 from tests.session.test_progress_writer import Draft, left
 from tutor.session.progress_writer import ProgressWriter
 keeper = ProgressWriter(Path(sys.argv[1]))
-keeper.states("xor")
-keeper.did("xor", "first", "predict", "done")
-keeper.draft("xor", "mend", Draft("w = 1"))
-keeper.left(left(epoch=41))
+keeper.results_of("xor")
+keeper.record_result("xor", "first", "predict", "done")
+keeper.save_draft("xor", "mend", Draft("w = 1"))
+keeper.save_bookmark(left(epoch=41))
 print("stepped", flush=True)
 sys.stdin.read()
 """
@@ -93,31 +93,31 @@ def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
 
 def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> None:
     writer: Journal = opened()
-    writer.did("xor", "first", "predict", "tried")
-    writer.did("xor", "first", "predict", "skipped")
+    writer.record_result("xor", "first", "predict", "tried")
+    writer.record_result("xor", "first", "predict", "skipped")
     assert isinstance(writer, ProgressWriter)
     writer.close()
     writer = opened()  # who has read it knows what stands behind the skip
-    assert writer.states("xor") == {"first": "skipped"}
-    writer.did("xor", "first", "predict", "unskipped")
-    writer.did("xor", "second", "predict", "skipped")
-    writer.did("xor", "second", "predict", "unskipped")
+    assert writer.results_of("xor") == {"first": "skipped"}
+    writer.record_result("xor", "first", "predict", "unskipped")
+    writer.record_result("xor", "second", "predict", "skipped")
+    writer.record_result("xor", "second", "predict", "unskipped")
     for _ in range(2):
-        assert writer.states("xor") == {"first": "tried"}
+        assert writer.results_of("xor") == {"first": "tried"}
         writer.close()
         writer = opened()
 
 
 def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
     writer: Journal = opened()
-    writer.did("xor", "first", "predict", "done")
-    writer.did("xor", "first", "predict", "tried")
-    writer.did("xor", "second", "choose", "skipped")
-    writer.draft("xor", "mend", Draft("w = 1"))
-    writer.draft("xor", "mend", Draft("w = 2"))
+    writer.record_result("xor", "first", "predict", "done")
+    writer.record_result("xor", "first", "predict", "tried")
+    writer.record_result("xor", "second", "choose", "skipped")
+    writer.save_draft("xor", "mend", Draft("w = 1"))
+    writer.save_draft("xor", "mend", Draft("w = 2"))
     for _ in range(2):
-        assert writer.states("xor") == {"first": "done", "second": "skipped"}
-        assert writer.states("one-weight") == {}
+        assert writer.results_of("xor") == {"first": "done", "second": "skipped"}
+        assert writer.results_of("one-weight") == {}
         assert writer.draft_of("xor", "mend") == Draft("w = 2")
         assert writer.draft_of("xor", "first") is None
         assert isinstance(writer, ProgressWriter)
@@ -127,12 +127,12 @@ def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> Non
 
 def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
     writer = opened()
-    assert writer.last_left() is None
-    writer.left(left("xor", 7, "mend"))
-    writer.left(left("one-weight", 3))
+    assert writer.last_bookmark() is None
+    writer.save_bookmark(left("xor", 7, "mend"))
+    writer.save_bookmark(left("one-weight", 3))
     for _ in range(2):
-        assert writer.last_left() == left("one-weight", 3)
-        assert writer.left_of("xor") == left("xor", 7, "mend")
+        assert writer.last_bookmark() == left("one-weight", 3)
+        assert writer.bookmark_of("xor") == left("xor", 7, "mend")
         visit = writer.last_visit("xor")
         assert visit is not None
         assert abs((datetime.now(UTC) - visit).total_seconds()) < 60
@@ -182,7 +182,7 @@ def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
     place = packed(left(), NOON)
     with closing(Store(file)) as store:
         store.add([type(place)(lesson="xor", at=NOON, data=b"\x93 from another version")])
-    assert opened().last_left() is None
+    assert opened().last_bookmark() is None
 
 
 def test_with_a_clock_that_was_never_set_all_is_kept(
@@ -195,12 +195,12 @@ def test_with_a_clock_that_was_never_set_all_is_kept(
 
     monkeypatch.setattr(records, "datetime", Clock)
     writer = opened()
-    writer.did("xor", "first", "predict", "done")
-    writer.left(left(epoch=3))
-    writer.draft("xor", "mend", Draft("w = 1"))
+    writer.record_result("xor", "first", "predict", "done")
+    writer.save_bookmark(left(epoch=3))
+    writer.save_draft("xor", "mend", Draft("w = 1"))
     writer.close()
-    assert opened().states("xor") == {"first": "done"}
-    assert opened().last_left() == left(epoch=3)
+    assert opened().results_of("xor") == {"first": "done"}
+    assert opened().last_bookmark() == left(epoch=3)
 
 
 def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_back(
@@ -208,11 +208,11 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
 ) -> None:
     monkeypatch.setattr(module, "BUSY", 0.05)
     writer = opened()
-    assert writer.states("xor") == {}
+    assert writer.results_of("xor") == {}
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        writer.did("xor", "first", "predict", "done")
-        writer.left(left(epoch=7))
+        writer.record_result("xor", "first", "predict", "done")
+        writer.save_bookmark(left(epoch=7))
         writer.close(timeout=0.3)
     wait_until(lambda: ".unsaved-" in writer.trouble, "what is put beside the file")
     (beside,) = file.parent.glob("*.unsaved-*.jsonl")
@@ -220,8 +220,8 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
     assert beside.stat().st_mode & 0o077 == 0
     with closing(Store(file)) as store:
         store.merge(read_lines(beside.read_bytes().splitlines(), "file"))
-    assert opened().states("xor") == {"first": "done"}
-    assert opened().last_left() == left(epoch=7)
+    assert opened().results_of("xor") == {"first": "done"}
+    assert opened().last_bookmark() == left(epoch=7)
 
 
 RUN = RunInfo(
@@ -266,8 +266,8 @@ def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open)
         wait_until(lambda: epoch_kept(file) == 41, "the step to be written")
         process.kill()
     writer = opened()
-    assert writer.last_left() == left(epoch=41)
-    assert writer.states("xor") == {"first": "done"}
+    assert writer.last_bookmark() == left(epoch=41)
+    assert writer.results_of("xor") == {"first": "done"}
     assert writer.draft_of("xor", "mend") == Draft("w = 1")
     assert writer.trouble == ""
 
@@ -283,8 +283,8 @@ def test_two_writers_at_once_lose_nothing(opened: Open) -> None:
 
     def work(writer: ProgressWriter, name: str) -> None:
         for n in range(50):
-            writer.did("xor", f"{name}{n}", "predict", "done")
-            writer.left(left(name, n))
+            writer.record_result("xor", f"{name}{n}", "predict", "done")
+            writer.save_bookmark(left(name, n))
 
     threads = [
         threading.Thread(target=work, args=(writer, name))
@@ -298,28 +298,28 @@ def test_two_writers_at_once_lose_nothing(opened: Open) -> None:
         writer.close()
         assert writer.trouble == ""
     after = opened()
-    assert len(after.states("xor")) == 100
-    assert [after.left_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
+    assert len(after.results_of("xor")) == 100
+    assert [after.bookmark_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
 
 
 def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None:
     writer, other = opened(), opened()
-    writer.did("xor", "first", "predict", "tried")
-    writer.left(left(epoch=2))
-    writer.draft("xor", "mend", Draft("w = 1"))
+    writer.record_result("xor", "first", "predict", "tried")
+    writer.save_bookmark(left(epoch=2))
+    writer.save_draft("xor", "mend", Draft("w = 1"))
     assert writer.flush()
-    other.did("xor", "first", "predict", "done")
-    other.left(left(epoch=9))
-    other.draft("xor", "mend", Draft("w = 2"))
+    other.record_result("xor", "first", "predict", "done")
+    other.save_bookmark(left(epoch=9))
+    other.save_draft("xor", "mend", Draft("w = 2"))
     assert other.flush()
-    assert writer.states("xor") == {"first": "tried"}
+    assert writer.results_of("xor") == {"first": "tried"}
     writer.refresh()
-    assert writer.states("xor") == {"first": "done"}
-    assert writer.last_left() == left(epoch=9)
+    assert writer.results_of("xor") == {"first": "done"}
+    assert writer.last_bookmark() == left(epoch=9)
     assert writer.draft_of("xor", "mend") == Draft("w = 2")
-    writer.left(left(epoch=3))
+    writer.save_bookmark(left(epoch=3))
     writer.refresh()
-    assert writer.last_left() == left(epoch=3)
+    assert writer.last_bookmark() == left(epoch=3)
 
 
 def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
@@ -327,18 +327,18 @@ def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
 ) -> None:
     monkeypatch.setattr(module, "BUSY", 0.01)
     writer = opened()
-    writer.states("xor")
+    writer.results_of("xor")
     with closing(Store(file)) as store:
         store.add([packed(left(epoch=9), NOON), packed(left("line", 9), NOON)])
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        writer.left(left(epoch=3))
-        writer.did("xor", "first", "predict", "done")
-        writer.draft("xor", "mend", Draft("w = 1"))
+        writer.save_bookmark(left(epoch=3))
+        writer.record_result("xor", "first", "predict", "done")
+        writer.save_draft("xor", "mend", Draft("w = 1"))
         writer.refresh()
-        assert writer.left_of("line") == left("line", 9)
-        assert writer.left_of("xor") == left(epoch=3)
-        assert writer.states("xor") == {"first": "done"}
+        assert writer.bookmark_of("line") == left("line", 9)
+        assert writer.bookmark_of("xor") == left(epoch=3)
+        assert writer.results_of("xor") == {"first": "done"}
         assert writer.draft_of("xor", "mend") == Draft("w = 1")
         another.execute("ROLLBACK")
 
@@ -347,11 +347,11 @@ def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = opened()
-    writer.did("xor", "first", "predict", "done")
+    writer.record_result("xor", "first", "predict", "done")
     assert writer.flush()
     monkeypatch.setattr(Store, "exercises", None)
     writer.refresh()
-    assert writer.states("xor") == {"first": "done"}
+    assert writer.results_of("xor") == {"first": "done"}
     assert writer.trouble == ""
 
 
@@ -359,11 +359,11 @@ def test_a_look_at_a_file_that_can_not_be_read_ends(opened: Open, file: Path) ->
     file.mkdir()
     writer = opened()
     writer.refresh()
-    assert writer.states("xor") == {}
+    assert writer.results_of("xor") == {}
     writer.close()
     assert not writer._thread.is_alive()
     writer.refresh()
-    assert writer.states("xor") == {}
+    assert writer.results_of("xor") == {}
 
 
 def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
@@ -378,10 +378,10 @@ def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
 
     monkeypatch.setattr(Store, "add", add)
     writer = opened()
-    writer.states("xor")
+    writer.results_of("xor")
     began = time.monotonic()
     for epoch in range(200):
-        writer.left(left(epoch=epoch))
+        writer.save_bookmark(left(epoch=epoch))
         time.sleep(0.001)
     seconds = time.monotonic() - began
     writer.close()
@@ -396,11 +396,11 @@ def test_a_full_second_is_enough_to_close(opened: Open) -> None:
     for trial in range(10):
         writer = opened()
         for n in range(300):
-            writer.did(f"lesson {trial}", f"e{n}", "predict", "done")
+            writer.record_result(f"lesson {trial}", f"e{n}", "predict", "done")
         began = time.monotonic()
         writer.close()
         fastest = min(fastest, time.monotonic() - began)
-        assert len(opened().states(f"lesson {trial}")) == 300
+        assert len(opened().results_of(f"lesson {trial}")) == 300
         if fastest < 1:  # else the machine was perhaps busy with other things
             break
     assert fastest < 1
@@ -420,8 +420,8 @@ def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.Monke
     writer = ProgressWriter(file)
     began = time.monotonic()
     for n in range(1000):
-        writer.did("xor", f"e{n}", "predict", "done")
-        assert len(writer.states("xor")) == n + 1
+        writer.record_result("xor", f"e{n}", "predict", "done")
+        assert len(writer.results_of("xor")) == n + 1
     writer.close(timeout=0.05)
     assert time.monotonic() - began < 50, "not a tenth of a second each time"
     assert writer.trouble.startswith(f"progress is not kept: waiting for {file}")
@@ -435,15 +435,15 @@ def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
 ) -> None:
     file.mkdir()
     writer = opened()
-    assert writer.states("xor") == {}
+    assert writer.results_of("xor") == {}
     assert writer.trouble == f"progress is not kept: it is a folder ({file})"
-    writer.did("xor", "first", "predict", "done")
-    writer.left(left())
-    assert writer.states("xor") == {"first": "done"}
-    assert writer.last_left() == left()
+    writer.record_result("xor", "first", "predict", "done")
+    writer.save_bookmark(left())
+    assert writer.results_of("xor") == {"first": "done"}
+    assert writer.last_bookmark() == left()
     file.rmdir()
     writer.close()
-    assert opened().states("xor") == {"first": "done"}
+    assert opened().results_of("xor") == {"first": "done"}
 
 
 def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
@@ -453,22 +453,22 @@ def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
         pass
     monkeypatch.setattr(module, "BUSY", 0.05)
     writer = opened()
-    writer.states("xor")
+    writer.results_of("xor")
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        writer.did("xor", "first", "predict", "done")
+        writer.record_result("xor", "first", "predict", "done")
         assert not writer.flush(timeout=0.3)
         wait_until(lambda: "another program is writing it" in writer.trouble, "the reason")
         other.execute("ROLLBACK")
     assert writer.flush()
     assert writer.trouble == ""
-    assert opened().states("xor") == {"first": "done"}
+    assert opened().results_of("xor") == {"first": "done"}
 
 
 def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> None:
     file.write_text("no database\n" * 100)
     writer = opened()
-    writer.did("xor", "first", "predict", "done")
+    writer.record_result("xor", "first", "predict", "done")
     assert writer.flush()
     assert writer.trouble.startswith("the progress file was damaged and is set aside as ")
     assert "\n" not in writer.trouble
@@ -482,9 +482,9 @@ def test_whatever_goes_wrong_is_told_and_never_raised(
 
     monkeypatch.setattr(Store, "exercises", fail)
     writer = opened()
-    assert writer.states("xor") == {}
-    writer.did("xor", "first", "predict", "done")
-    assert writer.states("xor") == {"first": "done"}
+    assert writer.results_of("xor") == {}
+    writer.record_result("xor", "first", "predict", "done")
+    assert writer.results_of("xor") == {"first": "done"}
     writer.close()
     told = f"progress is not kept: RuntimeError: never thought of ({file})"
     assert writer.trouble.startswith(told)
@@ -502,8 +502,8 @@ def test_what_was_typed_is_own_after_a_restart_whatever_file_it_is_kept_in(
     opened: Open, file: Path
 ) -> None:
     writer = opened()
-    writer.draft("xor", "mend", Draft("w = 1"))
-    writer.draft("xor", "other", Draft("import os", is_own=False))
+    writer.save_draft("xor", "mend", Draft("w = 1"))
+    writer.save_draft("xor", "other", Draft("import os", is_own=False))
     writer.close()
     again = opened()
     assert again.draft_of("xor", "mend") == Draft("w = 1", is_own=True)
@@ -514,12 +514,12 @@ def test_what_was_typed_on_another_machine_is_not_own_here(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     theirs = opened()
-    theirs.draft("xor", "mend", Draft("import os"))
+    theirs.save_draft("xor", "mend", Draft("import os"))
     theirs.close()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
     writer = opened()  # the very file, copied there
     assert writer.draft_of("xor", "mend") == Draft("import os", is_own=False)
-    writer.draft("xor", "mend", Draft("import os"))  # agreed to
+    writer.save_draft("xor", "mend", Draft("import os"))  # agreed to
     writer.close()
     assert opened().draft_of("xor", "mend") == Draft("import os", is_own=True)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tutor.lesson.library import Headline
 from tutor.protocol.frame import Change, Position, RunRecipe
-from tutor.session.journal import Bookmark, ExerciseResult, NoJournal
+from tutor.session.journal import Bookmark, ExerciseResult, Journal
 
 from .lessons import headline, lesson
 
@@ -41,7 +41,7 @@ def left(slug: str = "line", exercise: str = "", epoch: int = 3) -> Bookmark:
     )
 
 
-class Kept(NoJournal):
+class Kept(Journal):
     """Holds what a test says has been done."""
 
     def __init__(
@@ -50,15 +50,15 @@ class Kept(NoJournal):
         self.last, self.done = last, done or {}
         self.asked = 0
 
-    def states(self, lesson: str) -> dict[str, ExerciseResult]:
+    def results_of(self, lesson: str) -> dict[str, ExerciseResult]:
         self.asked += 1
         return self.done.get(lesson, {})
 
-    def left(self, left: Bookmark) -> None:
-        self.last = left
+    def save_bookmark(self, bookmark: Bookmark) -> None:
+        self.last = bookmark
 
-    def left_of(self, lesson: str) -> Bookmark | None:
+    def bookmark_of(self, lesson: str) -> Bookmark | None:
         return self.last if self.last and self.last.slug == lesson else None
 
-    def last_left(self) -> Bookmark | None:
+    def last_bookmark(self) -> Bookmark | None:
         return self.last

@@ -10,7 +10,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from tutor.protocol.messages import LessonFailed, OpenLesson, StoppedAt
-from tutor.session.journal import Draft, NoJournal
+from tutor.session.journal import Draft, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.code_area import CodeArea
 from tutor.ui.screens import editor
@@ -90,13 +90,13 @@ async def test_mended_code_is_run_and_success_leads_back(
 FOREIGN = "import os; os.system('true')\n"
 
 
-class FromElsewhere(NoJournal):
+class FromElsewhere(Journal):
     """Has a draft that came with somebody else's progress."""
 
     def __init__(self) -> None:
         self.kept = Draft(FOREIGN, is_own=False)
 
-    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         self.kept = draft
 
     def draft_of(self, lesson: str, exercise: str) -> Draft:

@@ -7,7 +7,7 @@ from textual.app import App
 
 from tutor.lesson.exercise import Exercise
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import ExerciseResult, NoJournal
+from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.session import Session
 from tutor.ui.screens.exercises import ExerciseList, ExercisesScreen
 
@@ -44,7 +44,7 @@ class Alone(App[None]):
 
 def lesson_session(*exercises: Exercise) -> Session:
     session = Session(FakeEngine())
-    session.controller = Controller(session, NoJournal())
+    session.controller = Controller(session, Journal())
     session.open(with_exercises(*exercises or (PREDICT, REPAIR, CHOOSE)))
     return session
 

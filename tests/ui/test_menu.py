@@ -9,7 +9,7 @@ import pytest
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
 from tutor.protocol.messages import OpenLesson
-from tutor.session.journal import ExerciseResult, Journal, NoJournal
+from tutor.session.journal import ExerciseResult, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching
 from tutor.ui.panes.lines import LinesPane
@@ -59,7 +59,7 @@ def chosen(app: TutorApp) -> str:
 async def test_who_has_done_nothing_is_told_what_to_press_and_enter_opens_the_first_lesson(
     menu: Menu, engine: FakeEngine
 ) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         assert "enter opens a lesson · space steps · ? shows all keys" in rows(app)[0]
@@ -101,7 +101,7 @@ async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu:
 
 
 async def test_all_lessons_can_be_reached_in_a_small_terminal(menu: Menu) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("end")
@@ -186,7 +186,7 @@ async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
 
 
 async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("O")
@@ -214,7 +214,7 @@ async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_
 
 
 async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: FakeEngine) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("a")
@@ -225,7 +225,7 @@ async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: Fake
 
 
 async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("slash", *"son-2")
@@ -241,7 +241,7 @@ async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
 
 
 async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("slash", *"zzz")
@@ -279,7 +279,7 @@ def test_what_has_the_words_in_its_title_comes_first_and_a_mode_is_no_word(
 
 
 async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:
-    app = menu(NoJournal())
+    app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("enter")

@@ -89,7 +89,7 @@ class ExerciseController:
 
     def results(self) -> dict[str, ExerciseResult]:
         """The best result so far, by exercise of this lesson."""
-        return self._journal.states(self.lesson.slug) if self.lesson else {}
+        return self._journal.results_of(self.lesson.slug) if self.lesson else {}
 
     @property
     def has_begun(self) -> bool:
@@ -224,7 +224,7 @@ class ExerciseController:
             self._has_bookmark = True
             current = self.attempt.exercise.id if self.attempt else ""
             others = tuple(u for id, u in self._unfinished.items() if id != current)
-            self._journal.left(paused.bookmark(self.attempt, others))
+            self._journal.save_bookmark(paused.bookmark(self.attempt, others))
 
     # ── The learner's answers ───────────────────────────────────────────────────────
 
@@ -316,7 +316,7 @@ class ExerciseController:
             self._engine_session.pause()
             self._engine_session.tell("none_skipped")
             return
-        self._journal.did(lesson.slug, found.id, kind_of(found), "unskipped")
+        self._journal.record_result(lesson.slug, found.id, kind_of(found), "unskipped")
         self.begin(found.id)
 
     # ── The code of a Repair ────────────────────────────────────────────────────────

@@ -138,7 +138,9 @@ class ExerciseHandler(Generic[E]):
 
     def record(self, result: ExerciseResult) -> None:
         """Write to the journal what the learner has done."""
-        self.journal.did(self.lesson.slug, self.exercise.id, kind_of(self.exercise), result)
+        self.journal.record_result(
+            self.lesson.slug, self.exercise.id, kind_of(self.exercise), result
+        )
 
     def count_try(self) -> None:
         """Count one more answer."""

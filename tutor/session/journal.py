@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -91,79 +91,47 @@ class Draft(msgspec.Struct, frozen=True):
     """Whether it was typed, or agreed to, on this machine; otherwise the learner is asked first."""
 
 
-class Journal(Protocol):
-    """The store of the learner's progress. No method ever raises; only `flush` blocks."""
+class Journal:
+    """The store of the learner's progress; this base class saves nothing.
 
-    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
+    No method ever raises; only `flush` blocks.
+    """
+
+    def record_result(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         """Record a result of an exercise of the lesson with this slug."""
 
-    def left(self, left: Bookmark) -> None:
+    def save_bookmark(self, bookmark: Bookmark) -> None:
         """Save the bookmark of a lesson."""
 
-    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """Save the learner's code for a Repair."""
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         """The learner's code for a Repair; None if there is none."""
+        return None
 
-    def states(self, lesson: str) -> dict[str, ExerciseResult]:
+    def results_of(self, lesson: str) -> dict[str, ExerciseResult]:
         """The best result so far, by exercise (done before skipped before tried)."""
+        return {}
 
-    def left_of(self, lesson: str) -> Bookmark | None:
-        """The bookmark of a lesson; None if there is none."""
+    def bookmark_of(self, lesson: str) -> Bookmark | None:
+        """The bookmark of a lesson; None if there is none that can be read."""
+        return None
 
-    def last_left(self) -> Bookmark | None:
+    def last_bookmark(self) -> Bookmark | None:
         """The latest bookmark of all lessons."""
+        return None
 
     def refresh(self) -> None:
         """Include records of other processes in the next query."""
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait up to `timeout` seconds until all is written; returns whether it is."""
-
-    @property
-    def trouble(self) -> str:
-        """The reason why nothing is saved, in one line; mostly empty."""
-
-
-class NoJournal:
-    """A journal that saves nothing."""
-
-    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
-        """Save nothing."""
-
-    def left(self, left: Bookmark) -> None:
-        """Save nothing."""
-
-    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
-        """Save nothing."""
-
-    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
-        """Nothing is saved."""
-        return None
-
-    def states(self, lesson: str) -> dict[str, ExerciseResult]:
-        """Nothing is saved."""
-        return {}
-
-    def left_of(self, lesson: str) -> Bookmark | None:
-        """Nothing is saved."""
-        return None
-
-    def last_left(self) -> Bookmark | None:
-        """Nothing is saved."""
-        return None
-
-    def refresh(self) -> None:
-        """Nothing is saved."""
-
-    def flush(self, timeout: float = 1.0) -> bool:
-        """Nothing is to be written."""
         return True
 
     @property
     def trouble(self) -> str:
-        """Nothing is to be saved."""
+        """The reason why nothing is saved, in one line; mostly empty."""
         return ""
 
 

@@ -26,7 +26,7 @@ from tutor.progress.records import (
     now,
     progress_file,
 )
-from tutor.session.journal import Bookmark, Draft, ExerciseResult, packed, unpacked
+from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, packed, unpacked
 
 if TYPE_CHECKING:
     from tutor.progress.seal import Seals
@@ -137,7 +137,7 @@ _AGAIN = 0.05
 """Seconds between two tries to write while it is being closed."""
 
 
-class ProgressWriter:
+class ProgressWriter(Journal):
     """A Journal over the progress file. No method ever raises.
 
     Open it early, and close it at the end. Changes are written at once; of bookmarks that change
@@ -169,7 +169,7 @@ class ProgressWriter:
 
     # ── The journal ─────────────────────────────────────────────────────────────────
 
-    def did(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
+    def record_result(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         """Record a result of an exercise of the lesson with this slug."""
         record = DeedRecord(
             id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=result, at=now()
@@ -179,15 +179,15 @@ class ProgressWriter:
             self._pending.add_result(record, time.monotonic())
             self._changed.notify_all()
 
-    def left(self, left: Bookmark) -> None:
+    def save_bookmark(self, bookmark: Bookmark) -> None:
         """Save the bookmark of a lesson."""
         at = now()
         with self._changed:
-            self._places[left.slug] = (at, left)
-            self._pending.add_bookmark(left, at, time.monotonic())
+            self._places[bookmark.slug] = (at, bookmark)
+            self._pending.add_bookmark(bookmark, at, time.monotonic())
             self._changed.notify_all()
 
-    def draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """Save the learner's code for a Repair."""
         with self._changed:
             self._drafts[lesson, exercise] = draft
@@ -200,7 +200,7 @@ class ProgressWriter:
         with self._changed:
             return self._drafts.get((lesson, exercise))
 
-    def states(self, lesson: str) -> dict[str, ExerciseResult]:
+    def results_of(self, lesson: str) -> dict[str, ExerciseResult]:
         """The best result so far, by exercise (see RANK)."""
         self._wait_until_loaded()
         with self._changed:
@@ -216,14 +216,14 @@ class ProgressWriter:
 
     # ── Bookmarks ──────────────────────────────────────────────────────
 
-    def last_left(self) -> Bookmark | None:
+    def last_bookmark(self) -> Bookmark | None:
         """The latest bookmark of all lessons."""
         self._wait_until_loaded()
         with self._changed:
             slugs = sorted(self._places, key=lambda slug: self._places[slug][0])
-        return self.left_of(slugs[-1]) if slugs else None
+        return self.bookmark_of(slugs[-1]) if slugs else None
 
-    def left_of(self, lesson: str) -> Bookmark | None:
+    def bookmark_of(self, lesson: str) -> Bookmark | None:
         """The bookmark of a lesson; None if there is none that can be read."""
         self._wait_until_loaded()
         with self._changed:

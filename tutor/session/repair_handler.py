@@ -60,7 +60,7 @@ class RepairHandler(ExerciseHandler[Repair]):
 
     def _draft(self) -> Draft | None:
         """The code that was left here; none once the exercise is done."""
-        if self.journal.states(self.lesson.slug).get(self.exercise.id) == "done":
+        if self.journal.results_of(self.lesson.slug).get(self.exercise.id) == "done":
             return None
         return self.journal.draft_of(self.lesson.slug, self.exercise.id)
 
@@ -68,7 +68,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         """Save the code as it is now; an edit of code from elsewhere is from elsewhere, too."""
         self.set(code=code)
         draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
-        self.journal.draft(self.lesson.slug, self.exercise.id, draft)
+        self.journal.save_draft(self.lesson.slug, self.exercise.id, draft)
 
     def agree(self) -> None:
         """Let code from elsewhere run, as it is now: the learner has read it."""

@@ -35,7 +35,7 @@ from tutor.protocol.messages import (
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import Bookmark, Journal, NoJournal
+from tutor.session.journal import Bookmark, Journal
 from tutor.session.run_view import Notice, PrintedText, Start
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -57,7 +57,7 @@ class Session(EngineSession):
         self,
         engine: Engine,
         clock: Callable[[], float] = time.monotonic,
-        journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
+        journal: Journal = Journal(),  # noqa: B008 - it saves nothing, so nothing is shared
     ) -> None:
         super().__init__(engine, clock)
         self.controller = ExerciseController(self, journal)
@@ -114,7 +114,7 @@ class Session(EngineSession):
         """Begin a lesson; the exercises that were left unfinished are restored."""
         self._forget_pending()
         self.controller.forget_lesson()
-        self._previous = bookmark = self.journal.left_of(lesson.slug)
+        self._previous = bookmark = self.journal.bookmark_of(lesson.slug)
         self.open_lesson(lesson, start)
         if bookmark is None:
             return

@@ -22,7 +22,7 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
 from tutor.session.engine_session import Engine
-from tutor.session.journal import Bookmark, Journal, NoJournal
+from tutor.session.journal import Bookmark, Journal
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session, SessionObserver
 from tutor.ui.charset import is_ascii_only
@@ -91,7 +91,7 @@ class TutorApp(ThemedApp):
         is_trusted: Callable[[Lesson], bool] | None = None,
         trust_lesson: Callable[[Lesson], str] | None = None,
         ascii_only: bool | None = None,
-        journal: Journal = NoJournal(),  # noqa: B008 - keeps nothing, so nothing is shared
+        journal: Journal = Journal(),  # noqa: B008 - keeps nothing, so nothing is shared
         settings: SettingsFile | None = None,
         theme: ThemeName | None = None,
     ) -> None:
@@ -238,7 +238,7 @@ class TutorApp(ThemedApp):
 
     def action_resume(self) -> None:
         """Resume where the learner was last, in any lesson."""
-        left, view = self._curriculum.last_left(), self.session.view
+        left, view = self._curriculum.last_bookmark(), self.session.view
         if left is None:
             self.tell(Notice("nothing_left_yet"))
         elif view and view.lesson.slug == left.slug and self.session.controller.has_begun:
@@ -399,7 +399,7 @@ class TutorApp(ThemedApp):
 
     def _begin_where_left(self, lesson: Lesson) -> None:
         """Start at the bookmark; at the beginning without one, or if settings were given."""
-        left = self._journal.left_of(lesson.slug)
+        left = self._journal.bookmark_of(lesson.slug)
         if left is None or self._start != Start():
             self._begin_as_asked(lesson)
         else:

@@ -98,13 +98,13 @@ class CurriculumProgress:
         """All lessons as the journal has them; it may take a moment to read its file."""
         journal = self._journal
         return tuple(
-            LessonProgress(h, journal.states(h.slug), journal.left_of(h.slug))
+            LessonProgress(h, journal.results_of(h.slug), journal.bookmark_of(h.slug))
             for h in self.headlines
         )
 
-    def last_left(self) -> Bookmark | None:
+    def last_bookmark(self) -> Bookmark | None:
         """The learner's last bookmark; None if its lesson no longer exists here."""
-        left = self._journal.last_left()
+        left = self._journal.last_bookmark()
         slugs = {h.slug for h in self.headlines}
         return left if left is not None and (left.slug in slugs or _is_there(left)) else None
 

@@ -229,7 +229,7 @@ class MenuScreen(LessonListScreen):
 
     def _first_entry(self, curriculum: Sequence[LessonProgress]) -> LessonRow:
         """The row to resume. It takes a line from the start, so that nothing moves later."""
-        left = self._curriculum.last_left() if self.is_known else None
+        left = self._curriculum.last_bookmark() if self.is_known else None
         if left is not None:
             known = self._known.get(left.slug)
             headline = known.headline if known else None
