@@ -320,7 +320,7 @@ class Typesetter:
         base = self.box(node.base, style)
         width = max(base.width, 3)
         drawn = ("\\-v/", "/-^\\") if self.ascii else ("╰─┬╯", "╭─┴╮")
-        left, line, middle, right = drawn[node.over]
+        left, line, middle, right = tuple(drawn[node.over])
         half = (width - 3) // 2
         text = left + line * half + middle + line * (width - 3 - half) + right
         return embraced(self._over_or_under(base, text_box(text), below=not node.over))

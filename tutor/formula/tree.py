@@ -143,7 +143,8 @@ class _Reader:
             case "msqrt":
                 return Root(self._row(element))
             case "mroot":
-                return Root(*self._parts(element, 2))
+                body, index = self._parts(element, 2)
+                return Root(body, index)
             case "mphantom":
                 return Phantom(self._row(element))
             case "mtable":
