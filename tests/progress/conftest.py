@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from tutor.progress.records import DeedName, DeedRecord, DraftRecord, PlaceRecord
+from tutor.progress.records import DraftRecord, ExerciseEvent, ExerciseRecord, PlaceRecord
 from tutor.progress.store import Store
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -21,9 +21,9 @@ NOBODY = 65534
 
 
 def deed(
-    name: DeedName = "tried", exercise: str = "first", lesson: str = "xor", minutes: float = 0
-) -> DeedRecord:
-    return DeedRecord(
+    name: ExerciseEvent = "tried", exercise: str = "first", lesson: str = "xor", minutes: float = 0
+) -> ExerciseRecord:
+    return ExerciseRecord(
         id=uuid4(),
         lesson=lesson,
         exercise=exercise,

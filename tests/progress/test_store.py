@@ -19,7 +19,7 @@ from tutor.errors import ProgressError
 from tutor.lesson import library
 from tutor.progress import connection, schema
 from tutor.progress import records as place_module
-from tutor.progress.records import RANK, Counts, DeedName, progress_file
+from tutor.progress.records import RANK, Counts, ExerciseEvent, progress_file
 from tutor.progress.store import Store
 from tutor.session.journal import ExerciseResult
 
@@ -27,11 +27,11 @@ KILLED = """
 import sys
 from pathlib import Path
 from uuid import uuid4
-from tutor.progress.records import DeedRecord, PlaceRecord, now
+from tutor.progress.records import ExerciseRecord, PlaceRecord, now
 from tutor.progress.store import Store
 store = Store(Path(sys.argv[1]))
 for n in range(100_000):
-    deed = DeedRecord(
+    deed = ExerciseRecord(
         id=uuid4(), lesson="xor", exercise="e", kind="predict", deed="tried", at=now()
     )
     store.add([deed, PlaceRecord(lesson="xor", at=now(), epoch=n)])
@@ -292,4 +292,4 @@ def test_the_file_is_found_in_the_data_folder_or_where_one_says(
 def test_words_that_two_packages_use_are_the_same() -> None:
     """The progress is a leaf: it can't import them."""
     assert place_module.APP == library.APP
-    assert set(get_args(ExerciseResult)) == set(get_args(DeedName)) == {*RANK, "unskipped"}
+    assert set(get_args(ExerciseResult)) == set(get_args(ExerciseEvent)) == {*RANK, "unskipped"}

@@ -116,7 +116,7 @@ def _add_open(commands: _Commands) -> None:
     parser.add_argument(
         "--plain",
         action="store_true",
-        help="as lines of plain text with typed commands, for screen readers, pipes and logs",
+        help="lines of plain text with typed commands, for screen readers, pipes and logs",
     )
     parser.add_argument(
         "--theme",
@@ -181,14 +181,14 @@ def _add_length(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=1,
         metavar="K",
-        help="report the epochs that K divides, and the last (1: all)",
+        help="print every Kth epoch, and the last (1: all)",
     )
 
 
 def _add_check(commands: _Commands) -> None:
-    about = "check lessons: they parse, run, agree with autograd and repeat"
+    about = "check that lessons can be read, run, agree with autograd and repeat"
     parser = _command(commands, "check", about, "tutor check --watch --trust mine.md")
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="all that are shipped if none")
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="a slug, or a .md file (all shipped lessons)")
     parser.add_argument(
         "--lang",
         type=_language,
@@ -198,11 +198,11 @@ def _add_check(commands: _Commands) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="check again whenever a file changes, until Ctrl+C; with --trust, whatever is "
+        help="check again when a file changes, until Ctrl+C; with --trust, any content that is "
         "saved to a lesson of your own meanwhile may run",
     )
     parser.add_argument(
-        "-v", "--answers", action="store_true", help="tell the computed answers of exercises"
+        "-v", "--answers", action="store_true", help="print the computed answers of exercises"
     )
     _add_trust(parser)
 
@@ -266,7 +266,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="let a lesson that was not shipped run, now and from now on",
+        help="let a lesson that was not shipped run, from now on",
     )
 
 

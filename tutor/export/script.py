@@ -1,7 +1,7 @@
 """A lesson in one mode as a Python script that runs without the tutor.
 
-What the lesson says stands in it as comments. It is data: no title and no text can leave its
-docstring or its comment.
+The lesson's text becomes comments. It is data: no title and no text can end its docstring or its
+comment.
 """
 
 from __future__ import annotations

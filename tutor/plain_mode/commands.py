@@ -272,7 +272,7 @@ class ActionCommands:
             self._session.controller.keep_draft(code + "\n")
             raise UnclearCommandError(
                 "Stopped: the lines you typed are kept, and nothing was checked. "
-                f"Type code to hear them, code {phase} for the code before, edit to write it anew."
+                f"Type code to hear them, code {phase} for the code before, edit to write it again."
             ) from None
         return "\n".join(lines)
 

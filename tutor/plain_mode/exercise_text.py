@@ -104,15 +104,15 @@ def news(
     old = was if is_same else None
     if old is None:
         yield _title(now)
-    if _is_asked_anew(now, old):
+    if _is_new_question(now, old):
         if not isinstance(now.exercise, Choose):  # which is not about the run
             yield from standing
         yield from _question(now, in_symbols)
     is_wished = wish in ("answer", "edit")
     reply = reply_markdown(now)
     is_new_reply = bool(reply) and (is_wished or _has_changed(now, old))
-    if verdict := _verdict(now, old, with_reply=is_new_reply):
-        yield from _with_lead(verdict, prose(reply)) if is_new_reply else (verdict,)
+    if judgement := _judgement(now, old, with_reply=is_new_reply):
+        yield from _with_lead(judgement, prose(reply)) if is_new_reply else (judgement,)
     elif is_new_reply:
         yield from prose(reply)
     if wish == "edit" and now.state == "asking":
@@ -150,7 +150,7 @@ def question(attempt: Attempt, in_symbols: bool = False) -> str:
     return next((line for line in reversed(said) if isinstance(line, str)), "")
 
 
-def _is_asked_anew(now: Attempt, old: Attempt | None) -> bool:
+def _is_new_question(now: Attempt, old: Attempt | None) -> bool:
     if now.state not in ("asking", "done", "wrong"):
         return False
     return old is None or (old.state in ("opening", "wrong") and now.state == "asking")
@@ -160,7 +160,7 @@ def _has_changed(now: Attempt, old: Attempt | None) -> bool:
     return old is None or (now.reply, now.tries) != (old.reply, old.tries)
 
 
-def _verdict(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
+def _judgement(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
     """The first words of a reply: right or not; empty if no answer was judged."""
     if now.state in ("wrong", "done"):
         is_judged = old is None or now.state != old.state
@@ -240,7 +240,7 @@ def _after_edit(attempt: Attempt) -> Iterator[Line]:
         return
     if code_checks.why_not_code(attempt.code):
         yield "The run still uses the code before. Your code is kept as a draft."
-    yield "Type code to hear it, edit to write it anew, or hint."
+    yield "Type code to hear it, edit to write it again, or hint."
 
 
 def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:

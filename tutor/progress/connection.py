@@ -95,9 +95,9 @@ def connect_to_read(file: Path, patience: float) -> sqlite3.Connection:
 
 def check_whole(connection: sqlite3.Connection) -> None:
     """Raise sqlite3.DatabaseError, as for any damage, if a page of the file is damaged."""
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise damage(str(verdict))
+    result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if result != "ok":
+        raise damage(str(result))
 
 
 def damage(what: str) -> sqlite3.DatabaseError:

@@ -37,9 +37,9 @@ def free_name(file: Path, what: str, suffix: str = "") -> Path:
     return next(path for path in paths if not os.path.lexists(path))
 
 
-DeedName: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
+ExerciseEvent: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
 
-RANK: tuple[DeedName, ...] = ("hinted", "tried", "shown", "skipped", "done")
+RANK: tuple[ExerciseEvent, ...] = ("hinted", "tried", "shown", "skipped", "done")
 """The states of an exercise in ascending order: its state is the last of these that happened.
 
 `unskipped` is no state: it cancels the `skipped` before it.
@@ -62,15 +62,15 @@ class _Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"a time in the year {self.at.year}")
 
 
-class DeedRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
-    """Something that happened at an exercise, once."""
+class ExerciseRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
+    """One event of an exercise."""
 
     id: UUID
     """Random: identifies the event in every copy."""
     exercise: str
     kind: str
-    """Of the exercise: `predict`, `repair` …"""
-    deed: DeedName
+    """The kind of the exercise: `predict`, `repair` …"""
+    deed: ExerciseEvent
 
 
 class PlaceRecord(_Dated, frozen=True, kw_only=True, tag="place"):
@@ -100,7 +100,7 @@ class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft", omit_defaults=
     """
 
 
-Record: TypeAlias = DeedRecord | PlaceRecord | DraftRecord
+Record: TypeAlias = ExerciseRecord | PlaceRecord | DraftRecord
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -122,7 +122,7 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     lesson: str
     exercise: str
     kind: str
-    state: DeedName
+    state: ExerciseEvent
     tries: int
     hints: int
     first_done: datetime | None
@@ -132,7 +132,7 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the solution was shown before the exercise was done."""
 
     @property
-    def deeds(self) -> Iterator[DeedName]:
+    def deeds(self) -> Iterator[ExerciseEvent]:
         """The state, and the states before it, for the case that it is taken back."""
         yield self.state
         if self.tries:

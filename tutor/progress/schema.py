@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from tutor.progress.records import Counts, DeedRecord, DraftRecord, PlaceRecord, Record, text_of
+from tutor.progress.records import Counts, DraftRecord, ExerciseRecord, PlaceRecord, Record, text_of
 
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -112,7 +112,7 @@ def _has_all_columns(connection: sqlite3.Connection) -> bool:
     )
 
 
-KINDS: tuple[type[Record], ...] = (DeedRecord, PlaceRecord, DraftRecord)
+KINDS: tuple[type[Record], ...] = (ExerciseRecord, PlaceRecord, DraftRecord)
 
 _TABLES: dict[type, str] = dict(zip(KINDS, COLUMNS, strict=True))
 _KEYS = {"deeds": "id", "places": "lesson", "drafts": "lesson, exercise"}
@@ -151,8 +151,8 @@ def read(
 def add(connection: sqlite3.Connection, records: Iterable[Record], is_merge: bool) -> Counts:
     """Write records; returns how many were new. Call it within a transaction.
 
-    A known deed stays as it is. A place or draft replaces the one before; in a merge only if it
-    is later. (Outside a merge it is the latest, whatever the clock says.)
+    A known exercise record stays as it is. A place or draft replaces the one before; in a merge
+    only if it is later. (Outside a merge it is the latest, even if the clock says otherwise.)
     """
     new = dict.fromkeys(COLUMNS, 0)
     for record in records:

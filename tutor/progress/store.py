@@ -38,7 +38,7 @@ from tutor.progress.records import (
     Record,
 )
 
-_DEEDS = (*RANK, "unskipped")
+_EVENTS = (*RANK, "unskipped")
 _BEST = " ".join(f"WHEN '{deed}' THEN {i}" for i, deed in enumerate(RANK) if deed != "skipped")
 _SKIPPED = """
     max(CASE deed WHEN 'skipped' THEN at END)
@@ -59,7 +59,7 @@ _QUESTION = f"""
         min(CASE deed WHEN 'shown' THEN at END) AS first_shown,
         max(at) AS last
     FROM deeds
-    WHERE deed IN ({", ".join(f"'{deed}'" for deed in _DEEDS)})
+    WHERE deed IN ({", ".join(f"'{deed}'" for deed in _EVENTS)})
     GROUP BY lesson, exercise
     HAVING state IS NOT NULL
     ORDER BY min(at)
@@ -118,7 +118,7 @@ class Store:
         return self._write(lambda connection: schema.add(connection, records, is_merge=False))
 
     def merge(self, records: Iterable[Record]) -> Counts:
-        """Add records from elsewhere: all deeds, and places and drafts that are later."""
+        """Add records from elsewhere: all exercise records, and later places and drafts."""
         records = list(records)
         return self._write(lambda connection: schema.add(connection, records, is_merge=True))
 
@@ -229,7 +229,7 @@ class Store:
                     if not is_damage(error):
                         raise
             if self._connection is None:
-                self._begin_anew()
+                self._replace_damaged_file()
             self._inode = self._inode_now()
         except (sqlite3.Error, OSError) as error:
             self.close()
@@ -254,7 +254,7 @@ class Store:
             connection.close()
             raise
 
-    def _begin_anew(self) -> None:
+    def _replace_damaged_file(self) -> None:
         """Set the damaged file aside, begin a new one, and copy the readable records."""
         with only_one(self.file.parent):
             try:

@@ -10,11 +10,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from tutor.progress.records import DeedName, PlaceRecord
+from tutor.progress.records import ExerciseEvent, PlaceRecord
 from tutor.protocol.frame import Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
 
-ExerciseResult: TypeAlias = DeedName
+ExerciseResult: TypeAlias = ExerciseEvent
 """An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
 
 

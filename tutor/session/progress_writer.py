@@ -19,8 +19,8 @@ from tutor.errors import ProgressError
 from tutor.plain import one_line
 from tutor.progress.records import (
     RANK,
-    DeedRecord,
     DraftRecord,
+    ExerciseRecord,
     Record,
     free_name,
     now,
@@ -49,7 +49,7 @@ Drafts: TypeAlias = dict[tuple[str, str], tuple[datetime, Draft]]
 class WriteBatch(NamedTuple):
     """Records that are written in one transaction."""
 
-    results: tuple[DeedRecord, ...]
+    results: tuple[ExerciseRecord, ...]
     bookmarks: Bookmarks
     drafts: Drafts
 
@@ -65,7 +65,7 @@ class PendingWrites:
         """The time of the oldest record."""
         self.due = 0.0
         """The time of the next write."""
-        self._results: list[DeedRecord] = []
+        self._results: list[ExerciseRecord] = []
         self._bookmarks: Bookmarks = {}
         self._drafts: Drafts = {}
         self._came = self._tried = self._not_before = -math.inf
@@ -73,7 +73,7 @@ class PendingWrites:
     def __bool__(self) -> bool:
         return bool(self._results or self._bookmarks or self._drafts)
 
-    def add_result(self, result: DeedRecord, clock: float) -> None:
+    def add_result(self, result: ExerciseRecord, clock: float) -> None:
         """Add a result, which is due at once."""
         self._schedule(clock, clock)
         self._results.append(result)
@@ -171,7 +171,7 @@ class ProgressWriter(Journal):
 
     def record_result(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
         """Record a result of an exercise of the lesson with this slug."""
-        record = DeedRecord(
+        record = ExerciseRecord(
             id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=result, at=now()
         )
         with self._changed:
