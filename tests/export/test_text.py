@@ -82,8 +82,8 @@ def test_the_prose_is_the_modes_own() -> None:
     by_hand, model = script(LINE, "manual"), script(LINE, "model")
     assert "The weight starts at 0" in by_hand
     assert "The weight starts at 0" not in model
-    assert "A model wants one row per sample" in model
-    assert "A model wants one row per sample" not in by_hand
+    assert "A model expects one row per sample" in model
+    assert "A model expects one row per sample" not in by_hand
     for text in (by_hand, model):
         assert "Four points lie on the line" in text
         assert "What to remember" in text

@@ -188,7 +188,7 @@ def _add_length(parser: argparse.ArgumentParser) -> None:
 def _add_check(commands: _Commands) -> None:
     about = "check that lessons can be read, run, agree with autograd and repeat"
     parser = _command(commands, "check", about, "tutor check --watch --trust mine.md")
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="a slug, or a .md file (all shipped lessons)")
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="(all shipped lessons)")
     parser.add_argument(
         "--lang",
         type=_language,
