@@ -27,7 +27,7 @@ from tutor.protocol.frame import Element
 from tutor.protocol.messages import AnyEvent
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
-from tutor.wording.feedback import solution_markdown
+from tutor.wording.feedback import reply_markdown, solution_markdown
 
 PATIENCE = 60.0
 """Seconds to wait for the engine before an exercise counts as stuck."""
@@ -89,7 +89,9 @@ class Player:
             self._by_trying(exercise, attempt)
         attempt = self.session.attempt
         assert attempt is not None
-        return "" if attempt.state == "done" and attempt.explain else attempt.reply or "not met"
+        if attempt.state == "done" and attempt.explain:
+            return ""
+        return reply_markdown(attempt) or "not met"
 
     def _reach(self, exercise: Reach) -> None:
         solution = exercise.solution

@@ -97,6 +97,7 @@ def plain(report: bool = False) -> torch.Tensor:
         loss = ((t_p - t_c) ** 2).mean()
         loss.backward()
         with torch.no_grad():
+            assert params.grad is not None
             params -= 1e-2 * params.grad
         if report and epoch % 500 == 0:
             print(f"Epoch {epoch}, Loss {float(loss):f}")
