@@ -1,4 +1,4 @@
-"""Whatever the formula, nothing of it is lost.
+"""Random formulas: nothing of them is lost.
 
 Random formulas are built together with the leaves they must show. A leaf may be drawn as a
 sub- or superscript glyph, under a hat, or on another row: Unicode's compatibility

@@ -1,4 +1,4 @@
-"""What is wrong with a formula is told in one line."""
+"""The error messages of formulas, each one line."""
 
 import pytest
 
@@ -38,7 +38,7 @@ from tutor.formula import parse
         (r"\sum\limits x", r"\limits must be followed by _ or ^"),
     ],
 )
-def test_a_fault_is_named(latex, message):
+def test_an_error_is_named(latex, message):
     with pytest.raises(FormulaError) as caught:
         parse(latex)
     assert str(caught.value) == message
@@ -55,8 +55,4 @@ def test_an_unknown_command_is_no_error_but_shown():
 
 def test_a_macro_can_not_blow_up():
     bomb = r"\newcommand{\a}{xx}\newcommand{\b}{\a\a}\b"
-    assert parse(bomb).unsupported == (
-        r"\newcommand{\a}{xx}",
-        r"\newcommand{\b}{\a\a}",
-        r"\b",
-    )
+    assert parse(bomb).unsupported == (r"\newcommand{\a}{xx}", r"\newcommand{\b}{\a\a}", r"\b")

@@ -1,7 +1,7 @@
 r"""Drawing and saying are total: no formula, no width and no value makes them fail.
 
-The functions are called without the net that `tutor.formula` puts below them, so that a
-failure is seen here; that the net holds is tested at the end.
+The functions are called without the fallback of `tutor.formula`, so that a failure is seen
+here; the fallback has a test of its own.
 """
 
 import subprocess
@@ -78,7 +78,7 @@ _ODD = "⟨⟩⟦⟧⌊▢★½²ₙℏℵ∮⨀⊨⊢⇝≲⪯⊴⌢ªﬁ№①
 @given(text=st.text(st.one_of(st.characters(categories=["S", "P", "L", "N"])), max_size=6))
 @example(_ODD)
 def test_a_unicode_name_is_never_said(text: str):
-    """Whatever sign is typed into a formula is said in words or left as it is."""
+    """Each sign that is typed into a formula is said in words or left as it is."""
     plain = "".join(c for c in text if c not in "\\{}$&%#_^~'\"")
     if not plain.strip():
         return

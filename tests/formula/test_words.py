@@ -1,4 +1,4 @@
-"""Formulas in words, for somebody who listens."""
+"""Formulas in spoken English."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ from tutor.lesson.markdown import MathSpan, find
 
 LESSONS = sorted(shipped_folder().rglob("*.md"))
 MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
-"""Nothing of LaTeX, and no sign that is not in words."""
+"""LaTeX's markup, and signs that are not in words."""
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,7 @@ MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
             "sigma of z equals 1 over (1 plus e to the power of minus z)",
         ),
         (r"\begin{pmatrix} 1 & 2 & 3 & 4 \end{pmatrix}", "a row of 4: 1, 2, 3, 4"),
-        (
-            r"\begin{pmatrix} w \\ b \end{pmatrix} = v",
-            "a column of 2: w, b; equals v",
-        ),
+        (r"\begin{pmatrix} w \\ b \end{pmatrix} = v", "a column of 2: w, b; equals v"),
         (
             r"A = \begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}",
             "A equals a 2 by 2 matrix: row 1: 1, 2; row 2: 3, 4",

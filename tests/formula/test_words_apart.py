@@ -1,7 +1,7 @@
-"""Who listens can tell formulas apart: no two different trees get the same words.
+"""A listener can tell formulas apart: no two different trees get the same words.
 
-Different is what differs in what belongs to what: how a product or a quotient is written does
-not count, nor how statements are set beside each other.
+Two trees are different if they group their parts differently. The notation of a product or a
+quotient does not count, nor does the layout of statements.
 """
 
 from itertools import product
@@ -40,7 +40,7 @@ _UNSAID = {"", "·", "⋅", "×", ",", ";"}
 
 
 def shape(node: Node):
-    """What belongs to what in a formula, as tuples that can be compared."""
+    """The grouping of a formula's parts, as tuples that can be compared."""
     items = _quotients(with_bars(_items(node)))
     return items[0] if len(items) == 1 else ("row", *items)
 
@@ -99,8 +99,8 @@ def _shape(node: Node) -> object:
     raise AssertionError(node)
 
 
-def told_apart(formulas: list[str]) -> None:
-    """Assert it of all of them."""
+def assert_distinct(formulas: list[str]) -> None:
+    """Assert that formulas of different shapes have different words."""
     by_words: dict[str, tuple[str, object]] = {}
     for latex in formulas:
         formula = parse(latex)
@@ -115,7 +115,7 @@ def test_the_formulas_of_the_lessons_are_told_apart() -> None:
         lines = Path(path).read_text("utf-8").split("\n")
         found |= {m.latex: None for m in find(lines) if isinstance(m, MathSpan)}
     assert len(found) > 100
-    told_apart(list(found))
+    assert_distinct(list(found))
 
 
 _ONE = (r"\log @", r"\sqrt{@}", "|@|", r"\hat{@}", "-@", "(@)", "{@}^2", "{@}^{(n)}", r"\sum_i @",
@@ -134,4 +134,4 @@ def test_what_stands_in_a_fraction_a_power_a_root_is_told_from_what_stands_besid
     one = [_filled(t, s) for t, s in product(_ONE, small)]
     left = [_filled(t, s, "z") for t, s in product(_TWO, small)]
     right = [_filled(t, "z", s) for t, s in product(_TWO, small)]
-    told_apart([*small, *one, *left, *right])
+    assert_distinct([*small, *one, *left, *right])
