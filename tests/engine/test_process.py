@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -41,8 +42,8 @@ FORGED = shlex.quote(to_line(ProcessEnded(message="gone", restarting=False)).dec
 """What only the client itself may tell."""
 
 
-class Talk:
-    """A client, whose child does a mischief after the first command, and what it tells."""
+class ShellChild:
+    """A client whose child does a mischief after the first command, and its events."""
 
     def __init__(self, mischief: str) -> None:
         script = f"read taken; echo {READY}; read command; {mischief}"
@@ -65,20 +66,23 @@ class Talk:
         return self.wait_for(ProcessEnded)
 
 
+Make: TypeAlias = Callable[[str], ShellChild]
+
+
 @pytest.fixture
-def engine_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Talk]]:
+def shell_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(client, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(process, "LET_GO_SECONDS", PATIENCE)
     monkeypatch.setattr(process, "LONGEST_LINE", 4096)
-    talks = []
+    children = []
 
-    def make(mischief: str) -> Talk:
-        talks.append(Talk(mischief))
-        return talks[-1]
+    def make(mischief: str) -> ShellChild:
+        children.append(ShellChild(mischief))
+        return children[-1]
 
     yield make
-    for engine_session in talks:
-        engine_session.client.close()
+    for child in children:
+        child.client.close()
 
 
 WROTE = "wrote into the tutor's own pipe and was ended"
@@ -100,15 +104,18 @@ WROTE = "wrote into the tutor's own pipe and was ended"
     ],
 )
 def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
-    engine_session: Callable[[str], Talk], mischief: str, how: str, monkeypatch: pytest.MonkeyPatch
+    shell_child: Make,
+    mischief: str,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if mischief.startswith("exec >&-"):  # which lives on; for all others a slow machine has time
         monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
-    told = engine_session(mischief)
-    ended = told.ended()
+    child = shell_child(mischief)
+    ended = child.ended()
     assert ended.message == f"the lesson's process {how}; it starts again"
     assert ended.restarting
-    assert isinstance(told.next(), EngineReady)
+    assert isinstance(child.next(), EngineReady)
 
 
 def opening() -> OpenLesson:
@@ -116,25 +123,25 @@ def opening() -> OpenLesson:
 
 
 def test_a_process_that_ends_again_and_again_is_not_started_forever(
-    engine_session: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
+    shell_child: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "LONG_ENOUGH", 60.0)
     monkeypatch.setattr(client, "BACK_OFF", (0.0, 0.0))
-    session = engine_session("exit 5")
-    session.client.send(opening())
-    first = session.wait_for(ProcessEnded)
+    child = shell_child("exit 5")
+    child.client.send(opening())
+    first = child.wait_for(ProcessEnded)
     assert (first.restarting, first.can_restart, first.opening) == (True, False, 1)
-    second = session.wait_for(ProcessEnded)  # the lesson was opened once more
+    second = child.wait_for(ProcessEnded)  # the lesson was opened once more
     assert (second.restarting, second.can_restart) == (True, True)
-    session.wait_for(EngineReady)
-    session.client.send(Restart())
-    last = session.wait_for(ProcessEnded)
+    child.wait_for(EngineReady)
+    child.client.send(Restart())
+    last = child.wait_for(ProcessEnded)
     assert (last.restarting, last.can_restart) == (False, True)
-    session.client.send(StepPhase())
-    assert session.wait_for(CommandRefused).opening == last.opening
-    session.client.send(Restart())
-    session.wait_for(EngineReady)
-    assert session.wait_for(ProcessEnded).restarting, "the learner has said so"
+    child.client.send(StepPhase())
+    assert child.wait_for(CommandRefused).opening == last.opening
+    child.client.send(Restart())
+    child.wait_for(EngineReady)
+    assert child.wait_for(ProcessEnded).restarting, "the learner has said so"
 
 
 @pytest.fixture
@@ -212,16 +219,16 @@ on_linux = pytest.mark.skipif(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
 def test_what_a_lesson_has_started_ends_with_its_process(
-    engine_session: Callable[[str], Talk], held: Path, kind: str, end: str
+    shell_child: Make, held: Path, kind: str, end: str
 ) -> None:
-    told = engine_session(f"{started(kind, held)} read there <{held}.there; {end}")
-    assert_it_ends(told, held, lambda: None)
+    child = shell_child(f"{started(kind, held)} read there <{held}.there; {end}")
+    assert_it_ends(child, held, lambda: None)
 
 
-def assert_it_ends(told: Talk, held: Path, end: Callable[[], None]) -> None:
+def assert_it_ends(child: ShellChild, held: Path, end: Callable[[], None]) -> None:
     """Once it has begun, and after `end`, nobody holds the pipe any more."""
     os.mkfifo(go_on := held.with_name("held.there"))
-    told.client.send(StepPhase())
+    child.client.send(StepPhase())
     pipe = os.open(held, os.O_RDONLY)
     assert os.read(pipe, 5) == b"there"
     release = os.open(go_on, os.O_RDWR)
@@ -235,22 +242,22 @@ def assert_it_ends(told: Talk, held: Path, end: Callable[[], None]) -> None:
 @on_linux
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_lesson_has_started_ends_with_the_tutor(
-    engine_session: Callable[[str], Talk], held: Path, kind: str
+    shell_child: Make, held: Path, kind: str
 ) -> None:
-    told = engine_session(f"{started(kind, held)} cat")
-    assert_it_ends(told, held, told.client.close)
+    child = shell_child(f"{started(kind, held)} cat")
+    assert_it_ends(child, held, child.client.close)
 
 
 @on_linux
 @pytest.mark.parametrize("to_parent", ["KILL", "STOP", "TERM"])
 @pytest.mark.parametrize("kind", ["child", "forked twice"])
 def test_a_lesson_that_acts_against_its_parent_ends_with_all_it_has_started(
-    engine_session: Callable[[str], Talk], held: Path, kind: str, to_parent: str
+    shell_child: Make, held: Path, kind: str, to_parent: str
 ) -> None:
-    told = engine_session(
+    child = shell_child(
         f"{started(kind, held)} read there <{held}.there; kill -{to_parent} $PPID; cat"
     )
-    assert_it_ends(told, held, told.client.close)
+    assert_it_ends(child, held, child.client.close)
 
 
 THE_APP = """
@@ -287,17 +294,17 @@ def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
 
 
 def test_the_pipe_of_a_lesson_is_its_own_alone(
-    engine_session: Callable[[str], Talk], monkeypatch: pytest.MonkeyPatch
+    shell_child: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
-    told = engine_session("exec >&- <&-; sleep 99")
-    assert "closed the tutor's own pipe" in told.ended().message
+    child = shell_child("exec >&- <&-; sleep 99")
+    assert "closed the tutor's own pipe" in child.ended().message
 
 
-def test_to_ask_never_blocks_where_nobody_reads(engine_session: Callable[[str], Talk]) -> None:
-    told = engine_session("sleep 99")
+def test_to_ask_never_blocks_where_nobody_reads(shell_child: Make) -> None:
+    child = shell_child("sleep 99")
     ask = threading.Thread(
-        target=lambda: told.client.send(EvaluateExpressions(expressions=("x" * 2**20,))),
+        target=lambda: child.client.send(EvaluateExpressions(expressions=("x" * 2**20,))),
         daemon=True,
     )
     ask.start()
