@@ -1,4 +1,4 @@
-"""`tutor check`: what it proves, in which languages, and what it says of it."""
+"""`tutor check`: what it checks, in which languages, and what it says of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lessons are read and compared, but not run."""
     monkeypatch.setattr(ClientHere, "check", lambda self, lesson: ())
 
@@ -33,11 +33,11 @@ def line_of(path: Path, piece: str) -> int:
     return text[: text.index(piece)].count("\n") + 1
 
 
-def proven(text: str) -> list[str]:
+def checked(text: str) -> list[str]:
     return [line.split("(")[0].strip() for line in text.splitlines()]
 
 
-def test_check_proves_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -> None:
+def test_check_checks_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -> None:
     good, bad = home / "good.md", home / "bad.md"
     good.write_text(lesson_text())
     bad.write_text(lesson_text(Gradient="loss.backward()\nw.grad *= 2"))
@@ -58,30 +58,30 @@ def test_ctrl_c_while_a_lesson_runs_ends_the_command(tutor: Tutor, home: Path) -
         assert "ok" not in done.stdout
 
 
-@pytest.mark.usefixtures("unproven")
-def test_what_is_shipped_is_proven_in_all_languages_or_in_the_one(
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_shipped_is_checked_in_all_languages_or_in_the_one(
     tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert proven(tutor("check").stdout) == ["ok  a", "ok  zh/a", "ok  b"]
-    assert proven(tutor("check", "--lang", "zh").stdout) == ["ok  zh/a"]
-    assert proven(tutor("check", "a").stdout) == ["ok  a", "ok  zh/a"]
-    assert proven(tutor("check", "a", "--lang", "en").stdout) == ["ok  a"]
+    assert checked(tutor("check").stdout) == ["ok  a", "ok  zh/a", "ok  b"]
+    assert checked(tutor("check", "--lang", "zh").stdout) == ["ok  zh/a"]
+    assert checked(tutor("check", "a").stdout) == ["ok  a", "ok  zh/a"]
+    assert checked(tutor("check", "a", "--lang", "en").stdout) == ["ok  a"]
     both = tutor("check", str(shelf / "a.md"), str(shelf / "zh" / "a.md"))
-    assert proven(both.stdout) == ["ok  a", "ok  zh/a"]  # and neither twice
+    assert checked(both.stdout) == ["ok  a", "ok  zh/a"]  # and neither twice
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")  # the author's own language changes nothing
-    assert proven(tutor("check").stdout) == ["ok  a", "ok  zh/a", "ok  b"]
+    assert checked(tutor("check").stdout) == ["ok  a", "ok  zh/a", "ok  b"]
 
 
-@pytest.mark.usefixtures("unproven")
+@pytest.mark.usefixtures("unchecked")
 def test_a_lesson_that_is_not_there_in_a_language_is_told(tutor: Tutor, shelf: Path) -> None:
     done = tutor("check", "b", "a", "--lang", "zh")
-    assert (done.returncode, proven(done.stdout)) == (1, ["ok  zh/a"])
+    assert (done.returncode, checked(done.stdout)) == (1, ["ok  zh/a"])
     assert done.stderr == "tutor: b is not there in zh, only in en\n"
     (shelf / "zh" / "a.md").unlink()
     assert "no lesson is written in zh" in tutor("check", "--lang", "zh").stderr
 
 
-@pytest.mark.usefixtures("unproven")
+@pytest.mark.usefixtures("unchecked")
 def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf: Path) -> None:
     chinese = shelf / "zh" / "a.md"
     chinese.write_text(chinese.read_text().replace("y_pred = w * x", "y_pred = x * w"))
@@ -95,24 +95,24 @@ def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf
     assert f"{shelf}/a.md has faults" in tutor("check", str(chinese)).stderr
 
 
-def test_code_that_is_proven_is_not_run_once_more_for_a_translation(
+def test_code_that_is_checked_is_not_run_once_more_for_a_translation(
     tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proven: list[str] = []
+    checked: list[str] = []
     monkeypatch.setattr(
-        ClientHere, "check", lambda self, lesson: proven.append(lesson.language) or ()
+        ClientHere, "check", lambda self, lesson: checked.append(lesson.language) or ()
     )
     chinese = shelf / "zh" / "a.md"
     tutor("check", "a")
-    assert proven == ["en"]
+    assert checked == ["en"]
     tutor("check", str(chinese))
-    assert proven == ["en", "zh"], "nobody has proven the original"
+    assert checked == ["en", "zh"], "nobody has checked the original"
     chinese.write_text(chinese.read_text() + "\n## 结束\n$$\\foo$$\n")
     assert "\\foo can't be drawn" in tutor("check", "a").stderr
-    assert proven == ["en", "zh", "en"]
+    assert checked == ["en", "zh", "en"]
     chinese.write_text(chinese.read_text().replace("w * x", "x * w"))
     tutor("check", "a")
-    assert proven[3:] == ["en", "zh"]
+    assert checked[3:] == ["en", "zh"]
 
 
 def test_a_translation_of_what_fails_fails_too(tutor: Tutor, shelf: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_translation_of_what_fails_fails_too(tutor: Tutor, shelf: Path) -> Non
     assert done.stderr.count("ZeroDivisionError") == 2
 
 
-@pytest.mark.usefixtures("unproven")
+@pytest.mark.usefixtures("unchecked")
 def test_a_prerequisite_that_is_no_lesson_or_leads_back_is_told_with_its_line(
     tutor: Tutor, shelf: Path
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_prerequisite_that_is_no_lesson_or_leads_back_is_told_with_its_line(
     ]
 
 
-@pytest.mark.usefixtures("unproven")
+@pytest.mark.usefixtures("unchecked")
 def test_a_lesson_of_ones_own_may_build_on_the_one_beside_it(
     tutor: Tutor, shelf: Path, home: Path
 ) -> None:
@@ -150,7 +150,7 @@ def test_a_lesson_of_ones_own_may_build_on_the_one_beside_it(
     assert tutor("check", str(home / "second.md"), "--trust").returncode == 0
 
 
-@pytest.mark.usefixtures("unproven")
+@pytest.mark.usefixtures("unchecked")
 def test_a_translation_of_nothing_or_in_the_originals_words_is_told(
     tutor: Tutor, shelf: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`tutor check --watch`: proven again at each change, whatever the author does to the file."""
+"""`tutor check --watch`: checked again at each change, whatever the author does to the file."""
 
 from __future__ import annotations
 

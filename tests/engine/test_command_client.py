@@ -98,7 +98,7 @@ def test_nothing_that_a_lesson_prints_gets_out_and_nothing_typed_gets_in(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_proven(
+def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_checked(
     client: CommandClient,
 ) -> None:
     assert found(client, "import os\nos._exit(3)") == (
