@@ -92,7 +92,7 @@ def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf
         f"tutor: {chinese}:{line}: the code is not that of {shelf}/a.md:{there}; copy it\n"
     )
     (shelf / "a.md").write_text("---\n")
-    assert f"{shelf}/a.md has faults" in tutor("check", str(chinese)).stderr
+    assert f"{shelf}/a.md is not a lesson yet" in tutor("check", str(chinese)).stderr
 
 
 def test_code_that_is_checked_is_not_run_once_more_for_a_translation(
