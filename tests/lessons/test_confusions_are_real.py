@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tests import shipped
+from tests.lessons.runs import a_run, broken_run, exercise
 from tutor.lesson.exercise import Predict, Repair
-from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element
 from tutor.training.exercise_start import start_of
 from tutor.training.loop import LessonRaised
@@ -35,15 +35,11 @@ CONFUSIONS = {
     )
 }
 RAISING = [
-    pytest.param(lesson, exercise, id=f"{slug}-{exercise.id}")
+    f"{slug}/{exercise.id}"
     for slug, lesson in CONFUSIONS.items()
     for exercise in lesson.exercises
     if isinstance(exercise, Repair) and exercise.symptom.error
 ]
-
-
-def a_run(slug: str, mode: str = "autograd", learning_rate: float | None = None) -> Run:
-    return Run(shipped.programs(slug), mode, learning_rate=learning_rate)
 
 
 def weights(run: Run, epochs: int) -> list[float]:
@@ -64,19 +60,16 @@ def a_leaf(value: float = 1.0) -> torch.Tensor:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-@pytest.mark.parametrize(("lesson", "exercise"), RAISING)
-def test_broken_code_is_met_with_the_words_that_the_lesson_says(
-    lesson: Lesson, exercise: Repair
-) -> None:
-    place = start_of(lesson, exercise)
-    run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
+@pytest.mark.parametrize("where", RAISING)
+def test_broken_code_is_met_with_the_words_that_the_lesson_says(where: str) -> None:
+    repair = exercise(where, Repair)
     with pytest.raises(LessonRaised) as raised:
-        run.run_to(exercise.epochs)
-    assert exercise.symptom.error in raised.value.message
+        broken_run(where).run_to(repair.epochs)
+    assert repair.symptom.error in raised.value.message
 
 
 @pytest.mark.parametrize(
-    ("exercise_id", "phase", "line", "epoch"),
+    ("where", "phase", "line", "epoch"),
     [
         ("leaf-in-place/without-no-grad", "Update", 1, 1),
         ("leaf-in-place/no-negative-price", "Update", 3, 1),
@@ -90,13 +83,9 @@ def test_broken_code_is_met_with_the_words_that_the_lesson_says(
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_it_stops_where_and_when_the_lesson_says(
-    exercise_id: str, phase: str, line: int | None, epoch: int
+    where: str, phase: str, line: int | None, epoch: int
 ) -> None:
-    slug, _, name = exercise_id.partition("/")
-    lesson = CONFUSIONS[slug]
-    exercise = next(e for e in lesson.exercises if e.id == name)
-    place = start_of(lesson, exercise)
-    run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
+    run = broken_run(where)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(epoch)
     assert run.at.epoch >= epoch - 1
@@ -118,15 +107,15 @@ def test_pytorch_warns_of_the_lost_leaf_in_the_words_of_the_lesson() -> None:
 
 
 def test_without_the_zero_the_weight_swings_through_its_goal() -> None:
-    assert weights(a_run("forgotten-zero"), 5) == [2.0, 5.0, 7.5, 8.25, 6.875]
-    assert gradients(a_run("forgotten-zero"), 4) == [-8.0, -12.0, -10.0, -3.0]
+    assert weights(a_run("forgotten-zero", "autograd"), 5) == [2.0, 5.0, 7.5, 8.25, 6.875]
+    assert gradients(a_run("forgotten-zero", "autograd"), 4) == [-8.0, -12.0, -10.0, -3.0]
     assert weights(a_run("forgotten-zero", "manual"), 3) == [2.0, 3.0, 3.5]
     assert weights(a_run("forgotten-zero", "optimizer"), 3) == [2.0, 3.0, 3.5]
 
 
 def test_a_smaller_rate_makes_the_swing_longer() -> None:
     def turns(rate: float) -> int:
-        seen = weights(a_run("forgotten-zero", learning_rate=rate), 200)
+        seen = weights(a_run("forgotten-zero", "autograd", rate=rate), 200)
         goal = [weight > 4 for weight in seen]
         return sum(one is not other for one, other in pairwise(goal))
 
@@ -147,7 +136,7 @@ def test_momentum_and_the_noise_of_batches_do_not_rest_at_the_goal_either() -> N
 
 @pytest.mark.parametrize("rate", [0.25, 0.05, 0.01])
 def test_a_smaller_rate_does_not_cure_a_forgotten_zero(rate: float) -> None:
-    run = a_run("forgotten-zero", learning_rate=rate)
+    run = a_run("forgotten-zero", "autograd", rate=rate)
     run.run_to(400)
     losses = run.history.losses.numbers()
     assert losses.max() < 10**2
@@ -155,7 +144,7 @@ def test_a_smaller_rate_does_not_cure_a_forgotten_zero(rate: float) -> None:
 
 
 def test_a_forgotten_zero_does_not_even_rest_at_the_goal() -> None:
-    assert weights(a_run("forgotten-zero", learning_rate=0.5), 2) == [4.0, 8.0]
+    assert weights(a_run("forgotten-zero", "autograd", rate=0.5), 2) == [4.0, 8.0]
 
 
 def test_an_optimizer_leaves_none_alone_and_moves_a_zero_if_it_has_momentum() -> None:
@@ -174,7 +163,7 @@ def test_an_optimizer_leaves_none_alone_and_moves_a_zero_if_it_has_momentum() ->
 
 
 def test_the_gradient_is_none_then_a_number_then_a_zero() -> None:
-    run, found = a_run("before-backward"), []
+    run, found = a_run("before-backward", "autograd"), []
     for _ in range(7):
         data = run.step_phase().gradients_now["w"].data
         found.append(data[0] if data else None)
@@ -182,7 +171,7 @@ def test_the_gradient_is_none_then_a_number_then_a_zero() -> None:
 
 
 def test_a_leaf_gets_a_gradient_only_if_it_requires_one() -> None:
-    run = a_run("leaf-in-place")
+    run = a_run("leaf-in-place", "autograd")
     run.run_to(1)
     leaves = run.evaluate(["x.is_leaf and y.is_leaf and w.is_leaf"])
     assert leaves[0].data == (1.0,)
@@ -276,10 +265,7 @@ def test_what_is_changed_behind_data_makes_a_wrong_gradient_and_no_error() -> No
 
 
 def test_an_uncut_teacher_comes_to_meet_the_pupil() -> None:
-    lesson = CONFUSIONS["detach"]
-    exercise = next(e for e in lesson.exercises if e.id == "respect")
-    place = start_of(lesson, exercise)
-    run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
+    run = broken_run("detach/respect")
     run.run_to(12)
     assert run.frame().watched["teacher"].data == pytest.approx((2.5,))
     assert run.frame().values["w"].data == pytest.approx((2.5,))
@@ -289,7 +275,7 @@ def test_an_uncut_teacher_comes_to_meet_the_pupil() -> None:
 
 
 def test_where_two_roads_meet_their_gradients_add_up() -> None:
-    run = a_run("chain-of-three")
+    run = a_run("chain-of-three", "autograd")
     for _ in range(3):
         frame = run.step_phase()
     assert frame.watched["dL/db"].data == (16.0,)
@@ -298,7 +284,7 @@ def test_where_two_roads_meet_their_gradients_add_up() -> None:
 
 
 def test_the_modes_of_the_chain_see_the_same_on_the_way_back() -> None:
-    by_hand, autograd = a_run("chain-of-three", "manual"), a_run("chain-of-three")
+    by_hand, autograd = a_run("chain-of-three", "manual"), a_run("chain-of-three", "autograd")
     for _ in range(5):
         one, other = by_hand.step_epoch(), autograd.step_epoch()
         for label, value in one.watched.items():
@@ -310,10 +296,10 @@ def test_the_modes_of_the_chain_see_the_same_on_the_way_back() -> None:
 
 def test_a_question_begins_where_its_own_numbers_say() -> None:
     """A question that says `$w = 2$` (or "the weight is 5") is asked where `w` is that."""
-    for lesson, exercise, ask, stage, said in SAYING:
-        place = start_of(lesson, exercise, stage=stage)
+    for lesson, predict, ask, stage, said in SAYING:
+        place = start_of(lesson, predict, stage=stage)
         run = Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
-        assert run.frame().values["w"].data == (said,), (lesson.slug, exercise.id, ask)
+        assert run.frame().values["w"].data == (said,), (lesson.slug, predict.id, ask)
     assert len(SAYING) > 15
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import torch
 
 from tests import shipped
 from tests.lessons.cheats import cheats
+from tests.lessons.runs import trial_of
 from tutor.errors import RunError
-from tutor.lesson.exercise import Exercise, Reach, Repair
+from tutor.lesson.exercise import Reach, Repair
 from tutor.protocol.frame import Element
-from tutor.training import devices
 from tutor.training.answers import holds
 from tutor.training.run import Run
 from tutor.validation.exercise_check import ExerciseTrial
@@ -20,22 +19,8 @@ from tutor.validation.exercise_check import ExerciseTrial
 Way = Callable[[Run], object]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the engine computes."""
-    before = torch.get_num_threads()
-    devices.use_one_thread()
-    yield
-    torch.set_num_threads(before)
-
-
-def bench_of(slug: str, name: str) -> ExerciseTrial:
-    exercise: Exercise = next(e for e in shipped.lesson(slug).exercises if e.id == name)
-    return ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise)
-
-
 def is_met(slug: str, name: str, *ways: Way) -> bool:
-    trial = bench_of(slug, name)
+    trial = trial_of(f"{slug}/{name}")
     assert isinstance(trial.exercise, Reach)
     run = trial.begin(trial.exercise.stage)
     for way in ways:
@@ -45,7 +30,7 @@ def is_met(slug: str, name: str, *ways: Way) -> bool:
 
 def is_mended(slug: str, name: str, old: str, new: str) -> bool:
     """Whether it counts as mended with this much of the solution changed."""
-    trial = bench_of(slug, name)
+    trial = trial_of(f"{slug}/{name}")
     assert isinstance(trial.exercise, Repair)
     code = trial.exercise.solution_code.replace(old, new)
     assert not old or code != trial.exercise.solution_code
@@ -112,14 +97,14 @@ REACHES = [
 
 @pytest.mark.parametrize(("slug", "name"), REACHES)
 def test_a_goal_is_not_reached_by_waiting(slug: str, name: str) -> None:
-    exercise = bench_of(slug, name).exercise
+    exercise = trial_of(f"{slug}/{name}").exercise
     assert isinstance(exercise, Reach)
     assert not is_met(slug, name, epochs(4 * exercise.solution.epochs + 50))
 
 
 @pytest.mark.parametrize(("slug", "name"), REACHES)
 def test_a_goal_is_not_reached_by_a_change_that_no_epoch_has_used(slug: str, name: str) -> None:
-    exercise = bench_of(slug, name).exercise
+    exercise = trial_of(f"{slug}/{name}").exercise
     assert isinstance(exercise, Reach)
     assert not is_met(slug, name, epochs(exercise.solution.epochs), solution_of(exercise))
     assert is_met(slug, name, solution_of(exercise), epochs(exercise.solution.epochs))
@@ -198,7 +183,7 @@ UGLY_AND_RIGHT = {("twice-as-fast", "error caught")}
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("slug", "name"), REPAIRS)
 def test_a_repair_is_not_passed_by_making_its_end_come_out(slug: str, name: str) -> None:
-    trial = bench_of(slug, name)
+    trial = trial_of(f"{slug}/{name}")
     assert isinstance(trial.exercise, Repair)
     tried = dict(cheats(trial, trial.exercise))
     assert len(tried) > 15
@@ -313,8 +298,7 @@ OTHER_FIXES = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("where", "code"), OTHER_FIXES)
 def test_a_repair_is_passed_by_another_good_fix(where: str, code: str) -> None:
-    slug, _, name = where.partition("/")
-    assert passes(bench_of(slug, name), code)
+    assert passes(trial_of(where), code)
 
 
 def test_each_repair_has_another_good_fix() -> None:
@@ -339,5 +323,4 @@ NO_FIXES = [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("where", "code"), NO_FIXES)
 def test_a_repair_is_not_passed_by_hiding_the_mistake(where: str, code: str) -> None:
-    slug, _, name = where.partition("/")
-    assert not passes(bench_of(slug, name), code)
+    assert not passes(trial_of(where), code)

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
 from tests import shipped
+from tests.lessons.runs import a_run, exercise
 from tutor.lesson.exercise import Predict, Repair
-from tutor.protocol.frame import Element, Frame
-from tutor.training import devices
+from tutor.protocol.frame import Frame
 from tutor.training.exercise_start import with_code
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the engine computes; on a busy machine many threads are far slower for so little."""
-    before = torch.get_num_threads()
-    devices.use_one_thread()
-    yield
-    torch.set_num_threads(before)
-
-
-def a_run(slug: str, mode: str | None = None, rate: float | None = None, **values: float) -> Run:
-    run = Run(shipped.programs(slug), mode, learning_rate=rate)
-    for name, value in values.items():
-        run.set(element=Element(name, (), value))
-    return run
 
 
 def epochs(run: Run, count: int) -> list[Frame]:
@@ -258,9 +242,8 @@ def test_a_line_of_rates_makes_the_flowers_sure_where_a_tenth_does_not() -> None
         assert losses(a_run("cross-entropy", "manual", rate=rate), 30).min() < 0.03
 
 
-def repaired(slug: str, exercise: str, *, mended: bool) -> Run:
-    (repair,) = (e for e in shipped.lesson(slug).exercises if e.id == exercise)
-    assert isinstance(repair, Repair)
+def repaired(slug: str, name: str, *, mended: bool) -> Run:
+    repair = exercise(f"{slug}/{name}", Repair)
     code = repair.solution_code if mended else repair.code
     stage = repair.stage
     mine = with_code(shipped.lesson(slug), stage.mode, repair.phase, code)
@@ -398,9 +381,8 @@ def test_targets_that_are_shuffled_apart_leave_more_than_three_times_the_loss() 
 
 
 def test_a_question_about_a_batch_names_its_two_samples() -> None:
-    found = (e for e in shipped.lesson("mini-batches").exercises if e.id == "batch-gradient")
-    exercise = next(e for e in found if isinstance(e, Predict))
-    for asked in map(exercise.asked_in, range(1 + len(exercise.again))):
+    predict = exercise("mini-batches/batch-gradient", Predict)
+    for asked in map(predict.asked_in, range(1 + len(predict.again))):
         run = Run(shipped.programs("mini-batches"), seed=asked.stage.seed)
         run.step_phase()
         xs, ys = (batch.data for batch in run.evaluate(["x_batch", "y_batch"]))

@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 
 from tests import shipped
+from tests.lessons.runs import a_run, exercise, trial_of
 from tutor.lesson.document import parse
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-from tutor.validation.exercise_check import ExerciseTrial
-
-
-def a_run(slug: str, mode: str, learning_rate: float | None = None) -> Run:
-    return Run(shipped.programs(slug), mode, learning_rate=learning_rate)
 
 
 def weight(run: Run) -> float:
@@ -36,13 +32,13 @@ def test_with_one_weight_each_epoch_halves_the_error() -> None:
 
 
 def test_with_one_weight_learning_rate_one_half_lands_in_one_step() -> None:
-    run = a_run("one-weight", "manual", learning_rate=0.5)
+    run = a_run("one-weight", "manual", rate=0.5)
     run.step_epoch()
     assert weight(run) == 2.0
 
 
 def test_with_one_weight_learning_rate_one_never_settles() -> None:
-    run = a_run("one-weight", "manual", learning_rate=1.0)
+    run = a_run("one-weight", "manual", rate=1.0)
     seen = []
     for _ in range(4):
         run.step_epoch()
@@ -61,7 +57,7 @@ def test_with_one_weight_a_second_gradient_without_reset_is_minus_three() -> Non
 
 def test_autograd_takes_the_steps_of_the_sum_at_four_times_the_rate() -> None:
     by_hand = a_run("sum-or-mean", "manual")
-    autograd = a_run("sum-or-mean", "autograd", learning_rate=0.04)
+    autograd = a_run("sum-or-mean", "autograd", rate=0.04)
     for _ in range(5):
         by_hand.step_epoch()
         autograd.step_epoch()
@@ -75,7 +71,7 @@ def test_the_published_gradient_is_the_sum_of_the_parts_and_autograds_their_mean
 
 
 def test_twenty_points_by_hand_takes_autograds_steps_at_a_twentieth_of_the_rate() -> None:
-    by_hand = a_run("twenty-points", "manual", learning_rate=0.0005)
+    by_hand = a_run("twenty-points", "manual", rate=0.0005)
     autograd = a_run("twenty-points", "autograd")
     by_hand.run_to(10)
     autograd.run_to(10)
@@ -89,7 +85,7 @@ def test_twenty_points_by_hand_takes_autograds_steps_at_a_twentieth_of_the_rate(
 def test_each_step_of_twenty_points_multiplies_the_distance(
     mode: str, rate: float, factor: float
 ) -> None:
-    run = a_run("twenty-points", mode, learning_rate=rate)
+    run = a_run("twenty-points", mode, rate=rate)
     goal = 2.2 / 0.3
     before = goal - weight(run)
     run.step_epoch()
@@ -117,7 +113,7 @@ def test_in_xor_the_loss_falls_fastest_in_the_third_thousand() -> None:
 
 
 def test_in_xor_a_rate_of_one_silences_a_hidden_unit_and_the_loss_stays_near_a_sixth() -> None:
-    run = a_run("xor", "manual", learning_rate=1.0)
+    run = a_run("xor", "manual", rate=1.0)
     run.run_to(300)
     hidden, away = run.evaluate(
         ["relu(x @ w1 + b1).max(axis=0)", "abs(losses[-100:] - 1 / 6).max()"]
@@ -177,7 +173,7 @@ def test_the_weight_and_the_bias_of_the_line_are_equally_slow() -> None:
 def test_the_rates_that_the_hint_names_bring_the_model_of_a_line_to_its_goal(
     rate: float, is_near: bool
 ) -> None:
-    run = a_run("line-through-origin", "model", learning_rate=rate)
+    run = a_run("line-through-origin", "model", rate=rate)
     run.run_to(100)
     (answer,) = run.evaluate(["(w * 5 + b).item()"])
     assert (abs(answer.data[0] - 10) < 0.001) is is_near
@@ -187,11 +183,9 @@ def test_the_rates_that_the_hint_names_bring_the_model_of_a_line_to_its_goal(
 
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_the_squeezed_line_is_above_7_after_100_epochs_and_never_below_5() -> None:
-    lesson = shipped.lesson("line-through-origin")
-    (exercise,) = (e for e in lesson.exercises if e.id == "squeezed")
-    assert isinstance(exercise, Repair)
-    trial = ExerciseTrial(lesson, shipped.programs("line-through-origin"), exercise)
-    run = trial.from_the_start(exercise.stage, 3000, exercise.code)
+    repair = exercise("line-through-origin/squeezed", Repair)
+    trial = trial_of("line-through-origin/squeezed")
+    run = trial.from_the_start(repair.stage, 3000, repair.code)
     losses = run.history.losses.numbers()
     assert 7 < losses[99] < 8
     assert losses.min() == pytest.approx(5, abs=1e-4)
@@ -211,7 +205,7 @@ def test_a_gradient_of_0_is_the_lowest_point_of_a_parabola_and_not_of_every_loss
 
 def test_a_rate_of_one_silences_a_unit_and_the_rates_that_the_hint_names_do_not() -> None:
     for rate in (0.3, 0.5, 0.7):
-        run = a_run("xor", "manual", learning_rate=rate)
+        run = a_run("xor", "manual", rate=rate)
         run.run_to(300)
         assert run.history.losses.numbers().min() < 0.005
 
@@ -235,7 +229,7 @@ def test_the_first_line_says_8_where_the_warmest_reading_is_28_degrees() -> None
 
 
 def test_the_thermometer_diverges_at_a_rate_of_four_hundredths() -> None:
-    run = a_run("thermometer", "manual", learning_rate=0.04)
+    run = a_run("thermometer", "manual", rate=0.04)
     start = run.step_epoch().loss.data[0]
     run.run_to(100)
     assert loss(run) > 1000 * start
@@ -281,11 +275,9 @@ def test_centring_the_readings_helps_far_more_than_dividing_them_by_ten() -> Non
 
 
 def test_with_centred_inputs_eight_epochs_do_what_took_more_than_two_thousand() -> None:
-    lesson = shipped.lesson("thermometer")
-    (exercise,) = (e for e in lesson.exercises if e.id == "centred")
-    assert isinstance(exercise, Repair)
-    trial = ExerciseTrial(lesson, shipped.programs("thermometer"), exercise)
-    centred = trial.from_the_start(exercise.stage, 8, exercise.solution_code)
+    repair = exercise("thermometer/centred", Repair)
+    trial = trial_of("thermometer/centred")
+    centred = trial.from_the_start(repair.stage, 8, repair.solution_code)
     assert centred.history.losses.numbers()[-2] > 2.95 > loss(centred)
     run = a_run("thermometer", "manual")
     run.run_to(2500)
@@ -372,12 +364,7 @@ QUOTED = [
 def test_a_question_quotes_the_numbers_of_its_run(
     where: str, number: int, expression: str, said: float
 ) -> None:
-    slug, _, name = where.partition("/")
-    lesson = shipped.lesson(slug)
-    (exercise,) = (e for e in lesson.exercises if e.id == name)
-    assert isinstance(exercise, Predict)
-    asked = exercise.asked_in(number)
-    run = ExerciseTrial(lesson, shipped.programs(slug), exercise).begin(asked.stage)
+    run = trial_of(where).begin(exercise(where, Predict).asked_in(number).stage)
     run.step_phase()
     (value,) = run.evaluate([expression])
     assert value.data == pytest.approx((said,), rel=1e-3, abs=2e-3)

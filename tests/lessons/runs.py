@@ -1,0 +1,45 @@
+"""Runs of the shipped lessons, and their exercises by name."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from tests import shipped
+from tutor.lesson.exercise import Exercise, Repair
+from tutor.protocol.frame import Element
+from tutor.training.exercise_start import start_of
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+from tutor.validation.exercise_check import ExerciseTrial
+
+E = TypeVar("E", bound=Exercise)
+
+
+def a_run(slug: str, mode: str | None = None, rate: float | None = None, **values: float) -> Run:
+    """A run of a lesson from its start, with these values of parameters."""
+    run = Run(shipped.programs(slug), mode, learning_rate=rate)
+    for name, value in values.items():
+        run.set(element=Element(name, (), value))
+    return run
+
+
+def exercise(where: str, kind: type[E]) -> E:
+    """The exercise that `LESSON/ID` names."""
+    slug, _, id_ = where.partition("/")
+    found = next(e for e in shipped.lesson(slug).exercises if e.id == id_)
+    assert isinstance(found, kind)
+    return found
+
+
+def trial_of(where: str) -> ExerciseTrial:
+    """The exercise that `LESSON/ID` names, ready to be run."""
+    slug = where.partition("/")[0]
+    kinds = Exercise.__args__  # type: ignore[attr-defined]
+    return ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise(where, kinds))
+
+
+def broken_run(where: str) -> Run:
+    """A run where a learner meets the mistake of a repair."""
+    lesson = shipped.lesson(where.partition("/")[0])
+    place = start_of(lesson, exercise(where, Repair))
+    return Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
