@@ -34,7 +34,7 @@ from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.timeline import never
-from tutor.training.values import text_value, to_numpy
+from tutor.training.values import cut, text_value, to_numpy
 
 MOST_NODES = 400
 """Most nodes of a graph (and most leaves below them); the rest is only counted."""
@@ -85,7 +85,7 @@ def trace(probe: Probe, recorder: GraphRecorder) -> str:
             raise error.__cause__ from None
         if error.stopped:
             raise
-        return _short(f"{error.phase} raised {error.message}")
+        return cut(one_line(f"{error.phase} raised {error.message}"), _LONGEST_WHY)
     return ""
 
 
@@ -313,8 +313,3 @@ def _how_it_came(recorder: GraphRecorder, tallies: Iterable[_Tally]) -> str:
     if leaves and all(tally.new is None for tally in leaves):
         return "The gradients were handed back, not added to `.grad`."
     return ""
-
-
-def _short(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= _LONGEST_WHY else text[: _LONGEST_WHY - 1] + "…"

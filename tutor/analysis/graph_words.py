@@ -20,7 +20,7 @@ import torch
 
 from tutor.analysis.graph_recorder import GraphRecorder, KnownValue, RecordedCall, tensors_in
 from tutor.plain import one_line
-from tutor.training.values import is_spoiled
+from tutor.training.values import cut, is_spoiled
 
 _LONGEST = 72
 _LONGEST_OPERAND = 24
@@ -77,8 +77,7 @@ class OperationWords:
         """The expression that the node computed; in general words where it is not known."""
         text = self.name_of(known) or "a leaf without a name" if known.leaf is not None else ""
         text = text or self._module_text(known.module) or self._text(known.call)
-        text = one_line(text or _in_words(known))
-        return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        return cut(one_line(text or _in_words(known)), _LONGEST)
 
     # ── Texts ───────────────────────────────────────────────────────────────────────
 

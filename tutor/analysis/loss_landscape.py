@@ -318,7 +318,7 @@ def _around_lowest(
 ) -> list[float]:
     """The lowest place, and one beyond it, so that both its slopes are seen; or nothing.
 
-    Along the gradient only if it is not so far that a step could not be told from none;
+    Along the gradient only if it is near enough for a step to be visible;
     else the way of some steps, enough to see whether the loss bends.
     """
     reach = max(step, 1e-2 * max(abs(here), 1.0)) if is_one else step or 1e-2

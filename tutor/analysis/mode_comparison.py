@@ -23,7 +23,6 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.analysis.gradient_agreement import ModeGradient, Samples, TrueGradient
 from tutor.analysis.gradient_diagnosis import GradientDiagnosis, diagnose
-from tutor.protocol.frame import Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Standpoint
@@ -200,7 +199,8 @@ class ModeLockstep:
         for mode, one in by_mode.items():
             by_mode[mode] = self._of_its_own(one, name, base, slopes, until)
         found = [by_mode[m] for m in self.programs if m in by_mode]
-        diagnosis = diagnose(name, found, slopes, base, self._samples(base))
+        samples = samples_in(self._compared_modes[base].namespace, self.programs[base])
+        diagnosis = diagnose(name, found, slopes, base, samples)
         if len(modes) < len(self.programs):
             words = f"only {' and '.join(m for m in self.programs if m in modes)} has {name}"
             diagnosis = replace(diagnosis, verdict=f"{words}: {diagnosis.verdict}")
@@ -272,10 +272,6 @@ class ModeLockstep:
         why = f"its loss is {mine.loss:.6g}, not {theirs.loss:.6g}"
         return replace(one, another=why, is_meant=False, own=own)
 
-    def _samples(self, base: str) -> Samples | None:
-        compared = self._compared_modes[base]
-        return samples_in(compared.namespace, self.programs[base])
-
     def _note(self, at: Standpoint) -> str:
         """A remark on the comparison as a whole."""
         leader, notes = at.program.mode, []
@@ -304,7 +300,7 @@ def _agreement(row: GradientRow) -> ParameterComparison:
     found, (looked, size) = row.diagnosis, row.checked
     gradients = {mode: value_of(gradient) for mode, gradient in row.gradients.items()}
     if looked < size:
-        gradients[FINITE_DIFFERENCE] = _partly_checked(row)
+        gradients[FINITE_DIFFERENCE] = text_value(f"{looked} of {size} elements checked")
     return ParameterComparison(
         parameter=row.parameter,
         gradients=gradients,
@@ -317,11 +313,6 @@ def _agreement(row: GradientRow) -> ParameterComparison:
         standing=found.standing,
         apart=found.apart,
     )
-
-
-def _partly_checked(row: GradientRow) -> Value:
-    """The text in place of numbers of which most are missing."""
-    return text_value(f"{row.checked[0]} of {row.checked[1]} elements checked")
 
 
 def _same(before: Standpoint, now: Standpoint) -> bool:

@@ -18,7 +18,7 @@ from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, Pictu
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.timeline import never
-from tutor.training.values import to_numpy
+from tutor.training.values import cut, to_numpy
 
 MOST_POINTS = 400
 """More points than this are only counted."""
@@ -62,7 +62,8 @@ def picture_of(
     except LessonRaised as error:
         if error.stopped:
             raise
-        return NoPicture(why=_shortened(f"{error.phase} raised {error.message}"))
+        why = one_line(f"{error.phase} raised {error.message}")
+        return NoPicture(why=cut(why, _LONGEST_WHY))
 
 
 def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None) -> AnyPicture:
@@ -228,8 +229,3 @@ def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
 
 def _floats(array: Array) -> tuple[float, ...]:
     return tuple(array.astype(np.float64).tolist())
-
-
-def _shortened(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= _LONGEST_WHY else text[: _LONGEST_WHY - 1] + "…"

@@ -300,7 +300,8 @@ class Runs:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.recipe) if at == run.at else at
             if not other.came_to(there):
-                return OtherRunState(name=name, frame=None, note=f"has only come to {_end(kept)}")
+                note = f"has only come to epoch {kept.furthest.epoch}"
+                return OtherRunState(name=name, frame=None, note=note)
             with run.quiet():
                 frame = _go(other, there, until)
         except LessonRaised as error:
@@ -394,10 +395,6 @@ def _stands(run: Run, at: Position) -> bool:
     if at.step == END:
         return run.at.epoch == at.epoch and run.at_end
     return run.at == at
-
-
-def _end(kept: _Kept) -> str:
-    return f"epoch {kept.furthest.epoch}"
 
 
 def _used_changes(kept: _Kept, programs: Mapping[str, Program]) -> tuple[Change, ...]:

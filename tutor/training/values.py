@@ -54,9 +54,12 @@ def _value_of(thing: Any) -> Value:
 
 def text_value(text: str) -> Value:
     """A Value that is words, not numbers."""
-    if len(text) > _LONGEST_TEXT:
-        text = text[: _LONGEST_TEXT - 1] + "…"
-    return Value((), (), "text", text)
+    return Value((), (), "text", cut(text, _LONGEST_TEXT))
+
+
+def cut(text: str, most: int) -> str:
+    """The text, cut to `most` characters and an ellipsis if it is longer."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def is_spoiled(tensor: torch.Tensor) -> bool:
