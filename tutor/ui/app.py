@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,7 +31,6 @@ from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
 from tutor.ui.screens.base import SessionScreen, SizedScreen
-from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch
@@ -39,6 +38,7 @@ from tutor.ui.themes import LOOKS, ThemedApp
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
+    from tutor.ui.screens.lesson import LessonScreen
 
 _MOUSE_HELP = {
     False: "To select text, from the next start on (this time: tutor --no-mouse)",
@@ -117,7 +117,8 @@ class TutorApp(ThemedApp):
         self._journal = journal
         self._trouble = ""
         self.session = Session(engine, journal=journal)
-        self._lesson_screen = LessonScreen(self.session, ascii_only, one_line(first_title))
+        self._ascii_only = ascii_only
+        self._first_title = one_line(first_title)
         self._curriculum = CurriculumProgress(
             lessons if callable(lessons) else lambda: lessons, journal
         )
@@ -125,20 +126,28 @@ class TutorApp(ThemedApp):
         self._came_to_map_from = "menu"
         self._keys = KeysInOrder(self, self._hand_on)
 
+    @cached_property
+    def _lesson_screen(self) -> LessonScreen:
+        """The lesson screen. Its panes load after the menu's first paint."""
+        from tutor.ui.screens.lesson import LessonScreen  # noqa: PLC0415
+
+        screen = LessonScreen(self.session, self._ascii_only, self._first_title)
+        self.install_screen(screen, "lesson")
+        return screen
+
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
             TerminalWatch(self.exit, self._engine.close, self._engine.suspend)
         self.app_resume_signal.subscribe(self, self._come_back)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
-        self.install_screen(self._lesson_screen, "lesson")
         self.install_screen(self._menu_screen, "menu")
         if self._first is None:
             self.push_screen("menu")
         else:
             if isinstance(self._first, Lesson):
                 self._begin_as_asked(self._first)
-            self.push_screen("lesson")
+            self.push_screen(self._lesson_screen)
         if not isinstance(self._first, Path):
             after_paint(self, self._start_engine)
 
@@ -232,7 +241,7 @@ class TutorApp(ThemedApp):
     def action_lesson(self) -> None:
         """Go back to the open lesson, if there is one."""
         if self.session.view is not None:
-            self.switch_screen("lesson")
+            self.switch_screen(self._lesson_screen)
         else:
             self.tell(Notice("no_lesson_open"))
 
@@ -388,7 +397,7 @@ class TutorApp(ThemedApp):
     def _begin(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         begin(lesson)
         if self.screen is not self._lesson_screen:
-            self.switch_screen("lesson")
+            self.switch_screen(self._lesson_screen)
         if self._lesson_screen.is_attached:
             self._lesson_screen.update_from_session()
 

@@ -72,6 +72,11 @@ class NoControls(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same line without them."""
+        for segment in segments:
+            if not (segment.control or segment.text.isprintable()):
+                break
+        else:
+            return segments  # as nearly always
         return [
             s if s.control or s.text.isprintable() else Segment(_without_controls(s.text), s.style)
             for s in segments

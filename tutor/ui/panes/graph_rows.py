@@ -78,7 +78,7 @@ class _Cells:
     room: int = 0
     """Cells that the gradient takes at most, now or once backward has come there."""
     folded: str = ""
-    """What is folded away below; it may be cut off."""
+    """The words on the operations folded away below; they may be cut off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class GraphRow:
     node: int
     """The node's id."""
     prefix: str
-    """What stands before it: `│  └─ `; empty for a root."""
+    """The tree lines before it: `│  └─ `; empty for a root."""
     seen_before: bool
     """Whether it stands further up already, with all that is below it."""
     hidden: int

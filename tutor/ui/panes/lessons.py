@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tutor.lesson.library import Headline
 
 Target: TypeAlias = "Headline | Bookmark | None"
-"""What choosing a row is for: a lesson, to go on where one was left, or nothing."""
+"""The target of a row: a lesson to open, a bookmark to resume at, or nothing."""
 
 GUTTER = 2
 """Cells of the mark before the chosen row."""
@@ -32,7 +32,7 @@ class LessonRow:
     """One row of a list."""
 
     draw: Callable[[int], Content]
-    """What it says in so many columns."""
+    """A function that draws the row in so many columns."""
     target: Target = None
     about: str = ""
     """The slug of the lesson that it is about."""

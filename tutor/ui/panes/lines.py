@@ -22,7 +22,7 @@ from textual.strip import Strip
 from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
 
 Tab = tuple[str, bool]
-"""What a pane is called in the row of titles, and whether it is the one shown there."""
+"""The name of a pane in the row of titles, and whether that pane is shown."""
 
 
 SOON = 0.25
@@ -54,10 +54,13 @@ def difference(old: Content, new: Content) -> tuple[int, int]:
     a += [(" ", ())] * (width - old.cell_length)
     b += [(" ", ())] * (width - new.cell_length)
     shortest = min(len(a), len(b))
-    first = next((i for i in range(shortest) if a[i] != b[i]), shortest)
-    last = next((i for i in range(shortest - first) if a[-1 - i] != b[-1 - i]), shortest - first)
-    before = cell_len("".join(c for c, _ in a[:first]))
-    after = cell_len("".join(c for c, _ in a[len(a) - last :]))
+    first = last = 0
+    while first < shortest and a[first] == b[first]:
+        first += 1
+    while last < shortest - first and a[-1 - last] == b[-1 - last]:
+        last += 1
+    before = cell_len("".join([c for c, _ in a[:first]]))
+    after = cell_len("".join([c for c, _ in a[len(a) - last :]]))
     return before, max(before, width - after)
 
 
@@ -126,7 +129,7 @@ class LinesPane(ScrollView, can_focus=True):
                 self._refresh_cells(y, *difference(old, new))
         # At least as large as the pane: a table that grows within it moves nothing else.
         room = self.scrollable_content_region.size
-        widest = max((c.cell_length for c in lines), default=0)
+        widest = max([c.cell_length for c in lines], default=0)
         self.virtual_size = Size(max(widest, room.width), max(len(lines), room.height))
         self._name_tabs()
 

@@ -133,7 +133,7 @@ def rows(
 
 
 Figure = tuple[Literal["loss", "value", "gradient", "left over", "watched"], str]
-"""What kind of figure it is, and of what."""
+"""The kind of a figure, and the name that it belongs to."""
 
 _LABELS = {"loss": "loss", "gradient": "  gradient", "left over": "  left over"}
 
@@ -257,7 +257,7 @@ def _lines(
 
 
 def _width(block: Block) -> int:
-    return max((len(text) for text in block), default=0)
+    return max(map(len, block), default=0)
 
 
 def _cells(row: NumberRow) -> _Cells:

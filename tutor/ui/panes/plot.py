@@ -24,7 +24,7 @@ from tutor.protocol.inspections import (
 )
 from tutor.session.run_view import RunView
 from tutor.ui.panes.lines import LinesPane, after_paint
-from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, told
+from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
@@ -73,11 +73,11 @@ class PlotPane(LinesPane):
         """The lesson and the mode that this is so in."""
         self._is_due = False
         self._is_seen = False
-        self._told: tuple[int, PictureKind | None] | None = None
+        self._last_request: tuple[int, PictureKind | None] | None = None
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
         self._outdated: AnyPicture | None = None
-        """What was there when the kind was chosen: a NoPicture does not say of which kind it is."""
+        """The data when the kind was chosen: a NoPicture does not name the kind it answers."""
 
     @property
     def kind(self) -> str:
@@ -153,9 +153,9 @@ class PlotPane(LinesPane):
             return self._loss(view, sheet)
         picture = view.inspections.picture if view else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
-            return told(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
+            return placeholder(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
         if not isinstance(picture, _SHOWN_AS[self.kind]) or isinstance(picture, NoPicture):
-            return told(_TITLES[self.kind], COMING)
+            return placeholder(_TITLES[self.kind], COMING)
         from tutor.ui.plots.drawings import draw_picture  # noqa: PLC0415  after the first paint
 
         return draw_picture(picture, sheet)
@@ -164,7 +164,7 @@ class PlotPane(LinesPane):
         if view is None or view.curve is None or not view.curve.epochs:
             starting = view is None or not view.furthest
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
-            return told("loss by epoch", why)
+            return placeholder("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
         from tutor.ui.plots.drawings import Losses, draw_losses, is_log  # noqa: PLC0415
 
@@ -197,8 +197,8 @@ class PlotPane(LinesPane):
         kind = _PICTURES.get(self.kind) if is_seen else None
         columns = max(0, self.scrollable_content_region.width - GUTTER)
         wanted = (columns if is_seen and kind is None else 0), kind
-        if wanted != self._told:
-            self._told = wanted
+        if wanted != self._last_request:
+            self._last_request = wanted
             self.post_message(self.Wanted(*wanted))
 
 

@@ -19,7 +19,7 @@ ALIKE = 1e-12
 """A relative spread below which numbers are shown as one."""
 
 SMALL = 1e-3
-"""What a number is told from 0 from, on a linear scale: a fraction of the greatest there."""
+"""On a linear scale, a smaller fraction of the greatest number is shown as 0."""
 
 Tick: TypeAlias = tuple[float, str]
 """A place on an axis, from 0 to 1, and what is written there."""

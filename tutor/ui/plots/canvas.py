@@ -15,7 +15,7 @@ from typing import TypeAlias
 from textual.content import Content
 from textual.style import Style
 
-from tutor.ui.text_styles import PLAIN, line
+from tutor.ui.text_styles import PLAIN, Piece, line
 
 Point: TypeAlias = tuple[float, float]
 """Fractions of the sheet: (0, 0) is its lower left corner. May be NaN."""
@@ -33,12 +33,12 @@ class Pen:
 
     style: Style
     letter: str = "*"
-    """What a cell of the line shows where there is no braille."""
+    """The character of a cell on the line where there is no braille."""
     on: int = 1
     off: int = 0
     """So many dots drawn, then so many left out (in braille only)."""
     lone: str = "•"
-    """What stands for a point without neighbours, which one dot would hide."""
+    """The character for a point without neighbours: a single dot would be overlooked."""
 
 
 class Canvas:
@@ -95,7 +95,8 @@ class Canvas:
 
     def dot(self, dot: Dot, pen: Pen) -> None:
         """One dot, added to those of its cell."""
-        at = self._index(self.cell_of(dot))
+        across, down = self._per_cell
+        at = dot[1] // down * self.width + dot[0] // across
         if self.ascii_only:
             self._texts[at] = pen.letter
         else:
@@ -104,9 +105,12 @@ class Canvas:
 
     def put(self, cell: Dot, text: str, style: Style) -> None:
         """Characters of one cell each from this cell on; those beyond an edge are left out."""
-        for x, character in enumerate(text, cell[0]):
-            if 0 <= x < self.width and 0 <= cell[1] < self.height:
-                at = self._index((x, cell[1]))
+        column, row = cell
+        if not 0 <= row < self.height:
+            return
+        for x, character in enumerate(text, column):
+            if 0 <= x < self.width:
+                at = row * self.width + x
                 self._bits[at], self._texts[at], self._styles[at] = 0, character, style
 
     def mark(self, point: Point, text: str, style: Style) -> bool:
@@ -151,13 +155,19 @@ class Canvas:
 
     def row(self, y: int) -> Content:
         """One row of cells, neighbours of one style as one piece."""
-        cells = ((self.text_at((x, y)), self.style_at((x, y))) for x in range(self.width))
-        return line(
-            *(
-                ("".join(text for text, _ in part), style)
-                for style, part in groupby(cells, key=lambda cell: cell[1])
-            )
-        )
+        cells = slice(y * self.width, (y + 1) * self.width)
+        bits, styles = self._bits[cells], self._styles[cells]
+        texts = [
+            chr(_BRAILLE + dots) if dots else text
+            for dots, text in zip(bits, self._texts[cells], strict=True)
+        ]
+        pieces: list[Piece] = []
+        start = 0
+        for style, part in groupby(styles):
+            end = start + len(list(part))
+            pieces.append(("".join(texts[start:end]), style))
+            start = end
+        return line(*pieces)
 
     def _index(self, cell: Dot) -> int:
         return cell[1] * self.width + cell[0]

@@ -24,7 +24,7 @@ from tutor.ui.plots.axes import (
     scale_over,
 )
 from tutor.ui.plots.canvas import Canvas, Dot, Pen
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import setting
 
@@ -49,9 +49,9 @@ def draw(picture: ContourPicture, sheet: Sheet) -> Drawing:
     title = f"landscape: loss by {first} → and {second} ↑{batch}"
     xs, ys = scale_over(picture.xs), scale_over(picture.ys)
     if xs is None or ys is None or not any(map(math.isfinite, _all(picture))):
-        return told(title, "No finite loss to draw here.")
+        return placeholder(title, "No finite loss to draw here.")
     if sheet.is_too_small:
-        return told(title, "There is no room for the plot.")
+        return placeholder(title, "There is no room for the plot.")
     levels = levels_of(_all(picture))
 
     def plot(room: Sheet) -> Sequence[Content]:

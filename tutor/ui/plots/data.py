@@ -11,7 +11,7 @@ from tutor.plain import one_line
 from tutor.protocol.inspections import DataPicture
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
 from tutor.ui.text_styles import CURVE, DIM, VALUE
 
 
@@ -21,9 +21,9 @@ def draw(picture: DataPicture, sheet: Sheet) -> Drawing:
     xs = scale_over((*picture.xs, *picture.line_xs))
     ys = scale_over((*picture.targets, *picture.predictions, *picture.line))
     if xs is None or ys is None:
-        return told(title, "There is no number in the data that could be drawn.")
+        return placeholder(title, "There is no number in the data that could be drawn.")
     if sheet.is_too_small:
-        return told(title, "There is no room for the plot.")
+        return placeholder(title, "There is no room for the plot.")
 
     def plot(room: Sheet) -> Sequence[Content]:
         return _plot(picture, xs, ys, room)

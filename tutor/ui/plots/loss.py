@@ -14,7 +14,7 @@ from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point
-from tutor.ui.plots.sheet import Drawing, Sheet, told
+from tutor.ui.plots.sheet import Drawing, Sheet, placeholder
 from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, VALUE, line
 from tutor.wording.number_format import number, setting
 
@@ -109,7 +109,7 @@ class OtherRunLine:
     name: str
     """Empty if that is its letter and no more."""
     settings: str
-    """What it was trained with, as far as the name does not say so."""
+    """The mode and learning rate, unless the name contains them."""
     curve: Curve
 
     def __str__(self) -> str:
@@ -211,15 +211,17 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     title = f"{what}, {'log' if log else 'linear'} scale"
     numbers = list(losses.numbers())
     if not numbers:
-        return told("loss by epoch", "No finite loss so far.")
+        return placeholder("loss by epoch", "No finite loss so far.")
     if log and min(numbers) < 0:
         least = number(min(numbers), 3)
-        return told(title, f"A log scale needs losses above 0, and the least here is {least}.")
+        return placeholder(
+            title, f"A log scale needs losses above 0, and the least here is {least}."
+        )
     if sheet.is_too_small:
-        return told(title, "There is no room for the plot.")
+        return placeholder(title, "There is no room for the plot.")
     scale = _log_scale(numbers) if log else scale_over(numbers)
     if scale is None:
-        return told(title, "A log scale needs losses above 0, and all here are 0.")
+        return placeholder(title, "A log scale needs losses above 0, and all here are 0.")
     # The loss of the epoch at hand is known when it ends: until then the point is the last one's.
     here = min(losses.curve.here, losses.curve.last_epoch)
     return Drawing(f"{title} · ● epoch {here}", tuple(_lines(losses, scale, sheet)))

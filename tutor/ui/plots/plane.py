@@ -23,7 +23,7 @@ from tutor.ui.plots.axes import (
     scale_over,
 )
 from tutor.ui.plots.canvas import Canvas, Pen, is_inside
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM
 from tutor.wording.number_format import number
 
@@ -66,9 +66,9 @@ def draw(picture: PlanePicture, sheet: Sheet) -> Drawing:
         or ys is None
         or not any(math.isfinite(z) for row in picture.outputs for z in row)
     ):
-        return told(title, "No finite output to draw here.")
+        return placeholder(title, "No finite output to draw here.")
     if sheet.is_too_small:
-        return told(title, "There is no room for the plot.")
+        return placeholder(title, "There is no room for the plot.")
     targets = {target for *_, target in picture.points}
     ends = _Range(min(targets), max(targets)) if len(targets) > 1 else _Range(0.0, 1.0)
 

@@ -44,8 +44,8 @@ class Drawing:
     lines: tuple[Content, ...]
 
 
-def told(title: str, why: str) -> Drawing:
-    """A drawing that is not there, and why."""
+def placeholder(title: str, why: str) -> Drawing:
+    """The message that takes the place of a drawing, with the reason."""
     return Drawing(title, (line((why, DIM)),))
 
 

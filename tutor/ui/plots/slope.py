@@ -11,7 +11,7 @@ from tutor.plain import one_line
 from tutor.protocol.inspections import SlopePicture
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
 from tutor.ui.plots.canvas import Canvas, Pen, Point
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, told, with_notes
+from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import number
 
@@ -28,9 +28,9 @@ def draw(picture: SlopePicture, sheet: Sheet) -> Drawing:
     xs = scale_over((*picture.xs, picture.at))
     ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
     if xs is None or ys is None:
-        return told(title, "No finite loss to draw here.")
+        return placeholder(title, "No finite loss to draw here.")
     if sheet.is_too_small:
-        return told(title, "There is no room for the plot.")
+        return placeholder(title, "There is no room for the plot.")
 
     def plot(room: Sheet) -> Sequence[Content]:
         return _plot(picture, xs, ys, room)

@@ -72,7 +72,7 @@ class EditorScreen(SessionScreen):
             task.tabs = (("Question", True),)
             yield task
             yield AroundPane(self._exercise, id="around").data_bind(here.view)
-            yield Verdict(ascii_only=self._ascii, id="verdict").data_bind(here.attempt)
+            yield ResultBar(ascii_only=self._ascii, id="verdict").data_bind(here.attempt)
             self._area.border_title = line(f" Your code of {one_line(self._exercise.phase)} ")
             yield self._area
         yield StatusBar(id="status").data_bind(here.view, here.notice, here.waiting)
@@ -274,7 +274,7 @@ class AroundPane(LinesPane):
             self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
 
-class Verdict(Bar):
+class ResultBar(Bar):
     """The result of the last run: its error, or the reply."""
 
     attempt: var[Attempt | None] = var(None)

@@ -38,7 +38,7 @@ class RunsScreen(ModalScreen[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self._doomed = ""
+        self._delete_asked = ""
         """The run that is deleted if `d` is pressed once more."""
 
     def compose(self) -> ComposeResult:
@@ -72,7 +72,7 @@ class RunsScreen(ModalScreen[None]):
 
     def action_choose(self, by: int) -> None:
         """Choose the run above or below."""
-        self._doomed = ""
+        self._delete_asked = ""
         self.query_one(RunsPane).choose(by)
 
     def action_take(self) -> None:
@@ -91,11 +91,11 @@ class RunsScreen(ModalScreen[None]):
         chosen = self.query_one(RunsPane).chosen
         if chosen is None:
             return
-        if chosen.is_current or self._doomed == chosen.name:
+        if chosen.is_current or self._delete_asked == chosen.name:
             self.session.delete_run(chosen.name)
-            self._doomed = ""
+            self._delete_asked = ""
         else:
-            self._doomed = chosen.name
+            self._delete_asked = chosen.name
             self.session.tell("delete_again", name=chosen.name)
             self.update_from_session()
 
