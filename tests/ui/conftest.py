@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 
 from tests.waiting import PATIENCE
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.ui.app import TutorApp
+from tutor.ui.panes.lines import LinesPane
 
 from .fake_engine import FakeEngine
 from .lessons import HEADLINES, lesson
@@ -38,6 +40,17 @@ async def come_true(is_so: Callable[[], object]) -> None:
     while not is_so():
         assert time.monotonic() < until, "waited in vain"
         await asyncio.sleep(0.01)
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Let the app handle all messages, and those that they cause."""
+    for _ in range(2):
+        await pilot.pause()
+
+
+def text_of(app: TutorApp, pane: str) -> str:
+    """The text of a pane on the current screen."""
+    return "\n".join(line.plain for line in app.screen.query_one(f"#{pane}", LinesPane).lines)
 
 
 def open_lesson(path: Path) -> Lesson:

@@ -17,10 +17,9 @@ from tutor.ui.screens import editor
 from tutor.ui.screens.editor import AroundPane, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import come_true
+from .conftest import come_true, settled, text_of
 from .exercises import REPAIR, with_exercises
 from .fake_engine import FakeEngine
-from .test_lesson_screen import settled, text_of
 
 BROKEN = "w += learning_rate * w.grad\n"
 

@@ -22,11 +22,10 @@ from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.timeline import Timeline
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, comparison_state, with_exercises
 from .fake_engine import FakeEngine
 from .panes import OnePane, frame, view
-from .test_lesson_screen import settled, text_of
 
 MakeApp = Callable[..., TutorApp]
 

@@ -17,11 +17,10 @@ from tutor.ui.app import TutorApp
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import SMALL
+from .conftest import SMALL, settled, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, curriculum, left
-from .test_lesson_screen import settled, text_of
 
 GoneOn = Callable[..., AbstractAsyncContextManager[tuple[TutorApp, Any, Kept]]]
 

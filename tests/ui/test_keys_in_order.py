@@ -19,10 +19,9 @@ from tutor.ui.app import TutorApp
 from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import SMALL
+from .conftest import SMALL, settled, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
-from .test_lesson_screen import settled, text_of
 
 MakeApp = Callable[..., TutorApp]
 NAMES = {"/": "slash", ".": "full_stop", " ": "space", "\r": "enter", "\x1b": "escape"}

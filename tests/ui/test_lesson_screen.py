@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 from textual.command import CommandPalette
-from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from tutor.protocol.messages import (
@@ -32,21 +31,12 @@ from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.parameter_input import read_learning_rate
 
-from .conftest import LARGE, SMALL, come_true
+from .conftest import LARGE, SMALL, come_true, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .lessons import lesson
 
 MakeApp = Callable[..., TutorApp]
-
-
-def text_of(app: TutorApp, pane: str) -> str:
-    return "\n".join(line.plain for line in app.screen.query_one(f"#{pane}", LinesPane).lines)
-
-
-async def settled(pilot: Pilot[None]) -> None:
-    for _ in range(2):
-        await pilot.pause()
 
 
 KEYS: tuple[tuple[str, AnyCommand], ...] = (

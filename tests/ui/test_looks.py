@@ -9,9 +9,8 @@ from textual.pilot import Pilot
 from tutor.protocol.messages import OutputPrinted
 from tutor.ui.app import TutorApp
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, settled
 from .fake_engine import FakeEngine
-from .test_lesson_screen import settled
 
 MakeApp = Callable[..., TutorApp]
 Snap = Callable[..., bool]

@@ -10,11 +10,10 @@ from tutor.ui.lesson_lines import LessonProgress, map_row
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MapScreen, MenuScreen
 
-from .conftest import SMALL, open_lesson
+from .conftest import SMALL, open_lesson, settled, text_of
 from .fake_engine import FakeEngine
 from .kept import KINDS, Kept
 from .lessons import HEADLINES, headline
-from .test_lesson_screen import settled, text_of
 
 LESSONS = (
     replace(headline("line", "A line through the origin"), exercises=KINDS),

@@ -17,12 +17,11 @@ from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 
-from .conftest import LARGE, SMALL, come_true
+from .conftest import LARGE, SMALL, come_true, settled, text_of
 from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, curriculum, left
 from .lessons import HEADLINES, lesson
-from .test_lesson_screen import settled, text_of
 
 MakeApp = Callable[..., TutorApp]
 

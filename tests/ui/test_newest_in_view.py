@@ -17,9 +17,9 @@ from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
+from .conftest import settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
-from .test_lesson_screen import settled, text_of
 
 SIZES = ((80, 24), (80, 22), (120, 36))
 LENGTHS = ("short", "long")

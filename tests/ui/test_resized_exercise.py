@@ -12,10 +12,9 @@ from tutor.protocol.messages import StepPhase
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import PANE_TITLES
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, settled
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
-from .test_lesson_screen import settled
 
 MakeApp = Callable[..., TutorApp]
 TOO_SMALL = ((60, 18), (80, 21), (79, 24), (40, 5))

@@ -16,8 +16,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.settings import THEMES, Settings, SettingsFile
 from tutor.ui.themes import LOOKS
 
-from .conftest import SMALL
-from .test_lesson_screen import settled, text_of
+from .conftest import SMALL, settled, text_of
 
 MakeApp = Callable[..., TutorApp]
 Colour = tuple[int, int, int]

@@ -77,7 +77,8 @@ class CodePane(FooterPane):
             if self.difference_to == new.mode:
                 self.difference_to = turned(new.lesson.modes, new.mode, "")
             self._choose(again(_names(new), self._chosen) if self._chosen else None)
-        self.rebuild()
+        if old is None or new is None or _shown_of(old) != _shown_of(new):
+            self.rebuild()
 
     def watch_difference_to(self) -> None:
         """The code itself, or what differs; a difference has no names to point at."""
@@ -222,6 +223,12 @@ class CodePane(FooterPane):
             lines += [row for change in phase.lines for row in diff_rows(change, width)]
             self._phases[phase.phase] = (first, len(lines) - 1)
         return lines
+
+
+def _shown_of(view: RunView) -> tuple[object, ...]:
+    """The parts of a view that the pane draws: one epoch end looks like the next."""
+    phases = (view.frame.phase if view.frame else None, view.next_phase, view.at_start)
+    return (view.lesson.digest, view.mode, phases, view.failed, view.inspections.facts)
 
 
 def _sections(view: RunView) -> Iterator[Section]:

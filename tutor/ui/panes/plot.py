@@ -156,9 +156,7 @@ class PlotPane(LinesPane):
             return placeholder(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
         if not isinstance(picture, _SHOWN_AS[self.kind]) or isinstance(picture, NoPicture):
             return placeholder(_TITLES[self.kind], COMING)
-        from tutor.ui.plots.drawings import draw_picture  # noqa: PLC0415  after the first paint
-
-        return draw_picture(picture, sheet)
+        return _draw(picture, sheet)
 
     def _loss(self, view: RunView | None, sheet: Sheet) -> Drawing:
         if view is None or view.curve is None or not view.curve.epochs:
@@ -166,16 +164,16 @@ class PlotPane(LinesPane):
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return placeholder("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
-        from tutor.ui.plots.drawings import Losses, draw_losses, is_log  # noqa: PLC0415
+        from tutor.ui.plots import loss  # noqa: PLC0415
 
         frame = view.frame
         steps = frame.steps if frame else 0
-        losses = Losses(view.curve, view.changes, view.runs, steps, _is_of_a_batch(view))
+        losses = loss.Losses(view.curve, view.changes, view.runs, steps, _is_of_a_batch(view))
         if self.kind == LOSS:
-            return draw_losses(losses, is_log(losses), sheet)
+            return loss.draw(losses, loss.is_log(losses), sheet)
         if self._other_is_log is None:
-            self._other_is_log = not is_log(losses)
-        return draw_losses(losses, self._other_is_log, sheet)
+            self._other_is_log = not loss.is_log(losses)
+        return loss.draw(losses, self._other_is_log, sheet)
 
     # ── What it tells ───────────────────────────────────────────────────────────────
 
@@ -200,6 +198,23 @@ class PlotPane(LinesPane):
         if wanted != self._last_request:
             self._last_request = wanted
             self.post_message(self.Wanted(*wanted))
+
+
+def _draw(
+    picture: DataPicture | SlopePicture | ContourPicture | PlanePicture, sheet: Sheet
+) -> Drawing:
+    """The drawing of a picture. Its module is loaded when there is something to draw."""
+    from tutor.ui.plots import contour, data, plane, slope  # noqa: PLC0415
+
+    match picture:
+        case DataPicture():
+            return data.draw(picture, sheet)
+        case SlopePicture():
+            return slope.draw(picture, sheet)
+        case ContourPicture():
+            return contour.draw(picture, sheet)
+        case PlanePicture():
+            return plane.draw(picture, sheet)
 
 
 def _is_of_a_batch(view: RunView) -> bool:
