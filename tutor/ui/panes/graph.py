@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from tutor.ui.panes.graph_tree import Backward, GraphRow
 
 HEADING_ROWS = 1
-"""They stay where they are when the tree is scrolled."""
+"""The rows that stay in place when the tree is scrolled."""
 
 
 class GraphPane(LinesPane):
     """Operations and leaves with their values, and the gradients where backward has come."""
 
     class Looked(Message):
-        """The pane has come into view, or gone out of it: the graph costs time."""
+        """The pane was shown or hidden. The graph is computed only while it is shown."""
 
         def __init__(self, is_seen: bool) -> None:
             super().__init__()
@@ -54,7 +54,7 @@ class GraphPane(LinesPane):
         self._active = -1
         self._is_behind = False
         self._laid_out: tuple[tuple[object, ...], GraphTable] | None = None
-        self._told: bool | None = None
+        self._reported: bool | None = None
 
     @property
     def graph(self) -> AutogradGraph | None:
@@ -64,12 +64,12 @@ class GraphPane(LinesPane):
     # ── What is shown ───────────────────────────────────────────────────────────────
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another graph, or backward has gone on."""
+        """Redraw for another graph or another position of backward."""
         if self.display:
             self.rebuild()
 
     def watch_attempt(self) -> None:
-        """An exercise asks about another operation."""
+        """Redraw when an exercise asks about another operation."""
         if self.display:
             self.rebuild()
 
@@ -99,7 +99,7 @@ class GraphPane(LinesPane):
         return [*self._table(graph, so_far, width).lines(chosen), *why]
 
     def _table(self, graph: AutogradGraph, so_far: Backward, width: int) -> GraphTable:
-        """The rows laid out: that takes a while in a large graph, and choosing a line does not."""
+        """The rows laid out: slow for a large graph, so choosing a line uses the cached table."""
         made_for = (graph, self._rows, so_far, width)
         if self._laid_out is None or made_for != self._laid_out[0]:
             from tutor.ui.panes.graph_rows import laid_out  # noqa: PLC0415
@@ -108,13 +108,13 @@ class GraphPane(LinesPane):
         return self._laid_out[1]
 
     def settle(self) -> None:
-        """Bring what backward has come to into view, once for each of its operations."""
+        """Scroll to the operation that backward has reached, once for each operation."""
         if self._is_behind:
             self._is_behind = False
             self._bring_row_into_view(self._chosen)
 
     def _follow(self, graph: AutogradGraph, order: int) -> None:
-        """Choose the line of the operation that backward has come to."""
+        """Choose the line of the operation that backward has reached."""
         self._active = order
         ids = {node.id for node in graph.nodes if node.order == order >= 0}
         at = next((i for i, row in enumerate(self._rows) if row.node in ids), None)
@@ -122,7 +122,7 @@ class GraphPane(LinesPane):
             self._chosen, self._is_behind = at, True
 
     def _lay_out(self, graph: AutogradGraph) -> None:
-        """The rows anew; the chosen line stays the chosen one."""
+        """Build the rows again; the chosen line stays chosen."""
         from tutor.ui.panes.graph_tree import tree  # noqa: PLC0415
 
         rows = tree(graph, self._folded)
@@ -137,9 +137,9 @@ class GraphPane(LinesPane):
             self._rows = rows
 
     def _fold_what_does_not_fit(self, graph: AutogradGraph) -> bool:
-        """Of another graph, or in another height: unfold from the loss down what has room.
+        """For another graph or height, unfold as many levels below the loss as fit.
 
-        Whether it has folded anew; else the learner's own folds stand.
+        Returns whether the folds have changed; otherwise the learner's own folds stay.
         """
         room = self.scrollable_content_region.height - HEADING_ROWS
         shape = (room, tuple((node.op, node.inputs) for node in graph.nodes))
@@ -186,24 +186,24 @@ class GraphPane(LinesPane):
         self.rebuild()
 
     def watch_has_focus(self, has_focus: bool) -> None:
-        """A line is chosen only while keys come here."""
+        """Show the chosen line only while the pane has the focus."""
         super().watch_has_focus(has_focus)
         self.rebuild()
 
-    # ── Who looks ───────────────────────────────────────────────────────────────────
+    # ── Whether it is shown ─────────────────────────────────────────────────────────
 
     def on_show(self) -> None:
-        """It can be seen."""
+        """Ask for the graph, and draw it."""
         self._tell(True)
         self.rebuild()
 
     def on_hide(self) -> None:
-        """Nobody looks any more."""
+        """Report that the graph is no longer needed."""
         self._tell(False)
 
     def _tell(self, is_seen: bool) -> None:
-        if is_seen != self._told:
-            self._told = is_seen
+        if is_seen != self._reported:
+            self._reported = is_seen
             self.post_message(self.Looked(is_seen))
 
     # ── A heading that stays ────────────────────────────────────────────────────────
@@ -223,7 +223,7 @@ class GraphPane(LinesPane):
         super()._refresh_cells(self.scroll_offset.y if y < HEADING_ROWS else y, start, end)
 
     def render_line(self, y: int) -> Strip:
-        """As in any pane, but the heading is never scrolled away."""
+        """The strip of one visible row. The heading is never scrolled away."""
         top = self.scroll_offset.y
         if y >= HEADING_ROWS or not top or not self.lines:
             return super().render_line(y)

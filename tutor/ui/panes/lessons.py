@@ -55,24 +55,24 @@ class LessonsPane(LinesPane, can_focus=False):
 
     @property
     def entry(self) -> LessonRow | None:
-        """The chosen one; None where there is none to choose."""
+        """The chosen row; None if no row can be chosen."""
         fits = 0 <= self.chosen < len(self.entries) and self.entries[self.chosen].target
         return self.entries[self.chosen] if fits else None
 
     def watch_entries(self) -> None:
-        """Other rows: a chosen one is kept if it can be chosen still."""
+        """Redraw; keep the chosen row if it can still be chosen."""
         if self.entry is None:
             self.chosen = next(iter(self._choosable()), 0)
         self.rebuild()
         self.post_message(self.ChosenMoved())
 
     def watch_chosen(self) -> None:
-        """Another row."""
+        """Redraw when another row is chosen."""
         self.rebuild()
         self.post_message(self.ChosenMoved())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows are in view."""
+        """Report that other rows are in view."""
         super().watch_scroll_y(old_value, new_value)
         self.post_message(self.ChosenMoved())
 
@@ -84,22 +84,22 @@ class LessonsPane(LinesPane, can_focus=False):
         return f" {place}{len(lessons)} lessons{self._more()}"
 
     def choose(self, by: int) -> None:
-        """So many rows on; at the first or the last it stays."""
+        """Move by so many rows, up to the first or the last."""
         rows = self._choosable()
         if rows:
             at = rows.index(self.chosen) if self.chosen in rows else 0
             self.chosen = rows[min(max(0, at + by), len(rows) - 1)]
 
     def choose_end(self, last: bool) -> None:
-        """The first or the last row."""
+        """Choose the first or the last row."""
         self.choose(len(self.entries) if last else -len(self.entries))
 
     def turn_page(self, by: int) -> None:
-        """As many rows on as can be seen."""
+        """Move by as many rows as are in view."""
         self.choose(by * max(1, self.scrollable_content_region.height - 1))
 
     def choose_about(self, slug: str) -> bool:
-        """The row of this lesson, not the one that goes on with it; whether there is one."""
+        """Choose the row of this lesson, not the one that resumes it; return whether it exists."""
         rows = (i for i in self._choosable() if self.entries[i].about == slug)
         found = next((i for i in rows if not isinstance(self.entries[i].target, Bookmark)), None)
         if found is not None:
@@ -107,7 +107,7 @@ class LessonsPane(LinesPane, can_focus=False):
         return found is not None
 
     def build(self, width: int) -> Sequence[Content]:
-        """A line for each."""
+        """A line for each row."""
         return [self._row(index, width - GUTTER) for index in range(len(self.entries))]
 
     def _row(self, index: int, width: int) -> Content:
@@ -118,7 +118,7 @@ class LessonsPane(LinesPane, can_focus=False):
         return line("▶ ", (row.plain, text_styles.ACTIVE))  # of one style: dim is grey on grey
 
     def settle(self) -> None:
-        """The chosen row is in view, and the row before it if it is the first to choose."""
+        """Scroll to the chosen row; to the top if it is the first that can be chosen."""
         is_first = self.chosen in self._choosable()[:1]
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
         if is_first:
@@ -142,7 +142,7 @@ class LessonsPane(LinesPane, can_focus=False):
 
 
 class DetailsPane(LinesPane, can_focus=False):
-    """All about one lesson, always in as many lines."""
+    """The details of one lesson, always in the same number of lines."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -156,7 +156,7 @@ class DetailsPane(LinesPane, can_focus=False):
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """Its details, then nothing."""
+        """The details, then empty lines."""
         standing = self._known.get(self._slug)
         found = details(standing, self._known, width) if standing else []
         return [*found, *[line()] * (DETAILS - len(found))]

@@ -1,7 +1,4 @@
-"""The pane that all others are: lines of text of which only the changed ones are repainted.
-
-A pane with a block of lines at its foot that stays while the rest scrolls.
-"""
+"""The base classes of the panes: lines of text, of which only the changed ones are repainted."""
 
 from __future__ import annotations
 
@@ -26,11 +23,11 @@ Tab = tuple[str, bool]
 
 
 SOON = 0.25
-"""Seconds after which what waits for a paint is done without one."""
+"""The most seconds that a call waits for a paint."""
 
 
 def after_paint(node: DOMNode, callback: Callable[[], object]) -> None:
-    """Call this once what has changed has been painted; soon, if that is not to be.
+    """Call `callback` once after the next paint, or after SOON if there is none.
 
     Textual hands such a call to the screen on top. One that closes before it is painted takes
     the call with it.
@@ -77,10 +74,10 @@ class LinesPane(ScrollView, can_focus=True):
     """A scrollable pane with a title in its upper border. Subclasses say what `build` does."""
 
     class Painted(Message):
-        """The empty pane has been painted: what loads slowly may begin."""
+        """The empty pane has been painted: slow imports may begin."""
 
     loads_slowly: ClassVar[bool] = False
-    """Whether `build` first loads much: then the empty pane is painted before."""
+    """Whether `build` imports much: then the empty pane is painted first."""
 
     tabs: var[tuple[Tab, ...]] = var(())
     """The titles in its upper border: its own, and those that share its place."""
@@ -92,19 +89,19 @@ class LinesPane(ScrollView, can_focus=True):
         self._title = line()
         self._may_load = False
 
-    # ── What subclasses do ──────────────────────────────────────────────────────────
+    # ── For subclasses to define ────────────────────────────────────────────────────
 
     def build(self, width: int) -> Sequence[Content]:
         """All lines of the pane for so many columns."""
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Bring into view what should be, once the lines stand."""
+        """Scroll to the lines that should be in view, after `build`."""
 
-    # ── What subclasses call ────────────────────────────────────────────────────────
+    # ── For subclasses to call ──────────────────────────────────────────────────────
 
     def rebuild(self) -> None:
-        """Build the lines anew and repaint those that differ."""
+        """Build the lines again and repaint those that differ."""
         width = self.scrollable_content_region.width
         if width <= 0 or not self.is_attached:
             return
@@ -144,7 +141,7 @@ class LinesPane(ScrollView, can_focus=True):
         """The lines on show."""
         return tuple(self._lines)
 
-    # ── How ─────────────────────────────────────────────────────────────────────────
+    # ── Painting ────────────────────────────────────────────────────────────────────
 
     def _refresh_cells(self, y: int, start: int, end: int) -> None:
         """Paint these cells of a line again, if they are in view."""
@@ -169,21 +166,21 @@ class LinesPane(ScrollView, can_focus=True):
         return strip.crop_extend(left, left + width, style)
 
     def notify_style_update(self) -> None:
-        """Forget what was rendered in another style."""
+        """Forget the strips rendered in the old style."""
         self._strips.clear()
         super().notify_style_update()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Another width needs other lines."""
+        """Build the lines for the new width."""
         self.rebuild()
         self._name_tabs()
 
     def watch_tabs(self) -> None:
-        """Another pane shares this place, or none any more."""
+        """Redraw the titles."""
         self._name_tabs()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Say what is above and below now."""
+        """Update the title's marks for lines above and below."""
         super().watch_scroll_y(old_value, new_value)
         self._name_tabs()
 

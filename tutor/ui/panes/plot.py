@@ -1,4 +1,4 @@
-"""The plot pane: one of several pictures of a run, and which one it is."""
+"""The plot pane: one of several plots of a run, with its title."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tutor.ui.text_styles import DIM, HEADING, line
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
 KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, "data", "landscape", "plane")
-"""In the order in which they are turned over."""
+"""All kinds of plots, in the order of the key that changes them."""
 
 _PICTURES: dict[str, PictureKind] = {
     "data": "data",
@@ -46,7 +46,7 @@ COMING = "It is being computed …"
 
 
 class PlotPane(LinesPane):
-    """Drawn after the text has been painted: on a slow line the numbers come first."""
+    """The plots, drawn after the text is painted: on a slow line the numbers come first."""
 
     class Wanted(Message):
         """The plot needs other data."""
@@ -86,11 +86,11 @@ class PlotPane(LinesPane):
 
     @property
     def _kinds(self) -> tuple[str, ...]:
-        """Those that are turned over, and the one that is shown."""
+        """The kinds that this lesson can draw, and the one that is shown."""
         return tuple(kind for kind in KINDS if kind not in self._never or kind == self.kind)
 
     def turn(self, by: int) -> None:
-        """Show the plot that comes so many after this one (or before it), of those there are."""
+        """Show the plot so many places after this one, or before it."""
         kinds = self._kinds
         kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
         self._turned, self._turned_by = KINDS.index(kind), by
@@ -100,14 +100,14 @@ class PlotPane(LinesPane):
         self.rebuild()
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Drawn anew only if something is different that can be seen."""
+        """Redraw if the visible plot needs other data."""
         self._pass_over(new)
         if not self._is_due and self._needs(old) != self._needs(new):
             self._is_due = True
             after_paint(self, self._draw_now)
 
     def _pass_over(self, view: RunView | None) -> None:
-        """Turn on from a plot of which this lesson has nothing to draw in this mode."""
+        """Leave a plot that this lesson can't draw in this mode."""
         if view is None:
             return
         if self._never_in != (view.lesson.slug, view.mode):
@@ -120,7 +120,7 @@ class PlotPane(LinesPane):
             self.turn(self._turned_by)
 
     def _needs(self, view: RunView | None) -> object:
-        """All of a moment that the plot is drawn from."""
+        """The parts of a view that the plot is drawn from."""
         if view is None:
             return None
         if self.kind in _PICTURES:
@@ -175,19 +175,19 @@ class PlotPane(LinesPane):
             self._other_is_log = not loss.is_log(losses)
         return loss.draw(losses, self._other_is_log, sheet)
 
-    # ── What it tells ───────────────────────────────────────────────────────────────
+    # ── The data it asks for ────────────────────────────────────────────────────────
 
     def on_resize(self, event: events.Resize) -> None:
-        """Tell how many columns there are, and draw anew."""
+        """Ask for data with as many points as columns, and redraw."""
         super().on_resize(event)
         self._tell(True)
 
     def on_hide(self) -> None:
-        """Nobody looks any more."""
+        """Report that no data is needed."""
         self._tell(False)
 
     def on_show(self) -> None:
-        """It can be seen again."""
+        """Ask for data again."""
         self._tell(True)
 
     def _tell(self, is_seen: bool) -> None:

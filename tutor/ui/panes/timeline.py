@@ -1,4 +1,4 @@
-"""The timeline: the run so far as one line, on which the learner goes to and fro."""
+"""The timeline: the run so far as one line, along which the learner moves."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from tutor.wording.number_format import number
 HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc leaves"
 
 PARTS = 10
-"""A page is this part of the whole run."""
+"""A page moves by one part of the run in this many."""
 
 
 class Timeline(LinesPane):
-    """Keys become wishes to be elsewhere; where that is, is seen at once."""
+    """The pane posts where the learner wants to go, and shows that place at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TIMELINE_COMMANDS)]
 
     class Moved(Message):
-        """The learner wishes to be at the end of another epoch."""
+        """The learner wants to go to the end of another epoch."""
 
         def __init__(self, epoch: int) -> None:
             super().__init__()
             self.epoch = epoch
 
     class PhaseMoved(Message):
-        """The learner wishes to be a phase further on, or one back."""
+        """The learner wants to go one phase forward or back."""
 
         def __init__(self, forward: bool) -> None:
             super().__init__()
             self.forward = forward
 
     class Left(Message):
-        """The learner has done: to stay here, or to be where it was when it began."""
+        """The learner closes the timeline, to stay here or to return to the position before it."""
 
         def __init__(self, stay: bool) -> None:
             super().__init__()
@@ -53,66 +53,66 @@ class Timeline(LinesPane):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._wanted: int | None = None
+        self._requested: int | None = None
 
     @property
     def epoch(self) -> int:
-        """Where it points to: the epoch wished for last, if the run is not there yet."""
-        if self._wanted is not None:
-            return self._wanted
+        """The epoch that it points to: the requested one, if the run is not there yet."""
+        if self._requested is not None:
+            return self._requested
         return self.view.epoch if self.view else 0
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another place."""
-        if new is not None and new.epoch == self._wanted:
-            self._wanted = None
+        """Redraw for another position."""
+        if new is not None and new.epoch == self._requested:
+            self._requested = None
         self.rebuild()
 
     def on_blur(self) -> None:
-        """Another pane has got the focus: the wish is forgotten."""
-        self._wanted = None
+        """Forget the requested epoch when another pane gets the focus."""
+        self._requested = None
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_by(self, epochs: int) -> None:
-        """So many epochs on."""
-        self._wish(self.epoch + epochs)
+        """Move by so many epochs."""
+        self._request(self.epoch + epochs)
 
     def action_page(self, pages: int) -> None:
-        """A tenth of the run on."""
+        """Move by tenths of the run."""
         furthest = self.view.furthest if self.view else 0
-        self._wish(self.epoch + pages * max(1, furthest // PARTS))
+        self._request(self.epoch + pages * max(1, furthest // PARTS))
 
     def action_to(self, epoch: int) -> None:
-        """To the start, or (-1) to the end."""
+        """Move to the start, or (-1) to the end."""
         furthest = self.view.furthest if self.view else 0
-        self._wish(furthest if epoch < 0 else epoch)
+        self._request(furthest if epoch < 0 else epoch)
 
     def action_phase(self, by: int) -> None:
-        """A phase on, within the run so far, or one back."""
+        """Move one phase forward, within the run so far, or back."""
         view = self.view
         if view is None or view.frame is None:
             return
         at_end = (view.epoch, view.frame.at.step) >= (view.furthest, view.frame.steps)
         if by < 0 or not at_end:
-            self._wanted = None
+            self._requested = None
             self.post_message(self.PhaseMoved(by > 0))
 
     def action_leave(self, stay: bool) -> None:
-        """Done."""
-        self._wanted = None
+        """Close the timeline."""
+        self._requested = None
         self.post_message(self.Left(stay))
 
-    def _wish(self, epoch: int) -> None:
+    def _request(self, epoch: int) -> None:
         furthest = self.view.furthest if self.view else 0
-        self._wanted = min(max(epoch, 0), furthest)
+        self._requested = min(max(epoch, 0), furthest)
         self.rebuild()
-        self.post_message(self.Moved(self._wanted))
+        self.post_message(self.Moved(self._requested))
 
     # ── Drawing ─────────────────────────────────────────────────────────────────────
 
     def build(self, width: int) -> Sequence[Content]:
-        """The line of time, and the keys."""
+        """The line with the current position, and the keys."""
         view = self.view
         if view is None:
             return []
