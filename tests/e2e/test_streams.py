@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import IN_SHELL, TUTOR
+from tests.terminal import IN_SHELL
 from tests.training.conftest import lesson_text
 
 COMMANDS = (
@@ -20,7 +20,7 @@ COMMANDS = (
 
 
 def run(
-    tmp_path: Path, command: str, redirection: str, unbuffered: bool = False
+    tmp_path: Path, command: str, redirection: str, unbuffered: bool = False, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """The command as a shell runs it, in this folder."""
     return subprocess.run(
@@ -30,7 +30,7 @@ def run(
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
+        env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else "", **env},
     )
 
 
@@ -96,41 +96,31 @@ def test_check_devices_and_export_say_a_line_or_none(tmp_path: Path) -> None:
             assert printed in done.stdout, what
 
 
-def test_plain_mode_tells_what_a_locked_progress_file_did_not_take(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "progress.sqlite3"
-    monkeypatch.setenv("TUTOR_PROGRESS", str(file))
-    assert run(tmp_path, "progress", "").returncode == 0  # which makes the file
-    with closing(sqlite3.connect(file, isolation_level=None)) as another:
-        another.execute("BEGIN IMMEDIATE")
-        said = run(tmp_path, "--plain one-weight", "").stderr
-    assert "another program is writing it" in said
-    (beside,) = tmp_path.glob("*.unsaved-*.jsonl")
-    assert str(beside) in said
+def plain_in_chinese(tmp_path: Path, encoding: str, progress: Path) -> str:
+    """What plain mode writes to standard error where the output has no Chinese characters.
 
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_language_that_the_output_has_no_characters_for_is_not_read_in_question_marks(
-    encoding: str,
-) -> None:
-    done = subprocess.run(
-        [str(TUTOR), "--plain", "one-weight", "--lang", "zh"],
-        input="quit",
-        env={**os.environ, "PYTHONIOENCODING": encoding},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    It shows the lesson in English then, not in question marks.
+    """
+    env = {"PYTHONIOENCODING": encoding, "TUTOR_PROGRESS": str(progress)}
+    done = run(tmp_path, "--plain one-weight --lang zh", "", **env)
     assert "???" not in done.stdout
     assert "One weight" in done.stdout
     assert "LC_ALL=C.UTF-8" in done.stderr
+    return done.stderr
 
 
-def test_nothing_is_put_beside_what_is_no_ordinary_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_mode_reports_what_a_locked_progress_file_did_not_take(tmp_path: Path) -> None:
+    file = tmp_path / "progress.sqlite3"
+    assert run(tmp_path, "progress", "", TUTOR_PROGRESS=str(file)).returncode == 0  # makes it
+    with closing(sqlite3.connect(file, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        errors = plain_in_chinese(tmp_path, "ascii", file)
+    assert "another program is writing it" in errors
+    (beside,) = tmp_path.glob("*.unsaved-*.jsonl")
+    assert str(beside) in errors
+
+
+def test_nothing_is_put_beside_what_is_no_ordinary_file(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to(os.devnull)
-    monkeypatch.setenv("TUTOR_PROGRESS", str(tmp_path / "null"))
-    assert "no ordinary file" in run(tmp_path, "--plain one-weight", "").stderr
+    assert "no ordinary file" in plain_in_chinese(tmp_path, "latin-1", tmp_path / "null")
     assert [path.name for path in tmp_path.iterdir()] == ["null"]
