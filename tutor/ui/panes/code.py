@@ -61,15 +61,15 @@ class CodePane(FooterPane):
         self._chosen: Name | None = None
         self._followed: tuple[object, ...] | None = None
 
-    # ── What comes down ─────────────────────────────────────────────────────────────
+    # ── Changes of the attributes ───────────────────────────────────────────────────
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """Another exercise: other code may be to be fixed."""
+        """Redraw for another exercise, which may have other code to fix."""
         if (old and old.exercise.id) != (new and new.exercise.id):
             self.rebuild()
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another lesson, mode, phase, or other facts."""
+        """Redraw when the lesson, mode, phase or the chosen name's facts change."""
         if old is None or new is None or old.lesson.digest != new.lesson.digest:
             self.difference_to = ""
             self._choose(None)
@@ -81,7 +81,7 @@ class CodePane(FooterPane):
             self.rebuild()
 
     def watch_difference_to(self) -> None:
-        """The code itself, or what differs; a difference has no names to point at."""
+        """Redraw; a difference has no names to choose."""
         if self.difference_to:
             self._choose(None)
         self._followed = None
@@ -105,7 +105,7 @@ class CodePane(FooterPane):
         return self._chosen.text if self._chosen else ""
 
     def action_name(self, by: int) -> None:
-        """To the next name, or the one before; from none to the first about to run."""
+        """Choose the next or previous name; without one, the first that is about to run."""
         names = tuple(self._rows)
         if self._chosen in names:
             self._go_to(beside(names, self._chosen, by))
@@ -115,7 +115,7 @@ class CodePane(FooterPane):
             self._go_to(ahead[0] if ahead else None)
 
     def action_line(self, by: int) -> None:
-        """To a name on another line; where there is none, or none is chosen, scroll."""
+        """Choose a name on another line; scroll if there is none or none is chosen."""
         target = on_next_line(tuple(self._rows), self._chosen, by) if self._chosen else None
         if target is not None:
             self._go_to(target)
@@ -125,7 +125,7 @@ class CodePane(FooterPane):
             self.action_scroll_up()
 
     def action_no_name(self) -> None:
-        """Point at nothing."""
+        """Choose no name."""
         self._choose(None)
         self.rebuild()
 

@@ -32,7 +32,7 @@ class ComparisonPane(LinesPane):
     view: var[RunView | None] = var(None)
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another comparison, or the run has gone on without one."""
+        """Redraw for another comparison or epoch."""
         if old is None or new is None or _seen(old) != _seen(new):
             self.rebuild()
 

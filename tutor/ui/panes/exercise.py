@@ -120,7 +120,7 @@ class PartsPane(LinesPane):
 
 
 class ExerciseText(PartsPane):
-    """All that is said of the exercise; its choices are picked here."""
+    """The text of the exercise, in which choices are picked."""
 
     class Answered(Message):
         """The learner gives an answer: a number, a sign, or a choice's number from 1."""
@@ -133,7 +133,7 @@ class ExerciseText(PartsPane):
         """Enter was pressed in an empty field."""
 
     class WentOn(Message):
-        """The learner wishes to go on: to be asked again, to the field, to the next exercise."""
+        """The learner continues: with the question again, the field, or the next exercise."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(EXERCISE_PANE_COMMANDS),
@@ -152,7 +152,7 @@ class ExerciseText(PartsPane):
     # ── What it shows ───────────────────────────────────────────────────────────────
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
-        """Another exercise, question, reply or hint."""
+        """Redraw for another exercise, question, reply or hint."""
         if new is None or old is None or (old.exercise.id, old.ask) != (new.exercise.id, new.ask):
             self._picked = -1
         if new is None or old is None or old.exercise.id != new.exercise.id:
@@ -160,16 +160,16 @@ class ExerciseText(PartsPane):
         self.rebuild()
 
     def watch_results(self) -> None:
-        """Something was done at an exercise."""
+        """Redraw when a result changes."""
         self.rebuild()
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another lesson has other exercises."""
+        """Redraw when the lesson's exercises change."""
         if _exercises(old) != _exercises(new):
             self.rebuild()
 
     def parts(self, width: int) -> Iterable[TextPart]:
-        """The exercise that is on, or the list."""
+        """The current exercise, or the list of exercises."""
         if self.attempt is None:
             return [TextPart("list", tuple(self._list(width)))]
         return lines_of.parts(self.attempt, self._picked, width, self._inline)
@@ -210,7 +210,7 @@ class ExerciseText(PartsPane):
         return True
 
     def action_choice(self, by: int) -> None:
-        """The choice above or below."""
+        """Pick the choice above or below."""
         count = len(self.attempt.choices) if self.attempt else 0
         if self._picked < 0:
             self._pick(0 if by > 0 else count - 1)
@@ -218,7 +218,7 @@ class ExerciseText(PartsPane):
             self._pick(min(max(0, self._picked + by), count - 1))
 
     def action_number(self, number: int) -> None:
-        """The choice with this number."""
+        """Pick the choice with this number."""
         self._pick(number - 1)
 
     def _pick(self, index: int) -> None:
@@ -242,20 +242,20 @@ class ExerciseKeys(LinesPane, can_focus=False):
     is_typing: var[bool] = var(False)
 
     def watch_attempt(self) -> None:
-        """Other keys."""
+        """Redraw when other keys work."""
         self.rebuild()
 
     def watch_results(self) -> None:
-        """Another one may be the next."""
+        """Redraw when another exercise may be next."""
         self.rebuild()
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """A lesson with exercises, or without."""
+        """Redraw when the lesson begins or ceases to have exercises."""
         if bool(_exercises(old)) != bool(_exercises(new)):
             self.rebuild()
 
     def watch_is_typing(self) -> None:
-        """In the field, letters are letters."""
+        """Redraw when the field gains or loses the focus."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
@@ -267,7 +267,7 @@ class ExerciseKeys(LinesPane, can_focus=False):
 
 
 class ExercisePane(Vertical):
-    """Text that scrolls, below it the field (only while it is wanted) and the keys."""
+    """Text that scrolls, with the field (only when needed) and the keys below it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "scroll_text(-1)", show=False),
@@ -278,14 +278,14 @@ class ExercisePane(Vertical):
     """The text scrolls while the field has the focus, too."""
 
     class TypingChanged(Message):
-        """From now on letters are typed, or are keys again."""
+        """The field has gained or lost the focus: letters are text, or keys."""
 
         def __init__(self, is_typing: bool) -> None:
             super().__init__()
             self.is_typing = is_typing
 
     class Typed(Message):
-        """The field holds another text now."""
+        """The text of the field has changed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -303,7 +303,7 @@ class ExercisePane(Vertical):
         """Whether the field, when it is wanted again, has the focus again."""
 
     def compose(self) -> ComposeResult:
-        """The parts, which take what they show from here."""
+        """The parts, bound to this pane's attributes."""
         pane = ExercisePane
         text = ExerciseText(ascii_only=self._ascii, id="exercise-text")
         yield text.data_bind(pane.attempt, pane.results, pane.view, pane.tabs)
@@ -314,7 +314,7 @@ class ExercisePane(Vertical):
         yield keys.data_bind(pane.attempt, pane.view, pane.results)
 
     def on_mount(self) -> None:
-        """The field is there only where it is wanted."""
+        """Hide the field if no answer is typed."""
         self._field.display = lines_of.asks_to_type(self.attempt)
 
     @property
@@ -332,18 +332,18 @@ class ExercisePane(Vertical):
 
     @property
     def has_focus_within_it(self) -> bool:
-        """Whether it, or its field, has the focus."""
+        """Whether the text or the field has the focus."""
         return self.screen.focused in (self._input, self.query_one(ExerciseText))
 
     def focus(self: Self, scroll_visible: bool = True) -> Self:
-        """Go to the field if there is one, else to the text."""
+        """Focus the field if it is shown, else the text."""
         target = self._input if self._field.display else self.query_one(ExerciseText)
         # At once: whether the focus is here may be asked in the very next moment.
         self.screen.set_focus(target, scroll_visible)
         return self
 
     def leave_field(self) -> None:
-        """Out of the field, so that letters are keys again."""
+        """Focus the text, so that letters are keys again."""
         self.screen.set_focus(self.query_one(ExerciseText))
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
@@ -368,20 +368,20 @@ class ExercisePane(Vertical):
         self._returns = self._returns and not wanted
 
     def action_scroll_text(self, by: int) -> None:
-        """A line on or back."""
+        """Scroll by lines."""
         text = self.query_one(ExerciseText)
         text.scroll_to(y=text.scroll_offset.y + by, animate=False, immediate=True)
 
     def action_page_text(self, by: int) -> None:
-        """A page on or back."""
+        """Scroll by pages."""
         self.action_scroll_text(by * self.query_one(ExerciseText).size.height)
 
     def on_descendant_focus(self) -> None:
-        """Say whether letters are typed."""
+        """Update the label when the focus arrives."""
         self._tell_typing()
 
     def on_descendant_blur(self) -> None:
-        """As above."""
+        """Update the label, as on focus."""
         self._tell_typing()
 
     def _tell_typing(self) -> None:
@@ -392,7 +392,7 @@ class ExercisePane(Vertical):
             self.post_message(self.TypingChanged(self.is_typing))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Have it remembered."""
+        """Post the typed text, so that it is saved."""
         event.stop()
         self.post_message(self.Typed(event.value))
 

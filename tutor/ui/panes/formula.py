@@ -65,7 +65,7 @@ class FormulaPane(LinesPane):
         self._followed: tuple[str, str | None, int | None, bool] | None = None
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another lesson, step or value."""
+        """Redraw for another lesson, step or value."""
         if new is None:
             return
         if old is None or old.lesson is not new.lesson:
@@ -77,7 +77,7 @@ class FormulaPane(LinesPane):
         self.rebuild()
 
     def watch_results(self) -> None:
-        """Something was done at an exercise."""
+        """Redraw when a result changes."""
         self.rebuild()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
@@ -86,7 +86,7 @@ class FormulaPane(LinesPane):
             self.rebuild()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Other room: what is about to run is to be seen in it."""
+        """Scroll to the phase about to run in the new size."""
         self._followed = None
         super().on_resize(event)
 

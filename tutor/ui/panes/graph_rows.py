@@ -24,7 +24,7 @@ MOST_ELEMENTS = 8
 """No more of an array are shown, however wide the pane."""
 
 WISHED = 4
-"""So many are worth that other columns are made wider."""
+"""The number of elements for which other columns are made wider."""
 
 LEAST = 0.4
 """The part of a line that the tree keeps where values and gradients need more than the rest."""
@@ -39,9 +39,9 @@ class GraphDetail:
     precision: int
     """Significant digits of a number."""
     values: int
-    """So many elements of an array are shown."""
+    """The number of elements of an array that are shown."""
     gradients: int
-    """So many of a gradient that is one."""
+    """The number of elements of an array's gradient that are shown."""
     indent: int = WIDE
     """Cells by which a branch is set in."""
 
@@ -69,7 +69,7 @@ class _Cells:
     prefix: str
     what: str
     style: Style = text_styles.PLAIN
-    """Of what was computed."""
+    """The style of `what`."""
     mark: Piece = marks.NONE
     op: str = ""
     value: str = ""
@@ -185,7 +185,7 @@ class _Columns:
 
     @property
     def width(self) -> int:
-        """Of a whole line."""
+        """The width of a whole line."""
         return marks.GUTTER + self.what + sum(w + GAP for w in self._right)
 
     @property

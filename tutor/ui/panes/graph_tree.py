@@ -29,7 +29,7 @@ class GraphRow:
     prefix: str
     """The tree lines before it: `│  └─ `; empty for a root."""
     seen_before: bool
-    """Whether it stands further up already, with all that is below it."""
+    """Whether an earlier row shows this node and its inputs."""
     hidden: int
     """How many nodes are folded away below it; 0 if none."""
     depth: int = 0
@@ -137,7 +137,7 @@ class Backward:
 
     @property
     def order(self) -> int:
-        """Of the operation to keep in view, -1 if there is none."""
+        """The order of the operation to keep in view; -1 without one."""
         if self.asked is not None:
             return self.asked
         return min(self.done, self.total - 1) if self.is_next else -1

@@ -24,7 +24,7 @@ class LadderPane(LinesPane):
     view: var[RunView | None] = var(None)
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another lesson or mode."""
+        """Redraw for another lesson or mode."""
         if new and (old is None or (old.lesson, old.mode) != (new.lesson, new.mode)):
             self.rebuild()
 

@@ -62,7 +62,7 @@ class NumbersPane(LinesPane):
     view: var[RunView | None] = var(None)
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Another frame, or another run's."""
+        """Redraw for another frame, of this run or of the other."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
@@ -100,7 +100,7 @@ def _not_finite(view: RunView, frame: Frame) -> str:
 def when(frame: Frame, before: Frame | None) -> str:
     """The heading of the column with the earlier values.
 
-    Who has run, or gone about in time, compares with where they came from.
+    The values are compared with those at the position before the last command.
     """
     if before is None:
         return "was"
@@ -161,7 +161,7 @@ class _Column:
 
     heading: str
     is_stale: bool
-    """Whether its figures belong to a place that this run has left: then they are not shown."""
+    """Whether its figures belong to a position that this run has left; they are then hidden."""
 
 
 def _column(frame: Frame, then: OtherRunState | None) -> _Column | None:

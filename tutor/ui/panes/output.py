@@ -14,12 +14,12 @@ from tutor.ui.text_styles import line
 
 
 class OutputPane(LinesPane):
-    """Follows the last line, unless the learner has scrolled up."""
+    """The printed lines. The pane follows the last one unless the learner has scrolled up."""
 
     printed: var[PrintedText] = var(PrintedText)
 
     def watch_printed(self) -> None:
-        """More was printed, or another lesson begun."""
+        """Redraw when more was printed or another lesson opened."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:

@@ -210,7 +210,7 @@ class TaskPane(PartsPane):
         self._inline = inline_formulas(ascii_only)
 
     def watch_attempt(self) -> None:
-        """Another hint."""
+        """Redraw for another hint."""
         self.rebuild()
 
     def parts(self, width: int) -> Iterable[TextPart]:
@@ -284,7 +284,7 @@ class ResultBar(Bar):
         self._inline = inline_formulas(ascii_only)
 
     def watch_attempt(self) -> None:
-        """It was judged."""
+        """Redraw when the code was judged."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
