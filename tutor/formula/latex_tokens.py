@@ -1,4 +1,4 @@
-r"""LaTeX source token by token: the known commands, a cursor that reads, and a writer.
+r"""LaTeX source token by token: the known commands, and a writer that reads them.
 
 Old and loose LaTeX (`\bf`, a typed `x²`, `\end{bmatrix}^T`) is rewritten before it is read.
 """
@@ -96,12 +96,67 @@ ENDS = ("}", "&", r"\\", r"\right", r"\end", r"\middle")
 _TOKEN = re.compile(r"\\(?:(?:operatorname|tag|hspace|vspace)\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
 
 
-class Cursor:
-    """An offset into the source."""
+def argument_count(name: str) -> int:
+    """How many arguments a command needs."""
+    return 2 if name in TWO_ARGUMENTS else int(name in ONE_ARGUMENT)
+
+
+def never_closed(opener: str) -> str:
+    """The message for an opener without an end."""
+    closer = {"{": "}", r"\left": r"\right", r"\begin": r"\end"}
+    wanted = next((c for o, c in closer.items() if opener.startswith(o)), "}")
+    return f"{opener} is never closed by {wanted}"
+
+
+_FIRST_PIECE = 0xF0000
+
+Kind = Literal[
+    "value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line",
+    "cancel", "bar",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PutAsidePiece:
+    """A piece of the source put aside."""
+
+    kind: Kind
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSource:
+    """LaTeX prepared for latex2mathml, with the piece behind each placeholder."""
+
+    latex: str
+    pieces: Mapping[str, PutAsidePiece]
+    leaves: Mapping[str, int]
+    """How often each letter, digit and placeholder occurs: none may be lost later."""
+
+
+@dataclass(slots=True)
+class OpenGroup:
+    """A group, environment or delimiter that is still open."""
+
+    opener: str
+    atom: bool = False
+    """Whether, once closed, it is a factor that a blank may follow."""
+
+
+class Writer:
+    """Reads the source token by token, and writes it anew."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.at = 0
+        self.out: list[str] = []
+        self.pieces: dict[str, PutAsidePiece] = {}
+        self.leaves: Counter[str] = Counter()
+        self.open: list[OpenGroup] = []
+        self.previous = ""
+        """The token that was read before this one."""
+        self.atom = False
+        """Whether what was written last is a factor."""
 
     def match(self, at: int) -> str:
         """The token that begins at `at`; "" at the end."""
@@ -177,67 +232,7 @@ class Cursor:
             at += len(token)
         return -1
 
-
-def argument_count(name: str) -> int:
-    """How many arguments a command needs."""
-    return 2 if name in TWO_ARGUMENTS else int(name in ONE_ARGUMENT)
-
-
-def never_closed(opener: str) -> str:
-    """The message for an opener without an end."""
-    closer = {"{": "}", r"\left": r"\right", r"\begin": r"\end"}
-    wanted = next((c for o, c in closer.items() if opener.startswith(o)), "}")
-    return f"{opener} is never closed by {wanted}"
-
-
-_FIRST_PIECE = 0xF0000
-
-Kind = Literal[
-    "value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line",
-    "cancel", "bar",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class PutAsidePiece:
-    """A piece of the source put aside."""
-
-    kind: Kind
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedSource:
-    """LaTeX prepared for latex2mathml, with the piece behind each placeholder."""
-
-    latex: str
-    pieces: Mapping[str, PutAsidePiece]
-    leaves: Mapping[str, int]
-    """How often each letter, digit and placeholder occurs: none may be lost later."""
-
-
-@dataclass(slots=True)
-class OpenGroup:
-    """A group, environment or delimiter that is still open."""
-
-    opener: str
-    atom: bool = False
-    """Whether, once closed, it is a factor that a blank may follow."""
-
-
-class Writer(Cursor):
-    """A cursor over the source that writes what it has read."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(source)
-        self.out: list[str] = []
-        self.pieces: dict[str, PutAsidePiece] = {}
-        self.leaves: Counter[str] = Counter()
-        self.open: list[OpenGroup] = []
-        self.previous = ""
-        """The token that was read before this one."""
-        self.atom = False
-        """Whether what was written last is a factor."""
+    # --- Writing --------------------------------------------------------------------------
 
     def emit(self, text: str, *, atom: bool = False) -> None:
         """Write `text`; say whether it is a factor that a blank may follow."""
