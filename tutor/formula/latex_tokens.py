@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from tutor.errors import FormulaError
 from tutor.formula.glyphs import SUBSCRIPTS, SUPERSCRIPTS
+from tutor.formula.nodes import Node, TextNode
 
 
 def _names(text: str) -> frozenset[str]:
@@ -110,26 +110,18 @@ def never_closed(opener: str) -> str:
 
 _FIRST_PIECE = 0xF0000
 
-Kind = Literal[
-    "value", "unsupported", "text", "word", "limits", "not", "space", "soft", "line",
-    "cancel", "bar",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class PutAsidePiece:
-    """A piece of the source put aside."""
-
-    kind: Kind
-    text: str = ""
+HLINE = TextNode("\x00line")
+r"""Stands for an \hline until the table takes it out of its row."""
+CANCEL = TextNode("\x00cancel")
+r"""Stands over the argument of a \cancel until it becomes an accent."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSource:
-    """LaTeX prepared for latex2mathml, with the piece behind each placeholder."""
+    """LaTeX prepared for latex2mathml, with the node behind each placeholder."""
 
     latex: str
-    pieces: Mapping[str, PutAsidePiece]
+    pieces: Mapping[str, Node]
     leaves: Mapping[str, int]
     """How often each letter, digit and placeholder occurs: none may be lost later."""
 
@@ -150,7 +142,7 @@ class Writer:
         self.source = source
         self.at = 0
         self.out: list[str] = []
-        self.pieces: dict[str, PutAsidePiece] = {}
+        self.pieces: dict[str, Node] = {}
         self.leaves: Counter[str] = Counter()
         self.open: list[OpenGroup] = []
         self.previous = ""
@@ -239,10 +231,10 @@ class Writer:
         self.out.append(text)
         self.atom = atom and self.previous[1:] not in TWO_ARGUMENTS
 
-    def piece(self, kind: Kind, text: str = "", *, atom: bool = True) -> None:
-        """Put a piece aside, and write a private-use character in its place."""
+    def put_aside(self, node: Node, *, atom: bool = True) -> None:
+        """Put a node aside, and write a private-use character in its place."""
         character = chr(_FIRST_PIECE + len(self.pieces))
-        self.pieces[character] = PutAsidePiece(kind, text)
+        self.pieces[character] = node
         self.leaves[character] += 1
         self.emit(character, atom=atom)
 

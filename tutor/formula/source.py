@@ -11,15 +11,26 @@ import re
 import unicodedata
 
 from tutor.errors import FormulaError
-from tutor.formula import latex_tokens
+from tutor.formula import glyphs, latex_tokens
 from tutor.formula.cells import REPLACEMENT, visible
 from tutor.formula.latex_tokens import (
+    CANCEL,
     ENDS,
+    HLINE,
     PreparedSource,
     Writer,
     argument_count,
     modernised,
     never_closed,
+)
+from tutor.formula.nodes import (
+    NodeKind,
+    Soft,
+    Space,
+    Sym,
+    TextNode,
+    Unsupported,
+    ValueNode,
 )
 
 MAX_LENGTH = 10_000
@@ -83,7 +94,7 @@ class _Scanner(Writer):
         if self.atom and starts_factor and (following not in ENDS):
             after_name = self.previous.startswith("\\") and len(self.previous) > 2
             if not (following == "(" and after_name):
-                self.piece("soft", atom=False)
+                self.put_aside(Soft(), atom=False)
         self.out.append(" ")
 
     # --- characters -----------------------------------------------------------------------
@@ -109,7 +120,7 @@ class _Scanner(Writer):
     def _leaf(self, character: str) -> None:
         shown = visible(character)
         if len(shown) > 1:
-            self.piece("text", shown)
+            self.put_aside(TextNode(shown))
             return
         if shown == REPLACEMENT or not unicodedata.combining(shown):
             self.leaves[shown] += shown.isalnum()
@@ -146,7 +157,7 @@ class _Scanner(Writer):
         elif name in latex_tokens.COLOURS:
             self.take_group(token)
         elif name in latex_tokens.SPELLED_FUNCTIONS:
-            self.piece("word", latex_tokens.SPELLED_FUNCTIONS[name], atom=False)
+            self.put_aside(_function(latex_tokens.SPELLED_FUNCTIONS[name]), atom=False)
         elif name in latex_tokens.DROPPED:
             self.out.append(" ")
         else:
@@ -189,13 +200,13 @@ class _Scanner(Writer):
                     break
                 self.at = end + 1
         source = self.source[start : self.at]
-        self.piece("unsupported", " ".join(source.split()))
+        self.put_aside(Unsupported(" ".join(source.split())))
 
     def _boxed(self, token: str) -> None:
         expression = self.take_group(token, raw=True).strip()
         if not expression:
             raise FormulaError(r"\boxed{} is empty: write a Python expression into it")
-        self.piece("value", expression)
+        self.put_aside(ValueNode(expression))
 
     def _text(self, token: str) -> None:
         """Words; the parts between dollars are mathematics again."""
@@ -206,7 +217,8 @@ class _Scanner(Writer):
             raise FormulaError(f"a $ in {token}{{…}} is never closed; a dollar sign is \\$")
         words = [_plain_text(p) for p in parts[::2]]
         if any("\\" in w for w in words):
-            self.piece("unsupported", " ".join((token + self.source[start : self.at]).split()))
+            source = token + self.source[start : self.at]
+            self.put_aside(Unsupported(" ".join(source.split())))
             return
         self._mixed(self.at, content, parts)
 
@@ -220,7 +232,7 @@ class _Scanner(Writer):
                 self.at = at
                 self.scan(at + len(part))
             elif part or len(parts) == 1:
-                self.piece("text", visible(_plain_text(part)))
+                self.put_aside(TextNode(visible(_plain_text(part))))
             at += len(part) + 1
         if len(parts) > 1:
             self.out.append("}")
@@ -237,27 +249,27 @@ class _Scanner(Writer):
             return operator
         self.take_group(token)
         word = " ".join(content.replace(r"\,", " ").split())
-        self.piece("limits" if token.endswith("*") else "word", word, atom=not operator)
+        self.put_aside(_function(word, limits=token.endswith("*")), atom=not operator)
         return True
 
     def _tag(self, token: str) -> None:
         content = self.take_group(token)
-        self.piece("space", "6", atom=False)
-        self.piece("text", visible(content if token.endswith("*") else f"({content})"))
+        self.put_aside(Space(6), atom=False)
+        self.put_aside(TextNode(visible(content if token.endswith("*") else f"({content})")))
 
     def _hspace(self, token: str) -> None:
         content = self.take_group(token).strip()
         cells = _cells_of(content)
         if cells is None:
             raise FormulaError(f"{token}{{{content}}} is no width; write {token}{{1em}}")
-        self.piece("space", str(cells), atom=False)
+        self.put_aside(Space(cells), atom=False)
 
     def _kern(self, token: str) -> None:
         found = _KERN.match(self.source, self.at)
         if found is None:
             raise FormulaError(f"{token} needs a width behind it: {token} 1em")
         self.at = found.end()
-        self.piece("space", str(_cells_of(found[1]) or 0), atom=False)
+        self.put_aside(Space(_cells_of(found[1]) or 0), atom=False)
 
     def _rule(self, token: str) -> None:
         r"""A line to write on. A rule without width is a strut, which shows nothing."""
@@ -267,12 +279,12 @@ class _Scanner(Writer):
         cells = _cells_of(self.take_group(token).strip()) or 0
         self.take_group(token)
         if cells > 0:
-            self.piece("text", "_" * cells)
+            self.put_aside(TextNode("_" * cells))
 
     def _cancel(self, token: str) -> None:
         self.argument_end(self.at, token)
         self.emit(r"\overset")
-        self.piece("cancel")
+        self.put_aside(CANCEL)
 
     def _sized(self, name: str) -> None:
         r"""\big and its kin: parentheses grow by themselves, a bar becomes a delimiter."""
@@ -282,14 +294,15 @@ class _Scanner(Writer):
             self.out.append(" ")
             return
         self.at = self.skip_blanks(self.at) + len(following)
-        self.piece("bar", bars[following], atom=True)
+        self.put_aside(Sym(bars[following], NodeKind.MIDDLE))
 
     def _not(self, token: str) -> None:
         self.at = self.skip_blanks(self.at)
         following = self.take()
         symbol = _symbol(following) if following.startswith("\\") else following
         if len(symbol) == 1 and symbol not in "{}_^&$%":
-            self.piece("not", symbol, atom=False)
+            struck = unicodedata.normalize("NFC", symbol + "\u0338")
+            self.put_aside(Sym(struck, glyphs.kind_of(symbol)), atom=False)
         else:
             self.at -= len(following)
             self._unsupported(token)
@@ -379,7 +392,7 @@ class _Scanner(Writer):
         self.require_table(token)
         if self.previous not in (r"\begin", r"\\", r"\hline"):
             raise FormulaError(r"\hline must stand at the beginning of a row, behind \\")
-        self.piece("line", atom=False)
+        self.put_aside(HLINE, atom=False)
 
 
 _SPECIAL = {
@@ -403,6 +416,10 @@ _SPECIAL = {
     "\\": _Scanner._new_line,
     "hline": _Scanner._line,
 }
+
+
+def _function(name: str, *, limits: bool = False) -> Sym:
+    return Sym(name, NodeKind.FUNC, limits=limits or name in glyphs.LIMIT_FUNCTIONS)
 
 
 def _symbol(command: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
-from tutor.formula.latex_tokens import MAX_DEPTH, TOO_DEEP, PreparedSource, PutAsidePiece
+from tutor.formula.latex_tokens import CANCEL, HLINE, MAX_DEPTH, TOO_DEEP, PreparedSource
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -30,7 +30,6 @@ from tutor.formula.nodes import (
     Root,
     RowNode,
     Scripts,
-    Soft,
     Space,
     Stack,
     Styled,
@@ -52,7 +51,7 @@ def parse(latex: str) -> Formula:
     """Read a formula. Raises FormulaError, with one line that says what is wrong."""
     source = read(latex)
     pieces = source.pieces.values()
-    boxed = tuple(p.text for p in pieces if p.kind == "value")
+    boxed = tuple(p.expression for p in pieces if isinstance(p, ValueNode))
     try:
         root = _Reader(source.pieces).node(_mathml(source.latex))
         if not _nothing_lost(source, root):
@@ -60,7 +59,7 @@ def parse(latex: str) -> Formula:
     except (_UnknownMathError, RecursionError):
         whole = " ".join(latex.split())
         return Formula(latex, boxed, (whole,), Unsupported(whole))
-    unsupported = tuple(p.text for p in pieces if p.kind == "unsupported")
+    unsupported = tuple(p.source for p in pieces if isinstance(p, Unsupported))
     return Formula(latex, boxed, unsupported, root)
 
 
@@ -100,14 +99,15 @@ def _nothing_lost(source: PreparedSource, root: Node) -> bool:
         if leaf not in source.pieces:
             plain.update(_plain(leaf) * count)
     kinds = Counter(type(n) for n in walk(root))
-    wanted = Counter(p.kind for p in source.pieces.values())
-    words = {p.text for p in source.pieces.values() if p.kind in ("word", "limits")}
+    pieces = [n for n in source.pieces.values() if n not in (HLINE, CANCEL)]
+    wanted = Counter(type(n) for n in pieces)
+    words = {n.text for n in pieces if isinstance(n, Sym) and n.kind is NodeKind.FUNC}
     return (
         plain <= found
         and words <= {word for symbol in symbols for word in (symbol, *symbol.split())}
-        and kinds[ValueNode] == wanted["value"]
-        and kinds[Unsupported] == wanted["unsupported"]
-        and kinds[TextNode] >= wanted["text"]
+        and kinds[ValueNode] == wanted[ValueNode]
+        and kinds[Unsupported] == wanted[Unsupported]
+        and kinds[TextNode] >= wanted[TextNode]
     )
 
 
@@ -124,7 +124,7 @@ _EM_CELLS = (0.08, 0.9, 1.9)
 class _Reader:
     """Turns MathML elements into nodes."""
 
-    pieces: Mapping[str, PutAsidePiece]
+    pieces: Mapping[str, Node]
 
     def node(self, element: Element) -> Node:
         """The node that an element stands for."""
@@ -181,7 +181,7 @@ class _Reader:
         text = html.unescape(element.text or "").replace("\u2009", " ").replace("\u2006", " ")
         piece = self.pieces.get(text)
         if piece is not None:
-            return _of_piece(piece)
+            return Sym("") if piece == CANCEL else piece
         if not text.strip():
             return Space(1) if text else Sym("")
         if text.startswith("\\") and len(text) > 1:
@@ -238,14 +238,10 @@ class _Reader:
             name = "underline" if below else glyphs.ACCENTS[mark]
             return Accent(self.node(base), name, below=below)
         inner = self.node(base)
-        if self._is_cancel(other):
+        if self.pieces.get("".join(other.itertext())) == CANCEL:
             return Accent(inner, "cancel")
         attached = self.node(other)
         return Stack(inner, under=attached) if below else Stack(inner, over=attached)
-
-    def _is_cancel(self, element: Element) -> bool:
-        piece = self.pieces.get("".join(element.itertext()))
-        return piece is not None and piece.kind == "cancel"
 
     # --- tables ---------------------------------------------------------------------------
 
@@ -267,47 +263,17 @@ def _alignment(name: str | None) -> Literal["left", "center", "right"]:
     return "left" if name == "left" else "right" if name == "right" else "center"
 
 
-_LINE = TextNode("\x00line")
-r"""Stands for an \hline until the table takes it out of its row."""
-
-
 def _row_lines(rows: list[list[RowNode]]) -> tuple[list[int], list[list[RowNode]]]:
     r"""Take the \hline marks out of the rows: before which rows they stand."""
     lines: list[int] = []
     kept: list[list[RowNode]] = []
     for row in rows:
-        while row and row[0].items and row[0].items[0] == _LINE:
+        while row and row[0].items and row[0].items[0] == HLINE:
             lines.append(len(kept))
             row = [RowNode(row[0].items[1:]), *row[1:]]
         if row and not all(cell == RowNode(()) for cell in row):
             kept.append(row)
     return lines, kept
-
-
-def _of_piece(piece: PutAsidePiece) -> Node:
-    match piece.kind:
-        case "value":
-            return ValueNode(piece.text)
-        case "unsupported":
-            return Unsupported(piece.text)
-        case "text":
-            return TextNode(piece.text)
-        case "word" | "limits":
-            limits = piece.kind == "limits" or piece.text in glyphs.LIMIT_FUNCTIONS
-            return Sym(piece.text, NodeKind.FUNC, limits=limits)
-        case "not":
-            struck = unicodedata.normalize("NFC", piece.text + "\u0338")
-            return Sym(struck, glyphs.kind_of(piece.text))
-        case "space":
-            return Space(int(piece.text))
-        case "line":
-            return _LINE
-        case "bar":
-            return Sym(piece.text, NodeKind.MIDDLE)
-        case "cancel":
-            return Sym("")
-        case "soft":
-            return Soft()
 
 
 def _space(element: Element) -> Node:
