@@ -118,7 +118,7 @@ def settings_of(value: Value) -> Mapping[str, Setting]:
     return {name: found[name] for name in kept.values()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunKeys(Entry):
     """The keys that say how a run begins."""
 
@@ -128,7 +128,7 @@ class RunKeys(Entry):
     set: Mapping[str, Setting] = key(settings_of, MappingProxyType({}), "{w: 3}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StageKeys(RunKeys):
     """The keys that say how a run begins, and where."""
 

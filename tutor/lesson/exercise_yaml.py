@@ -55,7 +55,7 @@ MOST_CHOICES = 9
 _HINTS = list_of(text_with_formulas, "[first, second]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExerciseKeys(StageKeys):
     """The keys of every exercise."""
 
@@ -73,7 +73,7 @@ class ExerciseKeys(StageKeys):
 # ── predict ─────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WrongKeys(Entry):
     """An entry of `wrong`."""
 
@@ -84,7 +84,7 @@ class WrongKeys(Entry):
 _WRONG = entries_of(WrongKeys, "[{value: …, reply: …}]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AgainKeys(StageKeys):
     """An entry of `again`."""
 
@@ -117,7 +117,7 @@ def _check_count(value: Value) -> None:
         value.diagnostics.add(value.line, f"there must be 2 to {MOST_CHOICES} choices, not {count}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PredictKeys(ExerciseKeys):
     """The keys of a `predict`."""
 
@@ -194,7 +194,7 @@ def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SolutionKeys(RunKeys):
     """The mapping `solution` of a `reach`."""
 
@@ -205,7 +205,7 @@ _CHANGED_BY = {"mode": "mode", "learning_rate": "learning_rate", "seed": "seed",
 """By key of a solution: the word of MAY_CHANGE for what it changes."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReachKeys(ExerciseKeys):
     """The keys of a `reach`."""
 
@@ -243,7 +243,7 @@ class ReachKeys(ExerciseKeys):
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SymptomKeys(Entry):
     """The mapping `symptom` of a `repair`."""
 
@@ -262,7 +262,7 @@ def _symptom(value: Value) -> Symptom:
     return Symptom(keys.error, keys.condition, value.line)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RepairKeys(ExerciseKeys):
     """The keys of a `repair`."""
 
@@ -300,7 +300,7 @@ class RepairKeys(ExerciseKeys):
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BeAutogradKeys(ExerciseKeys):
     """The keys of an `autograd`."""
 
@@ -320,7 +320,7 @@ class BeAutogradKeys(ExerciseKeys):
 # ── choose ──────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ChoiceKeys(Entry):
     """An entry of the `choices` of a `choose`."""
 
@@ -362,7 +362,7 @@ def _choices(value: Value) -> tuple[ChoiceKeys, ...]:
     return choices
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ChooseKeys(ExerciseKeys):
     """The keys of a `choose`."""
 

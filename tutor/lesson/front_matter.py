@@ -25,7 +25,7 @@ def _watched(value: Value) -> ByMode[str] | None:
     return _expressions(value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class _DataKeys(Entry):
     input: str = key(schema.NAME, "", "x", required=True)
     target: str = key(schema.NAME, "", "y", required=True)
@@ -39,7 +39,7 @@ def _data(value: Value) -> DataNames | None:
     return DataNames(*found) if all(found) else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FrontMatter(Entry):
     """The values of the front matter, with defaults for missing keys."""
 

@@ -321,7 +321,7 @@ class Source:
     """Whether it was read without a diagnostic."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Entry:
     """A mapping whose keys are the fields that a subclass declares with `key`."""
 
