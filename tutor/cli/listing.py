@@ -7,9 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import wcwidth
-
-from tutor.cli.output import WIDEST, columns, counted, cut, padded, screen, warn
+from tutor.cli.output import WIDEST, cell_width, columns, counted, cut, padded, screen, warn
 from tutor.lesson import library
 from tutor.lesson.library import Headline
 from tutor.plain import json_text, one_line
@@ -46,11 +44,11 @@ def _print_list(headlines: Sequence[Headline]) -> None:
     """A line for each lesson, with as many columns as the screen is wide enough for."""
     cells = [tuple(map(one_line, _cells(h))) for h in headlines]
     width = screen()
-    is_long = [h.diagnostic or any(wcwidth.wcswidth(text) > WIDEST for text in row[:3])
+    is_long = [h.diagnostic or any(cell_width(text) > WIDEST for text in row[:3])
                for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
     for count in (5, 4, 3):
         lines = columns([row[:count] for row in cells])
-        fits = (wcwidth.wcswidth(line) <= width for line in lines)
+        fits = (cell_width(line) <= width for line in lines)
         if all(map(any, zip(is_long, fits, strict=True))):
             break
     for h, line in zip(headlines, lines, strict=True):
@@ -73,7 +71,7 @@ def _print_map(headlines: Sequence[Headline]) -> None:
     drawn = rows(headlines)
     lines = _has_lines()
     trees = [(r.prefix if lines else r.ascii_prefix()) + one_line(r.headline.slug) for r in drawn]
-    width = max(map(wcwidth.wcswidth, trees), default=0)
+    width = max(map(cell_width, trees), default=0)
     for row, tree in zip(drawn, trees, strict=True):
         also = f" (also after {', '.join(row.also)})" if row.also else ""
         wrong = row.headline.diagnostic or row.diagnostic

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Collection, Sequence
 from itertools import accumulate, takewhile
 
-import wcwidth
-
 from tutor.plain import plain
 
 PIPED = 1_000_000
@@ -16,6 +14,13 @@ PIPED = 1_000_000
 
 WIDEST = 60
 """The widest column in cells; a longer text moves the rest of its own row."""
+
+
+def cell_width(text: str) -> int:
+    """The width of a text in terminal cells; -1 if it has characters without a width."""
+    from wcwidth import wcswidth  # noqa: PLC0415 - the app starts without it
+
+    return wcswidth(text)
 
 
 def columns(rows: Sequence[tuple[str, ...]], to_the_right: Collection[int] = ()) -> list[str]:
@@ -27,7 +32,7 @@ def columns(rows: Sequence[tuple[str, ...]], to_the_right: Collection[int] = ())
     widths: dict[int, int] = {}
     for row in rows:
         for at, text in enumerate(row[:-1]):
-            cells = wcwidth.wcswidth(text)
+            cells = cell_width(text)
             widths[at] = max(widths.get(at, 0), cells if cells <= WIDEST else 0)
     lines = []
     for row in rows:
@@ -38,7 +43,7 @@ def columns(rows: Sequence[tuple[str, ...]], to_the_right: Collection[int] = ())
 
 def padded(text: str, width: int, to_the_right: bool = False) -> str:
     """The text with blanks after it, or before it, up to a width in cells."""
-    blanks = " " * (width - wcwidth.wcswidth(text))
+    blanks = " " * (width - cell_width(text))
     return blanks + text if to_the_right else text + blanks
 
 
@@ -49,9 +54,9 @@ def screen() -> int:
 
 def cut(line: str, width: int) -> str:
     """The line, cut with … if it is wider."""
-    if wcwidth.wcswidth(line) <= width:
+    if cell_width(line) <= width:
         return line
-    ends = accumulate(max(0, wcwidth.wcwidth(character)) for character in line)
+    ends = accumulate(max(0, cell_width(character)) for character in line)
     fitting = sum(1 for _ in takewhile(lambda end: end <= width - 1, ends))
     return line[:fitting].rstrip() + "…"
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from types import CodeType
 
-from tutor import formula
 from tutor.errors import FormulaError
 from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.model import Fence, Lesson
@@ -215,6 +214,8 @@ def _near(name: str, known: Collection[str], form: str = "{}") -> str:
 
 def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]:
     r"""The expressions in its `\boxed{…}`; what is wrong is added to `diagnostics`, on `line`."""
+    from tutor import formula  # noqa: PLC0415 - a list of lessons does without
+
     try:
         parsed = formula.parse(latex)
     except FormulaError as error:

@@ -22,11 +22,10 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
 from tutor.session.engine_session import Engine
-from tutor.session.journal import Bookmark, Journal
+from tutor.session.journal import Bookmark, Journal, next_to_do
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session, SessionObserver
 from tutor.ui.charset import is_ascii_only
-from tutor.ui.exercise_lines import next_open
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
@@ -419,7 +418,7 @@ class TutorApp(ThemedApp):
         self._begin_where_left(lesson)
         exercises = self.session.controller.exercises
         if exercises:
-            first = next_open(exercises, self.session.controller.results())
+            first = next_to_do((e.id for e in exercises), self.session.controller.results())
             chosen = next((e for e in exercises if e.id == first), exercises[0])
             self.session.controller.begin_when_open(chosen)
         else:

@@ -15,7 +15,6 @@ from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import marks, text_styles
 from tutor.ui.commands import KEYS, AppCommand, footer
-from tutor.ui.exercise_lines import tells_why_failed, where_failed
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
@@ -89,7 +88,11 @@ class ErrorBar(Bar):
 
     def _show_error(self) -> None:
         failed = self.view.failed if self.view else None
-        is_in_reply = self.attempt is not None and tells_why_failed(self.attempt, failed)
+        is_in_reply = False
+        if failed is not None and self.attempt is not None:
+            from tutor.ui.exercise_lines import tells_why_failed  # noqa: PLC0415 - not for the menu
+
+            is_in_reply = tells_why_failed(self.attempt, failed)
         shown = None if is_in_reply else failed
         if shown is not self._failed:
             self._failed = shown
@@ -101,6 +104,8 @@ class ErrorBar(Bar):
         failed = self._failed
         if failed is None or self.view is None:
             return []
+        from tutor.ui.exercise_lines import where_failed  # noqa: PLC0415 - not for the menu
+
         name = self.view.lesson.path.name
         where = f"{name}, line {failed.line}" if failed.line else name
         where = where_failed(failed, self.attempt) or where

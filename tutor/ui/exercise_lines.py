@@ -16,6 +16,7 @@ from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult, next_to_do
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
+from tutor.ui.lesson_lines import KIND_WORDS
 from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
@@ -25,13 +26,6 @@ from tutor.wording.notices import allowed_changes
 Key = tuple[str, str]
 """A key as the learner reads it, and its action."""
 
-KIND_WORDS = {
-    "predict": "prediction",
-    "reach": "goal",
-    "repair": "repair",
-    "autograd": "backward pass",
-    "choose": "choice",
-}
 _KIND_CELLS = max(map(len, KIND_WORDS.values()))
 _STATE_CELLS = 13
 _MARKED = 4
@@ -60,13 +54,6 @@ _STATES: Mapping[ExerciseResult | None, tuple[str, str]] = {
 def kind_words(exercise: Exercise) -> str:
     """The name of its kind on the screen."""
     return KIND_WORDS[kind_of(exercise)]
-
-
-def counted_kind(kind: str, count: int) -> str:
-    """`1 prediction`, `2 repairs`, `2 backward passes`."""
-    word = KIND_WORDS.get(kind, one_line(kind))
-    ending = "es" if word.endswith("s") else "s"
-    return f"{count} {word}{ending if count > 1 else ''}"
 
 
 def state_words(result: ExerciseResult | None) -> tuple[str, str]:

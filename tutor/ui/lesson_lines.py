@@ -15,7 +15,6 @@ from tutor.plain import one_line
 from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui import text_styles
-from tutor.ui.exercise_lines import counted_kind
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.number_format import setting
 
@@ -26,6 +25,15 @@ if TYPE_CHECKING:
 
 PASSED: tuple[ExerciseResult, ...] = ("done", "skipped")
 """The results after which an exercise need not be done any more."""
+
+KIND_WORDS = {
+    "predict": "prediction",
+    "reach": "goal",
+    "repair": "repair",
+    "autograd": "backward pass",
+    "choose": "choice",
+}
+"""The kinds of exercises in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,13 @@ class CurriculumProgress:
         left = self._journal.last_bookmark()
         slugs = {h.slug for h in self.headlines}
         return left if left is not None and (left.slug in slugs or _is_there(left)) else None
+
+
+def counted_kind(kind: str, count: int) -> str:
+    """`1 prediction`, `2 repairs`, `2 backward passes`."""
+    word = KIND_WORDS.get(kind, one_line(kind))
+    ending = "es" if word.endswith("s") else "s"
+    return f"{count} {word}{ending if count > 1 else ''}"
 
 
 def _is_there(left: Bookmark) -> bool:
