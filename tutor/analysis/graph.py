@@ -41,7 +41,7 @@ MOST_NODES = 400
 
 _LONGEST_WHY = 120
 
-BY_HAND = "By hand there is no graph: change to a mode in which autograd computes the gradient."
+BY_HAND = "By hand there is no graph. Change to a mode with autograd."
 _NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
 _NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
 _ELSEWHERE = "Backward was called on something else than `loss`."

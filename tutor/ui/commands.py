@@ -84,7 +84,7 @@ LESSON_COMMANDS = (
     AppCommand("value", ("w",), "value", "Set a parameter's value", "screen.ask('value')", 22),
     AppCommand("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
     AppCommand("jump", ("j",), "jump", "Jump to an epoch and phase", "screen.ask('place')", 16),
-    _session("fork", "f", "fork", "Keep this run, go on with a copy", 17),
+    _session("fork", "f", "fork", "Keep this run, continue a copy", 17),
     AppCommand("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
     AppCommand("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
     AppCommand("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
@@ -96,7 +96,7 @@ LESSON_COMMANDS = (
     AppCommand("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
     AppCommand("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     AppCommand("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
-    _session("resume_previous", "O", "go on", "Go on where you left before"),
+    _session("resume_previous", "O", "resume", "Resume where you left"),
     AppCommand("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
     AppCommand("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
     AppCommand("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),
@@ -155,7 +155,7 @@ RUNS_COMMANDS = (
     AppCommand("then", ("t",), "then", "Show its figures as “then”", "screen.compare", 2),
     AppCommand("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
     AppCommand("delete", ("d",), "delete", "Forget it", "screen.delete", 4),
-    AppCommand("fork", ("f",), "fork", "Keep the current run, go on with a copy", "screen.fork", 5),
+    AppCommand("fork", ("f",), "fork", "Keep the current run, continue a copy", "screen.fork", 5),
     AppCommand(
         "close",
         ("escape", "F", "q", "ctrl+c"),
@@ -262,7 +262,7 @@ _LIST_COMMANDS = (
 )  # fmt: skip
 
 _GENERAL_COMMANDS = (
-    AppCommand("resume", ("O",), "go on", "Go on where you were last", "app.resume", 4),
+    AppCommand("resume", ("O",), "resume", "Resume where you left", "app.resume", 4),
     AppCommand("theme", ("T",), "theme", "Next theme: colours, contrast", "app.turn_theme", 9),
     AppCommand("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
     AppCommand("help", ("question_mark",), "help", "All keys", "app.help", 6),
