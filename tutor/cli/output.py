@@ -1,4 +1,4 @@
-"""What commands print: tables in terminal cells, text to the character, and warnings."""
+"""The output of commands: tables in terminal cells, text to the character, and warnings."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from tutor.lesson.exercise import Setting, Stage, StartPlace
 from tutor.lesson.exercise_context import ExerciseContext
 from tutor.lesson.markdown import MathSpan, Unclosed
 from tutor.lesson.model import PHASES, SETUP
-from tutor.lesson.schema import Entry, Value, key, optional
+from tutor.lesson.schema import Entry, YamlValue, key, optional
 
 # ── Texts, expressions and code ─────────────────────────────────────────────────────
 
 
-def text_with_formulas(value: Value) -> str:
+def text_with_formulas(value: YamlValue) -> str:
     """Markdown whose formulas parse; empty, with a diagnostic, where it can't be read."""
     if isinstance(value.node, yaml.MappingNode):  # YAML's reading of a text with a colon
         advice = "put 'single quotes' around it if it has a `:`"
@@ -32,7 +32,7 @@ def text_with_formulas(value: Value) -> str:
     return text
 
 
-def _check_formulas(text: str, value: Value) -> None:
+def _check_formulas(text: str, value: YamlValue) -> None:
     """Check each formula, on its own line where the YAML keeps the lines of the text."""
     node = value.node
     keeps_lines = isinstance(node, yaml.ScalarNode) and node.style == "|"
@@ -47,7 +47,7 @@ def _check_formulas(text: str, value: Value) -> None:
             code_checks.check(found.latex, line, value.diagnostics)
 
 
-def expression(value: Value) -> str | None:
+def expression(value: YamlValue) -> str | None:
     """A Python expression that compiles."""
     written = schema.EXPRESSION(value)
     if written and (reason := code_checks.why_not_expression(written)):
@@ -56,7 +56,7 @@ def expression(value: Value) -> str | None:
     return written
 
 
-def python_code(value: Value) -> str | None:
+def python_code(value: YamlValue) -> str | None:
     """Python code that compiles, perhaps only a comment, perhaps empty."""
     written = schema.CODE(value)
     if written and (bad := code_checks.why_not_code(written, value.first_line)):
@@ -70,7 +70,7 @@ _PLACE = re.compile(r"(\d{1,9}) +([A-Za-z]+)(?: +(\d{1,9}))?")
 _TARGET = re.compile(r"([^\W\d]\w*)(?:\[( *\d{1,9} *(?:, *\d{1,9} *)*)\])?")
 
 
-def place(value: Value) -> StartPlace:
+def place(value: YamlValue) -> StartPlace:
     """The place that `at` names; the start, and a diagnostic, if it can't be read."""
     written = schema.TEXT(value) or ""
     found = _PLACE.fullmatch(written)
@@ -93,7 +93,7 @@ def place(value: Value) -> StartPlace:
     return StartPlace()
 
 
-def _setting(value: Value) -> Setting | None:
+def _setting(value: YamlValue) -> Setting | None:
     number = schema.NUMBER(value)
     target = _TARGET.fullmatch(value.name.strip())
     if target is None:
@@ -107,7 +107,7 @@ def _setting(value: Value) -> Setting | None:
 _settings_by_key = schema.mapping_of(_setting, "{w: 3}")
 
 
-def settings_of(value: Value) -> Mapping[str, Setting]:
+def settings_of(value: YamlValue) -> Mapping[str, Setting]:
     """By key as it is written: the numbers to set, each once."""
     found = _settings_by_key(value) or {}
     kept: dict[tuple[str, tuple[int, ...]], str] = {}

@@ -42,7 +42,7 @@ from tutor.lesson.exercise_values import (
     stage_of,
     text_with_formulas,
 )
-from tutor.lesson.schema import Entry, Value, entries_of, key, keys_of, list_of, optional
+from tutor.lesson.schema import Entry, YamlValue, entries_of, key, keys_of, list_of, optional
 
 Common = Mapping[str, Any]
 """The fields that all kinds have, `stage` excepted. Typed by the struct they go to."""
@@ -97,7 +97,7 @@ class AgainKeys(StageKeys):
 _texts_by_key = schema.mapping_of(text_with_formulas, "{up: It rises, down: It falls}")
 
 
-def _named_choices(value: Value) -> Mapping[str, str] | None:
+def _named_choices(value: YamlValue) -> Mapping[str, str] | None:
     """By key: choices whose texts differ."""
     found = _texts_by_key(value)
     if found is not None:
@@ -111,7 +111,7 @@ def _named_choices(value: Value) -> Mapping[str, str] | None:
     return found
 
 
-def _check_count(value: Value) -> None:
+def _check_count(value: YamlValue) -> None:
     count = len(value.node.value)
     if not 2 <= count <= MOST_CHOICES:
         value.diagnostics.add(value.line, f"there must be 2 to {MOST_CHOICES} choices, not {count}")
@@ -251,7 +251,7 @@ class SymptomKeys(Entry):
     condition: str = key(expression, "", "loss > 1")
 
 
-def _symptom(value: Value) -> Symptom:
+def _symptom(value: YamlValue) -> Symptom:
     keys = schema.read(SymptomKeys, value, "`symptom`")
     if keys.source.is_right and len(keys.source.own) != 1:
         value.diagnostics.add(
@@ -338,7 +338,7 @@ _CHOICES = "[{text: …, right: true}, {text: …, reply: …}]"
 _choice_entries = entries_of(ChoiceKeys, _CHOICES)
 
 
-def _choices(value: Value) -> tuple[ChoiceKeys, ...]:
+def _choices(value: YamlValue) -> tuple[ChoiceKeys, ...]:
     """Choices of which one is right, with texts and replies that differ."""
     add = value.diagnostics.add
     choices = _choice_entries(value) or ()
@@ -440,7 +440,7 @@ def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | N
     if entry is ExerciseKeys:  # the keys of any kind may be right
         root = _without(root, elsewhere)
     within = "this exercise" if entry is ExerciseKeys else f"this `{kind}`"
-    value = Value("", "", block.line, root, {}, context.diagnostics)
+    value = YamlValue("", "", block.line, root, {}, context.diagnostics)
     return schema.read(entry, value, within, elsewhere)
 
 

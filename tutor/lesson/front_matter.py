@@ -10,7 +10,7 @@ from types import MappingProxyType
 from tutor.lesson import schema, yaml_tree
 from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.model import DataNames
-from tutor.lesson.schema import ByMode, Entry, Value, by_mode, key, list_of
+from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
 
 LAST = 1e9
 """The order of a lesson that gives none: after all that do."""
@@ -18,7 +18,7 @@ LAST = 1e9
 _expressions = by_mode(schema.EXPRESSION)
 
 
-def _watched(value: Value) -> ByMode[str] | None:
+def _watched(value: YamlValue) -> ByMode[str] | None:
     """An expression, or one for each mode, below the label that it is shown with."""
     if not value.name.strip() or not value.name.isprintable():
         value.diagnostics.add(value.line, f"`{value.name}` is not a label; write a word or two")
@@ -32,7 +32,7 @@ class _DataKeys(Entry):
     prediction: str = key(schema.NAME, "", "y_pred", required=True)
 
 
-def _data(value: Value) -> DataNames | None:
+def _data(value: YamlValue) -> DataNames | None:
     """All three names; None where one is missing or wrong."""
     names = schema.read(_DataKeys, value, "`data`")
     found = (names.input, names.target, names.prediction)
@@ -82,5 +82,5 @@ def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
     )
     if root is None:
         return FrontMatter(end=end)
-    read = schema.read(FrontMatter, Value("", "", 1, root, {}, diagnostics))
+    read = schema.read(FrontMatter, YamlValue("", "", 1, root, {}, diagnostics))
     return dataclasses.replace(read, end=end)

@@ -26,7 +26,7 @@ E = TypeVar("E", bound="Entry")
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class YamlValue:
     """A node of the YAML that is to be read."""
 
     name: str
@@ -51,14 +51,14 @@ class Value:
         is_block = isinstance(self.node, yaml.ScalarNode) and self.node.style in ("|", ">")
         return self.own_line + is_block
 
-    def below(self, key: str, node: yaml.Node, line: int, name: str | None = None) -> Value:
+    def below(self, key: str, node: yaml.Node, line: int, name: str | None = None) -> YamlValue:
         """A value within this one, whose line is noted."""
         path = f"{self.path}.{key}" if self.path else key
         self.lines[path] = line
-        return Value(name or key, path, line, node, self.lines, self.diagnostics)
+        return YamlValue(name or key, path, line, node, self.lines, self.diagnostics)
 
 
-Kind: TypeAlias = Callable[[Value], T | None]
+Kind: TypeAlias = Callable[[YamlValue], T | None]
 """Reads a value of one kind; None, and a diagnostic, where it can't be read."""
 
 
@@ -74,7 +74,7 @@ MAX_INTEGER = 1_000_000_000
 def scalar(wanted: str, convert: Callable[[str], T]) -> Kind[T]:
     """A kind of scalar; `convert` raises ValueError for text that isn't `wanted`."""
 
-    def read_scalar(value: Value) -> T | None:
+    def read_scalar(value: YamlValue) -> T | None:
         node, name = value.node, value.name
         if not isinstance(node, yaml.ScalarNode):
             found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
@@ -137,7 +137,7 @@ def at_least(least: int) -> Kind[int]:
 def word_of(known: Sequence[str]) -> Kind[str]:
     """One of these words. Another is returned as well, with a diagnostic."""
 
-    def read_word(value: Value) -> str | None:
+    def read_word(value: YamlValue) -> str | None:
         word = TEXT(value)
         if word is not None and word not in known:
             hint = did_you_mean(word, known)
@@ -179,7 +179,7 @@ EXPRESSION = scalar("a Python expression on one line", _text)
 def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tuple[T, ...]]:
     """A list of at least one value; of values that can't be read none is left."""
 
-    def read_list(value: Value) -> tuple[T, ...]:
+    def read_list(value: YamlValue) -> tuple[T, ...]:
         node, name = value.node, value.name
         if not isinstance(node, yaml.SequenceNode) or not node.value:
             found = "a mapping" if isinstance(node, yaml.MappingNode) else "a text"
@@ -212,7 +212,7 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
 def mapping_of(kind: Kind[T], example: str) -> Kind[Mapping[str, T]]:
     """A mapping whose keys are free; of values that can't be read none is left."""
 
-    def read_mapping(value: Value) -> Mapping[str, T] | None:
+    def read_mapping(value: YamlValue) -> Mapping[str, T] | None:
         if not isinstance(value.node, yaml.MappingNode):
             value.diagnostics.add(
                 value.line, f"`{value.name}` must be a mapping; write `{value.name}: {example}`"
@@ -224,9 +224,9 @@ def mapping_of(kind: Kind[T], example: str) -> Kind[Mapping[str, T]]:
     return read_mapping
 
 
-def pairs(value: Value) -> list[Value]:
+def pairs(value: YamlValue) -> list[YamlValue]:
     """The entries of a mapping; of entries with the same key the first."""
-    found: dict[str, Value] = {}
+    found: dict[str, YamlValue] = {}
     for key, node in value.node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
@@ -260,7 +260,7 @@ class ByMode(Generic[T]):
 def by_mode(kind: Kind[T]) -> Kind[ByMode[T]]:
     """One value for all modes, or a mapping with a value for each."""
 
-    def read_by_mode(value: Value) -> ByMode[T] | None:
+    def read_by_mode(value: YamlValue) -> ByMode[T] | None:
         if not isinstance(value.node, yaml.MappingNode):
             common = kind(value)
             return None if common is None else ByMode(common, line=value.line)
@@ -355,7 +355,7 @@ def entries_of(entry: type[E], example: str) -> Kind[tuple[E, ...]]:
 
 
 def read(
-    entry: type[E], value: Value, within: str = "", elsewhere: Mapping[str, str] | None = None
+    entry: type[E], value: YamlValue, within: str = "", elsewhere: Mapping[str, str] | None = None
 ) -> E:
     """The mapping in `value`, with the default for every key that is left out or wrong.
 

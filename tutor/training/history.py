@@ -121,7 +121,7 @@ _COST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RunSettings:
     """The settings of a run at one place, besides the mode and what its loop holds."""
 
     device_wanted: str
@@ -145,7 +145,7 @@ class Keyframe:
 
     epoch: int
     mode: str
-    settings: Settings
+    settings: RunSettings
     boxed: Mapping[str, dict[str, Value]]
     """The values in Setup's formulas: no replay from here runs Setup."""
     snapshot: Snapshot

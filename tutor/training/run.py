@@ -16,11 +16,11 @@ from tutor.training.loop import LessonRaised, lesson_raised
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
 from tutor.training.readings import evaluate, frame_of, names_of
-from tutor.training.timeline import UNDRAWN, GeneratorOwner, Timeline, never
+from tutor.training.timeline import UNDRAWN, GeneratorOwner, RunTimeline, never
 from tutor.training.values import to_numpy
 
 
-class Run(Timeline):
+class Run(RunTimeline):
     """One run of a lesson's programs. All public methods that move return the new frame.
 
     Each raises LessonRaised when the lesson's code raises (the run then stands at the last good
@@ -76,7 +76,7 @@ class Run(Timeline):
             cls.check_start(programs, change.mode or recipe.mode, change.device or "cpu")
         run = cls.__new__(cls)
         with quiet():
-            Timeline.__init__(run, programs, recipe, quiet, history, turn)
+            RunTimeline.__init__(run, programs, recipe, quiet, history, turn)
         run._replay(to, until)
         return run
 

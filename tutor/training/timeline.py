@@ -15,7 +15,7 @@ from functools import partial
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Change, Position, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
-from tutor.training.history import END, History, Keyframe, KeyframeClock, Settings
+from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop, set_up
 from tutor.training.program import Program, Quiet
 from tutor.training.randomness import Randomness, seed_all
@@ -40,7 +40,7 @@ class GeneratorOwner:
     """The run that owns the process's random number generators: all runs share one set."""
 
     def __init__(self) -> None:
-        self.holder: Timeline | None = None
+        self.holder: RunTimeline | None = None
 
     def leave(self) -> None:
         """Let no run own them: the one that did will find them as they are now."""
@@ -48,7 +48,7 @@ class GeneratorOwner:
             self.holder.randomness = Randomness.now(self.holder.device)
         self.holder = None
 
-    def take(self, run: Timeline) -> None:
+    def take(self, run: RunTimeline) -> None:
         """Set the generators as this run left them."""
         if self.holder is run:
             return
@@ -58,7 +58,7 @@ class GeneratorOwner:
         self.holder = run
 
 
-class Timeline:
+class RunTimeline:
     """A recipe, the loop that plays it, and the history of what was played.
 
     An exception of the lesson's code passes through and leaves the loop in mid-phase: `Run`
@@ -104,7 +104,7 @@ class Timeline:
         """A loop at its start; the settings are from now on these."""
         loop = set_up(self.programs[mode], device, rate, seed)
         fresh = Randomness.now(loop.device)
-        self.settings = Settings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
+        self.settings = RunSettings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
         self._namespaces[mode, device, rate, seed] = loop.setup_namespace
         if len(self._namespaces) > _MAX_NAMESPACES:
             del self._namespaces[next(iter(self._namespaces))]

@@ -233,7 +233,7 @@ class ExerciseText(PartsPane):
             self.post_message(self.WentOn())
 
 
-class ExerciseKeys(LinesPane, can_focus=False):
+class ExerciseKeyLine(LinesPane, can_focus=False):
     """The keys that work now."""
 
     attempt: var[Attempt | None] = var(None)
@@ -310,7 +310,7 @@ class ExercisePane(Vertical):
         with Horizontal(id="exercise-field"):
             yield Static(LABELS[False], id="exercise-label", markup=False)
             yield Field(id="exercise-answer", compact=True, select_on_focus=False)
-        keys = ExerciseKeys(id="exercise-keys")
+        keys = ExerciseKeyLine(id="exercise-keys")
         yield keys.data_bind(pane.attempt, pane.view, pane.results)
 
     def on_mount(self) -> None:
@@ -386,7 +386,7 @@ class ExercisePane(Vertical):
 
     def _tell_typing(self) -> None:
         self.query_one("#exercise-label", Static).update(LABELS[self.is_typing])
-        keys = self.query_one(ExerciseKeys)
+        keys = self.query_one(ExerciseKeyLine)
         if keys.is_typing != self.is_typing:
             keys.is_typing = self.is_typing
             self.post_message(self.TypingChanged(self.is_typing))
