@@ -6,6 +6,7 @@ import math
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,7 @@ def test_the_terminal_is_as_before_however_the_app_is_ended(number: signal.Signa
         assert not terminal.takes_lines
         wait_until(lambda: children(terminal.process.pid), "the start of the engine")
         (child,) = children(terminal.process.pid)
+        wait_until(lambda: runs_the_supervisor(child), "its first line")
         os.kill(terminal.process.pid, number)
         terminal.wait_ended()
         wait_until(lambda: not is_alive(child), "the end of the engine")
@@ -240,6 +242,35 @@ def test_the_terminal_is_as_before_however_the_app_is_ended(number: signal.Signa
             on, off = (terminal.raw.rfind(f"\x1b[{mode}{end}".encode()) for end in "hl")
             assert on < off, mode
         assert terminal.raw.rfind(b"\x1b[?25l") < terminal.raw.rfind(b"\x1b[?25h")
+
+
+def runs_the_supervisor(pid: int) -> bool:
+    """Whether it does by now: before that, it is a copy of its parent and ends with its session."""
+    return b"supervisor.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+KILLED_AS_THE_ENGINE_STARTS = """
+import os, signal, subprocess, tty
+from tutor.engine.process import Process
+
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+subprocess.Popen = Popen
+tty.setraw(0)
+os.write(1, b"on the other screen\x1b[?1049h")
+Process(("sleep", "60"), os.ttyname(0))
+"""
+
+
+def test_the_terminal_is_as_before_if_the_app_is_killed_as_its_engine_starts() -> None:
+    with Terminal([sys.executable, "-c", KILLED_AS_THE_ENGINE_STARTS]) as terminal:
+        terminal.wait_ended()
+        wait_until(lambda: terminal.takes_lines, "a terminal as a shell leaves it")
+        terminal.settle()
+        assert b"\x1b[?1049l" in terminal.raw
 
 
 def children(pid: int) -> list[int]:

@@ -169,6 +169,7 @@ class Process:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         their_end, self._lifeline = os.pipe()
         self._ending = threading.RLock()  # a signal's handler may come in between
+        self.has_screen(terminal != "")  # before there is a child: the app may be killed any time
         try:
             # A session of its own: the terminal's signals are for the app alone.
             self._child = subprocess.Popen(
@@ -185,7 +186,6 @@ class Process:
             raise EngineError(f"the process that runs lessons can't be started: {error}") from error
         finally:
             os.close(their_end)
-        self.has_screen(terminal != "")
         self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._write_on, name="to the child", daemon=True).start()
 

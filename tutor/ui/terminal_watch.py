@@ -23,6 +23,13 @@ Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handl
 GRACE = 3.0
 """Seconds for an orderly end. A screen can hang on a terminal that accepts no more output."""
 
+END_DELAY = 0.3
+"""Seconds until an app in the background stops again after a signal to go on.
+
+A shell sends that together with the signal to end a stopped job, and another thread may take the
+latter a little later; an app that had stopped again by then would never end.
+"""
+
 STATUS = 129
 """The exit status if that took too long: that of a program ended by a hangup."""
 
@@ -66,6 +73,8 @@ class TerminalWatch:
 
     def _on_going_on(self, number: int, frame: FrameType | None) -> None:
         """Return to the screen, or stop again in the background, as Textual does."""
+        if _is_in_background():
+            time.sleep(END_DELAY)  # for a signal to end, whose handler then runs here
         _handle(self._go_on, number, frame)
         self._is_suspended = False
 
@@ -98,6 +107,14 @@ class TerminalWatch:
             else:
                 is_over = True
         return is_over
+
+
+def _is_in_background() -> bool:
+    """Whether another process group, such as the shell, has the terminal."""
+    try:
+        return os.tcgetpgrp(sys.__stdin__.fileno() if sys.__stdin__ else -1) != os.getpgrp()
+    except (OSError, ValueError):  # no terminal
+        return False
 
 
 def _handle(handler: Handler, number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,55 @@
+"""A watch over the app's signals: a suspended app can be ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+SUSPENDED_IN_THE_BACKGROUND = """
+import asyncio, os, signal, time
+from tutor.ui import terminal_watch
+
+def say(what):
+    return lambda *_: print(what, flush=True)
+
+terminal_watch.END_DELAY = 60.0
+terminal_watch._is_in_background = lambda: not say("in the background")()
+signal.signal(signal.SIGTSTP, say("suspended"))
+signal.signal(signal.SIGCONT, say("stopped again"))
+
+async def app():
+    terminal_watch.TerminalWatch(say("asked to end"), say("ended"), say("engine suspended"))
+    os.kill(os.getpid(), signal.SIGTSTP)
+    await asyncio.sleep(60)
+
+asyncio.run(app())
+"""
+
+
+@pytest.fixture
+def suspended() -> Iterator[subprocess.Popen[str]]:
+    """An app that is suspended, with the handlers that Textual installs replaced by words."""
+    command = [sys.executable, "-c", SUSPENDED_IN_THE_BACKGROUND]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout is not None
+        assert [app.stdout.readline() for _ in range(2)] == ["engine suspended\n", "suspended\n"]
+        yield app
+        app.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_to_end_that_comes_after_the_one_to_go_on_still_ends_the_app(
+    suspended: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    """A shell sends both at once, and the threads of a process take them in any order."""
+    suspended.send_signal(signal.SIGCONT)
+    assert suspended.stdout is not None
+    assert suspended.stdout.readline() == "in the background\n"
+    suspended.send_signal(number)
+    said, _ = suspended.communicate(timeout=50)
+    assert said == "ended\n"
+    assert suspended.returncode == 128 + number
