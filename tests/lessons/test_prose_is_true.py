@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tests import shipped
 from tests.lessons.runs import a_run, exercise, trial_of
@@ -130,6 +131,22 @@ def test_in_xor_the_answers_that_the_exercises_name_are_those_of_epoch_one() -> 
         if run.step_phase().phase == "Predict":
             answers.append(run.frame().watched["o2"].data[0])
     assert [round(answer, 3) for answer in answers] == [0.504, 0.509, 0.497, 0.493]
+
+
+def test_the_slope_of_the_sigmoid_cancels_from_the_gradient_of_cross_entropy() -> None:
+    z = torch.tensor([-3.0, -0.1, 0.0, 2.0], requires_grad=True)
+    y = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    o = torch.sigmoid(z)
+    torch.nn.functional.binary_cross_entropy(o, y, reduction="sum").backward()
+    assert z.grad is not None
+    assert z.grad.tolist() == pytest.approx((o - y).tolist(), rel=1e-5)
+
+
+def test_in_xor_the_loss_falls_even_without_the_slope_of_the_sigmoid() -> None:
+    repair = exercise("xor/lost-sigmoid", Repair)
+    run = trial_of("xor/lost-sigmoid").from_the_start(repair.stage, 1000, repair.code)
+    losses = run.history.losses.numbers()
+    assert losses[-1] < 0.1 * losses[0]
 
 
 def test_with_a_line_the_gradient_is_fifteen_times_the_distance() -> None:
