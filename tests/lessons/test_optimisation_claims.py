@@ -13,7 +13,7 @@ import torch
 from tests import shipped
 from tests.lessons.runs import a_run, exercise
 from tutor.lesson.exercise import Predict, Repair
-from tutor.protocol.frame import Frame
+from tutor.protocol.frame import Element, Frame
 from tutor.training.exercise_start import with_code
 from tutor.training.program import programs_of
 from tutor.training.run import Run
@@ -282,6 +282,18 @@ def test_the_first_weight_does_not_move_by_a_thousandth_while_the_loss_falls() -
     assert frame.loss.data[0] < 0.01
 
 
+def test_a_rate_that_suits_the_first_weight_saturates_the_last_sigmoid() -> None:
+    first, second = epochs(a_run("vanishing", "autograd", rate=0.5 * 27_000), 2)
+    assert value(first)[7] < -2000
+    assert second.gradients["w"].data == (0.0,) * 8
+
+
+def test_one_sigmoid_divides_the_gradient_by_4_to_5_and_four_by_about_500() -> None:
+    _, second, third = (f.gradients["w"].data for f in epochs(a_run("vanishing", "autograd"), 3))
+    assert 4 < second[7] / second[6] < 5
+    assert third[7] / third[3] == pytest.approx(500, rel=0.02)
+
+
 def test_the_slopes_of_tanh_lie_between_0_42_and_0_85() -> None:
     run = repaired("vanishing", "let-it-through", mended=True)
     run.step_epoch()
@@ -298,6 +310,16 @@ def test_a_layer_passes_back_more_than_a_quarter_only_with_a_weight_above_1() ->
     grid = np.linspace(-1, 1, 41)
     assert max(abs(factor(w, b, a)) for w in grid for b in 5 * grid for a in grid) <= 1 / 4
     assert factor(4, -2, 0.5) == 1
+
+
+def test_weights_of_8_saturate_the_sigmoids() -> None:
+    a = 1 / (1 + math.exp(-8 * 0.99))
+    assert (a, a * (1 - a)) == pytest.approx((0.9996, 0.0004), abs=5e-5)
+    run = a_run("vanishing", "autograd")
+    for number in range(8):
+        run.set(element=Element("w", (number,), 8.0))
+    found = run.step_epoch().gradients["w"].data
+    assert abs(found[0] / found[7]) < 1e-10
 
 
 def test_tanh_lets_at_least_a_tenth_through() -> None:

@@ -369,6 +369,7 @@ QUOTED = [
     ("detach/gradient-of-the-teacher", 1, "w.grad.item()", -12),
     ("vanishing/slope", 0, "float(y_pred)", 0.659),
     ("vanishing/slope", 1, "float(y_pred)", 0.933),
+    ("vanishing/slope", 2, "float(y_pred)", 0.211),
     ("thermometer/first-answer", 1, "float(c_pred.max())", 6.19),
     ("thermometer/first-answer", 2, "float(c_pred.max())", 26.38),
     ("xor/silent-unit", 0, "o1[0]", 0.2),
