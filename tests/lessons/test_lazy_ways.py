@@ -268,6 +268,12 @@ OTHER_FIXES = [
     ("lost-leaf/a-plain-w", NO_GRAD + "w = (w - learning_rate * w.grad).requires_grad_()"),
     ("momentum/a-new-optimizer", "optimizer.step()\noptimizer.zero_grad()"),
     ("scaling-inputs/scaled-again", "y_pred = (x * w).sum(axis=1)"),
+    ("overwritten/nobody-counts", "h = u * x\ny_pred = h + v * h"),
+    ("overwritten/nobody-counts", "h = u * x\ny_pred = h.copy()\ny_pred += v * h"),
+    ("overwritten/written-over", "h = u * x\nh = h + v * h\ny_pred = h"),
+    ("overwritten/written-over", "h = u * x\ny_pred = h.clone()\ny_pred += v * h"),
+    ("overwritten/step-too-early", "(first + second).backward()"),
+    ("overwritten/step-too-early", "loss.backward()"),
     ("sum-or-mean/a-true-mean", "dw = float(np.dot(2 * x, y_pred - y)) / len(x)"),
     ("thermometer/the-swing", "params.grad = None"),
     (
@@ -315,6 +321,16 @@ NO_FIXES = [
     ("momentum/a-new-optimizer", "torch.optim.SGD([w], lr=0.035, momentum=0.9).step()"),
     ("finite-differences/one-sided", "slope = 3 * float(w) ** 2"),
     ("vanishing/let-it-through", "a = [x] * 9\ny_pred = sigmoid(w.sum() * x / 8)"),
+    ("overwritten/written-over", "h = u * x\nh.data += v * h\ny_pred = h"),
+    ("overwritten/written-over", "h = u * x\ny_pred = h + v.detach() * h"),
+    (
+        "overwritten/step-too-early",
+        "first.backward(retain_graph=True)\n"
+        "for weight in (u, v):\n"
+        "    weight.data -= learning_rate * weight.grad\n"
+        "second.backward()",
+    ),
+    ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
     ("cpu-and-gpu/leaf-that-travelled", "x = torch.tensor([1.0])\ny = 3 * x\nw = 3 * x"),
 ]
 """Code that a learner might try, and that leaves the mistake or hides it."""
