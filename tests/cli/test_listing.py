@@ -39,10 +39,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def test_list_has_the_shipped_lessons_in_order_for_people_and_programs(tutor: Tutor) -> None:
-    slugs = [line.split()[0] for line in tutor("list").stdout.splitlines()]
+    lines = tutor("list").stdout.splitlines()
+    slugs = [line.split()[0] for line in lines if line.startswith("  ")]
     assert [slug for slug in slugs if slug in LADDER] == list(LADDER)
     listed = json.loads(tutor("list", "--json").stdout)
     assert [lesson["slug"] for lesson in listed] == slugs
+    chapters = dict.fromkeys(lesson["chapter"] for lesson in listed)
+    assert list(chapters) == [line for line in lines if not line.startswith("  ")]
     ladder = {lesson["slug"]: lesson for lesson in listed}
     assert ladder["xor"]["modes"] == ["manual", "autograd", "optimizer", "model"]
 
@@ -53,6 +56,7 @@ def test_json_tells_all_that_a_program_may_ask(tutor: Tutor, shelf: Path) -> Non
         "slug": "a",
         "title": "One",
         "summary": "S.",
+        "chapter": None,
         "modes": ["manual", "autograd"],
         "languages": ["en", "zh"],
         "builds_on": [],
@@ -71,6 +75,47 @@ def test_a_line_has_slug_title_modes_exercises_and_what_comes_first(
         "a    One  manual, autograd  1 exercise",
         "b    Two  manual, autograd              after a",
         f"bad  bad  {shelf}/bad.md:3: unknown key `ordre`; did you mean `order`?",
+    ]
+
+
+def in_chapters(shelf: Path) -> None:
+    """`b` and `c`, which builds on `a` and `b`, stand in chapters, `a` and `bad` in none."""
+    two = (shelf / "b.md").read_text()
+    (shelf / "b.md").write_text(two.replace("order: 2", "order: 2\nchapter: Later"))
+    three = two.replace("order: 2", "order: 1\nchapter: Latest").replace("[a]", "[a, b]")
+    (shelf / "c.md").write_text(three)
+
+
+def test_lessons_stand_below_their_chapters_and_the_others_last(
+    tutor: Tutor, shelf: Path, screen: Callable[[int], None]
+) -> None:
+    in_chapters(shelf)
+    screen(40)
+    *lines, bad = tutor("list").stdout.splitlines()
+    assert lines == [
+        "Latest",
+        "  c    Two  manual, autograd",
+        "Later",
+        "  b    Two  manual, autograd",
+        "Other lessons",
+        "  a    One  manual, autograd  1 exercise",
+    ]
+    assert bad.startswith("  bad  bad ")
+    listed = json.loads(tutor("list", "--json").stdout)
+    assert [lesson["chapter"] for lesson in listed] == ["Latest", "Later", None, None]
+
+
+def test_the_map_shows_chapter_by_chapter_and_names_what_stands_in_another(
+    tutor: Tutor, shelf: Path
+) -> None:
+    in_chapters(shelf)
+    assert tutor("list", "--map").stdout.splitlines()[:6] == [
+        "Latest",
+        "  c    Two (after b)",
+        "Later",
+        "  b    Two (after a)",
+        "Other lessons",
+        "  a    One",
     ]
 
 

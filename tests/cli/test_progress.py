@@ -90,6 +90,25 @@ def test_the_table_has_a_line_for_each_lesson(tutor: Tutor, file: Path, some: ob
     assert done.stderr == ""
 
 
+def test_progress_is_counted_by_chapter(
+    tutor: Tutor, file: Path, some: object, shelf: Path
+) -> None:
+    for slug, chapter in (("begin", "First"), ("xor", "Then")):
+        path = shelf / f"{slug}.md"
+        path.write_text(path.read_text().replace("order:", f"chapter: {chapter}\norder:"))
+    _, first, then, xor, others, mine, *_ = tutor("progress").stdout.splitlines()
+    assert first.split() == ["First", "0", "of", "0"]
+    assert then.split() == ["Then", "2", "of", "3"]
+    assert xor.startswith("  xor ")
+    assert (others, mine.split()[:2]) == ("Other lessons", ["mine", "0"])
+    told = json.loads(tutor("progress", "--json").stdout)
+    assert [lesson["chapter"] for lesson in told["lessons"]] == ["Then", None]
+    assert told["chapters"] == [
+        {"title": "First", "lessons": ["begin"], "done": 0, "skipped": 0, "of": 0},
+        {"title": "Then", "lessons": ["xor"], "done": 2, "skipped": 0, "of": 3},
+    ]
+
+
 def test_no_line_is_wider_than_the_screen(
     tutor: Tutor, file: Path, some: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

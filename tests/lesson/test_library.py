@@ -48,6 +48,20 @@ def test_lessons_are_listed_by_order_and_then_by_slug(shelf: Path) -> None:
     assert [h.slug for h in library.headlines()] == ["c", "a", "b", "last"]
 
 
+def test_lessons_are_listed_by_chapter_in_the_order_of_the_shipped_ones(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(shelf, "a", 3, more="chapter: Second\n")
+    put(shelf, "b", 2, more="chapter: First\n")
+    put(shelf, "c", 4, more="chapter: First\n")
+    put(own_folder(shelf), "mine", 1)
+    put(own_folder(shelf), "more", 1, more="chapter: Second\n")
+    monkeypatch.setenv("TUTOR_LESSONS", "")
+    found = library.headlines()
+    assert [h.slug for h in found] == ["b", "c", "more", "a", "mine"]
+    assert [h.chapter for h in found] == ["First", "First", "Second", "Second", ""]
+
+
 def test_a_headline_tells_title_summary_and_modes(shelf: Path) -> None:
     path = put(shelf, "xor", 5, title="Two layers")
     assert library.headlines() == (

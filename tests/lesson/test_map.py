@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def test_a_prerequisite_that_there_is_none_of_is_told_and_the_lesson_stays() -> 
 
 def test_two_lessons_of_one_slug_are_two_rows() -> None:
     assert drawn(rows([lesson("a"), lesson("a"), lesson("b", "a")])) == ["a", "└─ b", "a"]
+
+
+def test_a_tree_stands_in_one_chapter_and_names_what_it_builds_on_in_others() -> None:
+    chapters = {"a": "One", "b": "One", "c": "Two", "d": "Two", "e": "One"}
+    given = [lesson("mine", "d"), lesson("a"), lesson("b", "a"), lesson("c", "b", "a"),
+             lesson("d", "c", "b"), lesson("e", "d")]  # fmt: skip
+    found = rows([replace(one, chapter=chapters.get(one.slug, "")) for one in given])
+    assert drawn(found) == ["a", "└─ b", "e", "c", "└─ d", "mine"]
+    assert [row.chapter for row in found] == ["One"] * 3 + ["Two"] * 2 + ["Other lessons"]
+    assert [row.also for row in found] == [(), (), ("d",), ("b",), (), ("d",)]
+    assert not any(row.diagnostic for row in found)
 
 
 def test_no_lessons_make_an_empty_map() -> None:

@@ -80,6 +80,13 @@ def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
     assert max(Counter(places).values()) <= len(places) / 2
 
 
+def test_the_chapters_stand_in_their_order() -> None:
+    chapters = ["First steps", "PyTorch's graph", "Descending", "Networks", "Practice"]
+    assert list(dict.fromkeys(lesson.chapter for lesson in IN_ORDER)) == chapters
+    orders = [lesson.order for lesson in IN_ORDER]
+    assert orders == sorted(set(orders)), "each has a place of its own, chapter after chapter"
+
+
 def test_what_a_lesson_builds_on_comes_before_it() -> None:
     order = [lesson.slug for lesson in IN_ORDER]
     wrong = [

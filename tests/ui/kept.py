@@ -7,6 +7,8 @@ from dataclasses import replace
 from tutor.lesson.library import Headline
 from tutor.protocol.frame import Change, Position, RunRecipe
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
+from tutor.ui.app import TutorApp
+from tutor.ui.panes.lessons import LessonsPane
 
 from .lessons import headline, lesson
 
@@ -24,6 +26,30 @@ def curriculum() -> tuple[Headline, ...]:
         )
         for i, slug in enumerate(slugs)
     )
+
+
+def in_chapters() -> tuple[Headline, ...]:
+    """Forty-one lessons: eight or nine in each of five chapters, and the learner's own, last."""
+    chapters = ("First steps", "PyTorch's graph", "Descending", "Networks", "Practice")
+    sizes = (9, 9, 8, 7, 7)
+    places = [chapter for chapter, size in zip(chapters, sizes, strict=True) for _ in range(size)]
+    return tuple(
+        replace(
+            headline(f"lesson-{n}", f"Lesson {n}"),
+            exercises=KINDS,
+            builds_on=(f"lesson-{n - 1}",) if n > 1 else (),
+            chapter=chapter,
+        )
+        for n, chapter in enumerate((*places, ""), 1)
+    )
+
+
+def chosen_in_view(app: TutorApp) -> str:
+    """The chosen row, which must be in view."""
+    pane = app.screen.query_one(LessonsPane)
+    top, height = pane.scroll_offset.y, pane.scrollable_content_region.height
+    assert top <= pane.chosen < top + height
+    return pane.lines[pane.chosen].plain
 
 
 def left(slug: str = "line", exercise: str = "", epoch: int = 3) -> Bookmark:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tutor.lesson.map import rows as map_rows
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, map_row
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MapScreen, MenuScreen
 
-from .conftest import SMALL, open_lesson, settled, text_of
+from .conftest import LARGE, SMALL, open_lesson, settled, text_of
 from .fake_engine import FakeEngine
-from .kept import KINDS, Kept
+from .kept import KINDS, Kept, chosen_in_view, in_chapters
 from .lessons import HEADLINES, headline
 
 LESSONS = (
@@ -66,6 +68,30 @@ async def test_enter_opens_a_lesson_from_the_map_and_escape_leads_back_to_it(
         await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
     assert app.session.view is not None
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_the_map_shows_each_chapter_below_its_heading(
+    engine: FakeEngine, size: tuple[int, int]
+) -> None:
+    done = {"lesson-1": {"first": "done", "second": "tried"}}
+    app = TutorApp(engine, in_chapters(), open_lesson, journal=Kept(done=done), ascii_only=False)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        await pilot.press("M")
+        await settled(pilot)
+        shown = [row[2:].rstrip() for row in text_of(app, "lessons").split("\n")]
+        assert len(shown) == 41 + 6
+        assert shown[0] == "── First steps · 1 of 27 exercises done"
+        assert shown[10] == "── PyTorch's graph · 9 lessons"
+        assert shown[11].strip() == "Lesson 10  builds on Lesson 9"
+        assert shown[12].strip() == "└─ Lesson 11"
+        assert shown[-2] == "── Other lessons · 1 lesson"
+        for _ in range(41):
+            assert chosen_in_view(app)
+            await pilot.press("down")
+            await settled(pilot)
+        assert "Lesson 41" in chosen_in_view(app)
 
 
 def test_what_else_a_lesson_builds_on_is_named_by_its_title() -> None:

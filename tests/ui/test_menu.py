@@ -12,15 +12,16 @@ from tutor.protocol.messages import OpenLesson
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching
+from tutor.ui.panes.lessons import LessonsPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 
-from .conftest import LARGE, SMALL, come_true, settled, text_of
+from .conftest import LARGE, SMALL, come_true, open_lesson, settled, text_of
 from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
-from .kept import Kept, curriculum, left
+from .kept import Kept, chosen_in_view, curriculum, in_chapters, left
 from .lessons import HEADLINES, lesson
 
 MakeApp = Callable[..., TutorApp]
@@ -113,6 +114,80 @@ async def test_all_lessons_can_be_reached_in_a_small_terminal(menu: Menu) -> Non
         shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
         assert "Welcome" in shown
         assert "1 of 24 lessons ▼ more" in shown
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
+    engine: FakeEngine, size: tuple[int, int]
+) -> None:
+    done: dict[str, dict[str, ExerciseResult]] = {
+        f"lesson-{n}": dict.fromkeys(("first", "second", "third"), "done") for n in range(1, 10)
+    }
+    done["lesson-12"] = {"first": "done"}
+    app = TutorApp(engine, in_chapters(), open_lesson, journal=Kept(done=done), ascii_only=False)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        assert len(rows(app)) == 1 + 41 + 6
+        headings = [row.strip() for row in rows(app) if "──" in row]
+        assert headings == [
+            "── First steps · ✓ 27 of 27 exercises done",
+            "── PyTorch's graph · 1 of 27 exercises done",
+            "── Descending · 8 lessons",
+            "── Networks · 7 lessons",
+            "── Practice · 7 lessons",
+            "── Other lessons · 1 lesson",
+        ]
+        numbers = []
+        for key in ["down"] * 41 + ["up"] * 41:
+            numbers.append(int(chosen_in_view(app).split()[1]))
+            await pilot.press(key)
+            await settled(pilot)
+        assert numbers == [*range(1, 42), *range(41, 0, -1)]
+        assert app.screen.query_one(LinesPane).scroll_offset.y == 0
+
+
+async def test_a_page_is_as_long_as_the_view_with_its_headings(engine: FakeEngine) -> None:
+    app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        seen: set[int] = set()
+        for _ in range(6):
+            pane = app.screen.query_one(LessonsPane)
+            top, height = pane.scroll_offset.y, pane.scrollable_content_region.height
+            seen.update(range(top, top + height))
+            await pilot.press("pagedown")
+            await settled(pilot)
+            assert chosen_in_view(app)
+        assert seen == set(range(48)), "no row is passed over unseen"
+        assert "Lesson 41" in chosen_in_view(app)
+        await pilot.press(*["pageup"] * 6)
+        await settled(pilot)
+        assert "Lesson 1 " in chosen_in_view(app)
+
+
+async def test_going_up_to_the_first_lesson_of_a_chapter_shows_its_heading(
+    engine: FakeEngine,
+) -> None:
+    app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("end", *["up"] * 22)
+        await settled(pilot)
+        assert "Lesson 19" in chosen_in_view(app)
+        pane = app.screen.query_one(LessonsPane)
+        assert "Descending" in pane.lines[pane.scroll_offset.y].plain
+
+
+async def test_a_search_finds_lessons_without_their_headings(engine: FakeEngine) -> None:
+    app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"lesson-2")
+        await settled(pilot)
+        assert [int(row.removeprefix("▶").split()[0]) for row in rows(app)] == [2, *range(20, 30)]
+        await pilot.press("escape")
+        await settled(pilot)
+        assert len(rows(app)) == 1 + 41 + 6
 
 
 def painted(app: TutorApp) -> list[Any]:

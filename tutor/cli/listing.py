@@ -9,6 +9,7 @@ from typing import Any
 
 from tutor.cli.output import WIDEST, cell_width, columns, counted, cut, padded, screen, warn
 from tutor.lesson import library
+from tutor.lesson.chapters import by_chapter
 from tutor.lesson.library import Headline
 from tutor.plain import json_text, one_line
 
@@ -31,6 +32,7 @@ def _as_json(h: Headline) -> dict[str, Any]:
         "slug": h.slug,
         "title": h.title,
         "summary": h.summary,
+        "chapter": h.chapter or None,
         "modes": list(h.modes),
         "languages": list(h.languages),
         "builds_on": list(h.builds_on),
@@ -41,9 +43,14 @@ def _as_json(h: Headline) -> dict[str, Any]:
 
 
 def _print_list(headlines: Sequence[Headline]) -> None:
-    """A line for each lesson, with as many columns as the screen is wide enough for."""
+    """A line for each lesson, with as many columns as the screen is wide enough for.
+
+    Lessons in chapters stand below their headings.
+    """
+    chapters = by_chapter(headlines)
+    indent = "" if "" in chapters else "  "
     cells = [tuple(map(one_line, _cells(h))) for h in headlines]
-    width = screen()
+    width = screen() - len(indent)
     is_long = [h.diagnostic or any(cell_width(text) > WIDEST for text in row[:3])
                for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
     for count in (5, 4, 3):
@@ -51,8 +58,16 @@ def _print_list(headlines: Sequence[Headline]) -> None:
         fits = (cell_width(line) <= width for line in lines)
         if all(map(any, zip(is_long, fits, strict=True))):
             break
-    for h, line in zip(headlines, lines, strict=True):
-        print(line if h.diagnostic else cut(line, width))
+    drawn = iter(lines)
+    for title, found in chapters.items():
+        _print_heading(title)
+        for h, line in zip(found, drawn, strict=False):
+            print(indent + (line if h.diagnostic else cut(line, width)))
+
+
+def _print_heading(title: str) -> None:
+    if title:
+        print(cut(one_line(title), screen()))
 
 
 def _cells(h: Headline) -> tuple[str, ...]:
@@ -70,10 +85,20 @@ def _print_map(headlines: Sequence[Headline]) -> None:
 
     drawn = rows(headlines)
     lines = _has_lines()
-    trees = [(r.prefix if lines else r.ascii_prefix()) + one_line(r.headline.slug) for r in drawn]
+    trees = [
+        ("  " if r.chapter else "")
+        + (r.prefix if lines else r.ascii_prefix())
+        + one_line(r.headline.slug)
+        for r in drawn
+    ]
     width = max(map(cell_width, trees), default=0)
+    chapter = ""
     for row, tree in zip(drawn, trees, strict=True):
-        also = f" (also after {', '.join(row.also)})" if row.also else ""
+        if row.chapter != chapter:
+            chapter = row.chapter
+            _print_heading(chapter)
+        after = "also after" if row.depth else "after"
+        also = f" ({after} {', '.join(row.also)})" if row.also else ""
         wrong = row.headline.diagnostic or row.diagnostic
         title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
         line = f"{padded(tree, width)}  {one_line(title)}"

@@ -17,6 +17,7 @@ from tutor.cli.output import columns, counted, cut, print_exactly, screen, warn
 from tutor.errors import ProgressError, UsageError
 from tutor.export import new_file
 from tutor.lesson import library
+from tutor.lesson.chapters import OTHERS, by_chapter
 from tutor.lesson.library import Headline
 from tutor.plain import json_text, one_line
 from tutor.progress.records import (
@@ -47,6 +48,11 @@ class Overview:
     def count(self) -> int | None:
         """How many exercises the lesson has; None if that is not known."""
         return None if self.headline is None else len(self.headline.exercises)
+
+    @property
+    def chapter(self) -> str:
+        """The title of the lesson's chapter; empty if it is in none."""
+        return "" if self.headline is None else self.headline.chapter
 
     @property
     def last_visit(self) -> datetime | None:
@@ -92,19 +98,60 @@ def _in_order(
     return tuple(by_id[id_] for id_, _ in headline.exercises if id_ in by_id)
 
 
+@dataclass(frozen=True)
+class ChapterOverview:
+    """The progress in one chapter."""
+
+    title: str
+    headlines: tuple[Headline, ...]
+    begun: tuple[Overview, ...]
+    """Its lessons with progress."""
+
+    @property
+    def count(self) -> int:
+        """How many exercises its lessons have."""
+        return sum(len(headline.exercises) for headline in self.headlines)
+
+    def how_many(self, state: str) -> int:
+        """Return the number of exercises in this state."""
+        return sum(overview.how_many(state) for overview in self.begun)
+
+
+def chapter_overviews(
+    found: Sequence[Overview], headlines: Sequence[Headline]
+) -> list[ChapterOverview]:
+    """All chapters in order, begun or not."""
+    return [
+        ChapterOverview(title, tuple(within), tuple(o for o in found if o.chapter == title))
+        for title, within in by_chapter(headlines).items()
+        if title not in ("", OTHERS)
+    ]
+
+
 # ── JSON ────────────────────────────────────────────────────────────────────────────
 
 
-def json_of(found: Sequence[Overview], store: Store) -> str:
+def json_of(found: Sequence[Overview], chapters: Sequence[ChapterOverview], store: Store) -> str:
     """An object; times are ISO 8601 in UTC, or null."""
     last = _last(found)
     shown = {
         "file": str(store.file),
         "trouble": store.trouble,
         "last": last.slug if last else None,
+        "chapters": [_chapter_json(chapter) for chapter in chapters],
         "lessons": [_lesson_json(overview) for overview in found],
     }
     return json_text(shown)
+
+
+def _chapter_json(chapter: ChapterOverview) -> dict[str, Any]:
+    return {
+        "title": chapter.title,
+        "lessons": [headline.slug for headline in chapter.headlines],
+        "done": chapter.how_many("done"),
+        "skipped": chapter.how_many("skipped"),
+        "of": chapter.count,
+    }
 
 
 def _lesson_json(overview: Overview) -> dict[str, Any]:
@@ -112,6 +159,7 @@ def _lesson_json(overview: Overview) -> dict[str, Any]:
     return {
         "slug": overview.slug,
         "title": overview.headline.title if overview.headline else None,
+        "chapter": overview.chapter or None,
         "done": overview.how_many("done"),
         "skipped": overview.how_many("skipped"),
         "of": overview.count,
@@ -155,9 +203,9 @@ _NUMBERS = (1, 2, 3)
 """Columns that are set to the right."""
 
 
-def print_table(found: Sequence[Overview]) -> None:
-    """Print a line for each lesson, and the sums."""
-    rows = [_HEAD, *(_row(overview) for overview in found)]
+def print_table(found: Sequence[Overview], chapters: Sequence[ChapterOverview]) -> None:
+    """Print a line for each chapter and for each lesson with progress, and the sums."""
+    rows = [_HEAD, *_rows(found, chapters)]
     width = screen()
     for line in columns(rows, _NUMBERS):
         print(cut(line, width))
@@ -168,12 +216,26 @@ def print_table(found: Sequence[Overview]) -> None:
         print(f"You were last in {slug}: `tutor {slug}` opens it.")
 
 
-def _row(overview: Overview) -> tuple[str, ...]:
+def _rows(
+    found: Sequence[Overview], chapters: Sequence[ChapterOverview]
+) -> Iterator[tuple[str, ...]]:
+    indent = "  " if chapters else ""
+    for chapter in chapters:
+        done = f"{chapter.how_many('done')} of {chapter.count}"
+        yield (cut(one_line(chapter.title), 26), done, "", "", "", "")
+        yield from (_row(overview, indent) for overview in chapter.begun)
+    others = [overview for overview in found if not overview.chapter]
+    if others and chapters:
+        yield (OTHERS, "", "", "", "", "")
+    yield from (_row(overview, indent) for overview in others)
+
+
+def _row(overview: Overview, indent: str) -> tuple[str, ...]:
     done = overview.how_many("done")
     of = "" if overview.count is None else f" of {overview.count}"
     visit = overview.last_visit
     return (
-        cut(one_line(overview.slug), 24),
+        indent + cut(one_line(overview.slug), 24),
         "none here" if overview.count == 0 else f"{done}{of}",
         str(sum(exercise.tries for exercise in overview.exercises)),
         str(sum(exercise.hints for exercise in overview.exercises)),
@@ -237,13 +299,15 @@ def _open() -> Iterator[Store]:
 
 
 def _show(store: Store, options: argparse.Namespace) -> None:
-    found = overviews(store.exercises(), store.places(), library.headlines())
+    headlines = library.headlines()
+    found = overviews(store.exercises(), store.places(), headlines)
+    chapters = chapter_overviews(found, headlines)
     if options.json:
-        print(json_of(found, store))
+        print(json_of(found, chapters, store))
     elif found:
-        print_table(found)
+        print_table(found, chapters)
     else:
-        usable = [headline.slug for headline in library.headlines() if not headline.diagnostic]
+        usable = [headline.slug for headline in headlines if not headline.diagnostic]
         print("Nothing has been done yet. Type `tutor` to choose a lesson", end="")
         print(f",\nor `tutor {one_line(usable[0])}` to begin with the first." if usable else ".")
 

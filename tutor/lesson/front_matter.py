@@ -45,6 +45,8 @@ class FrontMatter(Entry):
 
     title: str = key(schema.TEXT, "", required=True)
     summary: str = key(schema.TEXT, "", "… (one line)", required=True)
+    chapter: str = key(schema.TEXT, "")
+    """The heading that it stands below in lists; empty: in no chapter."""
     order: float = key(schema.NUMBER, LAST)
     modes: tuple[str, ...] = key(list_of(schema.MODE, "[manual, autograd]"), ())
     """Empty if the fences alone name the modes."""

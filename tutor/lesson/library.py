@@ -5,6 +5,7 @@ Lists must be fast: they find a lesson's fences by a regular expression and pars
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -153,6 +154,8 @@ class Headline:
     """The languages of its files, in the order of LANGUAGES."""
     builds_on: tuple[str, ...] = ()
     """Slugs, as in the file: there may be no such lesson."""
+    chapter: str = ""
+    """Empty if it stands in no chapter."""
     exercises: tuple[tuple[str, str], ...] = ()
     """The id and the kind of each, in the file's order."""
 
@@ -180,14 +183,21 @@ def is_shipped(path: Path) -> bool:
 
 
 def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
-    """One headline for each lesson, by order and then slug, those with diagnostics last.
+    """One headline for each lesson, by chapter, order and slug, those with diagnostics last.
 
+    A chapter's place is that of its first shipped lesson; lessons in no chapter follow.
     It is made from the lesson's file in `language` where there is one, else from another.
     """
     shelf = _Shelf()
     found = [headline(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
     found += map(_shadowed, shelf.shadowed)
-    return tuple(sorted(found, key=lambda h: (bool(h.diagnostic), h.order, h.slug)))
+    places: dict[str, tuple[bool, float]] = {"": (True, math.inf)}
+    for h in found:
+        place = (not h.shipped, h.order)
+        places[h.chapter] = min(place, places.get(h.chapter, place)) if h.chapter else places[""]
+    return tuple(
+        sorted(found, key=lambda h: (bool(h.diagnostic), places[h.chapter], h.order, h.slug))
+    )
 
 
 def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
@@ -216,6 +226,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
         language=language_of(path),
         languages=languages,
         builds_on=front.builds_on,
+        chapter=front.chapter,
         exercises=tuple(exercises(in_file)),
     )
 

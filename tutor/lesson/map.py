@@ -1,7 +1,7 @@
 """The map of lessons: the lessons and their prerequisites as the rows of a tree.
 
-A lesson may build on several others. Its row stands below the prerequisite that comes last and
-names the others, and it comes after the rows of all prerequisites.
+A lesson may build on several others. Its row stands below the prerequisite that comes last in its
+chapter and names the others, and it comes after the rows of all prerequisites in that chapter.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tutor.lesson.chapters import by_chapter
 from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.library import Headline
 
@@ -31,6 +32,8 @@ class MapRow:
     """The slugs of its other prerequisites, without those that are implied."""
     diagnostic: str = ""
     """One line about a prerequisite that does not exist or that leads back to the lesson."""
+    chapter: str = ""
+    """The heading of the chapter that it is drawn in; empty where there are no chapters."""
 
     def ascii_prefix(self) -> str:
         """The prefix, for a terminal without line-drawing characters."""
@@ -38,12 +41,14 @@ class MapRow:
 
 
 def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
-    """A row for each lesson, from top to bottom.
+    """A row for each lesson, from top to bottom, chapter by chapter.
 
     Lessons that could come next stand in the order given. Two of the same slug are two rows,
     of which only the first can be built on. A circle is broken at its first lesson.
     """
-    return tuple(_with_prefixes(_Growing(headlines).grown()))
+    growing = _Growing(headlines)
+    chapters = by_chapter(headlines).items()
+    return tuple(_with_prefixes(row for one in chapters for row in growing.grown(*one)))
 
 
 def diagnostic_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
@@ -100,13 +105,18 @@ class _Growing:
     """Places each lesson as soon as all of its prerequisites are placed."""
 
     def __init__(self, headlines: Sequence[Headline]) -> None:
-        self._waiting = list(headlines)
+        self._waiting: list[Headline] = []
+        self._chapter = ""
+        self._in_chapter: set[str] = set()
         self._builds_on: dict[str, tuple[str, ...]] = {}
         for headline in headlines:
             self._builds_on.setdefault(headline.slug, headline.builds_on)
         self._placed: set[str] = set()
 
-    def grown(self) -> Iterator[MapRow]:
+    def grown(self, chapter: str, lessons: Sequence[Headline]) -> Iterator[MapRow]:
+        """The rows of the next chapter."""
+        self._waiting, self._chapter = list(lessons), chapter
+        self._in_chapter = {lesson.slug for lesson in lessons}
         while self._waiting:
             ready = next((h for h in self._waiting if not self._missing(h)), None)
             yield from self._place(ready or self._first_of_a_circle(), "", 0)
@@ -117,22 +127,23 @@ class _Growing:
         diagnostic = diagnostic_of(headline.slug, self._builds_on)
         others = self._others(headline, above)
         self._placed.add(headline.slug)
-        yield MapRow(headline, depth, "", others, diagnostic)
+        yield MapRow(headline, depth, "", others, diagnostic, self._chapter)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
             if following in self._waiting and not self._missing(following):
                 yield from self._place(following, headline.slug, depth + 1)
 
     def _others(self, headline: Headline, above: str) -> tuple[str, ...]:
         """The other lessons that it builds on: the fewest slugs that imply the rest."""
-        placed = [s for s in headline.builds_on if s in self._placed]
+        elsewhere = self._builds_on.keys() - self._in_chapter
+        placed = [s for s in headline.builds_on if s in self._placed or s in elsewhere]
         implied = {above}
         for slug in placed:
             implied |= _below(slug, self._builds_on) - {slug}
         return tuple(s for s in placed if s not in implied)
 
     def _missing(self, headline: Headline) -> bool:
-        """Whether something that it builds on, and that there is, has no place yet."""
-        return any(s in self._builds_on and s not in self._placed for s in headline.builds_on)
+        """Whether something in the chapter that it builds on has no place yet."""
+        return any(s in self._in_chapter and s not in self._placed for s in headline.builds_on)
 
     def _first_of_a_circle(self) -> Headline:
         return next(h for h in self._waiting if _way_back(h.slug, self._builds_on))

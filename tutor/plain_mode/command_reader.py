@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from tutor.errors import LessonError, LessonMissingError
+from tutor.lesson.chapters import OTHERS
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.plain_mode import command_table, exercise_text
@@ -192,7 +193,11 @@ class CommandReader:
 
     def _list_lessons(self) -> None:
         lines = []
+        chapter = ""
         for number, headline in enumerate(self._source.headlines(), 1):
+            if headline.chapter != chapter:
+                chapter = headline.chapter
+                lines.append(sentence(f"Chapter: {spoken_line(chapter)}" if chapter else OTHERS))
             diagnostic = (
                 f" It can't be opened: {headline.diagnostic}" if headline.diagnostic else ""
             )

@@ -174,6 +174,18 @@ def menu_row(
     return row.truncate(width, ellipsis=True)
 
 
+def chapter_row(title: str, lessons: Sequence[LessonProgress], width: int) -> Content:
+    """A chapter's heading, with how many of its exercises are done, or how many lessons it has."""
+    done, count = sum(one.done for one in lessons), sum(one.count for one in lessons)
+    tick = "✓ " if all(one.is_done for one in lessons) else ""
+    words = f"{tick}{done} of {count} exercises done"
+    if not any(one.has_begun for one in lessons):
+        words = f"{len(lessons)} lesson{'' if len(lessons) == 1 else 's'}"
+    name = (one_line(title), text_styles.HEADING)
+    row = line(("── ", text_styles.DIM), name, (f" · {words}", text_styles.DIM))
+    return row.truncate(width, ellipsis=True)
+
+
 def title_column(curriculum: Sequence[LessonProgress], width: int) -> int:
     """The column where titles end in a list of this width; at most half of the list."""
     widest = max((line(one_line(s.headline.title)).cell_length for s in curriculum), default=0)
@@ -215,11 +227,13 @@ def map_row(
         )
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
-        named = line(*pieces, (f"  also builds on {also}", text_styles.DIM))
+        builds_on = "  also builds on" if row.depth else "  builds on"
+        named = line(*pieces, (f"{builds_on} {also}", text_styles.DIM))
         if named.cell_length <= width:
             return named
-        others = "1 other" if len(row.also) == 1 else f"{len(row.also)} others"
-        pieces.append((f"  also builds on {others}", text_styles.DIM))
+        others = "other" if row.depth else "lesson"
+        counted = f"1 {others}" if len(row.also) == 1 else f"{len(row.also)} {others}s"
+        pieces.append((f"{builds_on} {counted}", text_styles.DIM))
     return line(*pieces).truncate(width, ellipsis=True)
 
 

@@ -95,8 +95,10 @@ class LessonsPane(LinesPane, can_focus=False):
         self.choose(len(self.entries) if last else -len(self.entries))
 
     def turn_page(self, by: int) -> None:
-        """Move by as many rows as are in view."""
-        self.choose(by * max(1, self.scrollable_content_region.height - 1))
+        """Move by as many rows as are in view, headings included, and by one lesson at least."""
+        page = max(1, self.scrollable_content_region.height - 1)
+        passed = sum(0 < (i - self.chosen) * by <= page for i in self._choosable())
+        self.choose(by * max(1, passed))
 
     def choose_about(self, slug: str) -> bool:
         """Choose the row of this lesson, not the one that resumes it; return whether it exists."""
@@ -118,15 +120,16 @@ class LessonsPane(LinesPane, can_focus=False):
         return line("▶ ", (row.plain, text_styles.ACTIVE))  # of one style: dim is grey on grey
 
     def settle(self) -> None:
-        """Scroll to the chosen row; to the top if it is the first that can be chosen."""
-        is_first = self.chosen in self._choosable()[:1]
+        """Scroll to the chosen row and a heading above it; to the top if no other is above."""
+        rows = self._choosable()
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
-        if is_first:
+        if self.chosen in rows[:1]:
             self.bring_into_view(0, 0)
         elif self.chosen >= top + height:
             self.bring_into_view(self.chosen - height + 1, self.chosen)
         else:
-            self.bring_into_view(self.chosen, self.chosen)
+            has_heading = self.chosen - 1 not in rows
+            self.bring_into_view(self.chosen - has_heading, self.chosen)
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses a row; one on the chosen row picks it."""

@@ -14,6 +14,7 @@ from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Input, Label
 
+from tutor.lesson.chapters import OTHERS, by_chapter
 from tutor.session.journal import Bookmark
 from tutor.session.run_view import Notice
 from tutor.ui import text_styles
@@ -25,6 +26,7 @@ from tutor.ui.lesson_lines import (
     CurriculumProgress,
     LessonProgress,
     by_slug,
+    chapter_row,
     go_on_row,
     map_row,
     matching,
@@ -173,6 +175,17 @@ class LessonListScreen(SizedScreen):
             self.post_message(self.LessonChosen(entry.target, exercises_only))
 
 
+def _headings(curriculum: Sequence[LessonProgress]) -> dict[str, list[LessonRow]]:
+    """The row above the first lesson of each chapter, by heading; none where there are none."""
+    standings = {s.headline.path: s for s in curriculum}
+    chapters = by_chapter([s.headline for s in curriculum])
+    return {
+        title: [LessonRow(partial(chapter_row, title, [standings[h.path] for h in found]))]
+        for title, found in chapters.items()
+        if title
+    }
+
+
 class MapScreen(LessonListScreen):
     """The screen with all lessons, each below a prerequisite; enter opens one."""
 
@@ -186,7 +199,9 @@ class MapScreen(LessonListScreen):
 
         found = {s.headline.path: s for s in curriculum}
         titles = {s.headline.slug: s.headline.title for s in curriculum}
+        headings = _headings(curriculum)
         for row in rows([s.headline for s in curriculum]):
+            yield from headings.pop(row.chapter, ())
             slug = row.headline.slug
             is_open = slug == self.open_slug
             draw = partial(map_row, row, found[row.headline.path], is_open, titles)
@@ -218,7 +233,9 @@ class MenuScreen(LessonListScreen):
             yield self._first_entry(curriculum)
         elif not found:
             yield LessonRow(lambda width: line("No lesson has these words"))
+        headings = {} if self._words else _headings(curriculum)
         for number, standing in found:
+            yield from headings.pop(standing.headline.chapter or OTHERS, ())
             slug = standing.headline.slug
             yield LessonRow(partial(self._row, number, standing), standing.headline, slug)
 
