@@ -331,10 +331,17 @@ def test_tanh_lets_at_least_a_tenth_through() -> None:
 def test_the_unit_dies_in_its_second_epoch_and_never_returns() -> None:
     run = a_run("dead-relu", "autograd")
     frames = [*epochs(run, 3), run.run_to(300)]
-    assert [f.watched["alive for"].data[0] for f in frames] == [4, 4, 0, 0]
+    assert [f.watched["active points"].data[0] for f in frames] == [4, 4, 0, 0]
     assert value(frames[1]) == value(frames[-1]) == pytest.approx((-1.5,))
     assert frames[-1].loss.data == (7.5,)
     assert frames[-1].gradients["w"].data == (0.0,)
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.2, 0.25])
+def test_the_second_step_makes_weight_and_bias_negative(rate: float) -> None:
+    second = epochs(a_run("dead-relu", "autograd", rate=rate), 2)[1]
+    assert value(second)[0] < 0
+    assert value(second, "b")[0] < 0
 
 
 def test_where_the_answer_is_0_to_all_four_points() -> None:
@@ -352,12 +359,12 @@ def test_a_dead_unit_is_on_a_level_loss_and_at_no_minimum() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "lives"), [(0.02, True), (0.06, True), (0.11, True), (0.13, False), (0.15, False)]
+    ("rate", "lives"), [(0.02, True), (0.06, True), (0.11, True), (0.13, False), (0.25, False)]
 )
 def test_below_the_border_of_the_line_the_unit_lives(rate: float, lives: bool) -> None:
     run = a_run("dead-relu", "manual", rate=rate)
     run.run_to(100)
-    assert run.frame().watched["alive for"].data == ((4.0,) if lives else (0.0,))
+    assert run.frame().watched["active points"].data == ((4.0,) if lives else (0.0,))
 
 
 @pytest.mark.parametrize(("w", "b", "rests_at"), [(-1.5, 1.6, 7.25), (0.1, -0.7, 7.5)])
@@ -371,7 +378,7 @@ def test_a_unit_may_stay_dead_for_most_points_though_one_parameter_is_above_0(
 
 def test_the_last_point_alone_brings_the_others_along() -> None:
     run = a_run("dead-relu", rate=0.05, w=0.2, b=-0.7)
-    alive = [frame.watched["alive for"].data[0] for frame in epochs(run, 100)]
+    alive = [frame.watched["active points"].data[0] for frame in epochs(run, 100)]
     assert (alive[0], alive[-1]) == (1, 4)
 
 

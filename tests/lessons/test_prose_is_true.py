@@ -358,6 +358,8 @@ QUOTED = [
     ("dead-relu/the-second-step", 0, 'gradient["w"]', 17.5),
     ("dead-relu/the-second-step", 1, 'was["w"]', 1.625),
     ("dead-relu/the-second-step", 1, 'gradient["w"]', 11.25),
+    ("dead-relu/the-second-step", 2, 'was["w"]', 2.375),
+    ("dead-relu/the-second-step", 2, 'gradient["w"]', 23.75),
     ("backward-twice/second-level", 0, "float(w)", 1),
     ("backward-twice/second-level", 1, "float(w)", 1.25),
     ("leaf-in-place/first-price", 0, 'gradient["w"][1].item()', -25),
