@@ -195,6 +195,18 @@ NO_GRAD = "with torch.no_grad():\n    "
 
 OTHER_FIXES = [
     (
+        "accumulate-and-clip/mean-of-means",
+        "loss = ((prediction - y_part) ** 2).mean() * len(y_part) / len(y)",
+    ),
+    ("accumulate-and-clip/each-for-itself", "if batch == 0:\n    w.grad = None"),
+    (
+        "accumulate-and-clip/clipped-too-often",
+        "if batch == 3:\n"
+        "    torch.nn.utils.clip_grad_norm_(w, max_norm=1)\n"
+        "    optimizer.step()\n"
+        "    optimizer.zero_grad()",
+    ),
+    (
         "adam/no-correction",
         NO_GRAD + "t += 1\n"
         "    m = 0.9 * m + 0.1 * w.grad\n"
@@ -312,6 +324,17 @@ def test_each_repair_has_another_good_fix() -> None:
 
 
 NO_FIXES = [
+    ("accumulate-and-clip/mean-of-means", "loss = ((prediction - y_part) ** 2).mean()"),
+    ("accumulate-and-clip/mean-of-means", "loss = ((prediction - y_part) ** 2).sum() / 4"),
+    ("accumulate-and-clip/each-for-itself", "if batch == 3:\n    optimizer.zero_grad()"),
+    (
+        "accumulate-and-clip/clipped-too-often",
+        "if batch == 3:\n    torch.nn.utils.clip_grad_value_([w], max_norm)\n    optimizer.step()",
+    ),
+    (
+        "accumulate-and-clip/clipped-too-often",
+        "if batch == 3:\n    optimizer.step()\n    torch.nn.utils.clip_grad_norm_([w], max_norm)",
+    ),
     ("backward-twice/twice-as-fast", "loss.backward(retain_graph=True)\nloss.backward()"),
     ("forgotten-zero/the-missing-line", "w.grad *= 0.5"),
     ("lost-leaf/a-new-w", "w = w - learning_rate * w.grad\nw.retain_grad()"),
