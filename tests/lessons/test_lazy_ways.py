@@ -298,6 +298,18 @@ OTHER_FIXES = [
         "a = [x]\nfor k in range(8):\n    a.append(torch.relu(w[k] * a[-1]))\ny_pred = a[-1]",
     ),
     (
+        "weight-decay/not-yet-adamw",
+        NO_GRAD + "w_sgd -= learning_rate * (w_sgd.grad + decay * w_sgd)\n"
+        "    t += 1\n"
+        "    g = w_adam.grad + decay * w_adam\n"
+        "    m_adam, v_adam = 0.9 * m_adam + 0.1 * g, 0.999 * v_adam + 0.001 * g**2\n"
+        "    w_adam -= learning_rate * direction(m_adam, v_adam, t)\n"
+        "    m_adamw = 0.9 * m_adamw + 0.1 * w_adamw.grad\n"
+        "    v_adamw = 0.999 * v_adamw + 0.001 * w_adamw.grad**2\n"
+        "    step = direction(m_adamw, v_adamw, t) + decay * w_adamw\n"
+        "    w_adamw -= learning_rate * step",
+    ),
+    (
         "xor/lost-sigmoid",
         "delta2 = 2 * (o2 - y[batch]) * (o2 - o2**2)\n"
         "dw2, db2 = np.outer(o1, delta2), delta2\n"
@@ -354,6 +366,7 @@ NO_FIXES = [
         "second.backward()",
     ),
     ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
+    ("weight-decay/not-yet-adamw", NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"),
     ("cpu-and-gpu/leaf-that-travelled", "x = torch.tensor([1.0])\ny = 3 * x\nw = 3 * x"),
 ]
 """Code that a learner might try, and that leaves the mistake or hides it."""
