@@ -20,7 +20,7 @@ from tests.session.test_exercise_controller import (
     SIGN,
     Notebook,
 )
-from tests.ui.exercises import comparison_state
+from tests.ui.exercises import WORKED, comparison_state
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Choice, Exercise
 from tutor.plain_mode.exercise_text import HOW, failure, news, still_to_reach
@@ -229,11 +229,19 @@ def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
     wrong = Attempt(PREDICT, 1, 1, "wrong", "number", "What?", reply=reply("It is 3."), tries=1)
     shown = replace(wrong, is_solution_shown=True, expected=Value((3.0,), (), "float32"))
     said = [
-        "The solution: 3, the gradient of w",
+        "The solution: 3",
         "Type next to be asked again, hint for a hint, or solution.",
     ]
     assert list(news(shown, wrong)) == said
     assert list(news(shown, shown, wish="solution")) == said
+
+
+def test_the_working_of_a_solution_is_told_in_words():
+    shown = Attempt(WORKED, 1, 1, "wrong", "number", "What?", tries=1, is_solution_shown=True)
+    leaves = tuple(Value((x,), (), "float32") for x in (0.0, 0.002, -3260.4))
+    shown = replace(shown, working=leaves, expected=Value((6.5208,), (), "float32"))
+    words = "0 minus 0.002 times (minus 3260.4) equals 6.5208"
+    assert f"The solution: {words}" in list(news(shown, None))
 
 
 def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():

@@ -7,9 +7,9 @@ from collections import deque
 import msgspec
 import pytest
 
-from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
+from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import Exercise, Setting, Stage, Wrong
+from tutor.lesson.exercise import Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element, Position
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
@@ -406,8 +406,40 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     learner.says("1")
     learner.does("go_on")
     learner.does("show_solution")
-    assert solution_markdown(learner.attempt) == "−25.5, the gradient of w"
+    assert solution_markdown(learner.attempt) == "−25.5"
     assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
+
+
+def test_the_solution_shows_the_numbers_that_were_there_before_the_phase(
+    engine: FakeEngine,
+) -> None:
+    learner = at(engine, WORKED)
+    learner.says("1")
+    learner.does("step_epoch")  # what holds there is no part of it
+    learner.does("show_solution")
+    assert [value.data for value in learner.attempt.working] == [(0.0,), (0.01,), (-30.0,)]
+    assert learner.attempt.expected is not None
+    assert learner.attempt.expected.data == (pytest.approx(0.3),)
+
+
+def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands(
+    engine: FakeEngine,
+) -> None:
+    again = msgspec.structs.replace(
+        WORKED.again[0], stage=Stage(mode="autograd", at=StartPlace(2, "Update"))
+    )
+    learner = at(engine, msgspec.structs.replace(WORKED, again=(again,)))
+    learner.says("1")
+    asked = learner.does("go_on")
+    assert asked is not None
+    assert (asked.expected, asked.working) == (None, ())
+    place = learner.at
+    learner.does("back_epoch")
+    learner.does("show_solution")
+    assert [value.data for value in learner.attempt.working] == [
+        (pytest.approx(0.3),), (0.01,), (pytest.approx(-25.5),),
+    ]  # fmt: skip
+    assert (learner.attempt.state, learner.at) == ("asking", place)
 
 
 def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> None:

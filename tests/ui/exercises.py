@@ -52,6 +52,13 @@ PREDICT = Predict(
     ),
     **COMMON,
 )
+WORKED = msgspec.structs.replace(
+    PREDICT,
+    id="worked",
+    stage=Stage(mode="autograd", at=StartPlace(1, "Update")),
+    answer="w",
+    working='w - learning_rate * gradient["w"]',
+)
 REACH = Reach(
     id="reach",
     ask="Get the loss below 10.",

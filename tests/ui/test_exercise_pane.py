@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
+from tutor.protocol.frame import Value
 from tutor.protocol.messages import LessonFailed, OpenLesson, StepPhase
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import Reply
@@ -21,9 +22,19 @@ from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.timeline import Timeline
+from tutor.ui.prose import inline_formulas
 
 from .conftest import LARGE, SMALL, settled, text_of
-from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, comparison_state, with_exercises
+from .exercises import (
+    AUTOGRAD,
+    CHOOSE,
+    PREDICT,
+    REACH,
+    REPAIR,
+    WORKED,
+    comparison_state,
+    with_exercises,
+)
 from .fake_engine import FakeEngine
 from .panes import OnePane, frame, view
 
@@ -330,6 +341,15 @@ def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_w
     assert all(len(row) <= 50 for row in text(long, 50).split("\n"))
     code = REPAIR.solution_code.splitlines()[0]
     assert f"Solution:\n  {code}" in text(long, 50)
+
+
+def test_a_solution_shows_its_working_in_numbers() -> None:
+    now = Attempt(WORKED, 1, 1, "wrong", "number", "", tries=1, is_solution_shown=True)
+    leaves = tuple(Value((x,), (), "float32") for x in (0.0, 0.002, -3260.4))
+    now = replace(now, working=leaves, expected=Value((6.5208,), (), "float32"))
+    for ascii_only, shown in ((False, "0 − 0.002 · (−3260.4)"), (True, "0 - 0.002 * (-3260.4)")):
+        *_, last = parts(now, -1, 78, inline_formulas(ascii_only))
+        assert [row.plain.rstrip() for row in last.lines] == [f"Solution: {shown} = 6.5208"]
 
 
 def test_what_an_exercise_says_is_data() -> None:

@@ -86,3 +86,26 @@ def test_a_solution_does_not_show_the_expression_that_checks_it(
     assert isinstance(exercise, Predict)
     text = "up" if exercise.form == "choice" else ""
     assert feedback.solution(exercise, Value(() if text else (-30.0,), text=text)) == right
+
+
+@pytest.mark.parametrize(
+    ("numbers", "right", "shown"),
+    [
+        ((0.0, 0.002, -3260.4), 6.5208, r"$0 - 0.002 \cdot (-3260.4) = 6.5208$"),
+        ((1 / 3, 5e-4, 1.0), 1 / 3 - 5e-4, r"$0.33333 - 0.0005 \cdot 1 = 0.33283$"),
+        ((0.0, 1e-5, -2.0), 2e-5, r"$0 - 1 \cdot 10^{-5} \cdot (-2) = 2 \cdot 10^{-5}$"),
+        ((2 / 3, 0.5, 1 / 3), 0.5, r"$0.66667 - 0.5 \cdot 0.33333 \approx 0.5$"),
+    ],
+)
+def test_the_solution_of_a_number_shows_its_working(
+    numbers: tuple[float, ...], right: float, shown: str
+) -> None:
+    worked = msgspec.structs.replace(PREDICT, working='w - learning_rate * gradient["w"]')
+    leaves = [Value((number,), (), "float32") for number in numbers]
+    assert feedback.solution(worked, Value((right,)), leaves) == shown
+
+
+def test_without_numbers_for_its_working_the_solution_is_the_value() -> None:
+    worked = msgspec.structs.replace(PREDICT, working="1 / w")
+    for leaves in ((), [Value((), (), "text", "NameError")], [Value((0.0,))]):
+        assert feedback.solution(worked, Value((-30.0,)), leaves) == "−30"

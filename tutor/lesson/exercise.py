@@ -135,6 +135,8 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     """Relative to the answer; where the answer is 0, absolute."""
     choices: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key → text, for the form `choice`."""
+    working: str = ""
+    """Of a number, evaluated before the phase: the calculation that gives the answer."""
     wrong: tuple[Wrong, ...] = ()
     again: tuple[Again, ...] = ()
     """Never empty: where the author says nothing, one epoch later."""

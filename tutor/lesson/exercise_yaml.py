@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from tutor.lesson import code_checks, schema, yaml_tree
+from tutor.lesson import code_checks, schema, working, yaml_tree
 from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.exercise import (
     KINDS,
@@ -117,6 +117,21 @@ def _check_count(value: YamlValue) -> None:
         value.diagnostics.add(value.line, f"there must be 2 to {MOST_CHOICES} choices, not {count}")
 
 
+def _working(value: YamlValue) -> str | None:
+    """An expression that calculates something."""
+    written = expression(value)
+    if not written or code_checks.why_not_expression(written):
+        return written
+    if len(written) > working.LONGEST:
+        value.diagnostics.add(
+            value.line, f"`working` is longer than {working.LONGEST} characters; shorten it"
+        )
+    elif not working.has_calculation(written):
+        what = "`working` calculates nothing; write what gives the answer, such as `w * x`"
+        value.diagnostics.add(value.line, what)
+    return written
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PredictKeys(ExerciseKeys):
     """The keys of a `predict`."""
@@ -125,6 +140,7 @@ class PredictKeys(ExerciseKeys):
     answer: str = key(expression, "", 'gradient["w"]', required=True)
     form: str = key(schema.word_of(("number", "sign", "choice")), "")
     tolerance: float = key(schema.POSITIVE, 0.01)
+    working: str = key(_working, "")
     choices: Mapping[str, str] | None = optional(_named_choices)
     wrong: tuple[WrongKeys, ...] = key(_WRONG, ())
     again: tuple[AgainKeys, ...] = key(entries_of(AgainKeys, "[{at: 2 gradient}]"), ())
@@ -137,6 +153,7 @@ class PredictKeys(ExerciseKeys):
             answer=self.answer,
             form=self._form(context),
             tolerance=self.tolerance,
+            working=self._working(context),
             choices=self.choices or {},
             wrong=_wrong(self.wrong, context),
         )
@@ -153,6 +170,12 @@ class PredictKeys(ExerciseKeys):
             what = "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`"
             context.diagnostics.add(self.line("form"), what)
         return "sign" if self.form == "sign" else "number"
+
+    def _working(self, context: ExerciseContext) -> str:
+        if "working" in self and ("choices" in self or self.form not in ("", "number")):
+            what = "`working` is that of a number; delete it"
+            context.diagnostics.add(self.line("working"), what)
+        return self.working
 
     def _again(self, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
         found: list[Again] = []

@@ -52,7 +52,9 @@ class Attempt:
     """Those that have been asked for so far. Markdown."""
     is_solution_shown: bool = False
     expected: Value | None = None
-    """Of a Predict: the right value, once its solution has been asked for."""
+    """Of a Predict: the right value, once its phase has run."""
+    working: tuple[Value, ...] = ()
+    """Of a Predict: what the leaves of its `working` were before the phase."""
     explain: str = ""
     """After success. Markdown."""
     is_met: bool | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutor.lesson import working
 from tutor.lesson.exercise import Predict, Stage
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
@@ -56,10 +57,21 @@ class PredictHandler(ExerciseHandler[Predict]):
             self.reject(text, "no_choice", count=len(self.exercise.choices))
             return
         self.set(state="judging", answer=answer, reply=None)
+        self._prepare()
+        self.ask(StepPhase(), self._stepped)
+
+    def _prepare(self) -> None:
+        """Go back to the question, and read what the answer is worked out from."""
         view = self.engine_session.view
         if view is None or view.frame is None or view.frame.at != self.place:
             self.open(self.stage)
-        self.ask(StepPhase(), self._stepped)
+        if self.exercise.working:
+            expressions = working.leaves(self.exercise.working)
+            self.ask(EvaluateExpressions(expressions=expressions), self._read_working)
+
+    def _read_working(self, event: AnyEvent) -> None:
+        if isinstance(event, ExpressionsEvaluated):
+            self.set(working=event.values)
 
     def _read(self, text: str) -> str | None:
         """The answer as it is compared; None if no choice has this number."""
@@ -86,6 +98,7 @@ class PredictHandler(ExerciseHandler[Predict]):
             return
         value, *mistaken = event.values
         answer = self.attempt.answer
+        self.set(expected=value)
         self.count_try()
         result = {"answer": answer, "value": value, "comment": ""}
         if answers.is_right(self.exercise, value, answer):
@@ -102,19 +115,21 @@ class PredictHandler(ExerciseHandler[Predict]):
             answer="",
             reply=None,
             is_solution_shown=False,
+            expected=None,
+            working=(),
         )
         self.begin()
 
     def show_solution(self) -> None:
-        """Run the phase to see the result; if the question is still open, go back again."""
-        evaluate = EvaluateExpressions(expressions=(self.exercise.answer,))
+        """Run the phase to see the result, and go back again; once answered, it is known."""
         if self.attempt.state != "asking":
-            self.ask(evaluate, self._solved)
+            super().show_solution()
             return
         self.set(state="judging")
         results: list[AnyEvent] = []
+        self._prepare()
         self.ask(StepPhase())
-        self.ask(evaluate, results.append)
+        self.ask(EvaluateExpressions(expressions=(self.exercise.answer,)), results.append)
         self.ask(BackPhase(), lambda _: self._back(results))
 
     def _back(self, results: list[AnyEvent]) -> None:

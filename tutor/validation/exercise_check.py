@@ -17,6 +17,7 @@ import msgspec
 
 from tutor.analysis.local_gradients import local_gradients
 from tutor.errors import RunError
+from tutor.lesson import working
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.exercise import (
     EXERCISE_NAMES,
@@ -132,6 +133,8 @@ def is_what(value: Value) -> str:
         return f"is the text “{one_line(value.text)}”"
     if value.size != 1:
         return f"is an array of shape {value.shape}" if value.shape else f"is {value.text}"
+    if not value.data:
+        return f"is {value.text}"
     return f"is {bool(value.data[0])}" if value.dtype == "bool" else f"is {value.data[0]:.6g}"
 
 
@@ -170,11 +173,17 @@ def _asked(
 ) -> Generator[Finding, None, Value | None]:
     """The answer to one asking; None after any finding. `again` is the key of the repetition."""
     expressions = [asked.answer, *(wrong.value for wrong in asked.wrong)]
-    answer, *mistaken = _values(trial, asked.stage, expressions, again)
+    run = trial.begin(asked.stage, again)
+    sources = working.leaves(asked.working) if asked.working else ()
+    leaves = dict(zip(sources, run.evaluate(sources), strict=True))
+    _step(trial, run, again)
+    answer, *mistaken = run.evaluate(expressions)
     where = "asked again, " if again else ""
     if why := _why_not(asked, answer):
         yield trial.finding(f"{where}the answer {why}", again, "answer")
         return None
+    if leaves and (why := _why_not_working(asked, leaves, answer)):
+        yield trial.finding(f"{where}{why}", "working")
     has_own = f"{again}.wrong" in asked.lines
     if again and asked.form != "number" and not has_own:
         return answer  # there a wrong answer of the first question may well be the right one
@@ -207,17 +216,32 @@ def _wrong(
             yield trial.finding(what, f"{path}.{other}.value")
 
 
-def _values(
-    trial: ExerciseTrial, stage: Stage, expressions: Sequence[str], again: str
-) -> tuple[Value, ...]:
-    """The values of the expressions after the phase in question has run. Raises EndError."""
-    run = trial.begin(stage, again)
+def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
+    """Run the phase in question. Raises EndError."""
     try:
         run.step_phase()
     except RunError as error:
         what = f"the phase that is asked about can't be run: {said_by(error)}"
         raise EndError(trial.finding(what, f"{again}.at", again, "at")) from error
-    return run.evaluate(expressions)
+
+
+PRINTED = 1e-4
+"""How far a working may be from its answer, relative to it: no farther than shows in print."""
+
+
+def _why_not_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value) -> str:
+    """Why the working, of leaves as they were before the phase, can't be shown; empty if it can."""
+    for source, value in leaves.items():
+        if not value.is_finite or len(value.data) != value.size or value.dtype == "bool":
+            return f"`{source}` in `working` {is_what(value)} before the phase; it must be a number"
+    try:
+        found = working.result(exercise.working, {s: value.data for s, value in leaves.items()})
+    except ValueError as error:
+        return f"this working can't be shown: {error}"
+    if close(found, answer.data[0], min(exercise.tolerance, PRINTED)):
+        return ""
+    shown = expected_text(exercise, answer)
+    return f"before the phase this comes to {found:.6g}, but the answer is {shown}; correct it"
 
 
 def _why_not(exercise: Predict, value: Value) -> str:
@@ -327,6 +351,8 @@ def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
     match exercise:
         case Predict():
             yield "answer", exercise.answer
+            if exercise.working:
+                yield "working", exercise.working
             for number, wrong in enumerate(exercise.wrong):
                 yield f"wrong.{number}.value", wrong.value
             for at, again in enumerate(exercise.again):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tutor.lesson import working
 from tutor.lesson.exercise import (
     BeAutograd,
     Choose,
@@ -23,9 +23,9 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt
 from tutor.session.feedback import CodePlace, Reply
-from tutor.wording.goals import goal_words, subjects, words_of
+from tutor.wording.goals import goal_words, subjects
 from tutor.wording.notices import Values
-from tutor.wording.number_format import number, setting, short, without_tails
+from tutor.wording.number_format import MINUS, number, setting, short, without_tails
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
 
@@ -49,7 +49,7 @@ def solution_markdown(attempt: Attempt) -> str:
         return ""
     match attempt.exercise:
         case Predict() as exercise if attempt.expected is not None:
-            return solution(exercise, attempt.expected)
+            return solution(exercise, attempt.expected, attempt.working)
         case Choose(choices=choices):
             return next(choice.text for choice in choices if choice.is_right)
         case Reach(solution=settings):
@@ -184,9 +184,9 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
 # ── Predictions, goals and choices ──────────────────────────────────────────────────
 
 
-def plain_number(x: float) -> str:
+def plain_number(x: float, digits: int = 6) -> str:
     """A number without zeros at its end, as in a sentence they say nothing: `7.5`, `−0.3333`."""
-    return without_tails(number(x))
+    return without_tails(number(x, digits))
 
 
 def answer(exercise: Predict, value: Value) -> str:
@@ -198,30 +198,38 @@ def answer(exercise: Predict, value: Value) -> str:
     return without_tails(short(value))
 
 
-def solution(exercise: Predict, value: Value) -> str:
-    """The right answer; of a number also which quantity it is, where there are words for that.
+def solution(exercise: Predict, value: Value, leaves: Sequence[Value] = ()) -> str:
+    """The right answer; of a number also how it comes about: `0 − 0.002 · (−3260.4) = 6.52`.
 
-    The expression that computes a choice or a sign would not help.
+    `leaves` are the values of the leaves of its `working`.
     """
     right = answer(exercise, value)
-    words = _quantity(exercise) if exercise.form == "number" else ""
-    return f"{right}, {words}" if words else right
+    if not (exercise.working and leaves and value.data):
+        return right
+    sources = working.leaves(exercise.working)
+    numbers = {s: leaf.data for s, leaf in zip(sources, leaves, strict=True)}
+    try:
+        written = working.latex(exercise.working, numbers, _latex)
+        shown = {s: tuple(float(_digits(x)) for x in data) for s, data in numbers.items()}
+        is_exact = _latex(working.result(exercise.working, shown)) == _latex(value.data[0])
+    except ValueError:  # the lesson's check reports it
+        return right
+    return f"${written} {'=' if is_exact else APPROX} {_latex(value.data[0])}$"
 
 
-def _quantity(exercise: Predict) -> str:
-    """`the gradient of w`, `the value of w after Update`; empty where there are no words."""
-    node = ast.parse(exercise.answer.strip(), mode="eval").body
-    words, at = words_of(node), exercise.stage.at
-    if not words:
-        return ""
-    if words.startswith(_NOUNS):
-        return f"the {escaped(words)}"
-    after = f" after {at.phase}" if at is not None and at.phase else ""
-    return f"the value of {literal(words)}{after}"
+APPROX = r"\approx"
 
 
-_NOUNS = ("gradient of", "loss of", "lowest", "highest", "mean", "sum", "size")
-"""How words begin that are a noun, and no name or formula."""
+def _digits(x: float) -> str:
+    """A number as it is shown everywhere, but 0.0005 as a learning rate is typed, not 5e-4."""
+    is_small = 1e-4 <= abs(x) < 1e-3
+    return f"{x:.5g}" if is_small else plain_number(x, 5).replace(MINUS, "-")
+
+
+def _latex(x: float) -> str:
+    """The same as LaTeX; 1e-5 as a power of ten, which can be read aloud."""
+    mantissa, e, exponent = _digits(x).partition("e")
+    return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else mantissa
 
 
 def _shown(exercise: Predict, given: str) -> str:
