@@ -193,6 +193,10 @@ def test_a_repair_is_not_passed_by_making_its_end_come_out(slug: str, name: str)
 
 NO_GRAD = "with torch.no_grad():\n    "
 
+TABLE = "table = torch.tensor([[-2.0, -4.0], [-1.0, -2.0], [1.0, 2.0], [2.0, 4.0]])\n"
+
+START = "w = torch.tensor(4.0, requires_grad=True)"
+
 OTHER_FIXES = [
     (
         "accumulate-and-clip/mean-of-means",
@@ -233,6 +237,9 @@ OTHER_FIXES = [
     ),
     ("before-backward/kept-too-long", "loss.backward()\nkept = w.grad.item()"),
     ("before-backward/kept-too-long", "loss.backward()\nkept = w.grad\nw.grad = w.grad.clone()"),
+    ("broadcasting/lost-dimension", TABLE + "x, y = table[:, 0], table[:, 1]\n" + START),
+    ("broadcasting/lost-dimension", TABLE + "x, y = table.split(1, dim=1)\n" + START),
+    ("broadcasting/one-target-short", TABLE + "x, y = table[:, :1], table[:, 1:]\n" + START),
     ("chain-of-three/forgotten-road", "dw = 2 * (y_pred - y) * (a + b) * x"),
     ("cpu-and-gpu/mixed-types", "y_pred = model(x.double().float())"),
     (
@@ -347,6 +354,10 @@ NO_FIXES = [
         "accumulate-and-clip/clipped-too-often",
         "if batch == 3:\n    optimizer.step()\n    torch.nn.utils.clip_grad_norm_([w], max_norm)",
     ),
+    ("broadcasting/lost-dimension", TABLE + "x, y = table[:, :1], table[:2, 1]\n" + START),
+    ("broadcasting/lost-dimension", TABLE + "x, y = table[:, :1], table[0, 1]\n" + START),
+    ("broadcasting/one-target-short", TABLE + "x, y = table[1:, 0], table[1:, 1]\n" + START),
+    ("broadcasting/one-target-short", TABLE + "x, y = table[:, :1], table[1:, 1]\n" + START),
     ("backward-twice/twice-as-fast", "loss.backward(retain_graph=True)\nloss.backward()"),
     ("forgotten-zero/the-missing-line", "w.grad *= 0.5"),
     ("lost-leaf/a-new-w", "w = w - learning_rate * w.grad\nw.retain_grad()"),
