@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -217,6 +218,35 @@ def test_a_tensors_place_and_type_are_changed_by_making_a_result() -> None:
     assert type(cast.grad_fn).__name__ == "ToCopyBackward0"
     later = torch.tensor(1.0, dtype=torch.float64).to(torch.float32).requires_grad_()
     assert later.is_leaf
+
+
+def test_a_matrix_product_refuses_two_types_and_elementwise_operations_convert() -> None:
+    x = torch.ones(3, 1)
+    assert (x * x.double()).dtype == torch.float64
+    with pytest.raises(RuntimeError, match="same dtype"):
+        x.T @ x.double()
+    with pytest.raises(RuntimeError, match="same dtype"):
+        torch.nn.Linear(1, 1)(x.double())
+    assert np.array([0.5, 1.0]).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("weight", "data", "loss"),
+    [
+        (torch.float32, torch.float64, torch.float64),
+        (torch.float64, torch.float32, torch.float32),
+        (torch.float16, torch.float32, torch.float32),
+    ],
+)
+def test_a_gradient_has_the_type_of_its_leaf(
+    weight: torch.dtype, data: torch.dtype, loss: torch.dtype
+) -> None:
+    w = torch.tensor(1.0, dtype=weight, requires_grad=True)
+    found = ((w * torch.ones(3) - torch.ones(3, dtype=data)) ** 2).mean()
+    assert found.dtype == loss
+    found.backward()
+    assert w.grad is not None
+    assert w.grad.dtype == weight
 
 
 def test_a_module_changes_its_own_parameters() -> None:
