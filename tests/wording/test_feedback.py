@@ -50,7 +50,7 @@ def test_what_has_no_name_is_given_a_letter_that_the_lesson_does_not_use() -> No
 def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> None:
     values = {"gradient with respect to a": (2.0, -1.0), "local gradient of a": (3.0, 4.0)}
     step = LocalGradientQuestion(asks="total", output="", input="w", values=values, expected=2.0)
-    assert feedback.local_solution(step) == "2 × 3 + (−1) × 4 = 2"
+    assert feedback.local_solution(step) == r"$2 \cdot 3 + (-1) \cdot 4 = 2$"
     assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
 
 

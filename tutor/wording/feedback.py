@@ -339,22 +339,21 @@ def local_help(step: LocalGradientQuestion) -> str:
 
 
 def local_solution(step: LocalGradientQuestion) -> str:
-    """The number; of a gradient of the loss also how it comes about: `3 × 2 + 1 × 4 = 10`."""
-    right = plain_number(step.expected)
+    """The number; of a gradient of the loss also how it comes about: `3 · 2 + 1 · 4 = 10`."""
     parts = [x if isinstance(x, tuple) else (x,) for x in step.values.values()]
     if step.asks == "local" or len(parts) % 2:
-        return right
+        return plain_number(step.expected)
     pairs = [
         pair
         for flows, locals_ in zip(parts[::2], parts[1::2], strict=True)
         for pair in zip(flows, locals_, strict=False)
     ]
-    products = (" × ".join(map(_factor, pair)) for pair in pairs)
-    return f"{' + '.join(products)} = {right}"
+    products = (r" \cdot ".join(map(_factor, pair)) for pair in pairs)
+    return f"${' + '.join(products)} = {_latex(step.expected)}$"
 
 
 def _factor(x: float) -> str:
-    return f"({plain_number(x)})" if x < 0 else plain_number(x)
+    return f"({_latex(x)})" if x < 0 else _latex(x)
 
 
 def literal(text: str) -> str:
