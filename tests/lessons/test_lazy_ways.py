@@ -196,6 +196,9 @@ NO_GRAD = "with torch.no_grad():\n    "
 TABLE = "table = torch.tensor([[-2.0, -4.0], [-1.0, -2.0], [1.0, 2.0], [2.0, 4.0]])\n"
 
 START = "w = torch.tensor(4.0, requires_grad=True)"
+TENSORS = (
+    "x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])\ny = torch.tensor([-1.0, 1.0, 3.0, 5.0])\n"
+)
 
 OTHER_FIXES = [
     (
@@ -294,6 +297,14 @@ OTHER_FIXES = [
     ("overwritten/step-too-early", "(first + second).backward()"),
     ("overwritten/step-too-early", "loss.backward()"),
     ("sum-or-mean/a-true-mean", "dw = float(np.dot(2 * x, y_pred - y)) / len(x)"),
+    (
+        "tensors/whole-number",
+        TENSORS + "w = torch.tensor(1, dtype=torch.float32, requires_grad=True)\n"
+        "b = torch.tensor(1.0, requires_grad=True)",
+    ),
+    ("tensors/squeezed-too-early", "y_pred = layer(x)[:, 0]"),
+    ("tensors/squeezed-too-early", "y_pred = layer(x.squeeze().unsqueeze(1)).squeeze()"),
+    ("tensors/a-plain-number", "loss = ((y_pred - y) ** 2).mean()\nshown = float(loss)"),
     ("thermometer/the-swing", "params.grad = None"),
     (
         "thermometer/centred",
@@ -379,6 +390,17 @@ NO_FIXES = [
     ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
     ("weight-decay/not-yet-adamw", NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"),
     ("cpu-and-gpu/leaf-that-travelled", "x = torch.tensor([1.0])\ny = 3 * x\nw = 3 * x"),
+    (
+        "tensors/whole-number",
+        TENSORS + "w = torch.tensor(1)\nb = torch.tensor(1.0, requires_grad=True)",
+    ),
+    ("tensors/squeezed-too-early", "y_pred = layer(x)"),
+    ("tensors/squeezed-too-early", "y_pred = layer(x).mean(0)"),
+    (
+        "tensors/a-plain-number",
+        "loss = torch.tensor(((y_pred - y) ** 2).mean().item(), requires_grad=True)\n"
+        "shown = loss.item()",
+    ),
 ]
 """Code that a learner might try, and that leaves the mistake or hides it."""
 
