@@ -12,6 +12,7 @@ import torch
 
 from tests import shipped
 from tests.lessons.runs import a_run, exercise
+from tutor.lesson.document import parse
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element, Frame
 from tutor.training.exercise_start import with_code
@@ -106,6 +107,25 @@ def test_momentum_keeps_the_root_of_its_factor_in_the_long_run() -> None:
     found = losses(a_run("momentum", "manual"), 150)
     assert (found[149] / found[49]) ** (1 / 200) == pytest.approx(math.sqrt(0.9), abs=0.01)
     assert (np.diff(found) > 0).any()
+    for curvature in (2, 50):  # of the weight and the velocity: what an epoch makes of the two
+        step = [[1 - 0.01 * curvature, -0.01 * 0.9], [curvature, 0.9]]
+        assert np.abs(np.linalg.eigvals(step)) == pytest.approx([math.sqrt(0.9)] * 2)
+
+
+def test_without_momentum_the_loss_of_the_second_sensor_falls_in_every_epoch() -> None:
+    lesson = shipped.lesson("momentum")
+    plain = lesson.source.replace("v = 0.9 * v + dw", "v = dw")
+    assert plain != lesson.source
+    run = Run(programs_of(parse(plain, lesson.path)), "manual")
+    found = np.array([value(frame) for frame in epochs(run, 40)])
+    assert (np.diff(run.history.losses.numbers()) < 0).all()
+    assert (3 - found[1:, 0]) / (3 - found[:-1, 0]) == pytest.approx(0.98, abs=1e-3)
+
+
+def test_the_velocity_carries_the_second_weight_on_until_epoch_5() -> None:
+    second = [value(frame)[1] for frame in epochs(a_run("momentum", "manual"), 6)]
+    assert second[1] > 0.4
+    assert np.sign(np.diff(second)).tolist() == [1, 1, 1, -1, -1]
 
 
 def test_adams_first_step_is_the_learning_rate_for_any_gradient() -> None:
@@ -130,6 +150,14 @@ def test_adams_steps_begin_at_the_rate_and_become_far_shorter() -> None:
     assert max(steps) < 0.1001
 
 
+@pytest.mark.parametrize("mode", ["manual", "autograd", "optimizer"])
+def test_all_of_adams_later_steps_are_shorter_than_its_first(mode: str) -> None:
+    found = [frame.watched["last step"].data for frame in epochs(a_run("adam", mode), 200)]
+    steps = np.abs(np.array(found))
+    assert steps[0] == pytest.approx(0.1, rel=1e-5)
+    assert (steps[1:] < steps[0]).all()
+
+
 def test_a_thousandfold_loss_hardly_changes_adams_steps() -> None:
     steps = []
     for factor in (1, 1000):
@@ -150,10 +178,12 @@ def test_the_rates_that_the_hint_names_bring_adam_below_a_tenth_in_30_epochs(rat
 
 
 def test_alternating_gradients_cancel_in_the_velocity_only_in_part() -> None:
-    steady, alternating = 0.0, 0.0
+    steady, alternating, first = 0.0, 0.0, []
     for epoch in range(200):
         steady = 0.9 * steady + 1
+        first.append(steady)
         alternating = 0.9 * alternating + (-1) ** epoch
+    assert first[:3] == pytest.approx([1, 1.9, 2.71])
     assert steady == pytest.approx(1 / (1 - 0.9))
     assert abs(alternating) == pytest.approx(1 / (1 + 0.9))
 
@@ -222,6 +252,19 @@ def test_least_squares_predicts_more_than_1_for_the_last_student() -> None:
     assert (line.min(), line.max()) == pytest.approx((0.24, 1.10), abs=0.005)
 
 
+def test_the_students_loss_stays_away_from_0_and_the_flowers_loss_approaches_it() -> None:
+    students = losses(a_run("logistic", "manual", rate=1), 1000)
+    assert students[-1] == pytest.approx(students[-500], abs=1e-5)
+    assert students[-1] > 0.3
+    flowers = losses(a_run("cross-entropy", "manual", rate=1), 1000)
+    assert 0 < flowers[-1] < 0.002
+
+
+def test_a_line_gives_student_2_a_value_between_those_of_students_1_and_3() -> None:
+    (x,) = (value.data for value in a_run("logistic", "manual").evaluate(["x"]))
+    assert x[0] < x[1] < x[2]
+
+
 @pytest.mark.parametrize(("z", "is_one"), [(16.0, False), (17.0, True)])
 def test_with_32_bits_a_sigmoid_is_exactly_1_from_about_17_on(z: float, is_one: bool) -> None:
     assert (torch.tensor(z).sigmoid().item() == 1) is is_one
@@ -240,6 +283,29 @@ def test_a_line_of_rates_makes_the_flowers_sure_where_a_tenth_does_not() -> None
     assert losses(a_run("cross-entropy", "manual"), 30)[-1] > 0.1
     for rate in (1, 2):
         assert losses(a_run("cross-entropy", "manual", rate=rate), 30).min() < 0.03
+
+
+def test_a_squared_error_on_the_flowers_inputs_diverges_at_a_rate_of_1() -> None:
+    inputs = np.array(a_run("cross-entropy", "manual").evaluate(["x"])[0].data).reshape(6, 2)
+    curvature = np.linalg.eigvalsh(2 * inputs.T @ inputs / 6).max()
+    assert 2 / curvature < 0.5
+
+
+def test_a_number_added_to_all_logits_changes_no_probability() -> None:
+    logits = np.random.default_rng(0).standard_normal((20, 3))
+
+    def softmax(z: np.ndarray) -> np.ndarray:
+        return np.exp(z) / np.exp(z).sum(1, keepdims=True)
+
+    for shift in (5, -10):
+        assert softmax(logits + shift) == pytest.approx(softmax(logits))
+    assert softmax(logits + np.array([5, 0, 0])) != pytest.approx(softmax(logits), rel=0.01)
+
+
+def test_each_row_of_the_flowers_gradient_has_the_sum_0() -> None:
+    for frame in epochs(a_run("cross-entropy", "autograd"), 5):
+        rows = np.array(frame.gradients["w"].data).reshape(2, 3).sum(1)
+        assert rows == pytest.approx([0, 0], abs=1e-6)
 
 
 def repaired(slug: str, name: str, *, mended: bool) -> Run:
@@ -425,6 +491,12 @@ def test_the_mean_of_the_batches_at_one_weight_is_the_full_gradient() -> None:
     parts = frame.watched["parts"].data
     assert np.mean(parts) == pytest.approx(frame.watched["full gradient"].data[0], abs=1e-5)
     assert min(parts) < 0 < max(parts)
+
+
+def test_at_a_weight_of_0_every_sample_says_that_it_must_grow() -> None:
+    (each,) = (v.data for v in a_run("mini-batches").evaluate(["2 * x * (w * x - y)"]))
+    assert max(each) < 0
+    assert np.mean(each) == pytest.approx(-25.44, abs=0.005)
 
 
 def test_a_smaller_rate_is_quieter() -> None:
