@@ -327,6 +327,10 @@ OTHER_FIXES = [
         "    step = direction(m_adamw, v_adamw, t) + decay * w_adamw\n"
         "    w_adamw -= learning_rate * step",
     ),
+    ("vector-backward/no-scalar", "loss.backward()"),
+    ("vector-backward/no-scalar", "torch.autograd.backward(y_pred, 2 * (y_pred - y))"),
+    ("vector-backward/a-sum-is-a-v", "y_pred.backward(2 * (y_pred - y).detach())"),
+    ("vector-backward/a-sum-is-a-v", "((y_pred - y) ** 2).backward(torch.ones(3))"),
     (
         "xor/lost-sigmoid",
         "delta2 = 2 * (o2 - y[batch]) * (o2 - o2**2)\n"
@@ -377,6 +381,10 @@ NO_FIXES = [
     ("logistic/log-of-zero", "loss = 10 + 0 * z.sum()"),
     ("momentum/a-new-optimizer", "torch.optim.SGD([w], lr=0.035, momentum=0.9).step()"),
     ("finite-differences/one-sided", "slope = 3 * float(w) ** 2"),
+    ("vector-backward/no-scalar", "y_pred.sum().backward()"),
+    ("vector-backward/no-scalar", "y_pred.backward(y_pred.detach() - y)"),
+    ("vector-backward/a-sum-is-a-v", "y_pred.mean().backward()"),
+    ("vector-backward/a-sum-is-a-v", "(y_pred - y).sum().backward()"),
     ("vanishing/let-it-through", "a = [x] * 9\ny_pred = sigmoid(w.sum() * x / 8)"),
     ("overwritten/written-over", "h = u * x\nh.data += v * h\ny_pred = h"),
     ("overwritten/written-over", "h = u * x\ny_pred = h + v.detach() * h"),
