@@ -11,6 +11,7 @@ NUMBERS = {
     "b": (2.0,),
     "c": (0.5,),
     "v[0]": (4.0,),
+    "x.mean()": (0.5,),
     "x": (1.0, -2.0, 3.0),
     "y": (4.0, 5.0, -6.0),
 }
@@ -38,6 +39,7 @@ def text(number: float) -> str:
         ("x.sum() * b", r"(1 - 2 + 3) \cdot 2", 4),
         ("b - (x * y).mean()", r"2 - (1 \cdot 4 - 2 \cdot 5 + 3 \cdot (-6)) / 3", 10),
         ("(b * (x - y)).sum()", None, 2 * (-3 - 7 + 9)),
+        ("((x - x.mean()) ** 2).sum()", "(1 - 0.5)^{2} + (-2 - 0.5)^{2} + (3 - 0.5)^{2}", 12.75),
         ("np.sum(x - b)", "(1 - 2) + (-2 - 2) + (3 - 2)", -4),
     ],
 )
@@ -71,3 +73,10 @@ def test_what_is_no_calculation_is_one_number() -> None:
 def test_a_working_that_comes_to_nothing_says_why(expression: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         result(expression, {**NUMBERS, "z": (1.0, 2.0), "many": (1.0,) * 9})
+
+
+def test_no_working_takes_long_however_deep_it_nests() -> None:
+    assert result("-" * 200 + "a", NUMBERS) == -3
+    nested = "(" * 25 + "a" + " + b) * c" * 25
+    assert result(nested, NUMBERS) == pytest.approx(2)
+    assert latex(nested, NUMBERS, text).count("(") == 25

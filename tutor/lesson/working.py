@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -82,37 +82,38 @@ def _read(expression: str) -> _Node:
     return _node(ast.parse(expression.strip(), mode="eval").body)
 
 
-def _node(tree: ast.expr) -> _Node:
+def _node(tree: ast.expr, *, is_term: bool = False) -> _Node:
+    """The node of an expression, perhaps `is_term` of a sum: a sum within it is a leaf."""
     match tree:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return _Operation(type(op), _node(left), _node(right))
+            first, second = (_node(side, is_term=is_term) for side in (left, right))
+            return _Operation(type(op), first, second)
         case ast.UnaryOp(op=ast.USub(), operand=of):
-            return _Negative(_node(of))
-        case ast.Call(func=ast.Attribute(value=ast.Name(id=module)), args=args, keywords=[]) if (
-            module in _MODULES
+            return _Negative(_node(of, is_term=is_term))
+        case ast.Call(func=ast.Name(id=name), args=of, keywords=[]):
+            return _call(tree, name, of, is_term)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=name), args=of) if (
+            module in _MODULES and not tree.keywords
         ):
-            return _call(tree, args)
-        case ast.Call(func=ast.Name(), args=args, keywords=[]):
-            return _call(tree, args)
-        case ast.Call(func=ast.Attribute(value=of), args=[], keywords=[]):
-            return _call(tree, [of])
+            return _call(tree, name, of, is_term)
+        case ast.Call(func=ast.Attribute(value=owner, attr=name), args=[], keywords=[]):
+            return _call(tree, name, [owner], is_term)
     return _Leaf(ast.unparse(tree))
 
 
-def _call(tree: ast.Call, args: list[ast.expr]) -> _Node:
-    """A function, or a method, of `args`; a leaf if it is none of those that are written out."""
-    name = tree.func.attr if isinstance(tree.func, ast.Attribute) else ast.unparse(tree.func)
-    match name, args:
-        case "float" | "item", [of]:
-            return _node(of)
-        case "sum" | "mean", [of]:
-            return _Total(_node(of), name == "mean")
-        case _, [of] if name in _FUNCTIONS:
-            return _Function(name, (_node(of),))
+def _call(tree: ast.Call, name: str, of: Sequence[ast.expr], is_term: bool) -> _Node:
+    """A function or a method; a leaf if it is none of those that are written out."""
+    match name, of:
+        case "float" | "item", [inner]:
+            return _node(inner, is_term=is_term)
+        case "sum" | "mean", [inner] if not is_term:
+            return _Total(_node(inner, is_term=True), name == "mean")
+        case _, [inner] if name in _FUNCTIONS:
+            return _Function(name, (_node(inner, is_term=is_term),))
         case _, [_, _, *_] if name in _OF_SEVERAL:
-            return _Function(name, tuple(map(_node, args)))
+            return _Function(name, tuple(_node(inner, is_term=is_term) for inner in of))
     return _Leaf(ast.unparse(tree))
 
 
@@ -210,11 +211,11 @@ class _Writer:
         return found[0]
 
     def _operand(self, node: _Node, needed: int, *, is_first: bool = False) -> tuple[str, float]:
-        written, value = self.write(node, is_first=is_first)
-        is_power_of_ten = isinstance(node, float | _Leaf) and r"\cdot" in written
-        if needed <= (_PRODUCT if is_power_of_ten else _binding(node)):
-            return written, value
-        return f"({self.write(node)[0]})", value
+        is_loose = _binding(node) < needed
+        written, value = self.write(node, is_first=is_first or is_loose)
+        if isinstance(node, float | _Leaf) and r"\cdot" in written:  # 1e-5 as a power of ten
+            is_loose = needed > _PRODUCT and not written.startswith("(")
+        return f"({written})" if is_loose else written, value
 
     def _operation(
         self, kind: type[ast.operator], left: _Node, right: _Node, is_first: bool
@@ -230,8 +231,8 @@ class _Writer:
         if len(counts) > 1:
             raise ValueError("the arrays in a sum have not the same number of elements")
         count = counts.pop() if counts else 1
-        if count > _MOST_TERMS:
-            raise ValueError(f"a sum of {count} terms is too long; write out at most {_MOST_TERMS}")
+        if not 1 <= count <= _MOST_TERMS:
+            raise ValueError(f"a sum of {count} terms; write out 1 to {_MOST_TERMS}")
         written, total = "", 0.0
         for index in range(count):
             term, value = _Writer(self.numbers, self.text, index)._operand(
