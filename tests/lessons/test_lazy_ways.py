@@ -332,6 +332,18 @@ OTHER_FIXES = [
     ("vector-backward/a-sum-is-a-v", "y_pred.backward(2 * (y_pred - y).detach())"),
     ("vector-backward/a-sum-is-a-v", "((y_pred - y) ** 2).backward(torch.ones(3))"),
     (
+        "why-activations/in-the-wrong-place",
+        "h = torch.tanh(x @ w1.T + b1)\ny_pred = h @ w2.T + b2",
+    ),
+    (
+        "why-activations/in-the-wrong-place",
+        "h = (x @ w1.T + b1).clamp(min=0)\ny_pred = h @ w2.T + b2",
+    ),
+    (
+        "why-activations/in-the-wrong-place",
+        "h = torch.nn.functional.leaky_relu(torch.relu(x) @ w1.T + b1)\ny_pred = h @ w2.T + b2",
+    ),
+    (
         "xor/lost-sigmoid",
         "delta2 = 2 * (o2 - y[batch]) * (o2 - o2**2)\n"
         "dw2, db2 = np.outer(o1, delta2), delta2\n"
@@ -397,6 +409,14 @@ NO_FIXES = [
     ),
     ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
     ("weight-decay/not-yet-adamw", NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"),
+    (
+        "why-activations/in-the-wrong-place",
+        "h = x @ w1.T + b1\ny_pred = torch.relu(h @ w2.T + b2)",
+    ),
+    (
+        "why-activations/in-the-wrong-place",
+        "h = torch.relu(x @ w1.T) + b1\ny_pred = x @ w1[:1].T + b2",
+    ),
     ("cpu-and-gpu/leaf-that-travelled", "x = torch.tensor([1.0])\ny = 3 * x\nw = 3 * x"),
     (
         "tensors/whole-number",
