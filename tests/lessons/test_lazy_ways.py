@@ -344,6 +344,22 @@ OTHER_FIXES = [
         "h = torch.nn.functional.leaky_relu(torch.relu(x) @ w1.T + b1)\ny_pred = h @ w2.T + b2",
     ),
     (
+        "where-nan-is-born/mask-after",
+        "falls = h > 0\nz = w * h + 1e-12\ny_pred = where(falls, sqrt(z), 0.0)",
+    ),
+    (
+        "where-nan-is-born/mask-after",
+        "z = (w * h).clamp(min=1e-12)\ny_pred = sqrt(z)",
+    ),
+    (
+        "where-nan-is-born/mask-after",
+        "falls = h > 0\nz = (w * h)[falls]\ny_pred = torch.zeros(4)\ny_pred[falls] = sqrt(z)",
+    ),
+    (
+        "where-nan-is-born/log-after",
+        "ratio = torch.log(y_pred[falls]) - torch.log(y[falls])\nloss = (ratio**2).sum() / 4",
+    ),
+    (
         "xor/lost-sigmoid",
         "delta2 = 2 * (o2 - y[batch]) * (o2 - o2**2)\n"
         "dw2, db2 = np.outer(o1, delta2), delta2\n"
@@ -373,6 +389,20 @@ NO_FIXES = [
     ("accumulate-and-clip/mean-of-means", "loss = ((prediction - y_part) ** 2).mean()"),
     ("accumulate-and-clip/mean-of-means", "loss = ((prediction - y_part) ** 2).sum() / 4"),
     ("accumulate-and-clip/each-for-itself", "if batch == 3:\n    optimizer.zero_grad()"),
+    (
+        "where-nan-is-born/mask-after",
+        "falls = h > 0\nz = w * h\ny_pred = torch.nan_to_num(where(falls, sqrt(z), 0.0))",
+    ),
+    (
+        "where-nan-is-born/mask-after",
+        "falls = h > 0\nz = w * h\ny_pred = where(falls, sqrt(z), 0.0)\n"
+        "w.register_hook(torch.nan_to_num)",
+    ),
+    ("where-nan-is-born/log-after", "loss = ((y_pred - y) ** 2).mean()"),
+    (
+        "where-nan-is-born/log-after",
+        "loss = ((torch.log(y_pred[1:]) - torch.log(y[1:])) ** 2).mean()",
+    ),
     (
         "accumulate-and-clip/clipped-too-often",
         "if batch == 3:\n    torch.nn.utils.clip_grad_value_([w], max_norm)\n    optimizer.step()",
