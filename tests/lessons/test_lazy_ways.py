@@ -296,6 +296,10 @@ OTHER_FIXES = [
     ("overwritten/written-over", "h = u * x\ny_pred = h.clone()\ny_pred += v * h"),
     ("overwritten/step-too-early", "(first + second).backward()"),
     ("overwritten/step-too-early", "loss.backward()"),
+    (
+        "schedules/two-steps",
+        "optimizer.step()\nt += 1\nscheduler.step()\nrates = np.array(scheduler.get_last_lr())",
+    ),
     ("sum-or-mean/a-true-mean", "dw = float(np.dot(2 * x, y_pred - y)) / len(x)"),
     (
         "tensors/whole-number",
@@ -438,6 +442,8 @@ NO_FIXES = [
         "second.backward()",
     ),
     ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
+    ("schedules/two-steps", "optimizer.step()\nt += 1"),
+    ("schedules/two-steps", "scheduler.step()\noptimizer.step()\nscheduler.step()\nt += 1"),
     ("weight-decay/not-yet-adamw", NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"),
     (
         "why-activations/in-the-wrong-place",
