@@ -223,7 +223,8 @@ class _Writer:
         form, binding, function = _BINARY[kind]
         is_power = kind is ast.Pow
         base, a = self._operand(left, binding + is_power, is_first=is_first and not is_power)
-        other, b = self.write(right) if is_power else self._operand(right, binding + 1)
+        needed = binding + (kind is not ast.Add)
+        other, b = self.write(right) if is_power else self._operand(right, needed)
         return form.format(base, other), function(a, b)
 
     def _total(self, node: _Total, is_first: bool) -> tuple[str, float]:
@@ -236,7 +237,7 @@ class _Writer:
         written, total = "", 0.0
         for index in range(count):
             term, value = _Writer(self.numbers, self.text, index)._operand(
-                node.of, _PRODUCT, is_first=True
+                node.of, _PRODUCT, is_first=bool(index) or is_first or node.is_mean
             )
             sign, term = ("-", term[1:]) if term.startswith("-") else ("+", term)
             written += f" {sign} {term}" if index else term if sign == "+" else f"-{term}"

@@ -351,8 +351,8 @@ def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
     match exercise:
         case Predict():
             yield "answer", exercise.answer
-            if exercise.working:
-                yield "working", exercise.working
+            for leaf in working.leaves(exercise.working) if exercise.working else ():
+                yield "working", leaf
             for number, wrong in enumerate(exercise.wrong):
                 yield f"wrong.{number}.value", wrong.value
             for at, again in enumerate(exercise.again):
