@@ -232,7 +232,7 @@ PRINTED = 1e-4
 def _why_not_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value) -> str:
     """Why the working, of leaves as they were before the phase, can't be shown; empty if it can."""
     for source, value in leaves.items():
-        if not value.is_finite or len(value.data) != value.size or value.dtype == "bool":
+        if not value.is_finite or len(value.data) != value.size:
             return f"`{source}` in `working` {is_what(value)} before the phase; it must be a number"
     try:
         found = working.result(exercise.working, {s: value.data for s, value in leaves.items()})
