@@ -386,7 +386,9 @@ QUOTED = [
     ("vanishing/slope", 2, "float(y_pred)", 0.211),
     ("thermometer/first-answer", 1, "float(c_pred.max())", 6.19),
     ("thermometer/first-answer", 2, "float(c_pred.max())", 26.38),
-    ("xor/silent-unit", 0, "o1[0]", 0.2),
+    ("xor/silent-unit", 0, "o1[0]", 0.4),
+    ("xor/silent-unit", 0, "o1[1]", 0),
+    ("xor/silent-unit", 1, "o1[0]", 0.3),
     ("xor/silent-unit", 1, "o1[1]", 0.1),
 ]
 """An exercise, which time it is asked, and what its words say of the run then."""
