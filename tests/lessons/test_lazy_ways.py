@@ -432,6 +432,21 @@ NO_FIXES = [
     ("vector-backward/a-sum-is-a-v", "y_pred.mean().backward()"),
     ("vector-backward/a-sum-is-a-v", "(y_pred - y).sum().backward()"),
     ("vanishing/let-it-through", "a = [x] * 9\ny_pred = sigmoid(w.sum() * x / 8)"),
+    (
+        "vanishing/let-it-through",
+        "a = [x]\nfor k in range(8):\n    a.append(w[k] * a[-1])\ny_pred = 0 * a[-1]",
+    ),
+    ("dead-relu/a-leak", "z = w * x + b\ny_pred = relu(-z)"),
+    ("dead-relu/a-leak", "z = w * x + b\ny_pred = relu(z + 0.1)"),
+    ("xor/four-added-up", "w1.grad = w2.grad = None"),
+    (
+        "xor/lost-sigmoid",
+        "delta2 = (o2 - y[batch]) / 2\n"
+        "dw2, db2 = np.outer(o1, delta2), delta2\n"
+        "delta1 = delta2 @ w2.T * (z1 > 0)\n"
+        "dw1, db1 = np.outer(x[batch], delta1), delta1",
+    ),
+    ("cpu-and-gpu/mixed-types", "y_pred = x.double() * 3"),
     ("overwritten/written-over", "h = u * x\nh.data += v * h\ny_pred = h"),
     ("overwritten/written-over", "h = u * x\ny_pred = h + v.detach() * h"),
     (
