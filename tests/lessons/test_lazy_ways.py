@@ -200,6 +200,12 @@ TENSORS = (
     "x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])\ny = torch.tensor([-1.0, 1.0, 3.0, 5.0])\n"
 )
 
+MEASURED = (
+    NO_GRAD + "train_loss = ((x @ w - y) ** 2).mean().item()\n"
+    "    val_loss = ((x_val @ w - y_val) ** 2).mean().item()\n"
+    "epochs_done += 1\n"
+)
+
 OTHER_FIXES = [
     (
         "accumulate-and-clip/mean-of-means",
@@ -315,6 +321,28 @@ OTHER_FIXES = [
         "w, b = params\nmean = x.mean()\nc_pred = w * (x - mean) / (x - mean).std() + b",
     ),
     ("twenty-points/a-borrowed-rate", "dw = np.dot(2 * x, y_pred - y) / len(x)"),
+    (
+        "validation/best-weights-lost",
+        MEASURED + "if val_loss < best_loss:\n"
+        "    best_loss, best_epoch, best_w = val_loss, epochs_done, w.tolist()\n"
+        "loss = train_loss",
+    ),
+    (
+        "validation/best-weights-lost",
+        MEASURED + "if val_loss < best_loss:\n"
+        "    import copy\n"
+        "    best_loss, best_epoch, best_w = val_loss, epochs_done, copy.deepcopy(w)\n"
+        "loss = train_loss",
+    ),
+    (
+        "validation/plot-the-curve",
+        "train_loss = mse(x @ w, y).detach().numpy()\n"
+        "val_loss = mse(x_val @ w, y_val).item()\n"
+        "epochs_done += 1\n"
+        "if val_loss < best_loss:\n"
+        "    best_loss, best_epoch, best_w = val_loss, epochs_done, w.detach().clone()\n"
+        "loss = train_loss",
+    ),
     (
         "vanishing/let-it-through",
         "a = [x]\nfor k in range(8):\n    a.append(torch.relu(w[k] * a[-1]))\ny_pred = a[-1]",
@@ -458,6 +486,13 @@ NO_FIXES = [
     ),
     ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
     ("schedules/two-steps", "optimizer.step()\nt += 1"),
+    (
+        "validation/best-weights-lost",
+        MEASURED + "if val_loss < best_loss:\n"
+        "    best_loss, best_epoch, best_w = val_loss, epochs_done, w.data\n"
+        "loss = train_loss",
+    ),
+    ("validation/plot-the-curve", "train_loss = val_loss = loss.item()\nepochs_done += 1"),
     ("schedules/two-steps", "scheduler.step()\noptimizer.step()\nscheduler.step()\nt += 1"),
     ("weight-decay/not-yet-adamw", NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"),
     (
