@@ -208,6 +208,32 @@ MEASURED = (
 
 OTHER_FIXES = [
     (
+        "train-and-eval/two-answers",
+        "model.train(False)\n"
+        "with torch.inference_mode():\n"
+        "    first = model(x)\n"
+        "    second = model(x)\n"
+        "    loss = mse(second, y)\n"
+        "model.train(True)",
+    ),
+    (
+        "train-and-eval/two-answers",
+        "model[0].eval()\n"
+        "first = model(x)\n"
+        "second = model(x)\n"
+        "loss = mse(second, y)\n"
+        "model[0].train()",
+    ),
+    (
+        "train-and-eval/no-way-back",
+        "was = model.training\n"
+        "model.eval()\n"
+        "with torch.no_grad():\n"
+        "    first = second = model(x)\n"
+        "    loss = mse(second, y)\n"
+        "model.train(was)",
+    ),
+    (
         "accumulate-and-clip/mean-of-means",
         "loss = ((prediction - y_part) ** 2).mean() * len(y_part) / len(y)",
     ),
@@ -418,6 +444,26 @@ def test_each_repair_has_another_good_fix() -> None:
 
 
 NO_FIXES = [
+    (
+        "train-and-eval/two-answers",
+        "with torch.no_grad():\n    first = second = model(x)\n    loss = mse(second, y)",
+    ),
+    (
+        "train-and-eval/two-answers",
+        "model[0].p = 0\n"
+        "with torch.no_grad():\n"
+        "    first = model(x)\n"
+        "    second = model(x)\n"
+        "    loss = mse(second, y)",
+    ),
+    (
+        "train-and-eval/no-way-back",
+        "with torch.no_grad():\n"
+        "    first = model(x)\n"
+        "    second = model(x)\n"
+        "    loss = mse(second, y)\n"
+        "model.train()",
+    ),
     ("accumulate-and-clip/mean-of-means", "loss = ((prediction - y_part) ** 2).mean()"),
     ("accumulate-and-clip/mean-of-means", "loss = ((prediction - y_part) ** 2).sum() / 4"),
     ("accumulate-and-clip/each-for-itself", "if batch == 3:\n    optimizer.zero_grad()"),
