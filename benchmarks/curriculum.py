@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import queue
+import re
 import sys
 import time
 from collections import Counter
@@ -152,8 +153,8 @@ class Player:
 
 
 def number_of(solution: str) -> str:
-    """The number in a solution that may show how it is worked out: `3 × 2 = 6`."""
-    return min(solution.split(",")[0].split(" = "), key=len)
+    """The number in a solution that may show its working: `3 · 2 = 6`, or in LaTeX."""
+    return re.split(r" (?:=|≈|\\approx) ", solution)[-1].strip("$")
 
 
 def questions_of(exercise: Exercise) -> int:
