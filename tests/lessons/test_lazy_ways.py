@@ -206,6 +206,15 @@ MEASURED = (
     "epochs_done += 1\n"
 )
 
+
+def repaired_lines(where: str, old: str, new: str) -> str:
+    """The code of a repair's solution with this much of it changed."""
+    repair = trial_of(where).exercise
+    assert isinstance(repair, Repair)
+    assert old in repair.solution_code
+    return repair.solution_code.replace(old, new)
+
+
 OTHER_FIXES = [
     (
         "train-and-eval/two-answers",
@@ -430,6 +439,31 @@ OTHER_FIXES = [
         "    if parameter.grad is not None:\n"
         "        parameter.grad.zero_()",
     ),
+    (
+        "your-own-autograd/a-product-without-edges",
+        repaired_lines(
+            "your-own-autograd/a-product-without-edges",
+            "(self, other.value), (other, self.value)",
+            "(other, self.value), (self, other.value)",
+        ),
+    ),
+    (
+        "your-own-autograd/each-node-once",
+        "def hand_back(node, part):\n"
+        "    node.grad += part\n"
+        "    for source, local in node.edges:\n"
+        "        hand_back(source, local * part)\n"
+        "hand_back(top, 1.0)\n"
+        "dw = w_node.grad",
+    ),
+    (
+        "your-own-autograd/each-node-once",
+        "top.grad = 1.0\n"
+        "for node in in_order(top, [])[::-1]:\n"
+        "    for edge in node.edges:\n"
+        "        edge[0].grad = edge[0].grad + edge[1] * node.grad\n"
+        "dw = w_node.grad",
+    ),
 ]
 
 
@@ -560,6 +594,42 @@ NO_FIXES = [
         "tensors/a-plain-number",
         "loss = torch.tensor(((y_pred - y) ** 2).mean().item(), requires_grad=True)\n"
         "shown = loss.item()",
+    ),
+    (
+        "your-own-autograd/a-product-without-edges",
+        repaired_lines(
+            "your-own-autograd/a-product-without-edges",
+            "(self, other.value), (other, self.value)",
+            "(self, self.value), (other, other.value)",
+        ),
+    ),
+    (
+        "your-own-autograd/a-product-without-edges",
+        repaired_lines(
+            "your-own-autograd/a-product-without-edges",
+            "(self, other.value), (other, self.value)",
+            "(self, other.value)",
+        ),
+    ),
+    (
+        "your-own-autograd/each-node-once",
+        "top.grad = 1.0\n"
+        "for node in in_order(top, []):\n"
+        "    for source, local in node.edges:\n"
+        "        source.grad += local * node.grad\n"
+        "dw = w_node.grad",
+    ),
+    (
+        "your-own-autograd/each-node-once",
+        "top.grad = 1.0\n"
+        "for node in reversed(in_order(top, [])):\n"
+        "    for source, local in node.edges:\n"
+        "        source.grad = local * node.grad\n"
+        "dw = w_node.grad",
+    ),
+    (
+        "your-own-autograd/each-node-once",
+        "dw = 4 * (y_pred.value - y) * (4 * float(w) + 1)\nw_node.grad = dw",
     ),
 ]
 """Code that a learner might try, and that leaves the mistake or hides it."""
