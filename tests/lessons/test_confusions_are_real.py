@@ -80,6 +80,7 @@ def test_broken_code_is_met_with_the_words_that_the_lesson_says(where: str) -> N
         ("backward-twice/water-that-stays", "Gradient", None, 2),
         ("before-backward/looked-too-early", "Gradient", 1, 1),
         ("cpu-and-gpu/leaf-that-travelled", "Update", None, 1),
+        ("lost-leaf/lost-in-setup", "Update", None, 1),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
@@ -102,6 +103,20 @@ def test_pytorch_warns_of_the_lost_leaf_in_the_words_of_the_lesson() -> None:
     with pytest.warns(UserWarning, match=quoted) as caught:
         assert (a_leaf() * 2).grad is None
     assert "use .retain_grad()" in str(caught[0].message)
+
+
+def test_a_start_made_small_is_no_leaf() -> None:
+    assert not (torch.randn(3, requires_grad=True) * 0.1).is_leaf
+
+
+def test_with_32_bits_gradcheck_is_wrong_by_several_percent() -> None:
+    def numerical(dtype: torch.dtype) -> float:
+        w = torch.tensor(1.3, dtype=dtype)
+        f = [v * v * v for v in (w + 1e-6, w - 1e-6)]
+        return float(f[0] - f[1]) / 2e-6
+
+    assert 0.02 < abs(numerical(torch.float32) / 5.07 - 1) < 0.1
+    assert abs(numerical(torch.float64) / 5.07 - 1) < 1e-8
 
 
 # ── None, 0 and sums ────────────────────────────────────────────────────────────────

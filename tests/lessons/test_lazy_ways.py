@@ -153,12 +153,7 @@ SHORT_CUTS = [
         "torch.nn.functional.binary_cross_entropy(p, y)",
         "((p - y) ** 2).mean()",
     ),
-    (
-        "twenty-points",
-        "a-borrowed-rate",
-        "(2 * x * (y_pred - y)).mean()",
-        "(2 * (y_pred - y)).mean()",
-    ),
+    ("thermometer", "parts-of-a-leaf", "params -= learning_rate * params.grad", "pass"),
     ("adam", "no-correction", "m_hat = m / (1 - 0.9**t)", "m = m_hat = w.grad"),
 ]
 
@@ -303,7 +298,12 @@ OTHER_FIXES = [
     ("detach/cut-on-the-wrong-side", "y_pred = w * x\ny = (t * x).detach()"),
     ("detach/cut-on-the-wrong-side", "y_pred = w * x\nwith torch.no_grad():\n    y = t * x"),
     ("detach/respect", "y_pred = w * x\ny = t.detach() * x"),
-    ("detach/a-plain-number", "loss = (y_pred - y).pow(2)"),
+    (
+        "finite-differences/gradcheck",
+        "slope = (f(w + h) - f(w - h)) / (2 * h)\n"
+        "point = torch.tensor(1.3).double().requires_grad_()\n"
+        "agrees = torch.autograd.gradcheck(f, (point,))",
+    ),
     ("finite-differences/one-sided", "slope = (f(w + h / 2) - f(w - h / 2)) / h"),
     ("forgotten-zero/the-missing-line", "w.grad = None"),
     ("forgotten-zero/the-missing-line", "w.grad *= 0"),
@@ -328,6 +328,10 @@ OTHER_FIXES = [
     ),
     ("logistic/logits-in-the-wrong-place", "loss = bce(z, y)"),
     ("lost-leaf/a-new-w", "w.data -= learning_rate * w.grad"),
+    (
+        "lost-leaf/lost-in-setup",
+        "x = torch.tensor([1.0, 2.0])\ny = 3 * x\nw = torch.tensor(1.0, requires_grad=True)",
+    ),
     ("lost-leaf/a-plain-w", NO_GRAD + "w = (w - learning_rate * w.grad).requires_grad_()"),
     ("momentum/a-new-optimizer", "optimizer.step()\noptimizer.zero_grad()"),
     ("scaling-inputs/scaled-again", "y_pred = (x * w).sum(axis=1)"),
@@ -350,12 +354,15 @@ OTHER_FIXES = [
     ("tensors/squeezed-too-early", "y_pred = layer(x)[:, 0]"),
     ("tensors/squeezed-too-early", "y_pred = layer(x.squeeze().unsqueeze(1)).squeeze()"),
     ("tensors/a-plain-number", "loss = ((y_pred - y) ** 2).mean()\nshown = float(loss)"),
-    ("thermometer/the-swing", "params.grad = None"),
+    ("thermometer/parts-of-a-leaf", "params.data -= learning_rate * params.grad"),
+    (
+        "thermometer/parts-of-a-leaf",
+        NO_GRAD + "w -= learning_rate * params.grad[0]\n    b -= learning_rate * params.grad[1]",
+    ),
     (
         "thermometer/centred",
         "w, b = params\nmean = x.mean()\nc_pred = w * (x - mean) / (x - mean).std() + b",
     ),
-    ("twenty-points/a-borrowed-rate", "dw = np.dot(2 * x, y_pred - y) / len(x)"),
     (
         "validation/best-weights-lost",
         MEASURED + "if val_loss < best_loss:\n"
@@ -535,6 +542,18 @@ NO_FIXES = [
     ("logistic/log-of-zero", "loss = 10 + 0 * z.sum()"),
     ("momentum/a-new-optimizer", "torch.optim.SGD([w], lr=0.035, momentum=0.9).step()"),
     ("finite-differences/one-sided", "slope = 3 * float(w) ** 2"),
+    (
+        "finite-differences/gradcheck",
+        "slope = (f(w + h) - f(w - h)) / (2 * h)\n"
+        "point = torch.tensor(1.3, requires_grad=True)\n"
+        "agrees = torch.autograd.gradcheck(f, (point,), atol=1)",
+    ),
+    (
+        "lost-leaf/lost-in-setup",
+        "x = torch.tensor([1.0, 2.0])\ny = 3 * x\n"
+        "w = 0.5 * torch.tensor(2.0, requires_grad=True)\nw.retain_grad()",
+    ),
+    ("thermometer/parts-of-a-leaf", NO_GRAD + "params -= 0.01 * 2 * (c_pred - c).mean()"),
     ("vector-backward/no-scalar", "y_pred.sum().backward()"),
     ("vector-backward/no-scalar", "y_pred.backward(y_pred.detach() - y)"),
     ("vector-backward/a-sum-is-a-v", "y_pred.mean().backward()"),

@@ -378,8 +378,6 @@ QUOTED = [
     ("leaf-in-place/first-price", 1, 'was["w"][1]', 2.5),
     ("leaf-in-place/first-price", 1, 'gradient["w"][0].item()', 5),
     ("leaf-in-place/first-price", 1, 'gradient["w"][1].item()', 7.5),
-    ("lost-leaf/second-gradient", 0, "float(w)", 2),
-    ("lost-leaf/second-gradient", 1, "float(w)", 2.5),
     ("detach/gradient-of-the-teacher", 1, "w.grad.item()", -12),
     ("vanishing/slope", 0, "float(y_pred)", 0.659),
     ("vanishing/slope", 1, "float(y_pred)", 0.933),
