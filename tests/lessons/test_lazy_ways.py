@@ -541,6 +541,29 @@ NO_FIXES = [
     ("logistic/log-of-zero", "loss = torch.nn.functional.binary_cross_entropy(p, y)"),
     ("logistic/log-of-zero", "loss = 10 + 0 * z.sum()"),
     ("momentum/a-new-optimizer", "torch.optim.SGD([w], lr=0.035, momentum=0.9).step()"),
+    (
+        "adam/no-correction",
+        NO_GRAD + "t += 1\n"
+        "    m = 0.9 * m + 0.1 * w.grad\n"
+        "    v = 0.999 * v + 0.001 * w.grad**2\n"
+        "    step = 0.316 * learning_rate * m / (v**0.5 + 1e-8)\n"
+        "    w -= step",
+    ),
+    (
+        "mini-batches/shuffled-apart",
+        "chosen = torch.arange(2 * batch, 2 * batch + 2)\n"
+        "x_batch, y_batch = x[chosen], y[chosen]\n"
+        "prediction = w * x_batch",
+    ),
+    ("logistic/logits-in-the-wrong-place", "loss = ((p - y) ** 2).mean() + 0.44"),
+    (
+        "logistic/logits-in-the-wrong-place",
+        "loss = torch.nn.functional.binary_cross_entropy(z.clamp(0, 1), y)",
+    ),
+    ("cross-entropy/softmax-twice", "loss = cross_entropy(5 * p, y)"),
+    ("cross-entropy/softmax-twice", "loss = cross_entropy(p, y) - 0.551"),
+    ("cross-entropy/target-type", "target = y.float()\nloss = -log(p.amax(1)).mean()"),
+    ("cross-entropy/target-type", "target = y.float()\nloss = -log(p[each, 0]).mean()"),
     ("finite-differences/one-sided", "slope = 3 * float(w) ** 2"),
     (
         "finite-differences/gradcheck",
