@@ -23,7 +23,7 @@ LONGEST = (
     "e2e/test_terminal.py",
     "ui/test_lesson_screen.py",
     "e2e/test_installed.py",
-    "lessons/test_lessons_are_proven.py",
+    "lessons/test_lessons_pass_check.py",
     "engine/test_hostile_lessons.py",
     "lessons/test_grading_on_other_machines.py",
     "lessons/test_lazy_ways.py",

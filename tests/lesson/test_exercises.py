@@ -58,8 +58,8 @@ def test_exercises_keep_the_files_order(lesson: Lesson) -> None:
         ("sign", Predict),
         ("reach-it", Reach),
         ("reach-by-waiting", Reach),
-        ("mend", Repair),
-        ("mend-an-error", Repair),
+        ("fix", Repair),
+        ("fix-an-error", Repair),
         ("be-it", BeAutograd),
         ("choose-one", Choose),
     ]
@@ -191,19 +191,19 @@ def test_a_solution_may_be_to_run_on(lesson: Lesson) -> None:
 
 
 def test_a_repair_may_be_of_a_phase_that_its_mode_has_no_code_for(lesson: Lesson) -> None:
-    mend = named(lesson, "mend", Repair)
-    assert (mend.phase, mend.stage.at) == ("Update", StartPlace(1, "Update"))
-    assert mend.code == "# nothing yet\n"
-    assert mend.solution_code == "\nw = w - learning_rate * dw\n"
-    assert mend.symptom == Symptom(condition="w == 1", line=line_of("symptom:"))
-    assert (mend.epochs, mend.condition) == (5, "w > 1")
-    assert [s.phase for s in start_of(lesson, mend).lesson.loop("manual")][-1] == "Update"
+    repair = named(lesson, "fix", Repair)
+    assert (repair.phase, repair.stage.at) == ("Update", StartPlace(1, "Update"))
+    assert repair.code == "# nothing yet\n"
+    assert repair.solution_code == "\nw = w - learning_rate * dw\n"
+    assert repair.symptom == Symptom(condition="w == 1", line=line_of("symptom:"))
+    assert (repair.epochs, repair.condition) == (5, "w > 1")
+    assert [s.phase for s in start_of(lesson, repair).lesson.loop("manual")][-1] == "Update"
 
 
-def test_the_code_to_mend_may_be_missing_altogether(lesson: Lesson) -> None:
-    mend = named(lesson, "mend-an-error", Repair)
-    assert (mend.phase, mend.code, mend.solution_code) == ("Update", "", "w.grad = None")
-    assert mend.symptom.error == "a leaf Variable"
+def test_the_code_to_fix_may_be_missing_altogether(lesson: Lesson) -> None:
+    repair = named(lesson, "fix-an-error", Repair)
+    assert (repair.phase, repair.code, repair.solution_code) == ("Update", "", "w.grad = None")
+    assert repair.symptom.error == "a leaf Variable"
 
 
 def test_autograd_is_played_before_the_first_gradient(lesson: Lesson) -> None:

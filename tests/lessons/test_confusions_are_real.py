@@ -309,7 +309,7 @@ def test_what_is_changed_behind_data_makes_a_wrong_gradient_and_no_error() -> No
         _changed_in_place(lambda y: y.detach())
 
 
-def test_an_uncut_teacher_comes_to_meet_the_pupil() -> None:
+def test_an_uncut_teacher_moves_toward_the_student() -> None:
     run = broken_run("detach/respect")
     run.run_to(12)
     assert run.frame().watched["teacher"].data == pytest.approx((2.5,))

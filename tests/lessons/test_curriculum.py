@@ -24,7 +24,7 @@ each_lesson = pytest.mark.parametrize("slug", [h.slug for h in IN_ORDER])
 
 @pytest.fixture(scope="module")
 def learner() -> Iterator[Player]:
-    """Who plays one lesson after the other, on one engine."""
+    """A player of one lesson after the other, on one engine."""
     with player() as out:
         yield out
 

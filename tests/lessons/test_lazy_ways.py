@@ -28,8 +28,8 @@ def is_met(slug: str, name: str, *ways: Way) -> bool:
     return holds(*run.evaluate([trial.exercise.condition]))
 
 
-def is_mended(slug: str, name: str, old: str, new: str) -> bool:
-    """Whether it counts as mended with this much of the solution changed."""
+def is_fixed(slug: str, name: str, old: str, new: str) -> bool:
+    """Whether it counts as fixed with this much of the solution changed."""
     trial = trial_of(f"{slug}/{name}")
     assert isinstance(trial.exercise, Repair)
     code = trial.exercise.solution_code.replace(old, new)
@@ -159,9 +159,9 @@ SHORT_CUTS = [
 
 
 @pytest.mark.parametrize(("slug", "name", "old", "new"), SHORT_CUTS)
-def test_what_is_only_left_out_is_not_mended(slug: str, name: str, old: str, new: str) -> None:
-    assert not is_mended(slug, name, old, new)
-    assert is_mended(slug, name, "", "")
+def test_what_is_only_left_out_is_not_a_fix(slug: str, name: str, old: str, new: str) -> None:
+    assert not is_fixed(slug, name, old, new)
+    assert is_fixed(slug, name, "", "")
 
 
 REPAIRS = [

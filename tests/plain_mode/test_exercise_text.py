@@ -49,7 +49,7 @@ def test_an_exercise_is_told_with_where_its_run_stands():
 def test_they_are_listed_with_what_was_done():
     text = told("a", "k", "leave", "exercises")
     assert "Exercise 1, first: predict what comes; skipped." in text
-    assert "Exercise 5, mend: fix the code; not begun." in text
+    assert "Exercise 5, fix: fix the code; not begun." in text
 
 
 def test_the_next_phase_waits_for_the_answer():
@@ -86,30 +86,30 @@ def test_an_exercise_is_begun_by_its_number_too_and_an_unknown_one_told():
 
 
 def test_code_is_typed_up_to_a_single_dot(tmp_path: Path):
-    assert "Line 1: w += learning_rate * w.grad" in told("a mend")
+    assert "Line 1: w += learning_rate * w.grad" in told("a fix")
     notebook = Notebook()
-    text = said("a mend", "edit", "w -= (", ".", exercises=(REPAIR,), notebook=notebook)
+    text = said("a fix", "edit", "w -= (", ".", exercises=(REPAIR,), notebook=notebook)
     assert "Line 1 is not Python" in text
-    assert notebook.drafts["mend"].code == "w -= (\n"
-    file = tmp_path / "mended.py"
+    assert notebook.drafts["fix"].code == "w -= (\n"
+    file = tmp_path / "fixed.py"
     file.write_text("w = (\n")
-    assert "Line 1 is not Python" in told("a mend", f"edit {file}")
-    assert "can't be read" in told("a mend", "edit no/such/file.py")
-    assert "it stays as it was" in said("a mend", "edit", ".", exercises=(REPAIR,))
+    assert "Line 1 is not Python" in told("a fix", f"edit {file}")
+    assert "can't be read" in told("a fix", "edit no/such/file.py")
+    assert "it stays as it was" in said("a fix", "edit", ".", exercises=(REPAIR,))
 
 
 def test_code_that_the_input_ends_before_its_dot_is_kept_and_not_judged():
     notebook = Notebook()
-    text = said("a mend", "edit", "w -= 1", exercises=(REPAIR,), notebook=notebook)
+    text = said("a fix", "edit", "w -= 1", exercises=(REPAIR,), notebook=notebook)
     assert "the lines you typed are kept, and nothing was checked" in text
     assert "Not yet" not in text
-    assert notebook.drafts["mend"].code == "w -= 1\n"
+    assert notebook.drafts["fix"].code == "w -= 1\n"
 
 
 def test_after_code_that_is_no_python_it_is_told_what_stands_and_what_is_kept():
-    text = told("a mend", "edit", "w -= (", ".")
+    text = told("a fix", "edit", "w -= (", ".")
     assert "The run still uses the code before. Your code is kept as a draft." in text
-    again = told("a mend", "edit", "w -= (", ".", "edit", "w -= (", ".")
+    again = told("a fix", "edit", "w -= (", ".", "edit", "w -= (", ".")
     assert "Line 1 is not Python" in again
 
 
@@ -129,23 +129,23 @@ class BrokenOff(io.StringIO):
 
 def test_ctrl_c_breaks_off_the_code_that_is_typed_and_keeps_its_lines():
     notebook = Notebook()
-    keys = BrokenOff("a mend\nedit\nw -= 1\nw += 1\n", "code\ncode update\nwhere\n")
+    keys = BrokenOff("a fix\nedit\nw -= 1\nw += 1\n", "code\ncode update\nwhere\n")
     text = said(exercises=(REPAIR,), notebook=notebook, keyboard=keys, is_attended=True)
     off = text.index("\nStopped: the lines you typed are kept, and nothing was checked.")
-    assert notebook.drafts["mend"].code == "w -= 1\nw += 1\n"
+    assert notebook.drafts["fix"].code == "w -= 1\nw += 1\n"
     after = text[off:]
     assert "Line 1: w -= 1\nLine 2: w += 1" in after
     assert "Code: w += learning_rate * w.grad" in after
-    assert "You are in exercise 1 of 1: mend." in after
+    assert "You are in exercise 1 of 1: fix." in after
 
 
 def test_ctrl_c_before_the_first_line_of_code_changes_nothing():
     notebook = Notebook()
-    keys = BrokenOff("a mend\nedit\n", "code\n")
+    keys = BrokenOff("a fix\nedit\n", "code\n")
     text = said(exercises=(REPAIR,), notebook=notebook, keyboard=keys)
     assert "Stopped: the code stays as it was." in text
     assert "Line 1: w += learning_rate * w.grad" in text[text.index("Stopped:") :]
-    assert "mend" not in notebook.drafts
+    assert "fix" not in notebook.drafts
 
 
 def test_of_a_goal_it_is_told_what_may_be_changed():
@@ -161,7 +161,7 @@ def test_of_a_goal_that_is_not_reached_it_is_told_what_is_lacking():
 
 def test_a_number_where_none_is_asked_for_is_answered_with_what_to_do():
     assert told("a reach", "5") == HOW["condition"]
-    assert told("a mend", "-2") == HOW["code"]
+    assert told("a fix", "-2") == HOW["code"]
 
 
 def test_leaving_goes_back_to_the_lesson():
@@ -255,11 +255,11 @@ def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():
 
 
 def test_the_error_of_the_given_code_is_told_with_its_line_and_as_often_as_it_is_asked():
-    assert "It fails with: a leaf Variable." in told("a mend")
+    assert "It fails with: a leaf Variable." in told("a fix")
     for line in ("next", "code", "where"):
         engine = FakeEngine()
         engine.fails_at = "Loss"
-        text = said("a mend", "next", "next", line, exercises=(REPAIR,), engine=engine)
+        text = said("a fix", "next", "next", line, exercises=(REPAIR,), engine=engine)
         code = "loss = ((y_pred - y) ** 2).mean()"
         failed = f"Loss failed at {code}: ZeroDivisionError: division by zero."
         assert text.count(failed) == 2
@@ -268,7 +268,7 @@ def test_the_error_of_the_given_code_is_told_with_its_line_and_as_often_as_it_is
 
 def test_an_error_in_the_learners_code_is_told_with_that_line():
     failed = LessonFailed(lesson="line", phase="Update", line=1, message="NameError: q")
-    attempt = Attempt(REPAIR, 1, 1, "asking", "code", "Mend.", code="w -= q\n")
+    attempt = Attempt(REPAIR, 1, 1, "asking", "code", "Fix it.", code="w -= q\n")
     assert failure(failed, attempt) == (
         "Update failed in line 1 of the code to fix, w -= q: NameError: q."
     )

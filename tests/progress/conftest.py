@@ -47,7 +47,7 @@ def place(lesson: str = "xor", epoch: int = 1, minutes: float = 0) -> PlaceRecor
 
 def draft(code: str = "w = 1", minutes: float = 0) -> DraftRecord:
     return DraftRecord(
-        lesson="xor", exercise="mend", code=code, at=MONDAY + timedelta(minutes=minutes)
+        lesson="xor", exercise="fix", code=code, at=MONDAY + timedelta(minutes=minutes)
     )
 
 

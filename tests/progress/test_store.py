@@ -226,7 +226,7 @@ def before_seals(file: Path) -> None:
     with closing(sqlite3.connect(file)) as plain:
         for statement in schema._MIGRATIONS[0]:
             plain.execute(statement)
-        plain.execute("INSERT INTO drafts VALUES ('xor', 'mend', 'w = 1', '2026-03-02T09:00:00Z')")
+        plain.execute("INSERT INTO drafts VALUES ('xor', 'fix', 'w = 1', '2026-03-02T09:00:00Z')")
         plain.execute("PRAGMA user_version = 1")
         plain.commit()
 

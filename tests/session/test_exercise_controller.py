@@ -260,7 +260,7 @@ def test_starting_again_keeps_the_learning_rate_that_was_reached_for(engine: Fak
     assert (engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
 
 
-def test_mended_code_is_run_from_the_start_and_has_to_do_what_it_should(
+def test_fixed_code_is_run_from_the_start_and_has_to_do_what_it_should(
     engine: FakeEngine,
 ) -> None:
     learner = Learner(engine, REPAIR)
@@ -299,7 +299,7 @@ def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEng
     assert len(engine.sent) == before
 
 
-def test_code_that_ends_its_process_is_told_and_can_be_mended_further(engine: FakeEngine) -> None:
+def test_code_that_ends_its_process_is_told_and_can_be_edited_further(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     learner.does("edit", "exit()\n")
     engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
@@ -319,7 +319,7 @@ FOREIGN = "import os; os.system('touch hacked')\n"
 
 
 def opened_code(engine: FakeEngine) -> list[str]:
-    """The code of the phase to be mended, each time that a run was opened."""
+    """The code of the phase to be fixed, each time that a run was opened."""
     lessons = [c.lesson for c in engine.sent if isinstance(c, OpenLesson)]
     sections = filter(None, (lesson.phase(REPAIR.phase) for lesson in lessons))
     return [f.code for section in sections for f in section.fences("autograd")]
@@ -640,7 +640,7 @@ def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) 
     assert learner.session.notice == Notice(), "once is enough"
 
 
-def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_mended(engine: FakeEngine) -> None:
+def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     replies = []
     for phase, line, message in (

@@ -140,7 +140,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     assert asked is not None
     assert asked.ask == "And in epoch 2?"
     assert gone_on(learner).attempt.ask == asked.ask
-    learner.begins("mend")
+    learner.begins("fix")
     assert gone_on(learner).begins("first").ask == asked.ask
     learner.does("leave")
     other = Learner(FakeEngine(), *learner.lesson.exercises)
@@ -149,7 +149,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     other.hear()
     again = other.begins("first")
     assert (again.ask, again.tries) == (asked.ask, 1), "where it begins anew, too"
-    assert [half.exercise for half in gone_on(other).notebook.places[-1].unfinished] == ["mend"]
+    assert [half.exercise for half in gone_on(other).notebook.places[-1].unfinished] == ["fix"]
 
 
 def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
@@ -168,7 +168,7 @@ def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEn
         LessonFailed(lesson="line", phase="Update", line=1, message="NameError: name 'v'"),
     ],
 )
-def test_beside_code_that_was_left_half_mended_runs_the_code_as_it_was_given(
+def test_beside_code_that_was_left_half_fixed_runs_the_code_as_it_was_given(
     engine: FakeEngine, no_run: CommandRefused | LessonFailed
 ) -> None:
     learner = at(engine, REPAIR)

@@ -40,7 +40,7 @@ from tutor.session.progress_writer import ProgressWriter
 keeper = ProgressWriter(Path(sys.argv[1]))
 keeper.results_of("xor")
 keeper.record_result("xor", "first", "predict", "done")
-keeper.save_draft("xor", "mend", Draft("w = 1"))
+keeper.save_draft("xor", "fix", Draft("w = 1"))
 keeper.save_bookmark(left(epoch=41))
 print("stepped", flush=True)
 sys.stdin.read()
@@ -113,12 +113,12 @@ def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> Non
     writer.record_result("xor", "first", "predict", "done")
     writer.record_result("xor", "first", "predict", "tried")
     writer.record_result("xor", "second", "choose", "skipped")
-    writer.save_draft("xor", "mend", Draft("w = 1"))
-    writer.save_draft("xor", "mend", Draft("w = 2"))
+    writer.save_draft("xor", "fix", Draft("w = 1"))
+    writer.save_draft("xor", "fix", Draft("w = 2"))
     for _ in range(2):
         assert writer.results_of("xor") == {"first": "done", "second": "skipped"}
         assert writer.results_of("one-weight") == {}
-        assert writer.draft_of("xor", "mend") == Draft("w = 2")
+        assert writer.draft_of("xor", "fix") == Draft("w = 2")
         assert writer.draft_of("xor", "first") is None
         assert isinstance(writer, ProgressWriter)
         writer.close()
@@ -128,11 +128,11 @@ def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> Non
 def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
     writer = opened()
     assert writer.last_bookmark() is None
-    writer.save_bookmark(left("xor", 7, "mend"))
+    writer.save_bookmark(left("xor", 7, "fix"))
     writer.save_bookmark(left("one-weight", 3))
     for _ in range(2):
         assert writer.last_bookmark() == left("one-weight", 3)
-        assert writer.bookmark_of("xor") == left("xor", 7, "mend")
+        assert writer.bookmark_of("xor") == left("xor", 7, "fix")
         visit = writer.last_visit("xor")
         assert visit is not None
         assert abs((datetime.now(UTC) - visit).total_seconds()) < 60
@@ -167,7 +167,7 @@ def test_a_place_says_in_words_what_holds_there() -> None:
         name="a", mode="manual", device="cpu", learning_rate=1, seed=0, furthest=1, loss=1.0
     )
     runs = (run, replace(run, name="b", is_current=True))
-    one = replace(left(exercise="mend"), recipe=recipe, runs=runs, at=Position(2, 3))
+    one = replace(left(exercise="fix"), recipe=recipe, runs=runs, at=Position(2, 3))
     place = packed(one, NOON)
     assert (place.lesson, place.mode, place.device, place.learning_rate) == (
         "xor",
@@ -175,7 +175,7 @@ def test_a_place_says_in_words_what_holds_there() -> None:
         "cpu",
         0.5,
     )
-    assert (place.epoch, place.step, place.fork, place.exercise) == (2, 3, "b", "mend")
+    assert (place.epoch, place.step, place.fork, place.exercise) == (2, 3, "b", "fix")
 
 
 def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
@@ -197,7 +197,7 @@ def test_with_a_clock_that_was_never_set_all_is_kept(
     writer = opened()
     writer.record_result("xor", "first", "predict", "done")
     writer.save_bookmark(left(epoch=3))
-    writer.save_draft("xor", "mend", Draft("w = 1"))
+    writer.save_draft("xor", "fix", Draft("w = 1"))
     writer.close()
     assert opened().results_of("xor") == {"first": "done"}
     assert opened().last_bookmark() == left(epoch=3)
@@ -268,7 +268,7 @@ def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open)
     writer = opened()
     assert writer.last_bookmark() == left(epoch=41)
     assert writer.results_of("xor") == {"first": "done"}
-    assert writer.draft_of("xor", "mend") == Draft("w = 1")
+    assert writer.draft_of("xor", "fix") == Draft("w = 1")
     assert writer.trouble == ""
 
 
@@ -306,17 +306,17 @@ def test_what_another_tutor_does_is_known_at_the_next_look(opened: Open) -> None
     writer, other = opened(), opened()
     writer.record_result("xor", "first", "predict", "tried")
     writer.save_bookmark(left(epoch=2))
-    writer.save_draft("xor", "mend", Draft("w = 1"))
+    writer.save_draft("xor", "fix", Draft("w = 1"))
     assert writer.flush()
     other.record_result("xor", "first", "predict", "done")
     other.save_bookmark(left(epoch=9))
-    other.save_draft("xor", "mend", Draft("w = 2"))
+    other.save_draft("xor", "fix", Draft("w = 2"))
     assert other.flush()
     assert writer.results_of("xor") == {"first": "tried"}
     writer.refresh()
     assert writer.results_of("xor") == {"first": "done"}
     assert writer.last_bookmark() == left(epoch=9)
-    assert writer.draft_of("xor", "mend") == Draft("w = 2")
+    assert writer.draft_of("xor", "fix") == Draft("w = 2")
     writer.save_bookmark(left(epoch=3))
     writer.refresh()
     assert writer.last_bookmark() == left(epoch=3)
@@ -334,12 +334,12 @@ def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
         another.execute("BEGIN IMMEDIATE")
         writer.save_bookmark(left(epoch=3))
         writer.record_result("xor", "first", "predict", "done")
-        writer.save_draft("xor", "mend", Draft("w = 1"))
+        writer.save_draft("xor", "fix", Draft("w = 1"))
         writer.refresh()
         assert writer.bookmark_of("line") == left("line", 9)
         assert writer.bookmark_of("xor") == left(epoch=3)
         assert writer.results_of("xor") == {"first": "done"}
-        assert writer.draft_of("xor", "mend") == Draft("w = 1")
+        assert writer.draft_of("xor", "fix") == Draft("w = 1")
         another.execute("ROLLBACK")
 
 
@@ -502,11 +502,11 @@ def test_what_was_typed_is_own_after_a_restart_whatever_file_it_is_kept_in(
     opened: Open, file: Path
 ) -> None:
     writer = opened()
-    writer.save_draft("xor", "mend", Draft("w = 1"))
+    writer.save_draft("xor", "fix", Draft("w = 1"))
     writer.save_draft("xor", "other", Draft("import os", is_own=False))
     writer.close()
     again = opened()
-    assert again.draft_of("xor", "mend") == Draft("w = 1", is_own=True)
+    assert again.draft_of("xor", "fix") == Draft("w = 1", is_own=True)
     assert again.draft_of("xor", "other") == Draft("import os", is_own=False)
 
 
@@ -514,14 +514,14 @@ def test_what_was_typed_on_another_machine_is_not_own_here(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     theirs = opened()
-    theirs.save_draft("xor", "mend", Draft("import os"))
+    theirs.save_draft("xor", "fix", Draft("import os"))
     theirs.close()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
     writer = opened()  # the very file, copied there
-    assert writer.draft_of("xor", "mend") == Draft("import os", is_own=False)
-    writer.save_draft("xor", "mend", Draft("import os"))  # agreed to
+    assert writer.draft_of("xor", "fix") == Draft("import os", is_own=False)
+    writer.save_draft("xor", "fix", Draft("import os"))  # agreed to
     writer.close()
-    assert opened().draft_of("xor", "mend") == Draft("import os", is_own=True)
+    assert opened().draft_of("xor", "fix") == Draft("import os", is_own=True)
 
 
 def test_a_step_by_hand_is_due_at_once() -> None:

@@ -54,7 +54,7 @@ def lesson(request: pytest.FixtureRequest, write_lesson: Callable[..., Lesson]) 
     return write_lesson(FRONT_OF_BATCHES, **LOOPS[request.param])
 
 
-def test_it_is_proven(lesson: Lesson) -> None:
+def test_it_passes_check(lesson: Lesson) -> None:
     assert [finding.message for finding in check(lesson)] == []
 
 

@@ -86,7 +86,7 @@ def trained(request: pytest.FixtureRequest, write_lesson: Write) -> Lesson:
     return write_lesson(BOTH, **(phases | TRAINED[request.param]))
 
 
-def test_it_is_proven(trained: Lesson) -> None:
+def test_it_passes_check(trained: Lesson) -> None:
     assert [finding.message for finding in check(trained)] == []
 
 

@@ -69,7 +69,7 @@ REACH = Reach(
     **COMMON,
 )
 REPAIR = Repair(
-    id="mend",
+    id="fix",
     ask="The update goes the wrong way.",
     stage=Stage(mode="autograd"),
     phase="Update",

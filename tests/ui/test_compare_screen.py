@@ -96,7 +96,7 @@ def xor(batch: int = 1) -> ModeComparison:
 
 
 def sure_slopes(number: float) -> Slopes:
-    """What a referee says that has no doubt."""
+    """Finite differences without rounding errors."""
     nothing = np.array(np.nan)
     return Slopes(np.array(number), np.array(1e-10), nothing, nothing, np.array(1.0), (1, 1))
 
@@ -158,7 +158,7 @@ def row(lines: list[str], label: str) -> str:
 # ── What is compared ────────────────────────────────────────────────────────────────
 
 
-async def test_a_parameter_has_a_row_for_each_mode_and_for_the_referee() -> None:
+async def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference() -> None:
     lines = await shown(FakeSession(comparison(one_parameter())))
     assert f"w  ✗ {SUM}" in lines
     assert "   largest difference 90" in lines
@@ -295,7 +295,7 @@ async def test_a_missing_gradient_is_none_and_not_zero() -> None:
     assert found.split() == ["manual", "None", "no", "gradient"]
 
 
-async def test_a_referee_that_has_not_looked_everywhere_says_so_beside_the_table() -> None:
+async def test_finite_differences_of_a_sample_are_named_so_beside_the_table() -> None:
     half = agreeing("w", (2,), 1.0, 2.0)
     words = Value((), (), "text", "64 of 1000 elements checked")
     half = msgspec.structs.replace(half, gradients={**half.gradients, FINITE_DIFFERENCE: words})

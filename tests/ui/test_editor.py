@@ -66,9 +66,7 @@ def opened(make_app: Callable[..., TutorApp]) -> Opened:
     return run
 
 
-async def test_mended_code_is_run_and_success_leads_back(
-    opened: Opened, engine: FakeEngine
-) -> None:
+async def test_fixed_code_is_run_and_success_leads_back(opened: Opened, engine: FakeEngine) -> None:
     async with opened() as learner:
         assert learner.sees("The update goes the wrong way.", "task")
         assert learner.sees("It fails with: a leaf Variable", "task")

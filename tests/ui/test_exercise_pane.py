@@ -100,7 +100,7 @@ async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
         await learner.press(*"sqxk1mH", "space", "enter")
         assert len(engine.sent) == sent
         assert learner.sees("▸ I can't read “sqxk1mH”")
-        assert learner.field.value == "sqxk1mH "  # it stays, to be mended
+        assert learner.field.value == "sqxk1mH "  # it stays, to be fixed
         assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
 
 
@@ -262,7 +262,7 @@ async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_do
     async with app.run_test(size=(80, 60)) as pilot:
         await pilot.pause()
         assert "◇ Exercise 1: prediction · a\n" in app.text
-        pane.results = {"first": "done", "mend": "tried"}
+        pane.results = {"first": "done", "fix": "tried"}
         assert "✓ Exercise 1: prediction · done\n" in app.text
         assert "· Exercise 2: repair · tried · a\n" in app.text
         assert app.text.endswith("◇ Exercise 3: choice")
@@ -376,8 +376,8 @@ def test_the_list_names_the_state_in_a_word_and_fits() -> None:
 def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
     every = (PREDICT, REACH, REPAIR)
     assert next_open(every, {}) == "first"
-    assert next_open(every, {"first": "done", "reach": "skipped"}) == "mend"
-    assert next_open(every, dict.fromkeys(("first", "reach", "mend"), "done")) is None
+    assert next_open(every, {"first": "done", "reach": "skipped"}) == "fix"
+    assert next_open(every, dict.fromkeys(("first", "reach", "fix"), "done")) is None
 
 
 async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp) -> None:

@@ -22,7 +22,7 @@ class Controller(ExerciseController):
     begun: str | None = None
 
     def results(self) -> dict[str, ExerciseResult]:
-        return {"first": "done", "mend": "tried"}
+        return {"first": "done", "fix": "tried"}
 
     def begin(self, id: str | None = None) -> None:
         self.begun = id
@@ -69,7 +69,7 @@ async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
         assert listed.size.height == 3
         await pilot.press("down", "down", "up", "up", "down", "enter")
         await pilot.pause()
-        assert begun_in(session) == "mend"
+        assert begun_in(session) == "fix"
         assert not isinstance(app.screen, ExercisesScreen)
 
 

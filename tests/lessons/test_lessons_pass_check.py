@@ -1,4 +1,4 @@
-"""Every lesson that ships is proven, in every language, as `tutor check` proves it."""
+"""Every shipped lesson, in every language, passes `tutor check`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tutor.validation.lesson_check import check
 
 
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
-def test_a_shipped_lesson_is_proven(path: Path) -> None:
+def test_a_shipped_lesson_passes_check(path: Path) -> None:
     lesson = shipped.read_once(path)
     found = [*lesson.remarks, *diagnostics_beside_others(lesson), *check(lesson)]
     assert [str(finding) for finding in found] == []
 
 
 @pytest.mark.parametrize("path", shipped.TRANSLATIONS, ids=lambda path: path.stem)
-def test_a_translation_runs_the_code_that_is_proven_and_asks_the_same(path: Path) -> None:
+def test_a_translation_runs_the_code_of_its_original_and_asks_the_same(path: Path) -> None:
     lesson = shipped.read_once(path)
     assert original_of(path) == shipped.FOLDER / path.name
     found = [*lesson.remarks, *diagnostics_beside_others(lesson)]
