@@ -108,6 +108,7 @@ def test_a_phase_may_be_written_large_and_a_batch_left_out(lesson: Lesson) -> No
 
 def test_the_wrong_answers_of_a_predict_keep_their_replies(lesson: Lesson) -> None:
     first = named(lesson, "first-gradient", Predict)
+    assert (first.working, first.lines["working"]) == ("4 * (y_pred - 3)", line_of("working"))
     assert (first.answer, first.form, first.tolerance) == ('gradient["w"]', "number", 0.001)
     assert first.wrong == (
         Wrong('4 * gradient["w"]', "That is the sum."),

@@ -188,6 +188,7 @@ def test_what_differs_in_words_alone_is_the_same_lesson(original: Lesson) -> Non
         ("hints: [想想, 再想想]", "hints: [想想]", "the hints of `first` are 1, and 2 in"),
         ('answer: gradient["w"]', 'answer: -gradient["w"]', "`answer` of `first` is not as in"),
         ("tolerance: 0.01", "tolerance: 0.1", "`tolerance` of `first` is not as in"),
+        ("tolerance: 0.01", "working: w + 1", "`working` of `first` is not as in"),
         ("wrong:\n  - value: 4", "wrong:\n  - value: 5", "`wrong` of `first` is not as in"),
         ("again:\n  - set: {w: 5}", "again:\n  - set: {w: 6}", "`again` of `first` is not as in"),
         (AGAIN, AGAIN.replace("[Five]", "[Five, Six]"), "`again` of `first` is not as in"),
