@@ -201,6 +201,8 @@ MEASURED = (
     "epochs_done += 1\n"
 )
 
+DELTA = "delta = 2 * (Z - Y)\n"
+
 
 def repaired_lines(where: str, old: str, new: str) -> str:
     """The code of a repair's solution with this much of it changed."""
@@ -471,6 +473,9 @@ OTHER_FIXES = [
         "        edge[0].grad = edge[0].grad + edge[1] * node.grad\n"
         "dw = w_node.grad",
     ),
+    ("layer-gradient/wrong-axis", DELTA + "dW = X.T @ delta\ndb = np.ones(4) @ delta"),
+    ("layer-gradient/wrong-axis", DELTA + "dW = (delta.T @ X).T\ndb = delta.T.sum(axis=1)"),
+    ("layer-gradient/one-sum-for-both", DELTA + "dW = X.T @ delta\ndb = sum(delta)"),
 ]
 
 
@@ -673,6 +678,11 @@ NO_FIXES = [
         "your-own-autograd/each-node-once",
         "dw = 4 * (y_pred.value - y) * (4 * float(w) + 1)\nw_node.grad = dw",
     ),
+    ("layer-gradient/wrong-axis", DELTA + "dW = X.T @ delta\ndb = delta.sum(axis=1)[:2]"),
+    ("layer-gradient/wrong-axis", DELTA + "dW = X.T @ delta\ndb = delta.sum()"),
+    ("layer-gradient/wrong-axis", DELTA + "dW = X.T @ delta\ndb = delta[0]"),
+    ("layer-gradient/one-sum-for-both", DELTA + "dW = X.T @ delta\ndb = delta.mean(axis=0)"),
+    ("layer-gradient/one-sum-for-both", DELTA + "dW = X.T @ delta\ndb = delta.sum() / 2"),
 ]
 """Code that a learner might try, and that leaves the mistake or hides it."""
 
