@@ -214,6 +214,20 @@ def repaired_lines(where: str, old: str, new: str) -> str:
 
 OTHER_FIXES = [
     (
+        "batch-norm/constant-statistics",
+        "z = x @ w.T\n"
+        "mean, var = z.mean(), z.var(correction=0)\n"
+        "n = (z - z.mean()) / (((z - z.mean()) ** 2).mean() + 1e-5) ** 0.5\n"
+        "y_pred = gamma * n + beta\n"
+        "with torch.no_grad():\n"
+        "    running_mean = 0.9 * running_mean + 0.1 * mean\n"
+        "    running_var = 0.9 * running_var + 0.1 * z.var()",
+    ),
+    (
+        "batch-norm/one-alone",
+        "norm.eval()\nanswer = model(x_new).detach()\nnorm.train()",
+    ),
+    (
         "train-and-eval/two-answers",
         "model.train(False)\n"
         "with torch.inference_mode():\n"
@@ -490,6 +504,21 @@ def test_each_repair_has_another_good_fix() -> None:
 
 
 NO_FIXES = [
+    (
+        "batch-norm/constant-statistics",
+        "z = x @ w.T\n"
+        "mean, var = z.mean(), z.var(correction=0).detach()\n"
+        "n = (z - mean) / torch.sqrt(var + 1e-5)\n"
+        "y_pred = gamma * n + beta\n"
+        "running_mean = 0.9 * running_mean + 0.1 * mean.detach()\n"
+        "running_var = 0.9 * running_var + 0.1 * var * 4 / 3",
+    ),
+    ("batch-norm/one-alone", "model.eval()\nwith torch.no_grad():\n    answer = model(x_new)"),
+    ("batch-norm/one-alone", "with torch.no_grad():\n    answer = model(x_new.repeat(2, 1))[:1]"),
+    (
+        "batch-norm/one-alone",
+        "with torch.no_grad():\n    answer = model(torch.cat([x_new, x]))[:1]",
+    ),
     (
         "train-and-eval/two-answers",
         "with torch.no_grad():\n    first = second = model(x)\n    loss = mse(second, y)",
