@@ -212,6 +212,19 @@ def repaired_lines(where: str, old: str, new: str) -> str:
     return repair.solution_code.replace(old, new)
 
 
+DEEP = (
+    "def layers(x, weights):\n"
+    "    a = [x]\n"
+    "    for matrix in weights:\n"
+    "        a.append(torch.relu(a[-1] @ matrix))\n"
+    "    return a\n"
+    "draw = torch.Generator().manual_seed(2)\n"
+    "x = torch.randn(64, 32, generator=draw).to(device)\n"
+    "z = torch.randn(5, 32, 32, generator=draw).to(device)\n"
+    "y = x[:, 0].abs()\n"
+)
+"""The Setup of `deep`, in starting-weights, without size and factors."""
+
 OTHER_FIXES = [
     (
         "batch-norm/constant-statistics",
@@ -360,6 +373,15 @@ OTHER_FIXES = [
     (
         "schedules/two-steps",
         "optimizer.step()\nt += 1\nscheduler.step()\nrates = np.array(scheduler.get_last_lr())",
+    ),
+    (
+        "starting-weights/root-forgotten",
+        DEEP + "z = 0.27 * z\nw = torch.ones(5, requires_grad=True)",
+    ),
+    (
+        "starting-weights/root-forgotten",
+        DEEP + "for matrix in z:\n    torch.nn.init.kaiming_normal_(matrix, generator=draw)\n"
+        "w = torch.ones(5, requires_grad=True)",
     ),
     ("sum-or-mean/a-true-mean", "dw = float(np.dot(2 * x, y_pred - y)) / len(x)"),
     (
@@ -651,6 +673,19 @@ NO_FIXES = [
     ("validation/plot-the-curve", "train_loss = val_loss = loss.item()\nepochs_done += 1"),
     ("schedules/two-steps", "scheduler.step()\noptimizer.step()\nscheduler.step()\nt += 1"),
     ("weight-decay/not-yet-adamw", NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"),
+    (
+        "starting-weights/root-forgotten",
+        DEEP + "z = 0.125 * z\nw = torch.ones(5, requires_grad=True)",
+    ),
+    (
+        "starting-weights/root-forgotten",
+        DEEP.replace("a[-1] @ matrix)", "a[-1] @ matrix) * 4")
+        + "z = 2 / 32 * z\nw = torch.ones(5, requires_grad=True)",
+    ),
+    (
+        "starting-weights/root-forgotten",
+        DEEP + "z = torch.ones(5, 32, 32) / 32\nw = torch.ones(5, requires_grad=True)",
+    ),
     (
         "why-activations/in-the-wrong-place",
         "h = x @ w1.T + b1\ny_pred = torch.relu(h @ w2.T + b2)",
