@@ -308,6 +308,24 @@ OTHER_FIXES = [
     ("broadcasting/lost-dimension", TABLE + "x, y = table[:, 0], table[:, 1]\n" + START),
     ("broadcasting/lost-dimension", TABLE + "x, y = table.split(1, dim=1)\n" + START),
     ("broadcasting/one-target-short", TABLE + "x, y = table[:, :1], table[:, 1:]\n" + START),
+    (
+        "bigram/one-hot-rows",
+        "one_hot = torch.nn.functional.one_hot(x, 3).float()\n"
+        "z = one_hot @ model.weight\n"
+        "p = softmax(z)",
+    ),
+    ("bigram/one-hot-rows", "z = torch.nn.functional.embedding(x, w)\np = softmax(z)"),
+    (
+        "bigram/resume",
+        "epochs_done += 1\n"
+        "if epochs_done == 5:\n"
+        "    saved = through_a_buffer([model.state_dict(), optimizer.state_dict()])\n"
+        "    model = torch.nn.Embedding(3, 3)\n"
+        "    model.load_state_dict(saved[0])\n"
+        "    w = model.weight\n"
+        "    optimizer = torch.optim.SGD([w], lr=1)\n"
+        "    optimizer.load_state_dict(saved[1])",
+    ),
     ("chain-of-three/forgotten-road", "dw = 2 * (y_pred - y) * (a + b) * x"),
     ("cpu-and-gpu/mixed-types", "y_pred = model(x.double().float())"),
     (
@@ -663,6 +681,17 @@ NO_FIXES = [
         "second.backward()",
     ),
     ("overwritten/step-too-early", "first.backward()\noptimizer.step()"),
+    ("bigram/one-hot-rows", "z = model.weight[x] * 0 + model.weight.mean(0)\np = softmax(z)"),
+    ("bigram/resume", "epochs_done += 1"),
+    (
+        "bigram/resume",
+        "epochs_done += 1\n"
+        "if epochs_done == 5:\n"
+        "    state = through_a_buffer({'model': model.state_dict()})\n"
+        "    model = new_model()\n"
+        "    model.load_state_dict(state['model'])\n"
+        "    w = model.weight",
+    ),
     ("schedules/two-steps", "optimizer.step()\nt += 1"),
     (
         "validation/best-weights-lost",
