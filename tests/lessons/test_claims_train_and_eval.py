@@ -42,8 +42,8 @@ def test_a_small_rate_comes_to_a_fifth_and_no_longer_jumps(seed: int) -> None:
     run.run_to(1000)
     changes = abs(np.diff(run.history.losses.numbers()[-100:]))
     assert changes.max() < 0.05
-    assert weights(run) == pytest.approx([0.2] * 4, abs=0.09)
-    assert weights(run).sum() == pytest.approx(0.8, abs=0.1)
+    assert weights(run) == pytest.approx([0.2] * 4, abs=0.12)
+    assert weights(run).sum() == pytest.approx(0.8, abs=0.17)
 
 
 @pytest.mark.parametrize("seed", range(4))
