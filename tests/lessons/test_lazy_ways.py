@@ -225,7 +225,34 @@ DEEP = (
 )
 """The Setup of `deep`, in starting-weights, without size and factors."""
 
+
+def registered(name: str, old: str, new: str) -> tuple[str, str]:
+    """A repair of the lesson on registered parameters, and its broken code changed in one place."""
+    repair = trial_of(f"registered/{name}").exercise
+    assert isinstance(repair, Repair)
+    assert old in repair.code
+    return f"registered/{name}", repair.code.replace(old, new)
+
+
+OPTIMIZER = "torch.optim.SGD(model.parameters(), lr=learning_rate)"
+
 OTHER_FIXES = [
+    registered(
+        "register-it",
+        "self.b = torch.zeros(1, requires_grad=True, device=device)",
+        "self.register_parameter('b', torch.nn.Parameter(torch.zeros(1)))",
+    ),
+    registered(
+        "layers-in-a-list",
+        "self.layers = [torch.nn.Linear(1, 1)]",
+        "self.layers = torch.nn.Sequential(torch.nn.Linear(1, 1))",
+    ),
+    registered("too-early", "w, b = model[0]", f"optimizer = {OPTIMIZER}\nw, b = model[0]"),
+    registered(
+        "too-early",
+        "w, b = model[0]",
+        "optimizer.add_param_group({'params': model.parameters()})\nw, b = model[0]",
+    ),
     (
         "batch-norm/constant-statistics",
         "z = x @ w.T\n"
@@ -544,6 +571,14 @@ def test_each_repair_has_another_good_fix() -> None:
 
 
 NO_FIXES = [
+    registered("register-it", OPTIMIZER, OPTIMIZER.replace("model.parameters()", "[w, b]")),
+    registered("register-it", "requires_grad=True", "requires_grad=False"),
+    registered("layers-in-a-list", OPTIMIZER, OPTIMIZER.replace("model.parameters()", "[w, b]")),
+    registered(
+        "too-early",
+        "torch.nn.Linear(1, 1, device=device)",
+        "torch.nn.Linear(1, 1).requires_grad_()",
+    ),
     (
         "batch-norm/constant-statistics",
         "z = x @ w.T\n"
