@@ -10,7 +10,6 @@ from tutor.lesson.exercise import Predict
 WITHOUT: dict[str, str] = {
     "overwritten/count-the-changes": "it is counted, not calculated",
     "registered/how-many": "it is counted, not calculated",
-    "starting-weights/layer-by-layer": "its second question has another factor and another power",
     "vanishing/slope": "the question gives the output that the phase is yet to compute",
 }
 """By lesson and exercise: the reason why there is no working."""
