@@ -49,6 +49,7 @@ def test_python_raises_where_tensors_compute_with_inf() -> None:
     assert (0.5 / torch.tensor(0.0).sqrt()).isinf()
 
 
+@pytest.mark.filterwarnings("ignore:Error detected in LogBackward0")
 def test_the_message_is_pytorchs_and_comes_from_the_gradient_of_epoch_one() -> None:
     where = f"{SLUG}/log-after"
     run = broken_run(where)
