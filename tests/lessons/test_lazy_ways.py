@@ -247,9 +247,9 @@ OTHER_FIXES = [
         "self.layers = [torch.nn.Linear(1, 1)]",
         "self.layers = torch.nn.Sequential(torch.nn.Linear(1, 1))",
     ),
-    registered("too-early", "w, b = model[0]", f"optimizer = {OPTIMIZER}\nw, b = model[0]"),
+    registered("nothing-moves", "w, b = model[0]", f"optimizer = {OPTIMIZER}\nw, b = model[0]"),
     registered(
-        "too-early",
+        "nothing-moves",
         "w, b = model[0]",
         "optimizer.add_param_group({'params': model.parameters()})\nw, b = model[0]",
     ),
@@ -575,7 +575,7 @@ NO_FIXES = [
     registered("register-it", "requires_grad=True", "requires_grad=False"),
     registered("layers-in-a-list", OPTIMIZER, OPTIMIZER.replace("model.parameters()", "[w, b]")),
     registered(
-        "too-early",
+        "nothing-moves",
         "torch.nn.Linear(1, 1, device=device)",
         "torch.nn.Linear(1, 1).requires_grad_()",
     ),
