@@ -1,8 +1,9 @@
 """Code that brings a repair's run to its end without fixing the mistake.
 
 For every repair the same ways are tried. The mistake stays, or its error is caught, or the phase
-does nothing, or its result is replaced by a constant. Beside that, the parameters are set to
-what the solution makes of them, or the learning rate, the data or the loss are changed.
+does nothing, or its result is replaced by a constant. Beside each of these, the parameters are set
+to what the solution makes of them; where the mistake stays, also the learning rate, the data or
+the loss are changed.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ def cheats(trial: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
     """Pairs of what is done, in words, and the code that does it."""
     solved = trial.from_the_start(exercise.stage, exercise.epochs, exercise.solution_code)
     made = _made_by_setup(trial.lesson, exercise)
-    before_or_after = dict(_results(solved)) | dict(_changed_data(solved, made))
-    after = dict(_rates(solved, made)) | _no_loss(exercise)
+    results, data = dict(_results(solved)), dict(_changed_data(solved, made))
+    rates_and_losses = dict(_rates(solved, made)) | _no_loss(exercise)
     for base, code in _bases(trial.lesson, exercise, solved):
         if base != "broken":  # `tutor check` tries that alone
             yield base, code
-        for label, addition in (before_or_after | after).items():
+        leaves_the_mistake = base in ("broken", "error caught")
+        for label, addition in (results | (data if leaves_the_mistake else {})).items():
             yield f"{base}, then {label}", f"{code}\n{addition}"
-        for label, addition in before_or_after.items():
             yield f"{label}, then {base}", f"{addition}\n{code}"
+        for label, addition in rates_and_losses.items() if leaves_the_mistake else ():
+            yield f"{base}, then {label}", f"{code}\n{addition}"
 
 
 def _made_by_setup(lesson: Lesson, exercise: Repair) -> Mapping[str, Any]:

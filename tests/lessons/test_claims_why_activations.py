@@ -11,8 +11,7 @@ from tutor.lesson.exercise import Predict
 LINEAR = ("manual", "autograd", "model")
 
 
-@pytest.mark.parametrize("mode", LINEAR)
-@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize(("mode", "rate"), zip(LINEAR, (0.05, 0.2, 0.5), strict=True))
 def test_linear_layers_end_at_a_quarter_whatever_the_rate(mode: str, rate: float) -> None:
     run = a_run("why-activations", mode, rate=rate)
     losses = np.array([run.step_epoch().loss.data[0] for _ in range(400)])

@@ -31,17 +31,15 @@ from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.validation.exercise_check import ExerciseTrial, check_exercises
 
-DRAWS = range(3)
-
 each_lesson = pytest.mark.parametrize("slug", [path.stem for path in shipped.ORIGINALS])
 
 
 # ── A start that is one float32 step away ───────────────────────────────────────────
 
 
-def moved(lesson: Lesson, draw: int) -> Lesson:
+def moved(lesson: Lesson) -> Lesson:
     """The lesson with each exercise's parameters moved, or not, by one step at the start."""
-    random = np.random.default_rng(draw)
+    random = np.random.default_rng(0)
 
     def with_moved_exercises(block: object) -> object:
         if not isinstance(block, Exercise):
@@ -87,10 +85,9 @@ def _neighbour(number: float, dtype: str, random: np.random.Generator) -> float:
 
 @pytest.mark.filterwarnings("ignore")
 @each_lesson
-@pytest.mark.parametrize("draw", DRAWS)
-def test_a_start_one_float32_step_away_is_graded_the_same(slug: str, draw: int) -> None:
+def test_a_start_one_float32_step_away_is_graded_the_same(slug: str) -> None:
     lesson = shipped.lesson(slug)
-    other = moved(lesson, draw)
+    other = moved(lesson)
     programs = shipped.programs(slug)
     assert [str(finding) for finding in check_exercises(other, programs)] == []
     for one, there in zip(lesson.exercises, other.exercises, strict=True):

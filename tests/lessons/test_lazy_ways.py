@@ -181,7 +181,7 @@ def test_a_repair_is_not_passed_by_making_its_end_come_out(slug: str, name: str)
     trial = trial_of(f"{slug}/{name}")
     assert isinstance(trial.exercise, Repair)
     tried = dict(cheats(trial, trial.exercise))
-    assert len(tried) > 15
+    assert len(tried) > 12
     passed = {label for label, code in tried.items() if passes(trial, code)}
     assert {label for label in passed if (name, label) not in UGLY_AND_RIGHT} == set()
 

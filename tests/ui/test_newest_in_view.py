@@ -22,7 +22,10 @@ from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
 SIZES = ((80, 24), (80, 22), (120, 36))
-LENGTHS = ("short", "long")
+LENGTHS = pytest.mark.parametrize(
+    ("size", "length"), list(zip(SIZES, ("short", "long", "long"), strict=True))
+)
+"""Texts that all fit, and texts longer than the pane in the least and in the usual room."""
 
 
 def words(name: str, count: int) -> str:
@@ -81,8 +84,7 @@ def at(make_app: Callable[..., TutorApp], engine: FakeEngine) -> At:
     return run
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("length", LENGTHS)
+@LENGTHS
 async def test_of_a_prediction(at: At, size: tuple[int, int], length: str) -> None:
     async with at(grown(PREDICT, length), size) as reader:
         reader.sees("ask-begins")
@@ -102,8 +104,7 @@ async def test_of_a_prediction(at: At, size: tuple[int, int], length: str) -> No
         reader.sees("✓ Right.", "Because", "divides by N.")
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("length", LENGTHS)
+@LENGTHS
 async def test_of_a_choice(at: At, size: tuple[int, int], length: str) -> None:
     async with at(grown(CHOOSE, length), size) as reader:
         reader.sees("ask-begins")
@@ -117,8 +118,7 @@ async def test_of_a_choice(at: At, size: tuple[int, int], length: str) -> None:
         reader.sees("✓ Right.", "because-begins", "because-ends.")
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("length", LENGTHS)
+@LENGTHS
 async def test_of_a_goal_that_is_reached_before_another_pane(
     at: At, size: tuple[int, int], length: str
 ) -> None:
@@ -129,8 +129,7 @@ async def test_of_a_goal_that_is_reached_before_another_pane(
         reader.sees("✓ Done.", "because-begins", "because-ends.")
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("length", LENGTHS)
+@LENGTHS
 async def test_of_playing_autograd(
     at: At, engine: FakeEngine, size: tuple[int, int], length: str
 ) -> None:
@@ -151,8 +150,7 @@ async def test_of_playing_autograd(
         reader.sees("✓ Right.", "because-begins", "because-ends.")
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("length", LENGTHS)
+@LENGTHS
 async def test_of_a_repair_whichever_pane_was_in_front(
     at: At, engine: FakeEngine, size: tuple[int, int], length: str
 ) -> None:
