@@ -38,3 +38,10 @@ def test_missing_dimensions_count_as_1_on_the_left_and_a_shorter_column_gives_a_
     assert (torch.zeros(4) - torch.zeros(2, 4)).shape == (2, 4)
     with pytest.raises(RuntimeError, match="non-singleton dimension 0"):
         torch.zeros(4) - torch.zeros(3)
+
+
+def test_mse_loss_warns_of_two_shapes_and_computes_the_loss_of_all_pairs() -> None:
+    y = torch.tensor([-4.0, -2.0, 2.0, 4.0])
+    with pytest.warns(UserWarning, match="Using a target size"):
+        loss = torch.nn.MSELoss()(y.reshape(4, 1), y)
+    assert loss.item() == pytest.approx(20)
