@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from tests import shipped
-from tests.lessons.runs import a_run, exercise
-from tutor.lesson.exercise import Reach
-from tutor.training.answers import holds
+from tests.lessons.runs import a_run
 from tutor.training.run import Run
 
 
@@ -56,14 +54,8 @@ def test_for_new_houses_the_best_weights_are_2_and_0_and_for_the_training_set_2_
         assert np.linalg.lstsq(inputs.reshape(4, 2), prices, rcond=None)[0] == pytest.approx(best)
 
 
-@pytest.mark.parametrize("rate", [0.0125, 0.025, 0.05, 0.1])
-def test_the_goal_is_met_at_the_best_epoch_and_at_no_other(rate: float) -> None:
-    reach = exercise("validation/stop-in-time", Reach)
+@pytest.mark.parametrize(("rate", "is_early"), [(0.005, False), (0.02, True), (0.05, True)])
+def test_a_larger_rate_has_its_best_epoch_earlier(rate: float, is_early: bool) -> None:
     run = a_run("validation", "manual", rate=rate)
-    met = []
-    for epoch in range(1, 25):
-        run.step_epoch()
-        if holds(*run.evaluate([reach.condition])):
-            met.append(epoch)
     run.run_to(60)
-    assert met == [run.frame().watched["best epoch"].data[0]]
+    assert (run.frame().watched["best epoch"].data[0] <= 20) is is_early
