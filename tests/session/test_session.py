@@ -12,6 +12,7 @@ from tutor.protocol.frame import NO_VALUE, Position
 from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
 from tutor.protocol.messages import (
     AnyEvent,
+    CommandRefused,
     EngineReady,
     Inspect,
     InspectionReady,
@@ -256,6 +257,24 @@ def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: Fa
     session.restart()
     assert not any(isinstance(c, Restart) for c in engine.sent)
     assert engine.kinds().count("OpenLesson") == 2
+
+
+def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failure(
+    engine: FakeEngine,
+) -> None:
+    session = EagerSession(engine)
+    engine.holds = True
+    session.open(lesson())
+    session.receive(
+        LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
+    )
+    told = session.notice
+    assert (told.code, told.values["place"]) == ("phase_failed", CodePlace("Setup", 6))
+    for ask in (lambda: session.inspect(graph=True), session.step_phase):
+        ask()
+        number = len(engine.sent)
+        session.receive(CommandRefused(message="no run", can_restart=True, answers=number))
+        assert session.notice == told
 
 
 def test_what_the_lesson_prints_is_kept_safe(session: EagerSession) -> None:

@@ -309,9 +309,12 @@ class EngineSession:
         return event.opening not in (0, self.opening)
 
     def _refused(self, event: CommandRefused, command: AnyCommand | None) -> None:
+        failed = self.view.failed if self.view is not None and self.view.frame is None else None
         if event.stopped is not None:
             self._stopped(event.stopped, is_undone=False)
-        else:
+        elif failed is not None and not isinstance(command, OpenLesson):  # there is no run
+            self.tell("phase_failed", kind="failed", place=CodePlace(failed.phase, failed.line))
+        elif not isinstance(command, Inspect):  # which the learner has not asked for
             self.tell(_text_code(event), kind="refused", text=event.message)
         if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
             self._open_as_closely_as_possible(command, event.message)
