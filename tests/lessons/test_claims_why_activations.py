@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.lessons.runs import a_run, trial_of
-from tutor.lesson.exercise import Predict
+from tutor.lesson.exercise import Predict, Repair
 
 LINEAR = ("manual", "autograd", "model")
 
@@ -49,3 +49,14 @@ def test_the_weights_of_the_exercise_are_xor() -> None:
     run = trial.begin(trial.exercise.stage)
     run.step_phase()
     assert run.frame().watched["predictions"].data == (0, 1, 1, 0)
+
+
+@pytest.mark.parametrize(("function", "epochs"), [("tanh", 200), ("sigmoid", 1000)])
+def test_tanh_is_there_in_200_epochs_and_a_sigmoid_later(function: str, epochs: int) -> None:
+    trial = trial_of("why-activations/in-the-wrong-place")
+    assert isinstance(trial.exercise, Repair)
+    code = trial.exercise.solution_code.replace("relu", function)
+    run = trial.from_the_start(trial.exercise.stage, epochs, code)
+    losses = run.history.losses.numbers()
+    assert losses[-1] < 0.01
+    assert (losses[199] < 0.01) == (epochs == 200)
