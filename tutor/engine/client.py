@@ -64,7 +64,7 @@ class EngineClient:
         """
         self._command, self._terminal = command, terminal
         self._lock = threading.RLock()
-        self._on_event: Callable[[AnyEvent], None] | None = None
+        self._on_event: Callable[[AnyEvent], object] | None = None
         self._number = 0
         self._pending: dict[int, AnyCommand] = {}
         self._last_sign = time.monotonic()
@@ -85,7 +85,7 @@ class EngineClient:
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
-    def start(self, on_event: Callable[[AnyEvent], None]) -> None:
+    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
         """Let it load torch, and hand every event to `on_event`, from a thread, from now on."""
         self._on_event = on_event
         self._attach()

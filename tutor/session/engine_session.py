@@ -51,7 +51,7 @@ class Engine(Protocol):
     It takes commands without ever blocking, and reports events from a thread of its own.
     """
 
-    def start(self, on_event: Callable[[AnyEvent], None]) -> None:
+    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
         """Start. `on_event` is called from another thread: it may only post a message."""
 
     def send(self, command: AnyCommand) -> int:

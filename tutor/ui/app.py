@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +25,7 @@ from tutor.session.engine_session import Engine
 from tutor.session.journal import Bookmark, Journal, next_to_do
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session, SessionObserver
+from tutor.ui import palette
 from tutor.ui.charset import is_ascii_only
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
@@ -33,16 +34,11 @@ from tutor.ui.screens.base import SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch
-from tutor.ui.themes import LOOKS, ThemedApp
+from tutor.ui.themes import ThemedApp
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
     from tutor.ui.screens.lesson import LessonScreen
-
-_MOUSE_HELP = {
-    False: "To select text, from the next start on (this time: tutor --no-mouse)",
-    True: "To scroll panes and choose, from the next start on",
-}
 
 TROUBLE_SECONDS = 1.0
 """Seconds between two checks of the journal for errors."""
@@ -160,7 +156,8 @@ class TutorApp(ThemedApp):
 
     def _start_engine(self) -> None:
         """Start the engine after the first screen is painted: loading torch would delay it."""
-        self._engine.start(self._hear)
+        # A message: nothing else is safe from the engine's thread.
+        self._engine.start(lambda event: self.post_message(self.EngineSpoke(event)))
 
     def on_lines_pane_painted(self) -> None:
         """Read the lesson that the app was started with, now that the empty screen is painted."""
@@ -174,10 +171,6 @@ class TutorApp(ThemedApp):
             self.exit(return_code=1, message=plain(str(error)))
             return
         self._begin_if_trusted(lesson, self._begin_as_asked)
-
-    def _hear(self, event: AnyEvent) -> None:
-        """Post the event as a message, which alone is safe from the engine's thread."""
-        self.post_message(self.EngineSpoke(event))
 
     def on_unmount(self) -> None:
         """Stop the engine when the app ends."""
@@ -323,39 +316,19 @@ class TutorApp(ThemedApp):
         """Show all keys of this screen."""
         from tutor.ui.screens.help import HelpScreen  # noqa: PLC0415  after the first paint
 
-        screen = self.screen
-        if isinstance(screen, SizedScreen):
+        if isinstance(screen := self.screen, SizedScreen):
             self.push_screen(HelpScreen((*screen.ALL_COMMANDS, *screen.PANE_KEYS)))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette: the commands of the screen, from their one definition."""
+        """The palette: the commands of the screen, then the mouse and the themes."""
         if isinstance(screen, SizedScreen):
-            for command in screen.ALL_COMMANDS:
-                if command.name != "palette":
-                    yield SystemCommand(
-                        f"{command.label} ({command.key_label})",
-                        command.help,
-                        self._palette_call(screen, command.action),
-                    )
-            for takes, who in ((False, "terminal"), (True, "tutor")):
-                set_mouse = partial(self.action_take_mouse, takes)
-                yield SystemCommand(f"Mouse for the {who}", _MOUSE_HELP[takes], set_mouse)
-            for name, look in LOOKS.items() if not self.no_color else ():
-                take = partial(self.action_take_theme, name)
-                yield SystemCommand(f"Theme {name}", look.title.capitalize(), take)
+            yield from palette.commands(self, screen, self.take_mouse)
 
-    def action_take_mouse(self, takes: bool) -> None:
+    def take_mouse(self, takes: bool) -> None:
         """Set whether the app or the terminal handles the mouse."""
         self.settings.keep(msgspec.structs.replace(self.settings.settings, mouse=takes))
         if not self.settings.trouble:
-            whose = "tutor" if takes else "terminal"
-            self.tell(Notice("mouse", {"whose": whose}))
-
-    def _palette_call(self, screen: SizedScreen, action: str) -> Callable[[], None]:
-        def call() -> None:
-            self.call_next(screen.run_action, action)
-
-        return call
+            self.tell(Notice("mouse", {"whose": "tutor" if takes else "terminal"}))
 
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -48,6 +48,8 @@ TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items()
 WIDE, TALL = 110, 34
 """From this size on all panes are shown; if only the width is enough, two side by side."""
 
+_Groups: TypeAlias = Sequence[tuple[str, ...]]
+
 _TWO = (("formula", "code", "graph"), ("numbers", "plot", "output", "ladder", "exercise"))
 _SIX = (
     ("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output",), ("ladder", "exercise")
@@ -67,7 +69,8 @@ class LessonScreen(SessionScreen):
     PANE_KEYS = (*CODE_COMMANDS, *GRAPH_COMMANDS, *EXERCISE_PANE_COMMANDS, *TIMELINE_COMMANDS)
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings(ALL_COMMANDS),
-        Binding("enter", "screen.enter", show=False),
+        # Not a handler of the key: the field that it leads to would get it as well.
+        Binding("enter", "screen.exercise(False)", show=False),
     ]
     AUTO_FOCUS = "#formula"
 
@@ -121,7 +124,12 @@ class LessonScreen(SessionScreen):
         super().update_from_session()
         if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:
             self.results = self.session.controller.results()
-            self._name_first_keys()
+            keys = _first_keys(self.attempt, self.session.controller.exercises)
+            self.query_one(Footer).first = tuple(keys)
+
+    def _tell(self, code: str) -> None:
+        self.session.tell(code)
+        self.update_from_session()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
@@ -131,8 +139,7 @@ class LessonScreen(SessionScreen):
         self.query_one(f"#{pane}").focus()
 
     def _bring(self, pane: str) -> None:
-        group = next(g for g in self._groups if pane in g)
-        self._shown[group] = pane
+        self._shown[next(group for group in self._groups if pane in group)] = pane
         self._place_panes()
 
     @property
@@ -175,8 +182,7 @@ class LessonScreen(SessionScreen):
 
         view = self.session.view
         if view is not None and not view.lesson.comparable:
-            self.session.tell("no_comparison")
-            self.update_from_session()
+            self._tell("no_comparison")
         elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
 
@@ -192,8 +198,7 @@ class LessonScreen(SessionScreen):
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Show the introduction when another lesson begins."""
         if old is not None and new is not None and old.lesson.slug != new.lesson.slug:
-            self._shown = {}
-            self._before = {}
+            self._shown, self._before = {}, {}
             self._place_panes()
             self.query_one("#formula").focus()
 
@@ -214,29 +219,17 @@ class LessonScreen(SessionScreen):
             self._place_panes()
             self.query_one("#formula").focus()
             return
-        self._bring(self._upper_pane(new))
+        self._bring(_pane_beside(new, self._groups, self._before))
         self.action_show("exercise")
         if new.is_editing and self.is_current:
             self.action_edit()
 
-    def _upper_pane(self, attempt: Attempt) -> str:
-        """The pane beside an exercise: Code for a repair, Graph for a backward pass.
-
-        For the other kinds it is the pane in view before, except the graph, which may be absent.
-        """
-        if isinstance(attempt.exercise, Repair):
-            return "code"
-        if isinstance(attempt.exercise, BeAutograd):
-            return "graph"
-        group = next(g for g in self._groups if "formula" in g)
-        before = self._before.get(group, group[0])
-        return "formula" if before == "graph" else before
-
-    def action_exercise(self) -> None:
+    def action_exercise(self, may_begin: bool = True) -> None:
         """Begin the next exercise, focus its answer field, or continue after an answer."""
         attempt, pane = self.session.attempt, self.query_one(ExercisePane)
         if attempt is None:
-            self.action_controller("begin")
+            if may_begin:
+                self.action_controller("begin")
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
                 self.action_show("exercise")  # the next question is answered there
@@ -244,28 +237,19 @@ class LessonScreen(SessionScreen):
         else:
             self.action_show("exercise")
 
-    def action_enter(self) -> None:
-        """Continue the current exercise from any pane that doesn't use enter itself.
-
-        A binding, and no handler of the key: that would let the field it leads to have it as well.
-        """
-        if self.session.attempt is not None:
-            self.action_exercise()
-
     def action_exercises(self) -> None:
         """Open the list of exercises."""
         from tutor.ui.screens.exercises import ExercisesScreen  # noqa: PLC0415  as above
 
         if self.session.view is not None:
             self.session.pause()
-            screen = ExercisesScreen(self.session, self._ascii)
-            self.app.push_screen(screen, lambda _: self.update_from_session())
+            exercises = ExercisesScreen(self.session, self._ascii)
+            self.app.push_screen(exercises, lambda _: self.update_from_session())
 
     def action_of_exercise(self, name: str) -> None:
         """Have the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
-            self.session.tell("no_exercise_on")
-            self.update_from_session()
+            self._tell("no_exercise_on")
         else:
             if not self.query_one(ExercisePane).display:
                 self.action_show("exercise")
@@ -279,8 +263,7 @@ class LessonScreen(SessionScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self.session.tell("no_repair_on")
-            self.update_from_session()
+            self._tell("no_repair_on")
         elif attempt.state == "done":
             self.action_show("exercise")
         else:
@@ -317,8 +300,7 @@ class LessonScreen(SessionScreen):
 
     def on_exercise_text_answered_nothing(self) -> None:
         """Ask for an answer."""
-        self.session.tell("empty_answer")
-        self.update_from_session()
+        self._tell("empty_answer")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """Do the same as the key `a`; for code, open the editor."""
@@ -331,12 +313,6 @@ class LessonScreen(SessionScreen):
     def on_exercise_pane_typing_changed(self, message: ExercisePane.TypingChanged) -> None:
         """Update the footer: while the learner types, it shows no letter keys."""
         self.query_one(Footer).only = FIELD_COMMANDS if message.is_typing else ()
-
-    def _name_first_keys(self) -> None:
-        """Put the keys of the current exercise first in the footer, or the key that begins one."""
-        self.query_one(Footer).first = tuple(
-            _first_keys(self.attempt, self.session.controller.exercises)
-        )
 
     # ── The timeline ────────────────────────────────────────────────────────────────
 
@@ -395,7 +371,7 @@ class LessonScreen(SessionScreen):
             for name in GROUPS:
                 self.set_class(name == layout, f"-{name}")
             if self.attempt is not None:  # panes may share a place for the first time
-                upper = self._upper_pane(self.attempt)
+                upper = _pane_beside(self.attempt, self._groups, self._before)
                 self._shown.setdefault(next(g for g in self._groups if upper in g), upper)
             if is_at_exercise or looked_at:
                 self._bring("exercise" if is_at_exercise else looked_at)
@@ -411,7 +387,7 @@ class LessonScreen(SessionScreen):
         return next((id for id in ids if any(id in group for group in self._groups)), "")
 
     @property
-    def _groups(self) -> Sequence[tuple[str, ...]]:
+    def _groups(self) -> _Groups:
         """The groups of panes that share a place in the current layout."""
         return (_EXERCISING if self.attempt else GROUPS)[self._layout]
 
@@ -436,6 +412,20 @@ class LessonScreen(SessionScreen):
                 assert isinstance(pane, LinesPane | ExercisePane)
                 pane.display = name == shown
                 pane.tabs = tuple((TITLES[n], n == name) for n in group)
+
+
+def _pane_beside(attempt: Attempt, groups: _Groups, before: Mapping[tuple[str, ...], str]) -> str:
+    """The pane beside an exercise: Code for a repair, Graph for a backward pass.
+
+    For the other kinds it is the pane in view before, except the graph, which may be absent.
+    """
+    if isinstance(attempt.exercise, Repair):
+        return "code"
+    if isinstance(attempt.exercise, BeAutograd):
+        return "graph"
+    group = next(group for group in groups if "formula" in group)
+    pane = before.get(group, group[0])
+    return "formula" if pane == "graph" else pane
 
 
 def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[AppCommand]:
