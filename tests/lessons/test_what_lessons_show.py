@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_a_reset_leaves_a_zero_or_none_to_be_seen(path: Path) -> None:
             assert left == NONE or set(left.data) == {0.0}
             zeroed = any("zero_()" in fence.code for fence in lesson.phase("Reset").fences(mode))
             assert (left == NONE) != zeroed
+
+
+@each_file
+def test_no_line_begins_with_a_number_and_a_point_as_a_list_would(path: Path) -> None:
+    """Markdown makes a list of it, even in the middle of a sentence."""
+    assert re.findall(r"(?m)^\d+[.)] .*", path.read_text()) == []
 
 
 @each_lesson
