@@ -171,6 +171,8 @@ class FakeEngine:
         """What it says to Derive."""
         self.fails_at: str | None = None
         """The phase that raises."""
+        self.message = "ZeroDivisionError: division by zero"
+        """The message of the error that it raises."""
         self.busy = 0.0
         self.stopped = 0
         self.closed = False
@@ -316,9 +318,8 @@ class FakeEngine:
                 self.at = Simulated(mode=command.mode or "autograd")
             case StepPhase():
                 if at.frame().next_phase == self.fails_at:
-                    words = "ZeroDivisionError: division by zero"
                     return LessonFailed(
-                        answers=number, lesson="line", phase="Loss", line=31, message=words
+                        answers=number, lesson="line", phase="Loss", line=31, message=self.message
                     )
                 self.at = at.forward()
             case StepEpoch():

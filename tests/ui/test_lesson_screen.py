@@ -431,6 +431,29 @@ async def test_an_error_names_its_place_and_the_last_numbers_stay(
         assert not app.screen.query_one("#error").display
 
 
+async def test_a_long_error_is_shown_up_to_its_fourth_line_and_says_that_it_is_cut(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.fails_at = "Loss"
+    engine.message = (
+        "RuntimeError: one of the variables needed for gradient computation has been modified"
+        " by an inplace operation: [torch.FloatTensor [2]], which is output 0 of Add, is at"
+        " version 1; expected version 0 instead. Hint: enable anomaly detection to find the"
+        " operation that failed to compute its gradient, with"
+        " torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press("space", "space")
+        await settled(pilot)
+        *shown, advice = text_of(app, "error").splitlines()
+        assert "expected version 0 instead" in re.sub(r"\s+", " ", " ".join(shown))
+        assert shown[-1].rstrip().endswith("…")
+        assert "Its changes were discarded" in advice
+        assert app.screen.query_one("#error").size.height == 5
+
+
 async def test_a_run_that_diverges_is_told_in_a_plain_word(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:

@@ -20,6 +20,9 @@ from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
 from tutor.wording.number_format import setting
 
+MOST_ERROR_LINES = 4
+"""Lines of an error's message: PyTorch says within them which tensor it is and what is wrong."""
+
 
 class Bar(LinesPane, can_focus=False):
     """One line of text."""
@@ -110,7 +113,10 @@ class ErrorBar(Bar):
         where = f"{name}, line {failed.line}" if failed.line else name
         where = where_failed(failed, self.attempt) or where
         what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
-        shown = line((what, text_styles.ERROR)).wrap(width)[:3]
+        shown = line((what, text_styles.ERROR)).wrap(width)
+        if len(shown) > MOST_ERROR_LINES:
+            cut = shown[MOST_ERROR_LINES - 1] + line((" …", text_styles.ERROR))
+            shown = [*shown[: MOST_ERROR_LINES - 1], cut.truncate(width, ellipsis=True)]
         return [*shown, line("Its changes were discarded. R restarts, b goes back.")]
 
 
