@@ -686,6 +686,7 @@ NO_FIXES = [
         "w = 0.5 * torch.tensor(2.0, requires_grad=True)\nw.retain_grad()",
     ),
     ("thermometer/parts-of-a-leaf", NO_GRAD + "params -= 0.01 * 2 * (c_pred - c).mean()"),
+    ("thermometer/centred", "w, b = params\nc_pred = w * (x - 5) + b"),
     ("vector-backward/no-scalar", "y_pred.sum().backward()"),
     ("vector-backward/no-scalar", "y_pred.backward(y_pred.detach() - y)"),
     ("vector-backward/a-sum-is-a-v", "y_pred.mean().backward()"),
