@@ -79,6 +79,13 @@ def test_scaled_inputs_need_one_step_where_raw_ones_keep_98_percent() -> None:
     assert distance == pytest.approx(3 * (99 / 101) ** 20, rel=1e-4)
 
 
+@pytest.mark.parametrize("rate", [0.0096, 0.0098, 2 / 202, 0.00995])
+def test_with_raw_inputs_the_loss_needs_about_400_epochs_to_a_millionth(rate: float) -> None:
+    found = losses(a_run("scaling-inputs", "raw", rate=rate), 430)
+    assert found[:380].min() > 1e-6
+    assert bool(found.min() < 1e-6) is (rate < 0.00995)
+
+
 def test_raw_inputs_start_with_gradients_of_6_and_40_and_diverge_above_a_hundredth() -> None:
     assert a_run("scaling-inputs", "raw").step_epoch().gradients["w"].data == (-6.0, -40.0)
     assert losses(a_run("scaling-inputs", "raw", rate=0.0102), 60)[-1] > 13
