@@ -187,6 +187,19 @@ def test_a_repair_is_not_passed_by_making_its_end_come_out(slug: str, name: str)
 
 
 NO_GRAD = "with torch.no_grad():\n    "
+GRADCHECK = """\
+slope = (f(w + h) - f(w - h)) / (2 * h)
+point = {}
+seen = []
+
+def noted(w):
+    seen.append(w.item())
+    return f(w)
+
+agrees = {}
+"""
+"""The code of `finite-differences/gradcheck` with a point and a check of it."""
+DOUBLE = "torch.tensor(1.3, dtype=torch.float64, requires_grad=True)"
 
 TABLE = "table = torch.tensor([[-2.0, -4.0], [-1.0, -2.0], [1.0, 2.0], [2.0, 4.0]])\n"
 
@@ -374,9 +387,10 @@ OTHER_FIXES = [
     ("detach/respect", "y_pred = w * x\ny = t.detach() * x"),
     (
         "finite-differences/gradcheck",
-        "slope = (f(w + h) - f(w - h)) / (2 * h)\n"
-        "point = torch.tensor(1.3).double().requires_grad_()\n"
-        "agrees = torch.autograd.gradcheck(f, (point,))",
+        GRADCHECK.format(
+            "torch.tensor(1.3).double().requires_grad_()",
+            "torch.autograd.gradcheck(noted, (point,))",
+        ),
     ),
     ("finite-differences/one-sided", "slope = (f(w + h / 2) - f(w - h / 2)) / h"),
     ("forgotten-zero/the-missing-line", "w.grad = None"),
@@ -676,9 +690,15 @@ NO_FIXES = [
     ("finite-differences/one-sided", "slope = 3 * float(w) ** 2"),
     (
         "finite-differences/gradcheck",
-        "slope = (f(w + h) - f(w - h)) / (2 * h)\n"
-        "point = torch.tensor(1.3, requires_grad=True)\n"
-        "agrees = torch.autograd.gradcheck(f, (point,), atol=1)",
+        GRADCHECK.format(
+            "torch.tensor(1.3, requires_grad=True)",
+            "torch.autograd.gradcheck(noted, (point,), atol=1)",
+        ),
+    ),
+    ("finite-differences/gradcheck", GRADCHECK.format(DOUBLE, "True")),
+    (
+        "finite-differences/gradcheck",
+        GRADCHECK.format(DOUBLE, "torch.autograd.gradcheck(noted, (point,), eps=1e-4)"),
     ),
     (
         "lost-leaf/lost-in-setup",
