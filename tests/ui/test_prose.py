@@ -28,6 +28,14 @@ def test_inline_formulas_are_drawn_and_code_stays_as_it_is() -> None:
     assert shown("weight $w_1$ is `w[0]`") == ["weight <w_1> is w[0]"]
 
 
+def test_a_short_inline_formula_stays_on_one_line_and_a_long_one_is_wrapped() -> None:
+    (first, second) = prose_lines("the sum of $a + b$ is", 14, str)
+    assert (first.plain, second.plain) == ("the sum of", "a + b is")
+    assert [second.plain[s.start : s.end] for s in second.spans] == ["a + b"]
+    assert shown("die Summe 数 von $a + b$", 16)[-1].startswith("<a + b>")
+    assert shown("x $1 + 2 + 3 + 4 + 5 + 6$", 16) == ["x <1 + 2 + 3 + 4", "+ 5 + 6>"]
+
+
 def test_emphasis_and_links_show_their_words() -> None:
     (line,) = prose_lines("*a* **b** [c](https://d.e)", 40, str)
     assert line.plain == "a b c"

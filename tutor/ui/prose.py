@@ -43,12 +43,30 @@ _UNIT = re.compile(
 """A unit that is never split: a wide character or a word, with its marks; then blanks."""
 
 
+_SHORT_FORMULA = 16
+"""Cells up to which an inline formula is kept on one row."""
+
+_KEPT_BLANK = "\ue000"
+"""A blank at which no row ends. `plain` lets no such character into a text."""
+
+
 def wrap(content: Content, width: int) -> list[Content]:
     """Rows of at most `width` cells; a word that is wider than a row is folded."""
     if not _HAS_WIDE.search(content.plain):
-        return content.wrap(width)
+        return [_with_blanks(row) for row in content.wrap(width)]
     rows = [content[start:end].rstrip() for start, end in _rows(content.plain, width)]
-    return [folded for row in rows for folded in row.fold(width)]
+    return [_with_blanks(folded) for row in rows for folded in row.fold(width)]
+
+
+def _kept_together(formula: str) -> str:
+    """A formula as a text that `wrap` doesn't break, if it is short."""
+    return formula.replace(" ", _KEPT_BLANK) if cell_len(formula) <= _SHORT_FORMULA else formula
+
+
+def _with_blanks(row: Content) -> Content:
+    if _KEPT_BLANK not in row.plain:
+        return row
+    return Content(row.plain.replace(_KEPT_BLANK, " "), [*row.spans])
 
 
 def at_line_end(before: str, after: str) -> str:
@@ -213,7 +231,7 @@ class _Writer:
                 case "code_inline":
                     yield (child.content, text_styles.CODE)
                 case "math_inline" | "math_inline_double":
-                    yield (self._inline(child.content), text_styles.EMPHASIS)
+                    yield (_kept_together(self._inline(child.content)), text_styles.EMPHASIS)
                 case "link_open" | "link_close":
                     pass
                 case "image":
