@@ -74,6 +74,13 @@ def test_no_line_begins_with_a_number_and_a_point_as_a_list_would(path: Path) ->
     assert re.findall(r"(?m)^\d+[.)] .*", path.read_text()) == []
 
 
+@each_file
+def test_no_formula_says_that_the_rule_of_the_update_equals_the_present_value(path: Path) -> None:
+    """Before the update the box holds the old value, and the equation would be false."""
+    equation = re.compile(r"\\leftarrow(?:(?!\\qquad|&)[^\n])*= *\\boxed")
+    assert equation.findall(path.read_text()) == []
+
+
 @each_lesson
 def test_its_lines_of_prose_are_short_enough_for_an_editor(path: Path) -> None:
     too_long = [line for line in path.read_text().splitlines() if len(line) > 90]
