@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 
 _MUTATORS = {
@@ -24,6 +25,9 @@ _CONTAINERS = {
     *("popitem", "add", "discard", "appendleft", "popleft", "reverse", "rotate"),
 }
 """Methods that change a list, a dict, a set or a deque."""
+
+_KEPT = 4096
+"""Statements whose names are kept: those of a few lessons, which are compiled again and again."""
 
 _SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
 
@@ -56,37 +60,47 @@ def liveness(
     its namespace as a whole, no name is dead and none idle.
     """
     epoch, setup = list(epoch), list(setup)
-    if any(_loads(node) & _SEES_EVERYTHING for node in [*setup, *epoch]):
+    if any(loads(node) & _SEES_EVERYTHING for node in [*setup, *epoch]):
         return Liveness(frozenset(), None)
-    needed = _read_by_functions(setup)
+    needed = set(_read_by_functions(tuple(setup)))
     written: set[str] = set()
     for node in epoch:
         _walk(node, needed, written)
-    expressions = [ast.parse(source.strip(), mode="eval") for source in shown]
+    expressions = [_parsed(source) for source in shown]
     for expression in expressions:
-        needed |= _loads(expression) - written
-    named = {n.id for node in epoch for n in ast.walk(node) if isinstance(n, ast.Name)}
-    touched = needed | named | {name for e in expressions for name in _loads(e)}
-    fixed = touched - {name for node in [*setup, *epoch] for name in _changed_in(node, epoch)}
+        needed |= loads(expression) - written
+    touched = needed.union(*map(_named, epoch), *map(loads, expressions))
+    may_change = [_changed_in(node, False) for node in setup]
+    may_change += [_changed_in(node, True) for node in epoch]
+    fixed = touched.difference(*may_change)
     changed = changed_in_place(epoch) & touched
     return Liveness(frozenset(written - needed), frozenset(touched), frozenset(fixed), changed)
 
 
+@lru_cache(_KEPT)
+def _parsed(source: str) -> ast.expr:
+    return ast.parse(source.strip(), mode="eval").body
+
+
 def changed_in_place(statements: Iterable[ast.stmt]) -> frozenset[str]:
     """The names whose things these statements change in place: `np.random.shuffle(order)`."""
-    parts = [part for node in statements for part in ast.walk(node)]
-    return frozenset(name for part in parts for name in _changed_object(part))
+    return frozenset[str]().union(*map(_changed_in_place_by, statements))
+
+
+@lru_cache(_KEPT)
+def _changed_in_place_by(node: ast.stmt) -> frozenset[str]:
+    return frozenset(name for part in ast.walk(node) for name in _changed_object(part))
 
 
 def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
     """Take one statement, in order, into the account of names needed and written."""
     if isinstance(node, ast.With):
         for item in node.items:
-            needed |= _loads(item.context_expr) - written
+            needed |= loads(item.context_expr) - written
         for inner in node.body:
             _walk(inner, needed, written)
         return
-    needed |= _loads(node) - written
+    needed |= loads(node) - written
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         needed |= {node.target.id} - written
     if isinstance(node, ast.Delete):
@@ -115,15 +129,25 @@ def _targets(target: ast.expr) -> set[str]:
     return set()
 
 
-def _loads(node: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+@lru_cache(_KEPT)
+def loads(node: ast.AST) -> frozenset[str]:
+    """The names that are read in a tree."""
+    names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+    return frozenset(n.id for n in names if isinstance(n.ctx, ast.Load))
 
 
-def _changed_in(node: ast.stmt, epoch: list[ast.stmt]) -> set[str]:
+@lru_cache(_KEPT)
+def _named(node: ast.AST) -> frozenset[str]:
+    return frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+@lru_cache(_KEPT)
+def _changed_in(node: ast.stmt, is_in_epoch: bool) -> frozenset[str]:
     """Names that a statement of the epoch, or a function, binds, changes or gives another name."""
     inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-    parts = [node] if node in epoch else [n for n in ast.walk(node) if isinstance(n, inner)]
-    return {name for part in parts for inside in ast.walk(part) for name in _changed_by(inside)}
+    parts = [node] if is_in_epoch else [n for n in ast.walk(node) if isinstance(n, inner)]
+    insides = [inside for part in parts for inside in ast.walk(part)]
+    return frozenset(name for inside in insides for name in _changed_by(inside))
 
 
 def _changed_by(node: ast.AST) -> set[str]:
@@ -179,9 +203,10 @@ def _roots(node: ast.AST | None) -> set[str]:
     return set()
 
 
-def _read_by_functions(statements: list[ast.stmt]) -> set[str]:
+@lru_cache(_KEPT)
+def _read_by_functions(statements: tuple[ast.stmt, ...]) -> frozenset[str]:
     """The globals that functions and classes defined here may read (attributes' names too)."""
-    tree = ast.Module(body=statements, type_ignores=[])
+    tree = ast.Module(body=[*statements], type_ignores=[])
     code = compile(tree, "<setup>", "exec", dont_inherit=True)
     waiting = [c for c in code.co_consts if isinstance(c, CodeType)]
     found: set[str] = set()
@@ -189,4 +214,4 @@ def _read_by_functions(statements: list[ast.stmt]) -> set[str]:
         inner = waiting.pop()
         found |= set(inner.co_names)
         waiting += [c for c in inner.co_consts if isinstance(c, CodeType)]
-    return found
+    return frozenset(found)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import ast
 import io
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import CodeType
 
 from tutor.errors import RunError
@@ -23,10 +24,16 @@ from tutor.lesson.checks import binds_data
 from tutor.lesson.code_checks import why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson, gradient_index
 from tutor.plain import one_line
-from tutor.training.liveness import Liveness, changed_in_place, liveness
+from tutor.training.liveness import Liveness, changed_in_place, liveness, loads
 from tutor.training.time_limit import VALUE_OF
 
 Quiet = Callable[[], AbstractContextManager[object]]
+
+_KEPT = 1024
+"""Pieces of code whose compilation is kept: those of a few lessons.
+
+Where a learner edits one phase, or changes the mode and back, the rest need not be compiled again.
+"""
 
 
 class UnheardOutput(io.TextIOWrapper):
@@ -196,7 +203,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         batches=lesson.batches,
         warm_up=lesson.warm_up,
         setup=_phase(SETUP, trees.get(SETUP, []), filename),
-        loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
+        loop=tuple(_code_phase(str(s.phase), tuple(trees[str(s.phase)]), filename) for s in loop),
         epoch_code=_compile(_whole_epoch(loop_trees, reports, lesson), filename),
         report=_phase(REPORT, reports, filename),
         watch=tuple(
@@ -209,7 +216,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         },
         liveness=alive,
         data=lesson.data if has_data else None,
-        volatile=(_names(epoch, ast.Store) | alive.changed)
+        volatile=(_bound(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch"},
         draws=any(map(_may_draw, [*trees.get(SETUP, []), *epoch])),
@@ -217,12 +224,15 @@ def _program(lesson: Lesson, mode: str) -> Program:
 
 
 def _tree(fences: Iterable[Fence]) -> list[ast.stmt]:
-    body: list[ast.stmt] = []
-    for fence in fences:
-        module = ast.parse(fence.code)
-        ast.increment_lineno(module, fence.line - 1)
-        body += module.body
-    return body
+    return [statement for fence in fences for statement in _statements(fence.code, fence.line)]
+
+
+@lru_cache(_KEPT)
+def _statements(code: str, line: int) -> Sequence[ast.stmt]:
+    """The statements of code that begins on this line. They are shared: nothing changes them."""
+    module = ast.parse(code)
+    ast.increment_lineno(module, line - 1)
+    return module.body
 
 
 def _whole_epoch(
@@ -240,27 +250,30 @@ def _compile(body: list[ast.stmt], filename: str) -> CodeType:
 
 
 def _phase(name: str, body: list[ast.stmt], filename: str) -> Phase | None:
-    return _code_phase(name, body, filename) if body else None
+    return _code_phase(name, tuple(body), filename) if body else None
 
 
-def _code_phase(name: str, body: list[ast.stmt], filename: str) -> Phase:
+@lru_cache(_KEPT)
+def _code_phase(name: str, body: tuple[ast.stmt, ...], filename: str) -> Phase:
     lines = {n for stmt in body for n in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1)}
-    binds = _names(body, ast.Store)
+    binds = _bound(body)
     changes = binds | changed_in_place(body)
-    return Phase(name, _compile(body, filename), frozenset(lines), binds, changes)
+    return Phase(name, _compile([*body], filename), frozenset(lines), binds, changes)
 
 
+@lru_cache(_KEPT)
 def _expression(label: str, source: str, filename: str, line: int) -> Expression:
     """It is compiled as code of the file, so that any stack tells its line and its name."""
     tree = ast.parse(source.strip(), filename, "eval")
     ast.increment_lineno(tree, line - 1)
     calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
-    names = _names([tree], ast.Load)
+    names = loads(tree)
     code = compile(tree, filename, "eval", dont_inherit=True)
     code = code.replace(co_name=VALUE_OF + one_line(label))
     return Expression(label, source, line, code, names, calls)
 
 
+@lru_cache(_KEPT)
 def _may_draw(tree: ast.AST) -> bool:
     """Whether code mentions `random` or could get at it by an import: without, it can't draw."""
     ways = (ast.Import, ast.ImportFrom)
@@ -273,7 +286,12 @@ def _may_draw(tree: ast.AST) -> bool:
     )
 
 
-def _names(trees: Iterable[ast.AST], context: type[ast.expr_context]) -> frozenset[str]:
-    """The names that stand in these trees to be bound (Store) or read (Load)."""
-    found = (n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Name))
-    return frozenset(n.id for n in found if isinstance(n.ctx, context))
+def _bound(trees: Iterable[ast.AST]) -> frozenset[str]:
+    return frozenset[str]().union(*map(_bound_in, trees))
+
+
+@lru_cache(_KEPT)
+def _bound_in(tree: ast.AST) -> frozenset[str]:
+    """The names that stand in a tree to be bound."""
+    names = (n for n in ast.walk(tree) if isinstance(n, ast.Name))
+    return frozenset(n.id for n in names if isinstance(n.ctx, ast.Store))
