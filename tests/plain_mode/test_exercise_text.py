@@ -333,7 +333,12 @@ def test_signs_may_be_typed_as_words():
 
 
 @pytest.mark.parametrize(
-    ("condition", "start"), [("w * 5 + b < 2", "w"), ("losses[:9].min() < 2", "Lowest")]
+    ("condition", "start"),
+    [
+        ("w * 5 + b < 2", "w"),
+        ("losses[:9].min() < 2", "Lowest"),
+        ("abs(losses - 16).max() < 2", "Largest"),
+    ],
 )
 def test_a_variable_keeps_its_small_letter_at_the_start_of_a_sentence(condition: str, start: str):
     attempt = Attempt(

@@ -47,7 +47,7 @@ AFTER_SOLUTION = {
     "code": "Type edit to write it, or type skip.",
     "condition": "Reach the goal, or type skip.",
 }
-_WORDS = ("loss", "lowest", "highest", "epoch", "epochs")
+_WORDS = ("loss", "lowest", "highest", "largest", "epoch", "epochs")
 """First words of a goal's comparison that are no names of the lesson."""
 AGAIN = "Type next to be asked again, hint for a hint, or solution."
 RESULTS: Mapping[ExerciseResult, str] = {
