@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from tests.training.conftest import lesson_text
 from tutor.engine import open_runs, server
 from tutor.lesson.document import parse
-from tutor.protocol.messages import OpenLesson
+from tutor.protocol.messages import FramePainted, OpenLesson, to_line
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 
@@ -43,3 +45,21 @@ def test_a_lesson_that_may_import_waits_for_what_is_being_loaded(
     assert loading.is_alive() is not waits
     assert there.runs is not None
     end.set()
+
+
+@pytest.mark.parametrize(("cores", "waits"), [(3, True), (4, False)])
+def test_torch_is_loaded_before_the_first_paint_where_there_are_cores_for_both(
+    cores: int, waits: bool
+) -> None:
+    code = (
+        f"from tutor.engine import child; child.cores = lambda: {cores}\n"
+        "child.main(lambda inbox, out: (out.write(f'{inbox.has_painted}'.encode()), out.flush()))"
+    )
+    command = (sys.executable, "-c", code)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if waits:
+            process.stdin.write(to_line(FramePainted()))
+            process.stdin.flush()
+        assert process.stdout.read() == str(waits).encode()

@@ -2,7 +2,7 @@
 
 Standard input and output carry the protocol; they are moved to private descriptors, so that
 nothing a lesson prints or reads can get between. Modules that load quickly are loaded while the
-app makes its first screen; torch only then, because it takes all that a machine has.
+app makes its first screen; torch only then, unless there are cores enough for both.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from tutor.training.time_limit import limit_expressions
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
 """Does the commands of the inbox, and writes the events."""
 
+CORES_FOR_BOTH = 4
+"""From so many cores on, loading torch (which keeps two busy) does not delay the first screen."""
+
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
 """Signals that end a process, beside those of a crash."""
 
@@ -41,7 +44,8 @@ def main(serve: Serve | None = None) -> None:
     # A copy of this process that a lesson makes must neither read nor write in its place.
     os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
     inbox = Inbox(source)
-    inbox.wait_until_painted()
+    if cores() < CORES_FOR_BOTH:
+        inbox.wait_until_painted()
     try:
         (serve or _serve)(inbox, out)
     except BaseException:  # noqa: BLE001 - reported to the app, whatever it is
@@ -52,6 +56,13 @@ def main(serve: Serve | None = None) -> None:
                 errors.flush()
         finally:  # a lesson may have closed that, too
             leave(1)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _serve(inbox: Inbox, out: BinaryIO) -> None:
