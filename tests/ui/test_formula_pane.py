@@ -228,3 +228,16 @@ async def test_after_the_lessons_epochs_each_further_one_shows_the_next_closing_
             shown = [row.strip() for row in app.screen_rows]
             assert any(row.startswith(heading) for row in shown[:12]), shown
             assert (heading in shown[0]) or further
+
+
+async def test_before_the_first_frame_the_text_in_view_is_built_first() -> None:
+    pane = FormulaPane(id="formula", ascii_only=False)
+    app = OnePane(pane, replace(view(frame(0, 0)), frame=None, lesson=told(9)))
+    built: list[int] = []
+    show = pane.show_lines
+    pane.show_lines = lambda lines: (built.append(len(lines)), show(lines))[1]  # type: ignore[method-assign]
+    async with app.run_test(size=(60, 9)) as pilot:
+        await pilot.pause()
+        await pilot.pause()
+        assert 8 <= min(built) < max(built) == len(pane.lines)
+        assert "What to remember" in app.text

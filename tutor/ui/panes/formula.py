@@ -20,7 +20,7 @@ from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
 from tutor.ui import marks, text_styles
 from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.number_format import Span, changed_spans, short
@@ -63,6 +63,8 @@ class FormulaPane(LinesPane):
         self._closing_starts: list[int] = []
         """The first line of each section behind the last phase."""
         self._followed: tuple[str, str | None, int | None, bool] | None = None
+        self._is_whole = False
+        """Whether the text below the pane is built, too: that takes longer than what is in view."""
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw for another lesson, step or value."""
@@ -71,7 +73,7 @@ class FormulaPane(LinesPane):
         if old is None or old.lesson is not new.lesson:
             self._drawn.clear()
             self._last.clear()
-            self._followed = None
+            self._followed, self._is_whole = None, False
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
         self._remember(new.before)
         self.rebuild()
@@ -98,7 +100,7 @@ class FormulaPane(LinesPane):
                     self._last[phase, expression] = text
 
     def build(self, width: int) -> Sequence[Content]:
-        """Every section, one below the other."""
+        """Every section, one below the other; at first only those in view."""
         view = self.view
         if view is None:
             return []
@@ -119,11 +121,18 @@ class FormulaPane(LinesPane):
                     start, _ = self._results.get(section.phase, (len(lines), 0))
                     self._results[section.phase] = (start, len(lines) + len(block_lines) - 1)
                 lines.extend(block_lines)
+                if len(lines) > self._height and view.frame is None and not self._is_whole:
+                    after_paint(self, self._build_whole)
+                    return lines
             if section.phase:
                 self._sections[section.phase] = (first, len(lines) - 1)
             if len(lines) > first:
                 lines.append(line())
         return lines[:-1]
+
+    def _build_whole(self) -> None:
+        self._is_whole = True
+        self.rebuild()
 
     def settle(self) -> None:
         """Keep in view what has just run, with what is next below it.
