@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
-LISTING = "import sys, tutor.ui.app; print('\\n'.join(sys.modules))"
+LISTING = """
+import sys, tutor.cli.opening, tutor.lesson.cache, tutor.ui.app
+print('\\n'.join(sys.modules))
+"""
 
 
 def test_the_app_is_imported_without_torch_and_without_what_loads_slowly() -> None:
@@ -13,4 +16,5 @@ def test_the_app_is_imported_without_torch_and_without_what_loads_slowly() -> No
     loaded = set(run.stdout.split())
     assert "textual.app" in loaded
     slow = {"torch", "numpy", "pygments", "markdown_it", "latex2mathml", "yaml"}
+    slow |= {"textual.widgets._text_area", "tutor.session.session", "tutor.formula"}
     assert not loaded & slow

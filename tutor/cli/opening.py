@@ -12,7 +12,6 @@ from pathlib import Path
 from tutor.cli.output import warn
 from tutor.engine.client import EngineClient
 from tutor.errors import RunError, UsageError
-from tutor.lesson.model import Lesson
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
@@ -57,21 +56,21 @@ def _terminal_path() -> str:
 def _open(
     engine: EngineClient, progress_writer: ProgressWriter, options: argparse.Namespace
 ) -> int:
-    from tutor.lesson import library  # noqa: PLC0415 - the child loads its own meanwhile
+    from tutor.lesson import cache, library  # noqa: PLC0415 - the child loads its own meanwhile
     from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
     from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 
     path = library.find(options.lesson, options.lang) if options.lesson else None
-    headline = library.headline(path) if path else None
+    headline = cache.headline(path) if path else None
     check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
     settings = SettingsFile(settings_file())
     app = TutorApp(
         engine,
-        partial(library.headlines, options.lang),
-        _read,
+        partial(cache.headlines, options.lang),
+        cache.read,
         first=path,
         first_title=headline.title if headline else "",
         start=Start(options.mode, options.device, options.learning_rate, options.seed),
@@ -93,10 +92,3 @@ def check_mode(mode: str | None, modes: Sequence[str]) -> None:
     """Raise UsageError if the lesson is known to have no such mode."""
     if mode and modes and mode not in modes:
         raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")
-
-
-def _read(path: Path) -> Lesson:
-    """Read a lesson file; the parser is loaded only now, after the first paint."""
-    from tutor.lesson.document import read  # noqa: PLC0415
-
-    return read(path)

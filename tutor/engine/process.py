@@ -9,7 +9,6 @@ import os
 import queue
 import re
 import resource
-import secrets
 import signal
 import subprocess
 import sys
@@ -164,7 +163,7 @@ class Process:
         self.misdeed = ""
         """What it did that it had to be ended for; empty if it was not."""
         self._is_over = False
-        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         # It lives as long as the child, which writes to it until torch is loaded.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         their_end, self._lifeline = os.pipe()

@@ -16,7 +16,6 @@ before it leaves that. If the tutor is gone without a -, the supervisor leaves t
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import select
@@ -212,6 +211,8 @@ def _end_like(status: int) -> NoReturn:
 
 
 def _prctl(option: int, value: int) -> None:
+    import ctypes  # noqa: PLC0415 - the app, which imports this module, needs it for nothing
+
     ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 

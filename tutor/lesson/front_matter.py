@@ -9,11 +9,8 @@ from types import MappingProxyType
 
 from tutor.lesson import schema, yaml_tree
 from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.model import DataNames
+from tutor.lesson.model import LAST, DataNames
 from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
-
-LAST = 1e9
-"""The order of a lesson that gives none: after all that do."""
 
 _expressions = by_mode(schema.EXPRESSION)
 

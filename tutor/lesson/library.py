@@ -9,7 +9,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,10 +17,8 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError, LessonMissingError
-from tutor.lesson import front_matter
-from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
-from tutor.lesson.model import STANDARD_MODES
+from tutor.lesson.model import LAST, STANDARD_MODES
 from tutor.plain import one_line
 
 MAX_BYTES = 256 * 1024
@@ -143,7 +141,7 @@ class Headline:
     title: str
     """The slug, where the file has none."""
     summary: str = ""
-    order: float = front_matter.LAST
+    order: float = LAST
     modes: tuple[str, ...] = ()
     shipped: bool = True
     diagnostic: str = ""
@@ -182,14 +180,18 @@ def is_shipped(path: Path) -> bool:
         return False
 
 
-def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
+def headlines(
+    language: str = ORIGINAL, read: Callable[[Path, tuple[str, ...]], Headline] | None = None
+) -> tuple[Headline, ...]:
     """One headline for each lesson, by chapter, order and slug, those with diagnostics last.
 
     A chapter's place is that of its first shipped lesson; lessons in no chapter follow.
-    It is made from the lesson's file in `language` where there is one, else from another.
+    It is made from the lesson's file in `language` where there is one, else from another, by
+    `read`, which is `headline` if it isn't given.
     """
+    read = read or headline
     shelf = _Shelf()
-    found = [headline(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
+    found = [read(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
     found += map(_shadowed, shelf.shadowed)
     places: dict[str, tuple[bool, float]] = {"": (True, math.inf)}
     for h in found:
@@ -205,6 +207,9 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
 
     `languages` are those of its translations beside it, where they are not given.
     """
+    from tutor.lesson import front_matter  # noqa: PLC0415 - loads the YAML parser
+    from tutor.lesson.diagnostics import DiagnosticList  # noqa: PLC0415 - likewise
+
     shipped = is_shipped(path)
     languages = languages or tuple(_beside(path))
     try:

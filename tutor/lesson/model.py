@@ -102,6 +102,10 @@ class LadderRow(msgspec.Struct, frozen=True):
     """For each mode: True by hand, False by PyTorch, None where the mode has no such phase."""
 
 
+LAST = 1e9
+"""The order of a lesson that gives none: after all that do."""
+
+
 class DataNames(msgspec.Struct, frozen=True):
     """The names of a lesson's data in its code, for plots."""
 

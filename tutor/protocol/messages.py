@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -506,10 +507,18 @@ def path_of(kind: type, value: object) -> Path:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=os.fsencode)
-_commands: msgspec.msgpack.Decoder[AnyCommand] = msgspec.msgpack.Decoder(
-    AnyCommand, dec_hook=path_of
-)
-_events: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
+
+
+@cache
+def _commands() -> msgspec.msgpack.Decoder[AnyCommand]:
+    """The decoder of commands; making it takes milliseconds, and the app needs none."""
+    return msgspec.msgpack.Decoder(AnyCommand, dec_hook=path_of)
+
+
+@cache
+def _events() -> msgspec.msgpack.Decoder[Said]:
+    """The decoder of events; the app makes it when torch is loaded, after the first paint."""
+    return msgspec.msgpack.Decoder(Said)
 
 
 def to_line(message: Message) -> bytes:
@@ -537,13 +546,13 @@ def _whole(thing: Any) -> Any:
 
 def command_from_line(line: bytes) -> AnyCommand:
     """The command on a line. Raises msgspec.DecodeError if there is none."""
-    return _commands.decode(_unwrapped(line))
+    return _commands().decode(_unwrapped(line))
 
 
 def event_from_line(line: bytes) -> Said:
     """The event on a line. Raises msgspec.DecodeError if there is none, whatever it holds."""
     try:
-        return _events.decode(_unwrapped(line))
+        return _events().decode(_unwrapped(line))
     except (RecursionError, UnicodeDecodeError) as error:
         raise msgspec.DecodeError(str(error)) from error
 

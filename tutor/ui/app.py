@@ -15,7 +15,6 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import TextArea
 
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
@@ -24,7 +23,6 @@ from tutor.protocol.messages import AnyEvent
 from tutor.session.engine_session import Engine
 from tutor.session.journal import Bookmark, Journal, next_to_do
 from tutor.session.run_view import Notice, Start
-from tutor.session.session import Session, SessionObserver
 from tutor.ui import palette
 from tutor.ui.charset import is_ascii_only
 from tutor.ui.keys_in_order import KeysInOrder
@@ -38,6 +36,7 @@ from tutor.ui.themes import ThemedApp
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
+    from tutor.session.session import Session
     from tutor.ui.screens.lesson import LessonScreen
 
 TROUBLE_SECONDS = 1.0
@@ -111,7 +110,6 @@ class TutorApp(ThemedApp):
         self._trust = trust_lesson or _trust
         self._journal = journal
         self._trouble = ""
-        self.session = Session(engine, journal=journal)
         self._ascii_only = ascii_only
         self._first_title = one_line(first_title)
         self._curriculum = CurriculumProgress(
@@ -120,6 +118,13 @@ class TutorApp(ThemedApp):
         self._menu_screen = MenuScreen(self._curriculum)
         self._came_to_map_from = "menu"
         self._keys = KeysInOrder(self, self._hand_on)
+
+    @cached_property
+    def session(self) -> Session:
+        """The session. Its modules load after the menu's first paint."""
+        from tutor.session.session import Session  # noqa: PLC0415
+
+        return Session(self._engine, journal=self._journal)
 
     @cached_property
     def _lesson_screen(self) -> LessonScreen:
@@ -178,6 +183,8 @@ class TutorApp(ThemedApp):
 
     def on_tutor_app_engine_spoke(self, message: EngineSpoke) -> None:
         """Pass the event to the session, update the screen, and ask for the next frame."""
+        from tutor.session.session import SessionObserver  # noqa: PLC0415  as above
+
         is_owed = self.session.receive(message.event)
         for screen in dict.fromkeys((self._lesson_screen, *self.screen_stack)):
             if isinstance(screen, SessionObserver) and screen.is_mounted:
@@ -291,7 +298,7 @@ class TutorApp(ThemedApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable suspending in the editor, where Ctrl+Z is undo."""
-        if action == "suspend_process" and isinstance(self.focused, TextArea):
+        if action == "suspend_process" and hasattr(self.focused, "undo"):
             return False
         return super().check_action(action, parameters)
 

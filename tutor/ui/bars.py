@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -11,7 +12,6 @@ from textual.reactive import var
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
-from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import marks, text_styles
 from tutor.ui.commands import KEYS, AppCommand, footer
@@ -19,6 +19,9 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
 from tutor.wording.number_format import setting
+
+if TYPE_CHECKING:
+    from tutor.session.attempt import Attempt
 
 MOST_ERROR_LINES = 4
 """Lines of an error's message: PyTorch says within them which tensor it is and what is wrong."""

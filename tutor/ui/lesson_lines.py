@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from tutor.lesson.languages import LANGUAGES
@@ -186,9 +187,13 @@ def chapter_row(title: str, lessons: Sequence[LessonProgress], width: int) -> Co
     return row.truncate(width, ellipsis=True)
 
 
-def title_column(curriculum: Sequence[LessonProgress], width: int) -> int:
+def widest_title(curriculum: Sequence[LessonProgress]) -> int:
+    """The cells of the widest title."""
+    return max((cell_len(one_line(s.headline.title)) for s in curriculum), default=0)
+
+
+def title_column(widest: int, width: int) -> int:
     """The column where titles end in a list of this width; at most half of the list."""
-    widest = max((line(one_line(s.headline.title)).cell_length for s in curriculum), default=0)
     return min(_NUMBER_CELLS + _MARK_CELLS + widest + 2, width * 2 // 3)
 
 

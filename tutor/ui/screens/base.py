@@ -7,7 +7,7 @@ the session's state and passes commands to it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -16,11 +16,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
-from tutor.session.session import Session
 from tutor.ui.commands import KEYS, AppCommand
 from tutor.wording.notices import notice_text
+
+if TYPE_CHECKING:
+    from tutor.session.attempt import Attempt
+    from tutor.session.session import Session
 
 MIN_WIDTH, MIN_HEIGHT = 80, 22
 """Less than 80×24, which leaves room for a multiplexer's own lines."""

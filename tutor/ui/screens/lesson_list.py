@@ -32,6 +32,7 @@ from tutor.ui.lesson_lines import (
     matching,
     menu_row,
     title_column,
+    widest_title,
 )
 from tutor.ui.panes.lessons import DetailsPane, LessonRow, LessonsPane
 from tutor.ui.panes.lines import after_paint
@@ -225,10 +226,12 @@ class MenuScreen(LessonListScreen):
         super().__init__(curriculum)
         self._words = ""
         """The words of the search."""
+        self._widest = 0
+        """The cells of the widest title of all lessons."""
 
     def entries(self, curriculum: Sequence[LessonProgress]) -> Iterable[LessonRow]:
         """The row to resume (or a welcome), then the lessons that match the search."""
-        found = matching(curriculum, self._words)
+        found, self._widest = matching(curriculum, self._words), widest_title(curriculum)
         if not self._words:
             yield self._first_entry(curriculum)
         elif not found:
@@ -241,7 +244,7 @@ class MenuScreen(LessonListScreen):
 
     def _row(self, number: int, standing: LessonProgress, width: int) -> Content:
         is_open = standing.headline.slug == self.open_slug
-        column = title_column(tuple(self._known.values()), width)
+        column = title_column(self._widest, width)
         return menu_row(number, standing, is_open, column, width)
 
     def _first_entry(self, curriculum: Sequence[LessonProgress]) -> LessonRow:

@@ -1,0 +1,131 @@
+"""Headlines and lessons that were read before, kept in the platform's cache folder.
+
+The YAML and Markdown parsers and the checks take longer than all else at the start of the app. What
+they made of a file is used again while its content and the tutor's own code are the same. A cache
+that can't be read or written costs nothing but that time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import platformdirs
+
+from tutor.lesson import library
+from tutor.lesson.languages import ORIGINAL, language_of
+from tutor.lesson.library import APP, Headline
+from tutor.lesson.model import Lesson
+
+Kept = TypeVar("Kept", "_Headlines", "_Lesson")
+
+
+class _Headlines(msgspec.Struct):
+    """The headlines of one language."""
+
+    reader: str
+    """The state of the code that made them."""
+    found: dict[str, tuple[str, Headline]]
+    """By path: the state of the file, and its headline."""
+
+
+class _Lesson(msgspec.Struct):
+    """A lesson, which holds the digest of the text that it was parsed from."""
+
+    reader: str
+    lesson: Lesson
+
+
+def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
+    """`library.headlines`, reading only the files that have changed."""
+    file = _folder() / f"headlines-{language}"
+    before = _load(file, _Headlines)
+    known, found = before.found if before else {}, {}
+
+    def read(path: Path, languages: tuple[str, ...]) -> Headline:
+        state = _state_of(path)
+        kept_state, headline = known.get(str(path), ("", None))
+        if headline is None or not state or state != kept_state or headline.languages != languages:
+            headline = library.headline(path, languages)
+        found[str(path)] = (state, headline)
+        return headline
+
+    listed = library.headlines(language, read)
+    if found != known:
+        _save(file, _Headlines(_reader(), found))
+    return listed
+
+
+def headline(path: Path) -> Headline:
+    """`library.headline`, reading the file only if it has changed since it was listed."""
+    kept = _load(_folder() / f"headlines-{language_of(path)}", _Headlines)
+    state, found = kept.found.get(str(path), ("", None)) if kept else ("", None)
+    return found if found is not None and state == _state_of(path) else library.headline(path)
+
+
+def read(path: Path) -> Lesson:
+    """`document.read`, parsing only a text that has changed. Raises the same errors."""
+    source = library.load(path)
+    file = _folder() / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+    kept = _load(file, _Lesson)
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    if kept is not None and (kept.lesson.digest, kept.lesson.path) == (digest, path):
+        return kept.lesson
+    from tutor.lesson.document import parse  # noqa: PLC0415 - loads the parsers
+
+    lesson = parse(source, path)
+    _save(file, _Lesson(_reader(), lesson))
+    return lesson
+
+
+def _folder() -> Path:
+    return platformdirs.user_cache_path(APP)
+
+
+def _state_of(path: Path) -> str:
+    """The identity, size and times of a file; empty if there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return ""
+    return repr((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@cache
+def _reader() -> str:
+    """The state of the code that reads lessons: its files, and Python's version."""
+    folder = Path(__file__).parent
+    found = [
+        (entry.path, entry.stat().st_size, entry.stat().st_mtime_ns)
+        for part in (folder, folder.parent / "formula")
+        for entry in sorted(os.scandir(part), key=lambda entry: entry.name)
+        if entry.name.endswith(".py")
+    ]
+    return hashlib.sha256(repr((sys.version, found)).encode()).hexdigest()
+
+
+def _load(file: Path, kind: type[Kept]) -> Kept | None:
+    """What is kept in a file, if this code made it."""
+    try:
+        kept = msgspec.msgpack.decode(
+            file.read_bytes(), type=kind, dec_hook=lambda _, value: Path(os.fsdecode(value))
+        )
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
+        return None
+    return kept if kept.reader == _reader() else None
+
+
+def _save(file: Path, kept: _Headlines | _Lesson) -> None:
+    """Write atomically; another tutor may read it meanwhile."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    with suppress(OSError, UnicodeEncodeError):  # a surrogate in a name: that is read each time
+        data = msgspec.msgpack.encode(kept, enc_hook=os.fsencode)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        beside.replace(file)
