@@ -31,6 +31,9 @@ import pytest
         (r"\mathbf{x}^\top \boldsymbol{\theta} \mathcal{L}", "𝐱ᵀ 𝛉 ℒ"),
         (r"1{,}000 + f(x, y) = 3.14", "1,000 + f(x, y) = 3.14"),
         (r"p(y_i \mid x_i; \theta)", "p(yᵢ ∣ xᵢ; θ)"),
+        (r"\cancel x + x^12 + 2pt", "x̸ + x¹2 + 2pt"),
+        (r"f''' + f'^2 + x_i'", "f‴ + f′² + xᵢ′"),
+        (r"\hat\mathbf{x} + x_\mathrm{in} \iff \bot", "𝐱̂ + xᵢₙ ⟺ ⊥"),
     ],
 )
 def test_what_fits_on_one_row_stays_on_one_row(looks, latex, row):
@@ -230,6 +233,15 @@ CASES = [
         """
         ⎛ 1  2 ⎞ ⎡ x₁ ⎤ ≠ │ a  b │
         ⎝ 3  4 ⎠ ⎣ x₂ ⎦   │ c  d │
+        """,
+    ),
+    (
+        "a last row whose last cell is empty is kept",
+        r"\begin{pmatrix} a & b \\ c & \end{pmatrix} \binom27^2",
+        """
+                 ⎛2⎞²
+        ⎛ a  b ⎞ ⎜ ⎟
+        ⎝ c    ⎠ ⎝7⎠
         """,
     ),
     (

@@ -15,6 +15,6 @@ def test_the_app_is_imported_without_torch_and_without_what_loads_slowly() -> No
     )
     loaded = set(run.stdout.split())
     assert "textual.app" in loaded
-    slow = {"torch", "numpy", "pygments", "markdown_it", "latex2mathml", "yaml"}
+    slow = {"torch", "numpy", "pygments", "markdown_it", "yaml"}
     slow |= {"textual.widgets._text_area", "tutor.session.session", "tutor.formula"}
     assert not loaded & slow

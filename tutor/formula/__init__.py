@@ -1,4 +1,4 @@
-"""Formulas: LaTeX → MathML → rows of aligned text, or words.
+"""Formulas: LaTeX → a small tree → rows of aligned text, or words.
 
 The functions import what they need when first called: importing this package takes some
 milliseconds, reading the first formula some hundred. Only `parse` raises, and only
@@ -24,9 +24,9 @@ def parse(latex: str) -> Formula:
 
     A formula is read once and drawn at every step, so what was read is kept.
     """
-    from tutor.formula import tree  # noqa: PLC0415 - deferred, see above
+    from tutor.formula import reader  # noqa: PLC0415 - deferred, see above
 
-    return tree.parse(latex)
+    return reader.parse(latex)
 
 
 def draw(

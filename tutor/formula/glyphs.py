@@ -67,12 +67,6 @@ ASCII_SUPERSCRIPTS = {"′": "'", "″": "''", "‴": "'''", "*": "*"}
 
 # --- Accents ----------------------------------------------------------------------------
 
-ACCENTS = {
-    "^": "hat", "¯": "bar", "―": "bar", "~": "tilde", "→": "vec", "←": "back", "↔": "both",
-    "˙": "dot", "¨": "ddot", "ˇ": "check", "˘": "breve", "´": "acute", "`": "grave", "˚": "ring",
-}  # fmt: skip
-"""Accents of MathML → their names here."""
-
 COMBINING = {
     "hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "vec": "\u20d7", "dot": "\u0307",
     "ddot": "\u0308", "check": "\u030c", "breve": "\u0306", "acute": "\u0301", "grave": "\u0300",
@@ -149,19 +143,10 @@ def tall_delimiter(symbol: str, above: int, below: int, *, ascii: bool) -> tuple
 
 # --- Letters of other alphabets -----------------------------------------------------------
 
-_VARIANTS = {
-    "bold": "BOLD",
-    "bold-italic": "BOLD",
-    "double-struck": "DOUBLE-STRUCK",
-    "script": "SCRIPT",
-    "fraktur": "FRAKTUR",
-}
 
-
-def in_variant(text: str, variant: str | None) -> str:
-    """`text` in a mathematical alphabet, by the characters' Unicode names; italic is plain."""
-    style = _VARIANTS.get(variant or "")
-    return text if style is None else "".join(_in_style(c, style) for c in text)
+def in_style(text: str, style: str) -> str:
+    """`text` in a mathematical alphabet, such as BOLD, by the characters' Unicode names."""
+    return "".join(_in_style(c, style) for c in text) if style else text
 
 
 def _in_style(character: str, style: str) -> str:

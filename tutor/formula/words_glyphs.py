@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+
+from tutor.formula.symbols import command_names
 
 TEMPLATES = {
     "unsupported": "LaTeX {}",
@@ -174,19 +175,4 @@ def _character(character: str) -> str:
     if name.startswith("GREEK ") and "LETTER " in name:
         greek = name.rpartition("LETTER ")[2].split()[0].lower().replace("lamda", "lambda")
         return f"capital {greek}" if "CAPITAL" in name else greek
-    return _latex_names().get(character) or _latex_names().get(plain[:1]) or plain or character
-
-
-@lru_cache(maxsize=1)
-def _latex_names() -> dict[str, str]:
-    """A sign → the LaTeX command that writes it, the shortest that is one plain word."""
-    # Deferred: reading its table of symbols takes some 50 ms.
-    from latex2mathml.symbols_parser import parse_symbols  # noqa: PLC0415
-
-    names: dict[str, str] = {}
-    commands = sorted(parse_symbols().items(), key=lambda item: (len(item[0]), item[0]))
-    for command, code in commands:
-        name = command.removeprefix("\\")
-        if name.isascii() and name.isalpha() and len(name) > 1:
-            names.setdefault(chr(int(code, 16)), name)
-    return names
+    return command_names().get(character) or command_names().get(plain[:1]) or plain or character
