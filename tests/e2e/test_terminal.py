@@ -13,6 +13,7 @@ import pytest
 
 from tests.terminal import TUTOR, Terminal, is_alive
 from tests.waiting import wait_until
+from tutor.lesson.library import headlines
 from tutor.ui.settings import Settings, SettingsFile
 
 ENDLESS = """---
@@ -133,7 +134,8 @@ def test_a_learner_changes_the_past_and_looks_into_the_gradient(tmp_path: Path) 
 def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked() -> None:
     with lesson() as terminal:
         terminal.wait_for("One weight", "A line through the origin", "Sum or mean?")
-        terminal.press("down", "down", "down", "enter")
+        place = [headline.slug for headline in headlines()].index("sum-or-mean")
+        terminal.press(*["down"] * place, "enter")
         terminal.wait_for("Sum or mean?", "next: ▶ Predict")
         terminal.press("j")
         terminal.wait_for("Jump to")
@@ -265,8 +267,26 @@ Process(("sleep", "60"), os.ttyname(0))
 """
 
 
-def test_the_terminal_is_as_before_if_the_app_is_killed_as_its_engine_starts() -> None:
-    with Terminal([sys.executable, "-c", KILLED_AS_THE_ENGINE_STARTS]) as terminal:
+KILLED_AFTER_ITS_ENGINE = """
+import os, signal, time, tty
+from tutor.engine.process import Process
+
+tty.setraw(0)
+os.write(1, b"on the other screen\\x1b[?1049h")
+engine = Process(("sh", "-c", "kill -9 $$"), os.ttyname(0))
+time.sleep(0.5)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""As when both hear of the end of the terminal, and the engine is the first to be gone."""
+
+
+@pytest.mark.parametrize(
+    "script", [KILLED_AS_THE_ENGINE_STARTS, KILLED_AFTER_ITS_ENGINE], ids=["starts", "ends"]
+)
+def test_the_terminal_is_as_before_if_the_app_is_killed_as_its_engine_starts_or_ends(
+    script: str,
+) -> None:
+    with Terminal([sys.executable, "-c", script]) as terminal:
         terminal.wait_ended()
         wait_until(lambda: terminal.takes_lines, "a terminal as a shell leaves it")
         terminal.settle()

@@ -220,6 +220,7 @@ class Process:
         except msgspec.DecodeError:
             misdeed, patience = "wrote into the tutor's own pipe", 0.0
         finally:  # closed earlier, the pipe would end a child that writes on by SIGPIPE
+            self.has_screen(self._is_on_screen)  # a sign of life: the supervisor waits for one
             self.end(patience, misdeed)
             self._child.stdout.close()
 
@@ -296,6 +297,7 @@ class Process:
 
     def has_screen(self, is_there: bool) -> None:
         """Tell the supervisor whether the app's screen is on the terminal."""
+        self._is_on_screen = is_there
         with self._ending, suppress(OSError):  # the supervisor may have ended
             if not self._is_over:
                 os.write(self._lifeline, b"+" if is_there else b"-")

@@ -11,7 +11,9 @@ the kernel kills the lesson's process too (PR_SET_PDEATHSIG). Elsewhere it kills
 that are found below it.
 
 The tutor writes + into the lifeline while its screen is on TERMINAL (a path, or empty), and -
-before it leaves that. If the tutor is gone without a -, the supervisor leaves the screen.
+before it leaves that. If the tutor is gone without a -, the supervisor leaves the screen. When the
+command ends, the tutor writes one of them again: COMMAND sees the end of the tutor, too, and may
+end before the lifeline is closed.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ from typing import NoReturn
 
 PATIENCE = 5.0
 """Seconds that killed processes may take to be gone: a driver can hold one for longer."""
+
+WORD_SECONDS = 2.0
+"""Seconds that the tutor may take to say that it is there, after the command has ended."""
 
 _PROC = Path("/proc")
 IS_LINUX = sys.platform == "linux"
@@ -52,9 +57,12 @@ def main(lifeline: int, terminal: str, command: list[str]) -> NoReturn:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):  # the command alone holds the tutor's pipes
         os.dup2(nothing, descriptor)
-    status = _watch(child, lifeline, terminal, woken)
+    status, has_screen = _watch(child, lifeline, terminal, woken)
     _kill_group(child)
     end_descendants()
+    has_word = has_screen and select.select([lifeline], [], [], WORD_SECONDS)[0]
+    if has_word and not os.read(lifeline, 4096):
+        _leave_screen(terminal)
     _end_like(status)
 
 
@@ -75,8 +83,11 @@ def _start(command: list[str]) -> int:
         os._exit(_NOT_STARTED)
 
 
-def _watch(child: int, lifeline: int, terminal: str, woken: int) -> int:
-    """Wait until the child ends, or has to; returns its wait status. Passes SIGINT on."""
+def _watch(child: int, lifeline: int, terminal: str, woken: int) -> tuple[int, bool]:
+    """Wait until the child ends, or has to. Passes SIGINT on.
+
+    Returns its wait status, and whether the tutor's screen is still on the terminal.
+    """
     screen_state = b""
     while True:
         readable, _, _ = select.select([lifeline, woken], [], [])
@@ -86,6 +97,7 @@ def _watch(child: int, lifeline: int, terminal: str, woken: int) -> int:
             is_over = not screen_state
             if is_over and terminal and before.endswith(b"+"):
                 _leave_screen(terminal)
+        has_screen = terminal != "" and screen_state.endswith(b"+")
         numbers = os.read(woken, 4096) if woken in readable else b""
         if signal.SIGINT in numbers:
             with suppress(ProcessLookupError):
@@ -95,10 +107,10 @@ def _watch(child: int, lifeline: int, terminal: str, woken: int) -> int:
             _kill_group(child)
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            return os.waitpid(child, 0)[1]
+            return os.waitpid(child, 0)[1], has_screen
         for pid, status in _ended():
             if pid == child:
-                return status
+                return status, has_screen
 
 
 _LEAVE_SCREEN = (
