@@ -80,10 +80,10 @@ def test_a_title_is_not_taken_for_markdown_in_a_notebook() -> None:
 
 def test_the_prose_is_the_modes_own() -> None:
     by_hand, model = script(LINE, "manual"), script(LINE, "model")
-    assert "The weight starts at 0" in by_hand
-    assert "The weight starts at 0" not in model
-    assert "A model expects one row per sample" in model
-    assert "A model expects one row per sample" not in by_hand
+    assert "the weight starts at 0" in by_hand
+    assert "the weight starts at 0" not in model
+    assert "It expects one row per sample" in model
+    assert "It expects one row per sample" not in by_hand
     for text in (by_hand, model):
         assert "Four points lie on the line" in text
         assert "What to remember" in text
