@@ -82,8 +82,8 @@ def test_the_prose_is_the_modes_own() -> None:
     by_hand, model = script(LINE, "manual"), script(LINE, "model")
     assert "the weight starts at 0" in by_hand
     assert "the weight starts at 0" not in model
-    assert "It expects one row per sample" in model
-    assert "It expects one row per sample" not in by_hand
+    assert "Its weight and its bias" in model
+    assert "Its weight and its bias" not in by_hand
     for text in (by_hand, model):
         assert "Four points lie on the line" in text
         assert "What to remember" in text
