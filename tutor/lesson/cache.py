@@ -7,7 +7,6 @@ that can't be read or written costs nothing but that time.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from contextlib import suppress
@@ -71,6 +70,8 @@ def headline(path: Path) -> Headline:
 
 def read(path: Path) -> Lesson:
     """`document.read`, parsing only a text that has changed. Raises the same errors."""
+    import hashlib  # noqa: PLC0415 - loads OpenSSL; the menu needs no digest
+
     source = library.load(path)
     file = _folder() / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     kept = _load(file, _Lesson)
@@ -107,7 +108,7 @@ def _reader() -> str:
         for entry in sorted(os.scandir(part), key=lambda entry: entry.name)
         if entry.name.endswith(".py")
     ]
-    return hashlib.sha256(repr((sys.version, found)).encode()).hexdigest()
+    return repr((sys.version, found))
 
 
 def _load(file: Path, kind: type[Kept]) -> Kept | None:

@@ -6,7 +6,6 @@ The rule for learning rates holds for lessons, runs, dialogs and commands.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -162,6 +161,8 @@ class Lesson(msgspec.Struct, frozen=True):
 
     def fingerprint(self) -> str:
         """A digest, in hex, of everything that a run depends on: the same in every language."""
+        import hashlib  # noqa: PLC0415 - loads OpenSSL; the menu needs no digest
+
         code = [
             (s.phase, f.code, f.modes)
             for s in self.sections

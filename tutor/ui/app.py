@@ -20,7 +20,6 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
-from tutor.session.engine_session import Engine
 from tutor.session.journal import Bookmark, Journal, next_to_do
 from tutor.session.run_view import Notice, Start
 from tutor.ui import palette
@@ -36,6 +35,7 @@ from tutor.ui.themes import ThemedApp
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
+    from tutor.session.engine_session import Engine
     from tutor.session.session import Session
     from tutor.ui.screens.lesson import LessonScreen
 
