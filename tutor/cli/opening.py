@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -35,10 +36,12 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
+    gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
     engine, progress_writer = EngineClient(terminal=_terminal_path()), ProgressWriter()
     try:
         return _open(engine, progress_writer, options)
     finally:
+        gc.enable()
         progress_writer.close()
         engine.close()
         if progress_writer.trouble:

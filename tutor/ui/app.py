@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -185,6 +186,9 @@ class TutorApp(ThemedApp):
         """Pass the event to the session, update the screen, and ask for the next frame."""
         from tutor.session.session import SessionObserver  # noqa: PLC0415  as above
 
+        if not gc.isenabled():  # while the first screen was made
+            gc.freeze()
+            gc.enable()
         is_owed = self.session.receive(message.event)
         for screen in dict.fromkeys((self._lesson_screen, *self.screen_stack)):
             if isinstance(screen, SessionObserver) and screen.is_mounted:
