@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
@@ -21,7 +20,7 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
-from tutor.session.journal import Bookmark, Journal, next_to_do
+from tutor.session.journal import Journal, next_to_do
 from tutor.session.run_view import Notice, Start
 from tutor.ui import palette
 from tutor.ui.charset import is_ascii_only
@@ -256,13 +255,8 @@ class TutorApp(ThemedApp):
         elif view and view.lesson.slug == left.slug and self.session.controller.has_begun:
             self.action_lesson()
         else:
-            self._open_file(self._path_of(left), lambda lesson: self.session.resume(lesson, left))
-
-    def _path_of(self, left: Bookmark) -> Path:
-        """Return the lesson's file; if it has moved, the file of the lesson with the same slug."""
-        path = left.file
-        found = (h.path for h in self._curriculum.headlines if h.slug == left.slug)
-        return path if path.exists() else next(found, path)
+            path = self._curriculum.path_of(left)
+            self._open_file(path, lambda lesson: self.session.resume(lesson, left))
 
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson at its bookmark."""
@@ -334,12 +328,6 @@ class TutorApp(ThemedApp):
         """The palette: the commands of the screen, then the mouse and the themes."""
         if isinstance(screen, SizedScreen):
             yield from palette.commands(self, screen, self.take_mouse)
-
-    def take_mouse(self, takes: bool) -> None:
-        """Set whether the app or the terminal handles the mouse."""
-        self.settings.keep(msgspec.structs.replace(self.settings.settings, mouse=takes))
-        if not self.settings.trouble:
-            self.tell(Notice("mouse", {"whose": "tutor" if takes else "terminal"}))
 
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -94,6 +95,12 @@ class CurriculumProgress:
     def headlines(self) -> tuple[Headline, ...]:
         """The headlines of all lessons. The first call reads their files."""
         return tuple(self._list_lessons())
+
+    def path_of(self, left: Bookmark) -> Path:
+        """Return the lesson's file; if it has moved, the file of the lesson with the same slug."""
+        path = left.file
+        found = (h.path for h in self.headlines if h.slug == left.slug)
+        return path if path.exists() else next(found, path)
 
     def unknown(self) -> tuple[LessonProgress, ...]:
         """All lessons before the journal is asked."""

@@ -182,6 +182,12 @@ class ThemedApp(App[None]):
         if not self.settings.trouble:
             self.tell(Notice("theme_taken", {"title": LOOKS[name].title}))
 
+    def take_mouse(self, takes: bool) -> None:
+        """Set whether the app or the terminal handles the mouse."""
+        self.settings.keep(msgspec.structs.replace(self.settings.settings, mouse=takes))
+        if not self.settings.trouble:
+            self.tell(Notice("mouse", {"whose": "tutor" if takes else "terminal"}))
+
     def _wear(self, name: ThemeName) -> None:
         """Apply a theme; without colours always `terminal`, which sets no colour."""
         self._look = "terminal" if self.no_color else name
