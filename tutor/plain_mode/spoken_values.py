@@ -96,7 +96,8 @@ def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
     for name, value in now.gradients_now.items():
         before = was.gradients_now.get(name) if was else None
         if _is_different(value, now.gradients.get(name)) and _is_different(value, before):
-            yield f"The gradient of {name} is reset: now {spoken_value(value)}."
+            what = "changed" if any(value.data) else "reset"  # clipping changes it
+            yield f"The gradient of {name} is {what}: now {spoken_value(value)}."
     yield from _changes_of_each("{}", now.values, was.values if was else {}, shown)
     watched = was.watched if was else {}
     yield from _changes_of_each("{}", now.watched, watched, shown, link=":")
