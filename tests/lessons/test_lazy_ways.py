@@ -141,6 +141,39 @@ def test_a_dead_unit_is_trained_and_not_set_to_its_goal() -> None:
     assert is_met(*goal, epochs(5), put("w", 0.5), epochs(150))
 
 
+def put_at(name: str, *numbers: float) -> Way:
+    """The first elements of a vector are set."""
+
+    def change(run: Run) -> None:
+        for index, number in enumerate(numbers):
+            run.set(element=Element(name, (index,), number))
+
+    return change
+
+
+def test_adams_first_step_goes_past_both_goals_and_no_other_way_counts() -> None:
+    goal = ("adam", "past-both-goals")
+    assert not is_met(*goal, epochs(1), put_at("w", 3.05, 0.25))
+    assert not is_met(*goal, epochs(5), put_at("w", 2.95, 0.15), epochs(1))
+    assert not is_met(*goal, rate(4), epochs(1))
+    assert not is_met(*goal, put_at("w", 2.95), epochs(1))
+    assert not is_met(*goal, put_at("w", 2.89, 0.15), epochs(1))
+    assert not is_met(*goal, put_at("w", 3, 0.2), epochs(1))
+    assert is_met(*goal, put_at("w", 2.99, 0.12), epochs(1))
+    assert is_met(*goal, put_at("w", 3.02, 0.29), epochs(1))
+
+
+def test_a_flower_is_surely_wrong_by_the_biases_that_an_epoch_used() -> None:
+    goal = ("cross-entropy", "sure-and-wrong")
+    assert not is_met(*goal, epochs(1), put_at("b", 0, 6))
+    assert not is_met(*goal, put_at("b", -6), epochs(1))
+    assert not is_met(*goal, put_at("b", 0, 4), epochs(1))
+    assert not is_met(*goal, put_at("b", 6), epochs(1))
+    assert not is_met(*goal, rate(20), epochs(30))
+    assert is_met(*goal, put_at("b", -7, 0, -7), epochs(1))
+    assert is_met(*goal, put_at("b", 0, 60), epochs(1))
+
+
 SHORT_CUTS = [
     ("before-backward", "looked-too-early", "step = -learning_rate * w.grad", "step = 0"),
     ("backward-twice", "water-that-stays", "total = total + loss.item()", "total = 0"),
