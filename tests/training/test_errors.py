@@ -10,6 +10,8 @@ from tutor.errors import RunError
 from tutor.training.loop import LessonRaised
 from tutor.training.run import Run
 
+from .conftest import PLAIN, lesson_text
+
 
 def line_of(text: str, piece: str) -> int:
     return next(n for n, line in enumerate(text.splitlines(), 1) if piece in line)
@@ -117,3 +119,12 @@ def test_a_tensor_in_mid_graph_has_no_gradient_and_no_warning(
     run = start(Setup="x = torch.ones(3)\nw = torch.tensor(1.0, requires_grad=True) * 1")
     assert run.frame().gradients_now["w"].text == "None"
     assert not recwarn.list
+
+
+def test_the_same_code_on_another_line_names_its_own_line(start: Callable[..., Run]) -> None:
+    """Compiled code is kept, but only for the place where it stood."""
+    for more in ("", "\nmore = 1\nmore = 2"):
+        phases = {"Setup": PLAIN["Setup"] + more, "Predict": "y_pred = x\ny_pred[9]"}
+        with pytest.raises(LessonRaised) as caught:
+            start(**phases).step_phase()
+        assert caught.value.line == line_of(lesson_text(**phases), "y_pred[9]")
