@@ -174,6 +174,15 @@ def test_a_flower_is_surely_wrong_by_the_biases_that_an_epoch_used() -> None:
     assert is_met(*goal, put_at("b", 0, 60), epochs(1))
 
 
+def test_in_xor_both_units_are_inactive_from_the_start_and_for_all_samples() -> None:
+    goal = ("xor", "only-one-learns")  # the first epoch is the warm-up, epoch 0
+    assert not is_met(*goal, epochs(2), put_at("b1", -0.5, -0.5))
+    assert not is_met(*goal, epochs(1), put_at("b1", -0.5, -0.5), epochs(1))
+    assert not is_met(*goal, put_at("b1", -0.25, -0.25), epochs(2))
+    assert not is_met(*goal, put_at("b1", -0.5), epochs(2))
+    assert is_met(*goal, put_at("b1", -0.35, -0.45), epochs(2))
+
+
 SHORT_CUTS = [
     ("before-backward", "looked-too-early", "step = -learning_rate * w.grad", "step = 0"),
     ("backward-twice", "water-that-stays", "total = total + loss.item()", "total = 0"),
