@@ -112,7 +112,7 @@ def _reader() -> str:
 
 
 def _load(file: Path, kind: type[Kept]) -> Kept | None:
-    """What is kept in a file, if this code made it."""
+    """The content of a cache file; None if other code made it or it can't be read."""
     try:
         kept = msgspec.msgpack.decode(
             file.read_bytes(), type=kind, dec_hook=lambda _, value: Path(os.fsdecode(value))

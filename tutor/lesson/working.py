@@ -145,7 +145,7 @@ def has_calculation(expression: str) -> bool:
 
 
 def result(expression: str, numbers: Numbers) -> float:
-    """What the working comes to.
+    """The value of the working.
 
     Raises ValueError, its text fit to show, where that is nothing, a leaf has not the one number
     that it needs, or a sum has too many terms.
