@@ -12,7 +12,7 @@ FULL = "(2 * x.T @ (x @ w - y) / 10)[0]"
 OPEN = "not harmless: this gradient stands there for comparison, and has to be shown later"
 
 HARMLESS: dict[tuple[str, str, str], str] = {
-    ("accumulate-and-clip/clipped", "Gradient", FULL): "too short to be clipped: the point of the question",
+    ("accumulate-and-clip/clipped", "Gradient", FULL): "too short to be clipped",
     ("accumulate-and-clip/clipped", "Gradient", 'gradient["w"][0]'): "the same",
     ("accumulate-and-clip/clipped", "Update", 'gradient_now["w"][0]'): "the same",
     ("accumulate-and-clip/fourth-share", "Gradient", FULL): OPEN,
