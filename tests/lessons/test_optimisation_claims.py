@@ -455,6 +455,15 @@ def test_a_unit_may_stay_dead_for_most_points_though_one_parameter_is_above_0(
     assert run.frame().loss.data[0] == pytest.approx(rests_at, abs=1e-4)
 
 
+def test_the_first_point_alone_is_learnt_and_brings_no_other_along() -> None:
+    run = a_run("dead-relu", rate=0.05, w=-1.5, b=1.6)
+    frame = run.run_to(300)
+    assert value(frame) == pytest.approx((-1.05,), abs=1e-3)
+    assert value(frame, "b") == pytest.approx((2.05,), abs=1e-3)
+    assert frame.watched["active points"].data == (1.0,)
+    assert losses(a_run("dead-relu", rate=0.05), 100)[-1] < 0.01
+
+
 def test_the_last_point_alone_brings_the_others_along() -> None:
     run = a_run("dead-relu", rate=0.05, w=0.2, b=-0.7)
     alive = [frame.watched["active points"].data[0] for frame in epochs(run, 100)]
