@@ -9,13 +9,12 @@ from tests.lessons.runs import trial_of
 from tutor.lesson.exercise import Predict
 
 FULL = "(2 * x.T @ (x @ w - y) / 10)[0]"
-OPEN = "not harmless: this gradient stands there for comparison, and has to be shown later"
 
 HARMLESS: dict[tuple[str, str, str], str] = {
     ("accumulate-and-clip/clipped", "Gradient", FULL): "too short to be clipped",
     ("accumulate-and-clip/clipped", "Gradient", 'gradient["w"][0]'): "the same",
     ("accumulate-and-clip/clipped", "Update", 'gradient_now["w"][0]'): "the same",
-    ("accumulate-and-clip/fourth-share", "Gradient", FULL): OPEN,
+    ("accumulate-and-clip/fourth-share", "Gradient", FULL): "not shown until the answer",
     ("before-backward/the-gradient", "Loss", "loss"): "a loss, by chance",
     ("broadcasting/all-right-and-not-0", "Reset", 'gradient_now["w"]'): "a gradient, by chance",
     ("dead-relu/all-zero", "Setup", "w"): "the start of the weight, by chance",
