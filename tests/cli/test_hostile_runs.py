@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -113,6 +114,18 @@ def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
     assert status == 130
     assert [row.split()[1] for row in rows.splitlines()] == ["1", "2"]
     assert said == f"tutor: stopped at {path}:{line}: mode autograd, Predict\n"
+
+
+@pytest.mark.skipif(not IS_LINUX, reason="threads are listed in /proc")
+def test_only_the_thread_that_runs_the_lesson_takes_the_interrupt(home: Path) -> None:
+    """Else a lesson that was stopped runs on for some lines before it is interrupted."""
+    masks = "[p.read_text() for p in pathlib.Path('/proc/self/task').glob('*/status')]"
+    blocked = "[int(m.split('SigBlk:')[1].split()[0], 16) >> (signal.SIGINT - 1) & 1 for m in masks]"
+    path, _ = hostile(home, f"masks = {masks}; print('blocked in', {blocked})")
+    said = run(path, "--epochs", "3").stderr
+    states = re.findall("[01]", said.split("blocked in")[1])
+    assert len(states) > 2
+    assert states.count("0") == 1
 
 
 def test_ctrl_c_twice_ends_what_is_deaf_to_it(home: Path) -> None:

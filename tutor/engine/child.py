@@ -15,10 +15,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO, TextIO, TypeAlias
 
-import numpy as np  # noqa: F401 - what torch needs and loads quickly, while there is time
-
 from tutor.engine.process import DUMP_SIGNAL
-from tutor.engine.streams import Inbox
+from tutor.engine.streams import Inbox, for_the_main_thread_alone
 from tutor.training.time_limit import limit_expressions
 
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
@@ -43,6 +41,9 @@ def main(serve: Serve | None = None) -> None:
     _dump_stack_at_the_end(errors)
     # A copy of this process that a lesson makes must neither read nor write in its place.
     os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
+    with for_the_main_thread_alone():  # its arithmetic has threads
+        import numpy as np  # noqa: F401, PLC0415 - torch needs it, and there is time for it now
+
     inbox = Inbox(source)
     if cores() < CORES_FOR_BOTH:
         inbox.wait_until_painted()
@@ -68,9 +69,10 @@ def cores() -> int:
 def _serve(inbox: Inbox, out: BinaryIO) -> None:
     """Load torch, which takes seconds, and do commands until the app is gone."""
     gc.disable()  # all that loading torch makes stays: to look for garbage takes a tenth longer
-    from tutor.engine.server import Server  # noqa: PLC0415 - loads torch
-    from tutor.engine.streams import Capture  # noqa: PLC0415 - after the first paint
-    from tutor.training import devices  # noqa: PLC0415 - likewise
+    with for_the_main_thread_alone():
+        from tutor.engine.server import Server  # noqa: PLC0415 - loads torch
+        from tutor.engine.streams import Capture  # noqa: PLC0415 - after the first paint
+        from tutor.training import devices  # noqa: PLC0415 - likewise
 
     gc.freeze()
     gc.enable()

@@ -217,8 +217,8 @@ class _Child:
             return
         # It may be in C code, have a handler of its own, or have stopped itself.
         self.process.dump_stack()
-        if not self._has_answered(0.1, on_event):
-            self._find_place(lesson, mode)
+        if not self._has_answered(0.1, on_event) and not self._find_place(lesson, mode):
+            self._has_answered(GRACE, on_event)  # it was on its way out of the lesson's code
 
     def _has_answered(self, seconds: float, on_event: OnEvent) -> bool:
         """Whether its answer comes in that time; other events are handed on."""
@@ -229,12 +229,13 @@ class _Child:
             on_event(event)
         return False
 
-    def _find_place(self, lesson: Lesson, mode: str = "") -> None:
-        """Set `at` to the lesson's line that the child has written down last, if it has."""
+    def _find_place(self, lesson: Lesson, mode: str = "") -> bool:
+        """Set `at` to the lesson's line that the child has written down last; whether it has."""
         place = last_place(self.process.error_text(), lesson)
         if place is not None and (place.is_expression or not self.at.what.startswith("exercise")):
             mode = mode or self.at.what.split(",")[0]
             self.at = PartBegun(line=place.line, what=f"{mode}, {place.what}")
+        return place is not None
 
     def how_ended(self, lesson: Lesson) -> str:
         """In words, once it is gone, `at` being the place.

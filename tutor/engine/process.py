@@ -314,7 +314,8 @@ class Process:
         """Have it write its stack down, if it is not dead; `last_place` finds that."""
         before = last = self.error_size
         until = time.monotonic() + DUMP_SECONDS
-        for number in (signal.SIGCONT, DUMP_SIGNAL):
+        # In this order: a stopped one writes its stack before it does anything else.
+        for number in (DUMP_SIGNAL, signal.SIGCONT):
             self.signal_all(number)
         while self.is_alive and time.monotonic() < until:
             time.sleep(DUMP_PAUSE)

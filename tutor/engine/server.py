@@ -18,7 +18,7 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import Capture, Inbox, interruptible
+from tutor.engine.streams import Capture, Inbox, for_the_main_thread_alone, interruptible
 from tutor.errors import RunError
 from tutor.plain import LONGEST, shortened
 from tutor.protocol.frame import Frame
@@ -128,7 +128,8 @@ class Server:
         if self.runs is None or self.opened is None or self.optimizers.ident is not None:
             return
         if "torch.optim" in self.opened.lesson.source:
-            self.optimizers.start()
+            with for_the_main_thread_alone():
+                self.optimizers.start()
 
     def inspect(self) -> None:
         """Send the inspections that the app wants, as long as no command waits."""

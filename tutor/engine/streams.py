@@ -17,7 +17,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
+from tutor.engine.process import DUMP_SIGNAL
 from tutor.protocol.messages import AnyCommand, EndProcess, FramePainted, command_from_line
+
+
+@contextmanager
+def for_the_main_thread_alone() -> Iterator[None]:
+    """Inside, threads are started that take no signal which is meant for the lesson.
+
+    A process that was stopped has all its threads woken together. If another one than the main
+    thread takes the signal, the lesson runs on from the line that it was interrupted at.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, DUMP_SIGNAL})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Inbox:
@@ -29,7 +44,8 @@ class Inbox:
         self._arrived = threading.Condition()
         self.has_painted = False
         """Whether the app has painted: its first screen, and then the last frame."""
-        threading.Thread(target=self._read_on, name="inbox", daemon=True).start()
+        with for_the_main_thread_alone():
+            threading.Thread(target=self._read_on, name="inbox", daemon=True).start()
 
     def __bool__(self) -> bool:
         """Whether a command waits."""
@@ -96,7 +112,8 @@ class Capture:
         self._text = ""
         self._left_out = 0
         self._muted = 0
-        threading.Thread(target=self._read_on, name="capture", daemon=True).start()
+        with for_the_main_thread_alone():
+            threading.Thread(target=self._read_on, name="capture", daemon=True).start()
 
     def renew(self) -> None:
         """Redirect them anew, Python's streams too, whatever a lesson has made of them.
