@@ -120,7 +120,8 @@ def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
 def test_only_the_thread_that_runs_the_lesson_takes_the_interrupt(home: Path) -> None:
     """Else a lesson that was stopped runs on for some lines before it is interrupted."""
     masks = "[p.read_text() for p in pathlib.Path('/proc/self/task').glob('*/status')]"
-    blocked = "[int(m.split('SigBlk:')[1].split()[0], 16) >> (signal.SIGINT - 1) & 1 for m in masks]"
+    mask = "int(m.split('SigBlk:')[1].split()[0], 16)"
+    blocked = f"[{mask} >> (signal.SIGINT - 1) & 1 for m in masks]"
     path, _ = hostile(home, f"masks = {masks}; print('blocked in', {blocked})")
     said = run(path, "--epochs", "3").stderr
     states = re.findall("[01]", said.split("blocked in")[1])
