@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tutor.formula.box import Box, Placed, compose, text_box
-from tutor.formula.cells import width as cell_width
+from tutor.formula.box import Box, Placed, cell_width, compose, text_box
 from tutor.formula.nodes import (
     Break,
     Fenced,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
-from tutor.formula.cells import visible
+from tutor.formula.box import visible
+from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -26,7 +27,6 @@ from tutor.formula.nodes import (
     ValueNode,
 )
 from tutor.formula.rows import HLINE, in_parentheses, styled
-from tutor.formula.symbols import plain_sign
 
 if TYPE_CHECKING:
     from tutor.formula.reader import Reader

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
+from pathlib import Path
 
 from tutor.formula.nodes import NodeKind
 
@@ -202,3 +204,28 @@ def _spell(character: str) -> str:
         return greek.capitalize() if "CAPITAL" in name else greek.lower()
     base = "".join(c for c in unicodedata.normalize("NFKD", character) if c.isascii())
     return base or ("" if unicodedata.combining(character) else "?")
+
+
+@lru_cache(maxsize=1)
+def _lines() -> list[tuple[str, list[str]]]:
+    text = Path(__file__).with_name("symbols.txt").read_text("ascii")
+    entries = (line.split() for line in text.splitlines())
+    return [(chr(int(code, 16)), names) for code, *names in entries]
+
+
+@lru_cache(maxsize=1)
+def _signs() -> dict[str, str]:
+    return {name: sign for sign, names in _lines() for name in names}
+
+
+@lru_cache(maxsize=1)
+def command_names() -> dict[str, str]:
+    """A sign → the name of the command that writes it, the shortest of two letters or more."""
+    found = ((sign, next((n for n in names if len(n) > 1), "")) for sign, names in _lines())
+    return {sign: name for sign, name in found if name}
+
+
+def plain_sign(token: str) -> str:
+    """The sign that a token writes, a command or the sign itself; "" if it is no plain sign."""
+    sign = _signs().get(token[1:], "") if token.startswith("\\") else token
+    return "" if sign and unicodedata.category(sign[0]).startswith("M") else sign

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tutor.formula import glyphs
-from tutor.formula.cells import struck, visible
-from tutor.formula.cells import width as cell_width
+from tutor.formula.box import cell_width, struck, visible
 from tutor.formula.nodes import (
     Accent,
     Brace,

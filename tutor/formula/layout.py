@@ -18,10 +18,11 @@ from tutor.formula.box import (
     column_box,
     compose,
     embraced,
+    struck,
     text_box,
+    visible,
 )
 from tutor.formula.breaking import broken
-from tutor.formula.cells import struck, visible
 from tutor.formula.nodes import (
     Accent,
     Brace,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
-from tutor.formula.cells import visible
+from tutor.formula.box import visible
 from tutor.formula.commands import COMMANDS, ONE_ARGUMENT, TWO_ARGUMENTS, symbol
 from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, TYPED, Cursor, never_closed
+from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Break,
     Fenced,
@@ -28,7 +29,6 @@ from tutor.formula.nodes import (
     Unsupported,
 )
 from tutor.formula.rows import TABLES, as_one, in_parentheses, joined, styled, table
-from tutor.formula.symbols import plain_sign
 
 MAX_LENGTH = 10_000
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)")

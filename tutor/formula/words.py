@@ -43,6 +43,7 @@ from tutor.formula.words_patterns import (
     PRIMES,
     SEPARATES,
     SLASHED,
+    STOP,
     PhrasePart,
     PhraseRole,
     applies,
@@ -66,10 +67,12 @@ from tutor.formula.words_patterns import (
     with_bars,
     without_values,
 )
+from tutor.formula.words_tables import cases, lines, matrix
 
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
 _MARKUP = re.compile(r"[\\{}$&^_\s]+")
-_STOP = PhrasePart("", PhraseRole.STOP)
+_NO_ARGUMENT = (NodeKind.BIN, NodeKind.REL, NodeKind.PUNCT, NodeKind.CLOSE)
+"""Kinds of symbols before which a function has no argument."""
 _Read: TypeAlias = tuple[list[PhrasePart], int]
 """The words for the next nodes of a row, and the number of these nodes."""
 
@@ -108,8 +111,7 @@ class _Speaker:
     def grouped(self, node: Node) -> str:
         """A node in parentheses, unless a listener hears its begin and end without them."""
         text = self.whole(node)
-        is_negative = isinstance(single(node), ValueNode) and text.startswith("-")
-        return text if is_atom(node) and not is_negative else f"({text})"
+        return text if is_atom(node) and not _is_negative(node, text) else f"({text})"
 
     # ── Rows ────────────────────────────────────────────────────────────────────────────
 
@@ -133,7 +135,7 @@ class _Speaker:
         """The words for nodes that are read together, and their number; none for a single node."""
         item, *following = items[at : at + SLASHED]
         if bare(item) == "." and (not following or isinstance(following[0], Space | Break)):
-            return [_STOP], 1
+            return [STOP], 1
         if (found := slashed(items[at : at + SLASHED])) is not None:
             return self._derivative(*found), SLASHED
         if not following:
@@ -166,7 +168,7 @@ class _Speaker:
 
     def _gradient(self, item: Node, following: Sequence[Node]) -> _Read | None:
         r"""A gradient of what follows; `\nabla f(x)^2` is a power of the gradient."""
-        if not self._is_nabla(item):
+        if not _is_nabla(item):
             return None
         raised = following[1] if len(following) > 1 else None
         if isinstance(raised, Scripts) and raised.sup is not None:
@@ -208,26 +210,18 @@ class _Speaker:
         node = single(operator)
         sub = bounds(node)[0]
         name = EXPECTATIONS[bare(stem(node))]
-        over = "" if sub is None else f" over {self._range(sub)}"
+        over = "" if sub is None else f" over {_range(self.whole(sub, product=''))}"
         scripts = single(to) if isinstance(to, Scripts) else None
         fenced = single(scripts.base) if isinstance(scripts, Scripts) else single(to)
         body = fenced.body if isinstance(fenced, Fenced) else fenced
         said = f"{name}{over} of {self.grouped(Fenced('(', body, ')') if over else body)}"
         return self._with_scripts(f"({said})", scripts) if isinstance(scripts, Scripts) else said
 
-    def _range(self, sub: Node) -> str:
-        """The words for a range below an operator: `x in A`, `x distributed as p`."""
-        return self.whole(sub, product="").replace(" is ", " ", 1)
-
     def _with_scripts(self, said: str, scripts: Scripts) -> str:
         """Words in parentheses with the scripts that stand behind them."""
         if scripts.sub is not None:
             said += phrase("sub", self._index(scripts.sub))
         return said + (self._power(scripts.sup, scripts.base) if scripts.sup is not None else "")
-
-    @staticmethod
-    def _is_nabla(node: Node) -> bool:
-        return bare(node) == "∇" or (isinstance(node, Scripts) and bare(node.base) == "∇")
 
     def _nabla(self, node: Node) -> list[PhrasePart]:
         """A gradient, or with a square the Hessian, of what follows."""
@@ -252,24 +246,22 @@ class _Speaker:
             case Sym():
                 return self._symbol(item, following)
             case TextNode(text):
-                if text and not text.strip("_"):
-                    return [PhrasePart("blank")]
-                return [PhrasePart(glyphs.TEXTS.get(text.strip(), text), PhraseRole.TEXT)]
+                return [_text_part(text)]
             case ValueNode(expression):
                 return [PhrasePart(self.values.get(expression) or _name(expression))]
             case Unsupported(source):
                 return [PhrasePart(phrase("unsupported", _MARKUP.sub(" ", source)))]
             case Space(cells) if cells >= SEPARATES:
                 is_words = following and isinstance(following[0], TextNode)
-                return [PhrasePart(",", PhraseRole.MARK)] if is_words else [_STOP]
+                return [PhrasePart(",", PhraseRole.MARK)] if is_words else [STOP]
             case Break():
-                return [_STOP]
+                return [STOP]
             case Frac():
                 return self._fraction(item)
             case Scripts(base, sub, sup) | Stack(base, sub, sup):
                 return self._scripted(base, sub, sup, following)
             case TableNode(display=True):
-                return self._lines(item)
+                return lines(item, self.parts)
             case Styled(body):
                 return self.parts(flat(body))
             case _:
@@ -290,57 +282,24 @@ class _Speaker:
             case Fenced():
                 return self._fenced(node)
             case TableNode():
-                return self._matrix(node)
+                return matrix(node, self.whole)
             case _:
                 return ""
 
     # ── Symbols ─────────────────────────────────────────────────────────────────────────
 
     def _symbol(self, symbol: Sym, following: Sequence[Node]) -> list[PhrasePart]:
-        text, name = symbol.text, glyphs.called(symbol.text)
+        text, kind = symbol.text, symbol.kind
         if not text:
             return []
-        if following and text in glyphs.QUANTIFIERS:
-            return [PhrasePart(glyphs.QUANTIFIERS[text], PhraseRole.STOP)]
-        if following and text in glyphs.LEAN_ON:
-            return [PhrasePart(glyphs.LEAN_ON[text], PhraseRole.PREFIX)]
-        if text in glyphs.CONNECTIVES:
-            return [PhrasePart(glyphs.CONNECTIVES[text], PhraseRole.STOP)]
-        if text in glyphs.POSTFIX:
-            return [PhrasePart(name, PhraseRole.POSTFIX)]
-        if text in glyphs.BETWEEN:
-            return [PhrasePart(name, PhraseRole.OPERATOR)]
-        match symbol.kind:
-            case NodeKind.REL:
-                return [PhrasePart(glyphs.RELATIONS.get(text, name), PhraseRole.RELATION)]
-            case NodeKind.BIN | NodeKind.MIDDLE:
-                return [PhrasePart(glyphs.OPERATORS.get(text, name), PhraseRole.OPERATOR)]
-            case NodeKind.PUNCT:
-                return [_STOP if text == ";" else PhrasePart(text, PhraseRole.MARK)]
-            case NodeKind.BIG:
-                return [PhrasePart(f"{glyphs.BIG.get(text, name)} of", PhraseRole.PREFIX)]
-            case NodeKind.FUNC:
-                return self._before(glyphs.FUNCTIONS.get(text, text), following)
-            case NodeKind.OPEN | NodeKind.CLOSE:
-                return [PhrasePart(name, PhraseRole.TEXT)]
-        name = f"capital {text}" if text in self.both_cases and text.isupper() else name
+        if (part := _sign(text, kind, is_last=not following)) is not None:
+            return [part]
+        if kind is NodeKind.FUNC:
+            return _before(glyphs.FUNCTIONS.get(text, text), following)
+        name = glyphs.called(text)
+        if text in self.both_cases and text.isupper():
+            name = f"capital {text}"
         return [PhrasePart(name, PhraseRole.TEXT if text in glyphs.ELLIPSES else PhraseRole.FACTOR)]
-
-    def _before(self, function: str, following: Sequence[Node]) -> list[PhrasePart]:
-        """A function's name, and `of` where an argument follows."""
-        follows = following[0] if following else None
-        kind = follows.kind if isinstance(follows, Sym) else NodeKind.ORD
-        is_alone = follows is None or kind in (
-            NodeKind.BIN,
-            NodeKind.REL,
-            NodeKind.PUNCT,
-            NodeKind.CLOSE,
-        )
-        return (
-            [PhrasePart(function)]
-            if is_alone
-            else [PhrasePart(f"{function} of", PhraseRole.PREFIX)]
-        )
 
     def _function(self, node: Node) -> str:
         """The name of a function, with its scripts; "" if the node is none."""
@@ -354,7 +313,7 @@ class _Speaker:
                 if sub is not None:
                     link = "over" if text in glyphs.OVER else "as" if "lim" in text else "sub"
                     link = "base" if text in ("log", "lg") else link
-                    name += f" {link} {self._range(sub)}"
+                    name += f" {link} {_range(self.whole(sub, product=''))}"
                 return name + (self._power(sup, node) if sup is not None else "")
             case _:
                 return ""
@@ -370,11 +329,10 @@ class _Speaker:
             name = glyphs.BIG.get(inner.text, glyphs.called(inner.text))
             return [PhrasePart(self._big(name, whole), PhraseRole.PREFIX)]
         if function := self._function(whole):
-            return self._before(function, following)
+            return _before(function, following)
         if isinstance(inner, Brace):
-            return [
-                PhrasePart(self._labelled(inner.base, [n for n in (sub, sup) if n is not None]))
-            ]
+            labels = [n for n in (sub, sup) if n is not None]
+            return [PhrasePart(self._labelled(inner.base, labels))]
         if isinstance(inner, Sym) and inner.kind in (NodeKind.REL, NodeKind.BIN):
             (part,) = self._symbol(inner, [])
             above = " ".join(self.whole(n) for n in (sub, sup) if n is not None)
@@ -387,9 +345,7 @@ class _Speaker:
             text = phrase("norm", self._index(sub), self.grouped(inner.body))
             return [PhrasePart(text if sup is None else f"({text}){self._power(sup, inner)}")]
         text = self.grouped(inner)
-        is_table = isinstance(inner, Fenced) and isinstance(single(inner.body), TableNode)
-        is_named = isinstance(inner, Fenced) and (inner.opening, inner.closing) in glyphs.FENCES
-        if is_named or is_table:
+        if isinstance(inner, Fenced) and _is_named(inner):
             text = f"({text})"
         if sub is not None:
             text += phrase("sub", self._index(sub))
@@ -425,7 +381,7 @@ class _Speaker:
         if lower is not None:
             first = self._limit(lower)
             first = first.replace(" equals ", " from ", 1) if upper is not None else first
-            first = first.replace(" is ", " ", 1)
+            first = _range(first)
             is_integral = "integral" in name and " from " not in first and upper is not None
             said += f" {'from' if is_integral else 'over'} {first}"
         if upper is not None:
@@ -437,8 +393,16 @@ class _Speaker:
         table = single(lower)
         if not isinstance(table, TableNode):
             return self.whole(lower, product="")
-        said = [self.whole(cell, product="") for row in table.rows for cell in row]
-        return ", ".join([said[0], *(text.replace(" is ", " ", 1) for text in said[1:])]) + ","
+        first, *others = (cell for row in table.rows for cell in row)
+        return (
+            ", ".join(
+                [
+                    self.whole(first, product=""),
+                    *(_range(self.whole(cell, product="")) for cell in others),
+                ]
+            )
+            + ","
+        )
 
     def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
         """The words for a labelled brace: the label is a name, or the value of the part."""
@@ -447,26 +411,18 @@ class _Speaker:
         text = self.whole(base)
         return phrase("named" if has_words else "labelled", text, label) if label else text
 
-    # ── Fractions ───────────────────────────────────────────────────────────────────────
-
     def _fraction(self, node: Frac) -> list[PhrasePart]:
         if (found := derivative(node.over, node.under)) is not None:
             return self._derivative(*found)
         over, under = self.whole(node.over), self.whole(node.under)
         if not node.bar:
-            return [
-                PhrasePart(phrase("binomial", self.grouped(node.over), self.grouped(node.under)))
-            ]
+            sides = (self.grouped(node.over), self.grouped(node.under))
+            return [PhrasePart(phrase("binomial", *sides))]
         if any(isinstance(n, Frac) for part in (node.over, node.under) for n in walk(part)):
             return [PhrasePart(phrase("nested fraction", over, under))]
-        sides = ((node.over, over), (node.under, under))
-        over, under = (said if self._is_closed(side, said) else f"({said})" for side, said in sides)
+        over = over if _is_closed(node.over, over) else f"({over})"
+        under = under if _is_closed(node.under, under) else f"({under})"
         return [PhrasePart(phrase("fraction", over, under))]
-
-    def _is_closed(self, node: Node, said: str) -> bool:
-        """Whether it needs no parentheses beside another part."""
-        is_negative = isinstance(single(node), ValueNode) and said.startswith("-")
-        return is_closed(node) and not is_negative
 
     def _derivative(
         self, kind: str, order: str, of: Sequence[Node], by: Sequence[Node]
@@ -479,17 +435,15 @@ class _Speaker:
         said = phrase("derivative", what, self.grouped(RowNode(tuple(of))), variables)
         return [PhrasePart(said, is_long=True)]
 
-    # ── What stands between delimiters ──────────────────────────────────────────────────
-
     def _fenced(self, node: Fenced) -> str:
         body = single(node.body)
         pair = (node.opening, node.closing)
         if isinstance(body, TableNode) and not body.display:
             if pair == ("{", ""):
-                return self._cases(body)
+                return cases(body, self.whole)
             is_bars = pair in (("|", "|"), ("∣", "∣"))
-            matrix = self._matrix(body)
-            return phrase("determinant", matrix) if is_bars else matrix
+            said = matrix(body, self.whole)
+            return phrase("determinant", said) if is_bars else said
         if pair == ("⟨", "⟩") and (sides := pair_of(node.body)):
             return phrase("inner product", *(self.grouped(side) for side in sides))
         if pair == ("{", "}"):
@@ -501,55 +455,71 @@ class _Speaker:
         opening, closing = (c if c in kept else f" {glyphs.called(c)} " for c in pair)
         return f"{opening}{text}{closing}"
 
-    def _cases(self, table: TableNode) -> str:
-        if all(len(row) == 1 for row in table.rows):  # equations that hold together
-            return phrase("system", ", and ".join(self.whole(row[0]) for row in table.rows))
-        rows = (", ".join(self._case(row)) for row in table.rows)
-        return phrase("cases", ", or ".join(rows))
 
-    def _case(self, row: Sequence[Node]) -> list[str]:
-        """A value, and the condition for it with an `if`."""
-        value, *conditions = row
-        said = [self.whole(value)]
-        for condition in conditions:
-            items = flat(condition)
-            is_bare = bool(items) and not any(isinstance(item, TextNode) for item in items)
-            text = self.whole(condition)
-            said.append(phrase("condition", text) if is_bare else text)
-        return [text for text in said if text]
+def _sign(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:
+    """The words for a sign that does something to its neighbours; None for all other symbols."""
+    if text in glyphs.QUANTIFIERS and not is_last:
+        return PhrasePart(glyphs.QUANTIFIERS[text], PhraseRole.STOP)
+    if text in glyphs.LEAN_ON and not is_last:
+        return PhrasePart(glyphs.LEAN_ON[text], PhraseRole.PREFIX)
+    if text in glyphs.CONNECTIVES:
+        return PhrasePart(glyphs.CONNECTIVES[text], PhraseRole.STOP)
+    name = glyphs.called(text)
+    if text in glyphs.POSTFIX:
+        return PhrasePart(name, PhraseRole.POSTFIX)
+    if text in glyphs.BETWEEN:
+        return PhrasePart(name, PhraseRole.OPERATOR)
+    match kind:
+        case NodeKind.REL:
+            return PhrasePart(glyphs.RELATIONS.get(text, name), PhraseRole.RELATION)
+        case NodeKind.BIN | NodeKind.MIDDLE:
+            return PhrasePart(glyphs.OPERATORS.get(text, name), PhraseRole.OPERATOR)
+        case NodeKind.PUNCT:
+            return STOP if text == ";" else PhrasePart(text, PhraseRole.MARK)
+        case NodeKind.BIG:
+            return PhrasePart(f"{glyphs.BIG.get(text, name)} of", PhraseRole.PREFIX)
+        case NodeKind.OPEN | NodeKind.CLOSE:
+            return PhrasePart(name, PhraseRole.TEXT)
+    return None
 
-    def _matrix(self, table: TableNode) -> str:
-        rows = [[self.whole(cell) for cell in row] for row in table.rows]
-        height, width = len(rows), max(map(len, rows), default=0)
-        if height == 1:
-            return phrase("row vector", width, ", ".join(rows[0]))
-        if width == 1:
-            return phrase("column vector", height, ", ".join(row[0] for row in rows))
-        said = (phrase("matrix row", i, ", ".join(row)) for i, row in enumerate(rows, 1))
-        return phrase("matrix", height, width, "; ".join(said))
 
-    def _lines(self, table: TableNode) -> list[PhrasePart]:
-        """Displayed lines: statements, or one that continues from line to line."""
-        parts: list[PhrasePart] = []
-        for row in table.rows:
-            is_new_row = True
-            for index, cell in enumerate(row):
-                said = self.parts(flat(cell))
-                goes_on = index > 0 and isinstance(cell, RowNode) and cell.items[:1] == (Sym(""),)
-                goes_on |= bool(said) and said[0].role in (PhraseRole.RELATION, PhraseRole.OPERATOR)
-                goes_on |= bool(parts) and parts[-1].role in (
-                    PhraseRole.RELATION,
-                    PhraseRole.OPERATOR,
-                )
-                if parts and said and said[0].role is PhraseRole.TEXT and index > 0:
-                    parts.append(PhrasePart(",", PhraseRole.MARK))
-                elif parts and said and parts[-1].role is PhraseRole.TEXT and is_new_row:
-                    parts.append(PhrasePart(",", PhraseRole.MARK) if goes_on else _STOP)
-                elif parts and said and not goes_on:
-                    parts.append(_STOP)
-                parts += said
-                is_new_row = is_new_row and not said
-        return parts
+def _text_part(text: str) -> PhrasePart:
+    if text and not text.strip("_"):
+        return PhrasePart("blank")
+    return PhrasePart(glyphs.TEXTS.get(text.strip(), text), PhraseRole.TEXT)
+
+
+def _is_named(fenced: Fenced) -> bool:
+    """Whether its words don't end with a parenthesis: those of a table, of an absolute value."""
+    is_operation = (fenced.opening, fenced.closing) in glyphs.FENCES
+    return is_operation or isinstance(single(fenced.body), TableNode)
+
+
+def _range(said: str) -> str:
+    """The words for a range below an operator: `x in A`, `x distributed as p`."""
+    return said.replace(" is ", " ", 1)
+
+
+def _before(function: str, following: Sequence[Node]) -> list[PhrasePart]:
+    """A function's name, and `of` where an argument follows."""
+    follows = following[0] if following else None
+    kind = follows.kind if isinstance(follows, Sym) else NodeKind.ORD
+    if follows is None or kind in _NO_ARGUMENT:
+        return [PhrasePart(function)]
+    return [PhrasePart(f"{function} of", PhraseRole.PREFIX)]
+
+
+def _is_nabla(node: Node) -> bool:
+    return bare(node) == "∇" or (isinstance(node, Scripts) and bare(node.base) == "∇")
+
+
+def _is_closed(node: Node, said: str) -> bool:
+    """Whether it needs no parentheses beside another part."""
+    return is_closed(node) and not _is_negative(node, said)
+
+
+def _is_negative(node: Node, said: str) -> bool:
+    return isinstance(single(node), ValueNode) and said.startswith("-")
 
 
 def _name(expression: str) -> str:

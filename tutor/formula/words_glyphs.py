@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from tutor.formula.symbols import command_names
+from tutor.formula.glyphs import command_names
 
 TEMPLATES = {
     "unsupported": "LaTeX {}",

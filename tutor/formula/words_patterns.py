@@ -361,6 +361,7 @@ class PhrasePart:
     """Whether a comma stands before its next factor, so that a listener hears its end."""
 
 
+STOP = PhrasePart("", PhraseRole.STOP)
 _MULTIPLIED = (PhraseRole.FACTOR, PhraseRole.POSTFIX)
 _MULTIPLIES = (PhraseRole.FACTOR, PhraseRole.PREFIX)
 _TIDY = (
