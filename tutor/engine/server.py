@@ -125,9 +125,9 @@ class Server:
 
     def _load_ahead(self) -> None:
         """Load what another mode of the open lesson will need, while the learner looks."""
-        if self.runs is None or self.opened is None or self.optimizers.ident is not None:
+        if self.opened is None or self.optimizers.ident is not None:
             return
-        if "torch.optim" in self.opened.lesson.source:
+        if self.runs is not None and "torch.optim" in self.opened.lesson.source:
             with for_the_main_thread_alone():
                 self.optimizers.start()
 

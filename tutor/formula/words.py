@@ -210,18 +210,24 @@ class _Speaker:
         node = single(operator)
         sub = bounds(node)[0]
         name = EXPECTATIONS[bare(stem(node))]
-        over = "" if sub is None else f" over {_range(self.whole(sub, product=''))}"
+        over = "" if sub is None else f" over {self._range(sub)}"
         scripts = single(to) if isinstance(to, Scripts) else None
         fenced = single(scripts.base) if isinstance(scripts, Scripts) else single(to)
         body = fenced.body if isinstance(fenced, Fenced) else fenced
         said = f"{name}{over} of {self.grouped(Fenced('(', body, ')') if over else body)}"
         return self._with_scripts(f"({said})", scripts) if isinstance(scripts, Scripts) else said
 
+    def _range(self, sub: Node) -> str:
+        """The words for a range below an operator: `x in A`, `x distributed as p`."""
+        return self.whole(sub, product="").replace(" is ", " ", 1)
+
     def _with_scripts(self, said: str, scripts: Scripts) -> str:
-        """Words in parentheses with the scripts that stand behind them."""
-        if scripts.sub is not None:
-            said += phrase("sub", self._index(scripts.sub))
-        return said + (self._power(scripts.sup, scripts.base) if scripts.sup is not None else "")
+        """Words with the scripts that stand behind them."""
+        sub, sup = scripts.sub, scripts.sup
+        if sub is not None:
+            said += phrase("sub", self._index(sub))
+            said += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
+        return said + (self._power(sup, scripts.base) if sup is not None else "")
 
     def _nabla(self, node: Node) -> list[PhrasePart]:
         """A gradient, or with a square the Hessian, of what follows."""
@@ -313,7 +319,7 @@ class _Speaker:
                 if sub is not None:
                     link = "over" if text in glyphs.OVER else "as" if "lim" in text else "sub"
                     link = "base" if text in ("log", "lg") else link
-                    name += f" {link} {_range(self.whole(sub, product=''))}"
+                    name += f" {link} {self._range(sub)}"
                 return name + (self._power(sup, node) if sup is not None else "")
             case _:
                 return ""
@@ -347,10 +353,7 @@ class _Speaker:
         text = self.grouped(inner)
         if isinstance(inner, Fenced) and _is_named(inner):
             text = f"({text})"
-        if sub is not None:
-            text += phrase("sub", self._index(sub))
-            text += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
-        return [PhrasePart(text + (self._power(sup, inner) if sup is not None else ""))]
+        return [PhrasePart(self._with_scripts(text, whole))]
 
     def _power(self, power: Node, base: Node) -> str:
         """The words for an exponent, with a leading space."""
@@ -381,7 +384,7 @@ class _Speaker:
         if lower is not None:
             first = self._limit(lower)
             first = first.replace(" equals ", " from ", 1) if upper is not None else first
-            first = _range(first)
+            first = first.replace(" is ", " ", 1)
             is_integral = "integral" in name and " from " not in first and upper is not None
             said += f" {'from' if is_integral else 'over'} {first}"
         if upper is not None:
@@ -394,15 +397,7 @@ class _Speaker:
         if not isinstance(table, TableNode):
             return self.whole(lower, product="")
         first, *others = (cell for row in table.rows for cell in row)
-        return (
-            ", ".join(
-                [
-                    self.whole(first, product=""),
-                    *(_range(self.whole(cell, product="")) for cell in others),
-                ]
-            )
-            + ","
-        )
+        return ", ".join((self.whole(first, product=""), *map(self._range, others), ""))
 
     def _labelled(self, base: Node, labels: Sequence[Node]) -> str:
         """The words for a labelled brace: the label is a name, or the value of the part."""
@@ -493,11 +488,6 @@ def _is_named(fenced: Fenced) -> bool:
     """Whether its words don't end with a parenthesis: those of a table, of an absolute value."""
     is_operation = (fenced.opening, fenced.closing) in glyphs.FENCES
     return is_operation or isinstance(single(fenced.body), TableNode)
-
-
-def _range(said: str) -> str:
-    """The words for a range below an operator: `x in A`, `x distributed as p`."""
-    return said.replace(" is ", " ", 1)
 
 
 def _before(function: str, following: Sequence[Node]) -> list[PhrasePart]:
