@@ -371,8 +371,7 @@ class _Speaker:
         said = self.whole(power)
         if bare(base) in ("ℝ", "ℂ", "ℤ", "ℕ"):
             said = said.replace(" times ", " by ")
-        is_group = isinstance(single(base), Fenced)
-        is_matrix = bare(base).isupper() or (is_group and _has_capital(base))
+        is_matrix = bare(base).isupper() or _is_matrix_in_parentheses(base)
         if said == "minus 1" and is_matrix:
             return phrase("inverse")
         return phrase("power" if is_signed_atom(power) else "power group", said)
@@ -382,9 +381,8 @@ class _Speaker:
         lower, upper = bounds(node)
         said = name
         if lower is not None:
-            first = self._limit(lower)
+            first = self._limit(lower).replace(" is ", " ", 1)
             first = first.replace(" equals ", " from ", 1) if upper is not None else first
-            first = first.replace(" is ", " ", 1)
             is_integral = "integral" in name and " from " not in first and upper is not None
             said += f" {'from' if is_integral else 'over'} {first}"
         if upper is not None:
@@ -519,6 +517,7 @@ def _name(expression: str) -> str:
     return expression.replace("_", " ") if expression.isidentifier() else expression
 
 
-def _has_capital(node: Node) -> bool:
-    """Whether a node contains a capital letter: it is then a matrix."""
-    return any(isinstance(n, Sym) and len(n.text) == 1 and n.text.isupper() for n in walk(node))
+def _is_matrix_in_parentheses(node: Node) -> bool:
+    """Whether it contains a capital letter: it is then a matrix."""
+    letters = (n.text for n in walk(node) if isinstance(n, Sym) and len(n.text) == 1)
+    return isinstance(single(node), Fenced) and any(map(str.isupper, letters))
