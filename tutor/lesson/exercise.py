@@ -7,7 +7,7 @@ lesson's own names it may read those in EXERCISE_NAMES.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -193,18 +193,16 @@ class Choose(_Exercise, frozen=True, kw_only=True, tag="choose"):
 
 
 Exercise: TypeAlias = Predict | Reach | Repair | BeAutograd | Choose
+"""The kinds of exercises: every list of them is made from this one."""
 
 KINDS: Mapping[str, type[Exercise]] = {
-    "predict": Predict,
-    "reach": Reach,
-    "repair": Repair,
-    "autograd": BeAutograd,
-    "choose": Choose,
+    str(kind.__struct_config__.tag): kind for kind in get_args(Exercise)
 }
+"""By its name in a lesson file, which is the tag of its struct."""
 
 MAY_CHANGE = ("learning_rate", "mode", "device", "values", "seed")
 
 
 def kind_of(exercise: Exercise) -> str:
     """The name of its kind in a lesson file."""
-    return next(kind for kind, type_ in KINDS.items() if isinstance(exercise, type_))
+    return str(exercise.__struct_config__.tag)

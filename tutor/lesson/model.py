@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.lesson.diagnostics import Diagnostic
-from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
+from tutor.lesson.exercise import Exercise
 
 LARGEST = 1e6
 """Far above every rate at which a lesson converges; the update of a float32 stays finite longer."""
@@ -75,8 +75,8 @@ class Fence(msgspec.Struct, frozen=True, tag=True):
         return not self.modes or mode in self.modes
 
 
-Block: TypeAlias = Prose | DisplayFormula | Fence | Predict | Reach | Repair | BeAutograd | Choose
-"""What a section consists of; the last five are exercises."""
+Block: TypeAlias = Prose | DisplayFormula | Fence | Exercise
+"""The parts of a section."""
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -156,8 +156,7 @@ class Lesson(msgspec.Struct, frozen=True):
     @property
     def exercises(self) -> tuple[Exercise, ...]:
         """Its exercises, in the file's order."""
-        kinds = (Predict, Reach, Repair, BeAutograd, Choose)
-        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, kinds))
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Exercise))
 
     def fingerprint(self) -> str:
         """A digest, in hex, of everything that a run depends on: the same in every language."""
