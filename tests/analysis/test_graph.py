@@ -18,7 +18,7 @@ from tutor.training.exercise_start import code_of
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
-from tutor.ui.panes.graph_tree import tree
+from tutor.ui.panes.graph import tree
 
 AUTOGRAD_MODES = [
     (path.stem, mode)

@@ -5,7 +5,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 
-from tutor.ui.charset import AsciiOnly, is_ascii_only, to_ascii
+from tutor.ui.themes import AsciiOnly, is_ascii_only, to_ascii
 
 
 @pytest.mark.parametrize(

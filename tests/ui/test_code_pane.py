@@ -14,7 +14,7 @@ from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.panes.code import CodePane
-from tutor.ui.variable_lines import HEIGHT, facts_lines
+from tutor.ui.variables import HEIGHT, facts_lines
 
 from .fake_engine import scalar
 from .panes import OnePane, frame, view

@@ -21,8 +21,7 @@ from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
 from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
-from tutor.ui.panes.comparison import ComparisonPane
-from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen
+from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen, ComparisonPane
 from tutor.ui.screens.lesson import LessonScreen
 
 from .conftest import LARGE, SMALL

@@ -12,9 +12,8 @@ from textual.app import App, ComposeResult
 from tutor.protocol.messages import LessonFailed, OpenLesson, StoppedAt
 from tutor.session.journal import Draft, Journal
 from tutor.ui.app import TutorApp
-from tutor.ui.code_area import CodeArea
 from tutor.ui.screens import editor
-from tutor.ui.screens.editor import AroundPane, EditorScreen, TaskPane
+from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
 from .conftest import come_true, settled, text_of

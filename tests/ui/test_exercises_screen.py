@@ -9,7 +9,7 @@ from tutor.lesson.exercise import Exercise
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.session import Session
-from tutor.ui.screens.exercises import ExerciseList, ExercisesScreen
+from tutor.ui.screens.lists import ExerciseList, ExercisesScreen
 
 from .conftest import SMALL
 from .exercises import CHOOSE, PREDICT, REPAIR, with_exercises

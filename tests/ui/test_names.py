@@ -3,7 +3,7 @@
 import pytest
 
 from tutor.lesson.model import Fence
-from tutor.ui.names import Name, again, beside, names_in, on_next_line
+from tutor.ui.variables import Name, again, beside, names_in, on_next_line
 
 
 def names(*codes: str) -> list[str]:

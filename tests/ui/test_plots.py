@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
-from tutor.ui.charset import to_ascii
 from tutor.ui.plots import contour, data, loss, plane, slope
 from tutor.ui.plots.axes import ScalarField, Scale, scale_over
-from tutor.ui.plots.canvas import Canvas, Pen, clipped
+from tutor.ui.plots.canvas import Canvas, Drawing, Note, Pen, Sheet, clipped
 from tutor.ui.plots.loss import Losses, ghosts_of, legend, marks_of, nearest
-from tutor.ui.plots.sheet import Drawing, Note, Sheet
 from tutor.ui.text_styles import CURVE, PLAIN, VALUE
+from tutor.ui.themes import to_ascii
 from tutor.wording.number_format import number
 
 from . import pictures

@@ -8,7 +8,7 @@ from tutor.protocol.frame import Element
 from tutor.protocol.messages import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
-from tutor.ui.screens.runs import RunsPane, RunsScreen
+from tutor.ui.screens.lists import RunsPane, RunsScreen
 
 from .conftest import LARGE, SMALL
 from .fake_engine import FakeEngine

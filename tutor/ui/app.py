@@ -5,16 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.screen import Screen
 
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
@@ -22,8 +20,6 @@ from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
 from tutor.session.journal import Journal, next_to_do
 from tutor.session.run_view import Notice, Start
-from tutor.ui import palette
-from tutor.ui.charset import is_ascii_only
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
@@ -31,7 +27,7 @@ from tutor.ui.screens.base import SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch
-from tutor.ui.themes import ThemedApp
+from tutor.ui.themes import ThemedApp, is_ascii_only
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -319,15 +315,10 @@ class TutorApp(ThemedApp):
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
-        from tutor.ui.screens.help import HelpScreen  # noqa: PLC0415  after the first paint
+        from tutor.ui.screens.dialogs import HelpScreen  # noqa: PLC0415  after the first paint
 
         if isinstance(screen := self.screen, SizedScreen):
             self.push_screen(HelpScreen((*screen.ALL_COMMANDS, *screen.PANE_KEYS)))
-
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The palette: the commands of the screen, then the mouse and the themes."""
-        if isinstance(screen, SizedScreen):
-            yield from palette.commands(self, screen, self.take_mouse)
 
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 

@@ -13,7 +13,7 @@ from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
 from tutor.session.run_view import Notice, RunView
-from tutor.ui import marks, text_styles
+from tutor.ui import text_styles
 from tutor.ui.commands import KEYS, AppCommand, footer
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
@@ -173,7 +173,7 @@ def _next(view: RunView | None) -> Iterable[Piece]:
     if frame.phase and not view.at_start:
         has_batch = frame.batches > 1 and frame.phase != REPORT
         batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
-        yield marks.DONE
+        yield text_styles.DONE_MARK
         yield (frame.phase, text_styles.DONE)
         yield f"{batch} has run · "
     yield "next: "

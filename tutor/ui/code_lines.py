@@ -15,9 +15,8 @@ from textual.style import Style
 from tutor.lesson.model import SETUP, Fence, Lesson, Section
 from tutor.plain import one_line, plain
 from tutor.ui import text_styles
-from tutor.ui.marks import GUTTER
-from tutor.ui.names import Name
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.text_styles import GUTTER, Piece, line
+from tutor.ui.variables import Name
 
 Sign: TypeAlias = Literal["-", "+", " "]
 

@@ -1,4 +1,4 @@
-"""The few styles that text takes, all of them readable without colour.
+"""The styles that text takes, and the marks of phases; all can be read without colour.
 
 Colours are the terminal's own sixteen: they cost a slow line little, and they are
 readable in whatever palette the learner has chosen.
@@ -11,6 +11,8 @@ from typing import TypeAlias
 from textual.color import Color
 from textual.content import Content, Span
 from textual.style import Style
+
+from tutor.session.run_view import RunView
 
 PLAIN = Style()
 HEADING = Style(bold=True)
@@ -48,3 +50,34 @@ def line(*pieces: Piece) -> Content:
         texts.append(text)
         at += len(text)
     return Content("".join(texts), spans)
+
+
+# ── The marks of phases, in a gutter of two cells ───────────────────────────────────
+
+GUTTER = 2
+"""The width of a mark in cells."""
+NEXT_MARK: Piece = ("▶ ", NEXT)
+"""Before the phase that is about to run."""
+DONE_MARK: Piece = ("┃ ", DONE)
+"""Beside all that belongs to the last step: the formula, the code, the changed numbers."""
+NO_MARK: Piece = "  "
+
+
+def is_next(phase: str | None, view: RunView) -> bool:
+    """Whether this phase is about to run."""
+    return phase is not None and phase == view.next_phase
+
+
+def has_just_run(phase: str | None, view: RunView) -> bool:
+    """Whether the last step ran this phase."""
+    return phase is not None and view.frame is not None and phase == view.frame.phase
+
+
+def heading_mark(phase: str | None, view: RunView) -> Piece:
+    """The mark before a phase's name."""
+    return NEXT_MARK if is_next(phase, view) else line_mark(phase, view)
+
+
+def line_mark(phase: str | None, view: RunView) -> Piece:
+    """The mark before a line of a phase's code or formula."""
+    return DONE_MARK if has_just_run(phase, view) else NO_MARK

@@ -1,4 +1,4 @@
-"""The code pane: the very code that runs in this mode, phase by phase.
+"""The code pane: the code that runs in this mode, and the table of who does what in each mode.
 
 A cursor goes from name to name, and the facts of the chosen one stand at the foot; or the
 difference to another mode's code is shown.
@@ -15,11 +15,12 @@ from textual.message import Message
 from textual.reactive import var
 
 from tutor.lesson.exercise import Repair
+from tutor.lesson.ladder import ladder
 from tutor.lesson.model import Fence, Section
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
-from tutor.ui import marks, text_styles
+from tutor.ui import text_styles
 from tutor.ui.code_lines import (
     CodeRow,
     Difference,
@@ -30,10 +31,9 @@ from tutor.ui.code_lines import (
     turned,
 )
 from tutor.ui.commands import CODE_COMMANDS, bindings
-from tutor.ui.names import Name, again, beside, names_in, on_next_line
-from tutor.ui.panes.lines import FooterPane
-from tutor.ui.text_styles import line
-from tutor.ui.variable_lines import facts_lines
+from tutor.ui.panes.lines import FooterPane, LinesPane
+from tutor.ui.text_styles import Piece, line
+from tutor.ui.variables import Name, again, beside, facts_lines, names_in, on_next_line
 
 
 class CodePane(FooterPane):
@@ -252,17 +252,17 @@ def _by_line(names: Sequence[Name]) -> dict[int, list[Name]]:
 
 
 def _heading(phase: str, view: RunView) -> Content:
-    style = text_styles.NEXT if marks.is_next(phase, view) else text_styles.DIM
-    if marks.has_just_run(phase, view):
+    style = text_styles.NEXT if text_styles.is_next(phase, view) else text_styles.DIM
+    if text_styles.has_just_run(phase, view):
         style = text_styles.STRONG
-    return line(marks.of_heading(phase, view), (phase, style))
+    return line(text_styles.heading_mark(phase, view), (phase, style))
 
 
 def _section_rows(
     section: Section, view: RunView, width: int, chosen: Name | None
 ) -> Iterator[CodeRow]:
     failed = view.failed.line if view.failed else None
-    mark = marks.of_line(section.phase, view)
+    mark = text_styles.line_mark(section.phase, view)
     for fence in section.fences(view.mode):
         yield from fence_rows(fence, width, mark, failed, chosen)
 
@@ -282,3 +282,44 @@ def _legend(found: Difference, view: RunView, width: int) -> Content:
         " ",
     )
     return signs + line(("─" * max(0, width - signs.cell_length), text_styles.DIM))
+
+
+WORDS = {True: "by hand", False: "PyTorch", None: "–"}
+NAME = 10
+
+
+class LadderPane(LinesPane):
+    """The table "who does what"; the present mode is marked."""
+
+    view: var[RunView | None] = var(None)
+
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
+        """Redraw for another lesson or mode."""
+        if new and (old is None or (old.lesson, old.mode) != (new.lesson, new.mode)):
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """A row for each phase, a column for each mode."""
+        view = self.view
+        if view is None:
+            return []
+        modes = view.lesson.modes
+        cell = max(9, *(len(one_line(m)) + 2 for m in modes)) + 1
+        head: list[Piece] = [" " * NAME]
+        for mode in modes:
+            here = mode == view.mode
+            text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
+            head.append((text.ljust(cell), text_styles.NEXT if here else text_styles.DIM))
+        lines = [line(*head)]
+        for row in ladder(view.lesson):
+            pieces: list[Piece] = [(row.phase.ljust(NAME), text_styles.DIM)]
+            for mode in modes:
+                word = "  " + WORDS[row.by_hand.get(mode)]
+                pieces.append(
+                    (
+                        word.ljust(cell),
+                        text_styles.STRONG if mode == view.mode else text_styles.PLAIN,
+                    )
+                )
+            lines.append(line(*pieces))
+        return lines

@@ -18,7 +18,7 @@ from tutor.protocol.frame import Frame, Value
 from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
-from tutor.ui import marks, text_styles
+from tutor.ui import text_styles
 from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
 from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.prose import inline_formulas, prose_lines
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Spans: TypeAlias = tuple[Span, ...]
 
-INDENT = " " * marks.GUTTER
+INDENT = " " * text_styles.GUTTER
 FORMULA_INDENT = "  "
 """Between a formula and the mark before it."""
 
@@ -237,8 +237,12 @@ class FormulaPane(LinesPane):
     ) -> Iterator[tuple[Sequence[Content], Literal["words", "formula", "live"]]]:
         """The lines of the heading and of each block, and whether they are a formula's."""
         if section.heading:
-            style = text_styles.NEXT if marks.is_next(section.phase, view) else text_styles.HEADING
-            mark = marks.of_heading(section.phase, view)
+            style = (
+                text_styles.NEXT
+                if text_styles.is_next(section.phase, view)
+                else text_styles.HEADING
+            )
+            mark = text_styles.heading_mark(section.phase, view)
             yield line(mark, (one_line(section.heading), style)).wrap(width), "words"
         indent = INDENT if section.heading else ""
         for block in section.blocks:
@@ -246,7 +250,7 @@ class FormulaPane(LinesPane):
                 yield self._prose(block, indent, width), "words"
             elif isinstance(block, DisplayFormula):
                 lines = self._formula(block, section.phase or "", view, width)
-                start = line(marks.of_line(section.phase, view), FORMULA_INDENT)
+                start = line(text_styles.line_mark(section.phase, view), FORMULA_INDENT)
                 yield [start + content for content in lines], "live" if block.boxed else "formula"
             elif isinstance(block, Exercise):
                 yield [line(indent), line(indent) + self._place(block, view.lesson)], "words"
@@ -300,7 +304,7 @@ class FormulaPane(LinesPane):
     ) -> Iterator[Content]:
         from tutor.formula import draw, parse  # noqa: PLC0415  lazy, as above
 
-        room = max(10, width - marks.GUTTER - len(FORMULA_INDENT))
+        room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
         try:
             picture = draw(parse(block.latex), now, width=room, ascii=self._ascii)
         except FormulaError as error:

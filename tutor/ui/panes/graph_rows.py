@@ -13,8 +13,8 @@ from textual.style import Style
 from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.ui import marks, text_styles
-from tutor.ui.panes.graph_tree import Backward, GraphRow, below
+from tutor.ui import text_styles
+from tutor.ui.panes.graph import Backward, GraphRow, below
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 
@@ -70,7 +70,7 @@ class _Cells:
     what: str
     style: Style = text_styles.PLAIN
     """The style of `what`."""
-    mark: Piece = marks.NONE
+    mark: Piece = text_styles.NO_MARK
     op: str = ""
     value: str = ""
     gradient: str = ""
@@ -186,7 +186,7 @@ class _Columns:
     @property
     def width(self) -> int:
         """The width of a whole line."""
-        return marks.GUTTER + self.what + sum(w + GAP for w in self._right)
+        return text_styles.GUTTER + self.what + sum(w + GAP for w in self._right)
 
     @property
     def _right(self) -> list[int]:
@@ -195,7 +195,7 @@ class _Columns:
     @property
     def at_value(self) -> int:
         """Where the values begin."""
-        return marks.GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
+        return text_styles.GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
 
     @property
     def at_gradient(self) -> int:
@@ -274,7 +274,7 @@ def _cells(
 
 def _gradient_style(node: GraphNode, so_far: Backward) -> Style:
     """The style of a gradient: strong if it has just arrived, dim if it was there before."""
-    if so_far.mark(node) == marks.DONE:
+    if so_far.mark(node) == text_styles.DONE_MARK:
         return text_styles.CHANGED
     return text_styles.VALUE if so_far.has_reached(node) else text_styles.DIM
 

@@ -1,4 +1,7 @@
-"""The base classes of the panes: lines of text, of which only the changed ones are repainted."""
+"""The base classes of the panes: lines of text, of which only the changed ones are repainted.
+
+Also the simplest pane, that of the text that the lesson has printed.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tutor.session.run_view import PrintedText
+from tutor.ui import text_styles
 from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
 
 Tab = tuple[str, bool]
@@ -253,3 +258,32 @@ class FooterPane(LinesPane):
         content, style = self._foot[row], self.rich_style
         strip = Strip(content.render_segments(self.visual_style), content.cell_length)
         return strip.crop_extend(0, self.scrollable_content_region.width, style)
+
+
+class OutputPane(LinesPane):
+    """The printed lines. The pane follows the last one unless the learner has scrolled up."""
+
+    printed: var[PrintedText] = var(PrintedText)
+
+    def watch_printed(self) -> None:
+        """Redraw when more was printed or another lesson opened."""
+        self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Every line, folded where it is too long."""
+        printed = self.printed
+        if not printed.shown and not printed.left_out:
+            return [line(("The lesson has printed nothing.", text_styles.DIM))]
+        lines: list[Content] = []
+        if printed.left_out:
+            lines.append(line((f"… {printed.left_out} characters left out …", text_styles.DIM)))
+        for text in printed.shown:
+            lines.extend(line(text).fold(width))
+        return lines
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Keep to the end if the end was in view."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        super().show_lines(lines)
+        if at_end:
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)

@@ -16,7 +16,7 @@ from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.protocol.inspections import OtherRunState
 from tutor.session.run_view import RunView
-from tutor.ui import marks, text_styles
+from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
@@ -190,12 +190,12 @@ def _table(
     if then is not None:
         headings["then"] = then.heading
     names = max(len(c.name) for c in cells)
-    room = width - marks.GUTTER - names
+    room = width - text_styles.GUTTER - names
     layouts = _LAYOUTS_WITH_THEN if then else _LAYOUTS
     fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
     head = "".join(" " * GAP + headings[k].ljust(w) for k, w in widths.items())
-    yield line((" " * (marks.GUTTER + names) + head, text_styles.DIM))
+    yield line((" " * (text_styles.GUTTER + names) + head, text_styles.DIM))
     for cell in cells:
         if cell in fitting:
             yield from _lines(cell, names, widths, then)
@@ -225,13 +225,13 @@ def _alone(cell: _Cells, names: int, width: int, then: _Column | None) -> Iterat
     mark, name = _mark(cell), cell.name.ljust(names)
     columns = {"now": "now", THEN: "then"} if then else {"": "now"}
     label_cells = len(THEN) + GAP if then else 0
-    room = max(10, width - marks.GUTTER - names - GAP - label_cells)
+    room = max(10, width - text_styles.GUTTER - names - GAP - label_cells)
     for label, column in columns.items():
         for text in cell.blocks[column]:
             for part in line((text, text_styles.STRONG) if column == "now" else text).wrap(room):
                 head = line(mark, name, " " * GAP, (label.ljust(label_cells), text_styles.DIM))
                 yield head if _is_unseen(column, then) else head + part.rstrip()
-                mark, name, label = marks.NONE, " " * names, ""
+                mark, name, label = text_styles.NO_MARK, " " * names, ""
 
 
 def _is_unseen(column: str, then: _Column | None) -> bool:
@@ -240,7 +240,7 @@ def _is_unseen(column: str, then: _Column | None) -> bool:
 
 
 def _mark(cell: _Cells) -> Piece:
-    return marks.DONE if cell.has_changed else marks.NONE
+    return text_styles.DONE_MARK if cell.has_changed else text_styles.NO_MARK
 
 
 def _lines(

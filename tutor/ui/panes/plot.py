@@ -24,7 +24,7 @@ from tutor.protocol.inspections import (
 )
 from tutor.session.run_view import RunView
 from tutor.ui.panes.lines import LinesPane, after_paint
-from tutor.ui.plots.sheet import GUTTER, Drawing, Sheet, placeholder
+from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"

@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 from textual.content import Content
 
-from tutor.ui.plots.canvas import Canvas, Dot, Pen
-from tutor.ui.plots.sheet import GUTTER
+from tutor.ui.plots.canvas import GUTTER, Canvas, Dot, Pen
 from tutor.ui.text_styles import DIM, line
 from tutor.wording.number_format import number
 

@@ -23,8 +23,17 @@ from tutor.ui.plots.axes import (
     on_dots,
     scale_over,
 )
-from tutor.ui.plots.canvas import Canvas, Dot, Pen
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Dot,
+    Drawing,
+    Note,
+    Pen,
+    Sheet,
+    figure,
+    placeholder,
+    with_notes,
+)
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import setting
 

@@ -10,8 +10,7 @@ from textual.content import Content
 from tutor.plain import one_line
 from tutor.protocol.inspections import DataPicture
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
-from tutor.ui.plots.canvas import Canvas, Pen
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
+from tutor.ui.plots.canvas import Canvas, Drawing, Note, Pen, Sheet, figure, placeholder, with_notes
 from tutor.ui.text_styles import CURVE, DIM, VALUE
 
 

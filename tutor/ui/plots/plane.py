@@ -22,8 +22,17 @@ from tutor.ui.plots.axes import (
     on_dots,
     scale_over,
 )
-from tutor.ui.plots.canvas import Canvas, Pen, is_inside
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Drawing,
+    Note,
+    Pen,
+    Sheet,
+    figure,
+    is_inside,
+    placeholder,
+    with_notes,
+)
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM
 from tutor.wording.number_format import number
 

@@ -10,8 +10,17 @@ from textual.content import Content
 from tutor.plain import one_line
 from tutor.protocol.inspections import SlopePicture
 from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
-from tutor.ui.plots.canvas import Canvas, Pen, Point
-from tutor.ui.plots.sheet import Drawing, Note, Sheet, figure, placeholder, with_notes
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Drawing,
+    Note,
+    Pen,
+    Point,
+    Sheet,
+    figure,
+    placeholder,
+    with_notes,
+)
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import number
 

@@ -1,18 +1,230 @@
-"""The compare screen: all modes of a lesson at the same parameters, while the run is stepped."""
+"""The compare screen: the gradients of all modes at the same parameters, during a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.content import Content
+from textual.reactive import var
 from textual.widget import Widget
 
+from tutor.plain import one_line
+from tutor.protocol.frame import NONE, Value
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
+from tutor.session.run_view import RunView
+from tutor.ui import text_styles
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
-from tutor.ui.panes.comparison import ComparisonPane
+from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SessionScreen
+from tutor.ui.text_styles import Piece, line
+from tutor.wording import comparison as wording
+from tutor.wording import number_format
+
+INDENT, GAP = "  ", "  "
+SEPARATOR = line((" · ", text_styles.DIM))
+WRONG, RIGHT = "✗ ", "✓ "
+PRECISIONS = (6, 5, 4, 3)
+"""Significant digits: as many as leave room for all elements."""
+
+
+class ComparisonPane(LinesPane):
+    """A block for each parameter: the verdict, and a table with a row for each mode."""
+
+    view: var[RunView | None] = var(None)
+
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
+        """Redraw for another comparison or epoch."""
+        if old is None or new is None or _seen(old) != _seen(new):
+            self.rebuild()
+
+    def build(self, width: int) -> Sequence[Content]:
+        """The heading and a block for each parameter; or that the comparison is being computed."""
+        view = self.view
+        comparison = view.inspections.comparison if view else None
+        if view is None or comparison is None:
+            return [line(("comparing …", text_styles.DIM))]
+        lines = [part for words in _heading(comparison, view) for part in words.wrap(width)]
+        for agreement in comparison.agreements:
+            lines += [line(), *_block(agreement, width)]
+        return lines
+
+
+def _seen(view: RunView) -> tuple[ModeComparison | None, int]:
+    return view.inspections.comparison, view.epoch
+
+
+# ── The heading ─────────────────────────────────────────────────────────────────────
+
+
+def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
+    """The heading: the compared position, the mode that trains, and the result."""
+    batches = view.frame.batches if view.frame else 1
+    where = f"Epoch {comparison.epoch}"
+    if batches > 1:
+        where += f", batch {comparison.batch + 1} of {batches}"
+    if not 0 <= comparison.epoch - view.epoch <= 1:
+        where += f" (the run stands at epoch {view.epoch})"
+    elif comparison.epoch > view.epoch:
+        where += ", which comes next"
+    pieces: list[Piece] = [(where, text_styles.STRONG)]
+    if comparison.agreements:
+        words, is_right = wording.result(comparison.agreements)
+        mark, style = (RIGHT, text_styles.STRONG) if is_right else (WRONG, text_styles.ERROR)
+        pieces += [" · ", (f"{mark}{words}", style)]
+    yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
+    if comparison.note:
+        yield line(one_line(comparison.note))
+
+
+# ── One parameter ───────────────────────────────────────────────────────────────────
+
+
+def _block(agreement: ParameterComparison, width: int) -> Iterator[Content]:
+    """The parameter with the verdict and the largest difference, then a row for each mode."""
+    mark, style = (RIGHT, text_styles.STRONG) if agreement.agrees else (WRONG, text_styles.ERROR)
+    lead = line((f"{one_line(agreement.parameter)}{GAP}", text_styles.HEADING))
+    room = max(10, width - lead.cell_length)
+    said = line((f"{mark}{one_line(agreement.verdict)}", style)).wrap(room)
+    if agreement.largest > 0:
+        largest = line(
+            (f"largest difference {number_format.number(agreement.largest, 4)}", text_styles.DIM)
+        )
+        if said[-1].cell_length + SEPARATOR.cell_length + largest.cell_length <= room:
+            said[-1] += SEPARATOR + largest
+        elif not agreement.agrees:
+            said.append(largest)
+    for part in said:
+        yield lead + part
+        lead = line(" " * lead.cell_length)
+    yield from _table(agreement, width)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One mode's gradient of one parameter, and how it stands to the right one."""
+
+    label: str
+    value: Value
+    apart: frozenset[int]
+    """The elements that are wrong by more than rounding."""
+    word: str
+
+
+def _rows(agreement: ParameterComparison) -> list[_Row]:
+    return [
+        _Row(
+            "finite difference" if mode == FINITE_DIFFERENCE else one_line(mode),
+            value,
+            frozenset(agreement.apart.get(mode, ()) if value.data else ()),
+            _word(agreement, mode),
+        )
+        for mode, value in agreement.gradients.items()
+    ]
+
+
+def _word(agreement: ParameterComparison, mode: str) -> str:
+    """How the gradient stands to the right one; or why there are no numbers."""
+    value = agreement.gradients[mode]
+    return one_line(value.text) if value.dtype == "text" else wording.standing(agreement, mode)
+
+
+# ── The table ───────────────────────────────────────────────────────────────────────
+
+
+def _table(agreement: ParameterComparison, width: int) -> Iterator[Content]:
+    rows = _rows(agreement)
+    shape = max((row.value.shape for row in rows), key=math.prod, default=())
+    labels = max(len(row.label) for row in rows)
+    words = max(len(row.word) for row in rows)
+    room = width - len(INDENT) - labels - (words + len(GAP) if words else 0)
+    columns = _fitting(rows, shape, room)
+    if any(c.head for c in columns):
+        heads = "".join(GAP + c.head.rjust(c.width) for c in columns)
+        yield line((INDENT + " " * labels + heads, text_styles.DIM))
+    for at, row in enumerate(rows):
+        pieces: list[Piece] = [INDENT + row.label.ljust(labels)]
+        for column in columns:
+            cell = column.cells[at]
+            style = text_styles.CHANGED if column.index in row.apart else text_styles.PLAIN
+            pieces += [GAP + " " * (column.width - len(cell)), (cell.rstrip(), style)]
+            pieces += [" " * (len(cell) - len(cell.rstrip()))]
+        yield line(*pieces, f"{GAP}{row.word}").rstrip()
+    left_out = math.prod(shape) - len(columns)
+    if left_out > 0:
+        yield line((f"{INDENT}{_left_out(rows, columns, left_out)}", text_styles.DIM))
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One element of the gradient, mode by mode, decimal points below each other."""
+
+    index: int
+    head: str
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        return max(len(self.head), *map(len, self.cells))
+
+
+def _fitting(rows: Sequence[_Row], shape: tuple[int, ...], room: int) -> list[_Column]:
+    """All elements in as many digits as fit; else those that differ before the first ones."""
+    count = max(1, *(len(row.value.data) for row in rows))
+    columns: list[_Column] = []
+    for precision in PRECISIONS:
+        columns = [_column(rows, i, shape, precision) for i in range(count)]
+        if sum(c.width + len(GAP) for c in columns) <= room:
+            return columns
+    apart = _all_apart(rows)
+    chosen: list[_Column] = []
+    for column in sorted(columns, key=lambda c: (c.index not in apart, c.index)):
+        room -= column.width + len(GAP)
+        if room < 0 and chosen:
+            break
+        chosen.append(column)
+    return sorted(chosen, key=lambda c: c.index)
+
+
+def _column(rows: Sequence[_Row], index: int, shape: tuple[int, ...], precision: int) -> _Column:
+    cells = number_format.align([_number(row.value, index, precision) for row in rows])
+    if index in _all_apart(rows):
+        signs = [WRONG if index in row.apart else " " * len(WRONG) for row in rows]
+        cells = [sign + text for sign, text in zip(signs, cells, strict=True)]
+    head = _index(index, shape) if math.prod(shape) > 1 else ""
+    return _Column(index, head, tuple(cells))
+
+
+def _number(value: Value, index: int, precision: int) -> str:
+    if not value.data:
+        return number_format.short(value) if index == 0 and value == NONE else ""
+    return number_format.number(value.data[index], precision) if index < len(value.data) else ""
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> str:
+    """`[1, 0]`: which element of the array this is."""
+    places: list[int] = []
+    for length in reversed(shape):
+        flat, place = divmod(flat, length)
+        places.append(place)
+    return f"[{', '.join(map(str, reversed(places)))}]"
+
+
+def _all_apart(rows: Sequence[_Row]) -> frozenset[int]:
+    return frozenset[int]().union(*(row.apart for row in rows))
+
+
+def _left_out(rows: Sequence[_Row], columns: Sequence[_Column], left_out: int) -> str:
+    """How many elements have no room, and how many of them differ."""
+    apart = _all_apart(rows) - {c.index for c in columns}
+    more = f", {len(apart)} of which differ" if apart else ""
+    return f"… {left_out} more elements{more}"
+
 
 SHARED = (
     "step_phase",

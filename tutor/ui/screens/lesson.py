@@ -31,14 +31,12 @@ from tutor.ui.commands import (
     AppCommand,
     bindings,
 )
-from tutor.ui.panes.code import CodePane
+from tutor.ui.panes.code import CodePane, LadderPane
 from tutor.ui.panes.exercise import ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.graph import GraphPane
-from tutor.ui.panes.ladder import LadderPane
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, OutputPane
 from tutor.ui.panes.numbers import NumbersPane
-from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.base import SessionScreen
@@ -170,7 +168,7 @@ class LessonScreen(SessionScreen):
 
     def action_runs(self) -> None:
         """Open the list of runs."""
-        from tutor.ui.screens.runs import RunsScreen  # noqa: PLC0415  after the first paint
+        from tutor.ui.screens.lists import RunsScreen  # noqa: PLC0415  after the first paint
 
         if self.session.view is not None:
             self.session.pause()
@@ -239,7 +237,7 @@ class LessonScreen(SessionScreen):
 
     def action_exercises(self) -> None:
         """Open the list of exercises."""
-        from tutor.ui.screens.exercises import ExercisesScreen  # noqa: PLC0415  as above
+        from tutor.ui.screens.lists import ExercisesScreen  # noqa: PLC0415  as above
 
         if self.session.view is not None:
             self.session.pause()
