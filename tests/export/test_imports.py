@@ -11,5 +11,5 @@ def test_exporting_a_script_needs_no_torch() -> None:
         [sys.executable, "-c", LISTING], capture_output=True, text=True, check=True
     )
     loaded = set(run.stdout.split())
-    assert "tutor.export.script" in loaded
+    assert "tutor.export.formats" in loaded
     assert not loaded & {"torch", "numpy", "textual"}

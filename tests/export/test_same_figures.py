@@ -14,7 +14,8 @@ from tests import shipped as lessons
 from tests.export.conftest import printed_by
 from tests.training.conftest import FRONT, PLAIN, lesson_text
 from tutor.engine.reports import figures_writer
-from tutor.export import ExportSettings, notebook, script
+from tutor.export.code import ExportSettings
+from tutor.export.formats import notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.training.devices import use_one_thread

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from tests import shipped as lessons
 from tests.training.conftest import lesson_text
 from tutor.errors import RunError, UsageError
-from tutor.export import ExportSettings, notebook, script
-from tutor.export.notebook import legible
+from tutor.export.code import ExportSettings
+from tutor.export.formats import legible, notebook, script
 from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse
 from tutor.lesson.model import SETUP, Block, DisplayFormula, Lesson, Prose, Section

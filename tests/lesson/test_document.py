@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tutor.lesson.checks import binds_data
+from tutor.lesson.code_checks import binds_data
 from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
 from tutor.lesson.model import DataNames, DisplayFormula, Fence, Lesson, Prose, Section

@@ -8,7 +8,7 @@ import pytest
 
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
-from tutor.lesson.translation import differences
+from tutor.lesson.related_lessons import differences
 
 HERE = Path("/lessons/two.md")
 THERE = Path("/lessons/zh/two.md")

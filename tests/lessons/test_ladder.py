@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests import shipped
+from tutor.lesson.code_checks import ladder as ladder_of
 from tutor.lesson.document import parse
-from tutor.lesson.ladder import ladder as ladder_of
 
 HAND, PYTORCH = True, False
 PUBLISHED = {

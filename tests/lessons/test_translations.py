@@ -9,7 +9,7 @@ import pytest
 from tests import shipped
 from tutor import formula
 from tutor.lesson.model import DisplayFormula, Lesson
-from tutor.lesson.translation import differences
+from tutor.lesson.related_lessons import differences
 from tutor.protocol.frame import Frame
 from tutor.training.program import programs_of
 from tutor.training.run import Run

@@ -20,7 +20,7 @@ from tests.training.conftest import FRONT
 from tutor.analysis import finite_differences
 from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import RunError
-from tutor.export.script import script
+from tutor.export.formats import script
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, is_same
 from tutor.training.program import programs_of

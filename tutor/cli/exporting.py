@@ -16,7 +16,9 @@ from tutor.cli.output import print_exactly
 from tutor.cli.running import train, train_command
 from tutor.engine.command_client import CommandClient
 from tutor.errors import UsageError
-from tutor.export import ExportSettings, new_file, notebook, script, write
+from tutor.export import new_file, write
+from tutor.export.code import ExportSettings
+from tutor.export.formats import notebook, script
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 

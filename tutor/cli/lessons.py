@@ -8,7 +8,7 @@ from pathlib import Path
 from tutor.cli.output import warn
 from tutor.errors import LessonError
 from tutor.lesson import document, library, trust
-from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.library import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 

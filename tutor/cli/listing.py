@@ -9,8 +9,7 @@ from typing import Any
 
 from tutor.cli.output import WIDEST, cell_width, columns, counted, cut, padded, screen, warn
 from tutor.lesson import library
-from tutor.lesson.chapters import by_chapter
-from tutor.lesson.library import Headline
+from tutor.lesson.library import Headline, by_chapter
 from tutor.plain import json_text, one_line
 
 

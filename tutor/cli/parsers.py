@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias, TypeVar
 
 from tutor import __version__
-from tutor.lesson.languages import LANGUAGES, language_of_locale
+from tutor.lesson.library import LANGUAGES, language_of_locale
 from tutor.plain import one_line
 from tutor.ui.settings import THEMES
 

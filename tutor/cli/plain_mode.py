@@ -15,7 +15,7 @@ from tutor.cli.output import warn
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonError
 from tutor.lesson import library
-from tutor.lesson.languages import LANGUAGES, ORIGINAL
+from tutor.lesson.library import LANGUAGES, ORIGINAL
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
 from tutor.session.progress_writer import ProgressWriter
 from tutor.session.run_view import Start

@@ -17,8 +17,7 @@ from tutor.cli.output import columns, counted, cut, print_exactly, screen, warn
 from tutor.errors import ProgressError, UsageError
 from tutor.export import new_file
 from tutor.lesson import library
-from tutor.lesson.chapters import OTHERS, by_chapter
-from tutor.lesson.library import Headline
+from tutor.lesson.library import OTHERS, Headline, by_chapter
 from tutor.plain import json_text, one_line
 from tutor.progress.records import (
     Counts,

@@ -1,11 +1,84 @@
 """A lesson as a script or a notebook that runs without the tutor, made without running it.
 
-The figures of a run as a table are written by `tutor.training.series`.
+Files for the learner are written whole or not at all, and over another one only if asked. The
+figures of a run as a table are written by `tutor.training.series`.
 """
 
-from tutor.export.code import ExportSettings
-from tutor.export.files import free_path, new_file, write
-from tutor.export.notebook import notebook
-from tutor.export.script import script
+from __future__ import annotations
 
-__all__ = ["ExportSettings", "free_path", "new_file", "notebook", "script", "write"]
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import TextIO
+
+from tutor.errors import FileThere, RunError
+from tutor.plain import one_line
+
+
+def write(text: str, path: Path, force: bool = False) -> Path:
+    """Write `text` as UTF-8 into a new file; returns its path. Raises as `new_file` does."""
+    with new_file(path, force) as file:
+        file.write(text)
+    return path
+
+
+@contextmanager
+def new_file(path: Path, force: bool = False) -> Iterator[TextIO]:
+    """A new text file, which is deleted again if the body raises.
+
+    With `force` it replaces an older file in one step, after all is written. Raises FileThere if
+    there is an older file and no `force`, RunError if the file can't be written.
+    """
+    try:
+        with _replacing(Path(os.path.realpath(path))) if force else _creating(path) as file:
+            yield file
+    except FileExistsError:
+        raise FileThere(one_line(f"{path} is there already and was left as it is")) from None
+    except OSError as error:
+        raise RunError(one_line(f"{path} can't be written: {_reason(path, error)}")) from error
+
+
+@contextmanager
+def _creating(path: Path) -> Iterator[TextIO]:
+    file = path.open("x", encoding="utf-8", newline="\n")
+    try:
+        with file:
+            yield file
+    except BaseException:  # Ctrl+C too: half a file would pass for a whole one
+        path.unlink()
+        raise
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Write beside the old file, then replace it in one step."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with _creating(beside) as file:
+        yield file
+    try:
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    except OSError:
+        beside.unlink()
+        raise
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no folder {path.parent}"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder; name a file in it"
+    return error.strerror or str(error)
+
+
+def free_path(folder: Path, slug: str, mode: str, suffix: str) -> Path:
+    """An unused name in `folder`: xor-manual.py, then xor-manual-2.py …"""
+    stem = re.sub(r"[^\w.]+", "-", f"{slug}-{mode}").strip("-.") or "lesson"
+    names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+    paths = (folder / f"{name}{suffix}" for name in names)
+    return next(path for path in paths if not os.path.lexists(path))

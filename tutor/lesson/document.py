@@ -1,22 +1,24 @@
-"""A lesson's file as a checked Lesson, or all of its diagnostics.
-
-Parses with front_matter, sections and exercise_yaml, and then runs the checks.
-"""
+"""A lesson's file as a checked Lesson, or all of its diagnostics."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
-from tutor.lesson import checks, exercise_yaml, front_matter, library
-from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.exercise_context import context_of
+from tutor.lesson import code_checks, document, exercise_yaml, front_matter, library
+from tutor.lesson.code_checks import PythonProblem
+from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
+from tutor.lesson.exercise_values import context_of
 from tutor.lesson.front_matter import FrontMatter
-from tutor.lesson.languages import language_of
-from tutor.lesson.model import STANDARD_MODES, Fence, Lesson, Section
-from tutor.lesson.sections import Body
+from tutor.lesson.library import language_of
+from tutor.lesson.markdown import Body
+from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, DataNames, Fence, Lesson, Section
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
@@ -44,11 +46,11 @@ def parse(source: str, path: Path) -> Lesson:
     if not body.is_whole:
         diagnostics.raise_if_any()
     sections = body.sections()
-    front = checks.with_meant_modes(front, sections, diagnostics)
+    front = document.with_meant_modes(front, sections, diagnostics)
     modes = front.modes or _modes_named(sections)
     context = context_of(front, sections, modes, diagnostics)
     exercises = exercise_yaml.read(body.exercises, context)
-    checks.check(front, sections, modes, diagnostics)
+    document.check(front, sections, modes, diagnostics)
     _check_is_not_its_own_base(front, path, diagnostics)
     diagnostics.raise_if_any()
     return Lesson(
@@ -73,7 +75,7 @@ def parse(source: str, path: Path) -> Lesson:
         },
         own_gradient=front.own_gradient,
         comparable=front.comparable,
-        data=front.data or checks.usual_data(sections, modes),
+        data=front.data or document.usual_data(sections, modes),
         builds_on=front.builds_on,
         language=language_of(path),
         remarks=diagnostics.remarks,
@@ -112,3 +114,255 @@ def _watch_by_mode(
         mode: {label: found for label, by in front.watch.items() if (found := by.get(mode))}
         for mode in modes
     }
+
+
+NEEDED = ("Predict", "Loss")
+"""The phases without which there is nothing to learn."""
+
+_IN_ORDER = ("Predict", "Loss", "Gradient", "Update")
+"""Each needs what the one before it has computed. A Reset may stand anywhere."""
+
+USUAL_DATA = DataNames("x", "y", "y_pred")
+"""What the data are called in a lesson that does not say."""
+
+_EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).mean()"}
+
+
+def check(
+    front: FrontMatter,
+    sections: Sequence[Section],
+    modes: Sequence[str],
+    diagnostics: DiagnosticList,
+) -> None:
+    """Add to `diagnostics` all that is wrong with the lesson as a whole."""
+    _Checker(front, sections, modes, diagnostics).check()
+
+
+def with_meant_modes(
+    front: FrontMatter, sections: Sequence[Section], diagnostics: DiagnosticList
+) -> FrontMatter:
+    """The front matter with the modes that were meant, where the fences say so.
+
+    A mode in `modes` that no fence names, and that is nearly one which only fences name, is a
+    slip: it gets one diagnostic, where it stands, and not one at each of those fences.
+    """
+    fences = (b for s in sections for b in s.blocks if isinstance(b, Fence))
+    named = dict.fromkeys(mode for fence in fences for mode in fence.modes)
+    meant = {}
+    for mode in front.modes:
+        unlisted = [name for name in named if name not in front.modes]
+        if mode not in named and (near := get_close_matches(mode, unlisted, n=1)):
+            meant[mode] = near[0]
+            what = f"no code is of the mode `{mode}`; did you mean `{near[0]}`?"
+            diagnostics.add(front.line("modes"), what)
+    return replace(front, modes=tuple(meant.get(mode, mode) for mode in front.modes))
+
+
+def usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:
+    """The usual names, if the code of some mode binds all three; it must compile."""
+    found = any(code_checks.binds_data(USUAL_DATA, sections, mode) for mode in modes)
+    return USUAL_DATA if found else None
+
+
+@dataclass
+class _Checker:
+    front: FrontMatter
+    sections: Sequence[Section]
+    modes: Sequence[str]
+    diagnostics: DiagnosticList
+
+    def check(self) -> None:
+        self._modes_of_front_matter()
+        self._watched()
+        self._fences()
+        self._phases()
+        if not self._fences_of_all:
+            return  # _phases has reported that; the rest would only repeat it
+        self._order()
+        for mode in self.modes:
+            self._gradient(mode)
+            self._setup(mode)
+        self._data()
+
+    @cached_property
+    def _fences_of_all(self) -> tuple[Fence, ...]:
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Fence))
+
+    @cached_property
+    def _known_modes(self) -> Sequence[str]:
+        return self.front.modes or STANDARD_MODES
+
+    @cached_property
+    def _broken(self) -> Mapping[Fence, PythonProblem]:
+        """The fences that are not Python, and why: what they do can't be known."""
+        found = {f: code_checks.why_not_code(f.code, f.line) for f in self._fences_of_all}
+        return {fence: bad for fence, bad in found.items() if bad}
+
+    def _is_unsure(self, phase: str) -> bool:
+        """Whether some code of a phase has no mode yet: what a mode lacks may be there."""
+        if self.front.are_modes_unread:
+            return True
+        section = self._phase(phase)
+        blocks = section.blocks if section else ()
+        return any(isinstance(b, Fence) and self._unknown_modes(b) for b in blocks)
+
+    def _phase(self, name: str) -> Section | None:
+        return next((s for s in self.sections if s.phase == name), None)
+
+    def _phase_fences(self, name: str, mode: str) -> tuple[Fence, ...]:
+        return tuple(f for s in self.sections if s.phase == name for f in s.fences(mode))
+
+    # ── Modes ───────────────────────────────────────────────────────────────────────
+
+    def _modes_of_front_matter(self) -> None:
+        if self.front.are_modes_unread:
+            return
+        front = self.front
+        for key, by in (
+            ("parameters", front.parameters),
+            ("learning_rate", front.learning_rate),
+            ("epochs", front.epochs),
+        ):
+            self._known(by.lines)
+            silent = [m for m in self.modes if by.lines and m not in by.lines]
+            if silent:
+                self.diagnostics.add(
+                    by.line, f"`{key}` says nothing for {_named(silent)}; write `  {silent[0]}: …`"
+                )
+        for watched in front.watch.values():
+            self._known(watched.lines)
+        for mode in front.own_gradient:
+            self._known({mode: front.line("own_gradient")})
+
+    def _known(self, lines: Mapping[str, int]) -> None:
+        """Note each mode that the lesson does not have, given the line that names it."""
+        for mode, line in lines.items():
+            if mode not in self.modes:
+                self.diagnostics.add(line, f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}")
+
+    # ── Expressions and code ────────────────────────────────────────────────────────
+
+    def _watched(self) -> None:
+        for label, by in self.front.watch.items():
+            lines = {by.common: by.line} | {by.own[mode]: by.lines[mode] for mode in by.own}
+            for expression, line in lines.items():
+                if expression and (reason := code_checks.why_not_expression(expression)):
+                    self.diagnostics.add(
+                        line,
+                        f"`{expression}`, watched as `{label}`, is not a Python expression "
+                        f"({reason}); write one such as `{label}: w * 2`",
+                    )
+
+    def _fences(self) -> None:
+        for fence in self._fences_of_all:
+            for mode in self._unknown_modes(fence):
+                self.diagnostics.add(fence.line - 1, self._unknown(mode))
+            if bad := self._broken.get(fence):
+                self.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+
+    def _unknown_modes(self, fence: Fence) -> list[str]:
+        if self.front.are_modes_unread:
+            return []
+        return [mode for mode in fence.modes if mode not in self._known_modes]
+
+    def _unknown(self, mode: str) -> str:
+        if mode in STANDARD_MODES:
+            return f"no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
+        return f"unknown mode `{mode}`{did_you_mean(mode, self._known_modes)}"
+
+    # ── Phases ──────────────────────────────────────────────────────────────────────
+
+    def _phases(self) -> None:
+        if not self._fences_of_all:
+            self.diagnostics.add(
+                1, "the lesson has no Python; write ```python fences under its phases"
+            )
+        for name in NEEDED:
+            section = self._phase(name)
+            if section is None:
+                self.diagnostics.add(
+                    1, f"no phase {name}; write a heading ## {name} and its code below"
+                )
+            elif self._is_unsure(name):
+                continue
+            elif without := [m for m in self.modes if not self._phase_fences(name, m)]:
+                self.diagnostics.add(
+                    section.line,
+                    f"{name} has no code for {_named(without)}; "
+                    f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
+                )
+
+    def _order(self) -> None:
+        """Phases run as they stand: one before what it needs computes with what is left over."""
+        found = [s for s in self.sections if s.phase in _IN_ORDER]
+        for above, below in pairwise(found):
+            first, then = str(above.phase), str(below.phase)
+            if _IN_ORDER.index(first) > _IN_ORDER.index(then):
+                what = f"{then} stands below {first} here, and phases run in the order of the file"
+                self.diagnostics.remark(below.line, f"{what}; move ## {then} above ## {first}")
+
+    def _gradient(self, mode: str) -> None:
+        names = self.front.parameters.get(mode) or ()
+        fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
+        if (
+            not names
+            or any(fence in self._broken for fence in fences)
+            or self._is_unsure("Gradient")
+        ):
+            return
+        codes = [fence.code for fence in fences]
+        bound = code_checks.bound_names(codes)
+        if bound is None or code_checks.computes_gradient(codes):
+            return
+        if missing := [f"d{name}" for name in names if f"d{name}" not in bound]:
+            self.diagnostics.add(
+                self._line_of("Gradient"),
+                f"mode `{mode}` has no gradient: nothing assigns {_quoted(missing)}; "
+                f"write `{missing[0]} = …` or `loss.backward()` under ## Gradient",
+            )
+
+    def _setup(self, mode: str) -> None:
+        names = self.front.parameters.get(mode) or ()
+        fences = self._phase_fences(SETUP, mode)
+        if any(fence in self._broken for fence in fences) or self._is_unsure(SETUP):
+            return
+        bound = code_checks.bound_names(fence.code for fence in fences)
+        if bound is None:
+            return
+        if missing := [name for name in names if name not in bound]:
+            self.diagnostics.add(
+                self._line_of(SETUP),
+                f"Setup does not bind {_quoted(missing)} in mode `{mode}`; "
+                f"write `{missing[0]} = …` under ## Setup, or correct `parameters`",
+            )
+
+    def _data(self) -> None:
+        """The names of the data have to be bound where a picture looks for them."""
+        data = self.front.data
+        if data is None or self._broken:
+            return
+        for what, name, phase in (
+            ("input", data.input, SETUP),
+            ("target", data.target, SETUP),
+            ("prediction", data.prediction, "Predict"),
+        ):
+            bound = [code_checks.bound_in(self.sections, phase, mode) for mode in self.modes]
+            if not self._is_unsure(phase) and all(b is not None and name not in b for b in bound):
+                self.diagnostics.add(
+                    self.front.line("data"),
+                    f"`data` calls its {what} `{name}`, but {phase} binds no such name; "
+                    f"write `{name} = …` under ## {phase}, or correct `data`",
+                )
+
+    def _line_of(self, phase: str) -> int:
+        """The phase's heading, or the line that names the parameters."""
+        section = self._phase(phase)
+        return section.line if section else self.front.line("parameters")
+
+
+def _named(modes: Sequence[str]) -> str:
+    return f"mode{'s' if len(modes) > 1 else ''} {_quoted(modes)}"
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)

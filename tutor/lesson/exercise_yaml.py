@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from tutor.lesson import code_checks, schema, working, yaml_tree
+from tutor.lesson import code_checks, front_matter, schema, working
 from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.exercise import (
     KINDS,
@@ -30,8 +30,8 @@ from tutor.lesson.exercise import (
     Symptom,
     Wrong,
 )
-from tutor.lesson.exercise_context import ExerciseContext
 from tutor.lesson.exercise_values import (
+    ExerciseContext,
     RunKeys,
     StageKeys,
     checked_settings,
@@ -42,6 +42,7 @@ from tutor.lesson.exercise_values import (
     stage_of,
     text_with_formulas,
 )
+from tutor.lesson.markdown import ExerciseBlock
 from tutor.lesson.schema import Entry, YamlValue, entries_of, key, keys_of, list_of, optional
 
 Common = Mapping[str, Any]
@@ -408,15 +409,6 @@ KIND_KEYS: Mapping[str, type[ExerciseKeys]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ExerciseBlock:
-    """A block of a lesson's file that is an exercise, as it is written."""
-
-    yaml: str
-    line: int
-    """1-based line of the fence that opens it; the YAML begins on the next."""
-
-
 def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int, Exercise]:
     """The exercises of one lesson, by the line of their fence, without those of unknown kinds.
 
@@ -447,7 +439,7 @@ def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int,
 
 def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | None:
     lines = block.yaml.removesuffix("\n").split("\n")
-    root = yaml_tree.compose(
+    root = front_matter.compose(
         lines, context.diagnostics, first=block.line + 1, what="the exercise", example="id"
     )
     if root is None:

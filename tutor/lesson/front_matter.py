@@ -1,16 +1,197 @@
-"""The front matter of a lesson: YAML between two `---` lines."""
+"""The YAML of a lesson file as a tree of nodes with their lines, and its front matter.
+
+YAML that can't be read, and text that YAML reads otherwise than its author meant, become
+diagnostics with advice.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tutor.lesson import schema, yaml_tree
+import yaml
+
+from tutor.lesson import front_matter, schema
 from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.model import LAST, DataNames
 from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
+
+_INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+_KEY = r"[ ]*(?:-[ ]+)?[\w-]+"
+_ODD = re.compile(rf"(?:[ ]*(?:-[ ]*)?|{_KEY}|{_KEY}[ ]*:[ ]*)(?P<odd>[{_INVISIBLE}]|(?<=\w)：)")
+"""A character that looks like a blank, or like a colon, where YAML needs the plain one."""
+
+_BLOCK = re.compile(
+    r"(?P<indent>[ ]*)(?:-[ ]+)?(?P<key>[\w-]+):[ ]+(?P<mark>[|>][+-]?)[ ]*(?:#.*)?"
+)
+_NEXT_KEY = re.compile(r"[ ]*(?:-[ ]+)?[\w-]+:(?:[ ]|$)|[ ]*-[ ]|[ ]*#")
+_ESCAPE = re.compile(r"\\[A-Za-z]+")
+
+SINGLE = "write the text in 'single quotes', or below `|`"
+
+
+def _spoiled_latex(root: yaml.Node, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """LaTeX commands that double quotes turn into escapes: the index of the line, and advice.
+
+    `lines` are counted as the nodes' marks count them.
+    """
+    for node in _double_quoted(root):
+        for number, line in enumerate(_source_of(node, lines), node.start_mark.line):
+            for formula in line.replace("\\\\", "").split("$")[1::2]:
+                if found := _ESCAPE.search(formula):
+                    what = f"double quotes make an escape of `{found[0][:2]}` in `{found[0]}`"
+                    yield number, f"{what}; {SINGLE}"
+
+
+def _odd_character(lines: Sequence[str]) -> tuple[int, str] | None:
+    for index, line in enumerate(lines):
+        if found := _ODD.match(line):
+            odd = found["odd"]
+            name = unicodedata.name(odd, "character").lower()
+            if odd == "：":
+                return index, f"`：` is a {name}; write a plain `:` and a blank"
+            what = f"there is an invisible {name} (U+{ord(odd):04X}) in column {found.end()}"
+            return index, f"{what}; write a plain blank, or delete it"
+    return None
+
+
+def _not_indented(lines: Sequence[str]) -> tuple[int, str] | None:
+    """A block of lines whose first line stands no deeper than its key."""
+    for index, line in enumerate(lines):
+        found = _BLOCK.fullmatch(line.rstrip())
+        below = next((n for n in range(index + 1, len(lines)) if lines[n].strip()), None)
+        if found is None or below is None or _NEXT_KEY.match(lines[below]):
+            continue
+        if len(lines[below]) - len(lines[below].lstrip(" ")) <= len(found["indent"]):
+            return below, f"indent the lines below `{found['key']}: {found['mark']}`"
+    return None
+
+
+def _double_quoted(root: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """The scalars in double quotes, each once, though an alias may lead back to its anchor."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            if node.style == '"':
+                yield node
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+        else:
+            waiting += node.value
+
+
+def _source_of(node: yaml.ScalarNode, lines: Sequence[str]) -> list[str]:
+    """The text between a node's marks, as it stands in the file."""
+    start, end = node.start_mark, node.end_mark
+    found = list(lines[start.line : end.line + 1])
+    found[-1] = found[-1][: end.column]
+    found[0] = found[0][start.column :]
+    return found
+
+
+MAX_DEPTH = 8
+"""libyaml's composer recurses in C and crashes on deep nesting; no key needs more than 2."""
+
+_UNREADABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that YAML does not allow."""
+
+_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)
+
+
+def end_of(lines: Sequence[str], diagnostics: DiagnosticList) -> int:
+    """The number of lines of front matter, both `---` included; 0 and a diagnostic without one."""
+    if not lines or lines[0].rstrip() != "---":
+        diagnostics.add(
+            1, "no front matter; begin the file with --- , keys such as `title: …`, and ---"
+        )
+        return 0
+    for number, line in enumerate(lines[1:], start=2):
+        if line.rstrip() == "---":
+            return number
+    diagnostics.add(1, "the front matter is not closed; write a line --- below its last key")
+    return 0
+
+
+def compose(
+    lines: Sequence[str], diagnostics: DiagnosticList, *, first: int, what: str, example: str
+) -> yaml.MappingNode | None:
+    """The tree of the YAML on `lines`, or None and a diagnostic.
+
+    `lines` begin on line `first` of the file, counted from 1; a node's mark counts the file's
+    lines from 0. The diagnostics call the YAML `what`, and `example` is one of its keys.
+    """
+    for number, line in enumerate(lines, start=first):
+        if found := _UNREADABLE.search(line):
+            diagnostics.add(number, f"the character {found[0]!r} may not stand here; delete it")
+            return None
+    above = first - 1
+    placed = [""] * above + list(lines)  # a mark counts the lines of the file
+    text = "\n".join(placed) + "\n"
+    try:
+        too_deep = _too_deep(text)
+        root = None if too_deep else yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        at, message = _usual_slip(lines, first) or _parser_error(error)
+        diagnostics.add(min(max(at, first), above + len(lines)), message)  # the end is seen below
+        return None
+    if too_deep:
+        diagnostics.add(
+            too_deep, "the YAML is nested too deeply; no key needs more than two levels"
+        )
+    elif not isinstance(root, yaml.MappingNode):
+        no_keys = f"{what} is not a list of keys; write lines such as `{example}: …`"
+        diagnostics.add(*(_usual_slip(lines, first) or (above, no_keys)))
+    elif spoiled := list(_spoiled_latex(root, placed)):
+        for index, message in spoiled:
+            diagnostics.add(index + 1, message)
+    else:
+        return root
+    return None
+
+
+def _usual_slip(lines: Sequence[str], first: int) -> tuple[int, str] | None:
+    """The line in the file of a usual slip in YAML, and what to fix."""
+    found = _odd_character(lines) or _not_indented(lines)
+    return found and (first + found[0], found[1])
+
+
+def _too_deep(text: str) -> int:
+    """The line where nesting gets too deep, 0 if it does not."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return event.start_mark.line + 1 if event.start_mark else 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return 0
+
+
+def _parser_error(error: yaml.YAMLError) -> tuple[int, str]:
+    """The line and the message of YAML's own complaint."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or "it can't be read"
+    line = mark.line + 1 if mark else 1
+    advice = "write `key: value`, with 'single quotes' around a text with odd characters"
+    if "escape" in problem:
+        return (
+            line,
+            f"a backslash in double quotes begins an escape, and YAML lacks this one; {SINGLE}",
+        )
+    return line, f"bad YAML: {problem}; {advice}"
+
 
 _expressions = by_mode(schema.EXPRESSION)
 
@@ -73,10 +254,10 @@ class FrontMatter(Entry):
 
 def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
     """The front matter of a file, given as its lines."""
-    end = yaml_tree.end_of(lines, diagnostics)
+    end = front_matter.end_of(lines, diagnostics)
     if not end:
         return FrontMatter()
-    root = yaml_tree.compose(
+    root = front_matter.compose(
         lines[1 : end - 1], diagnostics, first=2, what="the front matter", example="title"
     )
     if root is None:

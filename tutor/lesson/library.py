@@ -1,5 +1,7 @@
-"""Lesson files: found by name, listed in order in the learner's language, and read as text.
+"""Lesson files: found by name, listed by chapter in the learner's language, and read as text.
 
+A folder of lessons holds the originals; a folder in it that is named by a language's code
+holds the same lessons in that language: `xor.md` and `zh/xor.md`.
 Lists must be fast: they find a lesson's fences by a regular expression and parse no Markdown.
 """
 
@@ -9,7 +11,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,9 +19,43 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError, LessonMissingError
-from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import LAST, STANDARD_MODES
 from tutor.plain import one_line
+
+ORIGINAL = "en"
+"""The language of what stands in a folder of lessons itself."""
+
+LANGUAGES: Mapping[str, str] = {ORIGINAL: "English", "zh": "中文"}
+"""Code → what the language calls itself."""
+
+TRANSLATED = tuple(code for code in LANGUAGES if code != ORIGINAL)
+"""The codes that name folders of translations."""
+
+
+def language_of(path: Path) -> str:
+    """The language of a lesson file, from its folder's name."""
+    folder = path.absolute().parent.name
+    return folder if folder in TRANSLATED else ORIGINAL
+
+
+def sibling(path: Path, language: str) -> Path:
+    """Where the lesson in `path` would stand in another language, whether it does or not."""
+    if language == language_of(path):
+        return path
+    home = path.absolute().parents[1] if language_of(path) in TRANSLATED else path.parent
+    return home / path.name if language == ORIGINAL else home / language / path.name
+
+
+def language_of_locale(environment: Mapping[str, str]) -> str:
+    """The language that LC_ALL, LC_MESSAGES or LANG ask for; ORIGINAL if there is none such.
+
+    The first of them that is set counts, as POSIX has it: `zh_CN.UTF-8` is `zh`.
+    """
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")
+    locale = next((found for name in names if (found := environment.get(name))), "")
+    code = locale.replace(".", "_").replace("@", "_").replace("-", "_").split("_", 1)[0].lower()
+    return code if code in LANGUAGES else ORIGINAL
+
 
 MAX_BYTES = 256 * 1024
 """A lesson is some pages of text; what is larger is some other file."""
@@ -364,3 +400,19 @@ def _faulty(path: Path, shipped: bool, diagnostic: str, languages: tuple[str, ..
 def _in_order(named: Collection[str]) -> tuple[str, ...]:
     """The modes that fences name: good enough for a list."""
     return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
+
+
+OTHERS = "Other lessons"
+"""The heading above lessons that stand in no chapter, below all that do."""
+
+
+def by_chapter(headlines: Sequence[Headline]) -> dict[str, list[Headline]]:
+    """The lessons below the heading of their chapter, in the order given.
+
+    Where no lesson has a chapter, the only heading is empty.
+    """
+    others = OTHERS if any(h.chapter for h in headlines) else ""
+    found: dict[str, list[Headline]] = {}
+    for headline in sorted(headlines, key=lambda h: not h.chapter):
+        found.setdefault(headline.chapter or others, []).append(headline)
+    return found

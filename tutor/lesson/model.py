@@ -33,9 +33,6 @@ SETUP, REPORT = "Setup", "Report"
 PHASES = (SETUP, "Predict", "Loss", "Gradient", "Update", "Reset", REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch."""
 
-LADDER_PHASES = ("Predict", "Loss", "Gradient", "Update")
-"""The rows of the ladder table, in the order in which PyTorch takes them over."""
-
 
 def gradient_index(phases: Sequence[str]) -> int:
     """Index of the phase after which the gradients are as the update uses them."""
@@ -91,14 +88,6 @@ class Section(msgspec.Struct, frozen=True):
     def fences(self, mode: str) -> tuple[Fence, ...]:
         """The code of this section that `mode` runs, in order."""
         return tuple(b for b in self.blocks if isinstance(b, Fence) and b.runs_in(mode))
-
-
-class LadderRow(msgspec.Struct, frozen=True):
-    """One row of the table "who does what"."""
-
-    phase: str
-    by_hand: Mapping[str, bool | None]
-    """For each mode: True by hand, False by PyTorch, None where the mode has no such phase."""
 
 
 LAST = 1e9

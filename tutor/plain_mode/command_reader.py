@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from tutor.errors import LessonError, LessonMissingError
-from tutor.lesson.chapters import OTHERS
-from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.library import ORIGINAL, OTHERS
 from tutor.lesson.model import Lesson
 from tutor.plain_mode import command_table, exercise_text
 from tutor.plain_mode.commands import ActionCommands, UnclearCommandError, times

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tutor.lesson.ladder import ladder as phase_ladder
-from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.code_checks import LADDER_PHASES
+from tutor.lesson.code_checks import ladder as phase_ladder
+from tutor.lesson.library import ORIGINAL
 from tutor.lesson.model import (
-    LADDER_PHASES,
     SETUP,
     Block,
     DisplayFormula,

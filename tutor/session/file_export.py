@@ -19,10 +19,12 @@ def suggestion(view: RunView, suffix: str = SCRIPT) -> str:
 def write(view: RunView, path: Path) -> Path:
     """Write the lesson as a script or a notebook. Raises RunError in words."""
     from tutor import export  # noqa: PLC0415  lazy, as above
+    from tutor.export.code import ExportSettings  # noqa: PLC0415
+    from tutor.export.formats import notebook, script  # noqa: PLC0415
 
-    made = export.notebook if path.suffix == NOTEBOOK else export.script
+    made = notebook if path.suffix == NOTEBOOK else script
     frame = view.frame
-    settings = export.ExportSettings(
+    settings = ExportSettings(
         device=view.device,
         learning_rate=frame.learning_rate if frame else None,
         epochs=max(view.goal, view.furthest),

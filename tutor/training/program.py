@@ -20,8 +20,7 @@ from functools import lru_cache
 from types import CodeType
 
 from tutor.errors import RunError
-from tutor.lesson.checks import binds_data
-from tutor.lesson.code_checks import why_not_code
+from tutor.lesson.code_checks import binds_data, why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson, gradient_index
 from tutor.plain import one_line
 from tutor.training.liveness import Liveness, changed_in_place, liveness, loads

@@ -14,8 +14,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 
+from tutor.lesson.code_checks import ladder
 from tutor.lesson.exercise import Repair
-from tutor.lesson.ladder import ladder
 from tutor.lesson.model import Fence, Section
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt

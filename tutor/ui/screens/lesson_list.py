@@ -14,7 +14,7 @@ from textual.reactive import var
 from textual.widget import Widget
 from textual.widgets import Input, Label
 
-from tutor.lesson.chapters import OTHERS, by_chapter
+from tutor.lesson.library import OTHERS, by_chapter
 from tutor.session.journal import Bookmark
 from tutor.session.run_view import Notice
 from tutor.ui import text_styles
