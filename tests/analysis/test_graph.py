@@ -14,7 +14,7 @@ from tutor.analysis.graph import BY_HAND, MOST_NODES, graph_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.training.exercise_start import code_of
+from tutor.training.exercises import code_of
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of

@@ -27,7 +27,7 @@ from tutor.protocol.messages import (
     StepEpoch,
     StepPhase,
 )
-from tutor.training.exercise_start import with_code
+from tutor.training.exercises import with_code
 
 NOISY = {
     "Setup": f"{PLAIN['Setup']}\nimport time\nborn = time.perf_counter_ns()",

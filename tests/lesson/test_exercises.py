@@ -27,7 +27,7 @@ from tutor.lesson.exercise import (
     Wrong,
 )
 from tutor.lesson.model import Fence, Lesson, Prose, Section
-from tutor.training.exercise_start import start_of
+from tutor.training.exercises import start_of
 
 E = TypeVar("E", bound=Exercise)
 FILE = Path(__file__).parent / "exercises.md"

@@ -7,7 +7,7 @@ from typing import TypeVar
 from tests import shipped
 from tutor.lesson.exercise import Exercise, Repair
 from tutor.protocol.frame import Element
-from tutor.training.exercise_start import start_of
+from tutor.training.exercises import start_of
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.validation.exercise_check import ExerciseTrial

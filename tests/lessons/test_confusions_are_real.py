@@ -17,7 +17,7 @@ from tests import shipped
 from tests.lessons.runs import a_run, broken_run, exercise
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element
-from tutor.training.exercise_start import start_of
+from tutor.training.exercises import start_of
 from tutor.training.loop import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run

@@ -12,7 +12,7 @@ from tests import shipped
 from tutor.lesson.exercise import Choose, Predict, kind_of
 from tutor.lesson.library import headlines
 from tutor.lesson.model import Prose
-from tutor.training.answers import expected_text
+from tutor.training.exercises import expected_text
 from tutor.validation.exercise_check import ExerciseTrial
 
 IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)

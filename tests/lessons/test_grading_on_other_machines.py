@@ -24,8 +24,7 @@ from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Setting, Stage,
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position, Value
 from tutor.training import devices
-from tutor.training.answers import close, expected_text, is_right
-from tutor.training.exercise_start import recipe_of
+from tutor.training.exercises import close, expected_text, is_right, recipe_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program
 from tutor.training.run import Run

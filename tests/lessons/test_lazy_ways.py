@@ -12,7 +12,7 @@ from tests.lessons.runs import trial_of
 from tutor.errors import RunError
 from tutor.lesson.exercise import Reach, Repair
 from tutor.protocol.frame import Element
-from tutor.training.answers import holds
+from tutor.training.exercises import holds
 from tutor.training.run import Run
 from tutor.validation.exercise_check import ExerciseTrial
 

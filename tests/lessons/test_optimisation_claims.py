@@ -15,7 +15,7 @@ from tests.lessons.runs import a_run, exercise
 from tutor.lesson.document import parse
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element, Frame
-from tutor.training.exercise_start import with_code
+from tutor.training.exercises import with_code
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 

@@ -16,7 +16,7 @@ from tutor.session.journal import Bookmark
 from tutor.session.paused_run import paused_run
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
-from tutor.training.exercise_start import code_of
+from tutor.training.exercises import code_of
 
 from .test_exercise_controller import Learner, at
 

@@ -8,7 +8,7 @@ import pytest
 
 from tutor.lesson.exercise import Predict, Stage, Wrong
 from tutor.protocol.frame import NONE, Value
-from tutor.training.answers import (
+from tutor.training.exercises import (
     close,
     expected_text,
     holds,

@@ -12,7 +12,7 @@ import torch
 from tests.training.conftest import shipped
 from tutor.lesson.exercise import EXERCISE_NAMES
 from tutor.protocol.frame import NONE, Position
-from tutor.training.answers import holds
+from tutor.training.exercises import holds
 from tutor.training.losses import LossColumn
 from tutor.training.run import Run
 

@@ -17,7 +17,7 @@ from tutor.protocol.messages import (
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.feedback import Reply
 from tutor.session.run_view import Notice
-from tutor.training import answers
+from tutor.training import exercises
 
 
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):
@@ -58,11 +58,11 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         """Check one number of the graph."""
         if not self._questions:
             return
-        value = answers.read_number(text)
+        value = exercises.read_number(text)
         self.count_try()
         self.set(answer=repr(value), is_solution_shown=False)
         attempt, question = self.attempt, self._question
-        if not answers.close(value, question.expected, self.exercise.tolerance):
+        if not exercises.close(value, question.expected, self.exercise.tolerance):
             reply = Reply("wrong_gradient", {"value": value, "question": question})
             self.set(was_right=False, reply=reply)
         elif attempt.step < attempt.steps:

@@ -37,7 +37,7 @@ from tutor.session.engine_session import EngineSession
 from tutor.session.feedback import Reply
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.run_view import Notice
-from tutor.training.exercise_start import position_of, start_of
+from tutor.training.exercises import position_of, start_of
 
 OnAnswer = Callable[[AnyEvent], None]
 E = TypeVar("E", bound=Exercise)

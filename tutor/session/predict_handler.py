@@ -19,7 +19,7 @@ from tutor.protocol.messages import (
 from tutor.session.exercise_handler import ExerciseHandler, read_choice
 from tutor.session.feedback import Reply
 from tutor.session.run_view import Notice
-from tutor.training import answers
+from tutor.training import exercises
 
 
 class PredictHandler(ExerciseHandler[Predict]):
@@ -77,9 +77,9 @@ class PredictHandler(ExerciseHandler[Predict]):
         """The answer as it is compared; None if no choice has this number."""
         match self.exercise.form:
             case "number":
-                return repr(answers.read_number(text))
+                return repr(exercises.read_number(text))
             case "sign":
-                return answers.read_sign(text)
+                return exercises.read_sign(text)
             case "choice":
                 index = read_choice(text, len(self.exercise.choices))
                 return None if index is None else tuple(self.exercise.choices)[index]
@@ -101,10 +101,10 @@ class PredictHandler(ExerciseHandler[Predict]):
         self.set(expected=value)
         self.count_try()
         result = {"answer": answer, "value": value, "comment": ""}
-        if answers.is_right(self.exercise, value, answer):
+        if exercises.is_right(self.exercise, value, answer):
             self.succeed(Reply("prediction", result))
         else:
-            result["comment"] = answers.matching_reply(self.asked, answer, mistaken)
+            result["comment"] = exercises.matching_reply(self.asked, answer, mistaken)
             self.set(state="wrong", reply=Reply("prediction", result))
 
     def ask_again(self) -> None:

@@ -21,7 +21,7 @@ from tutor.protocol.messages import (
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.goal_progress import goal_of
 from tutor.session.run_view import Notice
-from tutor.training import answers
+from tutor.training import exercises
 
 
 class ReachHandler(ExerciseHandler[Reach]):
@@ -62,7 +62,7 @@ class ReachHandler(ExerciseHandler[Reach]):
         if not isinstance(event, ExpressionsEvaluated) or self.attempt.state != "asking":
             return
         condition, *values = event.values
-        is_met = answers.holds(condition)
+        is_met = exercises.holds(condition)
         self.set(is_met=is_met, marks=self._goal.marks(values))
         if has_run or is_met:
             self.count_try()

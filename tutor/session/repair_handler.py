@@ -24,7 +24,7 @@ from tutor.session.feedback import Reply
 from tutor.session.goal_progress import goal_of
 from tutor.session.journal import Draft
 from tutor.session.run_view import Notice
-from tutor.training import answers
+from tutor.training import exercises
 
 REPAIR_SECONDS = 10.0
 """Seconds that fixed code may run without a sign of life; then it is stopped."""
@@ -152,7 +152,7 @@ class RepairHandler(ExerciseHandler[Repair]):
 
     def _judge(self, event: AnyEvent) -> None:
         epochs = self.exercise.epochs
-        if isinstance(event, ExpressionsEvaluated) and answers.holds(event.values[0]):
+        if isinstance(event, ExpressionsEvaluated) and exercises.holds(event.values[0]):
             self.count_try()
             self.succeed(Reply("fix_works", {"epochs": epochs}))
         else:

@@ -33,8 +33,17 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.protocol.messages import Finding
-from tutor.training.answers import close, expected_text, has_one_number, holds, is_truth, sign_of
-from tutor.training.exercise_start import position_of, recipe_of, with_code
+from tutor.training.exercises import (
+    close,
+    expected_text,
+    has_one_number,
+    holds,
+    is_truth,
+    position_of,
+    recipe_of,
+    sign_of,
+    with_code,
+)
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput, programs_of
