@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tutor.analysis.finite_differences import Array, Slopes
-from tutor.analysis.gradient_agreement import ModeGradient, Samples
-from tutor.analysis.gradient_diagnosis import GradientDiagnosis, diagnose
+from tutor.analysis.gradient_diagnosis import GradientDiagnosis, ModeGradient, Samples, diagnose
 
 FOUR = Samples((4,))
 RIGHT = np.array([[1.0, -2.0], [3.0, 0.5]])

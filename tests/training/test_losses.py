@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tutor.protocol.frame import Curve
-from tutor.training import losses
-from tutor.training.losses import LossColumn
+from tutor.training import history
+from tutor.training.history import LossColumn
 
 
-def column(count: int, max_exact: int = losses.MAX_EXACT) -> LossColumn:
+def column(count: int, max_exact: int = history.MAX_EXACT) -> LossColumn:
     """Losses that fall and swing."""
     found = LossColumn(max_exact)
     for i in range(count):
@@ -59,7 +59,7 @@ def test_a_column_that_has_let_go_of_single_losses_still_has_its_curve() -> None
 def test_blocks_grow_so_that_no_length_takes_more_than_its_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(losses, "MAX_BLOCKS", 16)
+    monkeypatch.setattr(history, "MAX_BLOCKS", 16)
     long = column(60_000, 8192)
     kept = long._low, long._high, long._exact
     assert sum(sys.getsizeof(a) for a in kept) < 90_000

@@ -14,9 +14,9 @@ from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import keep_every_epoch, shipped
 from tutor.errors import RunError
 from tutor.protocol.frame import NO_VALUE, Element, Position
+from tutor.training.devices import Randomness
 from tutor.training.history import END, History
 from tutor.training.loop import LessonRaised
-from tutor.training.randomness import Randomness
 from tutor.training.run import Run
 
 ADAM = {

@@ -13,8 +13,7 @@ import numpy as np
 from textual.app import App
 
 from tutor.analysis.finite_differences import Slopes
-from tutor.analysis.gradient_agreement import ModeGradient
-from tutor.analysis.gradient_diagnosis import diagnose
+from tutor.analysis.gradient_diagnosis import ModeGradient, diagnose
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from tutor.training.devices import GeneratorStates
 from tutor.training.program import Program
-from tutor.training.randomness import GeneratorStates
 from tutor.training.snapshot import Namespace
 from tutor.training.state_copy import (
     GENERATORS,

@@ -1,10 +1,21 @@
-"""The devices of this machine, and the message for one that it lacks."""
+"""The devices of this machine, and the state of the random number generators of the process."""
 
 from __future__ import annotations
 
+import pickle
+import random
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
 import torch
+from torch import get_rng_state, set_rng_state
 
 from tutor.errors import RunError
+from tutor.training.program import Program
 
 
 def available() -> tuple[str, ...]:
@@ -50,3 +61,111 @@ def synchronize(device: str) -> None:
 def use_one_thread() -> None:
     """Let torch compute on one CPU thread: enough for lessons, and sums come out the same."""
     torch.set_num_threads(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Randomness:
+    """The state of Python's, numpy's and torch's generators, each packed into bytes."""
+
+    python: tuple[int, bytes, float | None]
+    numpy: tuple[Any, ...]
+    cpu: bytes
+    device: bytes | None
+
+    @classmethod
+    def now(cls, device: str) -> Randomness:
+        """The state at this moment, on the CPU and on `device`."""
+        on_gpu = torch.cuda.get_rng_state(device) if device.startswith("cuda") else None
+        on_gpu = torch.mps.get_rng_state() if device == "mps" else on_gpu
+        version, numbers, gauss = random.getstate()
+        return cls(
+            (version, array("I", numbers).tobytes(), gauss),
+            _packed(np.random.get_state()),
+            _bytes(get_rng_state()),
+            None if on_gpu is None else _bytes(on_gpu),
+        )
+
+    def restore(self, device: str) -> None:
+        """Put the generators back into this state."""
+        version, numbers, gauss = self.python
+        random.setstate((version, tuple(array("I", numbers)), gauss))
+        np.random.set_state(_unpacked(self.numpy))
+        set_rng_state(_state(self.cpu))
+        if self.device is not None and device.startswith("cuda"):
+            torch.cuda.set_rng_state(_state(self.device), device)
+        elif self.device is not None and device == "mps":
+            torch.mps.set_rng_state(_state(self.device))
+
+    def sharing(self, before: Randomness) -> Randomness:
+        """The same state; what is equal in `before` is held but once."""
+        pairs = ((getattr(self, f.name), getattr(before, f.name)) for f in fields(self))
+        return Randomness(*(old if new == old else new for new, old in pairs))
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The identity and the bytes of each part, which may be shared."""
+        yield id(self.python), len(self.python[1])
+        yield id(self.numpy), len(self.numpy[1])
+        yield id(self.cpu), len(self.cpu)
+        yield id(self.device), len(self.device or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorStates:
+    """The states of the random number generators that a program may draw from."""
+
+    cpu: torch.Tensor
+    """The state of torch's own on the CPU, the only one that is quick to read."""
+    all: Randomness | None
+
+    @classmethod
+    def now(cls, program: Program, device: str) -> GeneratorStates:
+        """At this moment."""
+        everything = Randomness.now(device) if program.draws or device != "cpu" else None
+        return cls(get_rng_state(), everything)
+
+    def restore(self, device: str) -> None:
+        """Put the generators back into this state."""
+        if self.all is not None:
+            self.all.restore(device)
+        set_rng_state(self.cpu)
+
+
+@contextmanager
+def untouched_randomness(device: str) -> Iterator[None]:
+    """Give the random generators back as they were, whatever is drawn inside."""
+    before = Randomness.now(device)
+    try:
+        yield
+    finally:
+        before.restore(device)
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, numpy's and torch's generators (torch's on every device)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        torch.manual_seed(seed)
+    else:  # the same, but for a note of the whole call stack for a GPU that is not there
+        torch.default_generator.manual_seed(seed)
+
+
+def _packed(state: Any) -> tuple[Any, ...]:
+    """The state with its numbers as bytes; that of another generator put in its place, pickled."""
+    if isinstance(state, tuple):
+        name, key, *rest = state
+        return (name, key.tobytes(), *rest)
+    return "", pickle.dumps(state)
+
+
+def _unpacked(packed: tuple[Any, ...]) -> Any:
+    name, key, *rest = packed
+    return (name, np.frombuffer(key, dtype=np.uint32), *rest) if name else pickle.loads(key)
+
+
+def _bytes(state: torch.Tensor) -> bytes:
+    return state.numpy().tobytes()
+
+
+def _state(packed: bytes) -> torch.Tensor:
+    return torch.from_numpy(np.frombuffer(packed, dtype=np.uint8).copy())

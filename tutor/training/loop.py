@@ -21,8 +21,8 @@ from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.training.batch_start import BatchStart, changed_by_batch
+from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.program import Expression, Phase, Program
-from tutor.training.randomness import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
 from tutor.training.state_copy import make_replayable
 from tutor.training.time_limit import TookTooLong, limited

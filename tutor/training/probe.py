@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from tutor.training.batch_start import BatchStart, carried, is_large_data, volatile
+from tutor.training.devices import GeneratorStates, untouched_randomness
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program, Quiet
-from tutor.training.randomness import GeneratorStates, untouched_randomness
 from tutor.training.state_copy import Kept, doubled, in_float64, make_replayable, set_down
 from tutor.training.values import to_numbers, to_numpy
 

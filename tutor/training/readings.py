@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from tutor.protocol.frame import Frame, Position, Value
+from tutor.training.devices import untouched_randomness
 from tutor.training.loop import Loop
-from tutor.training.randomness import untouched_randomness
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import named, text_value, to_numbers, to_numpy, value_of
 

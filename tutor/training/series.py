@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from tutor.errors import RunError
 from tutor.export import new_file
 from tutor.protocol.frame import Position
+from tutor.training.devices import untouched_randomness
 from tutor.training.program import Quiet
-from tutor.training.randomness import untouched_randomness
 from tutor.training.readings import Reading, reading_of
 from tutor.training.run import Run
 

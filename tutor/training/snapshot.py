@@ -23,8 +23,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.liveness import Liveness
-from tutor.training.randomness import Randomness
+from tutor.training.devices import Randomness
+from tutor.training.program import Liveness
 
 __all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "take"]
 

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.randomness import Randomness
+from tutor.training.devices import Randomness
 from tutor.training.snapshot import LESSON_MODULE
 from tutor.training.values import is_spoiled
 

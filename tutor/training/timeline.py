@@ -15,10 +15,10 @@ from functools import partial
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Change, Position, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
+from tutor.training.devices import Randomness, seed_all
 from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop, set_up
 from tutor.training.program import Program, Quiet
-from tutor.training.randomness import Randomness, seed_all
 from tutor.training.snapshot import SetupNamespace
 
 UNDRAWN = "seed {seed}: this lesson draws no random number, so nothing changes"
