@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.lesson.test_library import put
 from tests.training.conftest import lesson_text
+from tutor import formula
 from tutor.errors import LessonError
 from tutor.lesson import cache, document, library
 
@@ -80,6 +83,19 @@ def test_what_other_code_has_made_is_not_used(
     monkeypatch.setattr(cache, "_reader", lambda: "another")
     cache.read(path)
     assert reads == ["a", "a"]
+
+
+def test_the_cache_depends_on_every_file_that_shapes_a_lesson() -> None:
+    """The modules that are loaded to read one, and the table of signs in formulas."""
+    script = (
+        "import sys; from pathlib import Path; from tutor.lesson import document, library\n"
+        "path = next(library.shipped_folder().glob('*.md'))\n"
+        "library.headline(path), document.read(path)\n"
+        "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'tutor'])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    files = {*loaded.stdout.decode().split(), str(Path(formula.__file__).with_name("symbols.txt"))}
+    assert files <= {entry.path for entry in cache._read_by()}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Headlines and lessons that were read before, kept in the platform's cache folder.
 
-The YAML and Markdown parsers and the checks take longer than all else at the start of the app. What
-they made of a file is used again while its content and the tutor's own code are the same. A cache
-that can't be read or written costs nothing but that time.
+Parsing and checking a lesson takes longer than all else at the start of the app. The result is used
+again while the lesson's text, the tutor's code and the libraries are the same. A cache that can't
+be read or written costs nothing but that time.
 """
 
 from __future__ import annotations
@@ -99,15 +99,18 @@ def _state_of(path: Path) -> str:
 
 @cache
 def _reader() -> str:
-    """The state of the code that reads lessons: its files, and Python's version."""
-    folder = Path(__file__).parent
-    found = [
-        (entry.path, entry.stat().st_size, entry.stat().st_mtime_ns)
-        for part in (folder, folder.parent / "formula")
-        for entry in sorted(os.scandir(part), key=lambda entry: entry.name)
-        if entry.name.endswith(".py")
-    ]
-    return repr((sys.version, found))
+    """The state of all that reads lessons: the tutor's files, the libraries, Python's version."""
+    libraries = os.stat(Path(msgspec.__file__).parents[1]).st_mtime_ns  # an update changes it
+    files = [(file.path, file.stat().st_size, file.stat().st_mtime_ns) for file in _read_by()]
+    return repr((sys.version, libraries, files))
+
+
+def _read_by() -> list[os.DirEntry[str]]:
+    """The tutor's code, and its tables, that a parsed lesson depends on."""
+    package = Path(__file__).parents[1]
+    folders = (package, package / "lesson", package / "formula")
+    found = [entry for folder in folders for entry in os.scandir(folder) if entry.is_file()]
+    return sorted(found, key=lambda entry: entry.path)
 
 
 def _load(file: Path, kind: type[Kept]) -> Kept | None:
