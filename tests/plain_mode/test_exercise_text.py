@@ -27,8 +27,7 @@ from tutor.plain_mode.exercise_text import HOW, failure, news, still_to_reach
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import LessonFailed
-from tutor.session.attempt import Attempt, Wants
-from tutor.session.feedback import Reply
+from tutor.session.attempt import Attempt, Reply, Wants
 
 ANSWERED = "This question has an answer already."
 

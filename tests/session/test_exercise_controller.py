@@ -23,8 +23,7 @@ from tutor.protocol.messages import (
     StepPhase,
     StoppedAt,
 )
-from tutor.session.attempt import Attempt
-from tutor.session.feedback import CodePlace, Reply
+from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, next_to_do
 from tutor.session.repair_handler import REPAIR_SECONDS
 from tutor.session.run_view import Notice

@@ -12,8 +12,7 @@ from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.frame import Change, Frame, Position, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import AnyCommand, CommandRefused, LessonFailed, OpenLesson
-from tutor.session.journal import Bookmark
-from tutor.session.paused_run import paused_run
+from tutor.session.journal import Bookmark, paused_run
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.training.exercises import code_of

@@ -29,8 +29,8 @@ from tutor.protocol.messages import (
     StoppedAt,
     Switch,
 )
+from tutor.session.attempt import CodePlace
 from tutor.session.engine_session import QUEUE
-from tutor.session.feedback import CodePlace
 from tutor.session.run_view import Notice
 from tutor.session.session import Session, next_of_1_2_5
 

@@ -15,8 +15,7 @@ from textual.widgets import Input
 from tutor.lesson.exercise import Exercise
 from tutor.protocol.frame import Value
 from tutor.protocol.messages import LessonFailed, OpenLesson, StepPhase
-from tutor.session.attempt import Attempt
-from tutor.session.feedback import Reply
+from tutor.session.attempt import Attempt, Reply
 from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText

@@ -10,8 +10,7 @@ from tests.ui.exercises import PREDICT, REPAIR, comparison_state
 from tutor.lesson.exercise import Exercise, Predict
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.session.attempt import Attempt
-from tutor.session.feedback import Reply
+from tutor.session.attempt import Attempt, Reply
 from tutor.session.goal_progress import ComparisonState
 from tutor.wording import feedback
 from tutor.wording.feedback import reply_markdown

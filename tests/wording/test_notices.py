@@ -9,7 +9,7 @@ import pytest
 
 import tutor
 from tutor.plain_mode.command_table import TYPED
-from tutor.session.feedback import CodePlace
+from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
 from tutor.ui.commands import KEYS
 from tutor.wording import feedback, notices

@@ -12,8 +12,7 @@ from tutor.plain_mode.command_table import TYPED
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
 from tutor.plain_mode.spoken_prose import sentence, spoken_prose, spoken_python
 from tutor.protocol.messages import LessonFailed
-from tutor.session import feedback
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, code_at, is_own_code
 from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import Notice
 from tutor.wording.feedback import (
@@ -206,8 +205,8 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
     In an exercise, the line of the lesson's file is quoted from `lesson`.
     """
     line = f" in line {failed.line}" if failed.line else ""
-    if attempt is not None and not feedback.is_own(attempt.exercise, failed.phase):
-        quoted = feedback.code_at(lesson, failed.line) if lesson else ""
+    if attempt is not None and not is_own_code(attempt.exercise, failed.phase):
+        quoted = code_at(lesson, failed.line) if lesson else ""
         line = f" at {quoted}" if quoted else ""
     if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
         rows = attempt.code.split("\n")

@@ -16,9 +16,8 @@ from tutor.plain_mode.spoken_prose import sentence, spoken_definition
 from tutor.plain_mode.spoken_sections import listed
 from tutor.plain_mode.spoken_values import all_values, figure
 from tutor.protocol.inspections import NoPicture, PictureKind
-from tutor.session import file_export
 from tutor.session.run_view import Notice, RunView
-from tutor.session.session import Session
+from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, Session, suggested_file, write_lesson
 from tutor.wording import parameter_input
 
 CURVE_COLUMNS = 2000
@@ -33,9 +32,9 @@ PLOTS: Mapping[str, PictureKind] = {"data": "data", "slope": "landscape", "plane
 """By the typed name: the picture that the engine computes."""
 
 SUFFIXES = {
-    "script": file_export.SCRIPT,
-    "notebook": file_export.NOTEBOOK,
-    "figures": file_export.FIGURES,
+    "script": SCRIPT,
+    "notebook": NOTEBOOK,
+    "figures": FIGURES,
 }
 
 
@@ -240,7 +239,7 @@ class QuestionCommands:
         suffix = SUFFIXES[kind]
         if Path(name).suffix in {*SUFFIXES.values()} - {suffix}:
             raise UnclearCommandError(f"The name of a {kind} file ends in {suffix}.")
-        name = name.strip() or file_export.suggestion(view, suffix)
+        name = name.strip() or suggested_file(view, suffix)
         try:
             path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)
             if kind == "figures":
@@ -248,7 +247,7 @@ class QuestionCommands:
                 self._listener.wait()
                 self._narrator.tell("aside")
                 return
-            file_export.write(view, path)
+            write_lesson(view, path)
         except (ValueError, TutorError) as error:
             raise UnclearCommandError(f"{str(error).rstrip('.')}.") from None
         yield f"Written to {path}"

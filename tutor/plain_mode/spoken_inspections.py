@@ -26,7 +26,7 @@ from tutor.protocol.inspections import (
     VariableInfo,
 )
 from tutor.session.run_view import RunView
-from tutor.wording import comparison as wording
+from tutor.wording.notices import comparison_result, gradient_standing
 
 MOST_NODES = 60
 """Operations and leaves of a graph that are told; the rest is counted."""
@@ -190,7 +190,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
     where += ", which comes next" if found.epoch == view.epoch + 1 else ""
     yield f"{where}: the gradients of all modes at the same parameters."
     if found.agreements:
-        yield sentence(wording.result(found.agreements)[0])
+        yield sentence(comparison_result(found.agreements)[0])
     yield f"The run follows the gradient of {found.leader}."
     if found.note:
         yield sentence(in_words(found.note))
@@ -202,7 +202,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
         for mode, value in agreement.gradients.items():
             name = "finite differences" if mode == FINITE_DIFFERENCE else mode
             words = "; ".join(
-                filter(None, (spoken_value(value), wording.standing(agreement, mode)))
+                filter(None, (spoken_value(value), gradient_standing(agreement, mode)))
             )
             modes_by_words.setdefault(words, []).append(name)
         for words, modes in modes_by_words.items():

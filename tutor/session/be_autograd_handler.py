@@ -14,8 +14,8 @@ from tutor.protocol.messages import (
     LocalGradientsFound,
     StepPhase,
 )
+from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler
-from tutor.session.feedback import Reply
 from tutor.session.run_view import Notice
 from tutor.training import exercises
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tutor.lesson.exercise import Choose
+from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler, read_choice
-from tutor.session.feedback import Reply
 
 
 class ChooseHandler(ExerciseHandler[Choose]):

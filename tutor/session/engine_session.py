@@ -41,7 +41,7 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
-from tutor.session.feedback import CodePlace
+from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Inspections, Notice, NoticeKind, PrintedText, RunView, Start
 
 

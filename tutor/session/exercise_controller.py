@@ -23,14 +23,21 @@ from tutor.protocol.messages import (
     ProcessEnded,
     StoppedAt,
 )
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, code_place
 from tutor.session.be_autograd_handler import BeAutogradHandler
 from tutor.session.choose_handler import ChooseHandler
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
-from tutor.session.feedback import code_place
-from tutor.session.journal import Bookmark, ExerciseResult, Journal, UnfinishedAttempt, next_to_do
-from tutor.session.paused_run import PausedRun, paused_run, unfinished
+from tutor.session.journal import (
+    Bookmark,
+    ExerciseResult,
+    Journal,
+    PausedRun,
+    UnfinishedAttempt,
+    next_to_do,
+    paused_run,
+    unfinished,
+)
 from tutor.session.predict_handler import PredictHandler
 from tutor.session.reach_handler import ReachHandler
 from tutor.session.repair_handler import RepairHandler

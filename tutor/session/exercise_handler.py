@@ -31,10 +31,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
-from tutor.session import feedback
-from tutor.session.attempt import Attempt, Wants
+from tutor.session.attempt import Attempt, Reply, Wants, code_place, failure_reply
 from tutor.session.engine_session import EngineSession
-from tutor.session.feedback import Reply
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.run_view import Notice
 from tutor.training.exercises import position_of, start_of
@@ -88,7 +86,7 @@ class ExerciseHandler(Generic[E]):
     def opened(self, event: AnyEvent) -> None:
         """Ask, now that the run is set up, or can't be."""
         if isinstance(event, CommandRefused):
-            self.set(reply=Reply("no_setup", {"reason": feedback.reason(event)}))
+            self.set(reply=Reply("no_setup", {"reason": failure_reply(event)}))
         if self.attempt.state == "opening":
             self.set(state="asking")
 
@@ -159,9 +157,9 @@ class ExerciseHandler(Generic[E]):
     def failure(self, event: AnyEvent) -> Reply:
         """The reason why a command was not done; where code failed, its place."""
         if isinstance(event, LessonFailed):
-            place = feedback.code_place(self.exercise, self.lesson, event)
+            place = code_place(self.exercise, self.lesson, event)
             return Reply("code_failed", {"place": place, "message": event.message})
-        return feedback.reason(event)
+        return failure_reply(event)
 
     # ── Its run ─────────────────────────────────────────────────────────────────────
 

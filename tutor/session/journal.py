@@ -1,18 +1,23 @@
-"""The interface through which the learner's progress is saved, and how a bookmark is stored."""
+"""The store of the learner's progress as the session uses it, and the bookmark of a lesson."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
 from tutor.progress.records import ExerciseEvent, PlaceRecord
-from tutor.protocol.frame import Position, RunRecipe
+from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
+from tutor.session.attempt import Attempt
+from tutor.session.engine_session import EngineSession
 
 ExerciseResult: TypeAlias = ExerciseEvent
 """An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
@@ -208,4 +213,83 @@ def _is_plausible(left: Bookmark) -> bool:
         and all(0 <= count <= _MOST for count in counts)
         and all(0 <= step <= _MOST_STEPS for step in steps)
         and all(0 <= seed < 2**64 for seed in seeds)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PausedRun:
+    """The learner's own run of the lesson while an exercise is on."""
+
+    lesson: Lesson
+    recipe: RunRecipe
+    at: Position
+    runs: tuple[RunInfo, ...]
+    """Without their curves."""
+    goal: int
+    before: Frame | None = None
+    """The frame that the present one is compared with."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the learner has done anything that a bookmark would keep."""
+        return self.at > Position(0, 0) or bool(self.recipe.changes) or len(self.runs) > 1
+
+    def reopen(self, engine_session: EngineSession) -> None:
+        """Open the run again, as it was."""
+        runs, goal = self.runs, self.goal
+        engine_session.open_run(self.lesson, self.recipe, self.at, runs, goal, before=self.before)
+
+    def bookmark(
+        self, attempt: Attempt | None = None, others: tuple[UnfinishedAttempt, ...] = ()
+    ) -> Bookmark:
+        """The bookmark of this run, with the current attempt and the other unfinished ones."""
+        lesson = self.lesson
+        current = unfinished(attempt) if attempt else UnfinishedAttempt(exercise="")
+        return Bookmark(
+            slug=lesson.slug,
+            path=one_line(str(lesson.path)),
+            raw_path=b"" if str(lesson.path).isprintable() else bytes(lesson.path),
+            fingerprint=lesson.fingerprint(),
+            language=lesson.language,
+            recipe=self.recipe,
+            at=self.at,
+            before=self._position_before(),
+            goal=self.goal,
+            runs=self.runs,
+            exercise=current.exercise,
+            round=current.round,
+            step=current.step,
+            tries=current.tries,
+            hints=current.hints,
+            typed=current.typed,
+            is_editing=attempt is not None and attempt.is_editing,
+            unfinished=others,
+        )
+
+    def _position_before(self) -> Position | None:
+        """The position of the frame before; None if this run has never been there."""
+        place = self.before.at if self.before else None
+        reached = next((run.reached for run in self.runs if run.is_current), None)
+        is_there = place is not None and reached is not None and place <= reached
+        return place if is_there and place != self.at else None
+
+
+def paused_run(engine_session: EngineSession) -> PausedRun | None:
+    """The present run; None while there is none."""
+    view, recipe = engine_session.view, engine_session.recipe
+    if view is None or view.frame is None or recipe is None:
+        return None
+    runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
+    return PausedRun(view.lesson, recipe, view.frame.at, runs, view.goal, view.before)
+
+
+def unfinished(attempt: Attempt) -> UnfinishedAttempt:
+    """The part of an attempt that is saved; after a wrong answer the next round is asked."""
+    return UnfinishedAttempt(
+        exercise=attempt.exercise.id,
+        round=attempt.round + (attempt.state == "wrong"),
+        step=attempt.step,
+        tries=attempt.tries,
+        hints=len(attempt.hints),
+        typed=attempt.typed,
     )

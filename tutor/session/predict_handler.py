@@ -16,8 +16,8 @@ from tutor.protocol.messages import (
     FrameShown,
     StepPhase,
 )
+from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler, read_choice
-from tutor.session.feedback import Reply
 from tutor.session.run_view import Notice
 from tutor.training import exercises
 

@@ -18,9 +18,8 @@ from tutor.protocol.messages import (
     ProcessEnded,
     RunTo,
 )
-from tutor.session import feedback
+from tutor.session.attempt import Reply, code_place, failure_reply
 from tutor.session.exercise_handler import ExerciseHandler, changes_run
-from tutor.session.feedback import Reply
 from tutor.session.goal_progress import goal_of
 from tutor.session.journal import Draft
 from tutor.session.run_view import Notice
@@ -147,7 +146,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         self.set(was_stopped=stopped is not None)
         if stopped is None:
             return None
-        place = feedback.code_place(self.exercise, self.lesson, stopped)
+        place = code_place(self.exercise, self.lesson, stopped)
         return Reply("stopped", {"place": place, "after": self._stopped_after})
 
     def _judge(self, event: AnyEvent) -> None:
@@ -168,7 +167,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         """Say that the code ended its process, or had to be ended; set up the run once more."""
         if self.attempt.state == "judging":
             self.set(was_stopped=True)
-            self._fail(feedback.reason(event))
+            self._fail(failure_reply(event))
         if event.restarting:
             # What a learner has written into Setup may be what can't be set up.
             is_setup = self.exercise.phase == "Setup"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tutor.lesson.model import LARGEST, Lesson
@@ -36,7 +37,7 @@ from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal
-from tutor.session.run_view import Notice, PrintedText, Start
+from tutor.session.run_view import Notice, PrintedText, RunView, Start
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
 """The devices to ask for in turn where there is only one: the refusal names what is there."""
@@ -407,3 +408,33 @@ def next_of_1_2_5(value: float, up: bool) -> float:
     if up:
         return next((s for s in steps if s > value * (1 + 1e-6)), steps[-1])
     return next((s for s in reversed(steps) if s < value * (1 - 1e-6)), steps[0])
+
+
+# ── Files that the learner names ────────────────────────────────────────────────────
+
+SCRIPT, NOTEBOOK, FIGURES = ".py", ".ipynb", ".csv"
+
+
+def suggested_file(view: RunView, suffix: str = SCRIPT) -> str:
+    """A name, in the folder where the tutor was started, that no file has yet."""
+    from tutor.export import free_path  # noqa: PLC0415  lazy: the first paint comes before
+
+    return free_path(Path(), view.lesson.slug, view.mode, suffix).name
+
+
+def write_lesson(view: RunView, path: Path) -> Path:
+    """Write the lesson as a script or a notebook. Raises RunError in words."""
+    from tutor import export  # noqa: PLC0415  lazy, as above
+    from tutor.export.code import ExportSettings  # noqa: PLC0415
+    from tutor.export.formats import notebook, script  # noqa: PLC0415
+
+    made = notebook if path.suffix == NOTEBOOK else script
+    frame = view.frame
+    settings = ExportSettings(
+        device=view.device,
+        learning_rate=frame.learning_rate if frame else None,
+        epochs=max(view.goal, view.furthest),
+        seed=frame.seed if frame else 0,
+        changed=bool(view.changes),
+    )
+    return export.write(made(view.lesson, view.mode, settings), path)

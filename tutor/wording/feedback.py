@@ -21,8 +21,7 @@ from tutor.lesson.exercise import (
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.session.attempt import Attempt
-from tutor.session.feedback import CodePlace, Reply
+from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.notices import Values
 from tutor.wording.number_format import MINUS, number, setting, short, without_tails

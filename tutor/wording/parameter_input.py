@@ -10,7 +10,7 @@ from pathlib import Path
 from tutor.lesson.model import LARGEST, is_learning_rate
 from tutor.plain import one_line
 from tutor.protocol.frame import Element, Value
-from tutor.session.file_export import FIGURES, NOTEBOOK, SCRIPT
+from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.exercises import read_number
 from tutor.wording.number_format import setting
 

@@ -23,8 +23,8 @@ from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SessionScreen
 from tutor.ui.text_styles import Piece, line
-from tutor.wording import comparison as wording
 from tutor.wording import number_format
+from tutor.wording.notices import comparison_result, gradient_standing
 
 INDENT, GAP = "  ", "  "
 SEPARATOR = line((" · ", text_styles.DIM))
@@ -74,7 +74,7 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
         where += ", which comes next"
     pieces: list[Piece] = [(where, text_styles.STRONG)]
     if comparison.agreements:
-        words, is_right = wording.result(comparison.agreements)
+        words, is_right = comparison_result(comparison.agreements)
         mark, style = (RIGHT, text_styles.STRONG) if is_right else (WRONG, text_styles.ERROR)
         pieces += [" · ", (f"{mark}{words}", style)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
@@ -131,7 +131,7 @@ def _rows(agreement: ParameterComparison) -> list[_Row]:
 def _word(agreement: ParameterComparison, mode: str) -> str:
     """How the gradient stands to the right one; or why there are no numbers."""
     value = agreement.gradients[mode]
-    return one_line(value.text) if value.dtype == "text" else wording.standing(agreement, mode)
+    return one_line(value.text) if value.dtype == "text" else gradient_standing(agreement, mode)
 
 
 # ── The table ───────────────────────────────────────────────────────────────────────

@@ -18,8 +18,7 @@ from textual.widgets import Input, Static
 from tutor.errors import TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.session import file_export
-from tutor.session.session import Session
+from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
 from tutor.ui.commands import AppCommand
@@ -162,7 +161,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
         _put(app, question, lambda place: session.seek(*place), done)
     elif what == "file":
         words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
-        given = file_export.suggestion(view)
+        given = suggested_file(view)
         asked_for = Question(words, parameter_input.read_path, given)
         _put(app, asked_for, lambda path: _write(session, path), done)
     elif view.frame is not None and view.frame.values:
@@ -175,11 +174,11 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
 
 def _write(session: Session, path: Path) -> None:
     view = session.view
-    if path.suffix == file_export.FIGURES:
+    if path.suffix == FIGURES:
         session.write_series(str(path))
     elif view is not None:
         try:
-            file_export.write(view, path)
+            write_lesson(view, path)
         except TutorError as error:
             session.tell("text", kind="refused", text=str(error))
             return
