@@ -13,7 +13,7 @@ import pytest
 
 from tests.progress.conftest import Open, deed
 from tutor.errors import ProgressError
-from tutor.progress import schema
+from tutor.progress import database
 from tutor.progress.store import Store
 
 PAGE = 4096
@@ -94,7 +94,7 @@ def test_what_can_not_be_saved_lies_where_it_was_set_aside(
 
     no_tables(whole)
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "add", full)
+        patch.setattr(database, "add", full)
         store = opened()
     assert "; 0 entries of it could be saved" in store.notice
     store.add([deed()])

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tutor.progress.seal import KEY_BYTES, Seals
-from tutor.progress.transfer import lines_of, read_lines
+from tutor.progress.transfer import KEY_BYTES, Seals, lines_of, read_lines
 
 from .conftest import draft
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tests.progress.conftest import MONDAY, Open, deed, draft, place
 from tutor.errors import ProgressError
 from tutor.lesson import library
-from tutor.progress import connection, schema
+from tutor.progress import database
 from tutor.progress import records as place_module
 from tutor.progress.records import RANK, Counts, ExerciseEvent, progress_file
 from tutor.progress.store import Store
@@ -190,10 +190,10 @@ def test_a_file_that_another_program_is_writing_is_told_and_written_later(
 def test_a_file_system_that_shares_no_memory_gets_a_journal_that_needs_none(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = connection.connect
+    real = database.connect
     with closing(Store(file)) as store:
         store.add([deed()])
-    monkeypatch.setattr(connection, "connect", lambda *a, **q: real(*a, **q, vfs="unix-dotfile"))
+    monkeypatch.setattr(database, "connect", lambda *a, **q: real(*a, **q, vfs="unix-dotfile"))
     with closing(Store(file)) as store:
         store.add([deed()])
         assert store.trouble == ""
@@ -213,18 +213,18 @@ def test_an_older_file_is_brought_up_to_date(
     store.add([deed()])
     store.close()
     more = ("ALTER TABLE drafts ADD COLUMN colour TEXT",)
-    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, more))
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    monkeypatch.setattr(database, "_MIGRATIONS", (*database._MIGRATIONS, more))
+    monkeypatch.setattr(database, "VERSION", database.VERSION + 1)
     assert len(opened().records()) == 1
     with closing(sqlite3.connect(file)) as plain:
-        assert plain.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert plain.execute("PRAGMA user_version").fetchone() == (database.VERSION,)
         assert "colour" in [row[1] for row in plain.execute("PRAGMA table_info(drafts)")]
 
 
 def before_seals(file: Path) -> None:
     """Make a file of the first version, with a draft."""
     with closing(sqlite3.connect(file)) as plain:
-        for statement in schema._MIGRATIONS[0]:
+        for statement in database._MIGRATIONS[0]:
             plain.execute(statement)
         plain.execute("INSERT INTO drafts VALUES ('xor', 'fix', 'w = 1', '2026-03-02T09:00:00Z')")
         plain.execute("PRAGMA user_version = 1")

@@ -94,7 +94,7 @@ class DraftRecord(_Dated, frozen=True, kw_only=True, tag="draft", omit_defaults=
     exercise: str
     code: str
     seal: str = ""
-    """Shows that the code was typed, or agreed to, on this machine (see `seal.py`).
+    """Shows that the code was typed, or agreed to, on this machine (see `transfer.py`).
 
     Empty for code from elsewhere; it is never exported.
     """

@@ -16,8 +16,8 @@ import msgspec
 
 from tutor.errors import ProgressError
 from tutor.plain import one_line
-from tutor.progress import schema
-from tutor.progress.connection import (
+from tutor.progress import database
+from tutor.progress.database import (
     check_whole,
     connect_to_read,
     connect_to_write,
@@ -115,12 +115,12 @@ class Store:
     def add(self, records: Iterable[Record]) -> Counts:
         """Write new records, all or none; returns how many were new."""
         records = list(records)
-        return self._write(lambda connection: schema.add(connection, records, is_merge=False))
+        return self._write(lambda connection: database.add(connection, records, is_merge=False))
 
     def merge(self, records: Iterable[Record]) -> Counts:
         """Add records from elsewhere: all exercise records, and later places and drafts."""
         records = list(records)
-        return self._write(lambda connection: schema.add(connection, records, is_merge=True))
+        return self._write(lambda connection: database.add(connection, records, is_merge=True))
 
     def forget(self, lesson: str | None, first: Callable[[list[Record]], object]) -> None:
         """Delete the records of a lesson (None: of all lessons).
@@ -130,7 +130,7 @@ class Store:
 
         def forget(connection: sqlite3.Connection) -> None:
             first(_records(connection, lesson))
-            schema.forget(connection, lesson)
+            database.forget(connection, lesson)
 
         self._write(forget)
 
@@ -140,12 +140,12 @@ class Store:
 
     def places(self) -> list[PlaceRecord]:
         """The bookmarks, the latest first."""
-        places = self._read(lambda connection: list(schema.read(connection, PlaceRecord)))
+        places = self._read(lambda connection: list(database.read(connection, PlaceRecord)))
         return sorted(places, key=lambda place: place.at, reverse=True)
 
     def drafts(self) -> list[DraftRecord]:
         """All unfinished code."""
-        return self._read(lambda connection: list(schema.read(connection, DraftRecord)))
+        return self._read(lambda connection: list(database.read(connection, DraftRecord)))
 
     def exercises(self) -> list[ExerciseSummary]:
         """A summary of each exercise, in the order in which they were started."""
@@ -240,7 +240,7 @@ class Store:
         """The open and checked file. Raises sqlite3.Error, OSError or ProgressError."""
         connection = connect_to_write(self.file, self._patience)
         try:
-            state = schema.state_of(connection)
+            state = database.state_of(connection)
             if state in ("newer", "foreign"):
                 raise self._failed(_NEWER if state == "newer" else _FOREIGN)
             check_whole(connection)
@@ -248,7 +248,7 @@ class Store:
                 raise damage("tables are missing")
             write_safely(connection)
             if state != "current":
-                schema.migrate(connection)
+                database.migrate(connection)
             return connection
         except BaseException:
             connection.close()
@@ -280,7 +280,7 @@ class Store:
         assert self._connection is not None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            schema.add(self._connection, records, is_merge=True)
+            database.add(self._connection, records, is_merge=True)
             self._connection.execute("COMMIT")
         except sqlite3.Error:  # no room: the damaged file still has them
             self._connection.rollback()
@@ -306,4 +306,4 @@ class Store:
 
 
 def _records(connection: sqlite3.Connection, lesson: str | None) -> list[Record]:
-    return [record for kind in schema.KINDS for record in schema.read(connection, kind, lesson)]
+    return [record for kind in database.KINDS for record in database.read(connection, kind, lesson)]

@@ -29,8 +29,8 @@ from tutor.progress.records import (
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, packed, unpacked
 
 if TYPE_CHECKING:
-    from tutor.progress.seal import Seals
     from tutor.progress.store import Store
+    from tutor.progress.transfer import Seals
 
 
 FAST = 0.15
@@ -327,8 +327,8 @@ class ProgressWriter(Journal):
 
     def _write_until_closed(self) -> None:
         # Lazy: SQLite is loaded here, beside the first paint and not before it.
-        from tutor.progress.seal import Seals  # noqa: PLC0415
         from tutor.progress.store import Store  # noqa: PLC0415
+        from tutor.progress.transfer import Seals  # noqa: PLC0415
 
         seals = Seals()
         store = Store(self.file, patience=BUSY)
