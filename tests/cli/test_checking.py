@@ -89,7 +89,8 @@ def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf
     line, there = line_of(chinese, "y_pred = x"), line_of(shelf / "a.md", "y_pred = w")
     assert done.returncode == 1
     assert done.stderr == (
-        f"tutor: {chinese}:{line}: the code is not that of {shelf}/a.md:{there}; copy it\n"
+        f"tutor: {chinese}:{line}: fence 1 of Predict is not as in {shelf}/a.md:{there}; "
+        "make it the same\n"
     )
     (shelf / "a.md").write_text("---\n")
     assert f"{shelf}/a.md is not a lesson yet" in tutor("check", str(chinese)).stderr

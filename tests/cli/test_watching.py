@@ -156,7 +156,7 @@ def test_a_translation_is_watched_too_also_one_that_is_new(
     done = tutor("check", "--watch", "--trust", str(mine))
     assert [line.split("  (")[0] for line in done.stdout.splitlines() if line[:2] == "ok"] == [
         "ok  mine", "ok  mine", "ok  zh/mine", "ok  mine"]  # fmt: skip
-    assert "the code is not that of" in done.stderr
+    assert "is not as in" in done.stderr
 
 
 def test_what_is_not_there_from_the_first_is_told_at_once(

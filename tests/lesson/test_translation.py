@@ -172,20 +172,20 @@ def test_what_differs_in_words_alone_is_the_same_lesson(original: Lesson) -> Non
         ("watch:\n  error: y_pred - 3", "watch:\n  error: y_pred", "`watch` is not as in"),
         ("[one-weight]", "[one-weight, xor]", "`builds_on` is not as in /lessons/two.md:10"),
         ("order: 10", "order: 10\nbatches: 2", "`batches` is not in /lessons/two.md"),
-        ("y_pred = y_pred + 0", "y_pred = y_pred", "the code is not that of /lessons/two.md:30"),
-        ("# as said", "# wie gesagt", "the code is not that of /lessons/two.md:29"),
-        ("```python manual\ndw", "```python manual autograd\ndw", "the modes are not those of"),
-        (r"\boxed{w} = \boxed{y_pred}", r"\boxed{w} = \boxed{loss}", "`loss` instead of `y_pred`"),
-        (r"$$w = \boxed{w}$$", r"$$w = \boxed{w} + \boxed{loss}$$", "{loss} is not in /lessons/"),
-        ("id: second", "id: zweite", "there is no exercise `zweite` in /lessons/two.md"),
+        ("y_pred = y_pred + 0", "y_pred = y_pred", "Predict is not as in /lessons/two.md:30"),
+        ("# as said", "# wie gesagt", "fence 1 of Predict is not as in /lessons/two.md:29"),
+        ("```python manual\ndw", "```python manual autograd\ndw", "fence 1 of Gradient"),
+        (r"\boxed{w} = \boxed{y_pred}", r"\boxed{w} = \boxed{loss}", r"\boxed 2 of Predict"),
+        (r"$$w = \boxed{w}$$", r"$$w = \boxed{w} + \boxed{loss}$$", r"\boxed 2 outside"),
+        ("id: second", "id: zweite", "the exercise `zweite` is not in /lessons/two.md"),
         ("kind: choose\nask: Which?\nhints: [Think]\nexplain: Yes.\nchoices:\n"
          "  - text: 第一个\n    right: true\n  - text: The second\n    reply: 不。\n",
          "kind: autograd\nmode: autograd\nask: Which?\nhints: [Think]\nexplain: Yes.\n",
-         "the kind of `third` is not choose, as in /lessons/two.md"),
+         "`kind` of `third` is not as in /lessons/two.md"),
         ("mode: autograd\n", "mode: manual\n", "`mode` of `first` is not as in"),
         ("set: {w: 3}", "set: {w: 4}", "`set` of `first` is not as in"),
         ("at: 1 gradient", "at: 2 gradient", "`at` of `first` is not as in"),
-        ("hints: [想想, 再想想]", "hints: [想想]", "the hints of `first` are 1, and 2 in"),
+        ("hints: [想想, 再想想]", "hints: [想想]", "the number of `hints` of `first` is not as in"),
         ('answer: gradient["w"]', 'answer: -gradient["w"]', "`answer` of `first` is not as in"),
         ("tolerance: 0.01", "tolerance: 0.1", "`tolerance` of `first` is not as in"),
         ("tolerance: 0.01", "working: w + 1", "`working` of `first` is not as in"),
@@ -193,8 +193,8 @@ def test_what_differs_in_words_alone_is_the_same_lesson(original: Lesson) -> Non
         ("again:\n  - set: {w: 5}", "again:\n  - set: {w: 6}", "`again` of `first` is not as in"),
         (AGAIN, AGAIN.replace("[Five]", "[Five, Six]"), "`again` of `first` is not as in"),
         (AGAIN, AGAIN.replace("value: 5", "value: 6"), "`again` of `first` is not as in"),
-        ("  - set: {w: 5}\n    ask: 现在呢？\n", "  - set: {w: 5}\n", "is missing; add it here"),
-        ("  - set: {w: 5}", "  - explain: Five.\n    set: {w: 5}", "there is no `explain` in /le"),
+        ("  - set: {w: 5}\n    ask: 现在呢？\n", "  - set: {w: 5}\n", "`again.0.ask` of `first`"),
+        ("  - set: {w: 5}", "  - explain: Five.\n    set: {w: 5}", "`again.0.explain` of `first`"),
         ("choices:\n  up: 上升\n  down:", "choices:\n  down: 上升\n  up:", "`choices` of `second`"),
         ("choices:\n  - text: 第一个\n    right: true\n  - text: The second\n    reply: 不。",
          "choices:\n  - text: 第一个\n    reply: 不。\n  - text: The second\n    right: true",
@@ -235,11 +235,11 @@ def test_what_is_missing_is_told(original: Lesson) -> None:
     fewer = without(fewer, "```yaml exercise\nid: second", "```yaml exercise\nid: third")
     found = "\n".join(map(str, differences(original, lesson(fewer, THERE))))
     for told in (
-        f"the phase Update of {at('## Update')} is missing; add ## Update",
-        f"the code of {at('w = torch')} is missing in Setup",
-        f"the code of {at('loss.backward()')} is missing in Gradient",
-        f"\\boxed{{w}} of {at('$$w')} is missing",
-        f"the exercise `second` of {at('id: second', -1)} is missing",
+        f"the phase Update is missing; copy it from {at('## Update')} ",
+        f"fence 2 of Setup is missing; copy it from {at('w = torch', -1)} ",
+        f"fence 2 of Gradient is missing; copy it from {at('loss.backward()', -1)} ",
+        f"\\boxed 1 outside the phases is missing; copy it from {at('$$w')} ",
+        f"the exercise `second` is missing; copy it from {at('id: second')} ",
         "`modes` is not as in",
     ):
         assert told in found
@@ -254,6 +254,6 @@ def test_exercises_and_phases_in_another_order_are_told(original: Lesson) -> Non
     moved = (text.replace(first, "") + "\n" + first).replace(update, "")
     moved = moved.replace("## Gradient", update + "## Gradient")
     found = "\n".join(map(str, differences(original, lesson(moved, THERE))))
-    assert "Update stands where /lessons/two.md has Gradient" in found
-    assert "`second` stands where /lessons/two.md has `first`" in found
+    assert "the phase Update stands where /lessons/two.md has the phase Gradient" in found
+    assert "the exercise `second` stands where /lessons/two.md has the exercise `first`" in found
     assert "missing" not in found
