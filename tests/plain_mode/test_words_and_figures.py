@@ -14,14 +14,16 @@ from tests.ui.fake_engine import Simulated
 from tutor.plain_mode.command_table import help_lines, nearest, read
 from tutor.plain_mode.exercise_text import spoken_notice, without_keys
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, cells, in_words, wrap
-from tutor.plain_mode.spoken_prose import (
+from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
+from tutor.plain_mode.spoken_lesson import (
+    figure,
     following,
     sentence,
     spoken_formula,
     spoken_prose,
     spoken_python,
+    spoken_value,
 )
-from tutor.plain_mode.spoken_values import all_values, changes, figure, spoken_printed, spoken_value
 from tutor.protocol.frame import NONE, Value
 from tutor.session.run_view import Notice
 

@@ -16,7 +16,7 @@ from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.question_commands import QuestionCommands
 from tutor.plain_mode.run_narrator import RunNarrator
-from tutor.plain_mode.spoken_prose import following, sentence, spoken_line
+from tutor.plain_mode.spoken_lesson import following, sentence, spoken_line
 from tutor.session.engine_session import Engine
 from tutor.session.journal import Journal
 from tutor.session.run_view import Start

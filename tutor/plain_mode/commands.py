@@ -9,7 +9,7 @@ from typing import TypeVar
 from tutor.lesson.exercise import Repair
 from tutor.plain_mode import exercise_text
 from tutor.plain_mode.run_narrator import Kind
-from tutor.plain_mode.spoken_sections import has_symbols, listed
+from tutor.plain_mode.spoken_lesson import has_symbols, listed
 from tutor.session.run_view import RunView, Start
 from tutor.session.session import Session
 from tutor.wording import parameter_input

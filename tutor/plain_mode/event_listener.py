@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from tutor.errors import EngineError
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter
-from tutor.plain_mode.spoken_values import is_known, spoken_value
+from tutor.plain_mode.spoken_lesson import is_known, spoken_value
 from tutor.protocol.messages import (
     AnyEvent,
     CommandRefused,

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
-from tutor.plain_mode import exercise_text, spoken_inspections, spoken_sections
+from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
 from tutor.plain_mode.commands import UnclearCommandError
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import Line, LineWriter
-from tutor.plain_mode.run_narrator import RunNarrator
-from tutor.plain_mode.spoken_prose import sentence, spoken_definition
-from tutor.plain_mode.spoken_sections import listed
-from tutor.plain_mode.spoken_values import all_values, figure
+from tutor.plain_mode.run_narrator import RunNarrator, all_values
+from tutor.plain_mode.spoken_lesson import figure, listed, sentence, spoken_definition
 from tutor.protocol.inspections import NoPicture, PictureKind
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, Session, suggested_file, write_lesson
@@ -59,7 +57,7 @@ class QuestionCommands:
             "code": self._code,
             "read": self._read,
             "lr": self._learning_rate,
-            "ladder": lambda argument, view: spoken_sections.ladder(view.lesson, view.mode),
+            "ladder": lambda argument, view: spoken_lesson.ladder(view.lesson, view.mode),
             "exercises": self._exercises,
             "runs": lambda argument, view: spoken_inspections.runs(view.runs),
             "export": self._export,
@@ -91,7 +89,7 @@ class QuestionCommands:
         frame = view.frame
         yield f"Lesson {view.lesson.slug}, mode {view.mode}, on {view.device}."
         if frame is not None:
-            yield spoken_sections.where(frame)
+            yield spoken_lesson.where(frame)
             rate = figure(frame.learning_rate)
             yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
         if attempt := self._session.attempt:
@@ -104,7 +102,7 @@ class QuestionCommands:
         if view.frame is None:
             yield "There are no values yet."
         else:
-            yield spoken_sections.where(view.frame)
+            yield spoken_lesson.where(view.frame)
             yield from all_values(view.frame)
 
     def _formulas(self, argument: str, view: RunView) -> Iterator[Line]:
@@ -119,12 +117,12 @@ class QuestionCommands:
 
     def _formulas_of(self, section: Section, view: RunView) -> Iterator[Line]:
         values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
-        is_foreign = spoken_sections.has_symbols(view.lesson)
+        is_foreign = spoken_lesson.has_symbols(view.lesson)
         for block in section.blocks:
             if isinstance(block, DisplayFormula):
-                yield spoken_sections.live(
-                    block, values, in_symbols=is_foreign
-                ) or spoken_definition(block.latex, in_symbols=is_foreign)
+                yield spoken_lesson.live(block, values, in_symbols=is_foreign) or spoken_definition(
+                    block.latex, in_symbols=is_foreign
+                )
 
     def _code(self, argument: str, view: RunView) -> Iterator[Line]:
         attempt = self._session.attempt
@@ -134,9 +132,7 @@ class QuestionCommands:
         phase = view.next_phase or SETUP
         section = self._phase(argument, view) if argument else view.lesson.phase(phase)
         said = (
-            list(spoken_sections.code(view.lesson, view.mode, str(section.phase)))
-            if section
-            else []
+            list(spoken_lesson.code(view.lesson, view.mode, str(section.phase))) if section else []
         )
         yield from said or [f"No code runs in this phase in the mode {view.mode}."]
 
@@ -151,17 +147,17 @@ class QuestionCommands:
             return
         section = self._phase(argument, view)
         values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
-        is_foreign = spoken_sections.has_symbols(view.lesson)
+        is_foreign = spoken_lesson.has_symbols(view.lesson)
         yield sentence(section.heading)
-        yield from spoken_sections.before(section, view.mode, in_symbols=is_foreign)
-        yield from spoken_sections.after(section, values, with_words=True, in_symbols=is_foreign)
+        yield from spoken_lesson.before(section, view.mode, in_symbols=is_foreign)
+        yield from spoken_lesson.after(section, values, with_words=True, in_symbols=is_foreign)
 
     def _phase(self, name: str, view: RunView) -> Section:
         """The first section with this in its heading. Raises UnclearCommandError."""
         named = [s for s in view.lesson.sections if s.heading]
         found = [s for s in named if name.lower() in s.heading.lower()]
         if not found:
-            headings = spoken_sections.listed([s.heading for s in named])
+            headings = spoken_lesson.listed([s.heading for s in named])
             raise UnclearCommandError(f"There is no section {name}; available: {headings}.")
         return found[0]
 

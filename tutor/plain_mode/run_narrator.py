@@ -5,20 +5,21 @@ It remembers what was told: prose and code are told once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
-from tutor.plain_mode import exercise_text, spoken_sections
+from tutor.plain_mode import exercise_text, spoken_lesson
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
-from tutor.plain_mode.spoken_prose import sentence
-from tutor.plain_mode.spoken_sections import where
-from tutor.plain_mode.spoken_values import all_values, changes, spoken_printed
-from tutor.protocol.frame import Frame
+from tutor.plain_mode.spoken_lesson import figure, is_known, sentence, spoken_value, where
+from tutor.protocol.frame import NONE, Frame, Value
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
+from tutor.wording.number_format import is_single
 
 Kind: TypeAlias = Literal[
     "phase", "epochs", "jump", "change", "aside",
@@ -59,7 +60,7 @@ class RunNarrator:
         self._reset()
         lesson, mode = view.lesson, view.mode
         rate = self._session.learning_rate or lesson.learning_rate[mode]
-        self._writer.apart(spoken_sections.introduction(lesson, mode, view.device, rate))
+        self._writer.apart(spoken_lesson.introduction(lesson, mode, view.device, rate))
         self._writer.apart(self._before(lesson, SETUP, mode))
 
     def begin(self) -> None:
@@ -104,7 +105,7 @@ class RunNarrator:
         is_same = was is not None and was.exercise.id == attempt.exercise.id
         if kind not in _OF_EXERCISES and is_same:  # else the exercise's text tells the position
             self._tell_run(view, kind, attempt)
-        is_foreign = spoken_sections.has_symbols(view.lesson)
+        is_foreign = spoken_lesson.has_symbols(view.lesson)
         self._writer.apart(
             exercise_text.news(attempt, was, self._progress(view), wish=kind, in_symbols=is_foreign)
         )
@@ -148,7 +149,7 @@ class RunNarrator:
         self._writer.say(f"Nothing has changed. {where(view.frame)}")
         if attempt is not None and attempt.state == "asking":
             self._writer.say(
-                exercise_text.question(attempt, spoken_sections.has_symbols(view.lesson))
+                exercise_text.question(attempt, spoken_lesson.has_symbols(view.lesson))
             )
 
     def _tell_printed(self) -> None:
@@ -210,7 +211,7 @@ class RunNarrator:
         if frame is None:
             return
         lesson, phase = view.lesson, frame.next_phase
-        for section in spoken_sections.prose_before(lesson, phase):
+        for section in spoken_lesson.prose_before(lesson, phase):
             self._tell_section(section, view)
         said = list(self._before(lesson, phase, frame.mode))
         if len(said) > 1:
@@ -219,7 +220,7 @@ class RunNarrator:
             self._writer.say(*said)
         if frame.is_epoch_end and frame.at.epoch and not self._has_offered_reading:
             self._has_offered_reading = True
-            if rest := [s.heading for s in spoken_sections.further_reading(lesson)]:
+            if rest := [s.heading for s in spoken_lesson.further_reading(lesson)]:
                 self._writer.say(
                     f"There is more to read: {sentence('; '.join(rest))} Type read for it."
                 )
@@ -234,8 +235,8 @@ class RunNarrator:
         is_new_code = self._is_new(section, "\n".join(fence.code for fence in fences))
         yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
         if is_new:
-            yield from spoken_sections.before(
-                section, mode, in_symbols=spoken_sections.has_symbols(lesson)
+            yield from spoken_lesson.before(
+                section, mode, in_symbols=spoken_lesson.has_symbols(lesson)
             )
         elif is_new_code:
             yield from (SpokenCode(fence.code) for fence in fences)
@@ -244,22 +245,22 @@ class RunNarrator:
         section, frame = view.lesson.phase(phase), view.frame
         if section is not None and frame is not None:
             is_new = with_words and self._is_new(section, "after")
-            yield from spoken_sections.after(
+            yield from spoken_lesson.after(
                 section,
                 frame.boxed.get(phase, {}),
                 with_words=is_new,
-                in_symbols=spoken_sections.has_symbols(view.lesson),
+                in_symbols=spoken_lesson.has_symbols(view.lesson),
             )
 
     def _tell_section(self, section: Section, view: RunView) -> None:
         if self._is_new(section, "before"):
-            is_foreign = spoken_sections.has_symbols(view.lesson)
-            said = spoken_sections.before(section, view.mode, in_symbols=is_foreign)
+            is_foreign = spoken_lesson.has_symbols(view.lesson)
+            said = spoken_lesson.before(section, view.mode, in_symbols=is_foreign)
             self._writer.apart([sentence(section.heading), *said])
 
     def read_on(self, view: RunView) -> None:
         """Tell the next section after the phases; all of them again once all were told."""
-        rest = spoken_sections.further_reading(view.lesson)
+        rest = spoken_lesson.further_reading(view.lesson)
         unheard = [s for s in rest if (s.line, "before") not in self._spoken]
         for section in unheard[:1] or rest:
             self._spoken.discard((section.line, "before"))
@@ -274,3 +275,106 @@ class RunNarrator:
         is_new = key not in self._spoken
         self._spoken.add(key)
         return is_new
+
+
+# ── Printed lines and values ────────────────────────────────────────────────────────
+
+_WARNING = re.compile(r".*?:\d+: (?P<kind>\w*Warning): (?P<message>.*)")
+"""`path:line: UserWarning: message`. A row with the source of that line follows, indented; the
+line counts within the piece of code that ran, so that neither says where it is."""
+_INTERNAL = re.compile(r" \(Triggered internally at [^)]*\)")
+
+
+def spoken_printed(lines: Sequence[str]) -> Iterator[str]:
+    """The lines of a lesson's output that are worth telling."""
+    is_after_warning = False
+    for line in lines:
+        if warning := _WARNING.fullmatch(line):
+            message = _INTERNAL.sub("", warning["message"])
+            yield f"A warning, {warning['kind']}: {message.rstrip('. ')}."
+        elif any(c.isalnum() for c in line) and not (is_after_warning and line.startswith("  ")):
+            yield f"Printed: {line}"
+        is_after_warning = warning is not None
+
+
+def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[str]:
+    """A sentence for each value that has changed.
+
+    `shown`: expressions whose values formulas tell; their arrays are left out.
+    """
+    said = list(_changes(now, was, " ".join(shown)))
+    if was is not None and now.learning_rate != was.learning_rate:
+        rates = f"{figure(was.learning_rate)} to {figure(now.learning_rate)}"
+        said.append(f"The learning rate went from {rates}.")
+    return said
+
+
+def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
+    if was is None or _is_different(now.loss, was.loss):
+        yield from _change("The loss", now.loss, was.loss if was else None)
+    gradients = was.gradients if was else {}
+    yield from _changes_of_each("The gradient of {}", now.gradients, gradients, shown)
+    for name, value in now.gradients_now.items():
+        before = was.gradients_now.get(name) if was else None
+        if _is_different(value, now.gradients.get(name)) and _is_different(value, before):
+            what = "changed" if any(value.data) else "reset"  # clipping changes it
+            yield f"The gradient of {name} is {what}: now {spoken_value(value)}."
+    yield from _changes_of_each("{}", now.values, was.values if was else {}, shown)
+    watched = was.watched if was else {}
+    yield from _changes_of_each("{}", now.watched, watched, shown, link=":")
+
+
+def _changes_of_each(
+    words: str,
+    now: Mapping[str, Value],
+    was: Mapping[str, Value],
+    shown: str,
+    *,
+    link: str = " is",
+) -> Iterator[str]:
+    for name, value in now.items():
+        is_said = not is_single(value) and re.search(rf"\b{re.escape(name)}\b", shown)
+        if _is_different(value, was.get(name)) and not is_said:
+            yield from _change(words.format(name), value, was.get(name), link=link)
+
+
+def _is_different(now: Value, was: Value | None) -> bool:
+    """Whether a value has changed; NaN is equal to NaN here."""
+    if was is None or now.shape != was.shape or len(now.data) != len(was.data):
+        return True
+    pairs = zip(now.data, was.data, strict=True)
+    return now.text != was.text or any(a != b and not (a != a and b != b) for a, b in pairs)
+
+
+def _change(name: str, now: Value, was: Value | None, *, link: str = " is") -> Iterator[str]:
+    if not is_known(now) or (not now.data and was is None):
+        return
+    if was is not None and was.data and now.data and is_single(now) and is_single(was):
+        a, b = was.data[0], now.data[0]
+        if now.dtype == was.dtype == "bool":
+            yield f"{name}: {'now' if b else 'no longer'} true."
+            return
+        if math.isfinite(a) and math.isfinite(b):
+            verb, start, end = "rose" if b > a else "fell", figure(a), figure(b)
+            by_little = f"by {figure(abs(b - a))}, to {end}"  # if both look the same
+            yield f"{name} {verb} {f'from {start} to {end}' if start != end else by_little}."
+            return
+    is_first = was is None or not was.data
+    yield f"{name}{link} {'' if is_first else 'now '}{spoken_value(now)}."
+
+
+def all_values(frame: Frame) -> list[str]:
+    """A sentence for each watched number."""
+    has_loss = frame.loss.data or frame.loss.text != NONE.text
+    said = [f"The loss is {spoken_value(frame.loss)}." if has_loss else "There is no loss yet."]
+    for name, value in frame.values.items():
+        gradient = frame.gradients.get(name)
+        now = frame.gradients_now.get(name)
+        line = f"{name} is {spoken_value(value)}."
+        if gradient is not None:
+            line += f" Its gradient is {spoken_value(gradient)}."
+            if now is not None and _is_different(now, gradient):
+                line += f" Now its gradient is {spoken_value(now)}."
+        said.append(line)
+    watched = (f"{name}: {spoken_value(v)}." for name, v in frame.watched.items() if is_known(v))
+    return [*said, *watched]

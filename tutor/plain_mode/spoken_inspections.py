@@ -7,9 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tutor.lesson.model import REPORT, Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
-from tutor.plain_mode.spoken_prose import sentence, spoken_python
-from tutor.plain_mode.spoken_sections import counted, is_by_hand, listed
-from tutor.plain_mode.spoken_values import figure, is_known, spoken_value
+from tutor.plain_mode.spoken_lesson import (
+    counted,
+    figure,
+    is_by_hand,
+    is_known,
+    listed,
+    sentence,
+    spoken_python,
+    spoken_value,
+)
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,
