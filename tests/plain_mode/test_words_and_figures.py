@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.ui.fake_engine import Simulated
-from tutor.plain_mode.command_table import help_lines, nearest, read
+from tutor.plain_mode.command_reader import help_lines, nearest, read
 from tutor.plain_mode.exercise_text import spoken_notice, without_keys
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, cells, in_words, wrap
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed

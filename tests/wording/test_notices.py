@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tutor
-from tutor.plain_mode.command_table import TYPED
+from tutor.plain_mode.exercise_text import TYPED
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
 from tutor.ui.commands import KEYS

@@ -1,20 +1,31 @@
-"""Reads commands line by line; each is answered before the next is read."""
+"""Reads commands line by line; each is answered before the next is read.
+
+The table of all typed commands, from which the help is made.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, TextIO
 
 from tutor.errors import LessonError, LessonMissingError
 from tutor.lesson.library import ORIGINAL, OTHERS
 from tutor.lesson.model import Lesson
-from tutor.plain_mode import command_table, exercise_text
-from tutor.plain_mode.commands import ActionCommands, UnclearCommandError, times
+from tutor.plain_mode import exercise_text
+from tutor.plain_mode.commands import (
+    RUN_COMMANDS,
+    CommandContext,
+    TypedCommand,
+    UnclearCommandError,
+    times,
+)
 from tutor.plain_mode.event_listener import EventListener
+from tutor.plain_mode.exercise_commands import ANSWER, EXERCISE_COMMANDS
 from tutor.plain_mode.line_writer import LineWriter
-from tutor.plain_mode.question_commands import QuestionCommands
+from tutor.plain_mode.question_commands import QUESTION_COMMANDS
 from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.plain_mode.spoken_lesson import following, sentence, spoken_line
 from tutor.session.engine_session import Engine
@@ -24,6 +35,58 @@ from tutor.session.session import Session
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
+
+
+COMMANDS: Sequence[TypedCommand] = (
+    *RUN_COMMANDS,
+    *QUESTION_COMMANDS,
+    *EXERCISE_COMMANDS,
+    TypedCommand(("lessons", "m"), "list the lessons"),
+    TypedCommand(("open",), "open another lesson", argument="LESSON"),
+    TypedCommand(("help", "?"), "this list, or the help of one command", argument="[COMMAND]"),
+    TypedCommand(("quit", "q", "exit"), "leave the tutor; the end of the input does the same"),
+)
+_BY_WORD = {word: command for command in COMMANDS for word in command.words}
+
+
+def read(line: str) -> tuple[TypedCommand, str] | None:
+    """The command of a line and its argument; None if the line begins with no command.
+
+    An empty line is `next`. Words may be typed in capitals; single letters may not, as
+    `r` and `R` are different commands.
+    """
+    word, _, argument = line.strip().partition(" ")
+    if not word:
+        return _BY_WORD["next"], ""
+    command = _BY_WORD.get(word) or (_BY_WORD.get(word.lower()) if len(word) > 1 else None)
+    return (command, argument.strip()) if command else None
+
+
+def help_lines(word: str = "") -> Iterator[str]:
+    """One line for each command, or for the named one."""
+    wanted = _BY_WORD.get(word)
+    if word and wanted is None:
+        yield f"There is no command {word}. Type help for all of them."
+        return
+    for command in (wanted,) if wanted else COMMANDS:
+        others = command.words[1:]
+        short = f", or {' or '.join(map(_spelled, others))}" if others else ""
+        argument = f" {command.argument}" if command.argument else ""
+        yield f"{command.name}{argument}{short}: {command.help}."
+
+
+def _spelled(word: str) -> str:
+    """A word that is told from others by ear: `capital R`."""
+    if word == "?":
+        return "a question mark"
+    return f"capital {word}" if len(word) == 1 and word.isupper() else word
+
+
+def nearest(line: str) -> str:
+    """The command most like the typed word; empty if none is near."""
+    word = line.split()[0].lower() if line.split() else ""
+    names = [word for word in _BY_WORD if len(word) > 1]
+    return next(iter(get_close_matches(word, names, n=1, cutoff=0.5)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +121,9 @@ class CommandReader:
         self._writer = LineWriter(out, width)
         self._listener = EventListener(engine, self._session, self._writer, is_attended=is_attended)
         self._narrator = RunNarrator(self._session, self._writer)
-        self._questions = QuestionCommands(
-            self._session, self._writer, self._narrator, self._listener
+        self._context = CommandContext(
+            self._session, self._listener, self._narrator, self._more_lines
         )
-        self._actions = ActionCommands(self._session, self._more_lines)
         self._trouble = ""
 
     def read(self, name: str | None, start: Start) -> None:
@@ -118,7 +180,7 @@ class CommandReader:
     def _do(self, line: str, start: Start) -> bool:
         """Do the command in a line; returns whether to read another one."""
         line = unicodedata.normalize("NFKC", line) if not _has_path(line) else line
-        found = command_table.read(line)
+        found = read(line)
         if found is not None and found[0].name == "quit":
             return False
         rows = self._writer.rows
@@ -134,43 +196,56 @@ class CommandReader:
             self._narrator.nothing_new()
         return True
 
-    def _carry_out(
-        self, line: str, found: tuple[command_table.TypedCommand, str] | None, start: Start
-    ) -> None:
+    def _carry_out(self, line: str, found: tuple[TypedCommand, str] | None, start: Start) -> None:
         view, attempt = self._session.view, self._session.attempt
-        name, argument = (found[0].name, found[1]) if found else ("", "")
-        if found and argument and not found[0].argument:
+        command, argument = found or (None, "")
+        name = command.name if command else ""
+        if command and argument and not command.argument:
             raise UnclearCommandError(f"{name} takes nothing after it: type it alone.")
         if attempt is not None and exercise_text.is_answer(line, attempt, is_command=bool(found)):
-            self._act("answer", line.strip())
+            self._act(ANSWER, line.strip())
         elif name == "help":
-            self._writer.apart(command_table.help_lines(argument))
+            self._writer.apart(help_lines(argument))
         elif name == "lessons":
             self._list_lessons()
         elif name == "open":
             self._open(self._source.open(self._lesson_named(argument)), start)
         elif view is None:
             self._open(self._source.open(self._lesson_named(line.strip())), start)
-        elif not name and attempt is not None and exercise_text.is_number(line):
+        elif command is not None:
+            self._act(command, argument)
+        elif attempt is not None and exercise_text.is_number(line):
             raise UnclearCommandError(exercise_text.HOW[attempt.wants])
-        elif not name:
+        else:
             self._writer.say(_unknown(line))
-        elif not self._questions.answers(name, argument, view):
-            self._act(name, argument)
 
-    def _act(self, name: str, argument: str) -> None:
+    def _act(self, command: TypedCommand, argument: str) -> None:
         """Do a command as often as was asked; each phase is told, of other steps only the end."""
-        is_repeated = name in ("next", "back", "back-epoch")
-        count = times(argument) if is_repeated else 1
+        if command.needs == "exercise" and self._session.attempt is None:
+            raise UnclearCommandError("You are in no exercise. Type exercise to begin one.")
+        count = times(argument) if command.is_repeated else 1
         for left in reversed(range(count)):
-            kind = self._actions.do(name, "" if is_repeated else argument)
-            self._listener.wait()
-            is_last = not left or self._session.notice.kind in ("refused", "failed")
-            if is_last or name == "next":
-                self._narrator.tell(kind)
-            if is_last:
+            is_over = self._do_once(command, argument, is_last=not left)
+            if is_over:
                 break
         self._report_unsaved()
+
+    def _do_once(self, command: TypedCommand, argument: str, *, is_last: bool) -> bool:
+        """Do a command, and tell its result; returns whether it is not to be done again."""
+        view = self._session.view
+        assert view is not None
+        assert command.do is not None
+        if command.needs == "frame" and view.frame is None:
+            raise UnclearCommandError("The lesson has not begun: there is nothing to look at yet.")
+        answer = command.do(self._context, argument, view)
+        if isinstance(answer, list | Iterator):
+            self._writer.apart(list(answer))
+            return True
+        self._listener.wait()
+        is_last = is_last or self._session.notice.kind in ("refused", "failed")
+        if is_last or command.name == "next":
+            self._narrator.tell(answer)
+        return is_last
 
     def _report_unsaved(self) -> None:
         """Say that progress can't be saved, once for each reason."""
@@ -227,6 +302,6 @@ def _has_path(line: str) -> bool:
 
 def _unknown(line: str) -> str:
     word = line.split()[0]
-    near = command_table.nearest(line)
+    near = nearest(line)
     meant = f" Did you mean {near}?" if near else ""
     return f"There is no command {word}.{meant} Type help for all of them."

@@ -1,16 +1,20 @@
-"""The commands of plain mode that act on the session."""
+"""What a typed command is, and the commands that move the run or change its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
-from tutor.lesson.exercise import Repair
-from tutor.plain_mode import exercise_text
-from tutor.plain_mode.run_narrator import Kind
-from tutor.plain_mode.spoken_lesson import has_symbols, listed
-from tutor.session.run_view import RunView, Start
+import msgspec
+
+from tutor.plain_mode import exercise_text, spoken_inspections
+from tutor.plain_mode.event_listener import EventListener
+from tutor.plain_mode.line_writer import Line
+from tutor.plain_mode.run_narrator import Kind, RunNarrator
+from tutor.plain_mode.spoken_lesson import figure, has_symbols, listed
+from tutor.protocol.inspections import RunInfo
+from tutor.session.run_view import Notice, RunView, Start
 from tutor.session.session import Session
 from tutor.wording import parameter_input
 from tutor.wording.parameter_input import (
@@ -28,269 +32,96 @@ MOST_TIMES = 1000
 
 LARGEST_SEED = 10**9 - 1
 
-LONGEST_CODE = 100_000
-"""Characters that are read of a file of code."""
+NOT_LOOKING: Mapping[str, object] = {
+    "columns": 0, "picture": None, "name": "", "graph": False, "compare": False
+}  # fmt: skip
+"""The engine computes nothing besides the run: all of it costs time."""
 
 
 class UnclearCommandError(Exception):
     """A typed command that can't be done. The text says why."""
 
 
-class ActionCommands:
-    """The commands that act on the session."""
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """What a command acts on."""
 
-    def __init__(self, session: Session, more_lines: Callable[[], Iterable[str]]) -> None:
-        """`more_lines` reads the further lines of a command.
+    session: Session
+    listener: EventListener
+    narrator: RunNarrator
+    more_lines: Callable[[], Iterable[str]]
+    """Reads the further lines of a command.
 
-        It raises KeyboardInterrupt, or EOFError if the input ends before the last of them.
-        """
-        self._session = session
-        self._more_lines = more_lines
-        self._simple: Mapping[str, tuple[Callable[[], None], Kind]] = {
-            "back": (session.back_phase, "jump"),
-            "back-epoch": (session.back_epoch, "jump"),
-            "restart": (session.restart, "jump"),
-            "hint": (session.controller.hint, "exercise"),
-            "solution": (session.controller.show_solution, "solution"),
-            "skip": (session.controller.skip, "exercise"),
-            "unskip": (session.controller.unskip, "exercise"),
-            "leave": (session.controller.leave, "exercise"),
-            "fork": (session.fork, "aside"),
-        }
-        self._others: Mapping[str, Callable[[str, RunView], Kind]] = {
-            "next": self._next,
-            "epoch": self._step_epochs,
-            "seed": self._seed,
-            "run": self._run,
-            "jump": self._jump,
-            "mode": self._mode,
-            "device": self._device,
-            "lr": self._learning_rate,
-            "set": self._set,
-            "runs": self._runs,
-            "exercise": self._exercise,
-            "answer": self._answer,
-            "edit": self._edit,
-            "agree": self._agree,
-            "go": self._go,
-        }
+    Raises KeyboardInterrupt, or EOFError if the input ends before the last of them.
+    """
 
-    def do(self, name: str, argument: str) -> Kind:
-        """Do the command; returns its kind. Raises UnclearCommandError."""
-        view = self._session.view
-        if view is None:
-            raise UnclearCommandError("No lesson is open: type open and its name.")
-        if name in ("hint", "solution", "skip", "leave", "answer", "edit", "agree"):
-            self._need_exercise()
-        if name in self._simple:
-            wish, kind = self._simple[name]
-            wish()
-            return kind
-        return self._others[name](argument, view)
-
-    def _need_exercise(self) -> None:
-        if self._session.attempt is None:
-            raise UnclearCommandError("You are in no exercise. Type exercise to begin one.")
-
-    # ── The run ─────────────────────────────────────────────────────────────────────────
-
-    def _next(self, argument: str, view: RunView) -> Kind:
-        attempt = self._session.attempt
-        if attempt is None:
-            self._session.step_phase()
-            return "phase"
-        if attempt.state in ("wrong", "done"):
-            self._session.controller.go_on()
-            return "exercise"
-        if attempt.wants in ("number", "sign", "choice"):
-            asked = exercise_text.question(attempt, has_symbols(view.lesson))
-            how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
-            raise UnclearCommandError(f"Answer the question first. {asked}\n{how}")
-        self._session.step_phase()
-        return "phase"
-
-    def _step_epochs(self, argument: str, view: RunView) -> Kind:
-        count, frame = times(argument), view.frame
-        if count == 1 or frame is None:
-            self._session.step_epoch()
-        else:
-            is_whole = not frame.at.epoch or frame.is_epoch_end
-            self._session.run_to(frame.at.epoch + count - (not is_whole))
-        return "epochs"
-
-    def _run(self, argument: str, view: RunView) -> Kind:
-        if not argument:
-            self._session.toggle_run()
-            return "epochs"
-        epoch = _clear(lambda text: read_whole_number(text, 0, MAX_EPOCH), argument)
-        if epoch <= view.epoch and view.frame and view.frame.is_epoch_end:
-            raise UnclearCommandError(
-                f"Epoch {epoch} is behind you: the run stands at the end of epoch "
-                f"{view.epoch}. jump {epoch} goes back to it."
-            )
-        self._session.run_to(epoch)
-        return "epochs"
-
-    def _seed(self, argument: str, view: RunView) -> Kind:
-        if not argument:
-            self._session.new_seed()
-        elif self._session.attempt is not None:
-            raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
-        else:
-            seed = _clear(lambda text: read_whole_number(text, 0, LARGEST_SEED), argument)
-            start = Start(view.mode, view.device, self._session.learning_rate, seed)
-            self._session.open(view.lesson, start)
-        return "jump"
-
-    def _jump(self, argument: str, view: RunView) -> Kind:
-        if not argument:
-            raise UnclearCommandError(
-                "To which epoch? Type jump and its number, and perhaps a phase."
-            )
-        phases = view.lesson.steps(view.mode)
-        self._session.seek(*_clear(lambda text: read_place(text, phases), argument))
-        return "jump"
-
-    # ── Its settings ────────────────────────────────────────────────────────────────────
-
-    def _mode(self, argument: str, view: RunView) -> Kind:
-        modes = view.lesson.modes
-        if not argument:
-            self._session.next_mode()
-        elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
-            raise UnclearCommandError(f"There is no mode {argument}; available: {listed(modes)}.")
-        elif mode == view.mode:
-            raise UnclearCommandError(f"The mode is {mode} already.")
-        else:
-            self._session.switch(mode=mode)
-        return "change"
-
-    def _device(self, argument: str, view: RunView) -> Kind:
-        if argument:
-            self._session.switch(device=argument.lower())
-        elif len(self._session.devices) == 1:
-            raise UnclearCommandError(f"There is only one device here: {self._session.devices[0]}.")
-        else:
-            self._session.next_device()
-        return "change"
-
-    def _learning_rate(self, argument: str, view: RunView) -> Kind:
-        self._session.set_learning_rate(_clear(read_learning_rate, argument))
-        return "change"
-
-    def _set(self, argument: str, view: RunView) -> Kind:
-        if view.frame is None:
-            raise UnclearCommandError("There is nothing to set yet: the lesson has not begun.")
-        if "=" not in argument:
-            argument = " = ".join(argument.rsplit(" ", 1))
+    def inspected(self, part: str, **look: object) -> RunView:
+        """The view with a new inspection of this kind. Raises UnclearCommandError if none came."""
+        session, before = self.session, self._part(part)
+        session.inspected = msgspec.structs.replace(session.inspected, **look)
+        session.send(session.inspected)
         try:
-            self._session.set_element(parameter_input.read(argument, view.frame.values))
-        except ValueError as error:
-            example = str(error).replace("Type it like this: ", "Type it like this: set ")
-            raise UnclearCommandError(example) from None
-        return "aside"  # the session says what was set
-
-    def _runs(self, argument: str, view: RunView) -> Kind:
-        """Resume, rename or delete a run."""
-        action, *words = argument.split()
-        if action not in ("go", "rename", "delete") or len(words) != 1 + (action == "rename"):
+            self.listener.wait(lambda: self._part(part) is not before)
+        finally:
+            session.inspect(**NOT_LOOKING)
+            self.listener.wait()
+            session.notice = Notice()  # the engine repeats the last one with each answer
+        if session.view is None or self._part(part) is before:
             raise UnclearCommandError(
-                "Type runs alone for the list, or runs go NAME, runs rename NAME NEW, "
-                "runs delete NAME."
+                "It was not computed. Type the command once more to try again."
             )
-        named = (r for r in view.runs if words[0].lower() in (r.name.lower(), r.letter.lower()))
-        run = next(named, None)
-        if run is None:
-            names = listed([r.name for r in view.runs])
-            raise UnclearCommandError(f"There is no run {words[0]}; available: {names}.")
-        if action == "go":
-            if run.is_current:
-                raise UnclearCommandError(f"You are in run {run.name} already.")
-            self._session.select_run(run.name)
-            return "jump"
-        if action == "delete":
-            self._session.delete_run(run.name)
-        else:
-            self._session.rename_run(run.name, _clear(read_run_name, words[1]))
-        return "aside"
+        return session.view
 
-    # ── Exercises ───────────────────────────────────────────────────────────────────────
-
-    def _exercise(self, argument: str, view: RunView) -> Kind:
-        exercises = self._session.controller.exercises
-        name = argument or None
-        if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
-            name = exercises[int(argument) - 1].id
-        if name is not None and name not in [e.id for e in exercises]:
-            raise UnclearCommandError(
-                f"There is no exercise {name}. Type exercises for their names."
-            )
-        self._session.controller.begin(name)
-        return "begin"
-
-    def _answer(self, argument: str, view: RunView) -> Kind:
-        attempt = self._session.attempt
-        if attempt is not None and attempt.wants in ("code", "condition"):
-            raise UnclearCommandError(exercise_text.HOW[attempt.wants])
-        if attempt is not None and attempt.state in ("wrong", "done"):
-            then = "continue" if attempt.state == "done" else "be asked again"
-            raise UnclearCommandError(f"This question has an answer already. Type next to {then}.")
-        is_sign = attempt is not None and attempt.wants == "sign"
-        self._session.controller.answer(
-            exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
-        )
-        return "answer"
-
-    def _edit(self, argument: str, view: RunView) -> Kind:
-        attempt = self._session.attempt
-        exercise = attempt.exercise if attempt else None
-        if not isinstance(exercise, Repair):
-            raise UnclearCommandError("There is no code to fix in this exercise.")
-        code = _code_in(Path(argument)) if argument else self._typed_code(exercise.phase)
-        if not code.strip():
-            raise UnclearCommandError("No code was typed: it stays as it was.")
-        self._session.controller.agree_to(code + "\n")  # typed, or named, by the learner just now
-        return "edit"
-
-    def _agree(self, argument: str, view: RunView) -> Kind:
-        attempt = self._session.attempt
-        if attempt is None or not attempt.is_from_elsewhere:
-            raise UnclearCommandError("There is no code from elsewhere to agree to.")
-        self._session.controller.agree_to(attempt.code)
-        return "edit"
-
-    def _typed_code(self, phase: str) -> str:
-        """The typed lines. If they are stopped, keeps them and raises UnclearCommandError."""
-        lines: list[str] = []
-        try:
-            for line in self._more_lines():
-                lines.append(line)  # one by one, because they may be stopped
-        except (KeyboardInterrupt, EOFError):
-            code = "\n".join(lines)
-            if not code.strip():
-                raise UnclearCommandError("Stopped: the code stays as it was.") from None
-            self._session.controller.keep_draft(code + "\n")
-            raise UnclearCommandError(
-                "Stopped: the lines you typed are kept, and nothing was checked. "
-                f"Type code to hear them, code {phase} for the code before, edit to write it again."
-            ) from None
-        return "\n".join(lines)
-
-    def _go(self, argument: str, view: RunView) -> Kind:
-        attempt = self._session.attempt
-        if attempt is not None and attempt.state in ("wrong", "done"):
-            self._session.controller.go_on()
-            return "exercise"
-        self._session.resume_previous()
-        return "jump"
+    def _part(self, name: str) -> object:
+        return getattr(self.session.view.inspections, name) if self.session.view else None
 
 
-def times(argument: str) -> int:
-    """The number of repetitions that was typed. Raises UnclearCommandError."""
-    return _clear(lambda text: read_whole_number(text, 1, MOST_TIMES), argument or "1")
+Answer: TypeAlias = Kind | list[Line] | Iterator[Line]
+"""The kind of what was done, whose result is told next; or the lines that answer a question."""
 
 
-def _clear(read: Callable[[str], T], text: str) -> T:
+@dataclass(frozen=True, slots=True)
+class TypedCommand:
+    """A command that can be typed: its words, its help, and the function that does it."""
+
+    words: tuple[str, ...]
+    """The name first; single letters are the keys of the screen."""
+    help: str
+    do: Callable[[CommandContext, str, RunView], Answer] | None = None
+    """Called with the argument. Raises UnclearCommandError. None: the reader itself does it."""
+    argument: str = ""
+    """The argument as the help shows it; empty for a command without one."""
+    needs: Literal["", "frame", "exercise"] = ""
+    """Whether it needs a lesson that has begun, or an exercise."""
+    is_repeated: bool = False
+    """Whether the argument says how often it is done."""
+
+    @property
+    def name(self) -> str:
+        """The first word."""
+        return self.words[0]
+
+
+def simple(
+    words: tuple[str, ...],
+    help: str,
+    method: Callable[[Session], None],
+    kind: Kind,
+    *,
+    argument: str = "",
+    needs: Literal["", "exercise"] = "",
+    is_repeated: bool = False,
+) -> TypedCommand:
+    """A command that calls one method of the session."""
+
+    def do(on: CommandContext, argument: str, view: RunView) -> Answer:
+        method(on.session)
+        return kind
+
+    return TypedCommand(words, help, do, argument, needs, is_repeated)
+
+
+def clear(read: Callable[[str], T], text: str) -> T:
     """The value that a parser of the session reads from a text. Raises UnclearCommandError."""
     try:
         return read(text)
@@ -298,9 +129,217 @@ def _clear(read: Callable[[str], T], text: str) -> T:
         raise UnclearCommandError(str(error)) from None
 
 
-def _code_in(path: Path) -> str:
-    try:
-        with path.expanduser().open(encoding="utf-8", errors="replace") as file:
-            return file.read(LONGEST_CODE)
-    except OSError as error:
-        raise UnclearCommandError(f"{path} can't be read: {error.strerror}.") from None
+def times(argument: str) -> int:
+    """The number of repetitions that was typed. Raises UnclearCommandError."""
+    return clear(lambda text: read_whole_number(text, 1, MOST_TIMES), argument or "1")
+
+
+# ── The run ─────────────────────────────────────────────────────────────────────────
+
+
+def _next(on: CommandContext, argument: str, view: RunView) -> Answer:
+    attempt = on.session.attempt
+    if attempt is not None and attempt.state in ("wrong", "done"):
+        on.session.controller.go_on()
+        return "exercise"
+    if attempt is not None and attempt.wants in ("number", "sign", "choice"):
+        asked = exercise_text.question(attempt, has_symbols(view.lesson))
+        how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
+        raise UnclearCommandError(f"Answer the question first. {asked}\n{how}")
+    on.session.step_phase()
+    return "phase"
+
+
+def _epoch(on: CommandContext, argument: str, view: RunView) -> Answer:
+    count, frame = times(argument), view.frame
+    if count == 1 or frame is None:
+        on.session.step_epoch()
+    else:
+        is_whole = not frame.at.epoch or frame.is_epoch_end
+        on.session.run_to(frame.at.epoch + count - (not is_whole))
+    return "epochs"
+
+
+def _operation(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Step one operation of backward, and tell its gradient; after the last, the phase."""
+    before = view.operations
+    view = on.inspected("graph", graph=True)
+    on.session.step_operation()
+    graph, now = view.inspections.graph, on.session.view
+    if graph is None or now is None or now.operations <= before:
+        return "phase"
+    return list(spoken_inspections.operation(graph, now.operations))
+
+
+def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
+    if not argument:
+        on.session.toggle_run()
+        return "epochs"
+    epoch = clear(lambda text: read_whole_number(text, 0, MAX_EPOCH), argument)
+    if epoch <= view.epoch and view.frame and view.frame.is_epoch_end:
+        raise UnclearCommandError(
+            f"Epoch {epoch} is behind you: the run stands at the end of epoch "
+            f"{view.epoch}. jump {epoch} goes back to it."
+        )
+    on.session.run_to(epoch)
+    return "epochs"
+
+
+def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
+    if not argument:
+        raise UnclearCommandError("To which epoch? Type jump and its number, and perhaps a phase.")
+    phases = view.lesson.steps(view.mode)
+    on.session.seek(*clear(lambda text: read_place(text, phases), argument))
+    return "jump"
+
+
+def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
+    if not argument:
+        on.session.new_seed()
+    elif on.session.attempt is not None:
+        raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
+    else:
+        seed = clear(lambda text: read_whole_number(text, 0, LARGEST_SEED), argument)
+        start = Start(view.mode, view.device, on.session.learning_rate, seed)
+        on.session.open(view.lesson, start)
+    return "jump"
+
+
+# ── Its settings ────────────────────────────────────────────────────────────────────
+
+
+def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
+    modes = view.lesson.modes
+    if not argument:
+        on.session.next_mode()
+    elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
+        raise UnclearCommandError(f"There is no mode {argument}; available: {listed(modes)}.")
+    elif mode == view.mode:
+        raise UnclearCommandError(f"The mode is {mode} already.")
+    else:
+        on.session.switch(mode=mode)
+    return "change"
+
+
+def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
+    if argument:
+        on.session.switch(device=argument.lower())
+    elif len(on.session.devices) == 1:
+        raise UnclearCommandError(f"There is only one device here: {on.session.devices[0]}.")
+    else:
+        on.session.next_device()
+    return "change"
+
+
+def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
+    if not argument:
+        rate = on.session.learning_rate
+        return [f"The learning rate {f'is {figure(rate)}' if rate else 'is not known yet'}."]
+    on.session.set_learning_rate(clear(read_learning_rate, argument))
+    return "change"
+
+
+def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
+    if view.frame is None:
+        raise UnclearCommandError("There is nothing to set yet: the lesson has not begun.")
+    values = view.frame.values
+    on.session.set_element(
+        clear(lambda text: parameter_input.read(text, values, command="set "), argument)
+    )
+    return "aside"  # the session says what was set
+
+
+# ── Its runs ────────────────────────────────────────────────────────────────────────
+
+
+def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """List the runs; resume, rename or delete one."""
+    if not argument:
+        return list(spoken_inspections.runs(view.runs))
+    action, *words = argument.split()
+    if action not in ("go", "rename", "delete") or len(words) != 1 + (action == "rename"):
+        raise UnclearCommandError(
+            "Type runs alone for the list, or runs go NAME, runs rename NAME NEW, runs delete NAME."
+        )
+    run = _named_run(words[0], view)
+    if action == "go":
+        if run.is_current:
+            raise UnclearCommandError(f"You are in run {run.name} already.")
+        on.session.select_run(run.name)
+        return "jump"
+    if action == "delete":
+        on.session.delete_run(run.name)
+    else:
+        on.session.rename_run(run.name, clear(read_run_name, words[1]))
+    return "aside"
+
+
+def _then(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Tell the values of another run at this position."""
+    others = [run.name for run in view.runs if not run.is_current]
+    if not others:
+        raise UnclearCommandError("There is no other run. Type fork to keep this one.")
+    run = _named_run(argument or others[-1], view)
+    if run.is_current:
+        raise UnclearCommandError(f"You are in run {run.name}: name another to compare with.")
+    found = on.inspected("then", then=run.name).inspections.then
+    return list(spoken_inspections.other_run(found)) if found else []
+
+
+def _named_run(name: str, view: RunView) -> RunInfo:
+    """The run with this name or letter. Raises UnclearCommandError."""
+    for run in view.runs:
+        if name.lower() in (run.name.lower(), run.letter.lower()):
+            return run
+    names = listed([run.name for run in view.runs])
+    raise UnclearCommandError(f"There is no run {name}; available: {names}.")
+
+
+RUN_COMMANDS = (
+    TypedCommand(
+        ("next", "n"), "run the next phase, or N phases; so does an empty line", _next,
+        "[N]", is_repeated=True,
+    ),
+    TypedCommand(("epoch", "s"), "run to the end of the epoch, or N epochs on", _epoch, "[N]"),
+    TypedCommand(
+        ("operation", "i"), "one operation of backward, inside the Gradient phase", _operation,
+        needs="frame",
+    ),
+    simple(
+        ("back", "b"), "go back one phase, or N phases", Session.back_phase, "jump",
+        argument="[N]", is_repeated=True,
+    ),
+    simple(
+        ("back-epoch", "B"), "go back to the start of the epoch", Session.back_epoch, "jump",
+        argument="[N]", is_repeated=True,
+    ),
+    TypedCommand(("run", "r"), "run to the last epoch, or to epoch N", _run, "[N]"),
+    TypedCommand(
+        ("jump", "j"), "go to an epoch's end, or to a phase: jump 12 loss", _jump, "EPOCH [PHASE]"
+    ),
+    simple(("restart", "R"), "start again from the same weights", Session.restart, "jump"),
+    TypedCommand(("seed", "S"), "start again with another seed, or with seed N", _seed, "[N]"),
+    simple(("reseed", "z"), "continue with the random numbers of a new seed", Session.reseed, "change"),
+    TypedCommand(
+        ("mode", "g"), "switch to the next gradient mode, or to the named one", _mode, "[NAME]"
+    ),
+    TypedCommand(
+        ("device", "d"), "switch to the next device, or to the named one", _device, "[NAME]"
+    ),
+    TypedCommand(("lr", "l"), "say the learning rate, or set it", _learning_rate, "[NUMBER]"),
+    TypedCommand(
+        ("set", "w"), "set a number of a parameter: set w 1.5, or set W[0,1] = 1.5", _set,
+        "NAME VALUE",
+    ),
+    simple(
+        ("fork", "f"), "keep this run as it is, and continue with a copy", Session.fork, "aside"
+    ),
+    TypedCommand(
+        ("runs", "F"), "the runs of this lesson; resume, rename or delete one of them", _runs,
+        "[go NAME | rename NAME NEW | delete NAME]",
+    ),
+    TypedCommand(
+        ("then",), "the values of another run at the same position", _then,
+        "[NAME]", needs="frame",
+    ),
+)  # fmt: skip

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
-from tutor.plain_mode.command_table import TYPED
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
 from tutor.plain_mode.spoken_lesson import sentence, spoken_prose, spoken_python
 from tutor.protocol.messages import LessonFailed
@@ -38,6 +37,23 @@ HOW = {
     "code": "Type edit to write the code again, or code to hear it again.",
     "condition": "Run the lesson until the goal is reached.",
 }
+TYPED: Mapping[str, str] = {
+    "step_phase": "next",
+    "operation": "operation",
+    "toggle_run": "run",
+    "restart": "restart",
+    "resume_previous": "go on",
+    "exercise": "exercise",
+    "exercises": "exercises",
+    "lessons": "lessons",
+    "edit": "edit",
+    "skip": "skip",
+    "unskip": "unskip",
+    "leave": "leave",
+    "stop": "Ctrl+C",
+    "quit": "quit",
+}
+"""By the name of a command: the word that a notice tells the learner to type."""
 AGREE = "Type agree to run exactly this code, edit to write it again, or code to hear it again."
 AFTER_SOLUTION = {
     "number": "Type it as your answer, or type skip.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tutor.lesson.model import REPORT, Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
+from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import (
     counted,
     figure,
@@ -25,8 +26,8 @@ from tutor.protocol.inspections import (
     ContourPicture,
     DataPicture,
     GraphNode,
-    LocalGradientQuestion,
     ModeComparison,
+    OtherRunState,
     PlanePicture,
     RunInfo,
     SlopePicture,
@@ -83,35 +84,55 @@ def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
 # ── The autograd graph ──────────────────────────────────────────────────────────────
 
 
-def graph(
-    found: AutogradGraph, lesson: Lesson, frame: Frame, asked: LocalGradientQuestion | None
-) -> Iterator[str]:
+def graph(found: AutogradGraph, lesson: Lesson, frame: Frame, known: int) -> Iterator[str]:
     """The operations in the order of backward, then the leaves.
 
-    Gradients are told once backward has run; while an exercise asks about an operation, only
-    those that the learner has found.
+    Gradients are told once backward has run; before, only those of the first `known` operations,
+    which the learner has stepped or found.
     """
-    nodes = [node for node in found.nodes if node.within is None]
-    leaves = [node for node in nodes if node.is_leaf]
-    operations = sorted((n for n in nodes if not n.is_leaf), key=lambda n: (n.order < 0, n.order))
-    if not nodes:
+    nodes = _Nodes(found)
+    if not nodes.shown:
         yield from _no_graph(found, lesson, frame.mode)
         return
-    done = _operations_done(lesson, frame, found.operations, asked)
-    counts = f"{counted(len(operations), 'operation')} and {counted(len(leaves), 'leaf', 'leaves')}"
+    done = _operations_done(lesson, frame, found.operations, known)
+    operations, leaves = len(nodes.operations), len(nodes.leaves)
+    counts = f"{counted(operations, 'operation')} and {counted(leaves, 'leaf', 'leaves')}"
     yield f"The graph of this step has {counts}. In the order of backward:"
-    names = {node.id: f"operation {number}" for number, node in enumerate(operations, 1)}
-    names |= {leaf.id: leaf.name or leaf.says or "a leaf" for leaf in leaves}
-    by_id = {node.id: node for node in found.nodes}
-    told = [*operations, *leaves][:MOST_NODES]
-    for node in told:
-        yield _node(node, names, _inputs(node, by_id), has_gradient=0 <= node.order < done)
-    if len(told) < len(nodes):
-        yield f"And {len(nodes) - len(told)} more."
+    for node in nodes.shown[:MOST_NODES]:
+        yield nodes.words(node, has_gradient=0 <= node.order < done)
+    if len(nodes.shown) > MOST_NODES:
+        yield f"And {len(nodes.shown) - MOST_NODES} more."
     if not done:
         yield "The gradients are not known yet: backward has not run in this step."
     if found.why:
         yield sentence(in_words(found.why))
+
+
+def operation(found: AutogradGraph, number: int) -> Iterator[str]:
+    """The operations and leaves that backward comes to in its step with this number, from 1."""
+    nodes = _Nodes(found)
+    yield f"Step {number} of {found.operations} of backward."
+    for node in nodes.shown:
+        if node.order == number - 1:
+            yield nodes.words(node, has_gradient=True)
+
+
+class _Nodes:
+    """The nodes of a graph that are told, the operations in the order of backward."""
+
+    def __init__(self, graph: AutogradGraph) -> None:
+        nodes = [node for node in graph.nodes if node.within is None]
+        self.leaves = [node for node in nodes if node.is_leaf]
+        unsorted = (node for node in nodes if not node.is_leaf)
+        self.operations = sorted(unsorted, key=lambda n: (n.order < 0, n.order))
+        self.shown = [*self.operations, *self.leaves]
+        self._names = {n.id: f"operation {number}" for number, n in enumerate(self.operations, 1)}
+        self._names |= {leaf.id: leaf.name or leaf.says or "a leaf" for leaf in self.leaves}
+        self._by_id = {node.id: node for node in graph.nodes}
+
+    def words(self, node: GraphNode, *, has_gradient: bool) -> str:
+        """One node with its inputs."""
+        return _node(node, self._names, _inputs(node, self._by_id), has_gradient=has_gradient)
 
 
 def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
@@ -124,15 +145,13 @@ def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
         yield f"Type mode {other} to let PyTorch compute the gradient."
 
 
-def _operations_done(
-    lesson: Lesson, frame: Frame, total: int, asked: LocalGradientQuestion | None
-) -> int:
+def _operations_done(lesson: Lesson, frame: Frame, total: int, known: int) -> int:
     """How many operations of backward have a gradient that may be told."""
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
     index = gradient_index(phases)
     if frame.phase == REPORT or frame.phase in phases[index:]:
         return total
-    return asked.known if asked is not None and frame.next_phase == phases[index] else 0
+    return known if frame.next_phase == phases[index] else 0
 
 
 def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> list[GraphNode]:
@@ -360,6 +379,17 @@ def _lowest(losses: Iterable[tuple[float, tuple[str, float]]]) -> str:
 
 
 # ── The runs ────────────────────────────────────────────────────────────────────────
+
+
+def other_run(then: OtherRunState) -> Iterator[str]:
+    """The values of another run at the position of this one."""
+    if then.frame is None:
+        yield f"Run {then.name} was not here: {sentence(in_words(then.note))}"
+        return
+    yield f"Run {then.name} at the same position:"
+    yield from all_values(then.frame)
+    if then.note:
+        yield sentence(in_words(then.note))
 
 
 def runs(found: Sequence[RunInfo]) -> Iterator[str]:

@@ -23,8 +23,10 @@ MAX_RUN_NAME = 12
 """Characters of the name of a run."""
 
 _TYPED = re.compile(
-    r"^\s*(?:(?P<name>\w+)\s*(?:\[(?P<index>[\d\s,]*)\])?\s*=)?\s*(?P<value>\S.*?)\s*$"
+    r"\s*(?:(?P<name>[^\W\d]\w*)\s*(?:\[(?P<index>[\d\s,]*)\])?(?P<sign>\s*=|\s|(?<=\])))?"
+    r"\s*(?P<value>\S.*?)\s*"
 )
+"""`w[0, 1] = -3`, `w[0, 1] -3`, or the value alone."""
 
 
 def question(values: Mapping[str, Value]) -> str:
@@ -36,19 +38,33 @@ def question(values: Mapping[str, Value]) -> str:
     return f"A number of a parameter, like {name}{_index_text(value)} = 0.5{now}:"
 
 
-def read(text: str, values: Mapping[str, Value]) -> Element:
-    """The element and its new value. Raises ValueError, its text fit to show."""
-    typed = _TYPED.match(text)
+def read(text: str, values: Mapping[str, Value], *, command: str = "") -> Element:
+    """The element and its new value. Raises ValueError, its text fit to show.
+
+    `command` is what is typed before it in the examples.
+    """
+    example = f"Type it like this: {command}{_example(values)}"
+    typed = _TYPED.fullmatch(text)
     if typed is None:
-        raise ValueError(f"Type it like this: {_example(values)}")
-    name = typed["name"] or next(iter(values))
+        raise ValueError(example)
+    named, value = typed["name"], typed["value"]
+    if named is not None and named not in values and "=" not in typed["sign"] and _is_number(text):
+        named, value = None, text  # `sqrt (2)`
+    name = named or next(iter(values))
     if name not in values:
         raise ValueError(f"No parameter {name} here. Parameters: {', '.join(values)}")
-    if typed["name"] is None and (len(values) > 1 or values[name].size > 1):
-        raise ValueError(f"Which one? Type it like this: {_example(values)}")
-    return Element(
-        name, _read_index(typed["index"], name, values[name]), read_number(typed["value"])
-    )
+    if named is None and (len(values) > 1 or values[name].size > 1):
+        raise ValueError(f"Which one? {example}")
+    index = typed["index"] if named else None
+    return Element(name, _read_index(index, name, values[name]), read_number(value))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        read_number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_index(text: str | None, name: str, value: Value) -> tuple[int, ...]:

@@ -1,0 +1,149 @@
+"""The commands of plain mode for exercises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tutor.lesson.exercise import Repair
+from tutor.plain_mode import exercise_text
+from tutor.plain_mode.commands import (
+    Answer,
+    CommandContext,
+    TypedCommand,
+    UnclearCommandError,
+    simple,
+)
+from tutor.session.run_view import RunView
+
+LONGEST_CODE = 100_000
+"""Characters that are read of a file of code."""
+
+
+def _exercises(on: CommandContext, argument: str, view: RunView) -> Answer:
+    controller = on.session.controller
+    return list(exercise_text.listing(controller.exercises, controller.results()))
+
+
+def _exercise(on: CommandContext, argument: str, view: RunView) -> Answer:
+    exercises = on.session.controller.exercises
+    name = argument or None
+    if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
+        name = exercises[int(argument) - 1].id
+    if name is not None and name not in [e.id for e in exercises]:
+        raise UnclearCommandError(f"There is no exercise {name}. Type exercises for their names.")
+    on.session.controller.begin(name)
+    return "begin"
+
+
+def _answer(on: CommandContext, argument: str, view: RunView) -> Answer:
+    attempt = on.session.attempt
+    if attempt is not None and attempt.wants in ("code", "condition"):
+        raise UnclearCommandError(exercise_text.HOW[attempt.wants])
+    if attempt is not None and attempt.state in ("wrong", "done"):
+        then = "continue" if attempt.state == "done" else "be asked again"
+        raise UnclearCommandError(f"This question has an answer already. Type next to {then}.")
+    is_sign = attempt is not None and attempt.wants == "sign"
+    on.session.controller.answer(
+        exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
+    )
+    return "answer"
+
+
+def _edit(on: CommandContext, argument: str, view: RunView) -> Answer:
+    attempt = on.session.attempt
+    exercise = attempt.exercise if attempt else None
+    if not isinstance(exercise, Repair):
+        raise UnclearCommandError("There is no code to fix in this exercise.")
+    code = _code_in(Path(argument)) if argument else _typed_code(on, exercise.phase)
+    if not code.strip():
+        raise UnclearCommandError("No code was typed: it stays as it was.")
+    on.session.controller.agree_to(code + "\n")  # typed, or named, by the learner just now
+    return "edit"
+
+
+def _code_in(path: Path) -> str:
+    try:
+        with path.expanduser().open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST_CODE)
+    except OSError as error:
+        raise UnclearCommandError(f"{path} can't be read: {error.strerror}.") from None
+
+
+def _typed_code(on: CommandContext, phase: str) -> str:
+    """The typed lines. If they are stopped, keeps them and raises UnclearCommandError."""
+    lines: list[str] = []
+    try:
+        for line in on.more_lines():
+            lines.append(line)  # one by one, because they may be stopped
+    except (KeyboardInterrupt, EOFError):
+        code = "\n".join(lines)
+        if not code.strip():
+            raise UnclearCommandError("Stopped: the code stays as it was.") from None
+        on.session.controller.keep_draft(code + "\n")
+        raise UnclearCommandError(
+            "Stopped: the lines you typed are kept, and nothing was checked. "
+            f"Type code to hear them, code {phase} for the code before, edit to write it again."
+        ) from None
+    return "\n".join(lines)
+
+
+def _agree(on: CommandContext, argument: str, view: RunView) -> Answer:
+    attempt = on.session.attempt
+    if attempt is None or not attempt.is_from_elsewhere:
+        raise UnclearCommandError("There is no code from elsewhere to agree to.")
+    on.session.controller.agree_to(attempt.code)
+    return "edit"
+
+
+def _go(on: CommandContext, argument: str, view: RunView) -> Answer:
+    attempt = on.session.attempt
+    if attempt is not None and attempt.state in ("wrong", "done"):
+        on.session.controller.go_on()
+        return "exercise"
+    on.session.resume_previous()
+    return "jump"
+
+
+ANSWER = TypedCommand(
+    ("answer",), "answer the exercise; you can also type the answer alone", _answer,
+    "ANSWER", needs="exercise",
+)  # fmt: skip
+
+EXERCISE_COMMANDS = (
+    TypedCommand(
+        ("exercises", "A"), "the exercises of this lesson, and which are done", _exercises
+    ),
+    TypedCommand(
+        ("exercise", "a"), "begin the first open exercise, or the named one", _exercise, "[NAME]"
+    ),
+    ANSWER,
+    simple(
+        ("hint", "h"), "a hint for the exercise", lambda s: s.controller.hint(), "exercise",
+        needs="exercise",
+    ),
+    simple(
+        ("solution", "H"), "the solution of the exercise, after one try",
+        lambda s: s.controller.show_solution(), "solution", needs="exercise",
+    ),
+    TypedCommand(
+        ("edit", "o"), "write the code of a repair, or read it from a file", _edit,
+        "[FILE]", needs="exercise",
+    ),
+    TypedCommand(
+        ("agree",), "let code from elsewhere run, after you have heard all of it", _agree,
+        needs="exercise",
+    ),
+    simple(
+        ("skip", "k"), "skip the exercise: you know this already",
+        lambda s: s.controller.skip(), "exercise", needs="exercise",
+    ),
+    simple(
+        ("unskip", "K"), "take back the last skip, and begin that exercise",
+        lambda s: s.controller.unskip(), "exercise",
+    ),
+    simple(
+        ("leave", "esc"), "leave the exercise and return to the lesson",
+        lambda s: s.controller.leave(), "exercise", needs="exercise",
+    ),
+    TypedCommand(("go", "O"), "resume the lesson, or continue the exercise", _go, "on"),
+)  # fmt: skip
