@@ -319,7 +319,7 @@ RUN_COMMANDS = (
     ),
     simple(("restart", "R"), "start again from the same weights", Session.restart, "jump"),
     TypedCommand(("seed", "S"), "start again with another seed, or with seed N", _seed, "[N]"),
-    simple(("reseed", "z"), "continue with the random numbers of a new seed", Session.reseed, "change"),
+    simple(("reseed", "z"), "continue with a new seed", Session.reseed, "change"),
     TypedCommand(
         ("mode", "g"), "switch to the next gradient mode, or to the named one", _mode, "[NAME]"
     ),
