@@ -13,6 +13,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, BinaryIO, TextIO, TypeAlias
 
 from tutor.engine.process import DUMP_SIGNAL
@@ -24,6 +25,11 @@ Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
 
 CORES_FOR_BOTH = 4
 """From so many cores on, loading torch (which keeps two busy) does not delay the first screen."""
+
+_QUICK = ("numpy", "numpy.random", "asyncio", "unittest.mock", "urllib.request", "tarfile",
+          "importlib.metadata", "importlib.resources", "multiprocessing.spawn", "pickletools",
+          "tutor.training.program")  # fmt: skip
+"""Modules that torch or the server needs, loaded while the app makes its first screen."""
 
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
 """Signals that end a process, beside those of a crash."""
@@ -37,13 +43,14 @@ def main(serve: Serve | None = None) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     errors = os.fdopen(os.dup(2), "w")
     leave, pid = os._exit, os.getpid()
+    gc.disable()  # all that is loaded stays: to look for garbage takes a tenth longer
     limit_expressions()
     _dump_stack_at_the_end(errors)
     # A copy of this process that a lesson makes must neither read nor write in its place.
     os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
     with for_the_main_thread_alone():  # its arithmetic has threads
-        import numpy as np  # noqa: F401, PLC0415 - torch needs it, and there is time for it now
-
+        for name in _QUICK:
+            import_module(name)
     inbox = Inbox(source)
     if cores() < CORES_FOR_BOTH:
         inbox.wait_until_painted()
@@ -68,7 +75,6 @@ def cores() -> int:
 
 def _serve(inbox: Inbox, out: BinaryIO) -> None:
     """Load torch, which takes seconds, and do commands until the app is gone."""
-    gc.disable()  # all that loading torch makes stays: to look for garbage takes a tenth longer
     with for_the_main_thread_alone():
         from tutor.engine.server import Server  # noqa: PLC0415 - loads torch
         from tutor.engine.streams import Capture  # noqa: PLC0415 - after the first paint

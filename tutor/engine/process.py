@@ -26,7 +26,7 @@ from tutor.engine import supervisor
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.protocol.messages import Said, event_from_line
+from tutor.protocol.messages import Event, event_from_line
 from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
@@ -204,7 +204,7 @@ class Process:
         with suppress(OSError):
             self._child.stdin.close()
 
-    def events(self) -> Generator[Said, None, None]:
+    def events(self) -> Generator[Event, None, None]:
         """The events that it sends. When there are no more, the child is ended, too.
 
         A child that writes anything else is ended at once: the lesson has written for it.

@@ -11,7 +11,7 @@ import binascii
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, Union
 
 import msgspec
 
@@ -32,6 +32,8 @@ from tutor.protocol.inspections import (
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The base class of commands and events; on the line, a tag names the class."""
 
+
+Kind = TypeVar("Kind", bound=Message)
 
 # ── Commands ────────────────────────────────────────────────────────────────────────
 
@@ -445,58 +447,10 @@ class ProcessEnded(Event, frozen=True, kw_only=True):
     """Whether the lesson is open again only after a Restart."""
 
 
-AnyCommand: TypeAlias = (
-    OpenLesson
-    | StepPhase
-    | StepEpoch
-    | RunTo
-    | Pause
-    | BackPhase
-    | BackEpoch
-    | Seek
-    | Restart
-    | Switch
-    | SetLearningRate
-    | Reseed
-    | SetElement
-    | Fork
-    | SelectRun
-    | RenameRun
-    | DeleteRun
-    | Inspect
-    | WriteSeries
-    | EvaluateExpressions
-    | FindLocalGradients
-    | CheckLesson
-    | TrainLesson
-    | FramePainted
-    | EndProcess
-)
+AnyCommand: TypeAlias = Command
+AnyEvent: TypeAlias = Event
 ReadingCommand: TypeAlias = Inspect | EvaluateExpressions | FindLocalGradients
 """The commands that only read the run: they never move or change it."""
-Said: TypeAlias = (
-    EngineReady
-    | FrameShown
-    | InspectionReady
-    | SeekAdvanced
-    | ExpressionsEvaluated
-    | LocalGradientsFound
-    | SeriesWritten
-    | PartBegun
-    | Finding
-    | AnswerComputed
-    | FiguresPrinted
-    | RunRemark
-    | RunFailed
-    | LessonStopped
-    | CommandDone
-    | CommandRefused
-    | LessonFailed
-    | OutputPrinted
-    | Spent
-)
-"""The events that the process itself sends."""
-AnyEvent: TypeAlias = Said | ProcessEnded
 
 
 def path_of(kind: type, value: object) -> Path:
@@ -510,15 +464,13 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=os.fsencode)
 
 
 @cache
-def _commands() -> msgspec.msgpack.Decoder[AnyCommand]:
-    """The decoder of commands; making it takes milliseconds, and the app needs none."""
-    return msgspec.msgpack.Decoder(AnyCommand, dec_hook=path_of)
+def _decoder(base: type[Message]) -> msgspec.msgpack.Decoder[Any]:
+    """The decoder of commands or of events; it takes milliseconds to make.
 
-
-@cache
-def _events() -> msgspec.msgpack.Decoder[Said]:
-    """The decoder of events; the app makes it when torch is loaded, after the first paint."""
-    return msgspec.msgpack.Decoder(Said)
+    The process can't send a ProcessEnded: the client reports that.
+    """
+    kinds = [kind for kind in base.__subclasses__() if kind is not ProcessEnded]
+    return msgspec.msgpack.Decoder(Union[tuple(kinds)], dec_hook=path_of)  # noqa: UP007
 
 
 def to_line(message: Message) -> bytes:
@@ -544,21 +496,19 @@ def _whole(thing: Any) -> Any:
     return [_whole(one) for one in thing] if isinstance(thing, list | tuple) else thing
 
 
-def command_from_line(line: bytes) -> AnyCommand:
+def command_from_line(line: bytes) -> Command:
     """The command on a line. Raises msgspec.DecodeError if there is none."""
-    return _commands().decode(_unwrapped(line))
+    return _from_line(Command, line)
 
 
-def event_from_line(line: bytes) -> Said:
+def event_from_line(line: bytes) -> Event:
     """The event on a line. Raises msgspec.DecodeError if there is none, whatever it holds."""
-    try:
-        return _events().decode(_unwrapped(line))
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise msgspec.DecodeError(str(error)) from error
+    return _from_line(Event, line)
 
 
-def _unwrapped(line: bytes) -> bytes:
+def _from_line(base: type[Kind], line: bytes) -> Kind:
     try:
-        return base64.b64decode(line)
-    except binascii.Error as error:
+        message: Kind = _decoder(base).decode(base64.b64decode(line))
+    except (RecursionError, UnicodeDecodeError, binascii.Error) as error:
         raise msgspec.DecodeError(str(error)) from error
+    return message
