@@ -13,7 +13,7 @@ import pytest
 from tests import shipped as lessons
 from tests.export.conftest import printed_by
 from tests.training.conftest import FRONT, PLAIN, lesson_text
-from tutor.engine.reports import figures_writer
+from tutor.engine.lesson_commands import figures_writer
 from tutor.export.code import ExportSettings
 from tutor.export.formats import notebook, script
 from tutor.lesson.document import parse

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import shipped
-from tutor.engine.reports import figures_writer
+from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import FileThere, RunError
 from tutor.training.run import Run
 from tutor.training.series import readings, write_series

@@ -9,7 +9,7 @@ import pytest
 
 from tutor.analysis.gradient_diagnosis import GradientDiagnosis
 from tutor.analysis.mode_comparison import GradientRow, GradientTable
-from tutor.engine.reports import comparison_writer
+from tutor.engine.lesson_commands import comparison_writer
 
 DIAGNOSIS = GradientDiagnosis({}, 0.0, "agree", True, True, "autograd", {}, {})
 
