@@ -26,9 +26,9 @@ Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
 CORES_FOR_BOTH = 4
 """From so many cores on, loading torch (which keeps two busy) does not delay the first screen."""
 
-_QUICK = ("numpy", "numpy.random", "asyncio", "unittest.mock", "urllib.request", "tarfile",
-          "importlib.metadata", "importlib.resources", "multiprocessing.spawn", "pickletools",
-          "tutor.training.program")  # fmt: skip
+_QUICK = ("numpy", "numpy.random", "numpy.ma", "asyncio", "unittest.mock", "urllib.request",
+          "tarfile", "importlib.metadata", "importlib.resources", "multiprocessing.spawn",
+          "pickletools", "tutor.training.program")  # fmt: skip
 """Modules that torch or the server needs, loaded while the app makes its first screen."""
 
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")

@@ -14,7 +14,7 @@ from contextlib import closing
 
 import msgspec
 
-from tutor.engine.process import COMMAND, LastPlace, Process, last_place
+from tutor.engine.process import COMMAND, LastPlace, Process
 from tutor.errors import EngineError
 from tutor.protocol.messages import (
     AnyCommand,
@@ -30,9 +30,7 @@ from tutor.protocol.messages import (
     Restart,
     Spent,
     StepPhase,
-    to_line,
 )
-from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
 ASK_SECONDS = 0.3
@@ -110,7 +108,7 @@ class EngineClient:
                 if not self._pending:
                     self._last_sign = time.monotonic()
                 self._pending[command.number] = command
-            self._write(command)
+            self._process.send(command)
             return number
 
     def _has_started_again(self, command: AnyCommand) -> bool:
@@ -173,7 +171,7 @@ class EngineClient:
         """End the child, and all that a lesson has started in it."""
         with self._lock:
             self._closing = True
-            self._write(EndProcess())
+            self._process.send(EndProcess())
         self._process.has_screen(False)
         self._process.end(CLOSE_SECONDS)
 
@@ -182,10 +180,7 @@ class EngineClient:
     def _attach(self) -> None:
         """Read the child's events, and let it load torch."""
         threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
-        self._write(FramePainted())
-
-    def _write(self, command: AnyCommand) -> None:
-        self._process.write(to_line(command))
+        self._process.send(FramePainted())
 
     def _follow(self, process: Process) -> None:
         """Have its events read until it ends, even if another process then holds its pipe."""
@@ -254,7 +249,7 @@ class EngineClient:
         with self._lock:
             if self._closing:
                 return
-            place = last_place(ended.error_text(), self._opened.lesson) if self._opened else None
+            place = ended.place(self._opened.lesson) if self._opened else None
             message = self._why_ended(ended, place)
             self._count_end()
             again = self._ready and self._ends <= len(BACK_OFF)
@@ -311,7 +306,7 @@ class EngineClient:
                 self._number += 1
                 self._ask(reopen, self._number)
             for command in waiting:
-                self._write(command)
+                self._process.send(command)
 
     def _reopening(self) -> OpenLesson | None:
         """The command that leads back to the run's position; None if that has failed before.
@@ -338,16 +333,14 @@ class EngineClient:
 
     def _why_ended(self, ended: Process, place: LastPlace | None) -> str:
         if not self._ready:
-            why = ended.last_error() or "it ended without an error message"
-            return f"the process that runs lessons could not start: {why}"
+            return f"the process that runs lessons could not start: {ended.last_error()}"
         if self._spent:
             return f"{self._spent}: its process was ended"
         where = f"{place.what}, line {place.line}," if place is not None else ""
         if self._is_killed:
             return f"{where or 'the lesson'} would not stop: its process was ended"
-        if ended.has_hung_in_an_expression(place):
-            no_end = time_limit.NO_END.format(time_limit.SECONDS)
-            return f"{where} {no_end}: its process was ended"
+        if why := ended.why_hung(place):
+            return f"{where} {why}: its process was ended"
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
         during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
         return f"the lesson's process {ended.how_ended()}{during}"

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import msgspec
 
-from tutor.engine.process import COMMAND, Process, last_place
+from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError, RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
@@ -29,9 +29,7 @@ from tutor.protocol.messages import (
     RunFailed,
     Spent,
     TrainLesson,
-    to_line,
 )
-from tutor.training import time_limit
 
 GRACE = 0.7
 """Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
@@ -162,7 +160,7 @@ class _Child:
         """Whether its last event has been read."""
         self._is_loaded = self._is_ended = False
         self._events: queue.Queue[AnyEvent | None] = queue.Queue(MOST_WAITING)
-        self.process.write(to_line(FramePainted()))  # there is no screen that would come first
+        self.process.send(FramePainted())  # there is no screen that would come first
         threading.Thread(target=self._read_on, name="lesson child", daemon=True).start()
 
     def _read_on(self) -> None:
@@ -182,11 +180,11 @@ class _Child:
             self._is_loaded = isinstance(self.next(None), EngineReady)
         if not self._is_loaded:
             self.process.end(POLL)
-            why = self.process.last_error() or "it ended without an error message"
+            why = self.process.last_error()
             self.end()
             raise EngineError(f"the process that runs lessons could not start: {why}")
         self.at = PartBegun()
-        self.process.write(to_line(command))
+        self.process.send(command)
 
     def next(self, seconds: float | None) -> AnyEvent | None:
         """The next event; None if the child is gone, or sends nothing for so many seconds."""
@@ -231,7 +229,7 @@ class _Child:
 
     def _find_place(self, lesson: Lesson, mode: str = "") -> bool:
         """Set `at` to the lesson's line that the child has written down last; whether it has."""
-        place = last_place(self.process.error_text(), lesson)
+        place = self.process.place(lesson)
         if place is not None and (place.is_expression or not self.at.what.startswith("exercise")):
             mode = mode or self.at.what.split(",")[0]
             self.at = PartBegun(line=place.line, what=f"{mode}, {place.what}")
@@ -249,8 +247,8 @@ class _Child:
         if "Traceback (most recent call last)" in self.process.error_text():
             why = self.process.last_error()
             raise EngineError(f"{lesson.path}: the process that runs lessons failed: {why}")
-        if self.process.has_hung_in_an_expression(last_place(self.process.error_text(), lesson)):
-            return f"{time_limit.NO_END.format(time_limit.SECONDS)}; its process was ended"
+        if why := self.process.why_hung(self.process.place(lesson)):
+            return f"{why}; its process was ended"
         return f"ended its process, which {self.process.how_ended()}"
 
     def end(self) -> None:

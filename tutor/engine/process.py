@@ -26,7 +26,7 @@ from tutor.engine import supervisor
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.protocol.messages import Event, event_from_line
+from tutor.protocol.messages import Command, Event, event_from_line, to_line
 from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 
@@ -190,9 +190,9 @@ class Process:
 
     # ── Its pipes ───────────────────────────────────────────────────────────────────
 
-    def write(self, line: bytes) -> None:
-        """Pass a line on. Never blocks, also where the child reads none: a thread writes it."""
-        self._waiting.put(line)
+    def send(self, command: Command) -> None:
+        """Pass a command on. Never blocks, also where the child reads none: a thread writes it."""
+        self._waiting.put(to_line(command))
 
     def _write_on(self) -> None:
         assert self._child.stdin is not None
@@ -225,9 +225,13 @@ class Process:
             self._child.stdout.close()
 
     def last_error(self) -> str:
-        """The last line that it wrote to where errors go; empty if it wrote none."""
+        """The last line that it wrote to where errors go."""
         lines = self.error_text().strip().splitlines()
-        return lines[-1] if lines else ""
+        return lines[-1] if lines else "it ended without an error message"
+
+    def place(self, lesson: Lesson) -> LastPlace | None:
+        """Where it was in the lesson's code, by the last stack that it wrote."""
+        return last_place(self.error_text(), lesson)
 
     def error_text(self) -> str:
         """The last of what it wrote to where errors go."""
@@ -259,10 +263,12 @@ class Process:
         except ValueError:
             return f"was ended by signal {-status}"
 
-    def has_hung_in_an_expression(self, place: LastPlace | None) -> bool:
-        """Whether it was ended because an expression, at `place`, did not come to its end."""
+    def why_hung(self, place: LastPlace | None) -> str:
+        """The reason, if the expression at `place` took too long and ended it; else empty."""
         is_late = self._child.wait() == -time_limit.END_SIGNAL
-        return is_late and place is not None and place.is_expression
+        if not is_late or place is None or not place.is_expression:
+            return ""
+        return time_limit.NO_END.format(time_limit.SECONDS)
 
     def interrupt(self) -> None:
         """Signal that the learner wishes to stop what runs."""

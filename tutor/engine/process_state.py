@@ -36,24 +36,19 @@ _CLASSES = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.autograd.",
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """Of a module or a class: what they all are, and what the functions' and classes' stand for."""
+    """All names of a module or a class, and what they stand for."""
 
     owner: Any
-    all: frozenset[str]
     values: dict[str, Any]
-
-    @classmethod
-    def of(cls, owner: Any) -> _Names:
-        now = vars(owner)
-        return cls(owner, frozenset(now), {n: v for n, v in now.items() if _is_callable(v)})
 
     def restore(self) -> None:
         now = vars(self.owner)
         for name in [n for n, value in self.values.items() if now.get(n) is not value]:
-            if not _is_wrapped_by_torch(now.get(name), self.values[name]):
-                setattr(self.owner, name, self.values[name])
+            value = self.values[name]
+            if _is_callable(value) and not _is_wrapped_by_torch(now.get(name), value):
+                setattr(self.owner, name, value)
         if self.owner is builtins or isinstance(self.owner, type):
-            for name in [n for n in now if n not in self.all and self._is_in_the_way(n)]:
+            for name in [n for n in now if n not in self.values and self._is_in_the_way(n)]:
                 delattr(self.owner, name)
 
     def _is_in_the_way(self, name: str) -> bool:
@@ -78,15 +73,13 @@ class OriginalNames:
             for name, module in list(sys.modules.items())
             if name.partition(".")[0] in _NAMED_LIBRARIES and isinstance(module, ModuleType)
         ]
-        parts = [thing for module in modules for thing in vars(module).values()]
+        parts = (thing for module in modules for thing in vars(module).values())
         # (To ask some of PyTorch's for their `__class__` prints a warning.)
-        classes = {
-            part: None
-            for part in parts
-            if issubclass(type(part), type)
-            and f"{part.__module__}.{part.__qualname__}".startswith(_CLASSES)
-        }
-        return cls(tuple(_Names.of(owner) for owner in (*modules, *classes)))
+        classes = {id(part): part for part in parts if issubclass(type(part), type)}.values()
+        replaceable = (
+            c for c in classes if f"{c.__module__}.{c.__qualname__}".startswith(_CLASSES)
+        )
+        return cls(tuple(_Names(owner, dict(vars(owner))) for owner in (*modules, *replaceable)))
 
     def restore(self) -> None:
         """Put back those that stand for something else now."""
