@@ -52,8 +52,12 @@ def test_torch_is_loaded_before_the_first_paint_where_there_are_cores_for_both(
     cores: int, waits: bool
 ) -> None:
     code = (
-        f"from tutor.engine import child; child.cores = lambda: {cores}\n"
-        "child.main(lambda inbox, out: (out.write(f'{inbox.has_painted}'.encode()), out.flush()))"
+        f"import sys; from tutor.engine import child; child.cores = lambda: {cores}\n"
+        "def serve(inbox, out):\n"
+        "    loaded = sorted({'numpy', 'torch', 'yaml'} & set(sys.modules))\n"
+        "    out.write(f'{inbox.has_painted} {loaded}'.encode())\n"
+        "    out.flush()\n"
+        "child.main(serve)"
     )
     command = (sys.executable, "-c", code)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -62,4 +66,4 @@ def test_torch_is_loaded_before_the_first_paint_where_there_are_cores_for_both(
         if waits:
             process.stdin.write(to_line(FramePainted()))
             process.stdin.flush()
-        assert process.stdout.read() == str(waits).encode()
+        assert process.stdout.read() == f"{waits} ['numpy']".encode()
