@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tutor.cli import checking, exporting, main, running
+from tutor.cli import checking, main, running, writing
 from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
@@ -84,7 +84,7 @@ class ClientHere(CommandClient):
 @pytest.fixture
 def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tutor:
     """Runs a command line in this process, which has torch already."""
-    for command in (checking, running, exporting):
+    for command in (checking, running, writing):
         monkeypatch.setattr(command, "CommandClient", ClientHere)
 
     def run(*arguments: str) -> Done:

@@ -284,5 +284,5 @@ def test_an_option_says_whose_the_mouse_is_before_the_settings_do(
     SettingsFile(settings_file()).keep(Settings(mouse=settled))
     asked = []
     monkeypatch.setattr(TutorApp, "run", lambda _, mouse: asked.append(mouse))
-    opening._open(Mock(), Mock(), parser_of_all().parse_args(["open", *option]))
+    opening._open_app(Mock(), Mock(), parser_of_all().parse_args(["open", *option]))
     assert asked == [takes]

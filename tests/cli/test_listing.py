@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Tutor
-from tutor.cli import listing, main, output
+from tutor.cli import lessons, main, output
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
 LADDER += ("twenty-points", "thermometer", "xor")
@@ -35,7 +35,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes standard output a terminal of so many columns."""
-    return lambda columns: monkeypatch.setattr(listing, "screen", lambda: columns)
+    return lambda columns: monkeypatch.setattr(lessons, "screen", lambda: columns)
 
 
 def test_list_has_the_shipped_lessons_in_order_for_people_and_programs(tutor: Tutor) -> None:
@@ -164,7 +164,7 @@ def test_the_map_shows_what_builds_on_what(tutor: Tutor, shelf: Path) -> None:
 def test_the_map_is_drawn_in_letters_where_there_are_no_lines(
     tutor: Tutor, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_has_lines", lambda: False)
+    monkeypatch.setattr(lessons, "_has_lines", lambda: False)
     assert tutor("list", "--map").stdout.splitlines()[1] == "`- b  Two"
 
 

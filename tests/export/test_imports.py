@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-LISTING = "import sys, tutor.export, tutor.cli.exporting; print('\\n'.join(sys.modules))"
+LISTING = "import sys, tutor.export, tutor.cli.writing; print('\\n'.join(sys.modules))"
 
 
 def test_exporting_a_script_needs_no_torch() -> None:

@@ -221,7 +221,8 @@ def test_single_letters_tell_capitals_apart_and_words_do_not():
 
 
 def test_it_is_loaded_without_torch_and_without_textual():
-    listing = "import sys, tutor.cli.plain_mode; print('\\n'.join(sys.modules))"
+    modules = "sys, tutor.cli.opening, tutor.plain_mode.command_reader"
+    listing = f"import {modules}; print('\\n'.join(sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", listing], capture_output=True, text=True, check=True
     )

@@ -1,16 +1,22 @@
-"""Lessons for commands: found by slug or path, read, and trusted to run."""
+"""Lessons for commands: listed by `tutor list`, found by slug or path, and trusted to run.
+
+`tutor devices` lists where PyTorch can compute.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tutor.cli.output import warn
+from tutor.cli.output import WIDEST, cell_width, columns, counted, cut, padded, screen, warn
 from tutor.errors import LessonError
 from tutor.lesson import document, library, trust
-from tutor.lesson.library import ORIGINAL
+from tutor.lesson.library import ORIGINAL, Headline, by_chapter
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
+from tutor.plain import json_text, one_line
 
 
 def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> Lesson:
@@ -49,3 +55,124 @@ def _says_yes(lesson: Lesson) -> bool:
     )
     print("Run exactly this content from now on? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def list_command(options: argparse.Namespace) -> int:
+    """Print the lessons: in order, as JSON, or as the map of what builds on what."""
+    headlines = library.headlines(options.lang)
+    if options.json:
+        print(json_text([_as_json(h) for h in headlines]))
+    elif options.map:
+        _print_map(headlines)
+    else:
+        _print_list(headlines)
+        _tell_circles(headlines)
+    return 0
+
+
+def _as_json(h: Headline) -> dict[str, Any]:
+    return {
+        "slug": h.slug,
+        "title": h.title,
+        "summary": h.summary,
+        "chapter": h.chapter or None,
+        "modes": list(h.modes),
+        "languages": list(h.languages),
+        "builds_on": list(h.builds_on),
+        "exercises": [{"id": id_, "kind": kind} for id_, kind in h.exercises],
+        "path": str(h.path),
+        **({"fault": h.diagnostic} if h.diagnostic else {}),
+    }
+
+
+def _print_list(headlines: Sequence[Headline]) -> None:
+    """A line for each lesson, with as many columns as the screen is wide enough for.
+
+    Lessons in chapters stand below their headings.
+    """
+    chapters = by_chapter(headlines)
+    indent = "" if "" in chapters else "  "
+    cells = [tuple(map(one_line, _cells(h))) for h in headlines]
+    width = screen() - len(indent)
+    is_long = [h.diagnostic or any(cell_width(text) > WIDEST for text in row[:3])
+               for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
+    for count in (5, 4, 3):
+        lines = columns([row[:count] for row in cells])
+        fits = (cell_width(line) <= width for line in lines)
+        if all(map(any, zip(is_long, fits, strict=True))):
+            break
+    drawn = iter(lines)
+    for title, found in chapters.items():
+        _print_heading(title)
+        for h, line in zip(found, drawn, strict=False):
+            print(indent + (line if h.diagnostic else cut(line, width)))
+
+
+def _print_heading(title: str) -> None:
+    if title:
+        print(cut(one_line(title), screen()))
+
+
+def _cells(h: Headline) -> tuple[str, ...]:
+    """Slug, title and modes (or what is wrong), then the columns a narrow screen leaves out."""
+    if h.diagnostic:
+        return h.slug, h.title, h.diagnostic
+    exercises = counted(len(h.exercises), "exercise") if h.exercises else ""
+    after = f"after {', '.join(h.builds_on)}" if h.builds_on else ""
+    return h.slug, h.title, ", ".join(h.modes), exercises, after
+
+
+def _print_map(headlines: Sequence[Headline]) -> None:
+    """Print a line for each lesson below what it builds on, with what is wrong with it."""
+    from tutor.lesson.map import rows  # noqa: PLC0415 - a plain list needs no map
+
+    drawn = rows(headlines)
+    lines = _has_lines()
+    trees = [
+        ("  " if r.chapter else "")
+        + (r.prefix if lines else r.ascii_prefix())
+        + one_line(r.headline.slug)
+        for r in drawn
+    ]
+    width = max(map(cell_width, trees), default=0)
+    chapter = ""
+    for row, tree in zip(drawn, trees, strict=True):
+        if row.chapter != chapter:
+            chapter = row.chapter
+            _print_heading(chapter)
+        after = "also after" if row.depth else "after"
+        also = f" ({after} {', '.join(row.also)})" if row.also else ""
+        wrong = row.headline.diagnostic or row.diagnostic
+        title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
+        line = f"{padded(tree, width)}  {one_line(title)}"
+        print(line if wrong else cut(line, screen()))
+
+
+def _tell_circles(headlines: Sequence[Headline]) -> None:
+    """A line on standard error for each circle of lessons that build on one another."""
+    from tutor.lesson.map import circles  # noqa: PLC0415 - as above
+
+    sys.stdout.flush()
+    for circle in circles({h.slug: h.builds_on for h in headlines}):
+        warn(one_line(f"{' → '.join(circle)} build on one another; fix `builds_on` in one of them"))
+
+
+def _has_lines() -> bool:
+    """Whether standard output can say the characters that a tree is drawn with."""
+    try:
+        "├─└│".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def devices_command(options: argparse.Namespace) -> int:
+    """Print the devices of this machine with a description."""
+    from tutor.training import devices  # noqa: PLC0415 - loads torch, which takes seconds
+
+    found = [(name, devices.describe(name)) for name in devices.available()]
+    if options.json:
+        print(json_text([{"name": n, "description": d} for n, d in found]))
+    else:
+        print("\n".join(columns(found)))
+    return 0

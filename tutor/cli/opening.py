@@ -1,18 +1,24 @@
-"""`tutor` and `tutor LESSON`: the app with its engine."""
+"""`tutor` and `tutor LESSON`: the app with its engine; with --plain, the lesson as lines."""
 
 from __future__ import annotations
 
 import argparse
 import gc
+import io
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from tutor.cli.output import warn
 from tutor.engine.client import EngineClient
-from tutor.errors import RunError, UsageError
+from tutor.errors import LessonError, RunError, UsageError
+from tutor.lesson import library
+from tutor.lesson.library import LANGUAGES, ORIGINAL
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
@@ -20,16 +26,12 @@ DUMB = ("dumb", "unknown")
 
 
 def open_command(options: argparse.Namespace) -> int:
-    """Open the menu, or a lesson. Raises LessonError, RunError or UsageError."""
+    """Open the menu, or a lesson. Raises LessonError, RunError, UsageError or EngineError."""
     if options.plain:
-        from tutor.cli.plain_mode import plain_command  # noqa: PLC0415 - another front end
-
-        return plain_command(options)
+        return _open_plain(options)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         if options.lesson:
-            from tutor.lesson.library import find  # noqa: PLC0415 - as below
-
-            find(options.lesson, options.lang)  # a wrong name is reported first
+            library.find(options.lesson, options.lang)  # a wrong name is reported first
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
     if os.environ.get("TERM") in DUMB:
         raise RunError(
@@ -37,11 +39,20 @@ def open_command(options: argparse.Namespace) -> int:
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
     gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
-    engine, progress_writer = EngineClient(terminal=_terminal_path()), ProgressWriter()
+    with _engine_and_progress(_terminal_path()) as (engine, progress_writer):
+        try:
+            return _open_app(engine, progress_writer, options)
+        finally:
+            gc.enable()
+
+
+@contextmanager
+def _engine_and_progress(terminal: str = "") -> Iterator[tuple[EngineClient, ProgressWriter]]:
+    """The engine, and the writer of the progress file: both are closed at the end."""
+    engine, progress_writer = EngineClient(terminal=terminal), ProgressWriter()
     try:
-        return _open(engine, progress_writer, options)
+        yield engine, progress_writer
     finally:
-        gc.enable()
         progress_writer.close()
         engine.close()
         if progress_writer.trouble:
@@ -56,17 +67,17 @@ def _terminal_path() -> str:
         return ""
 
 
-def _open(
+def _open_app(
     engine: EngineClient, progress_writer: ProgressWriter, options: argparse.Namespace
 ) -> int:
-    from tutor.lesson import cache, library  # noqa: PLC0415 - the child loads its own meanwhile
+    from tutor.lesson import cache  # noqa: PLC0415 - the child loads its own meanwhile
     from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
     from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 
     path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = cache.headline(path) if path else None
-    check_mode(options.mode, headline.modes if headline else ())
+    _check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
     settings = SettingsFile(settings_file())
@@ -91,7 +102,62 @@ def _trust(path: Path) -> None:
     trusted_lesson(str(path), trust_now=True)
 
 
-def check_mode(mode: str | None, modes: Sequence[str]) -> None:
+def _check_mode(mode: str | None, modes: Sequence[str]) -> None:
     """Raise UsageError if the lesson is known to have no such mode."""
     if mode and modes and mode not in modes:
         raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")
+
+
+def _open_plain(options: argparse.Namespace) -> int:
+    """Open a lesson as a stream of lines, with commands from standard input."""
+    from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
+    from tutor.plain_mode import command_reader as plain_mode  # noqa: PLC0415 - no app needs it
+    from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
+
+    options.lang = _readable(options.lang)
+    if options.lesson:
+        headline = library.headline(library.find(options.lesson, options.lang))
+        if headline.diagnostic:
+            raise LessonError(headline.diagnostic)
+        _check_mode(options.mode, headline.modes)
+    for stream in (sys.stdin, sys.stdout):
+        _replace_unknown_characters(stream)
+    source = plain_mode.LessonSource(
+        partial(trusted_lesson, trust_now=options.trust, language=options.lang),
+        partial(library.headlines, options.lang),
+    )
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    start = Start(options.mode, options.device, options.learning_rate, options.seed)
+    with _engine_and_progress() as (engine, progress_writer):
+        reader = plain_mode.CommandReader(
+            engine,
+            progress_writer,
+            source,
+            sys.stdin,
+            sys.stdout,
+            width=width,
+            is_attended=sys.stdin.isatty(),
+        )
+        reader.read(options.lesson, start)
+    return 0
+
+
+def _readable(language: str) -> str:
+    """The language, or the original where standard output has no characters for it."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        LANGUAGES[language].encode(encoding)
+    except UnicodeEncodeError:
+        warn(
+            f"standard output is in {encoding}, which has no characters for the language "
+            f"{language}: the lesson is read in {LANGUAGES[ORIGINAL]}. LC_ALL=C.UTF-8 helps "
+            "where the terminal can show them"
+        )
+        return ORIGINAL
+    return language
+
+
+def _replace_unknown_characters(stream: TextIO) -> None:
+    """Have a stream write `?` for characters that its encoding lacks, instead of raising."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")

@@ -21,13 +21,13 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
     "open": "tutor.cli.opening",
-    "list": "tutor.cli.listing",
+    "list": "tutor.cli.lessons",
     "run": "tutor.cli.running",
-    "export": "tutor.cli.exporting",
+    "export": "tutor.cli.writing",
     "check": "tutor.cli.checking",
-    "new": "tutor.cli.creating",
+    "new": "tutor.cli.writing",
     "progress": "tutor.cli.progress",
-    "devices": "tutor.cli.listing",
+    "devices": "tutor.cli.lessons",
 }
 
 _EXAMPLES = """examples:

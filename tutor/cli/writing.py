@@ -1,6 +1,7 @@
-"""`tutor export`: a lesson as a script, as a notebook, or its figures as a table.
+"""`tutor export` and `tutor new`: a lesson as a file that is written.
 
-A script or a notebook is made from the lesson's text, without torch; a table by a run.
+A script or a notebook is made from the lesson's text, without torch; a table of its figures by a
+run. A new lesson is a small one that works, for an author to begin with.
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.output import print_exactly
+from tutor.cli.output import print_exactly, warn
+from tutor.cli.parsers import COMMANDS
 from tutor.cli.running import train, train_command
 from tutor.engine.command_client import CommandClient
 from tutor.errors import UsageError
 from tutor.export import new_file, write
 from tutor.export.code import ExportSettings
 from tutor.export.formats import notebook, script
+from tutor.lesson import document, library, trust
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 
 _KINDS = {".py": script, ".ipynb": notebook}
 _DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)\Z")
 """As torch names them; a script may be for a machine that has another."""
+_TEMPLATE = Path(document.__file__).with_name("new_lesson.md")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LONGEST = 40
 
 
 def export_command(options: argparse.Namespace) -> int:
@@ -71,3 +77,46 @@ def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None
     command = replace(train_command(options, lesson), mode=mode)
     with new_file(options.output, options.force) as out, CommandClient() as client:
         train(client, command, out.write, quiet=True)
+
+
+def new_command(options: argparse.Namespace) -> int:
+    """Write NAME.md into this folder and print the next steps.
+
+    Raises UsageError for a name that can't be a lesson's, FileThere for a file that exists,
+    unless --force says to replace it.
+    """
+    slug = _checked(options.name.removesuffix(".md"))
+    path = Path(f"{slug}.md")
+    title = slug.replace("-", " ")
+    text = _TEMPLATE.read_text(encoding="utf-8").replace("TITLE", title[0].upper() + title[1:])
+    text = text.replace("NAME.md", path.name)
+    write(text, path, options.force)
+    # The tutor itself wrote this very content, so it may run without a question.
+    trouble = trust.trust(document.parse(text, path))
+    print(
+        f"{path} is a small lesson that works: open it in your editor and make it yours.\n"
+        f"  tutor check {path} --trust          check it (what you have written is run)\n"
+        f"  tutor check --watch --trust {path}  check it again each time you save it\n"
+        f"  tutor {path}                        see it as a learner does"
+    )
+    if trouble:
+        warn(trouble)
+    return 0
+
+
+def _checked(slug: str) -> str:
+    """The slug. Raises UsageError if it can't be the name of a lesson."""
+    if not _SLUG.fullmatch(slug) or len(slug) > _LONGEST:
+        raise UsageError(
+            f"{slug!r} can't be the name of a lesson: use small letters, digits and single - "
+            f"between them, {_LONGEST} at most, such as my-first-lesson"
+        )
+    if slug in COMMANDS or slug == "readme":
+        raise UsageError(f"`{slug}` is a command or a reserved name; choose another")
+    if any(library.is_shipped(file) for file in _files_of(slug)):
+        raise UsageError(f"`{slug}` is a lesson of the tutor; choose another name")
+    return slug
+
+
+def _files_of(slug: str) -> list[Path]:
+    return list(library.lessons().get(slug, {}).values())
