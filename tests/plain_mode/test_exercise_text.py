@@ -6,7 +6,6 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tests.plain_mode.listening import Finishing, answer_to, said
@@ -22,7 +21,7 @@ from tests.session.test_exercise_controller import (
 )
 from tests.ui.exercises import WORKED, comparison_state
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import Choice, Exercise
+from tutor.lesson.exercise import Exercise
 from tutor.plain_mode.exercise_text import HOW, failure, news, still_to_reach
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
@@ -226,7 +225,8 @@ def test_what_can_not_be_read_is_neither_right_nor_wrong():
 
 def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
     wrong = Attempt(PREDICT, 1, 1, "wrong", "number", "What?", reply=reply("It is 3."), tries=1)
-    shown = replace(wrong, is_solution_shown=True, expected=Value((3.0,), (), "float32"))
+    right = Reply("expected", {"value": Value((3.0,), (), "float32"), "working": ()})
+    shown = replace(wrong, solution=right)
     said = [
         "The solution: 3",
         "Type next to be asked again, hint for a hint, or solution.",
@@ -236,18 +236,17 @@ def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
 
 
 def test_the_working_of_a_solution_is_told_in_words():
-    shown = Attempt(WORKED, 1, 1, "wrong", "number", "What?", tries=1, is_solution_shown=True)
     leaves = tuple(Value((x,), (), "float32") for x in (0.0, 0.002, -3260.4))
-    shown = replace(shown, working=leaves, expected=Value((6.5208,), (), "float32"))
+    right = Reply("expected", {"value": Value((6.5208,), (), "float32"), "working": leaves})
+    shown = Attempt(WORKED, 1, 1, "wrong", "number", "What?", tries=1, solution=right)
     words = "0 minus 0.002 times (minus 3260.4) equals 6.5208"
     assert f"The solution: {words}" in list(news(shown, None))
 
 
 def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():
-    choices = (Choice(text="No"), Choice(text="So"), Choice(text="So not", is_right=True))
-    exercise = msgspec.structs.replace(CHOOSE, choices=choices)
-    asked = Attempt(exercise, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
-    assert list(news(replace(asked, is_solution_shown=True), asked)) == [
+    asked = Attempt(CHOOSE, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
+    right = Reply("lesson", {"markdown": "So not", "number": 3})
+    assert list(news(replace(asked, solution=right), asked)) == [
         "The solution: number 3, So not",
         "Type its number as your answer, or type skip.",
     ]

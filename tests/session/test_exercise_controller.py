@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import Exercise, Setting, Stage, StartPlace, Wrong
+from tutor.lesson.exercise import KINDS, Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element, Position
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
@@ -24,10 +26,12 @@ from tutor.protocol.messages import (
     StoppedAt,
 )
 from tutor.session.attempt import Attempt, CodePlace, Reply
+from tutor.session.exercise_handler import ExerciseHandler, handler_class
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, next_to_do
 from tutor.session.repair_handler import REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
+from tutor.wording import notices
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 from tutor.wording.goals import goal_words
 
@@ -385,6 +389,16 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     assert isinstance(engine.sent[-1], StepPhase)
 
 
+def solution_of(learner: Learner) -> Mapping[str, Any]:
+    assert learner.attempt.solution is not None
+    return learner.attempt.solution.values
+
+
+def test_every_kind_has_a_handler_and_words() -> None:
+    assert all(issubclass(handler_class(kind), ExerciseHandler) for kind in KINDS)
+    assert set(notices.KINDS) == set(KINDS)
+
+
 def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: FakeEngine) -> None:
     learner = at(engine, CHOOSE)
     learner.does("show_solution")
@@ -395,6 +409,7 @@ def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: Fake
     learner.says("1")
     learner.does("show_solution")
     assert solution_markdown(learner.attempt) == "So"
+    assert solution_of(learner)["number"] == 2
     assert results_of(learner) == ["hinted", "hinted", "tried", "shown"]
 
 
@@ -416,9 +431,9 @@ def test_the_solution_shows_the_numbers_that_were_there_before_the_phase(
     learner.says("1")
     learner.does("step_epoch")  # what holds there is no part of it
     learner.does("show_solution")
-    assert [value.data for value in learner.attempt.working] == [(0.0,), (0.01,), (-30.0,)]
-    assert learner.attempt.expected is not None
-    assert learner.attempt.expected.data == (pytest.approx(0.3),)
+    found = solution_of(learner)
+    assert [value.data for value in found["working"]] == [(0.0,), (0.01,), (-30.0,)]
+    assert found["value"].data == (pytest.approx(0.3),)
 
 
 def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands(
@@ -431,11 +446,11 @@ def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands(
     learner.says("1")
     asked = learner.does("go_on")
     assert asked is not None
-    assert (asked.expected, asked.working) == (None, ())
+    assert asked.solution is None
     place = learner.at
     learner.does("back_epoch")
     learner.does("show_solution")
-    assert [value.data for value in learner.attempt.working] == [
+    assert [value.data for value in solution_of(learner)["working"]] == [
         (pytest.approx(0.3),), (0.01,), (pytest.approx(-25.5),),
     ]  # fmt: skip
     assert (learner.attempt.state, learner.at) == ("asking", place)

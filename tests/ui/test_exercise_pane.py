@@ -251,7 +251,7 @@ async def test_without_an_exercise_its_keys_say_how_to_begin_one(
 
 
 def attempt(state: Any = "asking", **more: Any) -> Attempt:
-    return Attempt(PREDICT, 1, 1, state, "number", PREDICT.ask, **more)
+    return Attempt(PREDICT, 1, 1, state, "number", PREDICT.ask, asks_what_comes=True, **more)
 
 
 async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_done() -> None:
@@ -336,16 +336,16 @@ def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
 
 def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_word() -> None:
     long = Attempt(REPAIR, 1, 1, "asking", "code", "", reply=said("word " * 40))
-    long = replace(long, is_solution_shown=True)
+    long = replace(long, solution=Reply("code", {"code": REPAIR.solution_code}))
     assert all(len(row) <= 50 for row in text(long, 50).split("\n"))
     code = REPAIR.solution_code.splitlines()[0]
     assert f"Solution:\n  {code}" in text(long, 50)
 
 
 def test_a_solution_shows_its_working_in_numbers() -> None:
-    now = Attempt(WORKED, 1, 1, "wrong", "number", "", tries=1, is_solution_shown=True)
     leaves = tuple(Value((x,), (), "float32") for x in (0.0, 0.002, -3260.4))
-    now = replace(now, working=leaves, expected=Value((6.5208,), (), "float32"))
+    right = Reply("expected", {"value": Value((6.5208,), (), "float32"), "working": leaves})
+    now = Attempt(WORKED, 1, 1, "wrong", "number", "", tries=1, solution=right)
     for ascii_only, shown in ((False, "0 − 0.002 · (−3260.4)"), (True, "0 - 0.002 * (-3260.4)")):
         *_, last = parts(now, -1, 78, inline_formulas(ascii_only))
         assert [row.plain.rstrip() for row in last.lines] == [f"Solution: {shown} = 6.5208"]

@@ -142,7 +142,9 @@ async def test_what_was_asked_for_is_in_view_once_it_is_answered() -> None:
     app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
     async with app.run_test(size=(78, 9)) as pilot:
         assert isinstance(app.pane, FormulaPane)
-        app.pane.attempt = Attempt(PREDICT, 1, 1, "done", "number", PREDICT.ask)
+        app.pane.attempt = Attempt(
+            PREDICT, 1, 1, "done", "number", PREDICT.ask, asks_what_comes=True
+        )
         app.view = replace(view(frame(1, 2), frame(1, 1)), lesson=long)
         await pilot.pause()
         assert "Loss" in results(app.pane)

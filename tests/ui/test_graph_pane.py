@@ -250,6 +250,7 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
         asks=asks, output="", input="w", values={}, expected=1.0, order=order
     )
     attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
+    attempt = replace(attempt, asks_what_comes=True)
     app = GraphApp(view(line_graph(), step=2))
     async with app.run_test(size=(118, 20)) as pilot:
         await pilot.pause()

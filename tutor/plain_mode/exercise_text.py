@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from tutor.lesson import code_checks
-from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Reach, Repair, kind_of
+from tutor.lesson.exercise import BeAutograd, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
 from tutor.plain_mode.spoken_lesson import sentence, spoken_prose, spoken_python
@@ -17,19 +17,11 @@ from tutor.session.run_view import Notice
 from tutor.wording.feedback import (
     question_markdown,
     reply_markdown,
-    solution_choice,
     solution_markdown,
 )
 from tutor.wording.goals import goal_words
-from tutor.wording.notices import allowed_changes, notice_parts
+from tutor.wording.notices import allowed_changes, kind_words, notice_parts
 
-KINDS = {
-    "predict": "predict what comes",
-    "reach": "reach a goal",
-    "repair": "fix the code",
-    "autograd": "do autograd's work by hand",
-    "choose": "choose an answer",
-}
 HOW = {
     "number": "Type a number.",
     "sign": "Type plus, minus or zero.",
@@ -120,7 +112,7 @@ def news(
     if old is None:
         yield _title(now)
     if _is_new_question(now, old):
-        if not isinstance(now.exercise, Choose):  # which is not about the run
+        if now.wants != "choice" or now.asks_what_comes:  # else it is not about the run
             yield from standing
         yield from _question(now, in_symbols)
     is_wished = wish in ("answer", "edit")
@@ -183,12 +175,12 @@ def _judgement(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
         return (right if now.state == "done" else "Not right.") if is_judged else ""
     if old is None or now.tries == old.tries or not with_reply or now.was_right:
         return ""
-    return "Not right." if isinstance(now.exercise, Choose) else "Not yet."
+    return "Not right." if now.wants == "choice" else "Not yet."
 
 
 def _title(attempt: Attempt) -> str:
     exercise = attempt.exercise
-    kind = KINDS[kind_of(exercise)]
+    kind = kind_words(kind_of(exercise)).task
     return f"Exercise {attempt.number} of {attempt.count}, {exercise.id}: {kind}."
 
 
@@ -260,7 +252,7 @@ def _after_edit(attempt: Attempt) -> Iterator[Line]:
 
 def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:
     """The solution, with its number if it is a choice, and the next command."""
-    number = solution_choice(attempt)
+    number = attempt.solution.values.get("number", 0) if attempt.solution else 0
     yield from _with_lead(f"The solution: number {number}," if number else "The solution:", said)
     if attempt.state == "asking":
         if _is_one_of_many(attempt):
@@ -308,5 +300,5 @@ def listing(exercises: Sequence[Exercise], results: Mapping[str, ExerciseResult]
     for number, exercise in enumerate(exercises, 1):
         result = results.get(exercise.id)
         state = RESULTS[result] if result else "not begun"
-        yield f"Exercise {number}, {exercise.id}: {KINDS[kind_of(exercise)]}; {state}."
+        yield f"Exercise {number}, {exercise.id}: {kind_words(kind_of(exercise)).task}; {state}."
     yield "Type exercise and a name to begin one; exercise alone begins the first that is open."

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.lesson.model import Fence, Lesson
-from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.protocol.messages import (
     AnyEvent,
@@ -116,6 +115,8 @@ class Attempt:
     """The question, in the lesson's own Markdown; of a BeAutograd, the words before the first."""
     choices: tuple[str, ...] = ()
     """Markdown, for `choice`; they are picked by their number, from 1."""
+    asks_what_comes: bool = False
+    """Whether the question is about the result of the phase that comes next."""
     step: int = 0
     """Of a BeAutograd: which of its questions, from 1; 0 elsewhere."""
     steps: int = 0
@@ -132,11 +133,8 @@ class Attempt:
     tries: int = 0
     hints: tuple[str, ...] = ()
     """Those that have been asked for so far. Markdown."""
-    is_solution_shown: bool = False
-    expected: Value | None = None
-    """Of a Predict: the right value, once its phase has run."""
-    working: tuple[Value, ...] = ()
-    """Of a Predict: what the leaves of its `working` were before the phase."""
+    solution: Reply | None = None
+    """The solution, once it has been asked for; `number` in it is that of the right choice."""
     explain: str = ""
     """After success. Markdown."""
     is_met: bool | None = None
@@ -164,6 +162,11 @@ class Attempt:
         """The exercise as it is asked now: of a Predict, with what belongs to this round."""
         exercise = self.exercise
         return exercise.asked_in(self.round) if isinstance(exercise, Predict) else exercise
+
+    @property
+    def is_solution_shown(self) -> bool:
+        """Whether the solution has been asked for."""
+        return self.solution is not None
 
     @property
     def hints_left(self) -> int:

@@ -18,6 +18,11 @@ class ChooseHandler(ExerciseHandler[Choose]):
         super().__init__(exercise, *context)
         self.set(choices=tuple(choice.text for choice in exercise.choices))
 
+    def solution(self) -> Reply:
+        """The right choice."""
+        number, right = next((n, c) for n, c in enumerate(self.exercise.choices, 1) if c.is_right)
+        return Reply("lesson", {"markdown": right.text, "number": number})
+
     def answer(self, text: str) -> None:
         """Say whether it is this one, and why not."""
         index = read_choice(text, len(self.exercise.choices))

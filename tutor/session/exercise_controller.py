@@ -7,11 +7,10 @@ that is needed to open it again.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair, kind_of
+from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
@@ -24,10 +23,8 @@ from tutor.protocol.messages import (
     StoppedAt,
 )
 from tutor.session.attempt import Attempt, code_place
-from tutor.session.be_autograd_handler import BeAutogradHandler
-from tutor.session.choose_handler import ChooseHandler
 from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handler import ExerciseHandler
+from tutor.session.exercise_handler import ExerciseHandler, handler_class
 from tutor.session.journal import (
     Bookmark,
     ExerciseResult,
@@ -38,18 +35,8 @@ from tutor.session.journal import (
     paused_run,
     unfinished,
 )
-from tutor.session.predict_handler import PredictHandler
-from tutor.session.reach_handler import ReachHandler
 from tutor.session.repair_handler import RepairHandler
 from tutor.session.run_view import Notice, Start
-
-_HANDLERS: Mapping[type[Exercise], type[ExerciseHandler[Any]]] = {
-    Predict: PredictHandler,
-    Reach: ReachHandler,
-    Repair: RepairHandler,
-    BeAutograd: BeAutogradHandler,
-    Choose: ChooseHandler,
-}
 
 MOST_SEEDS = 1000
 """A seed that is drawn is below this: short enough to be remembered."""
@@ -133,7 +120,7 @@ class ExerciseController:
                 return
             self.paused = paused_run(self._engine_session)
         self._remember()
-        make = _HANDLERS[type(found)]
+        make = handler_class(kind_of(found))
         attempt = self._new_attempt(found)
         self._handler = make(found, attempt, lesson, self._engine_session, self._journal)
         self._handler.begin()

@@ -1,4 +1,4 @@
-"""The base class of the exercise handlers, one for each kind of exercise.
+"""The base class of the exercise handlers, one for each kind of exercise, in a file of its own.
 
 A handler sets up a run, waits for an answer and checks it.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeVar
+from importlib import import_module
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from tutor.lesson.exercise import Exercise, Stage, kind_of
+from tutor.lesson.exercise import KINDS, Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
@@ -45,6 +46,8 @@ class ExerciseHandler(Generic[E]):
     """One attempt at an exercise: its run, and the commands that wait for an answer."""
 
     wants: Wants = "number"
+    asks_what_comes = False
+    """Whether the question is about the phase that comes next: the run may not pass it."""
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class ExerciseHandler(Generic[E]):
     ) -> None:
         """`lesson` is as its file has it, whatever code the exercise puts into it."""
         self.exercise = exercise
-        self.attempt = replace(attempt, wants=self.wants)
+        self.attempt = replace(attempt, wants=self.wants, asks_what_comes=self.asks_what_comes)
         self.lesson = lesson
         self.engine_session = engine_session
         self.journal = journal
@@ -96,9 +99,13 @@ class ExerciseHandler(Generic[E]):
     def ask_again(self) -> None:
         """Ask with other numbers after a wrong answer, where the kind does."""
 
+    def solution(self) -> Reply:
+        """The solution; the text of its code is in `tutor.wording.feedback`."""
+        raise NotImplementedError
+
     def show_solution(self) -> None:
         """Show the solution."""
-        self.set(is_solution_shown=True)
+        self.set(solution=self.solution())
         self.record("shown")
 
     def rested(self, command: AnyCommand | None) -> None:
@@ -111,11 +118,7 @@ class ExerciseHandler(Generic[E]):
 
     def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
         """The reason why a command is not allowed now; `at` is the run's position."""
-        return None
-
-    def refusal_to_pass(self, command: AnyCommand, at: Position) -> Notice | None:
-        """The same for a question about the run, which may not pass the question."""
-        if self.attempt.state in ("wrong", "done"):
+        if not self.asks_what_comes or self.attempt.state in ("wrong", "done"):
             return None
         match command:
             case StepPhase():
@@ -223,3 +226,13 @@ def read_choice(text: str, count: int) -> int | None:
     if not (typed.isascii() and typed.isdecimal()) or not 1 <= int(typed) <= count:
         return None
     return int(typed) - 1
+
+
+def handler_class(kind: str) -> type[ExerciseHandler[Any]]:
+    """The handler of a kind: of `predict`, PredictHandler in `predict_handler.py`.
+
+    It is imported when the first exercise of its kind begins.
+    """
+    module = import_module(f"tutor.session.{kind}_handler")
+    found: type[ExerciseHandler[Any]] = getattr(module, f"{KINDS[kind].__name__}Handler")
+    return found

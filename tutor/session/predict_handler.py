@@ -6,9 +6,8 @@ from typing import Any
 
 from tutor.lesson import working
 from tutor.lesson.exercise import Predict, Stage
-from tutor.protocol.frame import Position
+from tutor.protocol.frame import Value
 from tutor.protocol.messages import (
-    AnyCommand,
     AnyEvent,
     BackPhase,
     EvaluateExpressions,
@@ -18,16 +17,21 @@ from tutor.protocol.messages import (
 )
 from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler, read_choice
-from tutor.session.run_view import Notice
 from tutor.training import exercises
 
 
 class PredictHandler(ExerciseHandler[Predict]):
     """Predict a number, a sign, or one of several choices."""
 
+    asks_what_comes = True
+
     def __init__(self, exercise: Predict, *context: Any) -> None:
         self.wants = exercise.form
         super().__init__(exercise, *context)
+        self._right: Value | None = None
+        """The right value, once its phase has run."""
+        self._working: tuple[Value, ...] = ()
+        """The values of the leaves of its `working` before the phase."""
         self.set(choices=tuple(exercise.choices.values()))
 
     def begin(self) -> None:
@@ -45,10 +49,6 @@ class PredictHandler(ExerciseHandler[Predict]):
     def stage(self) -> Stage:
         """The run that this round asks about."""
         return self.asked.stage
-
-    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
-        """The reason why a command is not allowed before the answer."""
-        return self.refusal_to_pass(command, at)
 
     def answer(self, text: str) -> None:
         """Run the phase, and compare."""
@@ -71,7 +71,7 @@ class PredictHandler(ExerciseHandler[Predict]):
 
     def _read_working(self, event: AnyEvent) -> None:
         if isinstance(event, ExpressionsEvaluated):
-            self.set(working=event.values)
+            self._working = event.values
 
     def _read(self, text: str) -> str | None:
         """The answer as it is compared; None if no choice has this number."""
@@ -98,7 +98,7 @@ class PredictHandler(ExerciseHandler[Predict]):
             return
         value, *mistaken = event.values
         answer = self.attempt.answer
-        self.set(expected=value)
+        self._right = value
         self.count_try()
         result = {"answer": answer, "value": value, "comment": ""}
         if exercises.is_right(self.exercise, value, answer):
@@ -109,16 +109,22 @@ class PredictHandler(ExerciseHandler[Predict]):
 
     def ask_again(self) -> None:
         """Ask with the numbers of the next round."""
+        self._right, self._working = None, ()
         self.set(
             state="opening",
             round=self.attempt.round + 1,
             answer="",
             reply=None,
-            is_solution_shown=False,
-            expected=None,
-            working=(),
+            solution=None,
         )
         self.begin()
+
+    def solution(self) -> Reply:
+        """The right value, and what it is worked out from."""
+        value, names = self._right, list(self.exercise.choices)
+        number = names.index(value.text) + 1 if value and value.text in names else 0
+        values = {"value": value, "working": self._working, "number": number}
+        return Reply("expected", values)
 
     def show_solution(self) -> None:
         """Run the phase to see the result, and go back again; once answered, it is known."""
@@ -140,5 +146,5 @@ class PredictHandler(ExerciseHandler[Predict]):
 
     def _solved(self, event: AnyEvent) -> None:
         if isinstance(event, ExpressionsEvaluated):
-            self.set(expected=event.values[0])
+            self._right = event.values[0]
             super().show_solution()

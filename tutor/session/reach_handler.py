@@ -18,6 +18,7 @@ from tutor.protocol.messages import (
     SetLearningRate,
     Switch,
 )
+from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.goal_progress import goal_of
 from tutor.session.run_view import Notice
@@ -32,6 +33,10 @@ class ReachHandler(ExerciseHandler[Reach]):
     def __init__(self, exercise: Reach, *context: Any) -> None:
         super().__init__(exercise, *context)
         self._goal = goal_of(exercise.condition)
+
+    def solution(self) -> Reply:
+        """The settings with which the condition is met."""
+        return Reply("reach_solution", {"solution": self.exercise.solution})
 
     def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
         """The reason why this setting may not be changed."""

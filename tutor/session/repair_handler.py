@@ -44,6 +44,10 @@ class RepairHandler(ExerciseHandler[Repair]):
         is_own = draft is None or draft.is_own or code == exercise.code
         self.set(code=code, is_from_elsewhere=not is_own)
 
+    def solution(self) -> Reply:
+        """The code that the lesson's author has in mind."""
+        return Reply("code", {"code": self.exercise.solution_code})
+
     def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
         """The reason why a setting may not be changed: only the code may."""
         is_over = self.attempt.state in ("wrong", "done")

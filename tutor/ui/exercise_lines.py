@@ -9,24 +9,23 @@ from types import MappingProxyType
 from textual.content import Content
 from textual.style import Style
 
-from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Reach, Repair, kind_of
+from tutor.lesson.exercise import Exercise, Reach, Repair, kind_of
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult, next_to_do
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
-from tutor.ui.lesson_lines import KIND_WORDS
 from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 from tutor.wording.goals import GoalWords, goal_words
-from tutor.wording.notices import allowed_changes
+from tutor.wording.notices import KINDS, allowed_changes, kind_words
 
 Key = tuple[str, str]
 """A key as the learner reads it, and its action."""
 
-_KIND_CELLS = max(map(len, KIND_WORDS.values()))
+_KIND_CELLS = max(len(words.name) for words in KINDS.values())
 _STATE_CELLS = 13
 _MARKED = 4
 """Cells before a comparison of the goal: the indentation and the mark."""
@@ -51,11 +50,6 @@ _STATES: Mapping[ExerciseResult | None, tuple[str, str]] = {
 """The mark and the word of each result."""
 
 
-def kind_words(exercise: Exercise) -> str:
-    """The name of its kind on the screen."""
-    return KIND_WORDS[kind_of(exercise)]
-
-
 def state_words(result: ExerciseResult | None) -> tuple[str, str]:
     """The mark and the word for the best result in an exercise."""
     return _STATES[result]
@@ -77,7 +71,7 @@ def list_row(
     head = line(
         (f"{mark} ", text_styles.STRONG),
         f"{number:>2}  ",
-        (KIND_WORDS[kind_of(exercise)].ljust(_KIND_CELLS + 2), text_styles.HEADING),
+        (kind_words(kind_of(exercise)).name.ljust(_KIND_CELLS + 2), text_styles.HEADING),
     )
     room = max(10, width - head.cell_length - _STATE_CELLS - 2)
     asked = prose_lines(exercise.ask, _ONE_ROW, inline)[:1] or [line()]
@@ -93,7 +87,7 @@ def place_line(
     """The exercise's place in the text of the lesson: `◇ Exercise 2: predict · a`."""
     mark, word = state_words(result)
     pieces: list[Piece] = [
-        (f"{mark} Exercise {number}: {kind_words(exercise)}", text_styles.HEADING),
+        (f"{mark} Exercise {number}: {kind_words(kind_of(exercise)).name}", text_styles.HEADING),
     ]
     if result is not None:
         pieces.append(f" · {word}")
@@ -171,7 +165,8 @@ def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> TextPa
 
 def title(attempt: Attempt) -> Content:
     """`Exercise 2 of 4 · predict`, and how far it is."""
-    words = f"Exercise {attempt.number} of {attempt.count} · {kind_words(attempt.exercise)}"
+    kind = kind_words(kind_of(attempt.exercise)).name
+    words = f"Exercise {attempt.number} of {attempt.count} · {kind}"
     pieces: list[Piece] = [(words, text_styles.HEADING)]
     if attempt.steps:
         pieces.append(f" · question {attempt.step} of {attempt.steps}")
@@ -256,7 +251,7 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     """Lines of the reply to the last answer, after ✓ or ✗ and a word."""
     words = reply_markdown(attempt)
     if attempt.state == "done":
-        word = "Done." if isinstance(attempt.exercise, Reach | Repair) else "Right."
+        word = "Done." if attempt.wants in ("condition", "code") else "Right."
         return _headed(f"✓ {word} ", words, width, inline, text_styles.NEXT)
     if attempt.reply is None:
         return []
@@ -324,20 +319,14 @@ def asks_to_choose(attempt: Attempt | None) -> bool:
 
 def asks_what_comes(attempt: Attempt | None) -> bool:
     """Whether the question is about the result of the next phase."""
-    return (
-        attempt is not None
-        and attempt.state in ("opening", "asking")
-        and isinstance(attempt.exercise, Predict | BeAutograd)
-    )
+    is_open = ("opening", "asking")
+    return attempt is not None and attempt.asks_what_comes and attempt.state in is_open
 
 
 def tells_what_came(attempt: Attempt | None) -> bool:
     """Whether the phase in question has run, and the reply is shown."""
-    return (
-        attempt is not None
-        and attempt.state in ("judging", "wrong", "done")
-        and isinstance(attempt.exercise, Predict | BeAutograd)
-    )
+    is_over = ("judging", "wrong", "done")
+    return attempt is not None and attempt.asks_what_comes and attempt.state in is_over
 
 
 def keys_line(

@@ -18,6 +18,7 @@ from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.notices import kind_words
 from tutor.wording.number_format import setting
 
 if TYPE_CHECKING:
@@ -27,15 +28,6 @@ if TYPE_CHECKING:
 
 PASSED: tuple[ExerciseResult, ...] = ("done", "skipped")
 """The results after which an exercise need not be done any more."""
-
-KIND_WORDS = {
-    "predict": "prediction",
-    "reach": "goal",
-    "repair": "repair",
-    "autograd": "backward pass",
-    "choose": "choice",
-}
-"""The kinds of exercises in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +119,7 @@ class CurriculumProgress:
 
 def counted_kind(kind: str, count: int) -> str:
     """`1 prediction`, `2 repairs`, `2 backward passes`."""
-    word = KIND_WORDS.get(kind, one_line(kind))
+    word = kind_words(kind).name
     ending = "es" if word.endswith("s") else "s"
     return f"{count} {word}{ending if count > 1 else ''}"
 

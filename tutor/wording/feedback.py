@@ -9,12 +9,8 @@ from dataclasses import dataclass
 
 from tutor.lesson import working
 from tutor.lesson.exercise import (
-    BeAutograd,
-    Choose,
     Exercise,
     Predict,
-    Reach,
-    Repair,
     Setting,
     Solution,
 )
@@ -44,34 +40,7 @@ def reply_markdown(attempt: Attempt) -> str:
 
 def solution_markdown(attempt: Attempt) -> str:
     """The solution in words or code; empty until it has been asked for."""
-    if not attempt.is_solution_shown:
-        return ""
-    match attempt.exercise:
-        case Predict() as exercise if attempt.expected is not None:
-            return solution(exercise, attempt.expected, attempt.working)
-        case Choose(choices=choices):
-            return next(choice.text for choice in choices if choice.is_right)
-        case Reach(solution=settings):
-            return reach_solution(settings)
-        case Repair(solution_code=code):
-            return f"```python\n{code.rstrip()}\n```"
-        case BeAutograd() if attempt.asked_of is not None:
-            return local_solution(attempt.asked_of)
-    return ""
-
-
-def solution_choice(attempt: Attempt) -> int:
-    """The number of the choice that is the solution shown, from 1; 0 if it is none of them."""
-    exercise = attempt.exercise
-    if not attempt.is_solution_shown:
-        return 0
-    if isinstance(exercise, Choose):
-        return [choice.is_right for choice in exercise.choices].index(True) + 1
-    if isinstance(exercise, Predict) and attempt.expected is not None:
-        names = list(exercise.choices)
-        right = attempt.expected.text
-        return names.index(right) + 1 if right in names else 0
-    return 0
+    return _reply(attempt.solution, attempt.exercise) if attempt.solution else ""
 
 
 # ── Replies ─────────────────────────────────────────────────────────────────────────
@@ -90,6 +59,13 @@ def _prediction(values: Values, exercise: Exercise) -> str:
     given, came = _ended(_shown(exercise, values["answer"])), answer(exercise, values["value"])
     parts = (f"You said: {given}", values["comment"].strip(), f"It is: {_ended(came)}")
     return " ".join(filter(None, parts))
+
+
+def _expected(values: Values, exercise: Exercise) -> str:
+    """The right value of a prediction; empty while it has not been computed."""
+    assert isinstance(exercise, Predict)
+    value = values["value"]
+    return "" if value is None else solution(exercise, value, values["working"])
 
 
 def _wrong_gradient(values: Values, exercise: Exercise) -> str:
@@ -164,6 +140,10 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "refused": lambda v, _: literal(v["message"]),
     "process_ended": lambda v, _: literal(v["message"][:1].upper() + v["message"][1:]),
     "prediction": _prediction,
+    "expected": _expected,
+    "code": lambda v, _: f"```python\n{v['code'].rstrip()}\n```",
+    "reach_solution": lambda v, _: reach_solution(v["solution"]),
+    "local_solution": lambda v, _: local_solution(v["question"]),
     "right_gradient": lambda v, _: f"{plain_number(v['value'])} is right.",
     "wrong_gradient": _wrong_gradient,
     "like_autograd": lambda v, _: "The Gradient phase has run: autograd comes to the same numbers.",

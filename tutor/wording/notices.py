@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import ParameterComparison
@@ -206,6 +206,31 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "last_exercise": _last_exercise,
     "exercise_skipped": _exercise_skipped,
 }
+
+# ── The kinds of exercises ──────────────────────────────────────────────────────────
+
+
+class KindWords(NamedTuple):
+    """A kind of exercise in words."""
+
+    name: str
+    task: str
+    """What the learner has to do."""
+
+
+KINDS: Mapping[str, KindWords] = {
+    "predict": KindWords("prediction", "predict what comes"),
+    "reach": KindWords("goal", "reach a goal"),
+    "repair": KindWords("repair", "fix the code"),
+    "autograd": KindWords("backward pass", "do autograd's work by hand"),
+    "choose": KindWords("choice", "choose an answer"),
+}
+
+
+def kind_words(kind: str) -> KindWords:
+    """The words of a kind; its own name for one without words, as from another version's file."""
+    return KINDS.get(kind) or KindWords(one_line(kind), one_line(kind))
+
 
 # ── The changes that a Reach allows ─────────────────────────────────────────────────
 

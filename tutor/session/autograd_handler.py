@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tutor.lesson.exercise import BeAutograd
-from tutor.protocol.frame import Position
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.protocol.messages import (
-    AnyCommand,
     AnyEvent,
     FindLocalGradients,
     LocalGradientsFound,
@@ -16,12 +14,13 @@ from tutor.protocol.messages import (
 )
 from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler
-from tutor.session.run_view import Notice
 from tutor.training import exercises
 
 
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):
     """Fill in the gradients of the graph, one after the other."""
+
+    asks_what_comes = True
 
     def __init__(self, exercise: BeAutograd, *context: Any) -> None:
         super().__init__(exercise, *context)
@@ -30,10 +29,6 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
     @property
     def _question(self) -> LocalGradientQuestion:
         return self._questions[self.attempt.step - 1]
-
-    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
-        """The reason why a command is not allowed before the last answer."""
-        return self.refusal_to_pass(command, at)
 
     def opened(self, event: AnyEvent) -> None:
         """Ask for the questions, now that the run is before its Gradient phase."""
@@ -60,7 +55,7 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
             return
         value = exercises.read_number(text)
         self.count_try()
-        self.set(answer=repr(value), is_solution_shown=False)
+        self.set(answer=repr(value), solution=None)
         attempt, question = self.attempt, self._question
         if not exercises.close(value, question.expected, self.exercise.tolerance):
             reply = Reply("wrong_gradient", {"value": value, "question": question})
@@ -73,3 +68,8 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         else:
             self.set(state="judging")
             self.ask(StepPhase(), lambda _: self.succeed(Reply("like_autograd")))
+
+    def solution(self) -> Reply:
+        """The right number, and how it comes about."""
+        asked = self.attempt.asked_of
+        return Reply("local_solution", {"question": asked}) if asked else Reply("not_done")
