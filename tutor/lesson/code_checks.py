@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from types import CodeType
 
 import msgspec
@@ -27,6 +28,9 @@ SEED_CALLS = frozenset({"manual_seed", "manual_seed_all", "seed"})
 GENERATORS = frozenset({"default_rng", "RandomState", "Random"})
 """Generators that are given their seed as they are made."""
 
+_KEPT = 1024
+"""Pieces of code whose names are kept: a lesson's code is asked for them again and again."""
+
 _ON_LINE = re.compile(r"\bon line (\d+)")
 
 
@@ -39,6 +43,7 @@ class PythonProblem:
     reason: str
 
 
+@lru_cache(_KEPT)
 def why_not_code(code: str, first: int = 1) -> PythonProblem | None:
     """Why the code can't be compiled, or None; `first` is the line it begins on."""
     bad = _why_not(code, "exec") or _future_import(code)
@@ -97,12 +102,20 @@ def bound_names(codes: Iterable[str]) -> frozenset[str] | None:
     """
     names: set[str] = set()
     for code in codes:
-        if _imports_star(code):
+        bound = _bound_in(code)
+        if bound is None:
             return None
-        with _quiet():
-            compiled = compile(code, "<lesson>", "exec", dont_inherit=True)
-        names |= _operands(compiled, "STORE_NAME") | _all_operands(compiled, "STORE_GLOBAL")
+        names |= bound
     return frozenset(names)
+
+
+@lru_cache(_KEPT)
+def _bound_in(code: str) -> frozenset[str] | None:
+    if _imports_star(code):
+        return None
+    with _quiet():
+        compiled = compile(code, "<lesson>", "exec", dont_inherit=True)
+    return _operands(compiled, "STORE_NAME") | _all_operands(compiled, "STORE_GLOBAL")
 
 
 def binds_data(data: DataNames, sections: Sequence[Section], mode: str) -> bool:
@@ -173,11 +186,13 @@ def sets_a_seed(codes: Iterable[str]) -> bool:
 
 def computes_gradient(codes: Iterable[str]) -> bool:
     """Whether some of the code asks PyTorch for a gradient. The code must compile."""
-    return any(
-        isinstance(node, ast.Call) and _called(node.func) in GRADIENT_CALLS
-        for code in codes
-        for node in _nodes(code)
-    )
+    return any(map(_calls_gradient, codes))
+
+
+@lru_cache(_KEPT)
+def _calls_gradient(code: str) -> bool:
+    calls = (node for node in _nodes(code) if isinstance(node, ast.Call))
+    return any(_called(call.func) in GRADIENT_CALLS for call in calls)
 
 
 def _called(function: ast.expr) -> str:

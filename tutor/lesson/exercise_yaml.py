@@ -446,11 +446,12 @@ def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | N
         return None
     kind = _kind_written(root)
     entry = KIND_KEYS.get(kind, ExerciseKeys)
+    known = keys_of(entry)
     elsewhere = {
         name: f"; it belongs to `kind: {other}`"
         for other, keys in KIND_KEYS.items()
         for name in keys_of(keys)
-        if name not in keys_of(entry)
+        if name not in known
     }
     if entry is ExerciseKeys:  # the keys of any kind may be right
         root = _without(root, elsewhere)

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -84,6 +85,7 @@ class Unclosed:
 Found: TypeAlias = Heading | CodeBlock | MathSpan | Unclosed
 
 
+@cache
 def parser() -> MarkdownIt:
     """The Markdown that lessons are written in: CommonMark, tables, `$…$` and `$$…$$`.
 

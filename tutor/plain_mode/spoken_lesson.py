@@ -9,7 +9,6 @@ import ast
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING
 
 from tutor import formula
@@ -35,7 +34,6 @@ from tutor.protocol.frame import NO_VALUE, Frame, Value
 from tutor.wording.number_format import is_single, setting
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 _OPERATORS: Mapping[type[ast.AST], str] = {
@@ -113,11 +111,6 @@ def _joined(words: Sequence[str]) -> str:
     return " ".join(words) if all(words) else ""
 
 
-@cache
-def _parser() -> MarkdownIt:
-    return parser()
-
-
 def spoken_prose(
     markdown: str, *, in_symbols: bool = False, spoken_code: Callable[[str], str] = str
 ) -> list[Line]:
@@ -133,7 +126,7 @@ def spoken_prose(
     cells: list[str] | None = None
     numbers: list[int | None] = []
     mark = ""
-    for token in _parser().parse(plain(markdown)):
+    for token in parser().parse(plain(markdown)):
         match token.type:
             case "ordered_list_open":
                 numbers.append(int(token.attrGet("start") or 1))

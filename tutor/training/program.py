@@ -66,8 +66,9 @@ class Liveness:
         return self.touched is not None and name not in self.touched
 
 
+@lru_cache(_KEPT)
 def liveness(
-    setup: Iterable[ast.stmt], epoch: Iterable[ast.stmt], shown: Iterable[str]
+    setup: tuple[ast.stmt, ...], epoch: tuple[ast.stmt, ...], shown: tuple[str, ...]
 ) -> Liveness:
     """The liveness of names in a loop over the statements of `epoch`, after those of `setup`.
 
@@ -75,10 +76,9 @@ def liveness(
     called at any time, so all that they read counts as needed. Where the code looks at
     its namespace as a whole, no name is dead and none idle.
     """
-    epoch, setup = list(epoch), list(setup)
-    if any(loads(node) & _SEES_EVERYTHING for node in [*setup, *epoch]):
+    if any(loads(node) & _SEES_EVERYTHING for node in (*setup, *epoch)):
         return Liveness(frozenset(), None)
-    needed = set(_read_by_functions(tuple(setup)))
+    needed = set(_read_by_functions(setup))
     written: set[str] = set()
     for node in epoch:
         _walk(node, needed, written)
@@ -383,16 +383,13 @@ def _program(lesson: Lesson, mode: str) -> Program:
     filename = str(lesson.path)
     has_data = lesson.data is not None and binds_data(lesson.data, lesson.sections, mode)
     trees = {s.phase: _tree(s.fences(mode)) for s in lesson.sections if s.phase}
+    setup, report = trees.get(SETUP, ()), trees.get(REPORT, ())
     loop = lesson.loop(mode)
-    loop_trees = [trees[str(s.phase)] for s in loop]
+    batch = tuple(node for section in loop for node in trees[str(section.phase)])
+    epoch = (*batch, *report)
     watched = (lesson.watch or {}).get(mode, {})
-    reports = trees.get(REPORT, [])
-    epoch = [node for tree in [*loop_trees, reports] for node in tree]
-    alive = liveness(
-        setup=trees.get(SETUP, []),
-        epoch=epoch,
-        shown=[*watched.values(), *lesson.boxed(), *lesson.parameters[mode]],
-    )
+    shown = (*watched.values(), *lesson.boxed(), *lesson.parameters[mode])
+    alive = liveness(setup, epoch, shown)
     return Program(
         name=lesson.slug,
         filename=filename,
@@ -402,10 +399,10 @@ def _program(lesson: Lesson, mode: str) -> Program:
         epochs=lesson.epochs[mode],
         batches=lesson.batches,
         warm_up=lesson.warm_up,
-        setup=_phase(SETUP, trees.get(SETUP, []), filename),
-        loop=tuple(_code_phase(str(s.phase), tuple(trees[str(s.phase)]), filename) for s in loop),
-        epoch_code=_compile(_whole_epoch(loop_trees, reports, lesson), filename),
-        report=_phase(REPORT, reports, filename),
+        setup=_code_phase(SETUP, setup, filename) if setup else None,
+        loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
+        epoch_code=_epoch_code(batch, lesson.batches, report, filename),
+        report=_code_phase(REPORT, report, filename) if report else None,
         watch=tuple(
             _expression(label, source, filename, lesson.watch_lines[mode][label])
             for label, source in watched.items()
@@ -419,12 +416,12 @@ def _program(lesson: Lesson, mode: str) -> Program:
         volatile=(_bound(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch"},
-        draws=any(map(_may_draw, [*trees.get(SETUP, []), *epoch])),
+        draws=any(map(_may_draw, (*setup, *epoch))),
     )
 
 
-def _tree(fences: Iterable[Fence]) -> list[ast.stmt]:
-    return [statement for fence in fences for statement in _statements(fence.code, fence.line)]
+def _tree(fences: Iterable[Fence]) -> tuple[ast.stmt, ...]:
+    return tuple(node for fence in fences for node in _statements(fence.code, fence.line))
 
 
 @lru_cache(_KEPT)
@@ -435,22 +432,19 @@ def _statements(code: str, line: int) -> Sequence[ast.stmt]:
     return module.body
 
 
-def _whole_epoch(
-    loop: list[list[ast.stmt]], report: list[ast.stmt], lesson: Lesson
-) -> list[ast.stmt]:
+@lru_cache(_KEPT)
+def _epoch_code(
+    batch: tuple[ast.stmt, ...], batches: int, report: tuple[ast.stmt, ...], filename: str
+) -> CodeType:
     """`for batch in range(batches):` and the loop's phases in it, then the Report."""
-    every_batch = ast.parse(f"for batch in range({lesson.batches}): pass").body[0]
+    every_batch = ast.parse(f"for batch in range({batches}): pass").body[0]
     assert isinstance(every_batch, ast.For)
-    every_batch.body = [statement for phase in loop for statement in phase]
-    return [every_batch, *report]
+    every_batch.body = [*batch]
+    return _compile([every_batch, *report], filename)
 
 
 def _compile(body: list[ast.stmt], filename: str) -> CodeType:
     return compile(ast.Module(body=body, type_ignores=[]), filename, "exec", dont_inherit=True)
-
-
-def _phase(name: str, body: list[ast.stmt], filename: str) -> Phase | None:
-    return _code_phase(name, tuple(body), filename) if body else None
 
 
 @lru_cache(_KEPT)
