@@ -38,6 +38,10 @@ from tutor.session.run_view import Notice
         ("```python\nw = 1\n```", [SpokenCode("w = 1\n")]),
         ("[a link](http://x) and <b>tags</b>", ["a link and <b>tags</b>"]),
         ("a → b … “so” – fine", ['a to b ... "so" - fine']),
+        ("Near 1 for $z = 0$; then $z = 3$.", ["Near 1 for z equal to 0; then z equals 3."]),
+        (r"It starts at $w \approx 2$.", ["It starts at w about 2."]),
+        ("The shape $(4,)$ or (4,), `(4,)`.", ["The shape (4,) or (4,), (4,)."]),
+        ("2 · 3 = 6", ["2 times 3 = 6"]),
     ],
 )
 def test_prose_is_said_line_by_line(markdown: str, lines: list[object]):
@@ -173,7 +177,8 @@ def test_capitals_are_told_from_small_letters_in_the_help():
 
 
 def test_signs_are_put_in_words():
-    assert in_words("w → 2, x ≤ 3 · −1") == "w to 2, x at most 3, -1"
+    assert in_words("w → 2, x ≤ 3 · −1") == "w to 2, x at most 3 times -1"
+    assert in_words("epoch 3 · two left · a · b") == "epoch 3, two left, a times b"
 
 
 def test_a_line_can_not_carry_an_escape_sequence_and_is_wrapped_at_blanks():

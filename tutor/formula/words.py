@@ -50,6 +50,7 @@ from tutor.formula.words_patterns import (
     bare,
     bounds,
     derivative,
+    ends_with_comma,
     flat,
     is_atom,
     is_closed,
@@ -446,7 +447,7 @@ class _Speaker:
         text = self.whole(node.body)
         kept = {"(", "[", ")", "]", ""}
         opening, closing = (c if c in kept else f" {glyphs.called(c)} " for c in pair)
-        return f"{opening}{text}{closing}"
+        return f"{opening}{text}{',' if ends_with_comma(node.body) else ''}{closing}"
 
 
 def _sign(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:

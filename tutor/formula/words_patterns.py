@@ -68,6 +68,12 @@ def bare(node: Node) -> str:
     return node.text if isinstance(node, Sym) else ""
 
 
+def ends_with_comma(node: Node) -> bool:
+    """Whether the last node is a comma, as in the shape `(4,)`."""
+    nodes = flat(node)
+    return bool(nodes) and bare(nodes[-1]) == ","
+
+
 def stem(node: Node) -> Node:
     """A node without its scripts."""
     inner = single(node)
@@ -368,7 +374,7 @@ _TIDY = (
     (re.compile(r"\s+"), " "),
     (re.compile(r"\s+(?=[,;:.)\]])"), ""),
     (re.compile(r"(?<=[(\[])\s+"), ""),
-    (re.compile(r"[,;]+(?=[;)\]])"), ""),
+    (re.compile(r"(\([^,;()]+,(?=\)))|[,;]+(?=[;)\]])"), r"\1"),  # `(4,)` is a shape
     (re.compile(r"(?<=[;,]),|(?<=:);"), ""),
 )
 

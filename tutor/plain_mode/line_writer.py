@@ -88,7 +88,7 @@ _SIGNS = {
     "−": "-",
     "–": "-",
     "—": ", ",
-    "·": ",",
+    "·": " times ",
     "…": "...",
     "×": " times ",
     "≈": " about ",
@@ -107,20 +107,22 @@ _SIGNS = {
 }
 """Replacements for signs that a screen reader leaves out or spells oddly."""
 _SIGN = re.compile(f" ?([{''.join(_SIGNS)}])( ?)")
+_SEPARATOR = re.compile(r"(?<=[^\W\d]{2}) · | · (?=[^\W\d]{2})")
+"""A dot beside a word of two letters or more: it multiplies nothing."""
 
 
 def in_words(text: str) -> str:
     """A sentence with words for signs: `a → b` is `a to b`."""
     if text.isascii():
         return text
-    return _SIGN.sub(_replacement, text)
+    return _SIGN.sub(_replacement, _SEPARATOR.sub(", ", text))
 
 
 def _replacement(found: re.Match[str]) -> str:
     whole, sign = found[0], _SIGNS[found[1]]
     if sign.startswith(" "):
         return sign
-    if found[1] in "·—":
+    if found[1] == "—":
         return ", "
     return whole.replace(found[1], sign)
 

@@ -174,7 +174,9 @@ def _inline(token: Token, in_symbols: bool, spoken_code: Callable[[str], str]) -
             case "hardbreak":
                 said.append("\n")
             case kind if kind in MATH:
-                said.append(spoken_formula(child.content, is_inline=True, in_symbols=in_symbols))
+                words = spoken_formula(child.content, is_inline=True, in_symbols=in_symbols)
+                before = "".join(said).split()[-1:]
+                said.append(_as_noun(words) if {*before} & _PREPOSITIONS else words)
             case "text":
                 said.append(child.content if in_symbols else in_words(child.content))
             case "code_inline":
@@ -182,6 +184,16 @@ def _inline(token: Token, in_symbols: bool, spoken_code: Callable[[str], str]) -
             case _ if child.nesting == 0:
                 said.append(child.content)
     return "".join(said)
+
+
+_PREPOSITIONS = frozenset(
+    ["after", "at", "before", "by", "for", "from", "in", "of", "on", "than", "to", "until", "with"]
+)
+
+
+def _as_noun(formula: str) -> str:
+    """A formula after a preposition: `for z equal to 0`, not `for z equals 0`."""
+    return formula.replace(" equals ", " equal to ", 1).replace(" is about ", " about ", 1)
 
 
 def spoken_formula(
