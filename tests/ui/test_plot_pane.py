@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
+from typing import get_args
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from textual.pilot import Pilot
 from textual.reactive import var
 
 from tutor.lesson.model import Fence, Section
+from tutor.protocol import inspections
 from tutor.protocol.frame import Curve
 from tutor.protocol.inspections import AnyPicture, NoPicture
 from tutor.session.run_view import Inspections, RunView
@@ -24,6 +27,19 @@ from .fake_engine import Simulated
 from .lessons import lesson
 
 COLUMNS = 80 - 2 - 7
+
+
+@pytest.mark.parametrize("kind", inspections.PICTURES)
+def test_every_kind_of_picture_has_a_module_that_draws_it(kind: str) -> None:
+    module = import_module(f"tutor.ui.plots.{kind}")
+    assert module.TITLE
+    assert callable(module.draw)
+
+
+def test_every_picture_is_of_a_kind() -> None:
+    assert set(inspections.PICTURES) == set(get_args(inspections.PictureKind))
+    of_kinds = {type_ for types in inspections.PICTURES.values() for type_ in types}
+    assert of_kinds == {*get_args(AnyPicture)} - {NoPicture}
 
 
 class OnePane(App[None]):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
-from tutor.ui.plots import contour, data, loss, plane, slope
-from tutor.ui.plots.axes import ScalarField, Scale, scale_over
-from tutor.ui.plots.canvas import Canvas, Drawing, Note, Pen, Sheet, clipped
+from tutor.ui.plots import data, landscape, loss, plane
+from tutor.ui.plots.canvas import Canvas, Drawing, Note, Pen, Scale, Sheet, clipped, scale_over
+from tutor.ui.plots.field import ScalarField
 from tutor.ui.plots.loss import Losses, ghosts_of, legend, marks_of, nearest
 from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 from tutor.ui.themes import to_ascii
@@ -31,8 +31,8 @@ DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
     "many runs": lambda sheet: loss.draw(MANY, True, sheet),
     "linear": lambda sheet: loss.draw(MANY, False, sheet),
     "data": lambda sheet: data.draw(pictures.data(), sheet),
-    "slope": lambda sheet: slope.draw(pictures.slope(), sheet),
-    "contour": lambda sheet: contour.draw(pictures.contour(), sheet),
+    "slope": lambda sheet: landscape.draw(pictures.slope(), sheet),
+    "contour": lambda sheet: landscape.draw(pictures.contour(), sheet),
     "plane": lambda sheet: plane.draw(pictures.plane(), sheet),
 }
 
@@ -347,13 +347,13 @@ def test_predictions_that_are_no_numbers_are_told() -> None:
 
 
 def test_the_landscape_says_its_numbers() -> None:
-    text = text_of(slope.draw(pictures.slope(), SMALL))
+    text = text_of(landscape.draw(pictures.slope(), SMALL))
     for words in ("● w 0.3", "loss 21.675", "· slope −25.5", "○ next 0.555"):
         assert words in text
 
 
 def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -> None:
-    rows = lines_of(slope.draw(pictures.slope(w=0.0), Sheet(78, 20, ascii_only=True)))
+    rows = lines_of(landscape.draw(pictures.slope(w=0.0), Sheet(78, 20, ascii_only=True)))
     dots = [(x, y) for y, row in enumerate(rows[:19]) for x, c in enumerate(row[7:54]) if c == "."]
     assert len(dots) > 5
     assert [y for _, y in sorted(dots)] == sorted(y for _, y in dots)
@@ -363,16 +363,16 @@ def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -
 
 
 def test_an_update_that_was_made_is_told_as_now() -> None:
-    assert "○ now 0.555" in text_of(slope.draw(pictures.slope(is_done=True), SMALL))
+    assert "○ now 0.555" in text_of(landscape.draw(pictures.slope(is_done=True), SMALL))
 
 
 def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
-    rows = lines_of(slope.draw(pictures.slope(w=4.0, rate=0.2), SMALL))
+    rows = lines_of(landscape.draw(pictures.slope(w=4.0, rate=0.2), SMALL))
     assert any(row[7] == "←" for row in rows)
 
 
 def test_before_the_gradient_there_is_no_tangent_and_that_is_said() -> None:
-    drawn = text_of(slope.draw(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL))
+    drawn = text_of(landscape.draw(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL))
     assert "no gradient yet" in drawn
     assert "·" not in drawn
     assert "○" not in drawn
@@ -391,18 +391,18 @@ def test_before_the_gradient_there_is_no_tangent_and_that_is_said() -> None:
     ],
 )
 def test_an_odd_landscape_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
-    drawn = slope.draw(pictures.slope(**more), sheet)
+    drawn = landscape.draw(pictures.slope(**more), sheet)
     assert len(drawn.lines) == sheet.height
 
 
 def test_a_landscape_without_a_number_says_so() -> None:
     picture = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
-    assert lines_of(slope.draw(picture, SMALL)) == ["No finite loss to draw here."]
+    assert lines_of(landscape.draw(picture, SMALL)) == ["No finite loss to draw here."]
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
     picture = pictures.slope(axis="along the gradient", batch=1)
-    drawn = slope.draw(picture, SMALL)
+    drawn = landscape.draw(picture, SMALL)
     assert drawn.title == "landscape: loss along the gradient, batch 2"
     assert "● here 0.3" in text_of(drawn)
 
@@ -411,16 +411,16 @@ def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
 
 
 def test_levels_are_round_numbers_within_the_losses_and_few() -> None:
-    assert contour.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
-    assert contour.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
-    assert contour.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
+    assert landscape.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
+    assert landscape.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
+    assert landscape.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
 
 
 @given(st.lists(finite, min_size=1, max_size=5))
 @settings(max_examples=100)
 def test_levels_lie_within_any_losses(losses: list[float]) -> None:
-    levels = contour.levels_of(losses)
-    assert len(levels) <= contour.MOST_LEVELS + 1
+    levels = landscape.levels_of(losses)
+    assert len(levels) <= landscape.MOST_LEVELS + 1
     assert levels == sorted(set(levels))
     assert all(min(losses) < level < max(losses) for level in levels)
 
@@ -428,7 +428,7 @@ def test_levels_lie_within_any_losses(losses: list[float]) -> None:
 @pytest.mark.parametrize("sheet", [SMALL, LARGE, IN_ASCII])
 def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
     picture = pictures.contour(steps=3, rate=0.05)
-    text = text_of(contour.draw(picture, sheet))
+    text = text_of(landscape.draw(picture, sheet))
     here, after, trail = "Oo+" if sheet.ascii_only else "●○•"
     assert text.count(here) == 2
     assert text.count(f"{after} ") >= 2 or text.count(after) > 3
@@ -438,8 +438,8 @@ def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
 
 
 def test_without_braille_a_higher_loss_is_denser() -> None:
-    rows = lines_of(contour.draw(pictures.contour(steps=1), Sheet(78, 20, ascii_only=True)))
-    density = {c: i for i, c in enumerate(contour.SHADES)}
+    rows = lines_of(landscape.draw(pictures.contour(steps=1), Sheet(78, 20, ascii_only=True)))
+    density = {c: i for i, c in enumerate(landscape.SHADES)}
     lowest = rows[11][7 + 23]
     assert density[rows[0][7 + 40]] > density[lowest]
 
@@ -457,12 +457,12 @@ def test_without_braille_a_higher_loss_is_denser() -> None:
     ],
 )
 def test_an_odd_contour_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
-    assert len(contour.draw(pictures.contour(**more), sheet).lines) == sheet.height
+    assert len(landscape.draw(pictures.contour(**more), sheet).lines) == sheet.height
 
 
 def test_a_contour_without_a_number_says_so() -> None:
     picture: ContourPicture = pictures.contour(losses=((math.nan,) * 41,) * 31)
-    assert lines_of(contour.draw(picture, SMALL)) == ["No finite loss to draw here."]
+    assert lines_of(landscape.draw(picture, SMALL)) == ["No finite loss to draw here."]
 
 
 # ── Plane ───────────────────────────────────────────────────────────────────────────
@@ -505,7 +505,7 @@ def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sh
 
 def test_a_gradient_that_is_not_the_curves_own_slope_is_told_from_it() -> None:
     summed = msgspec.structs.replace(pictures.slope(), slope=4 * -25.5)
-    text = text_of(slope.draw(summed, SMALL))
+    text = text_of(landscape.draw(summed, SMALL))
     assert "gradient −102" in text
     assert "the curve's −25.5" in text
 

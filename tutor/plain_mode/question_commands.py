@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from tutor.errors import TutorError
@@ -11,17 +11,15 @@ from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
 from tutor.plain_mode.commands import Answer, CommandContext, TypedCommand, UnclearCommandError
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
+from tutor.plain_mode.spoken_inspections import PLOTS
 from tutor.plain_mode.spoken_lesson import figure, listed, sentence, spoken_definition
-from tutor.protocol.inspections import NoPicture, PictureKind
+from tutor.protocol.inspections import NoPicture
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
 
 CURVE_COLUMNS = 2000
 """Epochs of a loss curve that are told exactly; of a longer run, so many parts."""
-
-PLOTS: Mapping[str, PictureKind] = {"data": "data", "slope": "landscape", "plane": "plane"}
-"""By the typed name: the picture that the engine computes."""
 
 SUFFIXES = {
     "script": SCRIPT,
@@ -207,7 +205,7 @@ QUESTION_COMMANDS = (
         needs="frame",
     ),
     TypedCommand(
-        ("plot",), "the plots in words: loss, data, slope, plane, or all", _plot,
+        ("plot",), f"the plots in words: loss, {', '.join(PLOTS)}, or all", _plot,
         "[NAME]", needs="frame",
     ),
     TypedCommand(

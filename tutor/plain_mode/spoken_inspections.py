@@ -21,6 +21,7 @@ from tutor.plain_mode.spoken_lesson import (
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,
+    PICTURES,
     AnyPicture,
     AutogradGraph,
     ContourPicture,
@@ -28,6 +29,7 @@ from tutor.protocol.inspections import (
     GraphNode,
     ModeComparison,
     OtherRunState,
+    PictureKind,
     PlanePicture,
     RunInfo,
     SlopePicture,
@@ -236,6 +238,11 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
 
 
 # ── Plots ───────────────────────────────────────────────────────────────────────────
+
+PLOTS: Mapping[str, PictureKind] = {
+    "slope" if kind == "landscape" else kind: kind for kind in PICTURES
+}
+"""By the typed name: the picture that the engine computes."""
 
 
 def loss_curve(curve: Curve | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ other runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -122,6 +123,13 @@ class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 AnyPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture
+
+PICTURES: Mapping[PictureKind, tuple[type[AnyPicture], ...]] = {
+    "data": (DataPicture,),
+    "landscape": (SlopePicture, ContourPicture),
+    "plane": (PlanePicture,),
+}
+"""By kind: the pictures that show it. `tutor/ui/plots` has a module for each kind."""
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────

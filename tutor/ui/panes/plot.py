@@ -5,43 +5,25 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib import import_module
 
+import msgspec
 from textual import events
 from textual.content import Content
 from textual.message import Message
-from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
-from tutor.protocol.inspections import (
-    AnyPicture,
-    ContourPicture,
-    DataPicture,
-    NoPicture,
-    PictureKind,
-    PlanePicture,
-    SlopePicture,
-)
+from tutor.protocol.inspections import PICTURES, AnyPicture, NoPicture, PictureKind
 from tutor.session.run_view import RunView
 from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
-KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, "data", "landscape", "plane")
+KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, *PICTURES)
 """All kinds of plots, in the order of the key that changes them."""
 
-_PICTURES: dict[str, PictureKind] = {
-    "data": "data",
-    "landscape": "landscape",
-    "plane": "plane",
-}
-_TITLES = {"data": "data and model", "landscape": "landscape of the loss", "plane": "plane"}
-_SHOWN_AS: dict[str, tuple[type[AnyPicture], ...]] = {
-    "data": (DataPicture,),
-    "landscape": (SlopePicture, ContourPicture),
-    "plane": (PlanePicture,),
-}
 COMING = "It is being computed …"
 
 
@@ -57,8 +39,6 @@ class PlotPane(LinesPane):
             """Of the loss by epoch; 0 if that is not what can be seen."""
             self.kind = kind
             """The picture that can be seen; None if it is none, or nobody looks."""
-
-    view: var[RunView | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
         """`turn_key` is the key that is said to bring the next plot."""
@@ -99,7 +79,7 @@ class PlotPane(LinesPane):
         self._tell(self._is_seen)
         self.rebuild()
 
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
+    def view_changed(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw if the visible plot needs other data."""
         self._pass_over(new)
         if not self._is_due and self._needs(old) != self._needs(new):
@@ -115,7 +95,7 @@ class PlotPane(LinesPane):
         picture = view.inspections.picture
         if not isinstance(picture, NoPicture) or picture is self._outdated:
             return
-        if picture.never and self.kind in _PICTURES:
+        if picture.never and self.kind in PICTURES:
             self._never |= {self.kind}
             self.turn(self._turned_by)
 
@@ -123,9 +103,13 @@ class PlotPane(LinesPane):
         """The parts of a view that the plot is drawn from."""
         if view is None:
             return None
-        if self.kind in _PICTURES:
+        if self.kind in PICTURES:
             return view.inspections.picture, view.lesson.slug
-        return view.curve, view.changes, view.runs, view.furthest > 0, view.lesson.slug
+        others = tuple(run for run in view.runs if not run.is_current)
+        curve = view.curve
+        if curve is not None and not view.changes:  # else their words depend on the epoch at hand
+            curve = msgspec.structs.replace(curve, here=min(curve.here, curve.last_epoch))
+        return curve, view.changes, others, view.furthest > 0, view.lesson.slug
 
     def _draw_now(self) -> None:
         self._is_due = False
@@ -148,15 +132,23 @@ class PlotPane(LinesPane):
         return [title + line((turn, DIM)), *lines]
 
     def _drawing(self, sheet: Sheet) -> Drawing:
-        view = self.view
-        if self.kind not in _PICTURES:
+        view, kind = self.view, self._picture_kind
+        if kind is None:
             return self._loss(view, sheet)
+        # Lazy, as below: there is nothing to draw before the first epoch.
+        module = import_module(f"tutor.ui.plots.{kind}")
         picture = view.inspections.picture if view else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
-            return placeholder(_TITLES[self.kind], f"Nothing to draw here: {one_line(picture.why)}")
-        if not isinstance(picture, _SHOWN_AS[self.kind]) or isinstance(picture, NoPicture):
-            return placeholder(_TITLES[self.kind], COMING)
-        return _draw(picture, sheet)
+            return placeholder(module.TITLE, f"Nothing to draw here: {one_line(picture.why)}")
+        if not isinstance(picture, PICTURES[kind]):
+            return placeholder(module.TITLE, COMING)
+        drawing: Drawing = module.draw(picture, sheet)
+        return drawing
+
+    @property
+    def _picture_kind(self) -> PictureKind | None:
+        """The kind of picture on show; None for the loss."""
+        return next((kind for kind in PICTURES if kind == self.kind), None)
 
     def _loss(self, view: RunView | None, sheet: Sheet) -> Drawing:
         if view is None or view.curve is None or not view.curve.epochs:
@@ -188,33 +180,17 @@ class PlotPane(LinesPane):
 
     def on_show(self) -> None:
         """Ask for data again."""
+        self._pass_over(self.view)
         self._tell(True)
 
     def _tell(self, is_seen: bool) -> None:
         self._is_seen = is_seen
-        kind = _PICTURES.get(self.kind) if is_seen else None
+        kind = self._picture_kind if is_seen else None
         columns = max(0, self.scrollable_content_region.width - GUTTER)
         wanted = (columns if is_seen and kind is None else 0), kind
         if wanted != self._last_request:
             self._last_request = wanted
             self.post_message(self.Wanted(*wanted))
-
-
-def _draw(
-    picture: DataPicture | SlopePicture | ContourPicture | PlanePicture, sheet: Sheet
-) -> Drawing:
-    """The drawing of a picture. Its module is loaded when there is something to draw."""
-    from tutor.ui.plots import contour, data, plane, slope  # noqa: PLC0415
-
-    match picture:
-        case DataPicture():
-            return data.draw(picture, sheet)
-        case SlopePicture():
-            return slope.draw(picture, sheet)
-        case ContourPicture():
-            return contour.draw(picture, sheet)
-        case PlanePicture():
-            return plane.draw(picture, sheet)
 
 
 def _is_of_a_batch(view: RunView) -> bool:

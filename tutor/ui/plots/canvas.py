@@ -295,3 +295,111 @@ def with_notes(
     beside = [note.fitted(side) for note in notes]
     beside += [line()] * (len(rows) - len(beside))
     return tuple(row + line("  ") + note for row, note in zip(rows, beside, strict=False))
+
+
+# ── Scales and axes ─────────────────────────────────────────────────────────────────
+
+ALIKE = 1e-12
+"""A relative spread below which numbers are shown as one."""
+
+SMALL = 1e-3
+"""On a linear scale, a smaller fraction of the greatest number is shown as 0."""
+
+Tick: TypeAlias = tuple[float, str]
+"""A place on an axis, from 0 to 1, and what is written there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From numbers to places: `low` is at 0 and `high` at 1; all at 0.5 if they are one."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Then both are above 0, and whatever is 0 is put at the lower end."""
+
+    def of(self, value: float) -> float:
+        """Where a number stands; NaN if it can't stand anywhere."""
+        if not math.isfinite(value) or (self.log and value < 0):
+            return math.nan
+        if self.high == self.low:
+            return 0.5
+        if self.log and value == 0:
+            return 0.0
+        measure = math.log10 if self.log else float
+        low, high, at = measure(self.low), measure(self.high), measure(value)
+        # Halved first: the difference of two huge numbers must not overflow.
+        span = high / 2 - low / 2
+        if not span:  # two numbers so small that half of them is 0
+            return 0.5
+        place = (at / 2 - low / 2) / span
+        return place if math.isfinite(place) else math.nan
+
+    def at(self, place: float) -> float:
+        """The number at a place."""
+        if place in (0.0, 1.0):
+            return self.high if place else self.low
+        if self.log:
+            low, high = math.log10(self.low), math.log10(self.high)
+            return float(10 ** (low * (1 - place) + high * place))
+        return self.low * (1 - place) + self.high * place
+
+    def ticks(self, places: Sequence[float]) -> tuple[Tick, ...]:
+        """The labels at these places; a single label if all numbers are equal."""
+        if self.high == self.low:
+            return ((0.5, number(self.low, 4)),)
+        return tuple((place, number(self._round(self.at(place)), 3)) for place in places)
+
+    def _round(self, value: float) -> float:
+        """0 for what is next to nothing beside the other end of a linear scale."""
+        small = not self.log and abs(value) < SMALL * max(abs(self.low), abs(self.high))
+        return 0.0 if small else value
+
+    def upright(self, rows: int) -> tuple[Tick, ...]:
+        """The ticks of a vertical axis: its ends, and the middle where there is room."""
+        return self.ticks((0.0, 0.5, 1.0) if rows >= 5 else (0.0, 1.0))
+
+
+def scale_over(numbers: Iterable[float]) -> Scale | None:
+    """A linear scale that holds all the numbers that are finite; None if none is."""
+    found = [x for x in numbers if math.isfinite(x)]
+    if not found:
+        return None
+    low, high = min(found), max(found)
+    if high / 2 - low / 2 <= ALIKE * max(abs(low), abs(high)):
+        high = low
+    return Scale(low, high)
+
+
+def gutter(ticks: Iterable[Tick]) -> int:
+    """How many columns stand to the left of a canvas with these numbers beside it."""
+    return max(GUTTER, *(len(text) + 1 for _, text in ticks))
+
+
+def framed(canvas: Canvas, upright: Sequence[Tick], along: Sequence[Tick]) -> list[Content]:
+    """The rows of a canvas with its two axes: one row and `gutter` columns more."""
+    left = gutter(upright)
+    beside = {canvas.cell_at((0.0, place))[1]: text for place, text in upright}
+    rows = []
+    for y in range(canvas.height):
+        text = beside.get(y)
+        edge = f"{text or '':>{left - 1}}{'│' if text is None else '┤'}"
+        rows.append(line((edge, DIM)) + canvas.row(y))
+    rows.append(line((" " * (left - 1) + "└" + _ruler(canvas.width, along), DIM)))
+    return rows
+
+
+def _ruler(width: int, ticks: Sequence[Tick]) -> str:
+    """The horizontal axis: each number below its place; those that find no room are left out."""
+    cells = ["─"] * width
+    free = 0
+    for at, text in _by_place(ticks):
+        start = max(0, min(round(at * (width - 1) - len(text) / 2 + 0.5), width - len(text)))
+        if start >= free and len(text) <= width:
+            cells[start : start + len(text)] = text
+            free = start + len(text) + 1
+    return "".join(cells)
+
+
+def _by_place(ticks: Sequence[Tick]) -> Iterator[Tick]:
+    return iter(sorted(ticks, key=lambda tick: tick[0]))

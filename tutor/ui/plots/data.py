@@ -9,9 +9,23 @@ from textual.content import Content
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import DataPicture
-from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
-from tutor.ui.plots.canvas import Canvas, Drawing, Note, Pen, Sheet, figure, placeholder, with_notes
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Drawing,
+    Note,
+    Pen,
+    Scale,
+    Sheet,
+    figure,
+    framed,
+    gutter,
+    placeholder,
+    scale_over,
+    with_notes,
+)
 from tutor.ui.text_styles import CURVE, DIM, VALUE
+
+TITLE = "data and model"
 
 
 def draw(picture: DataPicture, sheet: Sheet) -> Drawing:

@@ -12,8 +12,18 @@ from textual.content import Content
 from tutor.plain import one_line
 from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
-from tutor.ui.plots.axes import Scale, framed, gutter, scale_over
-from tutor.ui.plots.canvas import Canvas, Drawing, Pen, Point, Sheet, placeholder
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Drawing,
+    Pen,
+    Point,
+    Scale,
+    Sheet,
+    framed,
+    gutter,
+    placeholder,
+    scale_over,
+)
 from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, VALUE, line
 from tutor.wording.number_format import number, setting
 

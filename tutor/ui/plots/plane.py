@@ -10,31 +10,26 @@ from textual.content import Content
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import PlanePicture
-from tutor.ui.plots.axes import (
-    ScalarField,
-    Scale,
-    bands,
-    borders,
-    draw_borders,
-    framed,
-    gutter,
-    on_cells,
-    on_dots,
-    scale_over,
-)
 from tutor.ui.plots.canvas import (
     Canvas,
     Drawing,
     Note,
     Pen,
+    Scale,
     Sheet,
     figure,
+    framed,
+    gutter,
     is_inside,
     placeholder,
+    scale_over,
     with_notes,
 )
+from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_cells, on_dots
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM
 from tutor.wording.number_format import number
+
+TITLE = "plane"
 
 FEW_POINTS = 16
 """So many points may take a blank on either side; more of them would cover the plane."""

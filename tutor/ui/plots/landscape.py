@@ -1,0 +1,305 @@
+"""The landscape of the loss: along one line, or by level lines over the plane of two parameters.
+
+Without braille the height over a plane is told by shades in place of lines. On a line the scale is
+linear: on another the tangent would be bent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from textual.content import Content
+
+from tutor.plain import one_line
+from tutor.protocol.inspections import ContourPicture, SlopePicture
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Dot,
+    Drawing,
+    Note,
+    Pen,
+    Point,
+    Scale,
+    Sheet,
+    figure,
+    framed,
+    gutter,
+    placeholder,
+    scale_over,
+    with_notes,
+)
+from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_dots
+from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
+from tutor.wording.number_format import number, setting
+
+TITLE = "landscape of the loss"
+
+
+def draw(picture: SlopePicture | ContourPicture, sheet: Sheet) -> Drawing:
+    """The loss along one line, or over the plane of two parameters."""
+    if isinstance(picture, SlopePicture):
+        return _slope(picture, sheet)
+    return _contours(picture, sheet)
+
+
+# ── Over a plane: level lines, the path so far, the next step ───────────────────────
+
+LOG_FROM = 20.0
+"""Greatest over least loss from which each level is a multiple of the one before."""
+
+DEEPEST = 1e4
+"""Levels further below the greatest loss than this would be lines around a single point."""
+
+TINIEST = 1e-300
+"""Below this, numbers have too few digits to be parted into levels."""
+
+MOST_LEVELS = 6
+SHADES = " .:-=%#@"
+"""From the lowest band to the highest: one more than there are levels at most."""
+
+
+def _contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
+    """The levels, labelled, with the path, the point and the next step on them."""
+    first, second = map(one_line, picture.axes)
+    batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
+    title = f"landscape: loss by {first} → and {second} ↑{batch}"
+    xs, ys = scale_over(picture.xs), scale_over(picture.ys)
+    if xs is None or ys is None or not any(map(math.isfinite, _all(picture))):
+        return placeholder(title, "No finite loss to draw here.")
+    if sheet.is_too_small:
+        return placeholder(title, "There is no room for the plot.")
+    levels = levels_of(_all(picture))
+
+    def plot(room: Sheet) -> Sequence[Content]:
+        return _contours_plot(picture, levels, xs, ys, room)
+
+    return Drawing(title, with_notes(sheet, list(_contours_notes(picture, sheet.ascii_only)), plot))
+
+
+def _all(picture: ContourPicture) -> list[float]:
+    return [loss for row in picture.losses for loss in row]
+
+
+def levels_of(losses: Sequence[float]) -> list[float]:
+    """Round numbers between the least and the greatest loss, few enough to tell apart.
+
+    Each is a multiple of the one before where the losses span more than LOG_FROM.
+    """
+    found = [x for x in losses if math.isfinite(x)]
+    low, high = min(found), max(found)
+    if low >= 0 and high / LOG_FROM >= low and high > 0:
+        return _multiples(max(low, high / DEEPEST), high)
+    # Halved first: the difference of two huge numbers must not overflow.
+    least_step = (high / 2 - low / 2) / (MOST_LEVELS / 2)
+    if least_step < TINIEST:
+        return []
+    power = 10.0 ** math.floor(math.log10(least_step))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least_step)
+    start = math.ceil(low / step)
+    return [x for i in range(MOST_LEVELS + 2) if low < (x := (start + i) * step) < high]
+
+
+def _multiples(low: float, high: float) -> list[float]:
+    """Of … 0.1, 0.3, 1, 3, 10 … those between two numbers, evenly thinned out."""
+    if low < TINIEST:
+        return []
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    rounds = (float(f"{digit}e{power}") for power in powers for digit in (1, 3))
+    found = [x for x in rounds if low < x < high]
+    return found[:: -(-len(found) // MOST_LEVELS) or 1]
+
+
+def _contours_notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]:
+    here, after, trail = "Oo+" if ascii_only else "●○•"
+    for mark, axis, value in zip((here, " "), picture.axes, picture.at, strict=True):
+        yield Note(mark, VALUE, one_line(axis), figure(value))
+    yield Note(" ", DIM, "loss", figure(picture.loss))
+    if picture.next_at is None:
+        yield Note(" ", DIM, "no gradient yet")
+    else:
+        word = "now" if picture.is_done else "next"
+        yield Note(after, VALUE, word, figure(picture.next_at[0]))
+        yield Note(" ", DIM, " " * len(word), figure(picture.next_at[1]))
+    if picture.path:
+        yield Note(trail, CURVE, "path so far")
+    if ascii_only:
+        yield Note("@", DIM, "highest loss")
+    else:
+        yield Note("⠤", DIM, "equal loss")
+
+
+def _contours_plot(
+    picture: ContourPicture, levels: Sequence[float], xs: Scale, ys: Scale, sheet: Sheet
+) -> list[Content]:
+    upright = ys.upright(sheet.height - 1)
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    field = ScalarField(picture.xs, picture.ys, picture.losses)
+    heights = bands(on_dots(field, canvas, xs, ys), levels)
+    found = borders(heights)
+    if sheet.ascii_only:
+        _shade(canvas, heights, len(levels))
+    else:
+        draw_borders(canvas, found, Pen(DIM))
+    _write_levels(canvas, found, levels)
+    here = xs.of(picture.at[0]), ys.of(picture.at[1])
+    path = [(xs.of(x), ys.of(y)) for x, y in picture.path]
+    canvas.trail([*path, here], "+" if sheet.ascii_only else "•", CURVE)
+    if picture.next_at is not None:
+        there = xs.of(picture.next_at[0]), ys.of(picture.next_at[1])
+        canvas.mark(there, "o" if sheet.ascii_only else "○", VALUE)
+    canvas.mark(here, "O" if sheet.ascii_only else "●", VALUE)
+    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+
+
+def _shade(canvas: Canvas, heights: Sequence[Sequence[int]], levels: int) -> None:
+    """A denser character for a higher band; `?` where the loss is no number."""
+    shades = [SHADES[band * (len(SHADES) - 1) // max(1, levels)] for band in range(levels + 1)]
+    for y, row in enumerate(heights):
+        canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
+
+
+def _write_levels(
+    canvas: Canvas, found: Sequence[tuple[Dot, int]], levels: Sequence[float]
+) -> None:
+    """Each level on its line, as far to the right as it finds room."""
+    cells: dict[int, set[Dot]] = {}
+    for dot, level in found:
+        cells.setdefault(level, set()).add(canvas.cell_of(dot))
+    taken: set[Dot] = set()
+    for level, places in sorted(cells.items()):
+        text = setting(levels[level])
+        for column, row in sorted(places, reverse=True):
+            needed = {(column + i, row) for i in range(-1, len(text) + 1)}
+            if column + len(text) <= canvas.width and not needed & taken:
+                canvas.put((column, row), text, PLAIN)
+                taken |= needed
+                break
+
+
+# ── Along a line: the point, its tangent, whose slope is the gradient, and the next step ──
+
+TOUCHING = 0.1
+"""By so much of the height the tangent may climb otherwise than the curve, over the breadth."""
+
+BELOW = 0.2
+"""So much of the height is left free below the least loss."""
+
+
+def _slope(picture: SlopePicture, sheet: Sheet) -> Drawing:
+    """The loss along the line, on a linear scale: on another the tangent would be bent."""
+    title = f"landscape: {_what(picture)}"
+    xs = scale_over((*picture.xs, picture.at))
+    ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
+    if xs is None or ys is None:
+        return placeholder(title, "No finite loss to draw here.")
+    if sheet.is_too_small:
+        return placeholder(title, "There is no room for the plot.")
+
+    def plot(room: Sheet) -> Sequence[Content]:
+        return _slope_plot(picture, xs, ys, room)
+
+    return Drawing(title, with_notes(sheet, list(_slope_notes(picture, sheet.ascii_only)), plot))
+
+
+def _with_room_below(ys: Scale | None) -> Scale | None:
+    """The scale with more room at its lower end: there the tangent parts from the curve."""
+    if ys is None or ys.low == ys.high:
+        return ys
+    low = ys.low + BELOW * ys.low - BELOW * ys.high
+    return Scale(low, ys.high) if math.isfinite(low) else ys
+
+
+def _what(picture: SlopePicture) -> str:
+    axis = one_line(picture.axis)
+    batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
+    # "along the gradient" is a phrase, `w` a name.
+    return (f"loss {axis}" if " " in axis else f"loss by {axis}") + batch
+
+
+def _slope_notes(picture: SlopePicture, ascii_only: bool) -> Iterator[Note]:
+    here, after, tangent = "Oo." if ascii_only else "●○·"
+    name = one_line(picture.axis)
+    yield Note(here, VALUE, "here" if " " in name else name, figure(picture.at))
+    yield Note(" ", DIM, "loss", figure(picture.loss))
+    if picture.slope is None:
+        yield Note(" ", DIM, "no gradient yet")
+    else:
+        steepness = _curve_slope(picture)
+        is_touching = steepness is None or _looks_alike(picture, steepness)
+        yield Note(tangent, VALUE, "slope" if is_touching else "gradient", figure(picture.slope))
+        if not is_touching:
+            yield Note(" ", DIM, "the curve's", number(steepness or 0.0, 3))
+    if picture.next_at is not None:
+        yield Note(after, VALUE, "now" if picture.is_done else "next", figure(picture.next_at))
+        if picture.next_loss is not None:
+            yield Note(" ", DIM, "loss", figure(picture.next_loss))
+
+
+def _curve_slope(picture: SlopePicture) -> float | None:
+    """The slope of the curve itself at the point: of the parabola through its neighbours."""
+    apart = (max(picture.xs) - min(picture.xs)) * 1e-3
+    near = sorted(
+        (abs(x - picture.at), x, y)
+        for x, y in zip(picture.xs, picture.losses, strict=True)
+        if math.isfinite(y) and abs(x - picture.at) > apart
+    )[:2]
+    if len(near) < 2 or not math.isfinite(picture.loss):
+        return None
+    (_, x1, y1), (_, x2, y2) = near
+    first, second = x1 - picture.at, x2 - picture.at
+    one, two = (y1 - picture.loss) / first, (y2 - picture.loss) / second
+    return (one * second - two * first) / (second - first) if first != second else None
+
+
+def _looks_alike(picture: SlopePicture, steepness: float) -> bool:
+    """Whether the tangent drawn with the lesson's gradient can't be told from the curve's own."""
+    breadth = max(picture.xs) - min(picture.xs)
+    finite = [y for y in picture.losses if math.isfinite(y)]
+    height = max(finite) - min(finite)
+    return abs((picture.slope or 0.0) - steepness) * breadth <= TOUCHING * height
+
+
+def _slope_plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
+    least = ys.of(min(x for x in (*picture.losses, picture.loss) if math.isfinite(x)))
+    upright = ys.ticks((least, (least + 1) / 2, 1.0) if sheet.height > 5 else (least, 1.0))
+    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    here = xs.of(picture.at), ys.of(picture.loss)
+    canvas.trail(_tangent(picture, xs, ys), "." if sheet.ascii_only else "·", VALUE)
+    points = [(xs.of(x), ys.of(y)) for x, y in zip(picture.xs, picture.losses, strict=True)]
+    canvas.line(points, Pen(CURVE))
+    _draw_step(canvas, picture, here, xs, ys)
+    canvas.mark(here, "O" if sheet.ascii_only else "●", VALUE)
+    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+
+
+def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
+    """Its two ends, at the edges of the window or beyond; none where it has no slope."""
+    if picture.slope is None or not math.isfinite(picture.loss):
+        return []
+    breadth, height = xs.high - xs.low, ys.high - ys.low
+    if not breadth or not height:
+        return []
+    # How much of the window's height it climbs over the window's breadth.
+    climb = picture.slope * (breadth / height)
+    x, y = xs.of(picture.at), ys.of(picture.loss)
+    if not math.isfinite(climb):
+        return []
+    return [(0.0, y - climb * x), (1.0, y + climb * (1 - x))]
+
+
+def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys: Scale) -> None:
+    """Where the update leads: a circle, or an arrow towards it if that lies outside."""
+    if picture.next_at is None or not math.isfinite(picture.next_at):
+        return
+    to_right = picture.next_at > picture.at
+    arrow = (">" if to_right else "<") if canvas.ascii_only else ("→" if to_right else "←")
+    there = (
+        xs.of(picture.next_at),
+        ys.of(math.nan if picture.next_loss is None else picture.next_loss),
+    )
+    if not canvas.mark(there, "o" if canvas.ascii_only else "○", VALUE):
+        canvas.mark((min(max(there[0], 0.0), 1.0), here[1]), arrow, PLAIN)
+    elif abs(canvas.cell_at(there)[0] - canvas.cell_at(here)[0]) > 2:
+        column, row = canvas.cell_at(here)
+        canvas.put((column + (1 if to_right else -1), row), arrow, PLAIN)
