@@ -9,9 +9,11 @@ from textual.content import Content
 from tutor.lesson.model import DisplayFormula, Lesson, Prose, Section
 from tutor.protocol.frame import NO_VALUE, Frame
 from tutor.session.attempt import Attempt
+from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.formula import FormulaPane
 
+from .conftest import come_true
 from .exercises import PREDICT
 from .fake_engine import scalar
 from .lessons import lesson
@@ -72,6 +74,54 @@ async def test_a_value_that_comes_for_the_first_time_is_marked_as_a_whole() -> N
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         assert changed(next(c for c in app.pane.lines if "21.675" in c.plain)) == ["21.675"]
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_a_picture_that_is_used_again_is_that_of_the_new_numbers(ascii_only: bool) -> None:
+    """The layout is kept where only digits differ: nothing else may come from the old numbers."""
+    exponent = DisplayFormula(r"2^{\boxed{a}} + \boxed{loss} - \frac{\boxed{loss}}{\boxed{a}}", 18)
+    exponent = msgspec.structs.replace(exponent, boxed=("a", "loss", "loss", "a"))
+    plain = lesson()
+    powers = msgspec.structs.replace(
+        plain,
+        sections=tuple(
+            msgspec.structs.replace(s, blocks=(*s.blocks, exponent)) if s.phase == "Loss" else s
+            for s in plain.sections
+        ),
+    )
+
+    def at(loss: float, a: float) -> RunView:
+        boxed = {"Loss": {"loss": scalar(loss), "a": scalar(a)}}
+        here = msgspec.structs.replace(frame(1, 2), boxed=boxed)
+        return replace(view(here), lesson=powers)
+
+    def pane() -> FormulaPane:
+        return FormulaPane(id="formula", ascii_only=ascii_only)
+
+    stepped = OnePane(pane(), at(0.125, 2))
+    async with stepped.run_test(size=SIZE) as pilot:
+        for loss, a in ((0.125, 2), (0.875, 3), (-0.5, -4), (-0.75, -7), (1e-9, 30), (3e-7, 41)):
+            stepped.view = at(loss, a)
+            await pilot.pause()
+            fresh = OnePane(pane(), at(loss, a))
+            async with fresh.run_test(size=SIZE) as other:
+                await other.pause()
+                assert fresh.text == stepped.text, (loss, a)
+            assert "\n" in stepped.text
+
+
+async def test_a_question_about_the_first_phase_of_a_later_epoch_has_that_phase_in_view() -> None:
+    """Not the end of the epoch before, which is what the run has just done."""
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
+    async with app.run_test(size=(78, 9)) as pilot:
+        assert isinstance(app.pane, FormulaPane)
+        app.pane.attempt = Attempt(
+            PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True
+        )
+        app.view = replace(view(frame(2, 5), frame(2, 4)), lesson=told(2))
+        await come_true(lambda: app.pane.lines)
+        await pilot.pause()
+        assert app.screen_rows[0].strip().startswith("▶ Predict")
 
 
 async def test_in_ascii_the_changed_digits_are_the_same_ones() -> None:
@@ -193,7 +243,7 @@ async def test_the_sections_behind_the_last_phase_come_by_stepping_on() -> None:
 async def test_of_several_formulas_all_that_find_room_are_in_view(
     count: int, words: int, rows: int
 ) -> None:
-    """In a long phase, also in the last one before the loop begins again: the newest end."""
+    """In a long phase, also in the last one before the loop begins again: from the first on."""
     plain = lesson()
     many = tuple(DisplayFormula(rf"a_{{{n}}} = \boxed{{w}}", 18, ("w",)) for n in range(count))
     long = msgspec.structs.replace(
@@ -213,7 +263,7 @@ async def test_of_several_formulas_all_that_find_room_are_in_view(
             await pilot.pause()
             seen = [row.strip() for row in app.screen_rows if row.strip().startswith("┃   a")]
             ends = [row.plain.strip() for row in app.pane.lines if row.plain.startswith("┃   a")]
-            assert seen == ends[-min(count, app.pane.scrollable_content_region.height) :]
+            assert seen == ends[: app.pane.scrollable_content_region.height]
 
 
 async def test_after_the_lessons_epochs_each_further_one_shows_the_next_closing_section() -> None:

@@ -1,10 +1,11 @@
 """Every key of the lesson screen, pressed."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from textual.command import CommandPalette
+from textual.content import Content
 from textual.widgets import OptionList
 
 from tutor.protocol.messages import (
@@ -92,6 +93,34 @@ async def test_a_step_shows_in_all_panes(make_app: MakeApp) -> None:
         assert "▲0.300000" in text_of(app, "numbers")
         assert "Update has run" in text_of(app, "status")
         assert "epoch 1 of 20" in text_of(app, "header")
+
+
+async def test_a_hidden_pane_builds_nothing_until_it_is_shown_again(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        for key in "2345671":
+            await pilot.press(key)
+            await settled(pilot)
+        before = text_of(app, "numbers")
+        built: list[str | None] = []
+        build = LinesPane.show_lines
+
+        def counted(pane: LinesPane, lines: Sequence[Content]) -> None:
+            built.append(pane.id)
+            build(pane, lines)
+
+        monkeypatch.setattr(LinesPane, "show_lines", counted)
+        await pilot.press("space", "s")
+        await settled(pilot)
+        hidden = {pane.id for pane in app.screen.query(LinesPane) if pane.is_hidden}
+        assert {"code", "graph", "plot", "numbers", "output"} <= hidden
+        assert "formula" in built
+        assert not hidden & set(built)
+        await pilot.press("3")
+        await settled(pilot)
+        assert text_of(app, "numbers") != before
 
 
 async def test_the_code_is_shown_to_the_character(make_app: MakeApp) -> None:

@@ -40,7 +40,7 @@ def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:
 
 def test_an_array_is_shown_as_rows_in_brackets() -> None:
     value = Value((1.0, 0.25, -3.5, 4.0), (2, 2), "float32")
-    assert number_format.matrix(value, 4) == ["[ 1      0.2500]", "[−3.500  4     ]"]
+    assert number_format.matrix(value, 4) == ("[ 1      0.2500]", "[−3.500  4     ]")
     assert number_format.short(value, 3) == "[[1 0.250] [−3.50 4]]"
 
 

@@ -20,10 +20,9 @@ from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnyEvent
 from tutor.session.journal import Journal, next_to_do
 from tutor.session.run_view import Notice, Start
-from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
-from tutor.ui.screens.base import SessionScreen, SizedScreen
+from tutor.ui.screens.base import KeysInOrder, SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch

@@ -34,13 +34,8 @@ class Bar(LinesPane, can_focus=False):
 class Header(Bar):
     """The header: the open lesson and the settings of its run."""
 
-    view: var[RunView | None] = var(None)
     heading: var[str] = var("")
     """The title while no lesson is open."""
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another lesson, setting or epoch."""
-        self.rebuild()
 
     def watch_heading(self) -> None:
         """Redraw for another title."""
@@ -75,7 +70,6 @@ def _settings(view: RunView) -> Iterable[str]:
 class ErrorBar(Bar):
     """The error of the lesson's code; it takes no room while there is none."""
 
-    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     """The attempt whose code may have failed."""
 
@@ -84,7 +78,7 @@ class ErrorBar(Bar):
         self._failed: LessonFailed | None = None
         """The error that this bar shows."""
 
-    def watch_view(self) -> None:
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw when an error appears or disappears."""
         self._show_error()
 
@@ -126,13 +120,8 @@ class ErrorBar(Bar):
 class StatusBar(Bar):
     """The status bar: the latest notice, the pending command, or the next phase."""
 
-    view: var[RunView | None] = var(None)
     notice: var[Notice] = var(Notice)
     waiting: var[str] = var("")
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another step."""
-        self.rebuild()
 
     def watch_notice(self) -> None:
         """Redraw for another notice."""

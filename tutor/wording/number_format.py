@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 
 from tutor.protocol.frame import Value
@@ -56,6 +57,8 @@ def _decimals(x: float, digits: int) -> int:
     return max(1, digits - max(whole, 0))
 
 
+# The same value is shown by several panes, and after the next step as the one before.
+@lru_cache(512)
 def short(value: Value, digits: int = 5) -> str:
     """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
     if not value.data:
@@ -85,15 +88,15 @@ def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
     return [texts[i : i + width] for i in range(0, len(texts), width)] if width else []
 
 
-def matrix(value: Value, digits: int = 5) -> list[str]:
+@lru_cache(512)
+def matrix(value: Value, digits: int = 5) -> tuple[str, ...]:
     """An array as lines, its columns aligned; what is left out is counted on the last line."""
     if not value.data:
-        return [short(value)]
+        return (short(value),)
     texts = [_scalar(value, x, digits) for x in value.data]
     lines = boxed_rows(texts, value.shape[-1] if value.shape else 1)
-    if value.size > len(value.data):
-        lines.append(f"… {value.size - len(value.data)} more")
-    return lines
+    left_out = value.size - len(value.data)
+    return (*lines, f"… {left_out} more") if left_out else tuple(lines)
 
 
 def boxed_rows(texts: Sequence[str], width: int) -> list[str]:

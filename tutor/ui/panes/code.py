@@ -6,7 +6,9 @@ difference to another mode's code is shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -16,13 +18,12 @@ from textual.reactive import var
 
 from tutor.lesson.code_checks import ladder
 from tutor.lesson.exercise import Repair
-from tutor.lesson.model import Fence, Section
+from tutor.lesson.model import Lesson, Section
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.code_lines import (
-    CodeRow,
     Difference,
     compared_with,
     diff_rows,
@@ -48,7 +49,6 @@ class CodePane(FooterPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
-    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     difference_to: var[str] = var("")
     """The mode whose code this mode's is compared with; empty to show the code itself."""
@@ -60,6 +60,15 @@ class CodePane(FooterPane):
         """Where each name stands."""
         self._chosen: Name | None = None
         self._followed: tuple[object, ...] | None = None
+        self._adopted: tuple[Lesson, str] | None = None
+        """The lesson and the mode whose code is shown."""
+        self._sections: tuple[Section, ...] = ()
+        """The phases that this mode runs."""
+        self._names: tuple[Name, ...] = ()
+        self._drawn: dict[tuple[str, bool, bool], _DrawnPhase] = {}
+        """By phase, whether it is next, and whether it has just run."""
+        self._drawn_for: tuple[object, ...] = ()
+        """The width, the line that failed, and the chosen name in what is drawn."""
 
     # ── Changes of the attributes ───────────────────────────────────────────────────
 
@@ -68,17 +77,31 @@ class CodePane(FooterPane):
         if (old and old.exercise.id) != (new and new.exercise.id):
             self.rebuild()
 
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
+    def view_changed(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw when the lesson, mode, phase or the chosen name's facts change."""
-        if old is None or new is None or old.lesson.digest != new.lesson.digest:
-            self.difference_to = ""
-            self._choose(None)
-        elif old.mode != new.mode:
-            if self.difference_to == new.mode:
-                self.difference_to = turned(new.lesson.modes, new.mode, "")
-            self._choose(again(_names(new), self._chosen) if self._chosen else None)
         if old is None or new is None or _shown_of(old) != _shown_of(new):
             self.rebuild()
+
+    def rebuild(self) -> None:
+        """Build the lines again; in another lesson or mode, what was chosen is chosen anew."""
+        if self.view is not None and not self.is_hidden:
+            self._adopt(self.view.lesson, self.view.mode)
+        super().rebuild()
+
+    def _adopt(self, lesson: Lesson, mode: str) -> None:
+        before, self._adopted = self._adopted, (lesson, mode)
+        if before == self._adopted:
+            return
+        self._sections = tuple(s for s in lesson.sections if s.phase and s.fences(mode))
+        self._names = names_in([fence for s in self._sections for fence in s.fences(mode)])
+        self._drawn.clear()
+        if before is None or before[0].digest != lesson.digest:
+            self.difference_to = ""
+            self._choose(None)
+        else:
+            if self.difference_to == mode:
+                self.difference_to = turned(lesson.modes, mode, "")
+            self._choose(again(self._names, self._chosen) if self._chosen else None)
 
     def watch_difference_to(self) -> None:
         """Redraw; a difference has no names to choose."""
@@ -196,21 +219,37 @@ class CodePane(FooterPane):
     def _found(self) -> Difference | None:
         """The difference that is shown, if one is."""
         view, other = self.view, self.difference_to
-        if view is None or other not in compared_with(view.lesson.modes, view.mode):
+        if not other or view is None or other not in compared_with(view.lesson.modes, view.mode):
             return None
         return difference(view.lesson, view.mode, other)
 
     def _code(self, view: RunView, width: int) -> list[Content]:
+        failed = view.failed.line if view.failed else None
+        if self._drawn_for != (width, failed, self._chosen):
+            self._drawn_for = width, failed, self._chosen
+            self._drawn.clear()
         lines: list[Content] = []
-        names = _by_line(_names(view))
-        for section in _sections(view):
-            first = len(lines)
-            lines.append(_heading(section.phase or "", view))
-            for row in _section_rows(section, view, width, self._chosen):
-                self._rows |= {n: len(lines) for n in names.get(row.line, ()) if row.shows(n)}
-                lines.append(row.content)
-            self._phases[section.phase or ""] = (first, len(lines) - 1)
+        for section in self._sections:
+            phase = str(section.phase)
+            state = phase, text_styles.is_next(phase, view), text_styles.has_just_run(phase, view)
+            if state not in self._drawn:
+                self._drawn[state] = self._draw_phase(section, view, width)
+            drawn = self._drawn[state]
+            self._phases[phase] = (len(lines), len(lines) + len(drawn.lines) - 1)
+            self._rows |= {name: len(lines) + row for name, row in drawn.rows.items()}
+            lines += drawn.lines
         return lines
+
+    def _draw_phase(self, section: Section, view: RunView, width: int) -> _DrawnPhase:
+        lines = [_heading(section.phase or "", view)]
+        mark = text_styles.line_mark(section.phase, view)
+        failed = view.failed.line if view.failed else None
+        rows: dict[Name, int] = {}
+        for fence in section.fences(view.mode):
+            for row in fence_rows(fence, width, mark, failed, self._chosen):
+                rows |= {name: len(lines) for name in self._names if row.shows(name)}
+                lines.append(row.content)
+        return _DrawnPhase(lines, rows)
 
     def _difference(self, found: Difference, view: RunView, width: int) -> list[Content]:
         lines: list[Content] = []
@@ -231,26 +270,6 @@ def _shown_of(view: RunView) -> tuple[object, ...]:
     return (view.lesson.digest, view.mode, phases, view.failed, view.inspections.facts)
 
 
-def _sections(view: RunView) -> Iterator[Section]:
-    """The phases that this mode runs."""
-    return (s for s in view.lesson.sections if s.phase and s.fences(view.mode))
-
-
-def _fences(view: RunView) -> Iterator[Fence]:
-    return (fence for section in _sections(view) for fence in section.fences(view.mode))
-
-
-def _names(view: RunView) -> tuple[Name, ...]:
-    return names_in(tuple(_fences(view)))
-
-
-def _by_line(names: Sequence[Name]) -> dict[int, list[Name]]:
-    lines: dict[int, list[Name]] = {}
-    for name in names:
-        lines.setdefault(name.line, []).append(name)
-    return lines
-
-
 def _heading(phase: str, view: RunView) -> Content:
     style = text_styles.NEXT if text_styles.is_next(phase, view) else text_styles.DIM
     if text_styles.has_just_run(phase, view):
@@ -258,13 +277,12 @@ def _heading(phase: str, view: RunView) -> Content:
     return line(text_styles.heading_mark(phase, view), (phase, style))
 
 
-def _section_rows(
-    section: Section, view: RunView, width: int, chosen: Name | None
-) -> Iterator[CodeRow]:
-    failed = view.failed.line if view.failed else None
-    mark = text_styles.line_mark(section.phase, view)
-    for fence in section.fences(view.mode):
-        yield from fence_rows(fence, width, mark, failed, chosen)
+@dataclass(frozen=True, slots=True)
+class _DrawnPhase:
+    """The lines of a phase, and in which of them each name stands."""
+
+    lines: Sequence[Content]
+    rows: Mapping[Name, int]
 
 
 def _legend(found: Difference, view: RunView, width: int) -> Content:
@@ -291,12 +309,7 @@ NAME = 10
 class LadderPane(LinesPane):
     """The table "who does what"; the present mode is marked."""
 
-    view: var[RunView | None] = var(None)
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another lesson or mode."""
-        if new and (old is None or (old.lesson, old.mode) != (new.lesson, new.mode)):
-            self.rebuild()
+    drawn_from = attrgetter("lesson", "mode")
 
     def build(self, width: int) -> Sequence[Content]:
         """A row for each phase, a column for each mode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
@@ -21,9 +22,9 @@ from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
-from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane, Tab
 from tutor.ui.prose import inline_formulas
+from tutor.ui.screens.base import Field
 from tutor.ui.text_styles import line
 
 Self = TypeVar("Self", bound="ExercisePane")
@@ -142,7 +143,7 @@ class ExerciseText(PartsPane):
 
     attempt: var[Attempt | None] = var(None)
     results: var[Mapping[str, ExerciseResult]] = var(dict)
-    view: var[RunView | None] = var(None)
+    drawn_from = attrgetter("lesson")
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
@@ -162,11 +163,6 @@ class ExerciseText(PartsPane):
     def watch_results(self) -> None:
         """Redraw when a result changes."""
         self.rebuild()
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw when the lesson's exercises change."""
-        if _exercises(old) != _exercises(new):
-            self.rebuild()
 
     def parts(self, width: int) -> Iterable[TextPart]:
         """The current exercise, or the list of exercises."""
@@ -236,8 +232,8 @@ class ExerciseText(PartsPane):
 class ExerciseKeyLine(LinesPane, can_focus=False):
     """The keys that work now."""
 
+    drawn_from = attrgetter("lesson")
     attempt: var[Attempt | None] = var(None)
-    view: var[RunView | None] = var(None)
     results: var[Mapping[str, ExerciseResult]] = var(dict)
     is_typing: var[bool] = var(False)
 
@@ -248,11 +244,6 @@ class ExerciseKeyLine(LinesPane, can_focus=False):
     def watch_results(self) -> None:
         """Redraw when another exercise may be next."""
         self.rebuild()
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw when the lesson begins or ceases to have exercises."""
-        if bool(_exercises(old)) != bool(_exercises(new)):
-            self.rebuild()
 
     def watch_is_typing(self) -> None:
         """Redraw when the field gains or loses the focus."""

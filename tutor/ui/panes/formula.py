@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rich.cells import cell_len
 from textual import events
@@ -29,10 +31,38 @@ if TYPE_CHECKING:
     from tutor.formula import Picture
 
 Spans: TypeAlias = tuple[Span, ...]
+LineSpan: TypeAlias = tuple[int, int]
+"""A first and a last line."""
 
 INDENT = " " * text_styles.GUTTER
 FORMULA_INDENT = "  "
 """Between a formula and the mark before it."""
+
+
+class _State(NamedTuple):
+    """All that the lines of a section depend on, besides its text."""
+
+    width: int
+    heading_mark: Piece
+    line_mark: Piece
+    hides_result: bool
+    """Whether an exercise asks for the result of this phase."""
+    now: Mapping[str, Value]
+    """By expression: the value to show."""
+    last: Mapping[str, Value | None]
+    """By expression that had a value before this step, or none: the last value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The lines of one section, and what they were drawn from."""
+
+    state: _State
+    lines: Sequence[Content]
+    formulas: Sequence[LineSpan]
+    """First and last line of each formula."""
+    results: LineSpan | None
+    """From the first line of its formulas with numbers to the last line of the last one."""
 
 
 class FormulaPane(LinesPane):
@@ -42,7 +72,6 @@ class FormulaPane(LinesPane):
     """
 
     loads_slowly = True
-    view: var[RunView | None] = var(None)
     results: var[Mapping[str, ExerciseResult]] = var(dict)
     """By exercise: the best that the learner has done there."""
     attempt: var[Attempt | None] = var(None)
@@ -51,28 +80,34 @@ class FormulaPane(LinesPane):
         super().__init__(id=id)
         self._ascii = ascii_only
         self._inline = inline_formulas(ascii_only)
-        self._drawn: dict[tuple[object, ...], list[Content]] = {}
-        self._sections: dict[str, tuple[int, int]] = {}
+        self._drawn: dict[int, _Drawn] = {}
+        """By index of the section."""
+        self._exercises: dict[str, Content] = {}
+        """By exercise: its place in the text, with the learner's result."""
+        self._words: dict[tuple[str, int], list[Content]] = {}
+        """By Markdown and width."""
+        self._sections: dict[str, LineSpan] = {}
         """By phase: its first and last line."""
-        self._results: dict[str, tuple[int, int]] = {}
+        self._results: dict[str, LineSpan] = {}
         """By phase: from the first line of its formulas with numbers to the last one's last."""
-        self._formulas: list[tuple[int, int]] = []
+        self._formulas: list[LineSpan] = []
         """First and last line of each formula."""
-        self._last: dict[tuple[str, str], str] = {}
-        """By phase and expression: the text that last stood there before this frame."""
+        self._last: dict[str, dict[str, Value]] = {}
+        """By phase and expression: the last value there before this frame."""
         self._closing_starts: list[int] = []
         """The first line of each section behind the last phase."""
-        self._followed: tuple[str, str | None, int | None, bool] | None = None
+        self._followed: tuple[object, ...] | None = None
         self._is_whole = False
         """Whether the text below the pane is built, too: that takes longer than what is in view."""
+        self._asks_what_comes = self._tells_what_came = False
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw for another lesson, step or value."""
         if new is None:
             return
         if old is None or old.lesson is not new.lesson:
-            self._drawn.clear()
-            self._last.clear()
+            for cache in (self._drawn, self._exercises, self._words, self._last):
+                cache.clear()
             self._followed, self._is_whole = None, False
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
         self._remember(new.before)
@@ -80,6 +115,8 @@ class FormulaPane(LinesPane):
 
     def watch_results(self) -> None:
         """Redraw when a result changes."""
+        self._drawn.clear()
+        self._exercises.clear()
         self.rebuild()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
@@ -95,40 +132,44 @@ class FormulaPane(LinesPane):
     def _remember(self, before: Frame | None) -> None:
         """Remember the values: a box that was empty in between is compared with its last value."""
         for phase, values in before.boxed.items() if before else ():
-            for expression in values:
-                if text := _text(values, expression):
-                    self._last[phase, expression] = text
+            known = {e: value for e, value in values.items() if value.dtype != "text"}
+            self._last.setdefault(phase, {}).update(known)
 
     def build(self, width: int) -> Sequence[Content]:
         """Every section, one below the other; at first only those in view."""
         view = self.view
         if view is None:
             return []
+        attempt = self.attempt
+        self._asks_what_comes = attempt is not None and asks_what_comes(attempt)
+        self._tells_what_came = attempt is not None and tells_what_came(attempt)
         lines: list[Content] = []
-        self._sections.clear()
-        self._results.clear()
-        self._formulas.clear()
-        phases = [i for i, section in enumerate(view.lesson.sections) if section.phase]
-        self._closing_starts.clear()
-        for index, section in enumerate(view.lesson.sections):
-            first = len(lines)
-            if phases and index > phases[-1]:
-                self._closing_starts.append(first)
-            for block_lines, kind in self._section(section, view, width):
-                if kind != "words":
-                    self._formulas.append((len(lines), len(lines) + len(block_lines) - 1))
-                if kind == "live" and section.phase:
-                    start, _ = self._results.get(section.phase, (len(lines), 0))
-                    self._results[section.phase] = (start, len(lines) + len(block_lines) - 1)
-                lines.extend(block_lines)
-                if len(lines) > self._height and view.frame is None and not self._is_whole:
-                    after_paint(self, self._build_whole)
-                    return lines
-            if section.phase:
-                self._sections[section.phase] = (first, len(lines) - 1)
-            if len(lines) > first:
+        for found in (self._sections, self._results, self._formulas, self._closing_starts):
+            found.clear()
+        sections = view.lesson.sections
+        last_phase = max((i for i, s in enumerate(sections) if s.phase), default=len(sections))
+        is_first_look = view.frame is None and not self._is_whole
+        for index, section in enumerate(sections):
+            if index > last_phase:
+                self._closing_starts.append(len(lines))
+            room = self._height - len(lines) if is_first_look else None
+            drawn = self._section(index, view, width, room)
+            self._place(section.phase, len(lines), drawn)
+            lines += drawn.lines
+            if is_first_look and len(lines) > self._height:
+                after_paint(self, self._build_whole)
+                return lines
+            if drawn.lines:
                 lines.append(line())
         return lines[:-1]
+
+    def _place(self, phase: str | None, first: int, drawn: _Drawn) -> None:
+        """Note where a section stands."""
+        self._formulas += [(first + start, first + end) for start, end in drawn.formulas]
+        if phase:
+            self._sections[phase] = (first, first + len(drawn.lines) - 1)
+            if drawn.results:
+                self._results[phase] = (first + drawn.results[0], first + drawn.results[1])
 
     def _build_whole(self) -> None:
         self._is_whole = True
@@ -148,7 +189,7 @@ class FormulaPane(LinesPane):
             return
         closing = self._closing_section(view)
         next_phase = None if view.at_start else self._followed_phase(view)
-        place = (view.mode, next_phase, closing, view.epoch > 1)
+        place = (view.mode, next_phase, closing, view.epoch > 1, self._asks_what_comes)
         if place == self._followed:
             return
         self._followed = place
@@ -177,6 +218,8 @@ class FormulaPane(LinesPane):
             self.bring_into_view(*ahead)
         elif done == ahead:  # what has come was asked for
             self._scroll_up_to(self._top(done_phase, done[1]))
+        elif done > ahead and self._asks_what_comes:  # about the first phase of an epoch
+            self._scroll_up_to(ahead[0])
         elif done > ahead:
             shows_closing = self._closing_starts and view.epoch > 1 and self.attempt is None
             below = self._closing_starts[0] if shows_closing else None
@@ -190,21 +233,21 @@ class FormulaPane(LinesPane):
 
         `below`: down to which line of what is next, the most welcome first. If there is no room
         for it from the heading of what has run, then from its formulas, or from those with
-        numbers in them, which are the point of it; else those alone, the last ones of many.
+        numbers in them, which are the point of it; else those alone, from their beginning on.
         """
+        height = self._height
         first, last = self._sections[done]
         formulas = [span for span in self._formulas if first <= span[0] <= last]
         results = self._results.get(done)
         if results is None:
-            start = first if below[-1] - first < self._height else last + 2
+            start = first if below[-1] - first < height else last + 2
             return self._without_cut(first, start, start)
         starts = (first, formulas[0][0], results[0])
         wishes = [(first, below[0]), *((start, below[-1]) for start in starts), results]
         for start, end in wishes:
-            if end - start < self._height:
+            if end - start < height:
                 return self._without_cut(first, start, end)
-        fitting = (a for a, _ in formulas if a >= results[0] and results[1] - a < self._height)
-        return next(fitting, formulas[-1][0])
+        return first if results[0] - first <= height // 2 else results[0]
 
     @property
     def _height(self) -> int:
@@ -212,12 +255,12 @@ class FormulaPane(LinesPane):
 
     def _without_cut(self, heading: int, start: int, end: int) -> int:
         """The line at or a little above `start` from where the pane's edges cut no formula."""
-        start = min(start, max(0, len(self.lines) - self._height))
-        highest = max(heading if start >= heading else 0, start - self._height // 3)
+        height = self._height
+        start = min(start, max(0, len(self.lines) - height))
+        highest = max(heading if start >= heading else 0, start - height // 3)
+        inner = {row for a, b in self._formulas for row in range(a + 1, b + 1)}
         for top in range(start, highest - 1, -1):
-            edges = (top, top + self._height)
-            is_cut = any(a < edge <= b for a, b in self._formulas for edge in edges)
-            if end - top < self._height and not is_cut:
+            if end - top < height and top not in inner and top + height not in inner:
                 return top
         return start
 
@@ -228,91 +271,128 @@ class FormulaPane(LinesPane):
 
     def _followed_phase(self, view: RunView) -> str | None:
         """The phase to keep in view: the next one, or the last one if a prediction was about it."""
-        if tells_what_came(self.attempt) and view.frame is not None:
+        if self._tells_what_came and view.frame is not None:
             return view.frame.phase
         return view.next_phase
 
-    def _section(
-        self, section: Section, view: RunView, width: int
-    ) -> Iterator[tuple[Sequence[Content], Literal["words", "formula", "live"]]]:
-        """The lines of the heading and of each block, and whether they are a formula's."""
-        if section.heading:
-            style = (
-                text_styles.NEXT
-                if text_styles.is_next(section.phase, view)
-                else text_styles.HEADING
-            )
-            mark = text_styles.heading_mark(section.phase, view)
-            yield line(mark, (one_line(section.heading), style)).wrap(width), "words"
-        indent = INDENT if section.heading else ""
-        for block in section.blocks:
-            if isinstance(block, Prose):
-                yield self._prose(block, indent, width), "words"
-            elif isinstance(block, DisplayFormula):
-                lines = self._formula(block, section.phase or "", view, width)
-                start = line(text_styles.line_mark(section.phase, view), FORMULA_INDENT)
-                yield [start + content for content in lines], "live" if block.boxed else "formula"
-            elif isinstance(block, Exercise):
-                yield [line(indent), line(indent) + self._place(block, view.lesson)], "words"
+    # ── The lines of a section ──────────────────────────────────────────────────────
 
-    def _place(self, exercise: Exercise, lesson: Lesson) -> Content:
-        """Where an exercise stands in the text: which it is, and whether it is done."""
-        every = lesson.exercises
-        is_next = exercise.id == next_open(every, self.results)
-        return place_line(
-            every.index(exercise) + 1, exercise, self.results.get(exercise.id), is_next
+    def _section(self, index: int, view: RunView, width: int, room: int | None) -> _Drawn:
+        """The lines of a section; with `room`, no more than fill it.
+
+        They are drawn again only if a mark or a number in them has changed.
+        """
+        section = view.lesson.sections[index]
+        phase = section.phase or ""
+        before = view.before.boxed.get(phase, {}) if view.before else {}
+        known = self._last.get(phase, {})
+        state = _State(
+            width,
+            text_styles.heading_mark(section.phase, view),
+            text_styles.line_mark(section.phase, view),
+            self._asks_what_comes and phase == view.next_phase,
+            view.frame.boxed.get(phase, {}) if view.frame else {},
+            {expression: known.get(expression) for expression in before},
         )
+        drawn = self._drawn.get(index)
+        if drawn is None or drawn.state != state:
+            drawn = self._draw_section(section, view.lesson, state, room)
+            if room is None:
+                self._drawn[index] = drawn
+        return drawn
+
+    def _draw_section(
+        self, section: Section, lesson: Lesson, state: _State, room: int | None
+    ) -> _Drawn:
+        lines: list[Content] = []
+        formulas: list[LineSpan] = []
+        live: list[LineSpan] = []
+        is_next = state.heading_mark == text_styles.NEXT_MARK
+        if section.heading:
+            style = text_styles.NEXT if is_next else text_styles.HEADING
+            heading = line(state.heading_mark, (one_line(section.heading), style))
+            lines += heading.wrap(state.width)
+        indent = INDENT if section.heading else ""
+        start = line(state.line_mark, FORMULA_INDENT)
+        for block in section.blocks:
+            if room is not None and len(lines) > room:
+                break
+            first = len(lines)
+            if isinstance(block, Prose):
+                lines += self._prose(block, indent, state.width)
+            elif isinstance(block, DisplayFormula):
+                lines += [start + row for row in self._formula(block, state)]
+                formulas.append((first, len(lines) - 1))
+                live += formulas[-1:] if block.boxed else []
+            elif isinstance(block, Exercise):
+                lines += [line(indent), line(indent) + self._exercise(block, lesson)]
+        return _Drawn(state, lines, formulas, (live[0][0], live[-1][1]) if live else None)
+
+    def _exercise(self, exercise: Exercise, lesson: Lesson) -> Content:
+        """Where an exercise stands in the text: which it is, and whether it is done."""
+        if not self._exercises:
+            every, results = lesson.exercises, self.results
+            following = next_open(every, results)
+            self._exercises = {
+                e.id: place_line(number, e, results.get(e.id), e.id == following)
+                for number, e in enumerate(every, 1)
+            }
+        return self._exercises[exercise.id]
 
     def _prose(self, block: Prose, indent: str, width: int) -> list[Content]:
-        key = (block, width)
-        if key not in self._drawn:
+        key = (block.markdown, width - len(indent))
+        if key not in self._words:
             lines = prose_lines(block.markdown, width - len(indent) - 1, self._inline)
-            self._drawn[key] = [line(indent) + content for content in lines]
-        return self._drawn[key]
+            self._words[key] = [line(indent) + content for content in lines]
+        return self._words[key]
 
-    def _formula(
-        self, block: DisplayFormula, phase: str, view: RunView, width: int
-    ) -> list[Content]:
-        values = view.frame.boxed.get(phase, {}) if view.frame else {}
+    def _formula(self, block: DisplayFormula, state: _State) -> list[Content]:
+        """The rows of a formula with its numbers; an error and the source if it can't be drawn."""
         boxed = block.boxed
-        if phase == view.next_phase and asks_what_comes(self.attempt):
+        if state.hides_result:
             boxed = _before_the_result(block)  # the formula would say what is asked
-        now = {e: text for e in boxed if (text := _text(values, e))}
-        changed = {e: self._changed(phase, e, text, view.before) for e, text in now.items()}
-        key = (block, width, tuple(now.items()), tuple(changed.items()))
-        if key not in self._drawn:
-            self._forget(block)
-            self._drawn[key] = list(self._draw(block, now, changed, width))
-        return self._drawn[key]
+        now = {e: text for e in boxed if (text := _text(state.now.get(e)))}
+        changed = {
+            e: changed_spans(text, _text(state.last[e]))
+            for e, text in now.items()
+            if e in state.last
+        }
+        try:
+            picture = self._picture(block.latex, now, state.width)
+        except FormulaError as error:
+            return [
+                line((one_line(block.latex), text_styles.UNSUPPORTED)),
+                line((one_line(str(error)), text_styles.DIM)),
+            ]
+        return [line(*_pieces(picture, row, now, changed)) for row in range(len(picture.rows))]
 
-    def _changed(self, phase: str, expression: str, text: str, before: Frame | None) -> Spans:
-        """Where the digits stand that the last step has changed."""
-        if before is None or expression not in before.boxed.get(phase, {}):
-            return ()
-        return changed_spans(text, self._last.get((phase, expression), ""))
-
-    def _forget(self, block: DisplayFormula) -> None:
-        for key in [k for k in self._drawn if k[0] is block]:
-            del self._drawn[key]
-
-    def _draw(
-        self,
-        block: DisplayFormula,
-        now: Mapping[str, str],
-        changed: Mapping[str, Spans],
-        width: int,
-    ) -> Iterator[Content]:
-        from tutor.formula import draw, parse  # noqa: PLC0415  lazy, as above
+    def _picture(self, latex: str, now: Mapping[str, str], width: int) -> Picture:
+        """The picture of a formula, perhaps with other digits: those don't change the layout."""
+        from tutor.formula import draw, parse  # noqa: PLC0415 - after the first paint
 
         room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
-        try:
-            picture = draw(parse(block.latex), now, width=room, ascii=self._ascii)
-        except FormulaError as error:
-            yield line((one_line(block.latex), text_styles.UNSUPPORTED))
-            yield line((one_line(str(error)), text_styles.DIM))
-            return
-        for row in range(len(picture.rows)):
-            yield line(*_pieces(picture, row, now, changed))
+        shapes = tuple((e, text.translate(_ANY_DIGIT)) for e, text in now.items())
+        picture = _picture_of_shapes(latex, shapes, room, self._ascii)
+        return picture or draw(parse(latex), now, width=room, ascii=self._ascii)
+
+
+_ANY_DIGIT = str.maketrans("123456789", "0" * 9)
+
+
+@lru_cache(512)
+def _picture_of_shapes(
+    latex: str, shapes: tuple[tuple[str, str], ...], width: int, is_ascii: bool
+) -> Picture | None:
+    """A picture for all values of these shapes; None where a value is folded or respelled."""
+    from tutor.formula import draw, parse  # noqa: PLC0415 - as above
+
+    picture = draw(parse(latex), values := dict(shapes), width=width, ascii=is_ascii)
+    for mark in picture.marks:
+        row = picture.rows[mark.row]
+        shown = row[index_at(row, mark.start) : index_at(row, mark.end)]
+        if mark.kind == "value" and shown != values.get(mark.text, shown):
+            return None
+    return picture
 
 
 def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
@@ -321,26 +401,30 @@ def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
     return block.boxed[:count] if count < len(block.boxed) else ()
 
 
-def _text(values: Mapping[str, Value], expression: str) -> str:
+def _text(value: Value | None) -> str:
     """The value as it stands in the formula; nothing where there is none yet."""
-    value = values.get(expression)
     return "" if value is None or value.dtype == "text" else one_line(short(value))
 
 
 def _pieces(
     picture: Picture, row: int, now: Mapping[str, str], changed: Mapping[str, Spans]
 ) -> Iterator[Piece]:
-    """One row of the picture: values stand out, and their changed digits the more so."""
+    """One row of the picture: values stand out, and their changed digits the more so.
+
+    A value in one piece is taken from `now`: the picture may have been drawn for other digits.
+    """
     text, at = picture.rows[row].rstrip(), 0
     for mark in sorted((m for m in picture.marks if m.row == row), key=lambda m: m.start):
         start, end = index_at(text, mark.start), index_at(text, mark.end)
         yield text[at:start]
+        shown, value, spans = text[start:end], now.get(mark.text, ""), changed.get(mark.text, ())
         if mark.kind != "value":
-            yield (text[start:end], text_styles.UNSUPPORTED)
+            yield (shown, text_styles.UNSUPPORTED)
+        elif shown.translate(_ANY_DIGIT) == value.translate(_ANY_DIGIT):
+            yield from _value(value, spans)
         else:
-            spans = changed.get(mark.text, ())
-            is_whole = end - start == len(now.get(mark.text, ""))
-            yield from _value(text[start:end], spans if is_whole else spans and ((0, end - start),))
+            is_whole = len(shown) == len(value)
+            yield from _value(shown, spans if is_whole else spans and ((0, len(shown)),))
         at = end
     yield text[at:]
 

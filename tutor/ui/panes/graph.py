@@ -17,7 +17,6 @@ from tutor.plain import one_line
 from tutor.protocol.frame import Frame
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.session.attempt import Attempt
-from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
@@ -236,7 +235,6 @@ class GraphPane(LinesPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
-    view: var[RunView | None] = var(None)
     attempt: var[Attempt | None] = var(None)
     """The exercise that may ask about one of its operations."""
 
@@ -258,15 +256,9 @@ class GraphPane(LinesPane):
 
     # ── What is shown ───────────────────────────────────────────────────────────────
 
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another graph or another position of backward."""
-        if self.display:
-            self.rebuild()
-
     def watch_attempt(self) -> None:
         """Redraw when an exercise asks about another operation."""
-        if self.display:
-            self.rebuild()
+        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and the rows that are not folded away; or why there is no graph."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import ClassVar
+from operator import attrgetter
+from typing import Any, ClassVar
 
 from rich.cells import cell_len
 from textual import events
@@ -18,8 +19,9 @@ from textual.message import Message
 from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
-from tutor.session.run_view import PrintedText
+from tutor.session.run_view import PrintedText, RunView
 from tutor.ui import text_styles
 from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
 
@@ -83,6 +85,11 @@ class LinesPane(ScrollView, can_focus=True):
 
     loads_slowly: ClassVar[bool] = False
     """Whether `build` imports much: then the empty pane is painted first."""
+    drawn_from: ClassVar[attrgetter[Any] | None] = None
+    """The parts of the view that the pane is drawn from; None for all of it."""
+
+    view: var[RunView | None] = var(None)
+    """The run, in the panes that are bound to it."""
 
     tabs: var[tuple[Tab, ...]] = var(())
     """The titles in its upper border: its own, and those that share its place."""
@@ -105,16 +112,36 @@ class LinesPane(ScrollView, can_focus=True):
 
     # ── For subclasses to call ──────────────────────────────────────────────────────
 
+    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
+        """Redraw for another view, unless the pane is hidden."""
+        if not self.is_hidden:
+            self.view_changed(old, new)
+
+    def view_changed(self, old: RunView | None, new: RunView | None) -> None:
+        """Redraw where the pane is drawn from something that has changed."""
+        parts = self.drawn_from
+        if parts is None or old is None or new is None or parts(old) != parts(new):
+            self.rebuild()
+
     def rebuild(self) -> None:
-        """Build the lines again and repaint those that differ."""
+        """Build the lines again and repaint those that differ.
+
+        A hidden pane builds nothing: it is resized, and so rebuilt, as soon as it is shown.
+        """
         width = self.scrollable_content_region.width
-        if width <= 0 or not self.is_attached:
+        if width <= 0 or not self.is_attached or self.is_hidden:
             return
         if self.loads_slowly and not self._may_load:
             after_paint(self, self._load)
             return
         self.show_lines(self.build(width))
         self.settle()
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the pane, or the one that it is a part of, is not shown."""
+        parent = self.parent
+        return not self.display or (isinstance(parent, Widget) and not parent.display)
 
     def _load(self) -> None:
         if not self._may_load:

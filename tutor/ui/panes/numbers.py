@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from textual.content import Content
-from textual.reactive import var
 
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
@@ -58,12 +57,6 @@ class NumberRow:
 
 class NumbersPane(LinesPane):
     """Loss, parameters, gradients and watched expressions as a table."""
-
-    view: var[RunView | None] = var(None)
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another frame, of this run or of the other."""
-        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The table in as many columns as there is room for."""
@@ -152,7 +145,7 @@ def _figures(frame: Frame) -> dict[Figure, Value]:
 
 
 def _differ(a: Value, b: Value) -> bool:
-    return number_format.matrix(a, 9) != number_format.matrix(b, 9)
+    return a != b and number_format.matrix(a, 9) != number_format.matrix(b, 9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.reactive import var
 
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
@@ -49,8 +48,6 @@ class Timeline(LinesPane):
             super().__init__()
             self.stay = stay
 
-    view: var[RunView | None] = var(None)
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._requested: int | None = None
@@ -61,12 +58,6 @@ class Timeline(LinesPane):
         if self._requested is not None:
             return self._requested
         return self.view.epoch if self.view else 0
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another position."""
-        if new is not None and new.epoch == self._requested:
-            self._requested = None
-        self.rebuild()
 
     def on_blur(self) -> None:
         """Forget the requested epoch when another pane gets the focus."""
@@ -116,6 +107,8 @@ class Timeline(LinesPane):
         view = self.view
         if view is None:
             return []
+        if view.epoch == self._requested:
+            self._requested = None
         return [
             line(*_time(view, self.epoch, width)),
             line((HELP, text_styles.DIM)).truncate(width),

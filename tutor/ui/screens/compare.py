@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.content import Content
-from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.plain import one_line
@@ -36,12 +36,7 @@ PRECISIONS = (6, 5, 4, 3)
 class ComparisonPane(LinesPane):
     """A block for each parameter: the verdict, and a table with a row for each mode."""
 
-    view: var[RunView | None] = var(None)
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Redraw for another comparison or epoch."""
-        if old is None or new is None or _seen(old) != _seen(new):
-            self.rebuild()
+    drawn_from = attrgetter("inspections.comparison", "epoch")
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and a block for each parameter; or that the comparison is being computed."""
@@ -53,10 +48,6 @@ class ComparisonPane(LinesPane):
         for agreement in comparison.agreements:
             lines += [line(), *_block(agreement, width)]
         return lines
-
-
-def _seen(view: RunView) -> tuple[ModeComparison | None, int]:
-    return view.inspections.comparison, view.epoch
 
 
 # ── The heading ─────────────────────────────────────────────────────────────────────

@@ -22,9 +22,8 @@ from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
 from tutor.ui.commands import AppCommand
-from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.base import SizedScreen
+from tutor.ui.screens.base import Field, SizedScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.number_format import setting

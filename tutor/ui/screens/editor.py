@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import ClassVar
 
 from textual import events
@@ -23,7 +24,7 @@ from textual.widgets import Static, TextArea
 from tutor.lesson.exercise import Repair
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt
-from tutor.session.run_view import Notice, RunView
+from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
@@ -31,11 +32,10 @@ from tutor.ui.bars import Bar, Footer, Header, StatusBar
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
-from tutor.ui.keys_in_order import act_in_order
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
-from tutor.ui.screens.base import SessionScreen
+from tutor.ui.screens.base import SessionScreen, act_in_order
 from tutor.ui.text_styles import line
 
 PAUSE = 0.5
@@ -234,7 +234,7 @@ class TaskPane(PartsPane):
 class AroundPane(LinesPane):
     """The lesson's code in this mode, with a line where the code stands that is to be fixed."""
 
-    view: var[RunView | None] = var(None)
+    drawn_from = attrgetter("lesson", "mode")
 
     def __init__(self, exercise: Repair, *, id: str) -> None:
         super().__init__(id=id)
@@ -243,11 +243,6 @@ class AroundPane(LinesPane):
         self._own = 0
         """The line that marks the place of the code to fix."""
         self._settled_in = 0
-
-    def watch_view(self, old: RunView | None, new: RunView | None) -> None:
-        """Draw when the lesson is there; its code does not change."""
-        if old is None or new is None or old.lesson is not new.lesson or old.mode != new.mode:
-            self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The code, phase by phase."""
