@@ -27,8 +27,16 @@ from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as module
 from tutor.session.journal import Bookmark, Draft, Journal, packed, unpacked
-from tutor.session.progress_writer import FAST, PAUSE, RETRY, PendingWrites, ProgressWriter
+from tutor.session.progress_writer import (
+    FAST,
+    PAUSE,
+    RETRY,
+    PendingWrite,
+    PendingWrites,
+    ProgressWriter,
+)
 from tutor.training.history import END
+from tutor.wording.notices import notice_text
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -203,6 +211,10 @@ def test_with_a_clock_that_was_never_set_all_is_kept(
     assert opened().last_bookmark() == left(epoch=3)
 
 
+def trouble_of(writer: ProgressWriter) -> str:
+    return notice_text(writer.trouble, {})
+
+
 def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_back(
     opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,9 +226,9 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
         writer.record_result("xor", "first", "predict", "done")
         writer.save_bookmark(left(epoch=7))
         writer.close(timeout=0.3)
-    wait_until(lambda: ".unsaved-" in writer.trouble, "what is put beside the file")
+    wait_until(lambda: ".unsaved-" in trouble_of(writer), "what is put beside the file")
     (beside,) = file.parent.glob("*.unsaved-*.jsonl")
-    assert str(beside) in writer.trouble
+    assert str(beside) in trouble_of(writer)
     assert beside.stat().st_mode & 0o077 == 0
     with closing(Store(file)) as store:
         store.merge(read_lines(beside.read_bytes().splitlines(), "file"))
@@ -269,7 +281,7 @@ def test_a_step_is_written_at_once_and_survives_a_kill(file: Path, opened: Open)
     assert writer.last_bookmark() == left(epoch=41)
     assert writer.results_of("xor") == {"first": "done"}
     assert writer.draft_of("xor", "fix") == Draft("w = 1")
-    assert writer.trouble == ""
+    assert not writer.trouble.code
 
 
 def epoch_kept(file: Path) -> int:
@@ -296,7 +308,7 @@ def test_two_writers_at_once_lose_nothing(opened: Open) -> None:
         thread.join()
     for writer in writers:
         writer.close()
-        assert writer.trouble == ""
+        assert not writer.trouble.code
     after = opened()
     assert len(after.results_of("xor")) == 100
     assert [after.bookmark_of(name) for name in "ab"] == [left("a", 49), left("b", 49)]
@@ -352,7 +364,7 @@ def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
     monkeypatch.setattr(Store, "exercises", None)
     writer.refresh()
     assert writer.results_of("xor") == {"first": "done"}
-    assert writer.trouble == ""
+    assert not writer.trouble.code
 
 
 def test_a_look_at_a_file_that_can_not_be_read_ends(opened: Open, file: Path) -> None:
@@ -424,7 +436,7 @@ def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.Monke
         assert len(writer.results_of("xor")) == n + 1
     writer.close(timeout=0.05)
     assert time.monotonic() - began < 50, "not a tenth of a second each time"
-    assert writer.trouble.startswith(f"progress is not kept: waiting for {file}")
+    assert trouble_of(writer).startswith(f"progress is not kept: waiting for {file}")
     gate.set()
     writer._thread.join(PATIENCE)
     assert not writer._thread.is_alive()
@@ -436,7 +448,7 @@ def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
     file.mkdir()
     writer = opened()
     assert writer.results_of("xor") == {}
-    assert writer.trouble == f"progress is not kept: it is a folder ({file})"
+    assert trouble_of(writer) == f"progress is not kept: it is a folder ({file})"
     writer.record_result("xor", "first", "predict", "done")
     writer.save_bookmark(left())
     assert writer.results_of("xor") == {"first": "done"}
@@ -458,10 +470,10 @@ def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
         other.execute("BEGIN IMMEDIATE")
         writer.record_result("xor", "first", "predict", "done")
         assert not writer.flush(timeout=0.3)
-        wait_until(lambda: "another program is writing it" in writer.trouble, "the reason")
+        wait_until(lambda: "another program is writing it" in trouble_of(writer), "the reason")
         other.execute("ROLLBACK")
     assert writer.flush()
-    assert writer.trouble == ""
+    assert not writer.trouble.code
     assert opened().results_of("xor") == {"first": "done"}
 
 
@@ -470,8 +482,8 @@ def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> No
     writer = opened()
     writer.record_result("xor", "first", "predict", "done")
     assert writer.flush()
-    assert writer.trouble.startswith("the progress file was damaged and is set aside as ")
-    assert "\n" not in writer.trouble
+    assert trouble_of(writer).startswith("the progress file was damaged and is set aside as ")
+    assert "\n" not in trouble_of(writer)
 
 
 def test_whatever_goes_wrong_is_told_and_never_raised(
@@ -487,7 +499,7 @@ def test_whatever_goes_wrong_is_told_and_never_raised(
     assert writer.results_of("xor") == {"first": "done"}
     writer.close()
     told = f"progress is not kept: RuntimeError: never thought of ({file})"
-    assert writer.trouble.startswith(told)
+    assert trouble_of(writer).startswith(told)
 
 
 def test_no_sqlite_is_loaded_before_it_is_needed() -> None:
@@ -524,10 +536,14 @@ def test_what_was_typed_on_another_machine_is_not_own_here(
     assert opened().draft_of("xor", "fix") == Draft("import os", is_own=True)
 
 
+def add(backlog: PendingWrites, bookmark: Bookmark, clock: float) -> None:
+    backlog.add(("bookmark", bookmark.slug), PendingWrite(NOON, bookmark), clock)
+
+
 def test_a_step_by_hand_is_due_at_once() -> None:
     backlog = PendingWrites()
     for clock in (10.0, 10.3, 10.6):
-        backlog.add_bookmark(left(), NOON, clock)
+        add(backlog, left(), clock)
         assert backlog.due == clock
         backlog.written(backlog.batch(), clock)
         assert not backlog
@@ -535,28 +551,28 @@ def test_a_step_by_hand_is_due_at_once() -> None:
 
 def test_what_comes_fast_waits_and_a_deed_does_not() -> None:
     backlog = PendingWrites()
-    backlog.add_bookmark(left(), NOON, 10.0)
+    add(backlog, left(), 10.0)
     backlog.written(backlog.batch(), 10.0)
-    backlog.add_bookmark(left(epoch=2), NOON, 10.05)
+    add(backlog, left(epoch=2), 10.05)
     assert backlog.due == 10.0 + PAUSE
-    backlog.add_bookmark(left(epoch=3), NOON, 10.1)
+    add(backlog, left(epoch=3), 10.1)
     assert backlog.due == 10.0 + PAUSE
-    assert list(backlog.batch().bookmarks.values()) == [(NOON, left(epoch=3))]
+    assert list(backlog.batch().values()) == [(NOON, left(epoch=3))]
 
 
 def test_what_came_while_it_was_written_stays() -> None:
     backlog = PendingWrites()
-    backlog.add_bookmark(left(epoch=1), NOON, 10.0)
+    add(backlog, left(epoch=1), 10.0)
     batch = backlog.batch()
-    backlog.add_bookmark(left(epoch=2), NOON, 10.01)
+    add(backlog, left(epoch=2), 10.01)
     backlog.written(batch, 10.02)
-    assert list(backlog.batch().bookmarks.values()) == [(NOON, left(epoch=2))]
+    assert list(backlog.batch().values()) == [(NOON, left(epoch=2))]
 
 
 def test_after_a_failure_it_is_tried_again_later_and_not_at_once() -> None:
     backlog = PendingWrites()
-    backlog.add_bookmark(left(), NOON, 10.0)
+    add(backlog, left(), 10.0)
     backlog.failed(10.0)
     assert backlog
-    backlog.add_bookmark(left(epoch=2), NOON, 11.0)
+    add(backlog, left(epoch=2), 11.0)
     assert backlog.due == 10.0 + RETRY

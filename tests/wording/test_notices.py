@@ -33,7 +33,7 @@ def test_every_code_in_the_sources_has_a_sentence_and_every_sentence_a_code() ->
 
 def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
     values = ("epoch", "further", "mode", "rate", "path", "reason", "target", "phase", "seconds",
-              "name", "id", "key", "whose", "title", "text")  # fmt: skip
+              "name", "id", "key", "whose", "title", "text", "file")  # fmt: skip
     parts = [part for templates in notices._NOTICES.values() for part in templates]
     named = {name for part in parts for name in re.findall(r"\{(\w+)", part)} - set(values)
     assert named <= set(KEYS) | set(TYPED)
@@ -42,6 +42,11 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
 @pytest.mark.parametrize(
     ("notice", "text"),
     [
+        (Notice("progress_put_beside", {"why": "", "file": "/p", "beside": "/b"}),
+         "progress is not kept: waiting for /p; what was done since is in /b: "
+         "`tutor progress import` takes it"),
+        (Notice("progress_lost", {"why": "Why", "file": "/p", "beside": "/b", "reason": "full"}),
+         "Why; what was done since is lost (full: /b)"),
         (Notice("goal_reached", {"epoch": 8, "further": 16}),
          "Epoch 8 is reached · r again goes on to 16"),
         (Notice("beginning"), "This is the beginning · space goes on"),

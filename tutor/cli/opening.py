@@ -55,8 +55,10 @@ def _engine_and_progress(terminal: str = "") -> Iterator[tuple[EngineClient, Pro
     finally:
         progress_writer.close()
         engine.close()
-        if progress_writer.trouble:
-            warn(progress_writer.trouble)
+        if progress_writer.trouble.code:
+            from tutor.wording.notices import notice_text  # noqa: PLC0415 - seldom needed
+
+            warn(notice_text(progress_writer.trouble, {}))
 
 
 def _terminal_path() -> str:

@@ -30,7 +30,7 @@ from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.plain_mode.spoken_lesson import following, sentence, spoken_line
 from tutor.session.engine_session import Engine
 from tutor.session.journal import Journal
-from tutor.session.run_view import Start
+from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class CommandReader:
         self._context = CommandContext(
             self._session, self._listener, self._narrator, self._more_lines
         )
-        self._trouble = ""
+        self._trouble = Notice()
 
     def read(self, name: str | None, start: Start) -> None:
         """Open a lesson and do the typed commands up to `quit` or the last line.
@@ -250,8 +250,8 @@ class CommandReader:
     def _report_unsaved(self) -> None:
         """Say that progress can't be saved, once for each reason."""
         trouble = self._journal.trouble
-        if trouble and trouble != self._trouble:
-            self._writer.say(sentence(trouble))
+        if trouble.code and trouble != self._trouble:
+            self._writer.say(exercise_text.spoken_notice(trouble))
         self._trouble = trouble
 
     # ── Lessons ─────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import EngineSession
+from tutor.session.run_view import Notice
 
 ExerciseResult: TypeAlias = ExerciseEvent
 """An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
@@ -135,9 +136,9 @@ class Journal:
         return True
 
     @property
-    def trouble(self) -> str:
-        """The reason why nothing is saved, in one line; mostly empty."""
-        return ""
+    def trouble(self) -> Notice:
+        """The reason why nothing is saved; mostly empty."""
+        return Notice()
 
 
 _LONGEST = 200

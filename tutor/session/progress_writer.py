@@ -27,6 +27,7 @@ from tutor.progress.records import (
     progress_file,
 )
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, packed, unpacked
+from tutor.session.run_view import Notice
 
 if TYPE_CHECKING:
     from tutor.progress.store import Store
@@ -42,85 +43,67 @@ PAUSE = 0.3
 RETRY = 2.0
 """Seconds until a failed write is tried again."""
 
-Bookmarks: TypeAlias = dict[str, tuple[datetime, Bookmark]]
-Drafts: TypeAlias = dict[tuple[str, str], tuple[datetime, Draft]]
+
+class PendingWrite(NamedTuple):
+    """Something to be written, and its time."""
+
+    at: datetime
+    what: ExerciseRecord | Bookmark | Draft
 
 
-class WriteBatch(NamedTuple):
-    """Records that are written in one transaction."""
-
-    results: tuple[ExerciseRecord, ...]
-    bookmarks: Bookmarks
-    drafts: Drafts
+WriteBatch: TypeAlias = dict[tuple[str, ...], PendingWrite]
+"""What is written in one transaction. A result is named by its id, a bookmark by its lesson, a
+draft by its lesson and exercise."""
 
 
 class PendingWrites:
-    """Records that wait to be written: all results, the latest bookmarks and drafts.
+    """Changes that wait to be written: all results, the latest bookmarks and drafts.
 
     True while there are any. Times are seconds of one steady clock. Not safe for threads.
     """
 
     def __init__(self) -> None:
         self.since = 0.0
-        """The time of the oldest record."""
+        """The time of the oldest change."""
         self.due = 0.0
         """The time of the next write."""
-        self._results: list[ExerciseRecord] = []
-        self._bookmarks: Bookmarks = {}
-        self._drafts: Drafts = {}
+        self._waiting: WriteBatch = {}
         self._came = self._tried = self._not_before = -math.inf
 
     def __bool__(self) -> bool:
-        return bool(self._results or self._bookmarks or self._drafts)
+        return bool(self._waiting)
 
-    def add_result(self, result: ExerciseRecord, clock: float) -> None:
-        """Add a result, which is due at once."""
-        self._schedule(clock, clock)
-        self._results.append(result)
-
-    def add_bookmark(self, left: Bookmark, at: datetime, clock: float) -> None:
-        """Replace the bookmark of this lesson."""
-        self._schedule_often(clock)
-        self._bookmarks[left.slug] = (at, left)
-
-    def add_draft(self, of: tuple[str, str], draft: Draft, at: datetime, clock: float) -> None:
-        """Replace the draft `of` this lesson and exercise."""
-        self._schedule_often(clock)
-        self._drafts[of] = (at, draft)
-
-    def batch(self) -> WriteBatch:
-        """The waiting records, which stay until they are `written`."""
-        return WriteBatch(tuple(self._results), dict(self._bookmarks), dict(self._drafts))
-
-    def written(self, batch: WriteBatch, clock: float) -> None:
-        """Forget the batch, but not the records that were added meanwhile."""
-        self._tried = self.since = clock
-        del self._results[: len(batch.results)]
-        for slug, written in batch.bookmarks.items():
-            if self._bookmarks[slug] is written:
-                del self._bookmarks[slug]
-        for key, draft in batch.drafts.items():
-            if self._drafts[key] is draft:
-                del self._drafts[key]
-        # The rest was added while the batch was being written, that is, fast.
-        self.due = clock if self._results else clock + PAUSE
-
-    def failed(self, clock: float) -> None:
-        """Try again later."""
-        self._tried = clock
-        self.due = self._not_before = clock + RETRY
-
-    def _schedule_often(self, clock: float) -> None:
-        is_fast = clock - self._came < FAST
-        self._came = clock
-        self._schedule(clock, self._tried + PAUSE if is_fast else clock)
-
-    def _schedule(self, clock: float, due: float) -> None:
+    def add(self, name: tuple[str, ...], change: PendingWrite, clock: float) -> None:
+        """Add a change, in place of the one of that name; a result is due at once."""
+        due = clock
+        if not isinstance(change.what, ExerciseRecord):
+            due = self._tried + PAUSE if clock - self._came < FAST else clock
+            self._came = clock
         due = max(due, self._not_before)
         if self:
             self.due = min(self.due, due)
         else:
             self.since, self.due = clock, due
+        self._waiting[name] = change
+
+    def batch(self) -> WriteBatch:
+        """The waiting changes, which stay until they are `written`."""
+        return dict(self._waiting)
+
+    def written(self, batch: WriteBatch, clock: float) -> None:
+        """Forget the batch, but not the changes that were added meanwhile."""
+        self._tried = self.since = clock
+        for name, change in batch.items():
+            if self._waiting[name] is change:
+                del self._waiting[name]
+        # The rest was added while the batch was being written, that is, fast.
+        has_result = any(isinstance(c.what, ExerciseRecord) for c in self._waiting.values())
+        self.due = clock if has_result else clock + PAUSE
+
+    def failed(self, clock: float) -> None:
+        """Try again later."""
+        self._tried = clock
+        self.due = self._not_before = clock + RETRY
 
 
 PATIENCE = 2.0
@@ -156,7 +139,7 @@ class ProgressWriter(Journal):
         self._places: dict[str, tuple[datetime, Bookmark | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
-        self._unsaved = ""
+        self._unsaved = Notice()
         """The message about records that were not written in time."""
         self._closes_at: float | None = None
         self._is_loaded = threading.Event()
@@ -174,25 +157,32 @@ class ProgressWriter(Journal):
         record = ExerciseRecord(
             id=uuid4(), lesson=lesson, exercise=exercise, kind=kind, deed=result, at=now()
         )
-        with self._changed:
-            self._add_known(lesson, exercise, result)
-            self._pending.add_result(record, time.monotonic())
-            self._changed.notify_all()
+        self._save((str(record.id),), PendingWrite(record.at, record))
 
     def save_bookmark(self, bookmark: Bookmark) -> None:
         """Save the bookmark of a lesson."""
-        at = now()
-        with self._changed:
-            self._places[bookmark.slug] = (at, bookmark)
-            self._pending.add_bookmark(bookmark, at, time.monotonic())
-            self._changed.notify_all()
+        self._save(("bookmark", bookmark.slug), PendingWrite(now(), bookmark))
 
     def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
         """Save the learner's code for a Repair."""
+        self._save(("draft", lesson, exercise), PendingWrite(now(), draft))
+
+    def _save(self, name: tuple[str, ...], change: PendingWrite) -> None:
         with self._changed:
-            self._drafts[lesson, exercise] = draft
-            self._pending.add_draft((lesson, exercise), draft, now(), time.monotonic())
+            self._remember(name, change)
+            self._pending.add(name, change, time.monotonic())
             self._changed.notify_all()
+
+    def _remember(self, name: tuple[str, ...], change: PendingWrite) -> None:
+        """Let queries find a change."""
+        match change.what:
+            case ExerciseRecord(lesson=lesson, exercise=exercise, deed=result):
+                self._add_known(lesson, exercise, result)
+            case Bookmark() as bookmark:
+                self._places[bookmark.slug] = (change.at, bookmark)
+            case Draft() as draft:
+                _, lesson, exercise = name
+                self._drafts[lesson, exercise] = draft
 
     def draft_of(self, lesson: str, exercise: str) -> Draft | None:
         """The learner's code for a Repair; None if there is none."""
@@ -240,17 +230,15 @@ class ProgressWriter(Journal):
     # ── The end, and trouble ─────────────────────────────────────────────────────────────────
 
     @property
-    def trouble(self) -> str:
-        """The reason why nothing is saved now, or the fate of a damaged file; mostly empty.
-
-        One line.
-        """
+    def trouble(self) -> Notice:
+        """The reason why nothing is saved now, or the fate of a damaged file; mostly empty."""
         with self._changed:
-            if self._unsaved or self._trouble:
-                return self._unsaved or self._trouble
-            if self._pending and time.monotonic() - self._pending.since > STUCK:
-                return one_line(f"progress is not kept yet: waiting for {self.file}")
-            return self._notice
+            if self._unsaved.code:
+                return self._unsaved
+            if text := self._trouble or self._notice:
+                return Notice("text", {"text": text})
+            is_stuck = self._pending and time.monotonic() - self._pending.since > STUCK
+            return Notice("progress_waits", {"file": str(self.file)}) if is_stuck else Notice()
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait up to `timeout` seconds until all is written; returns whether it is."""
@@ -270,8 +258,7 @@ class ProgressWriter(Journal):
         self._thread.join(timeout)
         with self._changed:
             unwritten, why = self._pending.batch(), self._trouble
-        if any(unwritten):
-            why = why or f"progress is not kept: waiting for {self.file}"
+        if unwritten:
             # A thread, as above: the same file system may hang.
             beside = threading.Thread(target=self._put_beside, args=(unwritten, why), daemon=True)
             beside.start()
@@ -284,15 +271,16 @@ class ProgressWriter(Journal):
         if self.file.exists() and not self.file.is_file():
             return  # such as /dev/null: the learner wants no file
         beside = free_name(self.file, "unsaved", ".jsonl")
+        values = {"why": why, "file": str(self.file), "beside": str(beside)}
         try:
             handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(handle, "w", encoding="utf-8") as file:
                 file.writelines(lines_of(_records(batch)))
-            message = f"{why}; what was done since is in {beside}: `tutor progress import` takes it"
+            notice = Notice("progress_put_beside", values)
         except OSError as error:
-            message = f"{why}; what was done since is lost ({error.strerror or error}: {beside})"
+            notice = Notice("progress_lost", {**values, "reason": error.strerror or str(error)})
         with self._changed:
-            self._unsaved = one_line(message)
+            self._unsaved = notice
 
     # ── Helpers ─────────────────────────────────────────────────────────────────────────
 
@@ -339,7 +327,7 @@ class ProgressWriter(Journal):
                 has_news = self._has_news(store)
                 is_read = (is_read and not has_news) or self._read(store, seals)
                 self._set_loaded(is_read)
-                if any(batch):
+                if batch:
                     self._finish(batch, self._write(store, seals, batch))
                 self._take_trouble(store)
         finally:
@@ -382,19 +370,16 @@ class ProgressWriter(Journal):
         finally:
             self._take_trouble(store)
         with self._changed:
-            ours = self._pending.batch()
             self._results, self._states = {}, {}
             for known in exercises:
                 for result in known.deeds:
                     self._add_known(known.lesson, known.exercise, result)
-            for did in ours.results:
-                self._add_known(did.lesson, did.exercise, did.deed)
             self._places = {place.lesson: (place.at, place.data) for place in places}
-            self._places.update(ours.bookmarks)
             self._drafts = {
                 (kept.lesson, kept.exercise): Draft(kept.code, seals.holds(kept)) for kept in drafts
             }
-            self._drafts.update((key, draft) for key, (_, draft) in ours.drafts.items())
+            for name, change in self._pending.batch().items():
+                self._remember(name, change)
         return True
 
     def _write(self, store: Store, seals: Seals, batch: WriteBatch) -> bool:
@@ -421,9 +406,15 @@ class ProgressWriter(Journal):
 
 def _records(batch: WriteBatch, seals: Seals | None = None) -> list[Record]:
     """The records of a batch; drafts that were typed on this machine carry its seal."""
-    records: list[Record] = [*batch.results]
-    records += [packed(left, at) for at, left in batch.bookmarks.values()]
-    for (lesson, exercise), (at, draft) in batch.drafts.items():
-        record = DraftRecord(lesson=lesson, exercise=exercise, code=draft.code, at=at)
-        records.append(seals.sealed(record) if seals and draft.is_own else record)
+    records: list[Record] = []
+    for name, (at, what) in batch.items():
+        match what:
+            case ExerciseRecord():
+                records.append(what)
+            case Bookmark():
+                records.append(packed(what, at))
+            case Draft(code=code, is_own=is_own):
+                _, lesson, exercise = name
+                record = DraftRecord(lesson=lesson, exercise=exercise, code=code, at=at)
+                records.append(seals.sealed(record) if seals and is_own else record)
     return records

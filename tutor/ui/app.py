@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -104,7 +105,7 @@ class TutorApp(ThemedApp):
         self._is_trusted = is_trusted or _is_trusted
         self._trust = trust_lesson or _trust
         self._journal = journal
-        self._trouble = ""
+        self._trouble = Notice()
         self._ascii_only = ascii_only
         self._first_title = one_line(first_title)
         self._curriculum = CurriculumProgress(
@@ -148,11 +149,13 @@ class TutorApp(ThemedApp):
 
     def _tell_trouble(self) -> None:
         """Say once that the learner's progress can't be saved."""
-        trouble = self._journal.trouble or self.settings.trouble
+        trouble = self._journal.trouble
+        if not trouble.code and self.settings.trouble:
+            trouble = Notice("text", {"text": self.settings.trouble})
         if trouble != self._trouble:
             self._trouble = trouble
-            if trouble:
-                self.tell(Notice("text", {"text": trouble}, "refused"))
+            if trouble.code:
+                self.tell(replace(trouble, kind="refused"))
 
     def _start_engine(self) -> None:
         """Start the engine after the first screen is painted: loading torch would delay it."""

@@ -86,6 +86,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "no_repair_on": ("{edit} edits the code of a repair: no repair is on",),
     "own_run_back": ("Your own run is back as you left it", "{exercise}: exercises"),
     "nothing_selected": ("Nothing is selected (shift+arrows select)", "{leave} goes back"),
+    "progress_waits": ("progress is not kept yet: waiting for {file}",),
     # ── Runs
     "delete_again": ("{delete} again forgets {name} for good",),
     "is_this_run": ("This is the run you are in: choose another to compare with",),
@@ -117,7 +118,7 @@ def notice_parts(notice: Notice, commands: Commands) -> list[str]:
         parts = make(notice.values, commands)
     else:
         parts = (_filled(template, commands, notice.values) for template in _NOTICES[notice.code])
-    return [part for part in parts if part]
+    return [one_line(part) for part in parts if part]
 
 
 def _filled(template: str, commands: Commands, values: Values = MappingProxyType({})) -> str:
@@ -197,6 +198,19 @@ def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:
         yield from _last_exercise(values, commands)
 
 
+def _progress_put_beside(values: Values, commands: Commands) -> Iterable[str]:
+    yield f"{_why_unsaved(values)} is in {values['beside']}: `tutor progress import` takes it"
+
+
+def _progress_lost(values: Values, commands: Commands) -> Iterable[str]:
+    yield f"{_why_unsaved(values)} is lost ({values['reason']}: {values['beside']})"
+
+
+def _why_unsaved(values: Values) -> str:
+    why = values["why"] or f"progress is not kept: waiting for {values['file']}"
+    return f"{why}; what was done since"
+
+
 _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "text": _text,
     "rate_stays": _rate_stays,
@@ -205,6 +219,8 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "change_is_fixed": _change_is_fixed,
     "last_exercise": _last_exercise,
     "exercise_skipped": _exercise_skipped,
+    "progress_put_beside": _progress_put_beside,
+    "progress_lost": _progress_lost,
 }
 
 # ── The kinds of exercises ──────────────────────────────────────────────────────────
