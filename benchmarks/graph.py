@@ -24,6 +24,7 @@ from tutor.training.devices import use_one_thread
 from tutor.training.loop import Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
+from tutor.wording.inspections import remarks_text
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 
@@ -94,7 +95,8 @@ def measure(name: str, program: Program, rounds: int) -> None:
         samples["the trace"].append(milliseconds(lambda at=at: graph_of(probe, at)))  # type: ignore[misc]
     graph = graph_of(probe, standpoint_of(loop, program.learning_rate))
     print_table(f"graph of {name}", "ms", samples, "an epoch, stepped", min)
-    print(f"  {len(graph.nodes)} nodes, {len(msgspec.msgpack.encode(graph))} bytes {graph.why}\n")
+    size = len(msgspec.msgpack.encode(graph))
+    print(f"  {len(graph.nodes)} nodes, {size} bytes {remarks_text(graph.notes)}\n")
 
 
 def epoch_of(loop: Loop) -> None:

@@ -7,6 +7,7 @@ comes out as characters that can be read.
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 
 LONGEST = 2000
@@ -43,6 +44,15 @@ def json_text(thing: object) -> str:
     r"""Data as indented JSON that a terminal can't obey: all that has no picture is `\uXXXX`."""
     text = json.dumps(thing, indent=2, ensure_ascii=False)
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def json_number(number: complex) -> float | str:
+    """The number; as words NaN, the infinities and complex ones, which JSON has not got."""
+    if isinstance(number, complex):
+        return str(number).strip("()")
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _visible(character: str) -> str:

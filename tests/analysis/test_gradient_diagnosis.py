@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tutor.analysis.finite_differences import Array, Slopes
-from tutor.analysis.gradient_diagnosis import GradientDiagnosis, ModeGradient, Samples, diagnose
+from tutor.analysis.finite_differences import Array, ModeGradient, Slopes
+from tutor.analysis.gradient_diagnosis import Samples, diagnose
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Remark
+from tutor.wording.inspections import diagnosis as words_of
 
 FOUR = Samples((4,))
 RIGHT = np.array([[1.0, -2.0], [3.0, 0.5]])
@@ -43,7 +45,7 @@ def found(mode: str, gradient: object, precise: Any = "same", **more: Any) -> Mo
 
 def by_hand(
     manual: object, autograd: object, samples: Samples | None = None, **more: Any
-) -> GradientDiagnosis:
+) -> ParameterComparison:
     """The diagnosis of a gradient by hand against autograd's, which is right."""
     both = [found("manual", manual, **more), found("autograd", autograd)]
     return diagnose("w", both, slopes(autograd), samples=samples)
@@ -63,7 +65,12 @@ KINK = slopes(-0.5, left=-1.0, right=0.0)
 
 def other(gradient: float) -> list[ModeGradient]:
     """Autograd, and a mode that is another function, whose own slope is 7."""
-    model = found("model", gradient, another="it has b too", own=slopes(7.0))
+    model = found(
+        "model",
+        gradient,
+        another=Remark("another_function", {"more": ["b"], "less": []}),
+        own=slopes(7.0),
+    )
     return [found("autograd", 1.0), model]
 
 
@@ -120,7 +127,7 @@ def test_the_words_and_whether_the_modes_agree(
 ) -> None:  # fmt: skip
     both = [found("manual", *manual), found("autograd", *autograd)]
     diagnosis = diagnose("w", both, differences)
-    assert (diagnosis.verdict, diagnosis.agrees) == (words, agrees)
+    assert (words_of(diagnosis), diagnosis.agrees) == (words, agrees)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +153,8 @@ def test_the_words_and_whether_the_modes_agree(
         (by_hand(math.inf, 1.0, precise=1.0), "manual is not finite where autograd is"),
     ],
 )  # fmt: skip
-def test_a_mistake_and_its_place_are_named(diagnosis: GradientDiagnosis, words: str) -> None:
-    assert (diagnosis.verdict, diagnosis.agrees) == (words, False)
+def test_a_mistake_and_its_place_are_named(diagnosis: ParameterComparison, words: str) -> None:
+    assert (words_of(diagnosis), diagnosis.agrees) == (words, False)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,7 @@ def test_one_factor_is_named(
     factor: float, samples: Samples | None, words: str, right: Array
 ) -> None:
     diagnosis = by_hand(factor * right, right, samples)
-    assert diagnosis.verdict == f"manual {words}"
+    assert words_of(diagnosis) == f"manual {words}"
     assert diagnosis.ratio == {"manual": factor}
     assert not diagnosis.agrees
 
@@ -183,14 +190,34 @@ def test_rounding_is_called_by_the_type_that_rounds(dtype: type[np.floating[Any]
     both = [found("manual", shown, THIRD), found("autograd", THIRD)]
     diagnosis = diagnose("w", both, slopes(THIRD))
     name = "" if dtype is np.float64 else f"{np.dtype(dtype)} "
-    assert diagnosis.verdict.startswith(f"agree but for {name}rounding (")
+    assert words_of(diagnosis).startswith(f"agree but for {name}rounding (")
     assert diagnosis.is_equal
 
 
 def test_modes_with_the_same_mistake_share_a_sentence() -> None:
     three = [found(mode, 2.0) for mode in ("manual", "model")] + [found("autograd", 1.0)]
     words = "manual and model are 2.000 times autograd"
-    assert diagnose("w", three, slopes(1.0)).verdict == words
+    assert words_of(diagnose("w", three, slopes(1.0))) == words
+
+
+@pytest.mark.parametrize(
+    ("manual", "words"),
+    [
+        ([[1.0, 2.0], [3.0, -4.5]],
+         "manual differs in the imaginary part of element [1]: -4.5, not -4"),
+        ([[1.0, 3.0], [3.0, -3.0]],
+         "manual differs in 2 of 4 numbers, most in the imaginary part of element [0]: 3, not 2"),
+        ([[1.0, -2.0], [3.0, 4.0]], "manual is the complex conjugate of autograd"),
+        ([[2.0, 4.0], [6.0, -8.0]], "manual is 2.000 times autograd"),
+    ],
+)  # fmt: skip
+def test_complex_gradients_are_compared_in_both_parts(
+    manual: list[list[float]], words: str
+) -> None:
+    right = np.array([[1.0, 2.0], [3.0, -4.0]])
+    both = [found("manual", np.array(manual)), found("autograd", right)]
+    diagnosis = diagnose("w", both, slopes(right), is_complex=True)
+    assert (words_of(diagnosis), diagnosis.is_complex) == (words, True)
 
 
 # ── Figures and marks ───────────────────────────────────────────────────────────────
@@ -216,17 +243,17 @@ def test_none_is_right_where_the_loss_does_not_depend_on_it() -> None:
     diagnosis = diagnose("w", [found("manual", 0.0), found("autograd", None)], slopes(0.0))
     assert diagnosis.agrees
     words = "autograd says None, as the loss does not depend on it"
-    assert diagnosis.verdict.endswith(words)
+    assert words_of(diagnosis).endswith(words)
 
 
 def test_autograd_can_be_wrong_too() -> None:
     """The words, the ratios, the marks and the largest difference are all by the right gradient."""
     both = [found("manual", -27.0), found("autograd", -81.0, old=np.array(-54.0))]
     diagnosis = diagnose("w", both, slopes(-27.0))
-    assert diagnosis.verdict == (
+    assert words_of(diagnosis) == (
         f"autograd is 3.000 times finite differences: {ADDED_UP}; the others agree"
     )
-    assert diagnosis.measure == "finite differences"
+    assert diagnosis.measure == FINITE_DIFFERENCE
     assert diagnosis.standing == {"manual": "right", "autograd": "wrong"}
     assert diagnosis.ratio == {"manual": 1.0, "autograd": 3.0}
     assert diagnosis.apart == {"autograd": (0,)}
@@ -241,12 +268,12 @@ def test_only_the_elements_that_are_wrong_are_marked() -> None:
 
 
 def test_modes_on_a_kink_may_differ_but_not_beyond_its_sides() -> None:
-    def both(manual: float) -> GradientDiagnosis:
+    def both(manual: float) -> ParameterComparison:
         return diagnose("w", [found("manual", manual), found("autograd", 0.0)], KINK)
 
     assert (both(-1.0).is_equal, both(0.0).is_equal) == (False, True)
     assert not both(0.7).agrees
-    assert both(0.7).verdict.startswith("manual ")
+    assert words_of(both(0.7)).startswith("manual ")
 
 
 def test_divergence_marks_no_mode_as_wrong() -> None:
@@ -263,7 +290,7 @@ def test_unsure_differences_still_show_a_gross_mistake() -> None:
 def test_a_mode_that_is_another_function_has_differences_of_its_own() -> None:
     right = diagnose("w", other(7.0), slopes(1.0))
     assert right.agrees
-    assert right.verdict == (
+    assert words_of(right) == (
         "agrees with finite differences; model is another function (it has b too) "
         "and agrees with its own finite differences"
     )
@@ -271,13 +298,13 @@ def test_a_mode_that_is_another_function_has_differences_of_its_own() -> None:
     assert right.standing == {"autograd": "right", "model": "other"}
     assert not right.is_equal
     wrong = diagnose("w", other(14.0), slopes(1.0))
-    assert wrong.verdict.startswith("model is 2.000 times its own finite differences")
+    assert words_of(wrong).startswith("model is 2.000 times its own finite differences")
     assert not wrong.agrees
 
 
 def test_another_loss_is_named_as_the_reason() -> None:
-    why = "its loss is 120, not 30"
+    why = Remark("another_loss", {"loss": 120.0, "right_loss": 30.0})
     manual = found("manual", 4.0, another=why, is_meant=False, own=slopes(4.0))
     diagnosis = diagnose("w", [manual, found("autograd", 1.0)], slopes(1.0))
-    assert diagnosis.verdict == f"manual is 4.000 times autograd, as {why}"
+    assert words_of(diagnosis) == "manual is 4.000 times autograd, as its loss is 120, not 30"
     assert (diagnosis.agrees, diagnosis.ratio) == (False, {"manual": 4.0})

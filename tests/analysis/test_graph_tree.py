@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tutor.protocol.frame import NO_VALUE
-from tutor.protocol.inspections import AutogradGraph, GraphNode
+from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark
 from tutor.ui.panes.graph import DEEPEST, tree
 
 
@@ -105,4 +105,4 @@ def test_a_composed_call_is_one_node_unless_its_parts_are_asked_for() -> None:
 
 
 def test_no_graph_is_no_rows() -> None:
-    assert tree(AutogradGraph(why="By hand there is no graph.")) == ()
+    assert tree(AutogradGraph(notes=(Remark("by_hand"),))) == ()

@@ -9,7 +9,7 @@ import torch
 
 from tutor.analysis.graph import graph_of
 from tutor.analysis.local_gradients import local_gradients
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients, Remark
 from tutor.training.probe import Probe
 from tutor.training.run import Run
 
@@ -216,15 +216,17 @@ def test_of_two_walks_back_the_last_is_asked(start: Start) -> None:
     [
         (
             {"Setup": "x = torch.ones(7)\nw = torch.tensor(0.5, requires_grad=True)"},
-            "`(y_pred - 2 * x) ** 2` holds 7 numbers: only up to 6 can be asked about.",
+            Remark(
+                "too_many_numbers",
+                {"expression": "(y_pred - 2 * x) ** 2", "count": 7, "most": 6},
+            ),
         ),
         (
             {"Predict": "y_pred = torch.softmax(w * x, 0)"},
-            "`y_pred` mixes its numbers: it can't be asked one by one.",
+            Remark("mixes_numbers", {"expression": "y_pred"}),
         ),
-        ({"Gradient": "dw = w.grad"}, "Nothing calls backward in this phase"),
-        ({"Predict": "y_pred = w", "Loss": "loss = w.sum()"}, "The loss is a leaf itself"),
-        ({"Gradient": "loss.backward()\nloss.backward()"}, "Gradient raised RuntimeError: Trying"),
+        ({"Gradient": "dw = w.grad"}, Remark("no_backward")),
+        ({"Predict": "y_pred = w", "Loss": "loss = w.sum()"}, Remark("nothing_computed")),
         (
             {
                 "Setup": "x = np.array([1.0, 2.0, 3.0])\nw = np.float64(0.5)",
@@ -232,16 +234,21 @@ def test_of_two_walks_back_the_last_is_asked(start: Start) -> None:
                 "Update": "w = w - dw",
                 "Reset": "",
             },
-            "By hand there is no graph",
+            Remark("by_hand"),
         ),
     ],
 )
 def test_where_there_is_nothing_to_ask_it_says_why(
-    start: Start, phases: dict[str, str], why: str
+    start: Start, phases: dict[str, str], why: Remark
 ) -> None:
-    local = questions(start(**phases))
-    assert local.steps == ()
-    assert local.why.startswith(why)
+    assert questions(start(**phases)) == LocalGradients(why=why)
+
+
+def test_where_the_lesson_raises_there_is_nothing_to_ask(start: Start) -> None:
+    local = questions(start(Gradient="loss.backward()\nloss.backward()"))
+    assert local.why is not None
+    assert local.why.values["phase"] == "Gradient"
+    assert local.why.values["error"].startswith("RuntimeError: Trying")
 
 
 def test_asking_leaves_the_run_as_it_was(start: Start) -> None:

@@ -12,10 +12,11 @@ from tests import shipped as lessons
 from tutor.analysis.finite_differences import gradients_by_differences, probes_at_batches
 from tutor.analysis.mode_comparison import GradientRow, GradientTable, ModeLockstep, to_comparison
 from tutor.lesson.document import parse
-from tutor.protocol.inspections import FINITE_DIFFERENCE
+from tutor.protocol.inspections import FINITE_DIFFERENCE, Remark
 from tutor.training.devices import use_one_thread
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
+from tutor.wording.inspections import gradient_standing
 
 FRONT = """---
 title: A test
@@ -82,8 +83,12 @@ def one(lockstep: ModeLockstep, run: Run) -> GradientTable:
     return found
 
 
-def verdicts(found: GradientTable) -> dict[str, str]:
-    return {row.parameter: row.diagnosis.verdict for row in found.rows}
+def remarks(found: GradientTable) -> dict[str, tuple[Remark, ...]]:
+    return {row.diagnosis.parameter: row.diagnosis.remarks for row in found.rows}
+
+
+def codes(found: GradientTable) -> dict[str, list[str]]:
+    return {name: [remark.code for remark in them] for name, them in remarks(found).items()}
 
 
 def number(row: GradientRow, mode: str) -> float:
@@ -100,9 +105,13 @@ def number(row: GradientRow, mode: str) -> float:
 )
 def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: float) -> None:
     for found in compared(lessons.programs(slug), epochs=3):
-        assert verdicts(found) == {
-            "w": f"manual is {factor:.3f} times autograd: a sum where the mean was meant"
-        }
+        (remark,) = remarks(found)["w"]
+        assert (remark.code, remark.values["reason"], remark.modes) == (
+            "factor",
+            "sum",
+            ("manual",),
+        )
+        assert remark.values["factor"] == pytest.approx(factor)
         assert found.rows[0].diagnosis.ratio == {"manual": factor}
 
 
@@ -111,24 +120,25 @@ def test_in_the_other_lessons_all_modes_agree(slug: str) -> None:
     made = lessons.programs(slug)
     for found in compared(made, epochs=3):
         assert [row.diagnosis.agrees for row in found.rows] == [True] * len(found.rows)
-        assert all(words.startswith("agree") for words in verdicts(found).values())
+        assert all(of_one == ["agree"] for of_one in codes(found).values())
 
 
 def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
     made = lessons.programs("line-through-origin")
     for found in compared(made, epochs=3):
-        assert verdicts(found) == {
-            "w": "agree; model is another function (it has b too) and agrees with its own "
-            "finite differences",
-            "b": "only model has b: agrees with finite differences",
+        assert codes(found) == {
+            "w": ["agree", "another_function"],
+            "b": ["only", "agrees_with_differences"],
         }
+        assert remarks(found)["w"][1].values == {"more": ["b"], "less": []}
         assert all(row.diagnosis.agrees for row in found.rows)
-        assert "in model b is held at its value in Setup" in found.note
-    held = compared(made, epochs=1)[0].rows[0].gradients["model"]
+        held = Remark("held", {"parameters": ["b"], "leader": "autograd"}, ("model",))
+        assert found.notes == (held,)
+    shown = compared(made, epochs=1)[0].rows[0].gradients["model"]
     led = compared(made, epochs=1, lead="model")[0]
-    assert led.note == ""
-    assert held is not None
-    assert held.shape == ()  # as autograd's w, though the model's is a matrix
+    assert led.notes == ()
+    assert shown is not None
+    assert shown.shape == ()  # as autograd's w, though the model's is a matrix
 
 
 def test_the_first_epoch_has_the_published_gradients() -> None:
@@ -149,9 +159,9 @@ def test_a_mode_that_forgets_its_reset_shows_the_gradients_added_up(
     right = [number(f.rows[0], "autograd") for f in found]
     summed = [number(f.rows[0], "model") for f in found]
     assert summed == pytest.approx(np.cumsum(right), rel=1e-6)
-    assert verdicts(found[0]) == {"w": "agree"} or "rounding" in verdicts(found[0])["w"]
-    assert "gradients added up (was the reset forgotten?)" in verdicts(found[2])["w"]
-    assert "the others agree" in verdicts(found[2])["w"]
+    assert codes(found[0]) == {"w": ["agree"]}
+    assert codes(found[2]) == {"w": ["factor", "others_agree"]}
+    assert remarks(found[2])["w"][0].values["reason"] == "added_up"
 
 
 def test_with_patience_a_jump_shows_what_going_there_by_epochs_does(tmp_path: Path) -> None:
@@ -164,7 +174,7 @@ def test_with_patience_a_jump_shows_what_going_there_by_epochs_does(tmp_path: Pa
     run.run_to(3)
     jumped = one(lockstep, run)
     assert number(jumped.rows[0], "model") == number(third.rows[0], "model")
-    assert verdicts(jumped) == verdicts(third)
+    assert remarks(jumped) == remarks(third)
 
 
 def test_a_jump_back_begins_anew(tmp_path: Path) -> None:
@@ -183,9 +193,10 @@ def test_a_jump_back_begins_anew(tmp_path: Path) -> None:
 def test_the_leader_that_forgets_its_reset_is_accused_itself(tmp_path: Path) -> None:
     made = programs(tmp_path, manual={}, autograd={"Reset": "pass"})
     second = compared(made, epochs=2)[1]
-    assert verdicts(second)["w"].startswith("autograd is ")
-    assert "times finite differences: gradients added up" in verdicts(second)["w"]
-    assert verdicts(second)["w"].endswith("the others agree")
+    assert codes(second) == {"w": ["factor", "others_agree"]}
+    wrong = remarks(second)["w"][0]
+    assert wrong.modes == ("autograd",)
+    assert (wrong.values["measure"], wrong.values["reason"]) == (FINITE_DIFFERENCE, "added_up")
 
 
 def test_comparing_twice_at_one_place_says_the_same(tmp_path: Path) -> None:
@@ -245,8 +256,9 @@ def test_a_mode_that_raises_is_told_and_the_others_go_on(tmp_path: Path) -> None
         tmp_path, manual={"Gradient": "dw = 1.0\nraise ValueError('three')"}, autograd={}
     )
     for found in compared(made, epochs=2):
-        words = verdicts(found)["w"]
-        assert words.startswith("manual raised ValueError: three (Gradient, line ")
+        (raised,) = remarks(found)["w"]
+        assert (raised.code, raised.modes) == ("raised", ("manual",))
+        assert raised.values["error"].startswith("ValueError: three (Gradient, line ")
         assert found.rows[0].gradients["manual"] is None
         assert number(found.rows[0], FINITE_DIFFERENCE) == pytest.approx(
             number(found.rows[0], "autograd")
@@ -255,14 +267,16 @@ def test_a_mode_that_raises_is_told_and_the_others_go_on(tmp_path: Path) -> None
 
 def test_a_setup_that_raises_is_told_too(tmp_path: Path) -> None:
     made = programs(tmp_path, manual={"Setup": "w = np.float32(1 // 0)"}, autograd={})
-    assert "manual raised ZeroDivisionError" in verdicts(compared(made)[0])["w"]
+    raised = remarks(compared(made)[0])["w"][0]
+    assert raised.values["error"].startswith("ZeroDivisionError")
 
 
 def test_a_gradient_that_the_code_forgets_is_told(tmp_path: Path) -> None:
     made = programs(
         tmp_path, manual={"Gradient": "if not w:\n    dw = 0.0", "Update": "pass"}, autograd={}
     )
-    assert verdicts(compared(made)[0]) == {"w": "manual has no gradient dw in its code"}
+    missing = Remark("no_variable", {"parameter": "w"}, ("manual",))
+    assert remarks(compared(made)[0]) == {"w": (missing,)}
 
 
 def test_another_loss_is_told_as_such(tmp_path: Path) -> None:
@@ -274,9 +288,11 @@ def test_another_loss_is_told_as_such(tmp_path: Path) -> None:
         },
         autograd={},
     )
-    assert verdicts(compared(made)[0]) == {
-        "w": "manual is 3.000 times autograd, as its loss is 31.5, not 10.5"
-    }
+    ((wrong,),) = remarks(compared(made)[0]).values()
+    assert (wrong.code, wrong.modes) == ("factor_of_another_loss", ("manual",))
+    assert wrong.values["measure"] == "autograd"
+    numbers = [wrong.values[key] for key in ("factor", "loss", "right_loss")]
+    assert numbers == pytest.approx([3.0, 31.5, 10.5])
 
 
 def test_a_mode_keeps_the_data_of_its_own_setup(tmp_path: Path) -> None:
@@ -284,9 +300,9 @@ def test_a_mode_keeps_the_data_of_its_own_setup(tmp_path: Path) -> None:
     made = programs(tmp_path, autograd={}, optimizer={"Setup": halved})
     row = compared(made)[0].rows[0]
     assert row.gradients["optimizer"] == pytest.approx(row.gradients["autograd"] / 4)
-    assert row.diagnosis.verdict == (
-        "optimizer is 0.250 times autograd, as its loss is 2.625, not 10.5"
-    )
+    (wrong,) = row.diagnosis.remarks
+    numbers = [wrong.values[key] for key in ("factor", "loss", "right_loss")]
+    assert (wrong.modes, numbers) == (("optimizer",), pytest.approx([0.25, 2.625, 10.5]))
 
 
 def test_at_a_kink_of_relu_both_answers_are_right(tmp_path: Path) -> None:
@@ -302,10 +318,10 @@ def test_at_a_kink_of_relu_both_answers_are_right(tmp_path: Path) -> None:
     )
     row = compared(made)[0].rows[0]
     assert row.diagnosis.agrees
-    assert row.diagnosis.verdict == (
-        "on a kink: the slope is -18.67 on the left and 0 on the right; "
-        "manual takes -18.67, autograd takes 0"
-    )
+    (kink,) = row.diagnosis.remarks
+    assert (kink.code, kink.modes) == ("kink", ("manual", "autograd"))
+    slopes = [kink.values["left"], kink.values["right"], *kink.values["taken"]]
+    assert slopes == pytest.approx([-56 / 3, 0, -56 / 3, 0], abs=1e-3)
 
 
 def test_close_to_a_kink_the_referee_sees_the_side_that_it_stands_on(tmp_path: Path) -> None:
@@ -315,8 +331,33 @@ def test_close_to_a_kink_the_referee_sees_the_side_that_it_stands_on(tmp_path: P
         "Loss": "loss = ((y_pred - 3) ** 2).mean()",
     }
     row = compared(programs(tmp_path, autograd=near))[0].rows[0]
-    assert row.diagnosis.verdict == "agrees with finite differences"
+    assert [remark.code for remark in row.diagnosis.remarks] == ["agrees_with_differences"]
     assert number(row, FINITE_DIFFERENCE) == pytest.approx(-6.0, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("lead", ["manual", "autograd"])
+def test_a_gradient_that_is_wrong_in_its_imaginary_part_alone_is_found(
+    tmp_path: Path, lead: str
+) -> None:
+    """The loss is |wx − t|² on average; both modes hold `w` as a complex number."""
+    loss = "loss = (abs(w * x - 1j) ** 2).mean()"
+    setup = "x = np.array([1.0, 2.0 - 1.0j])\nw = np.complex128(0.5 + 0.25j)"
+    by_hand = "dw = (2 * np.conj(x) * (w * x - 1j)).mean()"
+    automatic = {
+        "Setup": "x = torch.tensor([1.0, 2.0 - 1.0j], dtype=torch.complex128)\n"
+        "w = torch.tensor(0.5 + 0.25j, dtype=torch.complex128, requires_grad=True)",
+        "Loss": loss,
+    }
+    for extra, expected in (("", ["agree"]), ("\ndw += 0.5j", ["elements"])):
+        manual = {"Setup": setup, "Loss": loss, "Gradient": by_hand + extra}
+        made = programs(tmp_path, manual=manual, autograd=automatic)
+        found = compared(made, epochs=2, lead=lead)
+        assert [codes(each)["w"][: len(expected)] for each in found] == [expected] * 2
+    diagnosis = found[0].rows[0].diagnosis
+    assert diagnosis.is_complex
+    assert diagnosis.remarks[0].values["index"] == [1]
+    assert diagnosis.apart == {"manual": (1,)}
 
 
 def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
@@ -326,13 +367,15 @@ def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
     }
     found = compared(programs(tmp_path, autograd=large))[0]
     row = found.rows[0]
-    assert row.diagnosis.verdict == "agrees with finite differences; 64 of 20000 elements checked"
+    sampled = Remark("sampled", {"checked": 64, "size": 20000})
+    assert codes(found) == {"w": ["agrees_with_differences", "sampled"]}
+    assert row.diagnosis.remarks[-1] == sampled
     referee = row.gradients[FINITE_DIFFERENCE]
     assert referee is not None
     assert np.isfinite(referee).sum() == 64
     agreement = to_comparison(found).agreements[0]
     assert len(agreement.gradients["autograd"].data) == 64
-    assert agreement.gradients[FINITE_DIFFERENCE].text == "64 of 20000 elements checked"
+    assert gradient_standing(agreement, FINITE_DIFFERENCE) == "64 of 20000 elements checked"
 
 
 NETWORK = {
@@ -358,7 +401,7 @@ def test_what_a_mode_has_besides_its_parameters_comes_along(
     for epoch in epochs:
         run.seek(epoch)
         row = one(lockstep, run).rows[0]
-        assert row.diagnosis.verdict == "agree"
+        assert row.diagnosis.remarks == (Remark("agree"),)
         assert row.diagnosis.largest == 0
 
 
@@ -372,15 +415,13 @@ def test_it_can_be_broken_off_and_asked_again(tmp_path: Path) -> None:
     for patience in range(4):
         asked = iter([False] * patience)
         assert lockstep.compare(run.standpoint(), 2, lambda: next(asked, True)) is None  # noqa: B023
-    assert "gradients added up" in verdicts(one(lockstep, run))["w"]
+    assert remarks(one(lockstep, run))["w"][0].values["reason"] == "added_up"
 
 
 def test_a_loss_too_large_for_differences_is_told(tmp_path: Path) -> None:
     huge = {"Loss": "loss = ((y_pred - 2 * x) ** 2).mean() + 1e12"}
     made = programs(tmp_path, autograd=huge, model=huge)
-    assert verdicts(compared(made)[0]) == {
-        "w": "agree; the loss is too large, or too flat, for finite differences to tell"
-    }
+    assert codes(compared(made)[0]) == {"w": ["agree", "differences_unsure"]}
 
 
 def test_a_lesson_that_makes_float32_of_everything_is_refereed_more_coarsely(

@@ -27,6 +27,7 @@ from tutor.protocol.inspections import (
     LocalGradientQuestion,
     NoPicture,
     PictureKind,
+    Remark,
     RunInfo,
     VariableInfo,
 )
@@ -55,7 +56,7 @@ FACTS = VariableInfo(
 PICTURES: dict[PictureKind, AnyPicture] = {
     "data": data(),
     "landscape": slope(),
-    "plane": NoPicture(why="w has one input: no plane"),
+    "plane": NoPicture(why=Remark("features_for_plane", {"count": 1})),
 }
 
 
@@ -97,7 +98,10 @@ def test_inside_tells_the_facts_of_a_name():
 @pytest.mark.parametrize(
     ("facts", "line"),
     [
-        (VariableInfo(name="q", note="nothing bears it"), "q has no value: nothing bears it."),
+        (
+            VariableInfo(name="q", note=Remark("unknown_name")),
+            "q has no value: nothing in the lesson bears this name.",
+        ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
         (
             copy(FACTS, is_leaf=False, grad_fn="MulBackward0"),
@@ -167,7 +171,7 @@ def test_inputs_without_a_name_are_named_by_their_numbers():
 
 def test_why_there_is_no_graph_is_told_without_a_key():
     frame = replace(Simulated(), mode="manual").frame()
-    why = AutogradGraph(why="press g")
+    why = AutogradGraph(notes=(Remark("not_all_seen"),))
     assert list(spoken_inspections.graph(why, lesson(), frame, 0)) == [
         "By hand there is no graph.",
         "Type mode autograd to let PyTorch compute the gradient.",
@@ -177,7 +181,7 @@ def test_why_there_is_no_graph_is_told_without_a_key():
         "By hand there is no graph."
     ]
     (line,) = spoken_inspections.graph(why, lesson(), Simulated().frame(), 0)
-    assert line == "press g."
+    assert line == "Some of it could not be looked into."
 
 
 # ── All modes ───────────────────────────────────────────────────────────────────────
@@ -216,8 +220,8 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
     assert "It was lowest in epoch 3: 15.6602.\nIt was highest in epoch 1: 30." in text
     assert "The data and the model: 7 points, x from 1 to 8." in text
     assert "The loss for w from -1 to 5." in text
-    assert "no plane" not in text
-    assert looked("plot plane") == "w has one input: no plane."
+    assert "a plane takes two" not in text
+    assert looked("plot plane") == "each sample has 1 input, and a plane takes two."
     assert looked("plot data") in looked("plot")
     assert looked("plot pie") == "There is no plot pie; available: loss, data, slope and plane."
     assert looked("plot loss") == "There is no loss to plot yet: no epoch has ended."

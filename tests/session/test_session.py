@@ -9,7 +9,7 @@ import pytest
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
 from tutor.protocol.frame import NO_VALUE, Position
-from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
+from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark, RunInfo
 from tutor.protocol.messages import (
     AnyEvent,
     CommandRefused,
@@ -398,14 +398,14 @@ def test_learning_rates_go_by_one_two_five() -> None:
 # ── Inside the Gradient phase ───────────────────────────────────────────────────────
 
 
-def graph(operations: int, why: str = "") -> AutogradGraph:
+def graph(operations: int, *notes: Remark) -> AutogradGraph:
     nodes = (
         GraphNode(
             id=i, op="Op", says="", name="", inputs=(), value=NO_VALUE, gradient=NO_VALUE, order=i
         )
         for i in range(operations)
     )
-    return AutogradGraph(nodes=tuple(nodes), why=why)
+    return AutogradGraph(nodes=tuple(nodes), notes=notes)
 
 
 def sees(session: EagerSession, engine: FakeEngine, found: AutogradGraph) -> None:
@@ -438,10 +438,10 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(
     session.open(lesson())
     session.step_operation()
     assert session.notice == Notice("reading_graph")
-    sees(session, engine, graph(0, "By hand there is no graph."))
-    assert session.notice == Notice("text", {"text": "By hand there is no graph."})
+    sees(session, engine, graph(0, Remark("by_hand")))
+    assert session.notice == Notice("graph_notes", {"notes": (Remark("by_hand"),)})
     session.step_operation()
-    assert session.notice == Notice("text", {"text": "By hand there is no graph."})
+    assert session.notice == Notice("graph_notes", {"notes": (Remark("by_hand"),)})
 
 
 def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(

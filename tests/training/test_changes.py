@@ -326,7 +326,7 @@ def test_all_modes_are_compared_on_the_same_batch(drawn: Lesson) -> None:
         run.step_phase()
         found = lockstep.compare(run.standpoint(), run.at.epoch)
         assert found is not None
-        assert found.rows[0].diagnosis.agrees, found.rows[0].diagnosis.verdict
+        assert found.rows[0].diagnosis.agrees, found.rows[0].diagnosis.remarks
 
 
 def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:

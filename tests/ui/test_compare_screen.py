@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import ClassVar, cast
 
 import msgspec
 import numpy as np
 from textual.app import App
 
-from tutor.analysis.finite_differences import Slopes
-from tutor.analysis.gradient_diagnosis import ModeGradient, diagnose
+from tutor.analysis.finite_differences import ModeGradient, Slopes
+from tutor.analysis.gradient_diagnosis import diagnose
 from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
+from tutor.protocol.inspections import (
+    FINITE_DIFFERENCE,
+    ModeComparison,
+    ParameterComparison,
+    Remark,
+)
 from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
 from tutor.ui.app import TutorApp
@@ -28,6 +32,11 @@ from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
 SUM = "manual is 4.000 times autograd: a sum where the mean was meant"
+HELD = Remark("held", {"parameters": ["b"], "leader": "manual"}, modes=("model",))
+KINK = {"index": [], "left": 0.0, "right": 1.0, "taken": [0.0, 1.0], "more": 0}
+TOO_LARGE = Remark(
+    "factor", {"factor": 4.0, "measure": "autograd", "reason": "sum"}, modes=("manual",)
+)
 MODES = ("manual", "autograd", "optimizer", "model", FINITE_DIFFERENCE)
 
 
@@ -39,7 +48,7 @@ def one_parameter() -> ParameterComparison:
         gradients={mode: scalar(x) for mode, x in gradients.items()},
         ratio={"manual": 4.0, "optimizer": 1.0, "model": 1.0},
         largest=90.0,
-        verdict=SUM,
+        remarks=(TOO_LARGE,),
         agrees=False,
         is_equal=False,
         standing={**dict.fromkeys(MODES[:-1], "right"), "manual": "wrong"},
@@ -57,21 +66,25 @@ def agreeing(name: str, shape: tuple[int, ...], *numbers: float) -> ParameterCom
         gradients=dict.fromkeys(MODES, array(shape, *numbers)),
         ratio=dict.fromkeys(MODES[2:-1], 1.0),
         largest=3.1e-9,
-        verdict="agree but for float32 rounding",
+        remarks=(Remark("agree", {"rounding": 1e-7, "dtype": "float32"}),),
         agrees=True,
         standing=dict.fromkeys(MODES[:-1], "right"),
     )
 
 
 def differing(
-    name: str, right: Value, manual: Value, verdict: str, apart: tuple[int, ...] = (0,)
+    name: str,
+    right: Value,
+    manual: Value,
+    code: str = "others_agree",
+    apart: tuple[int, ...] = (0,),
 ) -> ParameterComparison:
     return ParameterComparison(
         parameter=name,
         gradients={**dict.fromkeys(MODES, right), "manual": manual},
         ratio=dict.fromkeys(MODES[2:-1], 1.0),
         largest=0.5,
-        verdict=verdict,
+        remarks=(Remark(code),),
         agrees=False,
         is_equal=False,
         standing={**dict.fromkeys(MODES[:-1], "right"), "manual": "wrong"},
@@ -99,8 +112,12 @@ def sure_slopes(number: float) -> Slopes:
     return Slopes(np.array(number), np.array(1e-10), nothing, nothing, np.array(1.0), (1, 1))
 
 
-def comparison(*agreements: ParameterComparison, epoch: int = 3, note: str = "") -> ModeComparison:
-    return ModeComparison(epoch=epoch, batch=0, leader="autograd", agreements=agreements, note=note)
+def comparison(
+    *agreements: ParameterComparison, epoch: int = 3, notes: tuple[Remark, ...] = ()
+) -> ModeComparison:
+    return ModeComparison(
+        epoch=epoch, batch=0, leader="autograd", agreements=agreements, notes=notes
+    )
 
 
 class FakeSession:
@@ -203,7 +220,7 @@ async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_
     numbers = [i * 0.01 for i in range(1, 65)]
     wrong = [*numbers[:60], numbers[60] + 0.5, *numbers[61:]]
     right = array((8, 8), *numbers)
-    agreement = differing("w1", right, array((8, 8), *wrong), "manual differs in row 8", (60,))
+    agreement = differing("w1", right, array((8, 8), *wrong), apart=(60,))
     lines = await shown(FakeSession(comparison(agreement)))
     assert "✗ 1.11" in row(lines, "manual")
     assert row(lines, "manual").count("✗") == 1
@@ -214,9 +231,7 @@ async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_
 
 async def test_elements_that_differ_but_have_no_room_are_counted() -> None:
     right = array((8, 8), *[0.5] * 64)
-    agreement = differing(
-        "w1", right, array((8, 8), *[0.25] * 64), "manual is half", tuple(range(64))
-    )
+    agreement = differing("w1", right, array((8, 8), *[0.25] * 64), apart=tuple(range(64)))
     lines = await shown(FakeSession(comparison(agreement)))
     left_out = next(found for found in lines if "more elements" in found)
     assert re.search(r"… (\d+) more elements, \1 of which differ", left_out)
@@ -224,15 +239,14 @@ async def test_elements_that_differ_but_have_no_room_are_counted() -> None:
 
 async def test_rounding_is_not_marked() -> None:
     wrong = array((3,), 1.0, -2.0, 3.0000001)
-    agreement = differing(
-        "w", array((3,), 1.0, 2.0, 3.0), wrong, "manual differs in element 1", (1,)
-    )
+    agreement = differing("w", array((3,), 1.0, 2.0, 3.0), wrong, apart=(1,))
     assert row(await shown(FakeSession(comparison(agreement))), "manual").count("✗") == 1
 
 
 async def test_a_kink_is_no_error() -> None:
     kink = msgspec.structs.replace(
-        differing("w", scalar(1.0), scalar(0.0), "on a kink: the slope is 0 on the left"),
+        differing("w", scalar(1.0), scalar(0.0)),
+        remarks=(Remark("kink", KINK, ("manual", "autograd")),),
         agrees=True,
         standing=dict.fromkeys(MODES[:-1], "right"),
         apart={},
@@ -246,7 +260,7 @@ async def test_a_kink_is_no_error() -> None:
 
 
 async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
-    """Autograd too: the marks, the words beside them and the verdict are of one diagnosis."""
+    """Autograd too: the marks, the words beside them and the sentence are of one diagnosis."""
     said = diagnose(
         "w",
         [
@@ -260,7 +274,7 @@ async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
         "autograd": scalar(-81.0),
         FINITE_DIFFERENCE: scalar(-27.0),
     }
-    agreement = ParameterComparison(parameter="w", gradients=gradients, **asdict(said))
+    agreement = msgspec.structs.replace(said, gradients=gradients)
     lines = await shown(FakeSession(comparison(agreement)))
     assert "✗ Not all are right: w" in lines[0]
     assert any("✗ autograd is 3.000 times finite differences" in found for found in lines)
@@ -276,7 +290,7 @@ async def test_numbers_that_differ_do_not_stand_below_the_word_agree() -> None:
     other = msgspec.structs.replace(
         own,
         gradients={**own.gradients, "model": scalar(-29.06)},
-        verdict="agree; model is another function (it has b too)",
+        remarks=(Remark("another_function", {"more": ["b"], "less": []}, ("model",)),),
         is_equal=False,
         standing={**own.standing, "model": "other"},
     )
@@ -288,7 +302,7 @@ async def test_numbers_that_differ_do_not_stand_below_the_word_agree() -> None:
 
 
 async def test_a_missing_gradient_is_none_and_not_zero() -> None:
-    agreement = differing("w", scalar(0.0), NONE, "manual has no gradient dw in its code")
+    agreement = differing("w", scalar(0.0), NONE)
     found = row(await shown(FakeSession(comparison(agreement))), "manual")
     assert found.split() == ["manual", "None", "no", "gradient"]
 
@@ -304,7 +318,7 @@ async def test_finite_differences_of_a_sample_are_named_so_beside_the_table() ->
 
 async def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
     agreement = msgspec.structs.replace(
-        differing("w", scalar(math.inf), scalar(math.nan), "not finite"),
+        differing("w", scalar(math.inf), scalar(math.nan), "none_finite"),
         largest=math.nan,
         standing=dict.fromkeys(MODES[:-1], "unknown"),
         apart={},
@@ -316,8 +330,10 @@ async def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
 
 
 async def test_words_from_a_lesson_are_no_escape_sequence() -> None:
-    strange = msgspec.structs.replace(one_parameter(), parameter="w\x1b[31m", verdict="a\x1b]0;b")
-    assert "".join(await shown(FakeSession(comparison(strange, note="c\x1b[2J")))).isprintable()
+    said = (Remark("raised", {"error": "a\x1b]0;b"}, ("manual",)),)
+    strange = msgspec.structs.replace(one_parameter(), parameter="w\x1b[31m", remarks=said)
+    notes = (Remark("lesson_error", {"error": "c\x1b[2J"}),)
+    assert "".join(await shown(FakeSession(comparison(strange, notes=notes)))).isprintable()
 
 
 # ── Which place it is ───────────────────────────────────────────────────────────────
@@ -334,10 +350,10 @@ async def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
 
 
 async def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
-    both = comparison(agreeing("b", (), 1.0), one_parameter(), note="manual is left out here")
+    both = comparison(agreeing("b", (), 1.0), one_parameter(), notes=(HELD,))
     lines = await shown(FakeSession(both))
     assert lines[0].startswith("Epoch 3 · ✗ Not all are right: w · the run follows the gradient of")
-    assert lines[1] == "manual is left out here"
+    assert lines[1] == "in model b is held at its value in Setup: manual has none"
 
 
 # ── Keys ────────────────────────────────────────────────────────────────────────────

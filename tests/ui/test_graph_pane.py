@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Input
 
 from tutor.protocol.frame import NO_VALUE, NONE, Value
-from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
+from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion, Remark
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles
@@ -294,10 +294,8 @@ def test_where_backward_never_comes_there_is_no_gradient() -> None:
 
 
 async def test_why_there_is_no_graph_is_said() -> None:
-    why = AutogradGraph(
-        why="In the mode manual nothing is recorded: the gradient is worked out by hand."
-    )
-    assert "worked out by hand" in " ".join(await shown(view(why)))
+    why = AutogradGraph(notes=(Remark("by_hand"),))
+    assert "By hand there is no graph" in " ".join(await shown(view(why)))
     assert "reading the graph" in " ".join(await shown(view(None)))
 
 

@@ -17,7 +17,7 @@ from textual.reactive import var
 from tutor.lesson.model import Fence, Section
 from tutor.protocol import inspections
 from tutor.protocol.frame import Curve
-from tutor.protocol.inspections import AnyPicture, NoPicture
+from tutor.protocol.inspections import AnyPicture, NoPicture, Remark
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.plot import KINDS, PlotPane
 
@@ -195,12 +195,20 @@ async def test_a_contour_is_a_landscape_too() -> None:
         assert app.text.startswith("landscape: loss by w → and b ↑ · 4/5")
 
 
+def no_picture(why: str, *, never: bool = False) -> NoPicture:
+    return NoPicture(why=Remark("lesson_error", {"error": why}), never=never)
+
+
 async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> None:
     app = OnePane()
     async with showing(app, view()) as pilot:
         app.pane.turn(4)
         why = "The model has [bold]one[/bold] input,\x1b[31m and a plane needs two of them"
-        app.view = view(picture=NoPicture(why=f"{why}, as in the lesson on XOR."))
+        app.view = view(
+            picture=NoPicture(
+                why=Remark("lesson_error", {"error": f"{why}, as in the lesson on XOR."})
+            )
+        )
         await settled(pilot)
         words = app.text.replace("\n", " ")
         assert "Nothing to draw here: The model" in words
@@ -212,7 +220,7 @@ async def test_why_there_is_no_picture_is_not_told_of_another_kind() -> None:
     app = OnePane()
     async with showing(app, view()) as pilot:
         app.pane.turn(2)
-        app.view = view(picture=NoPicture(why="There are no data."))
+        app.view = view(picture=no_picture("There are no data."))
         await settled(pilot)
         assert "There are no data." in app.text
         app.pane.turn(1)
@@ -225,7 +233,7 @@ async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> 
     async with showing(app, view(pictures.curve(30.0, 1.0))) as pilot:
         app.pane.turn(1)
         app.pane.turn(1)
-        app.view = view(picture=NoPicture(why="two inputs", never=True))
+        app.view = view(picture=no_picture("two inputs", never=True))
         await settled(pilot)
         assert app.pane.kind == "landscape"
         assert app.wanted[-1] == (0, "landscape")
@@ -237,7 +245,7 @@ async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> 
         app.pane.turn(-1)
         app.pane.turn(-1)
         assert app.pane.kind == "plane"
-        app.view = view(picture=NoPicture(why="one input", never=True))
+        app.view = view(picture=no_picture("one input", never=True))
         await settled(pilot)
         assert app.pane.kind == "landscape"
 
@@ -246,7 +254,7 @@ async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
     app = OnePane()
     async with showing(app, view()) as pilot:
         app.pane.turn(-1)
-        app.view = view(picture=NoPicture(why="one input", never=True))
+        app.view = view(picture=no_picture("one input", never=True))
         await settled(pilot)
         assert app.text.split("\n")[0].endswith("4/4 · v next")
         app.view = replace(view(), mode="manual")

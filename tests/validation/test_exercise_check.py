@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import FRONT, lesson_text
+from tutor.cli.checking import with_reason
 from tutor.lesson.document import parse, read
 from tutor.lesson.model import Lesson
 from tutor.training.loop import LessonRaised
@@ -85,7 +86,8 @@ def lesson(exercises: str, **phases: str) -> Lesson:
 
 def found(path: Path) -> list[str]:
     broken = read(path)
-    return [str(f).removeprefix(f"{FOLDER}/") for f in check_exercises(broken, programs_of(broken))]
+    findings = map(with_reason, check_exercises(broken, programs_of(broken)))
+    return [str(finding).removeprefix(f"{FOLDER}/") for finding in findings]
 
 
 def test_each_broken_exercise_has_its_expected_lines() -> None:

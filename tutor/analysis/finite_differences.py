@@ -1,7 +1,8 @@
-"""Gradients by finite differences in float64.
+"""Gradients by finite differences in float64, and the true gradient that follows from them.
 
-They evaluate the program's own Predict and Loss in a precise probe, and use no derivative of any
-mode. Each number has an uncertainty; at a kink (as ReLU has at 0) there are two slopes.
+Finite differences evaluate the program's own Predict and Loss in a precise probe, and use no
+derivative of any mode. Each number has an uncertainty; at a kink (as ReLU has at 0) there are two
+slopes. Where they are not sure, a mode's own gradient is believed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from tutor.protocol.inspections import Remark
 from tutor.training.loop import set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program
-from tutor.training.values import real_pairs, to_numbers
+from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Numbers = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
@@ -38,6 +40,19 @@ _HALVINGS = 6
 
 _ROUNDINGS = 32
 """Roundings, in units of eps, that a loss is reckoned to be off by."""
+
+
+SURE = 1e-2
+"""The largest uncertainty, by the size of the gradient, of a slope that is believed."""
+
+ROUNDINGS = 64 * float(np.finfo(np.float32).eps)
+"""The error allowed to float32, in steepenings: some sixty roundings of a parameter."""
+
+_BLUR = 1e-4
+"""The error allowed to float64, in parts of the uncertainty of a slope that is not sure.
+
+A difference over h is 1/h times as uncertain as what it is taken of, and h is near 1e-5.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,3 +329,142 @@ def _eps_of(loss: Any) -> float:
     if isinstance(loss, np.ndarray | np.floating) and loss.dtype.kind == "f":
         return float(np.finfo(loss.dtype).eps)
     return float(np.finfo(np.float64).eps)
+
+
+# ── The true gradient ───────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ModeGradient:
+    """One mode's gradient of one parameter, as real numbers.
+
+    Arrays of any shape and dtype; of complex numbers the real and imaginary parts stand side by
+    side along one more axis.
+    """
+
+    mode: str
+    gradient: Array | None
+    """The gradient that the mode shows; None: no gradient."""
+    precise: Array | None = None
+    """The gradient by the same code in float64; None if that can't be had."""
+    old: Array | None = None
+    """The gradient when the batch began; None if there was none."""
+    by_hand: bool = False
+    """Whether the gradient is a variable that the mode's own code has to bind."""
+    raised: str = ""
+    """The error that the mode's code raised instead, in one line."""
+    another: Remark | None = None
+    """Why this mode is another function of the parameter; None if it is not."""
+    is_meant: bool = True
+    """Whether the lesson means it to be another function; else it is a mistake."""
+    own: Slopes | None = None
+    """The slopes of that other function."""
+
+    @property
+    def numbers(self) -> Array:
+        """The best that is known of what the mode's code computes, as float64."""
+        best = self.gradient if self.precise is None else self.precise
+        return np.asarray(best, np.float64)
+
+    @property
+    def shown(self) -> Array:
+        """The gradient that the mode shows, as a row of float64."""
+        return np.asarray(self.gradient, np.float64).ravel()
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether the mode's code really computes it in float64, if it can."""
+        return self.precise is not None and self.precise.dtype == np.float64
+
+
+@dataclass(frozen=True, slots=True)
+class TrueGradient:
+    """The true gradient. All arrays are float64 in the parameter's shape."""
+
+    values: Array
+    low: Array
+    """The same as `values`, but on a kink every slope from `low` to `high` is right."""
+    high: Array
+    fine: Array
+    """The tolerance of a gradient that was computed in float64."""
+    coarse: Array
+    """The tolerance of a gradient that was computed in float32."""
+    slopes: Slopes | None
+    """None: the loss can't be had in float64."""
+    is_sure: bool
+    """Whether the slopes are sure wherever they were checked."""
+
+    @classmethod
+    def of(cls, believed: ModeGradient | None, slopes: Slopes | None) -> TrueGradient:
+        """The slopes where these are sure, elsewhere the gradient of a mode.
+
+        Either of the two may be None, but not both.
+        """
+        if slopes is None:
+            assert believed is not None
+            claimed = believed.numbers
+            tolerance = np.full(claimed.shape, RELATIVE * largest_size(claimed))
+            return cls(claimed, claimed, claimed, tolerance, tolerance, None, True)
+        central, off = slopes.central, np.nan_to_num(slopes.uncertainty)
+        claimed = central
+        if believed is not None and believed.numbers.size == central.size:
+            claimed = believed.numbers.reshape(central.shape)
+        scale = max(largest_size(claimed), largest_size(central))
+        # Unsure of the digits it may be, and yet sure that something is wrong.
+        sure = (off <= SURE * scale) | (np.abs(claimed - central) > off + RELATIVE * scale)
+        looked = np.isfinite(central)
+        values = np.where(looked & sure & ~slopes.kinks, central, claimed)
+        fine = RELATIVE * scale + np.where(sure, off, _BLUR * off)
+        return cls(
+            values=values,
+            low=np.where(slopes.kinks, np.fmin(slopes.left, slopes.right), values),
+            high=np.where(slopes.kinks, np.fmax(slopes.left, slopes.right), values),
+            fine=fine,
+            coarse=fine + ROUNDINGS * np.nan_to_num(slopes.steepening),
+            slopes=slopes,
+            is_sure=bool((sure | ~looked | slopes.kinks | (claimed == 0)).all()),
+        )
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is a gradient at all."""
+        return bool(np.isfinite(self.values).all())
+
+    @property
+    def is_on_a_kink(self) -> bool:
+        """Whether some element has no one slope."""
+        return self.slopes is not None and bool(self.slopes.kinks.any())
+
+    def is_met_by(self, candidate: ModeGradient) -> bool:
+        """Whether a mode's gradient is this, but for rounding and kinks."""
+        if candidate.gradient is None or not np.isfinite(candidate.gradient).all():
+            return False
+        return self.fits(candidate.numbers) and not self.missed_by(candidate).size
+
+    def missed_by(self, candidate: ModeGradient) -> Array:
+        """Indices of the elements in which a mode's gradient differs, counted row by row.
+
+        All of them if it is of another shape.
+        """
+        if not self.fits(candidate.numbers):
+            return np.arange(candidate.numbers.size)
+        numbers, off = candidate.numbers.reshape(self.values.shape), self.tolerance_of(candidate)
+        shown = np.asarray(candidate.gradient).reshape(self.values.shape)
+        right = (numbers >= self.low - off) & (numbers <= self.high + off) & np.isfinite(shown)
+        return np.flatnonzero(~right)
+
+    def tolerance_of(self, candidate: ModeGradient) -> Array:
+        """The tolerance of a mode's gradient, by the precision that it was computed in."""
+        return self.fine if candidate.is_precise else self.coarse
+
+    def fits(self, numbers: Array) -> bool:
+        """Whether an array is of the parameter's shape, but for axes of one element."""
+        mine, theirs = (
+            [n for n in shape if n != 1] for shape in (self.values.shape, numbers.shape)
+        )
+        return mine == theirs or (numbers.size == self.values.size and numbers.ndim < 2)
+
+    def is_transpose_of(self, numbers: Array) -> bool:
+        """Whether the transposed array is this, but for rounding."""
+        fits = numbers.shape == self.values.shape[::-1]
+        return fits and bool((np.abs(numbers.T - self.values) <= self.coarse).all())

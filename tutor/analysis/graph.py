@@ -28,54 +28,47 @@ from tutor.analysis.graph_recorder import (
     safe_value,
 )
 from tutor.analysis.graph_words import OperationWords
-from tutor.plain import one_line
 from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Value
-from tutor.protocol.inspections import AutogradGraph, GraphNode
+from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.timeline import never
-from tutor.training.values import cut, text_value, to_numpy
+from tutor.training.values import text_value, to_numpy
 
 MOST_NODES = 400
 """Most nodes of a graph (and most leaves below them); the rest is only counted."""
 
-_LONGEST_WHY = 120
-
-BY_HAND = "By hand there is no graph. Change to a mode with autograd."
-_NO_GRAPH = "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
-_NO_BACKWARD = "Nothing calls backward in this phase: here is only the way forward."
-_ELSEWHERE = "Backward was called on something else than `loss`."
-_MISSED = "Some of it could not be looked into."
-STOPPED = "The graph was not traced to its end."
+_LONGEST_ERROR = 120
 
 
 def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) -> AutogradGraph:
     """The graph of the batch that `at` stands in, with the values and gradients of this step.
 
     Never raises LessonRaised, but where the learner has stopped it: what the lesson raises
-    stands in `why`, and so does a stop by `until` (called now and then).
+    stands in `notes`, and so does a stop by `until` (called now and then).
     """
     probe.stand(at)
     loop = probe.loop
     left_over = loop.namespace.get("loss")  # of an earlier trace in this probe
     recorder = GraphRecorder(loop.program.filename, loop.namespace, until)
     try:
-        raised = trace(probe, recorder)
+        error = trace(probe, recorder)
     except GraphStopped:
-        return AutogradGraph(why=STOPPED)
+        return AutogradGraph(notes=(Remark("not_traced"),))
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
     loss = names.get("loss")
-    loss = None if raised and loss is left_over else loss
+    loss = None if error and loss is left_over else loss
     graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)
-    why = (raised, graph.why) if graph.nodes else (raised or graph.why,)
-    return AutogradGraph(nodes=graph.nodes, why=" ".join(filter(None, why)))
+    if error is None:
+        return graph
+    return AutogradGraph(nodes=graph.nodes, notes=(error, *(graph.notes if graph.nodes else ())))
 
 
-def trace(probe: Probe, recorder: GraphRecorder) -> str:
+def trace(probe: Probe, recorder: GraphRecorder) -> Remark | None:
     """Run the batch that `probe` stands at through its Gradient phase, `recorder` looking on.
 
-    Returns what the lesson raised, in a few words; "" if nothing. Raises GraphStopped, and
-    LessonRaised where the learner has stopped it.
+    Returns what the lesson raised. Raises GraphStopped, and LessonRaised where the learner has
+    stopped it.
     """
     try:
         with recorder.watching():
@@ -85,8 +78,8 @@ def trace(probe: Probe, recorder: GraphRecorder) -> str:
             raise error.__cause__ from None
         if error.stopped:
             raise
-        return cut(one_line(f"{error.phase} raised {error.message}"), _LONGEST_WHY)
-    return ""
+        return error.remark(_LONGEST_ERROR)
+    return None
 
 
 def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> AutogradGraph:
@@ -95,7 +88,8 @@ def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> Autogra
     executed = [t.known.node for t in sorted(tallies.values(), key=lambda tally: tally.last)]
     roots = _roots(executed, top)
     if not roots:
-        return AutogradGraph(why=_NO_GRAPH if isinstance(loss, torch.Tensor) else BY_HAND)
+        code = "no_gradient_asked" if isinstance(loss, torch.Tensor) else "by_hand"
+        return AutogradGraph(notes=(Remark(code),))
     reached = _reached(roots)
     kept = _kept(reached, roots[0], executed)
     ids = {id(node): i for i, node in enumerate(kept)}
@@ -105,13 +99,13 @@ def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> Autogra
     left_out = len(reached) - len(kept)
     is_elsewhere = bool(executed) and top is not None and all(node is not top for node in reached)
     notes = (
-        _NO_BACKWARD if not executed else "",
-        _ELSEWHERE if is_elsewhere else "",
+        Remark("only_forward") if not executed else None,
+        Remark("backward_elsewhere") if is_elsewhere else None,
         _how_it_came(recorder, tallies.values()),
-        f"{left_out} more nodes further down are left out." if left_out else "",
-        _MISSED if recorder.missed else "",
+        Remark("nodes_left_out", {"count": left_out}) if left_out else None,
+        Remark("not_all_seen") if recorder.missed else None,
     )
-    return AutogradGraph(nodes=tuple(nodes), why=" ".join(filter(None, notes)))
+    return AutogradGraph(nodes=tuple(nodes), notes=tuple(n for n in notes if n is not None))
 
 
 def _node(
@@ -302,14 +296,14 @@ def _sum(
         return tuple(reduce(torch.add, found) if found else None for found in there)
 
 
-def _how_it_came(recorder: GraphRecorder, tallies: Iterable[_Tally]) -> str:
-    """A word on how backward ran, where it was not simply called once."""
+def _how_it_came(recorder: GraphRecorder, tallies: Iterable[_Tally]) -> Remark | None:
+    """A remark on how backward ran, where it was not simply called once."""
     if _last_changed(recorder):
-        return "Backward came again after the gradient had been changed: this is the last time."
+        return Remark("backward_again")
     leaves = [tally for tally in tallies if tally.known.leaf is not None]
     times = max((tally.times for tally in leaves), default=1)
     if times > 1:
-        return f"Backward came {times} times: what arrived is added up."
+        return Remark("backward_times", {"times": times})
     if leaves and all(tally.new is None for tally in leaves):
-        return "The gradients were handed back, not added to `.grad`."
-    return ""
+        return Remark("handed_back")
+    return None

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.autograd.graph import Node as AutogradNode
 
-from tutor.analysis.graph import BY_HAND, STOPPED, steps_of_backward, trace
+from tutor.analysis.graph import steps_of_backward, trace
 from tutor.analysis.graph_recorder import (
     GraphRecorder,
     GraphStopped,
@@ -27,12 +27,9 @@ from tutor.analysis.graph_recorder import (
 )
 from tutor.analysis.graph_words import Spelling, element_of
 from tutor.protocol.frame import Value
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients, Remark
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.timeline import never
-
-_NO_BACKWARD = "Nothing calls backward in this phase: there is no way back to go."
-_NOTHING_DONE = "The loss is a leaf itself: nothing was computed."
 
 MOST_ELEMENTS = 6
 """A value of more numbers is not asked about: there are too many paths to add up."""
@@ -59,21 +56,27 @@ def local_gradients(
     try:
         raised = trace(probe, recorder)
     except GraphStopped:
-        return LocalGradients(why=STOPPED)
-    if raised or not recorder.arrivals:
+        return LocalGradients(why=Remark("not_traced"))
+    if raised is not None:
+        return LocalGradients(why=raised)
+    if not recorder.arrivals:
         is_by_hand = not isinstance(loop.namespace.get("loss"), torch.Tensor)
-        return LocalGradients(why=raised or (BY_HAND if is_by_hand else _NO_BACKWARD))
+        return LocalGradients(why=Remark("by_hand" if is_by_hand else "no_backward"))
     names = recorder.names if recorder.names is not None else dict(loop.namespace)
     words = Spelling(recorder, names, loop.program.parameters)
     try:
         steps = tuple(_Questions(recorder, words).all())
     except _NotAskedError as error:
-        return LocalGradients(why=str(error))
-    return LocalGradients(steps=steps, why="" if steps else _NOTHING_DONE)
+        return LocalGradients(why=error.why)
+    return LocalGradients(steps=steps, why=None if steps else Remark("nothing_computed"))
 
 
 class _NotAskedError(Exception):
-    """Something in the graph can't be asked about. One line, fit to show."""
+    """Something in the graph can't be asked about."""
+
+    def __init__(self, code: str, expression: str, **values: object) -> None:
+        super().__init__(code)
+        self.why = Remark(code, {"expression": expression, **values})
 
 
 class _LocalRecorder(GraphRecorder):
@@ -224,13 +227,13 @@ class _Questions:
                 _local(g, i, known, source) for i, g in enumerate(gradients) if g is not None
             ]
             if None in locals_:
-                raise _NotAskedError(f"`{text}` mixes its numbers: it can't be asked one by one.")
+                raise _NotAskedError("mixes_numbers", text)
             before = found.get(id(source.node), (0.0,) * len(locals_))
             found[id(source.node)] = tuple(
                 a + b for a, b in zip(before, locals_, strict=True) if b is not None
             )
         if not any(found.values()):
-            raise _NotAskedError(f"`{text}` can't be asked about: its local gradient is not known.")
+            raise _NotAskedError("unknown_local_gradient", text)
         return {source: locals_ for source, locals_ in found.items() if locals_}
 
     def _gradient(self, known: KnownValue, element: int = -1) -> float:
@@ -311,9 +314,7 @@ def _one_or_all(numbers: tuple[float, ...]) -> float | tuple[float, ...]:
 def _number(value: Value | None, what: str, element: int = -1) -> float:
     """One of a value's numbers. Raises _NotAskedError if it has none, or too many."""
     if value is None or not value.data:
-        raise _NotAskedError(f"`{what}` is no number: only numbers can be asked about.")
+        raise _NotAskedError("no_number", what)
     if value.size > MOST_ELEMENTS:
-        raise _NotAskedError(
-            f"`{what}` holds {value.size} numbers: only up to {MOST_ELEMENTS} can be asked about."
-        )
+        raise _NotAskedError("too_many_numbers", what, count=value.size, most=MOST_ELEMENTS)
     return value.data[element]

@@ -15,7 +15,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
+from tutor.protocol.inspections import (
+    AnyPicture,
+    ContourPicture,
+    NoPicture,
+    Numbers,
+    Remark,
+    SlopePicture,
+)
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.values import to_numpy
@@ -109,7 +116,7 @@ LINE = 60
 """Places along a line by default."""
 GRID = (24, 16)
 """Places over a plane by default."""
-_TOO_FAR = NoPicture(why="it leads beyond all numbers: the run diverges")
+_TOO_FAR = NoPicture(why=Remark("diverges"))
 _NEAR = 60
 """Along the gradient, the lowest place is shown if it is at most so many steps away."""
 _BEHIND, _BEFORE = 4, 12
@@ -195,17 +202,17 @@ def landscape(
 ) -> AnyPicture:
     """The loss around the start of the batch. Raises LandscapeStopped, LessonRaised."""
     if any(np.iscomplexobj(value) for value in at.start.values.values()):
-        return NoPicture(why="a parameter is complex: two numbers for each of its elements")
+        return NoPicture(why=Remark("complex_parameter"))
     ground = _Ground(probe, at.start.values, until)
     start = ground.start
     if not start.size:
-        return NoPicture(why="the parameters of this lesson are no numbers")
+        return NoPicture(why=Remark("no_numbers"))
     if not np.isfinite(start).all():
-        return NoPicture(why="the parameters are not finite")
+        return NoPicture(why=Remark("parameters_not_finite"))
     ahead = _ahead(ground, at)
     probe.stand(at)
     if not math.isfinite(ground.loss(start)):
-        return NoPicture(why="the loss is not finite here")
+        return NoPicture(why=Remark("loss_not_finite"))
     columns, rows = size or (GRID if start.size == 2 else (LINE, 0))
     if start.size == 1:
         return _along(ground, ahead, np.ones(1), columns, before)
@@ -261,10 +268,10 @@ def _along_gradient(
     """A slice against the gradient: there is no plane with all of the parameters in it."""
     gradient = ahead.gradient
     if gradient is None:
-        return NoPicture(why="there is no gradient to look along")
+        return NoPicture(why=Remark("no_gradient"))
     length = float(np.linalg.norm(gradient))
     if not length:
-        return NoPicture(why="the gradient is 0: there is no direction to look along")
+        return NoPicture(why=Remark("gradient_is_zero"))
     return _along(ground, ahead, -gradient / length, columns, before)
 
 

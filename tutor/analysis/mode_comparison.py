@@ -14,35 +14,93 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from tutor.analysis.finite_differences import (
     Array,
     DifferencesStopped,
     FiniteDifferences,
+    ModeGradient,
     Slopes,
+    TrueGradient,
     never,
 )
-from tutor.analysis.gradient_diagnosis import (
-    GradientDiagnosis,
-    ModeGradient,
-    Samples,
-    TrueGradient,
-    diagnose,
-)
+from tutor.analysis.gradient_diagnosis import Samples, diagnose
 from tutor.errors import RunError
-from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
+from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
+from tutor.protocol.inspections import (
+    FINITE_DIFFERENCE,
+    ModeComparison,
+    ParameterComparison,
+    Remark,
+)
 from tutor.training.batch_start import state_that_fits
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
-from tutor.training.values import is_near, real_pairs, text_value, to_numbers, to_numpy, value_of
+from tutor.training.values import is_near, real_pairs, to_numbers, to_numpy
 
 Gradients = dict[str, Array | None]
 
+BASE = "autograd"
+"""The mode that the others are measured by, where the lesson has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientRow:
+    """One parameter's gradient by each mode, whole."""
+
+    gradients: Mapping[str, Array | None]
+    """By mode, finite differences last, in the shape of the first; None where there is none.
+
+    Finite differences are NaN in the elements that were not checked. Complex numbers are pairs
+    along one more axis.
+    """
+    checked: tuple[int, int]
+    """The number of elements that finite differences checked, and of all."""
+    diagnosis: ParameterComparison
+    """Without the gradients."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTable:
+    """The gradients of all modes: `inspections.ModeComparison` with whole arrays."""
+
+    epoch: int
+    batch: int
+    leader: str
+    rows: tuple[GradientRow, ...]
+    notes: tuple[Remark, ...]
+
+
+def to_comparison(found: GradientTable, most: int = MAX_ELEMENTS) -> ModeComparison:
+    """The same as plain data that can cross a process border, larger arrays cut to `most`."""
+    return ModeComparison(
+        epoch=found.epoch,
+        batch=found.batch,
+        leader=found.leader,
+        agreements=tuple(
+            structs.replace(
+                row.diagnosis,
+                gradients={mode: _value(g, most) for mode, g in row.gradients.items()},
+            )
+            for row in found.rows
+        ),
+        notes=found.notes,
+    )
+
+
+def _value(gradient: Array | None, most: int) -> Value:
+    if gradient is None:
+        return NONE
+    numbers = gradient.ravel()[:most].tolist()
+    return Value(tuple(map(float, numbers)), gradient.shape, str(gradient.dtype))
+
 
 class ComparedMode:
-    """A mode's two probes, and the beginning of the batch in which they stand.
+    """One mode beside a run: its own code at the run's parameters.
 
+    It has two probes: one computes as the mode does, on its device, the other the same in float64.
     An error of its code is kept in `raised`, as one line, and ends its part for this batch;
     only the learner's wish to stop is let through, as LessonRaised.
     """
@@ -63,6 +121,7 @@ class ComparedMode:
         self.precise_gradients: Gradients = {}
         """The gradients by the same code in float64; empty if that can't be had."""
         self._began: Standpoint | None = None
+        """The batch's start; None before the first, and after an error."""
         self._probe: Probe | None = None
         self._precise: Probe | None = None
         self._differences: FiniteDifferences | None = None
@@ -75,11 +134,6 @@ class ComparedMode:
             self._precise = Probe(program, device, learning_rate, seed, precise=True, quiet=quiet)
 
     @property
-    def is_standing(self) -> bool:
-        """Whether it stands at some batch, from which it can continue to the next."""
-        return self._began is not None
-
-    @property
     def namespace(self) -> Mapping[str, Any]:
         """The names that its code has bound so far."""
         return {} if self._probe is None else self._probe.loop.namespace
@@ -89,10 +143,6 @@ class ComparedMode:
         """The gradients at the start of the batch."""
         return {} if self._began is None else self._began.start.gradients
 
-    def values(self) -> Mapping[str, Array]:
-        """The parameters at which it computes."""
-        return {} if self._began is None else self._began.start.values
-
     def parameters_now(self) -> dict[str, Array]:
         """The parameters as its own update has left them."""
         return {} if self._probe is None else self._probe.loop.parameter_values()
@@ -101,7 +151,7 @@ class ComparedMode:
         """Whether the gradient is a variable (`dw`), and not PyTorch's `.grad`."""
         return not hasattr(self.namespace.get(parameter), "grad_fn")
 
-    # ── Going along ─────────────────────────────────────────────────────────────────
+    # ── Where it stands ─────────────────────────────────────────────────────────────
 
     def follow(self, at: Standpoint) -> None:
         """Stand where the run stands that this mode leads: at all that it brings along."""
@@ -115,7 +165,8 @@ class ComparedMode:
 
     def continue_to(self, at: Standpoint) -> None:
         """Stand at the beginning of the run's batch, after the one that was finished."""
-        if self._probe is None:
+        if self._probe is None or self._began is None:
+            self.begin(at)
             return
         loop = self._probe.loop
         loop.epoch, loop.step = 1, 0  # what it has now is what the next batch begins with
@@ -159,9 +210,15 @@ class ComparedMode:
         if self._probe is None or self._began is None:
             return
         with self._noting_errors():
-            self._probe.run_phases(self.program.gradient_at + 1)
-            found = self._probe.loop.gradients or {}
-            self.gradients = {name: real_pairs(to_numbers(g)) for name, g in found.items()}
+            self.gradients = _gradients_by(self._probe)
+
+    def find_precise_gradients(self) -> None:
+        """The same in float64."""
+        if self._precise is None or self._began is None:
+            return
+        with _ignoring_errors():
+            self._precise.stand(self._began)
+            self.precise_gradients = _gradients_by(self._precise)
 
     def pass_through(self, batch: int, values: Mapping[str, Array]) -> None:
         """Run a batch that is not compared, up to the gradient, with the run's parameters."""
@@ -172,16 +229,6 @@ class ComparedMode:
             loop.epoch, loop.step = 1, batch * len(self.program.loop)
             loop.set_parameters(self._own_values(values))
             self._probe.run_phases(self.program.gradient_at + 1)
-
-    def find_precise_gradients(self) -> None:
-        """The same in float64."""
-        if self._precise is None or self._began is None:
-            return
-        with _ignoring_errors():
-            self._precise.stand(self._began)
-            self._precise.run_phases(self.program.gradient_at + 1)
-            found = self._precise.loop.gradients or {}
-            self.precise_gradients = {name: real_pairs(to_numbers(g)) for name, g in found.items()}
 
     def finish_batch(self) -> None:
         """Run the rest of the batch, and the epoch's end if it is the last one."""
@@ -221,6 +268,12 @@ class ComparedMode:
             self.raised, self._began, self.gradients = _one_line(error), None, {}
 
 
+def _gradients_by(probe: Probe) -> Gradients:
+    probe.run_phases(probe.program.gradient_at + 1)
+    found = probe.loop.gradients or {}
+    return {name: real_pairs(to_numbers(gradient)) for name, gradient in found.items()}
+
+
 @contextmanager
 def _ignoring_errors() -> Iterator[None]:
     """Ignore an error of float64 code, but for the learner's wish to stop."""
@@ -241,47 +294,6 @@ def _one_line(error: RunError) -> str:
         return str(error)
     line = f", line {error.line}" if error.line else ""
     return f"{error.message.splitlines()[-1]} ({error.phase}{line})"
-
-
-BASE = "autograd"
-"""The mode that the others are measured by, where the lesson has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class GradientRow:
-    """One parameter's gradient by each mode, whole."""
-
-    parameter: str
-    gradients: Mapping[str, Array | None]
-    """By mode, finite differences last, in the shape of the first; None where there is none.
-
-    Finite differences are NaN in the elements that were not checked.
-    """
-    checked: tuple[int, int]
-    """The number of elements that finite differences checked, and of all."""
-    diagnosis: GradientDiagnosis
-
-
-@dataclass(frozen=True, slots=True)
-class GradientTable:
-    """The gradients of all modes: `inspections.ModeComparison` with whole arrays."""
-
-    epoch: int
-    batch: int
-    leader: str
-    rows: tuple[GradientRow, ...]
-    note: str
-
-
-def to_comparison(found: GradientTable) -> ModeComparison:
-    """The same as plain data that can cross a process border, large arrays cut off."""
-    return ModeComparison(
-        epoch=found.epoch,
-        batch=found.batch,
-        leader=found.leader,
-        agreements=tuple(map(_agreement, found.rows)),
-        note=found.note,
-    )
 
 
 class ModeLockstep:
@@ -333,7 +345,7 @@ class ModeLockstep:
         if self._last is not None and self._last[0] == index and _same(self._last[1], at):
             self._each(at, ComparedMode.stand_again)
         elif self._can_follow(at, index) and self._follow(at, index, until):
-            self._each(at, lambda c: c.continue_to(at) if c.is_standing else c.begin(at))
+            self._each(at, lambda c: c.continue_to(at))
         else:
             self._each(at, lambda c: c.begin(at))
         self._last = (index, at)
@@ -397,13 +409,11 @@ class ModeLockstep:
         names = [n for mode in self._in_order(leader) for n in self.programs[mode].parameters]
         rows = tuple(self._row(name, at, until) for name in dict.fromkeys(names))
         first = 1 if not epoch and not at.program.warm_up else epoch
-        return GradientTable(first, at.batch, leader, rows, self._note(at))
+        return GradientTable(first, at.batch, leader, rows, tuple(self._notes(at)))
 
     def _in_order(self, leader: str) -> list[str]:
         """The modes, the one that the others are measured by at the head."""
-        return list(dict.fromkeys([m for m in (BASE, leader) if m in self.programs])) + [
-            m for m in self.programs if m not in (BASE, leader)
-        ]
+        return sorted(self.programs, key=lambda mode: (mode != BASE, mode != leader))
 
     def _row(self, name: str, at: Standpoint, until: Callable[[], bool]) -> GradientRow:
         modes = [m for m in self._in_order(at.program.mode) if name in self.programs[m].parameters]
@@ -414,24 +424,26 @@ class ModeLockstep:
             by_mode[mode] = self._of_its_own(one, name, base, slopes, until)
         found = [by_mode[m] for m in self.programs if m in by_mode]
         samples = samples_in(self._compared_modes[base].namespace, self.programs[base])
-        diagnosis = diagnose(name, found, slopes, base, samples)
-        if len(modes) < len(self.programs):
-            words = f"only {' and '.join(m for m in self.programs if m in modes)} has {name}"
-            diagnosis = replace(diagnosis, verdict=f"{words}: {diagnosis.verdict}")
+        values = [to_numbers(self._compared_modes[m].namespace.get(name)) for m in modes]
+        is_complex = any(value is not None and np.iscomplexobj(value) for value in values)
+        diagnosis = diagnose(name, found, slopes, base, samples, is_complex=is_complex)
+        if len(found) < len(self.programs):
+            only = Remark("only", {"parameter": name}, tuple(e.mode for e in found))
+            diagnosis = structs.replace(diagnosis, remarks=(only, *diagnosis.remarks))
         gradients = {e.mode: e.gradient for e in found}
         differences = None if slopes is None else slopes.sure_digits()
         shape = next((g.shape for g in gradients.values() if g is not None), ())
         shape = shape if differences is None else differences.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
         checked = (0, 0) if slopes is None else slopes.checked
-        return GradientRow(name, {**gradients, FINITE_DIFFERENCE: differences}, checked, diagnosis)
+        return GradientRow({**gradients, FINITE_DIFFERENCE: differences}, checked, diagnosis)
 
     def _mode_gradient(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
         compared = self._compared_modes[mode]
         gradient = compared.gradients.get(name)
         precise = compared.precise_gradients.get(name)
         if mode == at.program.mode and at.gradients is not None:
-            shown = at.gradients.get(name)
+            shown = real_pairs(at.gradients.get(name))
             if shown is None or gradient is None or not is_near(shown, gradient):
                 precise = None  # of something else than what the run has found
             gradient = shown
@@ -445,14 +457,12 @@ class ModeLockstep:
             another=self._difference(mode, base),
         )
 
-    def _difference(self, mode: str, base: str) -> str:
-        """Why this mode computes another function than `base`; "" if it does not."""
+    def _difference(self, mode: str, base: str) -> Remark | None:
+        """Why this mode computes another function than `base`; None if it does not."""
         mine, theirs = self.programs[mode].parameters, self.programs[base].parameters
         more = [n for n in mine if n not in theirs]
         less = [n for n in theirs if n not in mine]
-        words = [f"it has {' and '.join(more)} too"] if more else []
-        words += [f"it has no {' and '.join(less)}"] if less else []
-        return ", and ".join(words)
+        return Remark("another_function", {"more": more, "less": less}) if more or less else None
 
     def _slopes(
         self, name: str, found: Sequence[ModeGradient], until: Callable[[], bool]
@@ -482,20 +492,16 @@ class ModeLockstep:
         theirs = self._compared_modes[base].differences(until)
         if mine is None or theirs is None or is_near(np.array(mine.loss), np.array(theirs.loss)):
             return one
+        why = Remark("another_loss", {"loss": mine.loss, "right_loss": theirs.loss})
         own = mine.slopes(name, one.numbers)
-        why = f"its loss is {mine.loss:.6g}, not {theirs.loss:.6g}"
         return replace(one, another=why, is_meant=False, own=own)
 
-    def _note(self, at: Standpoint) -> str:
-        """A remark on the comparison as a whole."""
-        leader, notes = at.program.mode, []
+    def _notes(self, at: Standpoint) -> Iterator[Remark]:
+        """The parameters that only other modes have: this run does not change them."""
         for mode, program in self.programs.items():
             held = [n for n in program.parameters if n not in at.program.parameters]
             if held:
-                be, value = ("is", "its value") if len(held) == 1 else ("are", "their values")
-                names = " and ".join(held)
-                notes.append(f"in {mode} {names} {be} held at {value} in Setup: {leader} has none")
-        return "; ".join(notes)
+                yield Remark("held", {"parameters": held, "leader": at.program.mode}, (mode,))
 
 
 def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | None:
@@ -508,25 +514,6 @@ def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | N
     arrays = (to_numpy(thing) for name, thing in namespace.items() if name not in own)
     counts = dict.fromkeys(a.shape[0] for a in arrays if a is not None and a.ndim)
     return Samples(tuple(counts), named=False) if counts else None
-
-
-def _agreement(row: GradientRow) -> ParameterComparison:
-    found, (looked, size) = row.diagnosis, row.checked
-    gradients = {mode: value_of(gradient) for mode, gradient in row.gradients.items()}
-    if looked < size:
-        gradients[FINITE_DIFFERENCE] = text_value(f"{looked} of {size} elements checked")
-    return ParameterComparison(
-        parameter=row.parameter,
-        gradients=gradients,
-        ratio=found.ratio,
-        largest=found.largest,
-        verdict=found.verdict,
-        agrees=found.agrees,
-        is_equal=found.is_equal,
-        measure=found.measure,
-        standing=found.standing,
-        apart=found.apart,
-    )
 
 
 def _same(before: Standpoint, now: Standpoint) -> bool:

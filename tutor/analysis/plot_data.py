@@ -13,12 +13,18 @@ import numpy as np
 
 from tutor.analysis.loss_landscape import LandscapeStopped, landscape
 from tutor.lesson.model import DataNames
-from tutor.plain import one_line
-from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
+from tutor.protocol.inspections import (
+    AnyPicture,
+    DataPicture,
+    NoPicture,
+    PictureKind,
+    PlanePicture,
+    Remark,
+)
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.timeline import never
-from tutor.training.values import cut, to_numpy
+from tutor.training.values import to_numpy
 
 MOST_POINTS = 400
 """More points than this are only counted."""
@@ -26,7 +32,7 @@ LINE = 60
 """Places of the model's line by default."""
 PLANE = (48, 24)
 """Places over the plane by default: all of them take one evaluation."""
-_LONGEST_WHY = 200
+_LONGEST_ERROR = 200
 _MARGIN = 0.05
 """The margin of a line on either side of the data, as a part of their breadth."""
 _PLANE_MARGIN = 0.25
@@ -62,14 +68,13 @@ def picture_of(
     except LessonRaised as error:
         if error.stopped:
             raise
-        why = one_line(f"{error.phase} raised {error.message}")
-        return NoPicture(why=cut(why, _LONGEST_WHY))
+        return NoPicture(why=error.remark(_LONGEST_ERROR))
 
 
 def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None) -> AnyPicture:
     names = probe.program.data
     if names is None:
-        return _never("this lesson does not say what its data are called (`data: …`)")
+        return _never("data_not_named")
     probe.stand(at)
     probe.set_parameters(at.now)
     found = _samples(probe, names)
@@ -84,9 +89,9 @@ def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None)
     return msgspec.structs.replace(picture, loss=probe.loss(at.now))
 
 
-def _never(why: str) -> NoPicture:
+def _never(code: str, **values: object) -> NoPicture:
     """A reason that holds at every position of the run."""
-    return NoPicture(why=why, never=True)
+    return NoPicture(why=Remark(code, values), never=True)
 
 
 # ── The data ────────────────────────────────────────────────────────────────────────
@@ -121,13 +126,14 @@ def _samples(probe: Probe, names: DataNames) -> _Samples | NoPicture:
     things = probe.loop.namespace
     inputs, targets = to_numpy(things.get(names.input)), to_numpy(things.get(names.target))
     if inputs is None or targets is None or not targets.size:
-        return NoPicture(why=f"{names.input} and {names.target} hold no numbers to draw")
+        both = {"input": names.input, "target": names.target}
+        return NoPicture(why=Remark("data_no_numbers", both))
     count = len(inputs) if inputs.ndim else 1
     if targets.size != count:
-        return _never(f"there is more than one number of {names.target} for each of {names.input}")
+        return _never("several_targets", input=names.input, target=names.target)
     predictions = _predict(probe, names, inputs)
     if predictions is None:
-        return _never(f"{names.prediction} is not one number for each of {names.input}")
+        return _never("several_predictions", input=names.input, prediction=names.prediction)
     return _Samples(names, inputs, targets.reshape(-1), predictions)
 
 
@@ -172,11 +178,11 @@ def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array 
 def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
     """The points, what is predicted for each, and the model between them."""
     if samples.features != 1:
-        return _never(f"each sample has {samples.features} inputs, and a line takes one")
+        return _never("features_for_line", count=samples.features)
     xs = samples.inputs.reshape(-1).astype(np.float64)
     finite = xs[np.isfinite(xs)]
     if not len(finite):
-        return NoPicture(why=f"no number of {samples.names.input} is finite")
+        return NoPicture(why=Remark("data_not_finite", {"input": samples.names.input}))
     # A single sample has no breadth: then it is shown from 0 to twice its size.
     breadth = float(np.ptp(finite)) or 2 * max(abs(float(finite[0])), 1.0) / (1 + 2 * _MARGIN)
     middle = (float(finite.min()) + float(finite.max())) / 2
@@ -184,7 +190,7 @@ def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
     grid = np.linspace(middle - half, middle + half, max(columns, 2))
     line = _predict(probe, samples.names, grid.reshape(-1, *samples.inputs.shape[1:]))
     if line is None:
-        return _never(f"{samples.names.prediction} can't be computed for other inputs")
+        return _never("no_other_inputs", prediction=samples.names.prediction)
     names, chosen = samples.names, samples.chosen
     return DataPicture(
         input=names.input,
@@ -202,11 +208,10 @@ def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
 def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
     """The prediction over the plane of the two inputs, a little beyond the data."""
     if samples.features != 2:
-        inputs = "input" if samples.features == 1 else "inputs"
-        return _never(f"each sample has {samples.features} {inputs}, and a plane takes two")
+        return _never("features_for_plane", count=samples.features)
     data = samples.inputs.reshape(-1, 2).astype(np.float64)
     if not np.isfinite(data).all():
-        return NoPicture(why=f"not all numbers of {samples.names.input} are finite")
+        return NoPicture(why=Remark("data_partly_not_finite", {"input": samples.names.input}))
     low, high = data.min(axis=0), data.max(axis=0)
     margin = np.where(high > low, _PLANE_MARGIN * (high - low), 1.0)
     xs = np.linspace(low[0] - margin[0], high[0] + margin[0], max(size[0], 2))
@@ -214,7 +219,7 @@ def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, *samples.inputs.shape[1:])
     outputs = _predict(probe, samples.names, grid)
     if outputs is None:
-        return _never(f"{samples.names.prediction} can't be computed for other inputs")
+        return _never("no_other_inputs", prediction=samples.names.prediction)
     name, chosen = samples.names.input, samples.chosen
     points = np.column_stack([data[chosen], samples.targets[chosen]])
     return PlanePicture(

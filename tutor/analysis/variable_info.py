@@ -18,7 +18,7 @@ import torch
 
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import VariableInfo
+from tutor.protocol.inspections import Remark, VariableInfo
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE
@@ -74,15 +74,14 @@ def facts_of(loop: Loop, name: str) -> VariableInfo:
     A name that nothing bears now has the value NO_VALUE and a note that says why.
     """
     first, *attributes = name.split(".")
-    if why := _why_unbound(loop, first):
-        return VariableInfo(name=name, note=why)
+    if unbound := _why_unbound(loop, first):
+        return VariableInfo(name=name, note=unbound)
     thing = loop.namespace.get(first, getattr(builtins, first, None))
     for attribute in attributes:
         thing = _attribute(thing, attribute)
         if thing is _MISSING:
-            return VariableInfo(
-                name=name, note=one_line(f"there is nothing to show of .{attribute}")
-            )
+            note = Remark("no_attribute", {"attribute": one_line(attribute)})
+            return VariableInfo(name=name, note=note)
     found = _facts(name, thing)
     if name in loop.program.parameters and not isinstance(thing, torch.Tensor):
         return _with_gradient_by_hand(found, loop, f"d{name}")
@@ -92,19 +91,16 @@ def facts_of(loop: Loop, name: str) -> VariableInfo:
 # ── Names ───────────────────────────────────────────────────────────────────────────
 
 
-def _why_unbound(loop: Loop, name: str) -> str:
-    """Why nothing bears this name at this moment; "" if something does."""
-    if name in _pending(loop):
-        return f"not computed yet: {_who_binds(loop.program, name)} binds it"
-    if name in loop.namespace:
-        return ""
-    if phase := _who_binds(loop.program, name):
-        return f"not computed yet: {phase} binds it"
+def _why_unbound(loop: Loop, name: str) -> Remark | None:
+    """Why nothing bears this name at this moment; None if something does."""
+    is_pending = name in _pending(loop)
+    if not is_pending and name in loop.namespace:
+        return None
+    if (phase := _who_binds(loop.program, name)) or is_pending:
+        return Remark("not_computed", {"phase": phase})
     if name in _inner_names(loop.program):
-        return "a name inside a function or a class: it has a value only while that runs"
-    if hasattr(builtins, name):
-        return ""
-    return "nothing in the lesson bears this name"
+        return Remark("inner_name")
+    return None if hasattr(builtins, name) else Remark("unknown_name")
 
 
 def _pending(loop: Loop) -> frozenset[str]:
@@ -170,7 +166,7 @@ def _facts(name: str, thing: Any) -> VariableInfo:
             value=value_of(thing),
             type=_type(thing),
             device=str(thing.device),
-            note="a view of what was updated in place: its way through the graph is lost",
+            note=Remark("spoiled_view"),
         )
     keeps = thing.is_leaf or thing.retains_grad
     can_have = thing.requires_grad and keeps
@@ -183,7 +179,7 @@ def _facts(name: str, thing: Any) -> VariableInfo:
         is_leaf=thing.is_leaf,
         grad_fn=thing.grad_fn.name() if thing.grad_fn is not None else "",
         gradient=value_of(thing.grad) if can_have else None,
-        note="" if keeps else "not a leaf: backward passes through it and keeps no gradient here",
+        note=None if keeps else Remark("no_leaf"),
     )
 
 
@@ -195,7 +191,7 @@ def _with_gradient_by_hand(found: VariableInfo, loop: Loop, gradient: str) -> Va
         value=found.value,
         type=found.type,
         gradient=value_of(loop.namespace[gradient]) if has_one else NONE,
-        note=f"its gradient is {gradient}, computed by hand",
+        note=Remark("gradient_by_hand", {"gradient": gradient}),
     )
 
 

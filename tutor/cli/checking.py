@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from tutor.cli.lessons import trusted
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
@@ -23,6 +25,7 @@ from tutor.lesson.model import Lesson
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnswerComputed, AnyEvent, CheckLesson, Finding
+from tutor.wording.inspections import remark_text
 
 SECONDS = 60.0
 """Seconds that one phase of one mode, or one exercise, may take."""
@@ -186,7 +189,7 @@ def findings(
     def on_event(event: AnyEvent) -> None:
         match event:
             case Finding():
-                found.append(event)
+                found.append(with_reason(event))
             case AnswerComputed():
                 answers.append(event.text)
 
@@ -200,6 +203,13 @@ def findings(
             _report(f"stopped at {where}")
         raise
     return found, answers
+
+
+def with_reason(finding: Finding) -> Finding:
+    """The finding, its reason in words behind the message."""
+    if finding.why is None:
+        return finding
+    return replace(finding, message=f"{finding.message}: {remark_text(finding.why)}", why=None)
 
 
 def _name(lesson: Lesson) -> str:

@@ -11,12 +11,20 @@ import os
 import sys
 from collections.abc import Callable
 
+from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
 from tutor.engine.command_client import CommandClient
 from tutor.errors import UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
-from tutor.protocol.messages import AnyEvent, FiguresPrinted, OutputPrinted, RunRemark, TrainLesson
+from tutor.protocol.messages import (
+    AnyEvent,
+    FiguresPrinted,
+    ModesCompared,
+    OutputPrinted,
+    RunRemark,
+    TrainLesson,
+)
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -57,11 +65,14 @@ def train(
 
     Raises what `CommandClient.do` raises; at Ctrl+C, the lesson's line is printed first.
     """
+    write_comparison = comparison_writer(command.format, write) if command.compare else None
 
     def on_event(event: AnyEvent) -> None:
         match event:
             case FiguresPrinted():
                 write(event.text)
+            case ModesCompared() if write_comparison is not None:
+                write_comparison(event.comparison)
             case RunRemark() if not quiet:
                 _write_aside(f"tutor: {event.text}\n")
             case OutputPrinted() if not quiet:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tutor.analysis.variable_info import facts_of
 from tutor.errors import RunError
-from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture
+from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture, Remark
 from tutor.protocol.messages import Inspect, InspectionReady
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
@@ -107,7 +107,7 @@ class Inspector:
                 kind, self._probe(run), at, path=run.trail(), before=before, until=until
             )
         except RunError as error:  # the lesson's own code raises there
-            picture = NoPicture(why=str(error))
+            picture = NoPicture(why=Remark("lesson_error", {"error": str(error)}))
         if picture is not None:
             self._picture, self._pictured = picture, runs.name
             yield self._seen(runs, picture=picture)
@@ -118,7 +118,7 @@ class Inspector:
         try:
             return graph_of(self._probe(run), at, until)
         except RunError as error:
-            return AutogradGraph(why=str(error))
+            return AutogradGraph(notes=(Remark("lesson_error", {"error": str(error)}),))
 
     def local(self, run: Run, until: Until) -> LocalGradients:
         """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""
@@ -129,7 +129,7 @@ class Inspector:
         except LessonRaised as error:
             if error.stopped:
                 raise
-            return LocalGradients(why=str(error))
+            return LocalGradients(why=Remark("lesson_error", {"error": str(error)}))
 
     def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
         from tutor.analysis.mode_comparison import ModeLockstep, to_comparison  # noqa: PLC0415

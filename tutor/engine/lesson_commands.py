@@ -6,25 +6,24 @@ line with its place.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
+import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
 
-from tutor.analysis.mode_comparison import BASE, GradientRow, GradientTable, ModeLockstep
+from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
 from tutor.engine.process import limit_memory
 from tutor.engine.streams import Capture
 from tutor.errors import RunError, TutorError, UsageError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
-from tutor.plain import LONGEST, one_line, shortened
-from tutor.protocol.inspections import FINITE_DIFFERENCE
+from tutor.plain import LONGEST, json_number, one_line, shortened
 from tutor.protocol.messages import (
     AnswerComputed,
     CheckLesson,
@@ -33,6 +32,7 @@ from tutor.protocol.messages import (
     FiguresPrinted,
     Finding,
     LessonStopped,
+    ModesCompared,
     PartBegun,
     RunFailed,
     RunRemark,
@@ -42,7 +42,7 @@ from tutor.training.loop import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput, programs_of
 from tutor.training.readings import Reading
 from tutor.training.run import Run
-from tutor.training.series import SeriesTable, named, readings
+from tutor.training.series import SeriesTable, readings
 from tutor.validation import lesson_check
 
 Send: TypeAlias = Callable[[Event], object]
@@ -138,10 +138,11 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
         send(RunRemark(text=text))
     _begin(command, part, run.program.loop[0].name, run.mode)
     out = io.StringIO()
-    report = _report(command, run, out, capture)
+    report = _report(command, run, out, send, capture)
     for reading in readings(run, command.epochs or run.program.epochs, command.every):
         report(reading)
-        send(FiguresPrinted(text=out.getvalue()))
+        if text := out.getvalue():
+            send(FiguresPrinted(text=text))
         out.seek(0)
         out.truncate()
     for expression in run.program.expressions():
@@ -173,11 +174,11 @@ def _begin(command: TrainLesson, part: _Part, phase: str, mode: str) -> None:
     part.begin(fences[0].line if fences else 1, f"mode {mode}, {phase}")
 
 
-def _report(command: TrainLesson, run: Run, out: TextIO, capture: Capture) -> Report:
-    """Return what writes the figures of the run's present epoch to `out`."""
+def _report(command: TrainLesson, run: Run, out: TextIO, send: Send, capture: Capture) -> Report:
+    """Return what writes the figures of the run's present epoch to `out`, or sends all modes'."""
     if not command.compare:
         return figures_writer(command.format, out)
-    write_comparison = comparison_writer(command.format, out)
+    most = MOST_COMPARED if command.format == "text" else sys.maxsize
     device, rate = run.settings.device_wanted, run.learning_rate
     lockstep = ModeLockstep(run.programs, device, rate, command.seed,
                             quiet=capture.muted, patience=command.every)  # fmt: skip
@@ -185,7 +186,7 @@ def _report(command: TrainLesson, run: Run, out: TextIO, capture: Capture) -> Re
     def compare(_: Reading) -> None:
         found = lockstep.compare(run.standpoint(), run.at.epoch)
         assert found is not None  # nothing stops it but Ctrl+C, which raises
-        write_comparison(found)
+        send(ModesCompared(comparison=to_comparison(found, most)))
 
     return compare
 
@@ -198,9 +199,7 @@ MOST_SHOWN = 64
 """Elements of an array that are printed in text; of a larger one, a summary."""
 
 MOST_COMPARED = 16
-"""Elements of a gradient that a comparison prints in text: more can't be compared by eye."""
-
-_COMPARISON_COLUMNS = ("epoch", "parameter", "element", "mode", "gradient", "ratio", "verdict")
+"""Elements of a gradient that are sent where a comparison is shown as text."""
 
 
 def figures_writer(form: str, out: TextIO) -> Report:
@@ -215,31 +214,6 @@ def figures_writer(form: str, out: TextIO) -> Report:
         return write_row
     line_of = _figures_text if form == "text" else _figures_json
     return lambda reading: print(line_of(reading), file=out, flush=True)
-
-
-def comparison_writer(form: str, out: TextIO) -> Callable[[GradientTable], None]:
-    """Return a function that writes the comparison of one epoch as text, csv or jsonl."""
-    if form == "csv":
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(_COMPARISON_COLUMNS)
-    note = ""
-
-    def write(found: GradientTable) -> None:
-        nonlocal note
-        if form == "csv":
-            writer.writerows(_comparison_rows(found))
-        elif form == "jsonl":
-            for row in found.rows:
-                print(_comparison_json(found.epoch, row), file=out)
-        else:
-            if found.note not in ("", note):
-                print(f"({found.note})", file=out)
-            note = found.note
-            for line in _comparison_text(found):
-                print(line, file=out)
-        out.flush()
-
-    return write
 
 
 # ── The figures of an epoch ─────────────────────────────────────────────────────────
@@ -259,7 +233,7 @@ def _figures_json(reading: Reading) -> str:
     return _json_line(
         {
             "epoch": reading.epoch,
-            "loss": named(reading.loss),
+            "loss": json_number(reading.loss),
             "values": {name: _nested(value) for name, value in reading.values.items()},
             "gradients": {name: _nested(value) for name, value in reading.gradients.items()},
         }
@@ -279,69 +253,6 @@ def _short(array: Array | None) -> str:
     return f"({shape}: {', '.join(f'{name} {figure:.6g}' for name, figure in figures.items())})"
 
 
-# ── The gradients of all modes ──────────────────────────────────────────────────────
-
-
-def _comparison_text(found: GradientTable) -> Iterator[str]:
-    """For each parameter the verdict, then a line for each mode's gradient."""
-    for row in found.rows:
-        yield f"epoch {found.epoch}, {row.parameter}: {row.diagnosis.verdict}"
-        names = {mode: mode.replace("_", " ") for mode in row.gradients}
-        width = max(map(len, names.values()))
-        for mode, gradient in row.gradients.items():
-            yield f"    {names[mode]:<{width}}  {_first(gradient)}"
-
-
-def _comparison_rows(found: GradientTable) -> Iterator[tuple[object, ...]]:
-    """In long form: a row for each parameter, mode and element.
-
-    Nothing stands where there is no gradient, or finite differences did not check it.
-    """
-    for row in found.rows:
-        for mode, gradient in row.gradients.items():
-            ratio = row.diagnosis.ratio.get(mode, "")
-            for element, number in _elements(gradient, _has_gaps(row, mode)):
-                yield (found.epoch, row.parameter, element, mode, number, ratio,
-                       row.diagnosis.verdict)  # fmt: skip
-
-
-def _comparison_json(epoch: int, row: GradientRow) -> str:
-    """An object; null stands where there is no gradient, or it was not checked."""
-    gradients = {mode: _nested(g, _has_gaps(row, mode)) for mode, g in row.gradients.items()}
-    return _json_line(
-        {
-            "epoch": epoch,
-            "parameter": row.parameter,
-            "gradients": gradients,
-            "ratio": row.diagnosis.ratio,
-            "verdict": row.diagnosis.verdict,
-        }
-    )
-
-
-def _has_gaps(row: GradientRow, mode: str) -> bool:
-    """Whether a NaN in this gradient means that finite differences did not check it."""
-    checked, size = row.checked
-    return mode == FINITE_DIFFERENCE and checked < size
-
-
-def _elements(gradient: Array | None, has_gaps: bool) -> Iterator[tuple[str, object]]:
-    if gradient is None:
-        yield "", ""
-        return
-    for index in np.ndindex(gradient.shape):
-        number = _nested(gradient[index], has_gaps)
-        yield ",".join(map(str, index)), "" if number is None else str(number)
-
-
-def _first(gradient: Array | None) -> str:
-    """The first elements of a large gradient, all of a small one."""
-    if gradient is None or gradient.size <= MOST_COMPARED:
-        return _digits(gradient)
-    first = _digits(gradient.ravel()[: MOST_COMPARED // 2]).rstrip("]")
-    return f"{first}, ... {gradient.size} elements]"
-
-
 # ── Numbers ─────────────────────────────────────────────────────────────────────────
 
 
@@ -353,14 +264,11 @@ def _digits(array: Array | None) -> str:
     return f"{array.item():.6g}"
 
 
-def _nested(array: Array | None, has_gaps: bool = False) -> Any:
-    """Nested lists of numbers, as JSON has them; None for NaN where it `has_gaps`."""
+def _nested(array: Array | None) -> Any:
+    """Nested lists of numbers, as JSON has them."""
     if array is None:
         return None
-    if array.shape:
-        return [_nested(part, has_gaps) for part in array]
-    number = array.item()
-    return None if has_gaps and np.isnan(number) else named(number)
+    return [_nested(part) for part in array] if array.shape else json_number(array.item())
 
 
 def _json_line(shown: dict[str, Any]) -> str:

@@ -31,12 +31,19 @@ from tutor.protocol.inspections import (
     OtherRunState,
     PictureKind,
     PlanePicture,
+    Remark,
     RunInfo,
     SlopePicture,
     VariableInfo,
 )
 from tutor.session.run_view import RunView
-from tutor.wording.notices import comparison_result, gradient_standing
+from tutor.wording.inspections import (
+    comparison_result,
+    diagnosis,
+    gradient_standing,
+    remark_text,
+    remarks_text,
+)
 
 MOST_NODES = 60
 """Operations and leaves of a graph that are told; the rest is counted."""
@@ -51,7 +58,7 @@ MOST_POINTS = 12
 def variable(facts: VariableInfo) -> Iterator[str]:
     """The value of a variable, its part in autograd, and its gradient."""
     if facts.value == NO_VALUE:
-        yield f"{facts.name} has no value: {in_words(facts.note)}."
+        yield f"{facts.name} has no value: {_remark(facts.note)}."
         return
     kind = [facts.type] if facts.type else []
     if facts.value.is_number and facts.value.dtype != facts.type:
@@ -61,8 +68,13 @@ def variable(facts: VariableInfo) -> Iterator[str]:
     yield f"{facts.name}: {', '.join(kind)}."
     yield f"Its value is {spoken_value(facts.value)}."
     yield from _part_in_autograd(facts)
-    if facts.note:
-        yield sentence(in_words(facts.note[:1].upper() + facts.note[1:]))
+    if facts.note is not None:
+        note = _remark(facts.note)
+        yield sentence(note[:1].upper() + note[1:])
+
+
+def _remark(remark: Remark | None) -> str:
+    return in_words(remark_text(remark)) if remark else ""
 
 
 def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
@@ -106,8 +118,8 @@ def graph(found: AutogradGraph, lesson: Lesson, frame: Frame, known: int) -> Ite
         yield f"And {len(nodes.shown) - MOST_NODES} more."
     if not done:
         yield "The gradients are not known yet: backward has not run in this step."
-    if found.why:
-        yield sentence(in_words(found.why))
+    if found.notes:
+        yield sentence(in_words(remarks_text(found.notes)))
 
 
 def operation(found: AutogradGraph, number: int) -> Iterator[str]:
@@ -140,7 +152,7 @@ class _Nodes:
 def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
     """The reason, with the command that leads to a graph."""
     if not is_by_hand(lesson, mode):
-        yield sentence(in_words(found.why))
+        yield sentence(in_words(remarks_text(found.notes)))
         return
     yield "By hand there is no graph."
     if other := next((m for m in lesson.modes if not is_by_hand(lesson, m)), ""):
@@ -220,10 +232,10 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
     if found.agreements:
         yield sentence(comparison_result(found.agreements)[0])
     yield f"The run follows the gradient of {found.leader}."
-    if found.note:
-        yield sentence(in_words(found.note))
+    if found.notes:
+        yield sentence(in_words(remarks_text(found.notes, "; ")))
     for agreement in found.agreements:
-        yield f"{agreement.parameter}: {sentence(in_words(agreement.verdict))}"
+        yield f"{agreement.parameter}: {sentence(in_words(diagnosis(agreement)))}"
         if agreement.largest > 0:
             yield f"The largest difference is {figure(agreement.largest)}."
         modes_by_words: dict[str, list[str]] = {}
@@ -276,7 +288,7 @@ def picture(found: AnyPicture) -> Iterator[str]:
         case PlanePicture():
             yield from _plane(found)
         case _:
-            yield sentence(in_words(found.why))
+            yield sentence(_remark(found.why))
 
 
 def _data(found: DataPicture) -> Iterator[str]:

@@ -7,13 +7,23 @@ other runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from tutor.protocol.frame import NO_VALUE, Change, Curve, Frame, Position, RunRecipe, Value
 
 Numbers: TypeAlias = tuple[float, ...]
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """One statement about what was inspected; `wording/inspections.py` has its words."""
+
+    code: str
+    values: dict[str, Any] = {}
+    """Its parameters: numbers, names, and lists of them."""
+    modes: tuple[str, ...] = ()
+    """The gradient modes that it is about."""
 
 
 class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +43,8 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
     """`MulBackward0`; empty for a tensor that has none."""
     gradient: Value | None = None
     """None: it can't have one. The Value NONE: no gradient yet, which is not 0."""
-    note: str = ""
-    """Why there is no value, or no gradient. One line, fit to show; often empty."""
+    note: Remark | None = None
+    """Why there is no value, or no gradient; often None."""
 
 
 # ── Pictures ────────────────────────────────────────────────────────────────────────
@@ -115,9 +125,9 @@ class PlanePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """There is nothing of this kind to draw here, and why. One line, fit to show."""
+    """There is nothing of this kind to draw here, and why."""
 
-    why: str
+    why: Remark
     never: bool = False
     """Whether it is for all of the lesson in this mode: such a plot need not be turned to."""
 
@@ -177,8 +187,8 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
 
     nodes: tuple[GraphNode, ...] = ()
     """By id; the first is the loss. Empty where there is no graph."""
-    why: str = ""
-    """Why there is none, or what is left out. One line, fit to show."""
+    notes: tuple[Remark, ...] = ()
+    """Why there is none, or what is left out."""
 
     @property
     def operations(self) -> int:
@@ -219,8 +229,8 @@ class LocalGradients(msgspec.Struct, frozen=True, kw_only=True):
     """All questions of one step's graph."""
 
     steps: tuple[LocalGradientQuestion, ...] = ()
-    why: str = ""
-    """Why there are none. One line, fit to show."""
+    why: Remark | None = None
+    """Why there are none."""
 
 
 # ── The modes side by side ──────────────────────────────────────────────────────────
@@ -237,22 +247,24 @@ class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter's gradient by each mode and by finite differences, and the diagnosis."""
 
     parameter: str
-    gradients: dict[str, Value]
+    gradients: dict[str, Value] = {}
     """By mode, finite differences last; NONE where a mode found none."""
     ratio: dict[str, float]
     """To the right gradient, of each mode that is one factor away from it; 1.0: it agrees."""
     largest: float
     """The largest difference of any mode's element to the right one's."""
-    verdict: str
-    """In words, fit to show."""
+    remarks: tuple[Remark, ...]
+    """The diagnosis, its most important part first."""
     agrees: bool
     """Whether no mode is wrong: rounding, a kink and another function are no mistake."""
     is_equal: bool = True
     """Whether the modes, none of them wrong, show one gradient, but for rounding."""
+    is_complex: bool = False
+    """Whether the last axis of each gradient holds real and imaginary parts."""
     measure: str = "autograd"
-    """What the right gradient is called: autograd's, if finite differences confirm it."""
+    """The mode whose gradient is right, if finite differences confirm it; else these."""
     standing: dict[str, Standing] = {}
-    """By mode: what finite differences say of it."""
+    """By mode: its standing by finite differences."""
     apart: dict[str, tuple[int, ...]] = {}
     """By mode that is wrong: which of its elements are, counted row by row."""
 
@@ -265,8 +277,8 @@ class ModeComparison(msgspec.Struct, frozen=True, kw_only=True):
     leader: str
     """The mode with whose gradients the run goes on."""
     agreements: tuple[ParameterComparison, ...]
-    note: str = ""
-    """What the learner should know of it as a whole; empty where it needs no word."""
+    notes: tuple[Remark, ...] = ()
+    """Remarks on the comparison as a whole."""
 
 
 # ── Other runs ──────────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ from tutor.protocol.inspections import (
     ModeComparison,
     OtherRunState,
     PictureKind,
+    Remark,
     RunInfo,
     VariableInfo,
 )
@@ -350,6 +351,8 @@ class Finding(Event, frozen=True, kw_only=True):
     path: str
     line: int
     message: str
+    why: Remark | None = None
+    """The reason, whose words the command line puts behind the message."""
     is_note: bool = False
     """Whether nothing is wrong, and it only says what was checked."""
 
@@ -367,6 +370,12 @@ class FiguresPrinted(Event, frozen=True, kw_only=True):
     """Whole lines of a training run's figures."""
 
     text: str
+
+
+class ModesCompared(Event, frozen=True, kw_only=True):
+    """The gradients of all modes in one epoch of a training run."""
+
+    comparison: ModeComparison
 
 
 class RunRemark(Event, frozen=True, kw_only=True):

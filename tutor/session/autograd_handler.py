@@ -44,7 +44,7 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
             self.set(steps=count, step=step, asked_of=self._questions[step - 1])
             return
         if isinstance(event, LocalGradientsFound):
-            reason = Reply("text", {"text": event.local.why})
+            reason = Reply("not_asked", {"why": event.local.why})
         else:
             reason = self.failure(event)
         self.set(reply=Reply("no_questions", {"reason": reason}))

@@ -182,8 +182,7 @@ class Session(EngineSession):
             self._awaits_graph = (view.frame.at, view.mode)
             self.tell("reading_graph")
         elif not graph.operations:
-            code = "text" if graph.why else "no_operation"
-            self.tell(code, text=graph.why)
+            self.tell("graph_notes" if graph.notes else "no_operation", notes=graph.notes)
         elif view.next_phase != "Gradient":
             self.tell("not_in_gradient")
         elif view.operations < graph.operations:

@@ -20,13 +20,14 @@ from tutor.errors import RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Value
+from tutor.protocol.inspections import Remark
 from tutor.training.batch_start import BatchStart, changed_by_batch
 from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
 from tutor.training.state_copy import make_replayable
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import is_finite, named, text_value, to_numbers, value_of
+from tutor.training.values import cut, is_finite, named, text_value, to_numbers, value_of
 
 SOMEWHERE = "the code"
 """The phase of an exception that met no line of the lesson."""
@@ -46,6 +47,11 @@ class LessonRaised(RunError):
         self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
         self.mode = program.mode
         self.stopped = stopped
+
+    def remark(self, longest: int) -> Remark:
+        """The phase and the message, cut to `longest` characters, for an inspection."""
+        error = cut(one_line(self.message), longest)
+        return Remark("phase_raised", {"phase": self.phase, "error": error})
 
 
 @dataclass(slots=True)

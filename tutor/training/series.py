@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 
 from tutor.errors import RunError
 from tutor.export import new_file
+from tutor.plain import json_number
 from tutor.protocol.frame import Position
 from tutor.training.devices import untouched_randomness
 from tutor.training.program import Quiet
@@ -39,8 +39,8 @@ class SeriesTable:
             self._columns = self._columns or tuple(row)
             self._writer.writerow(["epoch", "loss", *self._columns])
             self._started = True
-        numbers = [str(named(row[c])) if c in row else "" for c in self._columns]
-        self._writer.writerow([reading.epoch, named(reading.loss), *numbers])
+        numbers = [str(json_number(row[c])) if c in row else "" for c in self._columns]
+        self._writer.writerow([reading.epoch, json_number(reading.loss), *numbers])
 
 
 def readings(run: Run, epochs: int, every: int = 1) -> Iterator[Reading]:
@@ -111,15 +111,6 @@ def _columns(run: Run) -> tuple[str, ...]:
         return ()
     starts = (reading_of(Run(run.programs, mode, seed=recipe.seed).loop) for mode in modes)
     return tuple(dict.fromkeys(column for start in starts for column in _flat(start)))
-
-
-def named(number: complex) -> float | str:
-    """The number; as words NaN, the infinities and complex ones, which JSON has not got."""
-    if isinstance(number, complex):
-        return str(number).strip("()")
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _flat(reading: Reading) -> dict[str, complex]:

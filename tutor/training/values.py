@@ -7,7 +7,7 @@ tensor, one on the device `meta`, an array of objects) is described by its dtype
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -132,6 +132,10 @@ def _to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
     return _to_numpy(thing)
 
 
+@overload
+def real_pairs(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
+@overload
+def real_pairs(array: None) -> None: ...
 def real_pairs(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | None:
     """The array; of complex numbers the real and the imaginary part, along one more axis."""
     if array is None or array.dtype.kind != "c":
@@ -282,8 +286,8 @@ def largest_size(array: np.ndarray[Any, Any]) -> float:
 
 def is_near(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
     """Whether two arrays are the same but for the rounding of float32."""
+    one, other = (real_pairs(a).astype(np.float64).ravel() for a in (one, other))
     if one.size != other.size:
         return False
-    one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
     near = RELATIVE * max(largest_size(one), largest_size(other))
     return bool(np.allclose(one, other, rtol=0, atol=near, equal_nan=True))

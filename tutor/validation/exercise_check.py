@@ -495,7 +495,8 @@ def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding
     except RunError as error:
         raise EndError(trial.finding(f"there is no graph: {said_by(error)}", "at")) from error
     if not local.steps:
-        yield trial.finding(f"there is nothing to ask here: {local.why}", "at", "mode")
+        finding = trial.finding("there is nothing to ask here", "at", "mode")
+        yield msgspec.structs.replace(finding, why=local.why)
     if (count := len(local.steps)) > MOST_STEPS:
         what = f"there are {count} questions here, more than {MOST_STEPS}; take a smaller graph"
         yield trial.finding(what, "at", "mode")

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from tutor.plain import one_line
-from tutor.protocol.inspections import ParameterComparison
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
+from tutor.wording.inspections import remarks_text
 from tutor.wording.number_format import setting
 
 Commands: TypeAlias = Mapping[str, str]
@@ -213,6 +213,7 @@ def _why_unsaved(values: Values) -> str:
 
 _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "text": _text,
+    "graph_notes": lambda values, _: [remarks_text(values["notes"])],
     "rate_stays": _rate_stays,
     "phase_failed": _phase_failed,
     "stopped": _stopped,
@@ -272,30 +273,3 @@ def _change_words(kind: str, commands: Commands) -> str:
     words, names = _CHANGES[kind]
     keys = " ".join(commands[name] for name in names if name in commands)
     return f"{words} ({keys})" if keys else words
-
-
-def comparison_result(agreements: Sequence[ParameterComparison]) -> tuple[str, bool]:
-    """The result for all parameters, and whether no mode is wrong."""
-    for words, is_right, found in (
-        ("Not all are right", False, [a for a in agreements if "wrong" in a.standing.values()]),
-        ("Not finite", False, [a for a in agreements if not a.agrees]),
-        ("All are right, though not equal", True, [a for a in agreements if not a.is_equal]),
-    ):
-        if found:
-            return f"{words}: {', '.join(one_line(a.parameter) for a in found)}", is_right
-    return "All agree", True
-
-
-def gradient_standing(agreement: ParameterComparison, mode: str) -> str:
-    """A mode's gradient beside the right one; empty if all modes show the same."""
-    how = agreement.standing.get(mode)
-    if how == "other":
-        return "right for its own function"
-    if how == "wrong":
-        ratio = agreement.ratio.get(mode)
-        if not agreement.gradients[mode].data:
-            return "no gradient"
-        if ratio in (None, 1.0):
-            return "differs"
-        return f"{setting(float(f'{ratio:.4g}'))} times {one_line(agreement.measure)}"
-    return "right" if how == "right" and not agreement.is_equal else ""

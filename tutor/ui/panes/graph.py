@@ -13,7 +13,6 @@ from textual.reactive import var
 from textual.strip import Strip
 
 from tutor.lesson.model import REPORT, Lesson, gradient_index
-from tutor.plain import one_line
 from tutor.protocol.frame import Frame
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.session.attempt import Attempt
@@ -22,6 +21,7 @@ from tutor.ui import text_styles
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.inspections import remarks_text
 
 if TYPE_CHECKING:
     from tutor.ui.panes.graph_rows import GraphTable
@@ -267,7 +267,7 @@ class GraphPane(LinesPane):
             return [line(("The graph comes as soon as the lesson has begun.", text_styles.DIM))]
         if graph is None:
             return [line(("reading the graph …", text_styles.DIM))]
-        why = line((one_line(graph.why), text_styles.DIM)).wrap(width) if graph.why else []
+        why = line((remarks_text(graph.notes), text_styles.DIM)).wrap(width) if graph.notes else []
         if not graph.nodes:
             return why
         # Lazy, here as below: the first paint comes before there is any graph.

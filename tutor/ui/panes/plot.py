@@ -13,12 +13,12 @@ from textual.content import Content
 from textual.message import Message
 
 from tutor.lesson.model import REPORT
-from tutor.plain import one_line
 from tutor.protocol.inspections import PICTURES, AnyPicture, NoPicture, PictureKind
 from tutor.session.run_view import RunView
 from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
+from tutor.wording.inspections import remark_text
 
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
 KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, *PICTURES)
@@ -139,7 +139,7 @@ class PlotPane(LinesPane):
         module = import_module(f"tutor.ui.plots.{kind}")
         picture = view.inspections.picture if view else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
-            return placeholder(module.TITLE, f"Nothing to draw here: {one_line(picture.why)}")
+            return placeholder(module.TITLE, f"Nothing to draw here: {remark_text(picture.why)}")
         if not isinstance(picture, PICTURES[kind]):
             return placeholder(module.TITLE, COMING)
         drawing: Drawing = module.draw(picture, sheet)

@@ -24,7 +24,12 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SessionScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
-from tutor.wording.notices import comparison_result, gradient_standing
+from tutor.wording.inspections import (
+    comparison_result,
+    diagnosis,
+    gradient_standing,
+    remarks_text,
+)
 
 INDENT, GAP = "  ", "  "
 SEPARATOR = line((" · ", text_styles.DIM))
@@ -69,19 +74,19 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
         mark, style = (RIGHT, text_styles.STRONG) if is_right else (WRONG, text_styles.ERROR)
         pieces += [" · ", (f"{mark}{words}", style)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
-    if comparison.note:
-        yield line(one_line(comparison.note))
+    if comparison.notes:
+        yield line(remarks_text(comparison.notes, "; "))
 
 
 # ── One parameter ───────────────────────────────────────────────────────────────────
 
 
 def _block(agreement: ParameterComparison, width: int) -> Iterator[Content]:
-    """The parameter with the verdict and the largest difference, then a row for each mode."""
+    """The parameter with the diagnosis and the largest difference, then a row for each mode."""
     mark, style = (RIGHT, text_styles.STRONG) if agreement.agrees else (WRONG, text_styles.ERROR)
     lead = line((f"{one_line(agreement.parameter)}{GAP}", text_styles.HEADING))
     room = max(10, width - lead.cell_length)
-    said = line((f"{mark}{one_line(agreement.verdict)}", style)).wrap(room)
+    said = line((f"{mark}{diagnosis(agreement)}", style)).wrap(room)
     if agreement.largest > 0:
         largest = line(
             (f"largest difference {number_format.number(agreement.largest, 4)}", text_styles.DIM)
@@ -134,7 +139,7 @@ def _table(agreement: ParameterComparison, width: int) -> Iterator[Content]:
     labels = max(len(row.label) for row in rows)
     words = max(len(row.word) for row in rows)
     room = width - len(INDENT) - labels - (words + len(GAP) if words else 0)
-    columns = _fitting(rows, shape, room)
+    columns = _fitting(rows, shape, room, is_complex=agreement.is_complex)
     if any(c.head for c in columns):
         heads = "".join(GAP + c.head.rjust(c.width) for c in columns)
         yield line((INDENT + " " * labels + heads, text_styles.DIM))
@@ -164,12 +169,17 @@ class _Column:
         return max(len(self.head), *map(len, self.cells))
 
 
-def _fitting(rows: Sequence[_Row], shape: tuple[int, ...], room: int) -> list[_Column]:
+def _fitting(
+    rows: Sequence[_Row], shape: tuple[int, ...], room: int, *, is_complex: bool
+) -> list[_Column]:
     """All elements in as many digits as fit; else those that differ before the first ones."""
     count = max(1, *(len(row.value.data) for row in rows))
     columns: list[_Column] = []
     for precision in PRECISIONS:
-        columns = [_column(rows, i, shape, precision) for i in range(count)]
+        columns = [
+            _column(rows, i, _index(i, shape, is_complex=is_complex), precision)
+            for i in range(count)
+        ]
         if sum(c.width + len(GAP) for c in columns) <= room:
             return columns
     apart = _all_apart(rows)
@@ -182,12 +192,11 @@ def _fitting(rows: Sequence[_Row], shape: tuple[int, ...], room: int) -> list[_C
     return sorted(chosen, key=lambda c: c.index)
 
 
-def _column(rows: Sequence[_Row], index: int, shape: tuple[int, ...], precision: int) -> _Column:
+def _column(rows: Sequence[_Row], index: int, head: str, precision: int) -> _Column:
     cells = number_format.align([_number(row.value, index, precision) for row in rows])
     if index in _all_apart(rows):
         signs = [WRONG if index in row.apart else " " * len(WRONG) for row in rows]
         cells = [sign + text for sign, text in zip(signs, cells, strict=True)]
-    head = _index(index, shape) if math.prod(shape) > 1 else ""
     return _Column(index, head, tuple(cells))
 
 
@@ -197,8 +206,13 @@ def _number(value: Value, index: int, precision: int) -> str:
     return number_format.number(value.data[index], precision) if index < len(value.data) else ""
 
 
-def _index(flat: int, shape: tuple[int, ...]) -> str:
-    """`[1, 0]`: which element of the array this is."""
+def _index(flat: int, shape: tuple[int, ...], *, is_complex: bool) -> str:
+    """`[1, 0]`, the place of an element in the array; `[1] imag` of a complex one."""
+    if math.prod(shape) <= 1:
+        return ""
+    if is_complex:
+        flat, part = divmod(flat, 2)
+        return f"{_index(flat, shape[:-1], is_complex=False)} {('real', 'imag')[part]}".lstrip()
     places: list[int] = []
     for length in reversed(shape):
         flat, place = divmod(flat, length)

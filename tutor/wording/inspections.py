@@ -1,0 +1,309 @@
+"""The words for what an inspection remarks: on gradients, graphs, plots and variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from tutor.plain import one_line
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Remark
+from tutor.wording.number_format import setting
+
+Values: TypeAlias = Mapping[str, Any]
+
+_DIFFERENCES = "finite differences"
+_MEASURES = {FINITE_DIFFERENCE: _DIFFERENCES, f"own_{FINITE_DIFFERENCE}": f"its own {_DIFFERENCES}"}
+
+_ADDED_UP = "gradients added up (was the reset forgotten?)"
+
+_REMARKS: Mapping[str, str] = {
+    # ── The modes side by side
+    "none_finite": "not finite: there is nothing to compare",
+    "others_agree": "the others agree",
+    "no_differences": f"no {_DIFFERENCES}: its code does not compute in float64",
+    "differences_unsure": f"the loss is too large, or too flat, for {_DIFFERENCES} to tell",
+    "sampled": "{checked} of {size} elements checked",
+    # ── The graph of one step
+    "by_hand": "By hand there is no graph. Change to a mode with autograd.",
+    "no_gradient_asked": (
+        "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
+    ),
+    "only_forward": "Nothing calls backward in this phase: here is only the way forward.",
+    "backward_elsewhere": "Backward was called on something else than `loss`.",
+    "not_all_seen": "Some of it could not be looked into.",
+    "not_traced": "The graph was not traced to its end.",
+    "nodes_left_out": "{count} more nodes further down are left out.",
+    "backward_again": (
+        "Backward came again after the gradient had been changed: this is the last time."
+    ),
+    "backward_times": "Backward came {times} times: what arrived is added up.",
+    "handed_back": "The gradients were handed back, not added to `.grad`.",
+    "phase_raised": "{phase} raised {error}",
+    "lesson_error": "{error}",
+    # ── Its local gradients
+    "no_backward": "Nothing calls backward in this phase: there is no way back to go.",
+    "nothing_computed": "The loss is a leaf itself: nothing was computed.",
+    "mixes_numbers": "`{expression}` mixes its numbers: it can't be asked one by one.",
+    "unknown_local_gradient": (
+        "`{expression}` can't be asked about: its local gradient is not known."
+    ),
+    "no_number": "`{expression}` is no number: only numbers can be asked about.",
+    "too_many_numbers": (
+        "`{expression}` holds {count} numbers: only up to {most} can be asked about."
+    ),
+    # ── Plots
+    "diverges": "it leads beyond all numbers: the run diverges",
+    "complex_parameter": "a parameter is complex: two numbers for each of its elements",
+    "no_numbers": "the parameters of this lesson are no numbers",
+    "parameters_not_finite": "the parameters are not finite",
+    "loss_not_finite": "the loss is not finite here",
+    "no_gradient": "there is no gradient to look along",
+    "gradient_is_zero": "the gradient is 0: there is no direction to look along",
+    "data_not_named": "this lesson does not say what its data are called (`data: …`)",
+    "data_no_numbers": "{input} and {target} hold no numbers to draw",
+    "several_targets": "there is more than one number of {target} for each of {input}",
+    "several_predictions": "{prediction} is not one number for each of {input}",
+    "features_for_line": "each sample has {count} inputs, and a line takes one",
+    "data_not_finite": "no number of {input} is finite",
+    "data_partly_not_finite": "not all numbers of {input} are finite",
+    "no_other_inputs": "{prediction} can't be computed for other inputs",
+    # ── Variables
+    "no_attribute": "there is nothing to show of .{attribute}",
+    "not_computed": "not computed yet: {phase} binds it",
+    "inner_name": "a name inside a function or a class: it has a value only while that runs",
+    "unknown_name": "nothing in the lesson bears this name",
+    "spoiled_view": "a view of what was updated in place: its way through the graph is lost",
+    "no_leaf": "not a leaf: backward passes through it and keeps no gradient here",
+    "gradient_by_hand": "its gradient is {gradient}, computed by hand",
+}
+"""By code: a template of the remark's values."""
+
+
+def remark_text(remark: Remark) -> str:
+    """A remark in words, on one line."""
+    if make := _COMPOSED.get(remark.code):
+        text = make(remark.values, remark.modes)
+    elif make := _MISTAKES.get(remark.code):
+        where = "in float64 " if remark.values.get("in_float64") else ""
+        verb = _VERBS.get(remark.code, "is")
+        words = make(remark.values, remark.modes)
+        text = f"{where}{_names(remark.modes)} {_verb(verb, remark.modes)} {words}"
+    else:
+        text = _REMARKS[remark.code].format(**remark.values)
+    return one_line(text)
+
+
+def remarks_text(remarks: Iterable[Remark], separator: str = " ") -> str:
+    """Remarks in words, on one line; empty where there are none."""
+    return separator.join(map(remark_text, remarks))
+
+
+# ── The modes side by side ──────────────────────────────────────────────────────────
+
+
+def diagnosis(agreement: ParameterComparison) -> str:
+    """The diagnosis of one parameter's gradients, in one sentence."""
+    remarks = agreement.remarks
+    if remarks and remarks[0].code == "only":
+        return f"{remark_text(remarks[0])}: {remarks_text(remarks[1:], '; ')}"
+    return remarks_text(remarks, "; ")
+
+
+def comparison_result(agreements: Sequence[ParameterComparison]) -> tuple[str, bool]:
+    """The result for all parameters, and whether no mode is wrong."""
+    for words, is_right, found in (
+        ("Not all are right", False, [a for a in agreements if "wrong" in a.standing.values()]),
+        ("Not finite", False, [a for a in agreements if not a.agrees]),
+        ("All are right, though not equal", True, [a for a in agreements if not a.is_equal]),
+    ):
+        if found:
+            return f"{words}: {', '.join(one_line(a.parameter) for a in found)}", is_right
+    return "All agree", True
+
+
+def gradient_standing(agreement: ParameterComparison, mode: str) -> str:
+    """A mode's gradient beside the right one; empty if all modes show the same."""
+    if mode == FINITE_DIFFERENCE:
+        return remarks_text(r for r in agreement.remarks if r.code == "sampled")
+    how = agreement.standing.get(mode)
+    if how == "other":
+        return "right for its own function"
+    if how == "wrong":
+        ratio = agreement.ratio.get(mode)
+        if not agreement.gradients[mode].data:
+            return "no gradient"
+        if ratio in (None, 1.0):
+            return "differs"
+        return f"{setting(float(f'{ratio:.4g}'))} times {_measure(agreement.measure)}"
+    return "right" if how == "right" and not agreement.is_equal else ""
+
+
+def _factor(v: Values, modes: Sequence[str]) -> str:
+    factor, count = v["factor"], v.get("count")
+    guess = f" (if there are {count} samples)" if count else ""
+    reasons = {
+        "sum": f"a sum where the mean was meant{guess}",
+        "mean": f"a mean where the sum was meant{guess}",
+        "square": "is the 2 of a square's derivative missing?",
+        "added_up": _ADDED_UP,
+    }
+    reason = reasons.get(v.get("reason", ""), "")
+    if factor < 0 and v.get("reason") != "added_up":
+        reason = f"opposite sign, and {reason}" if reason else "opposite sign"
+    return f"{_times(v)}{': ' if reason else ''}{reason}"
+
+
+def _times(v: Values) -> str:
+    """`4.000 times autograd`; close to 1 with the digits by which it is not: `1.00004 times`."""
+    factor = v["factor"]
+    shown = f"{factor:.3f}" if 0.01 <= abs(factor) < 1e6 else f"{factor:.3g}"
+    if shown in ("1.000", "-1.000"):
+        shown = f"{factor:.7g}"
+    return f"{shown} times {_measure(v['measure'])}"
+
+
+def _elements(v: Values, modes: Sequence[str]) -> str:
+    index, count, total = v["index"], v["count"], v["total"]
+    numbers = f"{v['found']:.6g}, not {v['right']:.6g}"
+    if not index:
+        return f"from {_measure(v['measure'])}: {numbers}"
+    place = _place(index, is_complex=v["is_complex"])
+    if count == 1:
+        return f"in {place}: {numbers}"
+    kind = "number" if v["is_complex"] else "element"
+    many = f"every {kind}" if count == total else f"{count} of {total} {kind}s"
+    return f"in {many}, most in {place}: {numbers}"
+
+
+def _place(index: Sequence[int], *, is_complex: bool) -> str:
+    """`element [0, 1]`; of a complex number `the imaginary part of element [0]`."""
+    if is_complex:
+        part = f"the {('real', 'imaginary')[index[-1]]} part"
+        return f"{part} of {_place(index[:-1], is_complex=False)}" if index[:-1] else part
+    return f"element {[*index]}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))})" if shape else "of a single number"
+
+
+_MISTAKES: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
+    "factor": _factor,
+    "added_up": lambda v, _: f"the old and the new one: {_ADDED_UP}",
+    "zero": lambda v, _: f"0 where {_measure(v['measure'])} {_be(v)} not",
+    "opposite": lambda v, _: f"the opposite sign of {_measure(v['measure'])}",
+    "conjugate": lambda v, _: f"the complex conjugate of {_measure(v['measure'])}",
+    "transposed": lambda v, _: f"{_possessive(v)} transposed",
+    "row": lambda v, _: f"in row {v['index'] + 1}, {v['parameter']}[{v['index']}]",
+    "column": lambda v, _: f"in column {v['index'] + 1}, {v['parameter']}[:, {v['index']}]",
+    "elements": _elements,
+    "shape": lambda v, _: f"the shape {_shape(v['shape'])}, not {_shape(v['right'])}",
+    "not_finite": lambda v, _: f"not finite where {_measure(v['measure'])} {_be(v)}",
+    "raised": lambda v, _: v["error"],
+    "no_variable": lambda v, _: f"no gradient d{v['parameter']} in its code",
+    "none": lambda v, _: "None: no gradient",
+    "right_for_another_loss": lambda v, _: f"right for its own loss, but {_another_loss(v)}",
+    "factor_of_another_loss": lambda v, _: f"{_times(v)}, as {_another_loss(v)}",
+}
+"""By code: what is said of the modes, behind their names and the verb."""
+
+_VERBS = {
+    **dict.fromkeys(("opposite", "shape", "no_variable"), "has"),
+    **dict.fromkeys(("row", "column", "elements"), "differs"),
+    "raised": "raised",
+    "none": "says",
+}
+_PLURAL = {"is": "are", "has": "have", "says": "say", "differs": "differ", "agrees": "agree",
+           "takes": "take", "its": "their"}  # fmt: skip
+
+
+def _verb(singular: str, modes: Sequence[str]) -> str:
+    return singular if len(modes) == 1 else _PLURAL.get(singular, singular)
+
+
+def _names(modes: Sequence[str]) -> str:
+    """`manual`; `manual and model`; `manual, autograd and model`."""
+    return " and ".join([", ".join(modes[:-1]), modes[-1]] if len(modes) > 1 else modes)
+
+
+def _measure(measure: str) -> str:
+    return _MEASURES.get(measure, measure)
+
+
+def _be(v: Values) -> str:
+    return "are" if v["measure"] in _MEASURES else "is"
+
+
+def _possessive(v: Values) -> str:
+    """`autograd's`; `finite differences'`."""
+    return _measure(v["measure"]) + ("'" if v["measure"] in _MEASURES else "'s")
+
+
+def _another_loss(v: Values) -> str:
+    return f"its loss is {v['loss']:.6g}, not {v['right_loss']:.6g}"
+
+
+def _agree(v: Values, modes: Sequence[str]) -> str:
+    return f"agree{_rounding(v)}"
+
+
+def _rounding(v: Values) -> str:
+    """The part of the gradient's size that is rounding; empty if nothing is."""
+    if "rounding" not in v:
+        return ""
+    part, kind = v["rounding"], f"{v['dtype']} rounding".lstrip()
+    if part > _NEAR_ZERO:
+        return f" but for {kind} ({part:.1%} of the size, so close to 0)"
+    return f" but for {kind} ({part:.0e} of the size)".replace("e-0", "e-")
+
+
+_NEAR_ZERO = 1e-3
+"""Rounding above this part of a gradient means that its parts have cancelled each other."""
+
+
+def _kink(v: Values, modes: Sequence[str]) -> str:
+    """The element on a kink, its two slopes, and the slope that each mode takes."""
+    taken: dict[str, list[str]] = {}
+    for mode, number in zip(modes, v["taken"], strict=True):
+        taken.setdefault(_slope(number), []).append(mode)
+    takes = ", ".join(f"{_names(m)} {_verb('takes', m)} {number}" for number, m in taken.items())
+    place = f" in element {[*v['index']]}" if v["index"] else ""
+    more = f"; and on {v['more']} more" if v["more"] else ""
+    sides = f"{_slope(v['left'])} on the left and {_slope(v['right'])} on the right"
+    return f"on a kink{place}: the slope is {sides}; {takes}{more}"
+
+
+def _slope(number: float) -> str:
+    """To four digits, a -0 as 0; what is next to nothing is 0."""
+    return f"{float(f'{number:.4g}') if abs(number) > 1e-9 else 0.0:g}"
+
+
+def _another_function(v: Values, modes: Sequence[str]) -> str:
+    more = [f"it has {' and '.join(v['more'])} too"] if v["more"] else []
+    less = [f"it has no {' and '.join(v['less'])}"] if v["less"] else []
+    return (
+        f"{_names(modes)} {_verb('is', modes)} another function ({', and '.join(more + less)}) "
+        f"and {_verb('agrees', modes)} with {_verb('its', modes)} own {_DIFFERENCES}"
+    )
+
+
+def _held(v: Values, modes: Sequence[str]) -> str:
+    names = v["parameters"]
+    be, value = ("is", "its value") if len(names) == 1 else ("are", "their values")
+    held = f"{' and '.join(names)} {be} held at {value} in Setup"
+    return f"in {_names(modes)} {held}: {v['leader']} has none"
+
+
+_COMPOSED: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
+    "only": lambda v, modes: f"only {_names(modes)} {_verb('has', modes)} {v['parameter']}",
+    "agree": _agree,
+    "agrees_with_differences": lambda v, _: f"agrees with {_DIFFERENCES}{_rounding(v)}",
+    "independent": lambda _, modes: f"{_names(modes)} says None, as the loss does not depend on it",
+    "kink": _kink,
+    "another_function": _another_function,
+    "held": _held,
+    "features_for_plane": lambda v, _: (
+        f"each sample has {v['count']} input{'' if v['count'] == 1 else 's'}, and a plane takes two"
+    ),
+}
+"""By code: a remark on no mistake, composed of its values and the names of modes."""
