@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.ui.fake_engine import Simulated
 from tutor.plain_mode.command_reader import help_lines, nearest, read
-from tutor.plain_mode.exercise_text import spoken_notice, without_keys
+from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, cells, in_words, wrap
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
 from tutor.plain_mode.spoken_lesson import (
@@ -88,10 +90,15 @@ def test_notices_name_commands_in_place_of_keys(notice: Notice, said: str):
     assert spoken_notice(notice) == said
 
 
-def test_keys_in_passing_are_left_out_and_names_are_not():
-    assert without_keys("Find a value of $w$ (key w) so that $f(w)$ (w) is 0.") == (
-        "Find a value of $w$ so that $f(w)$ (w) is 0."
-    )
+def test_a_key_that_a_shipped_lesson_names_can_be_typed():
+    named = re.compile(r"(?:key|按) `(\S)`|\(`([A-Za-z])`\)")
+    keys = {
+        key or letter
+        for path in Path(__file__).parents[2].glob("lessons/**/*.md")
+        for key, letter in named.findall(path.read_text("utf-8"))
+    }
+    assert len(keys) > 3
+    assert [key for key in keys if read(key) is None] == []
 
 
 @pytest.mark.parametrize(

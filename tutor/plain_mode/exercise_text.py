@@ -81,15 +81,6 @@ def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:] if len(first) > 1 and first.isalpha() else text
 
 
-_BY_KEY = re.compile(r" \(keys? [^)]*\)")
-"""The key that the text of a lesson may name in brackets."""
-
-
-def without_keys(markdown: str) -> str:
-    """The text of an exercise without the keys of the screen that it names."""
-    return _BY_KEY.sub("", markdown)
-
-
 def news(
     now: Attempt,
     was: Attempt | None,
@@ -130,7 +121,7 @@ def news(
         yield question(now)
     for number, hint in enumerate(now.hints, 1):
         if old is None or hint not in old.hints:
-            said = prose(without_keys(hint))
+            said = prose(hint)
             yield from _with_lead(f"Hint {number} of {len(now.asked.hints)}:", said)
     if solution and is_new_solution:
         yield from _solution(now, prose(solution))
@@ -153,7 +144,7 @@ def _is_one_of_many(attempt: Attempt) -> bool:
 
 def question(attempt: Attempt, in_symbols: bool = False) -> str:
     """The last paragraph of the current question."""
-    said = _prose(attempt, without_keys(question_markdown(attempt)), in_symbols)
+    said = _prose(attempt, question_markdown(attempt), in_symbols)
     return next((line for line in reversed(said) if isinstance(line, str)), "")
 
 
@@ -185,7 +176,7 @@ def _title(attempt: Attempt) -> str:
 
 
 def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
-    yield from _prose(attempt, without_keys(question_markdown(attempt)), in_symbols)
+    yield from _prose(attempt, question_markdown(attempt), in_symbols)
     for number, choice in enumerate(attempt.choices, 1):
         yield from _with_lead(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
     if attempt.wants == "code":

@@ -205,7 +205,7 @@ QUESTION_COMMANDS = (
         needs="frame",
     ),
     TypedCommand(
-        ("plot",), f"the plots in words: loss, {', '.join(PLOTS)}, or all", _plot,
+        ("plot", "v"), f"the plots in words: loss, {', '.join(PLOTS)}, or all", _plot,
         "[NAME]", needs="frame",
     ),
     TypedCommand(
