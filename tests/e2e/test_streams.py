@@ -3,105 +3,109 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.forked_commands import PRINTED, ROOT, Ended, ends
 from tests.terminal import IN_SHELL
 from tests.training.conftest import lesson_text
 
-COMMANDS = (
+FULL, CLOSED, UNHEARD = ">/dev/full", "<&- >&- 2>&-", "2>/dev/full"
+PLAIN = "--plain one-weight"
+PRINTING = (
     *("list", "list --json", "list --map", "progress", "progress export -", "new mine --force"),
-    *("--plain one-weight", "--help", "one-weight", "no-such-lesson"),
+    *(PLAIN, "devices", "export one-weight", "check good.md --trust", "run good.md --trust"),
 )
+REFUSED = ("one-weight", "no-such-lesson", "check bad.md")
+"""Commands with status 1: one needs a terminal, the others a lesson."""
+NOTHING_WRONG = {
+    *((command, closed) for command in (*PRINTING, "--help") for closed in (">&-", CLOSED)),
+    *((command, UNHEARD) for command in ("list", "export one-weight", "run good.md --trust")),
+    *(("list", redirection) for redirection in ("<&-", "2>&-")),
+}
+WRONG_UNHEARD = {
+    *((command, CLOSED) for command in REFUSED),
+    *(("no-such-lesson", redirection) for redirection in ("2>&-", UNHEARD)),
+}
+WRONG_IN_A_LINE = {
+    *((command, ">&-") for command in ("one-weight", "no-such-lesson")),
+    *((command, FULL) for command in (*PRINTING, "no-such-lesson")),
+    ("one-weight", "<&-"),
+}
+has_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+
+
+@has_full
+def test_a_closed_or_full_stream_costs_a_line_at_most(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text(lesson_text())
+    (tmp_path / "bad.md").write_text(lesson_text(Predict="y_pred = = w"))
+    found = ends({*NOTHING_WRONG, *WRONG_UNHEARD, *WRONG_IN_A_LINE}, tmp_path)
+    for command, end in found.items():
+        assert end.status == (command not in NOTHING_WRONG), (command, end)
+        errors = end.stderr.removeprefix(PRINTED)
+        assert errors.count("\n") == (command in WRONG_IN_A_LINE), (command, end)
+        assert errors.startswith("tutor: " * (command in WRONG_IN_A_LINE)), (command, end)
+    assert "import numpy" in found["export one-weight", UNHEARD].stdout
 
 
 def run(
-    tmp_path: Path, command: str, redirection: str, unbuffered: bool = False, **env: str
-) -> subprocess.CompletedProcess[str]:
-    """The command as a shell runs it, in this folder."""
-    return subprocess.run(
-        f"(echo next; echo quit) | {IN_SHELL} {command} {redirection}",
-        cwd=tmp_path,
+    folder: Path, command: str, redirection: str = "", program: str = IN_SHELL, **env: str
+) -> Ended:
+    """The command in a process of its own, as a shell runs it."""
+    done = subprocess.run(
+        f"(echo next; echo quit) | {program} {command} {redirection}",
+        cwd=folder,
         shell=True,
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else "", **env},
+        env={**os.environ, **env},
     )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize(
-    ("command", "redirection"),
-    [
-        *((command, closed) for command in COMMANDS for closed in (">&-", "<&- >&- 2>&-")),
-        *((command, "<&-") for command in ("list", "one-weight")),
-    ],
-)
-def test_a_closed_stream_reads_and_writes_nothing(
-    tmp_path: Path, command: str, redirection: str
+@pytest.mark.parametrize("command", ["list", PLAIN, "devices"])
+def test_a_process_that_starts_with_closed_streams_reads_and_writes_nothing(
+    tmp_path: Path, command: str
 ) -> None:
-    needs_more = command in ("one-weight", "no-such-lesson")  # a terminal; a lesson
-    done = run(tmp_path, command, redirection)
-    assert "Traceback" not in done.stderr
-    assert done.returncode == (1 if needs_more else 0)
+    """Beside what it loads, a process of its own, and torch."""
+    assert run(tmp_path, command, CLOSED) == (0, "", "")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-@pytest.mark.parametrize(
-    ("command", "unbuffered"),
-    [
-        *((command, False) for command in COMMANDS if command not in ("--help", "one-weight")),
-        *((command, True) for command in ("list", "progress")),
-    ],
-)
-def test_a_full_disk_behind_standard_output_is_told_in_one_line(
-    tmp_path: Path, command: str, unbuffered: bool
+@has_full
+@pytest.mark.parametrize("command", ["list", "progress"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_in_one_line_by_a_process_of_its_own(
+    tmp_path: Path, command: str, unbuffered: str
 ) -> None:
-    done = run(tmp_path, command, ">/dev/full", unbuffered)
-    assert done.returncode == 1
+    done = run(tmp_path, command, FULL, PYTHONUNBUFFERED=unbuffered)
+    assert (done.status, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("tutor: ")
-    assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
-def test_where_nobody_can_be_told_the_status_says_it(tmp_path: Path, redirection: str) -> None:
-    assert run(tmp_path, "no-such-lesson", redirection).returncode == 1
-    assert run(tmp_path, "list", redirection).returncode == 0
+WITHOUT_ENGINE = """
+import sys
+from tests.ui.fake_engine import FakeEngine
+from tutor.cli import main, opening
+opening.EngineClient = lambda terminal: FakeEngine()
+sys.exit(main())
+"""
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-def test_check_devices_and_export_say_a_line_or_none(tmp_path: Path) -> None:
-    (tmp_path / "good.md").write_text(lesson_text())
-    (tmp_path / "bad.md").write_text(lesson_text(Predict="y_pred = = w"))
-    nobody, full = ("<&- >&- 2>&-", 0, 0, ""), (">/dev/full", 1, 1, "")
-    untold = "2>/dev/full"
-    cases = {
-        "check good.md --trust": (full,),
-        "check bad.md": ((nobody[0], 1, 0, ""),),
-        "devices": (full, nobody),
-        "export one-weight": (full, (untold, 0, 0, "import numpy")),
-    }
-    for command, ends in cases.items():
-        for redirection, status, lines, printed in ends:
-            done = run(tmp_path, command, redirection)
-            what = f"tutor {command} {redirection}: {done}"
-            assert (done.returncode, done.stderr.count("\n")) == (status, lines), what
-            assert done.stderr.startswith("tutor: " * lines), what
-            assert printed in done.stdout, what
-
-
-def plain_in_chinese(tmp_path: Path, encoding: str, progress: Path) -> str:
+def plain_in_chinese(folder: Path, encoding: str, progress: Path) -> str:
     """What plain mode writes to standard error where the output has no Chinese characters.
 
     It shows the lesson in English then, not in question marks.
     """
-    env = {"PYTHONIOENCODING": encoding, "TUTOR_PROGRESS": str(progress)}
-    done = run(tmp_path, "--plain one-weight --lang zh", "", **env)
+    env = {"PYTHONIOENCODING": encoding, "TUTOR_PROGRESS": str(progress), "PYTHONPATH": str(ROOT)}
+    program = shlex.join((sys.executable, "-P", "-c", WITHOUT_ENGINE))
+    done = run(folder, f"{PLAIN} --lang zh", program=program, **env)
     assert "???" not in done.stdout
     assert "One weight" in done.stdout
     assert "LC_ALL=C.UTF-8" in done.stderr
@@ -110,7 +114,7 @@ def plain_in_chinese(tmp_path: Path, encoding: str, progress: Path) -> str:
 
 def test_plain_mode_reports_what_a_locked_progress_file_did_not_take(tmp_path: Path) -> None:
     file = tmp_path / "progress.sqlite3"
-    assert run(tmp_path, "progress", "", TUTOR_PROGRESS=str(file)).returncode == 0  # makes it
+    assert run(tmp_path, "progress", TUTOR_PROGRESS=str(file)).status == 0  # makes it
     with closing(sqlite3.connect(file, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
         errors = plain_in_chinese(tmp_path, "ascii", file)

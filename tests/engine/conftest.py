@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import queue
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
-from tutor.engine import client
+from tutor.engine import client, process
 from tutor.engine.client import EngineClient
+from tutor.engine.server import Server
 from tutor.lesson.document import parse
 from tutor.protocol.messages import (
     AnyCommand,
@@ -79,6 +83,8 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(client, "LONG_ENOUGH", 0.0)
     monkeypatch.setattr(client, "INTERRUPT_SECONDS", PATIENCE)
+    monkeypatch.setattr(process, "DUMP_SECONDS", PATIENCE)
+    monkeypatch.setattr(process, "DUMP_PAUSE", 0.5)
     monkeypatch.setattr(client, "BACK_OFF", (0.0,) * len(client.BACK_OFF))
 
 
@@ -96,9 +102,10 @@ def engine(_engine: Conversation) -> Conversation:
     return _engine
 
 
-@pytest.fixture
-def unopened() -> Iterator[Conversation]:
-    """An engine of the test's own, in which no lesson has been opened."""
-    conversation = Conversation()
-    yield conversation
-    conversation.client.close()
+def server_here(**parts: Any) -> tuple[Server, io.BytesIO]:
+    """A server in this process, which has no lesson open, and all that it writes."""
+    capture: Any = SimpleNamespace(muted=nullcontext, renew=lambda: None, take=lambda: ("", 0))
+    inbox: Any = SimpleNamespace(has_painted=True)
+    clean: Any = SimpleNamespace(restore=lambda: "")
+    out = io.BytesIO()
+    return Server(inbox, out, capture, clean=clean, **parts), out

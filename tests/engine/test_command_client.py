@@ -1,6 +1,6 @@
 """Lessons checked in a child process: whatever one does, it costs a finding, and no more.
 
-The child is the real one but for torch: instead of a check, it runs the code of Predict.
+The child is `child_without_torch`: instead of a check, it runs the code of Predict.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.engine.child_without_torch import COMMAND
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.cli.checking import findings
@@ -28,66 +29,31 @@ from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.messages import CheckLesson, CommandDone, Event, Finding
 
-CHILD = """
-import os
-from tutor.engine import child
-from tutor.engine.streams import Capture, interruptible
-from tutor.protocol.messages import *
-from tutor.protocol.messages import to_line
-
-def serve(inbox, out):
-    def send(event):
-        out.write(to_line(event))
-        out.flush()
-
-    send(EngineReady(torch="0", devices=()))
-    spent, capture = "", Capture()
-    while True:
-        command = inbox.next()
-        if spent:
-            send(Spent(reason=spent))
-            os._exit(0)
-        answer = CommandDone(answers=command.number)
-        with interruptible(), capture.muted():
-            try:
-                check(command, send)
-            except KeyboardInterrupt:
-                line = command.lesson.phase("Predict").fences("autograd")[0].line + 1
-                answer = LessonStopped(line=line, what="mode autograd, Predict", answers=1)
-        spent = "unfit" if "unfit" in command.lesson.source else ""
-        send(answer)
-
-def check(command, send):
-    (fence,) = command.lesson.phase("Predict").fences("autograd")
-    send(PartBegun(line=fence.line, what="mode autograd, Predict"))
-    code = compile("\\n" * (fence.line - 1) + fence.code, str(command.lesson.path), "exec")
-    exec(code, {"__name__": "lesson"})
-    send(Finding(path="test.md", line=fence.line, message="all that was asked for has run"))
-    if command.with_answers:
-        send(AnswerComputed(text="an-exercise: 3"))
-"""
 SOUND = "y_pred = 1"
 KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
 """In place of a hand on Ctrl+C, once the lesson runs."""
 
 
-def command(code: str = CHILD) -> list[str]:
-    return [sys.executable, "-c", f"{code}\nchild.main(serve)"]
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> Iterator[CommandClient]:
-    with CommandClient(command()) as found:
+    """One for all tests: whatever a lesson has done to its process, it serves the next."""
+    with CommandClient(COMMAND) as found:
         yield found
 
 
-def predicting(code: str) -> Lesson:
-    return parse(lesson_text(Predict=code), Path("test.md"))
+def predicting(code: str, path: str = "test.md") -> Lesson:
+    return parse(lesson_text(Predict=code), Path(path))
 
 
 def found(client: CommandClient, code: str, seconds: float = 60.0) -> str:
     ((finding,), _) = findings(client, predicting(code), seconds=seconds)
     return str(finding)
+
+
+def test_a_lesson_with_a_path_that_is_not_utf_8_is_checked(client: CommandClient) -> None:
+    path = os.fsdecode(b"a folder\xff/b \xfe.md")
+    ((finding,), _) = findings(client, predicting(SOUND, path))
+    assert str(finding) == "a folder?/b ?.md:16: all that was asked for has run"
 
 
 def test_nothing_that_a_lesson_prints_gets_out_and_nothing_typed_gets_in(
@@ -118,7 +84,8 @@ def test_an_endless_loop_is_told_with_the_line_that_it_is_at(
     client: CommandClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_client, "GRACE", PATIENCE)
-    # A second for a child that has loaded all it needs: within a tenth, a busy machine runs none.
+    found(client, SOUND)  # it has loaded all it needs
+    # Within a tenth of a second, a busy machine runs none of it.
     assert found(client, "while True:\n    pass", 1.0) == (
         "test.md:17: mode autograd, Predict did not come to its end within 1 s; "
         "nothing more of this lesson was checked"
@@ -126,18 +93,19 @@ def test_an_endless_loop_is_told_with_the_line_that_it_is_at(
 
 
 def test_ctrl_c_says_what_was_being_checked_and_leaves_no_process(
-    client: CommandClient, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found(client, SOUND)
-    assert client._child is not None
-    child = client._child.process
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt, match=r"test\.md:17: mode autograd, Predict"):
-            found(client, f"{KEY}\nwhile True:\n    pass")
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert not child.is_alive
+    with CommandClient(COMMAND) as client:
+        found(client, SOUND)
+        assert client._child is not None
+        child = client._child.process
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt, match=r"test\.md:17: mode autograd, Predict"):
+                found(client, f"{KEY}\nwhile True:\n    pass")
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert not child.is_alive
     assert capsys.readouterr().err == "tutor: stopped at test.md:17: mode autograd, Predict\n"
 
 
@@ -155,18 +123,8 @@ def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(client: Comma
 
 @pytest.mark.parametrize("label", ["endless", "größte Zahl"])
 def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label: str) -> None:
-    evaluating = f"""{CHILD}
-from tutor.training import program, time_limit
-time_limit.SECONDS, time_limit._MORE = 0.1, 0.1
-
-def check(command, send):
-    send(PartBegun(line=16, what="mode autograd, Predict"))
-    (watched,) = program.programs_of(command.lesson)["autograd"].watch
-    with time_limit.limited():
-        eval(watched.code, {{}})
-"""
     front = FRONT.replace("epochs: 10", f"epochs: 10\nwatch:\n  {label}: max(iter(int, 1))")
-    with CommandClient(command(evaluating)) as client:
+    with CommandClient((*COMMAND, "watching")) as client:
         ((finding,), _) = findings(client, parse(lesson_text(front), Path("test.md")))
     line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
     expected = f"test.md:{line}: mode autograd, the value of {label} did not come to"

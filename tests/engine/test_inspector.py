@@ -165,7 +165,7 @@ def test_a_new_seed_is_drawn_and_shown(engine: Conversation) -> None:
 
 
 def test_a_long_way_back_is_told_of_and_can_be_broken_off(engine: Conversation) -> None:
-    slow = "import time\ntime.sleep(0.002 if first else 0.05)\ny_pred = w * x"
+    slow = "import time\ntime.sleep(0.002 if first else 0.2)\ny_pred = w * x"
     # A generator can't be copied: there are no keyframes, and every way back begins at Setup.
     setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))\nimport sys"
     setup += "\nfirst, sys.has_run = not hasattr(sys, 'has_run'), True"
@@ -205,7 +205,10 @@ def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversat
     engine.shown(Fork())
     engine.shown(RenameRun(name="A", new="before"))
     engine.shown(SetLearningRate(value=2.0))
-    assert isinstance(engine.ask(StepPhase()), ProcessEnded)
+    ended = engine.ask(StepPhase())
+    assert isinstance(ended, ProcessEnded)
+    how = "exited with status 4 while Predict ran"
+    assert ended.message == f"the lesson's process {how}; it starts again"
     back = engine.wait_for(FrameShown)
     assert {run.name for run in back.runs} == {"before", "B"}
     assert {run.furthest for run in back.runs} == {1}

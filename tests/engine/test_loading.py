@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from tests.engine.conftest import server_here
 from tests.training.conftest import lesson_text
-from tutor.engine import open_runs, server
+from tests.waiting import PATIENCE
+from tutor.engine import open_runs
 from tutor.lesson.document import parse
 from tutor.protocol.messages import FramePainted, OpenLesson, to_line
 
@@ -33,12 +31,9 @@ def test_a_lesson_that_may_import_waits_for_what_is_being_loaded(
     code: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_runs, "limit_memory", lambda _: None)
-    capture: Any = SimpleNamespace(muted=nullcontext, renew=lambda: None, take=lambda: ("", 0))
-    inbox: Any = SimpleNamespace(has_painted=True)
-    clean: Any = SimpleNamespace(restore=lambda: "")
     end = threading.Event()
-    loading = threading.Thread(target=end.wait, args=(5,))
-    there = server.Server(inbox, io.BytesIO(), capture, clean=clean, optimizers=loading)
+    loading = threading.Thread(target=end.wait, args=(PATIENCE,))
+    there, _ = server_here(optimizers=loading)
     loading.start()
     threading.Timer(0.2, end.set).start() if waits else None
     there.handle(OpenLesson(lesson=parse(lesson_text(Setup=code + SETUP), Path("test.md"))))

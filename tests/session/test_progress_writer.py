@@ -35,7 +35,6 @@ from tutor.session.progress_writer import (
     PendingWrites,
     ProgressWriter,
 )
-from tutor.training.history import END
 from tutor.wording.notices import notice_text
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -45,11 +44,11 @@ import sys
 from pathlib import Path
 from tests.session.test_progress_writer import Draft, left
 from tutor.session.progress_writer import ProgressWriter
-keeper = ProgressWriter(Path(sys.argv[1]))
-keeper.results_of("xor")
-keeper.record_result("xor", "first", "predict", "done")
-keeper.save_draft("xor", "fix", Draft("w = 1"))
-keeper.save_bookmark(left(epoch=41))
+writer = ProgressWriter(Path(sys.argv[1]))
+writer.results_of("xor")
+writer.record_result("xor", "first", "predict", "done")
+writer.save_draft("xor", "fix", Draft("w = 1"))
+writer.save_bookmark(left(epoch=41))
 print("stepped", flush=True)
 sys.stdin.read()
 """
@@ -262,6 +261,8 @@ def test_a_place_that_makes_no_sense_is_none(change: dict[str, Any]) -> None:
 
 
 def test_a_kept_run_that_came_to_the_end_of_an_epoch_is_brought_back() -> None:
+    from tutor.training.history import END  # loads torch, which STEPPING's process need not
+
     kept = replace(left(), runs=(replace(RUN, reached=Position(3, END)), RUN))
     assert unpacked(packed(kept, NOON).data) == kept
 

@@ -46,8 +46,10 @@ def main(serve: Serve | None = None) -> None:
     gc.disable()  # all that is loaded stays: to look for garbage takes a tenth longer
     limit_expressions()
     _dump_stack_at_the_end(errors)
-    # A copy of this process that a lesson makes must neither read nor write in its place.
-    os.register_at_fork(after_in_child=lambda: _cut_off(source.fileno(), out.fileno()))
+    # A copy of this process that a lesson makes must neither read nor write in its place, nor mix
+    # its stack into this one's.
+    own = source.fileno(), out.fileno(), errors.fileno()
+    os.register_at_fork(after_in_child=lambda: _cut_off(*own))
     with for_the_main_thread_alone():  # its arithmetic has threads
         for name in _QUICK:
             import_module(name)

@@ -80,8 +80,8 @@ DUMP_SIGNAL = signal.SIGUSR1
 
 DUMP_SECONDS = 1.5
 """Seconds in which it has done so. It takes a millisecond, unless the machine is busy."""
-DUMP_PAUSE = 0.05
-"""Seconds without another line after which the stack is taken as whole."""
+DUMP_PAUSE = 0.2
+"""Seconds without another line after which the stack is taken as whole, on a busy machine too."""
 
 LET_GO_SECONDS = 2.0
 """Seconds in which a child that has let go of its pipe may end by itself.

@@ -99,8 +99,8 @@ def _is_wrapped_by_torch(now: Any, before: Any) -> bool:
 _COMPILER = b"torch/_inductor/compile_worker"
 _LIBRARY_PREFIXES = ("tutor.", "torch.", "concurrent.", "multiprocessing.")
 """Their threads wait for work, and do nothing by themselves."""
-_THREAD_SECONDS = 0.3
-"""Seconds that a lesson's thread has to end."""
+_THREAD_SECONDS = 1.0
+"""Seconds that a lesson's thread has to end, on a busy machine too."""
 
 UNREADABLE = object()
 """Stands for a setting that can't be read: PyTorch refuses some in a state that it calls mixed."""
