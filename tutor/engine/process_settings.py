@@ -148,7 +148,7 @@ def _set_global_hooks(values: dict[str, Any]) -> None:
 def _torch_configs() -> dict[tuple[str, str], Any]:
     """The changed settings of `torch._dynamo.config` and its siblings, where they are loaded."""
     found = {}
-    for module in [m for name, m in list(sys.modules.items()) if name in _TORCH_CONFIGS]:
+    for module in [sys.modules[name] for name in _TORCH_CONFIGS if name in sys.modules]:
         for name, entry in vars(module).get("_config", {}).items():  # it may still be loading
             value = entry.user_override.get()
             if value is not _UNSET:

@@ -131,9 +131,12 @@ class GeneratorStates:
 
 
 @contextmanager
-def untouched_randomness(device: str) -> Iterator[None]:
-    """Give the random generators back as they were, whatever is drawn inside."""
-    before = Randomness.now(device)
+def untouched_randomness(device: str, program: Program | None = None) -> Iterator[None]:
+    """Give the random generators back as they were, whatever is drawn inside.
+
+    With `program`, which takes less time, only those that its code may draw from.
+    """
+    before = GeneratorStates.now(program, device) if program else Randomness.now(device)
     try:
         yield
     finally:

@@ -269,7 +269,7 @@ class Loop:
         now = self.gradients_now()
         extra = {"gradient": self.gradients or now, "gradient_now": now}
         calls = any(e.calls for e in expressions)
-        safely = untouched_randomness(self.device) if calls else nullcontext()
+        safely = untouched_randomness(self.device, self.program) if calls else nullcontext()
         # Reading a non-leaf's `.grad` warns each time: that would look like the lesson's output.
         with safely, no_grad(), redirect_stderr(io.StringIO()):
             return {

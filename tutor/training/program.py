@@ -416,7 +416,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         volatile=(_bound(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch"},
-        draws=any(map(_may_draw, (*setup, *epoch))),
+        draws=any(map(_may_draw, (*setup, *epoch, *map(_parsed, shown)))),
     )
 
 

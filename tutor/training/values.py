@@ -7,6 +7,7 @@ tensor, one on the device `meta`, an array of objects) is described by its dtype
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -169,11 +170,16 @@ def dtype_and_shape(thing: Any) -> str:
     return ", ".join(parts)
 
 
+@cache
+def _dtype_name(dtype: torch.dtype | np.dtype[Any]) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 # ── Tensors ─────────────────────────────────────────────────────────────────────────
 
 
 def _of_tensor(tensor: torch.Tensor) -> Value:
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    dtype = _dtype_name(tensor.dtype)
     if tensor.is_nested:
         return Value((), (), dtype, dtype_and_shape(tensor))
     shape = tuple(tensor.shape)
@@ -228,7 +234,7 @@ _NUMPY_HAS = frozenset(
 
 
 def _of_array(array: np.ndarray[Any, Any]) -> Value:
-    dtype = str(array.dtype)
+    dtype = _dtype_name(array.dtype)
     if array.dtype.kind == "c":
         text = f"{complex(array.reshape(-1)[0]):.6g}" if array.size == 1 else dtype_and_shape(array)
         return Value((), array.shape, dtype, text)
