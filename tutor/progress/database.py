@@ -66,23 +66,11 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 VERSION = len(_MIGRATIONS)
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "deeds": ("id", "lesson", "exercise", "kind", "deed", "at"),
-    "places": (
-        "lesson",
-        "at",
-        "mode",
-        "device",
-        "learning_rate",
-        "epoch",
-        "step",
-        "fork",
-        "exercise",
-        "data",
-    ),
-    "drafts": ("lesson", "exercise", "code", "at", "seal"),
-}
-"""By table, as they are in the latest version."""
+KINDS: tuple[type[Record], ...] = (ExerciseRecord, PlaceRecord, DraftRecord)
+_TABLES: dict[type, str] = dict(zip(KINDS, ("deeds", "places", "drafts"), strict=True))
+_KEYS = {"deeds": "id", "places": "lesson", "drafts": "lesson, exercise"}
+COLUMNS: dict[str, tuple[str, ...]] = {_TABLES[kind]: kind.__struct_fields__ for kind in KINDS}
+"""By table: the columns of the latest version, which are named like the record's fields."""
 
 State = Literal["empty", "older", "current", "newer", "foreign", "broken"]
 
@@ -103,19 +91,27 @@ def state_of(connection: sqlite3.Connection) -> State:
     return "current" if _has_all_columns(connection) else "broken"
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an empty or older database to this version, all of it or nothing."""
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all that is done meanwhile, or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            connection.rollback()
+        raise
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an empty or older database to this version, all of it or nothing."""
+    with transaction(connection):
         # The version is read again: another tutor may have migrated it meanwhile.
         for statements in _MIGRATIONS[_version(connection) :]:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -128,11 +124,6 @@ def _has_all_columns(connection: sqlite3.Connection) -> bool:
         for table, columns in COLUMNS.items()
     )
 
-
-KINDS: tuple[type[Record], ...] = (ExerciseRecord, PlaceRecord, DraftRecord)
-
-_TABLES: dict[type, str] = dict(zip(KINDS, COLUMNS, strict=True))
-_KEYS = {"deeds": "id", "places": "lesson", "drafts": "lesson, exercise"}
 
 R = TypeVar("R", bound=Record)
 

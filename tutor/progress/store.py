@@ -184,18 +184,11 @@ class Store:
                 raise error from None
 
     def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def transaction(connection: sqlite3.Connection) -> T:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
-                    connection.rollback()
-                raise
-            return result
+        def write(connection: sqlite3.Connection) -> T:
+            with database.transaction(connection):
+                return work(connection)
 
-        return self._do(transaction)
+        return self._do(write)
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work; if the file is damaged, set it aside and do the work with a new one."""
@@ -279,11 +272,9 @@ class Store:
         """Write the records of a damaged file; returns their number."""
         assert self._connection is not None
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            database.add(self._connection, records, is_merge=True)
-            self._connection.execute("COMMIT")
+            with database.transaction(self._connection):
+                database.add(self._connection, records, is_merge=True)
         except sqlite3.Error:  # no room: the damaged file still has them
-            self._connection.rollback()
             return 0
         return len(records)
 

@@ -257,12 +257,7 @@ class PausedRun:
             before=self._position_before(),
             goal=self.goal,
             runs=self.runs,
-            exercise=current.exercise,
-            round=current.round,
-            step=current.step,
-            tries=current.tries,
-            hints=current.hints,
-            typed=current.typed,
+            **msgspec.structs.asdict(current),
             is_editing=attempt is not None and attempt.is_editing,
             unfinished=others,
         )

@@ -73,10 +73,6 @@ class RepairHandler(ExerciseHandler[Repair]):
         draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
         self.journal.save_draft(self.lesson.slug, self.exercise.id, draft)
 
-    def agree(self) -> None:
-        """Let code from elsewhere run, as it is now: the learner has read it."""
-        self.set(is_from_elsewhere=False)
-
     # ── Its run ─────────────────────────────────────────────────────────────────────
 
     def begin(self) -> None:
