@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from tests import shipped
 from tutor.lesson.exercise import Exercise, Repair
@@ -21,6 +23,12 @@ def a_run(slug: str, mode: str | None = None, rate: float | None = None, **value
     for name, value in values.items():
         run.set(element=Element(name, (), value))
     return run
+
+
+def losses(run: Run, count: int) -> np.ndarray[Any, Any]:
+    """The losses of the next epochs."""
+    run.run(count)
+    return run.history.losses.numbers()[-count:]
 
 
 def exercise(where: str, kind: type[E]) -> E:

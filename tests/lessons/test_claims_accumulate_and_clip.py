@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.lessons.runs import a_run, trial_of
+from tests.lessons.runs import a_run, losses, trial_of
 from tutor.lesson.exercise import Repair
 from tutor.training.run import Run
 
@@ -15,12 +15,6 @@ MODES = ("manual", "autograd", "optimizer")
 
 def weights(run: Run) -> np.ndarray:
     return np.array(run.frame().values["w"].data)
-
-
-def losses(rate: float, epochs: int) -> np.ndarray:
-    run = a_run(SLUG, "optimizer", rate=rate)
-    run.run_to(epochs)
-    return run.history.losses.numbers()
 
 
 def broken(name: str, epochs: int) -> Run:
@@ -60,12 +54,12 @@ def test_steps_are_as_long_as_the_rate_until_the_gradient_is_shorter_than_one() 
 
 @pytest.mark.parametrize(("rate", "is_near"), [(0.25, False), (0.5, True), (0.6, True)])
 def test_which_rates_reach_the_goal_in_twelve_epochs(rate: float, is_near: bool) -> None:
-    assert bool(losses(rate, 12).min() < 0.201) is is_near
+    assert bool(losses(a_run(SLUG, "optimizer", rate=rate), 12).min() < 0.201) is is_near
 
 
 @pytest.mark.parametrize("rate", [1.5, 3])
 def test_a_rate_above_one_neither_diverges_nor_comes_to_rest(rate: float) -> None:
-    found = losses(rate, 400)
+    found = losses(a_run(SLUG, "optimizer", rate=rate), 400)
     assert found[-50:].min() > 0.4
     assert found[10:].max() < 0.2 + rate**2
 

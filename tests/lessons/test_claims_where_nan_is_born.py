@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.lessons.runs import a_run, broken_run, exercise
+from tests.lessons.runs import a_run, broken_run, exercise, losses
 from tutor.lesson.exercise import Repair
 from tutor.training.loop import LessonRaised
 
@@ -66,9 +66,8 @@ def test_the_message_is_pytorchs_and_comes_from_the_gradient_of_epoch_one() -> N
 def test_which_rates_bring_the_loss_below_a_millionth_in_20_epochs(
     rate: float, is_near: bool
 ) -> None:
-    run = a_run(SLUG, "autograd", rate=rate)
-    run.run_to(20)
-    assert bool(run.history.losses.numbers().min() < 1e-6) is is_near
+    found = losses(a_run(SLUG, "autograd", rate=rate), 20)
+    assert bool(found.min() < 1e-6) is is_near
 
 
 def test_with_two_tenths_the_first_gradient_is_7_and_the_second_predictions_are_nan() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import shipped
-from tests.lessons.runs import a_run, exercise
+from tests.lessons.runs import a_run, exercise, losses
 from tutor.lesson.document import parse
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element, Frame
@@ -22,10 +22,6 @@ from tutor.training.run import Run
 
 def epochs(run: Run, count: int) -> list[Frame]:
     return [run.step_epoch() for _ in range(count)]
-
-
-def losses(run: Run, count: int) -> np.ndarray:
-    return np.array([frame.loss.data[0] for frame in epochs(run, count)])
 
 
 def value(frame: Frame, name: str = "w") -> tuple[float, ...]:

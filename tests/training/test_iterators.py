@@ -39,7 +39,7 @@ LOOPS = {
         "y_pred = w * x",
     },
     "changed in place": {
-        "Setup": LOADER + "it = iter([torch.ones(2) for _ in range(10**4)])",
+        "Setup": LOADER + "it = iter([torch.ones(2) for _ in range(400)])",
         "Predict": "x = next(it)\nx += 1\ny_pred = w * x",
     },
 }
