@@ -232,7 +232,7 @@ def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
         "Type next to be asked again, hint for a hint, or solution.",
     ]
     assert list(news(shown, wrong)) == said
-    assert list(news(shown, shown, wish="solution")) == said
+    assert list(news(shown, shown, kind="solution")) == said
 
 
 def test_the_working_of_a_solution_is_told_in_words():

@@ -9,6 +9,7 @@ import pytest
 from tutor.lesson.exercise import Predict, Stage, Wrong
 from tutor.protocol.frame import NONE, Value
 from tutor.training.exercises import (
+    UnreadableError,
     close,
     expected_text,
     holds,
@@ -61,21 +62,15 @@ def test_a_number_is_read_as_it_is_meant(text: str, meant: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "two", "1,000.5", "1 2", "2^", "1/2/x", "nan", "inf", "١"])
 def test_what_is_no_number_is_told_so(text: str) -> None:
-    with pytest.raises(ValueError, match="Type a number"):
+    with pytest.raises(UnreadableError, match="no_number"):
         read_number(text)
 
 
 def test_what_cannot_be_computed_is_told_so() -> None:
-    with pytest.raises(ValueError, match="divided by 0"):
+    with pytest.raises(UnreadableError, match="divides_by_0"):
         read_number("1/0")
-    with pytest.raises(ValueError, match="too large"):
+    with pytest.raises(UnreadableError, match="too_large"):
         read_number("1e999")
-
-
-def test_an_unreadable_answer_comes_back_short_and_harmless() -> None:
-    with pytest.raises(ValueError, match=r"^I can't read “\^\[\[31m") as caught:
-        read_number("\x1b[31m" + "x" * 1000)
-    assert len(str(caught.value)) < 100
 
 
 def test_a_sign_is_read_whatever_the_keyboard_makes_of_it() -> None:
@@ -87,9 +82,9 @@ def test_a_sign_is_read_whatever_the_keyboard_makes_of_it() -> None:
     for sign, texts in (("+", plus), ("-", minus), ("0", none)):
         assert {read_sign(text) for text in texts} == {sign}
     for unclear in ("not larger", "up or down", "larger than 0", "it is", "-3", "+ -"):
-        with pytest.raises(ValueError, match="Type"):
+        with pytest.raises(UnreadableError, match="no_sign"):
             read_sign(unclear)
-    with pytest.raises(ValueError, match="Type \\+, - or 0"):
+    with pytest.raises(UnreadableError, match="no_sign"):
         read_sign("-3")
 
 
@@ -162,5 +157,5 @@ def test_a_sum_of_numbers_is_what_it_comes_to(typed: str, number: float) -> None
     "typed", ["w", "True", "log(0)", "1/(1-1)", "9**9**9", "print(1)", "[1]", "1 if 1 else 2", "("]
 )
 def test_what_is_no_sum_or_comes_to_nothing_is_refused_in_words(typed: str) -> None:
-    with pytest.raises(ValueError, match=r"can't read|no number"):
+    with pytest.raises(UnreadableError, match=r"no_number|not_finite"):
         read_number(typed)

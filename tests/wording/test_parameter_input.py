@@ -4,6 +4,7 @@ import pytest
 
 from tutor.protocol.frame import Element, Value
 from tutor.wording import parameter_input
+from tutor.wording.notices import unreadable
 
 ONE = {"w": Value((0.3,), (), "float32")}
 ONE_IN_A_ROW = {"w": Value((0.3,), (1, 1), "float32")}
@@ -55,6 +56,29 @@ def test_what_can_not_be_read_is_told_with_an_example(
     with pytest.raises(ValueError, match=r".") as error:
         parameter_input.read(typed, values_)
     assert words in str(error.value)
+
+
+def test_what_can_not_be_read_comes_back_short_and_harmless() -> None:
+    with pytest.raises(ValueError, match=r"^I can't read “\^\[\[31m") as caught:
+        parameter_input.read("\x1b[31m" + "x" * 1000, ONE)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("code", "typed", "words"),
+    [
+        (
+            "no_sign",
+            "maybe",
+            "I can't read “maybe”. Type +, - or 0; or positive, negative or zero.",
+        ),
+        ("not_finite", "1/(1-1)", "I can't read “1/(1-1)”. It comes to no number."),
+        ("no_number", "", "Nothing was typed. Type a number, like 0.5, -3, 1/4 or 1e-3."),
+        ("too_large", "1e999", "That number is too large to be written down here."),
+    ],
+)
+def test_the_reason_why_an_answer_can_not_be_read(code: str, typed: str, words: str) -> None:
+    assert unreadable(code, typed) == words
 
 
 def test_the_question_names_the_number_and_what_it_is_now() -> None:

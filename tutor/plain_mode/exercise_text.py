@@ -86,13 +86,13 @@ def news(
     was: Attempt | None,
     standing: Sequence[Line] = (),
     *,
-    wish: str = "",
+    kind: str = "",
     in_symbols: bool = False,
 ) -> Iterator[Line]:
     """All that is new since `was`; the whole exercise if `was` is another one or None.
 
-    `standing`: the position of its run, told before a question. `wish`: `answer`, `edit` or
-    `solution`, whose reply is told even if it was told before.
+    `standing` is the position of its run, spoken before a question. After a command of the `kind`
+    answer, edit or solution, the reply is spoken even if it was spoken before.
     """
 
     def prose(markdown: str) -> list[Line]:
@@ -106,17 +106,17 @@ def news(
         if now.wants != "choice" or now.asks_what_comes:  # else it is not about the run
             yield from standing
         yield from _question(now, in_symbols)
-    is_wished = wish in ("answer", "edit")
+    is_asked_for = kind in ("answer", "edit")
     reply = reply_markdown(now)
-    is_new_reply = bool(reply) and (is_wished or _has_changed(now, old))
-    if judgement := _judgement(now, old, with_reply=is_new_reply):
-        yield from _with_lead(judgement, prose(reply)) if is_new_reply else (judgement,)
+    is_new_reply = bool(reply) and (is_asked_for or _has_changed(now, old))
+    if outcome := _outcome(now, old, with_reply=is_new_reply):
+        yield from _with_lead(outcome, prose(reply)) if is_new_reply else (outcome,)
     elif is_new_reply:
         yield from prose(reply)
-    if wish == "edit" and now.state == "asking":
+    if kind == "edit" and now.state == "asking":
         yield from _after_edit(now)
     solution = solution_markdown(now)
-    is_new_solution = old is None or wish == "solution" or solution != solution_markdown(old)
+    is_new_solution = old is None or kind == "solution" or solution != solution_markdown(old)
     if old is not None and (now.step > old.step or (is_new_reply and _is_one_of_many(now))):
         yield question(now)
     for number, hint in enumerate(now.hints, 1):
@@ -158,7 +158,7 @@ def _has_changed(now: Attempt, old: Attempt | None) -> bool:
     return old is None or (now.reply, now.tries) != (old.reply, old.tries)
 
 
-def _judgement(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
+def _outcome(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
     """The first words of a reply: right or not; empty if no answer was judged."""
     if now.state in ("wrong", "done"):
         is_judged = old is None or now.state != old.state

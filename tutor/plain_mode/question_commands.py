@@ -19,7 +19,7 @@ from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, wri
 from tutor.wording import parameter_input
 
 CURVE_COLUMNS = 2000
-"""Epochs of a loss curve that are told exactly; of a longer run, so many parts."""
+"""Epochs of a loss curve that are spoken exactly; of a longer run, so many parts."""
 
 SUFFIXES = {
     "script": SCRIPT,

@@ -32,11 +32,11 @@ _OF_EXERCISES = ("exercise", "begin", "edit", "solution")
 """Kinds that move the run only where an exercise begins or its code is checked."""
 
 MOST_PRINTED = 20
-"""Lines of a lesson's output that are told at once."""
+"""Lines of a lesson's output that are spoken at once."""
 
 
 class RunNarrator:
-    """The narration of one session: what was told, and what is new."""
+    """The narration of one session: what was spoken, and what is new."""
 
     def __init__(self, session: Session, writer: LineWriter) -> None:
         self._session = session
@@ -107,7 +107,7 @@ class RunNarrator:
             self._tell_run(view, kind, attempt)
         is_foreign = spoken_lesson.has_symbols(view.lesson)
         self._writer.apart(
-            exercise_text.news(attempt, was, self._progress(view), wish=kind, in_symbols=is_foreign)
+            exercise_text.news(attempt, was, self._progress(view), kind=kind, in_symbols=is_foreign)
         )
         at_end = frame is not None and frame.is_epoch_end
         if has_moved and at_end and kind in ("phase", "epochs", "jump"):
@@ -259,14 +259,14 @@ class RunNarrator:
             self._writer.apart([sentence(section.heading), *said])
 
     def read_on(self, view: RunView) -> None:
-        """Tell the next section after the phases; all of them again once all were told."""
+        """Tell the next section after the phases; all of them again once all were spoken."""
         rest = spoken_lesson.further_reading(view.lesson)
-        unheard = [s for s in rest if (s.line, "before") not in self._spoken]
-        for section in unheard[:1] or rest:
+        unspoken = [s for s in rest if (s.line, "before") not in self._spoken]
+        for section in unspoken[:1] or rest:
             self._spoken.discard((section.line, "before"))
             self._tell_section(section, view)
-        if len(unheard) > 1:
-            self._writer.say(f"There is more: {sentence(unheard[1].heading)} Type read for it.")
+        if len(unspoken) > 1:
+            self._writer.say(f"There is more: {sentence(unspoken[1].heading)} Type read for it.")
         if not rest:
             self._writer.say("There is nothing to read after the phases of this lesson.")
 

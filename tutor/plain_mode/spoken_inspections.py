@@ -46,10 +46,10 @@ from tutor.wording.inspections import (
 )
 
 MOST_NODES = 60
-"""Operations and leaves of a graph that are told; the rest is counted."""
+"""Operations and leaves of a graph that are spoken; the rest is counted."""
 
 MOST_POINTS = 12
-"""Points of the data that are told."""
+"""Points of the data that are spoken."""
 
 
 # ── A variable ──────────────────────────────────────────────────────────────────────
@@ -101,7 +101,7 @@ def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
 def graph(found: AutogradGraph, lesson: Lesson, frame: Frame, known: int) -> Iterator[str]:
     """The operations in the order of backward, then the leaves.
 
-    Gradients are told once backward has run; before, only those of the first `known` operations,
+    Gradients are spoken once backward has run; before, only those of the first `known` operations,
     which the learner has stepped or found.
     """
     nodes = _Nodes(found)
@@ -132,7 +132,7 @@ def operation(found: AutogradGraph, number: int) -> Iterator[str]:
 
 
 class _Nodes:
-    """The nodes of a graph that are told, the operations in the order of backward."""
+    """The nodes of a graph that are spoken, the operations in the order of backward."""
 
     def __init__(self, graph: AutogradGraph) -> None:
         nodes = [node for node in graph.nodes if node.within is None]
@@ -160,7 +160,7 @@ def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
 
 
 def _operations_done(lesson: Lesson, frame: Frame, total: int, known: int) -> int:
-    """How many operations of backward have a gradient that may be told."""
+    """How many operations of backward have a gradient that may be spoken."""
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
     index = gradient_index(phases)
     if frame.phase == REPORT or frame.phase in phases[index:]:

@@ -258,7 +258,7 @@ def sentence(text: str) -> str:
 
 
 def has_symbols(lesson: Lesson) -> bool:
-    """Whether formulas are told as symbols, because the lesson is not in English."""
+    """Whether formulas are spoken as symbols, because the lesson is not in English."""
     return lesson.language != ORIGINAL
 
 
@@ -400,7 +400,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 # ── Values ──────────────────────────────────────────────────────────────────────────
 
 MOST_ELEMENTS = 16
-"""Numbers of an array that are told; the rest is counted."""
+"""Numbers of an array that are spoken; the rest is counted."""
 
 
 def figure(x: float) -> str:

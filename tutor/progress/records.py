@@ -132,7 +132,7 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the solution was shown before the exercise was done."""
 
     @property
-    def deeds(self) -> Iterator[ExerciseEvent]:
+    def events(self) -> Iterator[ExerciseEvent]:
         """The state, and the states before it, for the case that it is taken back."""
         yield self.state
         if self.tries:

@@ -37,6 +37,7 @@ from tutor.session.journal import (
 )
 from tutor.session.repair_handler import RepairHandler
 from tutor.session.run_view import Notice, Start
+from tutor.training.exercises import UnreadableError
 
 MOST_SEEDS = 1000
 """A seed that is drawn is below this: short enough to be remembered."""
@@ -233,8 +234,8 @@ class ExerciseController:
             handler.set(typed="", unread="")
             try:
                 handler.answer(text)
-            except ValueError as error:
-                handler.reject(text, "unreadable", text=str(error))
+            except UnreadableError as error:
+                handler.reject(text, "unreadable", why=error.code, text=error.typed)
         self.save_bookmark()
 
     def keep_typed(self, text: str) -> None:

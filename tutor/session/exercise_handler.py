@@ -94,7 +94,7 @@ class ExerciseHandler(Generic[E]):
             self.set(state="asking")
 
     def answer(self, text: str) -> None:
-        """Check what was typed. Raises ValueError, fit to show, if it can't be read."""
+        """Check what was typed. Raises UnreadableError if it can't be read."""
 
     def ask_again(self) -> None:
         """Ask with other numbers after a wrong answer, where the kind does."""

@@ -372,7 +372,7 @@ class ProgressWriter(Journal):
         with self._changed:
             self._results, self._states = {}, {}
             for known in exercises:
-                for result in known.deeds:
+                for result in known.events:
                     self._add_known(known.lesson, known.exercise, result)
             self._places = {place.lesson: (place.at, place.data) for place in places}
             self._drafts = {

@@ -17,7 +17,6 @@ import msgspec
 
 from tutor.lesson.exercise import Exercise, Predict, Repair, Stage, StartPlace
 from tutor.lesson.model import Block, Fence, Lesson, Section
-from tutor.plain import one_line
 from tutor.protocol.frame import Change, Element, Position, RunRecipe, Value
 
 
@@ -189,7 +188,6 @@ _FILLERS = frozenset({
     "of", "sign", "the", "weight", "will", "would",
 })  # fmt: skip
 """Words that may stand around a sign's: `it gets smaller`, `stays the same`."""
-_LONGEST = 24
 _ROUNDING = 1e-9
 """The rounding of a tolerance, relative to it: 0.99 is within 0.01 of 1, though not in binary."""
 
@@ -197,10 +195,19 @@ _ROUNDING = 1e-9
 # ── Reading ─────────────────────────────────────────────────────────────────────────
 
 
+class UnreadableError(ValueError):
+    """A typed answer that is no number or sign. `code` says why; `tutor.wording` has the words."""
+
+    def __init__(self, code: str, typed: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.typed = typed
+
+
 def read_number(text: str) -> float:
     """The number that was typed: `0.5`, `,5`, `−1/3`, `1e-3`, or what a sum of numbers comes to.
 
-    Raises ValueError, its text fit to show, where there is none or it is not finite.
+    Raises UnreadableError where there is none or it is not finite.
     """
     typed = _plainly(text)
     found = _ANSWER.fullmatch(typed)
@@ -208,10 +215,10 @@ def read_number(text: str) -> float:
         return _result(typed)
     above, below = (float(part.replace(",", ".")) for part in found.groups(default="1"))
     if not below:
-        raise ValueError("Nothing can be divided by 0. Type a number, like 0.5 or 1/4.")
+        raise UnreadableError("divides_by_0", typed)
     number = above / below
     if not math.isfinite(number):
-        raise ValueError("That number is too large to be written down here.")
+        raise UnreadableError("too_large", typed)
     return number
 
 
@@ -219,35 +226,28 @@ def _result(typed: str) -> float:
     try:
         number = result(typed)
     except SyntaxError:
-        raise ValueError(f"{_quoted(typed)} Type a number, like 0.5, -3, 1/4 or 1e-3.") from None
+        raise UnreadableError("no_number", typed) from None
     except (ArithmeticError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{_quoted(typed)} It comes to no number.")
+        raise UnreadableError("not_finite", typed)
     return number
 
 
 def read_sign(text: str) -> str:
-    """`+`, `-` or `0`, as it was typed or in a word. Raises ValueError, its text fit to show."""
+    """`+`, `-` or `0`, as it was typed or in a word. Raises UnreadableError."""
     typed = _plainly(text)
     words = [word for word in re.findall(r"[^\s.,!()]+", typed.lower()) if word not in _FILLERS]
     signs = {_SIGN_WORDS.get(word, "") for word in words}
     sign = signs.pop() if len(signs) == 1 else ""
     if not sign:
-        raise ValueError(f"{_quoted(typed)} Type +, - or 0; or positive, negative or zero.")
+        raise UnreadableError("no_sign", typed)
     return sign
 
 
 def _plainly(text: str) -> str:
     """The text in ASCII where that is possible: full-width digits, other minus signs."""
     return unicodedata.normalize("NFKC", text).translate(_MINUSES).strip()
-
-
-def _quoted(typed: str) -> str:
-    if not typed:
-        return "Nothing was typed."
-    shown = one_line(typed)
-    return f"I can't read “{shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '…'}”."
 
 
 # ── Judging ─────────────────────────────────────────────────────────────────────────

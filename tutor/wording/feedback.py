@@ -20,7 +20,7 @@ from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.inspections import remark_text
-from tutor.wording.notices import Values
+from tutor.wording.notices import Values, unreadable
 from tutor.wording.number_format import MINUS, number, setting, short, without_tails
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
@@ -133,7 +133,7 @@ def _epochs(count: int) -> str:
 _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "lesson": lambda v, _: v["markdown"],
     "not_asked": lambda v, _: remark_text(v["why"]) if v["why"] else "",
-    "unreadable": lambda v, _: escaped(v["text"]),
+    "unreadable": lambda v, _: escaped(unreadable(v["why"], v["text"])),
     "no_choice": lambda v, _: f"Pick one by its number, 1 to {v['count']}.",
     "no_setup": lambda v, e: f"It can't be set up: {_reply(v['reason'], e)}",
     "no_questions": lambda v, e: f"There is nothing to fill in: {_reply(v['reason'], e)}",

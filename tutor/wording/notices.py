@@ -224,6 +224,27 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "progress_lost": _progress_lost,
 }
 
+# ── Typed numbers and signs that can't be read ──────────────────────────────────────
+
+_UNREADABLE: Mapping[str, str] = {
+    "no_number": "{typed} Type a number, like 0.5, -3, 1/4 or 1e-3.",
+    "no_sign": "{typed} Type +, - or 0; or positive, negative or zero.",
+    "not_finite": "{typed} It comes to no number.",
+    "divides_by_0": "Nothing can be divided by 0. Type a number, like 0.5 or 1/4.",
+    "too_large": "That number is too large to be written down here.",
+}
+_LONGEST = 24
+"""Characters of a typed text that are quoted."""
+
+
+def unreadable(code: str, typed: str) -> str:
+    """The reason why a typed number or sign can't be read, and what to type."""
+    shown = one_line(typed)
+    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
+    quoted = f"I can't read “{shown}”." if typed else "Nothing was typed."
+    return _UNREADABLE[code].format(typed=quoted)
+
+
 # ── The kinds of exercises ──────────────────────────────────────────────────────────
 
 

@@ -11,7 +11,8 @@ from tutor.lesson.model import LARGEST, is_learning_rate
 from tutor.plain import one_line
 from tutor.protocol.frame import Element, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
-from tutor.training.exercises import read_number
+from tutor.training.exercises import UnreadableError, read_number
+from tutor.wording.notices import unreadable
 from tutor.wording.number_format import setting
 
 MAX_EPOCH = 10_000_000
@@ -56,15 +57,22 @@ def read(text: str, values: Mapping[str, Value], *, command: str = "") -> Elemen
     if named is None and (len(values) > 1 or values[name].size > 1):
         raise ValueError(f"Which one? {example}")
     index = typed["index"] if named else None
-    return Element(name, _read_index(index, name, values[name]), read_number(value))
+    return Element(name, _read_index(index, name, values[name]), _read_number(value))
 
 
 def _is_number(text: str) -> bool:
     try:
         read_number(text)
-    except ValueError:
+    except UnreadableError:
         return False
     return True
+
+
+def _read_number(text: str) -> float:
+    try:
+        return read_number(text)
+    except UnreadableError as error:
+        raise ValueError(unreadable(error.code, error.typed)) from None
 
 
 def _read_index(text: str | None, name: str, value: Value) -> tuple[int, ...]:
@@ -93,7 +101,7 @@ def read_learning_rate(text: str) -> float:
     """Return the learning rate that was typed. Raises ValueError, its text fit to show."""
     try:
         value = read_number(text)
-    except ValueError:
+    except UnreadableError:
         value = 0.0
     if not is_learning_rate(value):
         example = "at most a million" if value > LARGEST else "like 0.01, 1/4 or 1e-3"
