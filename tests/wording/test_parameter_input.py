@@ -47,6 +47,7 @@ def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element)
         ("w1 = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
         ("w1[2, 0] = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
         ("w1[0] = 1", MANY, "w1 goes from"),
+        ("w[0] = 1", ONE, "w is a single number: type it without an index."),
         ("w = [1", ONE, "I can't read “[1”"),
     ],
 )

@@ -164,8 +164,11 @@ def _operation(on: CommandContext, argument: str, view: RunView) -> Answer:
     """Step one operation of backward, and tell its gradient; after the last, the phase."""
     before = view.operations
     view = on.inspected("graph", graph=True)
+    graph, frame = view.inspections.graph, view.frame
+    if graph is not None and frame is not None and not graph.operations:
+        return list(spoken_inspections.graph(graph, view.lesson, frame, 0))
     on.session.step_operation()
-    graph, now = view.inspections.graph, on.session.view
+    now = on.session.view
     if graph is None or now is None or now.operations <= before:
         return "phase"
     return list(spoken_inspections.operation(graph, now.operations))

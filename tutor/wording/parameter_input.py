@@ -82,6 +82,8 @@ def _read_index(text: str | None, name: str, value: Value) -> tuple[int, ...]:
     fits = len(index) == len(value.shape) and all(
         i < n for i, n in zip(index, value.shape, strict=True)
     )
+    if not fits and not value.shape:
+        raise ValueError(f"{name} is a single number: type it without an index.")
     if not fits:
         last = tuple(n - 1 for n in value.shape)
         raise ValueError(f"{name} goes from {name}{[0] * len(last)} to {name}{list(last)}")
