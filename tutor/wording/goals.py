@@ -12,12 +12,21 @@ from dataclasses import dataclass
 
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
-from tutor.session.goal_progress import ComparisonState, GoalComparison, Marks, is_literal
+from tutor.session.goal_progress import ComparisonState, GoalComparison, Marks, goal_of, is_literal
 from tutor.wording.number_format import setting, short
 
-_MOST_CELLS = 44
+_MOST_CELLS = 48
+_MOST_FACT_CELLS = 80
+"""Of a fact, which may take more than one line."""
 _NAMES = {"learning_rate": "learning rate", "losses": "the losses"}
-_OF = {"min": "lowest", "max": "highest", "mean": "mean of", "sum": "sum of", "abs": "size of"}
+_OF = {
+    "min": "lowest",
+    "max": "highest",
+    "mean": "mean of",
+    "sum": "sum of",
+    "abs": "size of",
+    "std": "standard deviation of",
+}
 _SAME = {"item", "detach", "float", "int"}
 """What a number goes through without becoming another one."""
 _BY_PARAMETER = {"gradient": "gradient of {}", "gradient_now": "gradient of {}", "was": "{} before"}
@@ -26,6 +35,7 @@ _SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
     ast.Sub: ("−", 1),
     ast.Mult: ("×", 2),
     ast.Div: ("/", 2),
+    ast.MatMult: ("@", 2),
     ast.Pow: ("^", 3),
 }
 """How an operation is written, and how tightly it binds."""
@@ -97,6 +107,10 @@ def _called(name: str, of: ast.expr) -> str:
             return _joined(
                 "largest distance of ", _words(apart.left), " from ", _words(apart.right)
             )
+        case "max", ast.Call(func=ast.Name(id="abs"), args=[ast.Call() as change]) if (
+            ast.unparse(change.func) == "np.diff" and len(change.args) == 1
+        ):
+            return _joined("largest change in ", _words(change.args[0]))
     return _joined(_OF.get(name, ""), " ", _operand(of, _ATOM))
 
 
@@ -121,9 +135,9 @@ def _element(value: ast.expr, index: ast.expr) -> str:
     match value, index:
         case ast.Name(id=name), ast.Constant(value=str(parameter)) if name in _BY_PARAMETER:
             return _BY_PARAMETER[name].format(parameter)
-        case _, ast.Constant(value=int()):
+        case _, ast.Constant(value=int()) | ast.Slice():
             return _joined(_operand(value, _ATOM), f"[{ast.unparse(index)}]")
-        case _, ast.Tuple(elts=[ast.Constant(value=int()), *_]):
+        case _, ast.Tuple(elts=[ast.Constant(value=int()) | ast.Slice(), *_]):
             return _joined(_operand(value, _ATOM), f"[{ast.unparse(index).strip('()')}]")
     return ""
 
@@ -134,7 +148,6 @@ THE_REST = "the rest of what is asked"
 """A part of a condition that has no words of its own."""
 _LONGEST_NAME = 24
 """Characters of the name of a target; instead of a longer one, `(as of now)` is shown."""
-_FACTS = {"diverged": "the run has diverged", "not diverged": "the run has not diverged"}
 _SENSES = {
     "Lt": "below",
     "LtE": "at most",
@@ -211,11 +224,62 @@ def _words_for(state: ComparisonState) -> GoalWords:
     comparison, is_so = state.comparison, state.holds
     what = words_of(ast.parse(comparison.now, mode="eval").body) if comparison.now else ""
     if not what:
-        fact = _FACTS.get(comparison.condition, THE_REST)
-        return GoalWords(fact, is_so, "yes" if is_so else "not yet")
+        fact = one_line(_fact(ast.parse(comparison.condition, mode="eval").body))
+        is_short = 0 < len(fact) <= _MOST_FACT_CELLS
+        return GoalWords(fact if is_short else THE_REST, is_so, "yes" if is_so else "not yet")
     if is_so and comparison.sense == "Eq":
         return GoalWords(what, is_so, _text(state.now))
     return GoalWords(what, is_so, _text(state.now), *_wanted(state))
+
+
+def _fact(node: ast.expr) -> str:
+    """A condition on a whole array as a statement; empty where it has no words."""
+    match node:
+        case ast.Name(id="diverged"):
+            return "the run has diverged"
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Name(id="diverged")):
+            return "the run has not diverged"
+        case ast.Call(func=ast.Name(id="bool"), args=[of]):
+            return _fact(of)
+        case ast.UnaryOp(
+            op=ast.Not(), operand=ast.Call(func=ast.Attribute(value=of, attr="any"), args=[])
+        ):
+            return _joined(_words(of), " is 0 everywhere")
+        case ast.Call(func=ast.Attribute(value=of, attr="any" | "all" as how), args=[]):
+            return _joined("one of " if how == "any" else "each of ", _bounds(of))
+        case ast.Call(
+            func=ast.Name(id="all"),
+            args=[
+                ast.GeneratorExp(
+                    elt=of, generators=[ast.comprehension(target=name, iter=all_, ifs=[])]
+                )
+            ],
+        ) if whole := _words(all_):
+            said = _bounds(of, {ast.unparse(name): f"each of {whole}"})
+            is_of_parts = said and not said.startswith("each of ")
+            return _joined(said, f" for each of {whole}") if is_of_parts else said
+        case ast.Call(func=function, args=[of, near]) if ast.unparse(function) == "np.allclose":
+            return _joined(_words(of), " is close to ", _words(near) or ast.unparse(near))
+    return ""
+
+
+def _bounds(node: ast.expr, names: Mapping[str, str] = {}) -> str:
+    """`w is above 1 and below 2`, of one comparison or of two with `&`; empty if not of one thing.
+
+    `names`: the words for expressions that have others here.
+    """
+    is_both = isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd)
+    parts = (node.left, node.right) if isinstance(node, ast.BinOp) and is_both else (node,)
+    found = [c for part in parts for way in goal_of(ast.unparse(part)).ways for c in way]
+    of, *others = {comparison.now for comparison in found}
+    if others or not of:
+        return ""
+    what = names.get(of) or _words(ast.parse(of, mode="eval").body)
+    senses = [
+        _joined(_SENSES.get(c.sense, ""), " ", _words(ast.parse(c.target, mode="eval").body))
+        for c in found
+    ]
+    return _joined(what, " is ", " and ".join(senses)) if all(senses) else ""
 
 
 def _wanted(state: ComparisonState) -> tuple[str, str]:
