@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Tutor
-from tutor.cli import lessons, main, output
+from tutor.cli import lessons, main
+from tutor.wording.table import cut
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
 LADDER += ("twenty-points", "thermometer", "xor")
@@ -182,9 +183,9 @@ def test_one_long_title_does_not_widen_the_rows_of_the_others(
 
 
 def test_a_line_of_any_length_is_cut_at_once() -> None:
-    assert output.cut("x" * 200_000, 80) == "x" * 79 + "…"
-    assert output.cut("数" * 50, 80) == "数" * 39 + "…"
-    assert output.cut("short", 80) == "short"
+    assert cut("x" * 200_000, 80) == "x" * 79 + "…"
+    assert cut("数" * 50, 80) == "数" * 39 + "…"
+    assert cut("short", 80) == "short"
 
 
 def test_the_map_of_the_shipped_lessons_has_no_faults_and_fits_80_columns(

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.output import WIDEST, cell_width, columns, counted, cut, padded, screen, warn
+from tutor.cli.output import counted, screen, warn
 from tutor.errors import LessonError
 from tutor.lesson import document, library, trust
 from tutor.lesson.library import ORIGINAL, Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, one_line
+from tutor.wording.table import WIDEST, cell_width, columns, cut, first_fitting, padded
 
 
 def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> Lesson:
@@ -96,11 +97,14 @@ def _print_list(headlines: Sequence[Headline]) -> None:
     width = screen() - len(indent)
     is_long = [h.diagnostic or any(cell_width(text) > WIDEST for text in row[:3])
                for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
-    for count in (5, 4, 3):
-        lines = columns([row[:count] for row in cells])
-        fits = (cell_width(line) <= width for line in lines)
-        if all(map(any, zip(is_long, fits, strict=True))):
-            break
+
+    def width_of(lines: Sequence[str]) -> int:
+        """The widest line that is not too long in every layout."""
+        widths = map(cell_width, lines)
+        return max((w for w, is_cut in zip(widths, is_long, strict=True) if not is_cut), default=0)
+
+    layouts = [columns([row[:count] for row in cells]) for count in (5, 4, 3)]
+    lines = first_fitting(layouts, width_of, width)
     drawn = iter(lines)
     for title, found in chapters.items():
         _print_heading(title)

@@ -17,6 +17,7 @@ from tutor.ui import text_styles
 from tutor.ui.panes.graph import Backward, GraphRow, below
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
+from tutor.wording.table import first_fitting
 
 GAP = 2
 WIDE, TIGHT = 3, 2
@@ -105,11 +106,16 @@ def laid_out(
     """As much of each row as fits, by the fullest look in which all of them do."""
     nodes = {node.id: node for node in graph.nodes}
     on_show = [(row, nodes[row.node]) for row in rows]
-    for look in LOOKS:
-        table = [_cells(row, node, graph, so_far, look) for row, node in on_show]
-        columns = _Columns.of(table)
-        if columns.width - (columns.slack(width) if look.indent == TIGHT else 0) <= width:
-            break
+    layouts = (
+        (look, [_cells(row, node, graph, so_far, look) for row, node in on_show]) for look in LOOKS
+    )
+
+    def width_of(layout: tuple[GraphDetail, list[_Cells]]) -> int:
+        columns = _Columns.of(layout[1])
+        return columns.width - (columns.slack(width) if layout[0].indent == TIGHT else 0)
+
+    look, table = first_fitting(layouts, width_of, width)
+    columns = _Columns.of(table)
     wish = replace(look, values=WISHED, gradients=WISHED)
     wished = [_cells(row, node, graph, so_far, wish) for row, node in on_show]
     columns = columns.within(width, _Columns.of(wished))

@@ -30,8 +30,9 @@ from tutor.wording.inspections import (
     gradient_standing,
     remarks_text,
 )
+from tutor.wording.table import GAP, aligned, first_fitting
 
-INDENT, GAP = "  ", "  "
+INDENT = "  "
 SEPARATOR = line((" · ", text_styles.DIM))
 WRONG, RIGHT = "✗ ", "✓ "
 PRECISIONS = (6, 5, 4, 3)
@@ -139,21 +140,23 @@ def _table(agreement: ParameterComparison, width: int) -> Iterator[Content]:
     labels = max(len(row.label) for row in rows)
     words = max(len(row.word) for row in rows)
     room = width - len(INDENT) - labels - (words + len(GAP) if words else 0)
-    columns = _fitting(rows, shape, room, is_complex=agreement.is_complex)
-    if any(c.head for c in columns):
-        heads = "".join(GAP + c.head.rjust(c.width) for c in columns)
-        yield line((INDENT + " " * labels + heads, text_styles.DIM))
-    for at, row in enumerate(rows):
-        pieces: list[Piece] = [INDENT + row.label.ljust(labels)]
-        for column in columns:
-            cell = column.cells[at]
-            style = text_styles.CHANGED if column.index in row.apart else text_styles.PLAIN
-            pieces += [GAP + " " * (column.width - len(cell)), (cell.rstrip(), style)]
-            pieces += [" " * (len(cell) - len(cell.rstrip()))]
-        yield line(*pieces, f"{GAP}{row.word}").rstrip()
-    left_out = math.prod(shape) - len(columns)
+    shown = _fitting(rows, shape, room, is_complex=agreement.is_complex)
+    heads = ["", *(column.head for column in shown), ""]
+    texts = [[row.label, *(c.cells[at] for c in shown), row.word] for at, row in enumerate(rows)]
+    head, *cells = aligned([heads, *texts], to_the_right=range(1, len(heads) - 1))
+    if any(heads):
+        yield line((INDENT + GAP.join(head).rstrip(), text_styles.DIM))
+    for at, (label, *numbers, word) in enumerate(cells):
+        pieces: list[Piece] = [INDENT + label]
+        for column, text in zip(shown, numbers, strict=True):
+            style = text_styles.CHANGED if column.index in rows[at].apart else text_styles.PLAIN
+            number = column.cells[at].rstrip()
+            start = len(text) - len(column.cells[at])
+            pieces += [GAP + text[:start], (number, style), text[start + len(number) :]]
+        yield line(*pieces, f"{GAP}{word}").rstrip()
+    left_out = math.prod(shape) - len(shown)
     if left_out > 0:
-        yield line((f"{INDENT}{_left_out(rows, columns, left_out)}", text_styles.DIM))
+        yield line((f"{INDENT}{_left_out(rows, shown, left_out)}", text_styles.DIM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +177,14 @@ def _fitting(
 ) -> list[_Column]:
     """All elements in as many digits as fit; else those that differ before the first ones."""
     count = max(1, *(len(row.value.data) for row in rows))
-    columns: list[_Column] = []
-    for precision in PRECISIONS:
-        columns = [
-            _column(rows, i, _index(i, shape, is_complex=is_complex), precision)
-            for i in range(count)
-        ]
-        if sum(c.width + len(GAP) for c in columns) <= room:
-            return columns
+
+    def columns_of(digits: int) -> list[_Column]:
+        heads = [_index(i, shape, is_complex=is_complex) for i in range(count)]
+        return [_column(rows, i, head, digits) for i, head in enumerate(heads)]
+
+    columns = first_fitting(
+        map(columns_of, PRECISIONS), lambda found: sum(c.width + len(GAP) for c in found), room
+    )
     apart = _all_apart(rows)
     chosen: list[_Column] = []
     for column in sorted(columns, key=lambda c: (c.index not in apart, c.index)):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -29,6 +28,43 @@ from tutor.ui.text_styles import line
 from tutor.wording.notices import notice_text
 from tutor.wording.number_format import number, setting
 from tutor.wording.parameter_input import read_run_name
+from tutor.wording.table import cell_width, columns, first_fitting
+
+CURSOR = "▶ "
+"""Before the chosen row, as in the menu."""
+
+
+class ListPane(LinesPane):
+    """Rows of which one is chosen, which has a mark and stands reversed."""
+
+    HEADINGS: ClassVar[int] = 0
+    """Lines above the first row."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._chosen = 0
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        raise NotImplementedError
+
+    def choose(self, by: int) -> None:
+        """Choose a row further down, or further up."""
+        self._chosen = min(max(0, self._chosen + by), max(0, self.count - 1))
+        self.rebuild()
+
+    def marked(self, index: int, row: Content, width: int) -> Content:
+        """A row behind its mark."""
+        if index != self._chosen:
+            return line(" " * len(CURSOR)) + row
+        row = row.pad_right(max(0, width - len(CURSOR) - row.cell_length))
+        return line(CURSOR) + row.stylize(text_styles.ACTIVE)
+
+    def settle(self) -> None:
+        """Scroll the chosen row into view."""
+        at = self._chosen + self.HEADINGS
+        self.bring_into_view(at if self._chosen else 0, at)
 
 
 class RunsScreen(ModalScreen[None]):
@@ -127,78 +163,52 @@ class RunsScreen(ModalScreen[None]):
         self.app.push_screen(Ask(Question(words, read_run_name, chosen.name)), answered)
 
 
-class RunsPane(LinesPane):
-    """One line for each run."""
+class RunsPane(ListPane):
+    """A heading, and a line for each run."""
 
+    HEADINGS = 1
     runs: var[tuple[RunInfo, ...]] = var(())
     then: var[str] = var("")
     """The run whose figures are shown beside the current ones."""
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self._chosen = 0
+    @property
+    def count(self) -> int:
+        """The number of runs."""
+        return len(self.runs)
 
     @property
     def chosen(self) -> RunInfo | None:
         """The run that the keys are about."""
         return self.runs[self._chosen] if self._chosen < len(self.runs) else None
 
-    def choose(self, by: int) -> None:
-        """Choose the run above or below."""
-        self._chosen = min(max(0, self._chosen + by), max(0, len(self.runs) - 1))
-        self.rebuild()
-
     def watch_runs(self) -> None:
         """Redraw when a run was added, deleted or renamed."""
-        self._chosen = min(self._chosen, max(0, len(self.runs) - 1))
-        self.rebuild()
+        self.choose(0)
 
     def watch_then(self) -> None:
         """Redraw when another run is compared with."""
         self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """A heading, and a line each."""
-        table = _table(self.runs, self.then, width - len(CURSOR))
-        heading = line((" " * len(CURSOR) + table[0], text_styles.DIM)).truncate(
-            width, ellipsis=True
+        """The heading and a line each, in as many columns as there is room for."""
+        rows = [dict(zip(COLUMNS, COLUMNS, strict=True))]
+        rows += [dict(zip(COLUMNS, _cells(run, self.then), strict=True)) for run in self.runs]
+        has_forks = any(run.forked_at for run in self.runs)
+        names = [name for name in COLUMNS if name != "from" or has_forks]
+        layouts = (
+            columns([[row[name] for name in names if name not in GIVEN_UP[:count]] for row in rows])
+            for count in range(len(GIVEN_UP) + 1)
         )
-        rows = []
-        for index, text in enumerate(table[1:]):
-            is_chosen = index == self._chosen
-            cursor = line(CURSOR if is_chosen else " " * len(CURSOR))
-            row = line((text.ljust(width - len(CURSOR)), text_styles.ACTIVE) if is_chosen else text)
-            rows.append((cursor + row).truncate(width, ellipsis=True))
-        return [heading, *rows]
+        widest = width - len(CURSOR)
+        heading, *texts = first_fitting(layouts, lambda t: max(map(cell_width, t)), widest)
+        lines = [line(" " * len(CURSOR), (heading, text_styles.DIM))]
+        lines += [self.marked(index, line(text), width) for index, text in enumerate(texts)]
+        return [content.truncate(width, ellipsis=True) for content in lines]
 
-
-CURSOR = "▶ "
-"""Before the chosen row, as in the menu."""
 
 COLUMNS = ("run", "mode", "lr", "seed", "epochs", "loss", "from", "")
 GIVEN_UP = ("seed", "from", "lr")
 """The columns left out, in this order, if there is no room for all."""
-
-
-def _table(runs: Sequence[RunInfo], then: str, width: int) -> list[str]:
-    """The heading and a row for each run, in as many columns as there is room for."""
-    rows = [dict(zip(COLUMNS, COLUMNS, strict=True))]
-    rows += [dict(zip(COLUMNS, _cells(run, then), strict=True)) for run in runs]
-    columns = [c for c in COLUMNS if c != "from" or any(run.forked_at for run in runs)]
-    texts = _texts(rows, columns)
-    for column in GIVEN_UP:
-        if max(map(cell_len, texts)) > width and column in columns:
-            columns.remove(column)
-            texts = _texts(rows, columns)
-    return texts
-
-
-def _texts(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> list[str]:
-    widths = {c: max(cell_len(row[c]) for row in rows) for c in columns}
-    return [
-        "  ".join(row[c] + " " * (widths[c] - cell_len(row[c])) for c in columns).rstrip()
-        for row in rows
-    ]
 
 
 def _cells(run: RunInfo, then: str) -> Iterator[str]:
@@ -266,7 +276,7 @@ class ExercisesScreen(ModalScreen[None]):
         self.dismiss()
 
 
-class ExerciseList(LinesPane):
+class ExerciseList(ListPane):
     """One line for each exercise."""
 
     def __init__(self, session: Session, *, ascii_only: bool, id: str) -> None:
@@ -294,28 +304,16 @@ class ExerciseList(LinesPane):
         """The exercise with this number, from 1."""
         self.choose(number - 1 - self._chosen)
 
-    def choose(self, by: int) -> None:
-        """The exercise above or below."""
-        self._chosen = min(max(0, self._chosen + by), max(0, len(self._exercises) - 1))
-        self.rebuild()
-
     def build(self, width: int) -> Sequence[Content]:
         """Mark, number, kind, question and state of each."""
-        return (
-            [line(("This lesson has none.", text_styles.DIM))]
-            if not self._exercises
-            else [self._row(index, width) for index in range(len(self._exercises))]
-        )
+        if not self._exercises:
+            return [line(("This lesson has none.", text_styles.DIM))]
+        return [
+            self.marked(index, self._row(index, width - len(CURSOR)), width)
+            for index in range(self.count)
+        ]
 
     def _row(self, index: int, width: int) -> Content:
         exercise = self._exercises[index]
         result = self._results.get(exercise.id)
-        here = index == self._chosen
-        row = list_row(index + 1, exercise, result, width - 2, self._inline)
-        if here:
-            row = row.pad_right(max(0, width - 2 - row.cell_length)).stylize(text_styles.ACTIVE)
-        return line("▶ " if here else "  ") + row
-
-    def settle(self) -> None:
-        """Scroll the chosen exercise into view."""
-        self.bring_into_view(self._chosen, self._chosen)
+        return list_row(index + 1, exercise, result, width, self._inline)

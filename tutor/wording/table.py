@@ -1,0 +1,70 @@
+"""Tables of text: columns as wide as their cells, in as much detail as a line has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import accumulate, takewhile
+from typing import TypeVar
+
+WIDEST = 60
+"""The widest column in cells; a longer text moves the rest of its own row."""
+GAP = "  "
+"""Between two columns."""
+
+Layout = TypeVar("Layout")
+
+
+def cell_width(text: str) -> int:
+    """The width of a text in terminal cells; -1 if it has characters without a width."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from wcwidth import wcswidth  # noqa: PLC0415 - the app starts without it
+
+    return wcswidth(text)
+
+
+def aligned(rows: Sequence[Sequence[str]], to_the_right: Collection[int] = ()) -> list[list[str]]:
+    """The rows with blanks in their cells: a column is as wide as its widest text up to WIDEST.
+
+    The last text of a row widens no column. Columns with an index in `to_the_right` are aligned
+    at the right.
+    """
+    widths: dict[int, int] = {}
+    for row in rows:
+        for at, text in enumerate(row[:-1]):
+            cells = cell_width(text)
+            widths[at] = max(widths.get(at, 0), cells if cells <= WIDEST else 0)
+    return [
+        [*(padded(t, widths[at], at in to_the_right) for at, t in enumerate(row[:-1])), *row[-1:]]
+        for row in rows
+    ]
+
+
+def columns(rows: Sequence[Sequence[str]], to_the_right: Collection[int] = ()) -> list[str]:
+    """A line for each row, its cells aligned."""
+    return [GAP.join(row).rstrip() for row in aligned(rows, to_the_right)]
+
+
+def padded(text: str, width: int, to_the_right: bool = False) -> str:
+    """The text with blanks after it, or before it, up to a width in cells."""
+    blanks = " " * (width - cell_width(text))
+    return blanks + text if to_the_right else text + blanks
+
+
+def first_fitting(
+    layouts: Iterable[Layout], width_of: Callable[[Layout], int], width: int
+) -> Layout:
+    """The first layout that is not too wide; the last one if all are."""
+    for layout in layouts:
+        if width_of(layout) <= width:
+            break
+    return layout
+
+
+def cut(line: str, width: int) -> str:
+    """The line, cut with … if it is wider."""
+    if cell_width(line) <= width:
+        return line
+    ends = accumulate(max(0, cell_width(character)) for character in line)
+    fitting = sum(1 for _ in takewhile(lambda end: end <= width - 1, ends))
+    return line[:fitting].rstrip() + "…"
