@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 from textual.command import CommandPalette
 from textual.content import Content
 from textual.widgets import OptionList
 
+from tutor.lesson.model import SETUP, Lesson, Prose
 from tutor.protocol.messages import (
     AnyCommand,
     BackEpoch,
     BackPhase,
+    FramePainted,
     LessonFailed,
     OutputPrinted,
     ProcessEnded,
@@ -26,6 +29,7 @@ from tutor.protocol.messages import (
 from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
+from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
@@ -93,6 +97,51 @@ async def test_a_step_shows_in_all_panes(make_app: MakeApp) -> None:
         assert "▲0.300000" in text_of(app, "numbers")
         assert "Update has run" in text_of(app, "status")
         assert "epoch 1 of 20" in text_of(app, "header")
+
+
+def with_introduction(paragraphs: int) -> Lesson:
+    plain = lesson()
+    words = tuple(Prose(f"Paragraph {n}. " + "It is long. " * 12, 1) for n in range(paragraphs))
+    setup, *rest = (
+        msgspec.structs.replace(s, blocks=(*words, *s.blocks)) if s.phase == SETUP else s
+        for s in plain.sections
+    )
+    return msgspec.structs.replace(plain, sections=(setup, *rest))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_space_pages_through_the_introduction_before_it_steps(
+    make_app: MakeApp, engine: FakeEngine, size: tuple[int, int]
+) -> None:
+    """No paragraph of it is passed over; after a restart it has been read."""
+    app = make_app(first=with_introduction(20))
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        pane = app.screen.query_one(FormulaPane)
+        await come_true(lambda: "Paragraph 19" in text_of(app, "formula"))
+        seen: set[int] = set()
+        for _ in range(40):
+            height = pane.scrollable_content_region.height
+            seen |= set(range(pane.scroll_offset.y, pane.scroll_offset.y + height))
+            await pilot.press("space")
+            await settled(pilot)
+            if StepPhase() in engine.sent:
+                break
+        end = next(i for i, row in enumerate(pane.lines) if "Predict" in row.plain)
+        assert set(range(end)) <= seen
+        await pilot.press("R", "space")
+        await settled(pilot)
+        assert engine.sent.count(StepPhase()) == 2
+
+
+@pytest.mark.parametrize("key", ["s", "r"])
+async def test_other_keys_step_at_once(make_app: MakeApp, engine: FakeEngine, key: str) -> None:
+    app = make_app(first=with_introduction(20))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await pilot.press(key)
+        await settled(pilot)
+        assert isinstance(engine.sent[-1], StepEpoch | RunTo | FramePainted)
 
 
 async def test_a_hidden_pane_builds_nothing_until_it_is_shown_again(

@@ -14,7 +14,7 @@ from textual.reactive import var
 
 from tutor.errors import FormulaError
 from tutor.lesson.exercise import Exercise
-from tutor.lesson.model import DisplayFormula, Lesson, Prose, Section
+from tutor.lesson.model import SETUP, DisplayFormula, Lesson, Prose, Section
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.session.attempt import Attempt
@@ -100,6 +100,7 @@ class FormulaPane(LinesPane):
         self._is_whole = False
         """Whether the text below the pane is built, too: that takes longer than what is in view."""
         self._asks_what_comes = self._tells_what_came = False
+        self._is_introduction_read = False
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw for another lesson, step or value."""
@@ -108,8 +109,9 @@ class FormulaPane(LinesPane):
         if old is None or old.lesson is not new.lesson:
             for cache in (self._drawn, self._exercises, self._words, self._last):
                 cache.clear()
-            self._followed, self._is_whole = None, False
+            self._followed, self._is_whole, self._is_introduction_read = None, False, False
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
+        self._is_introduction_read = self._is_introduction_read or not new.at_start
         self._remember(new.before)
         self.rebuild()
 
@@ -170,6 +172,19 @@ class FormulaPane(LinesPane):
             self._sections[phase] = (first, first + len(drawn.lines) - 1)
             if drawn.results:
                 self._results[phase] = (first + drawn.results[0], first + drawn.results[1])
+
+    def page_introduction(self) -> bool:
+        """Page down if some text before the first phase has not been in view; return whether so."""
+        view = self.view
+        if view is None or self.is_hidden or self._is_introduction_read:
+            return False
+        loop = (s.phase for s in view.lesson.sections if s.phase not in (None, SETUP))
+        end, _ = self._sections.get(next(loop, None) or "", (len(self.lines), 0))
+        below = self.scroll_offset.y + self._height
+        self._is_introduction_read = end <= below
+        if not self._is_introduction_read:
+            self._scroll_up_to(min(below - 1, end - self._height + 1))
+        return not self._is_introduction_read
 
     def _build_whole(self) -> None:
         self._is_whole = True

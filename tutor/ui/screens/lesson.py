@@ -131,6 +131,13 @@ class LessonScreen(SessionScreen):
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
+    def action_session(self, name: str) -> None:
+        """Have the session run a command; `space` first pages through a lesson's introduction."""
+        is_at_rest = self.attempt is None and not self.session.is_running
+        is_step = name == "step_phase" and is_at_rest and not self.query_one(Timeline).display
+        if not (is_step and self.query_one(FormulaPane).page_introduction()):
+            super().action_session(name)
+
     def action_show(self, pane: str) -> None:
         """Show a pane and give it the focus."""
         self._bring(pane)
