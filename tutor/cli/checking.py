@@ -26,6 +26,7 @@ from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnswerComputed, AnyEvent, CheckLesson, Finding
 from tutor.wording.inspections import remark_text
+from tutor.wording.number_format import counted
 
 SECONDS = 60.0
 """Seconds that one phase of one mode, or one exercise, may take."""
@@ -218,7 +219,7 @@ def _name(lesson: Lesson) -> str:
 
 def _about(lesson: Lesson) -> str:
     count = len(lesson.exercises)
-    return f"{', '.join(lesson.modes)}; {count} exercise{'' if count == 1 else 's'}"
+    return f"{', '.join(lesson.modes)}; {counted(count, 'exercise')}"
 
 
 def _report(text: str) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.output import counted, screen, warn
+from tutor.cli.output import screen, warn
 from tutor.errors import LessonError
 from tutor.lesson import document, library, trust
 from tutor.lesson.library import ORIGINAL, Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, one_line
+from tutor.wording.number_format import counted
 from tutor.wording.table import WIDEST, cell_width, columns, cut, first_fitting, padded
 
 

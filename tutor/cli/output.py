@@ -28,9 +28,3 @@ def print_exactly(text: str) -> None:
 def warn(message: str) -> None:
     """Print a line to standard error."""
     print(f"tutor: {plain(message)}", file=sys.stderr)
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 exercise`, `2 exercises`, `2 entries`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.output import counted, print_exactly, screen, warn
+from tutor.cli.output import print_exactly, screen, warn
 from tutor.errors import ProgressError, UsageError
 from tutor.export import new_file
 from tutor.lesson import library
@@ -30,6 +30,7 @@ from tutor.progress.records import (
 )
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of, read_lines
+from tutor.wording.number_format import counted
 from tutor.wording.table import columns, cut
 
 

@@ -12,11 +12,12 @@ from tutor.plain_mode import exercise_text, spoken_inspections
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import Kind, RunNarrator
-from tutor.plain_mode.spoken_lesson import figure, has_symbols, listed
+from tutor.plain_mode.spoken_lesson import figure, has_symbols
 from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice, RunView, Start
 from tutor.session.session import Session
 from tutor.wording import parameter_input
+from tutor.wording.number_format import listed
 from tutor.wording.parameter_input import (
     MAX_EPOCH,
     read_learning_rate,

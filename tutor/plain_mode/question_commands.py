@@ -12,11 +12,12 @@ from tutor.plain_mode.commands import Answer, CommandContext, TypedCommand, Uncl
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
-from tutor.plain_mode.spoken_lesson import figure, listed, sentence, spoken_definition
+from tutor.plain_mode.spoken_lesson import figure, sentence, spoken_definition
 from tutor.protocol.inspections import NoPicture
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
+from tutor.wording.number_format import listed
 
 CURVE_COLUMNS = 2000
 """Epochs of a loss curve that are spoken exactly; of a longer run, so many parts."""
@@ -99,7 +100,7 @@ def _phase(name: str, view: RunView) -> Section:
     named = [s for s in view.lesson.sections if s.heading]
     found = [s for s in named if name.lower() in s.heading.lower()]
     if not found:
-        headings = spoken_lesson.listed([s.heading for s in named])
+        headings = listed([s.heading for s in named])
         raise UnclearCommandError(f"There is no section {name}; available: {headings}.")
     return found[0]
 

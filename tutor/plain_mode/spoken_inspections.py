@@ -9,11 +9,9 @@ from tutor.lesson.model import REPORT, Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import (
-    counted,
     figure,
     is_by_hand,
     is_known,
-    listed,
     sentence,
     spoken_python,
     spoken_value,
@@ -44,6 +42,7 @@ from tutor.wording.inspections import (
     remark_text,
     remarks_text,
 )
+from tutor.wording.number_format import counted, listed
 
 MOST_NODES = 60
 """Operations and leaves of a graph that are spoken; the rest is counted."""

@@ -31,7 +31,7 @@ from tutor.lesson.model import (
 from tutor.plain import plain
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
 from tutor.protocol.frame import NO_VALUE, Frame, Value
-from tutor.wording.number_format import is_single, setting
+from tutor.wording.number_format import counted, is_single, listed, setting
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -384,17 +384,6 @@ def where(frame: Frame) -> str:
         batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
         place = f"The run stands in epoch {epoch}{batch}, after {frame.phase}"
     return f"{place}. Next: {frame.next_phase}."
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import kind_words
-from tutor.wording.number_format import setting
+from tutor.wording.number_format import counted, setting
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -119,9 +119,7 @@ class CurriculumProgress:
 
 def counted_kind(kind: str, count: int) -> str:
     """`1 prediction`, `2 repairs`, `2 backward passes`."""
-    word = kind_words(kind).name
-    ending = "es" if word.endswith("s") else "s"
-    return f"{count} {word}{ending if count > 1 else ''}"
+    return counted(count, kind_words(kind).name)
 
 
 def _is_there(left: Bookmark) -> bool:
@@ -153,8 +151,8 @@ def mark(standing: LessonProgress) -> str:
         return "✗"
     if not standing.has_begun:
         return ""
-    counted = f" {standing.done}/{standing.count}" if standing.count else ""
-    return ("✓" if standing.is_done else "·") + counted
+    share = f" {standing.done}/{standing.count}" if standing.count else ""
+    return ("✓" if standing.is_done else "·") + share
 
 
 def menu_row(
@@ -180,7 +178,7 @@ def chapter_row(title: str, lessons: Sequence[LessonProgress], width: int) -> Co
     tick = "✓ " if all(one.is_done for one in lessons) else ""
     words = f"{tick}{done} of {count} exercises done"
     if not any(one.has_begun for one in lessons):
-        words = f"{len(lessons)} lesson{'' if len(lessons) == 1 else 's'}"
+        words = counted(len(lessons), "lesson")
     name = (one_line(title), text_styles.HEADING)
     row = line(("── ", text_styles.DIM), name, (f" · {words}", text_styles.DIM))
     return row.truncate(width, ellipsis=True)
@@ -208,7 +206,7 @@ def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
     if room >= _SUMMARY_CELLS:
         return line((one_line(headline.summary), text_styles.DIM))
     count = standing.count
-    return line((f"{count} exercise{'' if count == 1 else 's'}" if count else "", text_styles.DIM))
+    return line((counted(count, "exercise") if count else "", text_styles.DIM))
 
 
 def map_row(
@@ -236,8 +234,7 @@ def map_row(
         if named.cell_length <= width:
             return named
         others = "other" if row.depth else "lesson"
-        counted = f"1 {others}" if len(row.also) == 1 else f"{len(row.also)} {others}s"
-        pieces.append((f"{builds_on} {counted}", text_styles.DIM))
+        pieces.append((f"{builds_on} {counted(len(row.also), others)}", text_styles.DIM))
     return line(*pieces).truncate(width, ellipsis=True)
 
 

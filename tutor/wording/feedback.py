@@ -21,7 +21,7 @@ from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.inspections import remark_text
 from tutor.wording.notices import Values, unreadable
-from tutor.wording.number_format import MINUS, number, setting, short, without_tails
+from tutor.wording.number_format import MINUS, counted, number, setting, short, without_tails
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
 
@@ -103,7 +103,7 @@ def _comma(place: str) -> str:
 
 
 def _fix_works(values: Values, exercise: Exercise) -> str:
-    return f"It runs for {_epochs(values['epochs'])} and does what it should."
+    return f"It runs for {counted(values['epochs'], 'epoch')} and does what it should."
 
 
 def _fix_misses(values: Values, exercise: Exercise) -> str:
@@ -118,16 +118,12 @@ def _fix_misses(values: Values, exercise: Exercise) -> str:
     what = f": {'; '.join(figures)}." if figures else "."
     about = [] if figures else subjects(values["marks"])
     hint = f" Not right yet: {', '.join(about)}." if about else ""
-    runs = f"It runs for {_epochs(values['epochs'])}"
+    runs = f"It runs for {counted(values['epochs'], 'epoch')}"
     return f"{runs}, but it does not yet do what it should{what}{hint}"
 
 
 MOST_FIGURES = 2
 """Figures that a fix misses and that are named; more take up the screen."""
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
@@ -240,9 +236,8 @@ def reach_solution(solution: Solution) -> str:
     if solution.seed is not None:
         parts.append(f"the seed {solution.seed}")
     parts += [f"`{element(s)}` = {setting(s.value)}" for s in solution.settings]
-    epochs = "epoch" if solution.epochs == 1 else "epochs"
     given = f"From the start with {' and '.join(parts)}" if parts else "From the start"
-    return f"{given}, run {solution.epochs} {epochs}."
+    return f"{given}, run {counted(solution.epochs, 'epoch')}."
 
 
 def element(of: Setting) -> str:

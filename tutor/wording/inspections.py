@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Remark
-from tutor.wording.number_format import setting
+from tutor.wording.number_format import counted, listed, setting
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -87,7 +87,7 @@ def remark_text(remark: Remark) -> str:
         where = "in float64 " if remark.values.get("in_float64") else ""
         verb = _VERBS.get(remark.code, "is")
         words = make(remark.values, remark.modes)
-        text = f"{where}{_names(remark.modes)} {_verb(verb, remark.modes)} {words}"
+        text = f"{where}{listed(remark.modes)} {_verb(verb, remark.modes)} {words}"
     else:
         text = _REMARKS[remark.code].format(**remark.values)
     return one_line(text)
@@ -221,11 +221,6 @@ def _verb(singular: str, modes: Sequence[str]) -> str:
     return singular if len(modes) == 1 else _PLURAL.get(singular, singular)
 
 
-def _names(modes: Sequence[str]) -> str:
-    """`manual`; `manual and model`; `manual, autograd and model`."""
-    return " and ".join([", ".join(modes[:-1]), modes[-1]] if len(modes) > 1 else modes)
-
-
 def _measure(measure: str) -> str:
     return _MEASURES.get(measure, measure)
 
@@ -266,7 +261,7 @@ def _kink(v: Values, modes: Sequence[str]) -> str:
     taken: dict[str, list[str]] = {}
     for mode, number in zip(modes, v["taken"], strict=True):
         taken.setdefault(_slope(number), []).append(mode)
-    takes = ", ".join(f"{_names(m)} {_verb('takes', m)} {number}" for number, m in taken.items())
+    takes = ", ".join(f"{listed(m)} {_verb('takes', m)} {number}" for number, m in taken.items())
     place = f" in element {[*v['index']]}" if v["index"] else ""
     more = f"; and on {v['more']} more" if v["more"] else ""
     sides = f"{_slope(v['left'])} on the left and {_slope(v['right'])} on the right"
@@ -282,7 +277,7 @@ def _another_function(v: Values, modes: Sequence[str]) -> str:
     more = [f"it has {' and '.join(v['more'])} too"] if v["more"] else []
     less = [f"it has no {' and '.join(v['less'])}"] if v["less"] else []
     return (
-        f"{_names(modes)} {_verb('is', modes)} another function ({', and '.join(more + less)}) "
+        f"{listed(modes)} {_verb('is', modes)} another function ({', and '.join(more + less)}) "
         f"and {_verb('agrees', modes)} with {_verb('its', modes)} own {_DIFFERENCES}"
     )
 
@@ -291,19 +286,19 @@ def _held(v: Values, modes: Sequence[str]) -> str:
     names = v["parameters"]
     be, value = ("is", "its value") if len(names) == 1 else ("are", "their values")
     held = f"{' and '.join(names)} {be} held at {value} in Setup"
-    return f"in {_names(modes)} {held}: {v['leader']} has none"
+    return f"in {listed(modes)} {held}: {v['leader']} has none"
 
 
 _COMPOSED: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
-    "only": lambda v, modes: f"only {_names(modes)} {_verb('has', modes)} {v['parameter']}",
+    "only": lambda v, modes: f"only {listed(modes)} {_verb('has', modes)} {v['parameter']}",
     "agree": _agree,
     "agrees_with_differences": lambda v, _: f"agrees with {_DIFFERENCES}{_rounding(v)}",
-    "independent": lambda _, modes: f"{_names(modes)} says None, as the loss does not depend on it",
+    "independent": lambda _, modes: f"{listed(modes)} says None, as the loss does not depend on it",
     "kink": _kink,
     "another_function": _another_function,
     "held": _held,
     "features_for_plane": lambda v, _: (
-        f"each sample has {v['count']} input{'' if v['count'] == 1 else 's'}, and a plane takes two"
+        f"each sample has {counted(v['count'], 'input')}, and a plane takes two"
     ),
 }
 """By code: a remark on no mistake, composed of its values and the names of modes."""

@@ -14,7 +14,7 @@ from tutor.plain import one_line
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
 from tutor.wording.inspections import remarks_text
-from tutor.wording.number_format import setting
+from tutor.wording.number_format import listed, setting
 
 Commands: TypeAlias = Mapping[str, str]
 """By the name of a command: its key, or the word that is typed for it."""
@@ -184,9 +184,8 @@ def _last_exercise(values: Values, commands: Commands) -> Iterable[str]:
 
 def _counted(numbers: Sequence[int], how: str) -> str:
     """`1, 2 and 4 are skipped`; empty where there are none."""
-    *before, last = map(str, numbers) if numbers else ("",)
-    named = " and ".join(filter(None, (", ".join(before), last)))
-    return f"{named} {'are' if before else 'is'} {how}" if named else ""
+    named = listed([str(number) for number in numbers])
+    return f"{named} {'are' if len(numbers) > 1 else 'is'} {how}" if named else ""
 
 
 def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:

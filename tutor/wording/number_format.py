@@ -1,4 +1,4 @@
-"""Numbers as text, with as many digits as help."""
+"""Numbers as text, with as many digits as help; counts and lists of names."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ def number(x: float, digits: int = 6) -> str:
         mantissa, _, exponent = f"{x:.{max(1, digits - 2)}e}".partition("e")
         text = f"{mantissa}e{int(exponent)}"
     return text.replace("-", MINUS)
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 epoch`, `2 epochs`, `3 entries`, `4 passes`; another `plural` where it has one."""
+    if not plural:
+        is_entry, is_pass = noun.endswith("y"), noun.endswith("s")
+        plural = f"{noun[:-1]}ies" if is_entry else f"{noun}es" if is_pass else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; empty where there are none."""
+    *others, last = names or ("",)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def without_tails(text: str) -> str:

@@ -37,6 +37,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.base import SessionScreen, act_in_order
 from tutor.ui.text_styles import line
+from tutor.wording.number_format import counted
 
 PAUSE = 0.5
 """Seconds after the last key until the text is saved."""
@@ -312,7 +313,7 @@ class AskCode(ModalScreen[bool]):
         words = (
             "This code came with a progress file from elsewhere, and code is a\n"
             "program: it can do whatever you can do on this machine.\n\n"
-            f"  {count} line{'' if count == 1 else 's'}, SHA-256 {digest[:16]}…\n\n"
+            f"  {counted(count, 'line')}, SHA-256 {digest[:16]}…\n\n"
             "Read it to its last line, and to the right end of long lines.\n"
             "You are asked once for this exact code.\n\n"
             "y run it    n back to the code"
