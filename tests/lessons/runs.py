@@ -46,8 +46,15 @@ def trial_of(where: str) -> ExerciseTrial:
     return ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise(where, kinds))
 
 
-def broken_run(where: str) -> Run:
-    """A run where a learner meets the mistake of a repair."""
-    lesson = shipped.lesson(where.partition("/")[0])
-    place = start_of(lesson, exercise(where, Repair))
-    return Run.from_recipe(programs_of(place.lesson), place.recipe, place.at)
+def repair_run(where: str, epochs: int = 0, code: str | None = None) -> Run:
+    """A run of a repair's mistake, or of `code` in its place, after so many epochs."""
+    start = start_of(shipped.lesson(where.partition("/")[0]), exercise(where, Repair), code=code)
+    run = Run.from_recipe(programs_of(start.lesson), start.recipe, start.at)
+    if epochs:
+        run.run_to(epochs)
+    return run
+
+
+def solved_run(where: str, epochs: int) -> Run:
+    """A run of a repair's solution."""
+    return repair_run(where, epochs, exercise(where, Repair).solution_code)

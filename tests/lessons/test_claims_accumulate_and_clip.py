@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.lessons.runs import a_run, losses, trial_of
-from tutor.lesson.exercise import Repair
+from tests.lessons.runs import a_run, losses, repair_run
 from tutor.training.run import Run
 
 SLUG = "accumulate-and-clip"
@@ -15,12 +14,6 @@ MODES = ("manual", "autograd", "optimizer")
 
 def weights(run: Run) -> np.ndarray:
     return np.array(run.frame().values["w"].data)
-
-
-def broken(name: str, epochs: int) -> Run:
-    trial = trial_of(f"{SLUG}/{name}")
-    assert isinstance(trial.exercise, Repair)
-    return trial.from_the_start(trial.exercise.stage, epochs, trial.exercise.code)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -65,11 +58,11 @@ def test_a_rate_above_one_neither_diverges_nor_comes_to_rest(rate: float) -> Non
 
 
 def test_a_reset_in_each_micro_batch_keeps_the_weights_equal_and_the_loss_above_0_7() -> None:
-    run = broken("each-for-itself", 40)
+    run = repair_run(f"{SLUG}/each-for-itself", 40)
     assert run.history.losses.numbers().min() == pytest.approx(0.7, abs=0.01)
     assert np.ptp(weights(run)) < 1e-5
 
 
 def test_a_sum_that_is_clipped_four_times_points_elsewhere() -> None:
-    step = weights(broken("clipped-too-often", 1))
+    step = weights(repair_run(f"{SLUG}/clipped-too-often", 1))
     assert step / 0.25 == pytest.approx((0.53, 0.85), abs=0.005)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.lessons.runs import a_run, trial_of
-from tutor.lesson.exercise import Repair
+from tests.lessons.runs import a_run, repair_run
 from tutor.protocol.frame import Element
 from tutor.training.run import Run
 
@@ -80,7 +79,5 @@ def test_the_new_sample_comes_to_4_46_as_the_running_variance_is_a_third_larger(
 
 
 def test_with_constant_statistics_the_second_number_is_0_and_the_sum_is_not() -> None:
-    trial = trial_of(f"{SLUG}/constant-statistics")
-    assert isinstance(trial.exercise, Repair)
-    run = trial.from_the_start(trial.exercise.stage, 1, trial.exercise.code)
+    run = repair_run(f"{SLUG}/constant-statistics", 1)
     assert value(run, "dz.ravel()") == pytest.approx([-0.2, 0, -0.1, 0.1], abs=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import shipped
-from tests.lessons.runs import a_run, broken_run
+from tests.lessons.runs import a_run, repair_run
 
 each_mode = pytest.mark.parametrize("mode", shipped.lesson("bigram").modes)
 
@@ -44,7 +44,7 @@ def test_the_resumed_run_has_the_very_numbers_of_the_one_without_a_break() -> No
 
 
 def test_without_the_velocity_the_losses_differ_from_epoch_7_on() -> None:
-    whole, broken = a_run("bigram", "optimizer"), broken_run("bigram/resume")
+    whole, broken = a_run("bigram", "optimizer"), repair_run("bigram/resume")
     same = [
         whole.step_epoch().loss.data[0] == pytest.approx(broken.step_epoch().loss.data[0])
         for _ in range(12)

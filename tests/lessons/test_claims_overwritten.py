@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.lessons.runs import broken_run
+from tests.lessons.runs import repair_run
 from tutor.training.loop import LessonRaised
 
 
@@ -18,7 +18,7 @@ from tutor.training.loop import LessonRaised
 )
 def test_the_message_names_shape_and_versions(where: str, phase: str, shape: str) -> None:
     with pytest.raises(LessonRaised, match=f"{shape}.* is at version 1; expected version 0") as it:
-        broken_run(where).run_to(1)
+        repair_run(where).run_to(1)
     assert it.value.phase == phase
 
 

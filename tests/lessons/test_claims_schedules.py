@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.lessons.runs import a_run, broken_run
+from tests.lessons.runs import a_run, repair_run
 from tutor.protocol.frame import Frame
 from tutor.training.run import Run
 
@@ -55,7 +55,7 @@ def test_without_warm_up_adams_first_step_takes_a_good_weight_as_far_as_the_rate
 
 def test_pytorch_warns_of_the_wrong_order_and_the_first_rate_is_never_used() -> None:
     words = r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`"
-    run = broken_run("schedules/two-steps")
+    run = repair_run("schedules/two-steps")
     for _ in range(3):
         run.step_phase()
     with pytest.warns(UserWarning, match=words):

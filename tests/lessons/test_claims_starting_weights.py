@@ -7,8 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tests.lessons.runs import a_run, trial_of
-from tutor.lesson.exercise import Repair
+from tests.lessons.runs import a_run, repair_run, trial_of
 from tutor.protocol.frame import Element
 from tutor.training.run import Run
 
@@ -52,9 +51,7 @@ def test_in_every_layer_only_the_second_and_the_fourth_have_another_factor() -> 
 
 
 def test_with_the_forgotten_root_a_thousandth_is_left_and_the_loss_does_not_fall() -> None:
-    trial = trial_of("starting-weights/root-forgotten")
-    assert isinstance(trial.exercise, Repair)
-    run = trial.from_the_start(trial.exercise.stage, 100, trial.exercise.code)
+    run = repair_run("starting-weights/root-forgotten", 100)
     assert layers(run)[-1] == pytest.approx(1e-3, rel=0.2)
     assert run.frame().loss.data == pytest.approx(run.seek(1).loss.data, rel=1e-3)
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests import shipped
-from tests.lessons.runs import trial_of
-from tutor.lesson.exercise import Repair
+from tests.lessons.runs import repair_run
 from tutor.training.run import Run
 
 SLUG = "train-and-eval"
@@ -55,7 +54,4 @@ def test_at_the_lessons_rate_the_reported_loss_changes_by_more_than_a_tenth(seed
 
 
 def test_a_model_that_stays_in_evaluation_mode_trusts_one_sensor() -> None:
-    trial = trial_of(f"{SLUG}/no-way-back")
-    assert isinstance(trial.exercise, Repair)
-    run = trial.from_the_start(trial.exercise.stage, 200, trial.exercise.code)
-    assert weights(run)[0] > 0.9
+    assert weights(repair_run(f"{SLUG}/no-way-back", 200))[0] > 0.9

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.lessons.runs import a_run, broken_run, exercise, losses
+from tests.lessons.runs import a_run, exercise, losses, repair_run
 from tutor.lesson.exercise import Repair
 from tutor.training.loop import LessonRaised
 
@@ -52,7 +52,7 @@ def test_python_raises_where_tensors_compute_with_inf() -> None:
 @pytest.mark.filterwarnings("ignore:Error detected in LogBackward0")
 def test_the_message_is_pytorchs_and_comes_from_the_gradient_of_epoch_one() -> None:
     where = f"{SLUG}/log-after"
-    run = broken_run(where)
+    run = repair_run(where)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(1)
     assert exercise(where, Repair).symptom.error in raised.value.message

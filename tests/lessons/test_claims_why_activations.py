@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.lessons.runs import a_run, losses, trial_of
+from tests.lessons.runs import a_run, exercise, losses, repair_run, trial_of
 from tutor.lesson.exercise import Predict, Repair
 
 LINEAR = ("manual", "autograd", "model")
@@ -53,10 +53,8 @@ def test_the_weights_of_the_exercise_are_xor() -> None:
 
 @pytest.mark.parametrize(("function", "epochs"), [("tanh", 200), ("sigmoid", 1000)])
 def test_tanh_is_there_in_200_epochs_and_a_sigmoid_later(function: str, epochs: int) -> None:
-    trial = trial_of("why-activations/in-the-wrong-place")
-    assert isinstance(trial.exercise, Repair)
-    code = trial.exercise.solution_code.replace("relu", function)
-    run = trial.from_the_start(trial.exercise.stage, epochs, code)
-    found = run.history.losses.numbers()
+    where = "why-activations/in-the-wrong-place"
+    code = exercise(where, Repair).solution_code.replace("relu", function)
+    found = repair_run(where, epochs, code).history.losses.numbers()
     assert found[-1] < 0.01
     assert (found[199] < 0.01) == (epochs == 200)

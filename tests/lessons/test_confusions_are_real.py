@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests import shipped
-from tests.lessons.runs import a_run, broken_run, exercise
+from tests.lessons.runs import a_run, exercise, repair_run
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element
 from tutor.training.exercises import start_of
@@ -65,7 +65,7 @@ def a_leaf(value: float = 1.0) -> torch.Tensor:
 def test_broken_code_is_met_with_the_words_that_the_lesson_says(where: str) -> None:
     repair = exercise(where, Repair)
     with pytest.raises(LessonRaised) as raised:
-        broken_run(where).run_to(repair.epochs)
+        repair_run(where).run_to(repair.epochs)
     assert repair.symptom.error in raised.value.message
 
 
@@ -87,7 +87,7 @@ def test_broken_code_is_met_with_the_words_that_the_lesson_says(where: str) -> N
 def test_it_stops_where_and_when_the_lesson_says(
     where: str, phase: str, line: int | None, epoch: int
 ) -> None:
-    run = broken_run(where)
+    run = repair_run(where)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(epoch)
     assert run.at.epoch >= epoch - 1
@@ -310,8 +310,7 @@ def test_what_is_changed_behind_data_makes_a_wrong_gradient_and_no_error() -> No
 
 
 def test_an_uncut_teacher_moves_toward_the_student() -> None:
-    run = broken_run("detach/respect")
-    run.run_to(12)
+    run = repair_run("detach/respect", 12)
     assert run.frame().watched["teacher"].data == pytest.approx((2.5,))
     assert run.frame().values["w"].data == pytest.approx((2.5,))
 

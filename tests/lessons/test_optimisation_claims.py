@@ -11,11 +11,10 @@ import pytest
 import torch
 
 from tests import shipped
-from tests.lessons.runs import a_run, exercise, losses
+from tests.lessons.runs import a_run, exercise, losses, repair_run, solved_run
 from tutor.lesson.document import parse
-from tutor.lesson.exercise import Predict, Repair
+from tutor.lesson.exercise import Predict
 from tutor.protocol.frame import Element, Frame
-from tutor.training.exercises import with_code
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
@@ -317,19 +316,11 @@ def test_each_row_of_the_flowers_gradient_has_the_sum_0() -> None:
         assert rows == pytest.approx([0, 0], abs=1e-6)
 
 
-def repaired(slug: str, name: str, *, fixed: bool) -> Run:
-    repair = exercise(f"{slug}/{name}", Repair)
-    code = repair.solution_code if fixed else repair.code
-    stage = repair.stage
-    mine = with_code(shipped.lesson(slug), stage.mode, repair.phase, code)
-    return Run(programs_of(mine), stage.mode, learning_rate=stage.learning_rate)
-
-
 def test_a_second_softmax_holds_the_loss_above_its_lowest_value() -> None:
     lowest = -math.log(math.e / (math.e + 2))
     assert lowest == pytest.approx(0.551, abs=5e-4)
-    run = repaired("cross-entropy", "softmax-twice", fixed=False)
-    assert lowest < run.run_to(500).loss.data[0] < lowest + 0.01
+    run = repair_run("cross-entropy/softmax-twice", 500)
+    assert lowest < run.frame().loss.data[0] < lowest + 0.01
 
 
 def test_cross_entropy_expects_class_numbers_of_type_long_and_decimals_as_probabilities() -> None:
@@ -370,8 +361,7 @@ def test_one_sigmoid_divides_the_gradient_by_4_to_5_and_four_by_about_500() -> N
 
 
 def test_the_slopes_of_tanh_lie_between_0_42_and_0_85() -> None:
-    run = repaired("vanishing", "let-it-through", fixed=True)
-    run.step_epoch()
+    run = solved_run("vanishing/let-it-through", 1)
     outputs = [value.data[0] for value in run.evaluate([f"float(a[{k}])" for k in range(1, 9)])]
     slopes = [1 - a * a for a in outputs]
     assert (min(slopes), max(slopes)) == pytest.approx((0.42, 0.85), abs=0.005)
@@ -398,8 +388,7 @@ def test_weights_of_8_saturate_the_sigmoids() -> None:
 
 
 def test_tanh_lets_at_least_a_tenth_through() -> None:
-    run = repaired("vanishing", "let-it-through", fixed=True)
-    found = run.step_epoch().gradients["w"].data
+    found = solved_run("vanishing/let-it-through", 1).frame().gradients["w"].data
     assert 0.1 < found[0] / found[7] < 1
 
 
@@ -487,8 +476,7 @@ def test_about_one_seed_in_four_is_lucky() -> None:
 
 
 def test_targets_that_are_shuffled_apart_leave_more_than_three_times_the_loss() -> None:
-    run = repaired("mini-batches", "shuffled-apart", fixed=False)
-    run.run_to(200)
+    run = repair_run("mini-batches/shuffled-apart", 200)
     assert run.history.losses.numbers()[-100:].mean() > 3 * 0.255
     assert run.evaluate(["float(w)"])[0].data[0] < 1.9
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests import shipped
-from tests.lessons.runs import a_run, exercise, trial_of
+from tests.lessons.runs import a_run, exercise, repair_run, solved_run, trial_of
 from tutor.lesson.document import parse
-from tutor.lesson.exercise import Predict, Repair
+from tutor.lesson.exercise import Predict
 from tutor.protocol.frame import Element
 from tutor.training.program import programs_of
 from tutor.training.run import Run
@@ -144,9 +144,7 @@ def test_the_slope_of_the_sigmoid_cancels_from_the_gradient_of_cross_entropy() -
 
 
 def test_in_xor_the_loss_falls_even_without_the_slope_of_the_sigmoid() -> None:
-    repair = exercise("xor/lost-sigmoid", Repair)
-    run = trial_of("xor/lost-sigmoid").from_the_start(repair.stage, 1000, repair.code)
-    losses = run.history.losses.numbers()
+    losses = repair_run("xor/lost-sigmoid", 1000).history.losses.numbers()
     assert losses[-1] < 0.1 * losses[0]
 
 
@@ -201,9 +199,7 @@ def test_the_rates_that_the_hint_names_bring_the_model_of_a_line_to_its_goal(
 
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_the_squeezed_line_is_above_7_after_100_epochs_and_never_below_5() -> None:
-    repair = exercise("line-through-origin/squeezed", Repair)
-    trial = trial_of("line-through-origin/squeezed")
-    run = trial.from_the_start(repair.stage, 3000, repair.code)
+    run = repair_run("line-through-origin/squeezed", 3000)
     losses = run.history.losses.numbers()
     assert 7 < losses[99] < 8
     assert losses.min() == pytest.approx(5, abs=1e-4)
@@ -286,9 +282,7 @@ def test_centring_the_readings_helps_far_more_than_dividing_them_by_ten() -> Non
 
 
 def test_with_centred_inputs_eight_epochs_do_what_took_more_than_two_thousand() -> None:
-    repair = exercise("thermometer/centred", Repair)
-    trial = trial_of("thermometer/centred")
-    centred = trial.from_the_start(repair.stage, 8, repair.solution_code)
+    centred = solved_run("thermometer/centred", 8)
     assert centred.history.losses.numbers()[-2] > 2.95 > loss(centred)
     run = a_run("thermometer", "manual")
     run.run_to(2500)

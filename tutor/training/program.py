@@ -98,6 +98,12 @@ def _parsed(source: str) -> ast.expr:
     return ast.parse(source.strip(), mode="eval").body
 
 
+@lru_cache(_KEPT)
+def _nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes of a tree; half a dozen questions are asked of each statement."""
+    return tuple(ast.walk(tree))
+
+
 def changed_in_place(statements: Iterable[ast.stmt]) -> frozenset[str]:
     """The names whose things these statements change in place: `np.random.shuffle(order)`."""
     return frozenset[str]().union(*map(_changed_in_place_by, statements))
@@ -105,7 +111,7 @@ def changed_in_place(statements: Iterable[ast.stmt]) -> frozenset[str]:
 
 @lru_cache(_KEPT)
 def _changed_in_place_by(node: ast.stmt) -> frozenset[str]:
-    return frozenset(name for part in ast.walk(node) for name in _changed_object(part))
+    return frozenset(name for part in _nodes(node) for name in _changed_object(part))
 
 
 def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
@@ -120,7 +126,7 @@ def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
     if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
         needed |= {node.target.id} - written
     if isinstance(node, ast.Delete):
-        written -= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        written -= {n.id for n in _nodes(node) if isinstance(n, ast.Name)}
     written |= _surely_bound(node)
 
 
@@ -148,21 +154,21 @@ def _targets(target: ast.expr) -> set[str]:
 @lru_cache(_KEPT)
 def loads(node: ast.AST) -> frozenset[str]:
     """The names that are read in a tree."""
-    names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+    names = (n for n in _nodes(node) if isinstance(n, ast.Name))
     return frozenset(n.id for n in names if isinstance(n.ctx, ast.Load))
 
 
 @lru_cache(_KEPT)
 def _named(node: ast.AST) -> frozenset[str]:
-    return frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+    return frozenset(n.id for n in _nodes(node) if isinstance(n, ast.Name))
 
 
 @lru_cache(_KEPT)
 def _changed_in(node: ast.stmt, is_in_epoch: bool) -> frozenset[str]:
     """Names that a statement of the epoch, or a function, binds, changes or gives another name."""
     inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-    parts = [node] if is_in_epoch else [n for n in ast.walk(node) if isinstance(n, inner)]
-    insides = [inside for part in parts for inside in ast.walk(part)]
+    parts = [node] if is_in_epoch else [n for n in _nodes(node) if isinstance(n, inner)]
+    insides = [inside for part in parts for inside in _nodes(part)]
     return frozenset(name for inside in insides for name in _changed_by(inside))
 
 
@@ -427,9 +433,7 @@ def _tree(fences: Iterable[Fence]) -> tuple[ast.stmt, ...]:
 @lru_cache(_KEPT)
 def _statements(code: str, line: int) -> Sequence[ast.stmt]:
     """The statements of code that begins on this line. They are shared: nothing changes them."""
-    module = ast.parse(code)
-    ast.increment_lineno(module, line - 1)
-    return module.body
+    return ast.parse("\n" * (line - 1) + code).body
 
 
 @lru_cache(_KEPT)
@@ -460,7 +464,7 @@ def _expression(label: str, source: str, filename: str, line: int) -> Expression
     """It is compiled as code of the file, so that any stack tells its line and its name."""
     tree = ast.parse(source.strip(), filename, "eval")
     ast.increment_lineno(tree, line - 1)
-    calls = any(isinstance(node, ast.Call) for node in ast.walk(tree))
+    calls = any(isinstance(node, ast.Call) for node in _nodes(tree))
     names = loads(tree)
     code = compile(tree, filename, "eval", dont_inherit=True)
     code = code.replace(co_name=VALUE_OF + one_line(label))
@@ -476,7 +480,7 @@ def _may_draw(tree: ast.AST) -> bool:
         isinstance(n, ways)
         or (isinstance(n, ast.Name) and n.id in words)
         or (isinstance(n, ast.Attribute) and n.attr in words)
-        for n in ast.walk(tree)
+        for n in _nodes(tree)
     )
 
 
@@ -487,5 +491,5 @@ def _bound(trees: Iterable[ast.AST]) -> frozenset[str]:
 @lru_cache(_KEPT)
 def _bound_in(tree: ast.AST) -> frozenset[str]:
     """The names that stand in a tree to be bound."""
-    names = (n for n in ast.walk(tree) if isinstance(n, ast.Name))
+    names = (n for n in _nodes(tree) if isinstance(n, ast.Name))
     return frozenset(n.id for n in names if isinstance(n.ctx, ast.Store))

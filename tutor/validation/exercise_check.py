@@ -44,6 +44,7 @@ from tutor.training.exercises import (
     sign_of,
     with_code,
 )
+from tutor.training.history import History
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput, programs_of
@@ -118,7 +119,9 @@ class ExerciseTrial:
 
     @staticmethod
     def _run_at(lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
-        return Run.from_recipe(programs, recipe_of(lesson, stage), position_of(lesson, stage))
+        recipe, place = recipe_of(lesson, stage), position_of(lesson, stage)
+        # No keyframes: a trial does not go back.
+        return Run.from_recipe(programs, recipe, place, history=History(spacing=math.inf))
 
     def is_true(self, run: Run, condition: str, *keys: str) -> bool:
         """Whether a condition holds. Raises EndError if it is neither True nor False."""
