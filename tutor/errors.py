@@ -31,6 +31,19 @@ class RunError(TutorError):
     """A run that can't do what was asked of it (no such mode, no such device)."""
 
 
+class Refused(RunError):
+    """A refusal of a run: a code, which `tutor.wording` has a sentence for, and its parameters."""
+
+    def __init__(self, code: str, **values: object) -> None:
+        super().__init__(f"{code}: {values}")
+        self.code, self.values = code, values
+
+    @property
+    def is_usage(self) -> bool:
+        """Whether the command line asks for what is not there."""
+        return self.code in ("no_mode", "no_device")
+
+
 class FileThere(RunError):
     """A file of this name that may not be replaced."""
 

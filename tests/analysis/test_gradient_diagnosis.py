@@ -11,7 +11,8 @@ import pytest
 
 from tutor.analysis.finite_differences import Array, ModeGradient, Slopes
 from tutor.analysis.gradient_diagnosis import Samples, diagnose
-from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Remark
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.wording.inspections import diagnosis as words_of
 
 FOUR = Samples((4,))

@@ -12,8 +12,8 @@ from tests import shipped as lessons
 from tests.training.conftest import FRONT
 from tutor.analysis.graph import MOST_NODES, graph_of
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import NO_VALUE, NONE, Value
-from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark
+from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.exercises import code_of
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.probe import Probe, standpoint_of

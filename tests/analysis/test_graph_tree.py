@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tutor.protocol.frame import NO_VALUE
-from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark
+from tutor.protocol.frame import NO_VALUE, Remark
+from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.ui.panes.graph import DEEPEST, tree
 
 

@@ -9,7 +9,8 @@ import torch
 
 from tutor.analysis.graph import graph_of
 from tutor.analysis.local_gradients import local_gradients
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients, Remark
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.training.probe import Probe
 from tutor.training.run import Run
 

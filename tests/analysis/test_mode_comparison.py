@@ -12,7 +12,8 @@ from tests import shipped as lessons
 from tutor.analysis.finite_differences import gradients_by_differences, probes_at_batches
 from tutor.analysis.mode_comparison import GradientRow, GradientTable, ModeLockstep, to_comparison
 from tutor.lesson.document import parse
-from tutor.protocol.inspections import FINITE_DIFFERENCE, Remark
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import FINITE_DIFFERENCE
 from tutor.training.devices import use_one_thread
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run

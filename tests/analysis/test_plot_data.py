@@ -12,6 +12,7 @@ import pytest
 from tests.training.conftest import FRONT, PLAIN, shipped
 from tutor.analysis.loss_landscape import lowest, still_good, window
 from tutor.analysis.plot_data import picture_of
+from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import (
     AnyPicture,
     ContourPicture,
@@ -19,7 +20,6 @@ from tutor.protocol.inspections import (
     NoPicture,
     PictureKind,
     PlanePicture,
-    Remark,
     SlopePicture,
 )
 from tutor.training.loop import LessonRaised

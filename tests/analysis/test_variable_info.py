@@ -8,8 +8,8 @@ import pytest
 
 from tests.training.conftest import PLAIN, shipped
 from tutor.analysis.variable_info import facts_of
-from tutor.protocol.frame import NO_VALUE, NONE
-from tutor.protocol.inspections import Remark, VariableInfo
+from tutor.protocol.frame import NO_VALUE, NONE, Remark
+from tutor.protocol.inspections import VariableInfo
 from tutor.training.run import Run
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tutor.cli.comparison_report import comparison_writer
-from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import ModeComparison, ParameterComparison, Remark
+from tutor.protocol.frame import NONE, Remark, Value
+from tutor.protocol.inspections import ModeComparison, ParameterComparison
 
 
 @pytest.mark.parametrize(

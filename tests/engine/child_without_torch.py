@@ -14,6 +14,7 @@ from typing import BinaryIO
 from tutor.engine import child
 from tutor.engine.streams import Capture, Inbox, interruptible
 from tutor.lesson.model import Fence, Lesson
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnswerComputed,
     CheckLesson,
@@ -37,7 +38,8 @@ def serve(inbox: Inbox, out: BinaryIO) -> None:
         out.flush()
 
     send(EngineReady(torch="0", devices=()))
-    spent, capture = "", Capture()
+    spent: Remark | None = None
+    capture = Capture()
     while True:
         command = inbox.next()
         assert isinstance(command, CheckLesson)
@@ -51,7 +53,7 @@ def serve(inbox: Inbox, out: BinaryIO) -> None:
             except KeyboardInterrupt:
                 line = predict(command.lesson).line + 1
                 answer = LessonStopped(line=line, what="mode autograd, Predict", answers=1)
-        spent = "unfit" if "unfit" in command.lesson.source else ""
+        spent = Remark("thread_left") if "unfit" in command.lesson.source else None
         send(answer)
 
 

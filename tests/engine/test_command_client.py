@@ -181,5 +181,5 @@ def test_a_checked_lesson_leaves_nothing_to_the_next() -> None:
     setup = "torch.set_default_dtype(torch.float64)\nw = torch.tensor(1.0, requires_grad=True)\n"
     lesson = parse(lesson_text(Setup=setup + "x = torch.ones(3)"), Path("test.md"))
     assert not any(isinstance(e, Finding) and not e.is_note for e in checked(lesson))
-    assert clean.restore() == ""
+    assert clean.restore() is None
     assert torch.get_default_dtype() == torch.float32

@@ -8,6 +8,7 @@ from tests import shipped as lessons
 from tests.engine.conftest import Conversation, server_here
 from tests.training.conftest import PLAIN
 from tests.waiting import PATIENCE, wait_until
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,
@@ -39,7 +40,7 @@ def test_nothing_can_be_done_before_a_lesson_is_open() -> None:
     for command in (StepPhase(), *commands):
         server.handle(command)
     for line in out.getvalue().splitlines():
-        assert event_from_line(line) == CommandRefused(message="no lesson is open")
+        assert event_from_line(line) == CommandRefused(note=Remark("no_lesson"))
     assert out.getvalue().count(b"\n") == 4
 
 
@@ -147,7 +148,7 @@ def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversat
     before = open_shipped(engine, "xor", "model")
     answer = engine.ask(Switch(device="cuda:7"))
     assert isinstance(answer, CommandRefused)
-    assert answer.message.startswith("no device 'cuda:7' on this machine; available: cpu")
+    assert answer.note == Remark("no_device", {"device": "cuda:7", "available": ["cpu"]})
     assert engine.shown(Pause()).frame == before.frame
 
 

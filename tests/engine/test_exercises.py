@@ -10,7 +10,7 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.training.conftest import PLAIN, lesson_text
 from tutor.lesson.document import parse
-from tutor.protocol.frame import Frame, Position, Value
+from tutor.protocol.frame import Frame, Position, Remark, Value
 from tutor.protocol.messages import (
     CommandRefused,
     EvaluateExpressions,
@@ -96,7 +96,7 @@ def test_an_expression_that_never_ends_can_be_stopped(engine: Conversation) -> N
     engine.client.stop()
     answer = engine.answer_to(number)
     assert isinstance(answer, FrameShown)
-    assert (answer.note, answer.frame) == ("stopped", before.frame)
+    assert (answer.notes, answer.frame) == ((Remark("stopped"),), before.frame)
 
 
 def test_the_questions_of_autograd_are_told(engine: Conversation) -> None:
@@ -115,7 +115,9 @@ def test_code_that_is_no_python_is_refused_and_costs_nothing(engine: Conversatio
     kept = engine.shown(StepEpoch())
     answer = engine.ask(exercise("y_pred = = x"))
     assert isinstance(answer, CommandRefused)
-    assert answer.message == "line 1 of Predict is not Python: invalid syntax"
+    assert answer.note == Remark(
+        "not_python", {"line": 1, "phase": "Predict", "reason": "invalid syntax"}
+    )
     assert engine.shown(ask_back(kept)).frame == kept.frame
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client, supervisor
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,
@@ -88,9 +89,7 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(
     engine.client.stop()
     ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
-    assert (
-        ended.message == "Predict, line 19, would not stop: its process was ended; it starts again"
-    )
+    assert ended.note == Remark("did_not_stop", {"what": "Predict", "line": 19})
     assert engine.wait_for(FrameShown).frame == before.frame
 
 
@@ -98,8 +97,7 @@ def test_a_process_that_dies_is_started_again_where_it_was(engine: Conversation)
     before = open_hostile(engine, "import ctypes; ctypes.string_at(0)")
     ended = engine.ask(StepPhase())
     assert isinstance(ended, ProcessEnded)
-    how = "was ended by SIGSEGV while Predict ran"
-    assert ended.message == f"the lesson's process {how}; it starts again"
+    assert ended.note == Remark("killed", {"signal": "SIGSEGV", "phase": "Predict"})
     assert engine.wait_for(FrameShown).frame == before.frame
 
 

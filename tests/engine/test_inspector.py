@@ -9,7 +9,7 @@ import pytest
 
 from tests import shipped as lessons
 from tests.engine.conftest import Conversation
-from tutor.protocol.frame import Element
+from tutor.protocol.frame import Element, Remark
 from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
 from tutor.protocol.messages import (
     BackEpoch,
@@ -120,7 +120,7 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_shows_its_figures_besi
     engine.shown(Seek(epoch=5))
     forked = engine.shown(SetLearningRate(value=0.02))
     assert [(run.name, run.is_current) for run in forked.runs] == [("A", False), ("B", True)]
-    assert "kept as A" in forked.note
+    assert forked.notes[0] == Remark("kept_as", {"name": "A"})
     engine.shown(Inspect(columns=40, then="A"))
     engine.shown(Seek(epoch=10))
     beside = seen_with(engine, "then")
@@ -149,7 +149,8 @@ def test_a_parameter_takes_a_value_of_the_learners_own(engine: Conversation) -> 
     engine.shown(StepEpoch())
     shown = engine.shown(SetElement(element=Element("w1", (0, 1), -0.75)))
     assert shown.frame.values["w1"].data[1] == -0.75
-    assert shown.note.startswith("w1[0, 1] is −0.75 now")
+    values = {"name": "w1", "index": [0, 1], "value": -0.75}
+    assert shown.notes[0] == Remark("element_set", values)
     refused = engine.ask(SetElement(element=Element("w1", (2, 0), 1.0)))
     assert isinstance(refused, CommandRefused)
 
@@ -195,7 +196,7 @@ def test_the_figures_are_written_once_and_never_over_another_file(
     assert math.isclose(float(rows[1].split(",")[1]), 30.0)
     refused = engine.ask(WriteSeries(path=str(path)))
     assert isinstance(refused, CommandRefused)
-    assert "already" in refused.message
+    assert "already" in refused.note.values["text"]
     assert engine.shown(BackEpoch()).frame.at.epoch == 2
 
 
@@ -207,8 +208,7 @@ def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversat
     engine.shown(SetLearningRate(value=2.0))
     ended = engine.ask(StepPhase())
     assert isinstance(ended, ProcessEnded)
-    how = "exited with status 4 while Predict ran"
-    assert ended.message == f"the lesson's process {how}; it starts again"
+    assert ended.note == Remark("exited", {"status": 4, "phase": "Predict"})
     back = engine.wait_for(FrameShown)
     assert {run.name for run in back.runs} == {"before", "B"}
     assert {run.furthest for run in back.runs} == {1}

@@ -25,6 +25,7 @@ from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
 from tutor.lesson.document import parse
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnyEvent,
     CommandRefused,
@@ -38,7 +39,8 @@ from tutor.protocol.messages import (
 )
 
 READY = shlex.quote(to_line(EngineReady(torch="0", devices=("cpu",))).decode().strip())
-FORGED = shlex.quote(to_line(ProcessEnded(message="gone", restarting=False)).decode().strip())
+_FORGED = ProcessEnded(note=Remark("exited"), restarting=False)
+FORGED = shlex.quote(to_line(_FORGED).decode().strip())
 """What only the client itself may tell."""
 
 
@@ -85,7 +87,7 @@ def shell_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         child.client.close()
 
 
-WROTE = "wrote into the tutor's own pipe and was ended"
+WROTE = Remark("wrote_into_pipe", {"phase": ""})
 
 
 @pytest.mark.parametrize(
@@ -96,24 +98,24 @@ WROTE = "wrote into the tutor's own pipe and was ended"
         ("echo Z2FyYmFnZQ==; sleep 99", WROTE),
         (f"echo {FORGED}; sleep 99", WROTE),
         ("while :; do printf 0123456789abcdef; done", WROTE),
-        ("exec >&-; sleep 99", "closed the tutor's own pipe and was ended"),
-        ("printf half", "exited with status 0"),
-        ("exec <&-; exit 3", "exited with status 3"),
-        ("kill -9 $$", "was ended by SIGKILL"),
-        ("sleep 99 & exit 3", "exited with status 3"),
+        ("exec >&-; sleep 99", Remark("closed_pipe", {"phase": ""})),
+        ("printf half", Remark("exited", {"status": 0, "phase": ""})),
+        ("exec <&-; exit 3", Remark("exited", {"status": 3, "phase": ""})),
+        ("kill -9 $$", Remark("killed", {"signal": "SIGKILL", "phase": ""})),
+        ("sleep 99 & exit 3", Remark("exited", {"status": 3, "phase": ""})),
     ],
 )
 def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
     shell_child: Make,
     mischief: str,
-    how: str,
+    how: Remark,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if mischief.startswith("exec >&-"):  # which lives on; for all others a slow machine has time
         monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
     child = shell_child(mischief)
     ended = child.ended()
-    assert ended.message == f"the lesson's process {how}; it starts again"
+    assert ended.note == how
     assert ended.restarting
     assert isinstance(child.next(), EngineReady)
 
@@ -298,7 +300,7 @@ def test_the_pipe_of_a_lesson_is_its_own_alone(
 ) -> None:
     monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
     child = shell_child("exec >&- <&-; sleep 99")
-    assert "closed the tutor's own pipe" in child.ended().message
+    assert child.ended().note.code == "closed_pipe"
 
 
 def test_to_ask_never_blocks_where_nobody_reads(shell_child: Make) -> None:
@@ -315,6 +317,7 @@ def test_to_ask_never_blocks_where_nobody_reads(shell_child: Make) -> None:
 IN_THE_CHILD = """
 import subprocess, sys, time
 from tutor.engine.streams import Inbox
+from tutor.protocol.frame import Remark
 subprocess.Popen(["sleep", "99"])
 Inbox(open(0, "rb"))
 time.sleep(99)

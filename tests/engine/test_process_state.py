@@ -12,6 +12,7 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     FrameShown,
     LessonFailed,
@@ -145,7 +146,9 @@ def test_where_a_lesson_leaves_more_the_next_one_has_another_process(
     answer = engine.open(Setup=SETUP + "print(os.getpid())")
     assert isinstance(answer, ProcessEnded)
     assert answer.restarting
-    assert "thread ticker" in answer.message or "limit NOFILE" in answer.message
+    reason = answer.note.values["reason"]
+    left = (Remark("thread_left", {"name": "ticker"}),)
+    assert reason in (*left, Remark("setting_left", {"name": "limit NOFILE"}))
     shown = engine.wait_for(FrameShown)
     assert shown.frame.at.epoch == 0
     assert not any(isinstance(event, LessonFailed) for event in engine.heard)

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 from tutor.engine import client as engine_client
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
-from tutor.protocol.frame import Change, Position
+from tutor.protocol.frame import Change, Position, Remark
 from tutor.protocol.messages import (
     CommandRefused,
     FrameShown,
@@ -100,7 +100,8 @@ def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
     engine.client.stop()
     ended = engine.wait_for(ProcessEnded)
     line = front.splitlines().index(watch.splitlines()[1]) + 1
-    assert f"the value of größte, line {line}, would not stop" in ended.message
+    where = {"what": "the value of größte", "line": line}
+    assert ended.note == Remark("did_not_stop", where)
     engine.wait_for(FrameShown)
     assert "not evaluated" in engine.shown(StepEpoch()).frame.watched["größte"].text
 
@@ -125,4 +126,4 @@ def test_a_run_on_a_device_that_is_not_here_is_refused(engine: Conversation, cha
     )
     refused = engine.ask(msgspec.structs.replace(opening(), record=record, epoch=1))
     assert isinstance(refused, CommandRefused)
-    assert "cuda" in refused.message
+    assert refused.note.code == "no_device"

@@ -14,6 +14,7 @@ from tests.session.test_exercise_controller import PREDICT, Notebook
 from tests.ui.fake_engine import FakeEngine
 from tutor.errors import EngineError, LessonError
 from tutor.plain_mode.command_reader import COMMANDS
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnyCommand,
     CommandRefused,
@@ -173,7 +174,8 @@ def test_an_error_of_the_lesson_is_told_and_ends_nothing():
 def test_an_engine_that_comes_back_is_waited_for():
     engine = Dying()
     text = said("next", "where", engine=engine)
-    assert "The process ended. Back at epoch 0." in text
+    ended = "The lesson's process exited with status 3; it starts again."
+    assert f"{ended} Back at epoch 0." in text
     assert "The run stands at the start." in text
 
 
@@ -186,7 +188,7 @@ class Dying(FakeEngine):
         if not isinstance(command, StepPhase):
             return super().send(command)
         self.sent.append(command)
-        self.tell(ProcessEnded(message="The process ended", restarting=self.restarts))
+        self.tell(ProcessEnded(note=Remark("exited", {"status": 3}), restarting=self.restarts))
         if self.restarts:
             self.tell(self.shown())
         return len(self.sent)
@@ -195,7 +197,7 @@ class Dying(FakeEngine):
 def test_an_engine_that_is_gone_is_an_error():
     engine = Dying()
     engine.restarts = False
-    with pytest.raises(EngineError, match="The process ended"):
+    with pytest.raises(EngineError, match="exited with status 3"):
         said("next", engine=engine)
 
 
@@ -233,7 +235,7 @@ def test_a_run_that_diverges_is_told_once():
 
 
 class Diverging(FakeEngine):
-    def shown(self, answers: int = 0, note: str = "") -> FrameShown:
+    def shown(self, answers: int = 0, note: Remark | None = None) -> FrameShown:
         diverged_at = 1 if self.at.epoch else None
         return msgspec.structs.replace(super().shown(answers, note), diverged_at=diverged_at)
 
@@ -289,4 +291,4 @@ class FailingSetup(FakeEngine):
                 LessonFailed(answers=number, lesson="line", phase="Setup", line=7, message=message)
             )
         else:
-            self.tell(CommandRefused(answers=number, message="no lesson is open"))
+            self.tell(CommandRefused(answers=number, note=Remark("no_lesson")))

@@ -20,14 +20,13 @@ from tutor.engine.client import EngineClient
 from tutor.lesson import document, library
 from tutor.plain_mode import spoken_inspections
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
-from tutor.protocol.frame import NONE, Position, Value
+from tutor.protocol.frame import NONE, Position, Remark, Value
 from tutor.protocol.inspections import (
     AnyPicture,
     AutogradGraph,
     LocalGradientQuestion,
     NoPicture,
     PictureKind,
-    Remark,
     RunInfo,
     VariableInfo,
 )

@@ -13,7 +13,7 @@ from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED,
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import KINDS, Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Element, Position
+from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import (
     AnyEvent,
@@ -305,9 +305,10 @@ def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEng
 def test_code_that_ends_its_process_is_told_and_can_be_edited_further(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     learner.does("edit", "exit()\n")
-    engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
+    engine.tell(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     learner.hear()
-    assert reply_markdown(learner.attempt) == "`The lesson's process exited with status 0`"
+    ended = "The lesson's process exited with status 0; it starts again"
+    assert reply_markdown(learner.attempt) == f"`{ended}`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
 
 
@@ -342,7 +343,7 @@ def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) 
     learner.does("edit", FOREIGN)
     learner.does("edit", FOREIGN + "w -= 1\n")  # what is made of it is from elsewhere, too
     learner.does("restart")
-    engine.tell(ProcessEnded(message="the lesson's process exited with status 0", restarting=True))
+    engine.tell(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     learner.hear()
     learner.does("leave")
     learner.begins()
@@ -509,7 +510,7 @@ def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: F
     learner.does("begin")
     for number, command in enumerate(engine.sent, 1):
         if isinstance(command, OpenLesson | Inspect):
-            learner.session.receive(CommandRefused(message="stopped", answers=number))
+            learner.session.receive(CommandRefused(note=Remark("stopped"), answers=number))
     engine.release()
     learner.hear()
     assert learner.does("restart") is None
@@ -707,7 +708,7 @@ def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
     learner = at(engine, REPAIR)
     engine.holds = True
     learner.does("edit", "while True: pass\n")
-    stopped = CommandRefused(message="stopped", stopped=StoppedAt("Update", 1))
+    stopped = CommandRefused(note=Remark("stopped"), stopped=StoppedAt("Update", 1))
     number = opening_of(engine)
     engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
     learner.hear()

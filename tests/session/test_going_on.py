@@ -9,7 +9,7 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
 from tests.ui.fake_engine import FakeEngine
-from tutor.protocol.frame import Change, Frame, Position, devices_of
+from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import AnyCommand, CommandRefused, LessonFailed, OpenLesson
 from tutor.session.journal import Bookmark, paused_run
@@ -163,7 +163,7 @@ def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEn
 @pytest.mark.parametrize(
     "no_run",
     [
-        CommandRefused(message="line 1 of Update is not Python"),
+        CommandRefused(note=Remark("not_python", {"line": 1, "phase": "Update"})),
         LessonFailed(lesson="line", phase="Update", line=1, message="NameError: name 'v'"),
     ],
 )
@@ -261,7 +261,8 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
     assert other.session.recipe is not None
     assert devices_of(other.session.recipe) == {"cpu"}
     assert other.session.notice.code == "replayed_on_cpu"
-    assert "there is no cuda here" in other.session.notice.values["reason"]
+    reason = Remark("text", {"text": "there is no cuda here"})
+    assert other.session.notice.values["reason"] == reason
 
 
 def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
@@ -272,7 +273,8 @@ def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: Fake
     other.hear()
     assert other.at == Position(0, 0)
     assert other.session.notice.code == "begins_anew"
-    assert "there is no parameter v" in other.session.notice.values["reason"]
+    reason = Remark("text", {"text": "there is no parameter v"})
+    assert other.session.notice.values["reason"] == reason
     other.engine.holds = True
     other.session.resume(other.lesson, left)
     other.session.stop()

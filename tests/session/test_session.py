@@ -8,8 +8,8 @@ import pytest
 
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
-from tutor.protocol.frame import NO_VALUE, Position
-from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark, RunInfo
+from tutor.protocol.frame import NO_VALUE, Position, Remark
+from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
 from tutor.protocol.messages import (
     AnyEvent,
     CommandRefused,
@@ -194,7 +194,8 @@ def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
     session.next_device()
     assert engine.sent[-1] == Switch(device="cuda")
     assert session.notice.kind == "refused"
-    assert session.notice.values == {"text": "there is no cuda here; there is cpu"}
+    (note,) = session.notice.values["notes"]
+    assert note.values == {"text": "there is no cuda here; there is cpu"}
 
 
 def test_d_goes_round_the_devices_that_are_there() -> None:
@@ -215,7 +216,7 @@ def test_events_of_the_lesson_before_are_not_heard(
     session.receive(old)
     late = LessonFailed(lesson="line", phase="Loss", line=3, message="late", opening=old.opening)
     session.receive(late)
-    session.receive(ProcessEnded(message="late", restarting=True, opening=old.opening))
+    session.receive(ProcessEnded(note=Remark("exited"), restarting=True, opening=old.opening))
     assert session.is_waiting
     session.next_mode()
     assert session.view.frame is None
@@ -273,7 +274,7 @@ def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failur
     for ask in (lambda: session.inspect(graph=True), session.step_phase):
         ask()
         number = len(engine.sent)
-        session.receive(CommandRefused(message="no run", can_restart=True, answers=number))
+        session.receive(CommandRefused(note=Remark("no_lesson"), can_restart=True, answers=number))
         assert session.notice == told
 
 
@@ -290,11 +291,9 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
     session.step_phase()
     session.stop()
     assert engine.stopped == 1
-    session.receive(
-        ProcessEnded(message="the lesson would not stop: it was ended", restarting=True)
-    )
-    ended = "the lesson would not stop: it was ended"
-    assert session.notice == Notice("text", {"text": ended}, "failed")
+    ended = ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True)
+    session.receive(ended)
+    assert session.notice == Notice("process_ended", {"event": ended}, "failed")
     assert not session.check_waiting().code
     session.receive(engine.shown(answers=99))
     assert session.notice == Notice("back_at", {"reason": ended, "epoch": 1}, "failed")
@@ -306,7 +305,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
     """Else the plot would stay as it was when the old process ended."""
     session.inspect(columns=70)
     sent = len(engine.sent)
-    session.receive(ProcessEnded(message="it ended", restarting=True))
+    session.receive(ProcessEnded(note=Remark("exited"), restarting=True))
     session.receive(EngineReady(torch="2.13.0", devices=("cpu",)))
     looks = [command for command in engine.sent[sent:] if isinstance(command, Inspect)]
     assert [look.columns for look in looks] == [70]

@@ -11,10 +11,10 @@ import pytest
 
 from tests.training.conftest import shipped
 from tutor.analysis.mode_comparison import ModeLockstep
-from tutor.errors import RunError
+from tutor.errors import Refused
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Value
+from tutor.protocol.frame import Frame, Remark, Value
 from tutor.training import devices, loop
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
@@ -96,9 +96,9 @@ def test_going_back_before_a_change_says_what_is_so_again() -> None:
     run.run_to(3)
     run.set(learning_rate=0.5)
     run.step_epoch()
-    assert run.note == ""
+    assert run.notes == ()
     run.seek(1)
-    assert run.note == "as it was here: autograd, learning rate 0.01"
+    assert run.notes == (Remark("as_here", {"mode": "autograd", "rate": 0.01}),)
 
 
 def test_a_new_learning_rate_reaches_the_optimizer() -> None:
@@ -121,9 +121,7 @@ def test_a_switch_before_backward_leaves_the_graph_intact() -> None:
 
 def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
     run = shipped("one-weight", "manual")
-    with pytest.raises(
-        RunError, match="no mode 'model' in this lesson; available: manual, autograd"
-    ):
+    with pytest.raises(Refused, match=r"no_mode: .*'model'.*\['manual', 'autograd'\]"):
         run.switch(mode="model")
     assert run.recipe.changes == ()
 
@@ -131,7 +129,7 @@ def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
     run = shipped("one-weight", "autograd")
     before = run.step_epoch()
-    with pytest.raises(RunError, match="no device 'cuda:9' on this machine; available: cpu"):
+    with pytest.raises(Refused, match=r"no_device: .*'cuda:9'.*\['cpu'\]"):
         run.switch(device="cuda:9")
     assert run.frame() == before
 
@@ -141,7 +139,7 @@ def test_numpy_stays_on_the_cpu_and_says_what_pytorch_adds(monkeypatch: pytest.M
     run = shipped("line-through-origin", "manual")
     frame = run.switch(device="meta")
     assert frame.device == "cpu"
-    assert "running on meta is what PyTorch adds" in run.note
+    assert run.notes == (Remark("on_numpy", {"mode": "manual", "device": "meta"}),)
     assert run.recipe.changes[-1].device == "meta"
 
 
@@ -288,7 +286,7 @@ def test_a_switch_draws_no_other_batch(drawn: Lesson) -> None:
         switching.step_phase()
         for mode in ("autograd", "manual", "autograd"):
             frame = switching.switch(mode=mode)
-            assert switching.note == "" or "made this update" in switching.note
+            assert [note.code for note in switching.notes] in ([], ["updated_by"])
             assert close({"loss": frame.loss}, {"loss": right.loss}) or right.phase == "Predict"
             assert close(frame.values, right.values)
             if right.phase not in ("Predict", "Loss"):
@@ -346,6 +344,7 @@ def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:
     assert manual.phase == "Loss"
     autograd = run.switch(mode="autograd")
     assert autograd.loss.data != manual.loss.data
-    assert "another loss" in run.note
-    assert f"{autograd.loss.data[0]:.6g}" in run.note
-    assert f"{manual.loss.data[0]:.6g}" in run.note
+    (note,) = run.notes
+    assert (note.code, note.values["mode"]) == ("other_loss", "autograd")
+    assert note.values["loss"] == pytest.approx(autograd.loss.data[0])
+    assert note.values["old_loss"] == pytest.approx(manual.loss.data[0])

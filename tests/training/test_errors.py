@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tutor.errors import RunError
+from tutor.errors import Refused
 from tutor.training.loop import LessonRaised
 from tutor.training.run import Run
 
@@ -103,7 +103,7 @@ def test_a_setup_that_fails_gives_no_run(start: Callable[..., Run]) -> None:
 
 
 def test_a_parameter_that_was_deleted_again_is_named(start: Callable[..., Run]) -> None:
-    with pytest.raises(RunError, match="Setup does not bind w"):
+    with pytest.raises(Refused, match=r"setup_unbound: .*\['w'\]"):
         start(Setup="x = torch.ones(3)\nw = torch.tensor(1.0)\ndel w")
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.training.conftest import keep_every_epoch, shipped
 from tests.training.test_time_travel import DRAWING, all_of
-from tutor.errors import RunError
-from tutor.protocol.frame import Element, Position
+from tutor.errors import Refused, RunError
+from tutor.protocol.frame import Element, Position, Remark
 from tutor.training.run import Run
 from tutor.training.runs import MAX_RUNS, Runs
 
@@ -49,7 +49,7 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_goes_on_as_another() -
     assert (old.forked_at, new.forked_at) == (None, Position(10, 5))
     assert new.is_current
     assert not old.is_current
-    assert "kept as A" in runs.note
+    assert Remark("kept_as", {"name": "A"}) in runs.notes
 
 
 def test_at_the_end_of_a_run_a_change_is_just_a_change() -> None:
@@ -114,14 +114,14 @@ def test_a_copy_does_not_repeat_what_was_said_of_a_change_before() -> None:
     runs = line()
     runs.current.run_to(1)
     runs.current.switch(mode="manual")
-    assert "autograd" in runs.current.note
+    assert [note.code for note in runs.current.notes] == ["updated_by"]
     runs.fork()
-    assert runs.note == "the run before is kept as A"
+    assert runs.notes == (Remark("kept_as", {"name": "A"}),)
 
 
 def test_nothing_run_is_nothing_to_keep() -> None:
     runs = line()
-    with pytest.raises(RunError, match="nothing has been run yet"):
+    with pytest.raises(Refused, match="nothing_to_keep"):
         runs.fork()
     runs.set(learning_rate=0.5)
     runs.restart(seed=3)
@@ -155,7 +155,7 @@ def test_the_fifth_run_makes_the_oldest_that_nobody_named_give_way() -> None:
     runs.set(learning_rate=0.5)
     assert len(runs.names) == MAX_RUNS
     assert runs.names == ("the first", "C", "D", "B")
-    assert "B gave way" in runs.note
+    assert Remark("gave_way", {"name": "B", "most": MAX_RUNS}) in runs.notes
 
 
 def test_what_the_learner_has_named_does_not_give_way() -> None:
@@ -164,7 +164,7 @@ def test_what_the_learner_has_named_does_not_give_way() -> None:
         runs.rename(name, f"my {name}")
     runs.current.run_to(20)
     runs.current.seek(10)
-    with pytest.raises(RunError, match="delete one first"):
+    with pytest.raises(Refused, match="all_runs_named"):
         runs.set(learning_rate=0.5)
     assert runs.current.furthest == 20
     runs.delete("my B")
@@ -223,20 +223,20 @@ def test_a_freed_letter_is_used_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "refusal"),
     [
-        ("", "one line"),
-        ("a\nb", "one line"),
-        ("\x1b[31m", "one line"),
-        ("thirteen long", "at most 12 characters"),
-        ("七七七七七七七", "at most 12 characters; this has 14"),
-        (" B ", "there is a run B already"),
-        ("C", "the letter of this run is A"),
+        ("", "bad_name"),
+        ("a\nb", "bad_name"),
+        ("\x1b[31m", "bad_name"),
+        ("thirteen long", "long_name: {'most': 12, 'cells': 13}"),
+        ("七七七七七七七", "long_name: {'most': 12, 'cells': 14}"),
+        (" B ", "name_taken: {'name': 'B'}"),
+        ("C", "letter_taken: {'letter': 'A'}"),
     ],
 )
-def test_a_name_that_can_not_be_shown_or_told_apart_is_refused(name: str, message: str) -> None:
+def test_a_name_that_can_not_be_shown_or_told_apart_is_refused(name: str, refusal: str) -> None:
     runs = forked(1)
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(Refused, match=refusal):
         runs.rename("A", name)
     assert runs.names == ("A", "B")
 
@@ -250,9 +250,9 @@ def test_runs_that_there_are_not_are_refused_with_those_that_there_are() -> None
         lambda: runs.then("X", Position(1, 1)),
     ]
     for ask in asks:
-        with pytest.raises(RunError, match="there is no run 'X'; available: A, B"):
+        with pytest.raises(Refused, match=r"no_run: .*'X'.*\['A', 'B'\]"):
             ask()
-    with pytest.raises(RunError, match="the run you are in"):
+    with pytest.raises(Refused, match="is_current_run"):
         runs.delete("B")
 
 
@@ -270,7 +270,7 @@ def test_another_run_is_taken_at_the_same_place_or_at_its_end() -> None:
     assert runs.current.run_to(8) == frames[7]
     assert runs.current.furthest == 8
     assert runs.take("B") == mine
-    assert "at its end" in runs.note
+    assert runs.notes == (Remark("run_selected_at_end", {"name": "B"}),)
     assert runs.current.run_to(7).learning_rate == 0.05
 
 
@@ -297,10 +297,10 @@ def test_then_is_the_other_run_at_this_place() -> None:
     for frame in frames:
         runs.current.step_phase()
         then = runs.then("A", runs.current.at)
-        assert (then.frame, then.note) == (frame, "")
+        assert (then.frame, then.note) == (frame, None)
     runs.current.step_phase()
     then = runs.then("A", runs.current.at)
-    assert (then.frame, then.note) == (None, "has only come to epoch 5")
+    assert (then.frame, then.note) == (None, Remark("came_only_to", {"epoch": 5}))
 
 
 def test_then_goes_by_the_phase_where_the_modes_steps_differ() -> None:
@@ -342,7 +342,7 @@ def test_what_is_being_run_again_is_told_and_goes_on_when_asked_again(
         assert len(notes) < 10, "it gets on"
     assert then.frame == end
     assert len(notes) >= 2
-    assert notes[0].startswith("is being run again: epoch ")
+    assert all(note is not None and note.code == "runs_again" for note in notes)
 
 
 UNCOPYABLE = (

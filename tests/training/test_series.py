@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.conftest import shipped
 from tutor.engine.lesson_commands import figures_writer
-from tutor.errors import FileThere, RunError
+from tutor.errors import FileThere, Refused
 from tutor.training.run import Run
 from tutor.training.series import readings, write_series
 
@@ -146,7 +146,7 @@ def test_what_the_lesson_prints_is_not_printed_once_more(
 
 def test_no_file_is_overwritten_and_none_made_of_nothing(path: Path) -> None:
     run = shipped("one-weight", "manual")
-    with pytest.raises(RunError, match="no epoch"):
+    with pytest.raises(Refused, match="no_figures"):
         write_series(run, path)
     assert not path.exists()
     path.write_text("mine")

@@ -12,8 +12,8 @@ import torch
 
 from tests.shipped import MODES_OF_SAMPLE
 from tests.training.conftest import keep_every_epoch, shipped
-from tutor.errors import RunError
-from tutor.protocol.frame import NO_VALUE, Element, Position
+from tutor.errors import Refused
+from tutor.protocol.frame import NO_VALUE, Element, Position, Remark
 from tutor.training.devices import Randomness
 from tutor.training.history import END, History
 from tutor.training.loop import LessonRaised
@@ -259,32 +259,33 @@ def test_after_the_gradient_only_the_value_changes_and_that_is_said() -> None:
     gradient = frame.gradients
     frame = run.set(element=Element("w", (), 1.0))
     assert (frame.phase, frame.gradients, frame.values["w"].data) == ("Gradient", gradient, (1.0,))
-    assert run.note == "the gradient is still that of the old value, and the update will use it"
+    assert run.notes == (Remark("old_gradient"),)
     assert run.step_phase().values["w"].data == pytest.approx((1.3,))
     run.set(element=Element("w", (), 1.0))
-    assert run.note == ""
+    assert run.notes == ()
 
 
 @pytest.mark.parametrize(
-    ("element", "message"),
+    ("element", "code", "values"),
     [
-        (Element("v", (), 1.0), "there is no parameter 'v' here; available: w1, b1, w2, b2"),
-        (Element("w1", (0,), 1.0), r"w1 has no element \[0\]: its last is \[1, 1\]"),
-        (Element("w1", (0, 2), 1.0), r"w1 has no element \[0, 2\]: its last is \[1, 1\]"),
-        (Element("w1", (0, -1), 1.0), r"w1 has no element \[0, -1\]"),
-        (Element("b1", (0,), float("nan")), "nan is no finite number that b1 can hold"),
-        (Element("b1", (0,), 1e300), r"1e\+300 is no finite number that b1 can hold \(float32\)"),
+        (Element("v", (), 1.0), "no_parameter", {"available": ["w1", "b1", "w2", "b2"]}),
+        (Element("w1", (0,), 1.0), "no_element", {"index": [0], "last": [1, 1]}),
+        (Element("w1", (0, 2), 1.0), "no_element", {"index": [0, 2], "last": [1, 1]}),
+        (Element("w1", (0, -1), 1.0), "no_element", {"index": [0, -1], "last": [1, 1]}),
+        (Element("b1", (0,), float("nan")), "bad_value", {}),
+        (Element("b1", (0,), 1e300), "bad_value", {"value": 1e300, "dtype": "float32"}),
     ],
 )
 def test_an_element_that_there_is_not_is_refused_and_nothing_changes(
-    element: Element, message: str
+    element: Element, code: str, values: dict[str, object]
 ) -> None:
     run = shipped("xor", "autograd")
     run.run_to(2)
     run.step_phase()
     before = all_of(run)
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(Refused, match=code) as refused:
         run.set(element=element)
+    assert refused.value.values.items() >= {"name": element.parameter, **values}.items()
     assert all_of(run) == before
     assert run.recipe.changes == ()
 
@@ -298,7 +299,7 @@ def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(
     keep_every_epoch(run)
     run.run_to(5)
     frame = run.reseed(7)
-    assert (frame.seed, run.note) == (7, "seed 7")
+    assert (frame.seed, run.notes) == (7, (Remark("seed", {"seed": 7}),))
     later = [run.run_to(e) for e in range(6, 13)]
     assert plain.loss != later[-1].loss
     assert [run.seek(e) for e in (12, 6, 9)] == [later[6], later[0], later[3]]
@@ -310,9 +311,9 @@ def test_a_seed_where_nothing_is_drawn_is_said_to_change_nothing() -> None:
     run = shipped("line-through-origin", "autograd")
     run.run_to(5)
     run.reseed(3)
-    assert run.note == "seed 3: this lesson draws no random number, so nothing changes"
+    assert run.notes == (Remark("seed_unused", {"seed": 3}),)
     run.restart(seed=4)
-    assert run.note == "seed 4: this lesson draws no random number, so nothing changes"
+    assert run.notes == (Remark("seed_unused", {"seed": 4}),)
 
 
 def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
@@ -321,10 +322,10 @@ def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
     run = start(Predict="y_pred = w * x + torch.rand(3)")
     run.step_phase()
     run.restart(seed=4)
-    assert run.note == "seed 4"
+    assert run.notes == (Remark("seed", {"seed": 4}),)
     run = start(Setup="x = torch.rand(3)\nw = torch.tensor(0.5, requires_grad=True)")
     run.restart(seed=4)
-    assert run.note == "seed 4"
+    assert run.notes == (Remark("seed", {"seed": 4}),)
 
 
 # ── The trail ───────────────────────────────────────────────────────────────────────

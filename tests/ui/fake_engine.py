@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from tutor.protocol.frame import NONE, Change, Curve, Frame, Position, RunRecipe, Value, devices_of
+from tutor.protocol.frame import (
+    NONE,
+    Change,
+    Curve,
+    Frame,
+    Position,
+    Remark,
+    RunRecipe,
+    Value,
+    devices_of,
+)
 from tutor.protocol.inspections import LocalGradients, RunInfo
 from tutor.protocol.messages import (
     AnyCommand,
@@ -239,7 +249,7 @@ class FakeEngine:
         return [type(command).__name__ for command in self.sent]
 
     def shown(
-        self, answers: int = 0, note: str = "", stopped: StoppedAt | None = None
+        self, answers: int = 0, note: Remark | None = None, stopped: StoppedAt | None = None
     ) -> FrameShown:
         at = self.at
         record = RunRecipe(at.mode, "cpu", at.learning_rate, 0, self.changes)
@@ -253,7 +263,7 @@ class FakeEngine:
             runs=(self._current(), *self.kept),
             target=self.target,
             rate=120.0 if self.target else 0.0,
-            note=note,
+            notes=(note,) if note else (),
             stopped=stopped,
         )
 
@@ -289,7 +299,7 @@ class FakeEngine:
             self.tell(LocalGradientsFound(answers=number, local=self.local))
             return
         if isinstance(refusal, str):
-            self.tell(CommandRefused(answers=number, message=refusal))
+            self.tell(CommandRefused(answers=number, note=Remark("text", {"text": refusal})))
         elif isinstance(refusal, LessonFailed):
             self.tell(refusal)
         else:

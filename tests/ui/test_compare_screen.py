@@ -13,13 +13,8 @@ from textual.app import App
 
 from tutor.analysis.finite_differences import ModeGradient, Slopes
 from tutor.analysis.gradient_diagnosis import diagnose
-from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import (
-    FINITE_DIFFERENCE,
-    ModeComparison,
-    ParameterComparison,
-    Remark,
-)
+from tutor.protocol.frame import NONE, Remark, Value
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
 from tutor.ui.app import TutorApp

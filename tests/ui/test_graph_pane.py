@@ -12,8 +12,8 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.widgets import Input
 
-from tutor.protocol.frame import NO_VALUE, NONE, Value
-from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion, Remark
+from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles

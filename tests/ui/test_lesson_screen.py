@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 
 from tutor.lesson.model import SETUP, Lesson, Prose
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnyCommand,
     BackEpoch,
@@ -321,7 +322,7 @@ async def test_x_stops_what_runs(make_app: MakeApp, engine: FakeEngine, key: str
         await pilot.press("space", key)
         await settled(pilot)
         assert engine.stopped == 1
-        app.session.receive(ProcessEnded(message="the lesson would not stop", restarting=True))
+        app.session.receive(ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True))
         app._lesson_screen.update_from_session()
         await settled(pilot)
         assert "the lesson would not stop" in text_of(app, "status")
@@ -349,7 +350,8 @@ async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
         await settled(pilot)
         kinds: tuple[tuple[NoticeKind, str], ...] = (("info", ""), ("refused", "! "))
         for kind, mark in kinds:
-            app.tell(Notice("text", {"text": " · ".join(parts)}, kind))
+            notes = [Remark("text", {"text": part}) for part in parts]
+            app.tell(Notice("engine_notes", {"notes": notes, "can_restart": False}, kind))
             await pilot.pause()
             assert text_of(app, "status").strip() == mark + parts[0]
             app.tell(Notice("text", {"text": "A" * 200}, kind))

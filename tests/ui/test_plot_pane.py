@@ -16,8 +16,8 @@ from textual.reactive import var
 
 from tutor.lesson.model import Fence, Section
 from tutor.protocol import inspections
-from tutor.protocol.frame import Curve
-from tutor.protocol.inspections import AnyPicture, NoPicture, Remark
+from tutor.protocol.frame import Curve, Remark
+from tutor.protocol.inspections import AnyPicture, NoPicture
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.plot import KINDS, PlotPane
 

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 import tutor
-from tutor.protocol.inspections import Remark
-from tutor.wording import inspections
+from tutor.protocol.frame import Remark
+from tutor.wording import engine_notes, inspections
 from tutor.wording.inspections import remark_text
 
-CODE = re.compile(r"\b(?:Remark|_never|_NotAskedError)\(\s*\"(\w+)\"")
+CODE = re.compile(r"\b(?:Remark|Refused|_never|_NotAskedError)\(\s*\"(\w+)\"")
 
 
 def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
     text = "".join(p.read_text("utf-8") for p in Path(tutor.__file__).parent.rglob("*.py"))
     known = {*inspections._REMARKS, *inspections._COMPOSED, *inspections._MISTAKES}
+    engine = {*engine_notes._TEMPLATES, *engine_notes._ABORTS, "element_set"}
+    assert not known & engine
+    known |= engine
     only_values_are_shown = {"another_loss"}
     assert set(CODE.findall(text)) - only_values_are_shown <= known
     assert not [code for code in known if text.count(f'"{code}"') < 2]

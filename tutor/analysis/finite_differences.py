@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from tutor.protocol.inspections import Remark
+from tutor.protocol.frame import Remark
 from tutor.training.loop import set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program

@@ -14,12 +14,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from tutor.analysis.finite_differences import Array, ModeGradient, Slopes, TrueGradient
-from tutor.protocol.inspections import (
-    FINITE_DIFFERENCE,
-    ParameterComparison,
-    Remark,
-    Standing,
-)
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Standing
 from tutor.training.values import RELATIVE, is_near, largest_size
 
 OWN_DIFFERENCES = f"own_{FINITE_DIFFERENCE}"

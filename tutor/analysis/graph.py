@@ -28,8 +28,8 @@ from tutor.analysis.graph_recorder import (
     safe_value,
 )
 from tutor.analysis.graph_words import OperationWords
-from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Value
-from tutor.protocol.inspections import AutogradGraph, GraphNode, Remark
+from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Remark, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.timeline import never

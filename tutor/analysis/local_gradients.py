@@ -26,8 +26,8 @@ from tutor.analysis.graph_recorder import (
     safe_value,
 )
 from tutor.analysis.graph_words import Spelling, element_of
-from tutor.protocol.frame import Value
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients, Remark
+from tutor.protocol.frame import Remark, Value
+from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.timeline import never
 

@@ -15,14 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tutor.protocol.inspections import (
-    AnyPicture,
-    ContourPicture,
-    NoPicture,
-    Numbers,
-    Remark,
-    SlopePicture,
-)
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.values import to_numpy

@@ -27,13 +27,8 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.analysis.gradient_diagnosis import Samples, diagnose
 from tutor.errors import RunError
-from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
-from tutor.protocol.inspections import (
-    FINITE_DIFFERENCE,
-    ModeComparison,
-    ParameterComparison,
-    Remark,
-)
+from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.batch_start import state_that_fits
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of

@@ -13,14 +13,8 @@ import numpy as np
 
 from tutor.analysis.loss_landscape import LandscapeStopped, landscape
 from tutor.lesson.model import DataNames
-from tutor.protocol.inspections import (
-    AnyPicture,
-    DataPicture,
-    NoPicture,
-    PictureKind,
-    PlanePicture,
-    Remark,
-)
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.timeline import never

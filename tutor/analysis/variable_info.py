@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from tutor.plain import one_line
-from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import Remark, VariableInfo
+from tutor.protocol.frame import NONE, Remark, Value
+from tutor.protocol.inspections import VariableInfo
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE

@@ -25,6 +25,7 @@ from tutor.lesson.model import Lesson
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnswerComputed, AnyEvent, CheckLesson, Finding
+from tutor.wording.engine_notes import abort_text
 from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import counted
 
@@ -197,8 +198,8 @@ def findings(
     try:
         client.do(CheckLesson(lesson=lesson, with_answers=with_answers), on_event, seconds)
     except LessonAborted as error:
-        message = f"{error.what}; nothing more of this lesson was checked"
-        found.append(Finding(path=str(lesson.path), line=error.line, message=message))
+        what = f"{error.at.what} {abort_text(error.how)}; nothing more of this lesson was checked"
+        found.append(Finding(path=str(lesson.path), line=error.at.line, message=what))
     except KeyboardInterrupt as stopped:
         if where := str(stopped):
             _report(f"stopped at {where}")

@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import TextIO
 
 from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, parser_of_all
-from tutor.errors import FileThere, RunError, TutorError, UsageError
+from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 from tutor.plain import plain
+from tutor.protocol.frame import Remark
 
 MOST_CELLS = 1000
 """Columns or lines of a terminal that are believed: each cell takes memory."""
@@ -56,11 +57,20 @@ def _fail(error: TutorError) -> int:
     if getattr(error, "stopped", False):  # Ctrl+C while the lesson's own code ran
         return INTERRUPTED
     try:
-        for line in plain(str(error)).splitlines():
+        for line in plain(_text(error)).splitlines():
             print(f"tutor: {line}", file=sys.stderr, flush=True)
     except OSError:  # the exit status still says it
         _discard_output(sys.stderr)
-    return USAGE if isinstance(error, UsageError) else FAILED
+    is_usage = isinstance(error, UsageError) or (isinstance(error, Refused) and error.is_usage)
+    return USAGE if is_usage else FAILED
+
+
+def _text(error: TutorError) -> str:
+    if not isinstance(error, Refused):
+        return str(error)
+    from tutor.wording.engine_notes import note_text  # noqa: PLC0415 - likewise
+
+    return note_text(Remark.of(error))
 
 
 def _open_closed_streams() -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
-from tutor.engine.command_client import CommandClient
-from tutor.errors import UsageError
+from tutor.engine.command_client import CommandClient, LessonAborted
+from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
 from tutor.protocol.messages import (
@@ -25,6 +25,7 @@ from tutor.protocol.messages import (
     RunRemark,
     TrainLesson,
 )
+from tutor.wording.engine_notes import abort_text, note_text
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -63,7 +64,8 @@ def train(
 ) -> None:
     """Train: figures go to `write`, all else to standard error, unless it is to be `quiet`.
 
-    Raises what `CommandClient.do` raises; at Ctrl+C, the lesson's line is printed first.
+    Raises what `CommandClient.do` raises, but RunError for LessonAborted. At Ctrl+C, the lesson's
+    line is printed first.
     """
     write_comparison = comparison_writer(command.format, write) if command.compare else None
 
@@ -74,7 +76,7 @@ def train(
             case ModesCompared() if write_comparison is not None:
                 write_comparison(event.comparison)
             case RunRemark() if not quiet:
-                _write_aside(f"tutor: {event.text}\n")
+                _write_aside(f"tutor: {note_text(event.note)}\n")
             case OutputPrinted() if not quiet:
                 if event.left_out:
                     _write_aside(f"… {event.left_out} characters left out\n")
@@ -83,6 +85,8 @@ def train(
 
     try:
         client.do(command, on_event)
+    except LessonAborted as error:
+        raise RunError(f"{error.where} {abort_text(error.how)}") from error
     except KeyboardInterrupt as stopped:
         if where := str(stopped):
             _write_aside(f"tutor: stopped at {where}\n")

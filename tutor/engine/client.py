@@ -16,6 +16,7 @@ import msgspec
 
 from tutor.engine.process import COMMAND, LastPlace, Process
 from tutor.errors import EngineError
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnyCommand,
     AnyEvent,
@@ -39,8 +40,6 @@ INTERRUPT_SECONDS = 0.7
 """Seconds that it then has to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
 """Seconds that a child has to end by itself once it should."""
-
-_NO_PROCESS = "it is not started again by itself"
 
 BACK_OFF = (0.0, 1.0, 4.0)
 """Seconds before a process that ended by itself is started again: the 1st time, the 2nd, the 3rd.
@@ -71,7 +70,7 @@ class EngineClient:
         self._ready = self._closing = False
         self._is_killed = False
         """Whether the learner's stop has ended the process."""
-        self._spent = ""
+        self._spent: Remark | None = None
         """Why a lesson's process can't have another lesson, where that is so."""
         self._ends = 0
         """How often in succession the process has ended soon, and not because it was stopped."""
@@ -128,7 +127,7 @@ class EngineClient:
     def _refuse(self, number: int) -> int:
         """Answer a command that no process can do: from a thread, as all answers come."""
         refused = CommandRefused(
-            message=_NO_PROCESS, can_restart=True, answers=number, opening=self._opening()
+            note=Remark("no_process"), can_restart=True, answers=number, opening=self._opening()
         )
         threading.Thread(target=self._report, args=(refused,), daemon=True).start()
         return number
@@ -250,11 +249,9 @@ class EngineClient:
             if self._closing:
                 return
             place = ended.place(self._opened.lesson) if self._opened else None
-            message = self._why_ended(ended, place)
+            note = self._why_ended(ended, place)
             self._count_end()
             again = self._ready and self._ends <= len(BACK_OFF)
-            if self._ready:
-                message += "; it starts again" if again else f"; {_NO_PROCESS}"
             if place is not None and place.is_expression:  # else it would end the next one, too
                 self._leave_out(place.what.removeprefix(VALUE_OF))
             reopen = self._reopening() if again else None
@@ -263,10 +260,10 @@ class EngineClient:
             self._pending.clear()
             self._has_given_up = self._ready and not again
             self._ready = self._is_killed = False
-            self._spent = ""
+            self._spent = None
         self._report(
             ProcessEnded(
-                message=message, restarting=again, can_restart=can_restart, opening=self._opening()
+                note=note, restarting=again, can_restart=can_restart, opening=self._opening()
             )
         )
         if again:
@@ -298,7 +295,7 @@ class EngineClient:
             except EngineError as error:
                 self._has_given_up = True
                 opening = self._opening()
-                self._report(ProcessEnded(message=str(error), restarting=False, opening=opening))
+                self._report(ProcessEnded(note=Remark.of(error), restarting=False, opening=opening))
                 return
             if reopen is not None and not any(
                 isinstance(command, OpenLesson) for command in waiting
@@ -331,19 +328,20 @@ class EngineClient:
             runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
         )
 
-    def _why_ended(self, ended: Process, place: LastPlace | None) -> str:
+    def _why_ended(self, ended: Process, place: LastPlace | None) -> Remark:
         if not self._ready:
-            return f"the process that runs lessons could not start: {ended.last_error()}"
+            return Remark("not_started", {"error": ended.last_error()})
         if self._spent:
-            return f"{self._spent}: its process was ended"
-        where = f"{place.what}, line {place.line}," if place is not None else ""
+            return Remark("ended_unclean", {"reason": self._spent})
+        where = {"what": place.what, "line": place.line} if place is not None else {}
         if self._is_killed:
-            return f"{where or 'the lesson'} would not stop: its process was ended"
-        if why := ended.why_hung(place):
-            return f"{where} {why}: its process was ended"
+            return Remark("did_not_stop" if where else "lesson_did_not_stop", where)
+        how = ended.how_ended(place)
+        if how.code == "no_end":
+            return Remark("no_end", {**where, **how.values})
         stepping = any(isinstance(command, StepPhase) for command in self._pending.values())
-        during = f" while {self._shown.frame.next_phase} ran" if stepping and self._shown else ""
-        return f"the lesson's process {ended.how_ended()}{during}"
+        phase = self._shown.frame.next_phase if stepping and self._shown else ""
+        return Remark(how.code, {**how.values, "phase": phase})
 
     def _possible(self, command: AnyCommand) -> AnyCommand:
         """A Restart of a lesson that never came up is a new attempt to open it."""

@@ -15,9 +15,10 @@ from contextlib import suppress
 import msgspec
 
 from tutor.engine.process import COMMAND, Process
-from tutor.errors import EngineError, RunError, UsageError
+from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnyEvent,
     CheckLesson,
@@ -42,12 +43,11 @@ OnEvent = Callable[[AnyEvent], object]
 
 
 class LessonAborted(RunError):
-    """A lesson has ended its process, or had to be ended with it."""
+    """A lesson has ended its process, or had to be ended with it: where and how."""
 
-    def __init__(self, lesson: Lesson, at: PartBegun, how: str) -> None:
-        super().__init__(f"{_where(lesson, at)} {how}")
-        self.line = at.line
-        self.what = f"{at.what} {how}"
+    def __init__(self, lesson: Lesson, at: PartBegun, how: Remark) -> None:
+        super().__init__(how)
+        self.where, self.at, self.how = _where(lesson, at), at, how
 
 
 class CommandClient:
@@ -78,8 +78,8 @@ class CommandClient:
     ) -> None:
         """Have a command done, and hand each of its events to `on_event`.
 
-        Raises LessonAborted, also if nothing comes for so many `seconds`; UsageError or RunError
-        if the command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C), its text
+        Raises LessonAborted, also if nothing comes for so many `seconds`; Refused if the
+        command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C), its text
         the place that the lesson was at.
         """
         command = msgspec.structs.replace(command, number=1)
@@ -88,7 +88,7 @@ class CommandClient:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._interrupt(command, on_event)) from None
         if isinstance(answer, LessonStopped | CommandRefused):  # by a signal it sent to itself
-            self._abort(command.lesson, "raised KeyboardInterrupt")
+            self._abort(command.lesson, Remark("interrupted_itself"))
         raise_failure(answer)
 
     def _answer(
@@ -108,7 +108,7 @@ class CommandClient:
             on_event(event)
         if not child.is_gone:
             self._interrupt(command, lambda _: None)
-            self._abort(command.lesson, f"did not come to its end within {seconds:g} s")
+            self._abort(command.lesson, Remark("too_long", {"seconds": seconds}))
         return self._abort(command.lesson, child.how_ended(command.lesson))
 
     def _interrupt(self, command: CheckLesson | TrainLesson, on_event: OnEvent) -> str:
@@ -123,7 +123,7 @@ class CommandClient:
             child.process.end(0)
         return _where(command.lesson, child.at) if child.at.what else ""
 
-    def _abort(self, lesson: Lesson, how: str) -> AnyEvent:
+    def _abort(self, lesson: Lesson, how: Remark) -> AnyEvent:
         child = self._child
         assert child is not None
         self._end()
@@ -137,15 +137,16 @@ class CommandClient:
 
 
 def raise_failure(answer: AnyEvent) -> None:
-    """Raise UsageError or RunError if the answer to a command is that it failed."""
+    """Raise Refused if the answer to a command is that it failed."""
     if isinstance(answer, RunFailed):
-        error = (UsageError if answer.is_usage else RunError)(answer.message)
+        error = Refused(answer.note.code, **answer.note.values)
         if answer.trace:
             error.add_note(answer.trace)
         raise error
 
 
 def _where(lesson: Lesson, at: PartBegun) -> str:
+    """The place in the lesson's file, and the part of the lesson."""
     return one_line(f"{lesson.path}:{at.line}: {at.what}" if at.what else f"{lesson.path}:")
 
 
@@ -235,21 +236,21 @@ class _Child:
             self.at = PartBegun(line=place.line, what=f"{mode}, {place.what}")
         return place is not None
 
-    def how_ended(self, lesson: Lesson) -> str:
-        """In words, once it is gone, `at` being the place.
+    def how_ended(self, lesson: Lesson) -> Remark:
+        """How it ended, once it is gone, `at` being the place.
 
         Raises EngineError if an error of the tutor's own has ended it.
         """
         self.process.wait()
         self._find_place(lesson)
-        if self.process.misdeed:
-            return f"{self.process.misdeed}, and its process was ended"
-        if "Traceback (most recent call last)" in self.process.error_text():
+        how = self.process.how_ended(self.process.place(lesson))
+        if (
+            not self.process.misdeed
+            and "Traceback (most recent call last)" in self.process.error_text()
+        ):
             why = self.process.last_error()
             raise EngineError(f"{lesson.path}: the process that runs lessons failed: {why}")
-        if why := self.process.why_hung(self.process.place(lesson)):
-            return f"{why}; its process was ended"
-        return f"ended its process, which {self.process.how_ended()}"
+        return how
 
     def end(self) -> None:
         """End it, with all the processes that lessons have started."""

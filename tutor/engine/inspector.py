@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tutor.analysis.variable_info import facts_of
 from tutor.errors import RunError
-from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture, Remark
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture
 from tutor.protocol.messages import Inspect, InspectionReady
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint

@@ -20,10 +20,11 @@ from msgspec.structs import replace
 from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
 from tutor.engine.process import limit_memory
 from tutor.engine.streams import Capture
-from tutor.errors import RunError, TutorError, UsageError
+from tutor.errors import TutorError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
-from tutor.plain import LONGEST, json_number, one_line, shortened
+from tutor.plain import json_number, one_line, shortened
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnswerComputed,
     CheckLesson,
@@ -100,8 +101,7 @@ class _Part:
 def _failure(error: TutorError, command: CheckLesson | TrainLesson) -> RunFailed:
     has_trace = isinstance(command, TrainLesson) and command.with_debug
     return RunFailed(
-        message=shortened(str(error), 2 * LONGEST),
-        is_usage=isinstance(error, UsageError),
+        note=Remark.of(error),
         trace=shortened(traceback.format_exc(), LONGEST_TRACE) if has_trace else "",
     )
 
@@ -127,15 +127,14 @@ def _check(command: CheckLesson, send: Send, part: _Part, capture: Capture) -> N
 def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> None:
     """Train to the last epoch, and send the figures and remarks.
 
-    Raises RunError, LessonRaised or UsageError.
+    Raises RunError or LessonRaised.
     """
     run = _new_run(command, part, capture)
-    if run.note:
-        send(RunRemark(text=run.note))
+    for note in run.notes:
+        send(RunRemark(note=note))
     codes = (fence.code for s in command.lesson.sections for fence in s.fences(run.mode))
     if command.seed and sets_a_seed(codes):
-        text = "the lesson's code sets a seed: --seed changes only what it draws before that"
-        send(RunRemark(text=text))
+        send(RunRemark(note=Remark("sets_a_seed")))
     _begin(command, part, run.program.loop[0].name, run.mode)
     out = io.StringIO()
     report = _report(command, run, out, send, capture)
@@ -147,10 +146,11 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
         out.truncate()
     for expression in run.program.expressions():
         if why := run.program.stopped.get(expression.source):
-            path, line = run.program.filename, expression.line
-            send(RunRemark(text=f"{path}:{line}: {expression.label} has no value: {why}"))
+            place = {"path": run.program.filename, "line": expression.line}
+            values = {**place, "label": expression.label, "reason": why}
+            send(RunRemark(note=Remark("no_value", values)))
     if run.diverged_at is not None:
-        send(RunRemark(text=f"the loss is not finite from epoch {run.diverged_at} on"))
+        send(RunRemark(note=Remark("diverged", {"epoch": run.diverged_at})))
 
 
 def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
@@ -158,10 +158,7 @@ def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
     programs = programs_of(lesson)
     first = BASE if command.compare and BASE in lesson.modes else lesson.modes[0]
     mode = command.mode or first
-    try:
-        Run.check_start(programs, mode, device)
-    except RunError as error:
-        raise UsageError(str(error)) from error
+    Run.check_start(programs, mode, device)
     limit_memory(device)
     _begin(command, part, SETUP, mode)
     start = (mode, device, command.learning_rate, command.seed)

@@ -10,7 +10,7 @@ from typing import Any
 from tutor.engine.process import limit_memory
 from tutor.engine.process_state import ProcessState
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Position
+from tutor.protocol.frame import Frame, Position, Remark
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import (
     AnyCommand,
@@ -116,10 +116,9 @@ def change_runs(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> F
             runs.set(learning_rate=value)
         case SetElement(element=element):
             runs.set(element=element)
-            where = f"[{', '.join(map(str, element.index))}]" if element.index else ""
-            number = f"{element.value:g}".replace("-", "−")  # as the numbers on the screen
-            note = f"{element.parameter}{where} is {number} now"
-            runs.note = " · ".join(filter(None, (note, runs.note)))
+            values = {"name": element.parameter, "index": list(element.index)}
+            note = Remark("element_set", {**values, "value": element.value})
+            runs.notes = (note, *runs.notes)
         case Reseed():
             runs.reseed(_new_seed(runs))
         case Fork():

@@ -26,6 +26,7 @@ from tutor.engine import supervisor
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import Command, Event, event_from_line, to_line
 from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
@@ -161,7 +162,7 @@ class Process:
         """
         allowed_megabytes()  # raises now what no process could report later
         self.misdeed = ""
-        """What it did that it had to be ended for; empty if it was not."""
+        """The code of what it had to be ended for; empty if it was not."""
         self._is_over = False
         self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         # It lives as long as the child, which writes to it until torch is loaded.
@@ -210,7 +211,7 @@ class Process:
         A child that writes anything else is ended at once: the lesson has written for it.
         """
         assert self._child.stdout is not None
-        misdeed, patience = "closed the tutor's own pipe", LET_GO_SECONDS
+        misdeed, patience = "closed_pipe", LET_GO_SECONDS
         try:
             while line := self._child.stdout.readline(LONGEST_LINE):
                 if line.endswith(b"\n"):
@@ -218,7 +219,7 @@ class Process:
                 elif len(line) == LONGEST_LINE:
                     raise msgspec.DecodeError("a line without an end")
         except msgspec.DecodeError:
-            misdeed, patience = "wrote into the tutor's own pipe", 0.0
+            misdeed, patience = "wrote_into_pipe", 0.0
         finally:  # closed earlier, the pipe would end a child that writes on by SIGPIPE
             self.has_screen(self._is_on_screen)  # a sign of life: the supervisor waits for one
             self.end(patience, misdeed)
@@ -251,24 +252,20 @@ class Process:
         """Whether it has not ended yet."""
         return self._child.poll() is None
 
-    def how_ended(self) -> str:
-        """`exited with status 3`, `was ended by SIGKILL`, `closed the tutor's own pipe and …`."""
+    def how_ended(self, place: LastPlace | None) -> Remark:
+        """How it ended, once it has, `place` being where it was in the lesson's code."""
         status = self._child.wait()
         if self.misdeed:
-            return f"{self.misdeed} and was ended"
+            return Remark(self.misdeed)
+        if place is not None and place.is_expression and status == -time_limit.END_SIGNAL:
+            return Remark("no_end", {"seconds": time_limit.SECONDS})
         if status >= 0:
-            return f"exited with status {status}"
+            return Remark("exited", {"status": status})
         try:
-            return f"was ended by {signal.Signals(-status).name}"
+            name = signal.Signals(-status).name
         except ValueError:
-            return f"was ended by signal {-status}"
-
-    def why_hung(self, place: LastPlace | None) -> str:
-        """The reason, if the expression at `place` took too long and ended it; else empty."""
-        is_late = self._child.wait() == -time_limit.END_SIGNAL
-        if not is_late or place is None or not place.is_expression:
-            return ""
-        return time_limit.NO_END.format(time_limit.SECONDS)
+            name = f"signal {-status}"
+        return Remark("killed", {"signal": name})
 
     def interrupt(self) -> None:
         """Signal that the learner wishes to stop what runs."""

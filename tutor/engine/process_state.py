@@ -26,6 +26,7 @@ from typing import Any
 from tutor.engine import supervisor
 from tutor.engine.process import MARK
 from tutor.engine.process_settings import SETTINGS, is_same
+from tutor.protocol.frame import Remark
 from tutor.training.snapshot import LESSON_MODULE
 
 _NAMED_LIBRARIES = frozenset(("torch", "numpy")) | sys.stdlib_module_names
@@ -139,18 +140,18 @@ class CleanProcess:
     names: OriginalNames = field(default_factory=OriginalNames.now)
     state: ProcessState = field(default_factory=ProcessState.now)
 
-    def restore(self) -> str:
+    def restore(self) -> Remark | None:
         """Undo what the lesson before has done to the process.
 
-        Returns what can't be undone, in words; then only a new process is clean.
+        Returns what can't be undone; then only a new process is clean.
         """
         stop_timers()
         self.names.restore()
         threads, cannot = end_threads(), self.state.restore()
         clear_standard_input()
         if threads:
-            return f"the lesson's thread {threads[0]} did not end"
-        return f"the lesson has changed what can't be put back ({cannot[0]})" if cannot else ""
+            return Remark("thread_left", {"name": threads[0]})
+        return Remark("setting_left", {"name": cannot[0]}) if cannot else None
 
 
 def _read(read: Callable[[], Any]) -> Any:

@@ -19,9 +19,8 @@ from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox, for_the_main_thread_alone, interruptible
-from tutor.errors import RunError
-from tutor.plain import LONGEST, shortened
-from tutor.protocol.frame import Frame
+from tutor.errors import Refused, RunError
+from tutor.protocol.frame import Frame, Remark
 from tutor.protocol.messages import (
     AnyCommand,
     CheckLesson,
@@ -64,6 +63,8 @@ frame that the app paints takes a core away from the training."""
 PATIENCE = 0.5
 """Seconds after which a long replay is reported."""
 
+
+_STOPPED = Remark("stopped")
 
 _DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
 """Commands that are done in the middle of a run, which then continues."""
@@ -114,10 +115,11 @@ class Server:
             before.restore()  # the run went back to then
             self._report_error(error, command.number)
         except RunError as error:
-            message = shortened(str(error), 2 * LONGEST)
             can_restart = self.runs is None and self.opened is not None
             self.send(
-                CommandRefused(message=message, can_restart=can_restart, answers=command.number)
+                CommandRefused(
+                    note=Remark.of(error), can_restart=can_restart, answers=command.number
+                )
             )
         except KeyboardInterrupt:
             before.restore()
@@ -178,9 +180,9 @@ class Server:
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
         elif self.runs is None:
-            raise RunError("no lesson is open")
+            raise Refused("no_lesson")
         elif isinstance(command, RunTo):
-            self.runs.note = ""
+            self.runs.notes = ()
             self._run_to(self.runs, command.epoch, command.number)
             return
         elif isinstance(command, Seek):
@@ -193,13 +195,14 @@ class Server:
             self._answer_exercise(self.runs.current, command)
             return
         else:
-            self.runs.note = ""
-            left = self._begin_clean() if isinstance(command, Restart) else ""
+            self.runs.notes = ()
+            left = self._begin_clean() if isinstance(command, Restart) else None
             until = self._progress(self.runs, self.runs.current.at.epoch)
             frame = change_runs(self.runs, command, until)
-            self.runs.note = self.runs.note or left
+            if left:
+                self.runs.notes = self.runs.notes or (left,)
         if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
-            raise RunError("no lesson is open")
+            raise Refused("no_lesson")
         self._show(answers=command.number, frame=frame, before=before)
 
     def _wait_for_optimizers(self, command: AnyCommand) -> None:
@@ -250,15 +253,15 @@ class Server:
             self._ask_for_another_process(left)
         run_lesson(command, self.send, self.capture)
 
-    def _ask_for_another_process(self, reason: str) -> NoReturn:
+    def _ask_for_another_process(self, reason: Remark) -> NoReturn:
         """End this one, which is not fit for a lesson: the app opens the lesson in another."""
         self.send(Spent(reason=reason))
         os._exit(0)
 
-    def _begin_clean(self) -> str:
+    def _begin_clean(self) -> Remark | None:
         """Undo what the lesson before has done to the process, and end what it has started.
 
-        Returns what can't be undone, in words.
+        Returns what can't be undone.
         """
         left = self.clean.restore()
         self.capture.renew()
@@ -283,7 +286,7 @@ class Server:
             run, Path(command.path), until=self._has_command, quiet=self.capture.muted
         )
         if not done:
-            raise RunError(f"{command.path} was not written: stopped")
+            raise Refused("not_written", path=command.path)
         self.send(SeriesWritten(path=command.path, answers=command.number))
 
     # ── Long replays and training ───────────────────────────────────────────────────
@@ -291,7 +294,7 @@ class Server:
     def _seek(self, runs: Runs, command: Seek) -> None:
         """Within the run so far by replay; what lies beyond it is trained, and ready."""
         run, epoch, step = runs.current, command.epoch, command.step
-        runs.note = ""
+        runs.notes = ()
         whole = epoch if step is None else epoch - 1
         if whole > run.furthest and not self._train_to(runs, whole):
             self._show(answers=command.number)
@@ -365,7 +368,7 @@ class Server:
         self,
         answers: int = 0,
         frame: Frame | None = None,
-        note: str = "",
+        notes: tuple[Remark, ...] = (),
         before: Frame | None = None,
         stopped: StoppedAt | None = None,
     ) -> None:
@@ -386,7 +389,7 @@ class Server:
                 furthest=run.furthest,
                 target=self.target,
                 rate=self.rate if self.target is not None else 0.0,
-                note=note or runs.note or run.note,
+                notes=notes or runs.notes or run.notes,
                 stopped=stopped,
                 runs=infos,
             )
@@ -399,7 +402,7 @@ class Server:
             self._show(answers, stopped=stopped)
             return
         if stopped is not None:
-            self.send(CommandRefused(message="stopped", stopped=stopped, answers=answers))
+            self.send(CommandRefused(note=_STOPPED, stopped=stopped, answers=answers))
             return
         if self.runs is not None:
             self._show()
@@ -417,10 +420,10 @@ class Server:
         """The learner's stop came between two statements of ours: build the run anew."""
         runs = self.runs
         if runs is None:
-            self.send(CommandRefused(message="stopped", answers=answers))
+            self.send(CommandRefused(note=_STOPPED, answers=answers))
             return
         runs.take_up_again()
-        self._show(answers, note="stopped")
+        self._show(answers, notes=(_STOPPED,))
 
 
 def _load_optimizers() -> None:

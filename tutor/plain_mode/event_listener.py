@@ -27,6 +27,7 @@ from tutor.protocol.messages import (
 )
 from tutor.session.engine_session import Engine
 from tutor.session.session import Session
+from tutor.wording.engine_notes import process_end
 
 TICK = 0.5
 """Seconds between two checks for a command that takes long."""
@@ -112,7 +113,7 @@ class EventListener:
         is_owed = self._session.receive(event)
         if isinstance(event, ProcessEnded):
             if not event.restarting:
-                raise EngineError(event.message)
+                raise EngineError(process_end(event))
             self._is_coming_back = True
         elif isinstance(event, FrameShown | CommandRefused | LessonFailed):
             self._is_coming_back = False

@@ -16,7 +16,7 @@ from tutor.plain_mode.spoken_lesson import (
     spoken_python,
     spoken_value,
 )
-from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame
+from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame, Remark
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,
     PICTURES,
@@ -29,12 +29,12 @@ from tutor.protocol.inspections import (
     OtherRunState,
     PictureKind,
     PlanePicture,
-    Remark,
     RunInfo,
     SlopePicture,
     VariableInfo,
 )
 from tutor.session.run_view import RunView
+from tutor.wording.engine_notes import note_text
 from tutor.wording.inspections import (
     comparison_result,
     diagnosis,
@@ -402,12 +402,11 @@ def _lowest(losses: Iterable[tuple[float, tuple[str, float]]]) -> str:
 def other_run(then: OtherRunState) -> Iterator[str]:
     """The values of another run at the position of this one."""
     if then.frame is None:
-        yield f"Run {then.name} was not here: {sentence(in_words(then.note))}"
+        why = f": {in_words(note_text(then.note))}" if then.note else ""
+        yield sentence(f"Run {then.name} was not here{why}")
         return
     yield f"Run {then.name} at the same position:"
     yield from all_values(then.frame)
-    if then.note:
-        yield sentence(in_words(then.note))
 
 
 def runs(found: Sequence[RunInfo]) -> Iterator[str]:

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
+from tutor.errors import Refused
+from tutor.plain import LONGEST, shortened
+
 MAX_ELEMENTS = 64
 """How many elements of an array a Value carries; the rest is only counted."""
+
+
+class Remark(msgspec.Struct, frozen=True):
+    """One statement about a run, or a refusal; `tutor.wording` has its words."""
+
+    code: str
+    values: dict[str, Any] = {}
+    """Its parameters: numbers, names, and lists of them."""
+    modes: tuple[str, ...] = ()
+    """The gradient modes that it is about."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Remark:
+        """The refusal; the code `text` for the words of a lesson's own error, or of the system."""
+        if isinstance(error, Refused):
+            return cls(error.code, error.values)
+        return cls("text", {"text": shortened(str(error), 2 * LONGEST)})
 
 
 class Value(msgspec.Struct, frozen=True):

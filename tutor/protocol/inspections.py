@@ -7,23 +7,13 @@ other runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from tutor.protocol.frame import NO_VALUE, Change, Curve, Frame, Position, RunRecipe, Value
+from tutor.protocol.frame import NO_VALUE, Change, Curve, Frame, Position, Remark, RunRecipe, Value
 
 Numbers: TypeAlias = tuple[float, ...]
-
-
-class Remark(msgspec.Struct, frozen=True):
-    """One statement about what was inspected; `wording/inspections.py` has its words."""
-
-    code: str
-    values: dict[str, Any] = {}
-    """Its parameters: numbers, names, and lists of them."""
-    modes: tuple[str, ...] = ()
-    """The gradient modes that it is about."""
 
 
 class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,4 +305,5 @@ class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     frame: Frame | None
     """None if it never came so far, or is still being computed."""
-    note: str = ""
+    note: Remark | None = None
+    """Why it has no frame."""

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar, Union
 import msgspec
 
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Curve, Element, Frame, Position, RunRecipe, Value
+from tutor.protocol.frame import Curve, Element, Frame, Position, Remark, RunRecipe, Value
 from tutor.protocol.inspections import (
     AnyPicture,
     AutogradGraph,
@@ -24,7 +24,6 @@ from tutor.protocol.inspections import (
     ModeComparison,
     OtherRunState,
     PictureKind,
-    Remark,
     RunInfo,
     VariableInfo,
 )
@@ -284,8 +283,8 @@ class FrameShown(Event, frozen=True, kw_only=True):
     """The epoch that a RunTo is on its way to; None while nothing runs."""
     rate: float = 0.0
     """Epochs a second while running."""
-    note: str = ""
-    """One line for the learner on what was done, if needed; ` · ` separates its parts."""
+    notes: tuple[Remark, ...] = ()
+    """What the learner should know of what was done."""
     stopped: StoppedAt | None = None
     """The code that was stopped; the run is back where it stood before."""
     runs: tuple[RunInfo, ...] = ()
@@ -381,14 +380,13 @@ class ModesCompared(Event, frozen=True, kw_only=True):
 class RunRemark(Event, frozen=True, kw_only=True):
     """Something that a reader of the figures has to know."""
 
-    text: str
+    note: Remark
 
 
 class RunFailed(Event, frozen=True, kw_only=True):
     """A CheckLesson or TrainLesson ended early: an error of the lesson, or of the request."""
 
-    message: str
-    is_usage: bool
+    note: Remark
     trace: str = ""
 
 
@@ -404,9 +402,9 @@ class CommandDone(Event, frozen=True, kw_only=True):
 
 
 class CommandRefused(Event, frozen=True, kw_only=True):
-    """The command can't be done; nothing has changed. One line, fit to show."""
+    """The command can't be done; nothing has changed."""
 
-    message: str
+    note: Remark
     stopped: StoppedAt | None = None
     can_restart: bool = False
     """Whether Restart opens the lesson again, which is not open now."""
@@ -437,8 +435,8 @@ class Spent(Event, frozen=True, kw_only=True):
     Only the client receives it: it starts another process and opens the lesson there.
     """
 
-    reason: str
-    """What can't be undone, in words."""
+    reason: Remark
+    """What can't be undone."""
 
 
 class ProcessEnded(Event, frozen=True, kw_only=True):
@@ -448,8 +446,8 @@ class ProcessEnded(Event, frozen=True, kw_only=True):
     again, a FrameShown of the run's position follows.
     """
 
-    message: str
-    """One line: the lesson's action that ended it, or that the learner stopped it."""
+    note: Remark
+    """The lesson's action that ended it, or that the learner stopped it."""
     restarting: bool
     """Whether a new process is being started and will go to where the run was."""
     can_restart: bool = False

@@ -85,10 +85,10 @@ def failure_reply(event: AnyEvent) -> Reply:
     match event:
         case LessonFailed(phase=phase, message=message):
             return Reply("code_failed", {"place": CodePlace(phase), "message": message})
-        case ProcessEnded(message=message):
-            return Reply("process_ended", {"message": message})
-        case CommandRefused(message=text) | FrameShown(note=text) if text:
-            return Reply("refused", {"message": text})
+        case ProcessEnded():
+            return Reply("process_ended", {"event": event})
+        case CommandRefused(note=note) | FrameShown(notes=(note, *_)):
+            return Reply("refused", {"note": note})
     return Reply("not_done")
 
 

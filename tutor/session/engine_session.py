@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Position, RunRecipe, devices_of, on_cpu, settings_of
+from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import (
     AnyCommand,
@@ -94,8 +94,8 @@ class EngineSession:
         self._is_stopping = False
         """Whether the learner has stopped the opening: then nothing is opened in its place."""
         self._heard_at = clock()
-        self._ended_with = ""
-        """The reason why the last process ended, until the next one is where it was."""
+        self._ended_with: ProcessEnded | None = None
+        """The end of the last process, until the next one is where it was."""
         self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
         self.inspected = Inspect()
@@ -315,16 +315,17 @@ class EngineSession:
         elif failed is not None and not isinstance(command, OpenLesson):  # there is no run
             self.tell("phase_failed", kind="failed", place=CodePlace(failed.phase, failed.line))
         elif not isinstance(command, Inspect):  # which the learner has not asked for
-            self.tell(_text_code(event), kind="refused", text=event.message)
+            notes, can_restart = (event.note,), event.can_restart
+            self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
         if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
-            self._open_as_closely_as_possible(command, event.message)
+            self._open_as_closely_as_possible(command, event.note)
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
         kind: NoticeKind = "info" if is_undone else "refused"
         place = CodePlace(at.phase, at.line)
         self.tell("stopped", kind=kind, place=place, is_undone=is_undone)
 
-    def _open_as_closely_as_possible(self, refused: OpenLesson, reason: str) -> None:
+    def _open_as_closely_as_possible(self, refused: OpenLesson, reason: Remark) -> None:
         """Say why a lesson can't be opened as asked, and open it as closely as possible."""
         view = self.view
         if view is None:
@@ -384,13 +385,13 @@ class EngineSession:
         if self._ended_with:
             epoch = event.frame.at.epoch
             self.tell("back_at", kind="failed", reason=self._ended_with, epoch=epoch)
-            self._ended_with = ""
+            self._ended_with = None
         elif self._notice_when_open is not None and not is_echo:
             self.notice, self._notice_when_open = self._notice_when_open, None
         elif event.stopped is not None:
             self._stopped(event.stopped, is_undone=True)
-        elif event.note:
-            self.tell("text", text=event.note)
+        elif event.notes:
+            self.tell("engine_notes", notes=event.notes, can_restart=False)
         elif not is_echo:
             self.notice = Notice()
 
@@ -419,14 +420,10 @@ class EngineSession:
     def _process_ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()
         self._seeking = None
-        self.tell(_text_code(event), kind="failed", text=event.message)
-        self._ended_with = event.message if event.restarting else ""
+        self.tell("process_ended", kind="failed", event=event)
+        self._ended_with = event if event.restarting else None
         if self.view is not None:
             self.view = replace(self.view, target=None)
-
-
-def _text_code(event: CommandRefused | ProcessEnded) -> str:
-    return "text_and_restart" if event.can_restart else "text"
 
 
 def _goal(view: RunView, frame: Frame) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tutor.errors import RunError
-from tutor.protocol.frame import Element
+from tutor.errors import Refused
+from tutor.protocol.frame import Element, Remark
 from tutor.training.batch_start import BatchStart, state_that_fits
 from tutor.training.loop import Loop
 from tutor.training.state_copy import keep, make_replayable, set_down
@@ -75,20 +75,19 @@ def _bring(start: BatchStart, new: Loop) -> None:
     new.set_parameters(start.values)
 
 
-def other_loss(old: Loop, new: Loop) -> str:
-    """A notice if two modes compute different losses from the same batch and parameters.
+def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
+    """A note if two modes compute different losses from the same batch and parameters.
 
-    Empty where they don't, or where one of them has not computed it yet.
+    None where one of them has not computed it yet.
     """
     if not all("Loss" in _phases_done(loop) for loop in (old, new)):
-        return ""
+        return ()
     before, now = to_numpy(old.loss()), to_numpy(new.loss())
     if before is None or now is None or before.size != 1 or now.size != 1 or is_near(before, now):
-        return ""
-    return (
-        f"{new.program.mode} computes another loss of this batch: "
-        f"{now.item():.6g}, {old.program.mode} {before.item():.6g}"
-    )
+        return ()
+    losses = {"loss": now.item(), "old_loss": before.item()}
+    values = {"mode": new.program.mode, "old_mode": old.program.mode, **losses}
+    return (Remark("other_loss", values),)
 
 
 def _phases_done(loop: Loop) -> list[str]:
@@ -106,28 +105,27 @@ def _phases_to_repeat(old: Loop, new: Loop) -> int:
     return shared[-1] + 1 if shared else 0
 
 
-def set_element(loop: Loop, element: Element) -> str:
-    """Give one number of a parameter another value; returns a note on it.
+def set_element(loop: Loop, element: Element) -> tuple[Remark, ...]:
+    """Give one number of a parameter another value; returns what there is to say of it.
 
     Before this batch's gradient has been computed, its phases so far run again with the new
-    value: what stands in their formulas is then true. Raises RunError, in plain words, for a
+    value: what stands in their formulas is then true. Raises Refused for a
     name, an index or a value that there can't be.
     """
     now = loop.parameter_values()
     array = now.get(element.parameter)
     if array is None:
-        names = ", ".join(now)
-        raise RunError(f"there is no parameter {element.parameter!r} here; available: {names}")
+        raise Refused("no_parameter", name=element.parameter, available=list(now))
     new = array.copy()
     new[_checked_index(element, array)] = _checked_value(element, array)
     done = loop.phases_done
     if 0 < done <= loop.program.gradient_at:
         loop.run_batch_again({element.parameter: new})
-        return ""
+        return ()
     loop.set_parameters({element.parameter: new})
     if 0 < done <= loop.program.update_at:
-        return "the gradient is still that of the old value, and the update will use it"
-    return ""
+        return (Remark("old_gradient"),)
+    return ()
 
 
 def _checked_index(element: Element, array: np.ndarray[Any, Any]) -> tuple[int, ...]:
@@ -136,18 +134,15 @@ def _checked_index(element: Element, array: np.ndarray[Any, Any]) -> tuple[int, 
     if inside:
         return index
     if not shape:
-        raise RunError(f"{name} is a single number: it has no index")
-    asked = ", ".join(map(str, index))
-    last = ", ".join(str(n - 1) for n in shape)
-    raise RunError(f"{name} has no element [{asked}]: its last is [{last}], its first is all 0")
+        raise Refused("no_index", name=name)
+    raise Refused("no_element", name=name, index=list(index), last=[n - 1 for n in shape])
 
 
 def _checked_value(element: Element, array: np.ndarray[Any, Any]) -> Any:
     with np.errstate(all="ignore"):
         value = array.dtype.type(element.value) if math.isfinite(element.value) else np.nan
     if not np.isfinite(value):
-        raise RunError(
-            f"{element.value:g} is no finite number that {element.parameter} can hold "
-            f"({array.dtype})"
+        raise Refused(
+            "bad_value", name=element.parameter, value=element.value, dtype=str(array.dtype)
         )
     return value

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import get_rng_state, set_rng_state
 
-from tutor.errors import RunError
+from tutor.errors import Refused
 from tutor.training.program import Program
 
 
@@ -46,7 +46,7 @@ def check(device: str) -> str:
     name = "cuda" if device == "cuda:0" else device
     there = available()
     if name not in there:
-        raise RunError(f"no device {device!r} on this machine; available: {', '.join(there)}")
+        raise Refused("no_device", device=device, available=list(there))
     return name
 
 

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import no_grad
 
-from tutor.errors import RunError
+from tutor.errors import Refused, RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
-from tutor.protocol.frame import NO_VALUE, NONE, Value
-from tutor.protocol.inspections import Remark
+from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
 from tutor.training.batch_start import BatchStart, changed_by_batch
 from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.program import Expression, Phase, Program
@@ -350,7 +349,7 @@ class Loop:
         (and changes nothing) if what it began with is not known.
         """
         if self.origin is None:
-            raise RunError("this batch can't be run again from its start: finish it first")
+            raise Refused("batch_not_repeatable")
         done, dead = self.phases_done, self.program.liveness.dead
         left_over = {k: v for k, v in self.namespace.items() if k in dead}
         restored = self.origin.restore(self.setup_namespace)
@@ -392,7 +391,7 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
     loop.keep_boxed(SETUP)
     missing = [name for name in program.parameters if name not in namespace]
     if missing:
-        raise RunError(f"{program.filename}: Setup does not bind {', '.join(missing)}")
+        raise Refused("setup_unbound", path=program.filename, names=list(missing))
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
     setup_namespace.remember(program.liveness, draws=Randomness.now(device) != seeded)

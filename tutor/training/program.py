@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import CodeType
 
-from tutor.errors import RunError
+from tutor.errors import Refused, RunError
 from tutor.lesson.code_checks import binds_data, why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson, gradient_index
 from tutor.plain import one_line
@@ -367,7 +367,7 @@ def programs_of(
     try:
         programs = {mode: _program(lesson, mode) for mode in modes or lesson.modes}
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RunError(_why_not(lesson) or f"{lesson.path}: {error}") from error
+        raise _refusal(lesson) or RunError(f"{lesson.path}: {error}") from error
     stopped = {
         e.source: "it is not evaluated: it did not come to its end"
         for program in programs.values()
@@ -377,12 +377,12 @@ def programs_of(
     return {mode: replace(program, stopped=stopped) for mode, program in programs.items()}
 
 
-def _why_not(lesson: Lesson) -> str:
+def _refusal(lesson: Lesson) -> Refused | None:
     for section in lesson.sections:
         for fence in (b for b in section.blocks if isinstance(b, Fence)):
             if bad := why_not_code(fence.code, fence.line):
-                return f"line {bad.line} of {section.phase} is not Python: {bad.reason}"
-    return ""
+                return Refused("not_python", line=bad.line, phase=section.phase, reason=bad.reason)
+    return None
 
 
 def _program(lesson: Lesson, mode: str) -> Program:

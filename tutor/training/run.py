@@ -7,16 +7,16 @@ from contextlib import nullcontext
 
 import msgspec
 
-from tutor.errors import RunError
-from tutor.lesson.model import WANTED, is_learning_rate
-from tutor.protocol.frame import Change, Element, Frame, Position, RunRecipe, Value
+from tutor.errors import Refused, RunError
+from tutor.lesson.model import is_learning_rate
+from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRecipe, Value
 from tutor.training import devices
 from tutor.training.history import END, History
 from tutor.training.loop import LessonRaised, lesson_raised
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
 from tutor.training.readings import evaluate, frame_of, names_of
-from tutor.training.timeline import UNDRAWN, GeneratorOwner, RunTimeline, never
+from tutor.training.timeline import GeneratorOwner, RunTimeline, never, seed_note
 from tutor.training.values import to_numpy
 
 
@@ -53,7 +53,7 @@ class Run(RunTimeline):
     def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
         """Raise RunError, listing what there is, if there is no such mode or device."""
         if mode not in programs:
-            raise RunError(f"no mode {mode!r} in this lesson; available: {', '.join(programs)}")
+            raise Refused("no_mode", mode=mode, available=list(programs))
         devices.check(device)
 
     @classmethod
@@ -169,7 +169,7 @@ class Run(RunTimeline):
         Within the run so far by replay, beyond it by training.
         """
         if epoch < 0:
-            raise RunError(f"there is no epoch {epoch}: a run begins at epoch 0")
+            raise Refused("no_epoch", epoch=epoch)
         if epoch > self.furthest and step is None:
             return self.run_to(epoch, until)
         to = Position(epoch, END if step is None else step)
@@ -197,14 +197,14 @@ class Run(RunTimeline):
             raise
         self.history = History()
         if seed not in (None, past.seed):
-            self.note = f"seed {seed}" if has_drawn else UNDRAWN.format(seed=seed)
+            self.notes = (seed_note(seed, has_drawn),)
         return self.frame()
 
     def _start_move(self) -> None:
         """Own the generators, and remember how far the run came."""
         self.history.reached = max(self.history.reached, self.at)
         self.turn.take(self)
-        self.note = ""
+        self.notes = ()
 
     def _guarded(self, move: Callable[[], object]) -> Frame:
         """Do `move`; if the lesson raises, go back to the last whole frame."""
@@ -222,7 +222,7 @@ class Run(RunTimeline):
             raise lesson_raised(self.program, error) from error
         if (self.mode, self.learning_rate) != settings:
             # It stands in the past, or has met a change that was made there.
-            self.note = f"as it was here: {self.mode}, learning rate {self.learning_rate:g}"
+            self.notes = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
         return self.frame()
 
     def _recover(self, start: Position) -> None:
@@ -279,7 +279,7 @@ class Run(RunTimeline):
 
     def forget_future(self) -> None:
         """Cut off all that is recorded after this place."""
-        self.note = ""
+        self.notes = ()
         self.recipe = msgspec.structs.replace(self.recipe, changes=self._changes_done)
         self.history.cut(self.at.epoch + self.at_end, whole=False)
 
@@ -290,5 +290,5 @@ class Run(RunTimeline):
 
 def _checked_rate(rate: float) -> float:
     if not is_learning_rate(rate):
-        raise RunError(f"a learning rate is {WANTED}, not {rate:g}")
+        raise Refused("bad_rate", rate=rate)
     return float(rate)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tutor.errors import RunError
-from tutor.protocol.frame import Change, Element, Frame, Position, RunRecipe, settings_of
+from tutor.errors import Refused
+from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRecipe, settings_of
 from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import END, History
 from tutor.training.loop import LessonRaised
@@ -54,13 +54,13 @@ def checked_name(name: str, others: Collection[str], letter: str) -> str:
     """
     name = name.strip()
     if not name or not name.isprintable():
-        raise RunError("a run's name is one line of letters, digits or signs")
+        raise Refused("bad_name")
     if cells(name) > MAX_CELLS:
-        raise RunError(f"a run's name has at most {MAX_CELLS} characters; this has {cells(name)}")
+        raise Refused("long_name", most=MAX_CELLS, cells=cells(name))
     if name in others:
-        raise RunError(f"there is a run {name} already")
+        raise Refused("name_taken", name=name)
     if len(name) == 1 and name in LETTERS and name != letter:
-        raise RunError(f"the letter of this run is {letter}: a name has more than one letter")
+        raise Refused("letter_taken", letter=letter)
     return name
 
 
@@ -140,8 +140,8 @@ class Runs:
     """The name of the current run."""
     letter: str = "A"
     """Its letter in plots and lists, which a new name does not change."""
-    note: str = ""
-    """One line about what the last call did; empty where it needs no word."""
+    notes: tuple[Remark, ...] = ()
+    """What there is to say of the last call."""
     _kept: list[_Kept] = field(default_factory=list)
     """The other runs, in the order in which they were kept."""
     _forked_at: Position | None = None
@@ -211,7 +211,7 @@ class Runs:
     def fork(self) -> Frame:
         """Keep the run as it is, under its name, and continue from here with a copy of it."""
         if not self._has_begun():
-            raise RunError("nothing has been run yet: there is nothing to keep")
+            raise Refused("nothing_to_keep")
 
         def continue_here() -> Frame:
             self.current.forget_future()
@@ -226,31 +226,28 @@ class Runs:
         """Do `change`; if `keep`, what the run was until now is kept beside it."""
         if not keep:
             frame = change()
-            self.note = self.current.note
+            self.notes = self.current.notes
             return frame
         gone = self._oldest_unnamed() if len(self._kept) + 1 >= MAX_RUNS else None
         run, at = self.current, at or self.current.at
         kept = self._as_kept(None)
         kept.history = run.history.copy(portable=True)
         frame = change()
-        notes = [f"the run before is kept as {self.name}"]
+        notes = [Remark("kept_as", {"name": self.name})]
         if gone is not None:
             self._kept.remove(gone)
-            notes.append(f"{gone.name} gave way: there are at most {MAX_RUNS}")
+            notes.append(Remark("gave_way", {"name": gone.name, "most": MAX_RUNS}))
         self._kept.append(kept)
         self.letter = free_letter({*self.names, *self._letters})
         self.name, self._forked_at = self.letter, at
-        self.note = " · ".join(filter(None, [*notes, run.note]))
+        self.notes = (*notes, *run.notes)
         return frame
 
     def _oldest_unnamed(self) -> _Kept:
         for kept in self._kept:
             if not kept.is_named:
                 return kept
-        raise RunError(
-            f"there are {MAX_RUNS} runs, and you have named all that are kept: "
-            "delete one first, in the list of runs"
-        )
+        raise Refused("all_runs_named", most=MAX_RUNS)
 
     # ── The others ──────────────────────────────────────────────────────────────────
 
@@ -283,7 +280,8 @@ class Runs:
         self._kept.append(self._as_kept(old))
         self.current, self.name, self.letter = run, kept.name, kept.letter
         self._forked_at = kept.forked_at
-        self.note = f"this is {name}, at its end" if not run.came_to(there) else f"this is {name}"
+        code = "run_selected" if run.came_to(there) else "run_selected_at_end"
+        self.notes = (Remark(code, {"name": name}),)
         return frame
 
     def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> OtherRunState:
@@ -300,14 +298,14 @@ class Runs:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.recipe) if at == run.at else at
             if not other.came_to(there):
-                note = f"has only come to epoch {kept.furthest.epoch}"
+                note = Remark("came_only_to", {"epoch": kept.furthest.epoch})
                 return OtherRunState(name=name, frame=None, note=note)
             with run.quiet():
                 frame = _go(other, there, until)
         except LessonRaised as error:
-            return OtherRunState(name=name, frame=None, note=str(error))
+            return OtherRunState(name=name, frame=None, note=Remark.of(error))
         if not _stands(other, there):
-            note = f"is being run again: epoch {other.at.epoch} of {there.epoch}"
+            note = Remark("runs_again", {"epoch": other.at.epoch, "of": there.epoch})
             return OtherRunState(name=name, frame=None, note=note)
         return OtherRunState(name=name, frame=frame)
 
@@ -354,14 +352,14 @@ class Runs:
             self.name = new
         else:
             kept.name = new
-        self.note = f"{old} is now called {new}"
+        self.notes = (Remark("renamed", {"old": old, "new": new}),)
 
     def delete(self, name: str) -> None:
         """Forget a kept run."""
         if name == self.name:
-            raise RunError(f"{name} is the run you are in: go to another one first")
+            raise Refused("is_current_run", name=name)
         self._kept.remove(self._named(name))
-        self.note = f"{name} is deleted"
+        self.notes = (Remark("deleted", {"name": name}),)
 
     def _named(self, name: str) -> _Kept:
         for kept in self._kept:
@@ -369,8 +367,8 @@ class Runs:
                 return kept
         raise self._unknown(name)
 
-    def _unknown(self, name: str) -> RunError:
-        return RunError(f"there is no run {name!r}; available: {', '.join(self.names)}")
+    def _unknown(self, name: str) -> Refused:
+        return Refused("no_run", name=name, available=list(self.names))
 
     def _built(self, kept: _Kept) -> Run:
         """The kept run itself: Setup runs in a namespace of its own when it is first wanted."""

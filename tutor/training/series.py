@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 from msgspec.structs import replace
 
-from tutor.errors import RunError
+from tutor.errors import Refused
 from tutor.export import new_file
 from tutor.plain import json_number
 from tutor.protocol.frame import Position
@@ -66,7 +66,7 @@ def write_series(
     """
     epochs = run.at.epoch if run.at_end else run.at.epoch - 1
     if epochs < 1:
-        raise RunError("there are no figures yet: no epoch has been run to its end")
+        raise Refused("no_figures")
     try:
         with untouched_randomness(run.settings.device_wanted), quiet(), new_file(path) as out:
             table = SeriesTable(out, _columns(run))

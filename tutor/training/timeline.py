@@ -13,15 +13,13 @@ from dataclasses import replace
 from functools import partial
 
 from tutor.lesson.model import SETUP
-from tutor.protocol.frame import Change, Position, RunRecipe, Value
+from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
 from tutor.training.devices import Randomness, seed_all
 from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop, set_up
 from tutor.training.program import Program, Quiet
 from tutor.training.snapshot import SetupNamespace
-
-UNDRAWN = "seed {seed}: this lesson draws no random number, so nothing changes"
 
 _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
@@ -58,6 +56,11 @@ class GeneratorOwner:
         self.holder = run
 
 
+def seed_note(seed: int, has_drawn: bool) -> Remark:
+    """The note on a new seed; `has_drawn`: whether the lesson draws random numbers."""
+    return Remark("seed" if has_drawn else "seed_unused", {"seed": seed})
+
+
 class RunTimeline:
     """A recipe, the loop that plays it, and the history of what was played.
 
@@ -80,8 +83,8 @@ class RunTimeline:
         """
         self.programs, self.recipe, self.quiet = programs, recipe, quiet
         self.history, self.turn = history or History(), turn or GeneratorOwner()
-        self.note = ""
-        """One line about what the last move did; empty where there is nothing to say."""
+        self.notes: tuple[Remark, ...] = ()
+        """What there is to say of the last move."""
         self.randomness: Randomness | None = None
         """The generators' state as this run left it, while another run owns them."""
         self._epoch_seconds = 0.0
@@ -109,9 +112,7 @@ class RunTimeline:
         if len(self._namespaces) > _MAX_NAMESPACES:
             del self._namespaces[next(iter(self._namespaces))]
         if loop.device != device:
-            self.note = (
-                f"{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds"
-            )
+            self.notes = (Remark("on_numpy", {"mode": mode, "device": device}),)
         return loop
 
     def _resume(self, keyframe: Keyframe) -> None:
@@ -304,7 +305,7 @@ class RunTimeline:
                     self._resume(keyframe)
             if not self._approach(to.epoch - 1, until):
                 self._step_to(to)
-        self.note = ""  # the notes of changes on the way are old
+        self.notes = ()  # the notes of changes on the way are old
 
     def _nearest(self, epoch: int) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
@@ -364,7 +365,7 @@ class RunTimeline:
         else:
             self._switch(change.mode or self.mode, change.device, rate)
         if change.element is not None:
-            self.note = set_element(self.loop, change.element)
+            self.notes = set_element(self.loop, change.element)
         if change.seed is not None:
             self._reseed(change.seed)
 
@@ -381,17 +382,15 @@ class RunTimeline:
         not_carried, from_mode = carry_over(old, new), old.program.mode
         self.loop = new
         if not_carried:
-            names = ", ".join(not_carried)
-            self.note = f"{names} could not be carried over: of another size here"
-        elif mode != from_mode and not self.note:
-            is_updated = old.phases_done > old.program.update_at and old.step
-            update = f"{from_mode} made this update; the formulas show what {mode} would do"
-            notes = (other_loss(old, new), update if is_updated else "")
-            self.note = " · ".join(filter(None, notes))
+            self.notes = (Remark("not_carried", {"names": list(not_carried)}),)
+        elif mode != from_mode and not self.notes:
+            self.notes = other_loss(old, new)
+            if old.phases_done > old.program.update_at and old.step:
+                self.notes += (Remark("updated_by", {"mode": mode, "old_mode": from_mode}),)
 
     def _reseed(self, seed: int) -> None:
         has_drawn = self._has_drawn()
-        self.note = f"seed {seed}" if has_drawn else UNDRAWN.format(seed=seed)
+        self.notes = (seed_note(seed, has_drawn),)
         seed_all(seed)
         fresh = Randomness.now(self.device)
         self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn=has_drawn)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.analysis.local_gradients import local_gradients
-from tutor.errors import RunError
+from tutor.errors import Refused, RunError
 from tutor.lesson import working
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.exercise import (
@@ -31,7 +31,7 @@ from tutor.lesson.exercise import (
 )
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.protocol.frame import Value
+from tutor.protocol.frame import Remark, Value
 from tutor.protocol.messages import Finding
 from tutor.training.exercises import (
     close,
@@ -91,6 +91,13 @@ class ExerciseTrial:
         line = next((lines[key] for key in keys if key in lines), self.exercise.line)
         return Finding(path=str(self.lesson.path), line=line, message=message)
 
+    def failure(self, what: str, error: RunError, *keys: str) -> EndError:
+        """The end of a trial: what the run could not do, and why. Raises the error if stopped."""
+        if isinstance(error, Refused):
+            return EndError(msgspec.structs.replace(
+                self.finding(what, *keys), why=Remark.of(error)))  # fmt: skip
+        return EndError(self.finding(f"{what}: {said_by(error)}", *keys))
+
     def begin(self, stage: Stage, again: str = "") -> Run:
         """A run that stands at `stage`, that of the entry `again` if it is asked again.
 
@@ -101,8 +108,8 @@ class ExerciseTrial:
         except RunError as error:
             keys = ("at", "set") if isinstance(error, LessonRaised) else ("set", "at")
             own = [f"{again}.{key}" for key in keys] if again else []
-            what = f"the exercise can't begin here: {said_by(error)}"
-            raise EndError(self.finding(what, *own, again, *keys)) from error
+            what = "the exercise can't begin here"
+            raise self.failure(what, error, *own, again, *keys) from error
 
     def from_the_start(self, stage: Stage, epochs: int, code: str | None = None) -> Run:
         """The run of a stage after so many epochs; with other code for a Repair's phase.
@@ -233,8 +240,8 @@ def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
     try:
         run.step_phase()
     except RunError as error:
-        what = f"the phase that is asked about can't be run: {said_by(error)}"
-        raise EndError(trial.finding(what, f"{again}.at", again, "at")) from error
+        what = "the phase that is asked about can't be run"
+        raise trial.failure(what, error, f"{again}.at", again, "at") from error
 
 
 PRINTED = 1e-4
@@ -401,7 +408,7 @@ def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
     try:
         solved = trial.from_the_start(_solved(exercise), epochs)
     except RunError as error:
-        yield trial.finding(f"the solution can't be run: {said_by(error)}", "solution")
+        yield trial.failure("the solution can't be run", error, "solution").finding
         return
     if not trial.is_true(solved, condition, "condition"):
         yield trial.finding(
@@ -496,7 +503,7 @@ def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding
     try:
         local = local_gradients(probe, run.standpoint())
     except RunError as error:
-        raise EndError(trial.finding(f"there is no graph: {said_by(error)}", "at")) from error
+        raise trial.failure("there is no graph", error, "at") from error
     if not local.steps:
         finding = trial.finding("there is nothing to ask here", "at", "mode")
         yield msgspec.structs.replace(finding, why=local.why)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
@@ -22,7 +23,7 @@ from tutor.analysis.finite_differences import (
 from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import SETUP, Lesson
-from tutor.protocol.frame import Frame, is_same
+from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.protocol.messages import Finding
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
@@ -99,7 +100,8 @@ class _Check:
                 )
             except RunError as error:
                 del running[mode]
-                yield self._finding(1, f"mode {mode}: {error}")
+                found = self._finding(1, f"mode {mode}")
+                yield msgspec.structs.replace(found, why=Remark.of(error))
             except (MemoryError, RuntimeError) as error:  # in code of ours, not in the lesson's
                 if not is_out_of_memory(error):
                     raise

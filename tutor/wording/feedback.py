@@ -17,7 +17,9 @@ from tutor.lesson.exercise import (
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.protocol.messages import ProcessEnded
 from tutor.session.attempt import Attempt, CodePlace, Reply
+from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.inspections import remark_text
 from tutor.wording.notices import Values, unreadable
@@ -98,6 +100,11 @@ def _place(place: CodePlace, *, at_start: bool = False) -> str:
     return f"{place.phase}, at {literal(place.code)}" if place.code else place.phase
 
 
+def _process_ended(event: ProcessEnded) -> str:
+    text = process_end(event)
+    return text[:1].upper() + text[1:]
+
+
 def _comma(place: str) -> str:
     return "," if place.endswith("`") else ""
 
@@ -134,8 +141,8 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "no_setup": lambda v, e: f"It can't be set up: {_reply(v['reason'], e)}",
     "no_questions": lambda v, e: f"There is nothing to fill in: {_reply(v['reason'], e)}",
     "not_done": lambda v, _: "It could not be done.",
-    "refused": lambda v, _: literal(v["message"]),
-    "process_ended": lambda v, _: literal(v["message"][:1].upper() + v["message"][1:]),
+    "refused": lambda v, _: literal(note_text(v["note"])),
+    "process_ended": lambda v, _: literal(_process_ended(v["event"])),
     "prediction": _prediction,
     "expected": _expected,
     "code": lambda v, _: f"```python\n{v['code'].rstrip()}\n```",

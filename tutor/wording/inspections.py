@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tutor.plain import one_line
+from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Remark
+from tutor.wording.engine_notes import note_text
 from tutor.wording.number_format import counted, listed, setting
 
 Values: TypeAlias = Mapping[str, Any]
@@ -88,8 +90,10 @@ def remark_text(remark: Remark) -> str:
         verb = _VERBS.get(remark.code, "is")
         words = make(remark.values, remark.modes)
         text = f"{where}{listed(remark.modes)} {_verb(verb, remark.modes)} {words}"
+    elif template := _REMARKS.get(remark.code):
+        text = template.format(**remark.values)
     else:
-        text = _REMARKS[remark.code].format(**remark.values)
+        text = note_text(remark)
     return one_line(text)
 
 

@@ -11,8 +11,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from tutor.plain import one_line
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import ProcessEnded
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
+from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
 from tutor.wording.number_format import listed, setting
 
@@ -24,11 +27,12 @@ PART = " · "
 """The separator between the parts of a notice."""
 
 _STOPS = "{stop} stops it"
+_OPENS_AGAIN = "{restart} opens the lesson again"
 _STARTS_AGAIN = "{restart} starts again"
 _LEAVES = "{leave}: back to the lesson"
 
 _NOTICES: Mapping[str, Sequence[str]] = {
-    "text_and_restart": ("{text}", "{restart} opens the lesson again"),
+    "text": ("{text}",),
     # ── The run
     "busy": ("Still busy with the commands before", "{stop} stops"),
     "stopping": ("Stopping …",),
@@ -123,19 +127,38 @@ def notice_parts(notice: Notice, commands: Commands) -> list[str]:
 
 def _filled(template: str, commands: Commands, values: Values = MappingProxyType({})) -> str:
     """The text of a template; empty where it names a command that is not there."""
-    safe = {name: one_line(x) if isinstance(x, str) else x for name, x in values.items()}
+    safe = {name: _safe(value) for name, value in values.items()}
     try:
         return template.format(**{**commands, **safe})
     except KeyError:
         return ""
 
 
+def _safe(value: Any) -> Any:
+    """The value as it may stand on the screen; in words if the engine has said it."""
+    match value:
+        case str():
+            return one_line(value)
+        case Remark():
+            return note_text(value)
+        case ProcessEnded():
+            return process_end(value)
+    return value
+
+
 # ── Notices whose parts depend on their parameters ──────────────────────────────────
 
 
-def _text(values: Values, commands: Commands) -> Iterable[str]:
-    """The engine's own words, whose parts are separated by dots."""
-    return one_line(values["text"]).split(PART)
+def _engine_notes(values: Values, commands: Commands) -> Iterable[str]:
+    yield from map(note_text, values["notes"])
+    if values["can_restart"]:
+        yield _filled(_OPENS_AGAIN, commands)
+
+
+def _process_ended(values: Values, commands: Commands) -> Iterable[str]:
+    yield process_end(values["event"])
+    if values["event"].can_restart:
+        yield _filled(_OPENS_AGAIN, commands)
 
 
 def _rate_stays(values: Values, commands: Commands) -> Iterable[str]:
@@ -211,8 +234,9 @@ def _why_unsaved(values: Values) -> str:
 
 
 _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
-    "text": _text,
     "graph_notes": lambda values, _: [remarks_text(values["notes"])],
+    "engine_notes": _engine_notes,
+    "process_ended": _process_ended,
     "rate_stays": _rate_stays,
     "phase_failed": _phase_failed,
     "stopped": _stopped,

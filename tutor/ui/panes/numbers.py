@@ -19,6 +19,7 @@ from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
+from tutor.wording.engine_notes import note_text
 
 SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
 GAP = 2
@@ -68,7 +69,7 @@ class NumbersPane(LinesPane):
         was = when(frame, view.before)
         lines = list(_table(table, width, _column(frame, then), was))
         if then is not None and then.note:
-            note = line((f"{one_line(then.name)}: {one_line(then.note)}", text_styles.DIM))
+            note = line((f"{one_line(then.name)}: {note_text(then.note)}", text_styles.DIM))
             lines = [*note.wrap(width), *lines]
         if frame.diverged:
             lines = [*line((_not_finite(view, frame), text_styles.ERROR)).wrap(width), *lines]

@@ -1,0 +1,69 @@
+"""The sentences for what the engine has to say; `test_inspections.py` looks for every code."""
+
+from __future__ import annotations
+
+import pytest
+
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import ProcessEnded
+from tutor.wording.engine_notes import abort_text, note_text, process_end
+
+
+@pytest.mark.parametrize(
+    ("note", "text"),
+    [
+        (Remark("text", {"text": "a\x1b[2J\nb"}), "a^[[2J b"),
+        (
+            Remark("no_device", {"device": "cuda:9", "available": ["cpu", "mps"]}),
+            "no device 'cuda:9' on this machine; available: cpu, mps",
+        ),
+        (
+            Remark("no_element", {"name": "w1", "index": [0, 2], "last": [1, 1]}),
+            "w1 has no element [0, 2]: its last is [1, 1], its first is all 0",
+        ),
+        (
+            Remark("element_set", {"name": "w1", "index": [0, 1], "value": -0.75}),
+            "w1[0, 1] is −0.75 now",
+        ),
+        (Remark("element_set", {"name": "w", "index": [], "value": 2.0}), "w is 2 now"),
+        (
+            Remark("bad_rate", {"rate": float("nan")}),
+            "a learning rate is a positive number, at most a million, not nan",
+        ),
+        (
+            Remark("exited", {"status": 4, "phase": "Predict"}),
+            "the lesson's process exited with status 4 while Predict ran",
+        ),
+        (
+            Remark("ended_unclean", {"reason": Remark("thread_left", {"name": "ticker"})}),
+            "the lesson's thread ticker did not end: its process was ended",
+        ),
+    ],
+)
+def test_a_note_is_one_safe_line(note: Remark, text: str) -> None:
+    assert note_text(note) == text
+
+
+@pytest.mark.parametrize(
+    ("restarting", "can_restart", "end"),
+    [
+        (True, False, "; it starts again"),
+        (False, True, "; it is not started again by itself"),
+        (False, False, ""),
+    ],
+)
+def test_the_end_of_a_process_says_whether_it_starts_again(
+    restarting: bool, can_restart: bool, end: str
+) -> None:
+    note = Remark("killed", {"signal": "SIGKILL", "phase": ""})
+    ended = ProcessEnded(note=note, restarting=restarting, can_restart=can_restart)
+    assert process_end(ended) == f"the lesson's process was ended by SIGKILL{end}"
+
+
+def test_a_command_that_a_lesson_ended_says_how() -> None:
+    assert abort_text(Remark("too_long", {"seconds": 60.0})) == (
+        "did not come to its end within 60 s"
+    )
+    assert abort_text(Remark("exited", {"status": 3})) == (
+        "ended its process, which exited with status 3"
+    )

@@ -1,0 +1,134 @@
+"""The catalogue of what the engine has to say: a sentence for each code of an Remark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tutor.lesson.model import WANTED
+from tutor.plain import one_line
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import ProcessEnded
+
+_TEMPLATES: Mapping[str, str] = {
+    "text": "{text}",
+    # ── Refusals
+    "stopped": "stopped",
+    "no_lesson": "no lesson is open",
+    "no_process": "it is not started again by itself",
+    "no_device": "no device {device!r} on this machine; available: {available}",
+    "no_mode": "no mode {mode!r} in this lesson; available: {available}",
+    "no_epoch": "there is no epoch {epoch}: a run begins at epoch 0",
+    "bad_rate": f"a learning rate is {WANTED}, not {{rate:g}}",
+    "no_figures": "there are no figures yet: no epoch has been run to its end",
+    "not_written": "{path} was not written: stopped",
+    "batch_not_repeatable": "this batch can't be run again from its start: finish it first",
+    "setup_unbound": "{path}: Setup does not bind {names}",
+    "not_python": "line {line} of {phase} is not Python: {reason}",
+    "no_parameter": "there is no parameter {name!r} here; available: {available}",
+    "no_index": "{name} is a single number: it has no index",
+    "no_element": "{name} has no element [{index}]: its last is [{last}], its first is all 0",
+    "bad_value": "{value:g} is no finite number that {name} can hold ({dtype})",
+    # ── Refusals of the list of runs
+    "bad_name": "a run's name is one line of letters, digits or signs",
+    "long_name": "a run's name has at most {most} characters; this has {cells}",
+    "name_taken": "there is a run {name} already",
+    "letter_taken": "the letter of this run is {letter}: a name has more than one letter",
+    "nothing_to_keep": "nothing has been run yet: there is nothing to keep",
+    "all_runs_named": (
+        "there are {most} runs, and you have named all that are kept: "
+        "delete one first, in the list of runs"
+    ),
+    "is_current_run": "{name} is the run you are in: go to another one first",
+    "no_run": "there is no run {name!r}; available: {available}",
+    # ── Of a run that was changed
+    "on_numpy": "{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds",
+    "seed": "seed {seed}",
+    "seed_unused": "seed {seed}: this lesson draws no random number, so nothing changes",
+    "as_here": "as it was here: {mode}, learning rate {rate:g}",
+    "not_carried": "{names} could not be carried over: of another size here",
+    "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",
+    "other_loss": (
+        "{mode} computes another loss of this batch: {loss:.6g}, {old_mode} {old_loss:.6g}"
+    ),
+    "old_gradient": "the gradient is still that of the old value, and the update will use it",
+    "thread_left": "the lesson's thread {name} did not end",
+    "setting_left": "the lesson has changed what can't be put back ({name})",
+    # ── Of several runs
+    "kept_as": "the run before is kept as {name}",
+    "gave_way": "{name} gave way: there are at most {most}",
+    "run_selected": "this is {name}",
+    "run_selected_at_end": "this is {name}, at its end",
+    "renamed": "{old} is now called {new}",
+    "deleted": "{name} is deleted",
+    "came_only_to": "has only come to epoch {epoch}",
+    "runs_again": "is being run again: epoch {epoch} of {of}",
+    # ── Of a run without a screen
+    "sets_a_seed": "the lesson's code sets a seed: --seed changes only what it draws before that",
+    "no_value": "{path}:{line}: {label} has no value: {reason}",
+    "diverged": "the loss is not finite from epoch {epoch} on",
+    # ── Of the end of a process
+    "not_started": "the process that runs lessons could not start: {error}",
+    "ended_unclean": "{reason}: its process was ended",
+    "did_not_stop": "{what}, line {line}, would not stop: its process was ended",
+    "lesson_did_not_stop": "the lesson would not stop: its process was ended",
+    "no_end": (
+        "{what}, line {line}, did not come to its end within {seconds:g} s: its process was ended"
+    ),
+    "exited": "the lesson's process exited with status {status}",
+    "killed": "the lesson's process was ended by {signal}",
+    "closed_pipe": "the lesson's process closed the tutor's own pipe and was ended",
+    "wrote_into_pipe": "the lesson's process wrote into the tutor's own pipe and was ended",
+}
+
+_ABORTS: Mapping[str, str] = {
+    "exited": "ended its process, which exited with status {status}",
+    "killed": "ended its process, which was ended by {signal}",
+    "closed_pipe": "closed the tutor's own pipe, and its process was ended",
+    "wrote_into_pipe": "wrote into the tutor's own pipe, and its process was ended",
+    "no_end": "did not come to its end within {seconds:g} s; its process was ended",
+    "too_long": "did not come to its end within {seconds:g} s",
+    "interrupted_itself": "raised KeyboardInterrupt",
+}
+"""For the command line: the words after the part of the lesson that ended the command."""
+
+
+def note_text(note: Remark) -> str:
+    """The note as one line."""
+    if note.code == "element_set":
+        return _element_set(**note.values)
+    text = _filled(_TEMPLATES[note.code], note.values)
+    return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
+
+
+def _ended_in_phase(note: Remark) -> bool:
+    is_end = note.code in ("exited", "killed", "closed_pipe", "wrote_into_pipe")
+    return is_end and bool(note.values.get("phase"))
+
+
+def process_end(event: ProcessEnded) -> str:
+    """Why the process ended, and whether it starts again."""
+    text = note_text(event.note)
+    if event.restarting:
+        return f"{text}; it starts again"
+    return f"{text}; {_TEMPLATES['no_process']}" if event.can_restart else text
+
+
+def abort_text(how: Remark) -> str:
+    """What a lesson did that ended a command of the command line."""
+    return _filled(_ABORTS[how.code], how.values)
+
+
+def _element_set(name: str, index: list[int], value: float) -> str:
+    where = f"[{', '.join(map(str, index))}]" if index else ""
+    return one_line(f"{name}{where} is {f'{value:g}'.replace('-', '−')} now")
+
+
+def _filled(template: str, values: Mapping[str, Any]) -> str:
+    return one_line(template.format(**{name: _shown(value) for name, value in values.items()}))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Remark):
+        return note_text(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
