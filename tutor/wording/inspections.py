@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Remark
+from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.wording.engine_notes import note_text
 from tutor.wording.number_format import counted, listed, setting
 
