@@ -11,10 +11,10 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-from tutor.lesson import code_checks, document, exercise_yaml, front_matter, library
+from tutor.lesson import code_checks, exercise_yaml, front_matter, library
 from tutor.lesson.code_checks import PythonProblem
 from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
-from tutor.lesson.exercise_values import context_of
+from tutor.lesson.exercise_values import ExerciseContext
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.library import language_of
 from tutor.lesson.markdown import Body
@@ -46,11 +46,11 @@ def parse(source: str, path: Path) -> Lesson:
     if not body.is_whole:
         diagnostics.raise_if_any()
     sections = body.sections()
-    front = document.with_meant_modes(front, sections, diagnostics)
+    front = _with_meant_modes(front, sections, diagnostics)
     modes = front.modes or _modes_named(sections)
-    context = context_of(front, sections, modes, diagnostics)
+    context = ExerciseContext(front, sections, modes, diagnostics)
     exercises = exercise_yaml.read(body.exercises, context)
-    document.check(front, sections, modes, diagnostics)
+    _Checker(front, sections, modes, diagnostics).check()
     _check_is_not_its_own_base(front, path, diagnostics)
     diagnostics.raise_if_any()
     return Lesson(
@@ -75,7 +75,7 @@ def parse(source: str, path: Path) -> Lesson:
         },
         own_gradient=front.own_gradient,
         comparable=front.comparable,
-        data=front.data or document.usual_data(sections, modes),
+        data=front.data or _usual_data(sections, modes),
         builds_on=front.builds_on,
         language=language_of(path),
         remarks=diagnostics.remarks,
@@ -128,17 +128,7 @@ USUAL_DATA = DataNames("x", "y", "y_pred")
 _EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).mean()"}
 
 
-def check(
-    front: FrontMatter,
-    sections: Sequence[Section],
-    modes: Sequence[str],
-    diagnostics: DiagnosticList,
-) -> None:
-    """Add to `diagnostics` all that is wrong with the lesson as a whole."""
-    _Checker(front, sections, modes, diagnostics).check()
-
-
-def with_meant_modes(
+def _with_meant_modes(
     front: FrontMatter, sections: Sequence[Section], diagnostics: DiagnosticList
 ) -> FrontMatter:
     """The front matter with the modes that were meant, where the fences say so.
@@ -158,7 +148,7 @@ def with_meant_modes(
     return replace(front, modes=tuple(meant.get(mode, mode) for mode in front.modes))
 
 
-def usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:
+def _usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:
     """The usual names, if the code of some mode binds all three; it must compile."""
     found = any(code_checks.binds_data(USUAL_DATA, sections, mode) for mode in modes)
     return USUAL_DATA if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import yaml
@@ -18,124 +19,92 @@ from tutor.lesson.model import PHASES, REPORT, SETUP, Fence, Section
 from tutor.lesson.schema import Entry, YamlValue, key, optional
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExerciseContext:
     """The lesson around an exercise, and the list of what is wrong with its file."""
 
+    front: FrontMatter
+    sections: Sequence[Section]
     modes: tuple[str, ...]
-    """Never empty."""
-    are_modes_known: bool
-    """False where the front matter is wrong; then modes are not checked."""
-    parameters: Mapping[str, tuple[str, ...] | None]
-    """By mode; None where they could not be read."""
-    phases: tuple[str, ...]
-    """The phases that the lesson has, in its order."""
-    run: Mapping[str, tuple[str, ...]]
-    """By mode: the phases before which a run can stand, Setup excepted."""
-    with_graph: tuple[str, ...]
-    """The modes whose code asks autograd for a gradient, or may do so."""
-    batches: int
-    warm_up: int
+    """Never empty. Where the front matter is wrong, they are not checked."""
     diagnostics: DiagnosticList
 
-    def why_not_mode(self, mode: str) -> str | None:
-        """Why a name is not a mode of the lesson, or None."""
-        if not self.are_modes_known or mode in self.modes:
-            return None
+    @cached_property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that the lesson has, in its order."""
+        return tuple(dict.fromkeys(s.phase for s in self.sections if s.phase))
+
+    @cached_property
+    def _fences(self) -> Mapping[str, Sequence[tuple[str, Fence]]]:
+        """By mode: the code that it runs, with its phase. Code of a misspelt mode may be of any."""
+        found = [(s.phase, b) for s in self.sections for b in s.blocks if isinstance(b, Fence)]
+        fences = [(phase, fence) for phase, fence in found if phase]
+        return {
+            mode: [(p, f) for p, f in fences if f.runs_in(mode) or {*f.modes} - {*self.modes}]
+            for mode in self.modes
+        }
+
+    @cached_property
+    def _with_graph(self) -> tuple[str, ...]:
+        return tuple(mode for mode in self.modes if self._may_differentiate(mode))
+
+    def _may_differentiate(self, mode: str) -> bool:
+        """Whether a mode's code asks for a gradient; code that does not compile may."""
+        codes = [fence.code for _, fence in self._fences[mode]]
+        return any(map(code_checks.why_not_code, codes)) or code_checks.computes_gradient(codes)
+
+    def why_not_mode(self, mode: str) -> str:
+        """Why a name is not a mode of the lesson; "" if it is, or may be."""
+        if self.front.are_modes_unread or mode in self.modes:
+            return ""
         return f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}"
 
-    def why_not_parameter(self, mode: str, name: str) -> str | None:
-        """Why `name` can't be set in `mode`, or None."""
-        names = self.parameters.get(mode)
-        if not self.are_modes_known or not names or name in names:
-            return None
+    def why_not_parameter(self, mode: str, name: str) -> str:
+        """Why `name` can't be set in `mode`; "" if it can."""
+        names = self.front.parameters.get(mode) if mode in self.modes else None
+        if self.front.are_modes_unread or not names or name in names:
+            return ""
         return f"`{name}` is not a parameter of mode `{mode}`{did_you_mean(name, names)}"
 
-    def why_no_graph(self, mode: str) -> str | None:
-        """Why a mode has no graph of its step, or None."""
-        if not self.are_modes_known or mode not in self.modes or mode in self.with_graph:
-            return None
-        others = f"; write `mode: {self.with_graph[0]}`" if self.with_graph else ""
+    def why_no_graph(self, mode: str) -> str:
+        """Why a mode has no graph of its step; "" if it has."""
+        is_unsure = self.front.are_modes_unread or mode not in self.modes
+        if is_unsure or mode in self._with_graph:
+            return ""
+        others = f"; write `mode: {self._with_graph[0]}`" if self._with_graph else ""
         return f"mode `{mode}` has no graph: its code calls no backward(){others}"
 
-    def why_not_place(self, mode: str, at: StartPlace, repaired: str = "") -> str | None:
-        """Why a run in `mode` can't stand at `at`, or None.
+    def why_not_place(self, mode: str, at: StartPlace, repaired: str = "") -> str:
+        """Why a run in `mode` can't stand at `at`; "" if it can.
 
         A phase whose code an exercise replaces (`repaired`) is run, if it was not before.
         """
         if not at.phase:
-            return None
-        run = {*self.run.get(mode, PHASES), repaired} - {SETUP}
-        runs = [phase for phase in PHASES if phase in run]
+            return ""
+        is_unsure = self.front.are_modes_unread or mode not in self.modes
+        run = set(PHASES) if is_unsure else {repaired, *(p for p, _ in self._fences[mode])}
+        runs = [phase for phase in PHASES if phase in run - {SETUP}]
+        warm_up, batches = self.front.warm_up, self.front.batches
         if at.phase not in runs:
             known = ", ".join(phase.lower() for phase in runs)
             return f"mode `{mode}` runs no phase {at.phase}; write one of: {known}"
-        if at.epoch == 0:
-            return self._why_not_warm_up(at)
-        if at.batch > (most := 1 if at.phase == REPORT else self.batches):
-            return f"there is no batch {at.batch} {_batch_advice(most, at.phase)}"
-        return None
-
-    def _why_not_warm_up(self, at: StartPlace) -> str | None:
-        if not self.warm_up:
+        if at.epoch:
+            most = 1 if at.phase == REPORT else batches
+            return f"there is no batch {at.batch} {_advice(most, at)}" if at.batch > most else ""
+        if not warm_up:
             return "there is no epoch 0 without a `warm_up`; epochs count from 1"
         if at.phase == REPORT:
             return "there is no report in the warm-up; write an epoch from 1"
-        if at.batch > self.warm_up:
-            return (
-                f"there is no batch {at.batch} in the warm-up; write one from 1 to {self.warm_up}"
-            )
-        return None
+        what = f"there is no batch {at.batch} in the warm-up; write one from 1 to {warm_up}"
+        return what if at.batch > warm_up else ""
 
 
-def _batch_advice(most: int, phase: str) -> str:
-    if phase == REPORT:
+def _advice(most: int, at: StartPlace) -> str:
+    if at.phase == REPORT:
         return "of the report, which comes once an epoch; leave it out"
     if most == 1:
         return "where an epoch is one batch; leave it out"
     return f"in an epoch; write one from 1 to {most}"
-
-
-def context_of(
-    front: FrontMatter,
-    sections: Sequence[Section],
-    modes: tuple[str, ...],
-    diagnostics: DiagnosticList,
-) -> ExerciseContext:
-    """The context of a lesson's exercises; the lesson may have diagnostics."""
-    known = not front.are_modes_unread
-    phases = [s for s in sections if s.phase]
-    run = {
-        mode: tuple(s.phase or "" for s in phases if s.phase != SETUP and _runs(s, mode, modes))
-        for mode in modes
-    }
-    return ExerciseContext(
-        modes=modes,
-        are_modes_known=known,
-        parameters={mode: front.parameters.get(mode) for mode in modes},
-        phases=tuple(dict.fromkeys(s.phase or "" for s in phases)),
-        run=run if known else {},
-        with_graph=tuple(mode for mode in modes if _may_differentiate(sections, mode, modes)),
-        batches=front.batches,
-        warm_up=front.warm_up,
-        diagnostics=diagnostics,
-    )
-
-
-def _runs(section: Section, mode: str, modes: tuple[str, ...]) -> bool:
-    """Whether a mode has code here, or may have: code of a misspelt mode may belong to any."""
-    return bool(_fences(section, mode, modes))
-
-
-def _fences(section: Section, mode: str, modes: tuple[str, ...]) -> list[Fence]:
-    fences = (b for b in section.blocks if isinstance(b, Fence))
-    return [f for f in fences if f.runs_in(mode) or any(m not in modes for m in f.modes)]
-
-
-def _may_differentiate(sections: Sequence[Section], mode: str, modes: tuple[str, ...]) -> bool:
-    """Whether a mode's code asks for a gradient; code that does not compile may."""
-    codes = [f.code for s in sections if s.phase for f in _fences(s, mode, modes)]
-    return any(map(code_checks.why_not_code, codes)) or code_checks.computes_gradient(codes)
 
 
 # ── Texts, expressions and code ─────────────────────────────────────────────────────
@@ -239,7 +208,6 @@ def settings_of(value: YamlValue) -> Mapping[str, Setting]:
     return {name: found[name] for name in kept.values()}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunKeys(Entry):
     """The keys that say how a run begins."""
 
@@ -249,7 +217,6 @@ class RunKeys(Entry):
     set: Mapping[str, Setting] = key(settings_of, MappingProxyType({}), "{w: 3}")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StageKeys(RunKeys):
     """The keys that say how a run begins, and where."""
 

@@ -6,7 +6,6 @@ A class declares the keys of its kind, and makes the exercise of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -56,7 +55,6 @@ MOST_CHOICES = 9
 _HINTS = list_of(text_with_formulas, "[first, second]")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ExerciseKeys(StageKeys):
     """The keys of every exercise."""
 
@@ -74,7 +72,6 @@ class ExerciseKeys(StageKeys):
 # ── predict ─────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class WrongKeys(Entry):
     """An entry of `wrong`."""
 
@@ -85,7 +82,6 @@ class WrongKeys(Entry):
 _WRONG = entries_of(WrongKeys, "[{value: …, reply: …}]")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class AgainKeys(StageKeys):
     """An entry of `again`."""
 
@@ -133,7 +129,6 @@ def _working(value: YamlValue) -> str | None:
     return written
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PredictKeys(ExerciseKeys):
     """The keys of a `predict`."""
 
@@ -210,7 +205,7 @@ def _wrong(entries: Iterable[WrongKeys], context: ExerciseContext) -> tuple[Wron
 def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
     """The same question with the numbers of the next epoch."""
     at = first.stage.at
-    batch = min(at.batch, context.batches) if at.epoch == 0 else at.batch
+    batch = min(at.batch, context.front.batches) if at.epoch == 0 else at.batch
     later = msgspec.structs.replace(first.stage, at=StartPlace(at.epoch + 1, at.phase, batch))
     return Again(later, first.ask, first.hints, first.explain, first.wrong)
 
@@ -218,7 +213,6 @@ def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SolutionKeys(RunKeys):
     """The mapping `solution` of a `reach`."""
 
@@ -229,7 +223,6 @@ _CHANGED_BY = {"mode": "mode", "learning_rate": "learning_rate", "seed": "seed",
 """By key of a solution: the word of MAY_CHANGE for what it changes."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ReachKeys(ExerciseKeys):
     """The keys of a `reach`."""
 
@@ -267,7 +260,6 @@ class ReachKeys(ExerciseKeys):
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SymptomKeys(Entry):
     """The mapping `symptom` of a `repair`."""
 
@@ -286,7 +278,6 @@ def _symptom(value: YamlValue) -> Symptom:
     return Symptom(keys.error, keys.condition, value.line)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RepairKeys(ExerciseKeys):
     """The keys of a `repair`."""
 
@@ -324,7 +315,6 @@ class RepairKeys(ExerciseKeys):
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BeAutogradKeys(ExerciseKeys):
     """The keys of an `autograd`."""
 
@@ -344,7 +334,6 @@ class BeAutogradKeys(ExerciseKeys):
 # ── choose ──────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ChoiceKeys(Entry):
     """An entry of the `choices` of a `choose`."""
 
@@ -386,7 +375,6 @@ def _choices(value: YamlValue) -> tuple[ChoiceKeys, ...]:
     return choices
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ChooseKeys(ExerciseKeys):
     """The keys of a `choose`."""
 

@@ -10,7 +10,6 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import yaml
@@ -203,7 +202,6 @@ def _watched(value: YamlValue) -> ByMode[str] | None:
     return _expressions(value)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class _DataKeys(Entry):
     input: str = key(schema.NAME, "", "x", required=True)
     target: str = key(schema.NAME, "", "y", required=True)
@@ -217,7 +215,6 @@ def _data(value: YamlValue) -> DataNames | None:
     return DataNames(*found) if all(found) else None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FrontMatter(Entry):
     """The values of the front matter, with defaults for missing keys."""
 

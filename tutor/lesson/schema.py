@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, dataclass_transform
 
 import yaml
 
@@ -321,11 +321,15 @@ class Source:
     """Whether it was read without a diagnostic."""
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Entry:
     """A mapping whose keys are the fields that a subclass declares with `key`."""
 
     source: Source = Source()
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
 
     def __contains__(self, name: str) -> bool:
         return name in self.source.own
