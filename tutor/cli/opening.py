@@ -89,7 +89,9 @@ def _open_app(
         cache.read,
         first=path,
         first_title=headline.title if headline else "",
-        start=Start(options.mode, options.device, options.learning_rate, options.seed),
+        start=Start(
+            options.mode, options.device, options.learning_rate, options.seed, options.exercise
+        ),
         journal=progress_writer,
         settings=settings,
         theme=options.theme,

@@ -28,6 +28,7 @@ COMMANDS = {
     "new": "tutor.cli.writing",
     "progress": "tutor.cli.progress",
     "devices": "tutor.cli.lessons",
+    "why": "tutor.cli.why",
 }
 
 _EXAMPLES = """examples:
@@ -50,6 +51,8 @@ _EXAMPLES = """examples:
   tutor check mine.md              check it
   tutor progress                   what you have done, and where you left each lesson
   tutor devices                    where PyTorch can compute
+  python train.py 2>&1 | tutor why
+                                   what an error of PyTorch means, and where it comes from
 
 Lessons of your own are found in the folders that TUTOR_LESSONS names."""
 
@@ -73,7 +76,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tutor",
         usage="tutor [LESSON] [options]\n"
-        "       tutor {list,run,export,check,new,progress,devices} …",
+        "       tutor {list,run,export,check,new,progress,devices,why} …",
         description="Step through gradient descent, backpropagation and PyTorch's autograd.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -88,6 +91,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     _add_new(commands)
     _add_progress(commands)
     _add_devices(commands)
+    _add_why(commands)
     return parser
 
 
@@ -129,6 +133,7 @@ def _add_open(commands: _Commands) -> None:
         help="whether the tutor takes the mouse, this time; --no-mouse leaves it to the terminal, "
         "so that text can be selected (Ctrl+P, mouse: remembered)",
     )
+    parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
     _add_start(parser)
 
 
@@ -236,6 +241,20 @@ def _add_progress(commands: _Commands) -> None:
 def _add_devices(commands: _Commands) -> None:
     parser = _command(commands, "devices", "list where PyTorch can compute", "tutor devices --json")
     parser.add_argument("--json", action="store_true", help="as a JSON array of objects")
+
+
+def _add_why(commands: _Commands) -> None:
+    about = "explain an error of PyTorch, and name the lesson about it"
+    parser = _command(commands, "why", about, "python train.py 2>&1 | tutor why")
+    parser.add_argument(
+        "message",
+        nargs="*",
+        metavar="MESSAGE",
+        help="the message (all that a program prints, on standard input)",
+    )
+    parser.add_argument(
+        "--no-open", dest="open", action="store_false", help="don't offer to open the lesson"
+    )
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:

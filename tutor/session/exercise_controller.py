@@ -116,7 +116,7 @@ class ExerciseController:
             return
         if self._handler is None:
             if self._engine_session.is_moving:
-                self.begin_when_open(found)
+                self.begin_when_open(found.id)
                 self._engine_session.tell("exercise_waits")
                 return
             self.paused = paused_run(self._engine_session)
@@ -144,10 +144,10 @@ class ExerciseController:
             is_editing=edited == exercise.id,
         )
 
-    def begin_when_open(self, exercise: Exercise, *, is_editing: bool = False) -> None:
+    def begin_when_open(self, id: str, *, is_editing: bool = False) -> None:
         """Begin an exercise once the lesson's own run is there, so that it can be paused."""
-        self._waiting_exercise = exercise.id
-        self._edited = exercise.id if is_editing else ""
+        self._waiting_exercise = id
+        self._edited = id if is_editing else ""
 
     def restore(self, bookmark: Bookmark) -> None:
         """Restore the exercises that were left unfinished."""

@@ -148,6 +148,8 @@ class Start:
     device: str = "cpu"
     learning_rate: float | None = None
     seed: int = 0
+    exercise: str = ""
+    """The exercise that is begun at once."""
 
 
 NoticeKind: TypeAlias = Literal["info", "refused", "failed"]

@@ -117,11 +117,13 @@ class Session(EngineSession):
         self.controller.forget_lesson()
         self._previous = bookmark = self.journal.bookmark_of(lesson.slug)
         self.open_lesson(lesson, start)
-        if bookmark is None:
-            return
-        if bookmark.fingerprint == lesson.fingerprint():
+        if bookmark is not None and bookmark.fingerprint == lesson.fingerprint():
             self.controller.restore(bookmark)
-        if bookmark.exercise:
+        if start.exercise:
+            self.controller.begin_when_open(start.exercise)
+        elif bookmark is None:
+            return
+        elif bookmark.exercise:
             self.tell_when_open("left_at_exercise", id=bookmark.exercise)
         else:
             self.tell_when_open("left_in_epoch", epoch=bookmark.at.epoch)
@@ -156,7 +158,7 @@ class Session(EngineSession):
         self.controller.restore(bookmark)
         for exercise in lesson.exercises:
             if exercise.id == bookmark.exercise:
-                self.controller.begin_when_open(exercise, is_editing=bookmark.is_editing)
+                self.controller.begin_when_open(exercise.id, is_editing=bookmark.is_editing)
 
     # ── Steps ───────────────────────────────────────────────────────────────────────
 

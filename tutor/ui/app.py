@@ -385,7 +385,7 @@ class TutorApp(ThemedApp):
         if exercises:
             first = next_to_do((e.id for e in exercises), self.session.controller.results())
             chosen = next((e for e in exercises if e.id == first), exercises[0])
-            self.session.controller.begin_when_open(chosen)
+            self.session.controller.begin_when_open(chosen.id)
         else:
             self.tell(Notice("no_exercises"))
 
