@@ -72,8 +72,8 @@ OTHERS = {
     "no gradient yet": W + "w.grad.zero_()",
     "another number of elements": "torch.ones(3).sum(1)",
     "index out of range": "torch.ones(3)[3]",
-    "not a parameter": "class M(nn.Module):\n    def __init__(self):\n        self.l = nn.Linear(1, 1)"
-    "\nM()",
+    "not a parameter": "class M(nn.Module):\n    def __init__(self):\n"
+    "        self.l = nn.Linear(1, 1)\nM()",
 }
 """Another way to some of them."""
 

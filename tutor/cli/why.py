@@ -171,7 +171,7 @@ def _source(file: str) -> str:
 def _wants_lesson() -> bool:
     """Whether the learner presses Enter at the terminal."""
     try:
-        with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
+        with open(_terminal(), encoding="utf-8", errors="replace") as terminal:
             print("\nEnter opens it, q and Enter leaves. ", end="", flush=True)
             return terminal.readline() == "\n"
     except (OSError, KeyboardInterrupt):
@@ -179,11 +179,16 @@ def _wants_lesson() -> bool:
         return False
 
 
+def _terminal() -> str:
+    """The path of the terminal that the explanation stands on."""
+    return os.ttyname(sys.stdout.fileno())
+
+
 def _open(error: TorchError) -> int:
     """Open the lesson; the terminal takes the place of a pipe on standard input."""
     from tutor.cli.main import main  # noqa: PLC0415 - which imports this module
 
     if not sys.stdin.isatty():
-        os.dup2(os.open("/dev/tty", os.O_RDONLY), 0)
+        os.dup2(os.open(_terminal(), os.O_RDONLY), 0)
     more = ["--exercise", error.exercise] if error.exercise else []
     return main(["open", error.lesson, *more])
