@@ -142,7 +142,7 @@ def _open_plain(options: argparse.Namespace) -> int:
             width=width,
             is_attended=sys.stdin.isatty(),
         )
-        reader.read(options.lesson, start)
+        reader.read(options.lesson, start, options.exercise)
     return 0
 
 

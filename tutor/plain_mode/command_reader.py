@@ -126,8 +126,8 @@ class CommandReader:
         )
         self._trouble = Notice()
 
-    def read(self, name: str | None, start: Start) -> None:
-        """Open a lesson and do the typed commands up to `quit` or the last line.
+    def read(self, name: str | None, start: Start, exercise: str = "") -> None:
+        """Open a lesson, and an exercise; do the typed commands up to `quit` or the last line.
 
         Without a name the first line names the lesson. Raises LessonError if the named lesson
         can't be opened, EngineError if the engine's process is gone.
@@ -136,6 +136,8 @@ class CommandReader:
         self._listener.start()
         if lesson is not None:
             self._open(lesson, start)
+            if exercise:
+                self._do(f"exercise {exercise}", start)
         else:
             self._list_lessons()
         while (line := self._next_line()) is not None:
