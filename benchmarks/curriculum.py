@@ -25,7 +25,7 @@ from tutor.lesson import document, library
 from tutor.lesson.exercise import Exercise, Predict, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element
-from tutor.protocol.messages import AnyEvent
+from tutor.protocol.messages import Event
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
 from tutor.wording.feedback import reply_markdown, solution_markdown
@@ -53,7 +53,7 @@ class Player:
     """A learner without a screen."""
 
     def __init__(self, engine: EngineClient) -> None:
-        self._events: queue.Queue[AnyEvent] = queue.Queue()
+        self._events: queue.Queue[Event] = queue.Queue()
         self.session = Session(engine)
         engine.start(self._events.put)
 

@@ -19,8 +19,7 @@ from tutor.engine.client import EngineClient
 from tutor.engine.server import Server
 from tutor.lesson.document import parse
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     Event,
     FramePainted,
     FrameShown,
@@ -36,23 +35,23 @@ class Conversation:
 
     def __init__(self) -> None:
         self.client = EngineClient()
-        self.events: queue.Queue[AnyEvent] = queue.Queue()
-        self.heard: list[AnyEvent] = []
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.heard: list[Event] = []
         self.client.start(self.events.put)
 
-    def next(self) -> AnyEvent:
+    def next(self) -> Event:
         event = self.events.get(timeout=PATIENCE)
         if isinstance(event, FrameShown) and not event.answers:
             self.client.send(FramePainted())
         self.heard.append(event)
         return event
 
-    def ask(self, command: AnyCommand) -> AnyEvent:
+    def ask(self, command: Command) -> Event:
         """Send a command and wait for its answer, or for the end of the process."""
         number = self.client.send(command)
         return self.answer_to(number)
 
-    def answer_to(self, number: int) -> AnyEvent:
+    def answer_to(self, number: int) -> Event:
         while True:
             event = self.next()
             if event.answers == number or isinstance(event, ProcessEnded):
@@ -64,11 +63,11 @@ class Conversation:
             if isinstance(event, kind):
                 return event
 
-    def open(self, front: str = FRONT, **phases: str) -> AnyEvent:
+    def open(self, front: str = FRONT, **phases: str) -> Event:
         """Open a lesson made of phases given by name."""
         return self.ask(OpenLesson(lesson=parse(lesson_text(front, **phases), Path("test.md"))))
 
-    def shown(self, command: AnyCommand) -> FrameShown:
+    def shown(self, command: Command) -> FrameShown:
         """The answer to a command that must succeed."""
         event = self.ask(command)
         assert isinstance(event, FrameShown), event

@@ -27,10 +27,10 @@ from tutor.engine.client import EngineClient
 from tutor.lesson.document import parse
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
-    AnyEvent,
     CommandRefused,
     EngineReady,
     EvaluateExpressions,
+    Event,
     OpenLesson,
     ProcessEnded,
     Restart,
@@ -50,11 +50,11 @@ class ShellChild:
     def __init__(self, mischief: str) -> None:
         script = f"read taken; echo {READY}; read command; {mischief}"
         self.client = EngineClient(("sh", "-c", script))
-        self.events: queue.Queue[AnyEvent] = queue.Queue()
+        self.events: queue.Queue[Event] = queue.Queue()
         self.client.start(self.events.put)
         assert isinstance(self.next(), EngineReady)
 
-    def next(self) -> AnyEvent:
+    def next(self) -> Event:
         return self.events.get(timeout=PATIENCE)
 
     def wait_for(self, kind: type[E]) -> E:

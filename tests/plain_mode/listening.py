@@ -15,14 +15,14 @@ from tutor.errors import LessonError
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
-from tutor.protocol.messages import AnyCommand, RunTo
+from tutor.protocol.messages import Command, RunTo
 from tutor.session.run_view import Start
 
 
 class Finishing(FakeEngine):
     """A run is at its end at once."""
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         number = super().send(command)
         if isinstance(command, RunTo):
             self.advance(command.epoch)

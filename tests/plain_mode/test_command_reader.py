@@ -16,7 +16,7 @@ from tutor.errors import EngineError, LessonError
 from tutor.plain_mode.command_reader import COMMANDS
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
-    AnyCommand,
+    Command,
     CommandRefused,
     FrameShown,
     LessonFailed,
@@ -184,7 +184,7 @@ class Dying(FakeEngine):
 
     restarts = True
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         if not isinstance(command, StepPhase):
             return super().send(command)
         self.sent.append(command)
@@ -223,7 +223,7 @@ def test_names_may_be_typed_in_capitals_and_a_device_alone_asks_for_no_other():
 
 
 class Printing(FakeEngine):
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         if isinstance(command, StepPhase):
             self.tell(OutputPrinted(text="\x1b[31mred\n"))
         return super().send(command)
@@ -284,7 +284,7 @@ def test_a_failed_setup_is_told():
 class FailingSetup(FakeEngine):
     """Its lesson never comes to stand."""
 
-    def _answer(self, number: int, command: AnyCommand) -> None:
+    def _answer(self, number: int, command: Command) -> None:
         if isinstance(command, OpenLesson):
             message = "NameError: q"
             self.tell(

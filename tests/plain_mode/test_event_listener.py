@@ -14,7 +14,7 @@ from tests.ui.lessons import lesson
 from tutor.plain_mode import event_listener
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import LineWriter
-from tutor.protocol.messages import AnyCommand, FramePainted, RunTo, StepPhase
+from tutor.protocol.messages import Command, FramePainted, RunTo, StepPhase
 from tutor.session.session import Session
 
 
@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Hanging(FakeEngine):
     """The first step hangs until it is stopped."""
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         if isinstance(command, StepPhase):
             self.holds, self.busy = True, event_listener.GIVE_UP + 1
         return super().send(command)
@@ -66,7 +66,7 @@ def test_ctrl_c_stops_what_runs_and_no_more(monkeypatch: pytest.MonkeyPatch):
 class Long(FakeEngine):
     """A run of many frames: each is taken before the next comes."""
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         number = super().send(command)
         if isinstance(command, RunTo | FramePainted) and self.target is not None:
             self.advance(1)

@@ -31,7 +31,7 @@ from tutor.protocol.inspections import (
     VariableInfo,
 )
 from tutor.protocol.messages import (
-    AnyCommand,
+    Command,
     DeleteRun,
     Fork,
     Inspect,
@@ -62,7 +62,7 @@ PICTURES: dict[PictureKind, AnyPicture] = {
 class Inspecting(Finishing):
     """An engine with prepared inspections."""
 
-    def _answer(self, number: int, command: AnyCommand) -> None:
+    def _answer(self, number: int, command: Command) -> None:
         super()._answer(number, command)
         if isinstance(command, Inspect):
             self.tell(
@@ -280,7 +280,7 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_lowest():
 # ── Runs ────────────────────────────────────────────────────────────────────────────
 
 
-def kinds(*lines: str) -> list[AnyCommand]:
+def kinds(*lines: str) -> list[Command]:
     engine = Inspecting()
     said(*lines, engine=engine)
     changes = Fork | SelectRun | RenameRun | DeleteRun
@@ -362,7 +362,7 @@ class Silent(Finishing):
 
     busy = 0.0
 
-    def _answer(self, number: int, command: AnyCommand) -> None:
+    def _answer(self, number: int, command: Command) -> None:
         super()._answer(number, command)
         self.busy = 100.0 if isinstance(command, Inspect) and command.graph else 0.0
 

@@ -16,8 +16,8 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.protocol.messages import (
-    AnyEvent,
     CommandRefused,
+    Event,
     Inspect,
     LessonFailed,
     OpenLesson,
@@ -81,7 +81,7 @@ class Learner:
     def __init__(self, engine: FakeEngine, *exercises: Exercise) -> None:
         self.engine, self.notebook = engine, Notebook()
         self.session = Session(engine, journal=self.notebook)
-        self._events: deque[AnyEvent] = deque()
+        self._events: deque[Event] = deque()
         engine.start(self._events.append)
         self.lesson: Lesson = with_exercises(*exercises)
         self.session.open(self.lesson)

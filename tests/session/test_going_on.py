@@ -11,7 +11,7 @@ from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
 from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.protocol.messages import AnyCommand, CommandRefused, LessonFailed, OpenLesson
+from tutor.protocol.messages import Command, CommandRefused, LessonFailed, OpenLesson
 from tutor.session.journal import Bookmark, paused_run
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
@@ -186,11 +186,11 @@ def test_beside_code_that_was_left_half_fixed_runs_the_code_as_it_was_given(
     assert learner.session.view.frame is not None
 
 
-def opened_by(engine: FakeEngine) -> AnyCommand:
+def opened_by(engine: FakeEngine) -> Command:
     return [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
 
 
-def is_open_with(command: AnyCommand, code: str) -> bool:
+def is_open_with(command: Command, code: str) -> bool:
     return isinstance(command, OpenLesson) and code_of(
         command.lesson, "autograd", "Update"
     ).startswith(code)

@@ -11,9 +11,9 @@ from tests.ui.lessons import lesson
 from tutor.protocol.frame import NO_VALUE, Position, Remark
 from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
 from tutor.protocol.messages import (
-    AnyEvent,
     CommandRefused,
     EngineReady,
+    Event,
     Inspect,
     InspectionReady,
     LessonFailed,
@@ -51,7 +51,7 @@ class EagerSession:
     """A session that receives all waiting events whenever it is used."""
 
     def __init__(self, engine: FakeEngine, clock: Callable[[], float] = time.monotonic) -> None:
-        self.heard: list[AnyEvent] = []
+        self.heard: list[Event] = []
         engine.start(self.heard.append)
         self.session = Session(engine, clock)
 

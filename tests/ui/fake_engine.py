@@ -24,14 +24,14 @@ from tutor.protocol.frame import (
 )
 from tutor.protocol.inspections import LocalGradients, RunInfo
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
     BackEpoch,
     BackPhase,
+    Command,
     CommandRefused,
     DeleteRun,
     EngineReady,
     EvaluateExpressions,
+    Event,
     ExpressionsEvaluated,
     FindLocalGradients,
     Fork,
@@ -168,7 +168,7 @@ class FakeEngine:
 
     def __init__(self, devices: tuple[str, ...] = ("cpu",)) -> None:
         self.devices = devices
-        self.sent: list[AnyCommand] = []
+        self.sent: list[Command] = []
         self.at = Simulated()
         self.changes: tuple[Change, ...] = ()
         self.furthest = 0
@@ -188,8 +188,8 @@ class FakeEngine:
         self.closed = False
         self.target: int | None = None
         self.run_number = 0
-        self._on_event: Callable[[AnyEvent], object] = lambda event: None
-        self._waiting: list[tuple[int, AnyCommand]] = []
+        self._on_event: Callable[[Event], object] = lambda event: None
+        self._waiting: list[tuple[int, Command]] = []
         self._is_ready = False
         self.refuses_records = ""
         """Why no run can be gone on with; empty if it can."""
@@ -198,12 +198,12 @@ class FakeEngine:
 
     # ── The port ────────────────────────────────────────────────────────────────────
 
-    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
+    def start(self, on_event: Callable[[Event], object]) -> None:
         self._on_event = on_event
         if self.ready_at_once:
             self.get_ready()
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         self.sent.append(command)
         number = len(self.sent)
         if self.holds or not self._is_ready:
@@ -240,7 +240,7 @@ class FakeEngine:
         for number, command in waiting:
             self._answer(number, command)
 
-    def tell(self, event: AnyEvent) -> None:
+    def tell(self, event: Event) -> None:
         if not event.opening and not isinstance(event, EngineReady):
             event = msgspec.structs.replace(event, opening=self.opening)
         self._on_event(event)
@@ -284,7 +284,7 @@ class FakeEngine:
 
     # ── The run ─────────────────────────────────────────────────────────────────────
 
-    def _answer(self, number: int, command: AnyCommand) -> None:
+    def _answer(self, number: int, command: Command) -> None:
         if isinstance(command, OpenLesson):
             self.opening = number
         refusal = self._apply(number, command)
@@ -310,7 +310,7 @@ class FakeEngine:
                 shown = msgspec.structs.replace(shown, before=before)
             self.tell(shown)
 
-    def _apply(self, number: int, command: AnyCommand) -> str | LessonFailed | None:
+    def _apply(self, number: int, command: Command) -> str | LessonFailed | None:
         at = self.at
         match command:
             case OpenLesson(record=RunRecipe() as record) if devices_of(record) - {*self.devices}:

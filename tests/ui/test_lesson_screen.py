@@ -12,9 +12,9 @@ from textual.widgets import OptionList
 from tutor.lesson.model import SETUP, Lesson, Prose
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
-    AnyCommand,
     BackEpoch,
     BackPhase,
+    Command,
     FramePainted,
     LessonFailed,
     OutputPrinted,
@@ -45,7 +45,7 @@ from .lessons import lesson
 MakeApp = Callable[..., TutorApp]
 
 
-KEYS: tuple[tuple[str, AnyCommand], ...] = (
+KEYS: tuple[tuple[str, Command], ...] = (
     ("space", StepPhase()),
     ("s", StepEpoch()),
     ("b", BackPhase()),

@@ -24,7 +24,7 @@ from tutor.lesson.library import ORIGINAL
 from tutor.lesson.model import Lesson
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
-from tutor.protocol.messages import AnswerComputed, AnyEvent, CheckLesson, Finding
+from tutor.protocol.messages import AnswerComputed, CheckLesson, Event, Finding
 from tutor.wording.engine_notes import abort_text
 from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import counted
@@ -188,7 +188,7 @@ def findings(
     found: list[Finding] = []
     answers: list[str] = []
 
-    def on_event(event: AnyEvent) -> None:
+    def on_event(event: Event) -> None:
         match event:
             case Finding():
                 found.append(with_reason(event))

@@ -18,7 +18,7 @@ from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
 from tutor.protocol.messages import (
-    AnyEvent,
+    Event,
     FiguresPrinted,
     ModesCompared,
     OutputPrinted,
@@ -69,7 +69,7 @@ def train(
     """
     write_comparison = comparison_writer(command.format, write) if command.compare else None
 
-    def on_event(event: AnyEvent) -> None:
+    def on_event(event: Event) -> None:
         match event:
             case FiguresPrinted():
                 write(event.text)

@@ -18,11 +18,11 @@ from tutor.engine.process import COMMAND, LastPlace, Process
 from tutor.errors import EngineError
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     CommandRefused,
     EndProcess,
     EngineReady,
+    Event,
     FramePainted,
     FrameShown,
     OpenLesson,
@@ -61,9 +61,9 @@ class EngineClient:
         """
         self._command, self._terminal = command, terminal
         self._lock = threading.RLock()
-        self._on_event: Callable[[AnyEvent], object] | None = None
+        self._on_event: Callable[[Event], object] | None = None
         self._number = 0
-        self._pending: dict[int, AnyCommand] = {}
+        self._pending: dict[int, Command] = {}
         self._last_sign = time.monotonic()
         self._opened: OpenLesson | None = None
         self._shown: FrameShown | None = None
@@ -82,12 +82,12 @@ class EngineClient:
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
-    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
+    def start(self, on_event: Callable[[Event], object]) -> None:
         """Let it load torch, and hand every event to `on_event`, from a thread, from now on."""
         self._on_event = on_event
         self._attach()
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         """Ask for something; returns the number that its answer will carry. Never blocks."""
         with self._lock:
             command = self._possible(command)
@@ -100,7 +100,7 @@ class EngineClient:
                 return self._refuse(self._number)
             return self._ask(command, self._number)
 
-    def _ask(self, command: AnyCommand, number: int) -> int:
+    def _ask(self, command: Command, number: int) -> int:
         with self._lock:
             command = msgspec.structs.replace(command, number=number)
             if not isinstance(command, FramePainted | EndProcess):
@@ -110,7 +110,7 @@ class EngineClient:
             self._process.send(command)
             return number
 
-    def _has_started_again(self, command: AnyCommand) -> bool:
+    def _has_started_again(self, command: Command) -> bool:
         """Whether a process could be started after too many ends: opening a lesson does that."""
         if not isinstance(command, OpenLesson):
             return False
@@ -195,7 +195,7 @@ class EngineClient:
                 if not self._pass_on(event, process):
                     return
 
-    def _pass_on(self, event: AnyEvent, process: Process) -> bool:
+    def _pass_on(self, event: Event, process: Process) -> bool:
         """Hand an event on; whether there may be more: a process that is gone sends none."""
         with self._lock:
             if process is not self._process:
@@ -214,7 +214,7 @@ class EngineClient:
         self._report(event)
         return True
 
-    def _report(self, event: AnyEvent) -> None:
+    def _report(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)
 
@@ -343,7 +343,7 @@ class EngineClient:
         phase = self._shown.frame.next_phase if stepping and self._shown else ""
         return Remark(how.code, {**how.values, "phase": phase})
 
-    def _possible(self, command: AnyCommand) -> AnyCommand:
+    def _possible(self, command: Command) -> Command:
         """A Restart of a lesson that never came up is a new attempt to open it."""
         is_gone = self._shown is None or self._has_given_up
         if isinstance(command, Restart) and is_gone and self._opened is not None:

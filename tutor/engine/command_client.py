@@ -20,10 +20,10 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
-    AnyEvent,
     CheckLesson,
     CommandRefused,
     EngineReady,
+    Event,
     FramePainted,
     LessonStopped,
     PartBegun,
@@ -39,7 +39,7 @@ POLL = 0.5
 MOST_WAITING = 1000
 """Events that are read before they are asked for: then the child has to wait."""
 
-OnEvent = Callable[[AnyEvent], object]
+OnEvent = Callable[[Event], object]
 
 
 class LessonAborted(RunError):
@@ -93,7 +93,7 @@ class CommandClient:
 
     def _answer(
         self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None
-    ) -> AnyEvent:
+    ) -> Event:
         """The answer to the command. Raises LessonAborted or EngineError."""
         self.start()
         child = self._child
@@ -123,7 +123,7 @@ class CommandClient:
             child.process.end(0)
         return _where(command.lesson, child.at) if child.at.what else ""
 
-    def _abort(self, lesson: Lesson, how: Remark) -> AnyEvent:
+    def _abort(self, lesson: Lesson, how: Remark) -> Event:
         child = self._child
         assert child is not None
         self._end()
@@ -136,7 +136,7 @@ class CommandClient:
             child.end()
 
 
-def raise_failure(answer: AnyEvent) -> None:
+def raise_failure(answer: Event) -> None:
     """Raise Refused if the answer to a command is that it failed."""
     if isinstance(answer, RunFailed):
         error = Refused(answer.note.code, **answer.note.values)
@@ -160,7 +160,7 @@ class _Child:
         self.is_gone = False
         """Whether its last event has been read."""
         self._is_loaded = self._is_ended = False
-        self._events: queue.Queue[AnyEvent | None] = queue.Queue(MOST_WAITING)
+        self._events: queue.Queue[Event | None] = queue.Queue(MOST_WAITING)
         self.process.send(FramePainted())  # there is no screen that would come first
         threading.Thread(target=self._read_on, name="lesson child", daemon=True).start()
 
@@ -169,7 +169,7 @@ class _Child:
             self._put(event)
         self._put(None)
 
-    def _put(self, event: AnyEvent | None) -> None:
+    def _put(self, event: Event | None) -> None:
         while not self._is_ended:
             with suppress(queue.Full):
                 self._events.put(event, timeout=POLL)
@@ -187,7 +187,7 @@ class _Child:
         self.at = PartBegun()
         self.process.send(command)
 
-    def next(self, seconds: float | None) -> AnyEvent | None:
+    def next(self, seconds: float | None) -> Event | None:
         """The next event; None if the child is gone, or sends nothing for so many seconds."""
         until = None if seconds is None else time.monotonic() + seconds
         while not self.is_gone:

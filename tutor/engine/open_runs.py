@@ -13,9 +13,9 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Position, Remark
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import (
-    AnyCommand,
     BackEpoch,
     BackPhase,
+    Command,
     DeleteRun,
     Fork,
     OpenLesson,
@@ -97,7 +97,7 @@ def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     return [(i.name, i.is_current, i.letter, i.record, i.reached, i.forked_at) for i in infos]
 
 
-def change_runs(runs: Runs, command: AnyCommand, until: Callable[[], bool]) -> Frame | None:
+def change_runs(runs: Runs, command: Command, until: Callable[[], bool]) -> Frame | None:
     """Run one command; returns the new frame if it has been built. `until` stops a long replay."""
     match command:
         case StepPhase():

@@ -22,8 +22,8 @@ from tutor.engine.streams import Capture, Inbox, for_the_main_thread_alone, inte
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Frame, Remark
 from tutor.protocol.messages import (
-    AnyCommand,
     CheckLesson,
+    Command,
     CommandRefused,
     EngineReady,
     EvaluateExpressions,
@@ -105,7 +105,7 @@ class Server:
             self._load_ahead()
             self.inspect()
 
-    def handle(self, command: AnyCommand) -> None:
+    def handle(self, command: Command) -> None:
         """Do what one command asks, and answer it."""
         before = ProcessState.now()
         try:
@@ -167,7 +167,7 @@ class Server:
 
     # ── Commands ────────────────────────────────────────────────────────────────────
 
-    def _do(self, command: AnyCommand) -> None:
+    def _do(self, command: Command) -> None:
         before = frame = None
         if isinstance(command, CheckLesson | TrainLesson):
             self._run_lesson(command)
@@ -205,7 +205,7 @@ class Server:
             raise Refused("no_lesson")
         self._show(answers=command.number, frame=frame, before=before)
 
-    def _wait_for_optimizers(self, command: AnyCommand) -> None:
+    def _wait_for_optimizers(self, command: Command) -> None:
         """Let no lesson import what is being loaded: it would find it half loaded."""
         opened = command if isinstance(command, OpenLesson) else self.opened
         if (

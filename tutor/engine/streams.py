@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 from tutor.engine.process import DUMP_SIGNAL
-from tutor.protocol.messages import AnyCommand, EndProcess, FramePainted, command_from_line
+from tutor.protocol.messages import Command, EndProcess, FramePainted, command_from_line
 
 
 @contextmanager
@@ -40,7 +40,7 @@ class Inbox:
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self._waiting: deque[AnyCommand] = deque()
+        self._waiting: deque[Command] = deque()
         self._arrived = threading.Condition()
         self.has_painted = False
         """Whether the app has painted: its first screen, and then the last frame."""
@@ -51,11 +51,11 @@ class Inbox:
         """Whether a command waits."""
         return bool(self._waiting)
 
-    def peek(self) -> AnyCommand:
+    def peek(self) -> Command:
         """The next command, left where it is. There must be one."""
         return self._waiting[0]
 
-    def next(self) -> AnyCommand:
+    def next(self) -> Command:
         """The next command; waits for it."""
         with self._arrived:
             self._arrived.wait_for(lambda: bool(self._waiting))

@@ -18,9 +18,9 @@ from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.spoken_lesson import is_known, spoken_value
 from tutor.protocol.messages import (
-    AnyEvent,
     CommandRefused,
     EngineReady,
+    Event,
     FrameShown,
     LessonFailed,
     ProcessEnded,
@@ -60,7 +60,7 @@ class EventListener:
         self._writer = writer
         self._is_attended = is_attended
         self._clock = clock
-        self._events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._is_coming_back = False
         """The engine's process has ended, and a new one replays the run."""
         self._began = self._last_progress = clock()
@@ -102,7 +102,7 @@ class EventListener:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def _hear(self, event: AnyEvent | None) -> None:
+    def _hear(self, event: Event | None) -> None:
         """Handle an event; None is Ctrl+C."""
         if event is None:
             self._is_interrupted = True

@@ -454,8 +454,6 @@ class ProcessEnded(Event, frozen=True, kw_only=True):
     """Whether the lesson is open again only after a Restart."""
 
 
-AnyCommand: TypeAlias = Command
-AnyEvent: TypeAlias = Event
 ReadingCommand: TypeAlias = Inspect | EvaluateExpressions | FindLocalGradients
 """The commands that only read the run: they never move or change it."""
 

@@ -13,8 +13,8 @@ from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.lesson.model import Fence, Lesson
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.protocol.messages import (
-    AnyEvent,
     CommandRefused,
+    Event,
     FrameShown,
     LessonFailed,
     ProcessEnded,
@@ -80,7 +80,7 @@ def _shortened(code: str) -> str:
     return code if len(code) <= LONGEST_LINE else code[: LONGEST_LINE - 1].rstrip() + "…"
 
 
-def failure_reply(event: AnyEvent) -> Reply:
+def failure_reply(event: Event) -> Reply:
     """The reason why a command was not done."""
     match event:
         case LessonFailed(phase=phase, message=message):

@@ -7,7 +7,7 @@ from typing import Any
 from tutor.lesson.exercise import BeAutograd
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.protocol.messages import (
-    AnyEvent,
+    Event,
     FindLocalGradients,
     LocalGradientsFound,
     StepPhase,
@@ -30,13 +30,13 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
     def _question(self) -> LocalGradientQuestion:
         return self._questions[self.attempt.step - 1]
 
-    def opened(self, event: AnyEvent) -> None:
+    def opened(self, event: Event) -> None:
         """Ask for the questions, now that the run is before its Gradient phase."""
         super().opened(event)
         if not self._questions:
             self.ask(FindLocalGradients(), self._found)
 
-    def _found(self, event: AnyEvent) -> None:
+    def _found(self, event: Event) -> None:
         if isinstance(event, LocalGradientsFound) and event.local.steps:
             self._questions = event.local.steps
             count = len(self._questions)

@@ -16,10 +16,10 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     CommandRefused,
     EngineReady,
+    Event,
     FramePainted,
     FrameShown,
     Inspect,
@@ -51,10 +51,10 @@ class Engine(Protocol):
     It takes commands without ever blocking, and reports events from a thread of its own.
     """
 
-    def start(self, on_event: Callable[[AnyEvent], object]) -> None:
+    def start(self, on_event: Callable[[Event], object]) -> None:
         """Start. `on_event` is called from another thread: it may only post a message."""
 
-    def send(self, command: AnyCommand) -> int:
+    def send(self, command: Command) -> int:
         """Pass a command on and return its number, which the answer carries."""
 
     def busy_for(self) -> float:
@@ -79,7 +79,7 @@ QUEUE = 12
 PATIENCE = 1.0
 """Seconds after which the learner is told that something still runs."""
 
-Kind = TypeVar("Kind", bound=AnyCommand)
+Kind = TypeVar("Kind", bound=Command)
 
 
 class EngineSession:
@@ -88,7 +88,7 @@ class EngineSession:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._clock = clock
-        self._unanswered: dict[int, AnyCommand] = {}
+        self._unanswered: dict[int, Command] = {}
         self.opening: int | None = None
         """The number of the command that opened the run."""
         self._is_stopping = False
@@ -175,7 +175,7 @@ class EngineSession:
         self.inspected = msgspec.structs.replace(self.inspected, then="", name="")
         self.send(self.inspected)
 
-    def send(self, command: AnyCommand) -> int | None:
+    def send(self, command: Command) -> int | None:
         """Ask, unless no lesson is open or too much is unanswered; returns its number."""
         if self.view is None:
             return None
@@ -238,7 +238,7 @@ class EngineSession:
         """Whether an unanswered command may still move the run, or open it."""
         return any(not isinstance(c, ReadingCommand) for c in self._unanswered.values())
 
-    def awaits(self, kind: type[AnyCommand]) -> bool:
+    def awaits(self, kind: type[Command]) -> bool:
         """Whether a command of this kind is unanswered."""
         return any(isinstance(c, kind) for c in self._unanswered.values())
 
@@ -271,11 +271,11 @@ class EngineSession:
 
     # ── Events ─────────────────────────────────────────────────────────────────────
 
-    def command_of(self, event: AnyEvent) -> AnyCommand | None:
+    def command_of(self, event: Event) -> Command | None:
         """The command that an event answers; None if no command waits for it."""
         return self._unanswered.get(event.answers)
 
-    def receive(self, event: AnyEvent) -> bool:
+    def receive(self, event: Event) -> bool:
         """Handle an event; returns whether a FramePainted is due after the paint."""
         self._heard_at = self._clock()
         command = self._unanswered.pop(event.answers, None)
@@ -305,10 +305,10 @@ class EngineSession:
                 self.printed = self.printed.followed_by(event.text, event.left_out)
         return is_owed
 
-    def _belongs_to_another_lesson(self, event: AnyEvent) -> bool:
+    def _belongs_to_another_lesson(self, event: Event) -> bool:
         return event.opening not in (0, self.opening)
 
-    def _refused(self, event: CommandRefused, command: AnyCommand | None) -> None:
+    def _refused(self, event: CommandRefused, command: Command | None) -> None:
         failed = self.view.failed if self.view is not None and self.view.frame is None else None
         if event.stopped is not None:
             self._stopped(event.stopped, is_undone=False)
@@ -351,7 +351,7 @@ class EngineSession:
         self.open_lesson(view.lesson, Start(mode, "cpu", rate, seed))
         self.tell_when_open("begins_anew", kind="refused", reason=reason)
 
-    def _show(self, event: FrameShown, command: AnyCommand | None) -> None:
+    def _show(self, event: FrameShown, command: Command | None) -> None:
         view = self.view
         if view is None:
             return
@@ -434,7 +434,7 @@ def _goal(view: RunView, frame: Frame) -> int:
 
 
 def _before(
-    view: RunView, event: FrameShown, command: AnyCommand | None, is_same_place: bool
+    view: RunView, event: FrameShown, command: Command | None, is_same_place: bool
 ) -> Frame | None:
     """The frame to compare with; None after a new start."""
     if isinstance(command, Restart):
@@ -448,7 +448,7 @@ def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
     return (frame.at, frame.mode, frame.device) if frame else None
 
 
-def _running(command: AnyCommand, phase: str | None) -> tuple[str, Mapping[str, object]]:
+def _running(command: Command, phase: str | None) -> tuple[str, Mapping[str, object]]:
     """The notice for a command that takes long: its code, and the parameters."""
     match command:
         case StepPhase() if phase:

@@ -14,9 +14,9 @@ from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     CommandRefused,
+    Event,
     FrameShown,
     LessonFailed,
     ProcessEnded,
@@ -92,7 +92,7 @@ class ExerciseController:
         paused = self.paused or paused_run(self._engine_session)
         return paused is not None and (self.attempt is not None or paused.has_begun)
 
-    def refusal(self, command: AnyCommand) -> Notice | None:
+    def refusal(self, command: Command) -> Notice | None:
         """The reason why the current exercise does not allow a command; None if it does."""
         view = self._engine_session.view
         if self._handler is None or view is None:
@@ -354,7 +354,7 @@ class ExerciseController:
 
     # ── Events ──────────────────────────────────────────────────────────────────────
 
-    def receive(self, event: AnyEvent, command: AnyCommand | None) -> None:
+    def receive(self, event: Event, command: Command | None) -> None:
         """Handle an event; `command` is the one that it answers."""
         handler = self._handler
         if handler is None:
@@ -367,7 +367,7 @@ class ExerciseController:
         elif not handler.receive(event) and isinstance(event, FrameShown) and event.target is None:
             handler.rested(command)
 
-    def _locate_notice(self, handler: ExerciseHandler[Any], event: AnyEvent) -> None:
+    def _locate_notice(self, handler: ExerciseHandler[Any], event: Event) -> None:
         """Name the place in code by its line of code: in an exercise the file is not in view."""
         at: LessonFailed | StoppedAt | None = event if isinstance(event, LessonFailed) else None
         if isinstance(event, FrameShown | CommandRefused):
@@ -378,7 +378,7 @@ class ExerciseController:
             values = {**notice.values, "place": place}
             self._engine_session.notice = replace(notice, values=values)
 
-    def _begin_waiting(self, event: AnyEvent) -> None:
+    def _begin_waiting(self, event: Event) -> None:
         """Begin the exercise that waits, as soon as the lesson's run is there."""
         is_moving = isinstance(event, ProcessEnded) or self._engine_session.is_moving
         if not self._waiting_exercise or is_moving:

@@ -16,9 +16,9 @@ from tutor.lesson.exercise import KINDS, Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     CommandRefused,
+    Event,
     LessonFailed,
     ProcessEnded,
     Reseed,
@@ -38,7 +38,7 @@ from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.run_view import Notice
 from tutor.training.exercises import position_of, start_of
 
-OnAnswer = Callable[[AnyEvent], None]
+OnAnswer = Callable[[Event], None]
 E = TypeVar("E", bound=Exercise)
 
 
@@ -86,7 +86,7 @@ class ExerciseHandler(Generic[E]):
         """Begin the exercise's run again."""
         self.begin()
 
-    def opened(self, event: AnyEvent) -> None:
+    def opened(self, event: Event) -> None:
         """Ask, now that the run is set up, or can't be."""
         if isinstance(event, CommandRefused):
             self.set(reply=Reply("no_setup", {"reason": failure_reply(event)}))
@@ -108,7 +108,7 @@ class ExerciseHandler(Generic[E]):
         self.set(solution=self.solution())
         self.record("shown")
 
-    def rested(self, command: AnyCommand | None) -> None:
+    def rested(self, command: Command | None) -> None:
         """React to a run that has come to rest, by this command."""
 
     def process_ended(self, event: ProcessEnded) -> None:
@@ -116,7 +116,7 @@ class ExerciseHandler(Generic[E]):
         if event.restarting:
             self.begin()
 
-    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+    def refusal(self, command: Command, at: Position) -> Notice | None:
         """The reason why a command is not allowed now; `at` is the run's position."""
         if not self.asks_what_comes or self.attempt.state in ("wrong", "done"):
             return None
@@ -157,7 +157,7 @@ class ExerciseHandler(Generic[E]):
         """Say why an answer can't be read. That is no try."""
         self.set(reply=Reply(code, values), unread=typed)
 
-    def failure(self, event: AnyEvent) -> Reply:
+    def failure(self, event: Event) -> Reply:
         """The reason why a command was not done; where code failed, its place."""
         if isinstance(event, LessonFailed):
             place = code_place(self.exercise, self.lesson, event)
@@ -166,7 +166,7 @@ class ExerciseHandler(Generic[E]):
 
     # ── Its run ─────────────────────────────────────────────────────────────────────
 
-    def ask(self, command: AnyCommand, on_answer: OnAnswer = lambda _: None) -> None:
+    def ask(self, command: Command, on_answer: OnAnswer = lambda _: None) -> None:
         """Send a command of the exercise to the engine."""
         number = self.engine_session.send(command)
         if number is not None:
@@ -202,7 +202,7 @@ class ExerciseHandler(Generic[E]):
         if number is not None:
             self._on_answer[number] = on_answer
 
-    def receive(self, event: AnyEvent) -> bool:
+    def receive(self, event: Event) -> bool:
         """Handle the answer to a command of the exercise; False for other events."""
         on_answer = self._on_answer.pop(event.answers, None)
         if on_answer is not None:
@@ -214,7 +214,7 @@ class ExerciseHandler(Generic[E]):
         self._on_answer.clear()
 
 
-def changes_run(command: AnyCommand) -> bool:
+def changes_run(command: Command) -> bool:
     """Whether a command makes the run another one."""
     kinds = Switch | SetLearningRate | SetElement | Reseed | SelectRun
     return isinstance(command, kinds) or (isinstance(command, Restart) and command.new_seed)

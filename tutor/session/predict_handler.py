@@ -8,9 +8,9 @@ from tutor.lesson import working
 from tutor.lesson.exercise import Predict, Stage
 from tutor.protocol.frame import Value
 from tutor.protocol.messages import (
-    AnyEvent,
     BackPhase,
     EvaluateExpressions,
+    Event,
     ExpressionsEvaluated,
     FrameShown,
     StepPhase,
@@ -69,7 +69,7 @@ class PredictHandler(ExerciseHandler[Predict]):
             expressions = working.leaves(self.exercise.working)
             self.ask(EvaluateExpressions(expressions=expressions), self._read_working)
 
-    def _read_working(self, event: AnyEvent) -> None:
+    def _read_working(self, event: Event) -> None:
         if isinstance(event, ExpressionsEvaluated):
             self._working = event.values
 
@@ -84,7 +84,7 @@ class PredictHandler(ExerciseHandler[Predict]):
                 index = read_choice(text, len(self.exercise.choices))
                 return None if index is None else tuple(self.exercise.choices)[index]
 
-    def _stepped(self, event: AnyEvent) -> None:
+    def _stepped(self, event: Event) -> None:
         if isinstance(event, FrameShown):
             wrong = (wrong.value for wrong in self.asked.wrong)
             expressions = (self.exercise.answer, *wrong)
@@ -92,7 +92,7 @@ class PredictHandler(ExerciseHandler[Predict]):
         else:
             self.set(state="asking", reply=self.failure(event))
 
-    def _judge(self, event: AnyEvent) -> None:
+    def _judge(self, event: Event) -> None:
         if not isinstance(event, ExpressionsEvaluated):
             self.set(state="asking", reply=self.failure(event))
             return
@@ -132,19 +132,19 @@ class PredictHandler(ExerciseHandler[Predict]):
             super().show_solution()
             return
         self.set(state="judging")
-        results: list[AnyEvent] = []
+        results: list[Event] = []
         self._prepare()
         self.ask(StepPhase())
         self.ask(EvaluateExpressions(expressions=(self.exercise.answer,)), results.append)
         self.ask(BackPhase(), lambda _: self._back(results))
 
-    def _back(self, results: list[AnyEvent]) -> None:
+    def _back(self, results: list[Event]) -> None:
         """Show the solution only now: a key that is pressed on seeing it must not be lost."""
         self.set(state="asking")
         for event in results:
             self._solved(event)
 
-    def _solved(self, event: AnyEvent) -> None:
+    def _solved(self, event: Event) -> None:
         if isinstance(event, ExpressionsEvaluated):
             self._right = event.values[0]
             super().show_solution()

@@ -7,9 +7,9 @@ from typing import Any
 from tutor.lesson.exercise import Reach
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     EvaluateExpressions,
+    Event,
     ExpressionsEvaluated,
     Reseed,
     Restart,
@@ -38,14 +38,14 @@ class ReachHandler(ExerciseHandler[Reach]):
         """The settings with which the condition is met."""
         return Reply("reach_solution", {"solution": self.exercise.solution})
 
-    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+    def refusal(self, command: Command, at: Position) -> Notice | None:
         """The reason why this setting may not be changed."""
         change = _change(command)
         if not change or change in self.exercise.may:
             return None
         return Notice("change_is_fixed", {"change": change, "allowed": self.exercise.may})
 
-    def opened(self, event: AnyEvent) -> None:
+    def opened(self, event: Event) -> None:
         """Evaluate the condition where the run begins."""
         super().opened(event)
         self.rested(None)
@@ -54,7 +54,7 @@ class ReachHandler(ExerciseHandler[Reach]):
         """Go to the start under the settings that hold now; with another seed if one is given."""
         self.open(self.stage, self.opened, keep_settings=True, seed=seed)
 
-    def rested(self, command: AnyCommand | None) -> None:
+    def rested(self, command: Command | None) -> None:
         """Evaluate the condition here."""
         if self.attempt.state == "asking":
             expressions = (self.exercise.condition, *self._goal.expressions)
@@ -63,7 +63,7 @@ class ReachHandler(ExerciseHandler[Reach]):
                 lambda event: self._evaluated(event, isinstance(command, RunTo)),
             )
 
-    def _evaluated(self, event: AnyEvent, has_run: bool) -> None:
+    def _evaluated(self, event: Event, has_run: bool) -> None:
         if not isinstance(event, ExpressionsEvaluated) or self.attempt.state != "asking":
             return
         condition, *values = event.values
@@ -75,7 +75,7 @@ class ReachHandler(ExerciseHandler[Reach]):
             self.succeed()
 
 
-def _change(command: AnyCommand) -> str:
+def _change(command: Command) -> str:
     """The kind of change that a command makes; empty for none that an exercise may forbid."""
     match command:
         case SetLearningRate():

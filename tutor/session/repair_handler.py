@@ -8,10 +8,10 @@ from tutor.lesson import code_checks
 from tutor.lesson.exercise import Repair
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
+    Command,
     CommandRefused,
     EvaluateExpressions,
+    Event,
     ExpressionsEvaluated,
     FrameShown,
     LessonFailed,
@@ -48,7 +48,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         """The code that the lesson's author has in mind."""
         return Reply("code", {"code": self.exercise.solution_code})
 
-    def refusal(self, command: AnyCommand, at: Position) -> Notice | None:
+    def refusal(self, command: Command, at: Position) -> Notice | None:
         """The reason why a setting may not be changed: only the code may."""
         is_over = self.attempt.state in ("wrong", "done")
         return Notice("only_code_changes") if changes_run(command) and not is_over else None
@@ -81,7 +81,7 @@ class RepairHandler(ExerciseHandler[Repair]):
             self.set(reply=Reply("code_from_elsewhere"))
         self.open(self.stage, self._begun, code=self._code_to_run)
 
-    def _begun(self, event: AnyEvent) -> None:
+    def _begun(self, event: Event) -> None:
         """Ask; code that is half fixed may not even be Python: then it runs as it was given."""
         if isinstance(event, FrameShown):
             self.opened(event)
@@ -106,7 +106,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         self.set(state="judging", reply=None, was_stopped=False)
         self.open(self.stage, self._opened_with_code, at=Position(0, 0), code=code)
 
-    def _opened_with_code(self, event: AnyEvent) -> None:
+    def _opened_with_code(self, event: Event) -> None:
         if isinstance(event, FrameShown):
             self.ask(RunTo(epoch=self.exercise.epochs), self._ran)
         else:
@@ -118,7 +118,7 @@ class RepairHandler(ExerciseHandler[Repair]):
             self._stopped_after = REPAIR_SECONDS
             self.engine_session.stop()
 
-    def _ran(self, event: AnyEvent) -> None:
+    def _ran(self, event: Event) -> None:
         if not isinstance(event, FrameShown):
             self._fail(self.failure(event))
             return
@@ -132,7 +132,7 @@ class RepairHandler(ExerciseHandler[Repair]):
             expressions = (self.exercise.condition, *self._goal.expressions)
             self.ask(EvaluateExpressions(expressions=expressions), self._judge)
 
-    def failure(self, event: AnyEvent) -> Reply:
+    def failure(self, event: Event) -> Reply:
         """The reason why a command was not done; the error to fix, shown above, is not repeated."""
         reply = super().failure(event)
         symptom = self.exercise.symptom.error
@@ -140,7 +140,7 @@ class RepairHandler(ExerciseHandler[Repair]):
             return Reply("still_fails", reply.values)
         return reply
 
-    def _stop_reply(self, event: AnyEvent) -> Reply | None:
+    def _stop_reply(self, event: Event) -> Reply | None:
         """The reply to code that was stopped; None if it was not."""
         stopped = event.stopped if isinstance(event, FrameShown | CommandRefused) else None
         self.set(was_stopped=stopped is not None)
@@ -149,7 +149,7 @@ class RepairHandler(ExerciseHandler[Repair]):
         place = code_place(self.exercise, self.lesson, stopped)
         return Reply("stopped", {"place": place, "after": self._stopped_after})
 
-    def _judge(self, event: AnyEvent) -> None:
+    def _judge(self, event: Event) -> None:
         epochs = self.exercise.epochs
         if isinstance(event, ExpressionsEvaluated) and exercises.holds(event.values[0]):
             self.count_try()

@@ -11,11 +11,11 @@ from typing import Protocol, runtime_checkable
 from tutor.lesson.model import LARGEST, Lesson
 from tutor.protocol.frame import Element, Position, modes_of, settings_of
 from tutor.protocol.messages import (
-    AnyCommand,
-    AnyEvent,
     BackEpoch,
     BackPhase,
+    Command,
     DeleteRun,
+    Event,
     Fork,
     FrameShown,
     InspectionReady,
@@ -93,7 +93,7 @@ class Session(EngineSession):
         self.controller.stop_if_silent(self.silent_for)
         return self.waiting
 
-    def receive(self, event: AnyEvent) -> bool:
+    def receive(self, event: Event) -> bool:
         """Handle an event; returns whether a FramePainted is due after the paint."""
         before, attempt = self.view, self.attempt
         command = self.command_of(event)
@@ -337,12 +337,12 @@ class Session(EngineSession):
 
     # ── Sending ────────────────────────────────────────────────────────────────────
 
-    def _send(self, command: AnyCommand) -> None:
+    def _send(self, command: Command) -> None:
         """Send a command, if the current exercise allows it."""
         if self._is_allowed(command):
             self.send(command)
 
-    def _is_allowed(self, command: AnyCommand) -> bool:
+    def _is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
         refusal = self.controller.refusal(command)
         if refusal is not None:
@@ -394,7 +394,7 @@ class Session(EngineSession):
             return
         self._send_during_run(SetLearningRate(value=value))
 
-    def _send_during_run(self, command: AnyCommand) -> None:
+    def _send_during_run(self, command: Command) -> None:
         """Send a command between two epochs of a run, and let the run continue."""
         run = self.last(RunTo) if self.is_running else None
         self.pause()

@@ -18,7 +18,7 @@ from textual.message import Message
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.protocol.messages import AnyEvent
+from tutor.protocol.messages import Event
 from tutor.session.journal import Journal, next_to_do
 from tutor.session.run_view import Notice, Start
 from tutor.ui.lesson_lines import CurriculumProgress
@@ -57,7 +57,7 @@ class TutorApp(ThemedApp):
     class EngineSpoke(Message):
         """The engine has sent an event."""
 
-        def __init__(self, event: AnyEvent) -> None:
+        def __init__(self, event: Event) -> None:
             super().__init__()
             self.event = event
 
