@@ -21,15 +21,11 @@ from tutor.training.state_copy import (
     ModuleState,
     ObjectState,
     ReplayedIterator,
-    is_trained_leaf,
     keep,
 )
 from tutor.training.values import is_spoiled, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-_LARGE = 2**16
-"""Bytes up to which a copy is cheap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +38,11 @@ class BatchStart:
     """The parameters' `.grad` (or `dw`); None where there is none."""
     generator_states: GeneratorStates
     carried: Mapping[str, Kept]
-    """The other names that the batch changes."""
+    """All else that an epoch hands on to the next."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of it could be copied: an open file, or an iterator in a list, can't."""
-        return _is_whole(dict(self.carried))
-
-
-def changed_by_batch(program: Program, namespace: Namespace) -> dict[str, Kept]:
-    """Copies of what a batch changes besides the parameters."""
-    listed = {id(namespace.get(name)) for name in program.parameters}
-    liveness = program.liveness
-    trained = {
-        name: keep(thing)
-        for name, thing in namespace.items()
-        if name not in liveness.dead and not liveness.is_idle(name) and _is_trained(thing, listed)
-    }
-    return trained | volatile(program.volatile, program, namespace)
+    def is_whole(self, program: Program) -> bool:
+        """Whether all that a batch changes could be copied: an open file can't be."""
+        return all(_is_whole(kept) for n, kept in self.carried.items() if n in program.volatile)
 
 
 def _is_whole(kept: Kept) -> bool:
@@ -78,59 +61,25 @@ def volatile(names: Collection[str], program: Program, namespace: Namespace) -> 
     return found | generators
 
 
-def _is_trained(thing: Any, listed: Collection[int]) -> bool:
-    """Whether an update changes more of a thing than the parameters with these ids."""
-    try:
-        return _has_more_to_train(thing, listed)
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException:  # noqa: BLE001 - a lesson's class may raise anything when it is asked
-        return False
-
-
-def _has_more_to_train(thing: Any, listed: Collection[int]) -> bool:
-    if isinstance(thing, torch.Tensor):
-        return id(thing) not in listed and is_trained_leaf(thing)
-    if isinstance(thing, torch.nn.Module):
-        parts = [*thing.parameters(), *thing.buffers()]
-        return any(id(part) not in listed for part in parts)
-    if isinstance(thing, torch.optim.Optimizer):
-        return bool(thing.state) or _will_have_state(thing)
-    return isinstance(thing, list | tuple) and any(_is_trained(part, listed) for part in thing)
-
-
-def _will_have_state(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether its first step leaves something behind: all do but SGD without momentum."""
-    groups = optimizer.param_groups
-    return not isinstance(optimizer, torch.optim.SGD) or any(g["momentum"] for g in groups)
-
-
 def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
     """Copies of all that an epoch hands on to the next, but for the parameters.
 
-    Large data that the epoch only reads are not copied but taken as they are.
+    Data that the epoch only reads are not copied but taken as they are.
     """
     liveness = program.liveness
     skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.dead
-    found: dict[str, Kept] = {}
-    for name, thing in namespace.items():
-        if name in skip or liveness.is_idle(name):
-            continue
-        kept = thing if name in liveness.fixed and is_large_data(thing) else keep(thing)
-        if kept is not NOTHING:
-            found[name] = kept
-    return found
+    return {
+        name: thing if name in liveness.fixed and is_data(thing) else keep(thing)
+        for name, thing in namespace.items()
+        if name not in skip and not liveness.is_idle(name)
+    }
 
 
-def is_large_data(thing: Any) -> bool:
-    """Whether it costs more to copy than is spent lightly (an optimizer changes no such thing)."""
-    if isinstance(thing, torch.Tensor) and (is_spoiled(thing) or thing.requires_grad):
-        return False
-    if isinstance(thing, torch.Tensor):
-        if thing.layout is not torch.strided or thing.is_nested:
-            return False
-        return thing.nbytes > _LARGE
-    return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE
+def is_data(thing: Any) -> bool:
+    """Whether it is an array, or a tensor that no optimizer changes."""
+    if type(thing) is torch.Tensor:
+        return not is_spoiled(thing) and not thing.requires_grad
+    return type(thing) is np.ndarray
 
 
 # ── From one mode to another ────────────────────────────────────────────────────────

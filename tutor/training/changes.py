@@ -53,7 +53,7 @@ def _go_to_batch(old: Loop, start: BatchStart, new: Loop) -> None:
     An open file, a queue or an iterator in a list can't be copied, as a name's own iterator can
     (ReplayedIterator), but made again: the epoch's batches are run until here.
     """
-    if not old.batch or start.is_whole or old.epoch_start is None:
+    if not old.batch or start.is_whole(old.program) or old.epoch_start is None:
         _bring(start, new)
         return
     _bring(old.epoch_start, new)

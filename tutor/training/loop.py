@@ -20,7 +20,7 @@ from tutor.errors import Refused, RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
-from tutor.training.batch_start import BatchStart, changed_by_batch
+from tutor.training.batch_start import BatchStart, carried
 from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
@@ -219,7 +219,7 @@ class Loop:
             self.parameter_values(),
             {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
             GeneratorStates.now(self.program, self.device),
-            changed_by_batch(self.program, self.namespace),
+            carried(self.program, self.namespace),
         )
 
     def loss(self) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.batch_start import BatchStart, carried, is_large_data, volatile
+from tutor.training.batch_start import BatchStart, is_data, volatile
 from tutor.training.devices import GeneratorStates, untouched_randomness
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program, Quiet
@@ -35,7 +35,6 @@ class Standpoint:
     learning_rate: float
     batch: int
     start: BatchStart
-    """The batch's start, with all else that an epoch hands on to the next."""
     now: Mapping[str, Array]
     """The parameters at this moment: others, once the update has been made."""
     gradients: Mapping[str, Array | None] | None
@@ -49,13 +48,12 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     make_replayable(loop.namespace)
     program, done = loop.program, loop.phases_done
     known = done > program.gradient_at and loop.gradients is not None
-    start = (loop.batch_start if done else None) or loop.start_of_batch()
     return Standpoint(
         program=program,
         device=loop.device,
         learning_rate=learning_rate,
         batch=loop.batch,
-        start=replace(start, carried={**carried(program, loop.namespace), **start.carried}),
+        start=(loop.batch_start if done else None) or loop.start_of_batch(),
         now=loop.parameter_values(),
         gradients={n: to_numbers(g) for n, g in (loop.gradients or {}).items()} if known else None,
         is_updated=done > program.update_at,
@@ -127,7 +125,7 @@ class Probe:
         return volatile(changed, self.program, self.loop.namespace)
 
     def _bring(self, name: str, kept: Kept) -> None:
-        if is_large_data(kept) and name in self.program.liveness.fixed:
+        if is_data(kept) and name in self.program.liveness.fixed:
             if self._brought.get(name) is kept:
                 return
             self._brought[name] = kept
