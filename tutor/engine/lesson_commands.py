@@ -41,8 +41,7 @@ from tutor.protocol.messages import (
 )
 from tutor.training.loop import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput, programs_of
-from tutor.training.readings import Reading
-from tutor.training.run import Run
+from tutor.training.run import Reading, Run
 from tutor.training.series import SeriesTable, readings
 from tutor.validation import lesson_check
 

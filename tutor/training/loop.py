@@ -20,11 +20,10 @@ from tutor.errors import Refused, RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
-from tutor.training.batch_start import BatchStart, carried
 from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
-from tutor.training.state_copy import make_replayable
+from tutor.training.state_copy import BatchStart, carried, make_replayable
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import cut, is_finite, named, text_value, to_numbers, value_of
 

@@ -16,11 +16,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.batch_start import BatchStart, is_data, volatile
 from tutor.training.devices import GeneratorStates, untouched_randomness
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program, Quiet
-from tutor.training.state_copy import Kept, doubled, in_float64, make_replayable, set_down
+from tutor.training.state_copy import (
+    BatchStart,
+    Kept,
+    doubled,
+    in_float64,
+    is_data,
+    make_replayable,
+    set_down,
+    volatile,
+)
 from tutor.training.values import to_numbers, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]

@@ -17,8 +17,7 @@ from tutor.plain import json_number
 from tutor.protocol.frame import Position
 from tutor.training.devices import untouched_randomness
 from tutor.training.program import Quiet
-from tutor.training.readings import Reading, reading_of
-from tutor.training.run import Run
+from tutor.training.run import Reading, Run, reading_of
 
 Array = np.ndarray[Any, Any]
 

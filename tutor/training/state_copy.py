@@ -1,8 +1,9 @@
-"""Copies of a loop's values by name, and the way to put them into another loop.
+"""The state with which a batch begins: copies by name, and the way to put them into another loop.
 
 Both loops have run the same Setup, each in a namespace of its own. Values go into the objects that
 are there already: closures, optimizers and lists that hold these objects see the new values too,
-and a float64 stays one. Unlike a Snapshot, a copy leaves out what can't be copied.
+and a float64 stays one. Unlike a Snapshot, a copy leaves out what can't be copied, and fits another
+mode or precision; it does not keep which names share an object.
 
 An iterator (a DataLoader's, a generator) can neither be copied nor go back. A ReplayedIterator
 takes its place: it remembers what it has yielded for as long as a copy of it has yet to come there.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from io import IOBase
 from typing import Any, TypeAlias
@@ -22,8 +23,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.devices import Randomness
-from tutor.training.snapshot import LESSON_MODULE
+from tutor.training.devices import GeneratorStates, Randomness
+from tutor.training.program import Program
+from tutor.training.snapshot import LESSON_MODULE, Namespace
 from tutor.training.values import is_spoiled
 
 Kept: TypeAlias = Any
@@ -350,3 +352,60 @@ def _into_array(kept: np.ndarray[Any, Any], mine: Any) -> Any:
         return kept.copy()
     mine[...] = kept
     return mine
+
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStart:
+    """All that a batch begins with, as copies."""
+
+    values: Mapping[str, Array]
+    """The parameters."""
+    gradients: Mapping[str, Array | None]
+    """The parameters' `.grad` (or `dw`); None where there is none."""
+    generator_states: GeneratorStates
+    carried: Mapping[str, Kept]
+    """All else that an epoch hands on to the next."""
+
+    def is_whole(self, program: Program) -> bool:
+        """Whether all that a batch changes could be copied: an open file can't be."""
+        return all(_is_whole(kept) for n, kept in self.carried.items() if n in program.volatile)
+
+
+def _is_whole(kept: Kept) -> bool:
+    if isinstance(kept, ObjectState):
+        return _is_whole(dict(kept.attributes))
+    parts = kept.values() if isinstance(kept, dict) else kept if type(kept) in (list, tuple) else ()
+    return kept is not NOTHING and all(map(_is_whole, parts))
+
+
+def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
+    """Copies of those of these names that an epoch reads and writes, and of all generators."""
+    found = {n: keep(namespace[n]) for n in program.volatile.intersection(names) if n in namespace}
+    generators = {
+        n: keep(t) for n, t in namespace.items() if isinstance(t, (*GENERATORS, ReplayedIterator))
+    }
+    return found | generators
+
+
+def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
+    """Copies of all that an epoch hands on to the next, but for the parameters.
+
+    Data that the epoch only reads are not copied but taken as they are.
+    """
+    liveness = program.liveness
+    skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.dead
+    return {
+        name: thing if name in liveness.fixed and is_data(thing) else keep(thing)
+        for name, thing in namespace.items()
+        if name not in skip and not liveness.is_idle(name)
+    }
+
+
+def is_data(thing: Any) -> bool:
+    """Whether it is an array, or a tensor that no optimizer changes."""
+    if type(thing) is torch.Tensor:
+        return not is_spoiled(thing) and not thing.requires_grad
+    return type(thing) is np.ndarray

@@ -27,8 +27,7 @@ from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.protocol.messages import Finding
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
-from tutor.training.readings import reading_of
-from tutor.training.run import Run
+from tutor.training.run import Run, reading_of
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
 from tutor.validation.exercise_check import (
     NO_MEMORY,
