@@ -5,8 +5,8 @@ A class declares the keys of its kind, and makes the exercise of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -44,8 +44,7 @@ from tutor.lesson.exercise_values import (
 from tutor.lesson.markdown import ExerciseBlock
 from tutor.lesson.schema import Entry, YamlValue, entries_of, key, keys_of, list_of, optional
 
-Common = Mapping[str, Any]
-"""The fields that all kinds have, `stage` excepted. Typed by the struct they go to."""
+Made = TypeVar("Made", bound=Exercise)
 
 MOST_CHOICES = 9
 """The learner picks one by one digit."""
@@ -64,9 +63,16 @@ class ExerciseKeys(StageKeys):
     hints: tuple[str, ...] = key(_HINTS, (), "[…]", required=True)
     explain: str = key(text_with_formulas, "", required=True)
 
-    def exercise(self, context: ExerciseContext, common: Common) -> Exercise | None:
+    def exercise(self, context: ExerciseContext) -> Exercise | None:
         """The exercise, checked against its lesson; None where its kind is not known."""
         return None
+
+    def make(self, kind: type[Made], context: ExerciseContext, **fields: Any) -> Made:
+        """An exercise with these fields; the others are keys of the same name."""
+        own = {name: getattr(self, name) for name in keys_of(type(self))}
+        own = {name: value for name, value in own.items() if name in kind.__struct_fields__}
+        own |= {"line": self.source.line, "lines": self.source.lines, **fields}
+        return kind(**own if "stage" in fields else {**own, "stage": stage_of(self, context)})
 
 
 # ── predict ─────────────────────────────────────────────────────────────────────────
@@ -79,7 +85,18 @@ class WrongKeys(Entry):
     reply: str = key(text_with_formulas, "", required=True)
 
 
-_WRONG = entries_of(WrongKeys, "[{value: …, reply: …}]")
+_wrong_entries = entries_of(WrongKeys, "[{value: …, reply: …}]")
+
+
+def _wrong(value: YamlValue) -> tuple[Wrong, ...]:
+    """Wrong answers that differ."""
+    found: dict[str, Wrong] = {}
+    for keys in _wrong_entries(value) or ():
+        if keys.value and keys.value in found:
+            what = f"`{keys.value}` is already in `wrong`; keep one of them"
+            value.diagnostics.add(keys.line("value"), what)
+        found[keys.value] = Wrong(keys.value, keys.reply)
+    return tuple(found.values())
 
 
 class AgainKeys(StageKeys):
@@ -88,7 +105,7 @@ class AgainKeys(StageKeys):
     ask: str = key(text_with_formulas, "")
     hints: tuple[str, ...] = key(_HINTS, ())
     explain: str = key(text_with_formulas, "")
-    wrong: tuple[WrongKeys, ...] = key(_WRONG, ())
+    wrong: tuple[Wrong, ...] = key(_wrong, ())
 
 
 _texts_by_key = schema.mapping_of(text_with_formulas, "{up: It rises, down: It falls}")
@@ -98,20 +115,21 @@ def _named_choices(value: YamlValue) -> Mapping[str, str] | None:
     """By key: choices whose texts differ."""
     found = _texts_by_key(value)
     if found is not None:
-        _check_count(value)
-    seen: set[str] = set()
-    for name, text in (found or {}).items():
-        if text and text in seen:
-            line = value.lines[f"{value.path}.{name}"]
-            value.diagnostics.add(line, "another choice has the same text; write it otherwise")
-        seen.add(text)
+        _check_choices(value, found)
     return found
 
 
-def _check_count(value: YamlValue) -> None:
+def _check_choices(value: YamlValue, texts: Mapping[str, str]) -> None:
+    """There are a few choices, whose texts (by their path below `choices`) differ."""
     count = len(value.node.value)
     if not 2 <= count <= MOST_CHOICES:
         value.diagnostics.add(value.line, f"there must be 2 to {MOST_CHOICES} choices, not {count}")
+    seen = set[str]()
+    for path, text in texts.items():
+        if text in seen:
+            line = value.lines[f"{value.path}.{path}"]
+            value.diagnostics.add(line, "another choice has the same text; write it otherwise")
+        seen |= {text} - {""}
 
 
 def _working(value: YamlValue) -> str | None:
@@ -138,21 +156,16 @@ class PredictKeys(ExerciseKeys):
     tolerance: float = key(schema.POSITIVE, 0.01)
     working: str = key(_working, "")
     choices: Mapping[str, str] | None = optional(_named_choices)
-    wrong: tuple[WrongKeys, ...] = key(_WRONG, ())
+    wrong: tuple[Wrong, ...] = key(_wrong, ())
     again: tuple[AgainKeys, ...] = key(entries_of(AgainKeys, "[{at: 2 gradient}]"), ())
 
-    def exercise(self, context: ExerciseContext, common: Common) -> Predict:
+    def exercise(self, context: ExerciseContext) -> Predict:
         """The prediction, asked again one epoch later if the author has no other question."""
-        predict = Predict(
-            **common,
-            stage=stage_of(self, context),
-            answer=self.answer,
-            form=self._form(context),
-            tolerance=self.tolerance,
-            working=self._working(context),
-            choices=self.choices or {},
-            wrong=_wrong(self.wrong, context),
-        )
+        if "working" in self and ("choices" in self or self.form not in ("", "number")):
+            what = "`working` is that of a number; delete it"
+            context.diagnostics.add(self.line("working"), what)
+        form, choices = self._form(context), self.choices or {}
+        predict = self.make(Predict, context, form=form, choices=choices, again=())
         again = self._again(context, predict) or (_one_epoch_later(predict, context),)
         return msgspec.structs.replace(predict, again=again)
 
@@ -167,12 +180,6 @@ class PredictKeys(ExerciseKeys):
             context.diagnostics.add(self.line("form"), what)
         return "sign" if self.form == "sign" else "number"
 
-    def _working(self, context: ExerciseContext) -> str:
-        if "working" in self and ("choices" in self or self.form not in ("", "number")):
-            what = "`working` is that of a number; delete it"
-            context.diagnostics.add(self.line("working"), what)
-        return self.working
-
     def _again(self, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
         found: list[Again] = []
         for keys in self.again:
@@ -182,7 +189,7 @@ class PredictKeys(ExerciseKeys):
                 ask=keys.ask or first.ask,
                 hints=keys.hints or first.hints,
                 explain=keys.explain or first.explain,
-                wrong=_wrong(keys.wrong, context) or first.wrong,
+                wrong=keys.wrong or first.wrong,
             )
             asked = [first.stage, *(earlier.stage for earlier in found)]
             if again.stage in asked and keys.source.is_right and len(context.diagnostics) == before:
@@ -190,16 +197,6 @@ class PredictKeys(ExerciseKeys):
                 context.diagnostics.add(keys.source.line, what)
             found.append(again)
         return tuple(found)
-
-
-def _wrong(entries: Iterable[WrongKeys], context: ExerciseContext) -> tuple[Wrong, ...]:
-    found: dict[str, Wrong] = {}
-    for keys in entries:
-        if keys.value and keys.value in found:
-            what = f"`{keys.value}` is already in `wrong`; keep one of them"
-            context.diagnostics.add(keys.line("value"), what)
-        found[keys.value] = Wrong(keys.value, keys.reply)
-    return tuple(found.values())
 
 
 def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
@@ -237,7 +234,7 @@ class ReachKeys(ExerciseKeys):
         required=True,
     )
 
-    def exercise(self, context: ExerciseContext, common: Common) -> Reach:
+    def exercise(self, context: ExerciseContext) -> Reach:
         """The task, whose solution changes only what it may."""
         stage, keys = stage_of(self, context), self.solution
         for name, changed in _CHANGED_BY.items():
@@ -252,9 +249,7 @@ class ReachKeys(ExerciseKeys):
             seed=keys.seed,
             settings=checked_settings(keys, context, mode),
         )
-        return Reach(
-            **common, stage=stage, condition=self.condition, may=self.may, solution=solution
-        )
+        return self.make(Reach, context, stage=stage, solution=solution)
 
 
 # ── repair ──────────────────────────────────────────────────────────────────────────
@@ -288,7 +283,7 @@ class RepairKeys(ExerciseKeys):
     epochs: int = key(schema.at_least(1), 1, "5", required=True)
     condition: str = key(expression, "", "losses[-1] < 1e-6", required=True)
 
-    def exercise(self, context: ExerciseContext, common: Common) -> Repair:
+    def exercise(self, context: ExerciseContext) -> Repair:
         """The task, whose phase the lesson has and whose solution is other code."""
         phase = self.phase.capitalize()
         if phase and phase not in context.phases:
@@ -300,16 +295,8 @@ class RepairKeys(ExerciseKeys):
         elif self.solution and code_checks.is_same(self.code, self.solution):
             what = "`solution` is the code with the mistake; fix it here"
             context.diagnostics.add(self.line("solution"), what)
-        return Repair(
-            **common,
-            stage=stage_of(self, context, repaired=phase),
-            phase=phase,
-            code=self.code,
-            solution_code=self.solution,
-            symptom=self.symptom,
-            condition=self.condition,
-            epochs=self.epochs,
-        )
+        stage = stage_of(self, context, repaired=phase)
+        return self.make(Repair, context, stage=stage, phase=phase, solution_code=self.solution)
 
 
 # ── autograd ────────────────────────────────────────────────────────────────────────
@@ -320,7 +307,7 @@ class BeAutogradKeys(ExerciseKeys):
 
     tolerance: float = key(schema.POSITIVE, 0.01)
 
-    def exercise(self, context: ExerciseContext, common: Common) -> BeAutograd:
+    def exercise(self, context: ExerciseContext) -> BeAutograd:
         """The task, in the phase Gradient of a mode that has a graph."""
         stage = stage_of(self, context, start=StartPlace(1, "Gradient"))
         if problem := context.why_no_graph(stage.mode):
@@ -328,7 +315,7 @@ class BeAutogradKeys(ExerciseKeys):
         if "at" in self and stage.at.phase not in ("Gradient", ""):
             what = "autograd works in the phase Gradient; write `at: 1 gradient`"
             context.diagnostics.add(self.line("at"), what)
-        return BeAutograd(**common, stage=stage, tolerance=self.tolerance)
+        return self.make(BeAutograd, context, stage=stage)
 
 
 # ── choose ──────────────────────────────────────────────────────────────────────────
@@ -351,39 +338,35 @@ _CHOICES = "[{text: …, right: true}, {text: …, reply: …}]"
 _choice_entries = entries_of(ChoiceKeys, _CHOICES)
 
 
-def _choices(value: YamlValue) -> tuple[ChoiceKeys, ...]:
+def _choices(value: YamlValue) -> tuple[Choice, ...]:
     """Choices of which one is right, with texts and replies that differ."""
     add = value.diagnostics.add
     choices = _choice_entries(value) or ()
     if not choices:
         return ()
-    _check_count(value)
+    _check_choices(value, {f"{number}.text": c.text for number, c in enumerate(choices)})
     if (right := sum(choice.is_right for choice in choices)) != 1:
         add(value.line, f"one choice must be right, not {right}; write `right: true` once")
-    texts, replies = {""}, {""}
+    replies = set[str]()
     for choice in choices:
-        if choice.text in texts - {""}:
-            add(choice.line("text"), "another choice has the same text; write it otherwise")
-        if choice.reply in replies - {""}:
+        if choice.reply in replies:
             what = "another choice has the same reply; write why this one is wrong"
             add(choice.line("reply"), what)
         if not choice.is_right and "reply" not in choice:
             what = "this choice has no reply; write `reply: …`, why it is wrong"
             add(choice.source.line, what)
-        texts.add(choice.text)
-        replies.add(choice.reply)
-    return choices
+        replies |= {choice.reply} - {""}
+    return tuple(Choice(c.text, c.is_right, c.reply) for c in choices)
 
 
 class ChooseKeys(ExerciseKeys):
     """The keys of a `choose`."""
 
-    choices: tuple[ChoiceKeys, ...] = key(_choices, (), _CHOICES, required=True)
+    choices: tuple[Choice, ...] = key(_choices, (), _CHOICES, required=True)
 
-    def exercise(self, context: ExerciseContext, common: Common) -> Choose:
+    def exercise(self, context: ExerciseContext) -> Choose:
         """The question with its choices."""
-        choices = tuple(Choice(c.text, c.is_right, c.reply) for c in self.choices)
-        return Choose(**common, stage=stage_of(self, context), choices=choices)
+        return self.make(Choose, context)
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────
@@ -411,16 +394,7 @@ def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int,
         if keys.id and ids.setdefault(keys.id, block.line) != block.line:
             what = f"`{keys.id}` is the exercise on line {ids[keys.id]}; write another"
             context.diagnostics.add(keys.line("id"), what)
-        common = {
-            "id": keys.id,
-            "line": block.line,
-            "lines": keys.source.lines,
-            "ask": keys.ask,
-            "hints": keys.hints,
-            "explain": keys.explain,
-        }
-        exercise = keys.exercise(context, common)
-        if exercise is not None:
+        if exercise := keys.exercise(context):
             found[block.line] = exercise
     return found
 
@@ -433,28 +407,17 @@ def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | N
     if root is None:
         return None
     kind = _kind_written(root)
-    entry = KIND_KEYS.get(kind, ExerciseKeys)
-    known = keys_of(entry)
+    entry = KIND_KEYS.get(kind)
+    known = keys_of(entry or ExerciseKeys)
     elsewhere = {
-        name: f"; it belongs to `kind: {other}`"
+        name: f"; it belongs to `kind: {other}`" if entry else None  # it may belong to this one
         for other, keys in KIND_KEYS.items()
         for name in keys_of(keys)
         if name not in known
     }
-    if entry is ExerciseKeys:  # the keys of any kind may be right
-        root = _without(root, elsewhere)
-    within = "this exercise" if entry is ExerciseKeys else f"this `{kind}`"
+    within = f"this `{kind}`" if entry else "this exercise"
     value = YamlValue("", "", block.line, root, {}, context.diagnostics)
-    return schema.read(entry, value, within, elsewhere)
-
-
-def _without(root: yaml.MappingNode, names: Mapping[str, str]) -> yaml.MappingNode:
-    kept = [
-        (key_node, value)
-        for key_node, value in root.value
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.value not in names
-    ]
-    return yaml.MappingNode(root.tag, kept, root.start_mark, root.end_mark)
+    return schema.read(entry or ExerciseKeys, value, within, elsewhere)
 
 
 def _kind_written(root: yaml.MappingNode) -> str:

@@ -359,11 +359,15 @@ def entries_of(entry: type[E], example: str) -> Kind[tuple[E, ...]]:
 
 
 def read(
-    entry: type[E], value: YamlValue, within: str = "", elsewhere: Mapping[str, str] | None = None
+    entry: type[E],
+    value: YamlValue,
+    within: str = "",
+    elsewhere: Mapping[str, str | None] | None = None,
 ) -> E:
     """The mapping in `value`, with the default for every key that is left out or wrong.
 
-    The diagnostics call the mapping `within`; `elsewhere` has a hint for keys that are not known.
+    The diagnostics call the mapping `within`; `elsewhere` has a hint for keys that are not known,
+    None for one that is passed over.
     """
     known = keys_of(entry)
     add, before = value.diagnostics.add, len(value.diagnostics)
@@ -377,8 +381,9 @@ def read(
     found = {part.name: part for part in pairs(value)}
     for name, part in found.items():
         if name not in known:
-            hint = (elsewhere or {}).get(name) or did_you_mean(name, known)
-            add(part.line, f"unknown key `{name}`{f' in {within}' if within else ''}{hint}")
+            hint = elsewhere[name] if elsewhere and name in elsewhere else did_you_mean(name, known)
+            if hint is not None:
+                add(part.line, f"unknown key `{name}`{f' in {within}' if within else ''}{hint}")
             del value.lines[part.path]
     for name, example in required.items():
         if name not in found:
