@@ -17,9 +17,16 @@ from tests.training.conftest import lesson_text
 from tutor.errors import RunError, UsageError
 from tutor.export.code import ExportSettings
 from tutor.export.formats import legible, notebook, script
-from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse
-from tutor.lesson.model import SETUP, Block, DisplayFormula, Lesson, Prose, Section
+from tutor.lesson.model import (
+    SETUP,
+    Block,
+    DisplayFormula,
+    Lesson,
+    LessonDiagnostics,
+    Prose,
+    Section,
+)
 
 LINE = lessons.lesson("line-through-origin")
 PLAIN = parse(lesson_text(), Path("plain.md"))

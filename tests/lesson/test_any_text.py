@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse
+from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
 
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
+from tutor.lesson.model import LessonDiagnostics
 
 FOLDER = Path(__file__).parents[1] / "broken_lessons"
 BROKEN = sorted(FOLDER.glob("*.md"))

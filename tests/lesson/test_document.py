@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 from tutor.lesson.code_checks import binds_data
-from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
-from tutor.lesson.model import DataNames, DisplayFormula, Fence, Lesson, Prose, Section
+from tutor.lesson.model import (
+    DataNames,
+    DisplayFormula,
+    Fence,
+    Lesson,
+    LessonDiagnostics,
+    Prose,
+    Section,
+)
 
 LINE = (Path(__file__).parent / "line.md").read_text("utf-8")
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import parse, read
 from tutor.lesson.exercise import (
     Again,
@@ -26,7 +25,7 @@ from tutor.lesson.exercise import (
     Symptom,
     Wrong,
 )
-from tutor.lesson.model import Fence, Lesson, Prose, Section
+from tutor.lesson.model import Fence, Lesson, LessonDiagnostics, Prose, Section
 from tutor.training.exercises import start_of
 
 E = TypeVar("E", bound=Exercise)

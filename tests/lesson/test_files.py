@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tutor.errors import LessonError
-from tutor.lesson.diagnostics import LessonDiagnostics
 from tutor.lesson.document import read
 from tutor.lesson.library import MAX_BYTES
+from tutor.lesson.model import LessonDiagnostics
 
 
 def refusal(path: Path) -> str:

@@ -16,8 +16,7 @@ from types import CodeType
 import msgspec
 
 from tutor.errors import FormulaError
-from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.model import SETUP, DataNames, Fence, Lesson, Section
+from tutor.lesson.model import SETUP, DataNames, DiagnosticList, Fence, Lesson, Section
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""

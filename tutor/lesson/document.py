@@ -13,12 +13,21 @@ from pathlib import Path
 
 from tutor.lesson import code_checks, exercise_yaml, front_matter, library
 from tutor.lesson.code_checks import PythonProblem
-from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
 from tutor.lesson.exercise_values import ExerciseContext
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.library import language_of
 from tutor.lesson.markdown import Body
-from tutor.lesson.model import PHASES, SETUP, STANDARD_MODES, DataNames, Fence, Lesson, Section
+from tutor.lesson.model import (
+    PHASES,
+    SETUP,
+    STANDARD_MODES,
+    DataNames,
+    DiagnosticList,
+    Fence,
+    Lesson,
+    Section,
+    did_you_mean,
+)
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 

@@ -11,11 +11,10 @@ from types import MappingProxyType
 import yaml
 
 from tutor.lesson import code_checks, markdown, schema
-from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
 from tutor.lesson.exercise import Setting, Stage, StartPlace
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.markdown import MathSpan, Unclosed
-from tutor.lesson.model import PHASES, REPORT, SETUP, Fence, Section
+from tutor.lesson.model import PHASES, REPORT, SETUP, DiagnosticList, Fence, Section, did_you_mean
 from tutor.lesson.schema import Entry, YamlValue, key, optional
 
 

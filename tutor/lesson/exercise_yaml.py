@@ -12,7 +12,6 @@ import msgspec
 import yaml
 
 from tutor.lesson import code_checks, front_matter, schema, working
-from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.exercise import (
     KINDS,
     MAY_CHANGE,
@@ -42,6 +41,7 @@ from tutor.lesson.exercise_values import (
     text_with_formulas,
 )
 from tutor.lesson.markdown import ExerciseBlock
+from tutor.lesson.model import did_you_mean
 from tutor.lesson.schema import Entry, YamlValue, entries_of, key, keys_of, list_of, optional
 
 Made = TypeVar("Made", bound=Exercise)

@@ -15,8 +15,7 @@ from types import MappingProxyType
 import yaml
 
 from tutor.lesson import front_matter, schema
-from tutor.lesson.diagnostics import DiagnosticList
-from tutor.lesson.model import LAST, DataNames
+from tutor.lesson.model import LAST, DataNames, DiagnosticList
 from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
 
 _INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"

@@ -244,7 +244,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     `languages` are those of its translations beside it, where they are not given.
     """
     from tutor.lesson import front_matter  # noqa: PLC0415 - loads the YAML parser
-    from tutor.lesson.diagnostics import DiagnosticList  # noqa: PLC0415 - likewise
+    from tutor.lesson.model import DiagnosticList  # noqa: PLC0415 - likewise
 
     shipped = is_shipped(path)
     languages = languages or tuple(_beside(path))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tutor.lesson.diagnostics import did_you_mean
 from tutor.lesson.library import Headline, by_chapter
+from tutor.lesson.model import did_you_mean
 
 BRANCH, LAST, TRUNK, GAP = "├─ ", "└─ ", "│  ", "   "
 """The parts of a row's prefix, one for each level."""

@@ -22,9 +22,8 @@ from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar, math_inline_dollar
 
 from tutor.lesson import code_checks, markdown
-from tutor.lesson.diagnostics import DiagnosticList
 from tutor.lesson.exercise import KINDS, Exercise
-from tutor.lesson.model import PHASES, Block, DisplayFormula, Fence, Prose, Section
+from tutor.lesson.model import PHASES, Block, DiagnosticList, DisplayFormula, Fence, Prose, Section
 
 _BlockRule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 _InlineRule: TypeAlias = Callable[[StateInline, bool], bool]

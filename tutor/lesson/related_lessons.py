@@ -17,12 +17,19 @@ import msgspec
 
 from tutor.errors import LessonError
 from tutor.lesson import document, front_matter, library
-from tutor.lesson.diagnostics import Diagnostic, DiagnosticList
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.library import ORIGINAL, TRANSLATED, sibling
 from tutor.lesson.map import diagnostic_of
-from tutor.lesson.model import DisplayFormula, Fence, Lesson, Prose, Section
+from tutor.lesson.model import (
+    Diagnostic,
+    DiagnosticList,
+    DisplayFormula,
+    Fence,
+    Lesson,
+    Prose,
+    Section,
+)
 from tutor.lesson.schema import ByMode, keys_of
 
 

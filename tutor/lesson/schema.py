@@ -18,8 +18,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, dataclass_transform
 
 import yaml
 
-from tutor.lesson.diagnostics import DiagnosticList, did_you_mean
-from tutor.lesson.model import WANTED, is_learning_rate
+from tutor.lesson.model import WANTED, DiagnosticList, did_you_mean, is_learning_rate
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Entry")
