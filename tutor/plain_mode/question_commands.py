@@ -67,7 +67,7 @@ def _formulas_of(section: Section, view: RunView) -> Iterator[Line]:
     is_foreign = spoken_lesson.has_symbols(view.lesson)
     for block in section.blocks:
         if isinstance(block, DisplayFormula):
-            yield spoken_lesson.live(block, values, in_symbols=is_foreign) or spoken_definition(
+            yield spoken_lesson.live(view.lesson, block, values) or spoken_definition(
                 block.latex, in_symbols=is_foreign
             )
 
@@ -89,10 +89,9 @@ def _read(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         return
     section = _phase(argument, view)
     values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
-    is_foreign = spoken_lesson.has_symbols(view.lesson)
     yield sentence(section.heading)
-    yield from spoken_lesson.before(section, view.mode, in_symbols=is_foreign)
-    yield from spoken_lesson.after(section, values, with_words=True, in_symbols=is_foreign)
+    yield from spoken_lesson.before(view.lesson, section, view.mode)
+    yield from spoken_lesson.after(view.lesson, section, values, with_words=True)
 
 
 def _phase(name: str, view: RunView) -> Section:

@@ -187,8 +187,7 @@ class RunNarrator:
         phase = frame.phase or SETUP
         said = list(self._after(view, phase, with_words=with_words))
         shown = frame.boxed.get(phase, {}) if any(said) else {}
-        batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
-        yield f"{phase} has run, in epoch {frame.at.epoch}{batch}."
+        yield f"{phase} has run, in epoch {frame.at.epoch}{spoken_lesson.of_batches(frame)}."
         yield from changes(frame, was, shown)
         yield from said
 
@@ -235,9 +234,7 @@ class RunNarrator:
         is_new_code = self._is_new(section, "\n".join(fence.code for fence in fences))
         yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
         if is_new:
-            yield from spoken_lesson.before(
-                section, mode, in_symbols=spoken_lesson.has_symbols(lesson)
-            )
+            yield from spoken_lesson.before(lesson, section, mode)
         elif is_new_code:
             yield from (SpokenCode(fence.code) for fence in fences)
 
@@ -245,17 +242,12 @@ class RunNarrator:
         section, frame = view.lesson.phase(phase), view.frame
         if section is not None and frame is not None:
             is_new = with_words and self._is_new(section, "after")
-            yield from spoken_lesson.after(
-                section,
-                frame.boxed.get(phase, {}),
-                with_words=is_new,
-                in_symbols=spoken_lesson.has_symbols(view.lesson),
-            )
+            values = frame.boxed.get(phase, {})
+            yield from spoken_lesson.after(view.lesson, section, values, with_words=is_new)
 
     def _tell_section(self, section: Section, view: RunView) -> None:
         if self._is_new(section, "before"):
-            is_foreign = spoken_lesson.has_symbols(view.lesson)
-            said = spoken_lesson.before(section, view.mode, in_symbols=is_foreign)
+            said = spoken_lesson.before(view.lesson, section, view.mode)
             self._writer.apart([sentence(section.heading), *said])
 
     def read_on(self, view: RunView) -> None:

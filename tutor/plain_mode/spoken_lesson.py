@@ -276,7 +276,7 @@ def introduction(lesson: Lesson, mode: str, device: str, learning_rate: float) -
         yield f"It has {count}: type exercise to begin one."
     for section in lesson.sections:
         if not section.heading:
-            yield from before(section, mode, in_symbols=is_foreign)
+            yield from before(lesson, section, mode)
 
 
 def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> str:
@@ -288,8 +288,9 @@ def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> s
     return f"{many if len(lesson.modes) > 1 else one}, {rest}."
 
 
-def before(section: Section, mode: str, *, in_symbols: bool) -> Iterator[Line]:
+def before(lesson: Lesson, section: Section, mode: str) -> Iterator[Line]:
     """The text before a phase runs: its prose, its formulas, the code of this mode."""
+    in_symbols = has_symbols(lesson)
     for block in section.blocks[: _border(section)]:
         match block:
             case Prose(markdown):
@@ -301,28 +302,28 @@ def before(section: Section, mode: str, *, in_symbols: bool) -> Iterator[Line]:
 
 
 def after(
-    section: Section, values: Mapping[str, Value], *, with_words: bool, in_symbols: bool
+    lesson: Lesson, section: Section, values: Mapping[str, Value], *, with_words: bool
 ) -> Iterator[Line]:
     """The text after a phase has run: its live formulas, and the text below its code."""
-    border = _border(section)
+    border, in_symbols = _border(section), has_symbols(lesson)
     for block in section.blocks[:border]:
         if isinstance(block, DisplayFormula):
-            yield live(block, values, in_symbols=in_symbols)
+            yield live(lesson, block, values)
     for block in section.blocks[border:]:
         match block:
             case DisplayFormula():
                 unknown = spoken_formula(block.latex, in_symbols=in_symbols) if with_words else ""
-                yield live(block, values, in_symbols=in_symbols) or unknown
+                yield live(lesson, block, values) or unknown
             case Prose(markdown) if with_words:
                 yield from spoken_prose(markdown, in_symbols=in_symbols)
 
 
-def live(block: DisplayFormula, values: Mapping[str, Value], *, in_symbols: bool) -> str:
+def live(lesson: Lesson, block: DisplayFormula, values: Mapping[str, Value]) -> str:
     """A formula with the numbers of this step; empty if it has no boxes or a number is unknown."""
     if not block.boxed or not all(is_known(values.get(e)) for e in block.boxed):
         return ""
     numbers = {e: spoken_value(values[e], is_part=True) for e in block.boxed}
-    return spoken_formula(block.latex, numbers, in_symbols=in_symbols)
+    return spoken_formula(block.latex, numbers, in_symbols=has_symbols(lesson))
 
 
 def _border(section: Section) -> int:
@@ -373,6 +374,11 @@ def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
     yield from (SpokenCode(fence.code) for fence in fences)
 
 
+def of_batches(frame: Frame) -> str:
+    """`, batch 2 of 3`; empty where an epoch has one batch."""
+    return f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+
+
 def where(frame: Frame) -> str:
     """The position of a run, and the next phase."""
     epoch = frame.at.epoch
@@ -381,8 +387,7 @@ def where(frame: Frame) -> str:
     elif frame.is_epoch_end and epoch:
         return f"The run stands at the end of epoch {epoch}. Next: {frame.next_phase}."
     else:
-        batch = f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
-        place = f"The run stands in epoch {epoch}{batch}, after {frame.phase}"
+        place = f"The run stands in epoch {epoch}{of_batches(frame)}, after {frame.phase}"
     return f"{place}. Next: {frame.next_phase}."
 
 
