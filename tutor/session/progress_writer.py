@@ -132,10 +132,8 @@ class ProgressWriter(Journal):
         self.file = file or progress_file()
         self._changed = threading.Condition()
         self._pending = PendingWrites()
-        self._results: dict[tuple[str, str], set[ExerciseResult]] = {}
+        self._results: dict[str, dict[str, set[ExerciseResult]]] = {}
         """By lesson and exercise: the results so far."""
-        self._states: dict[str, dict[str, ExerciseResult]] = {}
-        """By lesson and exercise: the best result (see RANK)."""
         self._places: dict[str, tuple[datetime, Bookmark | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble = self._notice = ""
@@ -194,7 +192,8 @@ class ProgressWriter(Journal):
         """The best result so far, by exercise (see RANK)."""
         self._wait_until_loaded()
         with self._changed:
-            return dict(self._states.get(lesson, {}))
+            known = self._results.get(lesson, {})
+            return {id_: max(each, key=RANK.index) for id_, each in known.items() if each}
 
     def refresh(self) -> None:
         """Have the next query include records that another tutor has written."""
@@ -290,15 +289,11 @@ class ProgressWriter(Journal):
             self._patience = 0.0
 
     def _add_known(self, lesson: str, exercise: str, result: ExerciseResult) -> None:
-        results, states = self._results.setdefault((lesson, exercise), set()), self._states
+        results = self._results.setdefault(lesson, {}).setdefault(exercise, set())
         if result == "unskipped":
             results.discard("skipped")
         else:
             results.add(result)
-        if results:
-            states.setdefault(lesson, {})[exercise] = max(results, key=RANK.index)
-        else:
-            states.get(lesson, {}).pop(exercise, None)
 
     # ── The thread ──────────────────────────────────────────────────────────────────
 
@@ -370,7 +365,7 @@ class ProgressWriter(Journal):
         finally:
             self._take_trouble(store)
         with self._changed:
-            self._results, self._states = {}, {}
+            self._results = {}
             for known in exercises:
                 for result in known.events:
                     self._add_known(known.lesson, known.exercise, result)
