@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,9 @@ from tutor.lesson import trust
 os.environ["OMP_NUM_THREADS"] = "1"
 """Read when torch is loaded: as the engine computes. With workers on every core, threads that
 wait for each other take ten times as long."""
+
+sys.dont_write_bytecode = False
+"""Each worker would compile all tests anew, which takes it three seconds."""
 
 TESTS = Path(__file__).parent
 

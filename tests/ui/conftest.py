@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import app as textual_app
+from textual import pilot, screen
 from textual.pilot import Pilot
 
 from tests.waiting import PATIENCE
@@ -32,6 +34,38 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+PAINT_SECONDS = 0.001
+"""The period of the screen's paints here; elsewhere it is a sixtieth of a second."""
+
+RESIZE_SECONDS = 0.01
+"""A little more than Textual waits before it passes on a new size of the terminal."""
+
+
+async def nothing_to_do(min_sleep: float = 0, max_sleep: float = 1) -> None:
+    """Let the event loop run until no callback is ready and no paint or resize is due.
+
+    It replaces Textual's `wait_for_idle`, which sleeps until the processor is idle: at least 20 ms
+    for each key; on a busy machine up to a second, after which it returns with work left to do.
+    """
+    loop: Any = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(0)
+        if loop._ready:
+            continue
+        timers = [timer.when() for timer in loop._scheduled if not timer.cancelled()]
+        due = [when for when in timers if when <= loop.time() + RESIZE_SECONDS]
+        if not due:
+            return
+        await asyncio.sleep(max(due) - loop.time())
+
+
+@pytest.fixture(autouse=True)
+def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (textual_app, pilot):
+        monkeypatch.setattr(module, "wait_for_idle", nothing_to_do)
+    monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
 
 
 async def come_true(is_so: Callable[[], object]) -> None:

@@ -402,10 +402,10 @@ class LessonScreen(SessionScreen):
         for group in self._groups:
             panes = [self.query_one(f"#{name}") for name in group]
             if any(pane.id == focused for pane in panes if not pane.display):
-                shown = next(pane for pane in panes if pane.display)
+                shown = next((pane for pane in panes if pane.display), None)
                 if isinstance(shown, ExercisePane):
                     shown.leave_field()  # letters were keys, and remain keys
-                else:
+                elif shown:  # no pane has `display` while the app closes
                     shown.focus()
 
     def _place_panes(self) -> None:
