@@ -20,14 +20,15 @@ from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.cli.checking import findings
 from tutor.engine import command_client, lesson_commands
-from tutor.engine.command_client import CommandClient
+from tutor.engine.command_client import CommandClient, raise_failure
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.process_state import CleanProcess
 from tutor.engine.streams import Capture
-from tutor.errors import EngineError
+from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
-from tutor.protocol.messages import CheckLesson, CommandDone, Event, Finding
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import CheckLesson, CommandDone, Event, Finding, RunFailed
 
 SOUND = "y_pred = 1"
 KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
@@ -129,6 +130,16 @@ def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label
     line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
     expected = f"test.md:{line}: mode autograd, the value of {label} did not come to"
     assert str(finding).startswith(expected)
+
+
+def test_a_failure_is_the_lessons_own_lines_or_a_code() -> None:
+    with pytest.raises(RunError) as failed:
+        raise_failure(RunFailed(note=Remark("text", {"text": "Predict raised ValueError: a\nb"})))
+    assert str(failed.value).splitlines() == ["Predict raised ValueError: a", "b"]
+    with pytest.raises(Refused) as refused:
+        raise_failure(RunFailed(note=Remark("no_mode", {"mode": "x"}), trace="trace"))
+    assert (refused.value.code, refused.value.is_usage) == ("no_mode", True)
+    assert refused.value.__notes__ == ["trace"]
 
 
 def test_a_process_that_can_not_start_is_told() -> None:

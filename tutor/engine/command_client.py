@@ -78,7 +78,7 @@ class CommandClient:
     ) -> None:
         """Have a command done, and hand each of its events to `on_event`.
 
-        Raises LessonAborted, also if nothing comes for so many `seconds`; Refused if the
+        Raises LessonAborted, also if nothing comes for so many `seconds`; RunError if the
         command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C), its text
         the place that the lesson was at.
         """
@@ -137,9 +137,10 @@ class CommandClient:
 
 
 def raise_failure(answer: Event) -> None:
-    """Raise Refused if the answer to a command is that it failed."""
+    """Raise RunError if the answer to a command is that it failed: Refused, if it has a code."""
     if isinstance(answer, RunFailed):
-        error = Refused(answer.note.code, **answer.note.values)
+        code, values = answer.note.code, answer.note.values
+        error = RunError(values["text"]) if code == "text" else Refused(code, **values)
         if answer.trace:
             error.add_note(answer.trace)
         raise error
