@@ -23,7 +23,7 @@ from tutor.plain_mode.commands import (
     times,
 )
 from tutor.plain_mode.event_listener import EventListener
-from tutor.plain_mode.exercise_commands import ANSWER, EXERCISE_COMMANDS
+from tutor.plain_mode.exercise_commands import EXERCISE_COMMANDS, answer
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.question_commands import QUESTION_COMMANDS
 from tutor.plain_mode.run_narrator import RunNarrator
@@ -205,7 +205,7 @@ class CommandReader:
         if command and argument and not command.argument:
             raise UnclearCommandError(f"{name} takes nothing after it: type it alone.")
         if attempt is not None and exercise_text.is_answer(line, attempt, is_command=bool(found)):
-            self._act(ANSWER, line.strip())
+            self._act(answer, line.strip())
         elif name == "help":
             self._writer.apart(help_lines(argument))
         elif name == "lessons":

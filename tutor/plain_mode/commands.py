@@ -81,6 +81,10 @@ Answer: TypeAlias = Kind | list[Line] | Iterator[Line]
 """The kind of what was done, whose result is told next; or the lines that answer a question."""
 
 
+Needs: TypeAlias = Literal["", "frame", "exercise"]
+Do: TypeAlias = Callable[[CommandContext, str, RunView], Answer]
+
+
 @dataclass(frozen=True, slots=True)
 class TypedCommand:
     """A command that can be typed: its words, its help, and the function that does it."""
@@ -88,11 +92,11 @@ class TypedCommand:
     words: tuple[str, ...]
     """The name first; single letters are the keys of the screen."""
     help: str
-    do: Callable[[CommandContext, str, RunView], Answer] | None = None
+    do: Do | None = None
     """Called with the argument. Raises UnclearCommandError. None: the reader itself does it."""
     argument: str = ""
     """The argument as the help shows it; empty for a command without one."""
-    needs: Literal["", "frame", "exercise"] = ""
+    needs: Needs = ""
     """Whether it needs a lesson that has begun, or an exercise."""
     is_repeated: bool = False
     """Whether the argument says how often it is done."""
@@ -103,23 +107,35 @@ class TypedCommand:
         return self.words[0]
 
 
+def typed(
+    words: str, argument: str = "", *, needs: Needs = "", is_repeated: bool = False
+) -> Callable[[Do], TypedCommand]:
+    """Make a typed command of a function, whose docstring is the command's help."""
+
+    def command(do: Do) -> TypedCommand:
+        text = (do.__doc__ or "").rstrip(".")
+        help = text[:1].lower() + text[1:]
+        return TypedCommand(tuple(words.split()), help, do, argument, needs, is_repeated)
+
+    return command
+
+
 def simple(
-    words: tuple[str, ...],
+    words: str,
     help: str,
     method: Callable[[Session], None],
     kind: Kind,
-    *,
     argument: str = "",
-    needs: Literal["", "exercise"] = "",
-    is_repeated: bool = False,
+    *,
+    needs: Needs = "",
 ) -> TypedCommand:
-    """A command that calls one method of the session."""
+    """A command that calls one method of the session, as often as the argument says."""
 
     def do(on: CommandContext, argument: str, view: RunView) -> Answer:
         method(on.session)
         return kind
 
-    return TypedCommand(words, help, do, argument, needs, is_repeated)
+    return TypedCommand(tuple(words.split()), help, do, argument, needs, bool(argument))
 
 
 def clear(read: Callable[[str], T], text: str) -> T:
@@ -138,7 +154,9 @@ def times(argument: str) -> int:
 # ── The run ─────────────────────────────────────────────────────────────────────────
 
 
+@typed("next n", "[N]", is_repeated=True)
 def _next(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Run the next phase, or N phases; so does an empty line."""
     attempt = on.session.attempt
     if attempt is not None and attempt.state in ("wrong", "done"):
         on.session.controller.go_on()
@@ -151,7 +169,9 @@ def _next(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "phase"
 
 
+@typed("epoch s", "[N]")
 def _epoch(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Run to the end of the epoch, or N epochs on."""
     count, frame = times(argument), view.frame
     if count == 1 or frame is None:
         on.session.step_epoch()
@@ -161,8 +181,9 @@ def _epoch(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "epochs"
 
 
+@typed("operation i", needs="frame")
 def _operation(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """Step one operation of backward, and tell its gradient; after the last, the phase."""
+    """One operation of backward, inside the Gradient phase."""
     before = view.operations
     view = on.inspected("graph", graph=True)
     graph, frame = view.inspections.graph, view.frame
@@ -175,7 +196,9 @@ def _operation(on: CommandContext, argument: str, view: RunView) -> Answer:
     return list(spoken_inspections.operation(graph, now.operations))
 
 
+@typed("run r", "[N]")
 def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Run to the last epoch, or to epoch N."""
     if not argument:
         on.session.toggle_run()
         return "epochs"
@@ -189,7 +212,9 @@ def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "epochs"
 
 
+@typed("jump j", "EPOCH [PHASE]")
 def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Go to an epoch's end, or to a phase: jump 12 loss."""
     if not argument:
         raise UnclearCommandError("To which epoch? Type jump and its number, and perhaps a phase.")
     phases = view.lesson.steps(view.mode)
@@ -197,7 +222,9 @@ def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "jump"
 
 
+@typed("seed S", "[N]")
 def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Start again with another seed, or with seed N."""
     if not argument:
         on.session.new_seed()
     elif on.session.attempt is not None:
@@ -212,7 +239,9 @@ def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
 # ── Its settings ────────────────────────────────────────────────────────────────────
 
 
+@typed("mode g", "[NAME]")
 def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Switch to the next gradient mode, or to the named one."""
     modes = view.lesson.modes
     if not argument:
         on.session.next_mode()
@@ -225,7 +254,9 @@ def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "change"
 
 
+@typed("device d", "[NAME]")
 def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Switch to the next device, or to the named one."""
     if argument:
         on.session.switch(device=argument.lower())
     elif len(on.session.devices) == 1:
@@ -235,7 +266,9 @@ def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "change"
 
 
+@typed("lr l", "[NUMBER]")
 def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Say the learning rate, or set it."""
     if not argument:
         rate = on.session.learning_rate
         return [f"The learning rate {f'is {figure(rate)}' if rate else 'is not known yet'}."]
@@ -243,7 +276,9 @@ def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "change"
 
 
+@typed("set w", "NAME VALUE")
 def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Set a number of a parameter: set w 1.5, or set W[0,1] = 1.5."""
     if view.frame is None:
         raise UnclearCommandError("There is nothing to set yet: the lesson has not begun.")
     values = view.frame.values
@@ -256,8 +291,9 @@ def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
 # ── Its runs ────────────────────────────────────────────────────────────────────────
 
 
+@typed("runs F", "[go NAME | rename NAME NEW | delete NAME]")
 def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """List the runs; resume, rename or delete one."""
+    """The runs of this lesson; resume, rename or delete one of them."""
     if not argument:
         return list(spoken_inspections.runs(view.runs))
     action, *words = argument.split()
@@ -278,8 +314,9 @@ def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "aside"
 
 
+@typed("then", "[NAME]", needs="frame")
 def _then(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """Tell the values of another run at this position."""
+    """The values of another run at the same position."""
     others = [run.name for run in view.runs if not run.is_current]
     if not others:
         raise UnclearCommandError("There is no other run. Type fork to keep this one.")
@@ -300,50 +337,21 @@ def _named_run(name: str, view: RunView) -> RunInfo:
 
 
 RUN_COMMANDS = (
-    TypedCommand(
-        ("next", "n"), "run the next phase, or N phases; so does an empty line", _next,
-        "[N]", is_repeated=True,
-    ),
-    TypedCommand(("epoch", "s"), "run to the end of the epoch, or N epochs on", _epoch, "[N]"),
-    TypedCommand(
-        ("operation", "i"), "one operation of backward, inside the Gradient phase", _operation,
-        needs="frame",
-    ),
-    simple(
-        ("back", "b"), "go back one phase, or N phases", Session.back_phase, "jump",
-        argument="[N]", is_repeated=True,
-    ),
-    simple(
-        ("back-epoch", "B"), "go back to the start of the epoch", Session.back_epoch, "jump",
-        argument="[N]", is_repeated=True,
-    ),
-    TypedCommand(("run", "r"), "run to the last epoch, or to epoch N", _run, "[N]"),
-    TypedCommand(
-        ("jump", "j"), "go to an epoch's end, or to a phase: jump 12 loss", _jump, "EPOCH [PHASE]"
-    ),
-    simple(("restart", "R"), "start again from the same weights", Session.restart, "jump"),
-    TypedCommand(("seed", "S"), "start again with another seed, or with seed N", _seed, "[N]"),
-    simple(("reseed", "z"), "continue with a new seed", Session.reseed, "change"),
-    TypedCommand(
-        ("mode", "g"), "switch to the next gradient mode, or to the named one", _mode, "[NAME]"
-    ),
-    TypedCommand(
-        ("device", "d"), "switch to the next device, or to the named one", _device, "[NAME]"
-    ),
-    TypedCommand(("lr", "l"), "say the learning rate, or set it", _learning_rate, "[NUMBER]"),
-    TypedCommand(
-        ("set", "w"), "set a number of a parameter: set w 1.5, or set W[0,1] = 1.5", _set,
-        "NAME VALUE",
-    ),
-    simple(
-        ("fork", "f"), "keep this run as it is, and continue with a copy", Session.fork, "aside"
-    ),
-    TypedCommand(
-        ("runs", "F"), "the runs of this lesson; resume, rename or delete one of them", _runs,
-        "[go NAME | rename NAME NEW | delete NAME]",
-    ),
-    TypedCommand(
-        ("then",), "the values of another run at the same position", _then,
-        "[NAME]", needs="frame",
-    ),
-)  # fmt: skip
+    _next,
+    _epoch,
+    _operation,
+    simple("back b", "go back one phase, or N phases", Session.back_phase, "jump", "[N]"),
+    simple("back-epoch B", "go back to the start of the epoch", Session.back_epoch, "jump", "[N]"),
+    _run,
+    _jump,
+    simple("restart R", "start again from the same weights", Session.restart, "jump"),
+    _seed,
+    simple("reseed z", "continue with a new seed", Session.reseed, "change"),
+    _mode,
+    _device,
+    _learning_rate,
+    _set,
+    simple("fork f", "keep this run as it is, and continue with a copy", Session.fork, "aside"),
+    _runs,
+    _then,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tutor.lesson.exercise import Repair
@@ -9,22 +10,30 @@ from tutor.plain_mode import exercise_text
 from tutor.plain_mode.commands import (
     Answer,
     CommandContext,
+    Needs,
     TypedCommand,
     UnclearCommandError,
     simple,
+    typed,
 )
+from tutor.plain_mode.run_narrator import Kind
+from tutor.session.exercise_controller import ExerciseController
 from tutor.session.run_view import RunView
 
 LONGEST_CODE = 100_000
 """Characters that are read of a file of code."""
 
 
+@typed("exercises A")
 def _exercises(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """The exercises of this lesson, and which are done."""
     controller = on.session.controller
     return list(exercise_text.listing(controller.exercises, controller.results()))
 
 
+@typed("exercise a", "[NAME]")
 def _exercise(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Begin the first open exercise, or the named one."""
     exercises = on.session.controller.exercises
     name = argument or None
     if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
@@ -35,7 +44,9 @@ def _exercise(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "begin"
 
 
-def _answer(on: CommandContext, argument: str, view: RunView) -> Answer:
+@typed("answer", "ANSWER", needs="exercise")
+def answer(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Answer the exercise; you can also type the answer alone."""
     attempt = on.session.attempt
     if attempt is not None and attempt.wants in ("code", "condition"):
         raise UnclearCommandError(exercise_text.HOW[attempt.wants])
@@ -49,7 +60,9 @@ def _answer(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "answer"
 
 
+@typed("edit o", "[FILE]", needs="exercise")
 def _edit(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Write the code of a repair, or read it from a file."""
     attempt = on.session.attempt
     exercise = attempt.exercise if attempt else None
     if not isinstance(exercise, Repair):
@@ -87,7 +100,9 @@ def _typed_code(on: CommandContext, phase: str) -> str:
     return "\n".join(lines)
 
 
+@typed("agree", needs="exercise")
 def _agree(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Let code from elsewhere run, after you have heard all of it."""
     attempt = on.session.attempt
     if attempt is None or not attempt.is_from_elsewhere:
         raise UnclearCommandError("There is no code from elsewhere to agree to.")
@@ -95,7 +110,9 @@ def _agree(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "edit"
 
 
+@typed("go O", "on")
 def _go(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Resume the lesson, or continue the exercise."""
     attempt = on.session.attempt
     if attempt is not None and attempt.state in ("wrong", "done"):
         on.session.controller.go_on()
@@ -104,46 +121,37 @@ def _go(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "jump"
 
 
-ANSWER = TypedCommand(
-    ("answer",), "answer the exercise; you can also type the answer alone", _answer,
-    "ANSWER", needs="exercise",
-)  # fmt: skip
+def _simple(
+    words: str,
+    help: str,
+    method: Callable[[ExerciseController], None],
+    kind: Kind = "exercise",
+    needs: Needs = "exercise",
+) -> TypedCommand:
+    """A command that calls one method of the exercise controller."""
+    return simple(words, help, lambda session: method(session.controller), kind, needs=needs)
+
 
 EXERCISE_COMMANDS = (
-    TypedCommand(
-        ("exercises", "A"), "the exercises of this lesson, and which are done", _exercises
+    _exercises,
+    _exercise,
+    answer,
+    _simple("hint h", "a hint for the exercise", ExerciseController.hint),
+    _simple(
+        "solution H",
+        "the solution of the exercise, after one try",
+        ExerciseController.show_solution,
+        "solution",
     ),
-    TypedCommand(
-        ("exercise", "a"), "begin the first open exercise, or the named one", _exercise, "[NAME]"
+    _edit,
+    _agree,
+    _simple("skip k", "skip the exercise: you know this already", ExerciseController.skip),
+    _simple(
+        "unskip K",
+        "take back the last skip, and begin that exercise",
+        ExerciseController.unskip,
+        needs="",
     ),
-    ANSWER,
-    simple(
-        ("hint", "h"), "a hint for the exercise", lambda s: s.controller.hint(), "exercise",
-        needs="exercise",
-    ),
-    simple(
-        ("solution", "H"), "the solution of the exercise, after one try",
-        lambda s: s.controller.show_solution(), "solution", needs="exercise",
-    ),
-    TypedCommand(
-        ("edit", "o"), "write the code of a repair, or read it from a file", _edit,
-        "[FILE]", needs="exercise",
-    ),
-    TypedCommand(
-        ("agree",), "let code from elsewhere run, after you have heard all of it", _agree,
-        needs="exercise",
-    ),
-    simple(
-        ("skip", "k"), "skip the exercise: you know this already",
-        lambda s: s.controller.skip(), "exercise", needs="exercise",
-    ),
-    simple(
-        ("unskip", "K"), "take back the last skip, and begin that exercise",
-        lambda s: s.controller.unskip(), "exercise",
-    ),
-    simple(
-        ("leave", "esc"), "leave the exercise and return to the lesson",
-        lambda s: s.controller.leave(), "exercise", needs="exercise",
-    ),
-    TypedCommand(("go", "O"), "resume the lesson, or continue the exercise", _go, "on"),
-)  # fmt: skip
+    _simple("leave esc", "leave the exercise and return to the lesson", ExerciseController.leave),
+    _go,
+)

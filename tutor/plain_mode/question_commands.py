@@ -8,7 +8,7 @@ from pathlib import Path
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
 from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
-from tutor.plain_mode.commands import Answer, CommandContext, TypedCommand, UnclearCommandError
+from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, typed
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
@@ -29,7 +29,9 @@ SUFFIXES = {
 }
 
 
+@typed("where")
 def _where(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The position of the run, and its settings."""
     frame = view.frame
     yield f"Lesson {view.lesson.slug}, mode {view.mode}, on {view.device}."
     if frame is not None:
@@ -43,7 +45,9 @@ def _where(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield exercise_text.failure(view.failed, attempt, on.session.controller.lesson)
 
 
+@typed("values numbers")
 def _values(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The loss, the parameters and their gradients."""
     if view.frame is None:
         yield "There are no values yet."
     else:
@@ -51,8 +55,9 @@ def _values(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield from all_values(view.frame)
 
 
+@typed("formula", "[PHASE]")
 def _formulas(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
-    """The formulas of the named phase, or of the one that has run and the next one."""
+    """The formulas of a phase, with their current values."""
     frame = view.frame
     ran, following = (frame.phase or SETUP, frame.next_phase) if frame else (SETUP, SETUP)
     named = _phase(argument, view) if argument else None
@@ -72,7 +77,9 @@ def _formulas_of(section: Section, view: RunView) -> Iterator[Line]:
             )
 
 
+@typed("code", "[PHASE]")
 def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The code of the next phase, or of the named one."""
     attempt = on.session.attempt
     if attempt is not None and attempt.wants == "code" and not argument:
         yield from exercise_text.code_of(attempt, view.failed, on.session.controller.lesson)
@@ -83,7 +90,9 @@ def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     yield from said or [f"No code runs in this phase in the mode {view.mode}."]
 
 
+@typed("read", "[PHASE]")
 def _read(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The text of a phase, or the next text after the phases."""
     if not argument:
         on.narrator.read_on(view)
         return
@@ -92,6 +101,12 @@ def _read(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     yield sentence(section.heading)
     yield from spoken_lesson.before(view.lesson, section, view.mode)
     yield from spoken_lesson.after(view.lesson, section, values, with_words=True)
+
+
+@typed("ladder")
+def _ladder(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """Which phases each mode does by hand, and which PyTorch does."""
+    return spoken_lesson.ladder(view.lesson, view.mode)
 
 
 def _phase(name: str, view: RunView) -> Section:
@@ -107,7 +122,9 @@ def _phase(name: str, view: RunView) -> Section:
 # ── Inspections ─────────────────────────────────────────────────────────────────────
 
 
+@typed("compare c", needs="frame")
 def _compare(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The gradients of all modes at the same parameters."""
     if not view.lesson.comparable:
         raise UnclearCommandError("Each mode is a run of its own here: nothing to compare.")
     view = on.inspected("comparison", compare=True)
@@ -115,7 +132,9 @@ def _compare(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]
         yield from spoken_inspections.comparison(found, view)
 
 
+@typed("inside", "NAME", needs="frame")
 def _inside(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """A variable: its value, its part in autograd, its gradient."""
     if not argument:
         example = next(iter(view.frame.values), "loss") if view.frame else "loss"
         raise UnclearCommandError(f"Inside what? Type inside and a name, like inside {example}.")
@@ -123,7 +142,9 @@ def _inside(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield from spoken_inspections.variable(facts)
 
 
+@typed("graph", needs="frame")
 def _graph(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The autograd graph of this step, in the order of backward."""
     view = on.inspected("graph", graph=True)
     found, frame, attempt = view.inspections.graph, view.frame, on.session.attempt
     if found is not None and frame is not None:
@@ -131,7 +152,9 @@ def _graph(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield from spoken_inspections.graph(found, view.lesson, frame, known)
 
 
+@typed("plot v", "[NAME]", needs="frame")
 def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The plots in words: loss, data, slope, plane, or all."""
     name = argument.lower()
     if name and name not in ("loss", *PLOTS):
         names = listed(["loss", *PLOTS])
@@ -154,8 +177,9 @@ def _loss(on: CommandContext) -> Iterator[Line]:
     on.session.notice = Notice()
 
 
+@typed("export e", "script|notebook|figures [FILE]")
 def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """Write a script or a notebook at once; the figures are the engine's to write."""
+    """Write the lesson, or its figures so far, to a new file."""
     kind, _, name = argument.partition(" ")
     if kind not in SUFFIXES:
         raise UnclearCommandError("Type export, then script, notebook or figures, then a file.")
@@ -175,41 +199,15 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 QUESTION_COMMANDS = (
-    TypedCommand(("where",), "the position of the run, and its settings", _where),
-    TypedCommand(
-        ("values", "numbers"), "the loss, the parameters and their gradients", _values
-    ),
-    TypedCommand(
-        ("formula",), "the formulas of a phase, with their current values", _formulas, "[PHASE]"
-    ),
-    TypedCommand(
-        ("code",), "the code of the next phase, or of the named one", _code, "[PHASE]"
-    ),
-    TypedCommand(
-        ("read",), "the text of a phase, or the next text after the phases", _read, "[PHASE]"
-    ),
-    TypedCommand(
-        ("ladder",), "which phases each mode does by hand, and which PyTorch does",
-        lambda on, argument, view: spoken_lesson.ladder(view.lesson, view.mode),
-    ),
-    TypedCommand(
-        ("inside",), "a variable: its value, its part in autograd, its gradient", _inside,
-        "NAME", needs="frame",
-    ),
-    TypedCommand(
-        ("graph",), "the autograd graph of this step, in the order of backward", _graph,
-        needs="frame",
-    ),
-    TypedCommand(
-        ("compare", "c"), "the gradients of all modes at the same parameters", _compare,
-        needs="frame",
-    ),
-    TypedCommand(
-        ("plot", "v"), f"the plots in words: loss, {', '.join(PLOTS)}, or all", _plot,
-        "[NAME]", needs="frame",
-    ),
-    TypedCommand(
-        ("export", "e"), "write the lesson, or its figures so far, to a new file", _export,
-        "script|notebook|figures [FILE]",
-    ),
-)  # fmt: skip
+    _where,
+    _values,
+    _formulas,
+    _code,
+    _read,
+    _ladder,
+    _inside,
+    _graph,
+    _compare,
+    _plot,
+    _export,
+)
