@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,22 +23,29 @@ _MOST_TERMS = 8
 
 _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
 """How tightly a term binds."""
-_BINARY: Mapping[type[ast.operator], tuple[str, int, Callable[[float, float], float]]] = {
-    ast.Add: ("{} + {}", _SUM, lambda a, b: a + b),
-    ast.Sub: ("{} - {}", _SUM, lambda a, b: a - b),
-    ast.Mult: (r"{} \cdot {}", _PRODUCT, lambda a, b: a * b),
-    ast.Div: ("{} / {}", _PRODUCT, lambda a, b: a / b),
-    ast.Pow: ("{}^{{{}}}", _POWER, math.pow),
+_BINDINGS = {
+    **{"Add": _SUM, "Sub": _SUM, "sum": _SUM, "Mult": _PRODUCT, "Div": _PRODUCT, "Pow": _POWER},
+    **{"negative": _PRODUCT, "mean": _PRODUCT},
 }
-_FUNCTIONS: Mapping[str, tuple[str, Callable[[float], float]]] = {
+_BINARY: Mapping[str, tuple[str, Callable[[float, float], float]]] = {
+    "Add": ("{} + {}", operator.add),
+    "Sub": ("{} - {}", operator.sub),
+    "Mult": (r"{} \cdot {}", operator.mul),
+    "Div": ("{} / {}", operator.truediv),
+    "Pow": ("{}^{{{}}}", math.pow),
+}
+"""By the name of the operator in Python's syntax tree."""
+_FUNCTIONS: Mapping[str, tuple[str, Callable[..., float]]] = {
     "abs": (r"\left| {} \right|", abs),
     "exp": (r"\exp({})", math.exp),
     "log": (r"\log({})", math.log),
     "sqrt": (r"\sqrt{{{}}}", math.sqrt),
     "tanh": (r"\tanh({})", math.tanh),
     "sigmoid": (r"\sigma({})", lambda x: 1 / (1 + math.exp(-x))),
+    "max": (r"\max({})", max),
+    "min": (r"\min({})", min),
 }
-_OF_SEVERAL: Mapping[str, Callable[..., float]] = {"max": max, "min": min}
+_OF_SEVERAL = ("max", "min")
 _MODULES = ("np", "torch", "math")
 
 
@@ -45,37 +53,16 @@ _MODULES = ("np", "torch", "math")
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
-    source: str
+class _Term:
+    """An operation or a function, with its operands."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    kind: type[ast.operator]
-    left: _Node
-    right: _Node
-
-
-@dataclass(frozen=True, slots=True)
-class _Negative:
-    of: _Node
-
-
-@dataclass(frozen=True, slots=True)
-class _Function:
     name: str
+    """A key of _BINARY or _FUNCTIONS, or `negative`, `sum`, `mean`."""
     of: tuple[_Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Total:
-    """The sum of an array's elements, or their mean."""
-
-    of: _Node
-    is_mean: bool
-
-
-_Node: TypeAlias = "float | _Leaf | _Operation | _Negative | _Function | _Total"
+_Node: TypeAlias = "float | str | _Term"
+"""A number, the source of a leaf, or a term."""
 
 
 def _read(expression: str) -> _Node:
@@ -87,11 +74,11 @@ def _node(tree: ast.expr, *, is_term: bool = False) -> _Node:
     match tree:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            first, second = (_node(side, is_term=is_term) for side in (left, right))
-            return _Operation(type(op), first, second)
+        case ast.BinOp(left=left, op=op, right=right) if type(op).__name__ in _BINARY:
+            sides = (_node(side, is_term=is_term) for side in (left, right))
+            return _Term(type(op).__name__, tuple(sides))
         case ast.UnaryOp(op=ast.USub(), operand=of):
-            return _Negative(_node(of, is_term=is_term))
+            return _Term("negative", (_node(of, is_term=is_term),))
         case ast.Call(func=ast.Name(id=name), args=of, keywords=[]):
             return _call(tree, name, of, is_term)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=name), args=of) if (
@@ -100,7 +87,7 @@ def _node(tree: ast.expr, *, is_term: bool = False) -> _Node:
             return _call(tree, name, of, is_term)
         case ast.Call(func=ast.Attribute(value=owner, attr=name), args=[], keywords=[]):
             return _call(tree, name, [owner], is_term)
-    return _Leaf(ast.unparse(tree))
+    return ast.unparse(tree)
 
 
 def _call(tree: ast.Call, name: str, of: Sequence[ast.expr], is_term: bool) -> _Node:
@@ -109,12 +96,10 @@ def _call(tree: ast.Call, name: str, of: Sequence[ast.expr], is_term: bool) -> _
         case "float" | "item", [inner]:
             return _node(inner, is_term=is_term)
         case "sum" | "mean", [inner] if not is_term:
-            return _Total(_node(inner, is_term=True), name == "mean")
-        case _, [inner] if name in _FUNCTIONS:
-            return _Function(name, (_node(inner, is_term=is_term),))
-        case _, [_, _, *_] if name in _OF_SEVERAL:
-            return _Function(name, tuple(_node(inner, is_term=is_term) for inner in of))
-    return _Leaf(ast.unparse(tree))
+            return _Term(name, (_node(inner, is_term=True),))
+        case _, [_, *more] if name in _FUNCTIONS and bool(more) == (name in _OF_SEVERAL):
+            return _Term(name, tuple(_node(inner, is_term=is_term) for inner in of))
+    return ast.unparse(tree)
 
 
 def leaves(expression: str) -> tuple[str, ...]:
@@ -123,22 +108,16 @@ def leaves(expression: str) -> tuple[str, ...]:
 
 
 def _leaves(node: _Node) -> Iterator[str]:
-    match node:
-        case _Leaf(source):
-            yield source
-        case _Operation(_, left, right):
-            yield from _leaves(left)
-            yield from _leaves(right)
-        case _Negative(of) | _Total(of):
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, _Term):
+        for of in node.of:
             yield from _leaves(of)
-        case _Function(_, several):
-            for of in several:
-                yield from _leaves(of)
 
 
 def has_calculation(expression: str) -> bool:
     """Whether there is more to show than a number."""
-    return not isinstance(_read(expression), float | _Leaf)
+    return isinstance(_read(expression), _Term)
 
 
 # ── Writing it in numbers ───────────────────────────────────────────────────────────
@@ -179,24 +158,19 @@ class _Writer:
         match node:
             case float():
                 return self._number(node, is_first)
-            case _Leaf(source):
-                return self._number(self._value(source), is_first)
-            case _Operation(kind, left, right):
-                return self._operation(kind, left, right, is_first)
-            case _Negative(of):
+            case str():
+                return self._number(self._value(node), is_first)
+            case _Term("negative", (of,)):
                 written, value = self._operand(of, _PRODUCT)
                 return f"-{written}" if is_first else f"(-{written})", -value
-            case _Function(name, several) if name in _OF_SEVERAL:
-                pairs = [self.write(of) for of in several]
-                written = ", ".join(written for written, _ in pairs)
-                return rf"\{name}({written})", _OF_SEVERAL[name](value for _, value in pairs)
-            case _Function(name, (of,)):
+            case _Term("sum" | "mean" as name, (of,)):
+                return self._total(name, of, is_first)
+            case _Term(name, (left, right)) if name in _BINARY:
+                return self._operation(name, left, right, is_first)
+            case _Term(name, several):
                 form, function = _FUNCTIONS[name]
-                written, value = self.write(of)
-                return form.format(written), function(value)
-            case _Total():
-                return self._total(node, is_first)
-        raise AssertionError(node)
+                texts, values = zip(*(self.write(of) for of in several), strict=True)
+                return form.format(", ".join(texts)), function(*values)
 
     def _number(self, number: float, is_first: bool) -> tuple[str, float]:
         written = self.text(number)
@@ -211,24 +185,21 @@ class _Writer:
         return found[0]
 
     def _operand(self, node: _Node, needed: int, *, is_first: bool = False) -> tuple[str, float]:
-        is_loose = _binding(node) < needed
+        is_loose = isinstance(node, _Term) and _BINDINGS.get(node.name, _ATOM) < needed
         written, value = self.write(node, is_first=is_first or is_loose)
-        if isinstance(node, float | _Leaf) and r"\cdot" in written:  # 1e-5 as a power of ten
+        if not isinstance(node, _Term) and r"\cdot" in written:  # 1e-5 as a power of ten
             is_loose = needed > _PRODUCT and not written.startswith("(")
         return f"({written})" if is_loose else written, value
 
-    def _operation(
-        self, kind: type[ast.operator], left: _Node, right: _Node, is_first: bool
-    ) -> tuple[str, float]:
-        form, binding, function = _BINARY[kind]
-        is_power = kind is ast.Pow
+    def _operation(self, name: str, left: _Node, right: _Node, is_first: bool) -> tuple[str, float]:
+        (form, function), binding, is_power = _BINARY[name], _BINDINGS[name], name == "Pow"
         base, a = self._operand(left, binding + is_power, is_first=is_first and not is_power)
-        needed = binding + (kind is not ast.Add)
+        needed = binding + (name != "Add")
         other, b = self.write(right) if is_power else self._operand(right, needed)
         return form.format(base, other), function(a, b)
 
-    def _total(self, node: _Total, is_first: bool) -> tuple[str, float]:
-        counts = {len(self.numbers[source]) for source in _leaves(node.of)} - {1}
+    def _total(self, name: str, of: _Node, is_first: bool) -> tuple[str, float]:
+        counts = {len(self.numbers[source]) for source in _leaves(of)} - {1}
         if len(counts) > 1:
             raise ValueError("the arrays in a sum have not the same number of elements")
         count = counts.pop() if counts else 1
@@ -237,20 +208,9 @@ class _Writer:
         written, total = "", 0.0
         for index in range(count):
             term, value = _Writer(self.numbers, self.text, index)._operand(
-                node.of, _PRODUCT, is_first=bool(index) or is_first or node.is_mean
+                of, _PRODUCT, is_first=bool(index) or is_first or name == "mean"
             )
             sign, term = ("-", term[1:]) if term.startswith("-") else ("+", term)
             written += f" {sign} {term}" if index else term if sign == "+" else f"-{term}"
             total += value
-        return (f"({written}) / {count}", total / count) if node.is_mean else (written, total)
-
-
-def _binding(node: _Node) -> int:
-    match node:
-        case _Operation(kind):
-            return _BINARY[kind][1]
-        case _Negative() | _Total(is_mean=True):
-            return _PRODUCT
-        case _Total():
-            return _SUM
-    return _ATOM
+        return (f"({written}) / {count}", total / count) if name == "mean" else (written, total)
