@@ -1,4 +1,4 @@
-"""The tree of everything that can go wrong and that a person is told of.
+"""The errors that a person is shown.
 
 Each error's text is one line fit for the terminal: what is wrong, where, and what to
 do. Code that fails in a way not listed here is a bug and may show a traceback.
@@ -6,7 +6,7 @@ do. Code that fails in a way not listed here is a bug and may show a traceback.
 
 
 class TutorError(Exception):
-    """The root: whatever is below it is told in one line, without a traceback."""
+    """The root of the errors that are shown in one line, without a traceback."""
 
 
 class FormulaError(TutorError):
@@ -28,7 +28,7 @@ class LessonMissingError(LessonError):
 
 
 class RunError(TutorError):
-    """A run that can't do what was asked of it (no such mode, no such device)."""
+    """A run that can't do what it was asked to do, or a lesson's own code that raised."""
 
 
 class Refused(RunError):

@@ -11,7 +11,7 @@ import math
 import unicodedata
 
 LONGEST = 2000
-"""Characters of an error's text that are told: a screen of 80×24 holds no more."""
+"""Characters of an error's text that are shown: a screen of 80×24 holds no more."""
 
 TAB = 4
 """Cells between tab stops."""
@@ -57,7 +57,7 @@ def json_number(number: complex) -> float | str:
 
 def _visible(character: str) -> str:
     """A character that Python does not call printable, in characters that are."""
-    if unicodedata.category(character) == "Zs":  # a space of some kind, which obeys nobody
+    if unicodedata.category(character) == "Zs":  # a space of some kind, harmless
         return character
     code = ord(character)
     if code < 0x20 or code == 0x7F:

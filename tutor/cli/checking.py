@@ -91,7 +91,7 @@ def check_command(options: argparse.Namespace) -> int:
     with CommandClient() as client:
         checker = _Checker(client, options.trust, options.answers)
         if options.watch:
-            _Watch(wanted, checker, options.trust).go_on()
+            _Watch(wanted, checker, options.trust).run()
         return _check_wanted(wanted, checker)
 
 
@@ -246,7 +246,7 @@ class _Watch:
                 "give --trust to let it"
             )
 
-    def go_on(self) -> None:
+    def run(self) -> None:
         """Until Ctrl+C, which ends the whole command. Nothing that is wrong with a file does."""
         for changed in changes(self._look):
             print(f"\n---- {time.strftime('%H:%M:%S')} {_names(changed)} ----", flush=True)

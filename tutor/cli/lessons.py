@@ -68,7 +68,7 @@ def list_command(options: argparse.Namespace) -> int:
         _print_map(headlines)
     else:
         _print_list(headlines)
-        _tell_circles(headlines)
+        _warn_of_circles(headlines)
     return 0
 
 
@@ -153,7 +153,7 @@ def _print_map(headlines: Sequence[Headline]) -> None:
         print(line if wrong else cut(line, screen()))
 
 
-def _tell_circles(headlines: Sequence[Headline]) -> None:
+def _warn_of_circles(headlines: Sequence[Headline]) -> None:
     """A line on standard error for each circle of lessons that build on one another."""
     from tutor.lesson.map import circles  # noqa: PLC0415 - as above
 

@@ -90,8 +90,8 @@ def _open_closed_streams() -> None:
 def _drop_impossible_sizes() -> None:
     """Delete impossible COLUMNS and LINES, which would override the size of the terminal."""
     for name in ("COLUMNS", "LINES"):
-        said = os.environ.get(name, "1")
-        if not (said.isdecimal() and len(said) <= len(str(MOST_CELLS)) and int(said) <= MOST_CELLS):
+        size = os.environ.get(name, "1")
+        if not (size.isdecimal() and len(size) <= len(str(MOST_CELLS)) and int(size) <= MOST_CELLS):
             del os.environ[name]
 
 

@@ -101,18 +101,18 @@ def _dump_stack_at_the_end(errors: TextIO) -> None:
             faulthandler.register(number, errors, all_threads=False, chain=True)
     pid, leave, kill = os.getpid(), os._exit, os.kill
 
-    def noted_exit(*arguments: Any, **named: Any) -> None:
+    def exit_with_stack(*arguments: Any, **named: Any) -> None:
         if os.getpid() == pid:
             faulthandler.dump_traceback(errors, all_threads=False)
         leave(*arguments, **named)
 
-    def noted_kill(*arguments: Any, **named: Any) -> None:
+    def kill_with_stack(*arguments: Any, **named: Any) -> None:
         if os.getpid() == pid and arguments[:1] == (pid,):
             faulthandler.dump_traceback(errors, all_threads=False)
         kill(*arguments, **named)
 
     # These two leave no trace of their caller.
-    os._exit, os.kill = noted_exit, noted_kill  # type: ignore[assignment]
+    os._exit, os.kill = exit_with_stack, kill_with_stack  # type: ignore[assignment]
 
 
 def _cut_off(*descriptors: int) -> None:

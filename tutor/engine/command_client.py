@@ -246,7 +246,7 @@ class _Child:
         self._find_place(lesson)
         how = self.process.how_ended(self.process.place(lesson))
         if (
-            not self.process.misdeed
+            not self.process.ended_for
             and "Traceback (most recent call last)" in self.process.error_text()
         ):
             why = self.process.last_error()

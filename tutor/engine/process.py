@@ -161,8 +161,8 @@ class Process:
         app be killed, the supervisor leaves that screen.
         """
         allowed_megabytes()  # raises now what no process could report later
-        self.misdeed = ""
-        """The code of what it had to be ended for; empty if it was not."""
+        self.ended_for = ""
+        """The code of the reason why the tutor ended it; empty if it did not."""
         self._is_over = False
         self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         # It lives as long as the child, which writes to it until torch is loaded.
@@ -211,7 +211,7 @@ class Process:
         A child that writes anything else is ended at once: the lesson has written for it.
         """
         assert self._child.stdout is not None
-        misdeed, patience = "closed_pipe", LET_GO_SECONDS
+        reason, patience = "closed_pipe", LET_GO_SECONDS
         try:
             while line := self._child.stdout.readline(LONGEST_LINE):
                 if line.endswith(b"\n"):
@@ -219,10 +219,10 @@ class Process:
                 elif len(line) == LONGEST_LINE:
                     raise msgspec.DecodeError("a line without an end")
         except msgspec.DecodeError:
-            misdeed, patience = "wrote_into_pipe", 0.0
+            reason, patience = "wrote_into_pipe", 0.0
         finally:  # closed earlier, the pipe would end a child that writes on by SIGPIPE
             self.has_screen(self._is_on_screen)  # a sign of life: the supervisor waits for one
-            self.end(patience, misdeed)
+            self.end(patience, reason)
             self._child.stdout.close()
 
     def last_error(self) -> str:
@@ -255,8 +255,8 @@ class Process:
     def how_ended(self, place: LastPlace | None) -> Remark:
         """How it ended, once it has, `place` being where it was in the lesson's code."""
         status = self._child.wait()
-        if self.misdeed:
-            return Remark(self.misdeed)
+        if self.ended_for:
+            return Remark(self.ended_for)
         if place is not None and place.is_expression and status == -time_limit.END_SIGNAL:
             return Remark("no_end", {"seconds": time_limit.SECONDS})
         if status >= 0:
@@ -279,12 +279,12 @@ class Process:
         self._waiting.put(b"")
         return status
 
-    def end(self, patience: float, misdeed: str = "") -> None:
-        """Give it so many seconds to end by itself; then it is ended, for that `misdeed`."""
+    def end(self, patience: float, reason: str = "") -> None:
+        """Give it so many seconds to end by itself; then end it, for that `reason`."""
         try:
             self._child.wait(patience)
         except subprocess.TimeoutExpired:
-            self.misdeed = misdeed
+            self.ended_for = reason
         self.kill()
         self._make_sure()
 

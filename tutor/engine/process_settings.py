@@ -1,4 +1,4 @@
-"""The settings of this process that a lesson can change: how each is read, and set again.
+"""The settings of this process that a lesson can change: how each is read and restored.
 
 Python's, NumPy's and PyTorch's own, and the system's for this process. (Random numbers are not
 among them: each run begins with its seed.)

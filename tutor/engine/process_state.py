@@ -1,9 +1,8 @@
-"""The state of this process before a lesson ran, to be had again.
+"""The state of this process before a lesson ran, and its restoration.
 
-What a lesson leaves of it must not reach the next lesson, and an interrupt inside
-`torch.no_grad()`, say, must not leave it half changed.
-
-The functions and classes of Python, NumPy and PyTorch, to be had again as they were.
+What a lesson changes in the process must not reach the next lesson, and an interrupt inside
+`torch.no_grad()`, say, must not leave a setting half changed. That holds for settings, and for the
+functions and classes of Python, NumPy and PyTorch.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ class OriginalNames:
 
     @classmethod
     def now(cls) -> OriginalNames:
-        """As they are, in all modules that are loaded."""
+        """The names as they are now, in all modules that are loaded."""
         modules = [
             module
             for name, module in list(sys.modules.items())
@@ -83,7 +82,7 @@ class OriginalNames:
         return cls(tuple(_Names(owner, dict(vars(owner))) for owner in (*modules, *replaceable)))
 
     def restore(self) -> None:
-        """Put back those that stand for something else now."""
+        """Restore the names that stand for something else now."""
         for names in self.owners:
             names.restore()
 
@@ -109,17 +108,17 @@ UNREADABLE = object()
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """All settings at one moment."""
+    """The values of all settings at one moment."""
 
     values: dict[str, Any]
 
     @classmethod
     def now(cls) -> ProcessState:
-        """As they are."""
+        """The settings as they are now."""
         return cls({name: _read(read) for name, (read, _) in SETTINGS.items()})
 
     def restore(self) -> tuple[str, ...]:
-        """Set again whatever differs now; returns the names of those that can't be set again."""
+        """Restore the settings that differ now; returns the names of those that can't be."""
         return tuple(name for name in SETTINGS if not self._is_restored(name))
 
     def _is_restored(self, name: str) -> bool:
@@ -135,7 +134,7 @@ class ProcessState:
 
 @dataclass(frozen=True, slots=True)
 class CleanProcess:
-    """The process as it was before the first lesson: each one begins with that."""
+    """The process as it was before the first lesson; every lesson begins with it."""
 
     names: OriginalNames = field(default_factory=OriginalNames.now)
     state: ProcessState = field(default_factory=ProcessState.now)
@@ -162,7 +161,7 @@ def _read(read: Callable[[], Any]) -> Any:
 
 
 def clear_standard_input() -> None:
-    """A lesson that reads gets no answer. (Python's exit() closes what was here before.)"""
+    """Connect standard input to the null device. (Python's exit() closes it.)"""
     nothing = os.open(os.devnull, os.O_RDONLY)
     if nothing != 0:  # else a lesson has closed it, and this is it
         os.dup2(nothing, 0)
@@ -171,7 +170,7 @@ def clear_standard_input() -> None:
 
 
 def stop_timers() -> None:
-    """No signal that a lesson has ordered for later comes in the next one."""
+    """Stop the timers whose signals would come in the next lesson."""
     for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
         signal.setitimer(timer, 0)
     faulthandler.cancel_dump_traceback_later()
@@ -181,7 +180,7 @@ def stop_timers() -> None:
 
 
 def end_other_processes() -> None:
-    """Kill all that a lesson has started and left, but PyTorch's compilers, which it keeps."""
+    """Kill the processes that a lesson has left running, except PyTorch's compilers."""
     if MARK not in os.environ:  # no supervisor stands above: these could be anybody's
         return
     for pid in supervisor.descendants(os.getppid()):
@@ -227,7 +226,7 @@ def _is_lessons(frame: FrameType | None) -> bool:
 
 
 def _has_work(thread: threading.Thread | None) -> bool:
-    """Whether it was made by `Thread(target=…)` and not by a library that keeps threads."""
+    """Whether a lesson made the thread by `Thread(target=…)`, and not a library."""
     target = getattr(thread, "_target", None)
     module = getattr(target, "__module__", None) or type(getattr(target, "__self__", "")).__module__
     return target is not None and not f"{module}.".startswith(_LIBRARY_PREFIXES)

@@ -322,7 +322,7 @@ class Server:
         self._show(answers=number)
 
     def _train_to(self, runs: Runs, epoch: int) -> bool:
-        """Whether it came there."""
+        """Train to the end of an epoch; whether the run came there."""
         self.target, self.inbox.has_painted = epoch, True
         try:
             self._train(runs, epoch, time.perf_counter(), runs.current.at.epoch)
@@ -362,7 +362,7 @@ class Server:
             self.handle(self.inbox.next())
         return True
 
-    # ── Telling ─────────────────────────────────────────────────────────────────────
+    # ── Events ──────────────────────────────────────────────────────────────────────
 
     def _show(
         self,
