@@ -112,7 +112,9 @@ class Learner:
             for _ in range(9):
                 if f" {solution.mode} · " in self._terminal.lines[0]:
                     break
+                before = self._terminal.lines[0]
                 self._press("g")
+                self._wait(lambda before=before: self._terminal.lines[0] != before)
         if solution.learning_rate is not None:
             self._press("l")
             self._wait(lambda: "Learning rate (now" in self._text)
@@ -127,6 +129,8 @@ class Learner:
             self._press("j")
             self._wait(lambda: "Jump to" in self._text)
             self._press(*str(solution.epochs), "enter")
+            there = f"epoch {solution.epochs} of"
+            self._wait(lambda there=there: self._is_done or there in self._terminal.lines[0])
             self._terminal.settle(0.5)
             if self._is_done:
                 return

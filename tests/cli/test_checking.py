@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ def line_of(path: Path, piece: str) -> int:
 
 def checked(text: str) -> list[str]:
     return [line.split("(")[0].strip() for line in text.splitlines()]
+
+
+def test_a_lesson_is_checked_whatever_its_path(tutor: Tutor, home: Path) -> None:
+    folder = os.path.join(os.fsencode(home), b"a folder\xff")
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    path = Path(os.fsdecode(os.path.join(folder, b"b \xfe.md")))
+    path.write_text(lesson_text())
+    done = tutor("check", "--trust", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ok  b ")
 
 
 def test_check_checks_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -> None:

@@ -6,10 +6,12 @@ import os
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from tests.terminal import TUTOR, Terminal
+from tests.waiting import wait_until
 from tutor.lesson import document, library
 from tutor.progress.records import DraftRecord, Record, now
 from tutor.progress.store import Store
@@ -18,7 +20,7 @@ from tutor.protocol.frame import Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.session.journal import Bookmark, packed
 
-LESSON, EXERCISE = "cpu-and-gpu", "leaf-that-travelled"
+LESSON, EXERCISE = "starting-weights", "root-forgotten"
 """A repair of Setup, which runs as soon as the exercise is begun."""
 EVIL = "# \x1b]0;gone\x07\x9b2J shown\n"
 
@@ -51,31 +53,34 @@ def env(request: pytest.FixtureRequest, tmp_path: Path, elsewhere: list[Record])
     return env
 
 
-def plain(env: dict[str, str], *lines: str) -> str:
-    done = subprocess.run(
-        [str(TUTOR), "--plain", LESSON],
-        input="\n".join(lines),
-        env=env,
-        text=True,
-        capture_output=True,
-        timeout=300,
-    )
-    return done.stdout
-
-
 @pytest.mark.parametrize("env", ["imported"], indirect=True)
 def test_in_plain_mode_code_from_elsewhere_runs_when_it_is_agreed_to_and_then_unasked(
-    env: dict[str, str], hacked: Path
+    env: dict[str, str], hacked: Path, tmp_path: Path
 ) -> None:
-    said = plain(env, f"exercise {EXERCISE}", "restart", "next", "code")
-    assert "has not been run" in said
-    assert "touch()" in said
-    assert not hacked.exists()
-    plain(env, f"exercise {EXERCISE}", "agree")
-    assert hacked.exists()
+    said = tmp_path / "said"
+    with said.open("w") as out, plain(env, out) as tutor:
+        type_lines(tutor, f"exercise {EXERCISE}", "restart", "next", "code")
+        wait_until(lambda: "touch()" in said.read_text(), "the code")
+        assert "has not been run" in said.read_text()
+        assert not hacked.exists()
+        type_lines(tutor, "agree")
+        wait_until(hacked.exists)
     hacked.unlink()
-    assert "has not been run" not in plain(env, f"exercise {EXERCISE}")
+    with said.open("w") as out, plain(env, out) as tutor:
+        type_lines(tutor, f"exercise {EXERCISE}")
+    assert "has not been run" not in said.read_text()
     assert hacked.exists(), "agreed to once, for this exact code"
+
+
+def plain(env: dict[str, str], out: IO[str]) -> subprocess.Popen[str]:
+    command = [str(TUTOR), "--plain", LESSON]
+    return subprocess.Popen(command, env=env, text=True, stdin=subprocess.PIPE, stdout=out)
+
+
+def type_lines(tutor: subprocess.Popen[str], *lines: str) -> None:
+    assert tutor.stdin is not None
+    tutor.stdin.writelines(f"{line}\n" for line in lines)
+    tutor.stdin.flush()
 
 
 @pytest.mark.parametrize("env", ["copied"], indirect=True)

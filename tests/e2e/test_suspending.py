@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import IN_SHELL, Terminal
+from tests.terminal import IN_SHELL, Terminal, is_alive
+from tests.waiting import wait_until
 from tutor.engine import supervisor
 
 BASH = shutil.which("bash")
@@ -23,12 +24,10 @@ pytestmark = pytest.mark.skipif(not BASH or not HAS_PROC, reason="tried in bash,
 
 @pytest.fixture
 def shell() -> Iterator[Terminal]:
-    """An interactive shell, in which a lesson stands."""
+    """An interactive shell."""
     command = [str(BASH), "--norc", "--noprofile", "-i"]
     with Terminal(command, env={"PS1": "shell$ ", "HISTFILE": ""}) as terminal:
         terminal.wait_for("shell$")
-        type_line(terminal, f"{IN_SHELL} line-through-origin --mode autograd")
-        terminal.wait_for("next: ▶ Predict")
         yield terminal
         kill_all(terminal.process.pid)
 
@@ -48,14 +47,25 @@ def kill_all(session: int) -> None:
 
 def suspend(terminal: Terminal, process: int | None = None) -> None:
     """By Ctrl+Z, or by a signal to the tutor's process."""
+    written = len(terminal.raw)
     if process is None:
         terminal.press("ctrl+z")
     else:
         os.kill(process, signal.SIGTSTP)
-    terminal.wait_until(lambda: "Stopped" in terminal.text() and "shell$" in terminal.text())
+    stopped = re.compile(rb"Stopped.*shell\$", re.DOTALL)
+    terminal.wait_until(lambda: stopped.search(terminal.raw, written))
+
+
+def resume(terminal: Terminal) -> None:
+    """Have the tutor on the other screen again; what was on the screen before is gone."""
+    written = len(terminal.raw)
+    type_line(terminal, "clear; fg")
+    terminal.wait_until(lambda: b"\x1b[?1049h" in terminal.raw[written:])
 
 
 def test_the_shell_has_its_terminal_back_and_fg_brings_the_lesson_back(shell: Terminal) -> None:
+    type_line(shell, f"{IN_SHELL} line-through-origin --mode autograd")
+    shell.wait_for("next: ▶ Predict")
     shell.press("s")
     shell.wait_for("epoch 1 of 100")
     suspend(shell)
@@ -65,28 +75,22 @@ def test_the_shell_has_its_terminal_back_and_fg_brings_the_lesson_back(shell: Te
     assert re.search(r"(?<!-)\becho\b", shell.text())
     type_line(shell, "fg")
     shell.wait_for("tutor · A line through the origin", "epoch 1 of 100", "next: ▶ Predict")
-    assert "typed" not in shell.text()
+    shell.wait_gone("typed")
     shell.press("s")
     shell.wait_for("epoch 2 of 100")
-    suspend(shell)  # a second time, too
-    type_line(shell, "fg")
-    shell.wait_for("epoch 2 of 100", "next: ▶ Predict")
-    run_stands_still_and_goes_on(shell)
-    shell.press("q")
-    shell.wait_for("shell$")
-
-
-def run_stands_still_and_goes_on(shell: Terminal, process: int | None = None) -> None:
     shell.press("j")
     shell.wait_for("Jump to")
     shell.press(*"9000000", "enter")
     shell.wait_for("epochs/s")
-    suspend(shell, process)
-    busy = processor_time(shell)
-    time.sleep(1.0)
-    assert processor_time(shell) - busy < 0.3
-    type_line(shell, "fg")
-    shell.wait_for("tutor · A line through the origin", "epochs/s")
+    for process in (None, tutor_below(shell.process.pid)):
+        suspend(shell, process)
+        busy = processor_time(shell)
+        time.sleep(1.0)
+        assert processor_time(shell) - busy < 0.3
+        resume(shell)
+        shell.wait_for("tutor · A line through the origin", "epochs/s")
+    suspend(shell)
+    end_the_suspended(shell, "kill %1")
 
 
 def tutor_below(shell: int) -> int:
@@ -113,18 +117,37 @@ def processor_time(terminal: Terminal) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("how", ["kill %1", "kill -HUP %1", "kill -9 %1"])
-def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
-    if how == "kill %1":
-        run_stands_still_and_goes_on(shell, tutor_below(shell.process.pid))
+def begin_in_the_menu(shell: Terminal) -> None:
+    type_line(shell, IN_SHELL)
+    shell.wait_for("enter opens a lesson")
+
+
+def test_a_suspended_tutor_comes_back_and_is_left_as_ever(shell: Terminal) -> None:
+    begin_in_the_menu(shell)
     suspend(shell)
+    resume(shell)
+    shell.wait_for("enter opens a lesson")
+    shell.press("q")
+    shell.wait_for("shell$")
+    type_line(shell, "clear; fg")
+    shell.wait_for("no such job")
+
+
+@pytest.mark.parametrize("how", ["kill -HUP %1", "kill -9 %1"])
+def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
+    begin_in_the_menu(shell)
+    suspend(shell)
+    end_the_suspended(shell, how)
+
+
+def end_the_suspended(shell: Terminal, how: str) -> None:
     engine = engine_of(shell)
     written = len(shell.raw)
     type_line(shell, how)
     shell.wait_until(lambda: ended(shell, written))
     type_line(shell, "clear; fg")
     shell.wait_for("no such job")
-    shell.wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in engine))
+    wait_until(lambda: not any(map(is_alive, engine)), "the end of the engine")
     assert b"\x1b[?1049" not in shell.raw[written:], "the terminal is the shell's"
 
 

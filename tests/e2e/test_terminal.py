@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.forked_commands import ROOT
 from tests.terminal import TUTOR, Terminal, is_alive
 from tests.waiting import wait_until
+from tutor.lesson import document, trust
 from tutor.lesson.library import headlines
 from tutor.ui.settings import Settings, SettingsFile
 
@@ -92,6 +94,7 @@ def test_a_learner_steps_and_reads_the_published_figures_at_both_sizes() -> None
         terminal.press("r")
         terminal.wait_for("epoch 100 of 100")
         terminal.wait_until(lambda: number(terminal, "f(5)") == pytest.approx(10, abs=1e-3))
+        moves_during_a_run_and_shrinks(terminal)
         terminal.press("q")
         assert terminal.wait_ended() == 0
 
@@ -113,18 +116,22 @@ def test_a_learner_changes_the_past_and_looks_into_the_gradient(tmp_path: Path) 
         terminal.wait_until(lambda: beside.search(terminal.text()) is not None)
         terminal.press("4")
         terminal.wait_for("A = autograd lr 0.01")
-        for key in (" ", " ", "7", "i", "i", "i", "i", "i"):
-            terminal.press(key)
-            terminal.settle()
+        terminal.press(" ")
+        terminal.wait_for("Predict has run")
+        terminal.press(" ")
+        terminal.wait_for("Loss has run")
+        terminal.press("7")
+        terminal.wait_for("loss = mean(…)")
+        for nth in range(1, 6):
+            terminal.press("i")
+            terminal.wait_for(f"({nth} of 5)")
         terminal.wait_for("0 + (−17.850) = −17.850")
         terminal.press("c")
         terminal.wait_for("agree", "finite difference", "−17.850")
         terminal.press("c")
         terminal.press("e")
         terminal.wait_for("Write this lesson", "line-through-origin-autograd.py")
-        terminal.press("\x15")
-        terminal.settle()
-        terminal.press(*str(tmp_path / "mine.py"))
+        terminal.press("\x15", *str(tmp_path / "mine.py"))
         terminal.wait_for("mine.py")
         terminal.press("enter")
         terminal.wait_for("Written to")
@@ -148,10 +155,21 @@ def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked() -
         terminal.wait_for("One weight", "A line through the origin")
 
 
-def stop_endless_loop(path: Path) -> None:
-    with lesson(str(path)) as terminal:
+def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(
+    home: Path,
+) -> None:
+    path = home / "outside.md"
+    path.write_text(ENDLESS)
+    with lesson(str(path), columns=120, rows=36) as terminal:
+        terminal.wait_for("This lesson did not come with the tutor")
+        assert not trust.is_trusted(document.read(path))
+        terminal.press("y")
         terminal.wait_for("Round and round", "next: ▶ Predict")
-        terminal.press("space", "space")
+        terminal.wait_for("[bold]not bold[/bold] ^[[31mnot red")
+        assert b"\x1b[31mnot red" not in terminal.raw, "what it prints is data"
+        terminal.press("space")
+        terminal.wait_for("next: ▶ Loss")
+        terminal.press("space")
         terminal.wait_for("next: ▶ Gradient")
         terminal.press("space")
         terminal.wait_for("still running")
@@ -161,62 +179,46 @@ def stop_endless_loop(path: Path) -> None:
         terminal.wait_until(lambda: gave_way in terminal.text() or was_ended in terminal.text())
         terminal.press("b")
         terminal.wait_for("next: ▶ Loss")
-
-
-def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(
-    home: Path,
-) -> None:
-    path = home / "outside.md"
-    path.write_text(ENDLESS)
-    question = "This lesson did not come with the tutor"
-    with lesson(str(path), columns=120, rows=36) as terminal:
-        terminal.wait_for(question)
-        terminal.press("y")
-        terminal.wait_for("Round and round", "next: ▶ Predict")
-        terminal.wait_for("[bold]not bold[/bold] ^[[31mnot red")
-        assert b"\x1b[31mnot red" not in terminal.raw, "what it prints is data"
-    stop_endless_loop(path)  # opened without a question
+    assert trust.is_trusted(document.read(path)), "nobody asks again"
     path.write_text(ENDLESS.replace("* 2", "* 3"))
-    with lesson(str(path)) as terminal:
-        terminal.wait_for(question)
+    assert not trust.is_trusted(document.read(path))
 
 
-def test_the_screen_moves_while_a_run_is_on_and_outlives_a_window_that_shrinks() -> None:
-    with lesson("thermometer", "--mode", "autograd", columns=120, rows=36) as terminal:
-        terminal.wait_for("autograd · cpu", "next: ▶")
-        terminal.press("j")
-        terminal.wait_for("Jump to")
-        terminal.press(*"9000000", "enter")
-        seen: set[str] = set()
+def moves_during_a_run_and_shrinks(terminal: Terminal) -> None:
+    terminal.press("j")
+    terminal.wait_for("Jump to")
+    terminal.press(*"9000000", "enter")
+    seen: set[str] = set()
 
-        def moves() -> bool:
-            seen.add(terminal.lines[0])
-            return len(seen) > 5
+    def moves() -> bool:
+        seen.add(terminal.lines[0])
+        return len(seen) > 5
 
-        terminal.wait_until(moves)
-        terminal.resize(60, 20)
-        terminal.wait_for("80×22", "60×20")
-        terminal.resize(80, 24)
-        terminal.wait_for("epochs/s")
-        terminal.press("x")
-        terminal.wait_gone("epochs/s")
+    terminal.wait_until(moves)
+    terminal.resize(60, 20)
+    terminal.wait_for("80×22", "60×20")
+    terminal.resize(80, 24)
+    terminal.wait_for("epochs/s")
+    terminal.press("x")
+    terminal.wait_gone("epochs/s")
 
 
-def test_an_ascii_locale_gets_nothing_but_ascii() -> None:
-    with lesson("xor", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") as terminal:
-        terminal.wait_for("XOR", "next:")
-        terminal.press("s", "s", "2", "4", "6", "?")
-        terminal.settle(0.5)
-        assert terminal.raw.isascii()
-
-
-def test_a_lesson_begins_as_asked_for_and_without_colour_in_a_plain_xterm() -> None:
-    start = ("--mode", "optimizer", "--learning-rate", "0.002", "--device", "cuda:6")
+def test_a_lesson_begins_as_asked_for_in_ascii_and_without_colour_in_a_plain_xterm() -> None:
+    start = ("--mode", "autograd", "--learning-rate", "0.002", "--device", "cuda:6")
     plain = {"NO_COLOR": "1", "TERM": "xterm", "COLORTERM": ""}
-    with lesson("line-through-origin", *start, **plain) as terminal:
-        terminal.wait_for("optimizer · cpu · lr 0.002", "no device 'cuda:6'")
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with lesson("xor", *start, **plain, **ascii_locale) as terminal:
+        terminal.wait_for("XOR", "autograd - cpu - lr 0.002", "no device 'cuda:6'")
         terminal.press("s")
-        terminal.wait_for("epoch 1 of 100")
+        terminal.wait_for("Update of batch 1 of 4 has run")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of")
+        for key in "246?":
+            before = terminal.text()
+            terminal.press(key)
+            terminal.wait_until(lambda before=before: terminal.text() != before)
+            terminal.settle()
+        assert terminal.raw.isascii()
         styles = re.findall(rb"\x1b\[([0-9;]*)m", bytes(terminal.raw))
         coloured = [s for s in styles if {b"38", b"48"} & set(s.split(b";"))]
         greys = [s for s in coloured if len(set(s.split(b";")[-3:])) > 1]
@@ -268,13 +270,18 @@ Process(("sleep", "60"), os.ttyname(0))
 
 
 KILLED_AFTER_ITS_ENGINE = """
-import os, signal, time, tty
+import os, pathlib, signal, time, tty
+from tests.terminal import is_alive
 from tutor.engine.process import Process
 
 tty.setraw(0)
 os.write(1, b"on the other screen\\x1b[?1049h")
-engine = Process(("sh", "-c", "kill -9 $$"), os.ttyname(0))
-time.sleep(0.5)
+Process(("sh", "-c", "echo $$ >engine; kill -9 $$"), os.ttyname(0))
+engine = pathlib.Path("engine")
+while not (engine.exists() and (number := engine.read_text().strip())):
+    time.sleep(0.01)
+while is_alive(int(number)):
+    time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 """As when both hear of the end of the terminal, and the engine is the first to be gone."""
@@ -284,8 +291,10 @@ os.kill(os.getpid(), signal.SIGKILL)
     "script", [KILLED_AS_THE_ENGINE_STARTS, KILLED_AFTER_ITS_ENGINE], ids=["starts", "ends"]
 )
 def test_the_terminal_is_as_before_if_the_app_is_killed_as_its_engine_starts_or_ends(
-    script: str,
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with Terminal([sys.executable, "-c", script]) as terminal:
         terminal.wait_ended()
         wait_until(lambda: terminal.takes_lines, "a terminal as a shell leaves it")
@@ -298,11 +307,15 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def test_the_mouse_is_left_to_the_terminal_where_that_is_wished(tmp_path: Path) -> None:
-    """`tests/cli` tests which setting and option that is."""
+def test_the_mouse_is_left_to_the_terminal_and_a_size_that_none_has_is_not_believed(
+    tmp_path: Path,
+) -> None:
+    """`tests/cli` tests which setting and option leave the mouse, and which sizes those are."""
     SettingsFile(tmp_path / "gradient-tutor" / "settings.json").keep(Settings(mouse=False))
-    with lesson(XDG_CONFIG_HOME=str(tmp_path)) as terminal:
+    env = {"XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "99999999", "LINES": "-3"}
+    with lesson(**env) as terminal:
         terminal.wait_for("One weight", "enter opens a lesson")
+        terminal.wait_until(lambda: "q quit" in terminal.lines[23])
         assert b"\x1b[?1000h" not in terminal.raw
 
 
