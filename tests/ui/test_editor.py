@@ -13,6 +13,7 @@ from tutor.protocol.messages import LessonFailed, OpenLesson, StoppedAt
 from tutor.session.journal import Draft, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.screens import editor
+from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -117,7 +118,7 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
         assert learner.area.text == FOREIGN
         assert learner.sees("has not been run")
         await learner.press("ctrl+s")
-        assert isinstance(app.screen, editor.AskCode)
+        assert isinstance(app.screen, Confirm)
         await learner.press("n")
         assert isinstance(app.screen, EditorScreen)
         await learner.press("#", "ctrl+s", "enter", "escape")  # only y is a yes

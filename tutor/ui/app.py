@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -54,12 +54,11 @@ def _trust(lesson: Lesson) -> str:
 class TutorApp(ThemedApp):
     """Menu, map and lesson over one engine."""
 
+    @dataclass
     class EngineSpoke(Message):
         """The engine has sent an event."""
 
-        def __init__(self, event: Event) -> None:
-            super().__init__()
-            self.event = event
+        event: Event
 
     CSS_PATH = "tutor.tcss"
     TITLE = "tutor"

@@ -15,7 +15,7 @@ from tutor.protocol.messages import LessonFailed
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS, AppCommand, footer
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
 from tutor.wording.number_format import setting
@@ -34,12 +34,8 @@ class Bar(LinesPane, can_focus=False):
 class Header(Bar):
     """The header: the open lesson and the settings of its run."""
 
-    heading: var[str] = var("")
+    heading: Shown[str] = Shown("")
     """The title while no lesson is open."""
-
-    def watch_heading(self) -> None:
-        """Redraw for another title."""
-        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The title on the left, the settings on the right; the title is cut if both don't fit."""
@@ -120,16 +116,8 @@ class ErrorBar(Bar):
 class StatusBar(Bar):
     """The status bar: the latest notice, the pending command, or the next phase."""
 
-    notice: var[Notice] = var(Notice)
-    waiting: var[str] = var("")
-
-    def watch_notice(self) -> None:
-        """Redraw for another notice."""
-        self.rebuild()
-
-    def watch_waiting(self) -> None:
-        """Redraw when a wait begins, continues or ends."""
-        self.rebuild()
+    notice: Shown[Notice] = Shown(Notice)
+    waiting: Shown[str] = Shown("")
 
     def build(self, width: int) -> Sequence[Content]:
         """The most urgent message."""
@@ -180,22 +168,14 @@ def _progress(view: RunView, width: int) -> Content:
 class Footer(Bar):
     """The keys of the commands, as many as fit whole."""
 
-    first: var[tuple[AppCommand, ...]] = var(())
+    first: Shown[tuple[AppCommand, ...]] = Shown(())
     """The commands that come first for now."""
-    only: var[tuple[AppCommand, ...]] = var(())
+    only: Shown[tuple[AppCommand, ...]] = Shown(())
     """The only commands that work for now, if any."""
 
     def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
         super().__init__(id=id)
         self._commands = commands
-
-    def watch_first(self) -> None:
-        """Redraw when other keys come first."""
-        self.rebuild()
-
-    def watch_only(self) -> None:
-        """Redraw when only some keys work, or all work again."""
-        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """Each key with its label, the most needed first."""

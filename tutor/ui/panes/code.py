@@ -40,12 +40,11 @@ from tutor.ui.variables import Name, again, beside, facts_lines, names_in, on_ne
 class CodePane(FooterPane):
     """The fences of the current mode; the phase about to run is marked and in view."""
 
+    @dataclass
     class NameChosen(Message):
         """The cursor stands on another name of the code; an empty one: on none any more."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True

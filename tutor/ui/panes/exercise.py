@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import ClassVar, TypeVar
 
@@ -22,7 +23,7 @@ from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
-from tutor.ui.panes.lines import LinesPane, Tab
+from tutor.ui.panes.lines import LinesPane, Shown, Tab
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.base import Field
 from tutor.ui.text_styles import line
@@ -123,12 +124,11 @@ class PartsPane(LinesPane):
 class ExerciseText(PartsPane):
     """The text of the exercise, in which choices are picked."""
 
+    @dataclass
     class Answered(Message):
         """The learner gives an answer: a number, a sign, or a choice's number from 1."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        text: str
 
     class AnsweredNothing(Message):
         """Enter was pressed in an empty field."""
@@ -142,7 +142,7 @@ class ExerciseText(PartsPane):
     ]
 
     attempt: var[Attempt | None] = var(None)
-    results: var[Mapping[str, ExerciseResult]] = var(dict)
+    results: Shown[Mapping[str, ExerciseResult]] = Shown(dict)
     drawn_from = attrgetter("lesson")
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
@@ -158,10 +158,6 @@ class ExerciseText(PartsPane):
             self._picked = -1
         if new is None or old is None or old.exercise.id != new.exercise.id:
             self.forget_parts()
-        self.rebuild()
-
-    def watch_results(self) -> None:
-        """Redraw when a result changes."""
         self.rebuild()
 
     def parts(self, width: int) -> Iterable[TextPart]:
@@ -233,21 +229,9 @@ class ExerciseKeyLine(LinesPane, can_focus=False):
     """The keys that work now."""
 
     drawn_from = attrgetter("lesson")
-    attempt: var[Attempt | None] = var(None)
-    results: var[Mapping[str, ExerciseResult]] = var(dict)
-    is_typing: var[bool] = var(False)
-
-    def watch_attempt(self) -> None:
-        """Redraw when other keys work."""
-        self.rebuild()
-
-    def watch_results(self) -> None:
-        """Redraw when another exercise may be next."""
-        self.rebuild()
-
-    def watch_is_typing(self) -> None:
-        """Redraw when the field gains or loses the focus."""
-        self.rebuild()
+    attempt: Shown[Attempt | None] = Shown(None)
+    results: Shown[Mapping[str, ExerciseResult]] = Shown(dict)
+    is_typing: Shown[bool] = Shown(False)
 
     def build(self, width: int) -> Sequence[Content]:
         """One line."""
@@ -268,19 +252,17 @@ class ExercisePane(Vertical):
     ]
     """The text scrolls while the field has the focus, too."""
 
+    @dataclass
     class TypingChanged(Message):
         """The field has gained or lost the focus: letters are text, or keys."""
 
-        def __init__(self, is_typing: bool) -> None:
-            super().__init__()
-            self.is_typing = is_typing
+        is_typing: bool
 
+    @dataclass
     class Typed(Message):
         """The text of the field has changed."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        text: str
 
     attempt: var[Attempt | None] = var(None)
     results: var[Mapping[str, ExerciseResult]] = var(dict)

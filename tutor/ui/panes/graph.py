@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.reactive import var
 from textual.strip import Strip
 
 from tutor.lesson.model import REPORT, Lesson, gradient_index
@@ -19,7 +18,7 @@ from tutor.session.attempt import Attempt
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.inspections import remarks_text
 
@@ -226,16 +225,15 @@ HEADING_ROWS = 1
 class GraphPane(LinesPane):
     """Operations and leaves with their values, and the gradients where backward has come."""
 
+    @dataclass
     class Looked(Message):
         """The pane was shown or hidden. The graph is computed only while it is shown."""
 
-        def __init__(self, is_seen: bool) -> None:
-            super().__init__()
-            self.is_seen = is_seen
+        is_seen: bool
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
-    attempt: var[Attempt | None] = var(None)
+    attempt: Shown[Attempt | None] = Shown(None)
     """The exercise that may ask about one of its operations."""
 
     def __init__(self, *, id: str) -> None:
@@ -255,10 +253,6 @@ class GraphPane(LinesPane):
         return self.view.inspections.graph if self.view else None
 
     # ── What is shown ───────────────────────────────────────────────────────────────
-
-    def watch_attempt(self) -> None:
-        """Redraw when an exercise asks about another operation."""
-        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and the rows that are not folded away; or why there is no graph."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from rich.cells import cell_len
 from textual import events
@@ -24,6 +24,9 @@ from textual.widget import Widget
 from tutor.session.run_view import PrintedText, RunView
 from tutor.ui import text_styles
 from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
+
+if TYPE_CHECKING:
+    from textual._types import MessageTarget
 
 Tab = tuple[str, bool]
 """The name of a pane in the row of titles, and whether that pane is shown."""
@@ -75,6 +78,22 @@ def _characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
         for i in range(span.start, min(span.end, len(styles))):
             styles[i] = (*styles[i], span.style)
     return list(zip(content.plain, styles, strict=True))
+
+
+Value_ = TypeVar("Value_")
+
+
+class Shown(var[Value_]):
+    """An attribute of a pane that is redrawn when it changes, unless it has a watcher."""
+
+    def __set_name__(self, owner: type[MessageTarget], name: str) -> None:
+        super().__set_name__(owner, name)
+        if not hasattr(owner, f"watch_{name}"):
+            setattr(owner, f"watch_{name}", _rebuild)
+
+
+def _rebuild(pane: LinesPane) -> None:
+    pane.rebuild()
 
 
 class LinesPane(ScrollView, can_focus=True):
@@ -290,11 +309,7 @@ class FooterPane(LinesPane):
 class OutputPane(LinesPane):
     """The printed lines. The pane follows the last one unless the learner has scrolled up."""
 
-    printed: var[PrintedText] = var(PrintedText)
-
-    def watch_printed(self) -> None:
-        """Redraw when more was printed or another lesson opened."""
-        self.rebuild()
+    printed: Shown[PrintedText] = Shown(PrintedText)
 
     def build(self, width: int) -> Sequence[Content]:
         """Every line, folded where it is too long."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 
@@ -30,15 +31,14 @@ COMING = "It is being computed …"
 class PlotPane(LinesPane):
     """The plots, drawn after the text is painted: on a slow line the numbers come first."""
 
+    @dataclass
     class Wanted(Message):
         """The plot needs other data."""
 
-        def __init__(self, columns: int, kind: PictureKind | None) -> None:
-            super().__init__()
-            self.columns = columns
-            """Of the loss by epoch; 0 if that is not what can be seen."""
-            self.kind = kind
-            """The picture that can be seen; None if it is none, or nobody looks."""
+        columns: int
+        """Of the loss by epoch; 0 if that is not what can be seen."""
+        kind: PictureKind | None
+        """The picture that can be seen; None if it is none, or nobody looks."""
 
     def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
         """`turn_key` is the key that is said to bring the next plot."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -27,26 +28,23 @@ class Timeline(LinesPane):
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TIMELINE_COMMANDS)]
 
+    @dataclass
     class Moved(Message):
         """The learner wants to go to the end of another epoch."""
 
-        def __init__(self, epoch: int) -> None:
-            super().__init__()
-            self.epoch = epoch
+        epoch: int
 
+    @dataclass
     class PhaseMoved(Message):
         """The learner wants to go one phase forward or back."""
 
-        def __init__(self, forward: bool) -> None:
-            super().__init__()
-            self.forward = forward
+        forward: bool
 
+    @dataclass
     class Left(Message):
         """The learner closes the timeline, to stay here or to return to the position before it."""
 
-        def __init__(self, stay: bool) -> None:
-            super().__init__()
-            self.stay = stay
+        stay: bool
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

@@ -86,23 +86,33 @@ class Ask(ModalScreen[T | None], Generic[T]):
         self.dismiss(value)
 
 
-class AskTrust(ModalScreen[bool]):
-    """A dialog that asks whether a lesson from elsewhere may run."""
+class Confirm(ModalScreen[bool]):
+    """A dialog that asks whether to do something."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "dismiss(True)", "run it"),
-        Binding("n,escape,ctrl+c,q", "dismiss(False)", "don't", priority=True),
-        Binding("v", "view", "view"),
+        Binding("y", "dismiss(True)", "yes"),
+        Binding("n,escape,ctrl+c,q", "dismiss(False)", "no", priority=True),
     ]
 
-    def __init__(self, lesson: Lesson) -> None:
+    def __init__(self, words: str) -> None:
+        """`words`: the question, and its answers."""
         super().__init__()
-        self._lesson = lesson
+        self._words = words
 
     def compose(self) -> ComposeResult:
-        """The lesson that would run, and the three answers."""
-        lesson = self._lesson
-        words = (
+        """The question and its answers."""
+        with Vertical(classes="dialog"):
+            yield Static(self._words, markup=False)
+
+
+class AskTrust(Confirm):
+    """A dialog that asks whether a lesson from elsewhere may run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "view", "view")]
+
+    def __init__(self, lesson: Lesson) -> None:
+        self._lesson = lesson
+        super().__init__(
             "This lesson did not come with the tutor, and a lesson is a program:\n"
             "it can do whatever you can do on this machine.\n\n"
             f"  {one_line(str(lesson.path))}\n"
@@ -110,8 +120,6 @@ class AskTrust(ModalScreen[bool]):
             "You are asked once for this exact content.\n\n"
             "y run it    n don't    v view its text"
         )
-        with Vertical(classes="dialog"):
-            yield Static(words, markup=False)
 
     def action_view(self) -> None:
         """Show the file's text."""

@@ -11,15 +11,12 @@ from operator import attrgetter
 from typing import ClassVar
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Container
 from textual.content import Content
-from textual.reactive import var
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Static, TextArea
+from textual.widgets import TextArea
 
 from tutor.lesson.exercise import Repair
 from tutor.plain import one_line
@@ -33,9 +30,10 @@ from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
 from tutor.ui.panes.exercise import PartsPane
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.base import SessionScreen, act_in_order
+from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.text_styles import line
 from tutor.wording.number_format import counted
 
@@ -148,7 +146,7 @@ class EditorScreen(SessionScreen):
                 self.session.controller.agree_to(text)
                 self.update_from_session()
 
-        self.app.push_screen(AskCode(text), answered)
+        self.app.push_screen(_may_it_run(text), answered)
 
     def action_close(self) -> None:
         """Go back to the lesson; while the code runs, stop it first.
@@ -184,7 +182,7 @@ class EditorScreen(SessionScreen):
                 self.update_from_session()
 
         if not self._area.read_only:
-            self.app.push_screen(AskOriginal(), answered)
+            self.app.push_screen(Confirm(GIVEN_CODE_BACK), answered)
 
     def action_hint(self) -> None:
         """Show one more hint, below the question."""
@@ -205,15 +203,11 @@ class EditorScreen(SessionScreen):
 class TaskPane(PartsPane):
     """The question, the symptom, the hints so far and the solution, the newest in view."""
 
-    attempt: var[Attempt | None] = var(None)
+    attempt: Shown[Attempt | None] = Shown(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         self._inline = inline_formulas(ascii_only)
-
-    def watch_attempt(self) -> None:
-        """Redraw for another hint."""
-        self.rebuild()
 
     def parts(self, width: int) -> Iterable[TextPart]:
         """The parts that this screen shows nowhere else."""
@@ -274,15 +268,11 @@ class AroundPane(LinesPane):
 class ResultBar(Bar):
     """The result of the last run: its error, or the reply."""
 
-    attempt: var[Attempt | None] = var(None)
+    attempt: Shown[Attempt | None] = Shown(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         self._inline = inline_formulas(ascii_only)
-
-    def watch_attempt(self) -> None:
-        """Redraw when the code was judged."""
-        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The result, up to a few lines."""
@@ -294,51 +284,25 @@ class ResultBar(Bar):
         return lines_of.reply(attempt, width, self._inline)[:4]
 
 
-class AskCode(ModalScreen[bool]):
+def _may_it_run(code: str) -> Confirm:
     """A dialog that asks whether code that was not typed on this machine may run."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "dismiss(True)", "yes"),
-        Binding("n,escape,ctrl+c,q", "dismiss(False)", "no", priority=True),
-    ]
-
-    def __init__(self, code: str) -> None:
-        super().__init__()
-        self._code = code
-
-    def compose(self) -> ComposeResult:
-        """The code that would run, its length, and the answers."""
-        count = self._code.rstrip().count("\n") + 1
-        digest = hashlib.sha256(self._code.encode(errors="replace")).hexdigest()
-        words = (
-            "This code came with a progress file from elsewhere, and code is a\n"
-            "program: it can do whatever you can do on this machine.\n\n"
-            f"  {counted(count, 'line')}, SHA-256 {digest[:16]}…\n\n"
-            "Read it to its last line, and to the right end of long lines.\n"
-            "You are asked once for this exact code.\n\n"
-            "y run it    n back to the code"
-        )
-        with Vertical(classes="dialog"):
-            yield Static(words, markup=False)
+    count = code.rstrip().count("\n") + 1
+    digest = hashlib.sha256(code.encode(errors="replace")).hexdigest()
+    return Confirm(
+        "This code came with a progress file from elsewhere, and code is a\n"
+        "program: it can do whatever you can do on this machine.\n\n"
+        f"  {counted(count, 'line')}, SHA-256 {digest[:16]}…\n\n"
+        "Read it to its last line, and to the right end of long lines.\n"
+        "You are asked once for this exact code.\n\n"
+        "y run it    n back to the code"
+    )
 
 
-class AskOriginal(ModalScreen[bool]):
-    """A dialog that asks whether to restore the original code."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "dismiss(True)", "yes"),
-        Binding("n,escape,ctrl+c,q", "dismiss(False)", "no", priority=True),
-    ]
-
-    def compose(self) -> ComposeResult:
-        """The question and its answers."""
-        words = (
-            "Replace your code by the code as it was given?\n"
-            "(ctrl+z brings yours back.)\n\n"
-            "y replace it    n keep mine"
-        )
-        with Vertical(classes="dialog"):
-            yield Static(words, markup=False)
+GIVEN_CODE_BACK = (
+    "Replace your code by the code as it was given?\n"
+    "(ctrl+z brings yours back.)\n\n"
+    "y replace it    n keep mine"
+)
 
 
 INDENT = 4

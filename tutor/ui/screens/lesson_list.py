@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -45,14 +46,13 @@ if TYPE_CHECKING:
 class LessonListScreen(SizedScreen):
     """A screen that lists lessons and opens one. Subclasses define the rows."""
 
+    @dataclass
     class LessonChosen(Message):
         """The learner has chosen a lesson."""
 
-        def __init__(self, headline: Headline, exercises_only: bool = False) -> None:
-            super().__init__()
-            self.headline = headline
-            self.exercises_only = exercises_only
-            """Whether to begin the lesson with its exercises."""
+        headline: Headline
+        exercises_only: bool = False
+        """Whether to begin the lesson with its exercises."""
 
     class GoOnChosen(Message):
         """The learner wants to resume where they were last."""

@@ -21,7 +21,7 @@ from tutor.session.session import Session
 from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISES_COMMANDS, KEYS, RUNS_COMMANDS, bindings
 from tutor.ui.exercise_lines import list_row, next_open
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.ui.text_styles import line
@@ -168,7 +168,7 @@ class RunsPane(ListPane):
 
     HEADINGS = 1
     runs: var[tuple[RunInfo, ...]] = var(())
-    then: var[str] = var("")
+    then: Shown[str] = Shown("")
     """The run whose figures are shown beside the current ones."""
 
     @property
@@ -184,10 +184,6 @@ class RunsPane(ListPane):
     def watch_runs(self) -> None:
         """Redraw when a run was added, deleted or renamed."""
         self.choose(0)
-
-    def watch_then(self) -> None:
-        """Redraw when another run is compared with."""
-        self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and a line each, in as many columns as there is room for."""
