@@ -179,6 +179,18 @@ async def test_what_has_just_run_stays_in_view_while_stepping(words: int, rows: 
                 assert any(f"▶ {at.next_phase}" in row for row in app.screen_rows)
 
 
+async def test_a_phase_longer_than_the_pane_is_shown_from_its_heading() -> None:
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view(frame(0, 0), None))
+    async with app.run_test(size=(78, 14)) as pilot:
+        for step, phase in ((1, "Predict"), (2, "Loss")):
+            app.view = replace(view(frame(1, step), frame(1, step - 1)), lesson=told(3))
+            await come_true(lambda: app.pane.lines)
+            await pilot.pause()
+            assert app.screen_rows[0].strip().startswith(f"┃ {phase}")
+            assert isinstance(app.pane, FormulaPane)
+            assert phase in results(app.pane)
+
+
 async def test_what_was_asked_for_is_in_view_once_it_is_answered() -> None:
     """The number itself, however much is said before it."""
     plain = lesson()

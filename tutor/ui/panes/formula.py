@@ -174,16 +174,21 @@ class FormulaPane(LinesPane):
                 self._results[phase] = (first + drawn.results[0], first + drawn.results[1])
 
     def page_introduction(self) -> bool:
-        """Page down if some text before the first phase has not been in view; return whether so."""
+        """Page down if some text up to the first phase's formulas has not been in view.
+
+        Returns whether so.
+        """
         view = self.view
         if view is None or self.is_hidden or self._is_introduction_read:
             return False
         loop = (s.phase for s in view.lesson.sections if s.phase not in (None, SETUP))
-        end, _ = self._sections.get(next(loop, None) or "", (len(self.lines), 0))
+        phase = next(loop, None) or ""
+        below_it = (0, len(self.lines) - 1)
+        end = self._results.get(phase, self._sections.get(phase, below_it))[1] + 1
         below = self.scroll_offset.y + self._height
         self._is_introduction_read = end <= below
         if not self._is_introduction_read:
-            self._scroll_up_to(min(below - 1, end - self._height + 1))
+            self._scroll_up_to(min(below - 1, end - self._height))
         return not self._is_introduction_read
 
     def _build_whole(self) -> None:
@@ -248,17 +253,20 @@ class FormulaPane(LinesPane):
 
         `below`: down to which line of what is next, the most welcome first. If there is no room
         for it from the heading of what has run, then from its formulas, or from those with
-        numbers in them, which are the point of it; else those alone, from their beginning on.
+        numbers in them, which are the point of it. A phase that is longer than the pane is shown
+        from its heading, or its first number.
         """
         height = self._height
         first, last = self._sections[done]
+        is_long = last - first >= height
         formulas = [span for span in self._formulas if first <= span[0] <= last]
         results = self._results.get(done)
         if results is None:
-            start = first if below[-1] - first < height else last + 2
+            start = first if is_long or below[-1] - first < height else last + 2
             return self._without_cut(first, start, start)
-        starts = (first, formulas[0][0], results[0])
-        wishes = [(first, below[0]), *((start, below[-1]) for start in starts), results]
+        wishes = [(first, below[0]), (first, below[-1])]
+        wishes += [(first, results[1])] if is_long else []
+        wishes += [(formulas[0][0], below[-1]), (results[0], below[-1]), results]
         for start, end in wishes:
             if end - start < height:
                 return self._without_cut(first, start, end)
