@@ -16,7 +16,7 @@ from types import CodeType
 import msgspec
 
 from tutor.errors import FormulaError
-from tutor.lesson.model import SETUP, DataNames, DiagnosticList, Fence, Lesson, Section
+from tutor.lesson.model import SETUP, DataNames, DiagnosticList, Lesson, Section, fences_of
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
@@ -214,9 +214,8 @@ def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> 
 
     Empty if that can't be known.
     """
-    fences = (b for s in lesson.sections for b in s.blocks if isinstance(b, Fence))
     wanted = set(modes)
-    codes = [f.code for f in fences if not f.modes or wanted & {*f.modes}]
+    codes = [f.code for f in fences_of(lesson.sections) if not f.modes or wanted & {*f.modes}]
     bound = bound_names([*codes, *more])
     return frozenset() if bound is None else bound.union(GIVEN)
 
@@ -281,17 +280,12 @@ class LadderRow(msgspec.Struct, frozen=True):
 
 def ladder(lesson: Lesson) -> tuple[LadderRow, ...]:
     """A row for each phase of LADDER_PHASES that the lesson has."""
-    code = {mode: _Code(_trees(lesson, mode)) for mode in lesson.modes}
+    code = {mode: _Code(lesson, mode) for mode in lesson.modes}
     return tuple(
-        LadderRow(name, {mode: _is_by_hand(lesson, name, mode, code[mode]) for mode in code})
-        for name in LADDER_PHASES
-        if lesson.phase(name) is not None
+        LadderRow(phase, {mode: code[mode].is_by_hand(phase) for mode in code})
+        for phase in LADDER_PHASES
+        if lesson.phase(phase) is not None
     )
-
-
-def _trees(lesson: Lesson, mode: str) -> list[ast.Module]:
-    sections = (section for section in lesson.sections if section.phase)
-    return [_parsed(fence.code) for section in sections for fence in section.fences(mode)]
 
 
 def _parsed(code: str) -> ast.Module:
@@ -301,19 +295,6 @@ def _parsed(code: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def _is_by_hand(lesson: Lesson, phase: str, mode: str, code: _Code) -> bool | None:
-    section = lesson.phase(phase)
-    fences = section.fences(mode) if section is not None else ()
-    if not fences:
-        return None
-    calls = [n for f in fences for n in ast.walk(_parsed(f.code)) if isinstance(n, ast.Call)]
-    if phase == "Gradient":
-        return not any(map(code.is_autograd, calls))
-    if phase == "Update":
-        return not any(_method(call) == "step" for call in calls)
-    return not any(map(code.is_of_a_network, calls))
-
-
 def _method(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else ""
 
@@ -321,8 +302,13 @@ def _method(call: ast.Call) -> str:
 class _Code:
     """All the code of a mode: what its imports mean, and which names stand for modules."""
 
-    def __init__(self, trees: Iterable[ast.Module]) -> None:
-        nodes = [node for tree in trees for node in ast.walk(tree)]
+    def __init__(self, lesson: Lesson, mode: str) -> None:
+        self._phases = {
+            section.phase: [n for f in fences for n in ast.walk(_parsed(f.code))]
+            for section in lesson.sections
+            if section.phase and (fences := section.fences(mode))
+        }
+        nodes = [node for found in self._phases.values() for node in found]
         self._means = {"torch": "torch", "np": "numpy"}
         for node in nodes:
             self._means.update(_imported(node))
@@ -338,11 +324,22 @@ class _Code:
                 if isinstance(target, ast.Name) and self._makes_a_module(value):
                     self._modules.add(target.id)
 
-    def is_autograd(self, call: ast.Call) -> bool:
+    def is_by_hand(self, phase: str) -> bool | None:
+        """Whether the mode computes a phase by hand; None where it has no code for it."""
+        if phase not in self._phases:
+            return None
+        calls = [node for node in self._phases[phase] if isinstance(node, ast.Call)]
+        if phase == "Gradient":
+            return not any(map(self._is_autograd, calls))
+        if phase == "Update":
+            return not any(_method(call) == "step" for call in calls)
+        return not any(map(self._is_of_a_network, calls))
+
+    def _is_autograd(self, call: ast.Call) -> bool:
         """Whether a call lets PyTorch compute a gradient."""
         return _method(call) == "backward" or self._dotted(call.func).startswith(_AUTOGRAD)
 
-    def is_of_a_network(self, call: ast.Call) -> bool:
+    def _is_of_a_network(self, call: ast.Call) -> bool:
         """Whether a call is of a module, or of a function of torch.nn."""
         return self._dotted(call.func).startswith(_NETWORKS) or _root(call.func) in self._modules
 

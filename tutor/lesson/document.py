@@ -27,6 +27,8 @@ from tutor.lesson.model import (
     Lesson,
     Section,
     did_you_mean,
+    fences_of,
+    standard_modes,
 )
 
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -56,7 +58,8 @@ def parse(source: str, path: Path) -> Lesson:
         diagnostics.raise_if_any()
     sections = body.sections()
     front = _with_meant_modes(front, sections, diagnostics)
-    modes = front.modes or _modes_named(sections)
+    named = {mode for fence in fences_of(sections) for mode in fence.modes}
+    modes = front.modes or standard_modes(named)
     context = ExerciseContext(front, sections, modes, diagnostics)
     exercises = exercise_yaml.read(body.exercises, context)
     _Checker(front, sections, modes, diagnostics).check()
@@ -107,13 +110,6 @@ def _check_is_text(text: str, diagnostics: DiagnosticList) -> None:
         diagnostics.raise_if_any()
 
 
-def _modes_named(sections: tuple[Section, ...]) -> tuple[str, ...]:
-    """The standard modes that some fence names, in the ladder's order."""
-    fences = (b for s in sections for b in s.blocks if isinstance(b, Fence))
-    named = {mode for fence in fences for mode in fence.modes}
-    return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
-
-
 def _watch_by_mode(
     front: FrontMatter, modes: tuple[str, ...]
 ) -> Mapping[str, Mapping[str, str]] | None:
@@ -145,8 +141,7 @@ def _with_meant_modes(
     A mode in `modes` that no fence names, and that is nearly one which only fences name, is a
     slip: it gets one diagnostic, where it stands, and not one at each of those fences.
     """
-    fences = (b for s in sections for b in s.blocks if isinstance(b, Fence))
-    named = dict.fromkeys(mode for fence in fences for mode in fence.modes)
+    named = dict.fromkeys(mode for fence in fences_of(sections) for mode in fence.modes)
     meant = {}
     for mode in front.modes:
         unlisted = [name for name in named if name not in front.modes]
@@ -185,7 +180,7 @@ class _Checker:
 
     @cached_property
     def _fences_of_all(self) -> tuple[Fence, ...]:
-        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Fence))
+        return tuple(fences_of(self.sections))
 
     @cached_property
     def _known_modes(self) -> Sequence[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError, LessonMissingError
-from tutor.lesson.model import LAST, STANDARD_MODES
+from tutor.lesson.model import LAST, standard_modes
 from tutor.plain import one_line
 
 ORIGINAL = "en"
@@ -262,7 +262,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
         front.title,
         front.summary,
         front.order,
-        front.modes or _in_order(modes_named(in_file)),
+        front.modes or standard_modes(modes_named(in_file)),
         shipped,
         language=language_of(path),
         languages=languages,
@@ -395,11 +395,6 @@ def _faulty(path: Path, shipped: bool, diagnostic: str, languages: tuple[str, ..
         language=language_of(path),
         languages=languages,
     )
-
-
-def _in_order(named: Collection[str]) -> tuple[str, ...]:
-    """The modes that fences name: good enough for a list."""
-    return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
 
 
 OTHERS = "Other lessons"

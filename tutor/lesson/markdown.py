@@ -21,7 +21,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar, math_inline_dollar
 
-from tutor.lesson import code_checks, markdown
+from tutor.lesson import code_checks
 from tutor.lesson.exercise import KINDS, Exercise
 from tutor.lesson.model import PHASES, Block, DiagnosticList, DisplayFormula, Fence, Prose, Section
 
@@ -246,13 +246,15 @@ class Body:
 
     def __init__(self, lines: Sequence[str], first: int, diagnostics: DiagnosticList) -> None:
         """`lines` are those of the whole file, the body beginning at index `first`."""
-        self._lines = [""] * first + list(lines[first:])
-        parts = _Parts(first, diagnostics)
-        for found in markdown.find(self._lines):
-            parts.add(found)
-        self._parts = parts.all
-        self.is_whole = parts.is_whole
+        self.is_whole = True
         """False where a fence swallows another: what else is wrong can't be known then."""
+        self._lines = [""] * first + list(lines[first:])
+        self._parts = [_Part("", SourceRange(first, 0, first, 0), None)]
+        self._diagnostics = diagnostics
+        self._report = diagnostics.add
+        self._phases: dict[str, int] = {}
+        for found in find(self._lines):
+            self._add(found)
 
     @property
     def exercises(self) -> tuple[ExerciseBlock, ...]:
@@ -262,30 +264,19 @@ class Body:
 
     def sections(self, exercises: Mapping[int, Exercise] | None = None) -> tuple[Section, ...]:
         """The sections, with those of the exercises that are given by the line of their block."""
-        parts, lines = self._parts, self._lines
-        ends = [(p.start.line, p.start.column) for p in parts[1:]] + [(len(lines), 0)]
+        ends = [(p.start.line, p.start.column) for p in self._parts[1:]] + [(len(self._lines), 0)]
         found = [
             Section(
                 part.heading,
                 part.start.line + 1,
                 part.phase,
-                tuple(_blocks(part, end, lines, exercises or {})),
+                tuple(_blocks(part, end, self._lines, exercises or {})),
             )
-            for part, end in zip(parts, ends, strict=True)
+            for part, end in zip(self._parts, ends, strict=True)
         ]
         return tuple(s for s in found if s.heading or s.blocks)
 
-
-class _Parts:
-    """Sorts what is found in the Markdown into sections."""
-
-    def __init__(self, first: int, diagnostics: DiagnosticList) -> None:
-        self.all = [_Part("", SourceRange(first, 0, first, 0), None)]
-        self.is_whole = True
-        self._diagnostics = diagnostics
-        self._phases: dict[str, int] = {}
-
-    def add(self, found: markdown.Found) -> None:
+    def _add(self, found: Found) -> None:
         match found:
             case Heading():
                 self._heading(found)
@@ -294,7 +285,7 @@ class _Parts:
             case MathSpan():
                 self._math(found)
             case Unclosed(place):
-                self._diagnostics.add(
+                self._report(
                     place.line + 1, "`$$` opens a formula that is never closed; write `$$` after it"
                 )
 
@@ -303,19 +294,19 @@ class _Parts:
         phase = found.text if found.level == 2 and found.text in PHASES else None
         meant = found.text.strip(" :.").title()
         if phase is None and meant in PHASES:
-            self._diagnostics.add(
+            self._report(
                 line, f"this heading is not quite a phase; write ## {meant}, or call it otherwise"
             )
-        if phase is None and found.level >= 3 and self.all[-1].phase:
+        if phase is None and found.level >= 3 and self._parts[-1].phase:
             return  # a lesser heading stays, as prose, inside its phase
         if phase in self._phases:
             first = self._phases[phase]
-            self._diagnostics.add(
+            self._report(
                 line, f"the phase {phase} is already on line {first}; put its fences there"
             )
         elif phase:
             self._phases[phase] = line
-        self.all.append(_Part(found.text, found.place, phase))
+        self._parts.append(_Part(found.text, found.place, phase))
 
     def _code(self, found: CodeBlock) -> None:
         line = found.place.line + 1
@@ -326,55 +317,53 @@ class _Parts:
             self.is_whole = False
             where = line + found.text.count("\n", 0, swallowed.start()) + 1
             what = f"the fence on line {line} is not closed before the next, on line {where}"
-            self._diagnostics.add(line, f"{what}; write ``` below its last line")
+            self._report(line, f"{what}; write ``` below its last line")
             return
         if not found.closed:
-            self._diagnostics.add(line, "this fence is never closed; write ``` below its last line")
+            self._report(line, "this fence is never closed; write ``` below its last line")
         if is_exercise:
             self._exercise(found, line)
         elif kind in ("yaml", "yml") and _EXERCISE_KEY.search(found.text):
-            self._diagnostics.add(
+            self._report(
                 line, f"`{kind}` alone is shown, not asked; write ```{' '.join(_EXERCISE)}"
             )
         elif kind == "python":
             self._python(found, line)
-        elif self.all[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
-            self._diagnostics.add(line, f"code of the kind `{kind}` is not run; write ```python")
+        elif self._parts[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
+            self._report(line, f"code of the kind `{kind}` is not run; write ```python")
 
     def _python(self, found: CodeBlock, line: int) -> None:
-        part = self.all[-1]
+        part = self._parts[-1]
         if found.nested:
-            self._diagnostics.add(
+            self._report(
                 line, "Python inside a list or a quote is not run; move it to the left margin"
             )
             return
         if part.phase is None:
-            self._diagnostics.add(line, _outside(part.heading))
+            self._report(line, _outside(part.heading))
         elif not found.text.strip():
-            self._diagnostics.add(line, "this fence is empty; write code in it, or delete it")
+            self._report(line, "this fence is empty; write code in it, or delete it")
         modes = tuple(dict.fromkeys(found.info[1:]))
         part.cuts.append((found.place, Fence(found.text, line + 1, modes)))
 
     def _exercise(self, found: CodeBlock, line: int) -> None:
         if found.info != _EXERCISE:
             written = " ".join(found.info)
-            self._diagnostics.add(
-                line, f"`{written}` is not an exercise; write ```{' '.join(_EXERCISE)}"
-            )
+            self._report(line, f"`{written}` is not an exercise; write ```{' '.join(_EXERCISE)}")
         elif found.nested:
-            self._diagnostics.add(
+            self._report(
                 line,
                 "an exercise inside a list or a quote is not asked; move it to the left margin",
             )
         elif found.closed:  # or else it goes on to the file's end
-            self.all[-1].cuts.append((found.place, ExerciseBlock(found.text, line)))
+            self._parts[-1].cuts.append((found.place, ExerciseBlock(found.text, line)))
 
     def _math(self, found: MathSpan) -> None:
         line = found.place.line + 1
         boxed = code_checks.check(found.latex, line, self._diagnostics)
         if found.display:
             block = DisplayFormula(found.latex.strip(), line, boxed)
-            self.all[-1].cuts.append((found.place, block))
+            self._parts[-1].cuts.append((found.place, block))
 
 
 def _outside(heading: str) -> str:

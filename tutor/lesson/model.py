@@ -6,7 +6,7 @@ The rule for learning rates holds for lessons, runs, dialogs and commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -96,6 +96,12 @@ def is_learning_rate(value: float) -> bool:
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
 """The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
 
+
+def standard_modes(named: Collection[str]) -> tuple[str, ...]:
+    """The modes of a lesson that lists none: the standard modes that its fences name."""
+    return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
+
+
 SETUP, REPORT = "Setup", "Report"
 PHASES = (SETUP, "Predict", "Loss", "Gradient", "Update", "Reset", REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch."""
@@ -155,6 +161,11 @@ class Section(msgspec.Struct, frozen=True):
     def fences(self, mode: str) -> tuple[Fence, ...]:
         """The code of this section that `mode` runs, in order."""
         return tuple(b for b in self.blocks if isinstance(b, Fence) and b.runs_in(mode))
+
+
+def fences_of(sections: Iterable[Section]) -> Iterator[Fence]:
+    """The code of sections, in order."""
+    return (b for s in sections for b in s.blocks if isinstance(b, Fence))
 
 
 LAST = 1e9
