@@ -7,22 +7,17 @@ with a closing mark or end with an opening one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
-from wcwidth import wcswidth, wcwidth
-
 from tutor.plain import plain
-
-_OPENING = "([{（《「『【〈〔“‘\"'"
-_CLOSING = ")]}，。、；：！？）》」』】〉〕”’…—·％,.;:!?%\"'"
-"""A straight quote is in both: it may open or close."""
+from tutor.wording.table import HAS_WIDE, cell_width, units
 
 
 def cells(text: str) -> int:
     """The columns of a text; text that can't be measured counts one for each character."""
-    width = wcswidth(text)
+    width = cell_width(text)
     return len(text) if width < 0 else width
 
 
@@ -30,7 +25,7 @@ def wrap(text: str, width: int) -> list[str]:
     """Rows of at most `width` cells; a wider word is cut."""
     rows: list[str] = []
     row = ""
-    for unit in _units(text):
+    for unit in (found[0] for found in units(text)):
         if row.strip() and cells(row + unit.rstrip()) > width:
             rows.append(row.rstrip())
             row = ""
@@ -43,26 +38,8 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def is_wide(character: str) -> bool:
-    """Whether a character takes two cells; an empty text does not."""
-    return bool(character) and wcwidth(character) == 2
-
-
-def _units(text: str) -> Iterator[str]:
-    """Parts that stay whole: a wide character or a word, with its marks and the spaces after it."""
-    start = 0
-    for at in range(1, len(text)):
-        if _may_part(text[at - 1], text[at]):
-            yield text[start:at]
-            start = at
-    yield text[start:]
-
-
-def _may_part(before: str, after: str) -> bool:
-    if after.isspace() or before.isspace():
-        return before.isspace() and not after.isspace()
-    if before in _OPENING or after in _CLOSING or wcwidth(after) == 0:
-        return False
-    return is_wide(before) or is_wide(after)
+    """Whether a character takes two cells, as in Chinese; an empty text does not."""
+    return bool(HAS_WIDE.match(character))
 
 
 def _fitting(text: str, width: int) -> str:

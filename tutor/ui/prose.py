@@ -10,7 +10,6 @@ ends with an opening one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -22,26 +21,12 @@ from tutor.errors import FormulaError
 from tutor.plain import plain
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.table import HAS_WIDE, units
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
     from textual.style import Style
-
-
-_WIDE = (
-    "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60"
-    "\U00020000-\U0003fffd"
-)
-_OPENING = "（《「『【〈〔“‘"
-_CLOSING = "，。、；：！？）》」』】〉〕”’…—·％"
-
-_HAS_WIDE = re.compile(f"[{_WIDE}]")
-_UNIT = rf"(?s:(?:[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}]+)|.)[{_CLOSING}]*\s*)"
-"""A unit that is never split: a wide character or a word, with its marks; then blanks.
-
-Compiled where it is first used: that takes milliseconds, and most texts have no wide character.
-"""
 
 
 _SHORT_FORMULA = 16
@@ -53,7 +38,7 @@ _KEPT_BLANK = "\ue000"
 
 def wrap(content: Content, width: int) -> list[Content]:
     """Rows of at most `width` cells; a word that is wider than a row is folded."""
-    if not _HAS_WIDE.search(content.plain):
+    if not HAS_WIDE.search(content.plain):
         return [_with_blanks(row) for row in content.wrap(width)]
     rows = [content[start:end].rstrip() for start, end in _rows(content.plain, width)]
     return [_with_blanks(folded) for row in rows for folded in row.fold(width)]
@@ -75,13 +60,13 @@ def at_line_end(before: str, after: str) -> str:
 
     `before` and `after` are the texts on both its sides.
     """
-    return "" if _HAS_WIDE.match(before[-1:]) and _HAS_WIDE.match(after[:1]) else " "
+    return "" if HAS_WIDE.match(before[-1:]) and HAS_WIDE.match(after[:1]) else " "
 
 
 def _rows(text: str, width: int) -> Iterator[tuple[int, int]]:
     """Where each row starts and ends."""
     start = end = used = 0
-    for unit in re.finditer(_UNIT, text):
+    for unit in units(text):
         if used and used + cell_len(unit[0].rstrip()) > width:
             yield start, end
             start, used = unit.start(), 0

@@ -1,8 +1,9 @@
-"""Tables of text: columns as wide as their cells, in as much detail as a line has room for."""
+"""Text by its width in cells: tables with as much detail as fits, and where a row may end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, takewhile
 from typing import TypeVar
 
@@ -21,6 +22,25 @@ def cell_width(text: str) -> int:
     from wcwidth import wcswidth  # noqa: PLC0415 - the app starts without it
 
     return wcswidth(text)
+
+
+_WIDE = (
+    "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60"
+    "\U00020000-\U0003fffd"
+)
+_OPENING = "（《「『【〈〔“‘"
+_CLOSING = r",.;:!?)\]}%，。、；：！？）》」』】〉〕”’…—·％"
+_UNIT = (
+    rf"(?s:(?:(?:[{_OPENING}]|[(\[{{](?=[{_WIDE}]))*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}]+)|.)"
+    rf"[{_CLOSING}]*\s*)"
+)
+HAS_WIDE = re.compile(f"[{_WIDE}]")
+"""Finds a character that takes two cells, as in Chinese."""
+
+
+def units(text: str) -> Iterator[re.Match[str]]:
+    """The units that no row splits: a wide character or a word, with its marks; then blanks."""
+    return re.finditer(_UNIT, text)  # compiled here: that takes milliseconds
 
 
 def aligned(rows: Sequence[Sequence[str]], to_the_right: Collection[int] = ()) -> list[list[str]]:
