@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import StringIO
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 
 from tutor.errors import RunError, UsageError
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
@@ -38,24 +38,6 @@ class ExportSettings:
     """Every how many epochs figures are printed; the last epoch always has some."""
     changed: bool = False
     """Whether the exported run had changes in its middle, which a script can't repeat."""
-
-
-def rate_of(lesson: Lesson, mode: str, settings: ExportSettings) -> float:
-    """The learning rate asked for, or the lesson's own for this mode."""
-    asked = settings.learning_rate
-    return lesson.learning_rate[mode] if asked is None else asked
-
-
-def epochs_of(lesson: Lesson, mode: str, settings: ExportSettings) -> int:
-    """The number of epochs asked for, or the lesson's own for this mode."""
-    return settings.epochs or lesson.epochs[mode]
-
-
-def check_mode(lesson: Lesson, mode: str) -> None:
-    """Raise UsageError if the lesson has no such mode."""
-    if mode not in lesson.modes:
-        there = ", ".join(lesson.modes)
-        raise UsageError(f"no mode {mode!r} in this lesson; available: {there}")
 
 
 @dataclass(slots=True)
@@ -116,28 +98,16 @@ def outline(lesson: Lesson, mode: str) -> Outline:
 def _of_mode(section: Section, mode: str) -> Iterator[Block]:
     """The blocks of a phase without the code of other modes and the text that introduces it."""
     blocks = section.blocks
-    for index, block in enumerate(blocks):
+    for index, block in enumerate(blocks, 1):
         if isinstance(block, Prose):
-            if _introduces_others(blocks[index + 1 :], mode):
-                block = _without_last_paragraph(block)
-            if block.markdown:
-                yield block
+            text = block.markdown
+            following = list(takewhile(lambda b: isinstance(b, Fence), blocks[index:]))
+            if following and not any(isinstance(b, Fence) and b.runs_in(mode) for b in following):
+                text = text.rpartition("\n\n")[0].rstrip()
+            if text:
+                yield Prose(text, block.line)
         elif not isinstance(block, Fence) or block.runs_in(mode):
             yield block
-
-
-def _introduces_others(following: tuple[Block, ...], mode: str) -> bool:
-    """Whether the blocks that follow are code of other modes only."""
-    fences = []
-    for block in following:
-        if not isinstance(block, Fence):
-            break
-        fences.append(block)
-    return bool(fences) and not any(fence.runs_in(mode) for fence in fences)
-
-
-def _without_last_paragraph(prose: Prose) -> Prose:
-    return Prose(prose.markdown.rpartition("\n\n")[0].rstrip(), prose.line)
 
 
 INDENT = "    "
@@ -168,7 +138,9 @@ class ScriptCode:
 
     def __post_init__(self) -> None:
         """Raise UsageError if there is no such mode."""
-        check_mode(self.lesson, self.mode)
+        if self.mode not in self.lesson.modes:
+            there = ", ".join(self.lesson.modes)
+            raise UsageError(f"no mode {self.mode!r} in this lesson; available: {there}")
 
     @cached_property
     def outline(self) -> Outline:
@@ -196,10 +168,6 @@ class ScriptCode:
 
     def _uses(self, *names: str) -> bool:
         return not self._words.isdisjoint(names)
-
-    @property
-    def _uses_torch(self) -> bool:
-        return self._uses("torch")
 
     @property
     def _counts_batches(self) -> bool:
@@ -230,18 +198,19 @@ class ScriptCode:
             yield ""
         if self._uses("np", "numpy"):
             yield "import numpy as np"
-        if self._uses_torch:
+        if self._uses("torch"):
             yield "import torch"
 
     def _settings(self) -> Iterator[str]:
         lesson, mode, settings = self.lesson, self.mode, self.settings
         if self._uses("device"):
             yield f"device = {json.dumps(settings.device)}"
-        yield f"learning_rate = {rate_of(lesson, mode, settings)!r}"
+        rate = settings.learning_rate
+        yield f"learning_rate = {lesson.learning_rate[mode] if rate is None else rate!r}"
         in_setup = any("batch" in _words(fence.code) for fence in self.outline.setup.fences)
         if in_setup or (self._uses("batch") and not self._counts_batches):
             yield "batch = 0"
-        yield f"{self._own('epochs')} = {epochs_of(lesson, mode, settings)}"
+        yield f"{self._own('epochs')} = {settings.epochs or lesson.epochs[mode]}"
         yield "# Printed are the epochs that this divides, and the last."
         yield f"{self._own('every')} = {settings.every}"
 
@@ -252,7 +221,7 @@ class ScriptCode:
         if self._uses("np", "numpy"):
             yield f"np.random.seed({seed % 2**32})"
             yield 'np.seterr(over="ignore", invalid="ignore", divide="ignore")'
-        if self._uses_torch:
+        if self._uses("torch"):
             yield f"torch.manual_seed({seed})"
             yield "torch.set_num_threads(1)  # sums then come out the same to the last digit"
 
@@ -265,20 +234,24 @@ class ScriptCode:
     def loop(self, lines_of: PartLines) -> Iterator[str]:
         """The lines of the training loop; `lines_of` makes those of a phase."""
         epoch, warm_up = self._own("epoch"), self.lesson.warm_up
-        first = "" if warm_up else "1, "
-        yield f"for {epoch} in range({first}{self._own('epochs')} + 1):{self._on_warm_up(epoch)}"
+        first, note = "1, ", ""
+        if warm_up:
+            how_many = "one update" if warm_up == 1 else f"{warm_up} updates"
+            first, note = "", f"  # {epoch} 0 is the warm-up: {how_many}"
+        yield f"for {epoch} in range({first}{self._own('epochs')} + 1):{note}"
         indent = INDENT
         if self._counts_batches:
             batches = self.lesson.batches
             updates = f"{batches} if {epoch} else {warm_up}" if warm_up else str(batches)
             yield f"{INDENT}for batch in range({updates}):"
             indent += INDENT
-        first_phase, *others = self.outline.loop
-        yield from self._phase(
-            first_phase, dropwhile(_is_blank, lines_of(first_phase, indent)), indent
-        )
-        for part in others:
-            yield from self._phase(part, lines_of(part, indent), indent)
+        for number, part in enumerate(self.outline.loop):
+            lines = lines_of(part, indent)
+            yield from lines if number else dropwhile(lambda line: not line, lines)
+            if part.name == self.outline.gradient:
+                yield ""
+                yield f"{indent}# To be printed: as the update uses them, before a reset."
+                yield from self._gradients(indent)
         if warm_up:
             yield ""
             yield f"{INDENT}if not {epoch}:"
@@ -287,21 +260,6 @@ class ScriptCode:
             yield from lines_of(self.outline.report, INDENT)
         yield ""
         yield from self._print()
-
-    def _phase(self, part: OutlinePart, lines: Iterable[str], indent: str) -> Iterator[str]:
-        """A phase's lines; after the Gradient phase, the lines that keep the gradients to print."""
-        yield from lines
-        if part.name == self.outline.gradient:
-            yield ""
-            yield f"{indent}# To be printed: as the update uses them, before a reset."
-            yield from self._gradients(indent)
-
-    def _on_warm_up(self, epoch: str) -> str:
-        updates = self.lesson.warm_up
-        if not updates:
-            return ""
-        how_many = "one update" if updates == 1 else f"{updates} updates"
-        return f"  # {epoch} 0 is the warm-up: {how_many}"
 
     def _print(self) -> Iterator[str]:
         epoch, epochs, plain = self._own("epoch"), self._own("epochs"), self._own("plain")
@@ -346,7 +304,7 @@ class ScriptCode:
 
     def _gradient(self, name: str) -> str:
         """The gradient's expression: `w.grad` of a tensor, else the variable `dw`."""
-        if not self._uses_torch:
+        if not self._uses("torch"):
             return f"d{name}"
         by_hand = self._bound is None or f"d{name}" in self._bound
         if computes_gradient(self.outline.codes) and not by_hand:
@@ -382,10 +340,6 @@ def _words(code: str) -> Iterator[str]:
 
 def _tokens(code: str) -> Iterator[tokenize.TokenInfo]:
     return tokenize.generate_tokens(StringIO(code).readline)
-
-
-def _is_blank(line: str) -> bool:
-    return not line
 
 
 def checked(lines: Iterable[str], lesson: Lesson) -> str:

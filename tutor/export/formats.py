@@ -75,10 +75,10 @@ def _in_docstring(text: str) -> str:
     return one_line(text).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, indent: str = "") -> Iterator[str]:
     """A section without code: nothing but comments."""
-    yield from _heading(section.heading, "")
-    yield from _blocks(section.blocks, "")
+    yield from _heading(section.heading, indent)
+    yield from _blocks(section.blocks, indent)
 
 
 def _part(part: OutlinePart, indent: str) -> Iterator[str]:
@@ -87,8 +87,7 @@ def _part(part: OutlinePart, indent: str) -> Iterator[str]:
         yield from _heading(part.name, indent)
     yield from _blocks(part.blocks, indent)
     for section in part.notes:
-        yield from _heading(section.heading, indent)
-        yield from _blocks(section.blocks, indent)
+        yield from _section(section, indent)
 
 
 def _heading(heading: str, indent: str) -> Iterator[str]:
