@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tests import shipped
-from tutor.lesson.exercise import Exercise, Repair
-from tutor.protocol.frame import Element
-from tutor.training.exercises import start_of
+from tutor.errors import RunError
+from tutor.lesson.exercise import Exercise, Predict, Repair
+from tutor.protocol.frame import Element, Value
+from tutor.training.exercises import holds, start_of
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.validation.exercise_check import ExerciseTrial
@@ -44,6 +45,39 @@ def trial_of(where: str) -> ExerciseTrial:
     slug = where.partition("/")[0]
     kinds = Exercise.__args__  # type: ignore[attr-defined]
     return ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise(where, kinds))
+
+
+def names_of(kind: type[E]) -> list[str]:
+    """`LESSON/ID` of all exercises of a kind."""
+    return [
+        f"{path.stem}/{exercise.id}"
+        for path in shipped.ORIGINALS
+        for exercise in shipped.read_once(path).exercises
+        if isinstance(exercise, kind)
+    ]
+
+
+def answer_to(trial: ExerciseTrial, asked: Predict) -> Value:
+    """The answer of a prediction, one of its questions, after the phase that is asked about."""
+    run = trial.begin(asked.stage)
+    run.step_phase()
+    (value,) = run.evaluate([asked.answer])
+    return value
+
+
+def rounds_of(exercise: Predict) -> list[Predict]:
+    """The questions of a prediction in turn: the first, and each that follows a wrong answer."""
+    return [exercise.asked_in(number) for number in range(1 + len(exercise.again))]
+
+
+def passes(where: str, code: str) -> bool:
+    """Whether a repair is passed with this code."""
+    repair = exercise(where, Repair)
+    try:
+        run = trial_of(where).from_the_start(repair.stage, repair.epochs, code)
+    except RunError:
+        return False
+    return holds(*run.evaluate([repair.condition]))
 
 
 def repair_run(where: str, epochs: int = 0, code: str | None = None) -> Run:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import shipped
-from tests.lessons.runs import trial_of
+from tests.lessons.runs import answer_to, exercise, names_of, rounds_of, trial_of
 from tutor.lesson.exercise import Predict
 
 FULL = "(2 * x.T @ (x @ w - y) / 10)[0]"
@@ -27,25 +26,15 @@ HARMLESS: dict[tuple[str, str, str], str] = {
 }
 """By exercise, phase and expression: why the box may show the number of the answer."""
 
-NUMBERS = [
-    f"{path.stem}/{exercise.id}"
-    for path in shipped.ORIGINALS
-    for exercise in shipped.read_once(path).exercises
-    if isinstance(exercise, Predict) and exercise.form == "number"
-]
+NUMBERS = [name for name in names_of(Predict) if exercise(name, Predict).form == "number"]
 
 
 def shown_answers(name: str) -> set[tuple[str, str, str]]:
     """The boxes with the answer's number before the asked phase, for each question's numbers."""
-    trial = trial_of(name)
-    exercise = trial.exercise
-    assert isinstance(exercise, Predict)
-    found = set()
-    for stage in (exercise.stage, *(again.stage for again in exercise.again)):
-        run = trial.begin(stage)
-        before = run.frame().boxed
-        run.step_phase()
-        answer = run.evaluate([exercise.answer])[0].data[0]
+    trial, found = trial_of(name), set()
+    for asked in rounds_of(exercise(name, Predict)):
+        before = trial.begin(asked.stage).frame().boxed
+        answer = answer_to(trial, asked).data[0]
         if answer.is_integer() and abs(answer) < 10:
             continue  # weights, targets and counts are such numbers everywhere
         for phase, boxes in before.items():

@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks.curriculum import Player, player
 from tests import shipped
+from tests.lessons.runs import answer_to, exercise, names_of, rounds_of, trial_of
 from tutor.lesson.exercise import Choose, Predict, kind_of
 from tutor.lesson.library import headlines
 from tutor.lesson.model import Prose
 from tutor.training.exercises import expected_text
-from tutor.validation.exercise_check import ExerciseTrial
 
 IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)
 
@@ -69,14 +69,10 @@ def test_the_right_choice_may_stand_anywhere() -> None:
 
 def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
     places = []
-    for slug in (h.slug for h in IN_ORDER):
-        for exercise in shipped.lesson(slug).exercises:
-            if isinstance(exercise, Predict) and exercise.choices:
-                trial = ExerciseTrial(shipped.lesson(slug), shipped.programs(slug), exercise)
-                run = trial.begin(exercise.stage)
-                run.step_phase()
-                (right,) = run.evaluate([exercise.answer])
-                places.append([*exercise.choices].index(right.text))
+    for where in names_of(Predict):
+        asked = exercise(where, Predict)
+        if asked.choices:
+            places.append([*asked.choices].index(answer_to(trial_of(where), asked).text))
     assert max(Counter(places).values()) <= len(places) / 2
 
 
@@ -99,32 +95,13 @@ def test_what_a_lesson_builds_on_comes_before_it() -> None:
     assert any(lesson.builds_on for lesson in IN_ORDER)
 
 
-PREDICTIONS = tuple(
-    (headline.slug, exercise.id)
-    for headline in IN_ORDER
-    for exercise in shipped.lesson(headline.slug).exercises
-    if isinstance(exercise, Predict)
-)
-
-
-@pytest.mark.parametrize(("slug", "name"), PREDICTIONS)
-def test_a_retry_asks_something_else_than_what_was_just_answered(slug: str, name: str) -> None:
+@pytest.mark.parametrize("where", names_of(Predict))
+def test_a_retry_asks_something_else_than_what_was_just_answered(where: str) -> None:
     """Another question, or the same one in a place where its answer is another."""
-    lesson = shipped.lesson(slug)
-    (exercise,) = (e for e in lesson.exercises if e.id == name)
-    assert isinstance(exercise, Predict)
-    trial = ExerciseTrial(lesson, shipped.programs(slug), exercise)
-    rounds = [exercise.asked_in(number) for number in range(1 + len(exercise.again))]
-    asked = [(one.ask, answer_of(trial, one)) for one in rounds]
+    trial, rounds = trial_of(where), rounds_of(exercise(where, Predict))
+    asked = [(one.ask, expected_text(one, answer_to(trial, one))) for one in rounds]
     assert len(set(asked)) == len(asked) > 1
     answers = {answer for _, answer in asked}
     assert len(answers) > 1
-    if exercise.form == "number":
+    if rounds[0].form == "number":
         assert len(answers) == len(asked)
-
-
-def answer_of(trial: ExerciseTrial, asked: Predict) -> str:
-    run = trial.begin(asked.stage)
-    run.step_phase()
-    (value,) = run.evaluate([asked.answer])
-    return expected_text(asked, value)

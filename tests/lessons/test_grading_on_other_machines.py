@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from tests import shipped
+from tests.lessons.runs import answer_to, rounds_of
 from tutor.analysis.local_gradients import local_gradients
 from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Setting, Stage, StartPlace
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Position, Value
+from tutor.protocol.frame import Position
 from tutor.training import devices
 from tutor.training.exercises import close, expected_text, is_right, recipe_of
 from tutor.training.probe import Probe
@@ -108,8 +109,8 @@ def answers(
     if isinstance(exercise, BeAutograd):
         yield from _local(trial)
     elif isinstance(exercise, Predict):
-        for asked in map(exercise.asked_in, range(1 + len(exercise.again))):
-            value = _value(trial, asked)
+        for asked in rounds_of(exercise):
+            value = answer_to(trial, asked)
             yield value.text if asked.form == "choice" else expected_text(asked, value)
 
 
@@ -120,14 +121,7 @@ def is_accepted(trial: ExerciseTrial, number: int, said: str | float) -> bool:
         return close(float(said), _local(trial)[number], exercise.tolerance)
     assert isinstance(exercise, Predict)
     asked = exercise.asked_in(number)
-    return is_right(asked, _value(trial, asked), str(said))
-
-
-def _value(trial: ExerciseTrial, asked: Predict) -> Value:
-    run = trial.begin(asked.stage)
-    run.step_phase()
-    (value,) = run.evaluate([asked.answer])
-    return value
+    return is_right(asked, answer_to(trial, asked), str(said))
 
 
 def _local(trial: ExerciseTrial) -> list[float]:
