@@ -75,10 +75,9 @@ def load(path: Path) -> str:
         raise LessonMissingError(one_line(f"{path}: there is no such file")) from None
     except PermissionError:
         raise _error(path, "you may not read it; change its permissions") from None
-    except OSError as error:
-        raise _error(path, f"it can't be read ({error.strerror or error})") from None
-    except ValueError as error:  # a path with a NUL character in it
-        raise _error(path, f"it can't be read ({error})") from None
+    except (OSError, ValueError) as error:  # a ValueError: a path with a NUL character in it
+        reason = getattr(error, "strerror", None) or error
+        raise _error(path, f"it can't be read ({reason})") from None
     if not data.strip():
         raise _error(path, "the file is empty; begin it with front matter between --- lines")
     try:
@@ -145,11 +144,6 @@ def fences(text: str) -> Iterator[FenceGlimpse]:
         elif marks.startswith(opened) and not rest.strip():
             yield FenceGlimpse(tuple(info.split()), text[start : found.start()])
             opened = ""
-
-
-def modes_named(found: Iterable[FenceGlimpse]) -> frozenset[str]:
-    """The words after `python`."""
-    return frozenset(word for f in found if f.info[:1] == ("python",) for word in f.info[1:])
 
 
 def exercises(found: Iterable[FenceGlimpse]) -> Iterator[tuple[str, str]]:
@@ -226,9 +220,9 @@ def headlines(
     `read`, which is `headline` if it isn't given.
     """
     read = read or headline
-    shelf = _Shelf()
-    found = [read(_in(files, language), tuple(files)) for files in shelf.lessons.values()]
-    found += map(_shadowed, shelf.shadowed)
+    by_slug, shadowed = _shelf()
+    found = [read(_in(files, language), tuple(files)) for files in by_slug.values()]
+    found += map(_shadowed, shadowed)
     places: dict[str, tuple[bool, float]] = {"": (True, math.inf)}
     for h in found:
         place = (not h.shipped, h.order)
@@ -256,13 +250,14 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     except LessonError as error:
         return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
     in_file = tuple(fences(text))
+    modes = {word for f in in_file if f.info[:1] == ("python",) for word in f.info[1:]}
     return Headline(
         slug_of(path),
         path,
         front.title,
         front.summary,
         front.order,
-        front.modes or standard_modes(modes_named(in_file)),
+        front.modes or standard_modes(modes),
         shipped,
         language=language_of(path),
         languages=languages,
@@ -279,8 +274,8 @@ def find(name: str, language: str = ORIGINAL) -> Path:
     Of lessons with the same slug the one that came with the tutor is found; another is
     reached by its path. Raises LessonError, with names that are near, if there is none.
     """
-    lessons = _Shelf().lessons
-    return _in(lessons[name], language) if name in lessons else _named(name, lessons)
+    found = lessons()
+    return _in(found[name], language) if name in found else _named(name, found)
 
 
 def find_all(name: str) -> Mapping[str, Path]:
@@ -289,16 +284,16 @@ def find_all(name: str) -> Mapping[str, Path]:
     With a path they are that file and the translations beside it; a translation is alone.
     Raises LessonError as `find` does.
     """
-    lessons = _Shelf().lessons
-    if name in lessons:
-        return lessons[name]
-    path = _named(name, lessons)
+    found = lessons()
+    if name in found:
+        return found[name]
+    path = _named(name, found)
     return _beside(path) if language_of(path) == ORIGINAL else {language_of(path): path}
 
 
 def lessons() -> Mapping[str, Mapping[str, Path]]:
     """The files of all lessons by slug and by language. Reads none of them."""
-    return _Shelf().lessons
+    return _shelf()[0]
 
 
 def original_of(path: Path) -> Path | None:
@@ -306,7 +301,7 @@ def original_of(path: Path) -> Path | None:
     if language_of(path) == ORIGINAL:
         return None
     beside = sibling(path, ORIGINAL)
-    return beside if beside.is_file() else _Shelf().lessons.get(slug_of(path), {}).get(ORIGINAL)
+    return beside if beside.is_file() else lessons().get(slug_of(path), {}).get(ORIGINAL)
 
 
 def _named(name: str, slugs: Collection[str]) -> Path:
@@ -330,25 +325,22 @@ def _exists(path: Path) -> bool:
     return True
 
 
-class _Shelf:
-    """The lesson files that there are, the shipped ones first, each folder by name."""
+def _shelf() -> tuple[dict[str, dict[str, Path]], list[Path]]:
+    """The lesson files that there are, the shipped ones first, each folder by name.
 
-    def __init__(self) -> None:
-        self.lessons: dict[str, dict[str, Path]] = {}
-        """Slug → language → file; the languages in the order of LANGUAGES."""
-        self.shadowed: list[Path] = []
-        """Files of a slug and a language that there is already."""
-        homes = dict.fromkeys((shipped_folder(), *user_folders()))
-        for language in LANGUAGES:
-            for home in homes:
-                folder = home if language == ORIGINAL else home / language
-                for path in lesson_files(folder):
-                    self._add(path, language)
-
-    def _add(self, path: Path, language: str) -> None:
-        by_language = self.lessons.setdefault(slug_of(path), {})
-        if by_language.setdefault(language, path) is not path:
-            self.shadowed.append(path)
+    By slug and language, the languages in the order of LANGUAGES; and the files of a slug and a
+    language that there is already.
+    """
+    lessons: dict[str, dict[str, Path]] = {}
+    shadowed: list[Path] = []
+    homes = dict.fromkeys((shipped_folder(), *user_folders()))
+    for language in LANGUAGES:
+        for home in homes:
+            for path in lesson_files(home if language == ORIGINAL else home / language):
+                by_language = lessons.setdefault(slug_of(path), {})
+                if by_language.setdefault(language, path) is not path:
+                    shadowed.append(path)
+    return lessons, shadowed
 
 
 def lesson_files(folder: Path) -> Iterator[Path]:
