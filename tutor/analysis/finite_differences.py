@@ -19,6 +19,7 @@ from tutor.protocol.frame import Remark
 from tutor.training.loop import set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program
+from tutor.training.timeline import never
 from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -93,11 +94,6 @@ class DifferencesStopped(Exception):
     """The finite differences were stopped before they were complete."""
 
 
-def never() -> bool:
-    """The `until` of a search that nothing stops."""
-    return False
-
-
 def probes_at_batches(program: Program, seed: int = 0) -> Iterator[Probe]:
     """A precise probe at the beginning of each batch of the first epoch, as a run comes to it.
 
@@ -150,10 +146,15 @@ def gradients_by_differences(probe: Probe, claimed: Mapping[str, Array]) -> dict
 
 def gradients_by_program(probe: Probe) -> Numbers:
     """The gradients that the program itself finds for the batch that `probe` stands before."""
+    found = shown_gradients(probe)
+    return {name: array.astype(np.float64) for name, array in found.items() if array is not None}
+
+
+def shown_gradients(probe: Probe) -> dict[str, Array | None]:
+    """The same as the program has them, complex ones as pairs; None where there is none."""
     probe.run_phases(probe.program.gradient_at + 1)
     gradients = probe.loop.gradients or {}
-    found = {name: real_pairs(to_numbers(g)) for name, g in gradients.items()}
-    return {name: array.astype(np.float64) for name, array in found.items() if array is not None}
+    return {name: real_pairs(to_numbers(gradient)) for name, gradient in gradients.items()}
 
 
 class FiniteDifferences:
@@ -183,35 +184,37 @@ class FiniteDifferences:
         `claimed` is the gradient by some mode: where it differs, the slope is computed again.
         Its largest elements come first where there are too many.
         """
-        start = self.values[name]
-        claimed = (
-            claimed.reshape(start.shape)
-            if claimed is not None and claimed.size == start.size
-            else None
-        )
-        found = np.full((*start.shape, len(_Slope._fields)), np.nan)
-        chosen = _chosen(start, claimed, most)
-        try:
-            for at in chosen:
-                index = np.unravel_index(at, start.shape)
-                found[index] = self._slope(name, index, None if claimed is None else claimed[index])
-        finally:
-            self._probe.set_parameters(self._as_held({name: start}))
+        shape = self.values[name].shape
+        chosen, slopes = self._chosen_slopes(name, claimed, most, is_checked=True)
+        found = np.full((*shape, len(_Slope._fields)), np.nan)
+        for at, slope in zip(chosen, slopes, strict=True):
+            found[np.unravel_index(at, shape)] = slope
         central, uncertainty, left, right, steepening = np.moveaxis(found, -1, 0)
-        checked = (len(chosen), start.size)
+        checked = (len(chosen), self.values[name].size)
         return Slopes(central, uncertainty, left, right, steepening, checked)
 
     def sampled(self, name: str, claimed: Array | None, most: int) -> Sampled:
         """As `slopes`, but in little memory: no array is as large as the parameter."""
+        chosen, slopes = self._chosen_slopes(name, claimed, most, is_checked=False)
+        central = np.array([slope.central for slope in slopes], np.float64)
+        return Sampled(self.values[name].shape, chosen, central)
+
+    def _chosen_slopes(
+        self, name: str, claimed: Array | None, most: float, *, is_checked: bool
+    ) -> tuple[list[int], list[_Slope]]:
+        """The indices of some elements and their slopes, checked against `claimed` or not."""
         start = self.values[name]
-        claimed = claimed if claimed is not None and claimed.size == start.size else None
-        chosen = _chosen(start, claimed, most)
+        if claimed is not None:
+            claimed = claimed.reshape(start.shape) if claimed.size == start.size else None
+        chosen, slopes = _chosen(start, claimed, most), []
         try:
-            places = (np.unravel_index(at, start.shape) for at in chosen)
-            slopes = [self._slope(name, index, None).central for index in places]
+            for at in chosen:
+                index = np.unravel_index(at, start.shape)
+                claim = claimed[index] if is_checked and claimed is not None else None
+                slopes.append(self._slope(name, index, claim))
         finally:
             self._probe.set_parameters(self._as_held({name: start}))
-        return Sampled(start.shape, chosen, np.array(slopes, np.float64))
+        return chosen, slopes
 
     def _as_held(self, values: Mapping[str, Array]) -> dict[str, Array]:
         """The values as the parameters hold them: the pairs of a complex one put together."""

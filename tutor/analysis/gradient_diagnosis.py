@@ -7,7 +7,7 @@ mode's gradient differs, its numbers often name the mistake: a factor, a sign, a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from tutor.analysis.finite_differences import Array, ModeGradient, Slopes, TrueGradient
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Standing
-from tutor.training.values import RELATIVE, is_near, largest_size
+from tutor.training.program import Program
+from tutor.training.values import RELATIVE, is_near, largest_size, to_numpy
 
 OWN_DIFFERENCES = f"own_{FINITE_DIFFERENCE}"
 """The measure of a mode that is another function."""
@@ -30,6 +31,18 @@ class Samples:
     """Numbers of samples (or of outputs in all) that a factor may come from."""
     named: bool = True
     """Whether the lesson says which of its names are data; else it is a guess by shapes."""
+
+
+def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | None:
+    """The number of samples of the loss: by the lesson's names of its data, else by shapes."""
+    if program.data is not None:
+        found = to_numpy(namespace.get(program.data.prediction))
+        if found is not None:
+            return Samples(tuple(dict.fromkeys((*found.shape[:1], found.size))))
+    own = {*program.parameters, *(f"d{name}" for name in program.parameters)}
+    arrays = (to_numpy(thing) for name, thing in namespace.items() if name not in own)
+    counts = dict.fromkeys(a.shape[0] for a in arrays if a is not None and a.ndim)
+    return Samples(tuple(counts), named=False) if counts else None
 
 
 # ── One mistake ─────────────────────────────────────────────────────────────────────

@@ -23,9 +23,9 @@ from tutor.analysis.finite_differences import (
     ModeGradient,
     Slopes,
     TrueGradient,
-    never,
+    shown_gradients,
 )
-from tutor.analysis.gradient_diagnosis import Samples, diagnose
+from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.errors import RunError
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
@@ -33,9 +33,8 @@ from tutor.training.changes import state_that_fits
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
-from tutor.training.values import is_near, real_pairs, to_numbers, to_numpy
-
-Gradients = dict[str, Array | None]
+from tutor.training.timeline import never
+from tutor.training.values import is_near, real_pairs, to_numbers
 
 BASE = "autograd"
 """The mode that the others are measured by, where the lesson has it."""
@@ -111,11 +110,11 @@ class ComparedMode:
         """Runs Setup, twice."""
         self.program = program
         self.raised = ""
-        self.gradients: Gradients = {}
+        self.gradients: dict[str, Array | None] = {}
         """This batch's gradients by its own code; empty if that has raised."""
-        self.precise_gradients: Gradients = {}
+        self.precise_gradients: dict[str, Array | None] = {}
         """The gradients by the same code in float64; empty if that can't be had."""
-        self._began: Standpoint | None = None
+        self.began: Standpoint | None = None
         """The batch's start; None before the first, and after an error."""
         self._probe: Probe | None = None
         self._precise: Probe | None = None
@@ -132,11 +131,6 @@ class ComparedMode:
     def namespace(self) -> Mapping[str, Any]:
         """The names that its code has bound so far."""
         return {} if self._probe is None else self._probe.loop.namespace
-
-    @property
-    def old_gradients(self) -> Mapping[str, Array | None]:
-        """The gradients at the start of the batch."""
-        return {} if self._began is None else self._began.start.gradients
 
     def parameters_now(self) -> dict[str, Array]:
         """The parameters as its own update has left them."""
@@ -160,7 +154,7 @@ class ComparedMode:
 
     def continue_to(self, at: Standpoint) -> None:
         """Stand at the beginning of the run's batch, after the one that was finished."""
-        if self._probe is None or self._began is None:
+        if self._probe is None or self.began is None:
             self.begin(at)
             return
         loop = self._probe.loop
@@ -169,8 +163,8 @@ class ComparedMode:
 
     def stand_again(self) -> None:
         """Go back to where this batch began."""
-        if self._began is not None:
-            self._stand(self._began)
+        if self.began is not None:
+            self._stand(self.began)
 
     def _at(self, mine: Standpoint, run: Standpoint) -> Standpoint:
         """Its own things and the run's parameters; a parameter that only it has is as at first.
@@ -196,28 +190,28 @@ class ComparedMode:
         self.raised, self.gradients, self.precise_gradients = "", {}, {}
         self._differences, self._has_differences = None, False
         self._probe.stand(at)
-        self._began = at
+        self.began = at
 
     # ── Running ─────────────────────────────────────────────────────────────────────
 
     def find_gradients(self) -> None:
         """Run its phases up to the gradient."""
-        if self._probe is None or self._began is None:
+        if self._probe is None or self.began is None:
             return
         with self._noting_errors():
-            self.gradients = _gradients_by(self._probe)
+            self.gradients = shown_gradients(self._probe)
 
     def find_precise_gradients(self) -> None:
         """The same in float64."""
-        if self._precise is None or self._began is None:
+        if self._precise is None or self.began is None:
             return
         with _ignoring_errors():
-            self._precise.stand(self._began)
-            self.precise_gradients = _gradients_by(self._precise)
+            self._precise.stand(self.began)
+            self.precise_gradients = shown_gradients(self._precise)
 
     def pass_through(self, batch: int, values: Mapping[str, Array]) -> None:
         """Run a batch that is not compared, up to the gradient, with the run's parameters."""
-        if self._probe is None or self._began is None:
+        if self._probe is None or self.began is None:
             return
         loop = self._probe.loop
         with self._noting_errors():
@@ -227,7 +221,7 @@ class ComparedMode:
 
     def finish_batch(self) -> None:
         """Run the rest of the batch, and the epoch's end if it is the last one."""
-        if self._probe is None or self._began is None:
+        if self._probe is None or self.began is None:
             return
         loop, program = self._probe.loop, self.program
         with self._noting_errors():
@@ -240,11 +234,11 @@ class ComparedMode:
 
         They are made once for a batch. Raises DifferencesStopped once `until()` is true.
         """
-        if self._precise is not None and self._began is not None and not self._has_differences:
+        if self._precise is not None and self.began is not None and not self._has_differences:
             self._has_differences = True
             with _ignoring_errors():
-                self._precise.stand(self._began)
-                values = self._began.start.values
+                self._precise.stand(self.began)
+                values = self.began.start.values
                 self._differences = FiniteDifferences(self._precise, values, until)
         return self._differences
 
@@ -259,14 +253,9 @@ class ComparedMode:
         try:
             yield
         except RunError as error:
-            _let_through(error)
-            self.raised, self._began, self.gradients = _one_line(error), None, {}
-
-
-def _gradients_by(probe: Probe) -> Gradients:
-    probe.run_phases(probe.program.gradient_at + 1)
-    found = probe.loop.gradients or {}
-    return {name: real_pairs(to_numbers(gradient)) for name, gradient in found.items()}
+            if isinstance(error, LessonRaised) and error.stopped:
+                raise
+            self.raised, self.began, self.gradients = _one_line(error), None, {}
 
 
 @contextmanager
@@ -275,13 +264,8 @@ def _ignoring_errors() -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        _let_through(error)
-
-
-def _let_through(error: RunError) -> None:
-    """Raise the error again if it is the learner's wish to stop."""
-    if isinstance(error, LessonRaised) and error.stopped:
-        raise error
+        if isinstance(error, LessonRaised) and error.stopped:
+            raise
 
 
 def _one_line(error: RunError) -> str:
@@ -308,7 +292,7 @@ class ModeLockstep:
         `patience`: so many epochs after the last comparison the modes still follow, batch
         by batch; after a longer jump, or one back, they begin anew.
         """
-        self.programs, self._device, self._patience = programs, device, patience
+        self.programs, self._patience = programs, patience
         self._compared_modes = {
             mode: ComparedMode(program, device, learning_rate, seed, quiet)
             for mode, program in programs.items()
@@ -446,7 +430,7 @@ class ModeLockstep:
             mode=mode,
             gradient=gradient,
             precise=None if gradient is None else precise,
-            old=real_pairs(compared.old_gradients.get(name)),
+            old=real_pairs(compared.began.start.gradients.get(name)) if compared.began else None,
             by_hand=compared.is_by_hand(name),
             raised=compared.raised,
             another=self._difference(mode, base),
@@ -497,18 +481,6 @@ class ModeLockstep:
             held = [n for n in program.parameters if n not in at.program.parameters]
             if held:
                 yield Remark("held", {"parameters": held, "leader": at.program.mode}, (mode,))
-
-
-def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | None:
-    """The number of samples of the loss: by the lesson's names of its data, else by shapes."""
-    if program.data is not None:
-        found = to_numpy(namespace.get(program.data.prediction))
-        if found is not None:
-            return Samples(tuple(dict.fromkeys((*found.shape[:1], found.size))))
-    own = {*program.parameters, *(f"d{name}" for name in program.parameters)}
-    arrays = (to_numpy(thing) for name, thing in namespace.items() if name not in own)
-    counts = dict.fromkeys(a.shape[0] for a in arrays if a is not None and a.ndim)
-    return Samples(tuple(counts), named=False) if counts else None
 
 
 def _same(before: Standpoint, now: Standpoint) -> bool:

@@ -13,6 +13,7 @@ import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,11 +93,8 @@ class LossColumn:
     def copy(self, max_exact: int | None = None) -> LossColumn:
         """Another column with the same losses; cutting one does not cut the other."""
         self._fetch()
-        new = LossColumn(max_exact or self.max_exact)
-        new._exact, new._gone, new._block = self._exact[:], self._gone, self._block
-        new._low, new._high = self._low[:], self._high[:]
-        new._bad, new._scanned = self._bad, self._scanned
-        new.limit(new.max_exact)
+        new = deepcopy(self)
+        new.limit(max_exact or self.max_exact)
         return new
 
     def limit(self, max_exact: int) -> None:
@@ -246,51 +244,27 @@ class Trail:
         self.next_epoch = 0
         """The next epoch whose end is to be added; END if there are not two numbers."""
         self._epochs: list[int] = []
-        self._points: list[Any] = []
-        """Each a Point, or the tensors from which it has yet to be read."""
+        self._points: list[Point] = []
 
     def add(self, epoch: int, namespace: Mapping[str, Any], names: Sequence[str]) -> None:
         """Keep the parameters as they are now, at the end of `epoch`."""
-        things = [namespace.get(name) for name in names]
-        waiting = any(isinstance(t, torch.Tensor) and not t.is_cpu for t in things)
-        if waiting:
-            # Values on a GPU are read when they are shown: the GPU must not wait for the CPU now.
-            tensors = [t for t in things if isinstance(t, torch.Tensor)]
-            self._points.append([t.detach().clone() for t in tensors])
-            count = sum(t.numel() for t in tensors)
-        else:
-            self._points.append(tuple(x for thing in things for x in _floats(thing)))
-            count = len(self._points[-1])
-        if count != 2:
-            self._points.pop()
+        numbers = [number for name in names for number in _floats(namespace.get(name))]
+        if len(numbers) != 2:
             self.next_epoch = END
             return
         self._epochs.append(epoch)
+        self._points.append((numbers[0], numbers[1]))
         self.next_epoch = epoch + stride(epoch)
 
     def up_to(self, epoch: int) -> tuple[Point, ...]:
         """The places until the end of `epoch`, oldest first."""
-        count = bisect_right(self._epochs, epoch)
-        for i, point in enumerate(self._points[:count]):
-            if isinstance(point, list):
-                self._points[i] = tuple(x for tensor in point for x in _floats(tensor))
-        return tuple(self._points[:count])
+        return tuple(self._points[: bisect_right(self._epochs, epoch)])
 
     def cut(self, epoch: int) -> None:
         """Forget all that came after the end of `epoch`."""
         count = bisect_right(self._epochs, epoch)
         del self._epochs[count:], self._points[count:]
-        if not self._epochs:
-            self.next_epoch = 0
-        else:
-            self.next_epoch = self._epochs[-1] + stride(self._epochs[-1])
-
-    def copy(self) -> Trail:
-        """Another trail of the same places; cutting one does not cut the other."""
-        new = Trail()
-        new.next_epoch = self.next_epoch
-        new._epochs, new._points = self._epochs[:], self._points[:]
-        return new
+        self.next_epoch = self._epochs[-1] + stride(self._epochs[-1]) if self._epochs else 0
 
 
 def stride(epoch: int) -> int:
@@ -490,7 +464,7 @@ class History:
 
         `portable`: only with the keyframes that can be restored in another namespace.
         """
-        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
+        new = History(self.losses.copy(KEPT_LOSSES), deepcopy(self.trail), self.reached)
         new.budget, new.interval = KEPT_BYTES, self.interval
         if not portable or all(k.snapshot.setup_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]

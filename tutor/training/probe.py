@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any, TypeAlias
 
@@ -197,29 +197,11 @@ class Probe:
             for _ in range(count):
                 self.loop.run_step(looking=False, resting=False)
 
-    def run_to_batch(self, batch: int) -> Standpoint:
-        """Run the epoch's batches before this one, from the first on, for real.
-
-        Returns the place where this batch begins.
-        """
-        loop = self.loop
-        with self._apart():
-            self._begin_anew()
-            loop.step = 0
-            for _ in range(batch * len(self.program.loop)):
-                loop.run_step(looking=False, resting=False)
-            loop.step = 0  # what it has now is what the next batch begins with
-            return replace(standpoint_of(loop, loop.namespace["learning_rate"]), batch=batch)
-
     @contextmanager
     def _apart(self) -> Iterator[None]:
         """Unheard, and the random numbers of the run untouched."""
-        before = GeneratorStates.now(self.program, self._device)
-        try:
-            with self.quiet():
-                yield
-        finally:
-            before.restore(self._device)
+        with untouched_randomness(self._device, self.program), self.quiet():
+            yield
 
     def _evaluate(self, last: str) -> None:
         """Predict, and what belongs to it, up to the phase `last`: again from the batch's start."""

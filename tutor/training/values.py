@@ -101,17 +101,8 @@ def to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
     A dtype that NumPy has not got (bfloat16, the float8 ones) becomes float32, in which its
     numbers are the same.
     """
-    return _read(_to_numpy, thing, None)
-
-
-def _to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
-    if isinstance(thing, torch.Tensor):
-        plain = _plain(thing)
-        return None if plain is None else plain.cpu().numpy().copy()
-    if isinstance(thing, bool | int | float | np.ndarray | np.generic):
-        array = np.array(thing)
-        return array if array.dtype.kind in "biuf" else None
-    return None
+    numbers = to_numbers(thing)
+    return None if numbers is None or numbers.dtype.kind == "c" else numbers
 
 
 def to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
@@ -120,17 +111,23 @@ def to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
 
 
 def _to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
-    if isinstance(thing, torch.Tensor) and thing.is_complex():
-        tensor = thing.detach()
-        if tensor.is_nested or tensor.is_meta or tensor.numel() > _LARGEST_DENSE:
-            return None
-        if tensor.dtype is torch.complex32:
-            tensor = tensor.to(torch.complex64)
-        return tensor.to_dense().resolve_conj().resolve_neg().cpu().numpy().copy()
-    if isinstance(thing, complex | np.ndarray | np.complexfloating):
+    if isinstance(thing, torch.Tensor):
+        tensor = _complex(thing) if thing.is_complex() else _plain(thing)
+        return None if tensor is None else tensor.cpu().numpy().copy()
+    if isinstance(thing, bool | int | float | complex | np.ndarray | np.generic):
         array = np.array(thing)
         return array if array.dtype.kind in "biufc" else None
-    return _to_numpy(thing)
+    return None
+
+
+def _complex(tensor: torch.Tensor) -> torch.Tensor | None:
+    """A complex tensor in a dtype that NumPy has, conjugated where that was only noted."""
+    tensor = tensor.detach()
+    if tensor.is_nested or tensor.is_meta or tensor.numel() > _LARGEST_DENSE:
+        return None
+    if tensor.dtype is torch.complex32:
+        tensor = tensor.to(torch.complex64)
+    return tensor.to_dense().resolve_conj().resolve_neg()
 
 
 @overload
