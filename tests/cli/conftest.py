@@ -19,6 +19,7 @@ from tutor.protocol.messages import (
     CheckLesson,
     Event,
     Finding,
+    LessonPart,
     LessonStopped,
     OutputPrinted,
     TrainLesson,
@@ -74,7 +75,8 @@ class ClientHere(CommandClient):
             for text in answers(command.lesson) if command.with_answers else ():
                 on_event(AnswerComputed(text=text))
         except LessonRaised as stopped:
-            raise KeyboardInterrupt(f"{command.lesson.path}:{stopped.line}") from None
+            part = LessonPart(stopped.line or 1, mode="autograd", phase=stopped.phase)
+            raise KeyboardInterrupt(part) from None
 
     @staticmethod
     def check(lesson: Lesson) -> tuple[Finding, ...]:

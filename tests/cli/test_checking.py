@@ -67,7 +67,7 @@ def test_ctrl_c_while_a_lesson_runs_ends_the_command(tutor: Tutor, home: Path) -
     path.write_text(lesson_text(Predict="raise KeyboardInterrupt"))
     for options in ([], ["--watch"]):
         done = tutor("check", str(path), "--trust", *options)
-        where = f"{path}:{line_of(path, 'raise')}"
+        where = f"{path}:{line_of(path, 'raise')}: mode autograd, Predict"
         assert (done.returncode, done.stderr) == (130, f"tutor: stopped at {where}\n")
         assert "ok" not in done.stdout
 

@@ -25,7 +25,7 @@ from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
-from tutor.protocol.messages import CheckLesson, Event, LessonStopped, TrainLesson
+from tutor.protocol.messages import CheckLesson, Event, LessonPart, LessonStopped, TrainLesson
 from tutor.training.loop import lesson_raised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
@@ -165,8 +165,8 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
     def interrupted(program: Program) -> NoReturn:
         raise lesson_raised(program, KeyboardInterrupt())
 
-    def checking(lesson: Lesson, on_part: Callable[[int, str], None]) -> NoReturn:
-        on_part(30, "mode autograd, Loss")
+    def checking(lesson: Lesson, on_part: Callable[[LessonPart], None]) -> NoReturn:
+        on_part(LessonPart(30, mode="autograd", phase="Loss"))
         interrupted(programs_of(lesson)["autograd"])
 
     monkeypatch.setattr(lesson_check, "findings", checking)
@@ -174,10 +174,12 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
     events: list[Event] = []
     with closing(Capture()) as capture:
         run_lesson(CheckLesson(lesson=lesson), events.append, capture)
-        assert events[-1] == LessonStopped(line=30, what="mode autograd, Loss")
+        assert events[-1] == LessonStopped(part=LessonPart(30, mode="autograd", phase="Loss"))
         run_lesson(TrainLesson(lesson=lesson), events.append, capture)
     first_line = lesson.phase("Predict").fences("autograd")[0].line
-    assert events[-1] == LessonStopped(line=first_line, what="mode autograd, Predict")
+    assert events[-1] == LessonStopped(
+        part=LessonPart(first_line, mode="autograd", phase="Predict")
+    )
 
 
 def processes_with(value: str) -> list[str]:

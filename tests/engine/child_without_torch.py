@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
+from msgspec.structs import replace
+
 from tutor.engine import child
 from tutor.engine.streams import Capture, Inbox, interruptible
 from tutor.lesson.model import Fence, Lesson
@@ -22,6 +24,7 @@ from tutor.protocol.messages import (
     EngineReady,
     Event,
     Finding,
+    LessonPart,
     LessonStopped,
     PartBegun,
     Spent,
@@ -30,6 +33,7 @@ from tutor.protocol.messages import (
 from tutor.training import program, time_limit
 
 COMMAND = (sys.executable, __file__)
+PREDICT = LessonPart(mode="autograd", phase="Predict")
 
 
 def serve(inbox: Inbox, out: BinaryIO) -> None:
@@ -52,7 +56,7 @@ def serve(inbox: Inbox, out: BinaryIO) -> None:
                 check(command, send)
             except KeyboardInterrupt:
                 line = predict(command.lesson).line + 1
-                answer = LessonStopped(line=line, what="mode autograd, Predict", answers=1)
+                answer = LessonStopped(part=replace(PREDICT, line=line), answers=1)
         spent = Remark("thread_left") if "unfit" in command.lesson.source else None
         send(answer)
 
@@ -65,7 +69,7 @@ def predict(lesson: Lesson) -> Fence:
 
 def check(command: CheckLesson, send: Callable[[Event], None]) -> None:
     fence = predict(command.lesson)
-    send(PartBegun(line=fence.line, what="mode autograd, Predict"))
+    send(PartBegun(part=replace(PREDICT, line=fence.line)))
     if "watching" in sys.argv:
         evaluate_watched(command.lesson)
     code = compile("\n" * (fence.line - 1) + fence.code, str(command.lesson.path), "exec")

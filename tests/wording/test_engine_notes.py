@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import ProcessEnded
-from tutor.wording.engine_notes import abort_text, note_text, process_end
+from tutor.protocol.messages import GRADIENT_CHECK, LessonPart, ProcessEnded
+from tutor.wording.engine_notes import abort_text, note_text, place_text, process_end
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,22 @@ def test_a_command_that_a_lesson_ended_says_how() -> None:
     assert abort_text(Remark("exited", {"status": 3})) == (
         "ended its process, which exited with status 3"
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (LessonPart(), "a.md:"),
+        (LessonPart(3, mode="manual", phase="Loss"), "a.md:3: mode manual, Loss"),
+        (LessonPart(3, mode="m", phase=GRADIENT_CHECK), "a.md:3: mode m, the gradient"),
+        (LessonPart(3, mode="m", expression="f(5)"), "a.md:3: mode m, the value of f(5)"),
+        (LessonPart(3, exercise="first"), "a.md:3: exercise first"),
+        (
+            LessonPart(3, exercise="x", key="code", phase="Loss"),
+            "a.md:3: exercise x, its code: Loss",
+        ),
+        (LessonPart(3, exercise="x", expression="w"), "a.md:3: exercise x, the value of w"),
+    ],
+)
+def test_a_part_of_a_lesson_is_named_with_its_place(part: LessonPart, text: str) -> None:
+    assert place_text(Path("a.md"), part) == text

@@ -24,7 +24,7 @@ from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import AnswerComputed, CheckLesson, Event, Finding
-from tutor.wording.engine_notes import abort_text
+from tutor.wording.engine_notes import abort_text, part_text, stopped_at
 from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import counted
 
@@ -197,10 +197,11 @@ def findings(
     try:
         client.do(CheckLesson(lesson=lesson, with_answers=with_answers), on_event, seconds)
     except LessonAborted as error:
-        what = f"{error.at.what} {abort_text(error.how)}; nothing more of this lesson was checked"
-        found.append(Finding(path=str(lesson.path), line=error.at.line, message=what))
+        what = f"{part_text(error.part)} {abort_text(error.how)}"
+        message = f"{what}; nothing more of this lesson was checked"
+        found.append(Finding(path=str(lesson.path), line=error.part.line, message=message))
     except KeyboardInterrupt as stopped:
-        if where := str(stopped):
+        if where := stopped_at(lesson.path, stopped):
             _report(f"stopped at {where}")
         raise
     return found, answers

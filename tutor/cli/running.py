@@ -25,7 +25,7 @@ from tutor.protocol.messages import (
     RunRemark,
     TrainLesson,
 )
-from tutor.wording.engine_notes import abort_text, note_text
+from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -86,9 +86,10 @@ def train(
     try:
         client.do(command, on_event)
     except LessonAborted as error:
-        raise RunError(f"{error.where} {abort_text(error.how)}") from error
+        where = place_text(command.lesson.path, error.part)
+        raise RunError(f"{where} {abort_text(error.how)}") from error
     except KeyboardInterrupt as stopped:
-        if where := str(stopped):
+        if where := stopped_at(command.lesson.path, stopped):
             _write_aside(f"tutor: stopped at {where}\n")
         raise
 

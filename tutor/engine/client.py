@@ -6,6 +6,7 @@ because the lesson in it will not stop, is started again and brought back to whe
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 import time
@@ -32,7 +33,6 @@ from tutor.protocol.messages import (
     Spent,
     StepPhase,
 )
-from tutor.training.time_limit import VALUE_OF
 
 ASK_SECONDS = 0.3
 """Seconds that a lesson has to come to the end of an epoch after a stop."""
@@ -253,7 +253,7 @@ class EngineClient:
             self._count_end()
             again = self._ready and self._ends <= len(BACK_OFF)
             if place is not None and place.is_expression:  # else it would end the next one, too
-                self._leave_out(place.what.removeprefix(VALUE_OF))
+                self._leave_out(place.what)
             reopen = self._reopening() if again else None
             can_restart = self._ready and not again
             can_restart |= again and self._opened is not None and reopen is None
@@ -333,7 +333,7 @@ class EngineClient:
             return Remark("not_started", {"error": ended.last_error()})
         if self._spent:
             return Remark("ended_unclean", {"reason": self._spent})
-        where = {"what": place.what, "line": place.line} if place is not None else {}
+        where = dataclasses.asdict(place) if place is not None else {}
         if self._is_killed:
             return Remark("did_not_stop" if where else "lesson_did_not_stop", where)
         how = ended.how_ended(place)

@@ -17,7 +17,6 @@ import msgspec
 from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     CheckLesson,
@@ -25,6 +24,7 @@ from tutor.protocol.messages import (
     EngineReady,
     Event,
     FramePainted,
+    LessonPart,
     LessonStopped,
     PartBegun,
     RunFailed,
@@ -45,9 +45,9 @@ OnEvent = Callable[[Event], object]
 class LessonAborted(RunError):
     """A lesson has ended its process, or had to be ended with it: where and how."""
 
-    def __init__(self, lesson: Lesson, at: PartBegun, how: Remark) -> None:
-        super().__init__(how)
-        self.where, self.at, self.how = _where(lesson, at), at, how
+    def __init__(self, part: LessonPart, how: Remark) -> None:
+        super().__init__(part, how)
+        self.part, self.how = part, how
 
 
 class CommandClient:
@@ -79,8 +79,8 @@ class CommandClient:
         """Have a command done, and hand each of its events to `on_event`.
 
         Raises LessonAborted, also if nothing comes for so many `seconds`; RunError if the
-        command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C), its text
-        the place that the lesson was at.
+        command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C) with
+        the LessonPart that ran, None if that is unknown.
         """
         command = msgspec.structs.replace(command, number=1)
         try:
@@ -88,7 +88,7 @@ class CommandClient:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._interrupt(command, on_event)) from None
         if isinstance(answer, LessonStopped | CommandRefused):  # by a signal it sent to itself
-            self._abort(command.lesson, Remark("interrupted_itself"))
+            self._abort(Remark("interrupted_itself"))
         raise_failure(answer)
 
     def _answer(
@@ -108,26 +108,28 @@ class CommandClient:
             on_event(event)
         if not child.is_gone:
             self._interrupt(command, lambda _: None)
-            self._abort(command.lesson, Remark("too_long", {"seconds": seconds}))
-        return self._abort(command.lesson, child.how_ended(command.lesson))
+            self._abort(Remark("too_long", {"seconds": seconds}))
+        return self._abort(child.how_ended(command.lesson))
 
-    def _interrupt(self, command: CheckLesson | TrainLesson, on_event: OnEvent) -> str:
-        """Stop what runs, and end the child; the place where that was, empty if unknown."""
+    def _interrupt(
+        self, command: CheckLesson | TrainLesson, on_event: OnEvent
+    ) -> LessonPart | None:
+        """Stop what runs, and end the child; the part that ran, None if it is unknown."""
         child = self._child
         if child is None:
-            return ""
+            return None
         mode = command.mode if isinstance(command, TrainLesson) else None
         try:
-            child.interrupt(command.lesson, f"mode {mode}" if mode else "", on_event)
+            child.interrupt(command.lesson, mode or "", on_event)
         finally:  # at a second Ctrl+C at once
             child.process.end(0)
-        return _where(command.lesson, child.at) if child.at.what else ""
+        return child.part if child.part.is_known else None
 
-    def _abort(self, lesson: Lesson, how: Remark) -> Event:
+    def _abort(self, how: Remark) -> Event:
         child = self._child
         assert child is not None
         self._end()
-        raise LessonAborted(lesson, child.at, how)
+        raise LessonAborted(child.part, how)
 
     def _end(self) -> None:
         """End the child, with all the processes that lessons have started."""
@@ -146,17 +148,12 @@ def raise_failure(answer: Event) -> None:
         raise error
 
 
-def _where(lesson: Lesson, at: PartBegun) -> str:
-    """The place in the lesson's file, and the part of the lesson."""
-    return one_line(f"{lesson.path}:{at.line}: {at.what}" if at.what else f"{lesson.path}:")
-
-
 class _Child:
     """A process that lessons run in, and its events as a thread reads them."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.process = Process(command)
-        self.at = PartBegun()
+        self.part = LessonPart()
         """The part of a lesson that it runs."""
         self.is_gone = False
         """Whether its last event has been read."""
@@ -185,7 +182,7 @@ class _Child:
             why = self.process.last_error()
             self.end()
             raise EngineError(f"the process that runs lessons could not start: {why}")
-        self.at = PartBegun()
+        self.part = LessonPart()
         self.process.send(command)
 
     def next(self, seconds: float | None) -> Event | None:
@@ -201,15 +198,13 @@ class _Child:
                 self.is_gone = not self.process.is_alive and self._events.empty()
                 continue
             self.is_gone = event is None
-            if isinstance(event, PartBegun):
-                self.at = event
-            elif isinstance(event, LessonStopped):
-                self.at = PartBegun(line=event.line, what=event.what)
+            if isinstance(event, PartBegun | LessonStopped):
+                self.part = event.part
             return event
         return None
 
     def interrupt(self, lesson: Lesson, mode: str, on_event: OnEvent) -> None:
-        """Have it stop at a line, which `at` then is; hands on what it sends meanwhile."""
+        """Have it stop in a `part` of the lesson; hands on what it sends meanwhile."""
         if not self._is_loaded or not self.process.is_alive:
             return
         self.process.interrupt()
@@ -230,15 +225,20 @@ class _Child:
         return False
 
     def _find_place(self, lesson: Lesson, mode: str = "") -> bool:
-        """Set `at` to the lesson's line that the child has written down last; whether it has."""
+        """Set `part` to the lesson's line that the child has written down last; whether it has."""
         place = self.process.place(lesson)
-        if place is not None and (place.is_expression or not self.at.what.startswith("exercise")):
-            mode = mode or self.at.what.split(",")[0]
-            self.at = PartBegun(line=place.line, what=f"{mode}, {place.what}")
+        if place is not None and (place.is_expression or not self.part.exercise):
+            self.part = LessonPart(
+                place.line,
+                mode or self.part.mode,
+                self.part.exercise,
+                phase="" if place.is_expression else place.what,
+                expression=place.what if place.is_expression else "",
+            )
         return place is not None
 
     def how_ended(self, lesson: Lesson) -> Remark:
-        """How it ended, once it is gone, `at` being the place.
+        """How it ended, once it is gone, `part` being the place.
 
         Raises EngineError if an error of the tutor's own has ended it.
         """

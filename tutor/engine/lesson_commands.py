@@ -32,6 +32,7 @@ from tutor.protocol.messages import (
     Event,
     FiguresPrinted,
     Finding,
+    LessonPart,
     LessonStopped,
     ModesCompared,
     PartBegun,
@@ -80,21 +81,20 @@ class _Part:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._at = PartBegun()
+        self._at = LessonPart()
 
-    def begin(self, line: int, what: str) -> None:
-        self._at = PartBegun(line=line, what=what)
-        self._send(self._at)
+    def begin(self, part: LessonPart) -> None:
+        self._at = part
+        self._send(PartBegun(part=part))
 
     def stopped(self, error: LessonRaised | None = None) -> LessonStopped:
         """Where an interrupt met the lesson's code, more exactly than the part if it is known."""
-        line, what = self._at.line, self._at.what
+        part = self._at
         if error is not None and error.phase != SOMEWHERE:
-            if what.startswith("exercise"):  # where lines may be those of a repair's editor
-                what = f"{what}: {error.phase}"
-            else:
-                line, what = error.line or line, f"{what.split(',')[0]}, {error.phase}"
-        return LessonStopped(line=line, what=what)
+            # In an exercise, lines may be those of a repair's editor.
+            line = part.line if part.exercise else error.line or part.line
+            part = replace(part, line=line, phase=error.phase)
+        return LessonStopped(part=part)
 
 
 def _failure(error: TutorError, command: CheckLesson | TrainLesson) -> RunFailed:
@@ -167,7 +167,7 @@ def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
 def _begin(command: TrainLesson, part: _Part, phase: str, mode: str) -> None:
     section = command.lesson.phase(phase)
     fences = section.fences(mode) if section else ()
-    part.begin(fences[0].line if fences else 1, f"mode {mode}, {phase}")
+    part.begin(LessonPart(fences[0].line if fences else 1, mode=mode, phase=phase))
 
 
 def _report(command: TrainLesson, run: Run, out: TextIO, send: Send, capture: Capture) -> Report:

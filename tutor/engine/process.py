@@ -104,7 +104,7 @@ class LastPlace:
     line: int
     """Of the lesson's file."""
     what: str
-    """The phase, or the expression whose value was asked for."""
+    """The phase, or the label of the expression that was evaluated."""
     is_expression: bool
 
 
@@ -117,7 +117,7 @@ def last_place(written: str, lesson: Lesson) -> LastPlace | None:
             continue
         line, name = frames[-1]  # the outermost
         if name.startswith(VALUE_OF):
-            return LastPlace(line, _ESCAPED.sub(_unescaped, name), True)
+            return LastPlace(line, _ESCAPED.sub(_unescaped, name.removeprefix(VALUE_OF)), True)
         phase = lesson.phase_of_line(line)
         return LastPlace(frames[0][0], phase, False) if phase else None
     return None

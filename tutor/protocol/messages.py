@@ -258,6 +258,30 @@ class StoppedAt(msgspec.Struct, frozen=True):
     """Line in the Markdown file."""
 
 
+class LessonPart(msgspec.Struct, frozen=True):
+    """A part of a lesson that a command of the command line runs."""
+
+    line: int = 1
+    """Line in the Markdown file."""
+    mode: str = ""
+    exercise: str = ""
+    """The exercise, instead of a mode; both are empty before the first part."""
+    key: str = ""
+    """The key of the exercise whose code runs."""
+    phase: str = ""
+    """A phase; GRADIENT_CHECK where the gradient is compared."""
+    expression: str = ""
+    """The label of an expression that is evaluated."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a part has begun."""
+        return bool(self.mode or self.exercise)
+
+
+GRADIENT_CHECK = "gradient_check"
+
+
 class EngineReady(Event, frozen=True, kw_only=True):
     """torch is loaded; a lesson can be opened."""
 
@@ -338,10 +362,7 @@ class SeriesWritten(Event, frozen=True, kw_only=True):
 class PartBegun(Event, frozen=True, kw_only=True):
     """The part of a lesson that CheckLesson or TrainLesson runs next."""
 
-    line: int = 1
-    """Line in the Markdown file."""
-    what: str = ""
-    """`mode autograd, Predict`; empty before the first part."""
+    part: LessonPart
 
 
 class Finding(Event, frozen=True, kw_only=True):
@@ -393,8 +414,7 @@ class RunFailed(Event, frozen=True, kw_only=True):
 class LessonStopped(Event, frozen=True, kw_only=True):
     """A CheckLesson or TrainLesson was interrupted in this part."""
 
-    line: int
-    what: str
+    part: LessonPart
 
 
 class CommandDone(Event, frozen=True, kw_only=True):

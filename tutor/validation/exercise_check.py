@@ -32,7 +32,7 @@ from tutor.lesson.exercise import (
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark, Value
-from tutor.protocol.messages import Finding
+from tutor.protocol.messages import Finding, LessonPart
 from tutor.training.exercises import (
     close,
     expected_text,
@@ -50,8 +50,8 @@ from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput, programs_of
 from tutor.training.run import Run
 
-OnPart: TypeAlias = Callable[[int, str], object]
-"""Called with the line and the name of what is checked next: it may never come to its end."""
+OnPart: TypeAlias = Callable[[LessonPart], object]
+"""Called with the part that is checked next: it may never come to its end."""
 
 NO_MEMORY = (
     "the memory that a lesson may take is too little to check it; make its tensors smaller, "
@@ -59,7 +59,7 @@ NO_MEMORY = (
 )
 
 
-def ignore_progress(line: int, what: str) -> None:
+def ignore_progress(part: LessonPart) -> None:
     """An OnPart that does nothing."""
 
 
@@ -293,7 +293,7 @@ def check_exercises(
     """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code."""
     for exercise in lesson.exercises:
         if exercise.stage.mode in programs:
-            on_part(exercise.line, f"exercise {exercise.id}")
+            on_part(LessonPart(exercise.line, exercise=exercise.id))
             yield from _found(ExerciseTrial(lesson, programs, exercise, on_part))
 
 
@@ -486,7 +486,8 @@ def _mended(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
 def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
     """The run of its `code` or its `solution`, or what that raised."""
     code = exercise.code if key == "code" else exercise.solution_code
-    trial.on_part(exercise.lines.get(key, exercise.line), f"exercise {exercise.id}, its {key}")
+    line = exercise.lines.get(key, exercise.line)
+    trial.on_part(LessonPart(line, exercise=exercise.id, key=key))
     try:
         return trial.from_the_start(exercise.stage, exercise.epochs, code)
     except RunError as error:

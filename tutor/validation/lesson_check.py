@@ -24,7 +24,7 @@ from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import Frame, Remark, is_same
-from tutor.protocol.messages import Finding
+from tutor.protocol.messages import GRADIENT_CHECK, Finding, LessonPart
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
@@ -118,7 +118,7 @@ class _Check:
         section = self.lesson.phase(phase)
         fences = section.fences(mode) if section else ()
         line = fences[0].line if fences else self._phase_line(phase)
-        self._on_part(line, f"mode {mode}, {phase}")
+        self._on_part(LessonPart(line, mode=mode, phase=phase))
 
     def _phase_line(self, name: str) -> int:
         section = self.lesson.phase(name)
@@ -189,7 +189,8 @@ class _Check:
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
     def _gradient(self, mode: str) -> Iterator[Finding]:
-        self._on_part(self._phase_line("Gradient"), f"mode {mode}, the gradient")
+        line = self._phase_line("Gradient")
+        self._on_part(LessonPart(line, mode=mode, phase=GRADIENT_CHECK))
         program = self.programs[mode]
         own = mode in self.lesson.own_gradient
         for probe in probes_at_batches(program):

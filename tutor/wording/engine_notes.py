@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tutor.lesson.model import WANTED
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import ProcessEnded
+from tutor.protocol.messages import GRADIENT_CHECK, LessonPart, ProcessEnded
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -97,7 +98,10 @@ def note_text(note: Remark) -> str:
     """The note as one line."""
     if note.code == "element_set":
         return _element_set(**note.values)
-    text = _filled(_TEMPLATES[note.code], note.values)
+    values = note.values
+    if values.get("is_expression"):
+        values = {**values, "what": f"the value of {values['what']}"}
+    text = _filled(_TEMPLATES[note.code], values)
     return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
 
 
@@ -117,6 +121,31 @@ def process_end(event: ProcessEnded) -> str:
 def abort_text(how: Remark) -> str:
     """What a lesson did that ended a command of the command line."""
     return _filled(_ABORTS[how.code], how.values)
+
+
+def part_text(part: LessonPart) -> str:
+    """`mode autograd, Predict`, `exercise first, its code`; empty before the first part."""
+    if not part.is_known:
+        return ""
+    phase = "the gradient" if part.phase == GRADIENT_CHECK else part.phase
+    inner = f"the value of {part.expression}" if part.expression else phase
+    if not part.exercise:
+        return one_line(f"mode {part.mode}, {inner}")
+    key = f", its {part.key}" if part.key else ""
+    after = f"{', ' if part.expression else ': '}{inner}" if inner else ""
+    return one_line(f"exercise {part.exercise}{key}{after}")
+
+
+def place_text(path: Path, part: LessonPart) -> str:
+    """The part, and where it is in the lesson's file."""
+    text = part_text(part)
+    return one_line(f"{path}:{part.line}: {text}" if text else f"{path}:")
+
+
+def stopped_at(path: Path, stopped: KeyboardInterrupt) -> str:
+    """The place that a command of the command line was stopped at; empty if it is unknown."""
+    part = stopped.args[0] if stopped.args else None
+    return place_text(path, part) if isinstance(part, LessonPart) else ""
 
 
 def _element_set(name: str, index: list[int], value: float) -> str:
