@@ -28,6 +28,10 @@ class ExerciseContext:
     """Never empty. Where the front matter is wrong, they are not checked."""
     diagnostics: DiagnosticList
 
+    def report(self, keys: Entry, name: str, message: str) -> None:
+        """Add a diagnostic on the line of a key."""
+        self.diagnostics.add(keys.line(name), message)
+
     @cached_property
     def phases(self) -> tuple[str, ...]:
         """The phases that the lesson has, in its order."""
@@ -113,7 +117,7 @@ def text_with_formulas(value: YamlValue) -> str:
     """Markdown whose formulas parse; empty, with a diagnostic, where it can't be read."""
     if isinstance(value.node, yaml.MappingNode):  # YAML's reading of a text with a colon
         advice = "put 'single quotes' around it if it has a `:`"
-        value.diagnostics.add(value.own_line, f"`{value.name}` must be text; {advice}")
+        value.report(f"`{value.name}` must be text; {advice}", value.own_line)
         return ""
     text = schema.MARKDOWN(value) or ""
     if "$" in text:
@@ -131,7 +135,7 @@ def _check_formulas(text: str, value: YamlValue) -> None:
             continue
         line = value.first_line + blank_lines + (found.place.line if keeps_lines else 0)
         if isinstance(found, Unclosed) or found.display:
-            value.diagnostics.add(line, "a formula in an exercise stands in its line; write $…$")
+            value.report("a formula in an exercise stands in its line; write $…$", line)
         if isinstance(found, MathSpan):
             code_checks.check(found.latex, line, value.diagnostics)
 
@@ -141,7 +145,7 @@ def expression(value: YamlValue) -> str | None:
     written = schema.EXPRESSION(value)
     if written and (reason := code_checks.why_not_expression(written)):
         what = f"`{value.name}` is not a Python expression ({reason})"
-        value.diagnostics.add(value.line, f"{what}; correct it")
+        value.report(f"{what}; correct it")
     return written
 
 
@@ -149,7 +153,7 @@ def python_code(value: YamlValue) -> str | None:
     """Python code that compiles, perhaps only a comment, perhaps empty."""
     written = schema.CODE(value)
     if written and (bad := code_checks.why_not_code(written, value.first_line)):
-        value.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+        value.report(f"this is not Python ({bad.reason}); correct it", bad.line)
     return written
 
 
@@ -178,7 +182,7 @@ def place(value: YamlValue) -> StartPlace:
     else:
         return StartPlace(int(epoch), phase, int(batch or 1))
     if problem:
-        value.diagnostics.add(value.line, problem)
+        value.report(problem)
     return StartPlace()
 
 
@@ -187,7 +191,7 @@ def _setting(value: YamlValue) -> Setting | None:
     target = _TARGET.fullmatch(value.name.strip())
     if target is None:
         advice = "write one such as `w: 3` or `W[0,1]: 3`"
-        value.diagnostics.add(value.line, f"`{value.name}` is not the name of a number; {advice}")
+        value.report(f"`{value.name}` is not the name of a number; {advice}")
         return None
     index = tuple(int(i) for i in (target[2] or "").split(",") if i)
     return None if number is None else Setting(target[1], index, number)
@@ -203,7 +207,7 @@ def settings_of(value: YamlValue) -> Mapping[str, Setting]:
     for name, setting in found.items():
         if kept.setdefault((setting.parameter, setting.index), name) != name:
             line = value.lines[f"{value.path}.{name}"]
-            value.diagnostics.add(line, f"`{name}` is set twice; keep one of them")
+            value.report(f"`{name}` is set twice; keep one of them", line)
     return {name: found[name] for name in kept.values()}
 
 
@@ -242,11 +246,11 @@ def stage_of(
     if ("at" in keys or "mode" in keys or base is None) and (
         problem := context.why_not_place(mode, at, repaired)
     ):
-        context.diagnostics.add(keys.line("at" if "at" in keys else "mode"), problem)
+        context.report(keys, "at" if "at" in keys else "mode", problem)
     if "mode" in keys and "set" not in keys:
         for setting in settings:
             if problem := context.why_not_parameter(mode, setting.parameter):
-                context.diagnostics.add(keys.line("mode"), f"{problem} (it is in `set`)")
+                context.report(keys, "mode", f"{problem} (it is in `set`)")
     return Stage(
         mode=mode,
         learning_rate=keys.learning_rate or was.learning_rate,
@@ -260,7 +264,7 @@ def mode_of(keys: RunKeys, context: ExerciseContext, default: str) -> str:
     """The mode that the keys name, or the default."""
     mode = keys.mode or default
     if problem := context.why_not_mode(mode):
-        context.diagnostics.add(keys.line("mode"), problem)
+        context.report(keys, "mode", problem)
     return mode
 
 
@@ -268,5 +272,5 @@ def checked_settings(keys: RunKeys, context: ExerciseContext, mode: str) -> tupl
     """The numbers under `set`, whose parameters the mode has to have."""
     for name, setting in keys.set.items():
         if problem := context.why_not_parameter(mode, setting.parameter):
-            context.diagnostics.add(keys.line(f"set.{name}"), problem)
+            context.report(keys, f"set.{name}", problem)
     return tuple(keys.set.values())

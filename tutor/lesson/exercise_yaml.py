@@ -123,12 +123,12 @@ def _check_choices(value: YamlValue, texts: Mapping[str, str]) -> None:
     """There are a few choices, whose texts (by their path below `choices`) differ."""
     count = len(value.node.value)
     if not 2 <= count <= MOST_CHOICES:
-        value.diagnostics.add(value.line, f"there must be 2 to {MOST_CHOICES} choices, not {count}")
+        value.report(f"there must be 2 to {MOST_CHOICES} choices, not {count}")
     seen = set[str]()
     for path, text in texts.items():
         if text in seen:
             line = value.lines[f"{value.path}.{path}"]
-            value.diagnostics.add(line, "another choice has the same text; write it otherwise")
+            value.report("another choice has the same text; write it otherwise", line)
         seen |= {text} - {""}
 
 
@@ -138,12 +138,9 @@ def _working(value: YamlValue) -> str | None:
     if not written or code_checks.why_not_expression(written):
         return written
     if len(written) > working.LONGEST:
-        value.diagnostics.add(
-            value.line, f"`working` is longer than {working.LONGEST} characters; shorten it"
-        )
+        value.report(f"`working` is longer than {working.LONGEST} characters; shorten it")
     elif not working.has_calculation(written):
-        what = "`working` calculates nothing; write what gives the answer, such as `w * x`"
-        value.diagnostics.add(value.line, what)
+        value.report("`working` calculates nothing; write what gives the answer, such as `w * x`")
     return written
 
 
@@ -162,8 +159,7 @@ class PredictKeys(ExerciseKeys):
     def exercise(self, context: ExerciseContext) -> Predict:
         """The prediction, asked again one epoch later if the author has no other question."""
         if "working" in self and ("choices" in self or self.form not in ("", "number")):
-            what = "`working` is that of a number; delete it"
-            context.diagnostics.add(self.line("working"), what)
+            context.report(self, "working", "`working` is that of a number; delete it")
         form, choices = self._form(context), self.choices or {}
         predict = self.make(Predict, context, form=form, choices=choices, again=())
         again = self._again(context, predict) or (_one_epoch_later(predict, context),)
@@ -173,11 +169,11 @@ class PredictKeys(ExerciseKeys):
         if "choices" in self:
             if self.form not in ("", "choice"):
                 what = "with `choices` the form is a choice; delete `form`, or `choices`"
-                context.diagnostics.add(self.line("form"), what)
+                context.report(self, "form", what)
             return "choice"
         if self.form == "choice":
             what = "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`"
-            context.diagnostics.add(self.line("form"), what)
+            context.report(self, "form", what)
         return "sign" if self.form == "sign" else "number"
 
     def _again(self, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
@@ -240,7 +236,7 @@ class ReachKeys(ExerciseKeys):
         for name, changed in _CHANGED_BY.items():
             if name in keys and self.may and {*self.may} <= {*MAY_CHANGE, changed} - {changed}:
                 what = f"the solution changes `{name}`, but `may` lacks `{changed}`; add it there"
-                context.diagnostics.add(keys.line(name), what)
+                context.report(keys, name, what)
         mode = mode_of(keys, context, stage.mode)
         solution = Solution(
             epochs=keys.epochs,
@@ -265,8 +261,7 @@ class SymptomKeys(Entry):
 def _symptom(value: YamlValue) -> Symptom:
     keys = schema.read(SymptomKeys, value, "`symptom`")
     if keys.source.is_right and len(keys.source.own) != 1:
-        value.diagnostics.add(
-            value.line,
+        value.report(
             "`symptom` must have one of `error` and `condition`; "
             "write `{error: part of the error's text}` or `{condition: loss > 1}`",
         )
@@ -288,13 +283,11 @@ class RepairKeys(ExerciseKeys):
         phase = self.phase.capitalize()
         if phase and phase not in context.phases:
             hint = did_you_mean(phase, context.phases)
-            context.diagnostics.add(self.line("phase"), f"there is no phase {phase} here{hint}")
+            context.report(self, "phase", f"there is no phase {phase} here{hint}")
         if "solution" in self and not self.solution:
-            what = "`solution` must be Python code, not empty"
-            context.diagnostics.add(self.line("solution"), what)
+            context.report(self, "solution", "`solution` must be Python code, not empty")
         elif self.solution and code_checks.is_same(self.code, self.solution):
-            what = "`solution` is the code with the mistake; fix it here"
-            context.diagnostics.add(self.line("solution"), what)
+            context.report(self, "solution", "`solution` is the code with the mistake; fix it here")
         stage = stage_of(self, context, repaired=phase)
         return self.make(Repair, context, stage=stage, phase=phase, solution_code=self.solution)
 
@@ -311,10 +304,10 @@ class BeAutogradKeys(ExerciseKeys):
         """The task, in the phase Gradient of a mode that has a graph."""
         stage = stage_of(self, context, start=StartPlace(1, "Gradient"))
         if problem := context.why_no_graph(stage.mode):
-            context.diagnostics.add(self.line("mode"), problem)
+            context.report(self, "mode", problem)
         if "at" in self and stage.at.phase not in ("Gradient", ""):
             what = "autograd works in the phase Gradient; write `at: 1 gradient`"
-            context.diagnostics.add(self.line("at"), what)
+            context.report(self, "at", what)
         return self.make(BeAutograd, context, stage=stage)
 
 
@@ -393,7 +386,7 @@ def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int,
             continue
         if keys.id and ids.setdefault(keys.id, block.line) != block.line:
             what = f"`{keys.id}` is the exercise on line {ids[keys.id]}; write another"
-            context.diagnostics.add(keys.line("id"), what)
+            context.report(keys, "id", what)
         if exercise := keys.exercise(context):
             found[block.line] = exercise
     return found

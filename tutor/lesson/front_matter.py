@@ -197,7 +197,7 @@ _expressions = by_mode(schema.EXPRESSION)
 def _watched(value: YamlValue) -> ByMode[str] | None:
     """An expression, or one for each mode, below the label that it is shown with."""
     if not value.name.strip() or not value.name.isprintable():
-        value.diagnostics.add(value.line, f"`{value.name}` is not a label; write a word or two")
+        value.report(f"`{value.name}` is not a label; write a word or two")
     return _expressions(value)
 
 

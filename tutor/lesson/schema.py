@@ -50,6 +50,10 @@ class YamlValue:
         is_block = isinstance(self.node, yaml.ScalarNode) and self.node.style in ("|", ">")
         return self.own_line + is_block
 
+    def report(self, message: str, line: int | None = None) -> None:
+        """Add a diagnostic, on the line of the key if no other is given."""
+        self.diagnostics.add(self.line if line is None else line, message)
+
     def below(self, key: str, node: yaml.Node, line: int, name: str | None = None) -> YamlValue:
         """A value within this one, whose line is noted."""
         path = f"{self.path}.{key}" if self.path else key
@@ -77,15 +81,15 @@ def scalar(wanted: str, convert: Callable[[str], T]) -> Kind[T]:
         node, name = value.node, value.name
         if not isinstance(node, yaml.ScalarNode):
             found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
-            value.diagnostics.add(
-                value.own_line, f"`{name}` must be {wanted}, not {found}; write `{name}: …`"
+            value.report(
+                f"`{name}` must be {wanted}, not {found}; write `{name}: …`", value.own_line
             )
             return None
         try:
             return convert(node.value)
         except ValueError:
             shown = f"`{_short(node.value)}`" if node.value.strip() else "empty"
-            value.diagnostics.add(value.own_line, f"`{name}` must be {wanted}, not {shown}")
+            value.report(f"`{name}` must be {wanted}, not {shown}", value.own_line)
             return None
 
     return read_scalar
@@ -140,7 +144,7 @@ def word_of(known: Sequence[str]) -> Kind[str]:
         word = TEXT(value)
         if word is not None and word not in known:
             hint = did_you_mean(word, known)
-            value.diagnostics.add(value.own_line, f"unknown `{word}` in `{value.name}`{hint}")
+            value.report(f"unknown `{word}` in `{value.name}`{hint}", value.own_line)
         return word
 
     return read_word
@@ -183,8 +187,7 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
         if not isinstance(node, yaml.SequenceNode) or not node.value:
             found = "a mapping" if isinstance(node, yaml.MappingNode) else "a text"
             below = f"`{name}:` and below it `  - …`, or " if node.value else ""
-            value.diagnostics.add(
-                value.line,
+            value.report(
                 f"`{name}` must be a list, not {found if node.value else 'empty'}; "
                 f"write {below}`{name}: {example}`",
             )
@@ -198,7 +201,7 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
                 continue
             if not may_repeat and item in found_at:
                 what = f"`{_short(str(item))}` is already in `{name}`, on line {found_at[item]}"
-                value.diagnostics.add(at.line, f"{what}; keep one of them")
+                value.report(f"{what}; keep one of them", at.line)
                 continue
             if not may_repeat:
                 found_at[item] = at.line
@@ -213,9 +216,7 @@ def mapping_of(kind: Kind[T], example: str) -> Kind[Mapping[str, T]]:
 
     def read_mapping(value: YamlValue) -> Mapping[str, T] | None:
         if not isinstance(value.node, yaml.MappingNode):
-            value.diagnostics.add(
-                value.line, f"`{value.name}` must be a mapping; write `{value.name}: {example}`"
-            )
+            value.report(f"`{value.name}` must be a mapping; write `{value.name}: {example}`")
             return None
         read_pairs = {part.name: kind(part) for part in pairs(value)}
         return {name: found for name, found in read_pairs.items() if found is not None}
@@ -229,11 +230,11 @@ def pairs(value: YamlValue) -> list[YamlValue]:
     for key, node in value.node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            value.diagnostics.add(line, "a key must be one word; write `key: value`")
+            value.report("a key must be one word; write `key: value`", line)
         elif key.value in found:
             first = found[key.value].line
-            value.diagnostics.add(
-                line, f"the key `{key.value}` is already on line {first}; keep one of them"
+            value.report(
+                f"the key `{key.value}` is already on line {first}; keep one of them", line
             )
         else:
             found[key.value] = value.below(key.value, node, line)
@@ -271,9 +272,7 @@ def by_mode(kind: Kind[T]) -> Kind[ByMode[T]]:
             if found is not None:
                 own[part.name] = found
         if not lines:
-            value.diagnostics.add(
-                value.line, f"`{value.name}` is empty; write a value for each mode"
-            )
+            value.report(f"`{value.name}` is empty; write a value for each mode")
         return ByMode(None, own, value.line, lines) if own else None
 
     return read_by_mode
