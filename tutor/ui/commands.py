@@ -156,16 +156,9 @@ RUNS_COMMANDS = (
     AppCommand("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
     AppCommand("delete", ("d",), "delete", "Forget it", "screen.delete", 4),
     AppCommand("fork", ("f",), "fork", "Keep the current run, continue a copy", "screen.fork", 5),
-    AppCommand(
-        "close",
-        ("escape", "F", "q", "ctrl+c"),
-        "close",
-        "Close",
-        "screen.dismiss",
-        6,
-        priority=True,
-    ),
-)
+    AppCommand("close", ("escape", "F", "q", "ctrl+c"), "close", "Close", "screen.dismiss", 6,
+            priority=True),
+)  # fmt: skip
 
 
 def _in_pane(where: str, *entries: tuple[str, str, str, str]) -> tuple[AppCommand, ...]:
@@ -218,16 +211,9 @@ EXERCISES_COMMANDS = (
     AppCommand("up", ("up",), "above", "The exercise above", "screen.choose(-1)"),
     AppCommand("down", ("down",), "below", "The exercise below", "screen.choose(1)"),
     AppCommand("begin", ("enter", "a"), "begin", "Begin the chosen exercise", "screen.begin", 1),
-    AppCommand(
-        "close",
-        ("escape", "A", "q", "ctrl+c"),
-        "close",
-        "Close",
-        "screen.dismiss",
-        2,
-        priority=True,
-    ),
-)
+    AppCommand("close", ("escape", "A", "q", "ctrl+c"), "close", "Close", "screen.dismiss", 2,
+            priority=True),
+)  # fmt: skip
 
 EDITOR_COMMANDS = (
     AppCommand("run_code", ("ctrl+s", "ctrl+r"), "run it", "Run the code: does it work now?",

@@ -50,11 +50,6 @@ _STATES: Mapping[ExerciseResult | None, tuple[str, str]] = {
 """The mark and the word of each result."""
 
 
-def state_words(result: ExerciseResult | None) -> tuple[str, str]:
-    """The mark and the word for the best result in an exercise."""
-    return _STATES[result]
-
-
 def next_open(exercises: Iterable[Exercise], results: Mapping[str, ExerciseResult]) -> str | None:
     """The id of the exercise that `a` begins, if it is not done yet."""
     return next_to_do((e.id for e in exercises), results)
@@ -67,7 +62,7 @@ def list_row(
     number: int, exercise: Exercise, result: ExerciseResult | None, width: int, inline: Inline
 ) -> Content:
     """One exercise in a list: mark, number, kind, the beginning of its question, its state."""
-    mark, word = state_words(result)
+    mark, word = _STATES[result]
     head = line(
         (f"{mark} ", text_styles.STRONG),
         f"{number:>2}  ",
@@ -85,7 +80,7 @@ def place_line(
     number: int, exercise: Exercise, result: ExerciseResult | None, is_next: bool
 ) -> Content:
     """The exercise's place in the text of the lesson: `◇ Exercise 2: predict · a`."""
-    mark, word = state_words(result)
+    mark, word = _STATES[result]
     pieces: list[Piece] = [
         (f"{mark} Exercise {number}: {kind_words(kind_of(exercise)).name}", text_styles.HEADING),
     ]

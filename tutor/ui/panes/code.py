@@ -157,9 +157,7 @@ class CodePane(FooterPane):
         self._choose(name)
         self.rebuild()
         row, top = self._rows[name], self.scroll_offset.y
-        y = min(max(top, row - self.room + 1), row)
-        if y != top:
-            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+        self.show_from(min(max(top, row - self.room + 1), row))
 
     def _choose(self, name: Name | None) -> None:
         before, self._chosen = self.chosen, name
@@ -189,8 +187,7 @@ class CodePane(FooterPane):
         self._followed = place
         if to_fix in self._phases:
             _, last = self._phases[to_fix]
-            y = max(0, last - self.room + 1)
-            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+            self.show_from(max(0, last - self.room + 1))
         else:
             self.bring_into_view(*self._phases.get(self._next, (0, 0)))
 

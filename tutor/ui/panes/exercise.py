@@ -110,7 +110,7 @@ class PartsPane(LinesPane):
 
     def _scroll_down_to(self, y: int) -> None:
         was, self._is_settling = self._is_settling, True
-        self.scroll_to(y=y, animate=False, immediate=True, force=True)
+        self.show_from(y)
         self._is_settling = was
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:

@@ -154,11 +154,11 @@ class FormulaPane(LinesPane):
         for index, section in enumerate(sections):
             if index > last_phase:
                 self._closing_starts.append(len(lines))
-            room = self._height - len(lines) if is_first_look else None
+            room = self.room - len(lines) if is_first_look else None
             drawn = self._section(index, view, width, room)
             self._place(section.phase, len(lines), drawn)
             lines += drawn.lines
-            if is_first_look and len(lines) > self._height:
+            if is_first_look and len(lines) > self.room:
                 after_paint(self, self._build_whole)
                 return lines
             if drawn.lines:
@@ -185,10 +185,10 @@ class FormulaPane(LinesPane):
         phase = next(loop, None) or ""
         below_it = (0, len(self.lines) - 1)
         end = self._results.get(phase, self._sections.get(phase, below_it))[1] + 1
-        below = self.scroll_offset.y + self._height
+        below = self.scroll_offset.y + self.room
         self._is_introduction_read = end <= below
         if not self._is_introduction_read:
-            self._scroll_up_to(min(below - 1, end - self._height))
+            self.show_from(min(below - 1, end - self.room))
         return not self._is_introduction_read
 
     def _build_whole(self) -> None:
@@ -214,11 +214,11 @@ class FormulaPane(LinesPane):
             return
         self._followed = place
         if closing is not None:
-            self._scroll_up_to(closing)
+            self.show_from(closing)
         elif next_phase in self._sections:
             self._follow(view, str(next_phase))
         elif view.at_start:
-            self._scroll_up_to(0)
+            self.show_from(0)
 
     def _closing_section(self, view: RunView) -> int | None:
         """The first line of the closing section to show: at the end of the lesson's epochs."""
@@ -237,16 +237,16 @@ class FormulaPane(LinesPane):
         if done is None:
             self.bring_into_view(*ahead)
         elif done == ahead:  # what has come was asked for
-            self._scroll_up_to(self._top(done_phase, done[1]))
+            self.show_from(self._top(done_phase, done[1]))
         elif done > ahead and self._asks_what_comes:  # about the first phase of an epoch
-            self._scroll_up_to(ahead[0])
+            self.show_from(ahead[0])
         elif done > ahead:
             shows_closing = self._closing_starts and view.epoch > 1 and self.attempt is None
             below = self._closing_starts[0] if shows_closing else None
-            self._scroll_up_to(self._top(done_phase, done[1] if below is None else below + 1))
+            self.show_from(self._top(done_phase, done[1] if below is None else below + 1))
         else:
             _, result = self._results.get(view.next_phase or "", ahead)
-            self._scroll_up_to(self._top(done_phase, result, ahead[0] + 2))
+            self.show_from(self._top(done_phase, result, ahead[0] + 2))
 
     def _top(self, done: str, *below: int) -> int:
         """The line to show from, so that what has run is in view, and below it what is next.
@@ -256,7 +256,7 @@ class FormulaPane(LinesPane):
         numbers in them, which are the point of it. A phase that is longer than the pane is shown
         from its heading, or its first number.
         """
-        height = self._height
+        height = self.room
         first, last = self._sections[done]
         is_long = last - first >= height
         formulas = [span for span in self._formulas if first <= span[0] <= last]
@@ -272,13 +272,9 @@ class FormulaPane(LinesPane):
                 return self._without_cut(first, start, end)
         return first if results[0] - first <= height // 2 else results[0]
 
-    @property
-    def _height(self) -> int:
-        return self.scrollable_content_region.height
-
     def _without_cut(self, heading: int, start: int, end: int) -> int:
         """The line at or a little above `start` from where the pane's edges cut no formula."""
-        height = self._height
+        height = self.room
         start = min(start, max(0, len(self.lines) - height))
         highest = max(heading if start >= heading else 0, start - height // 3)
         inner = {row for a, b in self._formulas for row in range(a + 1, b + 1)}
@@ -286,11 +282,6 @@ class FormulaPane(LinesPane):
             if end - top < height and top not in inner and top + height not in inner:
                 return top
         return start
-
-    def _scroll_up_to(self, top: int) -> None:
-        """Let this line be the first that is seen, where the lines below it fill the pane."""
-        if top != self.scroll_offset.y:
-            self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
     def _followed_phase(self, view: RunView) -> str | None:
         """The phase to keep in view: the next one, or the last one if a prediction was about it."""

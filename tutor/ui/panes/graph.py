@@ -387,12 +387,9 @@ class GraphPane(LinesPane):
         y, top = row + HEADING_ROWS, self.scroll_offset.y
         height = self.scrollable_content_region.height
         if y < top + HEADING_ROWS:
-            self._scroll_to_line(y - HEADING_ROWS)
+            self.show_from(y - HEADING_ROWS)
         elif y >= top + height:
-            self._scroll_to_line(y - height + 1)
-
-    def _scroll_to_line(self, y: int) -> None:
-        self.scroll_to(y=y, animate=False, immediate=True, force=True)
+            self.show_from(y - height + 1)
 
     def _refresh_cells(self, y: int, start: int, end: int) -> None:
         super()._refresh_cells(self.scroll_offset.y if y < HEADING_ROWS else y, start, end)

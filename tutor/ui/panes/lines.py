@@ -80,10 +80,10 @@ def _characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
     return list(zip(content.plain, styles, strict=True))
 
 
-Value_ = TypeVar("Value_")
+T = TypeVar("T")
 
 
-class Shown(var[Value_]):
+class Shown(var[T]):
     """An attribute of a pane that is redrawn when it changes, unless it has a watcher."""
 
     def __set_name__(self, owner: type[MessageTarget], name: str) -> None:
@@ -183,9 +183,19 @@ class LinesPane(ScrollView, can_focus=True):
 
     def bring_into_view(self, first: int, last: int) -> None:
         """Scroll so that the lines from `first` to `last` can be seen, if they can't be now."""
-        top, height = self.scroll_offset.y, self.scrollable_content_region.height
-        if first < top or last >= top + height:
-            self.scroll_to(y=first, animate=False, immediate=True, force=True)
+        top = self.scroll_offset.y
+        if first < top or last >= top + self.room:
+            self.show_from(first)
+
+    def show_from(self, y: int) -> None:
+        """Let this line be the first that is seen, where the lines below it fill the pane."""
+        if y != self.scroll_offset.y:
+            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+
+    @property
+    def room(self) -> int:
+        """How many rows there are for lines."""
+        return self.scrollable_content_region.height
 
     @property
     def lines(self) -> tuple[Content, ...]:
@@ -287,12 +297,6 @@ class FooterPane(LinesPane):
                 y = self.scroll_offset.y + self._first_row() + row
                 self._refresh_cells(y, *difference(old, new))
 
-    def bring_into_view(self, first: int, last: int) -> None:
-        """Scroll so that the lines from `first` to `last` stand above the foot, if they don't."""
-        top = self.scroll_offset.y
-        if first < top or last >= top + self.room:
-            self.scroll_to(y=first, animate=False, immediate=True, force=True)
-
     def _first_row(self) -> int:
         return self.scrollable_content_region.height - len(self._foot)
 
@@ -328,4 +332,4 @@ class OutputPane(LinesPane):
         at_end = self.scroll_offset.y >= self.max_scroll_y
         super().show_lines(lines)
         if at_end:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True, force=True)
+            self.show_from(self.max_scroll_y)

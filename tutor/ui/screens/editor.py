@@ -261,8 +261,7 @@ class AroundPane(LinesPane):
         height = self.scrollable_content_region.height
         if height != self._settled_in:
             self._settled_in = height
-            y = max(0, self._own - height + 2)
-            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+            self.show_from(max(0, self._own - height + 2))
 
 
 class ResultBar(Bar):
