@@ -14,6 +14,7 @@ from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.panes.code import CodePane
+from tutor.ui.panes.lines import LinesPane
 from tutor.ui.variables import HEIGHT, facts_lines
 
 from .fake_engine import scalar
@@ -38,8 +39,8 @@ class CodeApp(OnePane):
         super().__init__(CodePane(id="code"), first)
         self.chosen: list[str] = []
 
-    def on_code_pane_name_chosen(self, message: CodePane.NameChosen) -> None:
-        self.chosen.append(message.name)
+    def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
+        self.chosen.append(str(message.changes["name"]))
 
     @property
     def code(self) -> CodePane:

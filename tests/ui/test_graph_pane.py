@@ -19,6 +19,7 @@ from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.graph import GraphPane, backward, tree
 from tutor.ui.panes.graph_rows import laid_out
+from tutor.ui.panes.lines import LinesPane
 from tutor.ui.themes import to_ascii
 
 from .conftest import SMALL
@@ -121,8 +122,8 @@ class GraphApp(App[None]):
         yield pane
         yield Input()
 
-    def on_graph_pane_looked(self, message: GraphPane.Looked) -> None:
-        self.looked.append(message.is_seen)
+    def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
+        self.looked.append(bool(message.changes["graph"]))
 
 
 def text(pane: GraphPane) -> str:

@@ -19,6 +19,7 @@ from tutor.protocol import inspections
 from tutor.protocol.frame import Curve, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
 from tutor.session.run_view import Inspections, RunView
+from tutor.ui.panes.lines import LinesPane
 from tutor.ui.panes.plot import KINDS, PlotPane
 
 from . import pictures
@@ -53,13 +54,13 @@ class OnePane(App[None]):
     def __init__(self, ascii_only: bool = False) -> None:
         super().__init__()
         self.ascii_only = ascii_only
-        self.wanted: list[tuple[int, str | None]] = []
+        self.wanted: list[tuple[object, object]] = []
 
     def compose(self) -> ComposeResult:
         yield PlotPane(id="plot", ascii_only=self.ascii_only).data_bind(OnePane.view)
 
-    def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
-        self.wanted.append((message.columns, message.kind))
+    def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
+        self.wanted.append((message.changes["columns"], message.changes["picture"]))
 
     @property
     def pane(self) -> PlotPane:

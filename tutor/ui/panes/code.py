@@ -13,7 +13,6 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import var
 
 from tutor.lesson.code_checks import ladder
@@ -39,12 +38,6 @@ from tutor.ui.variables import Name, again, beside, facts_lines, names_in, on_ne
 
 class CodePane(FooterPane):
     """The fences of the current mode; the phase about to run is marked and in view."""
-
-    @dataclass
-    class NameChosen(Message):
-        """The cursor stands on another name of the code; an empty one: on none any more."""
-
-        name: str
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
@@ -162,7 +155,7 @@ class CodePane(FooterPane):
     def _choose(self, name: Name | None) -> None:
         before, self._chosen = self.chosen, name
         if self.chosen != before:
-            self.post_message(self.NameChosen(self.chosen))
+            self.post_message(self.Inspects({"name": self.chosen}))
 
     @property
     def _next(self) -> str:

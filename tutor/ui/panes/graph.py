@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
-from textual.message import Message
 from textual.strip import Strip
 
 from tutor.lesson.model import REPORT, Lesson, gradient_index
@@ -225,12 +224,6 @@ HEADING_ROWS = 1
 class GraphPane(LinesPane):
     """Operations and leaves with their values, and the gradients where backward has come."""
 
-    @dataclass
-    class Looked(Message):
-        """The pane was shown or hidden. The graph is computed only while it is shown."""
-
-        is_seen: bool
-
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
 
     attempt: Shown[Attempt | None] = Shown(None)
@@ -379,7 +372,7 @@ class GraphPane(LinesPane):
     def _tell(self, is_seen: bool) -> None:
         if is_seen != self._reported:
             self._reported = is_seen
-            self.post_message(self.Looked(is_seen))
+            self.post_message(self.Inspects({"graph": is_seen}))  # computed only while it is seen
 
     # ── A heading that stays ────────────────────────────────────────────────────────
 

@@ -5,7 +5,8 @@ Also the simplest pane, that of the text that the lesson has printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -101,6 +102,13 @@ class LinesPane(ScrollView, can_focus=True):
 
     class Painted(Message):
         """The empty pane has been painted: slow imports may begin."""
+
+    @dataclass
+    class Inspects(Message):
+        """The pane needs other inspections of the run."""
+
+        changes: Mapping[str, object]
+        """By field of `Inspect`."""
 
     loads_slowly: ClassVar[bool] = False
     """Whether `build` imports much: then the empty pane is painted first."""

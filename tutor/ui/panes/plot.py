@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 
 import msgspec
 from textual import events
 from textual.content import Content
-from textual.message import Message
 
 from tutor.lesson.model import REPORT
 from tutor.protocol.inspections import PICTURES, AnyPicture, NoPicture, PictureKind
@@ -31,15 +29,6 @@ COMING = "It is being computed …"
 class PlotPane(LinesPane):
     """The plots, drawn after the text is painted: on a slow line the numbers come first."""
 
-    @dataclass
-    class Wanted(Message):
-        """The plot needs other data."""
-
-        columns: int
-        """Of the loss by epoch; 0 if that is not what can be seen."""
-        kind: PictureKind | None
-        """The picture that can be seen; None if it is none, or nobody looks."""
-
     def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
         """`turn_key` is the key that is said to bring the next plot."""
         super().__init__(id=id)
@@ -53,7 +42,7 @@ class PlotPane(LinesPane):
         """The lesson and the mode that this is so in."""
         self._is_due = False
         self._is_seen = False
-        self._last_request: tuple[int, PictureKind | None] | None = None
+        self._last_request: dict[str, object] = {}
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
         self._outdated: AnyPicture | None = None
@@ -187,10 +176,12 @@ class PlotPane(LinesPane):
         self._is_seen = is_seen
         kind = self._picture_kind if is_seen else None
         columns = max(0, self.scrollable_content_region.width - GUTTER)
-        wanted = (columns if is_seen and kind is None else 0), kind
-        if wanted != self._last_request:
-            self._last_request = wanted
-            self.post_message(self.Wanted(*wanted))
+        seen: dict[str, object] = {
+            "columns": columns if is_seen and kind is None else 0, "picture": kind
+        }  # fmt: skip
+        if seen != self._last_request:
+            self._last_request = seen
+            self.post_message(self.Inspects(seen))
 
 
 def _is_of_a_batch(view: RunView) -> bool:

@@ -116,6 +116,11 @@ class SessionScreen(SizedScreen):
         keys = {**KEYS, "stop": self.STOP_KEY}
         self.waiting = notice_text(waiting, keys) if waiting.code else ""
 
+    def tell(self, code: str) -> None:
+        """Show a notice."""
+        self.session.tell(code)
+        self.update_from_session()
+
     def action_session(self, name: str) -> None:
         """Have the session run a command."""
         getattr(self.session, name)()

@@ -196,8 +196,7 @@ class EditorScreen(SessionScreen):
 
     def action_copy(self) -> None:
         """Say how to select text, as nothing is selected."""
-        self.session.tell("nothing_selected")
-        self.update_from_session()
+        self.tell("nothing_selected")
 
 
 class TaskPane(PartsPane):

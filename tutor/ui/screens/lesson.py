@@ -125,10 +125,6 @@ class LessonScreen(SessionScreen):
             keys = _first_keys(self.attempt, self.session.controller.exercises)
             self.query_one(Footer).first = tuple(keys)
 
-    def _tell(self, code: str) -> None:
-        self.session.tell(code)
-        self.update_from_session()
-
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_session(self, name: str) -> None:
@@ -187,7 +183,7 @@ class LessonScreen(SessionScreen):
 
         view = self.session.view
         if view is not None and not view.lesson.comparable:
-            self._tell("no_comparison")
+            self.tell("no_comparison")
         elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
 
@@ -254,7 +250,7 @@ class LessonScreen(SessionScreen):
     def action_of_exercise(self, name: str) -> None:
         """Have the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
-            self._tell("no_exercise_on")
+            self.tell("no_exercise_on")
         else:
             if not self.query_one(ExercisePane).display:
                 self.action_show("exercise")
@@ -268,7 +264,7 @@ class LessonScreen(SessionScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self._tell("no_repair_on")
+            self.tell("no_repair_on")
         elif attempt.state == "done":
             self.action_show("exercise")
         else:
@@ -305,7 +301,7 @@ class LessonScreen(SessionScreen):
 
     def on_exercise_text_answered_nothing(self) -> None:
         """Ask for an answer."""
-        self._tell("empty_answer")
+        self.tell("empty_answer")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """Do the same as the key `a`; for code, open the editor."""
@@ -352,17 +348,9 @@ class LessonScreen(SessionScreen):
 
     # ── Requests of the panes ───────────────────────────────────────────────────────
 
-    def on_plot_pane_wanted(self, message: PlotPane.Wanted) -> None:
-        """Ask the engine for the plot's data, thinned to the visible points."""
-        self.session.inspect(columns=message.columns, picture=message.kind)
-
-    def on_code_pane_name_chosen(self, message: CodePane.NameChosen) -> None:
-        """Ask the engine to inspect this name."""
-        self.session.inspect(name=message.name)
-
-    def on_graph_pane_looked(self, message: GraphPane.Looked) -> None:
-        """Have the engine send the graph while it is in view."""
-        self.session.inspect(graph=message.is_seen)
+    def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
+        """Ask the engine for what a pane needs besides the frames."""
+        self.session.inspect(**message.changes)
 
     # ── Layout ──────────────────────────────────────────────────────────────────────
 
