@@ -295,20 +295,18 @@ class _Checker:
                 what = f"{then} stands below {first} here, and phases run in the order of the file"
                 self.diagnostics.remark(below.line, f"{what}; move ## {then} above ## {first}")
 
+    def _unbound(self, phase: str, mode: str, fences: Sequence[Fence], d: str = "") -> list[str]:
+        """The parameters, or their gradients `dw`, that no code binds; none if that is unsure."""
+        names = [f"{d}{name}" for name in self.front.parameters.get(mode) or ()]
+        if any(fence in self._broken for fence in fences) or self._is_unsure(phase):
+            return []
+        bound = code_checks.bound_names(fence.code for fence in fences)
+        return [name for name in names if bound is not None and name not in bound]
+
     def _gradient(self, mode: str) -> None:
-        names = self.front.parameters.get(mode) or ()
         fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
-        if (
-            not names
-            or any(fence in self._broken for fence in fences)
-            or self._is_unsure("Gradient")
-        ):
-            return
-        codes = [fence.code for fence in fences]
-        bound = code_checks.bound_names(codes)
-        if bound is None or code_checks.computes_gradient(codes):
-            return
-        if missing := [f"d{name}" for name in names if f"d{name}" not in bound]:
+        missing = self._unbound("Gradient", mode, fences, "d")
+        if missing and not code_checks.computes_gradient(fence.code for fence in fences):
             self.diagnostics.add(
                 self._line_of("Gradient"),
                 f"mode `{mode}` has no gradient: nothing assigns {_quoted(missing)}; "
@@ -316,14 +314,7 @@ class _Checker:
             )
 
     def _setup(self, mode: str) -> None:
-        names = self.front.parameters.get(mode) or ()
-        fences = self._phase_fences(SETUP, mode)
-        if any(fence in self._broken for fence in fences) or self._is_unsure(SETUP):
-            return
-        bound = code_checks.bound_names(fence.code for fence in fences)
-        if bound is None:
-            return
-        if missing := [name for name in names if name not in bound]:
+        if missing := self._unbound(SETUP, mode, self._phase_fences(SETUP, mode)):
             self.diagnostics.add(
                 self._line_of(SETUP),
                 f"Setup does not bind {_quoted(missing)} in mode `{mode}`; "

@@ -75,8 +75,8 @@ class _Check:
         self._on_part = on_part
         self._valueless: dict[tuple[int, str], list[str]] = {}
         """By line and message: the modes that show no value there."""
-        self._samples: dict[str, str] = {}
-        """What of a parameter has been checked, and the first mode that has it."""
+        self._samples: dict[str, None] = {}
+        """What of the parameters has been checked by a sample, each once."""
 
     def findings(self) -> Iterator[Finding]:
         running = dict(self.programs)
@@ -200,7 +200,7 @@ class _Check:
             if wrong and not own:
                 yield self._gradient_finding(mode, f"finite differences: {wrong}")
                 return
-            self._note_samples(mode, differences)
+            self._note_samples(differences)
             if wrong:
                 return  # on purpose: the lesson says so
         apart = self.lesson.comparable and mode != "autograd" and "autograd" in self.programs
@@ -214,11 +214,11 @@ class _Check:
         elif wrong and not own:
             yield self._gradient_finding(mode, f"autograd's: {wrong}")
 
-    def _note_samples(self, mode: str, differences: Mapping[str, Sampled]) -> None:
+    def _note_samples(self, differences: Mapping[str, Sampled]) -> None:
         for name, sampled in differences.items():
             size = math.prod(sampled.shape)
             if len(sampled.at) < size:
-                self._samples.setdefault(f"{len(sampled.at)} of the {size} numbers of {name}", mode)
+                self._samples[f"{len(sampled.at)} of the {size} numbers of {name}"] = None
 
     def _sample_notes(self) -> Iterator[Finding]:
         """Once for all modes, the gradients that were checked by a sample."""
@@ -336,12 +336,9 @@ def _why_no_weight(name: str, thing: Any) -> str:
 def _rounding(run: Run) -> float:
     """How far two gradients may be apart in the coarsest dtype of the parameters."""
     dtypes = (getattr(run.loop.namespace.get(n), "dtype", None) for n in run.program.parameters)
-    coarse = [torch.finfo(d).eps for d in dtypes if isinstance(d, torch.dtype) and _has_eps(d)]
-    return max([RELATIVE, *(_ROUNDINGS * eps for eps in coarse)])
-
-
-def _has_eps(dtype: torch.dtype) -> bool:
-    return dtype.is_floating_point or dtype.is_complex
+    known = [dtype for dtype in dtypes if isinstance(dtype, torch.dtype)]
+    floats = [dtype for dtype in known if dtype.is_floating_point or dtype.is_complex]
+    return max([RELATIVE, *(_ROUNDINGS * torch.finfo(dtype).eps for dtype in floats)])
 
 
 def _numbers(gradients: Mapping[str, Array | None]) -> dict[str, Array]:
