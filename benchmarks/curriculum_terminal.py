@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.curriculum import FAR_OFF, number_of, questions_of
@@ -28,6 +29,9 @@ _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
 _SOLUTION = re.compile(r"Solution: (.*?)\n\s*(?:\n|▶|Your answer)", re.DOTALL)
 MOST_SEEDS = 50
 """A seed can't be typed: the learner draws one after the other."""
+
+LONGEST_CHANGE = 5.0
+"""Seconds after which the screen is taken to show the same reply as before."""
 
 MOST_ANSWERS = 60
 """More has no exercise: whoever needs so many is stuck."""
@@ -98,7 +102,7 @@ class Learner:
             for _ in range(questions_of(exercise)):
                 self._press(choice)
                 self._wait(lambda choice=choice: f"▶ {choice}  " in self._text)
-                self._press("enter")
+                self._press_and_look("enter")
                 self._wait(lambda: self._is_done or "✗ Not" in self._text)
                 if self._is_done:
                     return
@@ -169,6 +173,13 @@ class Learner:
     def _press(self, *keys: str) -> None:
         self._terminal.press(*keys)
         self._terminal.settle(0.15)
+
+    def _press_and_look(self, key: str) -> None:
+        """Press a key and wait for a change, as long as one takes: there may be none."""
+        before = self._text
+        self._press(key)
+        with suppress(AssertionError):
+            self._terminal.wait_until(lambda: self._text != before, LONGEST_CHANGE)
 
     def _wait(self, true: object) -> None:
         assert callable(true)

@@ -410,11 +410,11 @@ def test_a_full_second_is_enough_to_close(opened: Open) -> None:
         writer = opened()
         for n in range(300):
             writer.record_result(f"lesson {trial}", f"e{n}", "predict", "done")
-        began = time.monotonic()
+        began = time.process_time()  # a machine that is busy with other things takes longer
         writer.close()
-        fastest = min(fastest, time.monotonic() - began)
+        fastest = min(fastest, time.process_time() - began)
         assert len(opened().results_of(f"lesson {trial}")) == 300
-        if fastest < 1:  # else the machine was perhaps busy with other things
+        if fastest < 1:
             break
     assert fastest < 1
 

@@ -8,15 +8,16 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from tutor.cli.output import warn
+from tutor.cli.parsers import check_mode
 from tutor.engine.client import EngineClient
-from tutor.errors import LessonError, RunError, UsageError
+from tutor.errors import LessonError, RunError
 from tutor.lesson import library
 from tutor.lesson.library import LANGUAGES, ORIGINAL
 from tutor.session.progress_writer import ProgressWriter
@@ -79,7 +80,7 @@ def _open_app(
 
     path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = cache.headline(path) if path else None
-    _check_mode(options.mode, headline.modes if headline else ())
+    check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
     settings = SettingsFile(settings_file())
@@ -106,12 +107,6 @@ def _trust(path: Path) -> None:
     trusted_lesson(str(path), trust_now=True)
 
 
-def _check_mode(mode: str | None, modes: Sequence[str]) -> None:
-    """Raise UsageError if the lesson is known to have no such mode."""
-    if mode and modes and mode not in modes:
-        raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")
-
-
 def _open_plain(options: argparse.Namespace) -> int:
     """Open a lesson as a stream of lines, with commands from standard input."""
     from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
@@ -123,7 +118,7 @@ def _open_plain(options: argparse.Namespace) -> int:
         headline = library.headline(library.find(options.lesson, options.lang))
         if headline.diagnostic:
             raise LessonError(headline.diagnostic)
-        _check_mode(options.mode, headline.modes)
+        check_mode(options.mode, headline.modes)
     for stream in (sys.stdin, sys.stdout):
         _replace_unknown_characters(stream)
     source = plain_mode.LessonSource(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias, TypeVar
 
 from tutor import __version__
+from tutor.errors import UsageError
 from tutor.lesson.library import LANGUAGES, language_of_locale
 from tutor.plain import one_line
 from tutor.ui.settings import THEMES
@@ -319,3 +320,9 @@ def _typed(read: Callable[[], T]) -> T:
         return read()
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+
+def check_mode(mode: str | None, modes: Sequence[str]) -> None:
+    """Raise UsageError if the lesson is known to have no such mode."""
+    if mode and modes and mode not in modes:
+        raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")

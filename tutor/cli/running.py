@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
+from tutor.cli.parsers import check_mode
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
@@ -40,7 +41,11 @@ def run_command(options: argparse.Namespace) -> int:
 
 
 def train_command(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
-    """The training that the command line asks for; a table if it names no format."""
+    """The training that the command line asks for; a table if it names no format.
+
+    Raises UsageError for a mode that the lesson has not, before torch is loaded to say so.
+    """
+    check_mode(options.mode, lesson.modes)
     return TrainLesson(
         lesson=lesson,
         mode=options.mode,
