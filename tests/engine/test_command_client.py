@@ -42,6 +42,12 @@ def client() -> Iterator[CommandClient]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lesson that can be interrupted is not killed because the machine is slow."""
+    monkeypatch.setattr(command_client, "GRACE", PATIENCE)
+
+
 def predicting(code: str, path: str = "test.md") -> Lesson:
     return parse(lesson_text(Predict=code), Path(path))
 
@@ -81,10 +87,7 @@ def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_checked(
     assert "by SIGKILL" in killed
 
 
-def test_an_endless_loop_is_told_with_the_line_that_it_is_at(
-    client: CommandClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command_client, "GRACE", PATIENCE)
+def test_an_endless_loop_is_told_with_the_line_that_it_is_at(client: CommandClient) -> None:
     found(client, SOUND)  # it has loaded all it needs
     # Within a tenth of a second, a busy machine runs none of it.
     assert found(client, "while True:\n    pass", 1.0) == (

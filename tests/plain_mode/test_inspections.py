@@ -16,8 +16,6 @@ from tests.ui.lessons import lesson
 from tests.ui.pictures import contour, curve, data, plane, slope
 from tests.ui.test_compare_screen import comparison, one_parameter, xor
 from tests.ui.test_graph_pane import line_graph, node
-from tutor.engine.client import EngineClient
-from tutor.lesson import document, library
 from tutor.plain_mode import spoken_inspections
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
 from tutor.protocol.frame import NONE, Position, Remark, Value
@@ -376,59 +374,6 @@ def test_an_inspection_that_never_comes_is_given_up():
 
 
 # ── On a real engine ────────────────────────────────────────────────────────────────
-
-
-def test_a_real_engine_answers_each_of_them(tmp_path: Path):
-    engine, out = EngineClient(), io.StringIO()
-    typed = [
-        "mode autograd",
-        "next 2",
-        "operation",
-        "operation",
-        "next",
-        "graph",
-        "inside loss",
-        "compare",
-        "plot slope",
-        "epoch 2",
-        "plot loss",
-        "fork",
-        "then",
-        "set w = 2",
-        "then A",
-        "then A",
-        "runs",
-        "runs delete A",
-        f"export figures {tmp_path}/f",
-    ]
-    lines = io.StringIO("\n".join(typed))
-    source = LessonSource(lambda name: document.read(library.find(name)), lambda: ())
-    try:
-        CommandReader(engine, Journal(), source, lines, out).read("one-weight", Start())
-    finally:
-        engine.close()
-    told = [
-        "Step 1 of 4 of backward.",
-        "Operation 1, PowBackward0, computes the square of operation 2, held by loss.",
-        "Step 2 of 4 of backward.",
-        "Operation 1, PowBackward0, computes the square of operation 2, held by loss.",
-        "Leaf w. Value: 1. Gradient: -2. grad: before None, now -2.",
-        "It is not a leaf. requires_grad is True; grad_fn is PowBackward0.",
-        "By manual, autograd and finite differences: -2.",
-        "The slope there is -2: the loss falls as w grows.",
-        "It was lowest in epoch 2: 0.25.",
-        "Run A at the same position:\nThe loss is 0.25.\nw is 1.75.",
-        "w is 2 now.",
-        "Run A at the same position:\nThe loss is 0.25.\nw is 1.75.",
-        "Run A at the same position:\nThe loss is 0.25.\nw is 1.75.",
-        "Run B, this run: mode autograd, learning rate 0.25, seed 0, 2 epochs, loss 0.25",
-        "Written to ",
-    ]
-    at = 0
-    for line in told:
-        at = out.getvalue().find(line, at + 1)
-        assert at > 0, (line, out.getvalue())
-    assert (tmp_path / "f.csv").read_text().count("\n") == 3
 
 
 def test_a_value_without_numbers_has_no_gradient_line():
