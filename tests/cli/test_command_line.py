@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from tests.cli.conftest import Tutor
+from tests.cli.conftest import ClientHere, Tutor
 from tests.training.conftest import lesson_text
 from tutor.cli import opening
 from tutor.cli.parsers import parser_of_all
@@ -189,6 +189,14 @@ def test_what_cannot_be_done_is_one_line_and_a_status(
     assert done.stderr.startswith("tutor: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", [["run"], ["export", "-o", "figures.csv"]])
+def test_a_mode_that_is_not_there_is_refused_before_torch_is_loaded(
+    tutor: Tutor, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClientHere, "do", None)
+    assert tutor(*command, "xor", "--mode", "magic").returncode == 2
 
 
 @pytest.mark.parametrize(
