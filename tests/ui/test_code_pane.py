@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
@@ -18,6 +19,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.variables import HEIGHT, facts_lines
 
 from .fake_engine import scalar
+from .lessons import lesson
 from .panes import OnePane, frame, view
 
 WEIGHT = VariableInfo(
@@ -313,3 +315,13 @@ async def test_climbing_the_ladder_goes_on_comparing() -> None:
         await pilot.pause()
         assert app.code.difference_to == "manual"
         assert "+ loss.backward()" in app.text
+
+
+async def test_a_hidden_pane_forgets_the_difference_of_the_lesson_before() -> None:
+    async with shown(view(frame(1, 1))) as (app, pilot):
+        assert app.code.turn_difference() == "manual"
+        app.code.display = False
+        another = msgspec.structs.replace(lesson(), digest="fedcba9876543210" * 4)
+        app.view = replace(view(frame(1, 1)), lesson=another)
+        await pilot.pause()
+        assert app.code.turn_difference() == "manual"

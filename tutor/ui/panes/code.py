@@ -109,6 +109,7 @@ class CodePane(FooterPane):
         """
         view = self.view
         if view is not None:
+            self._adopt(view.lesson, view.mode)  # a hidden pane has not done so
             self.difference_to = turned(view.lesson.modes, view.mode, self.difference_to)
         return self.difference_to
 

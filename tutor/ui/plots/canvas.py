@@ -84,13 +84,8 @@ class Canvas:
             [sum(part) / len(part) for part in _parts(ys, self._per_cell[1])],
         )
 
-    def text_at(self, cell: Dot) -> str:
-        """The text of a cell."""
-        at = self._index(cell)
-        return chr(_BRAILLE + self._bits[at]) if self._bits[at] else self._texts[at]
-
     def style_at(self, cell: Dot) -> Style:
-        """In which style."""
+        """The style of a cell."""
         return self._styles[self._index(cell)]
 
     # ── Drawing ─────────────────────────────────────────────────────────────────────
