@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from textual import app as textual_app
 from textual import pilot, screen
+from textual._context import active_app
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+from textual.css.types import CSSLocation
 from textual.pilot import Pilot
 
 from tests.waiting import PATIENCE
@@ -56,16 +60,38 @@ async def nothing_to_do(min_sleep: float = 0, max_sleep: float = 1) -> None:
             continue
         timers = [timer.when() for timer in loop._scheduled if not timer.cancelled()]
         due = [when for when in timers if when <= loop.time() + RESIZE_SECONDS]
-        if not due:
+        if not due or active_app.get()._exit:  # an app that ends lets its timers run, unheard
             return
         await asyncio.sleep(max(due) - loop.time())
 
 
 @pytest.fixture(autouse=True)
 def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait_for_screen(self: Pilot[None], timeout: float = 30) -> bool:
+        await nothing_to_do()
+        return True
+
     for module in (textual_app, pilot):
         monkeypatch.setattr(module, "wait_for_idle", nothing_to_do)
+    monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
     monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
+
+
+_parse_rules = Stylesheet._parse_rules
+_rules: dict[tuple[Any, ...], list[RuleSet]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _parse_each_stylesheet_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process, not in each app."""
+
+    def parsed_rules(sheet: Stylesheet, css: str, read_from: CSSLocation, **more: Any) -> Any:
+        key = (css, read_from, *more.values(), *sheet._variables.items())
+        if key not in _rules:
+            _rules[key] = _parse_rules(sheet, css, read_from, **more)
+        return _rules[key]
+
+    monkeypatch.setattr(Stylesheet, "_parse_rules", parsed_rules)
 
 
 async def come_true(is_so: Callable[[], object]) -> None:
@@ -78,8 +104,7 @@ async def come_true(is_so: Callable[[], object]) -> None:
 
 async def settled(pilot: Pilot[None]) -> None:
     """Let the app handle all messages, and those that they cause."""
-    for _ in range(2):
-        await pilot.pause()
+    await pilot.pause()
 
 
 def text_of(app: TutorApp, pane: str) -> str:

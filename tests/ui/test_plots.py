@@ -4,6 +4,7 @@ import math
 import random
 import re
 from collections.abc import Callable
+from itertools import product
 
 import msgspec
 import pytest
@@ -52,15 +53,12 @@ def of_losses(*losses: float, log: bool = False, sheet: Sheet = SMALL) -> Drawin
 # ── All of them ─────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("ascii_only", [False, True])
 @pytest.mark.parametrize("size", [(78, 6), (78, 7), (58, 9), (40, 5), (20, 4), (118, 20)], ids=str)
-@pytest.mark.parametrize("kind", DRAWINGS)
-def test_a_drawing_fills_its_room_and_no_more(
-    kind: str, size: tuple[int, int], ascii_only: bool
-) -> None:
-    drawn = DRAWINGS[kind](Sheet(*size, ascii_only=ascii_only))
-    assert len(drawn.lines) == size[1]
-    assert max(content.cell_length for content in drawn.lines) <= size[0]
+def test_a_drawing_fills_its_room_and_no_more(size: tuple[int, int]) -> None:
+    for (kind, draw), ascii_only in product(DRAWINGS.items(), (False, True)):
+        drawn = draw(Sheet(*size, ascii_only=ascii_only))
+        assert len(drawn.lines) == size[1], kind
+        assert max(content.cell_length for content in drawn.lines) <= size[0], kind
 
 
 @pytest.mark.parametrize("kind", DRAWINGS)
@@ -160,8 +158,6 @@ def test_in_a_legend_a_long_name_gives_way_to_its_number() -> None:
 # ── Loss by epoch ───────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("log", [False, True])
-@pytest.mark.parametrize("ascii_only", [False, True])
 @pytest.mark.parametrize(
     "losses",
     [
@@ -178,17 +174,17 @@ def test_in_a_legend_a_long_name_gives_way_to_its_number() -> None:
         (3.0, 1.0, 0.0),
     ],
 )
-def test_any_curve_is_drawn_or_it_is_said_why_not(
-    losses: tuple[float, ...], ascii_only: bool, log: bool
-) -> None:
-    lines = lines_of(of_losses(*losses, log=log, sheet=Sheet(50, 8, ascii_only)))
-    if len(lines) == 1:
-        assert log
-        assert min(losses) <= 0
-        assert lines[0].startswith("A log scale needs losses above 0")
-    else:
-        assert len(lines) == 8
-        assert ("O" if ascii_only else "●") in "".join(lines) or not math.isfinite(losses[-1])
+def test_any_curve_is_drawn_or_it_is_said_why_not(losses: tuple[float, ...]) -> None:
+    for ascii_only, log in product((False, True), repeat=2):
+        lines = lines_of(of_losses(*losses, log=log, sheet=Sheet(50, 8, ascii_only)))
+        if len(lines) == 1:
+            assert log
+            assert min(losses) <= 0
+            assert lines[0].startswith("A log scale needs losses above 0")
+        else:
+            assert len(lines) == 8
+            point = "O" if ascii_only else "●"
+            assert point in "".join(lines) or not math.isfinite(losses[-1])
 
 
 def test_a_curve_of_nan_alone_is_told_in_words() -> None:
