@@ -1,4 +1,8 @@
-"""The six lessons in Chinese are the same lessons: nothing but their words is another's."""
+"""The six lessons in Chinese: their words.
+
+That their code, exercises and settings are those of the originals is checked in
+`test_lessons_pass_check`, the width of their formulas in `test_what_lessons_show`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,7 @@ import re
 import pytest
 
 from tests import shipped
-from tutor import formula
 from tutor.lesson.model import DisplayFormula, Lesson
-from tutor.lesson.related_lessons import differences
-from tutor.protocol.frame import Frame
-from tutor.training.program import programs_of
-from tutor.training.run import Run
 from tutor.ui.prose import inline_formulas, prose_lines
 
 LESSONS = shipped.FOLDER
@@ -24,8 +23,6 @@ TRANSLATED = (
     "twenty-points",
     "xor",
 )
-WIDEST_PANE = 56
-"""Cells that a formula may take: what the formula pane has at 120 columns."""
 
 each_lesson = pytest.mark.parametrize("slug", TRANSLATED)
 
@@ -49,11 +46,6 @@ def prose(lesson: Lesson) -> list[str]:
 
 def test_the_six_published_lessons_are_there_in_chinese() -> None:
     assert sorted(path.stem for path in LESSONS.glob("zh/*.md")) == list(TRANSLATED)
-
-
-@each_lesson
-def test_a_translation_is_its_original_in_all_but_words(slug: str) -> None:
-    assert [str(diagnostic) for diagnostic in differences(english(slug), chinese(slug))] == []
 
 
 @each_lesson
@@ -88,13 +80,9 @@ def test_what_its_prose_calls_code_is_called_so_in_the_original(slug: str) -> No
 
 
 @each_lesson
-def test_its_formulas_and_its_prose_fit_their_pane(slug: str) -> None:
-    lesson = chinese(slug)
-    for shown in formulas(lesson):
-        values = dict.fromkeys(shown.boxed, "-0.0025")
-        picture = formula.draw(formula.parse(shown.latex), values, width=WIDEST_PANE)
-        assert picture.width <= WIDEST_PANE, shown.latex
-    rows = [row for text in prose(lesson) for row in prose_lines(text, 38, inline_formulas(False))]
+def test_its_prose_fits_a_narrow_pane(slug: str) -> None:
+    inline = inline_formulas(False)
+    rows = [row for text in prose(chinese(slug)) for row in prose_lines(text, 38, inline)]
     assert [row.plain for row in rows if row.cell_length > 38] == []
 
 
@@ -113,15 +101,3 @@ def test_it_ends_with_three_things_to_remember(slug: str) -> None:
     assert last.heading == "要点"
     lines = "".join(getattr(b, "markdown", "") for b in last.blocks).strip().splitlines()
     assert [line[:2] for line in lines] == ["- ", "- ", "- "]
-
-
-@each_lesson
-@pytest.mark.parametrize("mode", ["manual", "autograd"])
-def test_its_figures_are_the_originals(slug: str, mode: str) -> None:
-    def figures(lesson: Lesson) -> list[Frame]:
-        run = Run(programs_of(lesson), mode)
-        return [run.run_to(epoch) for epoch in (1, 2, 5)]
-
-    for ours, theirs in zip(figures(chinese(slug)), figures(english(slug)), strict=True):
-        assert (ours.loss, ours.values) == (theirs.loss, theirs.values)
-        assert (ours.gradients, ours.watched) == (theirs.gradients, theirs.watched)
