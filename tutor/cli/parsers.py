@@ -1,6 +1,6 @@
 """The command line's parsers: the commands of `tutor`, their options and their help.
 
-Imports next to nothing, so that `tutor --help` answers at once.
+Loads neither torch nor Textual, so that `tutor --help` answers at once.
 """
 
 from __future__ import annotations

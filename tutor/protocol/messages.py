@@ -478,7 +478,7 @@ ReadingCommand: TypeAlias = Inspect | EvaluateExpressions | FindLocalGradients
 """The commands that only read the run: they never move or change it."""
 
 
-def path_of(kind: type, value: object) -> Path:
+def _path(kind: type, value: object) -> Path:
     """A path, the one type in messages that msgpack does not know, from its bytes."""
     assert kind is Path
     assert isinstance(value, bytes)
@@ -495,15 +495,15 @@ def _decoder(base: type[Message]) -> msgspec.msgpack.Decoder[Any]:
     The process can't send a ProcessEnded: the client reports that.
     """
     kinds = [kind for kind in base.__subclasses__() if kind is not ProcessEnded]
-    return msgspec.msgpack.Decoder(Union[tuple(kinds)], dec_hook=path_of)  # noqa: UP007
+    return msgspec.msgpack.Decoder(Union[tuple(kinds)], dec_hook=_path)  # noqa: UP007
 
 
 def to_line(message: Message) -> bytes:
     """One message as one line, newline included."""
-    return base64.b64encode(packed(message)) + b"\n"
+    return base64.b64encode(_packed(message)) + b"\n"
 
 
-def packed(message: msgspec.Struct) -> bytes:
+def _packed(message: msgspec.Struct) -> bytes:
     """A message in msgpack. Half a surrogate pair, which no UTF-8 has, becomes `?`."""
     try:
         return _encoder.encode(message)
