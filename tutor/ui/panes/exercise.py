@@ -44,9 +44,8 @@ BRIEF = 6
 class PartsPane(LinesPane):
     """Parts one below the other, of which the newest stays in view until the learner scrolls.
 
-    Subclasses say what `parts` does. What is new is found by comparing the parts with those
-    before, so that whatever is said, it is seen; and it is brought into view again whenever the
-    room changes, for a field that comes or goes takes a row of it.
+    A part is new if its text differs from the one before. The newest is brought into view again
+    when the room changes: an answer field takes a row of it. Subclasses define `parts`.
     """
 
     def __init__(self, *, id: str) -> None:
@@ -55,7 +54,7 @@ class PartsPane(LinesPane):
         self._rows: dict[str, tuple[int, int]] = {}
         """By part: its first and last line."""
         self._newest: tuple[str, ...] = ()
-        """The parts that were said last, in their order."""
+        """The names of the newest parts, in their order."""
         self._is_settling = False
         self._settled_in = (0, 0)
         """The room in which the newest was brought into view last."""
@@ -65,7 +64,7 @@ class PartsPane(LinesPane):
         raise NotImplementedError
 
     def is_news(self, part: TextPart) -> bool:
-        """Whether a part that reads otherwise than before is to be brought into view."""
+        """Whether a part with another text is to be brought into view."""
         return True
 
     def newest_at_first(self) -> Sequence[str]:
@@ -73,7 +72,7 @@ class PartsPane(LinesPane):
         return ()
 
     def forget_parts(self) -> None:
-        """Something else is shown from now on: none of it is newer than the rest."""
+        """Forget the parts: another exercise is shown, of which no part is newer than the rest."""
         self._parts, self._newest = [], ()
         self._scroll_down_to(0)
 
@@ -94,7 +93,7 @@ class PartsPane(LinesPane):
         return lines[:-1] if self._parts and not self._parts[-1].is_tight else lines
 
     def settle(self) -> None:
-        """As far up as the end of the newest part can be seen, its beginning before its end."""
+        """Scroll to the newest part: to its beginning, if not all of it fits."""
         rows = [self._rows[name] for name in self._newest if name in self._rows]
         size = self.scrollable_content_region.size
         self._settled_in = (size.width, size.height)
@@ -103,7 +102,7 @@ class PartsPane(LinesPane):
             self._scroll_down_to(min(max(0, last - size.height + 1), first))
 
     def rebuild(self) -> None:
-        """Build the parts anew; what that scrolls, the learner has not scrolled."""
+        """Build the parts again; scrolling meanwhile is not the learner's."""
         self._is_settling = True
         super().rebuild()
         self._is_settling = False

@@ -33,7 +33,7 @@ LEAST = 0.4
 
 @dataclass(frozen=True, slots=True)
 class GraphDetail:
-    """How much is said of each row."""
+    """The detail in which each row is shown."""
 
     has_ops: bool
     """Whether operations are named as PyTorch calls them."""

@@ -212,9 +212,9 @@ def _fitted(
 
 
 def _alone(cell: _Cells, names: int, width: int, then: _Column | None) -> Iterator[Content]:
-    """A row too wide for the columns: what it is now, over as many lines as that takes.
+    """A row too wide for the columns: its value now, over as many lines as that takes.
 
-    Below that, what it is elsewhere, if somebody looks there.
+    Below that, its value in the other run, if one is compared with.
     """
     mark, name = _mark(cell), cell.name.ljust(names)
     columns = {"now": "now", THEN: "then"} if then else {"": "now"}

@@ -30,7 +30,7 @@ class PlotPane(LinesPane):
     """The plots, drawn after the text is painted: on a slow line the numbers come first."""
 
     def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
-        """`turn_key` is the key that is said to bring the next plot."""
+        """`turn_key` is the key that the title names for the next plot."""
         super().__init__(id=id)
         self._ascii = ascii_only
         self._turn_key = turn_key

@@ -1,6 +1,6 @@
 """The landscape of the loss: along one line, or by level lines over the plane of two parameters.
 
-Without braille the height over a plane is told by shades in place of lines. On a line the scale is
+Without braille, shades show the height over a plane in place of lines. On a line the scale is
 linear: on another the tangent would be bent.
 """
 
@@ -253,7 +253,7 @@ def _curve_slope(picture: SlopePicture) -> float | None:
 
 
 def _looks_alike(picture: SlopePicture, steepness: float) -> bool:
-    """Whether the tangent drawn with the lesson's gradient can't be told from the curve's own."""
+    """Whether the tangent drawn with the lesson's gradient looks like the curve's own."""
     breadth = max(picture.xs) - min(picture.xs)
     finite = [y for y in picture.losses if math.isfinite(y)]
     height = max(finite) - min(finite)

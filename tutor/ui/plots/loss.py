@@ -52,7 +52,8 @@ class ChangeMark:
 def marks_of(changes: Sequence[Change], steps: int = 0) -> list[ChangeMark]:
     """One mark for each epoch in which something was changed, the first first.
 
-    `steps` are those of an epoch, by which one that is over is known; 0 where that is not said.
+    `steps` is the number of steps of an epoch, or 0 if it is not known: an epoch whose changes all
+    came after its last step is over.
     """
     by_epoch = groupby(changes, key=lambda change: change.at.epoch)
     return [_mark(i, epoch, list(found), steps) for i, (epoch, found) in enumerate(by_epoch, 1)]
@@ -66,8 +67,8 @@ def _mark(number: int, epoch: int, changes: Sequence[Change], steps: int) -> Cha
 def nearest(marks: Sequence[ChangeMark], here: int, room: int) -> tuple[list[ChangeMark], str]:
     """The marks nearest to an epoch whose words fit into so many cells, and those words.
 
-    How many had to be left out is said at the end. The one that is nearest is always among
-    them, cut short if need be.
+    The words end with the number of marks left out. The nearest one is always among them, cut
+    short if need be.
     """
     by_distance = sorted(marks, key=lambda mark: (abs(mark.epoch - here), -mark.number))
     for count in range(len(marks), 0, -1):

@@ -42,7 +42,7 @@ ASCII_BORDER = "+"
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """The outputs that are told apart: from the least target to the greatest."""
+    """The range of outputs that get different shades: from the least target to the greatest."""
 
     low: float
     high: float

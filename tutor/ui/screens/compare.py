@@ -40,7 +40,7 @@ PRECISIONS = (6, 5, 4, 3)
 
 
 class ComparisonPane(LinesPane):
-    """A block for each parameter: the verdict, and a table with a row for each mode."""
+    """A block for each parameter: how its gradients agree, and a table with a row for each mode."""
 
     drawn_from = attrgetter("inspections.comparison", "epoch")
 
