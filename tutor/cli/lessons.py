@@ -13,7 +13,7 @@ from typing import Any
 
 from tutor.cli.output import screen, warn
 from tutor.errors import LessonError
-from tutor.lesson import document, library, trust
+from tutor.lesson import library, trust
 from tutor.lesson.library import ORIGINAL, Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, one_line
@@ -33,6 +33,8 @@ def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> L
 
 def trusted(path: Path, *, trust_now: bool) -> Lesson:
     """The lesson in a file, if it is trusted to run. Raises LessonError as above."""
+    from tutor.lesson import document  # noqa: PLC0415  loads the parsers; a list does without
+
     lesson = document.read(path)
     if trust.is_trusted(lesson):
         return lesson
