@@ -68,7 +68,7 @@ class Loop:
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
     batch_start: BatchStart | None = None
-    """The start of the batch that the last step belongs to."""
+    """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
     """The start of this epoch's first batch."""
     origin: Snapshot | None = None
@@ -138,7 +138,7 @@ class Loop:
         """Run the next step of this epoch. Raises LessonRaised.
 
         `looking`: the values in the phase's formulas are kept. `resting`: the run may stop within
-        this batch, so a snapshot of its start is kept.
+        this batch, so its start is kept; that of the epoch's first and last batch is in any case.
         """
         phase = self.phase_of(self.step)
         if phase is None:
@@ -156,7 +156,8 @@ class Loop:
             make_replayable(self.namespace)
             self.origin = self.snapshot(None) if resting else None
             self.namespace["batch"] = self.step // len(self.program.loop)
-            self.batch_start = self.start_of_batch()
+            may_be_wanted = resting or self.step == 0 or self.in_last_batch
+            self.batch_start = self.start_of_batch() if may_be_wanted else None
             if self.step == 0:
                 self.epoch_start = self.batch_start
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
