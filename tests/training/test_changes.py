@@ -218,6 +218,12 @@ CHANCE = {
         "if not queue:\n    queue.extend(np.random.permutation(6).tolist())\n"
         "pick = [queue.pop(), queue.pop()]",
     ),
+    # It can't be copied: the other mode makes it again, and takes from it what was taken.
+    "the iterator of a data loader": (
+        "from torch.utils.data import DataLoader\n"
+        "loader = DataLoader(list(range(6)), batch_size=2, shuffle=True)",
+        "if batch == 0:\n    it = iter(loader)\npick = next(it).numpy()",
+    ),
 }
 """What a lesson may draw its batches with: in Setup, and in Predict, of all its modes."""
 
@@ -291,25 +297,6 @@ def test_a_switch_draws_no_other_batch(drawn: Lesson) -> None:
             assert close(frame.values, right.values)
             if right.phase not in ("Predict", "Loss"):
                 assert close(frame.gradients, right.gradients)
-
-
-def test_a_switch_goes_on_with_the_same_iterator_of_a_data_loader(tmp_path: Path) -> None:
-    """It can't be copied: the other mode makes it again, and takes from it what was taken."""
-    text = DRAWN.format(
-        setup="from torch.utils.data import DataLoader\n"
-        "loader = DataLoader(list(range(6)), batch_size=2, shuffle=True)",
-        predict="if batch == 0:\n    it = iter(loader)\npick = next(it).numpy()",
-    )
-    programs = programs_of(parse(text, tmp_path / "drawn.md"))
-    alone = Run(programs, "manual")
-    frames = [alone.step_phase() for _ in range(3 * alone.program.steps)]
-    switching = Run(programs, "manual")
-    for right in frames:
-        switching.step_phase()
-        for mode in ("autograd", "manual"):
-            frame = switching.switch(mode=mode)
-            assert close({"loss": frame.loss}, {"loss": right.loss}) or right.phase == "Predict"
-            assert close(frame.values, right.values)
 
 
 def test_the_batches_of_a_checked_lesson_may_be_drawn(drawn: Lesson) -> None:
