@@ -9,11 +9,9 @@ import pytest
 
 from benchmarks.curriculum import Player, player
 from tests import shipped
-from tests.lessons.runs import answer_to, exercise, names_of, rounds_of, trial_of
-from tutor.lesson.exercise import Choose, Predict, kind_of
+from tutor.lesson.exercise import Choose, kind_of
 from tutor.lesson.library import headlines
 from tutor.lesson.model import Prose
-from tutor.training.exercises import expected_text
 
 IN_ORDER = tuple(h for h in headlines() if h.path.parent == shipped.FOLDER)
 
@@ -67,15 +65,6 @@ def test_the_right_choice_may_stand_anywhere() -> None:
     assert len(set(places)) > 3
 
 
-def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
-    places = []
-    for where in names_of(Predict):
-        asked = exercise(where, Predict)
-        if asked.choices:
-            places.append([*asked.choices].index(answer_to(trial_of(where), asked).text))
-    assert max(Counter(places).values()) <= len(places) / 2
-
-
 def test_the_chapters_stand_in_their_order() -> None:
     chapters = ["First steps", "PyTorch's graph", "Descending", "Networks", "Practice"]
     assert list(dict.fromkeys(lesson.chapter for lesson in IN_ORDER)) == chapters
@@ -93,15 +82,3 @@ def test_what_a_lesson_builds_on_comes_before_it() -> None:
     ]
     assert wrong == []
     assert any(lesson.builds_on for lesson in IN_ORDER)
-
-
-@pytest.mark.parametrize("where", names_of(Predict))
-def test_a_retry_asks_something_else_than_what_was_just_answered(where: str) -> None:
-    """Another question, or the same one in a place where its answer is another."""
-    trial, rounds = trial_of(where), rounds_of(exercise(where, Predict))
-    asked = [(one.ask, expected_text(one, answer_to(trial, one))) for one in rounds]
-    assert len(set(asked)) == len(asked) > 1
-    answers = {answer for _, answer in asked}
-    assert len(answers) > 1
-    if rounds[0].form == "number":
-        assert len(answers) == len(asked)

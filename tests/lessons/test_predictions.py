@@ -1,11 +1,14 @@
-"""No formula shows the answer of a prediction before it is asked."""
+"""The predictions of all lessons: their answers, their retries and how they are worked out."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
 from tests.lessons.runs import answer_to, exercise, names_of, rounds_of, trial_of
 from tutor.lesson.exercise import Predict
+from tutor.training.exercises import expected_text
 
 FULL = "(2 * x.T @ (x @ w - y) / 10)[0]"
 
@@ -25,6 +28,13 @@ HARMLESS: dict[tuple[str, str, str], str] = {
     ("why-activations/one-step-of-x", "Setup", "w1[1, 1]"): "another weight, by chance",
 }
 """By exercise, phase and expression: why the box may show the number of the answer."""
+
+WITHOUT: dict[str, str] = {
+    "overwritten/count-the-changes": "it is counted, not calculated",
+    "registered/how-many": "it is counted, not calculated",
+    "vanishing/slope": "the question gives the output that the phase is yet to compute",
+}
+"""By lesson and exercise: the reason why there is no working."""
 
 NUMBERS = [name for name in names_of(Predict) if exercise(name, Predict).form == "number"]
 
@@ -46,10 +56,36 @@ def shown_answers(name: str) -> set[tuple[str, str, str]]:
     return found
 
 
-def test_the_list_names_exercises_that_exist() -> None:
-    assert {name for name, _, _ in HARMLESS} <= set(NUMBERS)
+def test_the_lists_name_exercises_that_exist() -> None:
+    assert {*WITHOUT, *(name for name, _, _ in HARMLESS)} <= set(NUMBERS)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_no_box_shows_the_answer_before_it_is_asked(name: str) -> None:
     assert shown_answers(name) == {entry for entry in HARMLESS if entry[0] == name}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_worked_out_or_there_is_a_reason(name: str) -> None:
+    assert bool(exercise(name, Predict).working) != (name in WITHOUT)
+
+
+def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
+    places = []
+    for where in names_of(Predict):
+        asked = exercise(where, Predict)
+        if asked.choices:
+            places.append([*asked.choices].index(answer_to(trial_of(where), asked).text))
+    assert max(Counter(places).values()) <= len(places) / 2
+
+
+@pytest.mark.parametrize("where", names_of(Predict))
+def test_a_retry_asks_something_else_than_what_was_just_answered(where: str) -> None:
+    """Another question, or the same one in a place where its answer is another."""
+    trial, rounds = trial_of(where), rounds_of(exercise(where, Predict))
+    asked = [(one.ask, expected_text(one, answer_to(trial, one))) for one in rounds]
+    assert len(set(asked)) == len(asked) > 1
+    answers = {answer for _, answer in asked}
+    assert len(answers) > 1
+    if rounds[0].form == "number":
+        assert len(answers) == len(asked)
