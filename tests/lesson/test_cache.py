@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.lesson.test_library import put
@@ -98,8 +99,20 @@ def test_the_cache_depends_on_every_file_that_shapes_a_lesson() -> None:
     assert files <= {entry.path for entry in cache._read_by()}
 
 
+OTHER = {"reader": cache._reader(), "content": {}}
+"""A cache file by this code with something else in it."""
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff" * 9, b"\x80", b"\x82\xa6reader\xa0\xa6lesson\x80"]
+    "content",
+    [
+        b"",
+        b"\xff" * 9,
+        b"\x80",
+        b"\x82\xa6reader\xa0\xa7content\x80",
+        msgspec.msgpack.encode(OTHER),
+    ],
+    ids=["empty", "bytes", "no-keys", "other-code", "other-content"],
 )
 def test_a_cache_that_is_spoiled_is_made_anew(
     content: bytes, reads: list[str], tmp_path: Path

@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import platformdirs
@@ -21,30 +21,23 @@ from tutor.lesson import library
 from tutor.lesson.library import APP, ORIGINAL, Headline, language_of
 from tutor.lesson.model import Lesson
 
-Kept = TypeVar("Kept", "_Headlines", "_Lesson")
+T = TypeVar("T")
+_Headlines: TypeAlias = dict[str, tuple[str, Headline]]
+"""By path: the state of the file, and its headline."""
 
 
-class _Headlines(msgspec.Struct):
-    """The headlines of one language."""
-
-    reader: str
-    """The state of the code that made them."""
-    found: dict[str, tuple[str, Headline]]
-    """By path: the state of the file, and its headline."""
-
-
-class _Lesson(msgspec.Struct):
-    """A lesson, which holds the digest of the text that it was parsed from."""
+class _Kept(msgspec.Struct):
+    """The content of a cache file."""
 
     reader: str
-    lesson: Lesson
+    """The state of the code that made it."""
+    content: msgspec.Raw
 
 
 def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
     """`library.headlines`, reading only the files that have changed."""
     file = _folder() / f"headlines-{language}"
-    before = _load(file, _Headlines)
-    known, found = before.found if before else {}, {}
+    known, found = _load(file, _Headlines) or {}, _Headlines()
 
     def read(path: Path, languages: tuple[str, ...]) -> Headline:
         state = _state_of(path)
@@ -56,14 +49,14 @@ def headlines(language: str = ORIGINAL) -> tuple[Headline, ...]:
 
     listed = library.headlines(language, read)
     if found != known:
-        _save(file, _Headlines(_reader(), found))
+        _save(file, found)
     return listed
 
 
 def headline(path: Path) -> Headline:
     """`library.headline`, reading the file only if it has changed since it was listed."""
-    kept = _load(_folder() / f"headlines-{language_of(path)}", _Headlines)
-    state, found = kept.found.get(str(path), ("", None)) if kept else ("", None)
+    known = _load(_folder() / f"headlines-{language_of(path)}", _Headlines) or {}
+    state, found = known.get(str(path), ("", None))
     return found if found is not None and state == _state_of(path) else library.headline(path)
 
 
@@ -73,14 +66,14 @@ def read(path: Path) -> Lesson:
 
     source = library.load(path)
     file = _folder() / hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
-    kept = _load(file, _Lesson)
+    kept = _load(file, Lesson)
     digest = hashlib.sha256(source.encode()).hexdigest()
-    if kept is not None and (kept.lesson.digest, kept.lesson.path) == (digest, path):
-        return kept.lesson
+    if kept is not None and (kept.digest, kept.path) == (digest, path):
+        return kept
     from tutor.lesson.document import parse  # noqa: PLC0415 - loads the parsers
 
     lesson = parse(source, path)
-    _save(file, _Lesson(_reader(), lesson))
+    _save(file, lesson)
     return lesson
 
 
@@ -113,22 +106,25 @@ def _read_by() -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.path)
 
 
-def _load(file: Path, kind: type[Kept]) -> Kept | None:
+def _load(file: Path, kind: type[T]) -> T | None:
     """The content of a cache file; None if other code made it or it can't be read."""
     try:
-        kept = msgspec.msgpack.decode(
-            file.read_bytes(), type=kind, dec_hook=lambda _, value: Path(os.fsdecode(value))
+        kept = msgspec.msgpack.decode(file.read_bytes(), type=_Kept)
+        if kept.reader != _reader():
+            return None
+        return msgspec.msgpack.decode(
+            kept.content, type=kind, dec_hook=lambda _, value: Path(os.fsdecode(value))
         )
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
         return None
-    return kept if kept.reader == _reader() else None
 
 
-def _save(file: Path, kept: _Headlines | _Lesson) -> None:
+def _save(file: Path, content: object) -> None:
     """Write atomically; another tutor may read it meanwhile."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     with suppress(OSError, UnicodeEncodeError):  # a surrogate in a name: that is read each time
-        data = msgspec.msgpack.encode(kept, enc_hook=os.fsencode)
+        raw = msgspec.Raw(msgspec.msgpack.encode(content, enc_hook=os.fsencode))
+        data = msgspec.msgpack.encode(_Kept(_reader(), raw))
         file.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(data)
         beside.replace(file)
