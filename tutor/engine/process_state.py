@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+import torch
+
 from tutor.engine import supervisor
 from tutor.engine.process import MARK
 from tutor.engine.process_settings import SETTINGS, is_same
@@ -29,9 +31,8 @@ from tutor.protocol.frame import Remark
 from tutor.training.snapshot import LESSON_MODULE
 
 _NAMED_LIBRARIES = frozenset(("torch", "numpy")) | sys.stdlib_module_names
-_CLASSES = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.autograd.", "torch.Tensor",
-            "random.")  # fmt: skip
-"""Where the classes are whose methods a lesson may well replace."""
+_CLASSES = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.autograd.", "random.")
+"""The modules whose classes' methods a lesson may well replace, beside those of torch.Tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,18 @@ class OriginalNames:
     @classmethod
     def now(cls) -> OriginalNames:
         """The names as they are now, in all modules that are loaded."""
-        modules = [
-            module
+        modules = {
+            name: module
             for name, module in list(sys.modules.items())
             if name.partition(".")[0] in _NAMED_LIBRARIES and isinstance(module, ModuleType)
-        ]
-        parts = (thing for module in modules for thing in vars(module).values())
+        }
+        own = [module for name, module in modules.items() if f"{name}.".startswith(_CLASSES)]
+        parts = (part for module in own for part in vars(module).values())
         # (To ask some of PyTorch's for their `__class__` prints a warning.)
         classes = {id(part): part for part in parts if issubclass(type(part), type)}.values()
-        replaceable = (
-            c for c in classes if f"{c.__module__}.{c.__qualname__}".startswith(_CLASSES)
-        )
-        return cls(tuple(_Names(owner, dict(vars(owner))) for owner in (*modules, *replaceable)))
+        replaceable = (c for c in classes if f"{c.__module__}.".startswith(_CLASSES))
+        owners = (*modules.values(), *replaceable, torch.Tensor)
+        return cls(tuple(_Names(owner, dict(vars(owner))) for owner in owners))
 
     def restore(self) -> None:
         """Restore the names that stand for something else now."""
