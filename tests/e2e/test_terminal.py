@@ -138,9 +138,18 @@ def test_a_learner_changes_the_past_and_looks_into_the_gradient(tmp_path: Path) 
     assert "loss.backward()" in (tmp_path / "mine.py").read_text()
 
 
-def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked() -> None:
-    with lesson() as terminal:
+def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked(
+    tmp_path: Path,
+) -> None:
+    """The mouse is left to the terminal as is wished, and a size that none has is not believed.
+
+    `tests/cli` tests which setting and option leave the mouse, and which sizes those are.
+    """
+    SettingsFile(tmp_path / "gradient-tutor" / "settings.json").keep(Settings(mouse=False))
+    env = {"XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "99999999", "LINES": "-3"}
+    with lesson(**env) as terminal:
         terminal.wait_for("One weight", "A line through the origin", "Sum or mean?")
+        terminal.wait_until(lambda: "q quit" in terminal.lines[23])
         place = [headline.slug for headline in headlines()].index("sum-or-mean")
         terminal.press(*["down"] * place, "enter")
         terminal.wait_for("Sum or mean?", "next: ▶ Predict")
@@ -153,6 +162,7 @@ def test_the_menu_opens_a_lesson_a_jump_and_the_device_key_do_what_was_asked() -
         terminal.wait_for("no device", "available: cpu")
         terminal.press("m")
         terminal.wait_for("One weight", "A line through the origin")
+        assert b"\x1b[?1000h" not in terminal.raw
 
 
 def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(
@@ -305,18 +315,6 @@ def test_the_terminal_is_as_before_if_the_app_is_killed_as_its_engine_starts_or_
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(word) for word in text.split()]
-
-
-def test_the_mouse_is_left_to_the_terminal_and_a_size_that_none_has_is_not_believed(
-    tmp_path: Path,
-) -> None:
-    """`tests/cli` tests which setting and option leave the mouse, and which sizes those are."""
-    SettingsFile(tmp_path / "gradient-tutor" / "settings.json").keep(Settings(mouse=False))
-    env = {"XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "99999999", "LINES": "-3"}
-    with lesson(**env) as terminal:
-        terminal.wait_for("One weight", "enter opens a lesson")
-        terminal.wait_until(lambda: "q quit" in terminal.lines[23])
-        assert b"\x1b[?1000h" not in terminal.raw
 
 
 def test_a_terminal_that_takes_only_lines_is_told_of_plain_mode() -> None:
