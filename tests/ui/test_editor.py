@@ -32,7 +32,6 @@ class AtTheEditor:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
-        await settled(self.pilot)
 
     @property
     def area(self) -> CodeArea:
@@ -59,7 +58,6 @@ def opened(make_app: Callable[..., TutorApp]) -> Opened:
         async with app.run_test(size=(80, 22)) as pilot:
             await settled(pilot)
             await pilot.press("a", "o")
-            await settled(pilot)
             assert isinstance(app.screen, EditorScreen)
             yield AtTheEditor(app, pilot)
 
@@ -113,7 +111,6 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
     async with app.run_test(size=(80, 22)) as pilot:
         await settled(pilot)
         await pilot.press("a", "o")
-        await settled(pilot)
         learner = AtTheEditor(app, pilot)
         assert learner.area.text == FOREIGN
         assert learner.sees("has not been run")

@@ -48,7 +48,6 @@ class Learner:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
-        await settled(self.pilot)
 
     def sees(self, words: str, where: str = "exercise-text") -> bool:
         return words in text_of(self.app, where)
@@ -211,7 +210,6 @@ async def test_in_a_large_terminal_it_has_two_columns_and_no_other_pane_goes_for
         await learner.pilot.resize_terminal(*SMALL)
         await learner.press("8")
         await learner.pilot.resize_terminal(*LARGE)
-        await settled(learner.pilot)
         assert screen.query_one("#exercise").display
         await learner.press("escape", "escape")
         assert screen.query_one("#output").display
@@ -385,12 +383,10 @@ async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("a")
-        await settled(pilot)
         pane, formula = app.screen.query_one("#exercise"), app.screen.query_one("#formula")
         rows = (pane.size.height, formula.size.height)
         assert len(app.screen.query_one(ExerciseText).lines) <= BRIEF
         await pilot.press("9", "9", "enter", "h", "h")
-        await settled(pilot)
         assert len(app.screen.query_one(ExerciseText).lines) > BRIEF
         grown = (pane.size.height, formula.size.height)
         assert grown == (rows[0] + 3, rows[1] - 3)
@@ -404,7 +400,6 @@ async def test_an_exercise_that_begins_puts_the_timeline_away(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("s")
-        await settled(pilot)
         engine.holds = True
         await pilot.press("f", "a", "t")
         await pilot.pause()

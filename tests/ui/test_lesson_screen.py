@@ -66,7 +66,6 @@ async def test_a_key_sends_its_command(make_app: MakeApp, engine: FakeEngine) ->
         await settled(pilot)
         for key, command in KEYS:
             await pilot.press(key)
-            await settled(pilot)
             sent = [c for c in engine.sent if type(c).__name__ != "FramePainted"]
             assert sent[-1] == command, key
 
@@ -91,7 +90,6 @@ async def test_a_step_shows_in_all_panes(make_app: MakeApp) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         await pilot.press(*["space"] * 4)
-        await settled(pilot)
         assert "▶ Reset" not in text_of(app, "code")  # manual has none
         assert "0.30000 · 4" in text_of(app, "formula")
         assert "w             0.300000" in text_of(app, "numbers")
@@ -125,13 +123,11 @@ async def test_space_pages_through_the_introduction_before_it_steps(
             height = pane.scrollable_content_region.height
             seen |= set(range(pane.scroll_offset.y, pane.scroll_offset.y + height))
             await pilot.press("space")
-            await settled(pilot)
             if StepPhase() in engine.sent:
                 break
         end = next(i for i, row in enumerate(pane.lines) if "Predict" in row.plain)
         assert set(range(end)) <= seen
         await pilot.press("R", "space")
-        await settled(pilot)
         assert engine.sent.count(StepPhase()) == 2
 
 
@@ -141,7 +137,6 @@ async def test_other_keys_step_at_once(make_app: MakeApp, engine: FakeEngine, ke
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press(key)
-        await settled(pilot)
         assert isinstance(engine.sent[-1], StepEpoch | RunTo | FramePainted)
 
 
@@ -152,7 +147,6 @@ async def test_a_hidden_pane_builds_nothing_until_it_is_shown_again(
     async with app.run_test(size=SMALL) as pilot:
         for key in "2345671":
             await pilot.press(key)
-            await settled(pilot)
         before = text_of(app, "numbers")
         built: list[str | None] = []
         build = LinesPane.show_lines
@@ -163,13 +157,11 @@ async def test_a_hidden_pane_builds_nothing_until_it_is_shown_again(
 
         monkeypatch.setattr(LinesPane, "show_lines", counted)
         await pilot.press("space", "s")
-        await settled(pilot)
         hidden = {pane.id for pane in app.screen.query(LinesPane) if pane.is_hidden}
         assert {"code", "graph", "plot", "numbers", "output"} <= hidden
         assert "formula" in built
         assert not hidden & set(built)
         await pilot.press("3")
-        await settled(pilot)
         assert text_of(app, "numbers") != before
 
 
@@ -196,7 +188,6 @@ async def test_code_wider_than_its_pane_is_folded_and_marked_and_never_cut(
     app = make_app(first=replace(lesson(), sections=(wide,)))
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("2")
-        await settled(pilot)
         lines = [line.plain for line in app.screen.query_one("#code", LinesPane).lines][1:]
         assert "".join(line[2:] for line in lines) == code.rstrip("\n")
         assert [line[0] for line in lines] == [" ", "↪", "↪", "↪", "↪"]
@@ -208,7 +199,6 @@ async def test_the_digits_that_have_changed_are_underlined(make_app: MakeApp) ->
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         await pilot.press(*["space"] * 4)
-        await settled(pilot)
         (row,) = [
             line
             for line in app.screen.query_one("#formula", LinesPane).lines
@@ -225,7 +215,6 @@ async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("r")
-        await settled(pilot)
         assert engine.kinds()[-1] == "FramePainted"
         engine.advance(5)
         await settled(pilot)
@@ -233,7 +222,6 @@ async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted
         assert "epoch 5 of 20 · 120 epochs/s · r pauses" in text_of(app, "status")
         assert text_of(app, "status").startswith("█")
         await pilot.press("r")
-        await settled(pilot)
         assert "█" not in text_of(app, "status")
 
 
@@ -252,7 +240,6 @@ async def test_d_shows_the_refusal(make_app: MakeApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("d")
-        await settled(pilot)
         assert text_of(app, "status") == "! there is no cuda here; there is cpu"
 
 
@@ -281,12 +268,10 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(
         assert all(read_learning_rate(example.rstrip(".")) > 0 for example in examples)
         assert app.screen.query_one("#answer").value == "0.x"  # type: ignore[attr-defined]
         await pilot.press("backspace", "enter")
-        await settled(pilot)
         assert not [c for c in engine.sent if isinstance(c, SetLearningRate)], (
             "0. is no learning rate"
         )
         await pilot.press(*"03", "enter")
-        await settled(pilot)
     assert engine.sent[-1] == SetLearningRate(value=0.03)
 
 
@@ -295,7 +280,6 @@ async def test_j_asks_for_an_epoch(make_app: MakeApp, engine: FakeEngine) -> Non
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("j", *"7", "enter")
-        await settled(pilot)
         assert "epoch 7 of 20" in text_of(app, "header")
     assert engine.sent[-1] == Seek(epoch=7)
 
@@ -307,7 +291,6 @@ async def test_escape_leaves_a_question_without_an_answer(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("j", "7", "escape")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
     assert not any(isinstance(c, Seek) for c in engine.sent)
     assert engine.stopped == 0
@@ -320,7 +303,6 @@ async def test_x_stops_what_runs(make_app: MakeApp, engine: FakeEngine, key: str
         await settled(pilot)
         engine.holds = True
         await pilot.press("space", key)
-        await settled(pilot)
         assert engine.stopped == 1
         app.session.receive(ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True))
         app._lesson_screen.update_from_session()
@@ -364,13 +346,10 @@ async def test_n_and_p_turn_the_lessons(make_app: MakeApp) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("n")
-        await settled(pilot)
         assert "XOR with a hidden layer" in text_of(app, "header")
         await pilot.press("p")
-        await settled(pilot)
         assert "A line through the origin" in text_of(app, "header")
         await pilot.press("p")
-        await settled(pilot)
         assert "This is the first lesson" in text_of(app, "status")
 
 
@@ -382,7 +361,6 @@ async def test_opening_another_lesson_while_the_engine_is_busy_shows_it_at_once(
         await settled(pilot)
         engine.holds = True
         await pilot.press("space", "n")
-        await settled(pilot)
         assert "XOR" in text_of(app, "header")
         engine.release()
         await settled(pilot)
@@ -394,11 +372,9 @@ async def test_m_shows_the_menu_and_pauses_the_run(make_app: MakeApp, engine: Fa
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("r", "m")
-        await settled(pilot)
         assert isinstance(app.screen, MenuScreen)
         assert engine.kinds()[-1] == "Pause"
         await pilot.press("enter")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert engine.kinds().count("OpenLesson") == 1
 
@@ -408,12 +384,10 @@ async def test_question_mark_shows_every_key(make_app: MakeApp) -> None:
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         await pilot.press("question_mark")
-        await settled(pilot)
         assert isinstance(app.screen, HelpScreen)
         for command in (*LESSON_COMMANDS, *PANE_COMMANDS):
             assert command.help in text_of(app, "help")
         await pilot.press("q")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
 
 
@@ -480,13 +454,10 @@ async def test_arrows_and_page_keys_scroll_the_focused_pane(make_app: MakeApp) -
         await settled(pilot)
         pane = app.screen.query_one("#formula", LinesPane)
         await pilot.press("down")
-        await settled(pilot)
         assert pane.scroll_offset.y == 1
         await pilot.press("end")
-        await settled(pilot)
         assert pane.scroll_offset.y == pane.max_scroll_y > 1
         await pilot.press("pageup", "home")
-        await settled(pilot)
         assert pane.scroll_offset.y == 0
 
 
@@ -497,17 +468,14 @@ async def test_an_error_names_its_place_and_the_last_numbers_stay(
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         await pilot.press("s", "space")
-        await settled(pilot)
         numbers = text_of(app, "numbers")
         engine.fails_at = "Loss"
         await pilot.press("space")
-        await settled(pilot)
         assert "Loss failed · line.md, line 31: ZeroDivisionError" in text_of(app, "error")
         assert app.screen.query_one("#error").size.height == 2
         assert text_of(app, "numbers") == numbers
         assert "✗ loss = ((y_pred - y) ** 2).mean()" in text_of(app, "code")
         await pilot.press("b")
-        await settled(pilot)
         assert not app.screen.query_one("#error").display
 
 
@@ -526,7 +494,6 @@ async def test_a_long_error_is_shown_up_to_its_fourth_line_and_says_that_it_is_c
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("space", "space")
-        await settled(pilot)
         *shown, advice = text_of(app, "error").splitlines()
         assert "expected version 0 instead" in re.sub(r"\s+", " ", " ".join(shown))
         assert shown[-1].rstrip().endswith("…")
@@ -539,7 +506,6 @@ async def test_a_run_that_diverges_is_told_in_a_plain_word(make_app: MakeApp) ->
     async with app.run_test(size=LARGE) as pilot:
         await settled(pilot)
         await pilot.press("l", *"1e6", "enter", "j", *"60", "enter")
-        await settled(pilot)
         assert "The loss is no longer finite" in text_of(app, "numbers")
         assert "inf" in text_of(app, "numbers")
         assert "NaN or inf left out" in text_of(app, "plot")
@@ -573,7 +539,6 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_recovers(
         )
         assert not app.screen.query_one("#panes").display
         await pilot.resize_terminal(*SMALL)
-        await settled(pilot)
         assert not words.display
         assert "One weight" in text_of(app, "formula")
 
@@ -587,16 +552,13 @@ async def test_in_a_window_that_is_too_small_no_key_acts_but_q(
         await pilot.resize_terminal(40, 12)
         asked = len(engine.sent)
         await pilot.press("s", "r", "A", "escape", "ctrl+c", "6", "m")
-        await settled(pilot)
         assert len(engine.sent) == asked
         assert app.screen.query_one("#too-small").display
         await pilot.resize_terminal(*SMALL)
         await pilot.press("s")
-        await settled(pilot)
         assert len(engine.sent) > asked
         await pilot.resize_terminal(40, 12)
         await pilot.press("q")
-        await settled(pilot)
         assert not app.is_running
 
 
@@ -610,7 +572,6 @@ async def test_resizing_while_a_run_is_on_keeps_all_panes_right(
         for size in (SMALL, (60, 20), LARGE, (140, 28), LARGE):
             engine.advance(1)
             await pilot.resize_terminal(*size)
-            await settled(pilot)
         assert "epoch 5 of 20" in text_of(app, "header")
         assert "epoch 5" in text_of(app, "plot")
         assert engine.kinds().count("FramePainted") == 6
@@ -621,7 +582,6 @@ async def test_ten_quick_steps_are_ten_steps(make_app: MakeApp, engine: FakeEngi
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press(*["space"] * 10)
-        await settled(pilot)
     assert engine.kinds().count("StepPhase") == 10
 
 
@@ -676,7 +636,6 @@ async def test_another_lesson_begins_with_its_introduction(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("2", "4", "n")
-        await settled(pilot)
         assert app.screen.query_one("#formula").display
         assert app.screen.query_one("#formula").has_focus
         assert app.screen.query_one("#numbers").display

@@ -24,7 +24,6 @@ def after(*keys: str, do: Callable[[], None] | None = None) -> Callable[[Pilot[N
     async def run(pilot: Pilot[None]) -> None:
         await settled(pilot)
         await pilot.press(*keys)
-        await settled(pilot)
         if do is not None:
             do()
         await settled(pilot)

@@ -37,7 +37,6 @@ async def test_each_lesson_stands_below_what_it_builds_on_with_what_is_done(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("M")
-        await settled(pilot)
         assert isinstance(app.screen, MapScreen)
         shown = [row[2:] for row in text_of(app, "lessons").split("\n")]
         assert shown[0].rstrip() == "✓ 3/3   A line through the origin"
@@ -54,18 +53,14 @@ async def test_enter_opens_a_lesson_from_the_map_and_escape_leads_back_to_it(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("M", "escape")
-        await settled(pilot)
         assert isinstance(app.screen, MenuScreen)
         await pilot.press("M", "home", "down", "enter")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert "XOR" in text_of(app, "header")
         await pilot.press("M")
-        await settled(pilot)
         chosen = next(row for row in text_of(app, "lessons").split("\n") if row.startswith("▶"))
         assert "XOR with a hidden layer  ◂ open now" in chosen
         await pilot.press("escape")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
     assert app.session.view is not None
 
@@ -79,7 +74,6 @@ async def test_the_map_shows_each_chapter_below_its_heading(
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await pilot.press("M")
-        await settled(pilot)
         shown = [row[2:].rstrip() for row in text_of(app, "lessons").split("\n")]
         assert len(shown) == 41 + 6
         assert shown[0] == "── First steps · 1 of 27 exercises done"
@@ -90,7 +84,6 @@ async def test_the_map_shows_each_chapter_below_its_heading(
         for _ in range(41):
             assert chosen_in_view(app)
             await pilot.press("down")
-            await settled(pilot)
         assert "Lesson 41" in chosen_in_view(app)
 
 

@@ -65,7 +65,6 @@ async def test_who_has_done_nothing_is_told_what_to_press_and_enter_opens_the_fi
         assert "enter opens a lesson · space steps · ? shows all keys" in rows(app)[0]
         assert chosen(app).startswith("1 ")
         await pilot.press("enter")
-        await settled(pilot)
         assert "line" in text_of(app, "header")
 
 
@@ -88,14 +87,12 @@ async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down")
-        await settled(pilot)
         lines = text_of(app, "details").split("\n")
         assert "One weight learns y = 2x." in lines
         assert "Gradient   manual · autograd" in lines
         assert "Exercises  1 of 3 done, 1 skipped: 2 predictions, 1 repair" in lines
         assert "Left       epoch 3 · autograd · cpu · lr 0.01 · exercise 2" in lines
         await pilot.press("down")
-        await settled(pilot)
         assert "Builds on  The lesson line · 1/3" in text_of(app, "details")
         assert len(text_of(app, "details").split("\n")) == len(lines)
 
@@ -105,12 +102,10 @@ async def test_all_lessons_can_be_reached_in_a_small_terminal(menu: Menu) -> Non
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("end")
-        await settled(pilot)
         shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
         assert "▶ 24" in shown
         assert "24 of 24 lessons ▲ more" in shown
         await pilot.press("pageup", "pageup", "pageup")
-        await settled(pilot)
         shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
         assert "Welcome" in shown
         assert "1 of 24 lessons ▼ more" in shown
@@ -141,7 +136,6 @@ async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
         for key in ["down"] * 41 + ["up"] * 41:
             numbers.append(int(chosen_in_view(app).split()[1]))
             await pilot.press(key)
-            await settled(pilot)
         assert numbers == [*range(1, 42), *range(41, 0, -1)]
         assert app.screen.query_one(LinesPane).scroll_offset.y == 0
 
@@ -156,12 +150,10 @@ async def test_a_page_is_as_long_as_the_view_with_its_headings(engine: FakeEngin
             top, height = pane.scroll_offset.y, pane.scrollable_content_region.height
             seen.update(range(top, top + height))
             await pilot.press("pagedown")
-            await settled(pilot)
             assert chosen_in_view(app)
         assert seen == set(range(48)), "no row is passed over unseen"
         assert "Lesson 41" in chosen_in_view(app)
         await pilot.press(*["pageup"] * 6)
-        await settled(pilot)
         assert "Lesson 1 " in chosen_in_view(app)
 
 
@@ -172,7 +164,6 @@ async def test_going_up_to_the_first_lesson_of_a_chapter_shows_its_heading(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("end", *["up"] * 22)
-        await settled(pilot)
         assert "Lesson 19" in chosen_in_view(app)
         pane = app.screen.query_one(LessonsPane)
         assert "Descending" in pane.lines[pane.scroll_offset.y].plain
@@ -183,10 +174,8 @@ async def test_a_search_finds_lessons_without_their_headings(engine: FakeEngine)
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("slash", *"lesson-2")
-        await settled(pilot)
         assert [int(row.removeprefix("▶").split()[0]) for row in rows(app)] == [2, *range(20, 30)]
         await pilot.press("escape")
-        await settled(pilot)
         assert len(rows(app)) == 1 + 41 + 6
 
 
@@ -221,7 +210,6 @@ async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: F
         assert chosen(app) == "Go on: The lesson line · autograd · epoch 3 · exercise 2"
         app._open_lesson = lambda path: lesson("line")
         await pilot.press("enter")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert "epoch 3" in text_of(app, "header")
     (opened,) = (c for c in engine.sent if isinstance(c, OpenLesson))
@@ -250,11 +238,9 @@ async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "enter", "s", "m")
-        await settled(pilot)
         assert "◂ open now" in chosen(app)
         assert rows(app)[0].strip().startswith("Go on: The lesson xor")
         await pilot.press("O")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
     assert engine.kinds().count("OpenLesson") == 1
 
@@ -264,7 +250,6 @@ async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("O")
-        await settled(pilot)
         assert "Nothing to resume yet" in text_of(app, "status")
 
 
@@ -276,11 +261,9 @@ async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "enter")
-        await settled(pilot)
         assert "You are back where you left · R starts again" in text_of(app, "status")
         assert "epoch 3" in text_of(app, "header")
         await pilot.press("R")
-        await settled(pilot)
         assert "epoch 0" in text_of(app, "header")
 
 
@@ -292,7 +275,6 @@ async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: Fake
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("a")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert app.session.attempt is not None
         assert app.session.attempt.exercise.id == CHOOSE.id
@@ -303,14 +285,11 @@ async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("slash", *"son-2")
-        await settled(pilot)
         numbers = [row.split()[-3 if "exercises" in row else -1] for row in rows(app)]
         assert len(numbers) == 5, "20 to 24"
         await pilot.press("down", "enter")
-        await settled(pilot)
         assert "lesson-21" in text_of(app, "header")
         await pilot.press("m")
-        await settled(pilot)
         assert len(rows(app)) == 25, "all are listed again"
 
 
@@ -319,13 +298,10 @@ async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("slash", *"zzz")
-        await settled(pilot)
         assert [row.strip() for row in rows(app)] == ["No lesson has these words"]
         await pilot.press("enter")
-        await settled(pilot)
         assert "no lesson" in text_of(app, "status")
         await pilot.press("escape")
-        await settled(pilot)
         assert len(rows(app)) == 25
         assert not app.screen.query("#find")
 
@@ -357,10 +333,8 @@ async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("enter")
-        await settled(pilot)
         for key, title in (("n", "xor"), ("n", "lesson-3"), ("p", "xor")):
             await pilot.press(key)
-            await settled(pilot)
             assert title in text_of(app, "header")
 
 
@@ -371,10 +345,8 @@ async def test_n_and_p_come_back_to_a_lesson_where_it_was_left(menu: Menu) -> No
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "down", "enter")
-        await settled(pilot)
         assert "epoch 0" in text_of(app, "header")
         await pilot.press("p")
-        await settled(pilot)
         assert "epoch 3" in text_of(app, "header")
         assert "You are back where you left · R starts again" in text_of(app, "status")
 
@@ -387,7 +359,6 @@ async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: Fa
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "a")
-        await settled(pilot)
         assert app.session.attempt is not None
         app.session.controller.leave()
         await settled(pilot)
@@ -405,7 +376,6 @@ async def test_enter_opens_the_lesson_under_the_cursor(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "enter")
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen)
         assert "XOR" in text_of(app, "header")
     assert engine.kinds().count("OpenLesson") == 1
@@ -416,7 +386,6 @@ async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(make_app: MakeAp
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("end", "enter")
-        await settled(pilot)
         assert isinstance(app.screen, MenuScreen)
         assert "no Predict phase" in text_of(app, "status")
 
@@ -426,7 +395,6 @@ async def test_going_back_without_an_open_lesson_says_what_to_do(make_app: MakeA
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("escape")
-        await settled(pilot)
         assert "No lesson is open yet" in text_of(app, "status")
 
 
@@ -444,11 +412,9 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "down", "enter")
-        await settled(pilot)
         assert isinstance(app.screen, AskTrust)
         assert engine.kinds().count("OpenLesson") == 0
         await pilot.press(key)
-        await settled(pilot)
         assert isinstance(app.screen, LessonScreen) is runs
         assert not runs or "the disk is full" in text_of(app, "status")
     assert [lesson.slug for lesson in trusted] == (["far"] if runs else [])
@@ -460,14 +426,11 @@ async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(make_app:
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("down", "down", "enter")
-        await settled(pilot)
         await pilot.press("v")
-        await settled(pilot)
         assert isinstance(app.screen, ViewText)
         shown = [line.plain for line in app.screen.query_one("#source", LinesPane).lines]
         assert "prose with [bold]brackets[/bold] and an escape ^[[31m" in shown
         await pilot.press("escape")
-        await settled(pilot)
         assert isinstance(app.screen, AskTrust)
 
 
@@ -508,7 +471,6 @@ async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_me
         await settled(pilot)
         assert isinstance(app.screen, AskTrust)
         await pilot.press("n")
-        await settled(pilot)
         assert isinstance(app.screen, MenuScreen)
         assert text_of(app, "status") == "far.md is not opened"
     assert engine.kinds().count("OpenLesson") == 0

@@ -52,7 +52,6 @@ class Reader:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
-        await settled(self.pilot)
 
     def in_view(self, pane: str = "exercise-text") -> str:
         """What can be seen of a pane, as it is put on the screen."""
@@ -78,7 +77,6 @@ def at(make_app: Callable[..., TutorApp], engine: FakeEngine) -> At:
         async with app.run_test(size=size) as pilot:
             await settled(pilot)
             await pilot.press("a")
-            await settled(pilot)
             yield Reader(app, pilot)
 
     return run
@@ -198,7 +196,6 @@ async def test_it_stays_in_view_when_the_window_changes_and_where_the_learner_sc
         await reader.press("escape", "h")
         for size in ((80, 22), (60, 18), (100, 40), (80, 24)):
             await reader.pilot.resize_terminal(*size)
-            await settled(reader.pilot)
             if size[0] >= 80:
                 reader.sees("first-begins", "first-ends.")
         await reader.press("home")

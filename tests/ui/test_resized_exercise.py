@@ -23,7 +23,6 @@ TOO_SMALL = ((60, 18), (80, 21), (79, 24), (40, 5))
 async def resize(pilot: Any, *sizes: tuple[int, int]) -> None:
     for size in sizes:
         await pilot.resize_terminal(*size)
-        await settled(pilot)
 
 
 @pytest.mark.parametrize(("small", "end"), zip(TOO_SMALL, (SMALL, LARGE) * 2, strict=True), ids=str)
@@ -46,7 +45,6 @@ async def test_half_an_answer_is_typed_on_where_it_was_left(
         await pilot.press("0", "delete")
         assert field.value == "-30"
         await pilot.press("enter")
-        await settled(pilot)
         assert app.session.attempt is not None
         assert app.session.attempt.state == "done"
 
@@ -58,7 +56,6 @@ async def test_letters_stay_keys_and_a_picked_choice_stays_picked(make_app: Make
         await pilot.press("a", "2")
         await resize(pilot, (60, 18), LARGE, SMALL)
         await pilot.press("enter")
-        await settled(pilot)
         assert app.session.attempt is not None
         assert app.session.attempt.state == "done"
 
@@ -86,7 +83,6 @@ async def test_beside_it_stands_what_it_needs_in_every_layout(
         await resize(pilot, size)
         assert app.screen.query_one(f"#{pane}").display
         await pilot.press("escape", "k")
-        await settled(pilot)
         assert app.screen.query_one("#formula").display  # where no graph need be
         assert not app.screen.query_one("#graph").display
 

@@ -55,7 +55,6 @@ async def seen(app: TutorApp, pilot: Pilot[None]) -> list[Segment]:
     await settled(pilot)
     for keys in ("s g space 4", "l x enter", "escape m"):
         await pilot.press(*keys.split())
-        await settled(pilot)
         found += painted(app)
     return found
 
@@ -102,11 +101,9 @@ async def test_the_chosen_row_is_reversed_and_the_focused_pane_has_a_double_line
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("2")
-        await settled(pilot)
         text = "".join(segment.text for segment in painted(app))
         assert "═ 1 Formula  2 Code " in text
         await pilot.press("m")
-        await settled(pilot)
         row = next(s for s in painted(app) if "A line through" in s.text)
         assert row.style is not None
         assert row.style.reverse
@@ -122,7 +119,6 @@ async def test_a_key_goes_through_the_themes_tells_each_and_keeps_it(
         grounds = []
         for name in (*THEMES[1:], THEMES[0]):
             await pilot.press("T")
-            await settled(pilot)
             assert f"Theme {name}" in text_of(app, "status").replace("high ", "")
             assert SettingsFile(file).settings == Settings(theme=name)
             grounds.append(triplets(painted(app)[0])[1])
@@ -151,7 +147,6 @@ async def test_whose_the_mouse_is_is_settled_by_a_command_and_no_theme_forgets_i
         await settled(pilot)
         assert "the mouse is the terminal's" in text_of(app, "status")
         await pilot.press("T")
-        await settled(pilot)
         assert SettingsFile(file).settings == Settings(theme=THEMES[1], mouse=False)
         commands["Mouse for the tutor"]()
         assert SettingsFile(file).settings.mouse
@@ -165,7 +160,6 @@ async def test_without_colours_the_key_says_why_nothing_changes(
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
         await pilot.press("T")
-        await settled(pilot)
         assert "NO_COLOR is set" in text_of(app, "status")
 
 
