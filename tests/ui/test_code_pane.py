@@ -60,7 +60,6 @@ async def shown(
 ) -> AsyncIterator[tuple[CodeApp, Pilot[None]]]:
     app = CodeApp(now)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause()
         await pilot.press(*keys)
         await pilot.pause()
         yield app, pilot

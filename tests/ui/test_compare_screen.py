@@ -154,8 +154,7 @@ class CompareApp(App[None]):
 async def shown(session: FakeSession, size: tuple[int, int] = SMALL) -> list[str]:
     """All lines of the pane, also those that have to be scrolled to."""
     app = CompareApp(session)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=size):
         pane = app.screen.query_one(ComparisonPane)
         assert max(content.cell_length for content in pane.lines) <= pane.size.width
         return [content.plain for content in pane.lines]
@@ -187,7 +186,6 @@ async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
 ) -> None:
     app = make_app(first=msgspec.structs.replace(lesson(), comparable=False))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         await pilot.press("c")
         await pilot.pause()
         assert isinstance(app.screen, LessonScreen)
@@ -358,7 +356,6 @@ async def test_it_looks_while_it_is_there_and_no_longer() -> None:
     session = FakeSession(comparison(one_parameter()))
     app = CompareApp(session)
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         assert session.looks == [True]
         await pilot.press("c")
         await pilot.pause()
@@ -383,7 +380,6 @@ async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
 async def test_its_footer_says_how_to_get_back() -> None:
     app = CompareApp(FakeSession(None))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         (words,) = app.screen.query_one(Footer).lines
         assert "c lesson" in words.plain
         await pilot.press("escape")

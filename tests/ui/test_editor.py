@@ -56,7 +56,6 @@ def opened(make_app: Callable[..., TutorApp]) -> Opened:
     async def run() -> AsyncIterator[AtTheEditor]:
         app = make_app(first=with_exercises(REPAIR))
         async with app.run_test(size=(80, 22)) as pilot:
-            await settled(pilot)
             await pilot.press("a", "o")
             assert isinstance(app.screen, EditorScreen)
             yield AtTheEditor(app, pilot)
@@ -109,7 +108,6 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
         return any("os.system" in repr(lesson) for lesson in lessons)
 
     async with app.run_test(size=(80, 22)) as pilot:
-        await settled(pilot)
         await pilot.press("a", "o")
         learner = AtTheEditor(app, pilot)
         assert learner.area.text == FOREIGN

@@ -70,7 +70,6 @@ def at(make_app: MakeApp) -> Callable[..., Any]:
     async def run(*exercises: Exercise, size: tuple[int, int] = SMALL) -> Any:
         app = make_app(first=with_exercises(*exercises))
         async with app.run_test(size=size) as pilot:
-            await settled(pilot)
             learner = Learner(app, pilot)
             await learner.press("a")
             yield learner
@@ -140,7 +139,6 @@ async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_wa
 ) -> None:
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         learner = Learner(app, pilot)
         await learner.press("s", "s", "space", "a", "escape", "h", "H")
         assert learner.sees("Hint 1: Look at w.")
@@ -234,7 +232,6 @@ async def test_without_an_exercise_its_keys_say_how_to_begin_one(
 ) -> None:
     app = make_app(first=with_exercises(PREDICT, REPAIR))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         learner = Learner(app, pilot)
         await learner.press("h")
         assert learner.sees("No exercise is on · a begins one", "status")
@@ -256,8 +253,7 @@ async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_do
     pane = FormulaPane(id="formula", ascii_only=False)
     shown = replace(view(frame(0, 0)), lesson=with_exercises(PREDICT, REPAIR, CHOOSE))
     app = OnePane(pane, shown)
-    async with app.run_test(size=(80, 60)) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=(80, 60)):
         assert "◇ Exercise 1: prediction · a\n" in app.text
         pane.results = {"first": "done", "fix": "tried"}
         assert "✓ Exercise 1: prediction · done\n" in app.text
@@ -268,8 +264,7 @@ async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_do
 async def test_the_formula_does_not_tell_what_is_asked_before_it_is_answered() -> None:
     pane = FormulaPane(id="formula", ascii_only=False)
     app = OnePane(pane, view(frame(2, 1)))  # the loss of epoch 1 is still there
-    async with app.run_test(size=(80, 60)) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=(80, 60)):
         assert "= 30" in app.text
         pane.attempt = attempt()
         assert "= □" in app.text
@@ -381,7 +376,6 @@ async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp
     """In a small terminal; a long reply takes them back."""
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a")
         pane, formula = app.screen.query_one("#exercise"), app.screen.query_one("#formula")
         rows = (pane.size.height, formula.size.height)
@@ -398,7 +392,6 @@ async def test_an_exercise_that_begins_puts_the_timeline_away(
     """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the field."""
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("s")
         engine.holds = True
         await pilot.press("f", "a", "t")

@@ -58,7 +58,6 @@ async def test_it_shows_kind_and_state_and_begins_with_the_chosen_one() -> None:
     session = lesson_session()
     app = Alone(session)
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         listed = app.screen.query_one(ExerciseList)
         rows = [row.plain.split() for row in listed.lines]
         assert [(row[0], row[-1]) for row in rows] == [("✓", "done"), ("▶", "tried"), ("◇", "new")]

@@ -41,8 +41,7 @@ def app_at(now: Frame, before: Frame | None = None, ascii_only: bool = False) ->
 
 async def test_the_formulas_of_the_last_step_bear_its_mark_and_prose_does_not() -> None:
     app = app_at(frame(1, 1), frame(0, 0))
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=SIZE):
         marked = [c.plain.rstrip() for c in app.pane.lines if c.plain.startswith("┃")]
         assert marked == ["┃ Predict", "┃   ŷᵢ = w xᵢ", "┃   ŷ₄ = 0 · 4"]
         assert row(app, "▶ Loss")
@@ -51,8 +50,7 @@ async def test_the_formulas_of_the_last_step_bear_its_mark_and_prose_does_not() 
 async def test_only_the_digits_that_differ_are_marked() -> None:
     before, now = with_loss(frame(1, 2), 21.675), with_loss(frame(2, 2), 21.683)
     app = app_at(now, before)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=SIZE):
         assert changed(next(c for c in app.pane.lines if "21.683" in c.plain)) == ["83"]
 
 
@@ -60,7 +58,6 @@ async def test_a_box_that_was_empty_in_between_is_compared_with_what_it_held() -
     first, empty, now = (with_loss(frame(1, 2), x) for x in (21.675, None, 21.683))
     app = app_at(first)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
         app.view = view(empty, first)
         await pilot.pause()
         assert "□" in app.text
@@ -71,8 +68,7 @@ async def test_a_box_that_was_empty_in_between_is_compared_with_what_it_held() -
 
 async def test_a_value_that_comes_for_the_first_time_is_marked_as_a_whole() -> None:
     app = app_at(with_loss(frame(1, 2), 21.675), with_loss(frame(1, 1), None))
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=SIZE):
         assert changed(next(c for c in app.pane.lines if "21.675" in c.plain)) == ["21.675"]
 
 
@@ -127,15 +123,13 @@ async def test_a_question_about_the_first_phase_of_a_later_epoch_has_that_phase_
 async def test_in_ascii_the_changed_digits_are_the_same_ones() -> None:
     before, now = with_loss(frame(1, 2), -1.5), with_loss(frame(1, 2), -1.25)
     app = app_at(now, before, ascii_only=True)
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=SIZE):
         assert changed(next(c for c in app.pane.lines if "-1.25" in c.plain)) == ["2500"]
 
 
 async def test_what_comes_next_is_shown_with_its_whole_formula_if_there_is_room() -> None:
     app = app_at(frame(1, 1), frame(0, 0))
-    async with app.run_test(size=(78, 8)) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=(78, 8)):
         assert any(row.strip().endswith("N i=1") for row in app.screen_rows)
         assert any("▶ Loss" in row for row in app.screen_rows)
         assert any("ŷ₄ = 0 · 4" in row for row in app.screen_rows), "what has run is there too"
@@ -301,7 +295,6 @@ async def test_before_the_first_frame_the_text_in_view_is_built_first() -> None:
     show = pane.show_lines
     pane.show_lines = lambda lines: (built.append(len(lines)), show(lines))[1]  # type: ignore[method-assign]
     async with app.run_test(size=(60, 9)) as pilot:
-        await pilot.pause()
         await pilot.pause()
         assert 8 <= min(built) < max(built) == len(pane.lines)
         assert "What to remember" in app.text

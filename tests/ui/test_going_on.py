@@ -17,7 +17,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import SMALL, settled, text_of
+from .conftest import SMALL, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, curriculum, left
@@ -44,7 +44,6 @@ def gone_on(engine: FakeEngine) -> GoneOn:
             engine, curriculum, opened, journal=kept, ascii_only=False, is_trusted=lambda _: True
         )
         async with app.run_test(size=SMALL) as pilot:
-            await settled(pilot)
             await pilot.press("enter")
             yield app, pilot, kept
 
@@ -96,7 +95,6 @@ async def test_what_another_tutor_has_done_is_seen_when_the_menu_is_shown(
     lesson = with_exercises(PREDICT)
     app = TutorApp(engine, curriculum, lambda _: lesson, journal=kept, is_trusted=lambda _: True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("enter")
         kept.news = {lesson.slug: {"first": "done"}}
         await pilot.press("A")

@@ -139,8 +139,7 @@ def visible(pane: GraphPane) -> list[str]:
 async def shown(at: RunView, height: int = 8) -> list[str]:
     """What can be seen of a pane of this height, its border included."""
     app = GraphApp(at, height)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
+    async with app.run_test(size=SMALL):
         return visible(app.query_one(GraphPane))
 
 
@@ -254,7 +253,6 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
     attempt = replace(attempt, asks_what_comes=True)
     app = GraphApp(view(line_graph(), step=2))
     async with app.run_test(size=(118, 20)) as pilot:
-        await pilot.pause()
         pane = app.query_one(GraphPane)
         pane.attempt = attempt
         await pilot.pause()
@@ -311,7 +309,6 @@ async def test_a_graph_that_does_not_fit_is_folded_and_says_what_it_hides() -> N
 async def test_enter_unfolds_the_chosen_line_and_folds_it_again() -> None:
     app = GraphApp(view(xor_graph(), step=3))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         pane = app.query_one(GraphPane)
         pane.action_choose(4)
         folded = visible(pane)
@@ -328,7 +325,6 @@ async def test_enter_unfolds_the_chosen_line_and_folds_it_again() -> None:
 async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
     app = GraphApp(view(xor_graph(), step=3))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         pane = app.query_one(GraphPane)
         pane.action_choose(4)
         await pilot.press("enter")
@@ -347,7 +343,6 @@ async def test_from_see_above_enter_goes_there() -> None:
     graph = AutogradGraph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
     app = GraphApp(view(graph, 3))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         await pilot.press("down", "down", "down", "enter")
         pane = app.query_one(GraphPane)
         chosen = [
@@ -363,7 +358,6 @@ def styles(content: Content) -> list[object]:
 async def test_another_step_of_the_same_graph_leaves_the_learners_folds_alone() -> None:
     app = GraphApp(view(line_graph(), step=3))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         await pilot.press("down", "down", "enter")
         pane = app.query_one(GraphPane)
         folded = text(pane)
@@ -376,7 +370,6 @@ async def test_another_step_of_the_same_graph_leaves_the_learners_folds_alone() 
 async def test_it_says_when_it_comes_into_view_and_when_it_goes() -> None:
     app = GraphApp(view(line_graph()))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         pane = app.query_one(GraphPane)
         pane.display = False
         await pilot.pause()
@@ -390,7 +383,6 @@ async def test_it_says_when_it_comes_into_view_and_when_it_goes() -> None:
 async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
     app = GraphApp(view(line_graph()))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         pane = app.query_one(GraphPane)
         assert any(text_styles.ACTIVE in styles(content) for content in pane.lines)
         app.query_one(Input).focus()
@@ -402,7 +394,6 @@ async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
 async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None:
     app = GraphApp(view(xor_graph(), 2, 0))
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
         pane = app.query_one(GraphPane)
         pane.view = view(xor_graph(), 2, operations)
         await pilot.pause()

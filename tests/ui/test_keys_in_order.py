@@ -56,7 +56,6 @@ async def test_words_after_the_slash_find_a_lesson_enter_opens_it_and_the_next_k
 ) -> None:
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         at_once(app, "/xor\r ")
         await acted(app, pilot)
         assert "XOR with a hidden layer" in text_of(app, "header")
@@ -69,7 +68,6 @@ async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         at_once(app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
         app.post_message(events.Paste(".2"))
         at_once(app, "5\r ")
@@ -91,7 +89,6 @@ async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_t
 ) -> None:
     app = make_app(first=with_exercises(PREDICT, REPAIR))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         at_once(app, "a0.5")
         await acted(app, pilot)
         assert app.screen.query_one("#exercise-answer", Input).value == "0.5"

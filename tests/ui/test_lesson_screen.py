@@ -63,7 +63,6 @@ KEYS: tuple[tuple[str, Command], ...] = (
 
 async def test_a_key_sends_its_command(make_app: MakeApp, engine: FakeEngine) -> None:
     async with make_app().run_test(size=SMALL) as pilot:
-        await settled(pilot)
         for key, command in KEYS:
             await pilot.press(key)
             sent = [c for c in engine.sent if type(c).__name__ != "FramePainted"]
@@ -76,7 +75,6 @@ async def test_the_lesson_can_be_read_while_pytorch_is_loading(
     engine.ready_at_once = False
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         assert "One weight learns y = 2x" in text_of(app, "formula")
         assert "y_pred = w * x" in text_of(app, "code")
         assert text_of(app, "status") == "loading PyTorch …"
@@ -88,7 +86,6 @@ async def test_the_lesson_can_be_read_while_pytorch_is_loading(
 async def test_a_step_shows_in_all_panes(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         await pilot.press(*["space"] * 4)
         assert "▶ Reset" not in text_of(app, "code")  # manual has none
         assert "0.30000 · 4" in text_of(app, "formula")
@@ -115,7 +112,6 @@ async def test_space_pages_through_the_introduction_before_it_steps(
     """No paragraph of it is passed over; after a restart it has been read."""
     app = make_app(first=with_introduction(20))
     async with app.run_test(size=size) as pilot:
-        await settled(pilot)
         pane = app.screen.query_one(FormulaPane)
         await come_true(lambda: "Paragraph 19" in text_of(app, "formula"))
         seen: set[int] = set()
@@ -135,7 +131,6 @@ async def test_space_pages_through_the_introduction_before_it_steps(
 async def test_other_keys_step_at_once(make_app: MakeApp, engine: FakeEngine, key: str) -> None:
     app = make_app(first=with_introduction(20))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press(key)
         assert isinstance(engine.sent[-1], StepEpoch | RunTo | FramePainted)
 
@@ -167,8 +162,7 @@ async def test_a_hidden_pane_builds_nothing_until_it_is_shown_again(
 
 async def test_the_code_is_shown_to_the_character(make_app: MakeApp) -> None:
     app = make_app()
-    async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
+    async with app.run_test(size=LARGE):
         shown = [line.plain[2:] for line in app.screen.query_one("#code", LinesPane).lines]
         for section in lesson().sections:
             for fence in section.fences("manual"):
@@ -197,7 +191,6 @@ async def test_code_wider_than_its_pane_is_folded_and_marked_and_never_cut(
 async def test_the_digits_that_have_changed_are_underlined(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         await pilot.press(*["space"] * 4)
         (row,) = [
             line
@@ -213,7 +206,6 @@ async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("r")
         assert engine.kinds()[-1] == "FramePainted"
         engine.advance(5)
@@ -228,7 +220,6 @@ async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted
 async def test_a_run_goes_on_while_the_help_is_read(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("r", "question_mark")
         engine.advance(5)
         await settled(pilot)
@@ -238,7 +229,6 @@ async def test_a_run_goes_on_while_the_help_is_read(make_app: MakeApp, engine: F
 async def test_d_shows_the_refusal(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("d")
         assert text_of(app, "status") == "! there is no cuda here; there is cpu"
 
@@ -258,7 +248,6 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("l", *"0.x", "enter")
         hint = app.screen.query_one("#hint")
         said = str(hint.render())
@@ -278,7 +267,6 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(
 async def test_j_asks_for_an_epoch(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("j", *"7", "enter")
         assert "epoch 7 of 20" in text_of(app, "header")
     assert engine.sent[-1] == Seek(epoch=7)
@@ -289,7 +277,6 @@ async def test_escape_leaves_a_question_without_an_answer(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("j", "7", "escape")
         assert isinstance(app.screen, LessonScreen)
     assert not any(isinstance(c, Seek) for c in engine.sent)
@@ -300,7 +287,6 @@ async def test_escape_leaves_a_question_without_an_answer(
 async def test_x_stops_what_runs(make_app: MakeApp, engine: FakeEngine, key: str) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         engine.holds = True
         await pilot.press("space", key)
         assert engine.stopped == 1
@@ -315,7 +301,6 @@ async def test_what_takes_long_is_named_in_the_status_line(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         engine.holds, engine.busy = True, 3.0
         await pilot.press("space")
         app.session._heard_at -= 3
@@ -329,7 +314,6 @@ async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
     app = make_app()
     parts = ("the run before is kept as A", "manual made this update, and the formulas show more")
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         kinds: tuple[tuple[NoticeKind, str], ...] = (("info", ""), ("refused", "! "))
         for kind, mark in kinds:
             notes = [Remark("text", {"text": part}) for part in parts]
@@ -344,7 +328,6 @@ async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
 async def test_n_and_p_turn_the_lessons(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("n")
         assert "XOR with a hidden layer" in text_of(app, "header")
         await pilot.press("p")
@@ -358,7 +341,6 @@ async def test_opening_another_lesson_while_the_engine_is_busy_shows_it_at_once(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         engine.holds = True
         await pilot.press("space", "n")
         assert "XOR" in text_of(app, "header")
@@ -370,7 +352,6 @@ async def test_opening_another_lesson_while_the_engine_is_busy_shows_it_at_once(
 async def test_m_shows_the_menu_and_pauses_the_run(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("r", "m")
         assert isinstance(app.screen, MenuScreen)
         assert engine.kinds()[-1] == "Pause"
@@ -382,7 +363,6 @@ async def test_m_shows_the_menu_and_pauses_the_run(make_app: MakeApp, engine: Fa
 async def test_question_mark_shows_every_key(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         for command in (*LESSON_COMMANDS, *PANE_COMMANDS):
@@ -394,7 +374,6 @@ async def test_question_mark_shows_every_key(make_app: MakeApp) -> None:
 async def test_q_quits_at_once_and_closes_the_engine(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("q")
         await come_true(lambda: not app.is_running)
     await come_true(lambda: engine.closed)
@@ -403,7 +382,6 @@ async def test_q_quits_at_once_and_closes_the_engine(make_app: MakeApp, engine: 
 async def test_the_command_palette_finds_a_command(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("s", "ctrl+p")
         await come_true(lambda: isinstance(app.screen, CommandPalette))
         await pilot.press(*"back epoch")
@@ -419,7 +397,6 @@ async def test_a_digit_shows_a_pane_and_gives_it_the_focus(
 ) -> None:
     app = make_app()
     async with app.run_test(size=size) as pilot:
-        await settled(pilot)
         for key, pane in enumerate(PANE_TITLES, 1):
             await pilot.press(str(key))
             widget = app.screen.query_one(f"#{pane}")
@@ -435,7 +412,6 @@ async def test_tab_goes_from_pane_to_pane_and_the_focus_has_a_double_line(
 ) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         in_view = tuple(PANE_TITLES)[1:6]  # graph and exercise share a place with others
         for name in (*in_view, "formula"):
             await pilot.press("tab")
@@ -451,7 +427,6 @@ async def test_tab_goes_from_pane_to_pane_and_the_focus_has_a_double_line(
 async def test_arrows_and_page_keys_scroll_the_focused_pane(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         pane = app.screen.query_one("#formula", LinesPane)
         await pilot.press("down")
         assert pane.scroll_offset.y == 1
@@ -466,7 +441,6 @@ async def test_an_error_names_its_place_and_the_last_numbers_stay(
 ) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         await pilot.press("s", "space")
         numbers = text_of(app, "numbers")
         engine.fails_at = "Loss"
@@ -492,7 +466,6 @@ async def test_a_long_error_is_shown_up_to_its_fourth_line_and_says_that_it_is_c
     )
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("space", "space")
         *shown, advice = text_of(app, "error").splitlines()
         assert "expected version 0 instead" in re.sub(r"\s+", " ", " ".join(shown))
@@ -504,7 +477,6 @@ async def test_a_long_error_is_shown_up_to_its_fourth_line_and_says_that_it_is_c
 async def test_a_run_that_diverges_is_told_in_a_plain_word(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         await pilot.press("l", *"1e6", "enter", "j", *"60", "enter")
         assert "The loss is no longer finite" in text_of(app, "numbers")
         assert "inf" in text_of(app, "numbers")
@@ -514,7 +486,6 @@ async def test_a_run_that_diverges_is_told_in_a_plain_word(make_app: MakeApp) ->
 async def test_what_a_lesson_prints_is_data(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         engine.tell(OutputPrinted(text="[red]loss[/red] \x1b[2Jgone\n", left_out=7))
         engine.tell(
             LessonFailed(
@@ -532,7 +503,6 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_recovers(
 ) -> None:
     app = make_app()
     async with app.run_test(size=(60, 20)) as pilot:
-        await settled(pilot)
         words = app.screen.query_one("#too-small")
         assert (
             str(words.render()) == "The tutor needs a window of 80×22; this one is 60×20 · q quits"
@@ -548,7 +518,6 @@ async def test_in_a_window_that_is_too_small_no_key_acts_but_q(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.resize_terminal(40, 12)
         asked = len(engine.sent)
         await pilot.press("s", "r", "A", "escape", "ctrl+c", "6", "m")
@@ -567,7 +536,6 @@ async def test_resizing_while_a_run_is_on_keeps_all_panes_right(
 ) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         await pilot.press("r")
         for size in (SMALL, (60, 20), LARGE, (140, 28), LARGE):
             engine.advance(1)
@@ -580,7 +548,6 @@ async def test_resizing_while_a_run_is_on_keeps_all_panes_right(
 async def test_ten_quick_steps_are_ten_steps(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press(*["space"] * 10)
     assert engine.kinds().count("StepPhase") == 10
 
@@ -588,7 +555,6 @@ async def test_ten_quick_steps_are_ten_steps(make_app: MakeApp, engine: FakeEngi
 async def test_a_wrong_key_does_nothing(make_app: MakeApp, engine: FakeEngine) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         sent = len(engine.sent)
         for key in ("u", "f5", "ctrl+x", "0", "enter", "delete", "é"):
             await pilot.press(key)
@@ -600,7 +566,6 @@ async def test_a_wrong_key_does_nothing(make_app: MakeApp, engine: FakeEngine) -
 async def test_no_key_ends_a_lesson_with_exercises(make_app: MakeApp) -> None:
     app = make_app(first=with_exercises(PREDICT, REACH, REPAIR, AUTOGRAD, CHOOSE))
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         for command in LESSON_COMMANDS:
             if command.action.startswith("screen."):
                 await pilot.press(command.keys[0], "escape")
@@ -618,7 +583,6 @@ async def test_the_output_follows_its_last_line_unless_it_has_been_scrolled_up(
 ) -> None:
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         pane = app.screen.query_one("#output", LinesPane)
         engine.tell(OutputPrinted(text="x" * 3000 + "\n" + "line\n" * 20))
         await settled(pilot)
@@ -634,7 +598,6 @@ async def test_another_lesson_begins_with_its_introduction(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("2", "4", "n")
         assert app.screen.query_one("#formula").display
         assert app.screen.query_one("#formula").has_focus
@@ -645,7 +608,6 @@ async def test_a_key_that_does_nothing_says_so(make_app: MakeApp, engine: FakeEn
     """On the lesson and in the menu; a key that acts says nothing of the kind."""
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("y")
         assert app.session.notice == Notice("unknown_key", {"key": "y"})
         await pilot.press("f7")
@@ -662,6 +624,5 @@ async def test_a_letter_that_is_typed_is_no_key_that_does_nothing(
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("l", "y", "escape")
         assert app.session.notice.code != "unknown_key"

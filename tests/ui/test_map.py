@@ -12,7 +12,7 @@ from tutor.ui.lesson_lines import LessonProgress, map_row
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MapScreen, MenuScreen
 
-from .conftest import LARGE, SMALL, open_lesson, settled, text_of
+from .conftest import LARGE, SMALL, open_lesson, text_of
 from .fake_engine import FakeEngine
 from .kept import KINDS, Kept, chosen_in_view, in_chapters
 from .lessons import HEADLINES, headline
@@ -35,7 +35,6 @@ async def test_each_lesson_stands_below_what_it_builds_on_with_what_is_done(
 ) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("M")
         assert isinstance(app.screen, MapScreen)
         shown = [row[2:] for row in text_of(app, "lessons").split("\n")]
@@ -51,7 +50,6 @@ async def test_enter_opens_a_lesson_from_the_map_and_escape_leads_back_to_it(
 ) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("M", "escape")
         assert isinstance(app.screen, MenuScreen)
         await pilot.press("M", "home", "down", "enter")
@@ -72,7 +70,6 @@ async def test_the_map_shows_each_chapter_below_its_heading(
     done = {"lesson-1": {"first": "done", "second": "tried"}}
     app = TutorApp(engine, in_chapters(), open_lesson, journal=Kept(done=done), ascii_only=False)
     async with app.run_test(size=size) as pilot:
-        await settled(pilot)
         await pilot.press("M")
         shown = [row[2:].rstrip() for row in text_of(app, "lessons").split("\n")]
         assert len(shown) == 41 + 6

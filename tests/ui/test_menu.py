@@ -61,7 +61,6 @@ async def test_who_has_done_nothing_is_told_what_to_press_and_enter_opens_the_fi
 ) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         assert "enter opens a lesson · space steps · ? shows all keys" in rows(app)[0]
         assert chosen(app).startswith("1 ")
         await pilot.press("enter")
@@ -75,8 +74,7 @@ async def test_every_row_tells_how_many_exercises_are_done(menu: Menu) -> None:
         "lesson-3": {"first": "tried", "gone": "done"},
     }
     app = menu(Kept(done=done))
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
+    async with app.run_test(size=SMALL):
         marks = [row[5:13].strip() for row in rows(app)[1:5]]
         assert marks == ["✓ 2/3", "· 1/3", "· 0/3", ""]
         assert "Welcome" not in rows(app)[0]
@@ -85,7 +83,6 @@ async def test_every_row_tells_how_many_exercises_are_done(menu: Menu) -> None:
 async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu: Menu) -> None:
     app = menu(Kept(left(exercise="second"), {"line": {"first": "done", "second": "skipped"}}))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down")
         lines = text_of(app, "details").split("\n")
         assert "One weight learns y = 2x." in lines
@@ -100,7 +97,6 @@ async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu:
 async def test_all_lessons_can_be_reached_in_a_small_terminal(menu: Menu) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("end")
         shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
         assert "▶ 24" in shown
@@ -121,7 +117,6 @@ async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
     done["lesson-12"] = {"first": "done"}
     app = TutorApp(engine, in_chapters(), open_lesson, journal=Kept(done=done), ascii_only=False)
     async with app.run_test(size=size) as pilot:
-        await settled(pilot)
         assert len(rows(app)) == 1 + 41 + 6
         headings = [row.strip() for row in rows(app) if "──" in row]
         assert headings == [
@@ -143,7 +138,6 @@ async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
 async def test_a_page_is_as_long_as_the_view_with_its_headings(engine: FakeEngine) -> None:
     app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         seen: set[int] = set()
         for _ in range(6):
             pane = app.screen.query_one(LessonsPane)
@@ -162,7 +156,6 @@ async def test_going_up_to_the_first_lesson_of_a_chapter_shows_its_heading(
 ) -> None:
     app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("end", *["up"] * 22)
         assert "Lesson 19" in chosen_in_view(app)
         pane = app.screen.query_one(LessonsPane)
@@ -172,7 +165,6 @@ async def test_going_up_to_the_first_lesson_of_a_chapter_shows_its_heading(
 async def test_a_search_finds_lessons_without_their_headings(engine: FakeEngine) -> None:
     app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("slash", *"lesson-2")
         assert [int(row.removeprefix("▶").split()[0]) for row in rows(app)] == [2, *range(20, 30)]
         await pilot.press("escape")
@@ -194,8 +186,7 @@ async def test_nothing_is_read_of_the_journal_before_the_first_paint(menu: Menu)
             asked.append(kept.asked)
 
     app._menu_screen = Watched(app._curriculum)
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
+    async with app.run_test(size=SMALL):
         assert asked == [0]
         assert kept.asked > 0
 
@@ -206,7 +197,6 @@ async def test_nothing_is_read_of_the_journal_before_the_first_paint(menu: Menu)
 async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: FakeEngine) -> None:
     app = menu(Kept(left(exercise="second")))
     async with app.run_test(size=LARGE) as pilot:
-        await settled(pilot)
         assert chosen(app) == "Go on: The lesson line · autograd · epoch 3 · exercise 2"
         app._open_lesson = lambda path: lesson("line")
         await pilot.press("enter")
@@ -221,7 +211,6 @@ async def test_enter_that_comes_before_the_journal_is_read_still_goes_on(
 ) -> None:
     app = menu(Kept(left()))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         app._menu_screen.is_known = False
         app._menu_screen.action_open_chosen()
         assert not any(isinstance(c, OpenLesson) for c in engine.sent)
@@ -236,7 +225,6 @@ async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
 ) -> None:
     app = menu(Kept())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "enter", "s", "m")
         assert "◂ open now" in chosen(app)
         assert rows(app)[0].strip().startswith("Go on: The lesson xor")
@@ -248,7 +236,6 @@ async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
 async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("O")
         assert "Nothing to resume yet" in text_of(app, "status")
 
@@ -259,7 +246,6 @@ async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_
     app = menu(Kept(left()))
     app._open_lesson = lambda path: lesson("line")
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "enter")
         assert "You are back where you left · R starts again" in text_of(app, "status")
         assert "epoch 3" in text_of(app, "header")
@@ -273,7 +259,6 @@ async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_
 async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: FakeEngine) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a")
         assert isinstance(app.screen, LessonScreen)
         assert app.session.attempt is not None
@@ -283,7 +268,6 @@ async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: Fake
 async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("slash", *"son-2")
         numbers = [row.split()[-3 if "exercises" in row else -1] for row in rows(app)]
         assert len(numbers) == 5, "20 to 24"
@@ -296,7 +280,6 @@ async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
 async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("slash", *"zzz")
         assert [row.strip() for row in rows(app)] == ["No lesson has these words"]
         await pilot.press("enter")
@@ -331,7 +314,6 @@ def test_what_has_the_words_in_its_title_comes_first_and_a_mode_is_no_word(
 async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("enter")
         for key, title in (("n", "xor"), ("n", "lesson-3"), ("p", "xor")):
             await pilot.press(key)
@@ -343,7 +325,6 @@ async def test_n_and_p_come_back_to_a_lesson_where_it_was_left(menu: Menu) -> No
     app = menu(Kept(left()))
     app._open_lesson = lambda path: lesson(path.stem)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "down", "enter")
         assert "epoch 0" in text_of(app, "header")
         await pilot.press("p")
@@ -357,7 +338,6 @@ async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: Fa
     app = menu(Kept(msgspec.structs.replace(left(), fingerprint=known.fingerprint())))
     app._open_lesson = lambda path: known
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "a")
         assert app.session.attempt is not None
         app.session.controller.leave()
@@ -374,7 +354,6 @@ async def test_enter_opens_the_lesson_under_the_cursor(
 ) -> None:
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "enter")
         assert isinstance(app.screen, LessonScreen)
         assert "XOR" in text_of(app, "header")
@@ -384,7 +363,6 @@ async def test_enter_opens_the_lesson_under_the_cursor(
 async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(make_app: MakeApp) -> None:
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("end", "enter")
         assert isinstance(app.screen, MenuScreen)
         assert "no Predict phase" in text_of(app, "status")
@@ -393,7 +371,6 @@ async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(make_app: MakeAp
 async def test_going_back_without_an_open_lesson_says_what_to_do(make_app: MakeApp) -> None:
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("escape")
         assert "No lesson is open yet" in text_of(app, "status")
 
@@ -410,7 +387,6 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
 
     app = make_app(menu=True, trust_lesson=trust)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "down", "enter")
         assert isinstance(app.screen, AskTrust)
         assert engine.kinds().count("OpenLesson") == 0
@@ -424,7 +400,6 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
 async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(make_app: MakeApp) -> None:
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("down", "down", "enter")
         await pilot.press("v")
         assert isinstance(app.screen, ViewText)
@@ -437,7 +412,6 @@ async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(make_app:
 async def test_q_quits_from_the_menu(make_app: MakeApp) -> None:
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("q")
         await come_true(lambda: not app.is_running)
 
@@ -446,8 +420,7 @@ async def test_a_path_is_read_after_the_first_paint_and_opened(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
     app = make_app(first=HEADLINES[1].path)
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
+    async with app.run_test(size=SMALL):
         assert "XOR" in text_of(app, "header")
     assert engine.kinds().count("OpenLesson") == 1
 
@@ -456,8 +429,7 @@ async def test_a_path_that_is_no_lesson_ends_the_app_with_its_words(
     make_app: MakeApp, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = make_app(first=Path("/lessons/none.md"))
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
+    async with app.run_test(size=SMALL):
         assert not app.is_running
     assert app.return_code == 1
     assert capsys.readouterr().err == "/lessons/none.md: there is no such file\n"
@@ -468,7 +440,6 @@ async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_me
 ) -> None:
     app = make_app(first=HEADLINES[2].path)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         assert isinstance(app.screen, AskTrust)
         await pilot.press("n")
         assert isinstance(app.screen, MenuScreen)

@@ -75,7 +75,6 @@ def at(make_app: Callable[..., TutorApp], engine: FakeEngine) -> At:
     async def run(exercise: Exercise, size: tuple[int, int], *more: Exercise) -> Any:
         app = make_app(first=with_exercises(exercise, *more))
         async with app.run_test(size=size) as pilot:
-            await settled(pilot)
             await pilot.press("a")
             yield Reader(app, pilot)
 

@@ -31,7 +31,6 @@ async def test_half_an_answer_is_typed_on_where_it_was_left(
 ) -> None:
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a", "-", "3", "1", "left")
         await resize(pilot, small)
         await pilot.press("9", "enter", "escape", "space")  # nothing of it can be seen: it waits
@@ -52,7 +51,6 @@ async def test_half_an_answer_is_typed_on_where_it_was_left(
 async def test_letters_stay_keys_and_a_picked_choice_stays_picked(make_app: MakeApp) -> None:
     app = make_app(first=with_exercises(CHOOSE))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a", "2")
         await resize(pilot, (60, 18), LARGE, SMALL)
         await pilot.press("enter")
@@ -63,7 +61,6 @@ async def test_letters_stay_keys_and_a_picked_choice_stays_picked(make_app: Make
 async def test_code_is_typed_on_where_it_was_left(make_app: MakeApp) -> None:
     app = make_app(first=with_exercises(REPAIR))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a", "o", "#", "a")
         await resize(pilot, (60, 18), LARGE, (50, 10), SMALL)
         await pilot.press("b")
@@ -78,7 +75,6 @@ async def test_beside_it_stands_what_it_needs_in_every_layout(
 ) -> None:
     app = make_app(first=with_exercises(exercise, PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a")
         await resize(pilot, size)
         assert app.screen.query_one(f"#{pane}").display
@@ -93,7 +89,6 @@ async def test_in_another_layout_the_exercise_is_in_view_and_what_is_hidden_has_
 ) -> None:
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("a", "4", "escape", pane)
         for size in (LARGE, (120, 30), (60, 18), LARGE):
             await resize(pilot, size)
@@ -113,7 +108,6 @@ async def test_without_an_exercise_the_pane_that_was_chosen_stays_in_front(
     """Of those that share a place in one layout and stand beside each other in the next."""
     app = make_app(first=with_exercises(PREDICT))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         pane = app.screen.query_one(f"#{list(PANE_TITLES)[int(key) - 1]}")
         await pilot.press(key)
         for size in (LARGE, SMALL):

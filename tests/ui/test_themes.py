@@ -99,7 +99,6 @@ async def test_the_chosen_row_is_reversed_and_the_focused_pane_has_a_double_line
 ) -> None:
     app = make_app(theme=theme)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("2")
         text = "".join(segment.text for segment in painted(app))
         assert "═ 1 Formula  2 Code " in text
@@ -115,7 +114,6 @@ async def test_a_key_goes_through_the_themes_tells_each_and_keeps_it(
     file = tmp_path / "config" / "settings.json"
     app = make_app(menu=True, settings=SettingsFile(file))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         grounds = []
         for name in (*THEMES[1:], THEMES[0]):
             await pilot.press("T")
@@ -141,7 +139,6 @@ async def test_whose_the_mouse_is_is_settled_by_a_command_and_no_theme_forgets_i
     file = tmp_path / "settings.json"
     app = make_app(menu=True, settings=SettingsFile(file))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
         commands["Mouse for the terminal"]()
         await settled(pilot)
@@ -158,7 +155,6 @@ async def test_without_colours_the_key_says_why_nothing_changes(
     monkeypatch.setenv("NO_COLOR", "1")
     app = make_app(menu=True)
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("T")
         assert "NO_COLOR is set" in text_of(app, "status")
 
@@ -188,7 +184,6 @@ async def test_settings_that_can_not_be_written_hold_and_are_told(
     (tmp_path / "blocked").write_text("a file where a folder should be")
     app = make_app(menu=True, settings=SettingsFile(tmp_path / "blocked" / "settings.json"))
     async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
         await pilot.press("T")
         app._tell_trouble()
         await settled(pilot)
