@@ -29,6 +29,8 @@ from .lessons import HEADLINES, lesson
 
 SMALL, LARGE = (80, 24), (120, 36)
 
+MakeApp = Callable[..., TutorApp]
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
@@ -126,7 +128,7 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def make_app(engine: FakeEngine) -> Callable[..., TutorApp]:
+def make_app(engine: FakeEngine) -> MakeApp:
     def make(*, first: Lesson | None = None, menu: bool = False, **more: Any) -> TutorApp:
         options = {
             "ascii_only": False,

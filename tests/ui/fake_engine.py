@@ -81,7 +81,6 @@ class Simulated:
     @staticmethod
     def gradient(w: float) -> float:
         # Not sum(): its last bit differs between versions of Python.
-        # Not sum(): its last bit differs between versions of Python.
         return math.fsum(2 * x * (w * x - 2 * x) for x in X) / len(X)
 
     @staticmethod

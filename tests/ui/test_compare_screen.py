@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from typing import ClassVar, cast
 
 import msgspec
@@ -17,12 +16,11 @@ from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
-from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen, ComparisonPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, MakeApp
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -182,7 +180,7 @@ async def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference
 
 
 async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
-    make_app: Callable[..., TutorApp],
+    make_app: MakeApp,
 ) -> None:
     app = make_app(first=msgspec.structs.replace(lesson(), comparable=False))
     async with app.run_test(size=SMALL) as pilot:

@@ -17,7 +17,7 @@ from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import come_true, settled, text_of
+from .conftest import MakeApp, come_true, settled, text_of
 from .exercises import REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
@@ -51,7 +51,7 @@ Opened = Callable[[], AbstractAsyncContextManager[AtTheEditor]]
 
 
 @pytest.fixture
-def opened(make_app: Callable[..., TutorApp]) -> Opened:
+def opened(make_app: MakeApp) -> Opened:
     @asynccontextmanager
     async def run() -> AsyncIterator[AtTheEditor]:
         app = make_app(first=with_exercises(REPAIR))
@@ -98,7 +98,7 @@ class FromElsewhere(Journal):
 
 
 async def test_code_from_elsewhere_runs_only_after_a_yes(
-    make_app: Callable[..., TutorApp], engine: FakeEngine
+    make_app: MakeApp, engine: FakeEngine
 ) -> None:
     journal = FromElsewhere()
     app = make_app(first=with_exercises(REPAIR), journal=journal)

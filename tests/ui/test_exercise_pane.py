@@ -23,7 +23,7 @@ from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.prose import inline_formulas
 
-from .conftest import LARGE, SMALL, settled, text_of
+from .conftest import LARGE, SMALL, MakeApp, settled, text_of
 from .exercises import (
     AUTOGRAD,
     CHOOSE,
@@ -36,8 +36,6 @@ from .exercises import (
 )
 from .fake_engine import FakeEngine
 from .panes import OnePane, frame, view
-
-MakeApp = Callable[..., TutorApp]
 
 
 class Learner:

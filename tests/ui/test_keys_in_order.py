@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -19,11 +18,10 @@ from tutor.ui.app import TutorApp
 from tutor.ui.screens.base import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import SMALL, settled, text_of
+from .conftest import SMALL, MakeApp, settled, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
-MakeApp = Callable[..., TutorApp]
 NAMES = {"/": "slash", ".": "full_stop", " ": "space", "\r": "enter", "\x1b": "escape"}
 DONE = (SetLearningRate, SetElement, Seek, RenameRun, StepPhase)
 

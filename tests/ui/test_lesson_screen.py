@@ -1,7 +1,7 @@
 """Every key of the lesson screen, pressed."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -28,7 +28,6 @@ from tutor.protocol.messages import (
     Switch,
 )
 from tutor.session.run_view import Notice, NoticeKind
-from tutor.ui.app import TutorApp
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.lines import LinesPane
@@ -37,13 +36,10 @@ from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.parameter_input import read_learning_rate
 
-from .conftest import LARGE, SMALL, come_true, settled, text_of
+from .conftest import LARGE, SMALL, MakeApp, come_true, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .lessons import lesson
-
-MakeApp = Callable[..., TutorApp]
-
 
 KEYS: tuple[tuple[str, Command], ...] = (
     ("space", StepPhase()),
@@ -594,7 +590,7 @@ async def test_the_output_follows_its_last_line_unless_it_has_been_scrolled_up(
 
 
 async def test_another_lesson_begins_with_its_introduction(
-    make_app: Callable[..., TutorApp],
+    make_app: MakeApp,
 ) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:

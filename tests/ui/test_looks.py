@@ -7,12 +7,10 @@ import pytest
 from textual.pilot import Pilot
 
 from tutor.protocol.messages import OutputPrinted
-from tutor.ui.app import TutorApp
 
-from .conftest import LARGE, SMALL, settled
+from .conftest import LARGE, SMALL, MakeApp, settled
 from .fake_engine import FakeEngine
 
-MakeApp = Callable[..., TutorApp]
 Snap = Callable[..., bool]
 
 both_sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x36"])

@@ -18,13 +18,11 @@ from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 
-from .conftest import LARGE, SMALL, come_true, open_lesson, settled, text_of
+from .conftest import LARGE, SMALL, MakeApp, come_true, open_lesson, settled, text_of
 from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, chosen_in_view, curriculum, in_chapters, left
 from .lessons import HEADLINES, lesson
-
-MakeApp = Callable[..., TutorApp]
 
 
 @pytest.fixture

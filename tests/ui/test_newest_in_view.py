@@ -17,7 +17,7 @@ from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import settled, text_of
+from .conftest import MakeApp, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
@@ -70,7 +70,7 @@ At = Callable[..., Any]
 
 
 @pytest.fixture
-def at(make_app: Callable[..., TutorApp], engine: FakeEngine) -> At:
+def at(make_app: MakeApp, engine: FakeEngine) -> At:
     @asynccontextmanager
     async def run(exercise: Exercise, size: tuple[int, int], *more: Exercise) -> Any:
         app = make_app(first=with_exercises(exercise, *more))

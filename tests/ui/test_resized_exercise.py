@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from textual.widgets import Input, TextArea
 
 from tutor.protocol.messages import StepPhase
-from tutor.ui.app import TutorApp
 from tutor.ui.commands import PANE_TITLES
 
-from .conftest import LARGE, SMALL, settled
+from .conftest import LARGE, SMALL, MakeApp, settled
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
-MakeApp = Callable[..., TutorApp]
 TOO_SMALL = ((60, 18), (80, 21), (79, 24), (40, 5))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from tutor.ui.app import TutorApp
 from tutor.ui.settings import THEMES, Settings, SettingsFile
 from tutor.ui.themes import LOOKS
 
-from .conftest import SMALL, settled, text_of
+from .conftest import SMALL, MakeApp, settled, text_of
 
-MakeApp = Callable[..., TutorApp]
 Colour = tuple[int, int, int]
 
 AA, AAA = 4.5, 7.0

@@ -1,7 +1,5 @@
 """The timeline and the list of runs, as keys and text on a screen."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tutor.protocol.frame import Element
@@ -10,10 +8,8 @@ from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.lists import RunsPane, RunsScreen
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, MakeApp
 from .fake_engine import FakeEngine
-
-MakeApp = Callable[..., TutorApp]
 
 
 def seeks(engine: FakeEngine) -> list[tuple[int, int | None]]:
