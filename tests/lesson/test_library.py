@@ -11,7 +11,7 @@ import pytest
 
 from tutor.errors import LessonError
 from tutor.lesson import library
-from tutor.lesson.library import language_of_locale
+from tutor.lesson.languages import language_of_locale
 
 
 def put(

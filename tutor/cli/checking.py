@@ -19,7 +19,7 @@ from tutor.cli.lessons import trusted
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
 from tutor.lesson import library
-from tutor.lesson.library import ORIGINAL
+from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain

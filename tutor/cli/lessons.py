@@ -14,7 +14,8 @@ from typing import Any
 from tutor.cli.output import screen, warn
 from tutor.errors import LessonError
 from tutor.lesson import library, trust
-from tutor.lesson.library import ORIGINAL, Headline, by_chapter
+from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, one_line
 from tutor.wording.number_format import counted

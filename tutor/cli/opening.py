@@ -19,7 +19,7 @@ from tutor.cli.parsers import check_mode
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonError, RunError
 from tutor.lesson import library
-from tutor.lesson.library import LANGUAGES, ORIGINAL
+from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")

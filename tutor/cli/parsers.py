@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias, TypeVar
 
 from tutor import __version__
 from tutor.errors import UsageError
-from tutor.lesson.library import LANGUAGES, language_of_locale
+from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.plain import one_line
 from tutor.ui.settings import THEMES
 

@@ -18,7 +18,8 @@ import msgspec
 import platformdirs
 
 from tutor.lesson import library
-from tutor.lesson.library import APP, ORIGINAL, Headline, language_of
+from tutor.lesson.languages import ORIGINAL, language_of
+from tutor.lesson.library import APP, Headline
 from tutor.lesson.model import Lesson
 
 T = TypeVar("T")

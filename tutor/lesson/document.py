@@ -15,7 +15,7 @@ from tutor.lesson import code_checks, exercise_yaml, front_matter, library
 from tutor.lesson.code_checks import PythonProblem
 from tutor.lesson.exercise_values import ExerciseContext
 from tutor.lesson.front_matter import FrontMatter
-from tutor.lesson.library import language_of
+from tutor.lesson.languages import language_of
 from tutor.lesson.markdown import Body
 from tutor.lesson.model import (
     PHASES,

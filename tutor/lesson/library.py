@@ -1,7 +1,5 @@
 """Lesson files: found by name, listed by chapter in the learner's language, and read as text.
 
-A folder of lessons holds the originals; a folder in it that is named by a language's code
-holds the same lessons in that language: `xor.md` and `zh/xor.md`.
 Lists must be fast: they find a lesson's fences by a regular expression and parse no Markdown.
 """
 
@@ -19,43 +17,9 @@ from pathlib import Path
 import platformdirs
 
 from tutor.errors import LessonError, LessonMissingError
+from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import LAST, standard_modes
 from tutor.plain import one_line
-
-ORIGINAL = "en"
-"""The language of what stands in a folder of lessons itself."""
-
-LANGUAGES: Mapping[str, str] = {ORIGINAL: "English", "zh": "中文"}
-"""Code → what the language calls itself."""
-
-TRANSLATED = tuple(code for code in LANGUAGES if code != ORIGINAL)
-"""The codes that name folders of translations."""
-
-
-def language_of(path: Path) -> str:
-    """The language of a lesson file, from its folder's name."""
-    folder = path.absolute().parent.name
-    return folder if folder in TRANSLATED else ORIGINAL
-
-
-def sibling(path: Path, language: str) -> Path:
-    """Where the lesson in `path` would stand in another language, whether it does or not."""
-    if language == language_of(path):
-        return path
-    home = path.absolute().parents[1] if language_of(path) in TRANSLATED else path.parent
-    return home / path.name if language == ORIGINAL else home / language / path.name
-
-
-def language_of_locale(environment: Mapping[str, str]) -> str:
-    """The language that LC_ALL, LC_MESSAGES or LANG ask for; ORIGINAL if there is none such.
-
-    The first of them that is set counts, as POSIX has it: `zh_CN.UTF-8` is `zh`.
-    """
-    names = ("LC_ALL", "LC_MESSAGES", "LANG")
-    locale = next((found for name in names if (found := environment.get(name))), "")
-    code = locale.replace(".", "_").replace("@", "_").replace("-", "_").split("_", 1)[0].lower()
-    return code if code in LANGUAGES else ORIGINAL
-
 
 MAX_BYTES = 256 * 1024
 """A lesson is some pages of text; what is larger is some other file."""

@@ -19,7 +19,7 @@ from tutor.errors import LessonError
 from tutor.lesson import document, front_matter, library
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.front_matter import FrontMatter
-from tutor.lesson.library import ORIGINAL, TRANSLATED, sibling
+from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
 from tutor.lesson.map import diagnostic_of
 from tutor.lesson.model import (
     Diagnostic,

@@ -12,7 +12,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TextIO
 
 from tutor.errors import LessonError, LessonMissingError
-from tutor.lesson.library import ORIGINAL, OTHERS
+from tutor.lesson.languages import ORIGINAL
+from tutor.lesson.library import OTHERS
 from tutor.lesson.model import Lesson
 from tutor.plain_mode import exercise_text
 from tutor.plain_mode.commands import (

@@ -17,7 +17,7 @@ from tutor.formula.nodes import Formula
 from tutor.formula.words_patterns import without_values
 from tutor.lesson.code_checks import LADDER_PHASES
 from tutor.lesson.code_checks import ladder as phase_ladder
-from tutor.lesson.library import ORIGINAL
+from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.markdown import MATH, parser
 from tutor.lesson.model import (
     SETUP,

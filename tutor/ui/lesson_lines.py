@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from textual.content import Content
 
-from tutor.lesson.library import LANGUAGES
+from tutor.lesson.languages import LANGUAGES
 from tutor.plain import one_line
 from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
