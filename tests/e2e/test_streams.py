@@ -35,7 +35,7 @@ WRONG_UNHEARD = {
 }
 WRONG_IN_A_LINE = {
     *((command, ">&-") for command in ("one-weight", "no-such-lesson")),
-    *((command, FULL) for command in (*PRINTING, "no-such-lesson")),
+    *((command, FULL) for command in (*PRINTING, "--help", "check --help", "no-such-lesson")),
     ("one-weight", "<&-"),
 }
 has_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")

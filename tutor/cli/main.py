@@ -6,6 +6,7 @@ once, and the screen is there before torch.
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
@@ -28,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _escape_unknown_characters()
     _drop_impossible_sizes()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser_of_all().parse_args(_with_command(given))
+    options = argparse.Namespace(debug=False)
     try:
+        parser_of_all().parse_args(_with_command(given), options)
         command = import_module(COMMANDS[options.command])
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
 from tutor import __version__
 from tutor.errors import UsageError
 from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.plain import one_line
 from tutor.ui.settings import THEMES
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
@@ -70,6 +74,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message and name the help; exit with 2."""
         self.exit(USAGE, f"tutor: {one_line(message)} (see {self.prog} --help)\n")
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. Raises OSError if it can't be written; argparse would say nothing."""
+        (file or sys.stdout).write(self.format_help())
+        sys.stdout.flush()
 
 
 def parser_of_all() -> argparse.ArgumentParser:
