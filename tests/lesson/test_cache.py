@@ -92,10 +92,14 @@ def test_the_cache_depends_on_every_file_that_shapes_a_lesson() -> None:
         "import sys; from pathlib import Path; from tutor.lesson import document, library\n"
         "path = next(library.shipped_folder().glob('*.md'))\n"
         "library.headline(path), document.read(path)\n"
-        "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'tutor'])"
+        "print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'tutor'],"
+        " sep='\\n')"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    files = {*loaded.stdout.decode().split(), str(Path(formula.__file__).with_name("symbols.txt"))}
+    files = {
+        *os.fsdecode(loaded.stdout).splitlines(),
+        str(Path(formula.__file__).with_name("symbols.txt")),
+    }
     assert files <= {entry.path for entry in cache._read_by()}
 
 
