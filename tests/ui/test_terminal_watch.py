@@ -23,6 +23,8 @@ signal.signal(signal.SIGCONT, say("stopped again"))
 
 async def app():
     terminal_watch.TerminalWatch(say("asked to end"), say("ended"), say("engine suspended"))
+    # Another thread takes the signal to end: it does not wake the main one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     os.kill(os.getpid(), signal.SIGTSTP)
     await asyncio.sleep(60)
 

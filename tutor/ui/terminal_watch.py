@@ -23,12 +23,15 @@ Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handl
 GRACE = 3.0
 """Seconds for an orderly end. A screen can hang on a terminal that accepts no more output."""
 
-END_DELAY = 0.3
+END_DELAY = 3.0
 """Seconds until an app in the background stops again after a signal to go on.
 
 A shell sends that together with the signal to end a stopped job, and another thread may take the
-latter a little later; an app that had stopped again by then would never end.
+latter, later than this one on a busy machine; an app that had stopped again by then would never
+end.
 """
+_STEP = 0.05
+"""Seconds between two looks whether such a signal has come."""
 
 STATUS = 129
 """The exit status if that took too long: that of a program ended by a hangup."""
@@ -74,7 +77,8 @@ class TerminalWatch:
     def _on_going_on(self, number: int, frame: FrameType | None) -> None:
         """Return to the screen, or stop again in the background, as Textual does."""
         if _is_in_background():
-            time.sleep(END_DELAY)  # for a signal to end, whose handler then runs here
+            for _ in range(round(END_DELAY / _STEP)):
+                time.sleep(_STEP)  # for a signal to end, whose handler then runs here
         _handle(self._go_on, number, frame)
         self._is_suspended = False
 
