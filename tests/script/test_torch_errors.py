@@ -54,27 +54,33 @@ RAISED = {
     "unused parameter": W + "torch.autograd.grad(torch.ones(1, requires_grad=True).sum(), [w])",
     "shape of the vector": W + "(w * 2).backward(torch.ones(2))",
     "another number of elements": "torch.ones(3).view(2, 2)",
+    "column of classes": "F.cross_entropy(torch.ones(3, 2), torch.zeros(3, 1).long())",
+    "view of a turned tensor": "torch.ones(2, 3).T.view(6)",
     "batch of unequal parts": "torch.stack([torch.ones(2), torch.ones(3)])",
     "dimension of a softmax": "F.softmax(torch.ones(2, 2))",
     "copy of a tensor": "torch.tensor(torch.ones(2))",
 }
 """By kind of error: code that raises it, or has PyTorch warn of it."""
 
-OTHERS = {
-    "changed in place": W + "y = (w * w).sum()\nwith torch.no_grad():\n    w -= 1\ny.backward()",
-    "leaf in place": W + "w[0] = 1",
-    "shapes of a product": "np.ones((2, 3)) @ np.ones((2, 3))",
-    "shapes side by side": "np.ones(2) + np.ones(3)",
-    "types of floats": "torch.ones(2).double() @ torch.ones(2)",
-    "type of targets": "torch.ones(2)[torch.ones(1)]",
-    "batch sizes": "F.cross_entropy(torch.ones(3, 2), torch.zeros(3, 1).long())",
-    "not one number": "if torch.ones(2) > 0:\n    pass",
-    "no gradient yet": W + "w.grad.zero_()",
-    "another number of elements": "torch.ones(3).sum(1)",
-    "index out of range": "torch.ones(3)[3]",
-    "not a parameter": "class M(nn.Module):\n    def __init__(self):\n"
-    "        self.l = nn.Linear(1, 1)\nM()",
-}
+OTHERS = [
+    ("changed in place", W + "y = (w * w).sum()\nwith torch.no_grad():\n    w -= 1\ny.backward()"),
+    ("leaf in place", W + "w[0] = 1"),
+    ("shapes of a product", "np.ones((2, 3)) @ np.ones((2, 3))"),
+    ("shapes side by side", "np.ones(2) + np.ones(3)"),
+    ("types of floats", "torch.ones(2).double() @ torch.ones(2)"),
+    ("type of targets", "torch.ones(2)[torch.ones(1)]"),
+    ("types of floats", "torch.ones(2, 2).double() @ torch.ones(2, 2)"),
+    ("not one number", "float(np.ones(2))"),
+    ("types of floats", "nn.Linear(2, 1)(torch.ones(1, 2).long())"),
+    ("not one number", "if torch.ones(2) > 0:\n    pass"),
+    ("no gradient yet", W + "w.grad.zero_()"),
+    ("another number of elements", "torch.ones(3).sum(1)"),
+    ("index out of range", "torch.ones(3)[3]"),
+    (
+        "not a parameter",
+        "class M(nn.Module):\n    def __init__(self):\n        self.l = nn.Linear(1, 1)\nM()",
+    ),
+]
 """Another way to some of them."""
 
 ELSEWHERE = {
@@ -84,6 +90,8 @@ ELSEWHERE = {
     "devices": "RuntimeError: Expected all tensors to be on the same device, but found at least "
     "two devices, cuda:0 and cpu! (when checking argument for argument mat1 in method addmm)",
     "class out of range": "RuntimeError: CUDA error: device-side assert triggered",
+    "parameter without a part": "RuntimeError: Expected to have finished reduction in the prior "
+    "iteration before starting a new one.",
 }
 """Messages of a GPU, as PyTorch's issues quote them."""
 
@@ -101,7 +109,7 @@ def raised_by(code: str) -> str:
     return str(heard[-1].message)
 
 
-CASES = [(key, code) for table in (RAISED, OTHERS) for key, code in table.items()]
+CASES = [*RAISED.items(), *OTHERS]
 
 
 @pytest.mark.parametrize(("key", "code"), CASES, ids=[key for key, _ in CASES])
@@ -288,6 +296,39 @@ def test_colours_and_chained_errors_are_read_and_no_text_is_an_error() -> None:
     )
     assert first.text == "KeyError: 'a'"
     assert last == ErrorReport("ValueError", "bad", last.lines)
+
+
+def test_a_figure_is_no_error_and_any_class_behind_a_traceback_is_one() -> None:
+    assert reports_in("TestError: 0.31\nMeanAbsoluteError: 1e-3 \n") == []
+    traceback = 'Traceback (most recent call last):\n  File "t.py", line 2, in <module>\n    f()\n'
+    (report,) = reports_in(f"{traceback}Diverged: the loss is nan\n")
+    assert report.text == "Diverged: the loss is nan"
+
+
+BLAMELESS = (
+    "w = torch.ones(3, requires_grad=True)\nlog = {}\ntotal = 0\nx = torch.ones(3).float()\n"
+    "h = w.exp()\ntotal += h.sum().item()\nlog['h'] = total\nh += x\nloss = h.sum()\n"
+    "loss.backward()"
+)
+
+
+def test_sums_of_numbers_and_entries_of_a_dictionary_are_not_blamed(tmp_path: Path) -> None:
+    path, output = output_of(tmp_path, f"import torch\n{BLAMELESS}\n")
+    found = culprit_of(reports_in(output)[-1], "changed in place", path.read_text())
+    assert found is not None
+    assert found.cause is not None
+    assert (found.name, found.cause.code) == ("h", "h += x")
+
+
+def test_a_conversion_and_new_data_do_not_cut_a_graph(tmp_path: Path) -> None:
+    code = (
+        "w = torch.zeros(1)\ny = torch.tensor([1.0])\nloss = ((w.float() - y) ** 2).sum()\n"
+        "loss.backward()"
+    )
+    path, output = output_of(tmp_path, f"import torch\n{code}\n")
+    found = culprit_of(reports_in(output)[-1], "no graph", path.read_text())
+    assert found is not None
+    assert (found.name, found.cause) == ("loss", None)
 
 
 def test_with_anomaly_detection_the_forward_line_is_found(tmp_path: Path) -> None:

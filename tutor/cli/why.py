@@ -34,6 +34,7 @@ LARGEST_FILE = 2**20
 
 CAUSES = {
     "changed in place": "`{name}` is changed in place in line {line}",
+    "step": "`{name}` changes the parameters in place in line {line}",
     "no graph": "The graph of `{name}` is cut in line {line}",
     "no gradient yet": "`{name}` is made a new tensor, without a gradient, in line {line}",
     "gradient of no leaf": "`{name}` is made a new tensor, without a gradient, in line {line}",
@@ -70,13 +71,14 @@ def _passed_on() -> str:
     for line in sys.stdin:
         kept.append(line)
         if not sys.stdin.isatty():
-            print(plain(line), end="", flush=True)
+            print(plain(line.rstrip("\n")), flush=True)
     return "".join(kept)
 
 
 def _to_explain(reports: Sequence[ErrorReport]) -> list[ErrorReport]:
-    """The error that ended the program, if one did, and the known warnings, each kind once."""
-    errors = [report for report in reports if not report.is_warning][-1:]
+    """The last error, a known one if there is any, and the known warnings, each kind once."""
+    errors = [report for report in reports if not report.is_warning]
+    errors = [report for report in errors if torch_error_of(report.text)][-1:] or errors[-1:]
     warnings: dict[str, ErrorReport] = {}
     for report in reports:
         if report.is_warning and (known := torch_error_of(report.text)):
@@ -149,7 +151,8 @@ def _about(culprit: Culprit, error: TorchError) -> list[str]:
     if origin is not None:
         lines.append(f"`{name}` is computed in line {origin.line}: {origin.code}")
     if cause is not None:
-        said = CAUSES.get(error.key, "`{name}`: see line {line}").format(name=name, line=cause.line)
+        kind = "step" if name.endswith(".step()") else error.key
+        said = CAUSES.get(kind, "`{name}`: see line {line}").format(name=name, line=cause.line)
         lines.append(f"{said}: {cause.code}")
     return lines
 

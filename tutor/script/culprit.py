@@ -22,10 +22,13 @@ _OPERATORS = {
     ast.Pow: "pow",
     ast.MatMult: "mm",
 }
-_CUTS = frozenset({"detach", "item", "numpy", "tolist", "tensor", "as_tensor", "argmax", "float"})
-"""Calls whose result is in no graph."""
-_MODULES = frozenset({"torch", "nn", "F", "np", "numpy", "optim", "math", "self"})
-"""Names that are no variables of the learner's."""
+_CUTS = frozenset({"detach", "item", "numpy", "tolist", "argmax"})
+"""Methods whose result is in no graph."""
+_MODULES = frozenset({"torch", "nn", "F", "np", "numpy", "optim", "math"})
+"""Names that usually stand for modules, not for variables."""
+
+_BACKWARDS = frozenset({"", "torch.autograd", "autograd", "accelerator", "fabric"})
+"""Names whose `backward` takes the loss as an argument."""
 
 _Body: TypeAlias = Sequence[ast.stmt]
 
@@ -164,10 +167,12 @@ def _receiver(code: _Code, _: ErrorReport) -> Culprit | None:
 
 
 def _receiver_of(code: _Code, method: str) -> str:
+    """The tensor that a method is called on, or that a library's function of that name is given."""
     for node in ast.walk(code.statement or ast.Pass()):
-        if isinstance(node, ast.Attribute) and node.attr == method:
-            name = ast.unparse(node.value)
-            return "" if name == "torch.autograd" else name
+        if isinstance(node, ast.Call) and _called(node) == method:
+            assert isinstance(node.func, ast.Attribute | ast.Name)
+            name = ast.unparse(node.func).rpartition(".")[0]
+            return ast.unparse(node.args[0]) if name in _BACKWARDS and node.args else name
     return ""
 
 
@@ -181,9 +186,19 @@ def _cut_off(code: _Code, report: ErrorReport) -> Culprit | None:
         if cut or node.lineno > code.line or not wanted.intersection(_assigned(node)):
             continue
         wanted |= _names(node)
-        if any(_called(inner) in _CUTS for inner in ast.walk(node)):
+        if any(_is_cut(inner) for inner in ast.walk(node)):
             cut = node
     return Culprit(name, cause=code.shown(cut) if cut else None)
+
+
+def _is_cut(node: ast.AST) -> bool:
+    """Whether it is a call that cuts the graph: `t.detach()`, `float(t)`, `torch.tensor(t)`."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name)) if name in _CUTS:
+            return True
+        case ast.Call(func=ast.Name(id="float") | ast.Attribute(attr="tensor" | "as_tensor")):
+            return bool(node.args) and bool(_names(node.args[0]))
+    return False
 
 
 def _changed_in_place(code: _Code, report: ErrorReport) -> Culprit | None:
@@ -209,19 +224,24 @@ def _changed_in_place(code: _Code, report: ErrorReport) -> Culprit | None:
 
 
 def _changed(node: ast.stmt) -> str:
-    """What a statement changes in place: a name, or `optimizer.step()`; empty if nothing."""
+    """The tensor that a statement changes in place, or `optimizer.step()`; empty if none."""
+    if any(_is_cut(inner) for inner in ast.walk(node)):  # a sum of plain numbers
+        return ""
     match node:
-        case ast.AugAssign(target=ast.Name(id=name)):
-            return name
+        case ast.AugAssign(target=ast.Name() | ast.Attribute() as target):
+            return ast.unparse(target)
         case (
-            ast.AugAssign(target=ast.Subscript(value=value))
-            | ast.Assign(targets=[ast.Subscript(value=value)])
+            ast.AugAssign(target=ast.Subscript() as target)
+            | ast.Assign(targets=[ast.Subscript() as target])
         ):
-            return ast.unparse(value)
+            is_key = isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str)
+            return "" if is_key else ast.unparse(target.value)
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=value, attr=method))):
+            name = ast.unparse(value)
             if method == "step":
-                return f"{ast.unparse(value)}.step()"
-            return ast.unparse(value) if method.endswith("_") and method[0] != "_" else ""
+                return "" if "sched" in name else f"{name}.step()"
+            is_change = method.endswith("_") and method[0] != "_"
+            return name if is_change and not _MODULES.intersection(name.split(".")) else ""
     return ""
 
 
@@ -256,9 +276,9 @@ def _is_result(node: ast.Assign, name: str) -> bool:
     of_itself = name in _names(node.value)
     is_moved = any(_called(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value))
     has_flag = "requires_grad" in ast.unparse(node.value)
-    is_last = _called(node.value) in ("requires_grad_", "tensor", "Parameter", "clone_leaf")
-    is_sum = isinstance(node.value, ast.BinOp)
-    return not is_last and (of_itself or (has_flag and (is_moved or is_sum)))
+    is_last = _called(node.value) in ("requires_grad_", "tensor", "Parameter")
+    is_computed = isinstance(node.value, ast.BinOp)
+    return not is_last and (of_itself or (has_flag and (is_moved or is_computed)))
 
 
 def _operands(code: _Code, _: ErrorReport) -> Culprit | None:
@@ -266,7 +286,7 @@ def _operands(code: _Code, _: ErrorReport) -> Culprit | None:
     node = code.expression
     if node is None:
         return None
-    names = sorted(_names(node) - _MODULES - _called_names(node))
+    names = sorted(_names(node) - _MODULES - {"self"} - _called_names(node))
     if isinstance(node, ast.Module):
         return Culprit(ast.unparse(node)) if names else None
     return Culprit(", ".join(names)) if 0 < len(names) <= 3 else None

@@ -19,6 +19,9 @@ _ERROR = re.compile(
     r"^(?:\[rank\d+\]: ?)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit))"
     r"(?:: (.*))?$"
 )
+_ANY_ERROR = re.compile(r"^((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?:: (.*))?$")
+"""The line behind a traceback, whatever the class of the exception is called."""
+_FIGURE = re.compile(r"[-+\d.e%\s]*(nan|inf)?\s*")
 _WARNING = re.compile(r"^(.+?):(\d+): (\w*Warning): (.*)$")
 _LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python\d[.\d]*)[/\\]|^<frozen")
 
@@ -102,17 +105,25 @@ def _reports(lines: Sequence[str]) -> Iterator[ErrorReport]:
                 forward, calls = tuple(calls), []
             continue
         if warning := _WARNING.match(line):
-            source = lines[at + 1].strip() if lines[at + 1 : at + 2] else ""
+            behind = lines[at + 1] if lines[at + 1 : at + 2] else ""
+            source = behind.strip() if behind.startswith("  ") else ""
             place = CodeLine(warning[1], int(warning[2]), source=source)
-            yield ErrorReport(warning[3].rpartition(".")[2], warning[4].strip(), (place,))
+            yield ErrorReport(warning[3], warning[4].strip(), (place,))
         elif frame := _ipython_frame(lines, at):
             calls.append(frame)
-        elif error := _ERROR.match(line):
+        elif error := _error(line, is_behind_traceback=bool(calls)):
             message, at = _message(lines, at, error[2] or "")
             yield ErrorReport(error[1].rpartition(".")[2], message, tuple(calls), forward)
             calls, forward = [], ()
             continue
         at += 1
+
+
+def _error(line: str, *, is_behind_traceback: bool) -> re.Match[str] | None:
+    """The error that a line names; a figure (`TestError: 0.31`) is none."""
+    found = (_ANY_ERROR if is_behind_traceback else _ERROR).match(line)
+    is_figure = found is not None and not is_behind_traceback and _FIGURE.fullmatch(found[2] or "x")
+    return None if is_figure else found
 
 
 def _calls(lines: Sequence[str], at: int) -> tuple[list[CodeLine], int]:
