@@ -115,12 +115,8 @@ class Server:
             before.restore()  # the run went back to then
             self._report_error(error, command.number)
         except RunError as error:
-            can_restart = self.runs is None and self.opened is not None
-            self.send(
-                CommandRefused(
-                    note=Remark.of(error), can_restart=can_restart, answers=command.number
-                )
-            )
+            note, can_restart = Remark.of(error), self.runs is None and self.opened is not None
+            self.send(CommandRefused(note=note, can_restart=can_restart, answers=command.number))
         except KeyboardInterrupt:
             before.restore()
             self._rebuild(command.number)
