@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,12 +196,7 @@ def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
 def test_with_a_clock_that_was_never_set_all_is_kept(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime(1969, 12, 31, 23, tzinfo=UTC)
-
-    monkeypatch.setattr(records, "datetime", Clock)
+    monkeypatch.setattr(records, "time", SimpleNamespace(time=lambda: -3600.0))  # in 1969
     writer = opened()
     writer.record_result("xor", "first", "predict", "done")
     writer.save_bookmark(left(epoch=3))
