@@ -39,7 +39,7 @@ CAUSES = {
     "no gradient yet": "`{name}` is made a new tensor, without a gradient, in line {line}",
     "gradient of no leaf": "`{name}` is made a new tensor, without a gradient, in line {line}",
 }
-"""The statement that is the cause, by the kind of error."""
+"""Sentences about the statement that is the cause, by the kind of error."""
 
 
 def why_command(options: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def why_command(options: argparse.Namespace) -> int:
     first = next((error for error in known if error), None)
     if first is None:
         return FAILED
-    if options.open and sys.stdout.isatty() and _wants_lesson():
+    if options.open and sys.stdout.isatty() and _wants(first.lesson):
         return _open(first)
     return OK
 
@@ -171,11 +171,11 @@ def _source(file: str) -> str:
 # ── The lesson ──────────────────────────────────────────────────────────────────────────
 
 
-def _wants_lesson() -> bool:
-    """Whether the learner presses Enter at the terminal."""
+def _wants(lesson: str) -> bool:
+    """Ask at the terminal whether to open a lesson; return whether the learner pressed Enter."""
     try:
         with open(_terminal(), encoding="utf-8", errors="replace") as terminal:
-            print("\nEnter opens it, q and Enter leaves. ", end="", flush=True)
+            print(f"\nEnter opens {lesson}, q and Enter leaves. ", end="", flush=True)
             return terminal.readline() == "\n"
     except (OSError, KeyboardInterrupt):
         print()

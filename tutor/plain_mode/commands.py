@@ -1,4 +1,4 @@
-"""What a typed command is, and the commands that move the run or change its settings."""
+"""Typed commands: their form, and those that move the run or change its settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class UnclearCommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What a command acts on."""
+    """The parts of plain mode that a command acts on."""
 
     session: Session
     listener: EventListener

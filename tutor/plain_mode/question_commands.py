@@ -105,7 +105,7 @@ def _read(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
 
 @typed("ladder")
 def _ladder(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
-    """Which phases each mode does by hand, and which PyTorch does."""
+    """The phases that each mode does by hand, and those that PyTorch does."""
     return spoken_lesson.ladder(view.lesson, view.mode)
 
 

@@ -162,14 +162,14 @@ def _statements(body: _Body) -> Iterator[ast.stmt]:
 
 def _receiver(code: _Code, _: ErrorReport) -> Culprit | None:
     """`loss` of `loss.backward()`."""
-    name = _receiver_of(code, "backward")
+    name = _receiver_of(code)
     return Culprit(name) if name else None
 
 
-def _receiver_of(code: _Code, method: str) -> str:
-    """The tensor that a method is called on, or that a library's function of that name is given."""
+def _receiver_of(code: _Code) -> str:
+    """The tensor that `backward` is called on, or that a library's `backward` is given."""
     for node in ast.walk(code.statement or ast.Pass()):
-        if isinstance(node, ast.Call) and _called(node) == method:
+        if isinstance(node, ast.Call) and _called(node) == "backward":
             assert isinstance(node.func, ast.Attribute | ast.Name)
             name = ast.unparse(node.func).rpartition(".")[0]
             return ast.unparse(node.args[0]) if name in _BACKWARDS and node.args else name
@@ -178,7 +178,7 @@ def _receiver_of(code: _Code, method: str) -> str:
 
 def _cut_off(code: _Code, report: ErrorReport) -> Culprit | None:
     """The loss without a graph, and the statement on the way to it that cut the graph."""
-    name = _receiver_of(code, "backward")
+    name = _receiver_of(code)
     if not name:
         return _operands(code, report)
     wanted, cut = {name.partition(".")[0]}, None

@@ -119,7 +119,7 @@ def process_end(event: ProcessEnded) -> str:
 
 
 def abort_text(how: Remark) -> str:
-    """What a lesson did that ended a command of the command line."""
+    """The sentence for a lesson that ended a command of the command line."""
     return _filled(_ABORTS[how.code], how.values)
 
 
