@@ -180,6 +180,17 @@ class DataNames(msgspec.Struct, frozen=True):
     prediction: str
 
 
+class ScriptOptions(msgspec.Struct, frozen=True):
+    """How a learner's own script is run: the lesson made of it has these, and no prose."""
+
+    loop: int = 1
+    """The number, from 1, of the training loop that is stepped."""
+    arguments: tuple[str, ...] = ()
+    """The arguments that the script finds in `sys.argv`, after its name."""
+    is_here: bool = False
+    """Whether it writes files where it wants; else into a temporary folder."""
+
+
 class Lesson(msgspec.Struct, frozen=True):
     """One lesson: its prose, formulas and code, and what is watched while it runs."""
 
@@ -219,6 +230,8 @@ class Lesson(msgspec.Struct, frozen=True):
     """Of its prose: the code of a language, as in `lessons/zh/`."""
     remarks: tuple[Diagnostic, ...] = ()
     """Diagnostics that do not keep the lesson from being used."""
+    script: ScriptOptions | None = None
+    """Set where this is made from a learner's own script, whose code is `source`."""
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:

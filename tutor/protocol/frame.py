@@ -119,6 +119,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """
     diverged: bool
     """Whether the loss or a parameter is NaN or infinite."""
+    line: int = 0
+    """Of a script: the line that the phase which has just run begins on; 0 at the start."""
+    next_line: int = 0
+    """Of a script: the line that the next step begins on; 0 where that is not known yet."""
+    is_over: bool = False
+    """Whether the script has come to its end: there is no next step."""
 
     @property
     def is_epoch_end(self) -> bool:

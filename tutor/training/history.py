@@ -246,9 +246,9 @@ class Trail:
         self._epochs: list[int] = []
         self._points: list[Point] = []
 
-    def add(self, epoch: int, namespace: Mapping[str, Any], names: Sequence[str]) -> None:
+    def add(self, epoch: int, parameters: Mapping[str, Any]) -> None:
         """Keep the parameters as they are now, at the end of `epoch`."""
-        numbers = [number for name in names for number in _floats(namespace.get(name))]
+        numbers = [number for thing in parameters.values() for number in _floats(thing)]
         if len(numbers) != 2:
             self.next_epoch = END
             return
@@ -394,12 +394,12 @@ class History:
         """Begin the trail with the parameters of Setup, if no epoch has been run."""
         if loop.epoch == 0 and not len(self.losses):
             self.trail.cut(-1)
-            self.trail.add(0, loop.namespace, loop.program.parameters)
+            self.trail.add(0, loop.parameters())
 
     def follow_trail(self, loop: Loop) -> None:
         """Add the end of an epoch that has been run for the first time, if it is its turn."""
         if loop.epoch >= self.trail.next_epoch:
-            self.trail.add(loop.epoch, loop.namespace, loop.program.parameters)
+            self.trail.add(loop.epoch, loop.parameters())
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 

@@ -203,14 +203,18 @@ class Loop:
             return thing.grad if thing.is_leaf or thing.retains_grad else None
         return self.namespace.get(f"d{name}")
 
+    def parameters(self) -> dict[str, Any]:
+        """The parameters, as they are in the code: tensors, arrays or numbers; None if missing."""
+        return {name: self.namespace.get(name) for name in self.program.parameters}
+
     def gradients_now(self, *, copied: bool = False) -> dict[str, Any]:
         """The gradient of each parameter at this moment."""
-        found = {name: self.gradient_of(name) for name in self.program.parameters}
+        found = {name: self.gradient_of(name) for name in self.parameters()}
         return {name: _copy_of(g) for name, g in found.items()} if copied else found
 
     def parameter_values(self) -> dict[str, np.ndarray[Any, Any]]:
         """Each parameter's numbers, copied; without those that are not numbers."""
-        found = {name: to_numbers(self.namespace.get(name)) for name in self.program.parameters}
+        found = {name: to_numbers(thing) for name, thing in self.parameters().items()}
         return {name: array for name, array in found.items() if array is not None}
 
     def start_of_batch(self) -> BatchStart:
@@ -228,8 +232,7 @@ class Loop:
 
     def is_finite(self) -> bool:
         """Whether the loss and all parameters are."""
-        things = [self.loss(), *(self.namespace.get(n) for n in self.program.parameters)]
-        return all(is_finite(thing) for thing in things)
+        return all(is_finite(thing) for thing in (self.loss(), *self.parameters().values()))
 
     def keep_boxed(self, phase: str) -> None:
         """Keep the values in the formulas of a phase that has just run."""

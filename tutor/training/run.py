@@ -329,7 +329,7 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         learning_rate=learning_rate,
         seed=seed,
         loss=value_of(loop.loss()),
-        values={n: value_of(loop.namespace.get(n)) for n in loop.program.parameters},
+        values={n: value_of(thing) for n, thing in loop.parameters().items()},
         gradients={n: value_of(g) for n, g in used.items()},
         gradients_now={n: value_of(g) for n, g in now.items()},
         watched=loop.watched_values(),

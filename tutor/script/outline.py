@@ -1,0 +1,72 @@
+"""The outline of a script: its training loops, and the phases that their code is cut into.
+
+Found from the code alone; the script is not run. Lines and columns are those of the file, or of
+the code cells of a notebook, one after the other (`source.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class ScriptPhase(msgspec.Struct, frozen=True):
+    """Statements of a training loop that one step runs, or that begin one."""
+
+    name: str
+    """One of `lesson.model.PHASES`, without Setup. A loop may have several of one name."""
+    line: int
+    """The line of its first statement (of the first decorator, where that is one)."""
+    column: int
+    """The column, from 0, of its first statement. No two phases of a loop begin at one place."""
+    end_line: int
+    """The last line of its last statement."""
+    starts_batch: bool = False
+    """Whether a batch begins with it: it is the first of the innermost loop's, or of the function
+    that a batch calls."""
+
+
+class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
+    """A `for` or `while` statement that trains: one pass of it is an epoch."""
+
+    line: int
+    column: int
+    end_line: int
+    function: str = ""
+    """The function that it stands in: `train`, `Trainer.fit`; "" at the file's top level."""
+    mode: str
+    """Who computes the gradient: manual, autograd, optimizer or model."""
+    phases: tuple[ScriptPhase, ...]
+    """In the order in which their statements run."""
+    loss: str = ""
+    """The expression whose gradient is taken: `loss`, `self.loss`; "" if the code does not tell."""
+    prediction: str = ""
+    """The name that the loss compares with the target; "" if the code does not tell."""
+    parameters: tuple[str, ...] = ()
+    """What the code changes by hand, as expressions: `w`, `self.w`, `params["w"]`, `weights[0]`.
+
+    Empty where an optimizer changes them: they are found while the script runs.
+    """
+    gradients: Mapping[str, str] = {}
+    """By parameter, the expression of its hand-written gradient: {"w": "dw"}; none of tensors."""
+    rates: tuple[str, ...] = ()
+    """The names of the learning rate in the file: `lr`, `args.lr`."""
+    epochs: int | None = None
+    """How often it runs, if the code says it as a number."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The reason why a script can't be stepped; `tutor.wording` has a sentence for each code."""
+
+    code: str
+    line: int | None = None
+    values: Mapping[str, str] = {}
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """The training loops of a script, in the file's order."""
+
+    loops: tuple[TrainingLoop, ...]
+    refusal: Refusal | None = None
+    """Set where there is no loop to step."""
