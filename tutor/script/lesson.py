@@ -1,0 +1,224 @@
+"""A lesson made of a learner's own script: its sections are the file's own lines.
+
+The engine runs the script itself. What works on a lesson (panes, session, bookmarks, plain mode)
+finds in these sections the place, phase and code of each step.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tutor.lesson.model import (
+    LAST,
+    SETUP,
+    Fence,
+    Lesson,
+    ScriptOptions,
+    Section,
+    is_learning_rate,
+)
+from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
+
+USUAL_RATE, USUAL_EPOCHS = 0.01, 100
+"""Of a script whose code does not say them as numbers: those of a lesson that does not say them."""
+
+
+class ScriptText(Protocol):
+    """A script as it was read."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def text(self) -> str:
+        """Its Python, to which the lines of the outline belong."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hex."""
+
+
+def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOptions) -> Lesson:
+    """The lesson of a script's loop, `options.loop` being one of the outline's.
+
+    The code of all sections, one after the other, is the file. The learning rate is the number
+    that the code gives it, else 0.01: the engine finds the real one while the script runs. The
+    number of epochs is the one in the code, else 100; the script itself says when it is over.
+    """
+    loop = outline.loops[options.loop - 1]
+    name = source.path.name
+    return Lesson(
+        slug=name,
+        path=source.path,
+        digest=source.digest,
+        source=source.text,
+        title=name,
+        summary=_summary(loop),
+        order=LAST,
+        modes=(loop.mode,),
+        parameters={loop.mode: loop.parameters},
+        learning_rate={loop.mode: learning_rate_in(source.text, loop) or USUAL_RATE},
+        epochs={loop.mode: loop.epochs or USUAL_EPOCHS},
+        sections=tuple(_sections(source.text, loop)),
+        comparable=False,
+        script=options,
+    )
+
+
+def _summary(loop: TrainingLoop) -> str:
+    where = f"of `{loop.function}`, " if loop.function else ""
+    return f"The training loop {where}line {loop.line}."
+
+
+# ── The file in pieces ──────────────────────────────────────────────────────────────
+
+
+class _Piece(NamedTuple):
+    """A stretch of the file; the phase is "" where it is none of the loop."""
+
+    start: int
+    end: int
+    phase: str
+
+
+def _sections(text: str, loop: TrainingLoop) -> Iterator[Section]:
+    """A section for each piece. The first one of Setup and each phase have a heading."""
+    headed: set[str] = set()
+    for piece in _pieces(text, loop):
+        line = len(io.StringIO(text[: piece.start], newline=None).read().split("\n"))
+        heading = "" if piece.phase == SETUP and SETUP in headed else piece.phase
+        headed.add(piece.phase)
+        fence = Fence(text[piece.start : piece.end], line)
+        yield Section(heading, line, piece.phase or None, (fence,))
+
+
+def _pieces(text: str, loop: TrainingLoop) -> list[_Piece]:
+    """The file cut into the phases and what stands between them; blank lines end a piece."""
+    places = _Places(text)
+    start = places.start_of(loop.line, loop.column)
+    phases = sorted(loop.phases, key=lambda phase: (phase.line, phase.column))
+    pieces: list[_Piece] = []
+    for whole in _cut(phases, places, 0, len(text), ""):
+        for piece in _split(whole, start):
+            first = piece.start + _blank_lines(text[piece.start : piece.end])
+            if pieces:
+                pieces[-1] = pieces[-1]._replace(end=first)
+                piece = piece._replace(start=first)
+            if piece.start < piece.end:
+                pieces.append(piece)
+    return pieces
+
+
+def _split(piece: _Piece, start: int) -> Iterator[_Piece]:
+    """The piece; where it is no phase, the part before the loop's start is Setup."""
+    if piece.phase:
+        yield piece
+    else:
+        middle = min(max(start, piece.start), piece.end)
+        yield _Piece(piece.start, middle, SETUP)
+        yield _Piece(middle, piece.end, "")
+
+
+def _blank_lines(code: str) -> int:
+    """The length of the blank lines that it begins with."""
+    blank = len(code) - len(code.lstrip())
+    return blank if blank == len(code) else code.rfind("\n", 0, blank) + 1
+
+
+def _cut(
+    phases: Sequence[ScriptPhase], places: _Places, start: int, end: int, owner: str
+) -> Iterator[_Piece]:
+    """The text from `start` to `end` as pieces: the phases in it, and the rest, the owner's."""
+    at, index = start, 0
+    while index < len(phases):
+        phase = phases[index]
+        after = index + 1
+        while after < len(phases) and phases[after].line < phase.end_line:
+            after += 1
+        first, last = places.start_of(phase.line, phase.column), places.end_of(phase.end_line)
+        if after < len(phases):
+            last = min(last, places.start_of(phases[after].line, phases[after].column))
+        if at < first:
+            yield _Piece(at, first, owner)
+        yield from _cut(phases[index + 1 : after], places, first, last, phase.name)
+        at, index = last, after
+    if at < end:
+        yield _Piece(at, end, owner)
+
+
+class _Places:
+    """Where the lines and columns of a text are, as `ast` counts them: columns in bytes."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = io.StringIO(text, newline="").readlines()
+        self.starts = [0, *accumulate(map(len, self.lines))]
+
+    def start_of(self, line: int, column: int) -> int:
+        """The place of a statement; with the indentation, if it is the first of its line."""
+        before = self.lines[line - 1].encode()[:column].decode()
+        return self.starts[line - 1] + (len(before) if before.strip() else 0)
+
+    def end_of(self, line: int) -> int:
+        """The place behind a line."""
+        return self.starts[line]
+
+
+# ── The learning rate ───────────────────────────────────────────────────────────────
+
+_OPTIONS_OF_PARSERS = ("add_argument", "option")
+_USUAL_NAMES = {"lr", "learning_rate"}
+
+
+def learning_rate_in(text: str, loop: TrainingLoop) -> float | None:
+    """The number that the file gives the loop's learning rate; None unless it is just one."""
+    names = {rate.rpartition(".")[2] for rate in loop.rates} or _USUAL_NAMES
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    found = {value for node in ast.walk(tree) for value in _numbers_for(node, names)}
+    rates = {value for value in found if is_learning_rate(value)}
+    return rates.pop() if len(rates) == 1 else None
+
+
+def _numbers_for(node: ast.AST, names: set[str]) -> Iterator[float]:
+    """The numbers that a node gives to one of the names."""
+    given: list[tuple[str, ast.expr | None]] = []
+    if isinstance(node, ast.Assign):
+        given = [(_last_name(target), node.value) for target in node.targets]
+    elif isinstance(node, ast.AnnAssign):
+        given = [(_last_name(node.target), node.value)]
+    elif isinstance(node, ast.keyword) and node.arg:
+        given = [(node.arg, node.value)]
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        arguments = [*node.args.posonlyargs, *node.args.args]
+        with_default = arguments[len(arguments) - len(node.args.defaults) :]
+        given = [(a.arg, v) for a, v in zip(with_default, node.args.defaults, strict=True)]
+        given += [
+            (a.arg, v) for a, v in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        ]
+    elif isinstance(node, ast.Call) and _last_name(node.func) in _OPTIONS_OF_PARSERS:
+        default = next((k.value for k in node.keywords if k.arg == "default"), None)
+        given = [(_option(argument), default) for argument in node.args]
+    for name, value in given:
+        if name in names and isinstance(value, ast.Constant) and type(value.value) in (int, float):
+            yield float(value.value)  # type: ignore[arg-type]  # the line above says so
+
+
+def _last_name(node: ast.expr) -> str:
+    """`lr` of `lr` and of `self.lr`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _option(argument: ast.expr) -> str:
+    """`learning_rate` of "--learning-rate"."""
+    value = argument.value if isinstance(argument, ast.Constant) else ""
+    return value.lstrip("-").replace("-", "_") if isinstance(value, str) else ""
