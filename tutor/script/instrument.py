@@ -1,0 +1,401 @@
+"""A script's code with hooks: what runs in place of the file, at the same lines.
+
+Three things are added to the syntax tree. A hook stands before each phase's first statement. The
+loss is handed over where its gradient is taken, or where it is assigned. And the training loop
+becomes a call: its body is made a function, which shares all names with the code around it.
+
+    for epoch in range(100):          def _tutor_body(_tutor_item):
+        y_pred = x @ w                    global epoch, y_pred, …
+        …                                 epoch = _tutor_item
+    else:                                 if _tutor_stops: _tutor_at(0)
+        print("done")                     y_pred = x @ w
+                                          …
+                                      _tutor_exit = _tutor_for(_tutor_body, range(100))
+                                      if _tutor_exit is None:
+                                          print("done")
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator, Sequence
+from types import CodeType
+from typing import TypeAlias
+
+from tutor.script.outline import ScriptPhase, TrainingLoop
+
+PREFIX = "_tutor_"
+"""The prefix of all names that the code gets besides its own."""
+
+STOPS, AT, LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
+FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
+_BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
+_EXIT = f"{PREFIX}exit"
+
+BREAK = False
+"""The result of a loop's body that has left the loop by `break`.
+
+None is the end of a pass, also by `continue`; `(value,)` is `return value`.
+"""
+
+_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
+    """The code of a script with hooks for one of its loops. The source must be valid Python."""
+    tree = ast.parse(source, filename)
+    tree = _Losses(loop).visit(tree)
+    tree = _Hooks(loop.phases).visit(tree)
+    tree = _LoopCall(loop).visit(tree)
+    ast.fix_missing_locations(tree)
+    return compile(tree, filename, "exec", dont_inherit=True)
+
+
+# ── Hooks ───────────────────────────────────────────────────────────────────────────
+
+
+class _Hooks(ast.NodeTransformer):
+    """Puts a hook before the first statement of each phase."""
+
+    def __init__(self, phases: Sequence[ScriptPhase]) -> None:
+        self._numbers = {(p.line, p.column): number for number, p in enumerate(phases)}
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                setattr(node, field, [new for stmt in block for new in self._with_hook(stmt)])
+        return node
+
+    def _with_hook(self, node: ast.stmt) -> Iterator[ast.stmt]:
+        number = self._numbers.pop((first_line(node), node.col_offset), None)
+        if number is not None:
+            (hook,) = ast.parse(f"if {STOPS}: {AT}({number})").body
+            yield _located(hook, node)
+        yield node
+
+
+def first_line(node: ast.stmt) -> int:
+    """The first line of a statement, its decorators included."""
+    decorators = getattr(node, "decorator_list", [])
+    lines: list[int] = [node.lineno, *(d.lineno for d in decorators)]
+    return min(lines)
+
+
+class _Losses(ast.NodeTransformer):
+    """Hands the loss over: `loss.backward()` becomes `_tutor_loss(loss).backward()`."""
+
+    def __init__(self, loop: TrainingLoop) -> None:
+        self._loss = loop.loss if loop.mode == "manual" else ""
+        self._lines = {
+            line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)
+        }
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Wrap the loss of a call that takes its gradient."""
+        self.generic_visit(node)
+        match node.func:
+            case ast.Attribute(
+                value=ast.Call(func=ast.Attribute(attr="scale")) as scaled, attr="backward"
+            ):
+                if scaled.args:
+                    scaled.args[0] = _handed_over(scaled.args[0])
+            case ast.Attribute(value=receiver, attr="backward") if node.args and _is_helper(
+                receiver
+            ):
+                node.args[0] = _handed_over(node.args[0])
+            case ast.Attribute(value=receiver, attr="backward"):
+                node.func.value = _handed_over(receiver)
+            case ast.Attribute(value=module, attr="grad") if node.args and _is_autograd(module):
+                node.args[0] = _handed_over(node.args[0])
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.AST]:
+        """Hand over a loss that is computed by hand, after its assignment."""
+        self.generic_visit(node)
+        return self._with_loss(node, node.targets)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
+        """The same for `loss += …`."""
+        self.generic_visit(node)
+        return self._with_loss(node, [node.target])
+
+    def _with_loss(self, node: ast.stmt, targets: Sequence[ast.expr]) -> ast.AST | list[ast.AST]:
+        bound = [element for target in targets for element in _elements(target)]
+        if not self._loss or node.lineno not in self._lines:
+            return node
+        if self._loss not in [ast.unparse(target) for target in bound]:
+            return node
+        (after,) = ast.parse(f"{LOSS}({self._loss})").body
+        return [node, _located(after, node)]
+
+
+def _elements(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        for element in target.elts:
+            yield from _elements(element)
+    else:
+        yield target
+
+
+def _handed_over(loss: ast.expr) -> ast.expr:
+    if isinstance(loss, ast.Starred):
+        return loss
+    call = ast.Call(ast.Name(LOSS, ast.Load()), [loss], [])
+    return ast.copy_location(call, loss)
+
+
+def _is_helper(receiver: ast.expr) -> bool:
+    """Whether `receiver.backward(loss)` takes its argument's gradient, as `accelerator` does."""
+    words = ("autograd", "accelerator", "fabric", "manager", "self", "engine")
+    name = receiver.attr if isinstance(receiver, ast.Attribute) else ast.unparse(receiver)
+    return name in words
+
+
+def _is_autograd(module: ast.expr) -> bool:
+    return ast.unparse(module) in ("torch.autograd", "autograd")
+
+
+# ── The loop ────────────────────────────────────────────────────────────────────────
+
+
+class _LoopCall(ast.NodeTransformer):
+    """Makes the training loop a call of the driver, and its body a function."""
+
+    def __init__(self, loop: TrainingLoop) -> None:
+        self._place = (loop.line, loop.column)
+        self._functions: list[_Function] = []
+        self._bound: list[ast.stmt] = []
+        """The statements that make the body's names the function's own."""
+
+    def _visit_function(self, node: _Function) -> ast.AST:
+        self._functions.append(node)
+        self.generic_visit(node)
+        self._functions.pop()
+        first = _after_docstring(node)
+        node.body[first:first] = [_located(stmt, node.body[0]) for stmt in self._bound]
+        self._bound = []
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = _visit_function
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """A loop in the body of a class is none of a function around it."""
+        functions, self._functions = self._functions, []
+        self.generic_visit(node)
+        self._functions = functions
+        return node
+
+    def _visit_loop(self, node: ast.For | ast.While) -> ast.AST | list[ast.stmt]:
+        if (node.lineno, node.col_offset) != self._place:
+            self.generic_visit(node)
+            return node
+        function = self._functions[-1] if self._functions else None
+        names = _bound_names(node)
+        self._bound = _bindings(names, function)
+        return [_located(stmt, node) for stmt in _called(node, names, function)]
+
+    visit_For = visit_While = _visit_loop
+
+
+def _called(
+    loop: ast.For | ast.While, names: set[str], function: _Function | None
+) -> list[ast.stmt]:
+    """The statements in place of the loop, which binds these names."""
+    scope = _declarations(names, function)
+    body = _BodyExits(function).block(loop.body)
+    if isinstance(loop, ast.For):
+        target = ast.Assign([loop.target], ast.Name(_ITEM, ast.Load()))
+        body = [ast.copy_location(target, loop.target), *body]
+        made = [_function(_BODY, [_ITEM], [*scope, *body])]
+        call = ast.Call(ast.Name(FOR, ast.Load()), [ast.Name(_BODY, ast.Load()), loop.iter], [])
+    else:
+        test = ast.copy_location(ast.Return(loop.test), loop.test)
+        made = [
+            _function(_BODY, [], [*scope, *body]),
+            _function(_CONDITION, [], [*copy.deepcopy(scope), test]),
+        ]
+        both = [ast.Name(_BODY, ast.Load()), ast.Name(_CONDITION, ast.Load())]
+        call = ast.Call(ast.Name(WHILE, ast.Load()), list[ast.expr](both), [])
+    ran = ast.Assign([ast.Name(_EXIT, ast.Store())], call)
+    return [*made, ran, *_after(loop, function)]
+
+
+def _after(loop: ast.For | ast.While, function: _Function | None) -> list[ast.stmt]:
+    """What follows the call: the loop's `else`, and its `return`."""
+    after: list[ast.stmt] = []
+    if loop.orelse:
+        (ended,) = ast.parse(f"if {_EXIT} is None: pass").body
+        assert isinstance(ended, ast.If)
+        ended.body = loop.orelse
+        after.append(ended)
+    if function is not None:
+        after += ast.parse(f"if {_EXIT}: return {_EXIT}[0]").body
+    return after
+
+
+def _function(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> ast.stmt:
+    (made,) = ast.parse(f"def {name}({', '.join(arguments)}): pass").body
+    assert isinstance(made, ast.FunctionDef)
+    made.body = body
+    return made
+
+
+def _declarations(names: set[str], function: _Function | None) -> list[ast.stmt]:
+    """`global` and `nonlocal` for the names that the body binds."""
+    of_module = names if function is None else names & _declared(function, ast.Global)
+    own = names - of_module
+    found: list[ast.stmt] = [ast.Global(sorted(of_module))] if of_module else []
+    return [*found, ast.Nonlocal(sorted(own))] if own else found
+
+
+def _bindings(names: set[str], function: _Function | None) -> list[ast.stmt]:
+    """A statement, never run, by which Python's compiler finds the names bound in the function."""
+    if function is None:
+        return []
+    declared = _declared(function, ast.Global) | _declared(function, ast.Nonlocal)
+    own = sorted(names - declared)
+    return ast.parse(f"if 0: {' = '.join(own)} = None").body if own else []
+
+
+def _declared(function: _Function, kind: type[ast.Global] | type[ast.Nonlocal]) -> set[str]:
+    nodes = (node for node in _own_nodes(function) if isinstance(node, kind))
+    return {name for node in nodes for name in node.names}
+
+
+def _after_docstring(function: _Function) -> int:
+    """Where a statement can be put into a function: after its docstring and its declarations."""
+    first = 1 if ast.get_docstring(function, clean=False) is not None else 0
+    while first < len(function.body) and isinstance(
+        function.body[first], ast.Global | ast.Nonlocal
+    ):
+        first += 1
+    return first
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a scope without those of the functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, _SCOPES):
+            yield from _own_nodes(child)
+
+
+def _bound_names(loop: ast.For | ast.While) -> set[str]:
+    """The names that a loop binds in its own scope."""
+    inside = set[str]()
+    for node in (loop, *_own_nodes(loop)):
+        inside |= _bound_by(node)
+    for node in _own_nodes(loop):  # what a comprehension binds is its own, but for `:=`
+        if isinstance(node, _COMPREHENSIONS):
+            inside -= _only_in_comprehensions(loop)
+            break
+    return {name for name in inside if not name.startswith(PREFIX)}
+
+
+def _bound_by(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+            return {name}
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+            return {name}
+        case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+            return {name}
+        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            return {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+    return set()
+
+
+def _only_in_comprehensions(loop: ast.AST) -> set[str]:
+    """The names that only comprehensions bind, as their targets."""
+    targets = {
+        name.id
+        for node in _own_nodes(loop)
+        if isinstance(node, ast.comprehension)
+        for name in ast.walk(node.target)
+        if isinstance(name, ast.Name)
+    }
+    elsewhere = set[str]()
+    for node in _outside_comprehensions(loop):
+        elsewhere |= _bound_by(node)
+    return targets - elsewhere
+
+
+def _outside_comprehensions(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.comprehension):
+            parts = (child.iter, *child.ifs)
+            yield from (inner for part in parts for inner in (part, *_outside_comprehensions(part)))
+        else:
+            yield child
+            if not isinstance(child, _SCOPES):
+                yield from _outside_comprehensions(child)
+
+
+class _BodyExits(ast.NodeTransformer):
+    """Turns the ways out of a loop's body into results of a function."""
+
+    def __init__(self, function: _Function | None) -> None:
+        self._function = function
+        self._is_inner = False
+        """Whether the statement stands in a loop within the body."""
+
+    def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        """The statements of a loop's body, as those of a function."""
+        return [self.visit(stmt) for stmt in body]
+
+    def visit_Break(self, node: ast.Break) -> ast.AST:
+        """`break` leaves the function; that of an inner loop stays."""
+        return node if self._is_inner else _located(ast.Return(ast.Constant(BREAK)), node)
+
+    def visit_Continue(self, node: ast.Continue) -> ast.AST:
+        """`continue` ends the function."""
+        return node if self._is_inner else _located(ast.Return(ast.Constant(None)), node)
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        """`return value` leaves the loop with `(value,)`."""
+        value = self.visit(node.value) if node.value else ast.Constant(None)
+        return ast.copy_location(ast.Return(ast.Tuple([value], ast.Load())), node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """`super()` finds its class and its object, which are those of the function around."""
+        self.generic_visit(node)
+        match node:
+            case ast.Call(func=ast.Name(id="super"), args=[], keywords=[]) if self._function:
+                first = [*self._function.args.posonlyargs, *self._function.args.args][:1]
+                if first:
+                    node.args = [
+                        ast.Name("__class__", ast.Load()),
+                        ast.Name(first[0].arg, ast.Load()),
+                    ]
+        return node
+
+    def _visit_loop(self, node: ast.For | ast.AsyncFor | ast.While) -> ast.AST:
+        was, self._is_inner = self._is_inner, True
+        node.body = [self.visit(stmt) for stmt in node.body]
+        self._is_inner = was
+        node.orelse = [self.visit(stmt) for stmt in node.orelse]
+        if isinstance(node, ast.While):
+            node.test = self.visit(node.test)
+        else:
+            node.iter = self.visit(node.iter)
+        return node
+
+    visit_For = visit_AsyncFor = visit_While = _visit_loop
+
+    def _leave(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = _leave
+    visit_ClassDef = visit_Lambda = _leave
+
+
+def _located(new: ast.stmt, like: ast.AST) -> ast.stmt:
+    """A new statement at the place of another, and all that is new in it."""
+    return ast.copy_location(new, like)
