@@ -1,0 +1,1 @@
+"""The doctor: rules that look at a run and find mistakes in its training code."""

@@ -1,0 +1,174 @@
+"""The examination of a run: a second run of the same code, stepped under the eyes of the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+from tutor.analysis.doctor.forks import Forks, Remade
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rules import RULES
+from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.taught import is_taught
+from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
+from tutor.lesson.model import SETUP, Lesson
+from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.protocol.frame import RunRecipe, settings_of
+from tutor.training.devices import untouched_randomness
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Program, Quiet, programs_of
+from tutor.training.run import Run
+from tutor.training.timeline import never
+from tutor.training.values import named
+
+EPOCHS = 3
+"""Epochs that are examined phase by phase: most mistakes show in the second."""
+
+MOST_STEPS = 300
+"""Steps that are examined, where an epoch has many batches."""
+
+
+def examine(
+    lesson: Lesson,
+    recipe: RunRecipe | None = None,
+    *,
+    quiet: Quiet = nullcontext,
+    until: Callable[[], bool] = never,
+    epochs: int = EPOCHS,
+    programs: dict[str, Program] | None = None,
+    remade: Remade | None = None,
+    rules: Sequence[type[DoctorRule]] = RULES,
+    with_taught: bool = False,
+) -> DoctorReport:
+    """What is wrong with a lesson's code, or a script's, in the mode that a recipe ends in.
+
+    The recipe's own run is left alone, the random numbers too. `until` is asked between steps and
+    stops the examination: what was found until then is reported. Raises RunError if the code's
+    Setup does. `remade` makes a changed script a lesson again, for its forks; `with_taught`: what
+    the lesson teaches is reported, too.
+    """
+    programs = programs or programs_of(lesson)
+    recipe = _from_the_start(programs, recipe)
+    with untouched_randomness(recipe.device), quiet():
+        recorder = CallRecorder(next(iter(programs.values())).filename)
+        patient = _patient(lesson, programs, recipe, quiet, until, recorder)
+        examination = _Examination(patient, recorder, [rule(patient) for rule in rules])
+        is_complete = examination.go(epochs)
+        found = [f for f in examination.found if with_taught or not is_taught(lesson, recipe, f)]
+        forks = Forks(patient, remade)
+        return DoctorReport(
+            findings=tuple(sorted(map(forks.tried, found), key=lambda f: f.line)),
+            taught=len(examination.found) - len(found),
+            epochs=examination.epochs,
+            is_complete=is_complete,
+            failed=tuple(examination.failed),
+        )
+
+
+def _from_the_start(programs: dict[str, Program], recipe: RunRecipe | None) -> RunRecipe:
+    """The recipe of the examined run: the settings that the learner's has come to."""
+    if recipe is None:
+        program = next(iter(programs.values()))
+        return RunRecipe(program.mode, "cpu", program.learning_rate, 0)
+    return RunRecipe(*settings_of(recipe.changes, recipe))
+
+
+def _patient(
+    lesson: Lesson,
+    programs: dict[str, Program],
+    recipe: RunRecipe,
+    quiet: Quiet,
+    until: Callable[[], bool],
+    recorder: CallRecorder,
+) -> Patient:
+    @contextmanager
+    def unseen() -> Iterator[None]:
+        """Entered while the run is put back after an error: that is no step of it."""
+        with quiet(), recorder.paused():
+            yield
+
+    run = Run(programs, recipe.mode, recipe.device, recipe.learning_rate, recipe.seed, unseen)
+    source = SourceCode.of(lesson, recipe.mode)
+    return Patient(lesson, programs, recipe, run, source, quiet, until)
+
+
+class _Examination:
+    """The steps of one examination, and what its rules have found."""
+
+    def __init__(
+        self, patient: Patient, recorder: CallRecorder, rules: Sequence[DoctorRule]
+    ) -> None:
+        self._patient, self._recorder, self._rules = patient, recorder, list(rules)
+        self.failed: list[str] = []
+        self.found: list[DoctorFinding] = []
+        self.epochs = 0
+        self._known: set[tuple[str, int, str]] = set()
+        recorder.before = lambda call: self._each(lambda rule: rule.before_call(call))
+        recorder.after = lambda call: self._each(lambda rule: rule.after_call(call))
+
+    def go(self, epochs: int) -> bool:
+        """Step through so many epochs; whether nothing stopped that."""
+        patient = self._patient
+        self._each(lambda rule: rule.before(self._moment(SETUP, [])))
+        for _ in range(MOST_STEPS):
+            loop = patient.run.loop
+            if patient.until() or (loop.at_end and loop.epoch >= epochs):
+                break
+            if not self._step():
+                return False
+            self.epochs = max(self.epochs, patient.epoch)
+        self._each(lambda rule: self._add(rule.at_end()))
+        return not patient.until() and self._go_on()
+
+    def _step(self) -> bool:
+        """Run the next step; whether it raised nothing."""
+        patient, error = self._patient, None
+        phase = patient.run.loop.next_phase_name()
+        self._each(lambda rule: rule.before(self._moment(phase, [])))
+        with self._recorder.recording() as calls:
+            try:
+                patient.run.step_phase()
+            except LessonRaised as raised:
+                error = raised
+        moment = self._moment(phase, calls, error)
+        self._each(lambda rule: self._add(rule.after(moment)))
+        return error is None
+
+    def _moment(
+        self, phase: str, calls: list[TorchCall], error: LessonRaised | None = None
+    ) -> Moment:
+        loop = self._patient.run.loop
+        code = next((p for p in loop.program.loop if p.name == phase), None)
+        return Moment(self._patient, phase, code, calls, loop.epoch, loop.batch, error)
+
+    def _go_on(self) -> bool:
+        """Run whole epochs for the rules that want more of them."""
+        patient = self._patient
+        for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
+            try:
+                patient.run.run_to(max(epochs, patient.epoch), patient.until)
+            except LessonRaised:
+                return False
+            self._each(
+                lambda rule, epochs=epochs: (  # type: ignore[misc]
+                    self._add(rule.after_whole_epochs()) if rule.epochs == epochs else None
+                )
+            )
+        return not patient.until()
+
+    def _each(self, ask: Callable[[DoctorRule], object]) -> None:
+        """Ask each rule. One that raises is asked no more: the others still count."""
+        for rule in tuple(self._rules):
+            try:
+                ask(rule)
+            except Exception as error:  # noqa: BLE001 - the code's own objects may raise anything
+                self._rules.remove(rule)
+                self.failed.append(f"{type(rule).__name__}: {named(error)}")
+
+    def _add(self, findings: Iterable[DoctorFinding]) -> None:
+        """Keep each finding once."""
+        for finding in findings:
+            key = (finding.code, finding.line, finding.variable)
+            if key not in self._known:
+                self._known.add(key)
+                self.found.append(finding)

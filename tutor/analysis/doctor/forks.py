@@ -1,0 +1,100 @@
+"""Forks in which the doctor's fix is made: the loss with and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tutor.analysis.doctor.rule import Patient
+from tutor.analysis.doctor.source_code import with_fix
+from tutor.errors import RunError
+from tutor.lesson.model import Block, Fence, Lesson, Section
+from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.training.loop import LessonRaised
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+from tutor.training.values import to_numpy
+
+EPOCHS = 10
+"""The epoch whose losses are compared."""
+
+Remade = Callable[[Lesson, str], Lesson | None]
+"""Makes the lesson of a script anew from a changed text; None if it can't be stepped."""
+
+
+class Forks:
+    """Runs of fixed code beside a patient's."""
+
+    def __init__(self, patient: Patient, remade: Remade | None = None) -> None:
+        self._patient, self._remade = patient, remade
+        self._without: tuple[float | None, bool] | None = None
+
+    def tried(self, finding: DoctorFinding) -> DoctorFinding:
+        """The finding with both losses of its fix; without the fix if that does not run."""
+        fix, patient = finding.fix, self._patient
+        if fix is None:
+            return finding
+        fixed = fixed_lesson(patient.lesson, patient.recipe.mode, fix, self._remade)
+        if fixed is None:
+            return msgspec.structs.replace(finding, fix=None)
+        try:
+            loss, is_there = self._loss_of(fixed)
+        except (RunError, SyntaxError):
+            return msgspec.structs.replace(finding, fix=None)
+        if not is_there:
+            return finding
+        without, _ = self._loss_without()
+        tried = msgspec.structs.replace(
+            fix, epochs=self._epochs, loss_with=loss, loss_without=without
+        )
+        return msgspec.structs.replace(finding, fix=tried)
+
+    @property
+    def _epochs(self) -> int:
+        program = self._patient.programs[self._patient.recipe.mode]
+        return min(EPOCHS, program.epochs)
+
+    def _loss_without(self) -> tuple[float | None, bool]:
+        if self._without is None:
+            try:
+                self._without = self._loss_of(self._patient.lesson)
+            except LessonRaised:
+                self._without = (None, True)
+        return self._without
+
+    def _loss_of(self, lesson: Lesson) -> tuple[float | None, bool]:
+        """The loss after so many epochs, and whether it came so far. Raises RunError."""
+        patient, recipe = self._patient, self._patient.recipe
+        programs = patient.programs
+        if lesson is not patient.lesson:
+            programs = programs_of(lesson, [recipe.mode])
+        start = (recipe.mode, recipe.device, recipe.learning_rate, recipe.seed)
+        run = Run(programs, *start, quiet=patient.quiet)
+        run.run_to(self._epochs, patient.until)
+        found = to_numpy(run.loop.loss())
+        loss = float(found.reshape(())) if found is not None and found.size == 1 else None
+        return loss, run.at.epoch >= self._epochs
+
+
+def fixed_lesson(
+    lesson: Lesson, mode: str, fix: CodeFix, remade: Remade | None = None
+) -> Lesson | None:
+    """The lesson, or the script, with a fix made in its code; None if it can't be made."""
+    if lesson.script is not None:
+        text = with_fix(lesson.source, fix)
+        return remade(lesson, text) if remade is not None and text is not None else None
+    sections = tuple(_fixed(section, mode, fix) for section in lesson.sections)
+    if sections == lesson.sections:
+        return None
+    return msgspec.structs.replace(lesson, sections=sections)
+
+
+def _fixed(section: Section, mode: str, fix: CodeFix) -> Section:
+    blocks: list[Block] = []
+    for block in section.blocks:
+        text = None
+        if isinstance(block, Fence) and section.phase and block.runs_in(mode):
+            text = with_fix(block.code, fix, block.line)
+        blocks.append(block if text is None else msgspec.structs.replace(block, code=text))
+    return msgspec.structs.replace(section, blocks=tuple(blocks))

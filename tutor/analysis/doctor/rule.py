@@ -1,0 +1,175 @@
+"""The base of the doctor's rules, and what a rule is shown of the run that it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.lesson.model import Lesson
+from tutor.protocol.findings import DoctorFinding
+from tutor.protocol.frame import RunRecipe
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Phase, Program, Quiet
+from tutor.training.run import Run
+
+
+@dataclass(slots=True)
+class Patient:
+    """The run that is examined, and all that belongs to it."""
+
+    lesson: Lesson
+    programs: Mapping[str, Program]
+    recipe: RunRecipe
+    """Of the examined run: without the changes that the learner made on the way."""
+    run: Run
+    source: SourceCode
+    quiet: Quiet
+    until: Callable[[], bool]
+    """Whether the examination is to stop. A rule that takes long asks it between its steps."""
+
+    @property
+    def namespace(self) -> Mapping[str, Any]:
+        """The live names of the code."""
+        return self.run.loop.namespace
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the run is in, from 1."""
+        return self.run.loop.epoch
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The parameters that are tensors, by name: the lesson's, then those of its modules.
+
+        Each tensor once. Those that only an optimizer holds are not among them.
+        """
+        found = {n: t for n, t in self.run.loop.parameters().items() if isinstance(t, torch.Tensor)}
+        known = set(map(id, found.values()))
+        for name, module in self.modules().items():
+            for path, tensor in module.named_parameters():
+                if id(tensor) not in known:
+                    known.add(id(tensor))
+                    found[label_of(name, path)] = tensor
+        return found
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The modules that names stand for, but for those that are a part of another."""
+        found = {
+            n: m
+            for n, m in self._named(torch.nn.Module)
+            if not isinstance(m, torch.jit.ScriptModule)
+        }
+        inner = {id(m) for module in found.values() for m in module.modules() if m is not module}
+        return {name: module for name, module in found.items() if id(module) not in inner}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers that names stand for."""
+        return dict(self._named(torch.optim.Optimizer))
+
+    def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        """The objects of a type, each once, by name: also in lists, dicts and attributes."""
+        known: set[int] = set()
+        for name, thing in list(self.namespace.items()):
+            if name.startswith("__"):
+                continue
+            for label, one in _inside(name, thing):
+                if isinstance(one, kind) and id(one) not in known:
+                    known.add(id(one))
+                    yield label, one
+
+    def name_of(self, thing: object) -> str:
+        """The name, or the parameter's label, of an object; "" if it has none."""
+        for name, one in [*self.parameters().items(), *self.namespace.items()]:
+            if one is thing and not name.startswith("__"):
+                return name
+        return ""
+
+    def starting_again(self, recipe: RunRecipe | None = None) -> Run:
+        """Another run of the same code, standing at its start. Raises LessonRaised."""
+        recipe = recipe or self.recipe
+        start = (recipe.mode, recipe.device, recipe.learning_rate, recipe.seed)
+        return Run(self.programs, *start, quiet=self.quiet)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step of the examined run: what is about to run, or what has just run."""
+
+    patient: Patient
+    phase: str
+    """The name of the phase; Setup before the first step."""
+    code: Phase | None
+    """Its compiled code and lines, if it is known."""
+    calls: list[TorchCall]
+    """The calls of PyTorch that it made; none before it has run."""
+    epoch: int
+    batch: int
+    error: LessonRaised | None = None
+    """The error that it raised; the run then stands before it."""
+
+    def calls_of(self, *names: str) -> Iterator[TorchCall]:
+        """The calls of these names."""
+        return (call for call in self.calls if call.name in names)
+
+
+class DoctorRule:
+    """One kind of mistake. An examination makes one object of each rule, and calls it in turn.
+
+    A rule never changes the run, and bears whatever objects the code has made.
+    """
+
+    epochs = 0
+    """Whole epochs that it needs to see at the end of, beyond those that are stepped."""
+
+    def __init__(self, patient: Patient) -> None:
+        self.patient = patient
+
+    def before_call(self, call: TorchCall) -> None:
+        """Called just before each backward and each optimizer's step; its `result` is None."""
+
+    def after_call(self, call: TorchCall) -> None:
+        """Called just after each backward and each optimizer's step."""
+
+    def before(self, moment: Moment) -> None:
+        """Called before each step, and once (phase Setup) before the first."""
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """What is wrong, after a step; also after one that has raised an error."""
+        return ()
+
+    def at_end(self) -> Iterable[DoctorFinding]:
+        """What is wrong, after the last step that is examined."""
+        return ()
+
+    def after_whole_epochs(self) -> Iterable[DoctorFinding]:
+        """What is wrong, after the run has come to the end of the epoch `epochs`."""
+        return ()
+
+
+def label_of(name: str, path: str) -> str:
+    """The label of a module's parameter as code would say it: `model[0].weight`."""
+    parts = (f"[{part}]" if part.isdecimal() else f".{part}" for part in path.split("."))
+    return name + "".join(parts)
+
+
+_MOST_INSIDE = 200
+
+
+def _inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    """An object and what it holds, one level deep, by label."""
+    yield name, thing
+    if isinstance(thing, list | tuple):
+        for i, one in enumerate(thing[:_MOST_INSIDE]):
+            yield f"{name}[{i}]", one
+    elif isinstance(thing, dict):
+        for key, one in list(thing.items())[:_MOST_INSIDE]:
+            yield f"{name}[{key!r}]", one
+    elif not isinstance(thing, type | torch.Tensor | torch.nn.Module) and hasattr(
+        thing, "__dict__"
+    ):
+        for attribute, one in list(vars(thing).items())[:_MOST_INSIDE]:
+            yield f"{name}.{attribute}", one

@@ -1,0 +1,198 @@
+"""The code of a lesson in one mode, or of a script, as syntax trees with the file's lines."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from tutor.lesson.model import SETUP, Fence, Lesson
+from tutor.protocol.findings import CodeFix
+
+
+class SourceCode:
+    """The code that a run executes. Lines are the file's."""
+
+    def __init__(self, text: str, tree: list[ast.stmt], phases: Mapping[int, str]) -> None:
+        self.text = text
+        """The code, each line at its place in the file; a lesson's prose is left out."""
+        self.tree = tree
+        self._lines = text.split("\n")
+        self._phases = phases
+        """By line."""
+        self._parents = {
+            id(child): node
+            for statement in tree
+            for node in ast.walk(statement)
+            for child in ast.iter_child_nodes(node)
+        }
+
+    @classmethod
+    def of(cls, lesson: Lesson, mode: str) -> SourceCode:
+        """The code of a lesson in this mode, or of the script that it was made of."""
+        return _of_script(lesson, mode) if lesson.script is not None else _of_lesson(lesson, mode)
+
+    # ── Finding code ────────────────────────────────────────────────────────────────
+
+    def nodes(self, phase: str | None = None) -> Iterator[ast.AST]:
+        """All nodes of the syntax trees: of one phase, or of all code."""
+        for statement in self.tree:
+            for node in ast.walk(statement):
+                if phase is None or self.phase_of(getattr(node, "lineno", 0)) == phase:
+                    yield node
+
+    def statements(self, phase: str | None = None) -> Iterator[ast.stmt]:
+        """All statements, nested ones too: of one phase, or of all code."""
+        return (node for node in self.nodes(phase) if isinstance(node, ast.stmt))
+
+    def calls(self, name: str, phase: str | None = None) -> Iterator[ast.Call]:
+        """The calls of a function or method of this name, whatever stands before its last dot."""
+        for node in self.nodes(phase):
+            if isinstance(node, ast.Call) and called_name(node) == name:
+                yield node
+
+    def statement_at(self, line: int) -> ast.stmt | None:
+        """The innermost statement on a line."""
+        found = None
+        for statement in self.statements():
+            if statement.lineno <= line <= (statement.end_lineno or statement.lineno) and (
+                found is None or statement.lineno >= found.lineno
+            ):
+                found = statement
+        return found
+
+    def statement_of(self, node: ast.AST) -> ast.stmt | None:
+        """The statement that a node stands in; a statement is its own."""
+        if isinstance(node, ast.stmt):
+            return node
+        return next((n for n in self.enclosing(node) if isinstance(n, ast.stmt)), None)
+
+    def enclosing(self, node: ast.AST) -> Iterator[ast.AST]:
+        """The nodes that a node stands in, the innermost first."""
+        while (parent := self._parents.get(id(node))) is not None:
+            yield parent
+            node = parent
+
+    def phase_of(self, line: int) -> str:
+        """The phase that a line belongs to; "" if none does."""
+        return self._phases.get(line, "")
+
+    def assignments(self, target: str) -> Iterator[ast.stmt]:
+        """The statements that bind a name, an attribute or an element that is written so."""
+        for statement in self.statements():
+            if target in map(ast.unparse, targets_of(statement)):
+                yield statement
+
+    def line_of(self, target: str) -> int:
+        """The line of the first statement that binds it; 0 if none does."""
+        return next((statement.lineno for statement in self.assignments(target)), 0)
+
+    def segment(self, node: ast.AST) -> str:
+        """The code of a node as it stands in the file."""
+        return ast.get_source_segment(self.text, node) or ast.unparse(node)
+
+    # ── Changing code ───────────────────────────────────────────────────────────────
+
+    def replaced(self, node: ast.expr | ast.stmt, code: str) -> CodeFix:
+        """The fix that writes other code in the place of a node."""
+        first, last = node.lineno, node.end_lineno or node.lineno
+        before = self._lines[first - 1].encode()[: node.col_offset].decode()
+        after = self._lines[last - 1].encode()[node.end_col_offset :].decode()
+        indent = _indent(self._lines[first - 1])
+        if isinstance(node, ast.stmt):
+            code = code.replace("\n", f"\n{indent}")
+        lines = f"{before}{code}{after}".split("\n")
+        return CodeFix(
+            line=first, end_line=last, code="\n".join(line.removeprefix(indent) for line in lines)
+        )
+
+    def after(self, statement: ast.stmt, code: str) -> CodeFix:
+        """The fix that puts code behind a statement."""
+        end = statement.end_lineno or statement.lineno
+        return CodeFix(line=statement.lineno, end_line=end, code=code, place="after")
+
+    def before(self, statement: ast.stmt, code: str) -> CodeFix:
+        """The fix that puts code before a statement."""
+        end = statement.end_lineno or statement.lineno
+        return CodeFix(line=statement.lineno, end_line=end, code=code, place="before")
+
+
+def called_name(call: ast.Call) -> str:
+    """The name of a function or method that is called, without what stands before its last dot."""
+    match call.func:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def targets_of(statement: ast.AST) -> tuple[ast.expr, ...]:
+    """The expressions that a statement assigns to: those of a tuple one by one."""
+    match statement:
+        case ast.Assign(targets=targets):
+            return tuple(one for target in targets for one in _each(target))
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            return (target,)
+        case ast.For(target=target):
+            return tuple(_each(target))
+    return ()
+
+
+def _each(target: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(target, ast.Tuple | ast.List):
+        for element in target.elts:
+            yield from _each(element)
+    else:
+        yield target.value if isinstance(target, ast.Starred) else target
+
+
+# ── A fix made ──────────────────────────────────────────────────────────────────────
+
+
+def with_fix(text: str, fix: CodeFix, first_line: int = 1) -> str | None:
+    """The text, whose first line has this number, with a fix made; None if it lies elsewhere."""
+    lines = text.split("\n")
+    start, end = fix.line - first_line, fix.end_line - first_line
+    if not 0 <= start <= end < len(lines):
+        return None
+    indent = _indent(lines[start])
+    new = [indent + line if line else line for line in fix.code.split("\n")]
+    if fix.place == "before":
+        new = [*new, *lines[start : end + 1]]
+    elif fix.place == "after":
+        new = [*lines[start : end + 1], *new]
+    return "\n".join([*lines[:start], *new, *lines[end + 1 :]])
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+# ── Where it comes from ─────────────────────────────────────────────────────────────
+
+
+def _fences(lesson: Lesson, mode: str) -> Iterator[tuple[str, Fence]]:
+    for section in lesson.sections:
+        if section.phase:
+            for fence in section.fences(mode):
+                yield section.phase, fence
+
+
+def _of_lesson(lesson: Lesson, mode: str) -> SourceCode:
+    lines: dict[int, str] = {}
+    phases: dict[int, str] = {}
+    tree: list[ast.stmt] = []
+    for phase, fence in _fences(lesson, mode):
+        code = dict(enumerate(fence.code.split("\n"), fence.line))
+        lines.update(code)
+        phases.update(dict.fromkeys(code, phase))
+        tree += ast.parse("\n" * (fence.line - 1) + fence.code).body
+    text = "\n".join(lines.get(i, "") for i in range(1, max(lines, default=0) + 1))
+    return SourceCode(text, tree, phases)
+
+
+def _of_script(lesson: Lesson, mode: str) -> SourceCode:
+    phases = dict.fromkeys(range(1, lesson.source.count("\n") + 2), SETUP)
+    for phase, fence in _fences(lesson, mode):
+        phases.update(
+            dict.fromkeys(range(fence.line, fence.line + fence.code.count("\n") + 1), phase)
+        )
+    return SourceCode(lesson.source, ast.parse(lesson.source).body, phases)

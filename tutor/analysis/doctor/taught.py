@@ -1,0 +1,21 @@
+"""The mistakes that shipped lessons teach: the doctor keeps silent about them there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tutor.lesson.model import Lesson
+from tutor.protocol.findings import DoctorFinding
+from tutor.protocol.frame import RunRecipe
+
+TAUGHT: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("forgotten-zero", "autograd"): {
+        "gradients_not_reset": "the lesson is about what happens without the reset",
+    },
+}
+"""By lesson and mode: the code of each finding that it makes on purpose, and the reason."""
+
+
+def is_taught(lesson: Lesson, recipe: RunRecipe, finding: DoctorFinding) -> bool:
+    """Whether the lesson makes this mistake on purpose in the recipe's mode."""
+    return finding.code in TAUGHT.get((lesson.slug, recipe.mode), {})

@@ -1,0 +1,151 @@
+"""The calls of PyTorch that a lesson's code makes, recorded while it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+
+ANNOUNCED = ("backward", "optimizer.step")
+"""Calls that rules are told of just before and just after they are made."""
+
+MOST_CALLS = 5_000
+"""Calls of one step that are kept; a step that makes more is not looked at beyond them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchCall:
+    """One call of a torch function, of a tensor's method, or of an optimizer's step."""
+
+    name: str
+    """`cross_entropy`, `backward`, `sub`, `optimizer.step`; without underscores at its ends."""
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    result: Any
+    line: int
+    """The innermost line of the lesson's file that it came from; 0 if none."""
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument by its position (a method's tensor is the first) or by its name."""
+        if position < len(self.arguments):
+            return self.arguments[position]
+        return self.keywords.get(name, default)
+
+
+_KINDS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "truediv": "div",
+          "radd": "add", "rsub": "sub", "rmul": "mul", "rtruediv": "div", "rpow": "pow",
+          "ipow": "pow"}  # fmt: skip
+
+
+@dataclass(slots=True)
+class CallRecorder:
+    """Records the calls of each step. `paused` while code runs that is no step of the run."""
+
+    filename: str
+    calls: list[TorchCall] = field(default_factory=list)
+    before: Callable[[TorchCall], object] = lambda call: None
+    """Called before each backward and each optimizer's step, whose `result` is None yet."""
+    after: Callable[[TorchCall], object] = lambda call: None
+    """Called after each of them."""
+    is_paused: bool = False
+    has_raised: bool = False
+    """Whether a call has raised: the calls after it are those of a run that is put back."""
+
+    @contextmanager
+    def recording(self) -> Iterator[list[TorchCall]]:
+        """Record anew, until the `with` ends."""
+        self.calls, self.has_raised = [], False
+        before, after = self._before_step, self._after_step
+        hooks = (
+            register_optimizer_step_pre_hook(before),
+            register_optimizer_step_post_hook(after),
+        )
+        try:
+            with _Mode(self):
+                yield self.calls
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing meanwhile."""
+        before, self.is_paused = self.is_paused, True
+        try:
+            yield
+        finally:
+            self.is_paused = before
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a call that comes now is recorded."""
+        return not (self.is_paused or self.has_raised) and len(self.calls) < MOST_CALLS
+
+    def announce(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+        """Tell the listeners of a call that is about to be made."""
+        if name in ANNOUNCED and self.is_on:
+            with self.paused():
+                self.before(TorchCall(name, arguments, keywords, None, self.line()))
+
+    def add(self, name: str, arguments: tuple[Any, ...], keywords: Any, result: Any) -> None:
+        """Record a call that was made."""
+        if self.is_on:
+            call = TorchCall(name, arguments, keywords, result, self.line())
+            self.calls.append(call)
+            if name in ANNOUNCED:
+                with self.paused():
+                    self.after(call)
+
+    def line(self) -> int:
+        """The innermost line of the lesson's file on the stack."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename == self.filename:
+                return frame.f_lineno
+            frame = frame.f_back  # type: ignore[assignment]
+        return 0
+
+    def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
+        self.announce("optimizer.step", (optimizer, *arguments), keywords)
+
+    def _after_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
+        self.add("optimizer.step", (optimizer, *arguments), keywords, None)
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, recorder: CallRecorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        recorder, keywords = self._recorder, kwargs or {}
+        if not recorder.is_on:
+            return func(*args, **keywords)
+        name = _name_of(func)
+        recorder.announce(name, args, keywords)
+        try:
+            result = func(*args, **keywords)
+        except BaseException:
+            recorder.has_raised = True
+            raise
+        recorder.add(name, args, keywords, result)
+        return result
+
+
+def _name_of(func: Any) -> str:
+    name = str(getattr(func, "__name__", ""))
+    if name in ("__get__", "__set__", "__delete__"):  # `Tensor.grad.__get__`: an attribute
+        attribute = getattr(getattr(func, "__self__", None), "__name__", "")
+        return f"{name.strip('_')} {attribute}"
+    name = name.strip("_")
+    return _KINDS.get(name, name)
