@@ -18,6 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
+from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
 from tutor.engine.streams import Capture
 from tutor.errors import TutorError
@@ -41,7 +42,7 @@ from tutor.protocol.messages import (
     TrainLesson,
 )
 from tutor.training.loop import SOMEWHERE, LessonRaised
-from tutor.training.program import UnheardOutput, programs_of
+from tutor.training.program import UnheardOutput
 from tutor.training.run import Reading, Run
 from tutor.training.series import SeriesTable, readings
 from tutor.validation import lesson_check
@@ -154,7 +155,7 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
 
 def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
     lesson, device = command.lesson, command.device
-    programs = programs_of(lesson)
+    programs = programs_for(lesson)
     first = BASE if command.compare and BASE in lesson.modes else lesson.modes[0]
     mode = command.mode or first
     Run.check_start(programs, mode, device)

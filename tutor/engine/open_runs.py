@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +31,23 @@ from tutor.protocol.messages import (
     Switch,
 )
 from tutor.training.history import END
-from tutor.training.program import Quiet, programs_of
+from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 
 
+def programs_for(lesson: Lesson, without: Collection[str] = ()) -> Mapping[str, Program]:
+    """The programs of a lesson, or of a learner's own script. Raises RunError."""
+    if lesson.script is None:
+        return programs_of(lesson, without=without)
+    from tutor.script.program import script_programs  # noqa: PLC0415 - no lesson needs it
+
+    return script_programs(lesson)
+
+
 def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
     """The runs that a command asks for, and the frame before if it asks for that."""
-    programs = programs_of(command.lesson, without=command.without)
+    programs = programs_for(command.lesson, command.without)
     record = command.record
     limit_memory(record.device if record else command.device)
     before = None

@@ -90,7 +90,8 @@ class _Losses(ast.NodeTransformer):
     """Hands the loss over: `loss.backward()` becomes `_tutor_loss(loss).backward()`."""
 
     def __init__(self, loop: TrainingLoop) -> None:
-        self._loss = loop.loss if loop.mode == "manual" else ""
+        self._is_by_hand = loop.mode == "manual"
+        self._loss = loop.loss
         self._lines = {
             line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)
         }
@@ -115,7 +116,7 @@ class _Losses(ast.NodeTransformer):
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.AST]:
-        """Hand over a loss that is computed by hand, after its assignment."""
+        """Hand over the loss after its assignment, too: it is shown before its gradient."""
         self.generic_visit(node)
         return self._with_loss(node, node.targets)
 

@@ -50,6 +50,12 @@ def check(device: str) -> str:
     return name
 
 
+def name_of(tensor: torch.Tensor) -> str:
+    """The device of a tensor, as it is usually written: `cuda`, not `cuda:0`."""
+    name = str(tensor.device)
+    return name.removesuffix(":0")
+
+
 def synchronize(device: str) -> None:
     """Wait until a GPU has done what it was given, so that a clock measures its work."""
     if device.startswith("cuda"):

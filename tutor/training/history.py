@@ -23,7 +23,7 @@ import torch
 from tutor.protocol.frame import Curve, Position, Value
 from tutor.training.devices import Randomness
 from tutor.training.loop import Loop
-from tutor.training.snapshot import Snapshot, size_of
+from tutor.training.snapshot import SavedState, size_of
 from tutor.training.values import value_of
 
 MAX_EXACT = 2**21
@@ -326,7 +326,7 @@ class Keyframe:
     settings: RunSettings
     boxed: Mapping[str, dict[str, Value]]
     """The values in Setup's formulas: no replay from here runs Setup."""
-    snapshot: Snapshot
+    snapshot: SavedState
 
 
 class KeyframeClock:
@@ -428,6 +428,11 @@ class History:
             self._sizes = [_size_after(k, kept[max(i - 1, 0) : i]) for i, k in enumerate(kept)]
             self._total = sum(self._sizes)
             self.interval *= 2
+
+    def drop_keyframes(self) -> None:
+        """Forget all keyframes: the namespace that they could be restored in is gone."""
+        self._keyframes, self._sizes, self._latest, self._near = [], [], [], []
+        self._total, self._waited = 0, 0.0
 
     def keep_near(self, keyframes: Sequence[Keyframe]) -> None:
         """Keep these in place of those near the last place that was sought."""

@@ -22,7 +22,14 @@ from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
 from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
 from tutor.training.program import Expression, Phase, Program
-from tutor.training.snapshot import LESSON_MODULE, Namespace, SetupNamespace, Snapshot, take
+from tutor.training.snapshot import (
+    LESSON_MODULE,
+    Namespace,
+    SavedState,
+    SetupNamespace,
+    Snapshot,
+    take,
+)
 from tutor.training.state_copy import BatchStart, carried, make_replayable
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import cut, is_finite, named, text_value, to_numbers, value_of
@@ -71,7 +78,7 @@ class Loop:
     """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
     """The start of this epoch's first batch."""
-    origin: Snapshot | None = None
+    origin: SavedState | None = None
     """A snapshot of the batch's start, if it was wanted and can be copied."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
     """The values in the formulas of Setup and of each phase that has run in this batch."""
@@ -107,8 +114,32 @@ class Loop:
         return self.step >= (self._batches - 1) * len(self.program.loop)
 
     @property
+    def batches(self) -> int:
+        """The batches of an epoch."""
+        return self.program.batches
+
+    @property
     def _batches(self) -> int:
         return self.program.warm_up if self.epoch == 0 else self.program.batches
+
+    @property
+    def line(self) -> int:
+        """Of a script: the line that the phase which has just run begins on; else 0."""
+        return 0
+
+    @property
+    def next_line(self) -> int:
+        """Of a script: the line that the next step begins on; else 0."""
+        return 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to run: a lesson never ends."""
+        return False
+
+    def has_next_epoch(self) -> bool:
+        """Whether an epoch can follow; a lesson's always can."""
+        return True
 
     def phase_of(self, step: int) -> Phase | None:
         """The phase that is the step `step` (from 0) of this epoch; None is the Report."""
@@ -317,7 +348,7 @@ class Loop:
         return tuple(n for n, v in values.items() if not self._set_parameter(n, v))
 
     def _set_parameter(self, name: str, value: np.ndarray[Any, Any]) -> bool:
-        thing = self.namespace.get(name)
+        thing = self.parameters().get(name)
         now = to_numbers(thing)
         if now is None or now.size != value.size:
             return False
@@ -332,8 +363,23 @@ class Loop:
             thing[...] = new
         else:
             scalar = new[()]
-            self.namespace[name] = scalar if isinstance(thing, np.generic) else scalar.item()
+            self.bind(name, scalar if isinstance(thing, np.generic) else scalar.item())
         return True
+
+    def bind(self, name: str, value: Any) -> None:
+        """Give a name another value."""
+        self.namespace[name] = value
+
+    def learning_rate(self) -> float:
+        """Of a script: the rate that it uses now; 0.0 if that is not known."""
+        return 0.0
+
+    def go_back(self, snapshot: object, epoch: int) -> bool:
+        """Of a script: stand at the end of an epoch by a snapshot of it; False if it can't."""
+        return False
+
+    def close(self) -> None:
+        """Of a script: give it up wherever it waits."""
 
     def set_learning_rate(self, old: float, new: float) -> None:
         """Change `learning_rate`, and with it the optimizers that were made with it."""
@@ -351,7 +397,7 @@ class Loop:
         All else is as the batch began, the random numbers too. Raises LessonRaised; RunError
         (and changes nothing) if what it began with is not known.
         """
-        if self.origin is None:
+        if not isinstance(self.origin, Snapshot):
             raise Refused("batch_not_repeatable")
         done, dead = self.phases_done, self.program.liveness.dead
         left_over = {k: v for k, v in self.namespace.items() if k in dead}
@@ -362,17 +408,21 @@ class Loop:
         for _ in range(done):
             self.run_step()
 
-    def snapshot(self, before: Snapshot | None, limit: int = 2**62) -> Snapshot | None:
+    def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
         """A snapshot of the state at the end of a batch.
 
         None if it can't be copied, or takes more than `limit` bytes.
         """
+        assert before is None or isinstance(before, Snapshot)
         return take(self.setup_namespace, self.program.liveness, self.device, before, limit)
 
 
 def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:
     """Seed, make the namespace and run Setup in it. Raises LessonRaised."""
     seed_all(seed)
+    if program.open_loop is not None:
+        opened: Loop = program.open_loop(device, learning_rate)
+        return opened
     seeded = Randomness.now(device)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import CodeType
+from typing import Any
 
 from tutor.errors import Refused, RunError
 from tutor.lesson.code_checks import binds_data, why_not_code
@@ -319,6 +320,9 @@ class Program:
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: dict[str, str] = field(default_factory=dict, compare=False)
     """The reason why an expression is not evaluated again; shared by all modes of a lesson."""
+    open_loop: Callable[[str, float], Any] | None = field(default=None, compare=False)
+    """Of a script: runs it to its training loop, with a device and a learning rate (0.0: its own);
+    returns the Loop."""
 
     def expressions(self) -> tuple[Expression, ...]:
         """All expressions whose values it shows."""

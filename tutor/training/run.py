@@ -52,7 +52,9 @@ class Run(RunTimeline):
         mode = mode or next(iter(programs))
         self.check_start(programs, mode, device)
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
-        recipe = RunRecipe(mode, devices.check(device), _checked_rate(rate), seed)
+        is_own = rate == programs[mode].learning_rate  # 0.0 of a script: it has its own
+        rate = rate if is_own else _checked_rate(rate)
+        recipe = RunRecipe(mode, devices.check(device), rate, seed)
         super().__init__(programs, recipe, quiet)
 
     @staticmethod
@@ -114,7 +116,8 @@ class Run(RunTimeline):
         """The moment at hand, as plain data."""
         self.turn.take(self)
         try:
-            return frame_of(self.loop, self.at, self.learning_rate, self.settings.seed)
+            rate = self.loop.learning_rate() or self.learning_rate
+            return frame_of(self.loop, self.at, rate, self.settings.seed)
         except (RunError, KeyboardInterrupt):
             raise
         except BaseException as error:  # a lesson may have replaced what torch is read with
@@ -248,6 +251,8 @@ class Run(RunTimeline):
         and the same phase can be compared. The learning rate follows the lesson's own
         for the new mode, unless the learner has set one.
         """
+        if self.program.open_loop is not None:
+            raise Refused("one_mode_of_script" if mode else "own_device_of_script")
         self.check_start(self.programs, mode or self.mode, device or "cpu")
         device = device and devices.check(device)
         rate = None
@@ -321,7 +326,7 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         at=at,
         steps=at.step + loop.steps - loop.step,
         batch=loop.batch,
-        batches=loop.program.batches,
+        batches=loop.batches,
         phase=loop.last_phase_name(),
         next_phase=loop.next_phase_name(),
         mode=loop.program.mode,
@@ -335,6 +340,9 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         watched=loop.watched_values(),
         boxed=loop.boxed_values(),
         diverged=not loop.is_finite(),
+        line=loop.line,
+        next_line=loop.next_line,
+        is_over=loop.is_over,
     )
 
 

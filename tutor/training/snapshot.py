@@ -18,7 +18,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -64,6 +64,25 @@ class SetupNamespace:
         self.definitions = {k: v for k, v in things if isinstance(v, FunctionType | type)}
         self.named = {id(v): k for k, v in self.definitions.items()}
         self.draws = draws
+
+
+class SavedState(Protocol):
+    """A state at the end of an epoch: a Snapshot, or that of a script."""
+
+    @property
+    def setup_namespace(self) -> object | None:
+        """Not None where it can be restored in one namespace only."""
+
+    @property
+    def randomness(self) -> Randomness:
+        """The state of the random number generators."""
+
+    @property
+    def device(self) -> str:
+        """The device of the tensors."""
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The identity and the bytes of each part; another state may share some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +163,7 @@ def take(
     return Snapshot(objects, layout, elements, aliases, only_namespace, randomness, device)
 
 
-def size_of(snapshots: Iterable[Snapshot]) -> int:
+def size_of(snapshots: Iterable[SavedState]) -> int:
     """Bytes, about, that all of them take together."""
     return sum({part: size for s in snapshots for part, size in s.parts()}.values())
 

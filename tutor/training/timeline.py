@@ -19,7 +19,7 @@ from tutor.training.devices import Randomness, seed_all
 from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop, set_up
 from tutor.training.program import Program, Quiet
-from tutor.training.snapshot import SetupNamespace
+from tutor.training.snapshot import SetupNamespace, Snapshot
 
 _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
@@ -91,6 +91,7 @@ class RunTimeline:
         """How long an epoch takes, as last measured; 0.0 before."""
         self._clock = KeyframeClock()
         self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
+        self._loop: Loop | None = None
         self.turn.leave()
         self._begin()
         self.turn.take(self)
@@ -98,7 +99,11 @@ class RunTimeline:
     def _begin(self) -> None:
         """Stand at the very start of the recipe."""
         start = self.recipe
-        self.loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
+        if self.programs[start.mode].open_loop is not None:
+            self.history.drop_keyframes()
+            if self._loop is not None:
+                self._loop.close()
+        self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
         self._steps_taken = 0
         self._clock.start(self.history.spacing)
         self._apply_changes_here()
@@ -106,6 +111,8 @@ class RunTimeline:
     def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
         """A loop at its start; the settings are from now on these."""
         loop = set_up(self.programs[mode], device, rate, seed)
+        if loop.program.open_loop is not None:
+            device, rate = loop.device, loop.learning_rate()
         fresh = Randomness.now(loop.device)
         self.settings = RunSettings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
         self._namespaces[mode, device, rate, seed] = loop.setup_namespace
@@ -115,16 +122,29 @@ class RunTimeline:
             self.notes = (Remark("on_numpy", {"mode": mode, "device": device}),)
         return loop
 
-    def _resume(self, keyframe: Keyframe) -> None:
-        """Stand at the end of a keyframe's epoch, as far as a snapshot goes."""
-        settings, snapshot = keyframe.settings, keyframe.snapshot
+    def _resume(self, keyframe: Keyframe | None) -> None:
+        """Stand at the end of a keyframe's epoch, as far as a snapshot goes.
+
+        At the very start, if there is none, or if it can't be restored any more.
+        """
+        if keyframe is not None and isinstance(keyframe.snapshot, Snapshot):
+            self._restore(keyframe, keyframe.snapshot)
+        elif keyframe is None or not self.loop.go_back(keyframe.snapshot, keyframe.epoch):
+            self._begin()
+            return
+        self.loop.step = self._steps_taken = self.loop.steps
+        self.settings = keyframe.settings
+        self._clock.start(self.history.spacing)
+
+    def _restore(self, keyframe: Keyframe, snapshot: Snapshot) -> None:
+        settings = keyframe.settings
         start = (keyframe.mode, settings.device_wanted, settings.set_up_with, settings.seed)
         setup_namespace = (
             snapshot.setup_namespace
             or self._namespaces.get(start)
             or self._set_up(*start).setup_namespace
         )
-        self.loop = Loop(
+        self._loop = Loop(
             self.programs[keyframe.mode],
             snapshot.device,
             snapshot.restore(setup_namespace),
@@ -132,11 +152,14 @@ class RunTimeline:
             epoch=keyframe.epoch,
             boxed=dict(keyframe.boxed),
         )
-        self.loop.step = self._steps_taken = self.loop.steps
-        self.settings = settings
-        self._clock.start(self.history.spacing)
 
     # ── Where it stands ─────────────────────────────────────────────────────────────
+
+    @property
+    def loop(self) -> Loop:
+        """The loop that plays the recipe."""
+        assert self._loop is not None
+        return self._loop
 
     @property
     def at(self) -> Position:
@@ -191,8 +214,8 @@ class RunTimeline:
 
     def _step(self, *, looking: bool = True, resting: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it."""
-        if self.loop.at_end:
-            self._enter_epoch()
+        if self.loop.at_end and not self._enter_epoch():
+            return
         self.loop.run_step(looking=looking, resting=resting)
         self._steps_taken += 1
         if self.loop.at_end and self.loop.epoch == self.furthest + 1:
@@ -200,16 +223,21 @@ class RunTimeline:
             self.history.follow_trail(self.loop)
         self._apply_changes_here()
 
-    def _enter_epoch(self) -> None:
+    def _enter_epoch(self) -> bool:
+        """Enter the next epoch; False if there is none, because a script has come to its end."""
         self.history.start_trail(self.loop)
         self._keep_keyframe()
+        if not self.loop.has_next_epoch():
+            self.notes = (Remark("script_ended", {"epoch": self.loop.epoch}),)
+            return False
         self.loop.begin_epoch()
         self._steps_taken = 0
+        return True
 
     def _step_through_epoch(self) -> None:
         """To the end of the epoch, phase by phase, so that its gradients are known."""
-        if self.loop.at_end:
-            self._enter_epoch()
+        if self.loop.at_end and not self._enter_epoch():
+            return
         while not self.loop.at_end:
             # Formula values of an earlier batch are overwritten by the last batch's.
             self._step(looking=self.loop.in_last_batch, resting=False)
@@ -224,7 +252,7 @@ class RunTimeline:
         while self.loop.epoch < epoch:
             is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
             self._step_through_epoch()
-            if is_stopped or until():
+            if is_stopped or self.loop.is_over or until():
                 return self.loop.epoch < epoch
         return False
 
@@ -239,6 +267,8 @@ class RunTimeline:
         while loop.epoch < epoch:
             if until():
                 return True
+            if not loop.has_next_epoch():
+                return False
             if clock() > self._clock.due:
                 self._keep_keyframe()
             together = int(_UNASKED / self._epoch_seconds) if self._epoch_seconds else 1
@@ -298,11 +328,9 @@ class RunTimeline:
         """
         keyframe = self._nearest(to.epoch)
         with self.quiet():
-            if is_broken or self.at > to or (keyframe and keyframe.epoch > self.loop.epoch):
-                if keyframe is None:
-                    self._begin()
-                else:
-                    self._resume(keyframe)
+            must_go_back = is_broken or self.at > to
+            if must_go_back or (keyframe and keyframe.epoch > self.loop.epoch):
+                self._resume(keyframe)
             if not self._approach(to.epoch - 1, until):
                 self._step_to(to)
         self.notes = ()  # the notes of changes on the way are old
@@ -324,7 +352,7 @@ class RunTimeline:
         if left * self._epoch_seconds < _SLOW:
             return self._forward(epoch, until)
         while left > 2 and left * self._epoch_seconds > _SLOW / 4:
-            if self._forward(self.loop.epoch + left // 2, until):
+            if self._forward(self.loop.epoch + left // 2, until) or self.loop.is_over:
                 return True
             keyframe = self._keyframe(self._nearest(self.loop.epoch))
             near += [keyframe] if keyframe else []
@@ -336,6 +364,8 @@ class RunTimeline:
         """Phase by phase into the epoch of `to`; near it, what its frame shows is recorded."""
         near = 2 * max(len(program.loop) for program in self.programs.values()) + 1
         while self.loop.epoch < to.epoch or (self._steps_taken < to.step and not self.loop.at_end):
+            if self.loop.is_over:
+                return
             into = self.loop.epoch == to.epoch or self.loop.at_end
             resting = into and to.step - self._steps_taken <= near
             self._step(looking=resting or self.loop.in_last_batch, resting=resting)
@@ -380,7 +410,7 @@ class RunTimeline:
             self.settings, applied=before.applied, fresh=fresh, has_drawn=has_drawn
         )
         not_carried, from_mode = carry_over(old, new), old.program.mode
-        self.loop = new
+        self._loop = new
         if not_carried:
             self.notes = (Remark("not_carried", {"names": list(not_carried)}),)
         elif mode != from_mode and not self.notes:

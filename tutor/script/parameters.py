@@ -1,0 +1,149 @@
+"""The parameters of a running script, found by looking, and the expressions that name them.
+
+An optimizer's tensors are parameters; without one, all leaves that require a gradient; in NumPy,
+the names that the code changes by hand. Each is named by an expression of the script:
+`w`, `model.fc1.weight`, `model[0].bias`, `params["w"]`, `self.w`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from tutor.script.outline import TrainingLoop
+
+_DEEPEST = 3
+"""Attributes and items that are followed from a name."""
+
+_MOST_ITEMS = 200
+"""Items of one list or dict that are looked at."""
+
+_INDEX = re.compile(r"\.(\d+)(?=\.|$)")
+
+NUMBERS = (int, float, np.ndarray, np.generic, torch.Tensor)
+
+
+@dataclass(slots=True)
+class ParameterTable:
+    """The parameters' expressions, compiled, and the optimizers that hold them."""
+
+    loop: TrainingLoop
+    expressions: dict[str, CodeType] = field(default_factory=dict)
+    gradients: dict[str, CodeType] = field(default_factory=dict)
+    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
+
+    def look(self, names: Mapping[str, Any]) -> None:
+        """Find the parameters in a script's names, unless they are known already."""
+        if self.expressions:
+            return
+        found = list(_reachable(names))
+        self.optimizers = [t for _, t in found if isinstance(t, torch.optim.Optimizer)]
+        labels = [label for label, _ in self._tensors(found)]
+        if not labels or self.loop.mode == "manual":
+            labels = [e for e in self.loop.parameters if _evaluated(_code(e), names) is not None]
+        self.expressions = {label: _code(label) for label in labels}
+        given = self.loop.gradients
+        self.gradients = {n: _code(given.get(n, f"d{n}")) for n in labels}
+
+    def _tensors(self, found: list[tuple[str, Any]]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The parameters that are tensors: each once, by the first expression that leads there."""
+        by_id: dict[int, tuple[str, torch.Tensor]] = {}
+        for label, thing in found:
+            for name, tensor in _own_tensors(label, thing):
+                by_id.setdefault(id(tensor), (name, tensor))
+        if self.optimizers:
+            held = [p for o in self.optimizers for g in o.param_groups for p in g["params"]]
+            yield from (by_id[id(p)] for p in held if id(p) in by_id)
+        else:
+            yield from ((n, t) for n, t in by_id.values() if t.requires_grad and t.is_leaf)
+
+    def read(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """Each parameter by its expression; None where it has no value now."""
+        return {n: unwrapped(_evaluated(code, names)) for n, code in self.expressions.items()}
+
+    def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
+        """A parameter's gradient: `.grad` of a tensor, or what the code computes by hand."""
+        thing = _evaluated(self.expressions[label], names)
+        if isinstance(thing, torch.Tensor):
+            # Asking a tensor in mid-graph for .grad prints a warning into the script's output.
+            return thing.grad if thing.is_leaf or thing.retains_grad else None
+        if not isinstance(thing, NUMBERS) and hasattr(thing, "grad"):
+            return unwrapped(thing.grad)
+        return unwrapped(_evaluated(self.gradients[label], names))
+
+    def learning_rate(self, names: Mapping[str, Any]) -> float:
+        """The learning rate of the first optimizer, or of the code; 0.0 if neither tells."""
+        for optimizer in self.optimizers:
+            return float(optimizer.param_groups[0]["lr"])
+        for rate in self.loop.rates:
+            value = unwrapped(_evaluated(_code(rate), names))
+            if isinstance(value, NUMBERS) and np.ndim(value) == 0:
+                return float(value)
+        return 0.0
+
+
+def unwrapped(thing: Any) -> Any:
+    """The number in an object of the script's own class, such as `Value(data=0.5)`."""
+    if thing is None or isinstance(thing, NUMBERS):
+        return thing
+    data = getattr(thing, "data", None)
+    return data if isinstance(data, NUMBERS) else thing
+
+
+def _code(expression: str) -> CodeType:
+    try:
+        return compile(expression, "<parameter>", "eval", dont_inherit=True)
+    except SyntaxError:
+        return compile("None", "<parameter>", "eval")
+
+
+def _evaluated(code: CodeType, names: Mapping[str, Any]) -> Any:
+    """The value of an expression of names, attributes and items; None if it has none."""
+    try:
+        return eval(code, {**names, "__builtins__": {}})
+    except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
+        return None
+
+
+def _own_tensors(label: str, thing: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a thing that can be parameters, each with its expression."""
+    if isinstance(thing, torch.Tensor):
+        yield label, thing
+    elif isinstance(thing, torch.nn.Module):
+        for path, tensor in thing.named_parameters():
+            yield label + _INDEX.sub(r"[\1]", f".{path}"), tensor
+
+
+def _reachable(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The things that a script's names lead to, those of the names themselves first."""
+    seen: set[int] = set()
+    level = [(name, thing) for name, thing in names.items() if not name.startswith("__")]
+    for _ in range(_DEEPEST):
+        below: list[tuple[str, Any]] = []
+        for label, thing in level:
+            if id(thing) in seen and not isinstance(thing, torch.Tensor):
+                continue
+            seen.add(id(thing))
+            yield label, thing
+            below += _parts(label, thing)
+        level = below
+
+
+def _parts(label: str, thing: Any) -> Iterable[tuple[str, Any]]:
+    """The items or attributes of a container, or of an object of the script's own class."""
+    if isinstance(thing, dict) and len(thing) <= _MOST_ITEMS:
+        return [(f"{label}[{k!r}]", v) for k, v in thing.items() if isinstance(k, str | int)]
+    if isinstance(thing, list | tuple) and len(thing) <= _MOST_ITEMS:
+        return [(f"{label}[{i}]", v) for i, v in enumerate(thing)]
+    if isinstance(thing, torch.nn.Module | torch.Tensor | ModuleType | FunctionType | type):
+        return ()
+    own = getattr(thing, "__dict__", None)
+    if type(thing).__module__ == "__main__" and isinstance(own, dict):
+        return [(f"{label}.{name}", value) for name, value in own.items()]
+    return ()

@@ -1,0 +1,85 @@
+"""A learner's own script as a Program: the same heart runs it that runs a lesson."""
+
+from __future__ import annotations
+
+from types import CodeType, ModuleType
+
+from tutor.errors import Refused
+from tutor.lesson.model import Lesson
+from tutor.script.driver import Driver
+from tutor.script.instrument import instrumented
+from tutor.script.loops import outline_of  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from tutor.script.outline import TrainingLoop
+from tutor.script.script_loop import ScriptLoop
+from tutor.training.program import Liveness, Phase, Program
+
+_NOTHING = compile("", "<phase>", "exec")
+
+
+def script_programs(lesson: Lesson) -> dict[str, Program]:
+    """The program of a script's loop, by its one mode.
+
+    Raises Refused where the script has no such loop.
+    """
+    assert lesson.script is not None
+    outline = outline_of(lesson.source)
+    if outline.refusal is not None:
+        raise Refused(outline.refusal.code, line=outline.refusal.line, **outline.refusal.values)
+    if not 0 < lesson.script.loop <= len(outline.loops):
+        raise Refused("no_loop_number", number=lesson.script.loop, count=len(outline.loops))
+    loop = outline.loops[lesson.script.loop - 1]
+    return {loop.mode: _program(lesson, loop)}
+
+
+def _program(lesson: Lesson, loop: TrainingLoop) -> Program:
+    filename = str(lesson.path)
+    code = instrumented(lesson.source, filename, loop)
+    opener = _Opener(lesson, loop, code)
+    program = Program(
+        name=lesson.slug,
+        filename=filename,
+        mode=loop.mode,
+        parameters=(),
+        learning_rate=0.0,
+        epochs=loop.epochs or lesson.epochs[loop.mode],
+        batches=1,
+        warm_up=0,
+        setup=None,
+        loop=tuple(_phase(p.name, p.line, p.end_line) for p in loop.phases),
+        epoch_code=_NOTHING,
+        report=None,
+        watch=(),
+        boxed={},
+        liveness=Liveness(frozenset(), None),
+        open_loop=opener.open,
+    )
+    opener.program = program
+    return program
+
+
+def _phase(name: str, line: int, end_line: int) -> Phase:
+    lines = frozenset(range(line, end_line + 1))
+    return Phase(name, _NOTHING, lines, frozenset(), frozenset())
+
+
+class _Opener:
+    """Runs a script to its training loop."""
+
+    program: Program
+
+    def __init__(self, lesson: Lesson, loop: TrainingLoop, code: CodeType) -> None:
+        self._lesson, self._loop, self._code = lesson, loop, code
+
+    def open(self, device: str, learning_rate: float) -> ScriptLoop:
+        """The loop, at its start. Raises LessonRaised, or Refused if the script ends before it."""
+        module = ModuleType("__main__")
+        module.__file__ = self.program.filename
+        vars(module)["__builtins__"] = __builtins__
+        driver = Driver(self._code, module)
+        loop = ScriptLoop(self.program, self._loop, driver, device)
+        loop.start()
+        if driver.loop is None:
+            raise Refused("loop_not_reached", line=self._loop.line)
+        if learning_rate not in (0.0, loop.learning_rate()):
+            loop.set_learning_rate(loop.learning_rate(), learning_rate)
+        return loop

@@ -1,0 +1,345 @@
+"""A script's training loop as a Loop: stepped phase by phase, and read between two phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from tutor.errors import Refused
+from tutor.lesson.model import SETUP
+from tutor.script.driver import END, Driver, WaitingLoop
+from tutor.script.instrument import PREFIX
+from tutor.script.memory_image import MemoryImage, take_image
+from tutor.script.outline import ScriptPhase, TrainingLoop
+from tutor.script.parameters import ParameterTable
+from tutor.training import devices
+from tutor.training.devices import GeneratorStates, Randomness
+from tutor.training.loop import LessonRaised, Loop, lesson_raised
+from tutor.training.program import Program
+from tutor.training.snapshot import SetupNamespace
+from tutor.training.state_copy import BatchStart
+from tutor.training.values import to_numbers
+
+
+class ScriptLoop(Loop):
+    """The loop of one run of a script, and how far into its epoch it is.
+
+    A step is a phase that the code comes to: how many an epoch has is only known at its end.
+    """
+
+    def __init__(
+        self, program: Program, outline: TrainingLoop, driver: Driver, device: str
+    ) -> None:
+        names = driver.names
+        super().__init__(program, device, names, SetupNamespace(names))
+        self.driver = driver
+        self.outline = outline
+        self.table = ParameterTable(outline)
+        self._next = END
+        """The number of the phase that waits to run."""
+        self._last: ScriptPhase | None = None
+        self._ended = True
+        """Whether this epoch's pass is at its end."""
+        self._steps = len(outline.phases)
+        """The steps of the last whole epoch; before there is one, those of a single batch."""
+        self._batches_done = 0
+        self._batches_known = 1
+        self._done_in_batch = 0
+        self._left_over: dict[str, Any] = {}
+        """The names of functions that have returned since, as they were at the last phase."""
+
+    # ── Where it stands ─────────────────────────────────────────────────────────────
+
+    @property
+    def steps(self) -> int:
+        """Steps in this epoch; before its end as many as in the last one, or one more than now."""
+        if self.epoch == 0:
+            return 0
+        return self.step if self._ended else max(self._steps, self.step + 1)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the pass is at its end."""
+        return self._ended
+
+    @property
+    def batch(self) -> int:
+        """Index of the batch that the last step belonged to."""
+        return max(self._batches_done - 1, 0)
+
+    @property
+    def batches(self) -> int:
+        """The batches of this epoch so far, or of the last one if those were more."""
+        return max(self._batches_known, self._batches_done, 1)
+
+    @property
+    def phases_done(self) -> int:
+        """The number of phases of its batch that have run."""
+        return self._done_in_batch
+
+    @property
+    def in_last_batch(self) -> bool:
+        """Whether the next step belongs to the epoch's last batch, as far as that is known."""
+        return self._batches_done >= self._batches_known
+
+    @property
+    def line(self) -> int:
+        """The line that the phase which has just run begins on; 0 at the start."""
+        return self._last.line if self._last else 0
+
+    @property
+    def next_line(self) -> int:
+        """The line that the next step begins on: at the end of an epoch, that of the loop."""
+        return self.outline.line if self._ended else self.outline.phases[self._next].line
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the script has come to its end."""
+        return self.driver.has_ended
+
+    def has_next_epoch(self) -> bool:
+        """Whether there is a next epoch; at the loop's end, the rest of the script runs.
+
+        The rest may come to the loop once more. Raises LessonRaised.
+        """
+        if not self.driver.has_ended and not self._guarded(self.driver.has_next_pass):
+            self._guarded(self._run_rest)
+            self.namespace = self._names()
+        return not self.driver.has_ended
+
+    def _run_rest(self) -> None:
+        while not self.driver.has_ended and not self.driver.has_next_pass():
+            try:
+                self.driver.go_on()
+            except SystemExit as error:
+                if error.code not in (None, 0):
+                    raise
+                self.driver.has_ended = True
+
+    def next_phase_name(self) -> str:
+        """The name of the phase that the next step runs."""
+        phases = self.outline.phases
+        return phases[0 if self._ended else self._next].name
+
+    def last_phase_name(self) -> str:
+        """The name of the phase that has just run."""
+        return self._last.name if self._last else SETUP
+
+    # ── Running ─────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Run the script to its loop, or to its end if it does not come there."""
+        self._guarded(self._run_rest)
+        self._see()
+        tensors = (t for t in self.parameters().values() if isinstance(t, torch.Tensor))
+        self.device = next((devices.name_of(t) for t in tensors), "cpu")
+
+    def begin_epoch(self) -> None:
+        """Enter the next epoch: its code runs to the first phase."""
+        self._ended, self._batches_done, self._done_in_batch = False, 0, 0
+        super().begin_epoch()
+        self._next = self._guarded(self.driver.begin_pass)
+        if self._next == END:
+            self._end_epoch()
+
+    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+        """Run the next phase, to the place where another begins. Raises LessonRaised."""
+        if self._ended:  # an epoch without any phase
+            return
+        phase = self.outline.phases[self._next]
+        if phase.starts_batch or not self._batches_done:
+            self._begin_batch(resting)
+        self._next = self._guarded(self.driver.resume)
+        self._last = phase
+        self.step += 1
+        self._done_in_batch += 1
+        self._see()
+        if phase.name == "Gradient":
+            self.gradients = self.gradients_now(copied=True)
+        if looking:
+            self.keep_boxed(phase.name)
+        if self._next == END:
+            self._end_epoch()
+
+    def _begin_batch(self, resting: bool) -> None:
+        self._batches_done += 1
+        self._done_in_batch = 0
+        may_be_wanted = resting or self.in_last_batch
+        self.batch_start = self.start_of_batch() if may_be_wanted else None
+        if self._batches_done == 1:
+            self.epoch_start = self.batch_start
+        self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
+
+    def _end_epoch(self) -> None:
+        self._ended, self._next = True, END
+        self._steps, self._batches_known = self.step, max(self._batches_done, 1)
+        self._see()
+
+    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+        """Run so many whole epochs, or to the loop's end; hands the loss of each to `after`."""
+
+        def note() -> None:
+            self.epoch, self.step = self.epoch + 1, self._steps
+            after(self.driver.loss)
+
+        try:
+            self._guarded(lambda: self.driver.run_passes(count, note))
+        except LessonRaised:
+            self.epoch, self.step, self._ended = self.epoch + 1, 0, False
+            raise
+        self._last = self._last or self.outline.phases[-1]
+        self.namespace = self._names()
+
+    def _guarded(self, run: Callable[[], Any]) -> Any:
+        """Run code of the script. Raises LessonRaised, whatever it raises."""
+        try:
+            return run()
+        except BaseException as error:  # a script may raise anything, SystemExit among it
+            raise lesson_raised(self.program, error) from error
+
+    # ── Names ───────────────────────────────────────────────────────────────────────
+
+    def _see(self) -> None:
+        """Take in the script's names as they are now."""
+        self.namespace = self._names()
+        self.table.look(self.namespace)
+
+    def _names(self) -> dict[str, Any]:
+        """The names of the script's module and of the functions that wait, innermost last."""
+        inner = {k: v for frame in self._frames() for k, v in frame.f_locals.items()}
+        if not self._ended:
+            self._left_over = inner
+        found = self._left_over | self.driver.names | inner
+        return {k: v for k, v in found.items() if not k.startswith(PREFIX)}
+
+    def _frames(self) -> list[FrameType]:
+        """The script's functions that wait, outermost first."""
+        codes = ((frame, frame.f_code) for frame in self.driver.frames())
+        name = self.program.filename
+        return [f for f, c in codes if c.co_filename == name and c.co_name != "<module>"]
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by the expressions that name them."""
+        return self.table.read(self.namespace)
+
+    def gradient_of(self, name: str) -> Any:
+        """The gradient of a parameter."""
+        return self.table.gradient(name, self.namespace)
+
+    def loss(self) -> Any:
+        """The object whose gradient was taken last; None before the first."""
+        return self.driver.loss
+
+    def learning_rate(self) -> float:
+        """The learning rate of now, as the script has it; 0.0 if that is not known."""
+        return self.table.learning_rate(self.namespace)
+
+    def start_of_batch(self) -> BatchStart:
+        """The parameters and gradients as a batch begins."""
+        gradients = {name: to_numbers(g) for name, g in self.gradients_now().items()}
+        states = GeneratorStates.now(self.program, self.device)
+        return BatchStart(self.parameter_values(), gradients, states, {})
+
+    # ── Setting and keeping ─────────────────────────────────────────────────────────
+
+    def bind(self, name: str, value: Any) -> None:
+        """Give an expression of the script (`w`, `params["w"]`) another value."""
+        loop = self.driver.loop
+        names = loop.body.__code__.co_freevars if loop else ()
+        cells = dict(zip(names, loop.body.__closure__ or (), strict=True)) if loop else {}
+        if name in cells:
+            cells[name].cell_contents = value
+        elif name in self.driver.names:
+            self.driver.names[name] = value
+        elif not name.isidentifier():
+            exec(f"{name} = {PREFIX}value", dict(self.namespace, **{f"{PREFIX}value": value}))
+        self.namespace = self._names()
+
+    def set_learning_rate(self, old: float, new: float) -> None:
+        """Change the rate of all optimizers, and of the names that stand for it in the code."""
+        for optimizer in self.table.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = new if group["lr"] == old or not old else group["lr"] * new / old
+        names = [rate for rate in self.outline.rates if _is_bound(rate, self.namespace)]
+        if not self.table.optimizers and not names:
+            raise Refused("rate_is_fixed", line=self.outline.line)
+        for name in names:
+            self.bind(name, new)
+
+    def run_batch_again(self, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise Refused: a pass of a script's loop can't be run again in its middle."""
+        raise Refused("batch_not_repeatable")
+
+    def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
+        """The state at the end of an epoch; None if it can't be copied, or is too large."""
+        loop = self.driver.loop
+        if loop is None or not self._ended:
+            return None
+        old = before.image if isinstance(before, ScriptSnapshot) else None
+        roots = [self.driver.names, loop.body, *(f.f_locals for f in self._frames())]
+        image = take_image(roots, self.program.filename, self.device, old, limit)
+        if image is None:
+            return None
+        return ScriptSnapshot(self, loop, loop.passes, image, self.driver.loss)
+
+    def go_back(self, snapshot: object, epoch: int) -> bool:
+        """Stand at the end of an epoch, as far as a snapshot goes; False if it can't be reached."""
+        if not isinstance(snapshot, ScriptSnapshot) or snapshot.owner is not self:
+            return False
+        if not self.driver.go_back(snapshot.loop, snapshot.passes) or not snapshot.image.restore():
+            return False
+        self.driver.loss = snapshot.loss
+        self.epoch, self._ended, self._next = epoch, True, END
+        self.step = self._steps
+        self.gradients, self._left_over = None, {}
+        self.namespace = self._names()
+        return True
+
+    def close(self) -> None:
+        """Give up the script wherever it waits."""
+        self.driver.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScriptSnapshot:
+    """The state of a script at the end of an epoch."""
+
+    owner: ScriptLoop
+    """The only loop that it can be restored in."""
+    loop: WaitingLoop
+    passes: int
+    image: MemoryImage
+    loss: Any
+
+    @property
+    def setup_namespace(self) -> ScriptLoop:
+        """Not None: it can be restored in no other namespace."""
+        return self.owner
+
+    @property
+    def device(self) -> str:
+        """The device of the parameters."""
+        return self.image.device
+
+    @property
+    def randomness(self) -> Randomness:
+        """The state of the random number generators."""
+        return self.image.randomness
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The identity and the bytes of each part; another snapshot may share some."""
+        return self.image.parts()
+
+
+def _is_bound(expression: str, names: Mapping[str, Any]) -> bool:
+    """Whether an expression names a number that can be set: `lr`, `args.lr`, not `0.1`."""
+    try:
+        value = eval(expression, dict(names))
+    except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
+        return False
+    return isinstance(value, int | float) and not expression[:1].isdigit()
