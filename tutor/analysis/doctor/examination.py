@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from tutor.analysis.doctor.forks import Forks, Remade
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
@@ -108,6 +108,15 @@ class _Examination:
 
     def go(self, epochs: int) -> bool:
         """Step through so many epochs; whether nothing stopped that."""
+        with ExitStack() as stack:
+            for rule in self._rules:
+                stack.enter_context(rule.watching(self._recorder))
+            is_whole = self._step_through(epochs)
+            self._each(lambda rule: self._add(rule.at_end()))
+            return is_whole and not self._patient.until() and self._go_on()
+
+    def _step_through(self, epochs: int) -> bool:
+        """Step through so many epochs, or MOST_STEPS; whether the code raised nothing."""
         patient = self._patient
         self._each(lambda rule: rule.before(self._moment(SETUP, [])))
         for _ in range(MOST_STEPS):
@@ -117,8 +126,7 @@ class _Examination:
             if not self._step():
                 return False
             self.epochs = max(self.epochs, patient.epoch)
-        self._each(lambda rule: self._add(rule.at_end()))
-        return not patient.until() and self._go_on()
+        return True
 
     def _step(self) -> bool:
         """Run the next step; whether it raised nothing."""
@@ -130,16 +138,20 @@ class _Examination:
                 patient.run.step_phase()
             except LessonRaised as raised:
                 error = raised
-        moment = self._moment(phase, calls, error)
+        moment = self._moment(phase, calls, error, self._recorder.failed)
         self._each(lambda rule: self._add(rule.after(moment)))
         return error is None
 
     def _moment(
-        self, phase: str, calls: list[TorchCall], error: LessonRaised | None = None
+        self,
+        phase: str,
+        calls: list[TorchCall],
+        error: LessonRaised | None = None,
+        failed: TorchCall | None = None,
     ) -> Moment:
         loop = self._patient.run.loop
         code = next((p for p in loop.program.loop if p.name == phase), None)
-        return Moment(self._patient, phase, code, calls, loop.epoch, loop.batch, error)
+        return Moment(self._patient, phase, code, calls, loop.epoch, loop.batch, error, failed)
 
     def _go_on(self) -> bool:
         """Run whole epochs for the rules that want more of them."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import Lesson
 from tutor.protocol.findings import DoctorFinding
 from tutor.protocol.frame import RunRecipe
@@ -110,6 +111,8 @@ class Moment:
     batch: int
     error: LessonRaised | None = None
     """The error that it raised; the run then stands before it."""
+    failed: TorchCall | None = None
+    """The first of its calls of PyTorch that raised; the code may have caught that error."""
 
     def calls_of(self, *names: str) -> Iterator[TorchCall]:
         """The calls of these names."""
@@ -128,6 +131,13 @@ class DoctorRule:
     def __init__(self, patient: Patient) -> None:
         self.patient = patient
 
+    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
+        """Entered while the run is stepped, for hooks of the rule's own.
+
+        What runs while the recorder is paused is no step of the run.
+        """
+        return nullcontext()
+
     def before_call(self, call: TorchCall) -> None:
         """Called just before each backward and each optimizer's step; its `result` is None."""
 
@@ -142,7 +152,7 @@ class DoctorRule:
         return ()
 
     def at_end(self) -> Iterable[DoctorFinding]:
-        """What is wrong, after the last step that is examined."""
+        """What is wrong, after the last step that is examined; also where it raised an error."""
         return ()
 
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:

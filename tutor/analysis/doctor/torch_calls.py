@@ -56,13 +56,15 @@ class CallRecorder:
     after: Callable[[TorchCall], object] = lambda call: None
     """Called after each of them."""
     is_paused: bool = False
+    failed: TorchCall | None = None
+    """The first call of this step that raised."""
     has_raised: bool = False
     """Whether a call has raised: the calls after it are those of a run that is put back."""
 
     @contextmanager
     def recording(self) -> Iterator[list[TorchCall]]:
         """Record anew, until the `with` ends."""
-        self.calls, self.has_raised = [], False
+        self.calls, self.has_raised, self.failed = [], False, None
         before, after = self._before_step, self._after_step
         hooks = (
             register_optimizer_step_pre_hook(before),
@@ -104,6 +106,12 @@ class CallRecorder:
                 with self.paused():
                     self.after(call)
 
+    def fail(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+        """Record a call that has raised, and none after it."""
+        if self.is_on:
+            self.failed = TorchCall(name, arguments, keywords, None, self.line())
+        self.has_raised = True
+
     def line(self) -> int:
         """The innermost line of the lesson's file on the stack."""
         frame = sys._getframe(1)
@@ -136,7 +144,7 @@ class _Mode(TorchFunctionMode):
         try:
             result = func(*args, **keywords)
         except BaseException:
-            recorder.has_raised = True
+            recorder.fail(name, args, keywords)
             raise
         recorder.add(name, args, keywords, result)
         return result
