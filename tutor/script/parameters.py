@@ -106,7 +106,7 @@ def _code(expression: str) -> CodeType:
 def _evaluated(code: CodeType, names: Mapping[str, Any]) -> Any:
     """The value of an expression of names, attributes and items; None if it has none."""
     try:
-        return eval(code, {**names, "__builtins__": {}})
+        return eval(code, {"__builtins__": {}}, names)
     except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -158,7 +159,8 @@ class ScriptLoop(Loop):
         self._last = phase
         self.step += 1
         self._done_in_batch += 1
-        self._see()
+        if looking or not self.table.expressions:
+            self._see()
         if phase.name == "Gradient":
             self.gradients = self.gradients_now(copied=True)
         if looking:
@@ -217,6 +219,11 @@ class ScriptLoop(Loop):
         found = self._left_over | self.driver.names | inner
         return {k: v for k, v in found.items() if not k.startswith(PREFIX)}
 
+    def _scopes(self) -> Mapping[str, Any]:
+        """The same names without a copy of them, to be read at once."""
+        inner = [frame.f_locals for frame in reversed(self._frames())]
+        return ChainMap(*inner, self.driver.names, self._left_over) if inner else self.driver.names
+
     def _frames(self) -> list[FrameType]:
         """The script's functions that wait, outermost first."""
         codes = ((frame, frame.f_code) for frame in self.driver.frames())
@@ -225,11 +232,11 @@ class ScriptLoop(Loop):
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by the expressions that name them."""
-        return self.table.read(self.namespace)
+        return self.table.read(self._scopes())
 
     def gradient_of(self, name: str) -> Any:
         """The gradient of a parameter."""
-        return self.table.gradient(name, self.namespace)
+        return self.table.gradient(name, self._scopes())
 
     def loss(self) -> Any:
         """The object whose gradient was taken last; None before the first."""

@@ -160,6 +160,10 @@ class Run(RunTimeline):
         """Run until the end of `epoch`."""
         return self._guarded(lambda: self._forward(epoch, until))
 
+    def advance(self, epoch: int) -> None:
+        """The same, where no frame is wanted."""
+        self._move(lambda: self._forward(epoch, never))
+
     def back(self, until: Callable[[], bool] = never) -> Frame:
         """Go to the frame before; at the very start, stay."""
         at = self.at
@@ -216,6 +220,11 @@ class Run(RunTimeline):
         self.notes = ()
 
     def _guarded(self, move: Callable[[], object]) -> Frame:
+        """Do `move`; returns the frame there."""
+        self._move(move)
+        return self.frame()
+
+    def _move(self, move: Callable[[], object]) -> None:
         """Do `move`; if the lesson raises, go back to the last whole frame."""
         self._start_move()
         start, settings = self.at, (self.mode, self.learning_rate)
@@ -232,7 +241,6 @@ class Run(RunTimeline):
         if (self.mode, self.learning_rate) != settings:
             # It stands in the past, or has met a change that was made there.
             self.notes = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
-        return self.frame()
 
     def _recover(self, start: Position) -> None:
         """After an error in mid-phase: go to the last frame before it."""

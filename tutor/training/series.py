@@ -45,7 +45,7 @@ class SeriesTable:
 def readings(run: Run, epochs: int, every: int = 1) -> Iterator[Reading]:
     """The run's figures at the epochs that `every` divides, and at the last."""
     for epoch in [*range(every, epochs, every), epochs]:
-        run.run_to(epoch)
+        run.advance(epoch)
         yield reading_of(run.loop)
 
 
