@@ -77,12 +77,16 @@ class ParameterTable:
             return unwrapped(thing.grad)
         return unwrapped(_evaluated(self.gradients[label], names))
 
+    def value(self, expression: str, names: Mapping[str, Any]) -> Any:
+        """The value of an expression of the script; None if it has none."""
+        return _evaluated(_code(expression), names)
+
     def learning_rate(self, names: Mapping[str, Any]) -> float:
         """The learning rate of the first optimizer, or of the code; 0.0 if neither tells."""
         for optimizer in self.optimizers:
             return float(optimizer.param_groups[0]["lr"])
         for rate in self.loop.rates:
-            value = unwrapped(_evaluated(_code(rate), names))
+            value = unwrapped(self.value(rate, names))
             if isinstance(value, NUMBERS) and np.ndim(value) == 0:
                 return float(value)
         return 0.0

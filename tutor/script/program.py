@@ -10,8 +10,10 @@ from tutor.script.driver import Driver
 from tutor.script.instrument import instrumented
 from tutor.script.loops import outline_of  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from tutor.script.outline import TrainingLoop
+from tutor.script.phase_code import phase_statements, phases_with_code
+from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
-from tutor.training.program import Liveness, Phase, Program
+from tutor.training.program import Liveness, Program
 
 _NOTHING = compile("", "<phase>", "exec")
 
@@ -45,21 +47,17 @@ def _program(lesson: Lesson, loop: TrainingLoop) -> Program:
         batches=1,
         warm_up=0,
         setup=None,
-        loop=tuple(_phase(p.name, p.line, p.end_line) for p in loop.phases),
+        loop=phases_with_code(lesson.source, filename, loop),
         epoch_code=_NOTHING,
         report=None,
         watch=(),
         boxed={},
         liveness=Liveness(frozenset(), None),
         open_loop=opener.open,
+        open_probe=opener.open_probe,
     )
     opener.program = program
     return program
-
-
-def _phase(name: str, line: int, end_line: int) -> Phase:
-    lines = frozenset(range(line, end_line + 1))
-    return Phase(name, _NOTHING, lines, frozenset(), frozenset())
 
 
 class _Opener:
@@ -80,6 +78,11 @@ class _Opener:
         loop.start()
         if driver.loop is None:
             raise Refused("loop_not_reached", line=self._loop.line)
+        loop.phase_statements = phase_statements(self._lesson.source, self._loop)
         if learning_rate not in (0.0, loop.learning_rate()):
             loop.set_learning_rate(loop.learning_rate(), learning_rate)
         return loop
+
+    def open_probe(self, device: str) -> ProbeLoop:
+        """A loop for looking, without any names yet."""
+        return ProbeLoop(self.program, self._loop, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tutor.script.instrument import PREFIX
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable
+from tutor.script.probe_loop import copied_names, names_needed
 from tutor.training import devices
 from tutor.training.devices import GeneratorStates, Randomness
 from tutor.training.loop import LessonRaised, Loop, lesson_raised
@@ -51,6 +53,8 @@ class ScriptLoop(Loop):
         self._batches_done = 0
         self._batches_known = 1
         self._done_in_batch = 0
+        self.phase_statements: Mapping[int, tuple[ast.stmt, ...]] = {}
+        """The statements of the batch's phases, by number, where a probe can run them."""
         self._left_over: dict[str, Any] = {}
         """The names of functions that have returned since, as they were at the last phase."""
 
@@ -250,7 +254,18 @@ class ScriptLoop(Loop):
         """The parameters and gradients as a batch begins."""
         gradients = {name: to_numbers(g) for name, g in self.gradients_now().items()}
         states = GeneratorStates.now(self.program, self.device)
-        return BatchStart(self.parameter_values(), gradients, states, {})
+        return BatchStart(self.parameter_values(), gradients, states, {}, self._copied_names())
+
+    def _copied_names(self) -> dict[str, Any] | None:
+        """Copies of the names that the batch's phases read; None if a probe can't run these."""
+        statements = [s for group in self.phase_statements.values() for s in group]
+        if not statements:
+            return None
+        names = self._names()
+        home: dict[str, Any] = {}
+        wanted = names_needed(statements, names)
+        home.update(copied_names(names, wanted, self.program.filename, home))
+        return home
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 

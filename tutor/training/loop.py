@@ -378,6 +378,10 @@ class Loop:
         """Of a script: stand at the end of an epoch by a snapshot of it; False if it can't."""
         return False
 
+    def adopt(self, names: Namespace) -> None:
+        """Of a script's probe: go on in a copy of these names."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Of a script: give it up wherever it waits."""
 

@@ -19,6 +19,7 @@ import torch
 from tutor.training.devices import GeneratorStates, untouched_randomness
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.program import Program, Quiet
+from tutor.training.snapshot import Namespace
 from tutor.training.state_copy import (
     BatchStart,
     Kept,
@@ -95,7 +96,11 @@ class Probe:
         self._needs_grad = False
         self._brought: dict[str, Kept] = {}
         with quiet(), untouched_randomness(device):
-            self.loop = set_up(program, self._device, learning_rate, seed)
+            self.loop: Loop = (
+                program.open_probe(self._device)
+                if program.open_probe is not None
+                else set_up(program, self._device, learning_rate, seed)
+            )
             if precise:
                 _make_precise(self.loop)
             self._generator_states = GeneratorStates.now(program, self._device)
@@ -110,6 +115,9 @@ class Probe:
         Of a standpoint of another mode only the parameters, their gradients and what is of
         the same type here are taken.
         """
+        if at.start.names is not None:
+            self._stand_in_script(at, at.start.names)
+            return
         loop, names = self.loop, self.loop.namespace
         self._generator_states = at.start.generator_states
         loop.set_learning_rate(names["learning_rate"], at.learning_rate)
@@ -123,6 +131,15 @@ class Probe:
         loop.step = at.batch * len(self.program.loop)
         self.set_parameters(at.start.values)
         self._set_gradients(at.start.gradients)
+        self._volatile = self._what_changes()
+
+    def _stand_in_script(self, at: Standpoint, names: Namespace) -> None:
+        """Go to the beginning of a batch of a script, in a copy of its names there."""
+        self._generator_states = at.start.generator_states
+        self.loop.adopt(names)
+        if self._precise:
+            _make_precise(self.loop)
+        self.loop.epoch, self.loop.step = 1, 0
         self._volatile = self._what_changes()
 
     def _what_changes(self) -> dict[str, Kept]:

@@ -323,6 +323,8 @@ class Program:
     open_loop: Callable[[str, float], Any] | None = field(default=None, compare=False)
     """Of a script: runs it to its training loop, with a device and a learning rate (0.0: its own);
     returns the Loop."""
+    open_probe: Callable[[str], Any] | None = field(default=None, compare=False)
+    """Of a script: makes the Loop of a probe on a device, without any names yet."""
 
     def expressions(self) -> tuple[Expression, ...]:
         """All expressions whose values it shows."""

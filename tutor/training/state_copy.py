@@ -368,6 +368,8 @@ class BatchStart:
     generator_states: GeneratorStates
     carried: Mapping[str, Kept]
     """All else that an epoch hands on to the next."""
+    names: Namespace | None = None
+    """Of a script: copies of all names that its phases read, in place of `carried`."""
 
     def is_whole(self, program: Program) -> bool:
         """Whether all that a batch changes could be copied: an open file can't be."""

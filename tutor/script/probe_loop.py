@@ -1,0 +1,151 @@
+"""A copy of a script's names at the start of a batch, and a loop that runs phases in it.
+
+For looking: the graph, plots of the loss, finite differences. The copy shares nothing with the
+script that the phases could change, so that looking changes nothing in the run. Large data are
+shared: the phases only read them.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Collection, Mapping
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from tutor.script.instrument import PREFIX
+from tutor.script.outline import TrainingLoop
+from tutor.script.parameters import ParameterTable, unwrapped
+from tutor.training.loop import Loop
+from tutor.training.program import Program, loads
+from tutor.training.snapshot import Namespace, SetupNamespace
+
+_LARGE = 2**20
+"""Elements above which data that need no gradient are shared, not copied."""
+
+
+class ProbeLoop(Loop):
+    """A loop that runs a script's phases in a copy of its names."""
+
+    def __init__(self, program: Program, outline: TrainingLoop, device: str) -> None:
+        namespace: Namespace = {}
+        super().__init__(program, device, namespace, SetupNamespace(namespace))
+        self._table = ParameterTable(outline)
+        self._outline = outline
+
+    def adopt(self, names: Namespace) -> None:
+        """Go on in a copy of these names."""
+        self.namespace.clear()
+        self.namespace.update(copied_names(names, names, self.program.filename, self.namespace))
+        self._table.look(self.namespace)
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by the expressions that name them."""
+        return self._table.read(self.namespace)
+
+    def gradient_of(self, name: str) -> Any:
+        """The gradient of a parameter."""
+        return self._table.gradient(name, self.namespace)
+
+    def loss(self) -> Any:
+        """The value of the expression whose gradient is taken; None if it has none."""
+        return unwrapped(self._table.value(self._outline.loss, self.namespace))
+
+    def bind(self, name: str, value: Any) -> None:
+        """Give an expression of the script another value."""
+        exec(f"{name} = {PREFIX}value", self.namespace, {f"{PREFIX}value": value})
+
+    def set_learning_rate(self, old: float, new: float) -> None:
+        """The copy has the rate of the script."""
+
+
+def names_needed(statements: Collection[ast.stmt], names: Mapping[str, Any]) -> frozenset[str]:
+    """The names that statements read, and those that the functions and classes so named read."""
+    waiting = [name for statement in statements for name in loads(statement)]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in names:
+            continue
+        found.add(name)
+        waiting += _read_by(names[name])
+    return frozenset(found)
+
+
+def _read_by(thing: Any) -> list[str]:
+    if isinstance(thing, FunctionType):
+        return list(_names_in(thing.__code__))
+    if isinstance(thing, type) or not callable(thing):
+        return []
+    methods = [m for cls in type(thing).__mro__ for m in vars(cls).values()]
+    own = [m for m in methods if isinstance(m, FunctionType) and m.__module__ == "__main__"]
+    return [name for method in own for name in _names_in(method.__code__)]
+
+
+def _names_in(code: CodeType) -> set[str]:
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names_in(constant)
+    return found
+
+
+def copied_names(
+    names: Mapping[str, Any], wanted: Collection[str], filename: str, home: Namespace
+) -> Namespace:
+    """Copies of the things that these names stand for; without those that can't be copied.
+
+    What two names share is shared in the copy. Functions of the file look for their globals in
+    `home`.
+    """
+    copies: Namespace = {}
+    memo: dict[int, Any] = {}
+    for name in wanted:
+        thing = names[name]
+        try:
+            copies[name] = _copied(thing, memo, filename, home)
+        except KeyboardInterrupt:
+            raise
+        except Exception:  # noqa: BLE001 - a graph, a file, an iterator: the phases do without it
+            continue
+    return copies
+
+
+def _copied(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) -> Any:
+    if isinstance(thing, ModuleType | type):
+        return thing
+    if isinstance(thing, FunctionType):
+        return _copied_function(thing, memo, filename, home)
+    if _is_large_data(thing):
+        return thing
+    return copy.deepcopy(thing, memo)
+
+
+def _is_large_data(thing: Any) -> bool:
+    if isinstance(thing, torch.Tensor):
+        return thing.numel() > _LARGE and not thing.requires_grad
+    return isinstance(thing, np.ndarray) and thing.size > _LARGE
+
+
+def _copied_function(
+    function: FunctionType, memo: dict[int, Any], filename: str, home: Namespace
+) -> Any:
+    if function.__code__.co_filename != filename:
+        return function
+    if id(function) in memo:
+        return memo[id(function)]
+    cells = tuple(CellType() for _ in function.__closure__ or ())
+    new = FunctionType(
+        function.__code__, home, function.__name__, function.__defaults__, cells or None
+    )
+    new.__kwdefaults__ = function.__kwdefaults__
+    memo[id(function)] = new
+    for cell, old in zip(cells, function.__closure__ or (), strict=True):
+        try:
+            cell.cell_contents = _copied(old.cell_contents, memo, filename, home)
+        except ValueError:  # it is empty
+            continue
+    return new
