@@ -232,6 +232,9 @@ class Server:
 
     def _close(self) -> None:
         """Let the open lesson go."""
+        if self.runs is not None and self.paused is None:
+            with self.capture.muted():
+                self.runs.close()
         self.runs, self.opened, self.rate = None, None, 0.0
         self.inspector.forget()
 
@@ -338,7 +341,7 @@ class Server:
                 self._show(frame=frame)
                 for ready in self.inspector.glance(runs, self._has_command):
                     self.send(ready)
-            if frame.diverged and not diverged:
+            if frame.is_over or (frame.diverged and not diverged):
                 break  # once: the learner may run on
 
     def _slice_over(self, deadline: float) -> Callable[[], bool]:

@@ -166,7 +166,7 @@ class ScriptLoop(Loop):
         if looking or not self.table.expressions:
             self._see()
         if phase.name == "Gradient":
-            self.gradients = self.gradients_now(copied=True)
+            self.gradients = self.gradients_now(copied=True) if looking or resting else None
         if looking:
             self.keep_boxed(phase.name)
         if self._next == END:

@@ -249,6 +249,12 @@ class Runs:
                 return kept
         raise Refused("all_runs_named", most=MAX_RUNS)
 
+    def close(self) -> None:
+        """Give up the scripts of all runs."""
+        for run in (self.current, *(kept.run for kept in self._kept)):
+            if run is not None:
+                run.close()
+
     # ── The others ──────────────────────────────────────────────────────────────────
 
     def infos(self, columns: int) -> tuple[RunInfo, ...]:

@@ -25,6 +25,8 @@ _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
 _UNASKED = 0.001
 """Seconds of training between two calls of `until`."""
+_LONG_EPOCH = 0.05
+"""Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
 _MAX_NAMESPACES = 4
 """Namespaces kept for going back to; of an earlier one Setup runs again."""
 
@@ -92,6 +94,7 @@ class RunTimeline:
         self._clock = KeyframeClock()
         self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
         self._loop: Loop | None = None
+        self._is_script = any(program.open_loop is not None for program in programs.values())
         self.turn.leave()
         self._begin()
         self.turn.take(self)
@@ -99,7 +102,7 @@ class RunTimeline:
     def _begin(self) -> None:
         """Stand at the very start of the recipe."""
         start = self.recipe
-        if self.programs[start.mode].open_loop is not None:
+        if self._is_script:
             self.history.drop_keyframes()
             if self._loop is not None:
                 self._loop.close()
@@ -111,7 +114,7 @@ class RunTimeline:
     def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
         """A loop at its start; the settings are from now on these."""
         loop = set_up(self.programs[mode], device, rate, seed)
-        if loop.program.open_loop is not None:
+        if self._is_script:
             device, rate = loop.device, loop.learning_rate()
         fresh = Randomness.now(loop.device)
         self.settings = RunSettings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
@@ -210,6 +213,10 @@ class RunTimeline:
         """Whether a random number has been drawn, in Setup or later, as far as it has come."""
         return self.loop.setup_namespace.draws or self._has_drawn()
 
+    def close(self) -> None:
+        """Give up a script wherever it waits; a lesson needs nothing."""
+        self.loop.close()
+
     # ── Forward ─────────────────────────────────────────────────────────────────────
 
     def _step(self, *, looking: bool = True, resting: bool = True) -> None:
@@ -234,24 +241,38 @@ class RunTimeline:
         self._steps_taken = 0
         return True
 
-    def _step_through_epoch(self) -> None:
-        """To the end of the epoch, phase by phase, so that its gradients are known."""
-        if self.loop.at_end and not self._enter_epoch():
-            return
+    def _step_through_epoch(self, until: Callable[[], bool] = never) -> bool:
+        """To the end of the epoch, phase by phase, so that its gradients are known.
+
+        An epoch of a script may be long: `until` can stop it between two phases; returns whether
+        it has.
+        """
+        clock = time.perf_counter
+        started, is_whole = clock(), self.loop.at_end
+        if is_whole and not self._enter_epoch():
+            return False
+        asked = clock()
         while not self.loop.at_end:
             # Formula values of an earlier batch are overwritten by the last batch's.
             self._step(looking=self.loop.in_last_batch, resting=False)
+            if self._is_script and clock() - asked > _UNASKED and not self.loop.at_end:
+                if until():
+                    return True
+                asked = clock()
+        if is_whole and self._is_script:
+            self._epoch_seconds = clock() - started
+        return False
 
     def _forward(self, epoch: int, until: Callable[[], bool]) -> bool:
         """To the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
 
         Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
         """
-        if not self.loop.at_end and self.loop.epoch <= epoch:
-            self._step_through_epoch()
+        if not self.loop.at_end and self.loop.epoch <= epoch and self._step_through_epoch(until):
+            return True
         while self.loop.epoch < epoch:
             is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
-            self._step_through_epoch()
+            is_stopped |= self._step_through_epoch(until)
             if is_stopped or self.loop.is_over or until():
                 return self.loop.epoch < epoch
         return False
@@ -264,7 +285,7 @@ class RunTimeline:
         """
         loop, clock = self.loop, time.perf_counter
         self.history.start_trail(loop)
-        while loop.epoch < epoch:
+        while loop.epoch < epoch and not self._must_be_asked():
             if until():
                 return True
             if not loop.has_next_epoch():
@@ -276,6 +297,10 @@ class RunTimeline:
             self._run_together(min(epoch - first, max(1, together)))
             self._epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
         return False
+
+    def _must_be_asked(self) -> bool:
+        """Whether an epoch of a script takes so long that `until` has to be asked within it."""
+        return self._is_script and not 0 < self._epoch_seconds < _LONG_EPOCH
 
     def _run_together(self, count: int) -> None:
         """Run `count` epochs, or fewer: to the next one whose end is kept, or that is new."""
