@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from collections.abc import Iterable, Mapping
 
 LONGEST = 2000
 """Characters of an error's text that are shown: a screen of 80×24 holds no more."""
@@ -38,6 +39,12 @@ def shortened(text: str, most: int = LONGEST) -> str:
 def one_line(text: str) -> str:
     """The text as a single safe line: blanks stay as they are, a line's end becomes one."""
     return " ".join(plain(text).splitlines())
+
+
+def array_summary(shape: Iterable[int], figures: Mapping[str, str]) -> str:
+    """An array that is too large to be written out: `(784×128: mean 0.1, norm 5.6)`."""
+    said = ", ".join(f"{name} {figure}" for name, figure in figures.items())
+    return f"({'×'.join(map(str, shape))}: {said})"
 
 
 def json_text(thing: object) -> str:

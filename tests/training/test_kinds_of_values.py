@@ -303,3 +303,40 @@ def test_what_a_lesson_replaces_ends_no_process(
                     run.step_phase()
         finally:
             setattr(torch, name, before)
+
+
+# ── Large arrays ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        torch.arange(100.0).reshape(4, 25),
+        torch.arange(100, dtype=torch.int64).reshape(4, 25),
+        torch.arange(100.0).reshape(4, 25).to(torch.bfloat16).requires_grad_(),
+        torch.arange(100.0).reshape(25, 4).T,
+        np.arange(100.0).reshape(4, 25),
+        np.arange(100, dtype=np.float32).reshape(4, 25)[:, ::-1],
+    ],
+    ids=lambda thing: str(thing.dtype),
+)
+def test_of_an_array_that_is_not_carried_whole_mean_and_norm_are(thing: object) -> None:
+    value = value_of(thing)
+    assert len(value.data) == 64
+    assert value.shape == (4, 25)
+    assert value.mean == pytest.approx(49.5)
+    assert value.norm == pytest.approx(float(np.linalg.norm(np.arange(100.0))), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "thing", [torch.ones(64), np.ones((8, 8)), torch.ones(100, dtype=torch.bool), 3.0, None]
+)
+def test_all_else_has_no_mean(thing: object) -> None:
+    assert (value_of(thing).mean, value_of(thing).norm) == (None, None)
+
+
+def test_an_element_that_is_not_finite_shows_in_the_mean() -> None:
+    spoiled = torch.ones(100)
+    spoiled[-1] = float("nan")
+    assert np.isnan(value_of(spoiled).mean)
+    assert np.isinf(value_of(spoiled.numpy()[:99] * np.inf).mean)

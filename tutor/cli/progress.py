@@ -25,6 +25,7 @@ from tutor.progress.records import (
     PlaceRecord,
     Record,
     free_name,
+    is_script,
     progress_file,
     text_of,
 )
@@ -75,7 +76,7 @@ def overviews(
     by_lesson: dict[str, list[ExerciseSummary]] = {}
     for exercise in exercises:
         by_lesson.setdefault(exercise.lesson, []).append(exercise)
-    left = {place.lesson: place for place in places}
+    left = {place.lesson: place for place in places if not is_script(place.lesson)}
     known = {headline.slug: headline for headline in reversed(headlines)}
     order = {headline.slug: number for number, headline in enumerate(headlines)}
     slugs = sorted({*by_lesson, *left}, key=lambda slug: (order.get(slug, len(order)), slug))

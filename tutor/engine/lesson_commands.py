@@ -24,7 +24,7 @@ from tutor.engine.streams import Capture
 from tutor.errors import TutorError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
-from tutor.plain import json_number, one_line, shortened
+from tutor.plain import array_summary, json_number, one_line, shortened
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
     AnswerComputed,
@@ -240,14 +240,13 @@ def _figures_json(reading: Reading) -> str:
 def _short(array: Array | None) -> str:
     if array is None or array.size <= MOST_SHOWN:
         return _digits(array)
-    shape = "×".join(map(str, array.shape))
     figures = {
         "mean": array.mean(dtype=np.float64),
         "norm": np.linalg.norm(array.ravel().astype(np.float64)),
         "min": array.min(),
         "max": array.max(),
     }
-    return f"({shape}: {', '.join(f'{name} {figure:.6g}' for name, figure in figures.items())})"
+    return array_summary(array.shape, {name: f"{x:.6g}" for name, x in figures.items()})
 
 
 # ── Numbers ─────────────────────────────────────────────────────────────────────────

@@ -299,16 +299,30 @@ def _method(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else ""
 
 
+def _by_line(lesson: Lesson, nodes: Iterable[ast.AST]) -> dict[str, list[ast.AST]]:
+    """The nodes of a script by the phase whose lines they are on."""
+    phase_of = {n: s.phase for s in lesson.sections if s.phase for n in s.lines}
+    found: dict[str, list[ast.AST]] = {s.phase: [] for s in lesson.sections if s.phase}
+    for node in nodes:
+        if phase := phase_of.get(getattr(node, "lineno", 0)):
+            found[phase].append(node)
+    return found
+
+
 class _Code:
     """All the code of a mode: what its imports mean, and which names stand for modules."""
 
     def __init__(self, lesson: Lesson, mode: str) -> None:
-        self._phases = {
-            section.phase: [n for f in fences for n in ast.walk(_parsed(f.code))]
-            for section in lesson.sections
-            if section.phase and (fences := section.fences(mode))
-        }
-        nodes = [node for found in self._phases.values() for node in found]
+        if lesson.script is not None:
+            nodes = list(ast.walk(_parsed(lesson.source)))
+            self._phases = _by_line(lesson, nodes)
+        else:
+            self._phases = {
+                section.phase: [n for f in fences for n in ast.walk(_parsed(f.code))]
+                for section in lesson.sections
+                if section.phase and (fences := section.fences(mode))
+            }
+            nodes = [node for found in self._phases.values() for node in found]
         self._means = {"torch": "torch", "np": "numpy"}
         for node in nodes:
             self._means.update(_imported(node))

@@ -158,6 +158,15 @@ class Section(msgspec.Struct, frozen=True):
     """One of PHASES, or None where the heading is only prose."""
     blocks: tuple[Block, ...]
 
+    @property
+    def lines(self) -> range:
+        """The lines of the file from its first line of code to its last."""
+        fences = [b for b in self.blocks if isinstance(b, Fence)]
+        if not fences:
+            return range(0)
+        rows = fences[-1].code.rstrip().count("\n") + 1
+        return range(fences[0].line, fences[-1].line + rows)
+
     def fences(self, mode: str) -> tuple[Fence, ...]:
         """The code of this section that `mode` runs, in order."""
         return tuple(b for b in self.blocks if isinstance(b, Fence) and b.runs_in(mode))
@@ -249,11 +258,16 @@ class Lesson(msgspec.Struct, frozen=True):
             if isinstance(f, Fence)
         ]
         settings = (self.modes, sorted(self.parameters.items()), self.batches, self.warm_up)
-        return hashlib.sha256(repr((code, settings)).encode()).hexdigest()
+        recipe = repr((code, settings, *([self.script] if self.script else [])))
+        return hashlib.sha256(recipe.encode()).hexdigest()
 
-    def phase(self, name: str) -> Section | None:
-        """The section that is the phase `name`, if the lesson has it."""
-        return next((s for s in self.sections if s.phase == name), None)
+    def phase(self, name: str, line: int = 0) -> Section | None:
+        """The section that is the phase `name`, if the lesson has it.
+
+        Of a script, which may have several of one name, the one whose code is on this line.
+        """
+        found = [s for s in self.sections if s.phase == name]
+        return next((s for s in found if line in s.lines), found[0] if found else None)
 
     def phase_of_line(self, line: int) -> str:
         """The phase with code on this line of the file; "" if none has."""

@@ -334,7 +334,8 @@ def _is_different(now: Value, was: Value | None) -> bool:
     """Whether a value has changed; NaN is equal to NaN here."""
     if was is None or now.shape != was.shape or len(now.data) != len(was.data):
         return True
-    pairs = zip(now.data, was.data, strict=True)
+    figures, before = ((*v.data, v.mean, v.norm) for v in (now, was))
+    pairs = zip(figures, before, strict=True)
     return now.text != was.text or any(a != b and not (a != a and b != b) for a, b in pairs)
 
 

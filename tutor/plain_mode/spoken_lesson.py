@@ -417,6 +417,10 @@ def spoken_value(value: Value, *, is_part: bool = False) -> str:
     words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST_ELEMENTS]]
     if is_single(value):
         return words[0]
+    if value.norm is not None and value.mean is not None:
+        shape = " by ".join(map(str, value.shape))
+        said = f"{shape} numbers, mean {figure(value.mean)}, norm {figure(value.norm)}"
+        return f"({said})" if is_part else said
     said = _array(words, value)
     left = value.size - len(words)
     said = f"{said}; and {left} more" if left > 0 else said

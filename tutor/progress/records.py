@@ -74,8 +74,17 @@ class ExerciseRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
     deed: ExerciseEvent
 
 
+SCRIPT_KEY = "script:"
+"""What the key of a learner's own script begins with, which is no lesson."""
+
+
+def is_script(key: str) -> bool:
+    """Whether a bookmark's key is that of a script. The slug of a lesson has no colon."""
+    return key.startswith(SCRIPT_KEY)
+
+
 class PlaceRecord(_Dated, frozen=True, kw_only=True, tag="place"):
-    """The bookmark of a lesson: its position for people, and the data to resume it."""
+    """The bookmark of a lesson or script: its position for people, and the data to resume it."""
 
     mode: str = ""
     device: str = ""

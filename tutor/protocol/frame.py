@@ -47,6 +47,10 @@ class Value(msgspec.Struct, frozen=True):
     text: str = ""
     """What to show where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, an
     error's message."""
+    mean: float | None = None
+    """Of an array with more than MAX_ELEMENTS elements, the mean of all; None for all else."""
+    norm: float | None = None
+    """Of such an array, the square root of the sum of all squares."""
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import msgspec
 
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.progress.records import ExerciseEvent, PlaceRecord
+from tutor.progress.records import SCRIPT_KEY, ExerciseEvent, PlaceRecord
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session.attempt import Attempt
@@ -48,6 +49,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     """Where a lesson was left: all the data that is needed to resume there."""
 
     slug: str
+    """The lesson's, or the key of a script (`key_of`)."""
     path: str
     fingerprint: str
     """Of the lesson's code at that time."""
@@ -87,6 +89,30 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     def file(self) -> Path:
         """The lesson's file."""
         return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
+
+
+def key_of(lesson: Lesson) -> str:
+    """The name of a lesson in the journal: its slug; that of a script has its whole path.
+
+    A path that no record may hold, as it is too long or not printable, is replaced by its digest.
+    """
+    if lesson.script is None:
+        return lesson.slug
+    path = os.path.abspath(lesson.path)
+    if not path.isprintable() or len(path) > _LONGEST - len(SCRIPT_KEY):
+        path = hashlib.sha256(os.fsencode(path)).hexdigest()
+    return SCRIPT_KEY + path
+
+
+def left_notice(lesson: Lesson, bookmark: Bookmark) -> Notice:
+    """The notice of where a lesson was left; of a script also that it has changed since."""
+    if lesson.script is not None:
+        if bookmark.fingerprint != lesson.fingerprint():
+            return Notice("script_changed")
+        return Notice("script_left_in_epoch", {"epoch": bookmark.at.epoch})
+    if bookmark.exercise:
+        return Notice("left_at_exercise", {"id": bookmark.exercise})
+    return Notice("left_in_epoch", {"epoch": bookmark.at.epoch})
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -247,7 +273,7 @@ class PausedRun:
         lesson = self.lesson
         current = unfinished(attempt) if attempt else UnfinishedAttempt(exercise="")
         return Bookmark(
-            slug=lesson.slug,
+            slug=key_of(lesson),
             path=one_line(str(lesson.path)),
             raw_path=b"" if str(lesson.path).isprintable() else bytes(lesson.path),
             fingerprint=lesson.fingerprint(),

@@ -23,6 +23,7 @@ from tutor.progress.records import (
     ExerciseRecord,
     Record,
     free_name,
+    is_script,
     now,
     progress_file,
 )
@@ -209,7 +210,8 @@ class ProgressWriter(Journal):
         """The latest bookmark of all lessons."""
         self._wait_until_loaded()
         with self._changed:
-            slugs = sorted(self._places, key=lambda slug: self._places[slug][0])
+            lessons = (slug for slug in self._places if not is_script(slug))
+            slugs = sorted(lessons, key=lambda slug: self._places[slug][0])
         return self.bookmark_of(slugs[-1]) if slugs else None
 
     def bookmark_of(self, lesson: str) -> Bookmark | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from tutor.lesson.model import SETUP, Lesson
+from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain import plain
 from tutor.protocol.frame import Change, Curve, Frame
 from tutor.protocol.inspections import (
@@ -112,8 +112,25 @@ class RunView:
         return self.frame.next_phase if self.frame else None
 
     @property
+    def next_section(self) -> Section | None:
+        """The section that is about to run; None where nothing is, or that is not known."""
+        frame = self.frame
+        if frame is None or frame.is_over:
+            return None
+        return self.lesson.phase(frame.next_phase, frame.next_line)
+
+    @property
+    def last_section(self) -> Section | None:
+        """The section that has just run."""
+        frame = self.frame
+        return self.lesson.phase(frame.phase, frame.line) if frame and frame.phase else None
+
+    @property
     def learning_rate(self) -> float:
-        """The learning rate of the frame; of the lesson before there is one."""
+        """The learning rate of the frame; of the lesson before there is one.
+
+        0 where it is 0, or where a script's is not known.
+        """
         return self.frame.learning_rate if self.frame else self.lesson.learning_rate[self.mode]
 
     @property

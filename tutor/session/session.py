@@ -36,8 +36,9 @@ from tutor.protocol.messages import (
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import Bookmark, Journal
+from tutor.session.journal import Bookmark, Journal, key_of, left_notice
 from tutor.session.run_view import Notice, PrintedText, RunView, Start
+from tutor.session.script_refusals import script_refusal
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
 """The devices to ask for in turn where there is only one: the refusal names what is there."""
@@ -115,18 +116,15 @@ class Session(EngineSession):
         """Begin a lesson; the exercises that were left unfinished are restored."""
         self._forget_pending()
         self.controller.forget_lesson()
-        self._previous = bookmark = self.journal.bookmark_of(lesson.slug)
+        self._previous = bookmark = self.journal.bookmark_of(key_of(lesson))
         self.open_lesson(lesson, start)
         if bookmark is not None and bookmark.fingerprint == lesson.fingerprint():
             self.controller.restore(bookmark)
         if start.exercise:
             self.controller.begin_when_open(start.exercise)
-        elif bookmark is None:
-            return
-        elif bookmark.exercise:
-            self.tell_when_open("left_at_exercise", id=bookmark.exercise)
-        else:
-            self.tell_when_open("left_in_epoch", epoch=bookmark.at.epoch)
+        elif bookmark is not None:
+            notice = left_notice(lesson, bookmark)
+            self.tell_when_open(notice.code, **notice.values)
 
     def resume_previous(self) -> None:
         """Resume at the bookmark from the time before."""
@@ -150,7 +148,7 @@ class Session(EngineSession):
         has_modes = {mode for each in recipes for mode in modes_of(each)} <= {*lesson.modes}
         if bookmark.fingerprint != lesson.fingerprint() or not has_modes:
             self.open_lesson(lesson, Start(*settings_of(recipe.changes, recipe)))
-            self.tell_when_open("lesson_changed")
+            self.tell_when_open("script_changed" if lesson.script else "lesson_changed")
             return
         before, runs = bookmark.before, bookmark.runs
         self.open_run(lesson, recipe, bookmark.at, runs, bookmark.goal, before=before)
@@ -222,7 +220,7 @@ class Session(EngineSession):
             self.pause()
             return
         frame = view.frame
-        if frame and (frame.at.epoch, frame.at.step) >= (view.goal, frame.steps):
+        if frame and not frame.is_over and frame.at >= Position(view.goal, frame.steps):
             further = frame.at.epoch + view.lesson.epochs[frame.mode]
             if not self._offers_more_epochs:
                 self.tell("goal_reached", epoch=frame.at.epoch, further=further)
@@ -344,7 +342,7 @@ class Session(EngineSession):
 
     def _is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
-        refusal = self.controller.refusal(command)
+        refusal = script_refusal(command, self.view) or self.controller.refusal(command)
         if refusal is not None:
             self.notice = replace(refusal, kind="refused")
         return refusal is None
@@ -389,6 +387,9 @@ class Session(EngineSession):
         if now is None:
             return
         value = next_of_1_2_5(now, up)
+        if not now:
+            self.tell("rate_unknown", kind="refused")
+            return
         if not 1e-12 <= value <= LARGEST:
             self.tell("rate_stays", kind="refused", rate=now)
             return
@@ -420,7 +421,9 @@ def suggested_file(view: RunView, suffix: str = SCRIPT) -> str:
     """A name, in the folder where the tutor was started, that no file has yet."""
     from tutor.export import free_path  # noqa: PLC0415  lazy: the first paint comes before
 
-    return free_path(Path(), view.lesson.slug, view.mode, suffix).name
+    slug = view.lesson.slug
+    name = slug if view.lesson.script is None else Path(slug).stem
+    return free_path(Path(), name, view.mode, suffix).name
 
 
 def write_lesson(view: RunView, path: Path) -> Path:

@@ -24,6 +24,8 @@ RELATIVE = 1e-5
 _LONGEST_TEXT = 200
 _LARGEST_DENSE = 2**24
 """Elements of a sparse tensor that are written out to be read; a larger one is only named."""
+_LARGEST_SUMMARIZED = 2**26
+"""Elements whose mean and norm are computed: they take some hundredths of a second."""
 
 
 def value_of(thing: Any) -> Value:
@@ -184,7 +186,21 @@ def _of_tensor(tensor: torch.Tensor) -> Value:
     if plain is None:
         return Value((), shape, dtype, _complex_text(tensor) or dtype_and_shape(tensor))
     numbers = plain.reshape(-1)[:MAX_ELEMENTS].tolist()
-    return Value(tuple(map(float, numbers)), shape, dtype)
+    mean, norm = _mean_and_norm(tensor)
+    return Value(tuple(map(float, numbers)), shape, dtype, mean=mean, norm=norm)
+
+
+def _mean_and_norm(tensor: torch.Tensor) -> tuple[float, float] | tuple[None, None]:
+    """Mean and norm of a tensor that a Value can't hold, from one read of its device."""
+    if not MAX_ELEMENTS < tensor.numel() <= _LARGEST_SUMMARIZED or tensor.dtype is torch.bool:
+        return None, None
+    numbers = _plain(tensor)
+    if numbers is None:
+        return None, None
+    if numbers.dtype is not torch.float64:
+        numbers = numbers.float()
+    mean, norm = torch.stack([numbers.mean(), torch.linalg.vector_norm(numbers)]).tolist()
+    return mean, norm
 
 
 def _complex_text(tensor: torch.Tensor) -> str:
@@ -239,7 +255,18 @@ def _of_array(array: np.ndarray[Any, Any]) -> Value:
         text = _short_repr(array) if array.size <= MAX_ELEMENTS else dtype_and_shape(array)
         return text_value(one_line(text))
     flat = array[_first(array)].reshape(-1)[:MAX_ELEMENTS]
-    return Value(tuple(map(float, flat.tolist())), array.shape, dtype)
+    mean, norm = _mean_and_norm_of_array(array)
+    return Value(tuple(map(float, flat.tolist())), array.shape, dtype, mean=mean, norm=norm)
+
+
+def _mean_and_norm_of_array(
+    array: np.ndarray[Any, Any],
+) -> tuple[float, float] | tuple[None, None]:
+    if not MAX_ELEMENTS < array.size <= _LARGEST_SUMMARIZED or array.dtype.kind == "b":
+        return None, None
+    with np.errstate(all="ignore"):  # infinities, which the lesson warns of itself
+        numbers = np.asarray(array, np.float64)
+        return float(numbers.mean()), float(np.linalg.norm(numbers.ravel()))
 
 
 def _first(array: np.ndarray[Any, Any]) -> tuple[slice, ...]:

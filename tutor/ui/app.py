@@ -19,7 +19,7 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import Event
-from tutor.session.journal import Journal, next_to_do
+from tutor.session.journal import Journal, key_of, next_to_do
 from tutor.session.run_view import Notice, Start
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
@@ -258,6 +258,9 @@ class TutorApp(ThemedApp):
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson at its bookmark."""
         view = self.session.view
+        if view is not None and view.lesson.script is not None:
+            self.tell(Notice("script_neighbours"))
+            return
         usable = [h for h in self._curriculum.headlines if not h.diagnostic]
         index = next((i for i, h in enumerate(usable) if view and h.path == view.lesson.path), None)
         if index is None:
@@ -319,7 +322,7 @@ class TutorApp(ThemedApp):
         from tutor.ui.screens.dialogs import HelpScreen  # noqa: PLC0415  after the first paint
 
         if isinstance(screen := self.screen, SizedScreen):
-            self.push_screen(HelpScreen((*screen.ALL_COMMANDS, *screen.PANE_KEYS)))
+            self.push_screen(HelpScreen((*screen.commands, *screen.pane_keys)))
 
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 
@@ -371,7 +374,7 @@ class TutorApp(ThemedApp):
 
     def _begin_where_left(self, lesson: Lesson) -> None:
         """Start at the bookmark; at the beginning without one, or if settings were given."""
-        left = self._journal.bookmark_of(lesson.slug)
+        left = self._journal.bookmark_of(key_of(lesson))
         if left is None or self._start != Start():
             self._begin_as_asked(lesson)
         else:

@@ -14,7 +14,7 @@ from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import text_styles
-from tutor.ui.commands import KEYS, AppCommand, footer
+from tutor.ui.commands import KEYS, NOT_FOR_SCRIPTS, AppCommand, footer
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
@@ -56,10 +56,13 @@ def _settings(view: RunView) -> Iterable[str]:
     rate = frame.learning_rate if frame else lesson.learning_rate[view.mode]
     yield one_line(view.mode)
     yield one_line(view.device)
-    yield f"lr {setting(rate)}"
+    if rate or lesson.script is None:  # else it is not known
+        yield f"lr {setting(rate)}"
     if frame and frame.seed:
         yield f"seed {frame.seed}"
     goal = f" of {view.goal}" if view.epoch <= view.goal else ""
+    if frame and frame.is_over:
+        goal = ", the last"
     yield f"epoch {view.epoch}{goal}"
 
 
@@ -147,6 +150,11 @@ def _next(view: RunView | None) -> Iterable[Piece]:
     if view is None or view.frame is None:
         return
     frame = view.frame
+    if frame.is_over:
+        keys = f"{KEYS['back_phase']} goes back", f"{KEYS['restart']} starts again"
+        yield ("The script has ended", text_styles.STRONG)
+        yield " · " + " · ".join(keys)
+        return
     if frame.phase and not view.at_start:
         has_batch = frame.batches > 1 and frame.phase != REPORT
         batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
@@ -155,6 +163,8 @@ def _next(view: RunView | None) -> Iterable[Piece]:
         yield f"{batch} has run · "
     yield "next: "
     yield (f"▶ {frame.next_phase}", text_styles.NEXT)
+    if frame.next_line:
+        yield f", line {frame.next_line}"
 
 
 def _progress(view: RunView, width: int) -> Content:
@@ -172,6 +182,8 @@ class Footer(Bar):
     """The commands that come first for now."""
     only: Shown[tuple[AppCommand, ...]] = Shown(())
     """The only commands that work for now, if any."""
+    is_of_script: Shown[bool] = Shown(False)
+    """Whether the run is that of a script, for which some commands do nothing."""
 
     def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
         super().__init__(id=id)
@@ -181,6 +193,8 @@ class Footer(Bar):
         """Each key with its label, the most needed first."""
         pieces: list[Piece] = []
         commands, first = (self.only, ()) if self.only else (self._commands, self.first)
+        if self.is_of_script:
+            commands = [c for c in commands if c.name not in NOT_FOR_SCRIPTS]
         for command in footer(commands, width, first):
             pieces += [(command.key_label, text_styles.KEY), f" {command.label}  "]
         return [line(*pieces)]

@@ -194,13 +194,13 @@ def _folded(mark: Piece, content: Content, width: int) -> Iterator[tuple[int, Co
     room = max(10, width - GUTTER)
     rest = content
     while rest.cell_length > room:
-        part = rest[: _fold_at(rest.plain, len(rest.fold(room)[0].plain))]
+        part = rest[: fold_at(rest.plain, len(rest.fold(room)[0].plain))]
         yield len(part.plain), line(mark) + part
         rest, mark = rest[len(part.plain) :], FOLDED
     yield len(rest.plain), line(mark) + rest
 
 
-def _fold_at(code: str, most: int) -> int:
+def fold_at(code: str, most: int) -> int:
     """The number of characters in the first row, up to a blank or an operator if one is near."""
     for end in (_BLANK, _OPERATOR):
         ends = (found.end() for found in end.finditer(code, most // 2))

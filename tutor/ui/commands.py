@@ -293,6 +293,20 @@ KEYS: Mapping[str, str] = {
 """The key of each command that a notice may name; the wording puts them into its templates."""
 
 
+NOT_FOR_SCRIPTS = frozenset(
+    [
+        *("next_mode", "previous_mode", "next_device", "compare", "difference"),
+        *("next_lesson", "previous_lesson", "pane_exercise"),
+        *(c.name for c in EXERCISE_COMMANDS if c.name != "interrupt"),
+        *(c.name for c in EXERCISE_PANE_COMMANDS),
+    ]
+)
+"""The commands that help, palette and footer leave out for a learner's own script.
+
+Their keys say why they do nothing.
+"""
+
+
 def bindings(commands: Iterable[AppCommand]) -> list[Binding]:
     """Textual's bindings of the commands."""
     return [

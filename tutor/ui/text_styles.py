@@ -12,6 +12,7 @@ from textual.color import Color
 from textual.content import Content, Span
 from textual.style import Style
 
+from tutor.lesson.model import Section
 from tutor.session.run_view import RunView
 
 PLAIN = Style()
@@ -63,21 +64,28 @@ DONE_MARK: Piece = ("┃ ", DONE)
 NO_MARK: Piece = "  "
 
 
-def is_next(phase: str | None, view: RunView) -> bool:
+def is_next(section: Section | None, view: RunView) -> bool:
     """Whether this phase is about to run."""
-    return phase is not None and phase == view.next_phase
+    return _is_same(section, view.next_section)
 
 
-def has_just_run(phase: str | None, view: RunView) -> bool:
+def has_just_run(section: Section | None, view: RunView) -> bool:
     """Whether the last step ran this phase."""
-    return phase is not None and view.frame is not None and phase == view.frame.phase
+    return _is_same(section, view.last_section)
 
 
-def heading_mark(phase: str | None, view: RunView) -> Piece:
+def _is_same(one: Section | None, other: Section | None) -> bool:
+    """Whether two sections are one phase: its code may differ, as in an exercise."""
+    if one is None or other is None:
+        return False
+    return (one.phase, one.line) == (other.phase, other.line)
+
+
+def heading_mark(section: Section | None, view: RunView) -> Piece:
     """The mark before a phase's name."""
-    return NEXT_MARK if is_next(phase, view) else line_mark(phase, view)
+    return NEXT_MARK if is_next(section, view) else line_mark(section, view)
 
 
-def line_mark(phase: str | None, view: RunView) -> Piece:
+def line_mark(section: Section | None, view: RunView) -> Piece:
     """The mark before a line of a phase's code or formula."""
-    return DONE_MARK if has_just_run(phase, view) else NO_MARK
+    return DONE_MARK if has_just_run(section, view) else NO_MARK

@@ -259,7 +259,7 @@ class ThemedApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the commands of the screen, the owner of the mouse, and the themes."""
-        for command in getattr(screen, "ALL_COMMANDS", ()):
+        for command in getattr(screen, "commands", ()):
             if command.name != "palette":
                 act = partial(self.call_next, screen.run_action, command.action)
                 title = f"{command.label} ({command.key_label})"

@@ -48,14 +48,20 @@ def names_in(fences: Sequence[Fence]) -> tuple[Name, ...]:
     return _names_in(tuple(fences))
 
 
+@lru_cache(2)
+def names_of_file(source: str) -> tuple[Name, ...]:
+    """As `names_in`, of a whole file: those that live inside a function or a class as well."""
+    return _names_in((Fence(source, 1),), is_file=True)
+
+
 @lru_cache(32)
-def _names_in(fences: tuple[Fence, ...]) -> tuple[Name, ...]:
+def _names_in(fences: tuple[Fence, ...], *, is_file: bool = False) -> tuple[Name, ...]:
     trees = [(fence, _parsed(fence)) for fence in fences]
     bound = _Bound([tree for _, tree in trees])
     found: list[Name] = []
     for fence, tree in trees:
         rows = plain(fence.code).split("\n")
-        for name in _Finder(bound).names(tree):
+        for name in _Finder(bound, is_file=is_file).names(tree):
             place = _place(name, rows)
             if place is not None:
                 found.append(Name(ast.unparse(name), fence.line + name.lineno - 1, *place))
@@ -108,14 +114,18 @@ class _Bound:
 class _Finder:
     """A visitor of one fence that keeps track of the hidden names."""
 
-    def __init__(self, bound: _Bound) -> None:
+    def __init__(self, bound: _Bound, *, is_file: bool) -> None:
+        """`is_file`: functions and classes are gone into."""
         self._bound = bound
+        self._is_file = is_file
 
     def names(self, node: ast.AST, hidden: frozenset[str] = frozenset()) -> Iterator[ast.expr]:
         """The names and chains in `node`, without those that are `hidden` in it."""
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            return
-        if isinstance(node, ast.Name | ast.Attribute):
+            inner = node.body if self._is_file and not isinstance(node, ast.Lambda) else []
+            for statement in inner:
+                yield from self.names(statement, hidden)
+        elif isinstance(node, ast.Name | ast.Attribute):
             yield from self._chain(node, hidden, called=False)
         elif isinstance(node, ast.Call):
             yield from self._called(node.func, hidden)

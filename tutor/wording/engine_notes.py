@@ -30,6 +30,13 @@ _TEMPLATES: Mapping[str, str] = {
     "no_index": "{name} is a single number: it has no index",
     "no_element": "{name} has no element [{index}]: its last is [{last}], its first is all 0",
     "bad_value": "{value:g} is no finite number that {name} can hold ({dtype})",
+    # ── Of a learner's own script
+    "no_loop_number": "there is no training loop {number}: the script has {count}",
+    "loop_not_reached": "the script came to its end without reaching its loop on line {line}",
+    "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
+    "one_mode_of_script": "a script has one gradient mode, the one that it is written in",
+    "own_device_of_script": "a script chooses its own device",
+    "script_ended": "the script has come to its end, after epoch {epoch}",
     # ── Refusals of the list of runs
     "bad_name": "a run's name is one line of letters, digits or signs",
     "long_name": "a run's name has at most {most} characters; this has {cells}",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
+from tutor.plain import array_summary
 from tutor.protocol.frame import Value
 
 MINUS = "−"
@@ -79,12 +80,24 @@ def short(value: Value, digits: int = 5) -> str:
         return value.text if value.text or not value.is_number else "[]"
     if is_single(value):
         return _scalar(value, value.data[0], digits)
+    if value.norm is not None:
+        return array_summary(value.shape, summary(value, digits))
     texts = [_scalar(value, x, digits) for x in value.data]
     if value.size > len(texts) or len(value.shape) > 2:
         return "[" + " ".join(texts[:4]) + " …]"
     if len(value.shape) == 1:
         return "[" + " ".join(texts) + "]"
     return "[" + " ".join(f"[{' '.join(row)}]" for row in _rows(texts, value.shape[1])) + "]"
+
+
+def summary(value: Value, digits: int = 4) -> dict[str, str]:
+    """Mean and norm of an array; of one that is not carried whole, as the engine computed them."""
+    mean, norm = value.mean, value.norm
+    if mean is None or norm is None:
+        if not value.data or len(value.data) < value.size:
+            return {}
+        mean, norm = sum(value.data) / len(value.data), math.hypot(*value.data)
+    return {"mean": number(mean, digits), "norm": number(norm, digits)}
 
 
 def is_single(value: Value) -> bool:
@@ -105,8 +118,8 @@ def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
 @lru_cache(512)
 def matrix(value: Value, digits: int = 5) -> tuple[str, ...]:
     """An array as lines, its columns aligned; what is left out is counted on the last line."""
-    if not value.data:
-        return (short(value),)
+    if not value.data or value.norm is not None:
+        return (short(value, digits),)
     texts = [_scalar(value, x, digits) for x in value.data]
     lines = boxed_rows(texts, value.shape[-1] if value.shape else 1)
     left_out = value.size - len(value.data)

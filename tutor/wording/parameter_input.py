@@ -154,6 +154,28 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     return epoch, steps[batch - 1]
 
 
+def _is_count(word: str) -> bool:
+    """Whether it is digits, and not so many that no run could come there."""
+    return word.isdecimal() and len(word) <= len(str(MAX_EPOCH))
+
+
+def read_step(text: str) -> tuple[int, int | None]:
+    """Return the epoch and how many of its steps have run (None: all) at a typed place of a script.
+
+    `12` is the end of an epoch, `12 3` after its third step. Raises ValueError, fit to show.
+    """
+    first, *rest = text.split() or [""]
+    if len(rest) > 1 or not all(map(_is_count, (first, *rest))):
+        raise ValueError("Type an epoch, like 50, or one and a step, like 12 3.")
+    epoch = int(first)
+    if epoch > MAX_EPOCH:
+        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+    step = int(rest[0]) if rest and epoch else None
+    if step is not None and not 1 <= step <= MAX_EPOCH:
+        raise ValueError("The steps of an epoch begin at 1.")
+    return epoch, step
+
+
 def read_path(text: str) -> Path:
     """The file to write, from what was typed. Raises ValueError, its text fit to show."""
     path = Path(os.path.abspath(Path(text.strip()).expanduser()))

@@ -17,7 +17,7 @@ from textual.reactive import var
 
 from tutor.lesson.code_checks import ladder
 from tutor.lesson.exercise import Repair
-from tutor.lesson.model import Lesson, Section
+from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
@@ -32,8 +32,17 @@ from tutor.ui.code_lines import (
 )
 from tutor.ui.commands import CODE_COMMANDS, bindings
 from tutor.ui.panes.lines import FooterPane, LinesPane
+from tutor.ui.script_lines import ScriptListing, lines_ahead, marks_of
 from tutor.ui.text_styles import Piece, line
-from tutor.ui.variables import Name, again, beside, facts_lines, names_in, on_next_line
+from tutor.ui.variables import (
+    Name,
+    again,
+    beside,
+    facts_lines,
+    names_in,
+    names_of_file,
+    on_next_line,
+)
 
 
 class CodePane(FooterPane):
@@ -61,6 +70,9 @@ class CodePane(FooterPane):
         """By phase, whether it is next, and whether it has just run."""
         self._drawn_for: tuple[object, ...] = ()
         """The width, the line that failed, and the chosen name in what is drawn."""
+        self._listing: ScriptListing | None = None
+        """The rows of a script, for the width of the pane."""
+        self._listed_for: tuple[object, ...] = ()
 
     # ── Changes of the attributes ───────────────────────────────────────────────────
 
@@ -85,7 +97,9 @@ class CodePane(FooterPane):
         if before == self._adopted:
             return
         self._sections = tuple(s for s in lesson.sections if s.phase and s.fences(mode))
-        self._names = names_in([fence for s in self._sections for fence in s.fences(mode)])
+        self._names = ()
+        if lesson.script is None:
+            self._names = names_in([fence for s in self._sections for fence in s.fences(mode)])
         self._drawn.clear()
         if before is None or before[0].digest != lesson.digest:
             self.difference_to = ""
@@ -122,6 +136,7 @@ class CodePane(FooterPane):
 
     def action_name(self, by: int) -> None:
         """Choose the next or previous name; without one, the first that is about to run."""
+        self._find_names()
         names = tuple(self._rows)
         if self._chosen in names:
             self._go_to(beside(names, self._chosen, by))
@@ -130,8 +145,17 @@ class CodePane(FooterPane):
             ahead = [name for name in names if self._rows[name] >= first] or names
             self._go_to(ahead[0] if ahead else None)
 
+    def _find_names(self) -> None:
+        """Find the names of a script and their rows, as soon as one is to be chosen."""
+        is_script = self.view is not None and self.view.lesson.script is not None
+        if is_script and self.view is not None and self._listing is not None and not self._rows:
+            names = names_of_file(self.view.lesson.source)
+            self._rows = dict(self._listing.places(names))
+
     def action_line(self, by: int) -> None:
         """Choose a name on another line; scroll if there is none or none is chosen."""
+        if self._chosen is not None:
+            self._find_names()
         target = on_next_line(tuple(self._rows), self._chosen, by) if self._chosen else None
         if target is not None:
             self._go_to(target)
@@ -175,15 +199,33 @@ class CodePane(FooterPane):
             return
         exercise = self.attempt.exercise if self.attempt else None
         to_fix = exercise.phase if isinstance(exercise, Repair) and view.at_start else ""
-        place = (view.lesson.digest, view.mode, view.next_phase, to_fix, self.room)
+        line = view.frame.next_line if view.frame else 0
+        place = (view.lesson.digest, view.mode, view.next_phase, line, to_fix, self.room)
         if place == self._followed:
             return
         self._followed = place
         if to_fix in self._phases:
             _, last = self._phases[to_fix]
             self.show_from(max(0, last - self.room + 1))
-        else:
+        elif view.lesson.script is None:
             self.bring_into_view(*self._phases.get(self._next, (0, 0)))
+        elif self._next in self._phases:
+            self._follow_script(view.lesson, *self._phases[self._next])
+
+    def _follow_script(self, lesson: Lesson, first: int, last: int) -> None:
+        """Scroll so that all phases of the loop can be seen, with the lines that are next.
+
+        If they need more rows than there are, those lines come into the middle.
+        """
+        assert self._listing is not None
+        phases = (s.lines for s in lesson.sections if s.phase not in (None, SETUP))
+        spans = [(first, last), *filter(None, map(self._listing.span, phases))]
+        start, end = min(a for a, _ in spans), max(b for _, b in spans)
+        if end - start >= self.room:
+            start, end = first, last
+        top, room = self.scroll_offset.y, self.room
+        if start < top or end >= top + room:
+            self.show_from(max(0, start - max(0, room - (end - start + 1)) // 2))
 
     def foot(self, width: int) -> Sequence[Content]:
         """The facts of the chosen name; or what the difference comes to."""
@@ -199,11 +241,24 @@ class CodePane(FooterPane):
         """Each phase: its name and its code, or what is different in it."""
         view = self.view
         self._phases.clear()
+        if view is not None and view.lesson.script is not None:
+            return self._script(view, width)
         self._rows.clear()
         if view is None:
             return []
         found = self._found
         return self._difference(found, view, width) if found else self._code(view, width)
+
+    def _script(self, view: RunView, width: int) -> list[Content]:
+        """The file of a script; its names are looked for when one is chosen."""
+        drawn_for = (view.lesson.source, view.lesson.sections, width)
+        if self._listing is None or self._listed_for != drawn_for:
+            self._listing, self._listed_for = ScriptListing(view.lesson, width), drawn_for
+            self._rows.clear()
+        ahead = self._listing.span(lines_ahead(view))
+        if ahead is not None:
+            self._phases[self._next] = ahead
+        return self._listing.rows(marks_of(view, self._chosen))
 
     @property
     def _found(self) -> Difference | None:
@@ -221,7 +276,11 @@ class CodePane(FooterPane):
         lines: list[Content] = []
         for section in self._sections:
             phase = str(section.phase)
-            state = phase, text_styles.is_next(phase, view), text_styles.has_just_run(phase, view)
+            state = (
+                phase,
+                text_styles.is_next(section, view),
+                text_styles.has_just_run(section, view),
+            )
             if state not in self._drawn:
                 self._drawn[state] = self._draw_phase(section, view, width)
             drawn = self._drawn[state]
@@ -231,8 +290,8 @@ class CodePane(FooterPane):
         return lines
 
     def _draw_phase(self, section: Section, view: RunView, width: int) -> _DrawnPhase:
-        lines = [_heading(section.phase or "", view)]
-        mark = text_styles.line_mark(section.phase, view)
+        lines = [_heading(section, view)]
+        mark = text_styles.line_mark(section, view)
         failed = view.failed.line if view.failed else None
         rows: dict[Name, int] = {}
         for fence in section.fences(view.mode):
@@ -245,7 +304,7 @@ class CodePane(FooterPane):
         lines: list[Content] = []
         for phase in found.phases:
             first = len(lines)
-            heading = _heading(phase.phase, view)
+            heading = _heading(view.lesson.phase(phase.phase), view)
             lines.append(
                 heading + line((f"  {phase.says}", text_styles.DIM)) if phase.says else heading
             )
@@ -256,15 +315,18 @@ class CodePane(FooterPane):
 
 def _shown_of(view: RunView) -> tuple[object, ...]:
     """The parts of a view that the pane draws: one epoch end looks like the next."""
-    phases = (view.frame.phase if view.frame else None, view.next_phase, view.at_start)
-    return (view.lesson.digest, view.mode, phases, view.failed, view.inspections.facts)
+    frame = view.frame
+    phases = (frame.phase if frame else None, view.next_phase, view.at_start)
+    lines = (frame.line, frame.next_line, frame.is_over) if frame else ()
+    return (view.lesson.digest, view.mode, phases, lines, view.failed, view.inspections.facts)
 
 
-def _heading(phase: str, view: RunView) -> Content:
-    style = text_styles.NEXT if text_styles.is_next(phase, view) else text_styles.DIM
-    if text_styles.has_just_run(phase, view):
+def _heading(section: Section | None, view: RunView) -> Content:
+    style = text_styles.NEXT if text_styles.is_next(section, view) else text_styles.DIM
+    if text_styles.has_just_run(section, view):
         style = text_styles.STRONG
-    return line(text_styles.heading_mark(phase, view), (phase, style))
+    phase = (section.phase if section else None) or ""
+    return line(text_styles.heading_mark(section, view), (phase, style))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ from textual.reactive import var
 
 from tutor.errors import FormulaError
 from tutor.lesson.exercise import Exercise
-from tutor.lesson.model import SETUP, DisplayFormula, Lesson, Prose, Section
+from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.session.attempt import Attempt
@@ -25,7 +26,7 @@ from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tell
 from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
-from tutor.wording.number_format import Span, changed_spans, short
+from tutor.wording.number_format import Span, changed_spans, counted, short
 
 if TYPE_CHECKING:
     from tutor.formula import Picture
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 Spans: TypeAlias = tuple[Span, ...]
 LineSpan: TypeAlias = tuple[int, int]
 """A first and a last line."""
+_Key: TypeAlias = tuple[str, int]
+"""A phase: its name and its line in the file, as a script may have several of one name."""
+
+MOST_CODE = 4
+"""Lines of code that stand for a formula."""
 
 INDENT = " " * text_styles.GUTTER
 FORMULA_INDENT = "  "
@@ -86,9 +92,9 @@ class FormulaPane(LinesPane):
         """By exercise: its place in the text, with the learner's result."""
         self._words: dict[tuple[str, int], list[Content]] = {}
         """By Markdown and width."""
-        self._sections: dict[str, LineSpan] = {}
+        self._sections: dict[_Key, LineSpan] = {}
         """By phase: its first and last line."""
-        self._results: dict[str, LineSpan] = {}
+        self._results: dict[_Key, LineSpan] = {}
         """By phase: from the first line of its formulas with numbers to the last one's last."""
         self._formulas: list[LineSpan] = []
         """First and last line of each formula."""
@@ -148,15 +154,15 @@ class FormulaPane(LinesPane):
         lines: list[Content] = []
         for found in (self._sections, self._results, self._formulas, self._closing_starts):
             found.clear()
-        sections = view.lesson.sections
+        sections = _shown_sections(view.lesson)
         last_phase = max((i for i, s in enumerate(sections) if s.phase), default=len(sections))
         is_first_look = view.frame is None and not self._is_whole
         for index, section in enumerate(sections):
             if index > last_phase:
                 self._closing_starts.append(len(lines))
             room = self.room - len(lines) if is_first_look else None
-            drawn = self._section(index, view, width, room)
-            self._place(section.phase, len(lines), drawn)
+            drawn = self._section(index, section, view, width, room)
+            self._place(_key(section), len(lines), drawn)
             lines += drawn.lines
             if is_first_look and len(lines) > self.room:
                 after_paint(self, self._build_whole)
@@ -165,7 +171,7 @@ class FormulaPane(LinesPane):
                 lines.append(line())
         return lines[:-1]
 
-    def _place(self, phase: str | None, first: int, drawn: _Drawn) -> None:
+    def _place(self, phase: _Key | None, first: int, drawn: _Drawn) -> None:
         """Note where a section stands."""
         self._formulas += [(first + start, first + end) for start, end in drawn.formulas]
         if phase:
@@ -179,10 +185,10 @@ class FormulaPane(LinesPane):
         Returns whether so.
         """
         view = self.view
-        if view is None or self.is_hidden or self._is_introduction_read:
+        if view is None or self.is_hidden or self._is_introduction_read or view.lesson.script:
             return False
-        loop = (s.phase for s in view.lesson.sections if s.phase not in (None, SETUP))
-        phase = next(loop, None) or ""
+        loop = (s for s in view.lesson.sections if s.phase not in (None, SETUP))
+        phase = _key(next(loop, None)) or ("", 0)
         below_it = (0, len(self.lines) - 1)
         end = self._results.get(phase, self._sections.get(phase, below_it))[1] + 1
         below = self.scroll_offset.y + self.room
@@ -208,15 +214,15 @@ class FormulaPane(LinesPane):
         if view is None:
             return
         closing = self._closing_section(view)
-        next_phase = None if view.at_start else self._followed_phase(view)
+        next_phase = None if view.at_start else _key(self._followed_phase(view))
         place = (view.mode, next_phase, closing, view.epoch > 1, self._asks_what_comes)
         if place == self._followed:
             return
         self._followed = place
         if closing is not None:
             self.show_from(closing)
-        elif next_phase in self._sections:
-            self._follow(view, str(next_phase))
+        elif next_phase is not None and next_phase in self._sections:
+            self._follow(view, next_phase)
         elif view.at_start:
             self.show_from(0)
 
@@ -230,9 +236,9 @@ class FormulaPane(LinesPane):
             return None
         return self._closing_starts[min(max(epoch - last, 0), len(self._closing_starts) - 1)]
 
-    def _follow(self, view: RunView, phase: str) -> None:
+    def _follow(self, view: RunView, phase: _Key) -> None:
         ahead = self._sections[phase]
-        done_phase = (view.frame and view.frame.phase) or ""
+        done_phase = _key(view.last_section) or ("", 0)
         done = self._sections.get(done_phase)
         if done is None:
             self.bring_into_view(*ahead)
@@ -245,10 +251,10 @@ class FormulaPane(LinesPane):
             below = self._closing_starts[0] if shows_closing else None
             self.show_from(self._top(done_phase, done[1] if below is None else below + 1))
         else:
-            _, result = self._results.get(view.next_phase or "", ahead)
+            _, result = self._results.get(_key(view.next_section) or ("", 0), ahead)
             self.show_from(self._top(done_phase, result, ahead[0] + 2))
 
-    def _top(self, done: str, *below: int) -> int:
+    def _top(self, done: _Key, *below: int) -> int:
         """The line to show from, so that what has run is in view, and below it what is next.
 
         `below`: down to which line of what is next, the most welcome first. If there is no room
@@ -283,27 +289,26 @@ class FormulaPane(LinesPane):
                 return top
         return start
 
-    def _followed_phase(self, view: RunView) -> str | None:
+    def _followed_phase(self, view: RunView) -> Section | None:
         """The phase to keep in view: the next one, or the last one if a prediction was about it."""
-        if self._tells_what_came and view.frame is not None:
-            return view.frame.phase
-        return view.next_phase
+        return view.last_section if self._tells_what_came else view.next_section
 
     # ── The lines of a section ──────────────────────────────────────────────────────
 
-    def _section(self, index: int, view: RunView, width: int, room: int | None) -> _Drawn:
+    def _section(
+        self, index: int, section: Section, view: RunView, width: int, room: int | None
+    ) -> _Drawn:
         """The lines of a section; with `room`, no more than fill it.
 
         They are drawn again only if a mark or a number in them has changed.
         """
-        section = view.lesson.sections[index]
         phase = section.phase or ""
         before = view.before.boxed.get(phase, {}) if view.before else {}
         known = self._last.get(phase, {})
         state = _State(
             width,
-            text_styles.heading_mark(section.phase, view),
-            text_styles.line_mark(section.phase, view),
+            text_styles.heading_mark(section, view),
+            text_styles.line_mark(section, view),
             self._asks_what_comes and phase == view.next_phase,
             view.frame.boxed.get(phase, {}) if view.frame else {},
             {expression: known.get(expression) for expression in before},
@@ -325,6 +330,8 @@ class FormulaPane(LinesPane):
         if section.heading:
             style = text_styles.NEXT if is_next else text_styles.HEADING
             heading = line(state.heading_mark, (one_line(section.heading), style))
+            if lesson.script is not None:
+                heading += line((f" · line {section.line}", text_styles.DIM))
             lines += heading.wrap(state.width)
         indent = INDENT if section.heading else ""
         start = line(state.line_mark, FORMULA_INDENT)
@@ -340,6 +347,8 @@ class FormulaPane(LinesPane):
                 live += formulas[-1:] if block.boxed else []
             elif isinstance(block, Exercise):
                 lines += [line(indent), line(indent) + self._exercise(block, lesson)]
+        if lesson.script is not None and not formulas:
+            lines += (start + row for row in _code_rows(section, state.width))
         return _Drawn(state, lines, formulas, (live[0][0], live[-1][1]) if live else None)
 
     def _exercise(self, exercise: Exercise, lesson: Lesson) -> Content:
@@ -407,6 +416,32 @@ def _picture_of_shapes(
         if mark.kind == "value" and shown != values.get(mark.text, shown):
             return None
     return picture
+
+
+def _shown_sections(lesson: Lesson) -> Sequence[Section]:
+    """The sections that the pane shows: of a script only the phases of its loop."""
+    if lesson.script is None:
+        return lesson.sections
+    return [s for s in lesson.sections if s.phase not in (None, SETUP)]
+
+
+def _key(section: Section | None) -> _Key | None:
+    """The phase of a section and its line; None for a section that is no phase."""
+    return (section.phase, section.line) if section and section.phase else None
+
+
+def _code_rows(section: Section, width: int) -> Iterator[Content]:
+    """The first lines of a phase's code, for a script from which no formula can be derived."""
+    from tutor.ui.code_lines import highlighted  # noqa: PLC0415 - after the first paint
+
+    code = "".join(block.code for block in section.blocks if isinstance(block, Fence))
+    rows = highlighted(textwrap.dedent(code).strip("\n").rstrip())
+    room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
+    for row in rows[:MOST_CODE]:
+        yield from row.fold(room)
+    if len(rows) > MOST_CODE:
+        more = counted(len(rows) - MOST_CODE, "more line", "more lines")
+        yield line((f"… {more}", text_styles.DIM))
 
 
 def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:

@@ -322,12 +322,15 @@ class OutputPane(LinesPane):
     """The printed lines. The pane follows the last one unless the learner has scrolled up."""
 
     printed: Shown[PrintedText] = Shown(PrintedText)
+    drawn_from = attrgetter("lesson.slug")
 
     def build(self, width: int) -> Sequence[Content]:
         """Every line, folded where it is too long."""
         printed = self.printed
         if not printed.shown and not printed.left_out:
-            return [line(("The lesson has printed nothing.", text_styles.DIM))]
+            is_script = self.view is not None and self.view.lesson.script is not None
+            words = f"The {'script' if is_script else 'lesson'} has printed nothing."
+            return [line((words, text_styles.DIM))]
         lines: list[Content] = []
         if printed.left_out:
             lines.append(line((f"… {printed.left_out} characters left out …", text_styles.DIM)))

@@ -17,6 +17,7 @@ from tutor.protocol.inspections import OtherRunState
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
+from tutor.ui.panes.parameter_table import height_of, parameter_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.engine_notes import note_text
@@ -63,11 +64,17 @@ class NumbersPane(LinesPane):
         """The table in as many columns as there is room for."""
         view = self.view
         if view is None or view.frame is None:
-            return [line(("The numbers come as soon as the lesson has begun.", text_styles.DIM))]
+            what = "script" if view and view.lesson.script else "lesson"
+            words = f"The numbers come as soon as the {what} has begun."
+            return [line((words, text_styles.DIM))]
         then, frame = view.inspections.then, view.frame
-        table = list(rows(frame, view.before, then))
         was = when(frame, view.before)
-        lines = list(_table(table, width, _column(frame, then), was))
+        table = list(rows(frame, view.before, then))
+        if view.lesson.script is not None and height_of(frame) > self.room:
+            lines = list(_table(table[:1], width, _column(frame, then), was))
+            lines += parameter_lines(frame, view.before, then, width)
+        else:
+            lines = list(_table(table, width, _column(frame, then), was))
         if then is not None and then.note:
             note = line((f"{one_line(then.name)}: {note_text(then.note)}", text_styles.DIM))
             lines = [*note.wrap(width), *lines]
@@ -291,6 +298,9 @@ def _text(value: Value | None) -> str:
 
 
 def _change(row: NumberRow, precision: int) -> Block:
+    if row.was is not None and row.now.norm is not None and row.was.norm is not None:
+        moved_by = number_format.change(row.now.norm, row.was.norm, precision)
+        return ("=",) if row.now == row.was else (f"norm {moved_by}",)
     moved = number_format.each(row.now, row.was, lambda a, b: number_format.change(a, b, precision))
     if moved is None or not any(moved):
         return ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from textual import events
@@ -40,6 +40,16 @@ class SizedScreen(Screen[None]):
     """The screen's commands: keys, footer, help and palette are made from them."""
     PANE_KEYS: ClassVar[tuple[AppCommand, ...]] = ()
     """The commands of single panes, which work while they have the focus; for the help."""
+
+    @property
+    def commands(self) -> Sequence[AppCommand]:
+        """The commands that are of use now."""
+        return self.ALL_COMMANDS
+
+    @property
+    def pane_keys(self) -> Sequence[AppCommand]:
+        """The commands of single panes that are of use now."""
+        return self.PANE_KEYS
 
     def compose(self) -> ComposeResult:
         """The parts, and the message that replaces them in a small terminal."""

@@ -27,7 +27,7 @@ from tutor.ui.screens.base import Field, SizedScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.number_format import setting
-from tutor.wording.parameter_input import read_learning_rate, read_place
+from tutor.wording.parameter_input import read_learning_rate, read_place, read_step
 
 T = TypeVar("T")
 
@@ -54,6 +54,12 @@ def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int |
     example = phases[1].lower() if len(phases) > 1 else "loss"
     words = f"Jump to the end of epoch (now {now}), or to a phase in it, like 12 {example}:"
     return Question(words, lambda text: read_place(text, phases))
+
+
+def script_place_question(now: int) -> Question[tuple[int, int | None]]:
+    """Ask for an epoch, and perhaps a step of it: a script's epochs may have other phases each."""
+    words = f"Jump to the end of epoch (now {now}), or to after a step of it, like 12 3:"
+    return Question(words, read_step)
 
 
 class Ask(ModalScreen[T | None], Generic[T]):
@@ -106,14 +112,17 @@ class Confirm(ModalScreen[bool]):
 
 
 class AskTrust(Confirm):
-    """A dialog that asks whether a lesson from elsewhere may run."""
+    """A dialog that asks whether a lesson from elsewhere, or a script, may run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "view", "view")]
 
     def __init__(self, lesson: Lesson) -> None:
         self._lesson = lesson
+        what = "This lesson did not come with the tutor, and a lesson is a program"
+        if lesson.script is not None:
+            what = "The tutor runs this script, as `python` does"
         super().__init__(
-            "This lesson did not come with the tutor, and a lesson is a program:\n"
+            f"{what}:\n"
             "it can do whatever you can do on this machine.\n\n"
             f"  {one_line(str(lesson.path))}\n"
             f"  SHA-256 {lesson.digest[:16]}…\n\n"
@@ -149,7 +158,7 @@ class SourcePane(LinesPane):
     def __init__(self, text: str, *, id: str) -> None:
         super().__init__(id=id)
         self._text = plain(text)
-        self.tabs = (("The lesson's file", True),)
+        self.tabs = (("The file", True),)
 
     def build(self, width: int) -> Sequence[Content]:
         """The text, folded."""
@@ -161,14 +170,20 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     view = session.view
     if view is None:
         return
+    is_script = view.lesson.script is not None
     if what == "lr":
         _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
     elif what == "place":
-        question = place_question(view.epoch, view.lesson.steps(view.mode))
+        steps = view.lesson.steps(view.mode)
+        question = (
+            script_place_question(view.epoch) if is_script else place_question(view.epoch, steps)
+        )
         _put(app, question, lambda place: session.seek(*place), done)
     elif what == "file":
         words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
-        given = suggested_file(view)
+        if is_script:
+            words = "Write the figures so far to a file (.csv):"
+        given = suggested_file(view, FIGURES) if is_script else suggested_file(view)
         asked_for = Question(words, parameter_input.read_path, given)
         _put(app, asked_for, lambda path: _write(session, path), done)
     elif view.frame is not None and view.frame.values:
@@ -183,6 +198,8 @@ def _write(session: Session, path: Path) -> None:
     view = session.view
     if path.suffix == FIGURES:
         session.write_series(str(path))
+    elif view is not None and view.lesson.script is not None:
+        session.tell("script_export", kind="refused")
     elif view is not None:
         try:
             write_lesson(view, path)

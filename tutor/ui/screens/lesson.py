@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import var
 from textual.widget import Widget
 
-from tutor.lesson.exercise import BeAutograd, Exercise, Repair
+from tutor.lesson.exercise import Exercise, Repair
 from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import PrintedText, RunView
@@ -26,7 +26,6 @@ from tutor.ui.commands import (
     GRAPH_COMMANDS,
     LESSON_COMMANDS,
     PANE_COMMANDS,
-    PANE_TITLES,
     TIMELINE_COMMANDS,
     AppCommand,
     bindings,
@@ -39,28 +38,10 @@ from tutor.ui.panes.lines import LinesPane, OutputPane
 from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.plot import PlotPane
 from tutor.ui.panes.timeline import Timeline
-from tutor.ui.screens.base import SessionScreen
-
-TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
-
-WIDE, TALL = 110, 34
-"""From this size on all panes are shown; if only the width is enough, two side by side."""
-
-_Groups: TypeAlias = Sequence[tuple[str, ...]]
-
-_TWO = (("formula", "code", "graph"), ("numbers", "plot", "output", "ladder", "exercise"))
-_SIX = (
-    ("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output",), ("ladder", "exercise")
-)  # fmt: skip
-_FIVE = (("formula",), ("code", "graph"), ("numbers",), ("plot",), ("output", "ladder", "exercise"))
-GROUPS = {"tabs": _TWO, "beside": _TWO, "all": _SIX}
-"""The panes that share a place, by layout."""
-
-_EXERCISING = {**GROUPS, "all": _FIVE}
-"""The panes that share a place during an exercise, which needs room."""
+from tutor.ui.screens.pane_layout import PaneLayoutScreen, pane_beside
 
 
-class LessonScreen(SessionScreen):
+class LessonScreen(PaneLayoutScreen):
     """Formula, code, numbers, plot, output, ladder and graph of one run, and its exercises."""
 
     ALL_COMMANDS = (*LESSON_COMMANDS, *EXERCISE_COMMANDS, *PANE_COMMANDS)
@@ -81,11 +62,6 @@ class LessonScreen(SessionScreen):
         super().__init__(session)
         self._heading = heading
         self._ascii = ascii_only
-        self._shown: dict[tuple[str, ...], str] = {}
-        """The visible pane of each group, if it is not the first."""
-        self._before: dict[tuple[str, ...], str] = {}
-        """The panes in view before the current exercise."""
-        self._layout = "tabs"
         self._left_from: tuple[int, int] | None = None
         """The position of the run when the timeline was opened."""
 
@@ -104,7 +80,7 @@ class LessonScreen(SessionScreen):
             yield GraphPane(id="graph").data_bind(view, attempt)
             yield NumbersPane(id="numbers").data_bind(view)
             yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(view)
-            yield OutputPane(id="output").data_bind(LessonScreen.printed)
+            yield OutputPane(id="output").data_bind(view, LessonScreen.printed)
             yield LadderPane(id="ladder").data_bind(view)
             exercise = ExercisePane(id="exercise", ascii_only=self._ascii)
             yield exercise.data_bind(view, attempt, results)
@@ -123,7 +99,8 @@ class LessonScreen(SessionScreen):
         if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:
             self.results = self.session.controller.results()
             keys = _first_keys(self.attempt, self.session.controller.exercises)
-            self.query_one(Footer).first = tuple(keys)
+            footer = self.query_one(Footer)
+            footer.first, footer.is_of_script = tuple(keys), self.is_script
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
@@ -133,15 +110,6 @@ class LessonScreen(SessionScreen):
         is_step = name == "step_phase" and is_at_rest and not self.query_one(Timeline).display
         if not (is_step and self.query_one(FormulaPane).page_introduction()):
             super().action_session(name)
-
-    def action_show(self, pane: str) -> None:
-        """Show a pane and give it the focus."""
-        self._bring(pane)
-        self.query_one(f"#{pane}").focus()
-
-    def _bring(self, pane: str) -> None:
-        self._shown[next(group for group in self._groups if pane in group)] = pane
-        self._place_panes()
 
     @property
     def focus_chain(self) -> list[Widget]:
@@ -166,6 +134,9 @@ class LessonScreen(SessionScreen):
 
     def action_turn_difference(self) -> None:
         """Show the code of another mode, phase by phase."""
+        if self.is_script:
+            self.tell("script_compare")
+            return
         self.query_one(CodePane).turn_difference()
         self.action_show("code")
 
@@ -182,7 +153,9 @@ class LessonScreen(SessionScreen):
         from tutor.ui.screens.compare import CompareScreen  # noqa: PLC0415  as above
 
         view = self.session.view
-        if view is not None and not view.lesson.comparable:
+        if self.is_script:
+            self.tell("script_compare")
+        elif view is not None and not view.lesson.comparable:
             self.tell("no_comparison")
         elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
@@ -198,10 +171,11 @@ class LessonScreen(SessionScreen):
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Show the introduction when another lesson begins."""
-        if old is not None and new is not None and old.lesson.slug != new.lesson.slug:
+        is_other = old is not None and new is not None and old.lesson.slug != new.lesson.slug
+        if is_other or (old is None and self.is_script):
             self._shown, self._before = {}, {}
             self._place_panes()
-            self.query_one("#formula").focus()
+            self.query_one("#code" if self.is_script else "#formula").focus()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """Show an exercise that begins or is done; after it, restore the layout."""
@@ -220,7 +194,7 @@ class LessonScreen(SessionScreen):
             self._place_panes()
             self.query_one("#formula").focus()
             return
-        self._bring(_pane_beside(new, self._groups, self._before))
+        self._bring(pane_beside(new, self._groups, self._before))
         self.action_show("exercise")
         if new.is_editing and self.is_current:
             self.action_edit()
@@ -229,7 +203,9 @@ class LessonScreen(SessionScreen):
         """Begin the next exercise, focus its answer field, or continue after an answer."""
         attempt, pane = self.session.attempt, self.query_one(ExercisePane)
         if attempt is None:
-            if may_begin:
+            if may_begin and self.is_script:
+                self.tell("script_exercises")
+            elif may_begin:
                 self.action_controller("begin")
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
@@ -242,7 +218,9 @@ class LessonScreen(SessionScreen):
         """Open the list of exercises."""
         from tutor.ui.screens.lists import ExercisesScreen  # noqa: PLC0415  as above
 
-        if self.session.view is not None:
+        if self.is_script:
+            self.tell("script_exercises")
+        elif self.session.view is not None:
             self.session.pause()
             exercises = ExercisesScreen(self.session, self._ascii)
             self.app.push_screen(exercises, lambda _: self.update_from_session())
@@ -250,7 +228,7 @@ class LessonScreen(SessionScreen):
     def action_of_exercise(self, name: str) -> None:
         """Have the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
-            self.tell("no_exercise_on")
+            self.tell("script_exercises" if self.is_script else "no_exercise_on")
         else:
             if not self.query_one(ExercisePane).display:
                 self.action_show("exercise")
@@ -264,7 +242,7 @@ class LessonScreen(SessionScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self.tell("no_repair_on")
+            self.tell("script_exercises" if self.is_script else "no_repair_on")
         elif attempt.state == "done":
             self.action_show("exercise")
         else:
@@ -351,74 +329,6 @@ class LessonScreen(SessionScreen):
     def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
         """Ask the engine for what a pane needs besides the frames."""
         self.session.inspect(**message.changes)
-
-    # ── Layout ──────────────────────────────────────────────────────────────────────
-
-    def resized(self, width: int, height: int) -> None:
-        """Show all panes if there is room, else two at a time."""
-        layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
-        if not self.has_class(f"-{layout}"):
-            looked_at = self._focused_pane if self.attempt is None else ""
-            is_at_exercise = self.attempt is not None and self.query_one(ExercisePane).display
-            self._layout = layout
-            for name in GROUPS:
-                self.set_class(name == layout, f"-{name}")
-            if self.attempt is not None:  # panes may share a place for the first time
-                upper = _pane_beside(self.attempt, self._groups, self._before)
-                self._shown.setdefault(next(g for g in self._groups if upper in g), upper)
-            if is_at_exercise or looked_at:
-                self._bring("exercise" if is_at_exercise else looked_at)
-            else:
-                self._place_panes()
-            self._keep_focus_in_view()
-
-    @property
-    def _focused_pane(self) -> str:
-        """The pane that has the focus, or holds it; empty if none has."""
-        within = self.focused.ancestors_with_self if self.focused else []
-        ids = [node.id or "" for node in within]
-        return next((id for id in ids if any(id in group for group in self._groups)), "")
-
-    @property
-    def _groups(self) -> _Groups:
-        """The groups of panes that share a place in the current layout."""
-        return (_EXERCISING if self.attempt else GROUPS)[self._layout]
-
-    def _keep_focus_in_view(self) -> None:
-        """Keep the focused pane in view when the layout changes."""
-        focused = self._focused_pane
-        for group in self._groups:
-            panes = [self.query_one(f"#{name}") for name in group]
-            if any(pane.id == focused for pane in panes if not pane.display):
-                shown = next((pane for pane in panes if pane.display), None)
-                if isinstance(shown, ExercisePane):
-                    shown.leave_field()  # letters were keys, and remain keys
-                elif shown:  # no pane has `display` while the app closes
-                    shown.focus()
-
-    def _place_panes(self) -> None:
-        for group in self._groups:
-            first = "exercise" if self.attempt and "exercise" in group else group[0]
-            shown = self._shown.get(group, first)
-            for name in group:
-                pane = self.query_one(f"#{name}")
-                assert isinstance(pane, LinesPane | ExercisePane)
-                pane.display = name == shown
-                pane.tabs = tuple((TITLES[n], n == name) for n in group)
-
-
-def _pane_beside(attempt: Attempt, groups: _Groups, before: Mapping[tuple[str, ...], str]) -> str:
-    """The pane beside an exercise: Code for a repair, Graph for a backward pass.
-
-    For the other kinds it is the pane in view before, except the graph, which may be absent.
-    """
-    if isinstance(attempt.exercise, Repair):
-        return "code"
-    if isinstance(attempt.exercise, BeAutograd):
-        return "graph"
-    group = next(group for group in groups if "formula" in group)
-    pane = before.get(group, group[0])
-    return "formula" if pane == "graph" else pane
 
 
 def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[AppCommand]:

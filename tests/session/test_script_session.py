@@ -1,0 +1,177 @@
+"""A session on a learner's own script: its bookmark, and the commands that it does not take."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.ui.lessons import lesson
+from tests.ui.scripts import SCRIPT, TEXT, ScriptEngine, script
+from tutor.cli.progress import overviews
+from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Position
+from tutor.protocol.messages import Event, SetLearningRate, StepPhase, Switch
+from tutor.session.journal import Bookmark, key_of
+from tutor.session.progress_writer import ProgressWriter
+from tutor.session.run_view import Notice, Start
+from tutor.session.session import Session
+
+
+class Stepping:
+    """A session with an open script; events come one after the other."""
+
+    def __init__(self, writer: ProgressWriter, opened: Lesson = SCRIPT) -> None:
+        self.engine = ScriptEngine()
+        self.session = Session(self.engine, journal=writer)
+        self._events: deque[Event] = deque()
+        self.engine.start(self._events.append)
+        self.session.open(opened, Start())
+        self.hear()
+
+    def hear(self) -> None:
+        while self._events:
+            self.session.receive(self._events.popleft())
+
+    def does(self, *wishes: str) -> Notice:
+        for wish in wishes:
+            getattr(self.session, wish)()
+            self.hear()
+        return self.session.notice
+
+    @property
+    def at(self) -> Position:
+        assert self.session.view is not None
+        assert self.session.view.frame is not None
+        return self.session.view.frame.at
+
+
+@pytest.fixture
+def writer(tmp_path: Path):
+    writer = ProgressWriter(tmp_path / "progress.db")
+    yield writer
+    writer.close()
+
+
+# ── The bookmark ────────────────────────────────────────────────────────────────────
+
+
+def test_a_script_is_found_again_by_its_path_and_not_among_the_lessons(
+    writer: ProgressWriter,
+) -> None:
+    Stepping(writer).does("step_epoch", "step_phase")
+    bookmark = writer.bookmark_of(key_of(SCRIPT))
+    assert isinstance(bookmark, Bookmark)
+    assert bookmark.at == Position(2, 1)
+    assert "/home/anna/train.py" in bookmark.slug
+    assert writer.last_bookmark() is None
+    assert writer.bookmark_of(key_of(script(path="/home/bert/train.py"))) is None
+    again = Stepping(writer)
+    assert again.session.notice == Notice("script_left_in_epoch", {"epoch": 2})
+    again.does("resume_previous")
+    assert again.at == Position(2, 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [script(TEXT + "# more\n"), script(loop=1, arguments=("--fast",))],
+    ids=["another text", "other arguments"],
+)
+def test_a_script_that_has_changed_begins_anew_and_says_so(
+    writer: ProgressWriter, changed: Lesson
+) -> None:
+    Stepping(writer).does("step_epoch")
+    again = Stepping(writer, changed)
+    assert again.session.notice == Notice("script_changed")
+    assert again.at == Position(0, 0)
+    again.does("resume_previous")
+    assert again.session.notice == Notice("script_changed")
+    assert again.at == Position(0, 0)
+
+
+@pytest.mark.parametrize("path", ["/home/" + "long/" * 60 + "train.py", "/home/a\nb/train.py"])
+def test_a_path_that_no_record_may_hold_is_kept_by_its_digest(
+    writer: ProgressWriter, tmp_path: Path, path: str
+) -> None:
+    strange = script(path=path)
+    Stepping(writer, strange).does("step_epoch")
+    writer.close()
+    opened = ProgressWriter(tmp_path / "progress.db")
+    found = opened.bookmark_of(key_of(strange))
+    opened.close()
+    assert found is not None
+    assert found.at.epoch == 1
+
+
+def test_the_last_lesson_is_resumed_though_a_script_was_opened_since(
+    writer: ProgressWriter,
+) -> None:
+    Stepping(writer, lesson()).does("step_epoch")
+    Stepping(writer).does("step_epoch")
+    last = writer.last_bookmark()
+    assert last is not None
+    assert last.slug == "line"
+
+
+def test_a_script_does_not_appear_in_the_overview_of_progress(
+    writer: ProgressWriter, tmp_path: Path
+) -> None:
+    from tutor.progress.store import Store
+
+    Stepping(writer).does("step_epoch")
+    assert writer.flush()
+    store = Store(tmp_path / "progress.db")
+    try:
+        assert len(store.places()) == 1
+        assert overviews(store.exercises(), store.places(), []) == []
+    finally:
+        store.close()
+
+
+def test_the_fingerprint_of_a_lesson_does_not_depend_on_scripts() -> None:
+    assert lesson().fingerprint() == replace(lesson(), script=None).fingerprint()
+    assert script().fingerprint() != replace(script(), script=None).fingerprint()
+
+
+# ── Commands ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [("next_mode", "one_mode"), ("previous_mode", "one_mode"), ("next_device", "script_device")],
+)
+def test_a_script_has_its_own_mode_and_device(writer: ProgressWriter, wish: str, code: str) -> None:
+    stepping = Stepping(writer)
+    assert stepping.does(wish).code == code
+    assert not [c for c in stepping.engine.sent if isinstance(c, Switch)]
+
+
+def test_a_mode_or_device_that_is_named_is_refused_as_well(writer: ProgressWriter) -> None:
+    stepping = Stepping(writer)
+    stepping.session.switch(device="cuda")
+    assert stepping.session.notice == Notice("script_device", {"name": "cpu"}, "refused")
+    stepping.session.switch(mode="manual")
+    assert stepping.session.notice == Notice("one_mode", {"mode": "autograd"}, "refused")
+
+
+def test_nothing_is_stepped_after_the_end(writer: ProgressWriter) -> None:
+    stepping = Stepping(writer)
+    stepping.does("step_epoch", "step_epoch", "step_epoch", "step_phase")
+    sent = len(stepping.engine.sent)
+    for wish in ("step_phase", "step_epoch", "toggle_run"):
+        assert stepping.does(wish) == Notice("script_over", {}, "refused")
+    assert not [c for c in stepping.engine.sent[sent:] if isinstance(c, StepPhase)]
+    stepping.does("back_phase")
+    assert stepping.at == Position(3, 4)
+    stepping.does("step_phase")
+    assert stepping.at == Position(3, 5)
+
+
+def test_a_rate_that_is_not_known_is_scaled_by_no_key(writer: ProgressWriter) -> None:
+    stepping = Stepping(writer)
+    stepping.engine.rate_is_known = False
+    assert stepping.does("step_phase", "raise_learning_rate").code == "rate_unknown"
+    assert stepping.does("lower_learning_rate").code == "rate_unknown"
+    assert not [c for c in stepping.engine.sent if isinstance(c, SetLearningRate)]
