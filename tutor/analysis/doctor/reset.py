@@ -46,6 +46,7 @@ class MissingResetRule(DoctorRule):
         self._sums: dict[int, _Sum] = {}
         self._used: list[tuple[_Sum, int]] = []
         """The sums that an update has used, with the line of an optimizer's step or 0."""
+        self._reported: set[int] = set()
 
     def _leaves(self) -> dict[str, torch.Tensor]:
         return {n: t for n, t in self.patient.parameters().items() if t.is_leaf and t.requires_grad}
@@ -102,6 +103,8 @@ class MissingResetRule(DoctorRule):
             if key not in held and left and not torch.equal(found.parameter.detach(), left.value):
                 self._used.append((self._sums.pop(key), 0))
         used, self._used = self._used, []
+        used = [(found, line) for found, line in used if found.line not in self._reported]
+        self._reported.update(found.line for found, _ in used)
         return [self._finding(moment, used)] if used else ()
 
     def _finding(self, moment: Moment, used: list[tuple[_Sum, int]]) -> DoctorFinding:

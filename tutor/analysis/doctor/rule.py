@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -81,6 +82,27 @@ class Patient:
                 if isinstance(one, kind) and id(one) not in known:
                     known.add(id(one))
                     yield label, one
+
+    def held(self) -> dict[int, torch.Tensor]:
+        """The tensors that optimizers hold, by identity."""
+        return {
+            id(tensor): tensor
+            for optimizer in self.optimizers().values()
+            for group in optimizer.param_groups
+            for tensor in group["params"]
+        }
+
+    def line_of_parameter(self, label: str) -> int:
+        """The line that makes a parameter: of the name, of a module's attribute, of the module."""
+        found = self.source.line_of(label)
+        root, *path = re.split(r"[.\[]", label)
+        for attribute in path[:1]:
+            found = found or self.source.line_of(f"self.{attribute}")
+        return found or self.source.line_of(root)
+
+    def nn(self) -> str:
+        """The module `torch.nn` as the code can call it."""
+        return "nn" if "torch" not in self.namespace and "nn" in self.namespace else "torch.nn"
 
     def name_of(self, thing: object) -> str:
         """The name, or the parameter's label, of an object; "" if it has none."""

@@ -14,6 +14,8 @@ from torch.optim.optimizer import (
 )
 from torch.overrides import TorchFunctionMode
 
+from tutor.training.time_limit import VALUE_OF
+
 ANNOUNCED = ("backward", "optimizer.step")
 """Calls that rules are told of just before and just after they are made."""
 
@@ -31,7 +33,7 @@ class TorchCall:
     keywords: Mapping[str, Any]
     result: Any
     line: int
-    """The innermost line of the lesson's file that it came from; 0 if none."""
+    """The innermost line of the lesson's file that it came from."""
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """An argument by its position (a method's tensor is the first) or by its name."""
@@ -58,13 +60,15 @@ class CallRecorder:
     is_paused: bool = False
     failed: TorchCall | None = None
     """The first call of this step that raised."""
+    _step_line: int | None = None
+    """The line of the optimizer's step that is being made: what it calls itself is not recorded."""
     has_raised: bool = False
     """Whether a call has raised: the calls after it are those of a run that is put back."""
 
     @contextmanager
     def recording(self) -> Iterator[list[TorchCall]]:
         """Record anew, until the `with` ends."""
-        self.calls, self.has_raised, self.failed = [], False, None
+        self.calls, self.has_raised, self.failed, self._step_line = [], False, None, None
         before, after = self._before_step, self._after_step
         hooks = (
             register_optimizer_step_pre_hook(before),
@@ -93,14 +97,14 @@ class CallRecorder:
 
     def announce(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
         """Tell the listeners of a call that is about to be made."""
-        if name in ANNOUNCED and self.is_on:
+        if name in ANNOUNCED and self.is_on and (line := self.line()):
             with self.paused():
-                self.before(TorchCall(name, arguments, keywords, None, self.line()))
+                self.before(TorchCall(name, arguments, keywords, None, line))
 
     def add(self, name: str, arguments: tuple[Any, ...], keywords: Any, result: Any) -> None:
         """Record a call that was made."""
-        if self.is_on:
-            call = TorchCall(name, arguments, keywords, result, self.line())
+        if self.is_on and (line := self.line()) not in (0, self._step_line):
+            call = TorchCall(name, arguments, keywords, result, line)
             self.calls.append(call)
             if name in ANNOUNCED:
                 with self.paused():
@@ -113,18 +117,24 @@ class CallRecorder:
         self.has_raised = True
 
     def line(self) -> int:
-        """The innermost line of the lesson's file on the stack."""
+        """The innermost line of the lesson's file on the stack; 0 if none of its code runs.
+
+        The expressions in its formulas are no code that trains.
+        """
         frame = sys._getframe(1)
         while frame is not None:
             if frame.f_code.co_filename == self.filename:
-                return frame.f_lineno
+                is_shown = frame.f_code.co_name.startswith(VALUE_OF)
+                return 0 if is_shown else frame.f_lineno
             frame = frame.f_back  # type: ignore[assignment]
         return 0
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self.announce("optimizer.step", (optimizer, *arguments), keywords)
+        self._step_line = self.line()
 
     def _after_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
+        self._step_line = None
         self.add("optimizer.step", (optimizer, *arguments), keywords, None)
 
 

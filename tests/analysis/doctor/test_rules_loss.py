@@ -1,0 +1,207 @@
+"""The rules on broadcasting, on probabilities as logits, and on losses kept with their graphs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, found_in, line_of
+
+# ── Broadcasting ────────────────────────────────────────────────────────────────────
+
+COLUMN = {
+    **AUTOGRAD,
+    "Setup": "x = torch.tensor([[1.0], [2.0], [3.0]])\n"
+    "y = torch.tensor([2.0, 4.0, 6.0])\n"
+    "w = torch.tensor(0.5, requires_grad=True)",
+    "Loss": "loss = ((y_pred - y) ** 2).mean()",
+}
+"""A prediction of shape (3, 1), and a target of shape (3,)."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "fixed"),
+    [
+        ("loss = ((y_pred - y) ** 2).mean()", "loss = ((y_pred - y[:, None]) ** 2).mean()"),
+        (
+            "loss = torch.nn.functional.mse_loss(y_pred, y)",
+            "loss = torch.nn.functional.mse_loss(y_pred, y[:, None])",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_a_column_against_a_flat_target(loss: str, fixed: str) -> None:
+    faulty = {**COLUMN, "Loss": loss}
+    (finding,) = found_in(faulty).values()
+    assert (finding.code, finding.line) == ("broadcast_in_loss", line_of(faulty, loss))
+    assert finding.variable == "y_pred"
+    assert finding.numbers["shape"] == (3, 1)
+    assert finding.numbers["other_shape"] == (3,)
+    assert finding.numbers["differences"] == 9
+    assert finding.fix is not None
+    assert finding.fix.code == fixed
+    assert finding.fix.loss_with is not None
+    assert finding.fix.loss_with < 0.001
+    assert finding.fix.loss_without is not None
+    assert finding.fix.loss_without > 1
+
+
+def test_the_same_in_numpy_and_the_other_way_round() -> None:
+    faulty = {
+        **MANUAL,
+        "Setup": "x = np.array([[1.0], [2.0], [3.0]])\ny = np.array([2.0, 4.0, 6.0])\nw = 0.5",
+        "Loss": "errors = y - y_pred\nloss = (errors**2).mean()",
+        "Gradient": "dw = (-2 * x * errors).mean()",
+    }
+    finding = found_in(faulty, mode="manual")["broadcast_in_loss"]
+    assert finding.line == line_of(faulty, "errors = y")
+    assert finding.numbers["against"] == "y_pred"
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        {"Loss": "loss = ((y_pred - y[:, None]) ** 2).mean()"},
+        {"Loss": "loss = ((y_pred[:, 0] - y) ** 2).mean()"},
+        # All pairs of the predictions with some centres are meant: these are columns and rows.
+        {"Loss": "loss = ((y_pred - torch.tensor([[1.0, 2.0]])) ** 2).mean()"},
+        {"Predict": "y_pred = w * x\ndistances = y_pred - y", "Loss": "loss = y_pred.mean() ** 2"},
+    ],
+)
+def test_shapes_that_are_meant_are_no_mistake(phases: dict[str, str]) -> None:
+    assert not found_in({**COLUMN, **phases})
+
+
+# ── Probabilities as logits ─────────────────────────────────────────────────────────
+
+CLASSES = {
+    **OPTIMIZER,
+    "Setup": "x = torch.tensor([[1.0, 0], [0, 1], [1, 1]])\n"
+    "y = torch.tensor([0, 1, 1])\n"
+    "w = torch.zeros(2, 3, requires_grad=True)\n"
+    "optimizer = torch.optim.SGD([w], lr=learning_rate)",
+    "Predict": "z = x @ w",
+    "Loss": "loss = torch.nn.functional.cross_entropy(z, y)",
+}
+
+
+@pytest.mark.parametrize(
+    ("predict", "fixed"),
+    [
+        ("z = torch.softmax(x @ w, dim=1)", "z = x @ w"),
+        ("z = (x @ w).softmax(1)", "z = x @ w"),
+        ("z = torch.exp(x @ w)\nz = z / z.sum(1, keepdim=True)", None),
+    ],
+)
+def test_softmax_before_cross_entropy(predict: str, fixed: str | None) -> None:
+    faulty = {**CLASSES, "Predict": predict}
+    (finding,) = found_in(faulty, rate=1.0).values()
+    assert (finding.code, finding.variable) == ("softmax_before_cross_entropy", "z")
+    assert finding.line == line_of(faulty, "cross_entropy(z, y)")
+    assert finding.numbers["row_sum"] == pytest.approx(1)
+    assert finding.numbers["lowest"] == pytest.approx(-math.log(math.e / (math.e + 2)))
+    assert (finding.fix and finding.fix.code) == fixed
+
+
+def test_softmax_among_the_layers() -> None:
+    faulty = {
+        **CLASSES,
+        "Setup": "x = torch.tensor([[1.0, 0], [0, 1], [1, 1]])\n"
+        "y = torch.tensor([0, 1, 1])\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Softmax(dim=1))\n"
+        "w = model[0].weight\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)",
+        "Predict": "z = model(x)",
+    }
+    finding = found_in(faulty, rate=1.0)["softmax_before_cross_entropy"]
+    assert finding.fix is not None
+    assert finding.fix.line == line_of(faulty, "Sequential")
+    assert "torch.nn.Identity()" in finding.fix.code
+    negative = {**faulty, "Loss": "loss = torch.nn.functional.nll_loss(z, y)"}
+    assert "softmax_before_nll" in found_in(negative, rate=1.0)
+
+
+BINARY = {
+    **CLASSES,
+    "Setup": CLASSES["Setup"].replace("[0, 1, 1])", "[0.0, 1, 1])").replace("2, 3", "2"),
+    "Loss": "loss = torch.nn.functional.binary_cross_entropy_with_logits(z, y)",
+}
+
+
+def test_a_sigmoid_before_logits() -> None:
+    faulty = {**BINARY, "Predict": "z = torch.sigmoid(x @ w).squeeze()"}
+    (finding,) = found_in(faulty, rate=1.0).values()
+    assert (finding.code, finding.variable) == ("sigmoid_before_logits", "z")
+    assert finding.numbers["smallest"] == finding.numbers["largest"] == 0.5
+    assert finding.fix is not None
+    assert finding.fix.code == "z = (x @ w).squeeze()"
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        CLASSES,
+        {**CLASSES, "Predict": "z = torch.log_softmax(x @ w, 1)"},
+        {**CLASSES, "Predict": "z = x @ w\np = torch.softmax(z, 1)"},
+        BINARY,
+        {
+            **BINARY,
+            "Predict": "p = torch.sigmoid(x @ w)",
+            "Loss": "loss = torch.nn.functional.binary_cross_entropy(p, y)",
+        },
+    ],
+)
+def test_logits_are_no_mistake(phases: dict[str, str]) -> None:
+    assert not found_in(phases, rate=1.0)
+
+
+# ── A loss kept with its graph ──────────────────────────────────────────────────────
+
+KEEPING = {**OPTIMIZER, "Setup": OPTIMIZER["Setup"] + "\ntotal = 0\nlosses = []"}
+
+
+@pytest.mark.parametrize(
+    ("line", "fixed", "variable"),
+    [
+        ("total += loss", "total += loss.item()", "total"),
+        ("total = total + loss", "total = total + loss.item()", "total"),
+        ("losses.append(loss)", "losses.append(loss.item())", "losses"),
+        ("losses.append(2 * loss)", "losses.append((2 * loss).item())", "losses"),
+    ],
+)
+def test_a_loss_kept_with_its_graph(line: str, fixed: str, variable: str) -> None:
+    faulty = {**KEEPING, "Reset": f"optimizer.zero_grad()\n{line}"}
+    (finding,) = found_in(faulty).values()
+    assert (finding.code, finding.variable) == ("loss_kept_with_graph", variable)
+    assert finding.line == line_of(faulty, line)
+    assert finding.numbers["kept"] == 2
+    assert finding.numbers["needed"] == 1
+    assert finding.fix is not None
+    assert finding.fix.code == fixed
+
+
+def test_a_sum_that_each_epoch_begins_anew_is_kept_within_the_epoch() -> None:
+    faulty = {
+        **KEEPING,
+        "Predict": "if batch == 0:\n    total = 0\ny_pred = w * x",
+        "Reset": "optimizer.zero_grad()\ntotal += loss",
+    }
+    assert "loss_kept_with_graph" in found_in(faulty, batches=3)
+
+
+@pytest.mark.parametrize(
+    "reset",
+    [
+        "total += loss.item()\nlosses.append(loss.detach())",
+        "with torch.no_grad():\n    total += loss",
+        "rmse = loss.sqrt()",
+    ],
+)
+def test_numbers_that_are_kept_are_no_mistake(reset: str) -> None:
+    assert not found_in({**KEEPING, "Reset": f"optimizer.zero_grad()\n{reset}"})
+
+
+def test_losses_that_are_added_up_before_backward_are_no_mistake() -> None:
+    phases = {**KEEPING, "Loss": "loss = 0\nfor i in range(3):\n    loss += (y_pred[i] - 2) ** 2"}
+    assert not found_in(phases)

@@ -1,0 +1,70 @@
+"""The words for what the doctor finds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.wording.findings import _TEXTS, finding_text
+
+DOCTOR = Path(__file__).parents[2] / "tutor" / "analysis" / "doctor"
+
+FINDING = DoctorFinding(
+    code="gradients_not_reset",
+    line=12,
+    variable="w",
+    numbers={"own": -4.0, "old": -8.0, "used": -12.0, "parameters": 1},
+    lesson="forgotten-zero",
+    exercise="the-missing-line",
+    fix=CodeFix(
+        line=14, end_line=15, code="w.grad = None", place="after", epochs=10, loss_with=0.02,
+        loss_without=31.6,
+    ),
+)  # fmt: skip
+
+
+def test_a_finding_names_line_variable_numbers_fix_and_lesson() -> None:
+    what, fix, lesson = finding_text(FINDING).split("\n")
+    assert all(part in what for part in ("12", "`w`", "−12", "−4", "−8"))
+    assert all(part in fix for part in ("15", "`w.grad = None`", "10", "0.02", "31.6"))
+    assert all(part in lesson for part in ("forgotten-zero", "the-missing-line"))
+
+
+def test_a_fork_that_stops_without_the_fix_has_one_loss() -> None:
+    assert FINDING.fix is not None
+    finding = replace(FINDING, fix=replace(FINDING.fix, loss_without=None), lesson="")
+    _, fix = finding_text(finding).split("\n")
+    assert "0.02" in fix
+    assert "the code stops" in fix
+
+
+def test_text_of_the_code_is_plain() -> None:
+    text = finding_text(replace(FINDING, variable="w\x1b[31m"))
+    assert "\x1b" not in text
+
+
+def codes() -> list[str]:
+    """The codes that the rules give their findings."""
+    text = "".join(path.read_text() for path in DOCTOR.glob("*.py"))
+    return [code for code in _TEXTS if f'"{code}"' in text]
+
+
+def test_every_code_of_a_rule_has_words_and_all_words_have_a_rule() -> None:
+    text = "".join(path.read_text() for path in DOCTOR.glob("*.py"))
+    given = set(re.findall(r'code="(\w+)"', text))
+    assert given <= set(_TEXTS)
+    assert set(codes()) == set(_TEXTS)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_shape_is_written_as_python_writes_it(count: int) -> None:
+    finding = replace(
+        FINDING,
+        code="broadcast_in_loss",
+        numbers={"shape": (4,) * count, "other_shape": (4,), "differences": 16, "samples": 4},
+    )
+    assert str((4,) * count) in finding_text(finding)
