@@ -1,0 +1,79 @@
+"""The training loops and phases that are found in the scripts of outline_scripts.txt.
+
+Each of them says itself what is expected: a line that ends with `#: Predict` begins that phase,
+with `#: Predict *` also a batch; one with `#: loop mode=… loss=…` is a loop that is listed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutor.script.loops import outline_of
+from tutor.script.outline import Outline, TrainingLoop
+
+_TEXT = Path(__file__).with_name("outline_scripts.txt").read_text(encoding="utf-8")
+SCRIPTS = {
+    name.strip(): source
+    for name, _, source in (part.partition("\n") for part in _TEXT.split("##### ")[1:])
+}
+"""By name: the script."""
+
+_MARK = re.compile(r"#: (.*)$")
+_FACT = re.compile(r"(\w+)=(\S+)")
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the marks of a script say of one loop."""
+
+    line: int
+    facts: dict[str, str]
+    phases: list[tuple[int, str, bool]] = field(default_factory=list)
+
+
+def expected_of(source: str) -> list[Expected]:
+    loops: list[Expected] = []
+    waiting: list[tuple[int, str, bool]] = []
+    for number, line in enumerate(source.splitlines(), 1):
+        for mark in _MARK.findall(line):
+            if mark.startswith("loop"):
+                loops.append(Expected(number, dict(_FACT.findall(mark))))
+            for part in () if mark.startswith("loop") else mark.split(", "):
+                phase = (number, part.rstrip(" *"), part.endswith("*"))
+                (loops[-1].phases if loops else waiting).append(phase)
+    if loops:
+        loops[0].phases[:0] = waiting
+    return loops
+
+
+def shown(loop: TrainingLoop, key: str) -> str:
+    value: Any = getattr(loop, key)
+    match value:
+        case tuple():
+            return ",".join(value)
+        case dict():
+            return ",".join(f"{name}:{text}" for name, text in value.items())
+    return str(value).replace(" ", "")
+
+
+def places(outline: Outline) -> set[tuple[int, int]]:
+    return {(p.line, p.column) for loop in outline.loops for p in loop.phases}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_loops_and_phases_are_found_as_the_script_says(name: str) -> None:
+    source = SCRIPTS[name]
+    outline = outline_of(source)
+    expected = expected_of(source)
+    assert [loop.line for loop in outline.loops] == [one.line for one in expected]
+    for loop, one in zip(outline.loops, expected, strict=True):
+        found = sorted((p.line, p.column, p.name, p.starts_batch) for p in loop.phases)
+        assert [(line, name, batch) for line, _, name, batch in found] == one.phases
+        assert {key: shown(loop, key) for key in one.facts} == one.facts
+        assert len({(p.line, p.column) for p in loop.phases}) == len(loop.phases)
+        assert all(p.line <= p.end_line for p in loop.phases)

@@ -1,0 +1,347 @@
+"""The functions, classes and names of a script, and what a name in it may stand for.
+
+Read from the code alone, and not exact: names are told apart by their spelling, and an object's
+class by the constructors that its name is bound to anywhere in the file.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TypeAlias
+
+FunctionCode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+LoopCode: TypeAlias = ast.For | ast.AsyncFor | ast.While
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+
+_TENSOR_METHODS = re.compile(
+    r"train|eval|to|step|backward|zero_grad|parameters|append|fit|apply|update|forward|"
+    r"item|copy|sum|mean|add|get|items|keys|values|reset|cuda|cpu|detach|sample|close|"
+    r"write"
+)
+"""Methods of other libraries' objects: not looked up by their name alone."""
+_WRAPPERS = frozenset({"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"})
+"""Functions that give back a function which calls their first argument."""
+
+
+class CodeIndex:
+    """The functions and classes of a script by name, and the bindings of its names."""
+
+    def __init__(self, source: str) -> None:
+        self.tree = ast.parse(source)
+        self.parents: dict[ast.AST, ast.AST] = {}
+        self.functions: list[FunctionCode] = []
+        self.classes: dict[str, ast.ClassDef] = {}
+        self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
+        """By the last part of a name (`model` of `self.model`): all that is bound to it."""
+        self.imports: dict[str, str] = {}
+        """By the name in the file: the dotted name of what is imported."""
+        for node in ast.walk(self.tree):
+            for child in ast.iter_child_nodes(node):
+                self.parents[child] = node
+            self._read(node)
+        self._by_name: dict[str, list[FunctionCode]] = defaultdict(list)
+        for function in self.functions:
+            self._by_name[function.name].append(function)
+        self._bind_arguments()
+
+    def _read(self, node: ast.AST) -> None:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.functions.append(node)
+            case ast.ClassDef():
+                self.classes.setdefault(node.name, node)
+            case ast.Import(names=names):
+                for name in names:
+                    self.imports[name.asname or name.name.partition(".")[0]] = (
+                        name.name if name.asname else name.name.partition(".")[0]
+                    )
+            case ast.ImportFrom(module=module, names=names):
+                for name in names:
+                    self.imports[name.asname or name.name] = f"{module or '.'}.{name.name}"
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    self._bind(target, value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                self._bind(target, value)
+            case ast.NamedExpr(target=target, value=value):
+                self._bind(target, value)
+            case ast.For(target=target, iter=ast.List() | ast.Tuple() as items):
+                for item in items.elts:
+                    self._bind(target, item)
+
+    def _bind(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Tuple | ast.List):
+            values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+            for part, of_part in zip(target.elts, values, strict=False):
+                self._bind(part, of_part)
+        elif name := last_name(target):
+            self.bindings[name].append(value)
+
+    def _bind_arguments(self) -> None:
+        """Bind the arguments of calls to the parameters of the file's functions."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Call):
+                for function in self._defined(node.func):
+                    for name, value in self.arguments(function, node).items():
+                        self.bindings[name].append(value)
+
+    def _defined(self, func: ast.expr) -> list[FunctionCode]:
+        """The functions that may be called, by their plain names."""
+        match func:
+            case ast.Name(id=name) if name in self.classes:
+                return self.methods(name, "__init__")
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                named = self._by_name[name]
+                is_method = isinstance(func, ast.Attribute)
+                return [f for f in named if is_method == (self.class_of(f) is not None)]
+        return []
+
+    def arguments(self, function: FunctionCode, call: ast.Call) -> dict[str, ast.expr]:
+        """The arguments of a call by the names of the function's parameters."""
+        names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+        is_bound = isinstance(call.func, ast.Attribute) or last_name(call.func) in self.classes
+        if self.class_of(function) is not None and is_bound and names:
+            names = names[1:]
+        given: dict[str, ast.expr] = {}
+        for name, value in zip(names, call.args, strict=False):
+            if isinstance(value, ast.Starred):
+                break
+            given[name] = value
+        return given | {word.arg: word.value for word in call.keywords if word.arg}
+
+    # ── Where a node stands
+
+    def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
+        """The nodes around a node, the nearest first."""
+        while (parent := self.parents.get(node)) is not None:
+            yield parent
+            node = parent
+
+    def function_of(self, node: ast.AST) -> FunctionCode | None:
+        """The innermost function around a node; None at the file's top level."""
+        return next((n for n in self.ancestors(node) if isinstance(n, FUNCTIONS)), None)
+
+    def class_of(self, function: FunctionCode) -> ast.ClassDef | None:
+        """The class that a function is a method of."""
+        parent = self.parents[function]
+        while isinstance(parent, ast.If | ast.Try | ast.With):
+            parent = self.parents[parent]
+        return parent if isinstance(parent, ast.ClassDef) else None
+
+    def own_class(self, node: ast.AST) -> ast.ClassDef | None:
+        """The class whose method a node stands in, closures of it included."""
+        for function in self.ancestors(node):
+            if isinstance(function, FUNCTIONS) and (found := self.class_of(function)):
+                return found
+        return None
+
+    def full_name(self, function: FunctionCode) -> str:
+        """`train`, `Trainer.fit`, `make_step.step`."""
+        around = [n for n in self.ancestors(function) if isinstance(n, (*FUNCTIONS, ast.ClassDef))]
+        return ".".join([*(n.name for n in reversed(around)), function.name])
+
+    # ── What a name stands for
+
+    def dotted(self, node: ast.expr) -> str:
+        """The dotted name of an expression, with imported names in full; empty if it has none."""
+        match node:
+            case ast.Name(id=name):
+                return self.imports.get(name, name)
+            case ast.Attribute(value=value, attr=attr):
+                base = self.dotted(value)
+                return f"{base}.{attr}" if base else ""
+        return ""
+
+    def classes_of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> set[str]:
+        """The names of the file's classes that an object may be of."""
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in self.classes:
+                return {name}
+            case ast.Call(func=ast.Attribute(value=value, attr="to" | "cuda" | "cpu" | "double")):
+                return self.classes_of(value, seen)
+            case ast.Call(func=func, args=[first, *_]) if last_name(func) in _WRAPPERS:
+                return self.classes_of(first, seen)
+            case ast.Name(id="self" | "cls"):
+                own = self.own_class(node)
+                return {own.name} if own else set()
+        name = last_name(node)
+        if not name or name in seen:
+            return set()
+        found = (self.classes_of(value, seen | {name}) for value in self.bindings[name])
+        return set().union(*found)
+
+    def bases(self, name: str) -> list[str]:
+        """The base classes of a class of the file, as dotted names, those of its bases included."""
+        found, waiting = [], [name]
+        while waiting:
+            of = self.classes.get(waiting.pop())
+            for base in of.bases if of else ():
+                if (dotted := self.dotted(base)) and dotted not in found:
+                    found.append(dotted)
+                    waiting.append(dotted)
+        return found
+
+    def is_module(self, name: str) -> bool:
+        """Whether a class of the file is an `nn.Module`."""
+        return any(b.rpartition(".")[2].endswith("Module") for b in self.bases(name))
+
+    def methods(self, class_name: str, method: str) -> list[FunctionCode]:
+        """The method of a class: its own or its bases'; else those of its subclasses."""
+        for name in [class_name, *self.bases(class_name)]:
+            if found := self._own_methods(name, method):
+                return found
+        heirs = (n for n in self.classes if class_name in self.bases(n))
+        return [f for heir in heirs for f in self._own_methods(heir, method)]
+
+    def _own_methods(self, class_name: str, method: str) -> list[FunctionCode]:
+        of = self.classes.get(class_name)
+        return [f for f in self._by_name[method] if of and self.class_of(f) is of]
+
+    def callees(self, node: ast.expr) -> list[FunctionCode]:
+        """The functions of the file that a name or an attribute may stand for."""
+        match node:
+            case ast.Name(id=name):
+                return self._named(name, node, frozenset())
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=attr):
+                own = self.own_class(node)
+                bases = self.bases(own.name) if own else []
+                return [f for base in bases for f in self._own_methods(base, attr)][:1]
+            case ast.Attribute(value=value, attr=attr):
+                return self._methods_called(value, attr)
+        return []
+
+    def _methods_called(self, value: ast.expr, attr: str) -> list[FunctionCode]:
+        if last_name(value) in self.classes:
+            return self.methods(last_name(value), attr)
+        if known := self.classes_of(value):
+            found = [f for name in sorted(known) for f in self.methods(name, attr)]
+            return found or self._bound(attr, frozenset())
+        if isinstance(value, ast.Name) and value.id in self.imports:
+            return []
+        if _TENSOR_METHODS.fullmatch(attr):
+            return []
+        return [f for f in self._by_name[attr] if self.class_of(f)]
+
+    def _named(self, name: str, at: ast.AST, seen: frozenset[str]) -> list[FunctionCode]:
+        if name in self.classes:
+            return self.methods(name, "__init__")
+        scopes = [n for n in self.ancestors(at) if isinstance(n, FUNCTIONS)]
+        for scope in [*scopes, None]:
+            if found := [f for f in self._functions_in(scope) if f.name == name]:
+                return found
+        return self._bound(name, seen)
+
+    def _functions_in(self, scope: FunctionCode | None) -> list[FunctionCode]:
+        return self._by_scope.get(scope, [])
+
+    @cached_property
+    def _by_scope(self) -> dict[FunctionCode | None, list[FunctionCode]]:
+        found: dict[FunctionCode | None, list[FunctionCode]] = defaultdict(list)
+        for function in self.functions:
+            if self.class_of(function) is None:
+                found[self.function_of(function)].append(function)
+        return found
+
+    def _bound(self, name: str, seen: frozenset[str]) -> list[FunctionCode]:
+        """The functions that a name is bound to: `step = make_step(model)`, `f = g`."""
+        if name in seen:
+            return []
+        found: list[FunctionCode] = []
+        for value in self.bindings[name]:
+            found += self._given(value, seen | {name})
+        return list(dict.fromkeys(found))
+
+    def _given(self, value: ast.expr, seen: frozenset[str]) -> list[FunctionCode]:
+        match value:
+            case ast.Name(id=name):
+                return [] if name in self.classes else self._named(name, value, seen)
+            case ast.Attribute():
+                return self._bound(value.attr, seen)
+            case ast.Call(func=func, args=[first, *_]) if last_name(func) in _WRAPPERS:
+                return self._given(first, seen)
+            case ast.Call(func=ast.Name(id=name)) if name not in self.classes:
+                makers = self._named(name, value, seen)
+                return [f for maker in makers for f in self._returned(maker, seen)]
+        return []
+
+    def _returned(self, maker: FunctionCode, seen: frozenset[str]) -> list[FunctionCode]:
+        """The functions that a function defines and returns."""
+        inner = {f.name: f for f in self._functions_in(maker)}
+        names = [
+            n.id
+            for r in own_nodes(maker.body)
+            if isinstance(r, ast.Return) and r.value is not None
+            for n in ast.walk(r.value)
+            if isinstance(n, ast.Name)
+        ]
+        return [inner[name] for name in names if name in inner]
+
+    def referred(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
+        """The functions of the file that code calls or hands on, each once."""
+        found: list[FunctionCode] = []
+        for node in own_nodes(nodes):
+            match node:
+                case ast.Name(ctx=ast.Load()):
+                    if not isinstance(self.parents.get(node), ast.Attribute):
+                        found += self.callees(node)
+                case ast.Call(func=func, args=args, keywords=words):
+                    given = [*args, *(word.value for word in words)]
+                    own = [g for g in given if isinstance(g, ast.Attribute) and is_of_self(g)]
+                    for one in [func, *own]:
+                        found += self.callees(one) if isinstance(one, ast.Attribute) else []
+        return list(dict.fromkeys(found))
+
+    def reached(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
+        """The functions that code calls or hands on, and those that these call, and so on."""
+        found: list[FunctionCode] = []
+        waiting = self.referred(nodes)
+        while waiting:
+            function = waiting.pop(0)
+            if function not in found:
+                found.append(function)
+                waiting += self._referred_in(function)
+        return found
+
+    def _referred_in(self, function: FunctionCode) -> list[FunctionCode]:
+        if function not in self._references:
+            self._references[function] = self.referred(function.body)
+        return self._references[function]
+
+    @cached_property
+    def _references(self) -> dict[FunctionCode, list[FunctionCode]]:
+        return {}
+
+
+def last_name(node: ast.AST) -> str:
+    """`model` of `self.model`, of `model` and of `model[0]`; empty for anything else."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case ast.Subscript(value=value):
+            return last_name(value)
+    return ""
+
+
+def is_of_self(node: ast.expr) -> bool:
+    """Whether it is an attribute of `self`."""
+    return isinstance(node, ast.Attribute) and last_name(node.value) == "self"
+
+
+def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The nodes of code that runs with it: those of functions and classes in it are left out."""
+    for node in nodes:
+        yield node
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            yield from own_nodes(node.decorator_list)
+        else:
+            yield from own_nodes(ast.iter_child_nodes(node))
+
+
+def argument_names(function: FunctionCode) -> set[str]:
+    """The names of a function's parameters."""
+    return {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}

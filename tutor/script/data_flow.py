@@ -1,0 +1,224 @@
+"""The variables that statements read and write, told apart by their spelling.
+
+A variable is `w`, `self.w`, or `w.grad`; an element (`params["w"]`) counts as the whole.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from tutor.script.code_index import FUNCTIONS, last_name, own_nodes
+
+_GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
+_SEEN_THROUGH = frozenset({"data", "T", "mT"})
+_RATE = re.compile(
+    r"(?:^|_)(?:lr|l_r|lrate)\d*(?:_|\d|$)|learning_?rate|step_?size|^(?:alpha|eta|η|α|rate|gamma)_?\d*$",
+    re.IGNORECASE,
+)
+_GRADIENT = re.compile(
+    r"grad|nabla|∇|delta|deriv|^d_?\w{1,3}\d*_?$|^d[A-Z]\w*$|^d_\w+$|^g$|^g_?[wbWB]\d*$|^[wb]\d?_?g$"
+)
+_NO_GRADIENT = re.compile(
+    r"dt|df|dim|dims|dev|dot|do|day|den|dst|dir|dist|data|dx|dict|db_path|doc|docs|dp|"
+    r"diff|done|d|grade|grad_fn|grad_scaler|dtype|grad_norm|deltas_t|requires_grad|"
+    r"no_grad|dd|drop|ds|dl"
+)
+_LOSS = re.compile(
+    r"loss|cost|^(?:mse|rmse|mae|sse|rss|bce|ce|nll|j|l|e|objective|criterion|obj|residual|penalty|"
+    r"kl|kld|kl_div|recon|bce_\w+)\d*$|err(?:or)?s?(?:_|\d|$)|^resid|^diff",
+    re.IGNORECASE,
+)
+_TOTAL = re.compile(
+    r"^(?:total|epoch|running|avg|average|val|valid|test|sum|prev|best|last|old|history|min|eval|"
+    r"cum|acc|log|batch_count)_|_(?:history|list|log|total|sum|avg|values|arr|curve)$|losses$|costs$|errors$|hist$",
+    re.IGNORECASE,
+)
+
+
+def is_rate(name: str) -> bool:
+    """Whether a name is usual for a learning rate."""
+    return bool(_RATE.search(name))
+
+
+def is_gradient(name: str) -> bool:
+    """Whether a name is usual for a gradient: `dw`, `grad_w`, `delta2`."""
+    return bool(_GRADIENT.search(name)) and not _NO_GRADIENT.fullmatch(name)
+
+
+def is_loss(name: str) -> bool:
+    """Whether a name is usual for a loss or an error, and not for a sum over batches."""
+    return bool(_LOSS.search(name)) and not _TOTAL.search(name)
+
+
+def variable(node: ast.AST) -> str:
+    """The variable that an expression names; empty if none."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=attr):
+            if attr in _SEEN_THROUGH:
+                return variable(value)
+            base = variable(value)
+            if attr == "grad":
+                return f"{base}.grad" if base else ""
+            return f"{base}.{attr}" if base in ("self", "cls") else base
+        case ast.Subscript(value=value) | ast.Starred(value=value):
+            return variable(value)
+        case ast.Call(func=ast.Attribute(value=value)):
+            return variable(value)
+    return ""
+
+
+def base_variable(node: ast.AST) -> str:
+    """The variable of an expression, without `.grad`."""
+    return variable(node).removesuffix(".grad")
+
+
+def variables(nodes: Iterable[ast.AST]) -> set[str]:
+    """The variables that code reads."""
+    return {name for node in nodes for name in _read(node)}
+
+
+def _read(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(id=name):
+            yield name
+        case ast.Attribute(value=value):
+            if name := variable(node):
+                yield name
+                yield from (n for n in _read(value) if n not in ("self", "cls"))
+            else:
+                yield from _read(value)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield from (n for inner in own_nodes(node.body) for n in _plain_name(inner))
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from _read(child)
+
+
+def _plain_name(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name | ast.Attribute):
+        yield from _read(node)
+
+
+def reads(node: ast.stmt) -> set[str]:
+    """The variables that a simple statement, or the head of a compound one, reads."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            elements = [t for t in _parts(targets) if isinstance(t, ast.Subscript)]
+            return variables([value, *elements])
+        case ast.AugAssign(target=target, value=value):
+            return variables([target, value])
+        case ast.AnnAssign(value=value):
+            return variables([value] if value else [])
+        case ast.For(iter=iterated) | ast.AsyncFor(iter=iterated):
+            return variables([iterated])
+        case ast.While(test=test) | ast.If(test=test):
+            return variables([test])
+        case ast.With(items=items) | ast.AsyncWith(items=items):
+            return variables(item.context_expr for item in items)
+        case ast.Match(subject=subject):
+            return variables([subject])
+        case ast.Try() | ast.TryStar():
+            return set()
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        return set()
+    return variables([node])
+
+
+def writes(node: ast.stmt) -> set[str]:
+    """The variables that a simple statement, or the head of a compound one, gives a value."""
+    found = {variable(t) for t in _parts(targets_of(node))}
+    for inner in own_nodes([node]) if not is_compound(node) else ():
+        match inner:
+            case ast.NamedExpr(target=target):
+                found.add(variable(target))
+            case ast.Call(func=ast.Attribute(value=value, attr=attr)):
+                is_in_place = attr.endswith("_") and not attr.endswith("__")
+                if attr in _GROWING or is_in_place:
+                    found.add(variable(value))
+            case ast.keyword(arg="out", value=value):
+                found.add(variable(value))
+    return found - {""}
+
+
+def targets_of(node: ast.stmt) -> list[ast.expr]:
+    """The targets that a statement assigns."""
+    match node:
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            return targets
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            return [target]
+        case ast.For(target=target) | ast.AsyncFor(target=target):
+            return [target]
+        case ast.With(items=items) | ast.AsyncWith(items=items):
+            return [item.optional_vars for item in items if item.optional_vars]
+    return []
+
+
+def is_whole(node: ast.stmt, name: str) -> bool:
+    """Whether a statement gives a variable a new value that does not depend on the old one."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or name in reads(node):
+        return False
+    return any(
+        variable(t) == name and not isinstance(t, ast.Subscript) for t in _parts(targets_of(node))
+    )
+
+
+def _parts(targets: Iterable[ast.expr]) -> Iterator[ast.expr]:
+    for target in targets:
+        if isinstance(target, ast.Tuple | ast.List):
+            yield from _parts(target.elts)
+        else:
+            yield target
+
+
+def is_compound(node: ast.stmt) -> bool:
+    """Whether a statement has statements in it."""
+    return bool(blocks_of(node))
+
+
+def blocks_of(node: ast.stmt) -> list[list[ast.stmt]]:
+    """The lists of statements in a compound statement; none of a function or class."""
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        return []
+    found = [getattr(node, part, None) for part in ("body", "orelse", "finalbody")]
+    found += [handler.body for handler in getattr(node, "handlers", ())]
+    found += [case.body for case in getattr(node, "cases", ())]
+    return [block for block in found if block]
+
+
+def statements(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements of a block and of the blocks in it, in the file's order."""
+    for node in block:
+        yield node
+        for inner in sorted(blocks_of(node), key=lambda b: b[0].lineno):
+            yield from statements(inner)
+
+
+def dependences(nodes: Iterable[ast.stmt]) -> dict[str, set[str]]:
+    """By variable: the variables that it is computed from directly, in any order."""
+    found: dict[str, set[str]] = {}
+    for node in nodes:
+        read = reads(node)
+        for name in writes(node):
+            found.setdefault(name, set()).update(read)
+    return found
+
+
+def sources(names: Iterable[str], computed_from: Mapping[str, set[str]]) -> set[str]:
+    """The variables that some depend on, themselves included."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += computed_from.get(name, ())
+    return found
+
+
+def called_name(node: ast.AST) -> str:
+    """The last part of the name that a call calls: `mean` of `np.mean(x)`; empty for others."""
+    return last_name(node.func) if isinstance(node, ast.Call) else ""

@@ -1,0 +1,90 @@
+"""The gradient mode of a training loop: who computes its gradients, and who updates."""
+
+from __future__ import annotations
+
+import ast
+
+from tutor.script.code_index import CodeIndex, last_name, own_nodes
+from tutor.script.data_flow import called_name
+from tutor.script.statement_kinds import StatementKinds
+from tutor.script.training_signs import TrainingSigns
+
+MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
+
+_NO_MODEL = ("torch.nn.functional", "torch.nn.utils", "torch.nn.init", "torch.nn.Parameter")
+_MODEL_LIBRARIES = ("torchvision.models", "transformers", "timm")
+_WRAPPERS = frozenset({"compile", "DataParallel", "DDP", "DistributedDataParallel", "prepare"})
+_USUAL = frozenset({"model", "net", "network", "generator", "discriminator"})
+
+
+def mode_of(index: CodeIndex, signs: TrainingSigns, kinds: StatementKinds) -> str:
+    """The gradient mode of the loop whose statements have these kinds."""
+    if not kinds.has_backward:
+        return MANUAL
+    if _uses_model(index, kinds.loop.body):
+        return MODEL
+    return OPTIMIZER if kinds.has_optimizer else AUTOGRAD
+
+
+def _uses_model(index: CodeIndex, body: list[ast.stmt]) -> bool:
+    """Whether the loop uses a module of torch that has parameters."""
+    if not any(n.partition(".")[0] == "torch" for n in index.imports.values()):
+        return False
+    code = [*body, *(s for f in index.reached(body) for s in f.body)]
+    nodes = list(own_nodes(code))
+    models = _Models(index)
+    names = {last_name(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}
+    if any(models.is_model(name) for name in names):
+        return True
+    called = {last_name(n.func) for n in nodes if isinstance(n, ast.Call)}
+    unknown = {n for n in called if not index.bindings.get(n) and not index.imports.get(n)}
+    return bool(unknown & _USUAL) and not any(f.name in unknown & _USUAL for f in index.functions)
+
+
+class _Models:
+    """Tells which names of a file are bound to modules of torch."""
+
+    def __init__(self, index: CodeIndex) -> None:
+        self.index = index
+
+    def is_model(self, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether a name is bound to a module of torch with parameters."""
+        bound = self.index.bindings.get(name, ())
+        return name not in seen and any(self._makes(value, seen | {name}) for value in bound)
+
+    def _makes(self, value: ast.expr, seen: frozenset[str]) -> bool:
+        match value:
+            case ast.Call(func=ast.Name(id=name)) if name in self.index.classes:
+                return self.index.is_module(name)
+            case ast.Call(func=ast.Attribute(value=inner, attr="to" | "cuda" | "cpu" | "double")):
+                return self._makes(inner, seen)
+            case ast.Call(func=func, args=args):
+                dotted = self.index.dotted(func)
+                if dotted.startswith(("torch.nn.", "nn.")):
+                    is_wrapper = called_name(value) in _WRAPPERS and bool(args)
+                    return self._makes(args[0], seen) if is_wrapper else _is_layer(dotted)
+                if dotted.startswith(_MODEL_LIBRARIES):
+                    return dotted.rpartition(".")[2][:1] != "get" and "okenizer" not in dotted
+                if called_name(value) in _WRAPPERS and args:
+                    return self._makes(args[0], seen)
+                return self._is_made_by(value, seen)
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                return self.is_model(name, seen)
+        return False
+
+    def _is_made_by(self, call: ast.Call, seen: frozenset[str]) -> bool:
+        """Whether a function of the file returns a model."""
+        for function in self.index.callees(call.func):
+            for node in own_nodes(function.body):
+                if isinstance(node, ast.Return) and node.value is not None:
+                    parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+                    if any(self._makes(part, seen) for part in parts):
+                        return True
+        return False
+
+
+def _is_layer(dotted: str) -> bool:
+    """Whether a name of `torch.nn` stands for a module with layers, not for a loss or a helper."""
+    dotted = dotted if dotted.startswith("torch.") else f"torch.{dotted}"
+    name = dotted.rpartition(".")[2]
+    return not dotted.startswith(_NO_MODEL) and name[:1].isupper() and not name.endswith("Loss")

@@ -1,0 +1,261 @@
+"""The statements that change a parameter by hand: `w -= lr * dw`, `w.data.add_(-lr * w.grad)`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tutor.script.code_index import last_name
+from tutor.script.data_flow import (
+    base_variable,
+    is_gradient,
+    is_rate,
+    sources,
+    variable,
+    variables,
+)
+
+_ADDING = {"add_": 1, "sub_": -1, "subtract_": -1, "addcdiv_": 1, "addcmul_": 1, "assign_sub": -1}
+_SETTING = frozenset({"copy_", "set_"})
+_BUILT = (ast.BinOp, ast.Call, ast.ListComp, ast.GeneratorExp)
+
+
+@dataclass(frozen=True, slots=True)
+class HandChange:
+    """A parameter, and what a statement adds to it."""
+
+    target: ast.expr
+    """The parameter as it stands in the code."""
+    terms: tuple[tuple[int, ast.expr], ...]
+    """The signed terms that are added to it."""
+    node: ast.stmt
+
+    @property
+    def variable(self) -> str:
+        """The variable of the parameter."""
+        return base_variable(self.target)
+
+    @property
+    def added(self) -> list[ast.expr]:
+        """The terms without their signs."""
+        return [term for _, term in self.terms]
+
+
+def candidates(node: ast.stmt) -> Iterator[HandChange]:
+    """The changes that a statement makes if it is one that trains, by its form alone."""
+    match node:
+        case ast.AugAssign(target=target, op=ast.Sub() | ast.Add() as op, value=value):
+            yield HandChange(target, tuple(_terms(value, _sign(op))), node)
+        case ast.Assign(targets=[target], value=value):
+            yield from _assigned(target, value, node)
+        case ast.Return(value=ast.expr() as value):
+            for part in value.elts if isinstance(value, ast.Tuple) else [value]:
+                yield from _from_value(None, part, node)
+        case ast.Expr(value=ast.Call() as call):
+            yield from _called(call, node)
+
+
+def _assigned(target: ast.expr, value: ast.expr, node: ast.stmt) -> Iterator[HandChange]:
+    if isinstance(target, ast.Tuple | ast.List):
+        if isinstance(value, ast.Tuple | ast.List):
+            for one, part in zip(target.elts, value.elts, strict=False):
+                yield from _assigned(one, part, node)
+    elif isinstance(value, ast.Tuple | ast.List):
+        for part in value.elts:
+            yield from _from_value(None, part, node, shown=target)
+    else:
+        yield from _from_value(target, value, node)
+
+
+def _from_value(
+    target: ast.expr | None, value: ast.expr, node: ast.stmt, shown: ast.expr | None = None
+) -> Iterator[HandChange]:
+    """The change in `w - lr * dw`, and in a comprehension of such values."""
+    inner = _unwrapped(value)
+    match inner:
+        case (
+            ast.ListComp(elt=elt, generators=[first, *_])
+            | ast.GeneratorExp(elt=elt, generators=[first, *_])
+        ):
+            yield from _of_elements(target, elt, first, node)
+        case ast.DictComp(value=elt, generators=[first, *_]):
+            yield from _of_elements(target, elt, first, node)
+        case ast.BinOp():
+            terms = list(_terms(inner, 1))
+            for index, (sign, term) in enumerate(terms):
+                if sign > 0 and len(terms) > 1 and _may_be_old(term, target):
+                    rest = (*terms[:index], *terms[index + 1 :])
+                    yield HandChange(shown or target or term, rest, node)
+                    return
+
+
+def _of_elements(
+    target: ast.expr | None, elt: ast.expr, first: ast.comprehension, node: ast.stmt
+) -> Iterator[HandChange]:
+    """The change of all elements in `[p - lr * g for p, g in zip(params, grads)]`."""
+    whole = target
+    names = variables([first.iter])
+    if whole is None or variable(whole) not in names | variables([elt]):
+        args = first.iter.args if isinstance(first.iter, ast.Call) else []
+        whole = next((a for a in args if variable(a)), None) if target is None else target
+    for change in _from_value(None, elt, node):
+        yield HandChange(whole or change.target, change.terms, node)
+
+
+def _may_be_old(term: ast.expr, target: ast.expr | None) -> bool:
+    """Whether a term is the old value of what is assigned (of anything, if that is not known)."""
+    if isinstance(term, ast.Call) and called_on_itself(term):
+        return _may_be_old(term.func.value, target)  # type: ignore[attr-defined]
+    if not isinstance(term, ast.Name | ast.Attribute | ast.Subscript):
+        return False
+    return target is None or same(term, target)
+
+
+def called_on_itself(call: ast.Call) -> bool:
+    """Whether it is `w.detach()`, `w.clone()`: the same values as `w`."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr in ("detach", "clone", "copy")
+
+
+def same(one: ast.expr, other: ast.expr) -> bool:
+    """Whether two expressions name the same thing; an element of a path may be the one before."""
+    first, second = _bare(one), _bare(other)
+    if ast.unparse(first) == ast.unparse(second):
+        return True
+    is_path = isinstance(first, ast.Subscript) and isinstance(second, ast.Subscript)
+    return is_path and _is_next(first, second)  # type: ignore[arg-type]
+
+
+def _is_next(one: ast.Subscript, other: ast.Subscript) -> bool:
+    """Whether they are `path[i]` and `path[i + 1]`."""
+    plain = {ast.unparse(one.slice), ast.unparse(other.slice)}
+    is_next = any({f"{p} + 1", p} == plain or {f"{p} - 1", p} == plain for p in plain)
+    return is_next and ast.unparse(one.value) == ast.unparse(other.value)
+
+
+def _bare(node: ast.expr) -> ast.expr:
+    """`w` of `w.data` and `w[:]`."""
+    while True:
+        match node:
+            case ast.Attribute(value=value, attr="data"):
+                node = value
+            case ast.Subscript(value=value, slice=ast.Slice(lower=None, upper=None)):
+                node = value
+            case ast.Subscript(value=value, slice=ast.Constant(value=v)) if v is ...:
+                node = value
+            case _:
+                return node
+
+
+def bare(node: ast.expr) -> ast.expr:
+    """`w` of `w.data` and `w[:]`."""
+    return _bare(node)
+
+
+def _unwrapped(value: ast.expr) -> ast.expr:
+    """`w - lr * g` of `(w - lr * g).detach().requires_grad_()` and `np.array(w - lr * g)`."""
+    while isinstance(value, ast.Call):
+        if isinstance(value.func, ast.Attribute) and not isinstance(value.func.value, ast.Name):
+            value = value.func.value
+        elif value.args and isinstance(value.args[0], _BUILT):
+            value = value.args[0]
+        else:
+            break
+    return value
+
+
+def _called(call: ast.Call, node: ast.stmt) -> Iterator[HandChange]:
+    """`w.data.add_(-lr, w.grad)`, `w.copy_(w - lr * g)`, `np.subtract(w, lr * dw, out=w)`."""
+    out = next((word.value for word in call.keywords if word.arg == "out"), None)
+    match call:
+        case ast.Call(func=ast.Attribute(value=value, attr=attr), args=[_, *_] as args):
+            if attr in _ADDING:
+                alpha = [word.value for word in call.keywords if word.arg in ("alpha", "value")]
+                terms = _terms(_product([*alpha, *args]), _ADDING[attr])
+                yield HandChange(_bare(value), tuple(terms), node)
+            elif attr in _SETTING:
+                yield from _from_value(_bare(value), args[0], node)
+            elif attr in ("subtract", "add") and out is not None and len(args) > 1:
+                yield HandChange(out, tuple(_terms(args[1], 1 if attr == "add" else -1)), node)
+            elif attr == "append" and isinstance(args[0], ast.BinOp):
+                yield from _appended(value, args[0], node)
+
+
+def _appended(path: ast.expr, value: ast.BinOp, node: ast.stmt) -> Iterator[HandChange]:
+    """The change in `path.append(path[-1] - lr * g)`."""
+    for change in _from_value(None, value, node):
+        if isinstance(change.target, ast.Subscript) and same(change.target.value, path):
+            yield change
+
+
+def _product(factors: list[ast.expr]) -> ast.expr:
+    product = factors[0]
+    for factor in factors[1:]:
+        product = ast.copy_location(ast.BinOp(product, ast.Mult(), factor), factor)
+    return product
+
+
+def _terms(value: ast.expr, sign: int) -> Iterator[tuple[int, ast.expr]]:
+    """The signed terms of a sum."""
+    match value:
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
+            yield from _terms(left, sign)
+            yield from _terms(right, sign * _sign(op))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            yield from _terms(operand, -sign)
+        case ast.BinOp(left=ast.UnaryOp(op=ast.USub(), operand=operand), op=op, right=right):
+            yield -sign, ast.copy_location(ast.BinOp(operand, op, right), value)
+        case _:
+            yield sign, value
+
+
+def _sign(op: ast.operator) -> int:
+    return 1 if isinstance(op, ast.Add) else -1
+
+
+def is_training(change: HandChange, computed_from: Mapping[str, set[str]], temporary: bool) -> bool:
+    """Whether a change of this form is a step of training.
+
+    `computed_from` are the dependences in the loop around it. A variable is temporary if it is
+    given another value there too, or is a function's parameter.
+    """
+    own = change.variable
+    if not own or last_name(change.target) == "grad" or own.endswith(".grad"):
+        return False
+    if is_gradient(last_name(change.target)) or is_rate(last_name(change.target)):
+        return False
+    names = {n.rpartition(".")[2]: n for n in variables(change.added)}
+    words = {w for term in change.added for w in _words(term)}
+    is_added = all(sign > 0 for sign, _ in change.terms)
+    if any(n.endswith(".grad") for n in names.values()):
+        return True
+    if any(map(is_rate, words)):
+        return len(words) > 1 and (not is_added or not temporary)
+    if not is_added and any(map(is_gradient, words)):
+        return True
+    return not temporary and _depends(change, own, computed_from)
+
+
+def _depends(change: HandChange, own: str, computed_from: Mapping[str, set[str]]) -> bool:
+    """Whether what is added is computed from the parameter, and not only scaled by it."""
+    read = variables(change.added)
+    through = sources(read - {own}, {k: v for k, v in computed_from.items() if k != own})
+    is_product = any(isinstance(n, _PRODUCTS) for t in change.added for n in ast.walk(t))
+    if own in through:
+        return is_product or any(variable(t) in computed_from for t in change.added)
+    is_scaled = any(isinstance(t, ast.BinOp) and isinstance(t.op, _SCALING) for t in change.added)
+    return own in read and is_scaled and any(sign < 0 for sign, _ in change.terms)
+
+
+_PRODUCTS = (ast.Mult, ast.MatMult, ast.Div)
+_SCALING = (ast.Mult, ast.Div)
+
+
+def _words(node: ast.expr) -> Iterator[str]:
+    """The last parts of the names in an expression, text keys of elements included."""
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                yield name
+            case ast.Subscript(slice=ast.Constant(value=str() as name)):
+                yield name

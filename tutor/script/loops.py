@@ -1,0 +1,232 @@
+"""The training loops of a script, and the outline that its stepping begins with."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection
+
+from tutor.script.code_index import (
+    FUNCTIONS,
+    LOOPS,
+    CodeIndex,
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    last_name,
+    own_nodes,
+)
+from tutor.script.data_flow import (
+    base_variable,
+    called_name,
+    dependences,
+    is_whole,
+    sources,
+    statements,
+    variables,
+)
+from tutor.script.epoch_count import epochs_of
+from tutor.script.gradient_mode import mode_of
+from tutor.script.loop_facts import LoopFacts
+from tutor.script.outline import Outline, Refusal, TrainingLoop
+from tutor.script.phases import PhaseCutter
+from tutor.script.refusals import refusal_of, refusal_of_loop
+from tutor.script.statement_kinds import StatementKinds, is_over_parameters
+from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
+
+_LAYERS = re.compile(
+    r"Linear|Sequential|Conv1d|Conv2d|Conv3d|Embedding|RNN|LSTM|GRU|Transformer|"
+    r"ModuleList|Bilinear|TransformerEncoder|LazyLinear|Parameter|MLP"
+)
+
+
+def outline_of(source: str, local_modules: Collection[str] = ()) -> Outline:
+    """The training loops of a script and their phases, or the reason why it has none.
+
+    `local_modules` are the names of modules that stand beside the script. Raises SyntaxError.
+    """
+    index = CodeIndex(source)
+    signs = TrainingSigns(index)
+    found = LoopFinder(index, signs).chosen()
+    refusals = [(loop, refusal_of_loop(index, loop)) for loop in found]
+    loops = tuple(_loop(index, signs, loop) for loop, refusal in refusals if refusal is None)
+    if loops:
+        return Outline(loops)
+    first: Refusal | None = next((refusal for _, refusal in refusals), None)
+    return Outline((), first or refusal_of(index, signs, local_modules))
+
+
+def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoop:
+    kinds = StatementKinds(index, signs, loop.body)
+    facts = LoopFacts(index, signs, kinds, loop)
+    function = index.function_of(loop)
+    return TrainingLoop(
+        line=loop.lineno,
+        column=loop.col_offset,
+        end_line=loop.end_lineno or loop.lineno,
+        function=index.full_name(function) if function else "",
+        mode=mode_of(index, signs, kinds),
+        phases=PhaseCutter(kinds).phases(),
+        loss=facts.loss(),
+        prediction=facts.prediction(),
+        parameters=facts.parameters(),
+        gradients=facts.gradients(),
+        rates=facts.rates(),
+        epochs=epochs_of(index, loop),
+    )
+
+
+class LoopFinder:
+    """Finds the loops that train, and of nested ones the loop whose passes are epochs."""
+
+    def __init__(self, index: CodeIndex, signs: TrainingSigns) -> None:
+        self.index, self.signs = index, signs
+        self._called: dict[LoopCode, set[FunctionCode]] = {}
+
+    def chosen(self) -> list[LoopCode]:
+        """The outermost loops that train and do not make the parameters anew."""
+        loops = [node for node in ast.walk(self.index.tree) if isinstance(node, LOOPS)]
+        loops.sort(key=lambda loop: (loop.lineno, loop.col_offset))
+        training = [loop for loop in loops if self._trains(loop)]
+        called = set(self.index.reached(self.index.tree.body))
+        used = [loop for loop in training if self.index.function_of(loop) in {None, *called}]
+        training = used or training
+        kept = [
+            loop
+            for loop in training
+            if not (self._makes_anew(loop) and any(self._holds(loop, n) for n in training))
+        ]
+        return [n for n in kept if not any(self._is_around(loop, n) for loop in kept)]
+
+    def _is_around(self, outer: LoopCode, inner: LoopCode) -> bool:
+        is_mutual = self._holds(inner, outer) and inner.lineno < outer.lineno
+        return self._holds(outer, inner) and not is_mutual
+
+    def _functions(self, loop: LoopCode) -> set[FunctionCode]:
+        if loop not in self._called:
+            self._called[loop] = set(self.index.reached(loop.body))
+        return self._called[loop]
+
+    def _holds(self, outer: LoopCode, inner: LoopCode) -> bool:
+        """Whether a loop runs inside another one, directly or in a function that it calls."""
+        if outer is inner:
+            return False
+        around = list(self.index.ancestors(inner))
+        if outer in around:
+            function = self.index.function_of(inner)
+            own = self.index.function_of(outer)
+            return function is own or function in self._functions(outer)
+        return self.index.function_of(inner) in self._functions(outer)
+
+    def _trains(self, loop: LoopCode) -> bool:
+        """Whether a loop takes gradients and updates parameters with them."""
+        signs = self.signs.within(loop.body)
+        if UPDATE not in signs:
+            return False
+        if GRADIENT not in signs and self._needs_backward(loop):
+            return False
+        kinds = StatementKinds(self.index, self.signs, loop.body)
+        only_updates = all(unit.all_kinds() <= {"Update", "Reset"} for unit in kinds.units())
+        return not (only_updates and is_over_parameters(loop, kinds.loop))
+
+    def _needs_backward(self, loop: LoopCode) -> bool:
+        """Whether the updates use gradients that PyTorch computes."""
+        body = self._body_of(loop)
+        steps = [n for n in own_nodes(body) if isinstance(n, ast.Call)]
+        if any(self.signs.is_optimizer_step(c) and not self.index.callees(c.func) for c in steps):
+            return True
+        changes = [c for s in statements(body) for c in self.signs.changes(s)]
+        names = {n for c in changes for n in variables(c.added)}
+        return any(n.endswith(".grad") for n in names)
+
+    def _body_of(self, loop: LoopCode) -> list[ast.stmt]:
+        """The statements of a loop and of all functions that it calls."""
+        return [*loop.body, *(s for f in self._functions(loop) for s in f.body)]
+
+    # ── Parameters made anew
+
+    def _makes_anew(self, loop: LoopCode) -> bool:
+        """Whether each pass of a loop trains new parameters: a sweep over learning rates."""
+        body = self._body_of(loop)
+        nodes = [n for n in statements(body) if not isinstance(n, (*FUNCTIONS, ast.ClassDef))]
+        trained = self._trained_variables(nodes)
+        flow = dependences(nodes)
+        own_changes = {id(c.node) for n in nodes for c in self.signs.changes(n)}
+        for node in nodes:
+            is_plain = isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr)
+            if id(node) in own_changes or not is_plain:
+                continue
+            if any(self._is_model(n, trained) for n in own_nodes([node])):
+                return True
+            value = getattr(node, "value", None)
+            is_made = value is not None and self.signs.is_optimizer(value)
+            if is_made and not self._is_conditional(node, loop):
+                return True
+            if self._is_start(node, trained, flow):
+                return True
+        return False
+
+    def _is_conditional(self, node: ast.stmt, loop: LoopCode) -> bool:
+        for parent in self.index.ancestors(node):
+            if parent is loop:
+                return False
+            if isinstance(parent, ast.If):
+                return not parent.orelse
+        return False
+
+    def _trained_variables(self, nodes: list[ast.stmt]) -> set[str]:
+        """The variables of what is changed by hand, also as the callers name them."""
+        found = {c.variable for n in nodes for c in self.signs.changes(n)}
+        for name in list(found):
+            found |= {base_variable(v) for v in self.index.bindings.get(name, ()) if _is_plain(v)}
+        return found - {""}
+
+    def _is_start(self, node: ast.stmt, trained: set[str], flow: dict[str, set[str]]) -> bool:
+        """Whether a statement gives a parameter a value that no earlier one goes into."""
+        value = getattr(node, "value", None)
+        if value is None or not isinstance(node, ast.Assign | ast.AnnAssign):
+            return False
+        for name in trained:
+            if is_whole(node, name) and name not in sources(variables([value]), flow):
+                function = self.index.function_of(node)
+                return function is None or not self._is_own_name(function, name)
+        return False
+
+    def _is_own_name(self, function: FunctionCode, name: str) -> bool:
+        """Whether a variable is a function's parameter, which the function only renames."""
+        return name in argument_names(function)
+
+    def _is_model(self, node: ast.AST, trained: set[str]) -> bool:
+        """Whether an expression makes a model of torch's layers or of a class of the file."""
+        if not isinstance(node, ast.Call):
+            return False
+        if called_name(node) == "reset_parameters":
+            return True
+        name = last_name(node.func)
+        if isinstance(node.func, ast.Name) and name in self.index.classes:
+            return self.index.is_module(name) or self._holds_parameters(name, trained)
+        dotted = self.index.dotted(node.func)
+        return bool(_LAYERS.fullmatch(name)) and dotted.startswith(("torch.nn", "nn."))
+
+    def _holds_parameters(self, name: str, trained: set[str]) -> bool:
+        of = self.index.classes[name]
+        methods = {n.name for n in ast.walk(of) if isinstance(n, FUNCTIONS)}
+        if methods & {"__add__", "__mul__", "__matmul__", "step"}:
+            return False  # a tensor of its own, or an optimizer
+        if "parameters" in methods:
+            return True
+        inside = [s for n in ast.walk(of) if isinstance(n, FUNCTIONS) for s in statements(n.body)]
+        if any(self.signs.changes(s) for s in inside):
+            return True
+        bound = self.index.bindings.items()
+        held = {n for n, values in bound if any(_makes(v, name) for v in values)}
+
+        return bool(held & trained)
+
+
+def _makes(value: ast.expr, class_name: str) -> bool:
+    return isinstance(value, ast.Call) and last_name(value.func) == class_name
+
+
+def _is_plain(value: ast.expr) -> bool:
+    return isinstance(value, ast.Name | ast.Attribute)

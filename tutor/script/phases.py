@@ -1,0 +1,188 @@
+"""The phases that a training loop's code is cut into: the places of the hooks.
+
+A block of statements is cut where the kind of its statements changes. A statement of no kind
+belongs to the phase before it in its block; at a block's start, to the first phase.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tutor.script.code_index import FUNCTIONS, LOOPS, FunctionCode, last_name
+from tutor.script.data_flow import blocks_of, statements
+from tutor.script.outline import ScriptPhase
+from tutor.script.statement_kinds import (
+    LOSS,
+    PREDICT,
+    TRAINING,
+    CodeUnit,
+    StatementKinds,
+    is_over_parameters,
+)
+from tutor.script.training_signs import GRADIENT, RESET, UPDATE
+
+REPORT = "Report"
+_OF_BATCH = frozenset({PREDICT, LOSS, GRADIENT, UPDATE})
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A phase while its end is not known yet."""
+
+    name: str
+    first: ast.stmt
+    last: ast.stmt
+    starts_batch: bool = False
+
+
+class PhaseCutter:
+    """Cuts a loop's body, and the functions that it enters, into phases."""
+
+    def __init__(self, kinds: StatementKinds) -> None:
+        self.kinds = kinds
+        self._drafts: list[_Draft] = []
+        self._entered: set[FunctionCode] = set()
+        self._batches = [id(block) for block in self._batch_blocks(kinds.loop.body, kinds.loop)]
+
+    def phases(self) -> tuple[ScriptPhase, ...]:
+        """The phases, in the order in which their statements run."""
+        self._cut(self.kinds.loop.body, self.kinds.loop, is_epoch=True)
+        found: dict[tuple[int, int], ScriptPhase] = {}
+        for draft in self._drafts:
+            line, column = place_of(draft.first)
+            end = draft.last.end_lineno or draft.last.lineno
+            phase = ScriptPhase(draft.name, line, column, end, draft.starts_batch)
+            found.setdefault((line, column), phase)
+        return tuple(found.values())
+
+    # ── A block
+
+    def _cut(self, block: list[ast.stmt], unit: CodeUnit, *, is_epoch: bool = False) -> None:
+        begun = len(self._drafts)
+        current: _Draft | None = None
+        waiting: ast.stmt | None = None
+        behind = self._behind(block, unit) if is_epoch else len(block)
+        for at, node in enumerate(block[:behind]):
+            kind, is_entered = self._kind(node, unit, current.name if current else "")
+            if kind and (current is None or kind != current.name):
+                current = _Draft(kind, waiting or node, node)
+                self._drafts.append(current)
+            elif current is not None and (kind or not is_entered) and not _is_silent(node):
+                current.last = node
+            if is_entered:
+                current = None if not kind else current
+                self._enter(node, unit)
+            if kind or is_entered:
+                waiting = None
+            elif waiting is None and at == _first_index(block) and not _is_silent(node):
+                waiting = node
+        if behind < len(block):
+            self._drafts.append(_Draft(REPORT, block[behind], block[-1]))
+        if id(block) in self._batches and len(self._drafts) > begun:
+            self._drafts[begun].starts_batch = True
+
+    def _behind(self, block: list[ast.stmt], unit: CodeUnit) -> int:
+        """The index behind the last statement of training in a block."""
+        known = [at for at, node in enumerate(block) if any(self._kind(node, unit, ""))]
+        return known[-1] + 1 if known else len(block)
+
+    def _enter(self, node: ast.stmt, unit: CodeUnit) -> None:
+        for inner in blocks_of(node):
+            self._cut(inner, unit)
+        for function in unit.entered.get(node, ()):
+            if function not in self._entered:
+                self._entered.add(function)
+                self._cut(function.body, self.kinds.unit_of(function))
+
+    # ── A statement
+
+    def _kind(self, node: ast.stmt, unit: CodeUnit, before: str) -> tuple[str, bool]:
+        """The phase that a statement belongs to, and whether there are phases inside it."""
+        if not blocks_of(node):
+            return unit.kinds.get(node, ""), node in unit.entered
+        inside = list(statements(blocks_flat(node)))
+        kinds = {unit.kinds[n] for n in inside if n in unit.kinds}
+        if not kinds and not any(n in unit.entered for n in inside):
+            return "", False
+        is_entered = any(n in unit.entered for n in inside)
+        if isinstance(node, LOOPS):
+            return self._kind_of_loop(node, unit, kinds, is_entered)
+        if len(kinds) == 1 and not is_entered:
+            (kind,) = kinds
+            is_sure = not isinstance(node, ast.If | ast.Match) or kind not in TRAINING
+            if is_sure or kind == before:
+                return kind, False
+        return "", True
+
+    def _kind_of_loop(
+        self, node: ast.For | ast.AsyncFor | ast.While, unit: CodeUnit, kinds: set[str], deep: bool
+    ) -> tuple[str, bool]:
+        if deep:
+            return "", True
+        if not kinds & TRAINING:
+            return (LOSS if LOSS in kinds else PREDICT), False
+        if UPDATE in kinds and kinds <= {UPDATE, RESET}:
+            is_over = is_over_parameters(node, unit)
+            return (UPDATE, False) if is_over else ("", True)
+        if len(kinds) == 1 and UPDATE not in kinds:
+            return next(iter(kinds)), False
+        return "", True
+
+    # ── Batches
+
+    def _batch_blocks(
+        self, block: list[ast.stmt], unit: CodeUnit, seen: frozenset[int] = frozenset()
+    ) -> Iterator[list[ast.stmt]]:
+        """The blocks that one batch runs: those with a gradient or an update of their own."""
+        if id(block) in seen:
+            return
+        if any(self._is_direct(node, unit) for node in _same_level(block)):
+            yield block
+            return
+        for node in _same_level(block):
+            if isinstance(node, LOOPS):
+                yield from self._batch_blocks(node.body, unit, seen | {id(block)})
+            for function in unit.entered.get(node, ()):
+                inner = self.kinds.unit_of(function)
+                yield from self._batch_blocks(inner.body, inner, seen | {id(block)})
+
+    def _is_direct(self, node: ast.stmt, unit: CodeUnit) -> bool:
+        if isinstance(node, LOOPS):
+            return self._kind(node, unit, "")[0] in _OF_BATCH
+        return unit.kinds.get(node) in _OF_BATCH
+
+
+def blocks_flat(node: ast.stmt) -> list[ast.stmt]:
+    """The statements directly in a compound statement."""
+    return [inner for block in blocks_of(node) for inner in block]
+
+
+def place_of(node: ast.stmt) -> tuple[int, int]:
+    """The line and column that a statement begins at, its decorators included."""
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and node.decorator_list:
+        return node.decorator_list[0].lineno, node.col_offset
+    return node.lineno, node.col_offset
+
+
+def _same_level(block: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a block, and those in its ifs and withs: not those in its loops."""
+    for node in block:
+        yield node
+        if not isinstance(node, LOOPS):
+            yield from _same_level(blocks_flat(node))
+
+
+def _first_index(block: list[ast.stmt]) -> int:
+    """The index of the first statement that a hook may stand before."""
+    return next((at for at, node in enumerate(block) if not _is_silent(node)), 0)
+
+
+def _is_silent(node: ast.stmt) -> bool:
+    """Whether a statement does nothing that a learner steps: a docstring, `def`, `global`."""
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Global() | ast.Nonlocal() | ast.Pass():
+            return True
+    is_definition = isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom))
+    return is_definition and last_name(node) == ""

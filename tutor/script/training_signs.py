@@ -1,0 +1,292 @@
+"""The signs of training in a statement: a gradient reset or taken, parameters updated.
+
+A statement that calls a function of the file has the signs of that function too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+from tutor.script.code_index import (
+    FUNCTIONS,
+    LOOPS,
+    CodeIndex,
+    FunctionCode,
+    argument_names,
+    last_name,
+    own_nodes,
+)
+from tutor.script.data_flow import (
+    base_variable,
+    blocks_of,
+    called_name,
+    dependences,
+    is_gradient,
+    is_whole,
+    statements,
+    targets_of,
+    variable,
+    variables,
+)
+from tutor.script.hand_changes import HandChange, candidates, is_training
+
+RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
+
+_OPTIMIZER = re.compile(r"opt|sgd|adam|rmsprop|lbfgs|scaler", re.IGNORECASE)
+_NO_OPTIMIZER = re.compile(
+    r"sched|warm|env|prof|pbar|bar$|sim|timer|writer|world|game|plateau|annealing|^lr|decay|"
+    r"tracker|callback|progress|ema|option",
+    re.IGNORECASE,
+)
+_SCHEDULERS = re.compile(r"lr_scheduler|Scheduler|scheduler|[a-z]LR$|ReduceLROnPlateau|Annealing")
+_CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "unscale_"})
+_GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
+_ZEROS = frozenset({"zeros", "zeros_like", "zero_", "full", "full_like"})
+
+
+class TrainingSigns:
+    """The signs of training in the statements of a script."""
+
+    def __init__(self, index: CodeIndex) -> None:
+        self.index = index
+        self._of_function: dict[FunctionCode, frozenset[str]] = {}
+        self._changes: dict[ast.stmt, list[HandChange]] = {}
+
+    # ── One statement
+
+    def named(self, node: ast.stmt) -> set[str]:
+        """The signs of a simple statement, by the names that it calls and assigns."""
+        found: set[str] = set()
+        for call in own_nodes([node]):
+            if isinstance(call, ast.Call):
+                found |= self._called(call)
+        if self._is_reset(node):
+            found.add(RESET)
+        elif _is_gradient_change(node):
+            found.add(GRADIENT)
+        return found
+
+    def _called(self, call: ast.Call) -> set[str]:
+        name, func = called_name(call), call.func
+        if name == "zero_grad":
+            return {RESET}
+        if name in _CLIPPING or self.is_backward(call):
+            return {GRADIENT}
+        if name == "optimizer_step" or self.is_optimizer_step(call):
+            return {UPDATE}
+        if isinstance(func, ast.Attribute) and last_name(func.value) == "grad":
+            if name == "zero_" or (name == "fill_" and _is_zero(call.args[:1])):
+                return {RESET}
+            if name.endswith("_") and not name.endswith("__"):
+                return {GRADIENT}
+        return set()
+
+    def is_autograd(self, call: ast.Call) -> bool:
+        """Whether a library, or a tensor class of the file, takes the gradients in a call."""
+        own = self.index.callees(call.func)
+        return self.is_backward(call) and (not own or any(map(self._is_of_tensor, own)))
+
+    def _is_of_tensor(self, function: FunctionCode) -> bool:
+        of = self.index.class_of(function)
+        names = {n.name for n in ast.walk(of) if isinstance(n, FUNCTIONS)} if of else set()
+        return bool(names & {"__add__", "__mul__", "__matmul__"})
+
+    def is_backward(self, call: ast.Call) -> bool:
+        """Whether a call takes gradients: `loss.backward()`, `torch.autograd.grad(loss, ws)`."""
+        match call.func:
+            case ast.Attribute(attr="backward"):
+                return not self.trains_whole(call)
+            case ast.Call(func=maker):
+                return self._makes_gradients(maker)
+            case ast.Name(id=name) if any(
+                isinstance(v, ast.Call) and self._makes_gradients(v.func)
+                for v in self.index.bindings.get(name, ())
+            ):
+                return True
+        is_kept = any(w.arg == "create_graph" and _is_true(w.value) for w in call.keywords)
+        return self.index.dotted(call.func).endswith("autograd.grad") and not is_kept
+
+    def _makes_gradients(self, maker: ast.expr) -> bool:
+        dotted = self.index.dotted(maker)
+        is_library = dotted.startswith(("torch.func", "functorch", "jax", "autograd", "elegy"))
+        return is_library and dotted.rpartition(".")[2] in _GRADIENT_MAKERS
+
+    def trains_whole(self, call: ast.Call) -> bool:
+        """Whether a call named like one operation runs a function of the file that does more."""
+        signs = self.of_functions(self.index.callees(call.func))
+        return len(signs - {RESET}) > 1 or (called_name(call) == "backward" and UPDATE in signs)
+
+    def is_optimizer_step(self, call: ast.Call) -> bool:
+        """Whether a call is an optimizer's step, or a gradient scaler's."""
+        func = call.func
+        if not isinstance(func, ast.Attribute) or func.attr not in ("step", "update"):
+            return False
+        name = last_name(func.value) or called_name(func.value)
+        if func.attr == "update":
+            return "scaler" in name.lower() and not call.args
+        own = self.index.callees(func)
+        if own:
+            return self.of_functions(own) == {UPDATE}
+        made = [v for v in self.index.bindings.get(name, ()) if isinstance(v, ast.Call)]
+        dotted = [self.index.dotted(v.func) for v in made]
+        if any(_SCHEDULERS.search(d) for d in dotted):
+            return False
+        if any(self.is_optimizer(v) for v in made):
+            return True
+        if self.index.classes_of(func.value):
+            return False
+        return bool(_OPTIMIZER.search(name)) or (not _NO_OPTIMIZER.search(name) and not call.args)
+
+    def is_optimizer(self, value: ast.expr) -> bool:
+        """Whether an expression makes an optimizer of torch."""
+        if not isinstance(value, ast.Call):
+            return False
+        dotted = self.index.dotted(value.func)
+        is_torch = "optim." in dotted and "lr_scheduler" not in dotted
+        takes_parameters = any(called_name(a) in _PARAMETERS for a in value.args[:1])
+        return is_torch or (takes_parameters and bool(_OPTIMIZER_CLASS.search(dotted)))
+
+    def _is_reset(self, node: ast.stmt) -> bool:
+        """Whether a statement sets a gradient to nothing: `w.grad = None`, `dw = 0`."""
+        match node:
+            case ast.Delete(targets=targets):
+                return all(last_name(t) == "grad" for t in targets)
+            case ast.AugAssign(target=target, op=ast.Mult(), value=value):
+                return last_name(target) == "grad" and _is_zero([value])
+            case ast.Assign(targets=targets, value=value):
+                names = [t for many in targets for t in _flat(many)]
+                values = list(_flat(value))
+                return all(_may_hold_gradient(t) for t in names) and all(
+                    _is_nothing(v) for v in values
+                )
+        return False
+
+    # ── Changes by hand
+
+    def changes(self, node: ast.stmt) -> list[HandChange]:
+        """The parameters that a simple statement changes by hand."""
+        if node not in self._changes:
+            found = list(candidates(node))
+            self._changes[node] = [c for c in found if self._is_change(c)] if found else []
+        return self._changes[node]
+
+    def _is_change(self, change: HandChange) -> bool:
+        function = self.index.function_of(change.node)
+        around = self._around(change.node)
+        inside = list(statements(around))
+        own = change.variable
+        names = argument_names(function) if function else set()
+        others = [s for s in inside if s is not change.node and is_whole(s, own)]
+        is_set = any(not self._is_renamed(s, change) for s in others)
+        is_returned = isinstance(change.node, ast.Return)
+        if is_returned and own not in names and not is_iterated(change):
+            return False
+        temporary = (is_set or own in names) and not is_returned
+        return is_training(change, dependences(inside), temporary)
+
+    def _is_renamed(self, node: ast.stmt, change: HandChange) -> bool:
+        """Whether a statement gives the parameter the changed value that another name held."""
+        assert isinstance(node, ast.Assign | ast.AnnAssign)
+        return node.value is not None and change.variable in variables([node.value])
+
+    def _around(self, node: ast.stmt) -> list[ast.stmt]:
+        """The body of the outermost loop around a statement in its function; or the function's."""
+        outermost: list[ast.stmt] = [node]
+        for parent in self.index.ancestors(node):
+            if isinstance(parent, LOOPS):
+                outermost = parent.body
+            elif isinstance(parent, FUNCTIONS):
+                return parent.body if outermost == [node] else outermost
+        return outermost
+
+    # ── Code that calls other code
+
+    def own(self, nodes: Iterable[ast.stmt]) -> set[str]:
+        """The signs of statements and of those in them, without those of functions called."""
+        found: set[str] = set()
+        for node in statements(nodes):
+            if not blocks_of(node) and not isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+                found |= self.named(node)
+                if self.changes(node):
+                    found.add(UPDATE)
+            elif isinstance(node, ast.If | ast.While):
+                for call in own_nodes([node.test]):
+                    found |= self._called(call) if isinstance(call, ast.Call) else set()
+        return found
+
+    def of_function(self, function: FunctionCode) -> frozenset[str]:
+        """The signs of a function's own code."""
+        if function not in self._of_function:
+            self._of_function[function] = frozenset()  # while it is looked into
+            self._of_function[function] = frozenset(self.own(function.body))
+        return self._of_function[function]
+
+    def of_functions(self, functions: Iterable[FunctionCode]) -> set[str]:
+        """The signs of functions, and of those that they call."""
+        functions = list(functions)
+        every = [*functions, *(g for f in functions for g in self.index.reached(f.body))]
+        return {sign for f in dict.fromkeys(every) for sign in self.of_function(f)}
+
+    def within(self, nodes: Iterable[ast.stmt]) -> set[str]:
+        """The signs of statements, and of all functions that they call."""
+        nodes = list(nodes)
+        return self.own(nodes) | self.of_functions(self.index.reached(nodes))
+
+
+_PARAMETERS = frozenset({"parameters", "chain", "list", "filter", "named_parameters"})
+_OPTIMIZER_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
+
+
+def is_iterated(change: HandChange) -> bool:
+    """Whether a change is one of all elements in a comprehension."""
+    value = getattr(change.node, "value", None)
+    return isinstance(value, ast.ListComp | ast.DictComp) and variable(change.target) != ""
+
+
+def _is_gradient_change(node: ast.stmt) -> bool:
+    """Whether a statement changes `.grad` by hand: clipping, scaling."""
+    return any(last_name(t) == "grad" for many in targets_of(node) for t in _flat(many)) or (
+        isinstance(node, ast.Assign | ast.AugAssign)
+        and any(".grad.data" in ast.unparse(t) for t in targets_of(node))
+    )
+
+
+def _may_hold_gradient(node: ast.expr) -> bool:
+    name = last_name(node)
+    if isinstance(node, ast.Subscript) and base_variable(node):
+        return is_gradient(last_name(node.value)) or name == "grad"
+    return name == "grad" or is_gradient(name)
+
+
+def _is_nothing(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value=value):
+            return value is None or (isinstance(value, int | float) and value == 0)
+        case ast.Call():
+            is_zeros = called_name(node) in _ZEROS - {"full", "full_like"}
+            return is_zeros or (called_name(node) == "Value" and _is_zero(node.args))
+        case ast.ListComp(elt=elt) | ast.DictComp(value=elt):
+            return _is_nothing(elt)
+        case ast.BinOp(left=ast.List(elts=[one]), op=ast.Mult()):
+            return _is_nothing(one)
+        case ast.List(elts=[_, *_] as elts):
+            return all(map(_is_nothing, elts))
+    return False
+
+
+def _is_zero(nodes: list[ast.expr]) -> bool:
+    return bool(nodes) and isinstance(nodes[0], ast.Constant) and nodes[0].value == 0
+
+
+def _is_true(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+def _flat(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.Tuple | ast.List) and node.elts:
+        for part in node.elts:
+            yield from _flat(part)
+    else:
+        yield node
