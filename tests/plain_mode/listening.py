@@ -53,13 +53,15 @@ def said(
     width: int | None = None,
     is_attended: bool = False,
     keyboard: TextIO | None = None,
+    script: Lesson | None = None,
 ) -> str:
     """All that is said when these lines are typed."""
     out = io.StringIO()
+    opened = open_lesson(*exercises) if script is None else lambda _: script
     reader = CommandReader(
         engine or Finishing(),
         notebook or Notebook(),
-        LessonSource(open_lesson(*exercises), lambda: HEADLINES),
+        LessonSource(opened, lambda: HEADLINES),
         keyboard or io.StringIO("".join(f"{line}\n" for line in lines)),
         out,
         width=width,

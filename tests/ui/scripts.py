@@ -100,7 +100,8 @@ SCRIPT = script()
 
 def in_script(frame: Frame, *, is_over: bool = False) -> Frame:
     """A frame of the simulated run with the lines of the script."""
-    next_line = LOOP_LINE if frame.is_epoch_end else LINES[frame.next_phase]
+    is_between = frame.is_epoch_end or not frame.at.epoch
+    next_line = LOOP_LINE if is_between else LINES[frame.next_phase]
     line = LINES.get(frame.phase or "", 0)
     boxed: dict[str, Any] = {}
     steps = frame.steps if frame.at.epoch else 0

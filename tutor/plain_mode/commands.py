@@ -23,6 +23,7 @@ from tutor.wording.parameter_input import (
     read_learning_rate,
     read_place,
     read_run_name,
+    read_step,
     read_whole_number,
 )
 
@@ -214,9 +215,12 @@ def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 @typed("jump j", "EPOCH [PHASE]")
 def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """Go to an epoch's end, or to a phase: jump 12 loss."""
+    """Go to an epoch's end, or to a phase: jump 12 loss; of a script to a step: jump 12 3."""
     if not argument:
         raise UnclearCommandError("To which epoch? Type jump and its number, and perhaps a phase.")
+    if view.lesson.script is not None:
+        on.session.seek(*clear(read_step, argument))
+        return "jump"
     phases = view.lesson.steps(view.mode)
     on.session.seek(*clear(lambda text: read_place(text, phases), argument))
     return "jump"
@@ -259,7 +263,7 @@ def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
     """Switch to the next device, or to the named one."""
     if argument:
         on.session.switch(device=argument.lower())
-    elif len(on.session.devices) == 1:
+    elif len(on.session.devices) == 1 and view.lesson.script is None:
         raise UnclearCommandError(f"There is only one device here: {on.session.devices[0]}.")
     else:
         on.session.next_device()

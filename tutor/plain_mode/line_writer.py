@@ -56,7 +56,9 @@ class SpokenCode:
 
     text: str
     numbered: bool = False
-    """Whether each line has its number before it, from 1."""
+    """Whether each line has its number before it."""
+    first: int = 1
+    """The number of the first line."""
 
 
 Line: TypeAlias = str | SpokenCode
@@ -159,7 +161,7 @@ class LineWriter:
     def _code(self, code: SpokenCode) -> None:
         rows = plain(code.text).rstrip("\n").split("\n")
         if code.numbered:
-            rows = [f"Line {number}: {row}" for number, row in enumerate(rows, 1)]
+            rows = [f"Line {number}: {row}" for number, row in enumerate(rows, code.first)]
         if len(rows) == 1:
             self._write(f"Code: {rows[0]}")
             return

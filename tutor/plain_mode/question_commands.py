@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
-from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
-from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, typed
+from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson, spoken_script
+from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, clear, typed
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
@@ -18,6 +18,7 @@ from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
 from tutor.wording.number_format import listed
+from tutor.wording.parameter_input import read_whole_number
 
 CURVE_COLUMNS = 2000
 """Epochs of a loss curve that are spoken exactly; of a longer run, so many parts."""
@@ -33,10 +34,12 @@ SUFFIXES = {
 def _where(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The position of the run, and its settings."""
     frame = view.frame
-    yield f"Lesson {view.lesson.slug}, mode {view.mode}, on {view.device}."
+    what = "Script" if view.lesson.script else "Lesson"
+    yield f"{what} {view.lesson.slug}, mode {view.mode}, on {view.device}."
     if frame is not None:
         yield spoken_lesson.where(frame)
-        rate = figure(frame.learning_rate)
+        is_known = frame.learning_rate or not view.lesson.script
+        rate = figure(frame.learning_rate) if is_known else "not known"
         yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
     if attempt := on.session.attempt:
         yield f"You are in exercise {attempt.number} of {attempt.count}: {attempt.exercise.id}."
@@ -58,10 +61,8 @@ def _values(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
 @typed("formula", "[PHASE]")
 def _formulas(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The formulas of a phase, with their current values."""
-    frame = view.frame
-    ran, following = (frame.phase or SETUP, frame.next_phase) if frame else (SETUP, SETUP)
-    named = _phase(argument, view) if argument else None
-    for section in [named] if named else filter(None, map(view.lesson.phase, (ran, following))):
+    now = (view.last_section, view.next_section) if view.frame else (view.lesson.phase(SETUP),)
+    for section in [_phase(argument, view)] if argument else filter(None, now):
         said = [line for line in _formulas_of(section, view) if line]
         yield f"{section.phase}." if said else f"{section.phase} has no formula."
         yield from said
@@ -79,10 +80,13 @@ def _formulas_of(section: Section, view: RunView) -> Iterator[Line]:
 
 @typed("code", "[PHASE]")
 def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
-    """The code of the next phase, or of the named one."""
+    """The code of the next phase, or of the named one; of a script also from a line on: code 20."""
     attempt = on.session.attempt
     if attempt is not None and attempt.wants == "code" and not argument:
         yield from exercise_text.code_of(attempt, view.failed, on.session.controller.lesson)
+        return
+    if view.lesson.script is not None:
+        yield from _script_code(argument, view)
         return
     phase = view.next_phase or SETUP
     section = _phase(argument, view) if argument else view.lesson.phase(phase)
@@ -90,9 +94,23 @@ def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     yield from said or [f"No code runs in this phase in the mode {view.mode}."]
 
 
+def _script_code(argument: str, view: RunView) -> Iterator[Line]:
+    """The lines of a phase of a script, or the file from a line on."""
+    if argument.isdecimal():
+        first = clear(lambda text: read_whole_number(text, 1), argument)
+        yield from spoken_script.code_from(view.lesson, first)
+        return
+    section = _phase(argument, view) if argument else view.next_section
+    if section is None or not section.lines:
+        raise UnclearCommandError("No line is next. Type code and the number of a line.")
+    yield spoken_script.code_of(section)
+
+
 @typed("read", "[PHASE]")
 def _read(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The text of a phase, or the next text after the phases."""
+    if view.lesson.script is not None:
+        raise UnclearCommandError("A script is only code. Type code and a line, like code 1.")
     if not argument:
         on.narrator.read_on(view)
         return
@@ -125,6 +143,8 @@ def _phase(name: str, view: RunView) -> Section:
 @typed("compare c", needs="frame")
 def _compare(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The gradients of all modes at the same parameters."""
+    if view.lesson.script is not None:
+        raise UnclearCommandError("A script has one gradient mode: there is nothing to compare.")
     if not view.lesson.comparable:
         raise UnclearCommandError("Each mode is a run of its own here: nothing to compare.")
     view = on.inspected("comparison", compare=True)
@@ -186,6 +206,8 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
     suffix = SUFFIXES[kind]
     if Path(name).suffix in {*SUFFIXES.values()} - {suffix}:
         raise UnclearCommandError(f"The name of a {kind} file ends in {suffix}.")
+    if view.lesson.script is not None and kind != "figures":
+        raise UnclearCommandError("A script is a file already. Type export figures.")
     name = name.strip() or suggested_file(view, suffix)
     try:
         path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)

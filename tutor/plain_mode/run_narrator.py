@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
-from tutor.plain_mode import exercise_text, spoken_lesson
+from tutor.plain_mode import exercise_text, spoken_lesson, spoken_script
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
 from tutor.plain_mode.spoken_lesson import figure, is_known, sentence, spoken_value, where
 from tutor.protocol.frame import NONE, Frame, Value
@@ -59,6 +59,9 @@ class RunNarrator:
         """Tell the title, the introduction and Setup, before anything has run."""
         self._reset()
         lesson, mode = view.lesson, view.mode
+        if lesson.script is not None:
+            self._writer.apart(spoken_script.introduction(lesson, mode, view.device))
+            return
         rate = self._session.learning_rate or lesson.learning_rate[mode]
         self._writer.apart(spoken_lesson.introduction(lesson, mode, view.device, rate))
         self._writer.apart(self._before(lesson, SETUP, mode))
@@ -158,7 +161,7 @@ class RunNarrator:
         new = printed.shown[self._printed :] if count >= self._printed else printed.shown
         self._printed = count
         if len(new) > MOST_PRINTED:
-            self._writer.say(f"The lesson has printed {len(new)} lines; these are the last.")
+            self._writer.say(f"There are {len(new)} printed lines; these are the last.")
         self._writer.say(*spoken_printed(new[-MOST_PRINTED:]))
 
     def _tell_run(self, view: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
@@ -210,6 +213,9 @@ class RunNarrator:
         if frame is None:
             return
         lesson, phase = view.lesson, frame.next_phase
+        if lesson.script is not None:
+            self._tell_next_lines(view)
+            return
         for section in spoken_lesson.prose_before(lesson, phase):
             self._tell_section(section, view)
         said = list(self._before(lesson, phase, frame.mode))
@@ -223,6 +229,15 @@ class RunNarrator:
                 self._writer.say(
                     f"There is more to read: {sentence('; '.join(rest))} Type read for it."
                 )
+
+    def _tell_next_lines(self, view: RunView) -> None:
+        """Tell the next line of a script; all lines of its phase the first time."""
+        said = list(spoken_script.what_is_next(view))
+        section, frame = view.next_section, view.frame
+        is_there = section is not None and frame is not None and frame.next_line in section.lines
+        if section is not None and is_there and self._is_new(section, "before"):
+            said += spoken_script.further_code(section)
+        self._writer.say(*said)
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:
         """The parts of a phase's text that were not told yet."""
@@ -239,7 +254,8 @@ class RunNarrator:
             yield from (SpokenCode(fence.code) for fence in fences)
 
     def _after(self, view: RunView, phase: str, *, with_words: bool = True) -> Iterator[Line]:
-        section, frame = view.lesson.phase(phase), view.frame
+        frame = view.frame
+        section = view.lesson.phase(phase, frame.line if frame else 0)
         if section is not None and frame is not None:
             is_new = with_words and self._is_new(section, "after")
             values = frame.boxed.get(phase, {})

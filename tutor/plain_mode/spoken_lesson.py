@@ -30,6 +30,7 @@ from tutor.lesson.model import (
 )
 from tutor.plain import plain
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
+from tutor.plain_mode.spoken_script import of_line, where_it_ended
 from tutor.protocol.frame import NO_VALUE, Frame, Value
 from tutor.wording.number_format import counted, is_single, listed, setting
 
@@ -344,7 +345,9 @@ def prose_before(lesson: Lesson, phase: str) -> list[Section]:
 
 
 def further_reading(lesson: Lesson) -> list[Section]:
-    """The sections after the last phase."""
+    """The sections after the last phase; of a script, which is only code, none."""
+    if lesson.script is not None:
+        return []
     last = max(i for i, section in enumerate(lesson.sections) if section.phase)
     return list(lesson.sections[last + 1 :])
 
@@ -380,15 +383,17 @@ def of_batches(frame: Frame) -> str:
 
 
 def where(frame: Frame) -> str:
-    """The position of a run, and the next phase."""
-    epoch = frame.at.epoch
+    """The position of a run, and the next phase; of a script with the line that it begins on."""
+    epoch, following = frame.at.epoch, f"Next: {frame.next_phase}{of_line(frame.next_line)}."
+    if frame.is_over:
+        return where_it_ended(frame)
     if frame.phase in (None, SETUP) and not frame.at.step:
         place = "The run stands at the start"
     elif frame.is_epoch_end and epoch:
-        return f"The run stands at the end of epoch {epoch}. Next: {frame.next_phase}."
+        return f"The run stands at the end of epoch {epoch}. {following}"
     else:
         place = f"The run stands in epoch {epoch}{of_batches(frame)}, after {frame.phase}"
-    return f"{place}. Next: {frame.next_phase}."
+    return f"{place}. {following}"
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────
