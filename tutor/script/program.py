@@ -8,7 +8,7 @@ from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.script.driver import Driver
 from tutor.script.instrument import instrumented
-from tutor.script.loops import outline_of  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from tutor.script.loops import outline_of
 from tutor.script.outline import TrainingLoop
 from tutor.script.phase_code import phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
