@@ -7,6 +7,7 @@ the names that the code changes by hand. Each is named by an expression of the s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ class ParameterTable:
     """The parameters' expressions, compiled, and the optimizers that hold them."""
 
     loop: TrainingLoop
+    targets: frozenset[str] = frozenset()
+    """The targets of the file's `for` loops: `p` is no name for a parameter that a list holds."""
+    literal_rate: float = 0.0
+    """The learning rate that stands in the code as a number; 0.0 if none does."""
     expressions: dict[str, CodeType] = field(default_factory=dict)
     gradients: dict[str, CodeType] = field(default_factory=dict)
     optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
@@ -42,11 +47,13 @@ class ParameterTable:
         """Find the parameters in a script's names, unless they are known already."""
         if self.expressions:
             return
-        found = list(_reachable(names))
+        found = list(_reachable({k: v for k, v in names.items() if k not in self.targets}))
+        found += [(k, v) for k, v in names.items() if k in self.targets]
         self.optimizers = [t for _, t in found if isinstance(t, torch.optim.Optimizer)]
         labels = [label for label, _ in self._tensors(found)]
         if not labels or self.loop.mode == "manual":
-            labels = [e for e in self.loop.parameters if _evaluated(_code(e), names) is not None]
+            by_hand = ((e, _evaluated(_code(e), names)) for e in self.loop.parameters)
+            labels = [label for e, thing in by_hand for label in _numbers(e, thing)]
         self.expressions = {label: _code(label) for label in labels}
         given = self.loop.gradients
         self.gradients = {n: _code(given.get(n, f"d{n}")) for n in labels}
@@ -82,14 +89,14 @@ class ParameterTable:
         return _evaluated(_code(expression), names)
 
     def learning_rate(self, names: Mapping[str, Any]) -> float:
-        """The learning rate of the first optimizer, or of the code; 0.0 if neither tells."""
+        """The learning rate of the first optimizer, or of the code; 0.0 if nothing tells."""
         for optimizer in self.optimizers:
             return float(optimizer.param_groups[0]["lr"])
         for rate in self.loop.rates:
             value = unwrapped(self.value(rate, names))
             if isinstance(value, NUMBERS) and np.ndim(value) == 0:
                 return float(value)
-        return 0.0
+        return self.literal_rate
 
 
 def unwrapped(thing: Any) -> Any:
@@ -113,6 +120,15 @@ def _evaluated(code: CodeType, names: Mapping[str, Any]) -> Any:
         return eval(code, {"__builtins__": {}}, names)
     except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
         return None
+
+
+def _numbers(expression: str, thing: Any) -> Iterator[str]:
+    """The expressions of the numbers and arrays in a parameter that may be a list or a dict."""
+    if isinstance(thing, dict | list | tuple) and len(thing) <= _MOST_ITEMS:
+        for label, item in _parts(expression, thing):
+            yield from _numbers(label, item)
+    elif thing is not None:
+        yield expression
 
 
 def _own_tensors(label: str, thing: Any) -> Iterator[tuple[str, torch.Tensor]]:
@@ -139,10 +155,15 @@ def _reachable(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         level = below
 
 
+def _key(key: str | int) -> str:
+    """A key as it is usually written in code, in double quotes."""
+    return json.dumps(key, ensure_ascii=False) if isinstance(key, str) else repr(key)
+
+
 def _parts(label: str, thing: Any) -> Iterable[tuple[str, Any]]:
     """The items or attributes of a container, or of an object of the script's own class."""
     if isinstance(thing, dict) and len(thing) <= _MOST_ITEMS:
-        return [(f"{label}[{k!r}]", v) for k, v in thing.items() if isinstance(k, str | int)]
+        return [(f"{label}[{_key(k)}]", v) for k, v in thing.items() if isinstance(k, str | int)]
     if isinstance(thing, list | tuple) and len(thing) <= _MOST_ITEMS:
         return [(f"{label}[{i}]", v) for i, v in enumerate(thing)]
     if isinstance(thing, torch.nn.Module | torch.Tensor | ModuleType | FunctionType | type):

@@ -36,6 +36,15 @@ def phase_statements(source: str, loop: TrainingLoop) -> dict[int, tuple[ast.stm
     return {}
 
 
+def for_targets(source: str) -> frozenset[str]:
+    """The names that the file's `for` loops and comprehensions bind, and nothing else does."""
+    nodes = list(ast.walk(ast.parse(source)))
+    loops = (n.target for n in nodes if isinstance(n, ast.For | ast.comprehension))
+    inside = [n for target in loops for n in ast.walk(target) if isinstance(n, ast.Name)]
+    bound = [n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return frozenset(n.id for n in inside) - frozenset(n.id for n in bound if n not in inside)
+
+
 def _grouped(block: list[ast.stmt], found: list[int | None]) -> dict[int, tuple[ast.stmt, ...]]:
     groups: dict[int, tuple[ast.stmt, ...]] = {}
     now: int | None = None

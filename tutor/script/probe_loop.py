@@ -30,10 +30,12 @@ _LARGE = 2**20
 class ProbeLoop(Loop):
     """A loop that runs a script's phases in a copy of its names."""
 
-    def __init__(self, program: Program, outline: TrainingLoop, device: str) -> None:
+    def __init__(
+        self, program: Program, outline: TrainingLoop, device: str, table: ParameterTable
+    ) -> None:
         namespace: Namespace = {}
         super().__init__(program, device, namespace, SetupNamespace(namespace))
-        self._table = ParameterTable(outline)
+        self._table = table
         self._outline = outline
 
     def adopt(self, names: Namespace) -> None:

@@ -8,9 +8,11 @@ from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.script.driver import Driver
 from tutor.script.instrument import instrumented
+from tutor.script.lesson import learning_rate_in
 from tutor.script.loops import outline_of
 from tutor.script.outline import TrainingLoop
-from tutor.script.phase_code import phase_statements, phases_with_code
+from tutor.script.parameters import ParameterTable
+from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.program import Liveness, Program
@@ -67,6 +69,8 @@ class _Opener:
 
     def __init__(self, lesson: Lesson, loop: TrainingLoop, code: CodeType) -> None:
         self._lesson, self._loop, self._code = lesson, loop, code
+        self._targets = for_targets(lesson.source)
+        self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
 
     def open(self, device: str, learning_rate: float) -> ScriptLoop:
         """The loop, at its start. Raises LessonRaised, or Refused if the script ends before it."""
@@ -74,7 +78,7 @@ class _Opener:
         module.__file__ = self.program.filename
         vars(module)["__builtins__"] = __builtins__
         driver = Driver(self._code, module)
-        loop = ScriptLoop(self.program, self._loop, driver, device)
+        loop = ScriptLoop(self.program, self._loop, driver, device, self._table())
         loop.start()
         if driver.loop is None:
             raise Refused("loop_not_reached", line=self._loop.line)
@@ -83,6 +87,9 @@ class _Opener:
             loop.set_learning_rate(loop.learning_rate(), learning_rate)
         return loop
 
+    def _table(self) -> ParameterTable:
+        return ParameterTable(self._loop, self._targets, self._literal_rate)
+
     def open_probe(self, device: str) -> ProbeLoop:
         """A loop for looking, without any names yet."""
-        return ProbeLoop(self.program, self._loop, device)
+        return ProbeLoop(self.program, self._loop, device, self._table())

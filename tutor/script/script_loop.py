@@ -36,13 +36,18 @@ class ScriptLoop(Loop):
     """
 
     def __init__(
-        self, program: Program, outline: TrainingLoop, driver: Driver, device: str
+        self,
+        program: Program,
+        outline: TrainingLoop,
+        driver: Driver,
+        device: str,
+        table: ParameterTable,
     ) -> None:
         names = driver.names
         super().__init__(program, device, names, SetupNamespace(names))
         self.driver = driver
         self.outline = outline
-        self.table = ParameterTable(outline)
+        self.table = table
         self._next = END
         """The number of the phase that waits to run."""
         self._last: ScriptPhase | None = None
