@@ -84,6 +84,83 @@ _TEXTS: Mapping[str, str] = {
         "`{variable}` keeps the graphs of {kept} losses after {epochs} epochs, and memory grows "
         "with each: only the last loss needs its graph ({needed})."
     ),
+    "diverges": (
+        "The loss grows from {loss} to {loss_later} in epoch {epoch}: the learning rate "
+        "`{variable}`, {rate}, is above {bound}, the limit where the curvature along the gradient "
+        "is {curvature} (2 / curvature without momentum)."
+    ),
+    "first_not_finite": (
+        "The first number that is not finite: `{operation}` makes {result} of {argument}, in "
+        "`{variable}`."
+    ),
+    "first_gradient_not_finite": (
+        "The first gradient that is not finite: the gradient {got} comes back to `{operation}`, "
+        "in `{variable}`, whose argument is {argument} there, and {gave} goes on."
+    ),
+    "data_not_finite": "Of the {size} numbers in `{variable}`, {count} are NaN or infinite.",
+    "evaluated_in_training_mode": (
+        "`{variable}` is evaluated in training mode, with {layer}: an output is {in_training}, and "
+        "after `{variable}.eval()` it is {in_evaluation} for the same input."
+    ),
+    "evaluated_with_graph": (
+        "`{variable}` is evaluated without `torch.no_grad()`: autograd records a graph of {nodes} "
+        "nodes, and needs {wanted}, because no backward follows."
+    ),
+    "trained_in_evaluation_mode": (
+        "`{variable}` is trained in evaluation mode, without {layer}: {in_training} batches in "
+        "training mode, then {in_evaluation} in evaluation mode."
+    ),
+    "dropout_in_evaluation": (
+        "`dropout` does not know the mode of the model: in evaluation it drops `{variable}` with "
+        "the probability {dropped}, not {wanted}. Give it `training=self.training`."
+    ),
+    "scheduler_first": (
+        "`{variable}.step()` comes before the first `optimizer.step()` ({scheduler_steps} to "
+        "{optimizer_steps}): the first update uses the rate {used}, and the rate {rate} is never "
+        "used."
+    ),
+    "loss_arguments_swapped": (
+        "`{function}` takes the prediction first. Here `{variable}` comes first, which no "
+        "parameter changes: the loss is {loss}, and in the right order {loss_in_order}."
+    ),
+    "not_log_probabilities": (
+        "`{function}` takes log-probabilities: exp of a row of `{variable}` adds up to {sum}, not "
+        "to {wanted}."
+    ),
+    "one_class": (
+        "`{function}` sees {classes} class in `{variable}`: its probability is always 1, and the "
+        "loss always {loss}."
+    ),
+    "targets_not_probabilities": (
+        "A target in `{variable}` is {target}, but `{function}` takes targets from {least} to "
+        "{most}."
+    ),
+    "targets_not_indices": (
+        "The targets `{variable}` are {dtype}, but `{function}` takes class indices as {wanted}."
+    ),
+    "targets_not_float": (
+        "The targets `{variable}` are {dtype}, but `{function}` takes them as {wanted}."
+    ),
+    "data_require_gradient": (
+        "`{variable}` is data and requires a gradient: {size} numbers that nothing reads are "
+        "added to its `.grad` in each backward (norm {first} at first, {last} now)."
+    ),
+    "gradients_vanish": (
+        "The gradient vanishes on its way through {layers} layers: {last} at `{last_layer}`, "
+        "{first} at `{variable}` (root mean square)."
+    ),
+    "gradients_explode": (
+        "The gradient explodes on its way through {layers} layers: {last} at the output of the "
+        "last (`{last_layer}`), {first} at that of the first (`{variable}`; root mean square)."
+    ),
+    "accumulated_without_division": (
+        "{backwards} mean losses are added up before one update: the gradient of `{variable}` has "
+        "the norm {used}, and the mean over the batches {mean}. Divide each loss by {backwards}."
+    ),
+    "not_seeded": (
+        "Two runs differ: the first loss is {loss}, and {other} in another run. `{variable}` draws "
+        "random numbers, and no line sets a seed for them."
+    ),
 }
 """By code: a sentence, into which the variable and the numbers are put."""
 

@@ -55,6 +55,7 @@ def test_a_reset_in_any_form_is_no_mistake(phases: dict[str, str]) -> None:
 def test_batches_that_are_added_up_before_one_update_are_no_mistake() -> None:
     accumulated = {
         **OPTIMIZER,
+        "Loss": OPTIMIZER["Loss"] + " / 3",
         "Update": "if batch == 2:\n    optimizer.step()",
         "Reset": "if batch == 2:\n    optimizer.zero_grad()",
     }

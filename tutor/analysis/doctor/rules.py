@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from tutor.analysis.doctor.accumulation import AccumulationRule
 from tutor.analysis.doctor.broadcast import BroadcastRule
 from tutor.analysis.doctor.connection import GradientRule
+from tutor.analysis.doctor.data_gradients import DataGradientRule
+from tutor.analysis.doctor.divergence import DivergenceRule
 from tutor.analysis.doctor.double_activation import DoubleActivationRule
+from tutor.analysis.doctor.evaluation import EvaluationRule
 from tutor.analysis.doctor.hand_gradient import HandGradientRule
 from tutor.analysis.doctor.held_parameters import HeldParametersRule
 from tutor.analysis.doctor.kept_graph import KeptGraphRule
+from tutor.analysis.doctor.layer_gradients import LayerGradientRule
+from tutor.analysis.doctor.loss_arguments import LossArgumentsRule
 from tutor.analysis.doctor.lost_leaf import LostLeafRule
+from tutor.analysis.doctor.not_finite import NotFiniteRule
 from tutor.analysis.doctor.reset import MissingResetRule
 from tutor.analysis.doctor.rule import DoctorRule
+from tutor.analysis.doctor.scheduler_order import SchedulerOrderRule
+from tutor.analysis.doctor.seeds import SeedRule
 
 RULES: tuple[type[DoctorRule], ...] = (
     MissingResetRule,
@@ -21,5 +30,14 @@ RULES: tuple[type[DoctorRule], ...] = (
     DoubleActivationRule,
     HandGradientRule,
     KeptGraphRule,
+    DivergenceRule,
+    NotFiniteRule,
+    EvaluationRule,
+    SchedulerOrderRule,
+    LossArgumentsRule,
+    DataGradientRule,
+    LayerGradientRule,
+    AccumulationRule,
+    SeedRule,
 )
 """In the order in which they are asked: of two findings on one line the first comes first."""

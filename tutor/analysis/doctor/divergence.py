@@ -1,0 +1,201 @@
+"""A learning rate above 2 / curvature along the gradient, and a loss that grows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from tutor.analysis.doctor.curvature import Slope, curvature_between, rate_of_step, slope_of
+from tutor.analysis.doctor.graph_nodes import leaves_of
+from tutor.analysis.doctor.learning_rates import RatePlace, place_of_rate
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.training.loop import Loop
+from tutor.training.values import to_numpy
+
+_EPOCHS = 12
+"""Epochs after which a loss that diverges has surely grown."""
+_GROWTH = 4
+"""A loss that has grown so many times, and still grows, diverges."""
+_RISING = 4
+"""Losses in a row that rise."""
+_MOST_MEASURED = 4
+"""Slopes that are measured in an epoch; each costs two backward passes."""
+_MOST_NUMBERS = 2**22
+"""Numbers in all parameters; the copies of more would take too much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One update, and what the loss allowed there."""
+
+    loss: float
+    rate: float
+    bound: float
+    """The rate above which the loss grows."""
+
+
+class DivergenceRule(DoctorRule):
+    """A run that diverges because its steps are longer than the loss's curvature allows.
+
+    Plain gradient descent lowers a parabola if its rate is below 2 / curvature, with momentum m
+    below 2 (1 + m) / curvature. Source: Polyak, Some methods of speeding up the convergence of
+    iteration methods, 1964. Optimizers that scale each element (Adam) have no such bound.
+    """
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self._steps: list[_Step] = []
+        self._last: tuple[Slope, list[torch.Tensor]] | None = None
+        self._by_hand: Slope | None = None
+        self._measured: Counter[int] = Counter()
+        self._gradients: Counter[int] = Counter()
+        """The gradients by hand of each epoch: they are of one loss if there is one batch."""
+        self._momentum, self._rate = 0.0, 0.0
+        self._is_scaled = False
+
+    # ── By autograd ─────────────────────────────────────────────────────────────────
+
+    def before_call(self, call: TorchCall) -> None:
+        """Measure the slope before a backward, and the rate of the step since the last one."""
+        if call.name == "optimizer.step":
+            self._look_at_optimizer(call.arguments[0])
+        elif call.name == "backward":
+            self._end_step()
+            loss = call.argument(0, "tensors")
+            if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+                self._begin_step(loss)
+
+    def _look_at_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        self._is_scaled |= not isinstance(optimizer, torch.optim.SGD)
+        groups = optimizer.param_groups
+        self._momentum = max(float(group.get("momentum", 0)) for group in groups)
+        rates = {float(group["lr"]) for group in groups}
+        self._rate = rates.pop() if len(rates) == 1 else 0.0
+
+    def _begin_step(self, loss: torch.Tensor) -> None:
+        leaves = leaves_of(loss)
+        is_small = sum(leaf.numel() for leaf in leaves) <= _MOST_NUMBERS
+        is_real = not any(leaf.is_complex() for leaf in leaves)
+        if not leaves or not is_small or not is_real or self._is_scaled:
+            return
+        if self._measured[self.patient.epoch] < _MOST_MEASURED and bool(loss.isfinite().all()):
+            self._measured[self.patient.epoch] += 1
+            slope = slope_of(loss, leaves)
+            if slope is not None and len(slope.parameters) == len(leaves):
+                self._last = (slope, leaves)
+
+    def _end_step(self) -> None:
+        if self._last is not None:
+            slope, leaves = self._last
+            plain = rate_of_step(slope, leaves)
+            self._keep(slope, self._rate if self._momentum else plain, slope.curvature)
+        self._last = None
+
+    # ── By hand ─────────────────────────────────────────────────────────────────────
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """Compare a gradient by hand with that of the epoch before."""
+        loop = self.patient.run.loop
+        if moment.phase == "Gradient" and moment.error is None:
+            before, self._by_hand = self._by_hand, self._slope_by_hand(loop)
+            self._gradients[moment.epoch] += 1
+            now = self._by_hand
+            if before and now and max(self._gradients.values()) == 1:
+                rate = rate_of_step(before, now.parameters)
+                self._keep(before, rate, curvature_between(before, now))
+        return ()
+
+    def _slope_by_hand(self, loop: Loop) -> Slope | None:
+        """The gradients that the code has computed by hand, and where; None by autograd."""
+        loss, values = to_numpy(loop.loss()), loop.parameters()
+        if any(isinstance(v, torch.Tensor) and v.requires_grad for v in values.values()):
+            return None
+        gradients = {name: to_numpy(g) for name, g in loop.gradients_now().items()}
+        places, slopes = list[torch.Tensor](), list[torch.Tensor]()
+        for name, thing in values.items():
+            value, gradient = to_numpy(thing), gradients.get(name)
+            if value is None or gradient is None or gradient.size != value.size:
+                return None
+            places.append(torch.from_numpy(value.astype(np.float64)))
+            slopes.append(torch.from_numpy(gradient.astype(np.float64)).reshape(value.shape))
+        if not places or loss is None or loss.size != 1:
+            return None
+        return Slope(float(loss.reshape(())), tuple(places), tuple(slopes), None)
+
+    def _keep(self, slope: Slope, rate: float | None, curvature: float | None) -> None:
+        if rate and curvature is not None and curvature > 0:
+            bound = 2 * (1 + self._momentum) / curvature
+            if math.isfinite(bound) and math.isfinite(slope.loss):
+                self._steps.append(_Step(slope.loss, rate, bound))
+
+    # ── The verdict ─────────────────────────────────────────────────────────────────
+
+    def at_end(self) -> Iterable[DoctorFinding]:
+        """Ask for more epochs if steps were too long: the loss then has to grow."""
+        if self._too_long():
+            self.epochs = _EPOCHS
+        return ()
+
+    def after_whole_epochs(self) -> Iterable[DoctorFinding]:
+        """The finding, if the loss has grown."""
+        run, steps = self.patient.run, self._too_long()
+        if not steps:
+            return
+        losses = [self._steps[0].loss, *map(float, run.history.losses.until(run.loop.epoch))]
+        grown = _grown(losses)
+        if grown is None:
+            return
+        worst = max(steps, key=lambda step: step.rate / step.bound)
+        place = self._place_of(worst.rate)
+        yield DoctorFinding(
+            code="diverges",
+            line=place.line,
+            variable=place.name,
+            numbers={
+                "rate": place.rate,
+                "bound": worst.bound,
+                "curvature": 2 * (1 + self._momentum) / worst.bound,
+                "loss": losses[0],
+                "loss_later": losses[grown],
+                "epoch": grown,
+            },
+            lesson="border-of-divergence",
+            fix=self._fix(place, min(step.bound for step in steps)),
+        )
+
+    def _too_long(self) -> list[_Step]:
+        """The steps that were too long, if at least half of them were."""
+        found = [step for step in self._steps if step.rate > step.bound]
+        return found if 2 * len(found) >= len(self._steps) and not self._is_scaled else []
+
+    def _fix(self, place: RatePlace, bound: float) -> CodeFix | None:
+        if place.constant is None:
+            return None
+        half = bound / 2
+        unit = 10.0 ** math.floor(math.log10(half))
+        rate = float(f"{math.floor(half / unit + 1e-9) * unit:.1g}")
+        return self.patient.source.replaced(place.constant, repr(rate))
+
+    def _place_of(self, rate: float) -> RatePlace:
+        return place_of_rate(self.patient.source, self.patient.namespace, rate)
+
+
+def _grown(losses: list[float]) -> int | None:
+    """The epoch whose finite loss shows that it grows without end; None if it does not."""
+    finite = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+    known = losses[:finite]
+    if len(known) < 2 or known[-1] <= known[0]:
+        return None
+    if finite < len(losses):
+        return finite - 1
+    rising = all(a < b for a, b in pairwise(known[-_RISING:]))
+    grows = len(known) >= _RISING and rising and known[-1] > _GROWTH * abs(known[0])
+    return finite - 1 if grows else None

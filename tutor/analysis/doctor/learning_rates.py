@@ -1,0 +1,96 @@
+"""The place in the code where a learning rate is written."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tutor.analysis.doctor.source_code import SourceCode
+
+_RATE_NAMES = ("lr", "learning_rate", "rate", "eta", "alpha", "step_size")
+_CLOSE = 1e-4
+"""A rate that was measured from a step in float32 is known so well."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatePlace:
+    """Where a learning rate stands."""
+
+    line: int
+    name: str
+    """As the code calls it; the number itself where it has no name."""
+    rate: float
+    """Exactly."""
+    constant: ast.Constant | None = None
+    """Its number in the code."""
+
+
+def place_of_rate(source: SourceCode, namespace: Mapping[str, Any], rate: float) -> RatePlace:
+    """The place of this rate: where it is set, else where it is used; line 0 if it is neither."""
+    set_there = sorted(_places(source, rate), key=lambda place: place[0])
+    if set_there:
+        return set_there[0][1]
+    names = {n for n, thing in namespace.items() if _is_close(thing, rate)}
+    used = [n for n in source.nodes() if isinstance(n, ast.Name) and n.id in names]
+    if used:
+        first = min(used, key=lambda n: (n.id not in _RATE_NAMES, n.lineno))
+        return RatePlace(first.lineno, first.id, float(namespace[first.id]))
+    return RatePlace(0, "", rate)
+
+
+def _places(source: SourceCode, rate: float) -> Iterator[tuple[int, RatePlace]]:
+    """The places where the number is written, the likelier ones with a smaller rank."""
+    for node in source.nodes():
+        match node:
+            case ast.keyword(arg=str(name), value=ast.Constant(value=number) as constant) if (
+                name in _RATE_NAMES and _is_close(number, rate)
+            ):
+                yield 0, _place(constant, name)
+            case ast.Assign(targets=[target], value=ast.Constant(value=number) as constant) if (
+                _is_close(number, rate)
+            ):
+                name = ast.unparse(target)
+                rank = 1 if name.rpartition(".")[2].lower() in _RATE_NAMES else 2
+                yield rank, _place(constant, name)
+            case ast.Call(args=[ast.Constant(value=str(name)), *_], keywords=keywords) if (
+                name.strip("-").replace("-", "_") in _RATE_NAMES  # of an ArgumentParser
+            ):
+                for default in (k.value for k in keywords if k.arg == "default"):
+                    if isinstance(default, ast.Constant) and _is_close(default.value, rate):
+                        yield 1, _place(default, name)
+            case ast.arguments():
+                yield from _defaults(node, rate)
+            case ast.Call(args=[_, ast.Constant(value=number) as constant]) if _is_close(
+                number, rate
+            ):
+                yield 3, _place(constant, "lr")
+            case (
+                ast.BinOp(op=ast.Mult(), left=ast.Constant(value=number) as constant)
+                | ast.BinOp(op=ast.Mult(), right=ast.Constant(value=number) as constant)
+            ) if _is_close(number, rate):
+                yield 4, _place(constant, source.segment(constant))
+
+
+def _place(constant: ast.Constant, name: str) -> RatePlace:
+    return RatePlace(constant.lineno, name, float(str(constant.value)), constant)
+
+
+def _defaults(arguments: ast.arguments, rate: float) -> Iterator[tuple[int, RatePlace]]:
+    """The place among a function's default values."""
+    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+    defaults = arguments.defaults
+    pairs = [
+        *zip(names[len(names) - len(defaults) :], defaults, strict=True),
+        *zip((a.arg for a in arguments.kwonlyargs), arguments.kw_defaults, strict=True),
+    ]
+    for name, default in pairs:
+        if isinstance(default, ast.Constant) and _is_close(default.value, rate):
+            yield 1 if name in _RATE_NAMES else 2, _place(default, name)
+
+
+def _is_close(number: object, rate: float) -> bool:
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return is_number and math.isclose(float(number), rate, rel_tol=_CLOSE)  # type: ignore[arg-type]

@@ -1,0 +1,307 @@
+"""The first operation that makes NaN or infinity, forward or backward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.autograd.graph import Node
+
+from tutor.analysis.doctor.array_operations import first_not_finite
+from tutor.analysis.doctor.code_names import variable_at
+from tutor.analysis.doctor.graph_nodes import leaves_of, nodes_below
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.lesson.model import SETUP
+from tutor.protocol.findings import DoctorFinding, Evidence
+from tutor.training.values import is_finite
+
+_FAR = 1e6
+"""A parameter that has grown beyond this is one of a run that diverges: another rule's matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Birth:
+    """The call that made the first number that is not finite, of those that a tensor holds."""
+
+    operation: str
+    line: int
+    argument: float | None
+    """The number that it was computed from, if there is one."""
+    result: float
+
+
+@dataclass(frozen=True, slots=True)
+class _BackwardBirth:
+    """A node of the graph that got a finite gradient and gave one that is not."""
+
+    node: Node
+    index: tuple[int, ...]
+    got: float
+    gave: float
+
+
+class NotFiniteRule(DoctorRule):
+    """NaN or infinity in the loss or in a gradient, though no parameter has grown large."""
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self._births: dict[int, tuple[torch.Tensor, _Birth | None]] = {}
+        """By the id of a tensor that is not all finite; None: it was given so."""
+        self._calls: dict[Node, TorchCall] = {}
+        """By node: the call that it belongs to."""
+        self._born: list[_BackwardBirth] = []
+        self._bad_loss: torch.Tensor | None = None
+        self._hooks: list[Any] = []
+        self._is_done = False
+
+    # ── The way back ────────────────────────────────────────────────────────────────
+
+    def before_call(self, call: TorchCall) -> None:
+        """Hook the nodes that a backward comes to."""
+        if call.name != "backward" or self._is_done:
+            return
+        self._unhook()
+        loss = call.argument(0, "tensors")
+        if not isinstance(loss, torch.Tensor) or _has_grown(loss):
+            return
+        if not is_finite(loss):
+            self._bad_loss = loss
+            return
+        for node in nodes_below(loss):
+            self._hooks.append(node.register_hook(self._watch(node)))
+
+    def after_call(self, call: TorchCall) -> None:
+        """Take the hooks away."""
+        if call.name == "backward":
+            self._unhook()
+
+    def _unhook(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _watch(self, node: Node) -> Any:
+        def went_through(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
+            if not self._born and not any(map(_is_bad, _tensors(outputs))):
+                for gradient in inputs:
+                    if isinstance(gradient, torch.Tensor) and _is_bad(gradient):
+                        self._born.append(_backward_birth(node, gradient, outputs))
+                        return
+
+        return went_through
+
+    # ── After a step ────────────────────────────────────────────────────────────────
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """The finding, as soon as there is a loss or a gradient that is not finite."""
+        self._unhook()
+        if self._is_done:
+            return ()
+        for call in moment.calls:
+            self._note(call)
+        finding = self._forward_finding() or self._backward_finding() or self._by_hand()
+        self._is_done = finding is not None
+        if moment.phase in ("Update", "Reset") or self._is_done:
+            self._births, self._calls = {}, {}
+        return (finding,) if finding is not None else ()
+
+    def _note(self, call: TorchCall) -> None:
+        """Note which node belongs to the call, and where its result first was not finite."""
+        for tensor in _tensors(call.result):
+            if tensor.grad_fn is not None:
+                self._claim(tensor.grad_fn, call)
+            if id(tensor) not in self._births and _is_bad(tensor):
+                self._births[id(tensor)] = (tensor, self._birth(call, tensor))
+
+    def _claim(self, node: Node, call: TorchCall) -> None:
+        """The nodes that a call has made are those below its result that are not known yet."""
+        waiting = [node]
+        while waiting:
+            one = waiting.pop()
+            if one not in self._calls and not hasattr(one, "variable"):
+                self._calls[one] = call
+                waiting += [child for child, _ in one.next_functions if child is not None]
+
+    def _birth(self, call: TorchCall, result: torch.Tensor) -> _Birth | None:
+        """The birth of what a result holds: an argument's, or this call; None if it was given."""
+        things = [*call.arguments, *call.keywords.values()]
+        tensors = [t for t in _tensors(things) if t.is_floating_point() and t is not result]
+        is_in_place = any(t is result for t in _tensors(things))
+        bad = [t for t in tensors if _is_bad(t)]
+        for tensor in bad:
+            _, birth = self._births.get(id(tensor), (tensor, None))
+            if birth is not None:
+                return birth
+        makes_nan = bool(result.isnan().any()) and not any(bool(t.isnan().any()) for t in tensors)
+        is_made = not (tensors or is_in_place) or any(_is_bad_number(thing) for thing in things)
+        if (bad or is_made) and not (makes_nan and tensors):
+            return None
+        index = _first_bad(result)
+        argument = next((_at(t, index, result) for t in tensors), None)
+        return _Birth(call.name, call.line, argument, float(result.detach()[index]))
+
+    # ── The findings ────────────────────────────────────────────────────────────────
+
+    def _forward_finding(self) -> DoctorFinding | None:
+        loss, self._bad_loss = self._bad_loss, None
+        if loss is None:
+            return None
+        _, birth = self._births.get(id(loss), (loss, None))
+        if birth is None:
+            return self._given()
+        numbers = _numbers(birth.operation, birth.argument, result=birth.result)
+        lesson = "logistic" if birth.operation.startswith("log") else "where-nan-is-born"
+        return self._finding("first_not_finite", birth.line, numbers, lesson)
+
+    def _given(self) -> DoctorFinding | None:
+        """The data that hold NaN or infinity from the start."""
+        for name, thing in self.patient.namespace.items():
+            is_data = (
+                isinstance(thing, torch.Tensor) and thing.is_floating_point() and thing.is_leaf
+            )
+            if is_data and not name.startswith("_") and not is_finite(thing):
+                count = int((~thing.detach().isfinite()).sum())
+                line = self.patient.source.line_of(name)
+                numbers: dict[str, Evidence] = {"count": count, "size": thing.numel()}
+                return DoctorFinding(
+                    code="data_not_finite",
+                    line=line,
+                    variable=name,
+                    numbers=numbers,
+                    lesson="where-nan-is-born",
+                )
+        return None
+
+    def _backward_finding(self) -> DoctorFinding | None:
+        if not self._born:
+            return None
+        birth, self._born = self._born[0], []
+        call = self._calls.get(birth.node)
+        if call is None or _is_swapped(call):
+            return None
+        argument = _argument_of(call, birth)
+        numbers = _numbers(call.name, argument, got=birth.got, gave=birth.gave)
+        return self._finding("first_gradient_not_finite", call.line, numbers, "where-nan-is-born")
+
+    def _by_hand(self) -> DoctorFinding | None:
+        """The same of NumPy's operations, which no recorder sees: they are computed again."""
+        loop = self.patient.run.loop
+        values = loop.parameters().values()
+        if any(isinstance(value, torch.Tensor) for value in values):
+            return None
+        watched = [loop.loss(), *loop.gradients_now().values()]
+        if all(map(is_finite, watched)) or not all(_is_small(value) for value in values):
+            return None
+        source = self.patient.source
+        looped = [s for s in source.statements() if source.phase_of(s.lineno) not in ("", SETUP)]
+        found = first_not_finite(looped, loop.namespace)
+        if found is None:
+            return None
+        numbers = _numbers(found.operation, found.argument, result=found.result)
+        lesson = "logistic" if found.operation.startswith("log") else "where-nan-is-born"
+        return self._finding("first_not_finite", found.line, numbers, lesson)
+
+    def _finding(
+        self, code: str, line: int, numbers: dict[str, Evidence], lesson: str
+    ) -> DoctorFinding:
+        return DoctorFinding(
+            code=code,
+            line=line,
+            variable=variable_at(self.patient.source, line),
+            numbers=numbers,
+            lesson=lesson,
+        )
+
+
+def _backward_birth(node: Node, gradient: torch.Tensor, outputs: tuple[Any, ...]) -> _BackwardBirth:
+    index = _first_bad(gradient)
+    came = next((g for g in outputs if isinstance(g, torch.Tensor)), gradient)
+    got = _at(came, index, gradient)
+    return _BackwardBirth(node, index, math.nan if got is None else got, float(gradient[index]))
+
+
+def _argument_of(call: TorchCall, birth: _BackwardBirth) -> float | None:
+    """The number that the operation was computed from, where its gradient is not finite."""
+    for tensor in _tensors([*call.arguments, *call.keywords.values()]):
+        if len(birth.index) == tensor.ndim and tensor.requires_grad:
+            try:
+                return float(tensor.detach()[birth.index])
+            except IndexError:
+                continue
+    return None
+
+
+def _is_swapped(call: TorchCall) -> bool:
+    """Whether target and prediction are swapped: the rule on arguments of losses says that."""
+    tensors = list(_tensors(call.arguments[:2]))
+    first_is_data = len(tensors) == 2 and not tensors[0].requires_grad
+    return call.name.startswith("binary_cross_entropy") and first_is_data
+
+
+def _at(tensor: torch.Tensor, index: tuple[int, ...], like: torch.Tensor) -> float | None:
+    """The element of a tensor that belongs to this index of another one.
+
+    Of one that was reduced it is the element farthest from 0.
+    """
+    if not tensor.numel() or tensor.dtype == torch.bool or tensor.is_complex():
+        return None
+    tensor = tensor.detach()
+    if tensor.shape == like.shape:
+        return float(tensor[index])
+    try:
+        return float(tensor.expand(like.shape)[index])
+    except RuntimeError:
+        flat = tensor.reshape(-1)
+        return float(flat[int(flat.abs().argmax())])
+
+
+def _first_bad(tensor: torch.Tensor) -> tuple[int, ...]:
+    bad = (~tensor.detach().isfinite()).nonzero()
+    return tuple(int(i) for i in bad[0])
+
+
+def _has_grown(loss: torch.Tensor) -> bool:
+    return not all(_is_small(leaf) for leaf in leaves_of(loss))
+
+
+def _is_small(thing: Any) -> bool:
+    """Whether all numbers of a parameter are finite and none has grown without measure."""
+    if isinstance(thing, torch.Tensor):
+        return not thing.numel() or bool((thing.detach().abs() < _FAR).all())
+    return bool((abs(thing) < _FAR).all()) if hasattr(thing, "all") else abs(thing) < _FAR
+
+
+def _is_bad(tensor: torch.Tensor) -> bool:
+    """Whether it is a dense tensor of floats that are not all finite."""
+    is_plain = tensor.layout == torch.strided and tensor.is_floating_point()
+    return is_plain and not bool(torch.isfinite(tensor.detach()).all())
+
+
+def _is_bad_number(thing: Any) -> bool:
+    return isinstance(thing, float) and not math.isfinite(thing)
+
+
+def _numbers(operation: str, argument: float | None, **others: float) -> dict[str, Evidence]:
+    """The evidence of an operation; its argument is unknown where it was changed in place."""
+    return {
+        "operation": operation,
+        "argument": "unknown" if argument is None else _evidence(argument),
+        **{name: _evidence(number) for name, number in others.items()},
+    }
+
+
+def _evidence(number: float) -> Evidence:
+    """The number, as text where it is not finite: JSON has no such numbers."""
+    return number if math.isfinite(number) else str(number)
+
+
+def _tensors(things: Any) -> Iterator[torch.Tensor]:
+    if isinstance(things, torch.Tensor):
+        yield things
+    elif isinstance(things, list | tuple):
+        for thing in things:
+            yield from _tensors(thing)

@@ -1,0 +1,163 @@
+"""A scheduler's step that comes before the optimizer's first: the first rate is never used."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from tutor.analysis.doctor.code_names import function_around
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
+from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
+
+
+@dataclass(slots=True, eq=False)
+class _Early:
+    """A scheduler that has made steps before its optimizer's first."""
+
+    scheduler: Any
+    line: int
+    rate: float
+    """The rate before the first of them."""
+    steps: int = 0
+    used: float | None = None
+    """The rate of the optimizer's first step."""
+    step_line: int = 0
+    """The line of that step."""
+
+
+@dataclass(slots=True)
+class _Order:
+    """The schedulers' steps and the optimizers', as they come."""
+
+    filename: str
+    is_paused: Callable[[], bool]
+    stepped: set[int] = field(default_factory=set)
+    """The ids of the optimizers that have made a step."""
+    early: dict[int, _Early] = field(default_factory=dict)
+    """By the id of the scheduler."""
+
+
+class SchedulerOrderRule(DoctorRule):
+    """In the loop `scheduler.step()` comes first, and `optimizer.step()` after it."""
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self._order: _Order | None = None
+
+    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
+        """See the schedulers' steps: PyTorch has no hook for them."""
+        self._order = _Order(recorder.filename, lambda: recorder.is_paused)
+        return _watched(self._order)
+
+    def before_call(self, call: TorchCall) -> None:
+        """See the rate of an optimizer's first step."""
+        order = self._order
+        if call.name != "optimizer.step" or order is None:
+            return
+        optimizer = call.arguments[0]
+        if id(optimizer) in order.stepped:
+            return
+        order.stepped.add(id(optimizer))
+        for early in order.early.values():
+            if early.scheduler.optimizer is optimizer:
+                early.used, early.step_line = _rate_of(optimizer), call.line
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """The finding, once the optimizer has made its first step."""
+        order = self._order
+        if order is None or moment.error is not None:
+            return
+        for key, early in list(order.early.items()):
+            if early.used is not None:
+                del order.early[key]
+                # An optimizer's step may be left out (a GradScaler's first): the order is right.
+                if not self._is_behind(early):
+                    yield self._finding(early, early.used)
+
+    def _is_behind(self, early: _Early) -> bool:
+        """Whether the scheduler's line comes after the optimizer's, in the same function."""
+        source = self.patient.source
+        mine, other = (function_around(source, n) for n in (early.line, early.step_line))
+        return mine is other and early.line >= early.step_line
+
+    def _finding(self, early: _Early, used: float) -> DoctorFinding:
+        numbers: dict[str, Evidence] = {
+            "scheduler_steps": early.steps,
+            "optimizer_steps": 0,
+            "rate": early.rate,
+            "used": used,
+        }
+        return DoctorFinding(
+            code="scheduler_first",
+            line=early.line,
+            variable=self.patient.name_of(early.scheduler),
+            numbers=numbers,
+            lesson="schedules",
+            fix=_swapped(self.patient.source, early.line, early.step_line),
+        )
+
+
+def _swapped(source: SourceCode, line: int, other: int) -> CodeFix | None:
+    """Both statements in the other order; None unless one follows directly on the other."""
+    first, second = source.statement_at(line), source.statement_at(other)
+    if not isinstance(first, ast.Expr) or not isinstance(second, ast.Expr):
+        return None
+    end = first.end_lineno or first.lineno
+    if second.lineno != end + 1 or first.col_offset != second.col_offset:
+        return None
+    code = f"{source.segment(second)}\n{source.segment(first)}"
+    return CodeFix(line=first.lineno, end_line=second.end_lineno or second.lineno, code=code)
+
+
+def _rate_of(optimizer: torch.optim.Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])
+
+
+@contextmanager
+def _watched(order: _Order) -> Iterator[None]:
+    """Wrap the method `step` of all schedulers meanwhile."""
+    replaced = [(kind, kind.__dict__["step"]) for kind in _kinds() if "step" in kind.__dict__]
+    for kind, step in replaced:
+        kind.step = _seeing(step, order)
+    try:
+        yield
+    finally:
+        for kind, step in replaced:
+            kind.step = step
+
+
+def _kinds() -> list[Any]:
+    """The classes of schedulers, those of the code too."""
+    found: list[Any] = [LRScheduler]
+    for kind in found:
+        found += [sub for sub in kind.__subclasses__() if sub not in found]
+    return found
+
+
+def _seeing(step: Callable[..., Any], order: _Order) -> Callable[..., Any]:
+    def seen(scheduler: Any, *arguments: Any, **keywords: Any) -> Any:
+        frame = sys._getframe(1)
+        # Its constructor makes a step of its own.
+        if frame.f_code.co_filename == order.filename and not order.is_paused():
+            _note(scheduler, frame.f_lineno, order)
+        return step(scheduler, *arguments, **keywords)
+
+    return seen
+
+
+def _note(scheduler: Any, line: int, order: _Order) -> None:
+    optimizer = getattr(scheduler, "optimizer", None)
+    if not isinstance(optimizer, torch.optim.Optimizer) or id(optimizer) in order.stepped:
+        return
+    if not hasattr(optimizer, "_opt_called"):  # PyTorch's note of a step, before the loop too
+        early = _Early(scheduler, line, _rate_of(optimizer))
+        order.early.setdefault(id(scheduler), early).steps += 1
