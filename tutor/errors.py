@@ -27,6 +27,10 @@ class LessonMissingError(LessonError):
         """The text without that command."""
 
 
+class ScriptError(LessonError):
+    """A script or notebook that can't be read, or that has no loop to step."""
+
+
 class RunError(TutorError):
     """A run that can't do what it was asked to do, or a lesson's own code that raised."""
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tutor.script.loops import outline_of
-from tutor.script.outline import Outline, TrainingLoop
+from tutor.script.outline import TrainingLoop
+from tutor.wording.script_notes import refusal_text
 
 _TEXT = Path(__file__).with_name("outline_scripts.txt").read_text(encoding="utf-8")
 SCRIPTS = {
@@ -61,10 +62,6 @@ def shown(loop: TrainingLoop, key: str) -> str:
     return str(value).replace(" ", "")
 
 
-def places(outline: Outline) -> set[tuple[int, int]]:
-    return {(p.line, p.column) for loop in outline.loops for p in loop.phases}
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_loops_and_phases_are_found_as_the_script_says(name: str) -> None:
     source = SCRIPTS[name]
@@ -77,3 +74,33 @@ def test_loops_and_phases_are_found_as_the_script_says(name: str) -> None:
         assert {key: shown(loop, key) for key in one.facts} == one.facts
         assert len({(p.line, p.column) for p in loop.phases}) == len(loop.phases)
         assert all(p.line <= p.end_line for p in loop.phases)
+
+
+REFUSED = [
+    (name.split(), source)
+    for name, _, source in (
+        part.partition("\n")
+        for part in Path(__file__)
+        .with_name("refused_scripts.txt")
+        .read_text(encoding="utf-8")
+        .split("##### ")[1:]
+    )
+]
+
+
+@pytest.mark.parametrize(("head", "source"), REFUSED, ids=[" ".join(h) for h, _ in REFUSED])
+def test_a_script_without_a_loop_to_step_is_refused(head: list[str], source: str) -> None:
+    code, *rest = head
+    values = dict(part.split("=") for part in rest)
+    line, modules = values.pop("line", None), values.pop("modules", "").split()
+    refusal = outline_of(source, modules).refusal
+    assert refusal is not None
+    assert (refusal.code, refusal.line, refusal.values) == (code, line and int(line), values)
+    assert refusal_text(refusal, "train.py").startswith(f"train.py:{line or ''}")
+
+
+def test_a_loop_that_can_be_stepped_is_listed_before_one_that_can_not() -> None:
+    generator = next(source for head, source in REFUSED if head[0] == "generator_loop")
+    outline = outline_of(generator + SCRIPTS["numpy"])
+    assert [loop.mode for loop in outline.loops] == ["manual"]
+    assert outline.refusal is None

@@ -56,7 +56,7 @@ def _in_module(index: CodeIndex, local_modules: Collection[str]) -> Refusal | No
     for node in _calls(index):
         dotted = index.dotted(node.func)
         module, _, name = dotted.lstrip(".").partition(".")
-        is_local = module in local or dotted.startswith(".")
+        is_local = (module in local or dotted.startswith(".")) and not _is_class(name)
         if is_local and _TRAINS.search(name or module):
             values = {"module": module, "name": name or module}
             return Refusal("loop_in_module", node.lineno, values)
@@ -67,6 +67,10 @@ def _in_module(index: CodeIndex, local_modules: Collection[str]) -> Refusal | No
                 values = {"module": of.partition(".")[0], "name": f"{base}.{called_name(node)}"}
                 return Refusal("loop_in_module", node.lineno, values)
     return None
+
+
+def _is_class(name: str) -> bool:
+    return name.rpartition(".")[2][:1].isupper()
 
 
 def _library_fit(index: CodeIndex) -> Refusal | None:
@@ -104,7 +108,7 @@ def _no_loop(index: CodeIndex, signs: TrainingSigns) -> Refusal:
     """No loop at all; the line of a training step that stands in none."""
     for node in statements(index.tree.body):
         if not isinstance(node, (*FUNCTIONS, ast.ClassDef)) and GRADIENT in signs.own([node]):
-            return Refusal("no_loop", node.lineno)
+            return Refusal("step_without_loop", node.lineno)
     return Refusal("no_loop")
 
 

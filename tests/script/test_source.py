@@ -1,0 +1,160 @@
+"""Scripts and notebooks as they are read."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutor.errors import ScriptError
+from tutor.script.source import MAX_BYTES, ScriptSource, read_script
+
+
+def script(folder: Path, data: bytes, name: str = "train.py") -> ScriptSource:
+    path = folder / name
+    path.write_bytes(data)
+    return read_script(path)
+
+
+def notebook(folder: Path, *cells: str | dict[str, Any], **top: Any) -> ScriptSource:
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    found = [c if isinstance(c, dict) else {**code, "source": c} for c in cells]
+    book = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": found, **top}
+    return script(folder, json.dumps(book).encode(), "lesson.ipynb")
+
+
+def lines(source: ScriptSource) -> list[str]:
+    return source.text.rstrip("\n").split("\n")
+
+
+def notes(source: ScriptSource) -> list[tuple[str, int]]:
+    return [(note.code, note.line) for note in source.notes]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"x = 1\n", "x = 1\n"),
+        (b"\xef\xbb\xbfx = 1\n", "x = 1\n"),
+        (b"x = 1\r\ny = 2\r\n", "x = 1\ny = 2\n"),
+        (b"x = 1\ry = 2\r", "x = 1\ny = 2\n"),
+        ("η = 0.1".encode(), "η = 0.1"),
+        (
+            "# -*- coding: latin-1 -*-\ns = 'é'\n".encode("latin-1"),
+            "# -*- coding: latin-1 -*-\ns = 'é'\n",
+        ),
+    ],
+)
+def test_a_script_is_decoded_as_python_does(tmp_path: Path, data: bytes, text: str) -> None:
+    source = script(tmp_path, data)
+    assert source.text == text
+    assert source.digest == hashlib.sha256(data).hexdigest()
+    assert source.place(2) == "train.py:2"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"x = 1\ny = (\n", "train.py:2: "),
+        (b"x = 1\n# \xff\n", "train.py"),
+        (b"# coding: nonsense\n", "nonsense"),
+        (b"a\n" * 3 + b"s = '\xe9'\n", "train.py:4: byte 0xe9"),
+        (b"x = 1\n\x00\n", "train.py"),
+        (b"  \n", "empty"),
+        (b"(" * 5000, "train.py"),
+    ],
+)
+def test_what_is_no_python_is_told_with_its_line(tmp_path: Path, data: bytes, told: str) -> None:
+    with pytest.raises(ScriptError) as error:
+        script(tmp_path, data)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
+    large = tmp_path / "large.py"
+    with large.open("wb") as file:
+        file.truncate(MAX_BYTES[".py"] + 1)
+    for path in (tmp_path, tmp_path / "none.py", large, Path("a\0b.py"), Path("/dev/null")):
+        with pytest.raises(ScriptError):
+            read_script(path)
+
+
+def test_cells_follow_each_other_below_their_headings(tmp_path: Path) -> None:
+    prose = {"cell_type": "markdown", "metadata": {}, "source": "# Prose"}
+    source = notebook(tmp_path, "x = 1\ny = 2", prose, "", "print(x)\n")
+    assert lines(source) == [
+        "# %% cell 1",
+        "x = 1",
+        "y = 2",
+        "# %% cell 2",
+        "# %% cell 3",
+        "print(x)",
+    ]
+    assert source.cells == (1, 4, 5)
+    assert source.place(3) == "cell 1, line 2"
+    assert source.place(6) == "cell 3, line 1"
+    assert notes(source) == []
+
+
+def test_what_ipython_adds_becomes_a_comment(tmp_path: Path) -> None:
+    source = notebook(
+        tmp_path,
+        "%matplotlib inline\n!pip install torch \\\n   numpy\nfiles = !ls\nx = 1",
+        "x?\n?x\nprint??\ny = 2",
+        "if x:\n    !ls\n    %timeit x\nelse:\n    y = 1",
+        "%%bash\nif true; then\n    ls\nfi",
+        "%%time\nz = 3\n%time w = x + z",
+    )
+    ast.parse(source.text)
+    assert [name for name in ("x", "y", "z", "w") if f"\n{name} = " in source.text] == list("xyzw")
+    assert lines(source)[1:6] == [
+        "# %matplotlib inline",
+        "# !pip install torch \\",
+        "#    numpy",
+        "# files = !ls",
+        "x = 1",
+    ]
+    assert [code for code, _ in notes(source)] == [
+        *("magic", "shell", "shell", "shell"),
+        *("help", "help", "help"),
+        *("shell", "magic"),
+        *("cell_magic",) * 4,
+        *("cell_magic", "timed"),
+    ]
+    for note in source.notes:
+        assert note.text in lines(source)[note.line - 1] or note.code == "timed"
+
+
+def test_code_that_only_looks_like_a_magic_stays(tmp_path: Path) -> None:
+    cell = (
+        's = """\n!no shell\n%no magic\n"""\nx = (7\n  % 4)\ny = 7 \\\n  % 4\nt = "%d" % 3\n%cd ..'
+    )
+    source = notebook(tmp_path, cell)
+    assert notes(source) == [("magic", 11)]
+    assert lines(source)[1:10] == cell.split("\n")[:-1]
+
+
+def test_a_notebook_of_an_old_format_is_read(tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "input": ["x = 1\n", "y = 2"], "outputs": [], "language": "python"}
+    sheets = [{"cells": [{**cell, "collapsed": False, "metadata": {}}], "metadata": {}}]
+    book = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": sheets}
+    source = script(tmp_path, json.dumps(book).encode(), "old.ipynb")
+    assert lines(source) == ["# %% cell 1", "x = 1", "y = 2"]
+
+
+def test_a_faulty_notebook_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ScriptError, match="cell 2, line 2"):
+        notebook(tmp_path, "x = 1", "y = 2\nz = (")
+    with pytest.raises(ScriptError, match="julia"):
+        notebook(tmp_path, "x = 1", metadata={"kernelspec": {"language": "julia", "name": "j"}})
+    with pytest.raises(ScriptError):
+        notebook(tmp_path)
+    for data in (b"{", b"[1]", b"\xff\xfe", b'{"nbformat": 4}'):
+        with pytest.raises(ScriptError) as error:
+            script(tmp_path, data, "bad.ipynb")
+        assert "\n" not in str(error.value)

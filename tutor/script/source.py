@@ -1,0 +1,293 @@
+"""A learner's script or notebook as one Python text, the lines of which the whole tutor speaks of.
+
+Of a notebook, the code cells one after the other. What IPython adds to Python (magics, shell
+commands, help) becomes a comment, so that all lines stay where they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import re
+import stat
+import tokenize
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tutor.errors import ScriptError
+from tutor.plain import one_line
+
+NOTEBOOK = ".ipynb"
+MAX_BYTES = {".py": 4 * 2**20, NOTEBOOK: 128 * 2**20}
+"""By the end of the file's name: a notebook holds the pictures that its cells have drawn."""
+
+_TIMED = re.compile(r"(\s*)%time\s+(\S.*)")
+_MAGIC = re.compile(r"\s*%[A-Za-z_]|\s*[\w.,\[\] ]+=\s*%[A-Za-z_]")
+_SHELL = re.compile(r"\s*!|\s*[\w.,\[\] ]+=\s*!")
+_HELP = re.compile(r"\s*\?{1,2}[\w.%]+|\s*[\w.%\[\]()'\"]+\?{1,2}\s*$")
+_CELL_MAGIC = re.compile(r"\s*%%(\w+)")
+_AROUND_PYTHON = frozenset(
+    {"time", "timeit", "capture", "prun", "mprun", "memit", "debug", "python", "python3", "wandb"}
+)
+"""Cell magics whose cell is Python that runs here."""
+
+
+class SourceNote(msgspec.Struct, frozen=True):
+    """A line of a notebook that does not run as it is."""
+
+    code: str
+    """`magic`, `cell_magic`, `shell`, `help`; `timed`: without `%time`, the line does run.
+
+    `tutor.wording` has a sentence for each.
+    """
+    line: int
+    text: str
+    """The line as it stands in the notebook."""
+
+
+class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A script as it was read."""
+
+    path: Path
+    text: str
+    """Its Python."""
+    digest: str
+    """SHA-256 of the file's bytes, in hex."""
+    notes: tuple[SourceNote, ...] = ()
+    cells: tuple[int, ...] = ()
+    """Of a notebook: the line of each code cell's heading; the cell's own lines follow it."""
+
+    def place(self, line: int) -> str:
+        """A line as people name it: `train.py:12`, `cell 3, line 4`."""
+        return _place(self.path, self.cells, line)
+
+
+def _place(path: Path, cells: tuple[int, ...], line: int) -> str:
+    if not cells:
+        return one_line(f"{path.name}:{line}")
+    cell = max(bisect_right(cells, line), 1)
+    return f"cell {cell}, line {max(line - cells[cell - 1], 1)}"
+
+
+def read_script(path: Path) -> ScriptSource:
+    """The script or notebook in a file. Raises ScriptError if it can't be read or is no Python."""
+    data = _bytes(path)
+    if path.suffix.lower() == NOTEBOOK:
+        text, cells, notes = _joined(_cells(path, data))
+    else:
+        text, cells, notes = _decoded(path, data), (), ()
+    _check_python(path, text, cells)
+    digest = hashlib.sha256(data).hexdigest()
+    return ScriptSource(path=path, text=text, digest=digest, notes=notes, cells=cells)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise _error(path, "this is a directory; name a .py or .ipynb file in it")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
+            raise _error(path, "this is not a plain file; name a .py or .ipynb file")
+        most = MAX_BYTES.get(path.suffix.lower(), MAX_BYTES[".py"])
+        if status.st_size > most:
+            raise _error(path, f"the file is larger than {most // 2**20} MiB; name a script")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise _error(path, "there is no such file; check the name") from None
+    except PermissionError:
+        raise _error(path, "you may not read it; change its permissions") from None
+    except (OSError, ValueError) as error:  # a ValueError: a path with a NUL character in it
+        reason = getattr(error, "strerror", None) or error
+        raise _error(path, f"it can't be read ({reason}); name a .py or .ipynb file") from None
+    if not data.strip():
+        raise _error(path, "the file is empty; write a training loop in it")
+    return data
+
+
+def _error(path: Path, reason: str) -> ScriptError:
+    return ScriptError(one_line(f"{path}: {reason}"))
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    """The text of a Python file, by Python's own rules: its coding line, byte order mark, CRLF."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    except SyntaxError as error:  # an unknown coding, or the first lines are not UTF-8
+        raise _error(path, f"{error.msg or error}; save the file as UTF-8") from None
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ScriptError(
+            one_line(
+                f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}; "
+                "save the file as UTF-8"
+            )
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _check_python(path: Path, text: str, cells: tuple[int, ...]) -> None:
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        where = f"{path}: {_place(path, cells, error.lineno or 1)}"
+        where = where if cells else f"{path}:{error.lineno or 1}"
+        raise ScriptError(one_line(f"{where}: {error.msg}; fix it, then open it again")) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, endless nesting
+        raise _error(path, f"it can't be read as Python ({error}); fix it") from None
+
+
+# ── Notebooks ─────────────────────────────────────────────────────────────────────
+
+
+def _cells(path: Path, data: bytes) -> Iterator[str]:
+    """The texts of a notebook's code cells. Notebooks of older formats are brought up to date."""
+    import nbformat  # noqa: PLC0415 - slow to load, and only for notebooks
+
+    reads: Callable[..., Any] = nbformat.reads
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cells without an id, and the like
+            book = reads(data.decode("utf-8-sig"), as_version=4)
+        cells = [str(cell.source) for cell in book.cells if cell.cell_type == "code"]
+    except Exception as error:  # noqa: BLE001 - nbformat raises what JSON, traitlets and keys raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"this is not a Jupyter notebook ({reason}); save it again in Jupyter"
+        raise _error(path, message) from None
+    language = str(book.metadata.get("kernelspec", {}).get("language", "python"))
+    if language.lower() not in ("python", ""):
+        raise _error(path, f"its language is {language}; the tutor steps Python")
+    if not any(cell.strip() for cell in cells):
+        raise _error(path, "it has no code cell; write a training loop in one")
+    yield from cells
+
+
+def _joined(cells: Iterator[str]) -> tuple[str, tuple[int, ...], tuple[SourceNote, ...]]:
+    """The cells as one text, each below its heading; the lines of the headings; the notes."""
+    lines: list[str] = []
+    headings: list[int] = []
+    notes: list[SourceNote] = []
+    for number, cell in enumerate(cells, 1):
+        lines.append(f"# %% cell {number}")
+        headings.append(len(lines))
+        for line, (code, shown) in zip(_lines(cell), _python_lines(cell), strict=True):
+            lines.append(shown)
+            if code:
+                notes.append(SourceNote(code, len(lines), line.strip()))
+    return "\n".join(lines) + "\n", tuple(headings), tuple(notes)
+
+
+def _lines(cell: str) -> list[str]:
+    text = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _python_lines(cell: str) -> list[tuple[str, str]]:
+    """The lines of a cell as Python, each with the code of its note, "" if it is as it was."""
+    lines = _lines(cell)
+    if _is_python(cell):
+        return [("", line) for line in lines]
+    first = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    magic = _CELL_MAGIC.match(lines[first]) if lines else None
+    if magic and magic[1] not in _AROUND_PYTHON:
+        return [("cell_magic" if line.strip() else "", f"# {line}".rstrip()) for line in lines]
+    return list(_without_magics(lines, first if magic else None))
+
+
+def _is_python(cell: str) -> bool:
+    try:
+        ast.parse(cell)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _without_magics(lines: list[str], cell_magic: int | None) -> Iterator[tuple[str, str]]:
+    """The lines with a comment in place of each magic, shell command and question."""
+    state = _OpenCode()
+    before = ""
+    for at, line in enumerate(lines):
+        is_begun = state.is_open
+        code = before or ("" if is_begun else _code_of(line, at == cell_magic))
+        is_continued = bool(before)
+        before = code if code and line.rstrip().endswith("\\") else ""
+        if not code:
+            state.read(line)
+            yield "", line
+        elif timed := _TIMED.fullmatch(line):
+            state.read(timed[2])
+            yield "timed", timed[1] + timed[2]
+        else:
+            yield code, f"# {line}" if is_continued else _comment(line)
+
+
+def _code_of(line: str, is_cell_magic: bool) -> str:
+    if is_cell_magic:
+        return "cell_magic"
+    kinds = (("magic", _MAGIC), ("shell", _SHELL), ("help", _HELP))
+    return next((code for code, pattern in kinds if pattern.match(line)), "")
+
+
+def _comment(line: str) -> str:
+    """The line as a comment; where it is indented, as a statement that does nothing."""
+    stripped = line.lstrip()
+    indent = line[: len(line) - len(stripped)]
+    if not stripped:
+        return line
+    return f"{indent}pass  # {stripped}" if indent else f"# {stripped}"
+
+
+class _OpenCode:
+    """Tells whether a line begins within a bracket, a long string or a joined line."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._quotes = ""
+        self._is_joined = False
+        self._is_comment = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next line goes on with the code before it."""
+        return self._depth > 0 or bool(self._quotes) or self._is_joined
+
+    def read(self, line: str) -> None:
+        """Read a line."""
+        at = 0
+        self._is_comment = False
+        while at < len(line):
+            at = self._in_string(line, at) if self._quotes else self._in_code(line, at)
+        if len(self._quotes) == 1:
+            self._quotes = ""  # a short string ends with its line
+        self._is_joined = line.endswith("\\") and not (self._quotes or self._is_comment)
+
+    def _in_string(self, line: str, at: int) -> int:
+        if line[at] == "\\":
+            return at + 2
+        if line.startswith(self._quotes, at):
+            at += len(self._quotes)
+            self._quotes = ""
+            return at
+        return at + 1
+
+    def _in_code(self, line: str, at: int) -> int:
+        character = line[at]
+        if character == "#":
+            self._is_comment = True
+            return len(line)
+        if character in "\"'":
+            is_long = line.startswith(character * 3, at)
+            self._quotes = character * 3 if is_long else character
+            return at + len(self._quotes)
+        if character in "([{":
+            self._depth += 1
+        elif character in ")]}":
+            self._depth = max(self._depth - 1, 0)
+        return at + 1
