@@ -260,7 +260,7 @@ class TutorApp(ThemedApp):
         usable = (h for h in self._curriculum.headlines if not h.diagnostic)
         headline = next((h for h in usable if h.path.stem == message.slug), None)
         if headline is None:
-            self.tell(Notice("lesson_not_listed", {"slug": message.slug}, "refused"))
+            self.tell(Notice("lesson_not_listed", {"name": message.slug}, "refused"))
             return
         self._open(headline, self._begin_where_left)
         if message.exercise:
