@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tutor.lesson.model import SETUP, Lesson, ScriptOptions
+from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, ScriptOptions
 from tutor.script.lesson import lesson_of_script
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 
@@ -75,6 +75,24 @@ def test_the_file_is_cut_at_its_phases() -> None:
     assert lesson.phase_of_line(12) == ""
     assert lesson.steps("autograd") == ("Predict", "Loss", "Gradient", "Update", "Reset")
     assert [s.heading for s in lesson.sections if s.heading] == [SETUP, *(p.name for p in PHASES)]
+
+
+def test_a_phase_has_its_formulas_above_its_code() -> None:
+    found = outline(4, *PHASES, loss="loss", prediction="y_pred", parameters=("w",))
+    lesson = lesson_of_script(Script(TOP_LEVEL), found, ScriptOptions())
+    assert [[type(block) for block in section.blocks] for section in lesson.sections] == [
+        [Fence],
+        [Fence],
+        [DisplayFormula, Fence],
+        [DisplayFormula, Fence],
+        [Fence],
+        [DisplayFormula, Fence],
+        [DisplayFormula, Fence],
+        [Fence],
+        [DisplayFormula, Fence],
+        [Fence],
+    ]
+    assert lesson.boxed() == ("y_pred", "loss", "w.grad", "w")
 
 
 def test_a_phase_in_a_function_above_the_loop_stands_where_the_file_has_it() -> None:

@@ -31,7 +31,7 @@ from tutor.wording.notices import notice_text
 
 from .conftest import LARGE, SMALL, MakeApp, settled, text_of
 from .panes import OnePane
-from .scripts import LINES, PHASES, SCRIPT, ScriptEngine, at, script, view_of
+from .scripts import LINES, PHASES, SCRIPT, TEXT, ScriptEngine, at, script, view_of
 
 ALL_COMMANDS = ("space", "s", "i", "b", "B", "r", "R", "S", "z", "g", "G", "d", "[", "]", "f", "v",
                 "V", "D", "c", "x", "O", "a", "o", "h", "H", "k", "K", "A", "escape", "tab",
@@ -176,13 +176,15 @@ async def test_a_key_stays_quick_in_a_file_of_2000_lines() -> None:
 
 
 async def test_the_code_stands_for_a_formula_that_is_not_there() -> None:
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), view_of(at(1, 2)))
+    own = script(TEXT.replace("loss.backward()", "backward_of(loss)"))
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view_of(at(1, 2), own))
     async with app.run_test(size=(60, 40)) as pilot:
         await pilot.pause()
         rows = [row.strip() for row in app.screen_rows]
         assert "┃ Loss · line 11" in rows
         assert "▶ Gradient · line 12" in rows
-        assert "loss.backward()" in rows
+        assert "backward_of(loss)" in rows
+        assert "w.grad = None" not in rows  # it has a formula
         assert "import torch" not in rows
         assert not app.pane.page_introduction()  # type: ignore[attr-defined]
 

@@ -22,6 +22,7 @@ from tutor.lesson.model import (
     Section,
     is_learning_rate,
 )
+from tutor.script.formulas import formulas_of
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 
 USUAL_RATE, USUAL_EPOCHS = 0.01, 100
@@ -80,22 +81,27 @@ def _summary(loop: TrainingLoop) -> str:
 
 
 class _Piece(NamedTuple):
-    """A stretch of the file; the phase is "" where it is none of the loop."""
+    """A stretch of the file."""
 
     start: int
     end: int
-    phase: str
+    name: str
+    """Setup, that of its phase, or ""."""
+    phase: ScriptPhase | None = None
 
 
 def _sections(text: str, loop: TrainingLoop) -> Iterator[Section]:
-    """A section for each piece. The first one of Setup and each phase have a heading."""
-    headed: set[str] = set()
+    """A section for each piece; the first of Setup and of each phase has heading and formulas."""
+    formulas = dict(formulas_of(text, loop))
+    headed: set[object] = set()
     for piece in _pieces(text, loop):
         line = len(io.StringIO(text[: piece.start], newline=None).read().split("\n"))
-        heading = "" if piece.phase == SETUP and SETUP in headed else piece.phase
-        headed.add(piece.phase)
+        subject = piece.phase or piece.name
+        heading = "" if subject in headed else piece.name
+        headed.add(subject)
+        said = formulas.pop(piece.phase, ()) if piece.phase else ()
         fence = Fence(text[piece.start : piece.end], line)
-        yield Section(heading, line, piece.phase or None, (fence,))
+        yield Section(heading, line, piece.name or None, (*said, fence))
 
 
 def _pieces(text: str, loop: TrainingLoop) -> list[_Piece]:
@@ -104,7 +110,7 @@ def _pieces(text: str, loop: TrainingLoop) -> list[_Piece]:
     start = places.start_of(loop.line, loop.column)
     phases = sorted(loop.phases, key=lambda phase: (phase.line, phase.column))
     pieces: list[_Piece] = []
-    for whole in _cut(phases, places, 0, len(text), ""):
+    for whole in _cut(phases, places, 0, len(text)):
         for piece in _split(whole, start):
             first = piece.start + _blank_lines(text[piece.start : piece.end])
             if pieces:
@@ -132,9 +138,14 @@ def _blank_lines(code: str) -> int:
 
 
 def _cut(
-    phases: Sequence[ScriptPhase], places: _Places, start: int, end: int, owner: str
+    phases: Sequence[ScriptPhase],
+    places: _Places,
+    start: int,
+    end: int,
+    owner: ScriptPhase | None = None,
 ) -> Iterator[_Piece]:
     """The text from `start` to `end` as pieces: the phases in it, and the rest, the owner's."""
+    name = owner.name if owner else ""
     at, index = start, 0
     while index < len(phases):
         phase = phases[index]
@@ -145,11 +156,11 @@ def _cut(
         if after < len(phases):
             last = min(last, places.start_of(phases[after].line, phases[after].column))
         if at < first:
-            yield _Piece(at, first, owner)
-        yield from _cut(phases[index + 1 : after], places, first, last, phase.name)
+            yield _Piece(at, first, name, owner)
+        yield from _cut(phases[index + 1 : after], places, first, last, phase)
         at, index = last, after
     if at < end:
-        yield _Piece(at, end, owner)
+        yield _Piece(at, end, name, owner)
 
 
 class _Places:

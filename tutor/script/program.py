@@ -15,7 +15,7 @@ from tutor.script.parameters import ParameterTable
 from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
-from tutor.training.program import Liveness, Program
+from tutor.training.program import Liveness, Program, boxed_of
 
 _NOTHING = compile("", "<phase>", "exec")
 
@@ -53,7 +53,7 @@ def _program(lesson: Lesson, loop: TrainingLoop) -> Program:
         epoch_code=_NOTHING,
         report=None,
         watch=(),
-        boxed={},
+        boxed=boxed_of(lesson),
         liveness=Liveness(frozenset(), None),
         open_loop=opener.open,
         open_probe=opener.open_probe,

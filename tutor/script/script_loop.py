@@ -14,6 +14,7 @@ import torch
 
 from tutor.errors import Refused
 from tutor.lesson.model import SETUP
+from tutor.protocol.frame import NO_VALUE, Value
 from tutor.script.driver import END, Driver, WaitingLoop
 from tutor.script.instrument import PREFIX
 from tutor.script.memory_image import MemoryImage, take_image
@@ -246,6 +247,21 @@ class ScriptLoop(Loop):
     def gradient_of(self, name: str) -> Any:
         """The gradient of a parameter."""
         return self.table.gradient(name, self._scopes())
+
+    def keep_boxed(self, phase: str) -> None:
+        """Keep the values in the formulas of the statements that have just run."""
+        formulas, ran = self.program.boxed.get(phase, ()), self._last
+        if formulas and ran:
+            new = tuple(e for e in formulas if ran.line <= e.line <= ran.end_line)
+            self.boxed[phase] = {**self._kept(phase), **self.evaluate(new)}
+
+    def boxed_values(self) -> dict[str, dict[str, Value]]:
+        """The values in all formulas; none for a statement that has not run in this batch."""
+        return {phase: self._kept(phase) for phase in self.program.boxed}
+
+    def _kept(self, phase: str) -> dict[str, Value]:
+        without = {expression.label: NO_VALUE for expression in self.program.boxed[phase]}
+        return without | self.boxed.get(phase, {})
 
     def loss(self) -> Any:
         """The object whose gradient was taken last; None before the first."""

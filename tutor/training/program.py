@@ -419,10 +419,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
             _expression(label, source, filename, lesson.watch_lines[mode][label])
             for label, source in watched.items()
         ),
-        boxed={
-            phase: tuple(_expression(e, e, filename, line) for e, line in lines.items())
-            for phase, lines in lesson.boxed_by_phase().items()
-        },
+        boxed=boxed_of(lesson),
         liveness=alive,
         data=lesson.data if has_data else None,
         volatile=(_bound(epoch) | alive.changed)
@@ -430,6 +427,15 @@ def _program(lesson: Lesson, mode: str) -> Program:
         - {*lesson.parameters[mode], "np", "torch"},
         draws=any(map(_may_draw, (*setup, *epoch, *map(_parsed, shown)))),
     )
+
+
+def boxed_of(lesson: Lesson) -> dict[str, tuple[Expression, ...]]:
+    r"""By phase: the expressions in its formulas' `\boxed{…}`."""
+    filename = str(lesson.path)
+    return {
+        phase: tuple(_expression(e, e, filename, line) for e, line in lines.items())
+        for phase, lines in lesson.boxed_by_phase().items()
+    }
 
 
 def _tree(fences: Iterable[Fence]) -> tuple[ast.stmt, ...]:

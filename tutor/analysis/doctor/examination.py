@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
-from tutor.analysis.doctor.forks import Compiled, Forks
+from tutor.analysis.doctor.forks import Forks, Remade
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.rules import RULES
 from tutor.analysis.doctor.source_code import SourceCode
@@ -28,9 +27,6 @@ EPOCHS = 3
 MOST_STEPS = 300
 """Steps that are examined, where an epoch has many batches."""
 
-SECONDS = 20.0
-"""The time after which no more of a slow script is examined, and the same for whole epochs."""
-
 
 def examine(
     lesson: Lesson,
@@ -39,8 +35,8 @@ def examine(
     quiet: Quiet = nullcontext,
     until: Callable[[], bool] = never,
     epochs: int = EPOCHS,
-    programs: Mapping[str, Program] | None = None,
-    compiled: Compiled = programs_of,
+    programs: dict[str, Program] | None = None,
+    remade: Remade | None = None,
     rules: Sequence[type[DoctorRule]] = RULES,
     with_taught: bool = False,
 ) -> DoctorReport:
@@ -48,22 +44,18 @@ def examine(
 
     The recipe's own run is left alone, the random numbers too. `until` is asked between steps and
     stops the examination: what was found until then is reported. Raises RunError if the code's
-    Setup does, LessonRaised if the learner stops its code. `compiled` makes programs of a lesson
-    or a script, and `programs` are the lesson's, if they are there already. `with_taught`: what
+    Setup does. `remade` makes a changed script a lesson again, for its forks; `with_taught`: what
     the lesson teaches is reported, too.
     """
-    programs = programs or compiled(lesson)
+    programs = programs or programs_of(lesson)
     recipe = _from_the_start(programs, recipe)
     with untouched_randomness(recipe.device), quiet():
         recorder = CallRecorder(next(iter(programs.values())).filename)
         patient = _patient(lesson, programs, recipe, quiet, until, recorder)
-        try:
-            examination = _Examination(patient, recorder, [rule(patient) for rule in rules])
-            is_complete = examination.go(epochs)
-        finally:
-            patient.close()
+        examination = _Examination(patient, recorder, [rule(patient) for rule in rules])
+        is_complete = examination.go(epochs)
         found = [f for f in examination.found if with_taught or not is_taught(lesson, recipe, f)]
-        forks = Forks(patient, compiled)
+        forks = Forks(patient, remade)
         return DoctorReport(
             findings=tuple(sorted(map(forks.tried, found), key=lambda f: f.line)),
             taught=len(examination.found) - len(found),
@@ -73,7 +65,7 @@ def examine(
         )
 
 
-def _from_the_start(programs: Mapping[str, Program], recipe: RunRecipe | None) -> RunRecipe:
+def _from_the_start(programs: dict[str, Program], recipe: RunRecipe | None) -> RunRecipe:
     """The recipe of the examined run: the settings that the learner's has come to."""
     if recipe is None:
         program = next(iter(programs.values()))
@@ -83,7 +75,7 @@ def _from_the_start(programs: Mapping[str, Program], recipe: RunRecipe | None) -
 
 def _patient(
     lesson: Lesson,
-    programs: Mapping[str, Program],
+    programs: dict[str, Program],
     recipe: RunRecipe,
     quiet: Quiet,
     until: Callable[[], bool],
@@ -125,24 +117,19 @@ class _Examination:
 
     def _step_through(self, epochs: int) -> bool:
         """Step through so many epochs, or MOST_STEPS; whether the code raised nothing."""
-        patient, until = self._patient, self._within_time()
+        patient = self._patient
         self._each(lambda rule: rule.before(self._moment(SETUP, [])))
         for _ in range(MOST_STEPS):
             loop = patient.run.loop
-            if until() or loop.is_over or (loop.at_end and loop.epoch >= epochs):
+            if patient.until() or (loop.at_end and loop.epoch >= epochs):
                 break
             if not self._step():
                 return False
             self.epochs = max(self.epochs, patient.epoch)
         return True
 
-    def _within_time(self) -> Callable[[], bool]:
-        """The patient's `until`, which also says so after SECONDS."""
-        deadline, until = time.monotonic() + SECONDS, self._patient.until
-        return lambda: until() or time.monotonic() > deadline
-
     def _step(self) -> bool:
-        """Run the next step; whether it raised nothing. Raises LessonRaised if it is stopped."""
+        """Run the next step; whether it raised nothing."""
         patient, error = self._patient, None
         phase = patient.run.loop.next_phase_name()
         self._each(lambda rule: rule.before(self._moment(phase, [])))
@@ -150,12 +137,7 @@ class _Examination:
             try:
                 patient.run.step_phase()
             except LessonRaised as raised:
-                if raised.stopped:
-                    raise
                 error = raised
-        loop = patient.run.loop
-        if error is None:
-            phase = "" if loop.is_over and loop.at_end else loop.last_phase_name()
         moment = self._moment(phase, calls, error, self._recorder.failed)
         self._each(lambda rule: self._add(rule.after(moment)))
         return error is None
@@ -168,26 +150,23 @@ class _Examination:
         failed: TorchCall | None = None,
     ) -> Moment:
         loop = self._patient.run.loop
-        same = [p for p in loop.program.loop if p.name == phase]
-        code = next((p for p in same if loop.line in p.lines), next(iter(same), None))
+        code = next((p for p in loop.program.loop if p.name == phase), None)
         return Moment(self._patient, phase, code, calls, loop.epoch, loop.batch, error, failed)
 
     def _go_on(self) -> bool:
         """Run whole epochs for the rules that want more of them."""
-        patient, until = self._patient, self._within_time()
+        patient = self._patient
         for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
             try:
-                patient.run.run_to(max(epochs, patient.epoch), until)
-            except LessonRaised as error:
-                if error.stopped:
-                    raise
+                patient.run.run_to(max(epochs, patient.epoch), patient.until)
+            except LessonRaised:
                 return False
             self._each(
                 lambda rule, epochs=epochs: (  # type: ignore[misc]
                     self._add(rule.after_whole_epochs()) if rule.epochs == epochs else None
                 )
             )
-        return not until()
+        return not patient.until()
 
     def _each(self, ask: Callable[[DoctorRule], object]) -> None:
         """Ask each rule. One that raises is asked no more: the others still count."""

@@ -1,0 +1,290 @@
+"""The facts of a script that its formulas depend on: imports, single numbers, single values."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+_SAME_NUMBERS = frozenset(
+    [
+        "item",
+        "detach",
+        "clone",
+        "numpy",
+        "cpu",
+        "cuda",
+        "to",
+        "float",
+        "double",
+        "contiguous",
+        "requires_grad_",
+        "astype",
+    ]
+)
+_DRAWN = frozenset(["random.random", "random.uniform", "random.gauss", "numpy.random.random"])
+_DRAWN_BY_SHAPE = frozenset(["randn", "rand", "zeros", "ones"])
+_NUMBERS = frozenset(
+    ["builtins.float", "builtins.int", "builtins.len", "numpy.float32", "numpy.float64"]
+)
+_REDUCTIONS = frozenset(["sum", "mean", "norm"])
+_LOSSES = frozenset(
+    [
+        "mse_loss",
+        "l1_loss",
+        "cross_entropy",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+    ]
+)
+_LOSS_MODULES = {
+    "MSELoss": "mse_loss",
+    "L1Loss": "l1_loss",
+    "CrossEntropyLoss": "cross_entropy",
+    "BCELoss": "binary_cross_entropy",
+    "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+}
+"""A loss of torch.nn → its function; all of them make a single number unless told otherwise."""
+
+
+class CodeFacts:
+    """The names of a file: where each comes from, and which are single numbers."""
+
+    def __init__(self, tree: ast.Module, rates: Sequence[str] = ()) -> None:
+        self.rates = frozenset(rates)
+        """The expressions of the learning rate."""
+        self._imports = dict(_imports(tree))
+        self._values: dict[str, list[ast.expr | None]] = defaultdict(list)
+        for name, value in _bindings(tree):
+            self._values[name].append(value)
+        nodes = list(ast.walk(tree))
+        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        self.callables = {node.name for node in nodes if isinstance(node, definitions)}
+        """The names of all functions, methods and classes of the file."""
+        self.iterated = {name for node in nodes for name in _iterated(node)}
+        """The names whose items a loop takes one by one."""
+        self.functions = _defined_once(tree, self._values)
+        """The functions at the file's top level, without those whose name has another value."""
+        classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+        self.methods = {s.name for c in classes for s in c.body if isinstance(s, ast.FunctionDef)}
+        """The names of the methods that the file's classes define."""
+        self._scalars: set[str] = set()
+        self._find_scalars()
+
+    def dotted(self, node: ast.expr) -> str:
+        """Where a function or module is from: `torch.nn.functional.relu`, `builtins.sum`.
+
+        "" if it is the file's own, or if its name has several values.
+        """
+        if isinstance(node, ast.Attribute):
+            base = self.dotted(node.value)
+            return f"{base}.{node.attr}" if base and not base.startswith("builtins") else ""
+        if not isinstance(node, ast.Name):
+            return ""
+        if node.id in self._imports:
+            return "" if node.id in self._values else self._imports[node.id]
+        is_builtin = node.id not in self._values and hasattr(builtins, node.id)
+        return f"builtins.{node.id}" if is_builtin else ""
+
+    def only_value(self, node: ast.expr) -> ast.expr | None:
+        """The value of a name or attribute that the file assigns exactly once."""
+        values = self._values.get(ast.unparse(node), [])
+        return values[0] if len(values) == 1 else None
+
+    def call_of_module(self, node: ast.expr) -> tuple[str, ast.Call] | None:
+        """The module of torch.nn that a name stands for: `("Linear", the call that made it)`."""
+        value = self.only_value(node)
+        return self.module_made_by(value) if value is not None else None
+
+    def module_made_by(self, value: ast.expr) -> tuple[str, ast.Call] | None:
+        """The module of torch.nn that an expression makes."""
+        match value:
+            case ast.Call(func=ast.Attribute(value=made, attr="to")):  # nn.Linear(1, 1).to(device)
+                return self.module_made_by(made)
+            case ast.Call(func=function):
+                package, _, name = self.dotted(function).rpartition(".")
+                return (name, value) if package == "torch.nn" else None
+        return None
+
+    def is_scalar(self, node: ast.expr) -> bool:
+        """Whether the code says that this is a single number."""
+        match node:
+            case ast.Constant(value=value):
+                return type(value) in (int, float)
+            case ast.Name(id=name):
+                return name in self._scalars or name in self.rates
+            case ast.UnaryOp(operand=operand):
+                return self.is_scalar(operand)
+            case ast.BinOp(left=left, right=right):
+                return self.is_scalar(left) and self.is_scalar(right)
+            case ast.Attribute(value=value, attr="grad" | "data"):
+                return self.is_scalar(value)
+            case ast.Attribute():
+                text = ast.unparse(node)
+                is_constant = self.dotted(node).endswith((".pi", ".e"))
+                return is_constant or text in self.rates or text in self._scalars
+            case ast.Subscript(value=ast.Attribute(attr="shape")):
+                return True
+            case ast.Subscript(value=value):
+                return self._lists_numbers(value)
+            case ast.Call():
+                return self._makes_scalar(node)
+        return False
+
+    def _lists_numbers(self, node: ast.expr) -> bool:
+        """Whether it is a list of numbers that the code writes out."""
+        value = node if isinstance(node, ast.List | ast.Tuple) else self.only_value(node)
+        return isinstance(value, ast.List | ast.Tuple) and all(map(self.is_scalar, value.elts))
+
+    def _makes_scalar(self, call: ast.Call) -> bool:
+        name = self.dotted(call.func)
+        package, _, last = name.rpartition(".")
+        if not name:
+            return self._method_makes_scalar(call)
+        has_axis = any(k.arg in ("dim", "axis", "size", "reduction") for k in call.keywords)
+        if package == "math" or name in _NUMBERS:
+            return True
+        if last in _REDUCTIONS and package != "builtins":
+            return len(call.args) == 1 and not has_axis
+        if last in _LOSSES or name in _DRAWN:
+            return not has_axis
+        if last in _DRAWN_BY_SHAPE and package in ("torch", "numpy", "numpy.random"):
+            is_one = all(ast.unparse(argument) in ("1", "()") for argument in call.args)
+            return is_one and not has_axis and (bool(call.args) or package == "numpy.random")
+        if name in ("torch.tensor", "torch.nn.Parameter", "numpy.array", "torch.as_tensor"):
+            return len(call.args) == 1 and self.is_scalar(_only_element(call.args[0]))
+        return False
+
+    def _method_makes_scalar(self, call: ast.Call) -> bool:
+        if module := self.call_of_module(call.func):
+            made = module[1]
+            return module[0] in _LOSS_MODULES and not any(
+                k.arg == "reduction" for k in made.keywords
+            )
+        if not isinstance(call.func, ast.Attribute) or call.func.attr in self.methods:
+            return False
+        method, is_bare = call.func.attr, not call.args and not call.keywords
+        if method in ("item", "numel") or (method in _REDUCTIONS and is_bare):
+            return True
+        return method in _SAME_NUMBERS and self.is_scalar(call.func.value)
+
+    def _find_scalars(self) -> None:
+        """Find the names whose every value is a single number, if the others' are."""
+        values = {n: [v for v in of if v] for n, of in self._values.items() if None not in of}
+        self._scalars = set(values)
+        while no_more := {n for n in self._scalars if not all(map(self.is_scalar, values[n]))}:
+            self._scalars -= no_more
+
+
+def loss_function(module: str) -> str:
+    """The function of a loss of torch.nn; "" if it is no such loss."""
+    return _LOSS_MODULES.get(module, "")
+
+
+def has_same_numbers(method: str) -> bool:
+    """Whether a tensor's method gives back the tensor's own numbers in the same shape."""
+    return method in _SAME_NUMBERS
+
+
+def _only_element(node: ast.expr) -> ast.expr:
+    """`2.0` of `[[2.0]]`: an array of one number multiplies as the number does."""
+    while isinstance(node, ast.List) and len(node.elts) == 1:
+        node = node.elts[0]
+    return node
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The names that imports bind, and what they stand for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                yield (alias.asname, alias.name) if alias.asname else (top, top)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def _defined_once(
+    tree: ast.Module, values: dict[str, list[ast.expr | None]]
+) -> dict[str, ast.FunctionDef]:
+    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return {name: node for name, node in found.items() if values[name] == [None]}
+
+
+def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
+    """Everything that a statement gives a value, with that value if it is an expression."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    yield from _targets(target, value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                yield from _targets(target, value)
+            case ast.NamedExpr(target=target, value=value):
+                yield from _targets(target, value)
+            case ast.AugAssign(target=target, value=value):
+                yield from _targets(target, value)
+            case ast.For(target=target, iter=iterable) | ast.AsyncFor(target=target, iter=iterable):
+                yield from _loop_targets(target, iterable)
+            case ast.comprehension(target=target, iter=iterable):
+                yield from _loop_targets(target, iterable)
+            case ast.withitem(optional_vars=ast.expr() as target):
+                yield from _targets(target, None)
+            case ast.arg(arg=name) | ast.ExceptHandler(name=str() as name):
+                yield name, None
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name, None
+            case ast.ClassDef(name=name):
+                yield name, None
+
+
+def _iterated(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.For | ast.comprehension):
+        iterables = node.iter.args if _called(node.iter) in _WRAPPERS else [node.iter]  # type: ignore[attr-defined]
+        yield from map(ast.unparse, iterables)
+
+
+def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(target, ast.Tuple | ast.List):
+        values: Sequence[ast.expr | None] = [None] * len(target.elts)
+        if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+            values = value.elts
+        elif isinstance(value, ast.Attribute) and value.attr == "shape":
+            values = [ast.Constant(0)] * len(target.elts)
+        for part, of_part in zip(target.elts, values, strict=True):
+            yield from _targets(part, of_part)
+    elif isinstance(target, ast.Starred):
+        yield from _targets(target.value, None)
+    elif isinstance(target, ast.Name | ast.Attribute):
+        yield ast.unparse(target), value
+
+
+_WRAPPERS = ("zip", "enumerate", "tqdm", "reversed")
+
+
+def _loop_targets(target: ast.expr, iterable: ast.expr) -> Iterator[tuple[str, ast.expr | None]]:
+    """The names that a loop binds: to numbers, or to the items of what it goes through."""
+    function, arguments = _called(iterable), getattr(iterable, "args", [])
+    item = ast.Subscript(iterable, ast.Constant(0))
+    if function == "range":
+        yield from _targets(target, ast.Constant(0))
+    elif function in ("tqdm", "reversed") and len(arguments) == 1:
+        yield from _loop_targets(target, arguments[0])
+    elif not isinstance(target, ast.Tuple):
+        yield from _targets(target, None if function else item)
+    elif function == "enumerate" and len(target.elts) == 2 and arguments:
+        yield from _targets(target.elts[0], ast.Constant(0))
+        yield from _loop_targets(target.elts[1], arguments[0])
+    elif function == "zip" and len(target.elts) == len(arguments):
+        for part, of in zip(target.elts, arguments, strict=True):
+            yield from _loop_targets(part, of)
+    else:
+        yield from _targets(target, None)
+
+
+def _called(node: ast.expr) -> str:
+    """The name of the function that is called; "" if that is no plain name."""
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    return node.func.id if is_call else ""  # type: ignore[attr-defined]

@@ -1,0 +1,306 @@
+"""The formulas of a script's phases, derived from its statements where that is exact.
+
+A statement that no formula says exactly stays a line of code.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from tutor.lesson.model import DisplayFormula, Prose
+from tutor.script import latex_terms as terms
+from tutor.script.code_facts import CodeFacts
+from tutor.script.expression_latex import ExpressionLatex
+from tutor.script.known_functions import NotExact
+from tutor.script.latex_names import Names
+from tutor.script.latex_terms import Term
+from tutor.script.optimizer_formulas import THETA, each_parameter, optimizer_step
+from tutor.script.outline import ScriptPhase, TrainingLoop
+
+Said: TypeAlias = DisplayFormula | Prose
+_MOST_LINES = 8
+"""Of code in the place of a formula."""
+_MOST_PARAMETERS = 4
+_IN_PLACE: dict[str, type[ast.operator]] = {
+    "add_": ast.Add,
+    "sub_": ast.Sub,
+    "mul_": ast.Mult,
+    "div_": ast.Div,
+}
+_AUGMENTED = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+_NO_GRAPH = frozenset(
+    ["torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.enable_grad"]
+)
+
+
+def formulas_of(text: str, loop: TrainingLoop) -> Mapping[ScriptPhase, tuple[Said, ...]]:
+    """What the formula pane shows of each phase: its formulas, and the code between them.
+
+    Nothing where a phase has no formula.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    found = {phase: statements_of(tree, phase, loop.phases) for phase in loop.phases}
+    writer = _StatementWriter(tree, text, loop, [s for of in found.values() for s in of])
+    said = {phase: tuple(writer.said(phase, statements)) for phase, statements in found.items()}
+    return {p: of for p, of in said.items() if any(isinstance(s, DisplayFormula) for s in of)}
+
+
+def statements_of(
+    tree: ast.AST, phase: ScriptPhase, phases: Sequence[ScriptPhase]
+) -> list[ast.stmt]:
+    """The outermost statements that stand wholly in a phase, in the file's order."""
+    start = (phase.line, phase.column)
+    stops = [(p.line, p.column) for p in phases if start < (p.line, p.column)]
+    stop = min(stops, default=(phase.end_line + 1, 0))
+    found: list[ast.stmt] = []
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                place, end = (child.lineno, child.col_offset), child.end_lineno or child.lineno
+                is_inside = start <= place < stop and end <= phase.end_line
+                if is_inside and (end, child.end_col_offset or 0) <= stop:
+                    found.append(child)
+                    continue
+            waiting.append(child)
+    return sorted(found, key=lambda statement: (statement.lineno, statement.col_offset))
+
+
+class _StatementWriter:
+    """Writes the statements of one loop."""
+
+    def __init__(
+        self, tree: ast.Module, text: str, loop: TrainingLoop, statements: Sequence[ast.stmt]
+    ) -> None:
+        self.facts = CodeFacts(tree, loop.rates)
+        self.names = Names(tree)
+        self.expressions = ExpressionLatex(self.facts, self.names)
+        self.text, self.loop = text, loop
+        self._changes = Counter(t for s in statements for t in _changed_in(s))
+        """How often the loop's phases change each name."""
+        named = {loop.loss, loop.prediction, *loop.parameters, *loop.gradients.values()}
+        self._shown = {_name_of(_parsed(name)): name for name in named if name}
+        """The names whose numbers are always shown: as `ast` writes them → as the outline does."""
+        self._boxed: set[tuple[str, str]] = set()
+        """By name of a phase: the expressions whose numbers are shown there."""
+        self._last: Mapping[str, ast.stmt] = {}
+        """By name: the last statement of the phase that changes it."""
+
+    def said(self, phase: ScriptPhase, statements: Sequence[ast.stmt]) -> Iterator[Said]:
+        """The formulas of a phase's statements, one for each, or their code."""
+        self.expressions.definitions.clear()
+        defined: set[str] = set()
+        flat = list(_without_graphs(statements, self.facts))
+        self._last = {name: s for s in flat for name in _changed_in(s)}
+        for statement in flat:
+            try:
+                equations = list(self._equations(statement))
+            except NotExact:
+                yield Prose(_as_code(statement, self.text), statement.lineno)
+                continue
+            definitions = self.expressions.definitions
+            equations += [of for name, of in definitions.items() if name not in defined]
+            defined.update(definitions)
+            for latex in equations:
+                yield self._formula(phase, latex, statement.lineno)
+
+    def _formula(self, phase: ScriptPhase, latex: str, line: int) -> DisplayFormula:
+        """The formula, with its number unless another phase of this name shows it."""
+        equation, _, boxed = latex.partition(_NUMBER)
+        expression = boxed.removesuffix("}")
+        if not boxed or (phase.name, expression) in self._boxed:
+            return DisplayFormula(equation, line)
+        self._boxed.add((phase.name, expression))
+        return DisplayFormula(latex, line, (expression,))
+
+    # ── Statements ──────────────────────────────────────────────────────────────────
+
+    def _equations(self, statement: ast.stmt) -> Iterator[str]:
+        """The equations that a statement comes to. Raises NotExact."""
+        match statement:
+            case ast.Assign(targets=[target], value=value):
+                yield self._assigned(statement, target, value)
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                yield self._assigned(statement, target, value)
+            case ast.AugAssign(target=target, op=op, value=value) if isinstance(op, _AUGMENTED):
+                yield self._changed(statement, target, ast.BinOp(target, op, value))
+            case ast.Expr(value=ast.Call(func=ast.Attribute()) as call):
+                yield from self._called(statement, call)
+            case ast.For():
+                yield from self._for_each(statement)
+            case _:
+                raise NotExact
+
+    def _assigned(self, statement: ast.stmt, target: ast.expr, value: ast.expr) -> str:
+        if isinstance(value, ast.Constant) and value.value is None:
+            if not isinstance(target, ast.Attribute) or target.attr != "grad":
+                raise NotExact
+            return _reset(self.expressions.gradient(target.value))
+        name = _name_of(target)
+        is_gradient = isinstance(target, ast.Attribute) and target.attr == "grad"
+        is_new = self._changes[name] == 1 and not is_gradient and not _mentions(value, target)
+        return self._changed(statement, target, value, "=" if is_new else r"\leftarrow")
+
+    def _changed(
+        self, statement: ast.stmt, target: ast.expr, value: ast.expr, sign: str = r"\leftarrow"
+    ) -> str:
+        """`w ← w - η ∇ = 0.5`: the number is right if nothing else in the phase changes it."""
+        if isinstance(target, ast.Tuple | ast.List | ast.Starred):
+            raise NotExact
+        latex = f"{self.expressions.term(target).latex} {sign} {self._term(value).latex}"
+        name = _name_of(target)
+        shown = self._shown.get(name) or (name if self.facts.is_scalar(target) else "")
+        if not shown or self._last.get(name) is not statement or isinstance(value, ast.Constant):
+            return latex
+        return f"{latex}{_NUMBER}{shown}}}"
+
+    def _term(self, value: ast.expr) -> Term:
+        return self.expressions.term(value)
+
+    def _called(self, statement: ast.stmt, call: ast.Call) -> Iterator[str]:
+        """A method that changes something."""
+        assert isinstance(call.func, ast.Attribute)
+        owner, method = call.func.value, call.func.attr
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        if method in self.facts.methods or self.facts.dotted(call.func):
+            raise NotExact
+        if method == "backward" and not call.args and keywords.keys() <= {"retain_graph"}:
+            yield from self._backward(owner)
+        elif method == "zero_" and isinstance(_bare(owner), ast.Attribute):
+            yield _reset(self._term(owner))
+        elif method == "zero_grad" and keywords.keys() <= {"set_to_none"}:
+            yield _reset(each_parameter(self.names)) + _FOR_EACH
+        elif method == "step" and not call.args and not keywords:
+            yield from optimizer_step(owner, self.expressions, self._boxed_parameter)
+        elif method == "copy_" and len(call.args) == 1 and not keywords:
+            yield self._changed(statement, owner, call.args[0])
+        elif method in _IN_PLACE and len(call.args) == 1 and keywords.keys() <= {"alpha"}:
+            value = call.args[0]
+            if factor := keywords.get("alpha"):
+                value = ast.BinOp(factor, ast.Mult(), value)
+            yield self._changed(statement, owner, ast.BinOp(owner, _IN_PLACE[method](), value))
+        else:
+            raise NotExact
+
+    def _boxed_parameter(self, name: str) -> str:
+        return f"{_NUMBER}{name}}}" if name.isidentifier() else ""
+
+    def _backward(self, loss: ast.expr) -> Iterator[str]:
+        """PyTorch adds the derivative of the loss to each parameter's gradient."""
+        of = self._term(loss)
+        of = of if of.binding == terms.Binding.ATOM else terms.in_parentheses(of)
+        parameters = self.loop.parameters
+        is_a_list = not self.facts.iterated.isdisjoint(parameters)
+        if is_a_list or not 0 < len(parameters) <= _MOST_PARAMETERS:
+            yield _added(each_parameter(self.names), of, Term(THETA)) + _FOR_EACH
+            return
+        for name in parameters:
+            expression = _parsed(name)
+            gradient = self.expressions.gradient(expression)
+            latex = _added(gradient, of, self._term(expression))
+            yield f"{latex}{_NUMBER}{name}.grad}}" if _is_short(name) else latex
+
+    def _for_each(self, loop: ast.For) -> Iterator[str]:
+        """A loop that does the same for each parameter."""
+        is_plain = isinstance(loop.iter, ast.Name | ast.Attribute | ast.List | ast.Tuple)
+        if isinstance(loop.iter, ast.Call):
+            function = loop.iter.func
+            is_plain = isinstance(function, ast.Attribute) and function.attr == "parameters"
+            is_plain = is_plain or self.facts.dotted(function) == "builtins.zip"
+        targets = loop.target.elts if isinstance(loop.target, ast.Tuple) else [loop.target]
+        if not is_plain or loop.orelse or not all(isinstance(t, ast.Name) for t in targets):
+            raise NotExact
+        self._last = {}  # no number stands for all of them
+        each = self._term(targets[0]).latex
+        for statement in _without_graphs(loop.body, self.facts):
+            for latex in self._equations(statement):
+                yield rf"{latex} \quad \text{{for each }} {each}"
+
+
+_NUMBER = r" = \boxed{"
+_FOR_EACH = rf" \quad \text{{for each parameter }} {THETA}"
+
+
+def _reset(gradient: Term) -> str:
+    return rf"{gradient.latex} \leftarrow 0"
+
+
+def _added(gradient: Term, loss: Term, parameter: Term) -> str:
+    derivative = rf"\frac{{\partial {loss.latex}}}{{\partial {parameter.latex}}}"
+    return rf"{gradient.latex} \leftarrow {gradient.latex} + {derivative}"
+
+
+def _is_short(name: str) -> bool:
+    return len(name) <= 16 and "{" not in name
+
+
+def _bare(node: ast.expr) -> ast.expr:
+    """`w.grad` of `w.grad.data`."""
+    while isinstance(node, ast.Attribute) and node.attr == "data":
+        node = node.value
+    return node
+
+
+def _parsed(expression: str) -> ast.expr:
+    return ast.parse(expression, mode="eval").body
+
+
+def _name_of(target: ast.expr) -> str:
+    return ast.unparse(_bare(target))
+
+
+def _mentions(value: ast.expr, target: ast.expr) -> bool:
+    name = _name_of(target)
+    nodes = (n for n in ast.walk(value) if isinstance(n, ast.Name | ast.Attribute | ast.Subscript))
+    return any(ast.unparse(node) == name for node in nodes)
+
+
+def _changed_in(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement changes, one for each change."""
+    for node in ast.walk(statement):
+        match node:
+            case ast.Assign(targets=targets):
+                for target in targets:
+                    parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+                    yield from map(_name_of, parts)
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+                yield _name_of(target)
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)) if method.endswith("_"):
+                yield _name_of(owner)
+
+
+def _without_graphs(statements: Sequence[ast.stmt], facts: CodeFacts) -> Iterator[ast.stmt]:
+    """The statements, those in `with torch.no_grad():` among them."""
+    for statement in statements:
+        if isinstance(statement, ast.With) and all(
+            isinstance(item.context_expr, ast.Call)
+            and facts.dotted(item.context_expr.func) in _NO_GRAPH
+            and item.optional_vars is None
+            for item in statement.items
+        ):
+            yield from _without_graphs(statement.body, facts)
+        elif not isinstance(statement, ast.Pass):
+            yield statement
+
+
+def _as_code(statement: ast.stmt, text: str) -> str:
+    """The statement's lines as Markdown, each as code."""
+    lines = (ast.get_source_segment(text, statement) or ast.unparse(statement)).splitlines()
+    lines = [line.strip() for line in lines if line.strip()]
+    shown = lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"]
+    return "\\\n".join(map(_code_span, shown))
+
+
+def _code_span(line: str) -> str:
+    ticks = "`"
+    while ticks in line:
+        ticks += "`"
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
