@@ -31,7 +31,7 @@ def answer(*lines: str) -> str:
 
 def test_a_script_begins_with_its_name_its_loop_and_the_first_line_of_it() -> None:
     text = said()
-    assert text.startswith("Script: train.py. The training loop of train, line 9.\n")
+    assert text.startswith("Script: train.py. The training loop of train, on line 9.\n")
     assert "from line 1 to 8" in text
     assert "Next: Predict, from line 9: for epoch in range(3):\n" in text
     assert "import torch" not in text

@@ -198,6 +198,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """The arguments that the script finds in `sys.argv`, after its name."""
     is_here: bool = False
     """Whether it writes files where it wants; else into a temporary folder."""
+    is_counted: bool = True
+    """Whether its code says how many epochs there are; else nobody knows before its end."""
 
 
 class Lesson(msgspec.Struct, frozen=True):

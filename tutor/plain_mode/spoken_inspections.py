@@ -415,10 +415,12 @@ def runs(found: Sequence[RunInfo]) -> Iterator[str]:
         is_named = run.letter and run.name != run.letter
         name = f"{run.name}, letter {run.letter}" if is_named else run.name
         loss = f", loss {figure(run.loss)}" if run.furthest else ""
+        known = f"learning rate {figure(run.learning_rate)}"
+        rate = known if run.learning_rate else "its own learning rate"
         origin = f", forked in epoch {run.forked_at.epoch}" if run.forked_at else ""
         yield (
             f"Run {name}{', this run' if run.is_current else ''}: mode {run.mode}, "
-            f"learning rate {figure(run.learning_rate)}, seed {run.seed}, "
+            f"{rate}, seed {run.seed}, "
             f"{counted(run.furthest, 'epoch')}{loss}{origin}."
         )
     if len(found) < 2:

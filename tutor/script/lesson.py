@@ -13,6 +13,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from tutor.lesson.model import (
     LAST,
     SETUP,
@@ -68,13 +70,13 @@ def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOption
         epochs={loop.mode: loop.epochs or USUAL_EPOCHS},
         sections=tuple(_sections(source.text, loop)),
         comparable=False,
-        script=options,
+        script=msgspec.structs.replace(options, is_counted=loop.epochs is not None),
     )
 
 
 def _summary(loop: TrainingLoop) -> str:
-    where = f"of `{loop.function}`, " if loop.function else ""
-    return f"The training loop {where}line {loop.line}."
+    where = f" of `{loop.function}`," if loop.function else ""
+    return f"The training loop{where} on line {loop.line}."
 
 
 # ── The file in pieces ──────────────────────────────────────────────────────────────

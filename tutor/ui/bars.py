@@ -60,7 +60,8 @@ def _settings(view: RunView) -> Iterable[str]:
         yield f"lr {setting(rate)}"
     if frame and frame.seed:
         yield f"seed {frame.seed}"
-    goal = f" of {view.goal}" if view.epoch <= view.goal else ""
+    is_known = lesson.script is None or lesson.script.is_counted
+    goal = f" of {view.goal}" if is_known and view.epoch <= view.goal else ""
     if frame and frame.is_over:
         goal = ", the last"
     yield f"epoch {view.epoch}{goal}"
@@ -169,6 +170,8 @@ def _next(view: RunView | None) -> Iterable[Piece]:
 
 def _progress(view: RunView, width: int) -> Content:
     target, epoch = view.target or 1, view.epoch
+    if view.lesson.script is not None and not view.lesson.script.is_counted:
+        return line(f"Epoch {epoch} · {view.rate:.0f} epochs/s · r pauses")
     words = f" epoch {epoch} of {target} · {view.rate:.0f} epochs/s · r pauses"
     cells = max(5, width - len(words) - 2)
     done = min(cells, cells * epoch // max(1, target))

@@ -73,7 +73,7 @@ _REMARKS: Mapping[str, str] = {
     "no_attribute": "there is nothing to show of .{attribute}",
     "not_computed": "not computed yet: {phase} binds it",
     "inner_name": "a name inside a function or a class: it has a value only while that runs",
-    "unknown_name": "nothing in the lesson bears this name",
+    "unknown_name": "nothing bears this name here",
     "spoiled_view": "a view of what was updated in place: its way through the graph is lost",
     "no_leaf": "not a leaf: backward passes through it and keeps no gradient here",
     "gradient_by_hand": "its gradient is {gradient}, computed by hand",

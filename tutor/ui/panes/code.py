@@ -141,7 +141,8 @@ class CodePane(FooterPane):
         if self._chosen in names:
             self._go_to(beside(names, self._chosen, by))
         else:
-            first, _ = self._phases.get(self._next, (0, 0))
+            nothing = 0 if self._listing is None else self.scroll_offset.y
+            first, _ = self._phases.get(self._next, (nothing, 0))
             ahead = [name for name in names if self._rows[name] >= first] or names
             self._go_to(ahead[0] if ahead else None)
 

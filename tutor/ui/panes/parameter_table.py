@@ -21,7 +21,7 @@ GAP = "  "
 _COLUMNS = ("shape", "mean", "norm", "change", "then", "gradient")
 _DROPPED = ("shape", "change", "mean", "then")
 """The columns that a narrow pane leaves out, the first of them first."""
-_HEADINGS = {"change": "change of it", "then": "norm then", "gradient": "gradient's norm"}
+_HEADINGS = {"then": "norm then", "gradient": "gradient's norm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def parameter_lines(
     rows = list(_table(frame, before, then.frame if then else None))
     names = max((len(row.name) for row in rows), default=0)
     room = width - text_styles.GUTTER - names
-    columns = [c for c in _COLUMNS if any(row.cells.get(c) for row in rows)]
+    columns = [c for c in _COLUMNS if c != "then" or then is not None]
     widths = {column: _width(column, rows) for column in columns}
     for column in _DROPPED:
         if sum(widths.values()) + len(GAP) * len(widths) > room:

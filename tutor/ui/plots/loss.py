@@ -164,10 +164,10 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _settings(run: RunInfo, name: str) -> str:
-    """Mode and learning rate, unless the name says them already."""
+    """Mode and learning rate, unless the name says them already, or it is a script's own."""
     rate = f"lr {setting(run.learning_rate)}"
     words = [] if run.mode in name.split() else [one_line(run.mode)]
-    words += [] if rate in name else [rate]
+    words += [rate] if run.learning_rate and rate not in name else []
     return " ".join(words)
 
 

@@ -85,7 +85,9 @@ class RunsScreen(ModalScreen[None]):
             yield from self._parts()
 
     def _parts(self) -> Iterable[Widget]:
-        yield Static("Runs of this lesson", markup=False)
+        view = self.session.view
+        what = "script" if view and view.lesson.script else "lesson"
+        yield Static(f"Runs of this {what}", markup=False)
         yield RunsPane(id="runs")
         yield Static("", id="runs-notice", markup=False)
         keys = " · ".join(f"{c.key_label} {c.label}" for c in RUNS_COMMANDS if c.rank)
@@ -210,7 +212,7 @@ GIVEN_UP = ("seed", "from", "lr")
 def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield called(run)
     yield one_line(run.mode)
-    yield setting(run.learning_rate)
+    yield setting(run.learning_rate) if run.learning_rate else "its own"
     yield str(run.seed)
     yield str(run.furthest)
     yield number(run.loss, 4) if run.furthest else ""
