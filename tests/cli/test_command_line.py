@@ -119,6 +119,21 @@ def test_compare_goes_on_by_the_mode_that_is_named(tutor: Tutor) -> None:
     assert last["gradients"]["autograd"] == pytest.approx(-12.0)
 
 
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv"])
+def test_the_doctor_reports_after_the_figures(tutor: Tutor, form: str) -> None:
+    done = tutor("run", "forgotten-zero", "--mode", "autograd", "--epochs", "1", "--doctor",
+                 "--format", form)  # fmt: skip
+    assert done.returncode == 0
+    if form == "jsonl":
+        found = json.loads(done.stdout.splitlines()[-1])["finding"]
+        assert (found["code"], found["numbers"]["used"]) == ("gradients_not_reset", -12)
+        assert found["fix"]["loss_with"] < found["fix"]["loss_without"]
+    else:
+        text = done.stderr if form == "csv" else done.stdout
+        assert "`w.grad = None`" in text
+        assert ("`" in done.stdout) == (form == "text")
+
+
 def test_modes_that_are_runs_of_their_own_are_not_compared(tutor: Tutor) -> None:
     done = tutor("run", "scaling-inputs", "--compare")
     assert done.returncode == 2

@@ -10,11 +10,14 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.training.conftest import PLAIN, lesson_text
 from tutor.lesson.document import parse
+from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Position, Remark, Value
 from tutor.protocol.messages import (
     CommandRefused,
     EvaluateExpressions,
+    Examine,
     ExpressionsEvaluated,
+    FindingsReady,
     FindLocalGradients,
     Fork,
     FrameShown,
@@ -97,6 +100,25 @@ def test_an_expression_that_never_ends_can_be_stopped(engine: Conversation) -> N
     answer = engine.answer_to(number)
     assert isinstance(answer, FrameShown)
     assert (answer.notes, answer.frame) == ((Remark("stopped"),), before.frame)
+
+
+def test_the_doctor_examines_a_second_run(engine: Conversation) -> None:
+    engine.open(**NOISY, Reset="")
+    before = engine.shown(StepEpoch())
+    answer = engine.ask(Examine())
+    assert isinstance(answer, FindingsReady)
+    (finding,) = answer.report.findings
+    assert (finding.code, finding.variable) == ("gradients_not_reset", "w")
+    assert engine.shown(Pause()).frame == before.frame
+    stepped = engine.shown(StepEpoch()).frame
+    again = engine.shown(OpenLesson(lesson=lesson_without_reset()))
+    assert again.frame.at == Position(0, 0)
+    engine.shown(StepEpoch())
+    assert engine.shown(StepEpoch()).frame == stepped  # it has drawn none of its random numbers
+
+
+def lesson_without_reset() -> Lesson:
+    return parse(lesson_text(**NOISY, Reset=""), Path("test.md"))
 
 
 def test_the_questions_of_autograd_are_told(engine: Conversation) -> None:

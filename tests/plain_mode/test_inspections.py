@@ -15,6 +15,7 @@ from tests.ui.fake_engine import Simulated, scalar
 from tests.ui.lessons import lesson
 from tests.ui.pictures import contour, curve, data, plane, slope
 from tests.ui.test_compare_screen import comparison, one_parameter, xor
+from tests.ui.test_doctor_screen import REPORT
 from tests.ui.test_graph_pane import line_graph, node
 from tutor.plain_mode import spoken_inspections
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
@@ -31,6 +32,7 @@ from tutor.protocol.inspections import (
 from tutor.protocol.messages import (
     Command,
     DeleteRun,
+    Examine,
     Fork,
     Inspect,
     InspectionReady,
@@ -97,7 +99,7 @@ def test_inside_tells_the_facts_of_a_name():
     [
         (
             VariableInfo(name="q", note=Remark("unknown_name")),
-            "q has no value: nothing bears this name here.",
+            "q has no value: nothing in the lesson bears this name.",
         ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
         (
@@ -379,3 +381,14 @@ def test_an_inspection_that_never_comes_is_given_up():
 def test_a_value_without_numbers_has_no_gradient_line():
     facts = VariableInfo(name="model", value=Value((), (), "text", "Line()"), type="Line")
     assert list(spoken_inspections.variable(facts)) == ["model: Line.", "Its value is Line()."]
+
+
+def test_the_doctor_tells_its_findings_and_the_result() -> None:
+    engine = Finishing()
+    engine.report = REPORT
+    told = answer_to("doctor", engine=engine)
+    assert all(part in told for part in ("Line 12", "w.grad = None", "31.25", "b[0]"))
+    assert "`" not in told
+    assert [c.with_taught for c in engine.sent if isinstance(c, Examine)][-1:] == [False]
+    said("doctor all", engine=engine)
+    assert [c.with_taught for c in engine.sent if isinstance(c, Examine)][-1:] == [True]

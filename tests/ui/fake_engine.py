@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import (
     NONE,
     Change,
@@ -32,7 +33,9 @@ from tutor.protocol.messages import (
     EngineReady,
     EvaluateExpressions,
     Event,
+    Examine,
     ExpressionsEvaluated,
+    FindingsReady,
     FindLocalGradients,
     Fork,
     FramePainted,
@@ -176,6 +179,8 @@ class FakeEngine:
         self.holds = False
         """While it holds, nothing is answered."""
         self.ready_at_once = True
+        self.report = DoctorReport()
+        """What it says to Examine."""
         self.local = LocalGradients()
         """What it says to Derive."""
         self.fails_at: str | None = None
@@ -293,6 +298,9 @@ class FakeEngine:
         if isinstance(command, EvaluateExpressions):
             values = tuple(self.at.evaluated(e) for e in command.expressions)
             self.tell(ExpressionsEvaluated(answers=number, at=self._here(), values=values))
+            return
+        if isinstance(command, Examine):
+            self.tell(FindingsReady(answers=number, report=self.report))
             return
         if isinstance(command, FindLocalGradients):
             self.tell(LocalGradientsFound(answers=number, local=self.local))

@@ -170,6 +170,11 @@ def _add_run(commands: _Commands) -> None:
         "run follows autograd's gradient, or that of --mode",
     )
     parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
+    parser.add_argument(
+        "--doctor",
+        action="store_true",
+        help="look for mistakes in the code, in a second run of it, and print them at the end",
+    )
 
 
 def _add_export(commands: _Commands) -> None:

@@ -7,6 +7,7 @@ lesson runs in a child process: whatever it does there, it costs a line.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -18,15 +19,18 @@ from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import plain
+from tutor.protocol.findings import DoctorReport
 from tutor.protocol.messages import (
     Event,
     FiguresPrinted,
+    FindingsReady,
     ModesCompared,
     OutputPrinted,
     RunRemark,
     TrainLesson,
 )
 from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
+from tutor.wording.findings import finding_text, finding_values, report_text
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -56,6 +60,7 @@ def train_command(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
         every=options.every,
         format=getattr(options, "format", "csv"),
         compare=getattr(options, "compare", False),
+        with_doctor=getattr(options, "doctor", False),
         with_debug=options.debug,
     )
 
@@ -80,6 +85,8 @@ def train(
                 write(event.text)
             case ModesCompared() if write_comparison is not None:
                 write_comparison(event.comparison)
+            case FindingsReady():
+                _write_findings(event.report, command.format, write)
             case RunRemark() if not quiet:
                 _write_aside(f"tutor: {note_text(event.note)}\n")
             case OutputPrinted() if not quiet:
@@ -97,6 +104,16 @@ def train(
         if where := stopped_at(command.lesson.path, stopped):
             _write_aside(f"tutor: stopped at {where}\n")
         raise
+
+
+def _write_findings(report: DoctorReport, form: str, write: Callable[[str], object]) -> None:
+    """Write what the doctor found: as objects of JSON, as text, or beside a table."""
+    if form == "jsonl":
+        for finding in report.findings:
+            write(json.dumps({"finding": finding_values(finding)}, ensure_ascii=False) + "\n")
+        return
+    texts = [*map(finding_text, report.findings), report_text(report)]
+    (write if form == "text" else _write_aside)(plain("\n".join(texts)) + "\n")
 
 
 def _write_figures(text: str) -> None:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tutor.analysis.variable_info import facts_of
+from tutor.engine.open_runs import programs_for
+from tutor.engine.process_state import ProcessState
 from tutor.errors import RunError
+from tutor.lesson.model import Lesson
+from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture
 from tutor.protocol.messages import Inspect, InspectionReady
@@ -131,6 +135,25 @@ class Inspector:
             if error.stopped:
                 raise
             return LocalGradients(why=Remark("lesson_error", {"error": str(error)}))
+
+    def report(
+        self, lesson: Lesson, run: Run, until: Until, *, with_taught: bool = False
+    ) -> DoctorReport:
+        """What the doctor finds in the run's code, which runs once more for that.
+
+        What that does to the process is undone. Raises LessonRaised if it is stopped.
+        """
+        from tutor.analysis.doctor.examination import examine  # noqa: PLC0415
+
+        before = ProcessState.now()
+        run.turn.leave()
+        try:
+            return examine(
+                lesson, run.recipe, quiet=self.quiet, until=until, programs=run.programs,
+                compiled=programs_for, with_taught=with_taught,
+            )  # fmt: skip
+        finally:
+            before.restore()
 
     def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
         from tutor.analysis.mode_comparison import ModeLockstep, to_comparison  # noqa: PLC0415

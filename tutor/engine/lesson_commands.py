@@ -17,6 +17,7 @@ from typing import Any, TextIO, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
+from tutor.analysis.doctor.examination import examine
 from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
@@ -33,6 +34,7 @@ from tutor.protocol.messages import (
     Event,
     FiguresPrinted,
     Finding,
+    FindingsReady,
     LessonPart,
     LessonStopped,
     ModesCompared,
@@ -151,6 +153,12 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
             send(RunRemark(note=Remark("no_value", values)))
     if run.diverged_at is not None:
         send(RunRemark(note=Remark("diverged", {"epoch": run.diverged_at})))
+    if command.with_doctor:
+        found = examine(
+            command.lesson, run.recipe, quiet=capture.muted, programs=run.programs,
+            compiled=programs_for, with_taught=True,
+        )  # fmt: skip
+        send(FindingsReady(report=found))
 
 
 def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:

@@ -28,7 +28,9 @@ from tutor.protocol.messages import (
     EngineReady,
     EvaluateExpressions,
     Event,
+    Examine,
     ExpressionsEvaluated,
+    FindingsReady,
     FindLocalGradients,
     FrameShown,
     Inspect,
@@ -187,8 +189,8 @@ class Server:
         elif isinstance(command, WriteSeries):
             self._write_series(self.runs, command)
             return
-        elif isinstance(command, EvaluateExpressions | FindLocalGradients):
-            self._answer_exercise(self.runs.current, command)
+        elif isinstance(command, EvaluateExpressions | FindLocalGradients | Examine):
+            self._answer(self.runs.current, command)
             return
         else:
             self.runs.notes = ()
@@ -268,14 +270,21 @@ class Server:
             end_other_processes()
         return left
 
-    def _answer_exercise(self, run: Run, command: EvaluateExpressions | FindLocalGradients) -> None:
-        """Answer what an exercise asks of the run, which stays as it is."""
+    def _answer(
+        self, run: Run, command: EvaluateExpressions | FindLocalGradients | Examine
+    ) -> None:
+        """Answer what is asked of the run, which stays as it is."""
+        number, inspector = command.number, self.inspector
         if isinstance(command, EvaluateExpressions):
             values = run.evaluate(command.expressions)
-            self.send(ExpressionsEvaluated(at=run.at, values=values, answers=command.number))
-        else:
-            local = self.inspector.local(run, self._is_paused)
-            self.send(LocalGradientsFound(local=local, answers=command.number))
+            self.send(ExpressionsEvaluated(at=run.at, values=values, answers=number))
+        elif isinstance(command, FindLocalGradients):
+            local = inspector.local(run, self._is_paused)
+            self.send(LocalGradientsFound(local=local, answers=number))
+        elif self.opened is not None:
+            taught = command.with_taught
+            report = inspector.report(self.opened.lesson, run, self._is_paused, with_taught=taught)
+            self.send(FindingsReady(report=report, answers=number))
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted

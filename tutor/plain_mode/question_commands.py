@@ -17,6 +17,7 @@ from tutor.protocol.inspections import NoPicture
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
+from tutor.wording.findings import finding_text, report_text
 from tutor.wording.number_format import listed
 from tutor.wording.parameter_input import read_whole_number
 
@@ -152,6 +153,19 @@ def _compare(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]
         yield from spoken_inspections.comparison(found, view)
 
 
+@typed("doctor", "[all]", needs="frame")
+def _doctor(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+    """The mistakes in the code; with all also those that the lesson makes on purpose."""
+    if argument not in ("", "all"):
+        raise UnclearCommandError("Type doctor, or doctor all.")
+    on.session.examine(with_taught=argument == "all")
+    on.listener.wait()
+    if (report := on.session.report) is not None:
+        for finding in report.findings:
+            yield from finding_text(finding).replace("`", "").split("\n")
+        yield report_text(report)
+
+
 @typed("inside", "NAME", needs="frame")
 def _inside(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """A variable: its value, its part in autograd, its gradient."""
@@ -230,6 +244,7 @@ QUESTION_COMMANDS = (
     _inside,
     _graph,
     _compare,
+    _doctor,
     _plot,
     _export,
 )

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar, Union
 import msgspec
 
 from tutor.lesson.model import Lesson
+from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Curve, Element, Frame, Position, Remark, RunRecipe, Value
 from tutor.protocol.inspections import (
     AnyPicture,
@@ -198,6 +199,13 @@ class FindLocalGradients(Command, frozen=True, kw_only=True):
     """Find the local gradients of this step's graph. Changes nothing."""
 
 
+class Examine(Command, frozen=True, kw_only=True):
+    """Look for mistakes in the code, in a second run of it. Changes nothing."""
+
+    with_taught: bool = False
+    """Report the mistakes, too, that the lesson makes on purpose."""
+
+
 class CheckLesson(Command, frozen=True, kw_only=True):
     """Run a lesson and its exercises, and report each Finding. Leaves no lesson open."""
 
@@ -222,6 +230,8 @@ class TrainLesson(Command, frozen=True, kw_only=True):
     format: str = "csv"
     compare: bool = False
     """Report the gradients of all modes instead."""
+    with_doctor: bool = False
+    """Report what the doctor finds in its code, after the training."""
     with_debug: bool = False
     """Report the traceback of an error, too."""
 
@@ -353,6 +363,12 @@ class LocalGradientsFound(Event, frozen=True, kw_only=True):
     local: LocalGradients
 
 
+class FindingsReady(Event, frozen=True, kw_only=True):
+    """What the doctor has found in the code of the open run, or of a training run."""
+
+    report: DoctorReport
+
+
 class SeriesWritten(Event, frozen=True, kw_only=True):
     """The file has been written."""
 
@@ -474,7 +490,7 @@ class ProcessEnded(Event, frozen=True, kw_only=True):
     """Whether the lesson is open again only after a Restart."""
 
 
-ReadingCommand: TypeAlias = Inspect | EvaluateExpressions | FindLocalGradients
+ReadingCommand: TypeAlias = Inspect | EvaluateExpressions | FindLocalGradients | Examine
 """The commands that only read the run: they never move or change it."""
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from tutor.lesson.model import Lesson
+from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import (
@@ -20,6 +21,8 @@ from tutor.protocol.messages import (
     CommandRefused,
     EngineReady,
     Event,
+    Examine,
+    FindingsReady,
     FramePainted,
     FrameShown,
     Inspect,
@@ -106,6 +109,8 @@ class EngineSession:
         """The recipe of the run in the view."""
         self.notice = Notice()
         self.printed = PrintedText()
+        self.report: DoctorReport | None = None
+        """The doctor's last report on the open lesson."""
 
     # ── Commands ──────────────────────────────────────────────────────────────────────
 
@@ -169,6 +174,7 @@ class EngineSession:
         self._is_stopping = False
         self.notice = Notice()
         self._notice_when_open = None
+        self.report = None
 
     def _reset_inspections(self) -> None:
         """Inspect no name and no other run: those of the present run are unknown yet."""
@@ -295,6 +301,8 @@ class EngineSession:
                 self._add_inspections(event)
             case SeekAdvanced():
                 self._seeking = event
+            case FindingsReady():
+                self.report = event.report
             case SeriesWritten():
                 self.tell("written", path=event.path)
             case CommandRefused():
@@ -390,8 +398,8 @@ class EngineSession:
             self.notice, self._notice_when_open = self._notice_when_open, None
         elif event.stopped is not None:
             self._stopped(event.stopped, is_undone=True)
-        elif notes := tuple(note for note in event.notes if note.code != "script_ended"):
-            self.tell("engine_notes", notes=notes, can_restart=False)  # the frame says the end
+        elif event.notes:
+            self.tell("engine_notes", notes=event.notes, can_restart=False)
         elif not is_echo:
             self.notice = Notice()
 
@@ -463,5 +471,7 @@ def _running(command: Command, phase: str | None) -> tuple[str, Mapping[str, obj
             return "change_runs", {"name": command.name}
         case WriteSeries():
             return "writing_runs", {}
+        case Examine():
+            return "examination_runs", {}
         case _:
             return "epoch_runs", {}

@@ -16,6 +16,7 @@ from tutor.protocol.messages import (
     Command,
     DeleteRun,
     Event,
+    Examine,
     Fork,
     FrameShown,
     InspectionReady,
@@ -327,6 +328,12 @@ class Session(EngineSession):
     def delete_run(self, name: str) -> None:
         """Delete a run."""
         self._send_during_run(DeleteRun(name=name))
+
+    def examine(self, *, with_taught: bool = False) -> None:
+        """Have the doctor examine the code; `report` is then what was found."""
+        self.pause()
+        self.report = None
+        self.send(Examine(with_taught=with_taught))
 
     def write_series(self, path: str) -> None:
         """Write the figures of every epoch so far to a new file."""

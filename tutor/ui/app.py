@@ -255,6 +255,17 @@ class TutorApp(ThemedApp):
             path = self._curriculum.path_of(left)
             self._open_file(path, lambda lesson: self.session.resume(lesson, left))
 
+    def on_lesson_screen_explanation_chosen(self, message: LessonScreen.ExplanationChosen) -> None:
+        """Open the lesson that explains a finding of the doctor, at the exercise about it."""
+        usable = (h for h in self._curriculum.headlines if not h.diagnostic)
+        headline = next((h for h in usable if h.path.stem == message.slug), None)
+        if headline is None:
+            self.tell(Notice("lesson_not_listed", {"name": message.slug}, "refused"))
+            return
+        self._open(headline, self._begin_where_left)
+        if message.exercise:
+            self.session.controller.begin_when_open(message.exercise)
+
     def action_turn_lesson(self, by: int) -> None:
         """Open the next or the previous lesson at its bookmark."""
         view = self.session.view

@@ -13,6 +13,7 @@ from textual.binding import Binding
 KEY_NAMES = {
     "escape": "esc",
     "question_mark": "?",
+    "exclamation_mark": "!",
     "slash": "/",
     "left": "←",
     "right": "→",
@@ -87,6 +88,9 @@ LESSON_COMMANDS = (
     _session("fork", "f", "fork", "Keep this run, continue a copy", 17),
     AppCommand("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
     AppCommand("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
+    AppCommand(
+        "doctor", ("exclamation_mark",), "doctor", "Mistakes in this code", "screen.doctor", 28
+    ),
     AppCommand("plot", ("v",), "plot", "Next plot", "screen.turn_plot(1)", 11),
     AppCommand("plot_back", ("V",), "plot back", "Previous plot", "screen.turn_plot(-1)"),
     AppCommand(
@@ -158,6 +162,17 @@ RUNS_COMMANDS = (
     AppCommand("fork", ("f",), "fork", "Keep the current run, continue a copy", "screen.fork", 5),
     AppCommand("close", ("escape", "F", "q", "ctrl+c"), "close", "Close", "screen.dismiss", 6,
             priority=True),
+)  # fmt: skip
+
+
+DOCTOR_COMMANDS = (
+    AppCommand("up", ("up", "k"), "above", "The finding above", "screen.choose(-1)"),
+    AppCommand("down", ("down", "j"), "below", "The finding below", "screen.choose(1)"),
+    AppCommand("open", ("enter",), "its lesson", "The lesson that explains it", "screen.open", 1),
+    AppCommand("taught", ("t",), "what is taught", "Mistakes that the lesson makes on purpose, too",
+            "screen.taught", 2),
+    AppCommand("close", ("escape", "exclamation_mark", "q", "ctrl+c"), "close", "Close",
+            "screen.close", 3, priority=True),
 )  # fmt: skip
 
 

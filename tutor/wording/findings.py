@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from tutor.plain import one_line
-from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
-from tutor.wording.number_format import setting
+import msgspec
+
+from tutor.plain import json_number, one_line
+from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport, Evidence
+from tutor.wording.number_format import counted, setting
 
 _TEXTS: Mapping[str, str] = {
     "gradients_not_reset": (
@@ -177,6 +180,35 @@ def finding_text(finding: DoctorFinding) -> str:
     if finding.lesson:
         lines.append(_lesson_text(finding))
     return "\n".join(lines)
+
+
+def finding_values(finding: DoctorFinding) -> dict[str, Any]:
+    """A finding as an object of JSON, in which NaN and infinities are strings."""
+    values: dict[str, Any] = _json_values(msgspec.to_builtins(finding))
+    return {"text": finding_text(finding), **values}
+
+
+def _json_values(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _json_values(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_json_values(value) for value in thing]
+    return json_number(thing) if isinstance(thing, float) else thing
+
+
+def report_text(report: DoctorReport) -> str:
+    """One or two sentences on a whole report: how much was found, and in how much."""
+    epochs = counted(report.epochs, "epoch")
+    found = counted(len(report.findings), "mistake") if report.findings else "No mistakes"
+    texts = [f"{found} found in {epochs} of this code."]
+    if report.taught:
+        mistakes = counted(report.taught, "mistake")
+        texts.append(f"{mistakes} that the lesson makes on purpose are left out."
+                     if report.taught > 1 else
+                     f"{mistakes} that the lesson makes on purpose is left out.")  # fmt: skip
+    if not report.is_complete:
+        texts.append("The examination ended early.")
+    return " ".join(texts)
 
 
 def _fix_text(fix: CodeFix) -> str:

@@ -51,6 +51,8 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "not_in_gradient": (
         "{operation} goes into the Gradient phase, one operation at a time: step to it",
     ),
+    "lesson_not_listed": ("The lesson {name} is not in the menu",),
+    "examination_runs": ("The doctor is still examining the code ({seconds:.0f} s)", _STOPS),
     "no_comparison": ("Here each mode is a run of its own: there is nothing to compare",),
     # ── Waiting
     "loading": ("loading PyTorch …",),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
-from tutor.analysis.doctor.forks import Forks, Remade
+from tutor.analysis.doctor.forks import Compiled, Forks
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.rules import RULES
 from tutor.analysis.doctor.source_code import SourceCode
@@ -27,6 +28,9 @@ EPOCHS = 3
 MOST_STEPS = 300
 """Steps that are examined, where an epoch has many batches."""
 
+SECONDS = 20.0
+"""The time after which no more of a slow script is examined, and the same for whole epochs."""
+
 
 def examine(
     lesson: Lesson,
@@ -35,8 +39,8 @@ def examine(
     quiet: Quiet = nullcontext,
     until: Callable[[], bool] = never,
     epochs: int = EPOCHS,
-    programs: dict[str, Program] | None = None,
-    remade: Remade | None = None,
+    programs: Mapping[str, Program] | None = None,
+    compiled: Compiled = programs_of,
     rules: Sequence[type[DoctorRule]] = RULES,
     with_taught: bool = False,
 ) -> DoctorReport:
@@ -44,18 +48,22 @@ def examine(
 
     The recipe's own run is left alone, the random numbers too. `until` is asked between steps and
     stops the examination: what was found until then is reported. Raises RunError if the code's
-    Setup does. `remade` makes a changed script a lesson again, for its forks; `with_taught`: what
+    Setup does, LessonRaised if the learner stops its code. `compiled` makes programs of a lesson
+    or a script, and `programs` are the lesson's, if they are there already. `with_taught`: what
     the lesson teaches is reported, too.
     """
-    programs = programs or programs_of(lesson)
+    programs = programs or compiled(lesson)
     recipe = _from_the_start(programs, recipe)
     with untouched_randomness(recipe.device), quiet():
         recorder = CallRecorder(next(iter(programs.values())).filename)
         patient = _patient(lesson, programs, recipe, quiet, until, recorder)
-        examination = _Examination(patient, recorder, [rule(patient) for rule in rules])
-        is_complete = examination.go(epochs)
+        try:
+            examination = _Examination(patient, recorder, [rule(patient) for rule in rules])
+            is_complete = examination.go(epochs)
+        finally:
+            patient.close()
         found = [f for f in examination.found if with_taught or not is_taught(lesson, recipe, f)]
-        forks = Forks(patient, remade)
+        forks = Forks(patient, compiled)
         return DoctorReport(
             findings=tuple(sorted(map(forks.tried, found), key=lambda f: f.line)),
             taught=len(examination.found) - len(found),
@@ -65,7 +73,7 @@ def examine(
         )
 
 
-def _from_the_start(programs: dict[str, Program], recipe: RunRecipe | None) -> RunRecipe:
+def _from_the_start(programs: Mapping[str, Program], recipe: RunRecipe | None) -> RunRecipe:
     """The recipe of the examined run: the settings that the learner's has come to."""
     if recipe is None:
         program = next(iter(programs.values()))
@@ -75,7 +83,7 @@ def _from_the_start(programs: dict[str, Program], recipe: RunRecipe | None) -> R
 
 def _patient(
     lesson: Lesson,
-    programs: dict[str, Program],
+    programs: Mapping[str, Program],
     recipe: RunRecipe,
     quiet: Quiet,
     until: Callable[[], bool],
@@ -117,19 +125,24 @@ class _Examination:
 
     def _step_through(self, epochs: int) -> bool:
         """Step through so many epochs, or MOST_STEPS; whether the code raised nothing."""
-        patient = self._patient
+        patient, until = self._patient, self._within_time()
         self._each(lambda rule: rule.before(self._moment(SETUP, [])))
         for _ in range(MOST_STEPS):
             loop = patient.run.loop
-            if patient.until() or (loop.at_end and loop.epoch >= epochs):
+            if until() or loop.is_over or (loop.at_end and loop.epoch >= epochs):
                 break
             if not self._step():
                 return False
             self.epochs = max(self.epochs, patient.epoch)
         return True
 
+    def _within_time(self) -> Callable[[], bool]:
+        """The patient's `until`, which also says so after SECONDS."""
+        deadline, until = time.monotonic() + SECONDS, self._patient.until
+        return lambda: until() or time.monotonic() > deadline
+
     def _step(self) -> bool:
-        """Run the next step; whether it raised nothing."""
+        """Run the next step; whether it raised nothing. Raises LessonRaised if it is stopped."""
         patient, error = self._patient, None
         phase = patient.run.loop.next_phase_name()
         self._each(lambda rule: rule.before(self._moment(phase, [])))
@@ -137,7 +150,12 @@ class _Examination:
             try:
                 patient.run.step_phase()
             except LessonRaised as raised:
+                if raised.stopped:
+                    raise
                 error = raised
+        loop = patient.run.loop
+        if error is None:
+            phase = "" if loop.is_over and loop.at_end else loop.last_phase_name()
         moment = self._moment(phase, calls, error, self._recorder.failed)
         self._each(lambda rule: self._add(rule.after(moment)))
         return error is None
@@ -150,23 +168,26 @@ class _Examination:
         failed: TorchCall | None = None,
     ) -> Moment:
         loop = self._patient.run.loop
-        code = next((p for p in loop.program.loop if p.name == phase), None)
+        same = [p for p in loop.program.loop if p.name == phase]
+        code = next((p for p in same if loop.line in p.lines), next(iter(same), None))
         return Moment(self._patient, phase, code, calls, loop.epoch, loop.batch, error, failed)
 
     def _go_on(self) -> bool:
         """Run whole epochs for the rules that want more of them."""
-        patient = self._patient
+        patient, until = self._patient, self._within_time()
         for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
             try:
-                patient.run.run_to(max(epochs, patient.epoch), patient.until)
-            except LessonRaised:
+                patient.run.run_to(max(epochs, patient.epoch), until)
+            except LessonRaised as error:
+                if error.stopped:
+                    raise
                 return False
             self._each(
                 lambda rule, epochs=epochs: (  # type: ignore[misc]
                     self._add(rule.after_whole_epochs()) if rule.epochs == epochs else None
                 )
             )
-        return not patient.until()
+        return not until()
 
     def _each(self, ask: Callable[[DoctorRule], object]) -> None:
         """Ask each rule. One that raises is asked no more: the others still count."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,39 +13,45 @@ from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
 from tutor.protocol.findings import CodeFix, DoctorFinding
 from tutor.training.loop import LessonRaised
-from tutor.training.program import programs_of
+from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.values import to_numpy
 
 EPOCHS = 10
 """The epoch whose losses are compared."""
 
-Remade = Callable[[Lesson, str], Lesson | None]
-"""Makes the lesson of a script anew from a changed text; None if it can't be stepped."""
+SECONDS = 10.0
+"""The time that one fork may take; the losses of a slower one are not known."""
+
+Compiled = Callable[[Lesson], Mapping[str, Program]]
+"""Makes the programs of a lesson, or of a script. Raises RunError."""
 
 
 class Forks:
     """Runs of fixed code beside a patient's."""
 
-    def __init__(self, patient: Patient, remade: Remade | None = None) -> None:
-        self._patient, self._remade = patient, remade
+    def __init__(self, patient: Patient, compiled: Compiled) -> None:
+        self._patient, self._compiled = patient, compiled
         self._without: tuple[float | None, bool] | None = None
 
     def tried(self, finding: DoctorFinding) -> DoctorFinding:
         """The finding with both losses of its fix; without the fix if that does not run."""
         fix, patient = finding.fix, self._patient
-        if fix is None:
+        if fix is None or patient.until():
             return finding
-        fixed = fixed_lesson(patient.lesson, patient.recipe.mode, fix, self._remade)
+        fixed = fixed_lesson(patient.lesson, patient.recipe.mode, fix)
         if fixed is None:
             return msgspec.structs.replace(finding, fix=None)
         try:
-            loss, is_there = self._loss_of(fixed)
-        except (RunError, SyntaxError):
+            loss, is_there = self._loss_of(self._compiled(fixed))
+        except (RunError, SyntaxError) as error:
+            _raise_if_stopped(error)
             return msgspec.structs.replace(finding, fix=None)
         if not is_there:
             return finding
-        without, _ = self._loss_without()
+        without, is_there = self._loss_without()
+        if not is_there:
+            return finding
         tried = msgspec.structs.replace(
             fix, epochs=self._epochs, loss_with=loss, loss_without=without
         )
@@ -58,32 +65,39 @@ class Forks:
     def _loss_without(self) -> tuple[float | None, bool]:
         if self._without is None:
             try:
-                self._without = self._loss_of(self._patient.lesson)
-            except LessonRaised:
+                self._without = self._loss_of(self._patient.programs)
+            except LessonRaised as error:
+                _raise_if_stopped(error)
                 self._without = (None, True)
         return self._without
 
-    def _loss_of(self, lesson: Lesson) -> tuple[float | None, bool]:
+    def _loss_of(self, programs: Mapping[str, Program]) -> tuple[float | None, bool]:
         """The loss after so many epochs, and whether it came so far. Raises RunError."""
         patient, recipe = self._patient, self._patient.recipe
-        programs = patient.programs
-        if lesson is not patient.lesson:
-            programs = programs_of(lesson, [recipe.mode])
-        start = (recipe.mode, recipe.device, recipe.learning_rate, recipe.seed)
+        mode = recipe.mode if recipe.mode in programs else next(iter(programs))
+        start = (mode, recipe.device, recipe.learning_rate, recipe.seed)
+        deadline = time.monotonic() + SECONDS
         run = Run(programs, *start, quiet=patient.quiet)
-        run.run_to(self._epochs, patient.until)
-        found = to_numpy(run.loop.loss())
+        try:
+            run.run_to(self._epochs, lambda: patient.until() or time.monotonic() > deadline)
+            found = to_numpy(run.loop.loss())
+        finally:
+            run.close()
         loss = float(found.reshape(())) if found is not None and found.size == 1 else None
         return loss, run.at.epoch >= self._epochs
 
 
-def fixed_lesson(
-    lesson: Lesson, mode: str, fix: CodeFix, remade: Remade | None = None
-) -> Lesson | None:
+def _raise_if_stopped(error: Exception) -> None:
+    """Raise it again if it is the learner's wish to stop."""
+    if isinstance(error, LessonRaised) and error.stopped:
+        raise error
+
+
+def fixed_lesson(lesson: Lesson, mode: str, fix: CodeFix) -> Lesson | None:
     """The lesson, or the script, with a fix made in its code; None if it can't be made."""
     if lesson.script is not None:
         text = with_fix(lesson.source, fix)
-        return remade(lesson, text) if remade is not None and text is not None else None
+        return None if text is None else msgspec.structs.replace(lesson, source=text)
     sections = tuple(_fixed(section, mode, fix) for section in lesson.sections)
     if sections == lesson.sections:
         return None

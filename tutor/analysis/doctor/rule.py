@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class Patient:
     quiet: Quiet
     until: Callable[[], bool]
     """Whether the examination is to stop. A rule that takes long asks it between its steps."""
+    others: list[Run] = field(default_factory=list)
+    """Runs besides it, which are given up with it."""
 
     @property
     def namespace(self) -> Mapping[str, Any]:
@@ -115,7 +118,14 @@ class Patient:
         """Another run of the same code, standing at its start. Raises LessonRaised."""
         recipe = recipe or self.recipe
         start = (recipe.mode, recipe.device, recipe.learning_rate, recipe.seed)
-        return Run(self.programs, *start, quiet=self.quiet)
+        run = Run(self.programs, *start, quiet=self.quiet)
+        self.others.append(run)
+        return run
+
+    def close(self) -> None:
+        """Give up the scripts that wait."""
+        for run in (self.run, *self.others):
+            run.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +134,7 @@ class Moment:
 
     patient: Patient
     phase: str
-    """The name of the phase; Setup before the first step."""
+    """The name of the phase; Setup before the first step, "" what a script does after its loop."""
     code: Phase | None
     """Its compiled code and lines, if it is known."""
     calls: list[TorchCall]
@@ -189,6 +199,8 @@ def label_of(name: str, path: str) -> str:
 
 
 _MOST_INSIDE = 200
+_CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
+"""Objects that are not looked into."""
 
 
 def _inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
@@ -200,8 +212,6 @@ def _inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(thing, dict):
         for key, one in list(thing.items())[:_MOST_INSIDE]:
             yield f"{name}[{key!r}]", one
-    elif not isinstance(thing, type | torch.Tensor | torch.nn.Module) and hasattr(
-        thing, "__dict__"
-    ):
+    elif not isinstance(thing, _CLOSED) and not callable(thing) and hasattr(thing, "__dict__"):
         for attribute, one in list(vars(thing).items())[:_MOST_INSIDE]:
             yield f"{name}.{attribute}", one

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.message import Message
 from textual.reactive import var
 from textual.widget import Widget
 
@@ -52,6 +53,13 @@ class LessonScreen(PaneLayoutScreen):
         Binding("enter", "screen.exercise(False)", show=False),
     ]
     AUTO_FOCUS = "#formula"
+
+    @dataclass
+    class ExplanationChosen(Message):
+        """The learner wants the lesson that explains a finding of the doctor."""
+
+        slug: str
+        exercise: str
 
     printed: var[PrintedText] = var(PrintedText)
     results: var[Mapping[str, ExerciseResult]] = var(dict)
@@ -159,6 +167,19 @@ class LessonScreen(PaneLayoutScreen):
             self.tell("no_comparison")
         elif view is not None:
             self.app.push_screen(CompareScreen(self.session))
+
+    def action_doctor(self) -> None:
+        """Open the list of mistakes in the code."""
+        from tutor.ui.screens.doctor import DoctorScreen  # noqa: PLC0415  as above
+
+        if self.session.view is not None:
+            self.session.pause()
+            self.app.push_screen(DoctorScreen(self.session), self._explain)
+
+    def _explain(self, explanation: tuple[str, str] | None) -> None:
+        self.update_from_session()
+        if explanation is not None:
+            self.post_message(self.ExplanationChosen(*explanation))
 
     def action_stop(self) -> None:
         """Leave the timeline, or stop what is running."""

@@ -1,0 +1,92 @@
+"""The doctor's screen: a list of findings, of which one is chosen."""
+
+from __future__ import annotations
+
+from textual.widgets import Static
+
+from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport
+from tutor.protocol.messages import Examine, Pause
+from tutor.ui.app import TutorApp
+from tutor.ui.screens.doctor import DoctorScreen, FindingsPane
+
+from .conftest import SMALL, MakeApp
+from .fake_engine import FakeEngine
+from .lessons import lesson
+
+RESET = DoctorFinding(
+    code="gradients_not_reset",
+    line=12,
+    variable="w",
+    numbers={"own": -4.0, "old": -8.0, "used": -12.0, "parameters": 1},
+    lesson="line",
+    fix=CodeFix(line=14, end_line=14, code="w.grad = None", place="after", epochs=10,
+                loss_with=0.5, loss_without=31.25),
+)  # fmt: skip
+UNUSED = DoctorFinding(
+    code="parameter_unused",
+    line=30,
+    variable="b[0]",
+    numbers={"passes": 3, "gradients": 0, "uses": 0},
+    lesson="missing",
+)
+REPORT = DoctorReport(findings=(RESET, UNUSED), taught=0, epochs=3)
+
+
+def shown(app: TutorApp) -> str:
+    """The findings and the result."""
+    screen = app.screen
+    assert isinstance(screen, DoctorScreen)
+    rows = [row.plain for row in screen.query_one(FindingsPane).lines]
+    return "\n".join([*rows, str(screen.query_one("#doctor-result", Static).content)])
+
+
+async def test_findings_are_listed_and_enter_opens_the_lesson(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.report = REPORT
+    app = make_app(first=lesson("line"))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("exclamation_mark")
+        await pilot.pause()
+        text = shown(app)
+        assert all(part in text for part in ("▶ Line 12", "−12", "31.25", "`w.grad = None`"))
+        assert "b[0]" in text
+        await pilot.press("down")
+        await pilot.pause()
+        assert "▶ Line 30" in shown(app)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert not isinstance(app.screen, DoctorScreen)
+        assert "missing" in str(app.session.notice.values)
+
+
+async def test_what_the_lesson_teaches_is_asked_for(make_app: MakeApp, engine: FakeEngine) -> None:
+    engine.report = DoctorReport(taught=1, epochs=3)
+    app = make_app(first=lesson("line"))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("exclamation_mark")
+        await pilot.pause()
+        assert "on purpose" in shown(app)
+        engine.report = REPORT
+        await pilot.press("t")
+        await pilot.pause()
+        assert "Line 12" in shown(app)
+        asked = [command.with_taught for command in engine.sent if isinstance(command, Examine)]
+        assert asked == [False, True]
+
+
+async def test_an_examination_ends_when_the_list_is_closed(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.report = REPORT
+    app = make_app(first=lesson("line"))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        engine.holds = True
+        await pilot.press("exclamation_mark")
+        await pilot.pause()
+        assert "Line 12" not in shown(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert isinstance(engine.sent[-1], Pause)
+        assert not isinstance(app.screen, DoctorScreen)
