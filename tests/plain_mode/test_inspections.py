@@ -99,7 +99,7 @@ def test_inside_tells_the_facts_of_a_name():
     [
         (
             VariableInfo(name="q", note=Remark("unknown_name")),
-            "q has no value: nothing in the lesson bears this name.",
+            "q has no value: nothing bears this name here.",
         ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
         (

@@ -398,8 +398,8 @@ class EngineSession:
             self.notice, self._notice_when_open = self._notice_when_open, None
         elif event.stopped is not None:
             self._stopped(event.stopped, is_undone=True)
-        elif event.notes:
-            self.tell("engine_notes", notes=event.notes, can_restart=False)
+        elif notes := tuple(note for note in event.notes if note.code != "script_ended"):
+            self.tell("engine_notes", notes=notes, can_restart=False)  # the frame says the end
         elif not is_echo:
             self.notice = Notice()
 
