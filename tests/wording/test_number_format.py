@@ -1,8 +1,10 @@
 import math
 
+import msgspec
 import pytest
 
-from tutor.protocol.frame import NONE, Value
+from tests.ui.scripts import at
+from tutor.protocol.frame import NONE, Position, Value
 from tutor.wording import number_format
 
 
@@ -116,3 +118,25 @@ def test_a_number_is_marked_from_the_first_digit_that_has_changed(
 )  # fmt: skip
 def test_in_a_sentence_a_number_has_no_zeros_at_its_end(text: str, said: str) -> None:
     assert number_format.without_tails(text) == said
+
+
+def test_batches_are_counted_in_the_first_epoch_of_a_script_and_known_after_it() -> None:
+    frame = msgspec.structs.replace(at(1, 3), batch=1, batches=2)
+    assert number_format.of_batches(frame) == "2"
+    assert number_format.of_batches(msgspec.structs.replace(frame, at=Position(1, 5))) == "2 of 2"
+    assert (
+        number_format.of_batches(msgspec.structs.replace(frame, at=Position(2, 3), batches=8))
+        == "2 of 8"
+    )
+    assert number_format.of_batches(msgspec.structs.replace(frame, next_line=0)) == "2 of 2"
+
+
+def test_a_large_array_is_worded_by_shape_mean_and_norm() -> None:
+    large = Value((0.5,) * 64, (16, 8), "float32", mean=0.25, norm=3.0)
+    assert number_format.short(large) == "(16×8: mean 0.25000, norm 3)"
+    assert number_format.matrix(large, 4) == ("(16×8: mean 0.2500, norm 3)",)
+    assert number_format.summary(Value((3.0, 4.0), (2,), "float32")) == {
+        "mean": "3.500",
+        "norm": "5",
+    }
+    assert number_format.summary(NONE) == {}

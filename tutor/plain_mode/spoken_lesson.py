@@ -32,6 +32,7 @@ from tutor.plain import plain
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
 from tutor.plain_mode.spoken_script import of_line, where_it_ended
 from tutor.protocol.frame import NO_VALUE, Frame, Value
+from tutor.wording import number_format
 from tutor.wording.number_format import counted, is_single, listed, setting
 
 if TYPE_CHECKING:
@@ -379,7 +380,7 @@ def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
 
 def of_batches(frame: Frame) -> str:
     """`, batch 2 of 3`; empty where an epoch has one batch."""
-    return f", batch {frame.batch + 1} of {frame.batches}" if frame.batches > 1 else ""
+    return f", batch {number_format.of_batches(frame)}" if frame.batches > 1 else ""
 
 
 def where(frame: Frame) -> str:

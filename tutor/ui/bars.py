@@ -18,7 +18,7 @@ from tutor.ui.commands import KEYS, NOT_FOR_SCRIPTS, AppCommand, footer
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
-from tutor.wording.number_format import setting
+from tutor.wording.number_format import of_batches, setting
 
 if TYPE_CHECKING:
     from tutor.session.attempt import Attempt
@@ -158,7 +158,7 @@ def _next(view: RunView | None) -> Iterable[Piece]:
         return
     if frame.phase and not view.at_start:
         has_batch = frame.batches > 1 and frame.phase != REPORT
-        batch = f" of batch {frame.batch + 1} of {frame.batches}" if has_batch else ""
+        batch = f" of batch {of_batches(frame)}" if has_batch else ""
         yield text_styles.DONE_MARK
         yield (frame.phase, text_styles.DONE)
         yield f"{batch} has run · "

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import zip_longest
 
 from tutor.plain import array_summary
-from tutor.protocol.frame import Value
+from tutor.protocol.frame import Frame, Value
 
 MINUS = "−"
 NO_CHANGE_KNOWN = "–"
@@ -44,6 +44,12 @@ def counted(count: int, noun: str, plural: str = "") -> str:
         is_entry, is_pass = noun.endswith("y"), noun.endswith("s")
         plural = f"{noun[:-1]}ies" if is_entry else f"{noun}es" if is_pass else f"{noun}s"
     return f"{count} {noun if count == 1 else plural}"
+
+
+def of_batches(frame: Frame) -> str:
+    """`2 of 3`; `2` in the first epoch of a script, where nobody knows how many there are."""
+    is_first = bool(frame.next_line) and frame.at.epoch <= 1 and not frame.is_epoch_end
+    return f"{frame.batch + 1}" if is_first else f"{frame.batch + 1} of {frame.batches}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ GAP = "  "
 _COLUMNS = ("shape", "mean", "norm", "change", "then", "gradient")
 _DROPPED = ("shape", "change", "mean", "then")
 """The columns that a narrow pane leaves out, the first of them first."""
-_HEADINGS = {"then": "norm then", "gradient": "gradient's norm"}
+_HEADINGS = {"then": "norm then", "gradient": "grad norm"}
 
 
 @dataclass(frozen=True, slots=True)
